@@ -16,7 +16,6 @@ from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.demo import RANKING, spiking_session
 from omnimouse_model.live.laboratory_jobs import BARCODES, label_of
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.qt.raster.panel import RasterPanel
 from omnimouse_widgets.views.laboratory import LaboratoryView
 from omnimouse_widgets.views.record import press
 
@@ -285,10 +284,8 @@ def colour_by_numbers(story: Story) -> None:
 
 def show_the_residual(story: Story) -> None:
     """Show recording, prediction and residual in the raster, in order of similarity."""
-    controller, panel = story.dock.controller, story.dock.panels["Raster"]
-    assert isinstance(panel, RasterPanel)
-    panel.set_view("beside")
-    panel.ordering.show_ordering("similarity")
+    controller = story.dock.controller
+    controller.state.raster_order, controller.state.raster_view = "similarity", "beside"
     wait_for(lambda: controller.neuron_order.order is not None, "the order", _LONG_S)
     settle(0.5)
     story.picture(
@@ -299,8 +296,7 @@ def show_the_residual(story: Story) -> None:
         "it is too high.",
     )
     # Back to the initial view for the chapters that follow.
-    panel.set_view("truth")
-    panel.ordering.show_ordering("stored")
+    controller.state.raster_order, controller.state.raster_view = "stored", "truth"
 
 
 def show_the_table(story: Story) -> None:
@@ -348,15 +344,15 @@ def spiking_session_on_screen(story: Story) -> None:
     dock.bring_up("Traces")
     controller.state.raster_order, controller.state.raster_view = "area", "pair"
     raster = dock.panels["Raster"]
-    assert isinstance(raster, RasterPanel)
+    assert isinstance(raster, RecordPanel)
     settle(0.3)
-    raster.pictures["truth"].box.setRange(xRange=_TICKED, yRange=_ROWS, padding=0)
+    raster.content("cells").pictures["truth"].box.setRange(xRange=_TICKED, yRange=_ROWS, padding=0)
     story.picture(
         "spikes_raster",
         "Spikes and predicted rates",
         "One region is predicted from all others. Zoomed in, spikes are ticks.",
     )
-    raster.show_all()
+    press(raster.view, "all")
     controller.state.raster_order, controller.state.raster_view = "state", "truth"
     controller.colouring.outline_areas(False)
     # Later chapters show the demo.

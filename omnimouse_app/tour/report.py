@@ -26,7 +26,9 @@ from omnimouse_app.tour.page import Check, Figure, Page, write_page
 from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.live.state import Device
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_widgets.qt.raster.panel import RasterPanel
+from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.qt.raster.panel import RasterArea
+from omnimouse_widgets.views.record import choose
 
 TRACES_S = 300.0
 """Seconds within which the span of the traces is predicted, also on a slow machine."""
@@ -264,14 +266,14 @@ def colour_by_score(story: Story) -> None:
 def paint_the_raster(story: Story) -> None:
     """Check that a box on the raster changes exactly the cells inside it."""
     controller, panel = story.dock.controller, story.dock.panels["Raster"]
-    assert isinstance(panel, RasterPanel)
-    panel.set_tool("box")
+    assert isinstance(panel, RecordPanel)
+    choose(panel.view, "tool", "box")
     before = controller.state.mask
     assert before is not None
     controller.editor.set_brush(VISIBLE)
     settle(0.1)
     # Plot coordinates: sample n covers n to n + 1, so 5.5 is the middle of sample 5.
-    drag_on_raster(panel, (5.5, 0.25), (24.5, 0.6))
+    drag_on_raster(panel.content("cells"), (5.5, 0.25), (24.5, 0.6))
     story.wait_for_prediction()
     after = controller.state.mask
     assert after is not None
@@ -359,7 +361,7 @@ def save_window(dock: OmniMouseDock, png: Path) -> None:
 
 
 def drag_on_raster(
-    panel: RasterPanel, start: tuple[float, float], stop: tuple[float, float]
+    panel: RasterArea, start: tuple[float, float], stop: tuple[float, float]
 ) -> None:
     """Drag over the raster between two points (sample, share of the visible rows)."""
     box = next(p.box for p in panel.pictures.values() if p.plot.isVisible())

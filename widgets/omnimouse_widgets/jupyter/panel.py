@@ -28,6 +28,7 @@ from omnimouse_widgets.views.record import (
     Traces,
     View,
     choose,
+    choose_next,
     fill,
     items_of,
     pick,
@@ -133,7 +134,11 @@ class RecordPart(Part):
 
     def stroke_name(self, content: dict[str, Any]) -> str:
         """Return the name of the undo step of a drag."""
-        return str(content["stroke"])
+        return str(content["stroke"]) if "stroke" in content else super().stroke_name(content)
+
+    def on_choose_next(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Choose the next option of a field."""
+        choose_next(self._panel, str(content["name"]))
 
     def on_fill(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Set a field of a form."""

@@ -1,68 +1,44 @@
-"""Raster widget: values of neurons by samples, with a mask that can be painted."""
+"""Raster widget: the panel *Raster* in a notebook, with a mask that can be painted."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-from psygnal import SignalInstance
 from traitlets import CaselessStrEnum, Float, Int, Tuple
 
-from omnimouse_model.data.session import Session, Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.raster.order import (
-    MEANINGS,
-    ORDERINGS,
-    Arrangement,
-    arrange,
-    press_similarity,
-    similarity_button,
-)
-from omnimouse_widgets.drawn.raster.pixels import OVERLAYS, overlay_table
-from omnimouse_widgets.drawn.raster.rows import RasterRows, rows_in_view
-from omnimouse_widgets.drawn.raster.text import (
+from omnimouse_widgets.jupyter.panel import RecordPart
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawing
+from omnimouse_widgets.views.raster.rows import ORDERINGS, RasterRows
+from omnimouse_widgets.views.raster.view import (
+    ALL_ROWS,
+    GREY,
     HATCHED,
-    VIEW_TIP,
-    hatch_text,
-    status_text,
-)
-from omnimouse_widgets.drawn.raster.ticks import (
     LEAST_BIN_PX,
     LEAST_ROW_PX,
-    TICK_HEIGHT,
-    spike_ticks,
-)
-from omnimouse_widgets.drawn.raster.values import (
-    GREY,
+    OVERLAYS,
     RESIDUAL,
+    TICK_HEIGHT,
     TITLES,
+    TOOLS,
     VIEWS,
     RasterPicture,
-    images_of,
-    picture,
+    RasterView,
+    overlay_table,
+    spike_ticks,
 )
-from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
-TOOLS: Final = {
-    "look": "Click to select neurons, drag to move the cursor",
-    "paint": "Drag to paint the cells under the pointer",
-    "columns": "Drag over samples to paint them for all neurons",
-    "rows": "Drag over rows to paint all samples of their neurons",
-}
-ALL_ROWS: Final = (0.0, 0.0)
 Buffers = list[np.ndarray]
 _MAX_LAYOUTS: Final = 8
 """Number of row layouts that messages of a page may still refer to."""
-_MAX_NAMES: Final = 4
-"""Maximum number of neuron names in the description of a row."""
 
 
-class Raster(Part):
+class Raster(RecordPart):
     """Values of neurons by samples of the window, with the mask drawn over them.
 
     At most 250 rows are drawn. With more neurons, several share a row, and painting a
@@ -79,7 +55,7 @@ class Raster(Part):
         "truth", "prediction", "residual", "pair" (recorded and predicted) or "beside"
         (all three).
     tool
-        "look", "paint", "columns" or "rows".
+        "look", "paint", "box", "columns" or "rows".
     code
         Code of the brush: 0 hidden, 1 visible, 2 target.
     cursor
@@ -96,7 +72,7 @@ class Raster(Part):
     INTERVAL_S = 0.05
     AHEAD = 3
 
-    _esm = script("raster")
+    _esm = script("trace_stack", "raster", "panel")
     _css = style("raster")
 
     order = CaselessStrEnum(tuple(ORDERINGS), "state").tag(sync=True)
@@ -110,32 +86,36 @@ class Raster(Part):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         # `_layouts` maps revisions to row layouts that messages of the page may refer
-        # to. `_sent` contains the objects in the latest drawing; see `_draw`.
-        self._rows_moved = SignalInstance()
-        self._arrangement: Arrangement | None = None
+        # to. `_sent` contains the objects in the latest drawing; see `_draw_rows`.
+        self._raster = raster = RasterView.of(controller)
         self._layouts: OrderedDict[int, RasterRows] = OrderedDict()
         self._revision = 0
         self._sent: dict[str, tuple[Any, ...]] = {}
-        self._hatch_texts: tuple[str, ...] = ()
-        super().__init__(controller, **traits)
+        super().__init__(raster, controller, **traits)
         set_option = partial(setattr, controller.state)
         self.bind_field("order", partial(set_option, "raster_order"), "raster_order")
         self.bind_field("view", partial(set_option, "raster_view"), "raster_view")
+        self.bind("tool", raster.tool_changed, lambda: raster.tool, raster.set_tool)
         self.bind_field("code", controller.editor.set_brush, "brush_code")
         self.bind_field("cursor", controller.navigation.set_cursor)
         self.bind_field("selection", controller.selection.select)
-        self.observe(lambda _: self._rows_moved.emit(), "rows_shown")
+        self.bind(
+            "rows_shown",
+            raster.rows_moved,
+            lambda: raster.rows_shown,
+            lambda rows: raster.show_rows(*rows),
+        )
 
     def drawings(self) -> Sequence[Drawing]:
-        """Return the drawing functions: constants; rows, values and mask."""
+        """Return the drawing functions of the record, of constants, and of the cells."""
         controller = self._controller
         state, results = controller.state.events, controller.results.events
-        rows = Drawing(
-            self._draw,
+        cells = Drawing(
+            self._draw_cells,
             signals=(
                 *(state.session, state.active_span, state.selection),
                 *(state.raster_order, state.raster_view),
-                *(controller.neuron_order.changed, self._rows_moved),
+                *(controller.neuron_order.changed, self._raster.rows_moved),
             ),
             results=(
                 *(state.window, results.population),
@@ -144,7 +124,7 @@ class Raster(Part):
             requests=(state.mask, controller.editor.history_changed),
         )
         # Constants have no signals: they are drawn once for each page.
-        return Drawing(self._draw_constants), rows
+        return *super().drawings(), Drawing(self._draw_constants), cells
 
     def is_awaiting(self) -> bool:
         """Return whether the prediction of the population is still to come."""
@@ -152,9 +132,9 @@ class Raster(Part):
 
     def deactivate(self) -> None:
         """Stop computing the similarity order and release the last recording."""
-        self._controller.neuron_order.pause()
+        super().deactivate()
         # `_sent` holds the window, and with it the session and its open files.
-        self._forget()
+        self._sent = {}
 
     # -- what code may call -----------------------------------------------------------
     def paint(
@@ -199,27 +179,16 @@ class Raster(Part):
             neurons = rows.neurons(rows.edges[row], rows.edges[row])
             self._controller.selection.select(neurons)
 
-    def on_similarity(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Stop or restart the computation of the similarity order."""
-        press_similarity(self._controller)
-
     # -- to the page ------------------------------------------------------------------
     def _draw_constants(self) -> None:
         """Send the constants: colour tables, tints of the mask and texts."""
         # Called when a page begins to show the raster: it has no rows or values yet.
-        self._forget()
+        self._sent = {}
+        tints = [overlay_table(OVERLAYS[name]) for name in TITLES]
         self.add_message(
             "constants",
-            [
-                _table(GREY),
-                _table(RESIDUAL),
-                *(overlay_table(OVERLAYS[name]) for name in TITLES),
-            ],
+            [_table(GREY), _table(RESIDUAL), *tints],
             pictures=list(TITLES),
-            orders=[[name, text, MEANINGS[name]] for name, text in ORDERINGS.items()],
-            views=list(VIEWS.items()),
-            view_tip=VIEW_TIP,
-            tools=list(TOOLS.items()),
             states=palette.STATE_NAMES,
             colours=palette.STATE_COLOURS,
             # JSON has no numbers as keys.
@@ -228,21 +197,28 @@ class Raster(Part):
             tick={"bin": LEAST_BIN_PX, "row": LEAST_ROW_PX, "height": TICK_HEIGHT},
         )
 
-    def _draw(self) -> None:
+    def _draw_cells(self) -> None:
         """Send rows, values and mask, each only if it differs from that of the page."""
         # Read before the state: see `Part.handled`.
         handled = dict(self.handled)
         state = self._controller.state
         session, mask, window = state.session, state.mask, state.window
         if session is None or mask is None or window is None:
-            self._forget()
+            self._sent = {}
             self.add_message("nothing")
             return
         if window.session is not session or mask.n_neurons != session.n_neurons:
             return  # a new recording is being set; its next signal requests a drawing
         if mask.n_samples != window.spec.n_samples:
             return  # likewise for a model that reads other windows
-        rows = self._place_rows(session, mask)
+        rows = self._raster.place_rows()
+        if rows is None:
+            return
+        if rows is not self._layouts.get(self._revision):
+            self._revision += 1
+            self._layouts[self._revision] = rows
+            while len(self._layouts) > _MAX_LAYOUTS:
+                self._layouts.popitem(last=False)
         prediction = self._controller.results.population
         # Each field depends only on the objects in its key. All keys contain the
         # revision, because codes and values are in the order of the rows.
@@ -254,133 +230,54 @@ class Raster(Part):
             "values": (self._revision, window, prediction, state.raster_view),
             "ticks": (self._revision, window),
         }
+        is_new = {name: not _is_same(key, self._sent.get(name, ())) for name, key in keys.items()}
         # Buffers are numbered by their position, which depends on the fields included.
-        buffers: list[np.ndarray] = []
+        buffers: Buffers = []
         fields: dict[str, Any] = {}
-        for name, key in keys.items():
-            if not _is_same(key, self._sent.get(name, ())):
-                draw = getattr(self, f"_{name}")
-                fields[name] = draw(buffers, rows, session, mask, window)
-        facts = {"handled": handled, **fields, **self._facts(rows)}
+        if is_new["layout"]:
+            fields["layout"] = self._layout(rows, mask)
+        if is_new["codes"] and (codes := self._raster.codes()) is not None:
+            fields["codes"] = len(buffers)
+            buffers.append(codes)
+        if is_new["values"]:
+            fields["values"] = []
+            for picture in self._raster.pictures():
+                number = {"picture": picture.image, "buffer": len(buffers)}
+                fields["values"].append({**number, "title": picture.title, "ends": picture.ends})
+                buffers.append(_places_in_table(picture, rows))
+        if is_new["ticks"]:
+            ticks = spike_ticks(window, rows, 0, window.spec.n_samples)
+            fields["ticks"] = None if ticks is None else len(buffers)
+            buffers += [] if ticks is None else [ticks]
+        span, colour = self._raster.span_outline()
+        facts = {
+            "handled": handled,
+            **fields,
+            "rows": self._revision,
+            "marks": self._raster.marks(),
+            "span": span,
+            "span_colour": colour,
+            "is_old": self._controller.results.is_population_old,
+        }
         # Without new fields, the small facts are sent only if they changed.
-        if buffers or fields:
+        if fields:
             self.add_message("raster", buffers, **facts)
         else:
             self.add_if_changed("raster", **facts)
         self._sent = keys
 
-    def _facts(self, rows: RasterRows) -> dict[str, Any]:
-        """Return the small fields, which are sent with every drawing."""
-        controller, state = self._controller, self._controller.state
-        view = state.raster_view
-        return {
-            "rows": self._revision,
-            "marks": _positions(rows.order, state.selection),
-            "span": list(state.active_span),
-            "is_old": controller.results.is_population_old,
-            "text": status_text(controller, rows, view, self._hatch_texts),
-            "similarity": similarity_button(controller, state.raster_order),
-        }
-
-    def _place_rows(self, session: Session, mask: Mask) -> RasterRows:
-        """Return the rows in view; a new layout increments `_revision`.
-
-        The order is not updated during a stroke: rows must not move under the pointer.
-        """
-        last, n = self._arrangement, mask.n_neurons
-        # Another number of neurons means another recording.
-        if last is not None and len(last.order) != n:
-            last, self.rows_shown = None, ALL_ROWS
-        if last is None or not self._controller.editor.in_stroke:
-            self._arrangement = self._arrange(session, mask)
-        assert self._arrangement is not None
-        order, (low, high) = self._arrangement.order, self.rows_shown
-        start, stop = rows_in_view(n, low, high) if low < high else (0, n)
-        latest = self._layouts.get(self._revision)
-        # Without `last`, the page may be new and needs the layout in any case.
-        if latest is not None and last is not None:
-            is_same_view = (latest.start, latest.stop) == (start, stop)
-            if is_same_view and np.array_equal(latest.order, order):
-                return latest
-        self._revision += 1
-        rows = self._layouts[self._revision] = RasterRows.of(order, start, stop)
-        while len(self._layouts) > _MAX_LAYOUTS:
-            self._layouts.popitem(last=False)
-        return rows
-
-    def _arrange(self, session: Session, mask: Mask) -> Arrangement:
-        controller, state = self._controller, self._controller.state
-        # Similarity is computed in the background, and only while it is the order.
-        ordering = state.raster_order
-        if ordering == "similarity":
-            controller.neuron_order.request()
-        else:
-            controller.neuron_order.pause()
-        span, scores = state.active_span, controller.results.shown_scores
-        alike = controller.neuron_order.order
-        return arrange(ordering, session.units, mask, span, scores, alike)
-
-    def _layout(
-        self, _: Buffers, rows: RasterRows, session: Session, mask: Mask, __: Window
-    ) -> dict[str, Any]:
+    def _layout(self, rows: RasterRows, mask: Mask) -> dict[str, Any]:
         """Return the rows in view with the names of their neurons, and the axis."""
-        assert self._arrangement is not None
-        units, size = session.units.names, rows.members.shape[0]
-        more = "…" if size > _MAX_NAMES else ""
-        names = [
-            ", ".join(map(str, units[rows.order[a : min(b, a + _MAX_NAMES)]])) + more
-            for a, b in pairwise(rows.edges.tolist())
-        ]
+        assert self._raster.arrangement is not None
         return {
             "neurons": len(rows.order),
             "start": rows.start,
             "stop": rows.stop,
-            "size": size,
+            "size": rows.members.shape[0],
             "samples": mask.n_samples,
-            "ticks": [[float(row), text] for row, text in self._arrangement.ticks],
-            "names": names,
+            "ticks": [[float(row), text] for row, text in self._raster.arrangement.ticks],
+            "names": self._raster.names(rows),
         }
-
-    def _codes(
-        self, buffers: Buffers, rows: RasterRows, _: Session, mask: Mask, window: Window
-    ) -> int:
-        """Append uint8 (rows, n_samples) codes; return the number of the buffer."""
-        codes = rows.codes(mask, window)
-        self._hatch_texts = hatch_text(codes)
-        buffers.append(codes)
-        return len(buffers) - 1
-
-    def _values(
-        self, buffers: Buffers, rows: RasterRows, _: Session, __: Mask, window: Window
-    ) -> list[dict[str, Any]]:
-        """Append the pictures of the view from left to right; return their fields."""
-        pictures = []
-        unit = "spikes/s" if window.spec.responses == "count" else ""
-        for name in images_of(self._controller.state.raster_view):
-            drawn = picture(name, window, self._controller.results.population)
-            fields: dict[str, Any] = {"picture": name, "title": TITLES[name]}
-            fields["buffer"] = len(buffers)
-            if name == "residual":
-                low, high = (f"{x:+z.2g}".replace("-", "−") for x in drawn.levels)
-                fields["ends"] = [low, f"{high} {unit}" if unit else high]
-            pictures.append(fields)
-            buffers.append(_places_in_table(drawn, rows))
-        return pictures
-
-    def _ticks(
-        self, buffers: Buffers, rows: RasterRows, _: Session, __: Mask, window: Window
-    ) -> int | None:
-        """Append the spikes as float32 (n, 2), sample and row, if they can be ticks."""
-        ticks = spike_ticks(window, rows, 0, window.spec.n_samples)
-        if ticks is None:
-            return None
-        buffers.append(ticks)
-        return len(buffers) - 1
-
-    def _forget(self) -> None:
-        """Make the next drawing complete."""
-        self._arrangement = None
-        self._sent = {}
 
 
 def _is_same(key: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
@@ -408,13 +305,3 @@ def _table(colours: np.ndarray) -> np.ndarray:
     table = colours.copy()
     table[0] = 0
     return table
-
-
-def _positions(order: np.ndarray, neurons: Sequence[int]) -> list[int]:
-    """Return the position of each neuron in the order."""
-    # Inverse permutation: O(P) once, instead of a search for each neuron.
-    position = np.empty(len(order), np.int64)
-    position[order] = np.arange(len(order))
-    # The selection is read after the session, so it may belong to a newer session.
-    known = [neuron for neuron in neurons if neuron < len(order)]
-    return [int(place) for place in position[known]]

@@ -37,6 +37,7 @@ from omnimouse_widgets.palette import Tone
 from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.long_table import LongTableView
 from omnimouse_widgets.qt.plot import RecordPlot, picture_of
+from omnimouse_widgets.qt.raster.panel import RasterArea
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import (
     TOGGLE_STYLE,
@@ -64,9 +65,11 @@ from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
 from omnimouse_widgets.qt.traces.plot import WIDTH, TraceStack
 from omnimouse_widgets.views import record
+from omnimouse_widgets.views.raster.view import RasterView
 from omnimouse_widgets.views.record import (
     Action,
     AskText,
+    Cells,
     Choice,
     ChosenRows,
     Clipboard,
@@ -119,7 +122,7 @@ OVER_STYLE: Final = (
     "border-radius: 3px; padding: 1px 5px; border: 1px solid #565C66; }"
 )
 """Style of a button that stands over a plot."""
-LONG_NAME: Final = 6
+LONG_NAME: Final = 8
 """Letters of a choice that are always shown."""
 MIN_HEIGHT: Final = 96
 """Least height of a content in pixels."""
@@ -159,7 +162,7 @@ class RecordPanel(QWidget):
     def __init__(self, view: View, controller: Controller) -> None:
         super().__init__()
         self.setObjectName(f"omnimouse-{view.name}")
-        self.view, self._editor = view, controller.editor
+        self.view, self._controller = view, controller
         self.widgets: dict[str, Any] = {}
         self.plots: dict[str, RecordPlot] = {}
         self.stacks: dict[str, TraceStack] = {}
@@ -358,6 +361,8 @@ class RecordPanel(QWidget):
     def _make(self, entry: Item | Row) -> QWidget:
         """Return the widget of a new item, without its content."""
         name = entry.name
+        if isinstance(entry, Choice) and entry.key:
+            shortcuts.bind(self, entry.key, lambda: record.choose_next(self.view, name))
         match entry:
             case Row():
                 return _row(entry)
@@ -412,8 +417,8 @@ class RecordPanel(QWidget):
             case Settings(form=form, apply=apply):
                 fields = SettingsForm(form)
                 fields.applied.connect(lambda: self.press(apply) if apply else None)
-                fields.drag_begun.connect(self._editor.begin_stroke)
-                fields.drag_ended.connect(lambda _: self._editor.end_stroke())
+                fields.drag_begun.connect(self._controller.editor.begin_stroke)
+                fields.drag_ended.connect(lambda _: self._controller.editor.end_stroke())
                 return fields
             case Table():
                 view = _table_view(QStandardItemModel(self), entry)
@@ -426,6 +431,9 @@ class RecordPanel(QWidget):
                 return _set_up(long_table.widget)
             case Matrix():
                 return _matrix_view(QStandardItemModel(self))
+            case Cells(tip=tip):
+                assert isinstance(self.view, RasterView)
+                return RasterArea(self.view, self._controller, tip)
             case Traces(tip=tip, colours=(first, second)):
                 self.stacks[name] = stack = TraceStack(partial(self._pick, name), tip)
                 stack.truth.setPen(plot_style.pen(first, WIDTH))

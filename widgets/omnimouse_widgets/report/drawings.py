@@ -19,7 +19,6 @@ from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_model.metrics.named import Metric
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.raster.rows import groups
 from omnimouse_widgets.report import svg
 from omnimouse_widgets.report.markup import Markup, tag
 from omnimouse_widgets.report.style import SCORE_STEPS, STATE_CLASSES
@@ -32,6 +31,7 @@ from omnimouse_widgets.views.field.probes import (
     probe_places,
     probe_texts,
 )
+from omnimouse_widgets.views.raster.rows import groups
 from omnimouse_widgets.views.scores import score_bins
 
 WIDTH: Final = 940.0

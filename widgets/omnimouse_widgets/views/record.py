@@ -309,6 +309,19 @@ class Traces:
     request: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Neurons by samples under a mask that is painted: the content of the view *Raster*.
+
+    It has no values: which rows are in view depends on the zoom of the front end, which
+    asks the view for them.
+    """
+
+    name: str
+    label: str
+    tip: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Polar:
     """Value in each direction; 0° is right, 90° is up.
@@ -362,7 +375,7 @@ class Message:
 
 
 Plot = Curves | Polar | Image | Message
-Content = Table | LongTable | Matrix | Traces | Plot
+Content = Table | LongTable | Matrix | Traces | Cells | Plot
 
 
 # -- results of an action ------------------------------------------------------------
@@ -459,6 +472,8 @@ class Menu:
 class Choice:
     """One of several (value, label, help); as joined buttons if `is_row`.
 
+    `key` chooses the next one while the focus is in the panel.
+
     `refusal` says why it is disabled, "" if it is not.
     """
 
@@ -470,6 +485,7 @@ class Choice:
     set: Callable[[str], object]
     is_row: bool = False
     refusal: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -608,6 +624,14 @@ def choose(view: View, name: str, value: Any) -> None:
         item.set(min(max(int(value), item.low), item.high))
     elif isinstance(item, Switch):
         item.set(bool(value))
+
+
+def choose_next(view: View, name: str) -> None:
+    """Choose the option after that of a field, and after the last one the first."""
+    item = record(view).get(name)
+    if isinstance(item, Choice):
+        values = [option[0] for option in item.options]
+        choose(view, name, values[(values.index(item.value) + 1) % len(values)])
 
 
 def fill(view: View, name: str, field: str, typed: Any) -> None:

@@ -178,7 +178,7 @@ PANELS: Final = (
         "Raster",
         "Neurons × samples of the window: recorded, predicted and residual.",
         "napari.md#inspect-the-prediction",
-        Dock("qt.raster.panel:RasterPanel", "bottom", "samples", is_front=True),
+        Dock("views.raster.view:RasterView", "bottom", "samples", is_front=True),
         part="raster",
     ),
     Panel(

@@ -10,26 +10,33 @@ from qtpy.QtTest import QTest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.raster.pixels import OVERLAYS
-from omnimouse_widgets.drawn.raster.values import levels_of
-from omnimouse_widgets.qt.raster.panel import RasterPanel
+from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.qt.raster.panel import RasterArea
+from omnimouse_widgets.views.raster.view import OVERLAYS, RasterView, levels_of
+from omnimouse_widgets.views.record import choose
 from tests.widgets.pointer import canvas_position, drag, pixel, wheel
+
+
+def area_of(panel: RecordPanel) -> RasterArea:
+    """Return the pictures of a panel; `panel` and `view` are what it belongs to."""
+    area: RasterArea = panel.content("cells")
+    area.panel, area.view = panel, panel.view
+    return area
 
 
 @pytest.fixture
 def raster(controller, show):
     """The raster in stored order: neuron n is row n."""
     controller.editor.set_active_span(58, 60)
-    panel: RasterPanel = show(RasterPanel(controller), 800, 560)
-    panel.ordering.show_ordering("stored")
-    return panel
+    controller.state.raster_order = "stored"
+    return area_of(show(RecordPanel(RasterView.of(controller), controller), 800, 560))
 
 
-def position_of(panel: RasterPanel, sample: float, row: float) -> QPointF:
+def position_of(panel: RasterArea, sample: float, row: float) -> QPointF:
     return canvas_position(panel.canvas, panel.pictures["truth"].box, sample, row)
 
 
-def viewport_of(panel: RasterPanel) -> Any:
+def viewport_of(panel: RasterArea) -> Any:
     return panel.canvas.viewport()
 
 
@@ -52,7 +59,7 @@ def test_a_cell_has_the_colour_of_state_and_value(raster, controller, redraw, co
 
 def test_prediction_and_residual_are_those_of_the_results(raster, controller, redraw):
     controller.editor.apply_preset("random_half_video_behavior")
-    raster.set_view("beside")
+    controller.state.raster_view = "beside"
     redraw()
     population = controller.results.population
     shown = raster.pictures["prediction"].values[population.neurons]
@@ -65,27 +72,27 @@ def test_prediction_and_residual_are_those_of_the_results(raster, controller, re
 
 def test_an_old_prediction_is_darker_and_the_status_changes(raster, controller, redraw):
     controller.editor.apply_preset("random_half_video_behavior")
-    raster.set_view("beside")
+    controller.state.raster_view = "beside"
     redraw()
-    status, fresh = raster.status.full_text, raster.canvas.grab().toImage()
+    status, fresh = raster.panel.widgets["status"].full_text, raster.canvas.grab().toImage()
     controller.results.population_freshness = "stale"
     controller.results.changed.emit()
     redraw()
     faded = {shown for shown, picture in raster.pictures.items() if picture.is_faded}
     assert faded == {"prediction", "residual"}
-    assert raster.status.full_text != status
+    assert raster.panel.widgets["status"].full_text != status
     assert raster.canvas.grab().toImage() != fresh
     controller.results.population_freshness = "fresh"
     redraw()
     assert not any(picture.is_faded for picture in raster.pictures.values())
 
 
-@pytest.mark.parametrize("tool", ["look", "brush", "box", "column", "row"])
+@pytest.mark.parametrize("tool", ["look", "paint", "box", "columns", "rows"])
 def test_without_a_session_no_tool_does_anything(empty_controller, show, tool):
-    panel = show(RasterPanel(empty_controller))
+    panel = area_of(show(RecordPanel(RasterView.of(empty_controller), empty_controller)))
     assert panel.pictures["truth"].pixels.is_empty
-    assert panel.status.full_text
-    panel.set_tool(tool)
+    assert panel.panel.widgets["status"].full_text
+    panel.view.set_tool(tool)
     drag(viewport_of(panel), [position_of(panel, x, 0.5) for x in (10.5, 20.5, 40.5)])
     assert not panel.gestures.is_painting
     assert not empty_controller.editor.can_undo
@@ -110,7 +117,7 @@ def test_a_tool_chosen_in_mid_drag_is_for_the_next_stroke(raster, controller):
     controller.editor.set_brush(TARGET)
     gestures, box = raster.gestures, raster.pictures["truth"].box
     gestures.pressed((10.5, 20.5), box)
-    raster.set_tool("look")
+    raster.view.set_tool("look")
     gestures.dragged((14.5, 20.5), box)
     gestures.released((14.5, 20.5), box)
     assert not controller.editor.in_stroke
@@ -122,24 +129,24 @@ def test_a_tool_chosen_in_mid_drag_is_for_the_next_stroke(raster, controller):
 @pytest.mark.parametrize(
     ("tool", "path", "samples", "neurons"),
     [
-        ("brush", [(40.5, 15.5)], slice(40, 41), slice(15, 16)),
+        ("paint", [(40.5, 15.5)], slice(40, 41), slice(15, 16)),
         ("box", [(12.5, 5.5), (20, 9), (24.5, 11.5)], slice(12, 25), slice(5, 12)),
-        ("column", [(8.5, 3.5), (12.5, 30.5)], slice(8, 13), slice(None)),
-        ("row", [(8.5, 3.5), (12.5, 6.5)], slice(None), slice(3, 7)),
+        ("columns", [(8.5, 3.5), (12.5, 30.5)], slice(8, 13), slice(None)),
+        ("rows", [(8.5, 3.5), (12.5, 6.5)], slice(None), slice(3, 7)),
     ],
 )
 def test_tools_paint_what_they_touch(raster, controller, tool, path, samples, neurons):
-    raster.set_tool(tool)
+    raster.view.set_tool(tool)
     controller.editor.set_brush(TARGET)
     drag(viewport_of(raster), [position_of(raster, *place) for place in path])
     cells = controller.state.mask.cells
     assert (cells[samples, neurons] == TARGET).all()
-    if tool != "brush":  # which is round, and as wide as it is
+    if tool != "paint":  # which is round, and as wide as it is
         assert (cells == TARGET).sum() == cells[samples, neurons].size
 
 
 def test_look_selects_the_neuron_and_moves_the_cursor(raster, controller, redraw):
-    raster.set_tool("look")
+    raster.view.set_tool("look")
     path = [position_of(raster, x, 22.5) for x in (17.5, 44.5)]
     drag(viewport_of(raster), path)
     assert controller.state.selection == (22,)
@@ -158,14 +165,16 @@ def test_the_wheel_zooms_rows_and_what_is_painted_follows(raster, controller, re
     assert raster.pictures["truth"].box.viewRange()[0] == [0, 60]
     drag(viewport_of(raster), [position_of(raster, 30.5, 20.5)])
     assert controller.state.mask.cells[30, 20] == VISIBLE
-    raster.show_all()
+    QTest.keyClick(raster.canvas, Qt.Key.Key_Home)
+    redraw()
     assert raster.pictures["truth"].box.viewRange()[1] == [0, 40]
 
 
-def test_a_new_order_begins_at_the_top_with_the_same_zoom(raster):
+def test_a_new_order_begins_at_the_top_with_the_same_zoom(raster, redraw):
     box = raster.pictures["truth"].box
     box.setYRange(20, 30, padding=0)
-    raster.ordering.show_ordering("score")
+    choose(raster.view, "order", "score")
+    redraw()
     assert box.viewRange()[1] == pytest.approx([0, 10])
 
 
@@ -197,10 +206,11 @@ def test_grey_levels_keep_no_closed_recording(session_folder):
 
 def test_another_window_is_drawn_and_painted_to_its_end(show, look_at):
     controller = look_at()
-    panel, state = show(RasterPanel(controller)), controller.state
+    state = controller.state
+    state.raster_order = "stored"
+    panel = area_of(show(RecordPanel(RasterView.of(controller), controller)))
     picture = panel.pictures["truth"]
     np.testing.assert_allclose(picture.box.viewRange()[0], (0, 150))
-    panel.ordering.show_ordering("stored")
     # So few rows have room for ticks: as many as the bins have spikes.
     sample, row = picture.ticks.spikes.T.astype(int)
     counts = np.zeros((24, 150))

@@ -14,22 +14,6 @@ from omnimouse_model.analysis.evaluate.summary import score_summary
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import MIXED
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.raster.order import Arrangement, arrange
-from omnimouse_widgets.drawn.raster.pixels import (
-    OVERLAYS,
-    blended,
-    coloured,
-    overlay_table,
-)
-from omnimouse_widgets.drawn.raster.rows import RasterRows
-from omnimouse_widgets.drawn.raster.values import (
-    GREY,
-    TITLES,
-    RasterImage,
-    age_text,
-    images_of,
-    picture,
-)
 from omnimouse_widgets.jupyter.snapshot.drawing import (
     EDGE,
     GAP,
@@ -52,6 +36,19 @@ from omnimouse_widgets.views.field.colours import (
 )
 from omnimouse_widgets.views.field.layout import Field
 from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
+from omnimouse_widgets.views.raster.rows import Arrangement, RasterRows, arrange
+from omnimouse_widgets.views.raster.view import (
+    GREY,
+    OVERLAYS,
+    TITLES,
+    RasterImage,
+    age_text,
+    blended,
+    coloured,
+    images_of,
+    overlay_table,
+    picture,
+)
 from omnimouse_widgets.views.traces import trace_rows
 
 SIDE: Final = 480

@@ -11,7 +11,6 @@ import numpy as np
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.raster.rows import groups
 from omnimouse_widgets.jupyter.snapshot.drawing import (
     EDGE,
     GAP,
@@ -22,6 +21,7 @@ from omnimouse_widgets.jupyter.snapshot.drawing import (
     blended_over,
     cut,
 )
+from omnimouse_widgets.views.raster.rows import groups
 from omnimouse_widgets.views.trace_row import Trace, low_and_scale, time_extent
 from omnimouse_widgets.views.traces import shown_name
 

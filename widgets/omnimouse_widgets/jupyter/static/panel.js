@@ -249,7 +249,7 @@ function render({ model, el }) {
   const makers = {
     text: (item) => {
       const element = makeStatus(`omnimouse-lines ${tones[item.tone]}`, item.tone === "problem" ? "alert" : "status");
-      return [element, ({ text, tip }) => { element.textContent = text; element.title = tip; element.hidden = !text; }];
+      return [element, ({ text, tip }) => { element.textContent = element.ownText = text; element.title = tip; element.hidden = !text; }];
     },
     progress: (item) => {
       const element = make("progress", { max: 1, aria: { label: item.label } });
@@ -295,6 +295,7 @@ function render({ model, el }) {
         })];
       }
       const element = makeSelect(item.label, (value) => choose(item.name, value), item.help);
+      if (item.key) keys[item.key.toLowerCase()] = () => send("choose_next", { name: item.name });
       let options = "";
       return [element, (now) => {
         // Filling an open select would close it.
@@ -398,6 +399,7 @@ function render({ model, el }) {
       return [table.element, table.show];
     },
     traces: (item) => makeTraces(item),
+    cells: (item) => rasterCells(item, { model, page, handlers, keys, statusOf: () => elements.get("status")?.[0] }),
     row: () => {
       const element = makeBar();
       return [element, (now, arrays) => { drawEntries(element, now.items, arrays, true); element.hidden = !now.items.length; }];
@@ -528,7 +530,7 @@ function render({ model, el }) {
     const raw = arrays.shift(), array = value.type === "uint8" ? bytes(raw) : float32(raw);
     return Object.assign(array, { shape: value.array });
   }
-  const CONTENTS = ["plot", "table", "longtable", "traces"];
+  const CONTENTS = ["plot", "table", "longtable", "traces", "cells"];
   const elements = new Map(), marks = new Map();
   const contentOf = (content) => CONTENTS.map((kind) => elements.get(`${content}:${kind}`)?.[0]).find((element) => element?.isConnected);
   function drawEntries(parent, items, arrays, isInRow = false) {

@@ -1,74 +1,49 @@
 // Raster: neurons by samples, values under the tints of the mask. A stroke is drawn here
 // at once; the kernel sends later which states its cells have.
 
-const EXCLUDED_VISIBLE = 4, EXCLUDED_TARGET = 5; // codes of cells that the rules exclude
-const MISSING = 6; // code of cells without a recorded response
-const LEFT = 66, BOTTOM = 20, TOP = 5, TITLE = 16, GAP = 8;
-const HEIGHT = 340;
-const UNSENT = 0xffffffff; // instead of a `seq`: painted here, not sent yet
-const QUIET = "#9aa0a8", TICK = "#565c66";
-const KEYS_TEXT =
-  "Arrows move a cell, Shift by 5, Space paints it, Enter selects its neurons, Home shows all rows, " +
-  "plus and minus zoom, V the next view, brackets change the brush, 1 visible, 2 hidden, 3 target, " +
-  "comma and period move the cursor. Ctrl+wheel zooms the rows, the right button pans them.";
-
-function render({ model, el }) {
+// Return the element of the cells. `panel` has the page of the part and its `model`, the
+// `handlers` of its messages, the `keys` of its actions, and the element of the status.
+function rasterCells(item, { model, page, handlers, keys: panelKeys, statusOf }) {
+  const EXCLUDED_VISIBLE = 4, EXCLUDED_TARGET = 5; // codes of cells that the rules exclude
+  const MISSING = 6; // code of cells without a recorded response
+  const LEFT = 66, BOTTOM = 20, TOP = 5, TITLE = 16, GAP = 8;
+  const HEIGHT = 340;
+  const UNSENT = 0xffffffff; // instead of a `seq`: painted here, not sent yet
+  const QUIET = "#9aa0a8", TICK = "#565c66";
+  const KEYS_TEXT =
+    "Arrows move a cell, Shift by 5, Space paints it, Enter selects its neurons, brackets change the brush, " +
+    "1 visible, 2 hidden, 3 target, comma and period move the cursor. Ctrl+wheel zooms the rows, the right button pans them.";
   // `facts`: small fields of the latest drawing. `pictures`: those of the view, {picture,
   // title, ends, values, image}. `codes` (rows x samples) is drawn: the kernel's codes with
   // the own cells over them. `ownSeq` has the `seq` of the message of each own cell.
-  let constants = null, layout = null, facts = { marks: [], span: [0, 0], text: "", handled: {} };
+  let constants = null, layout = null, facts = { marks: [], span: [0, 0], handled: {} };
   let ticks = null; // spikes as pairs of sample and row, if the rows have one neuron each
   let pictures = [], nSamples = 0, codes = null, kernelCodes = null, ownSeq = null, ownCodes = null;
   let isPending = false, isStale = true; // cells to send; pixels to compute again
   let low = 0, high = 1; // rows in view
   let stroke = null, pan = null, scrub = null, hover = null, cell = null, hatching = null, hatches = [];
 
-  const { view, send, set, follow, strokes: strokesOf, ready, close, onClose, onLeave } = connect({ model, el }, "raster", {
+  const { view, send, set, follow, strokes: strokesOf, onClose, onLeave } = page;
+  Object.assign(handlers, {
     constants: takeConstants,
     raster: takeRaster,
     nothing: () => { ticks = layout = codes = kernelCodes = null; pictures = []; showText(); canvas.request(); },
   });
-
-  // -- controls ---------------------------------------------------------------------------
-  const toolBox = makeGroup("Raster tool");
-  const orders = makeSelect("Order of the rows, from top to bottom", (value) => set("order", value));
-  const views = makeSelect("What the raster shows", (value) => set("view", value));
-  const paints = makeSelect("What is painted (1 visible, 2 hidden, 3 target)", (value) => set("code", Number(value)));
-  const similarity = makeButton("", "Stop comparing neurons, or start again", () => send("similarity"), { hidden: true });
-  const zooms = [["−", "Show more rows", () => zoom(1.6)], ["+", "Show fewer rows", () => zoom(1 / 1.6)], ["All", "Show all rows (Home)", showAll]]
-    .map(([text, label, act]) => makeButton(text, label, act, { aria: { label } }));
-  const swatch = makeSwatch("");
-  const bar = makeBar(toolBox, swatch, paints, orders, similarity, views, makeGroup("Rows in view", ...zooms));
-  const status = makeStatus();
+  const element = make("div");
   const spoken = make("div", { className: "omnimouse-spoken", aria: { live: "polite" } });
-  el.append(bar, status);
-  const canvas = canvasOf(el, {
-    className: "omnimouse-rows", label: `Raster, neurons by samples. ${KEYS_TEXT}`, height: HEIGHT, draw, onClose,
+  const canvas = canvasOf(element, {
+    className: "omnimouse-rows", label: `${item.label}. ${KEYS_TEXT}`, height: HEIGHT, draw, onClose,
   });
-  el.append(spoken);
+  canvas.canvas.title = item.tip;
+  element.append(spoken);
 
   function takeConstants(message, buffers) {
     constants = message;
     constants.tables = { grey: bytes(buffers[0]), residual: bytes(buffers[1]) };
     constants.tints = Object.fromEntries(message.pictures.map((name, k) => [name, bytes(buffers[2 + k])]));
-    toolBox.replaceChildren(...message.tools.map(([name, tip]) =>
-      makeButton(name[0].toUpperCase() + name.slice(1), tip, () => set("tool", name), { value: name })));
-    fillSelect(orders, message.orders, model.get("order"));
-    fillSelect(views, message.views, model.get("view"));
-    views.title = message.view_tip;
-    fillSelect(paints, [1, 0, 2].map((code) => [code, `paint ${message.states[code]}`]), model.get("code"));
-    showTool();
-    showCode();
-  }
-  function showTool() {
-    for (const button of toolBox.children) setPressed(button, button.value === model.get("tool"));
-    canvas.canvas.style.cursor = model.get("tool") === "look" ? "default" : "crosshair";
-  }
-  function showCode() {
-    paints.value = String(model.get("code"));
-    if (constants) swatch.style.background = constants.colours[model.get("code")];
     canvas.request();
   }
+  const showTool = (tool) => { canvas.canvas.style.cursor = tool === "look" ? "default" : "crosshair"; };
 
   // -- messages of the kernel ---------------------------------------------------------------
   function takeRaster(message, buffers) {
@@ -86,8 +61,6 @@ function render({ model, el }) {
     }
     if (message.ticks !== undefined) ticks = message.ticks === null ? null : float32(buffers[message.ticks]);
     isStale = true;
-    similarity.hidden = !message.similarity;
-    similarity.textContent = message.similarity;
     showText();
     canvas.request();
     afterPaint(() => probe("drawn", { name: "raster", took: performance.now() - since }));
@@ -122,7 +95,7 @@ function render({ model, el }) {
   // -- positions ----------------------------------------------------------------------------
   function boxes() {
     const [width, height] = canvas.size();
-    const count = Math.max(pictures.length, 1), hasTitle = count > 1 || pictures[0]?.picture === "residual";
+    const count = Math.max(pictures.length, 1), hasTitle = Boolean(pictures[0]?.title);
     const top = TOP + (hasTitle ? TITLE : 0);
     const each = (width - LEFT - 6 - GAP * (count - 1)) / count;
     return Array.from({ length: count }, (_, k) => ({ x: LEFT + k * (each + GAP), y: top, w: each, h: height - top - BOTTOM }));
@@ -222,6 +195,14 @@ function render({ model, el }) {
     context.fillStyle = constants.cursor_colour;
     context.fillRect(xOf(box, model.get("cursor") + 0.5) - 0.75, box.y, 1.5, box.h);
     drawCell(context, box);
+    if (stroke?.start) {
+      const [x, y] = [xOf(box, stroke.start.sample), yOf(box, stroke.start.row)];
+      context.strokeStyle = constants.cursor_colour;
+      context.lineWidth = 1;
+      context.setLineDash([4, 3]);
+      context.strokeRect(x, y, xOf(box, stroke.last.sample) - x, yOf(box, stroke.last.row) - y);
+      context.setLineDash([]);
+    }
     context.restore();
     drawTimeAxis(context, box);
     if (box.y > TOP) drawTitle(context, picture, box);
@@ -259,9 +240,9 @@ function render({ model, el }) {
     return context.createPattern(tile, "repeat");
   }
   function drawSpan(context, box) {
-    const [start, stop] = facts.span, code = model.get("code");
+    const [start, stop] = facts.span;
     const [left, right] = [xOf(box, start), xOf(box, stop)];
-    context.fillStyle = code ? constants.colours[code] : "#8b919a";
+    context.fillStyle = facts.span_colour;
     context.fillRect(left, box.y, right - left, 4);
     context.fillRect(left, box.y, 2, box.h);
     context.fillRect(right - 2, box.y, 2, box.h);
@@ -294,7 +275,7 @@ function render({ model, el }) {
   }
   function drawTitle(context, picture, box) {
     const { title, ends } = picture, [, lower, upper] = constants.colours;
-    const parts = ends ? [[`■ ${ends[0]} `, lower], [title, QUIET], [` ${ends[1]} ■`, upper]] : [[title, QUIET]];
+    const parts = ends.length ? [[`■ ${ends[0]} `, lower], [title, QUIET], [` ${ends[1]} ■`, upper]] : [[title, QUIET]];
     context.font = "11px system-ui, sans-serif";
     const widths = parts.map(([text]) => context.measureText(text).width);
     let x = box.x + (box.w - widths.reduce((sum, width) => sum + width, 0)) / 2;
@@ -335,10 +316,10 @@ function render({ model, el }) {
     const reason = constants.hatch_texts[code];
     return `${layout.names[bin]} · ${state} · sample ${sample}${reason ? ` · ▨ ${reason}` : ""}`;
   }
-  function showText() {
-    const text = hover && layout && codes ? describe(hover) : facts.text;
-    status.textContent = layout ? text || " " : "no session";
-    status.title = status.textContent;
+  // The status line of the panel has the cell under the pointer at once.
+  function showText(text = hover && layout && codes ? describe(hover) : "") {
+    const status = statusOf();
+    if (status) status.textContent = status.title = text || status.ownText || "";
   }
 
   // -- painting -----------------------------------------------------------------------------
@@ -382,11 +363,18 @@ function render({ model, el }) {
   }
   function end() {
     if (!stroke) return;
+    if (stroke.start) {
+      const [{ row: a, sample: s }, { row: b, sample: z }] = [stroke.start, stroke.last];
+      fill(binOf(Math.min(a, b)), binOf(Math.max(a, b)), sampleAt(Math.min(s, z)), sampleAt(Math.max(s, z)));
+    }
     strokes.end();
     stroke = null;
+    canvas.request();
   }
   function paintTo(from, to, event) {
     stroke.rows = facts.rows; // zooming during a stroke changes the rows
+    // A box is painted at its end.
+    if (stroke.tool === "box") { stroke.start ??= from; stroke.last = to; canvas.request(); return; }
     const [first, last] = [sampleAt(Math.min(from.sample, to.sample)), sampleAt(Math.max(from.sample, to.sample))];
     if (stroke.tool === "columns") fill(0, layout.rows - 1, first, last);
     else if (stroke.tool === "rows") fill(binOf(Math.min(from.row, to.row)), binOf(Math.max(from.row, to.row)), 0, nSamples - 1);
@@ -474,11 +462,10 @@ function render({ model, el }) {
     set("rows_shown", count >= layout.neurons ? [0, 0] : [low, high]);
     canvas.request();
   }
-  function zoom(factor, around = cell ? cell.row : (low + high) / 2) {
+  function zoom(factor, around = (low + high) / 2) {
     if (!layout || stroke) return;
     moveTo(around + (low - around) * factor, around + (high - around) * factor);
   }
-  function showAll() { if (layout) moveTo(0, layout.neurons); }
 
   // -- the keyboard -------------------------------------------------------------------------
   function move(samples, bins) {
@@ -492,7 +479,7 @@ function render({ model, el }) {
   }
   function showCell() {
     spoken.textContent = codes ? describe(cell) : "";
-    status.textContent = spoken.textContent;
+    showText(spoken.textContent);
     canvas.request();
   }
   function press() {
@@ -514,30 +501,18 @@ function render({ model, el }) {
     if (bin >= 0 && bin < layout.rows) send("select", { rows: facts.rows, row: bin });
   };
   const changeRadius = (by) => set("radius", clamp(model.get("radius") + by, 1, 60));
-  const nextView = () => {
-    const names = constants.views.map(([name]) => name);
-    set("view", names[(names.indexOf(model.get("view")) + 1) % names.length]);
-  };
-  const keys = {
-    ...commonKeys(send),
+  const keys = Object.assign(Object.create(panelKeys), {
     ArrowLeft: () => move(-1, 0), ArrowRight: () => move(1, 0), ArrowUp: () => move(0, -1), ArrowDown: () => move(0, 1),
     "Shift+ArrowLeft": () => move(-5, 0), "Shift+ArrowRight": () => move(5, 0),
     "Shift+ArrowUp": () => move(0, -5), "Shift+ArrowDown": () => move(0, 5),
-    " ": press, Enter: () => pick(), Home: showAll, v: nextView,
-    "[": () => changeRadius(-2), "]": () => changeRadius(2), "+": () => zoom(1 / 1.6), "=": () => zoom(1 / 1.6), "-": () => zoom(1.6),
-  };
+    " ": press, Enter: () => pick(), "[": () => changeRadius(-2), "]": () => changeRadius(2),
+  });
   bindKeys(surface, keys);
   surface.addEventListener("focus", canvas.request);
   surface.addEventListener("blur", canvas.request);
 
   follow("tool", showTool);
-  follow("code", showCode);
   follow("cursor", canvas.request);
   follow("rows_shown", () => { if (!pan) takeView(); }); // during a pan, the page is ahead
-  follow("order", (order) => { orders.value = order; });
-  follow("view", (name) => { views.value = name; });
-  ready(keys);
-  return close;
+  return [element, () => {}];
 }
-
-export default { render };

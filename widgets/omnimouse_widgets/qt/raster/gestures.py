@@ -1,12 +1,11 @@
 """Left-button gestures on the raster: look, or paint in one of four ways."""
 
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.raster.rows import RasterRows
 from omnimouse_widgets.qt.raster.plot import RasterBox
 from omnimouse_widgets.qt.raster.strokes import (
     Point,
@@ -15,39 +14,27 @@ from omnimouse_widgets.qt.raster.strokes import (
     brush_blocks,
 )
 from omnimouse_widgets.qt.style.plot_style import sample_at
-from omnimouse_widgets.qt.style.segmented_button import Choice
+from omnimouse_widgets.views.raster.view import RasterView
 
-Tool = Literal["look", "brush", "box", "column", "row"]
 BRUSH_PIXELS: Final = 6
 """Radius of the raster's brush on screen."""
-
-TOOLS: Final = (
-    Choice("look", "Look", "Click: select neurons and move the cursor"),
-    Choice("brush", "Brush", "Drag to paint the cells under the pointer"),
-    Choice("box", "Box", "Drag a rectangle to paint every cell in it"),
-    Choice("column", "Column", "Drag over samples to paint them for all neurons"),
-    Choice("row", "Row", "Drag over rows to paint all samples of their neurons"),
-)
 
 
 class RasterGestures:
     """Translate gestures of the left button into calls of the controller.
 
-    `rows` is set by the panel and gives the neurons under the pointer. The rows must
-    not be reordered while `is_painting`.
+    The rows of the view give the neurons under the pointer, its tool what is done.
     """
 
     box_changed = Signal()
     """Emitted when the box being drawn changes or disappears."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
-        self.rows: RasterRows | None = None
-        self.tool: Tool = "brush"
+    def __init__(self, view: RasterView, controller: Controller) -> None:
+        self._view, self._controller = view, controller
         self.box: RasterBlock | None = None
         # `_held` is the tool of the current stroke, `_last` the last pointer position
         # (None between strokes), `_start` the corner of a box.
-        self._held: Tool = self.tool
+        self._held = view.tool
         self._last: Point | None = None
         self._start: Point = (0.0, 0.0)
 
@@ -59,7 +46,7 @@ class RasterGestures:
     def pressed(self, at: Point, box: RasterBox) -> None:
         """Begin a stroke, or select what is under the pointer."""
         self._last = self._start = at
-        self._held = self.tool  # a tool chosen during a stroke is for the next one
+        self._held = self._view.tool  # a tool chosen during a stroke is for the next one
         if self._held == "look":
             self._look(at, select=True)
             return
@@ -93,9 +80,9 @@ class RasterGestures:
 
     def neurons_at(self, row: float) -> np.ndarray:
         """Return the neurons of the screen row at a position."""
-        if self.rows is None:
+        if self._view.rows is None:
             return np.empty(0, np.int64)
-        return self.rows.neurons(row, row)
+        return self._view.rows.neurons(row, row)
 
     @property
     def _n_samples(self) -> int:
@@ -110,17 +97,17 @@ class RasterGestures:
     def _stroke(self, at: Point, box: RasterBox) -> None:
         # Paint from the last position: a fast pointer skips cells.
         last = self._last or at
-        if self.rows is None:
+        if self._view.rows is None:
             return  # no session is open
         if self._held == "box":
             self.box = box_block(self._start, at, self._n_samples)
             self.box_changed.emit()
-        elif self._held == "column":
+        elif self._held == "columns":
             columns = box_block(last, at, self._n_samples).samples
             self._controller.editor.paint_cells(
                 slice(None), columns, self._controller.state.brush_code
             )
-        elif self._held == "row":
+        elif self._held == "rows":
             low, high = sorted((last[1], at[1]))
             self._paint(RasterBlock(slice(0, self._n_samples), low, high))
         else:
@@ -131,9 +118,9 @@ class RasterGestures:
                 self._paint(block)
 
     def _paint(self, block: RasterBlock) -> None:
-        if self.rows is None or block.samples.start >= block.samples.stop:
+        if self._view.rows is None or block.samples.start >= block.samples.stop:
             return
-        neurons = self.rows.neurons(block.low, block.high)
+        neurons = self._view.rows.neurons(block.low, block.high)
         if len(neurons):
             code = self._controller.state.brush_code
             self._controller.editor.paint_cells(neurons, block.samples, code)

@@ -15,9 +15,6 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QGraphicsRectItem
 
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.raster.pixels import blended, coloured
-from omnimouse_widgets.drawn.raster.rows import HATCHED_CODES
-from omnimouse_widgets.drawn.raster.values import RasterPicture
 from omnimouse_widgets.qt.raster.items import (
     Hatch,
     Marks,
@@ -27,6 +24,8 @@ from omnimouse_widgets.qt.raster.items import (
 )
 from omnimouse_widgets.qt.raster.strokes import Point, RasterBlock
 from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.views.raster.rows import HATCHED_CODES
+from omnimouse_widgets.views.raster.view import RasterPicture, blended, coloured
 from omnimouse_widgets.views.record import NO_SESSION
 
 TITLE_HEIGHT = 16
@@ -185,12 +184,19 @@ class RasterPlot:
         self.box.setLimits(xMax=n_samples)
         self.box.setRange(xRange=(0, n_samples), padding=0)
 
-    def set_title(self, title: str) -> None:
-        """Set the title; skip the layout update if it is unchanged."""
+    def set_title(self, title: str, ends: tuple[str, ...] = ()) -> None:
+        """Set the title, with the numbers of the end colours; skip an unchanged one."""
+        title = escape(title)
+        if ends:
+            low, high = map(escape, ends)
+            title = (
+                f"<span style='color: {palette.VISIBLE}'>■ {low}</span> {title} "
+                f"<span style='color: {palette.TARGET}'>{high} ■</span>"
+            )
         if title == self._title:
             return
         self._title = title
-        self.plot.setTitle(escape(title) or None, color=plot_style.AXIS, size="8pt")
+        self.plot.setTitle(title or None, color=plot_style.AXIS, size="8pt")
         # A long title must not widen this picture relative to its neighbours.
         self.plot.titleLabel.setMinimumWidth(0)
         height = TITLE_HEIGHT if title else 0
@@ -198,7 +204,8 @@ class RasterPlot:
         self.plot.layout.setRowFixedHeight(0, height)
 
     def set_values(self, picture: RasterPicture, values: np.ndarray, rect: QRectF) -> None:
-        """Set values (rows, n_samples), with the levels and colours of a picture."""
+        """Set values (rows, n_samples), with the title, levels and colours of a picture."""
+        self.set_title(picture.title, picture.ends)
         self.values = values
         self._base = coloured(values, picture.levels, picture.table)
         self._rect = rect
@@ -225,11 +232,6 @@ class RasterPlot:
         """Move the cursor to the middle of a sample."""
         if self.cursor.value() != sample + 0.5:
             self.cursor.setValue(sample + 0.5)
-
-    def set_span(self, span: tuple[int, int], code: int) -> None:
-        """Outline the active span in the brush colour."""
-        # The colour of hidden (code 0) is too dark for the black background.
-        self.span.set_span(span, palette.STATE_COLOURS[code] if code else plot_style.AXIS)
 
     def set_marks(self, rows: Sequence[int]) -> None:
         """Mark the rows of selected neurons at the left edge."""

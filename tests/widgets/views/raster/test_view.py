@@ -6,8 +6,8 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
-from omnimouse_widgets.drawn.raster import ticks
-from omnimouse_widgets.drawn.raster.rows import RasterRows
+from omnimouse_widgets.views.raster import view as ticks
+from omnimouse_widgets.views.raster.rows import RasterRows
 
 
 @pytest.fixture(scope="module")

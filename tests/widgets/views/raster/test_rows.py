@@ -7,14 +7,15 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.units import Units
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import VISIBLE, Mask, input_cells, scored_cells
-from omnimouse_widgets.drawn.raster.order import arrange, missing
-from omnimouse_widgets.drawn.raster.rows import (
+from omnimouse_widgets.views.raster.rows import (
     MISSING,
     UNREAD,
     UNSCORED_TARGET,
     RasterRows,
+    arrange,
+    missing,
 )
-from omnimouse_widgets.drawn.raster.text import hatch_text
+from omnimouse_widgets.views.raster.view import hatch_text
 
 
 @given(st.integers(1, 900), st.integers(1, 60), st.data())

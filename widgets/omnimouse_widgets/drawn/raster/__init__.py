@@ -1,1 +1,0 @@
-"""The raster: order, rows, values and pixels."""

@@ -1,0 +1,1 @@
+"""The panel *Raster*: order and binning of its rows, and its record."""
