@@ -59,8 +59,9 @@ class HasSummary:
 
     def __repr__(self) -> str:
         """Return the facts in one line, and the first results below."""
-        facts = "; ".join(f"{name} {value}" for name, value in self._facts().items())
-        lines = [f"  {name}: {value}" for name, value in self._shown_lines()]
+        # Python prints it to a terminal, and names of sessions come from files.
+        facts = printable("; ".join(f"{name} {value}" for name, value in self._facts().items()))
+        lines = [printable(f"  {name}: {value}") for name, value in self._shown_lines()]
         return "\n".join([f"{type(self).__name__}: {facts}", *lines])
 
     def _repr_html_(self) -> str:

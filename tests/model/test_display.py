@@ -80,3 +80,8 @@ def test_dir_lists_the_public_names_alone():
 )
 def test_a_text_from_a_file_cannot_control_a_terminal(hostile, shown):
     assert printable(hostile) == shown
+
+
+def test_a_name_from_a_file_is_printed_without_control_characters(tmp_path):
+    values = {"responses": np.ones((600, 5)), "rate_hz": 30.0, "id": "a\x1b]0;title\x07b"}
+    assert "id ab;" in repr(om.open_session(values))

@@ -48,8 +48,9 @@ def session_folder(path: Path) -> Path:
     SessionFormatError
         There is nothing at the path, or it cannot be read.
     """
-    path = path.expanduser().absolute()
-    if not path.exists():
+    # Unlike those of `Path`, they raise nothing for a user or a name that cannot exist.
+    path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
+    if not os.path.exists(path):  # noqa: PTH110
         if path.is_symlink():
             raise missing(path)
         raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")

@@ -2,6 +2,7 @@
 
 import copyreg
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -267,7 +268,8 @@ def _is_elsewhere(path: str | Path) -> bool:
 def _on_this_machine(path: str | Path) -> Path:
     """Return the local path, after a download from the hub or of IBL if necessary."""
     name = str(path)
-    if Path(path).exists() or not _is_elsewhere(path):
+    # Unlike that of `Path`, it raises nothing for a name that no system can hold.
+    if os.path.exists(path) or not _is_elsewhere(path):  # noqa: PTH110
         return Path(path)
     from omnimouse_model.data.hub.fetch_session import fetch_session
 

@@ -13,6 +13,7 @@ import numpy as np
 from omnimouse_model.data.formats import is_recording
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.display import printable
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
 
@@ -103,7 +104,7 @@ class Catalogue(Sequence[Entry]):
         broken = len(self.entries) - len(sound)
         more = f"; {broken} cannot be read" if broken else ""
         return (
-            f"Catalogue of {self.folder}: {len(sound)} sessions, {neurons:,} neurons, "
+            f"Catalogue of {printable(str(self.folder))}: {len(sound)} sessions, {neurons:,} neurons, "
             f"{minutes:.1f} min{more}"
         )
 

@@ -21,6 +21,7 @@ from omnimouse_model.nets.checkpoint import (
 )
 from omnimouse_model.nets.description import MAX_SESSIONS
 from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
+from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.tensors import load_pickle
 from omnimouse_model.storage.typed import decode, refused_as, shown
 
@@ -128,7 +129,10 @@ def _load_shard(path: Path) -> dict[str, Any]:
 
 def official_shards(path: Path) -> list[Path]:
     """Return the `rank_*.ckpt` files of a checkpoint in rank order; none is missing."""
-    if path.is_file():
+    if not path.is_dir():
+        # A pipe or a device lies in a folder, too.
+        with refused_as(CheckpointError):
+            open_binary(path).close()
         path = path.parent
     ranks = {
         int(match.group(1)): file

@@ -43,7 +43,11 @@ def display_address(url: str) -> str:
 
     The query of a signed URL contains its signature.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket of IPv6 that does not close
+        scheme, _, rest = url.partition("://")
+        return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
     if not parts.netloc:  # dandi:
         return url
     host = parts.netloc.rsplit("@", 1)[-1]

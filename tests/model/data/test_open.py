@@ -132,3 +132,14 @@ def test_a_recording_that_is_too_short_for_tiers_says_so():
     (warning,) = [n for n in short.warnings if n.code == "no_tiers"]
     assert "10 s" in warning.message
     assert "too short" in warning.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x" * 5000, "~nobody-of-this-name/x", "https://[::1", "https://user:secret@[::1/x?key=secret"],
+)
+def test_a_name_that_nothing_can_have_is_refused(name):
+    with pytest.raises(SessionFormatError) as refused:
+        open_session(name)
+    assert refused.value.code in ("missing_file", "unreadable")
+    assert "secret" not in str(refused.value)

@@ -210,3 +210,10 @@ def test_a_session_can_take_another_name(net, tmp_path):
     assert other.animals["111-9-9"] == "111"
     with pytest.raises(CheckpointError, match="Cannot rename"):
         renamed(read, {"111-1-1": "222-1-1"})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_what_is_no_plain_file_is_no_checkpoint(tmp_path):
+    os.mkfifo(tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"x\.pt is not a plain file"):
+        read_checkpoint(tmp_path / "x.pt")

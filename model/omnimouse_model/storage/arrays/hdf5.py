@@ -262,6 +262,8 @@ class Hdf5:
     def _check_storage(self, name: str, item: "h5py.Dataset") -> None:
         """Raise if the chunks of a dataset are too large, or no filter can decompress them."""
         with self.typed_errors(name):
+            if item.dtype.subdtype is not None:
+                raise ValueError(f"each of its values is an array, {str(item.dtype)[:80]}")
             self._chunks.check(name, item)
 
     def table(self, name: str, most_bytes: int = MAX_TABLE_BYTES) -> np.ndarray:
@@ -291,13 +293,20 @@ class Hdf5:
         with self.typed_errors(name or dataset):
             try:
                 is_texts = dataset.dtype.kind == "O" and not h5py.check_ref_dtype(dataset.dtype)
-                if is_texts and len(dataset.shape or ()) and part == ():
-                    return self._texts(dataset)
+                if is_texts and part == ():
+                    return self._texts(dataset) if dataset.shape else self._text(dataset)
                 return self._chunks.read(dataset, part)
             except Exception:
                 # A changed or missing file is the more useful message.
                 self.source.check(now=True)
                 raise
+
+    def _text(self, dataset: "h5py.Dataset") -> np.ndarray:
+        """Return a text alone; an array of it would be another copy, so it is bounded before."""
+        text = dataset[()]
+        if isinstance(text, str | bytes) and len(text) > SCALAR_BYTES:
+            raise self._too_large(dataset.name, f"has a text of {len(text):,} bytes")
+        return np.asarray(text)
 
     def _texts(self, dataset: "h5py.Dataset") -> np.ndarray:
         """Return texts of any length, equal ones as one object.
@@ -342,8 +351,10 @@ class Hdf5:
             n_values, most = math.prod(stored.shape or ()), _MAX_VALUES
             if n_values > _FEW_VALUES and n_values * self._stored_bytes() > _TEXT_BYTES:
                 most = _FEW_VALUES if stored.dtype.kind == "O" else most
-            if n_values > most:
-                raise self._too_large(f"{item.name} ({name})", f"is {stored.shape}")
+            # A damaged type has any size, which is taken before the values are looked at.
+            if n_values > most or n_values * stored.dtype.itemsize > SCALAR_BYTES:
+                found = f"is {stored.shape} {str(stored.dtype)[:80]}"
+                raise self._too_large(f"{item.name} ({name})", found)
             return item.attrs[name]
 
     @contextmanager

@@ -38,8 +38,10 @@ _HEAD_BYTES = 1024
 """Enough for flags, shape and name of an array."""
 _MAX_NODES = 1_500_000
 _MAX_MEMBERS = 10_000
-_DEEPEST = 16
+_DEEPEST, _MAX_FIELDS, _MAX_AXES = 16, 10_000, 32
 _LETTER_BYTES = 16
+_LONGEST_TEXT = 2**20
+"""Most bytes of a text: names and settings."""
 
 _MATRIX, _PACKED = 14, 15
 _TYPES = {
@@ -270,8 +272,11 @@ class _Elements:
         _, start, _ = self.tag()
         flags = struct.unpack_from(self._order + "I", self._data, start)[0]
         _, start, n_bytes = self.tag()
-        shape = struct.unpack_from(f"{self._order}{n_bytes // 4}i", self._data, start)
-        if len(shape) > 32 or any(n < 0 for n in shape):
+        n_axes = n_bytes // 4
+        if n_axes > _MAX_AXES:  # before as many numbers of Python are made
+            raise ValueError(f"an array of {n_axes:,} axes")
+        shape = struct.unpack_from(f"{self._order}{n_axes}i", self._data, start)
+        if any(n < 0 for n in shape):
             raise ValueError(f"an array of {str(shape)[:60]}")
         _, start, n_bytes = self.tag()
         name = self._data[start : start + n_bytes].decode("latin1")
@@ -317,6 +322,8 @@ class _Elements:
     def _text(self) -> str:
         kind, start, n_bytes = self.tag()
         encoding = _TEXTS[kind]
+        if n_bytes > _LONGEST_TEXT:
+            raise ValueError(f"a text of {n_bytes:,} bytes")
         if encoding == "utf-16":
             encoding += "-le" if self._order == "<" else "-be"
         return self._data[start : start + n_bytes].decode(encoding, "replace")
@@ -326,8 +333,9 @@ class _Elements:
         length = struct.unpack_from(self._order + "i", self._data, start)[0]
         _, start, n_bytes = self.tag()
         text = self._data[start : start + n_bytes]
-        if length <= 0:
-            raise ValueError("names of fields without letters")
+        # Most bytes could be names: far more fields than any part of the file has.
+        if length <= 0 or n_bytes > length * _MAX_FIELDS:
+            raise ValueError(f"names of fields of {length:,} letters in {n_bytes:,} bytes")
         parts = [text[k : k + length] for k in range(0, len(text), length)]
         return [part.split(b"\0")[0].decode("latin1") for part in parts]
 

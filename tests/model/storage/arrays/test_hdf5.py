@@ -243,3 +243,19 @@ def test_more_chunks_than_are_read_at_once_give_the_same_values(path, monkeypatc
     with h5py.File(path, "w") as file:
         file.create_dataset("v", data=values, chunks=(7, 3))
     np.testing.assert_array_equal(Hdf5(LocalFile(path)).table("/v"), values)
+
+
+@pytest.mark.parametrize("kind", ["text", "type", "attribute"])
+def test_a_value_alone_is_bounded_before_it_is_converted(path, monkeypatch, kind):
+    monkeypatch.setattr(hdf5, "SCALAR_BYTES", 100)
+    with h5py.File(path, "w") as file:
+        file["name"] = "x" * 101
+        file.create_dataset("times", (3,), np.dtype((np.float32, (3,))))
+        file.attrs["unit"] = np.zeros(30)
+    found = Hdf5(LocalFile(path))
+    with pytest.raises(SessionFormatError) as refused:
+        if kind == "attribute":
+            found.attribute(found.root, "unit")
+        else:
+            found.table({"text": "name", "type": "times"}[kind])
+    assert refused.value.code == ("unreadable" if kind == "type" else "too_large")

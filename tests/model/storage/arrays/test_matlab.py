@@ -183,3 +183,17 @@ def test_nothing_unpacks_to_far_more_than_the_file_holds(tmp_path):
     assert refusal(path, "x").code == "too_large"
     with pytest.raises(SessionFormatError, match="unpacks to 25,165,824 bytes"):
         open_mat(path).array("x")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (array(2, (1, 1), element(5, b"\1\0\0\0") + element(1, b"a" * 2**20), "v"), "of fields"),
+        (array(1, (1, 1), array(DOUBLE, (1,) * 33, b""), "v"), "33 axes"),
+        (array(4, (1, 2**21), element(16, b"a" * 2**21), "v"), "a text of 2,097,152 bytes"),
+    ],
+    ids=["fields", "axes", "text"],
+)
+def test_a_part_becomes_few_objects_whatever_it_claims(tmp_path, content, problem):
+    refused = refusal(mat_file(tmp_path / "x.mat", content), "v")
+    assert problem in refused.message
