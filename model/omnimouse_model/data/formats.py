@@ -51,7 +51,7 @@ def session_folder(path: Path) -> Path:
     # Unlike those of `Path`, they raise nothing for a user or a name that cannot exist.
     path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
     if not os.path.exists(path):  # noqa: PTH110
-        if path.is_symlink():
+        if os.path.islink(path):  # noqa: PTH114
             raise missing(path)
         raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
     if path.name in _PARTS and is_recording(path.parent):

@@ -104,8 +104,8 @@ class Catalogue(Sequence[Entry]):
         broken = len(self.entries) - len(sound)
         more = f"; {broken} cannot be read" if broken else ""
         return (
-            f"Catalogue of {printable(str(self.folder))}: {len(sound)} sessions, {neurons:,} neurons, "
-            f"{minutes:.1f} min{more}"
+            f"Catalogue of {printable(str(self.folder))}: {len(sound)} sessions, "
+            f"{neurons:,} neurons, {minutes:.1f} min{more}"
         )
 
     @overload

@@ -253,9 +253,11 @@ def test_a_value_alone_is_bounded_before_it_is_converted(path, monkeypatch, kind
         file.create_dataset("times", (3,), np.dtype((np.float32, (3,))))
         file.attrs["unit"] = np.zeros(30)
     found = Hdf5(LocalFile(path))
+    read = {
+        "text": lambda: found.table("name"),
+        "type": lambda: found.table("times"),
+        "attribute": lambda: found.attribute(found.root, "unit"),
+    }[kind]
     with pytest.raises(SessionFormatError) as refused:
-        if kind == "attribute":
-            found.attribute(found.root, "unit")
-        else:
-            found.table({"text": "name", "type": "times"}[kind])
+        read()
     assert refused.value.code == ("unreadable" if kind == "type" else "too_large")
