@@ -79,10 +79,10 @@ class Instrument(QObject):
         settings = preferences()
         self.controller = controller or new_controller()
         # The model of a caller's controller is the caller's choice.
-        if model is None and controller is None:
-            model = preferred_model(self.controller)
         if model is not None:
             self.controller.model.choose(model)
+        elif controller is None:
+            self.controller.model.choose(preferred_model(self.controller), is_default=True)
         self.brush = Brush(self.controller, viewer)
         last = self.controller.store.load().brush_radius
         self.brush.radius = settings.brush_radius or last or FIRST_RADIUS

@@ -257,7 +257,7 @@ def _controller(
     from omnimouse_app.window.instrument import new_controller, preferred_model
 
     controller = new_controller(device, scheduler)
-    controller.model.choose(model or preferred_model(controller))
+    controller.model.choose(model or preferred_model(controller), is_default=model is None)
     return controller
 
 

@@ -63,7 +63,8 @@ class Explorer:
         Recording to open: "demo", "unseen", "spikes", "unseen-spikes", a path, a URL,
         or an open `Session`.
     predictor
-        Name, file or folder for `load_predictor`, or a predictor.
+        Name, file or folder for `load_predictor`, or a predictor. By default "demo", or
+        the baseline that is fitted to any recording where "demo" does not know it.
     baseline
         Name of the baseline that the predictor is compared with, "" for none; it is
         fitted after the first prediction.
@@ -94,7 +95,7 @@ class Explorer:
     def __init__(
         self,
         session: str | Path | Session | OpenRequest = "demo",
-        predictor: str | Path | Predictor = "demo",
+        predictor: str | Path | Predictor | None = None,
         *,
         baseline: str = FALLBACK,
         device: Device = "auto",
@@ -129,7 +130,7 @@ class Explorer:
         # The painter is always on the page, unlike the parts in the tabs.
         self._picture = SavedPicture(controller, is_live=lambda: self.painter.is_visible)
         if self._owns_controller:
-            controller.model.choose(predictor)
+            controller.model.choose(predictor or "demo", is_default=predictor is None)
             controller.model.choose_baseline(baseline)
             self.open(session)
         if self._last_session is not None:

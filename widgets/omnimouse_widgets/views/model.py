@@ -9,6 +9,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.remarks import guard_text
+from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.palette import Tone
 
@@ -16,6 +17,19 @@ VIDEO_NAMES: Final = ("all", "none", "first", "last")
 """Names of parts of the window's video that the model sees."""
 NO_VIDEO: Final = "This model reads no video."
 BY_HAND: Final = "made by hand"
+
+
+FINETUNE_TIP: Final = "Choose this model, and adapt it to the recording in Fine-tuning below"
+
+
+def stand_in_text(unfamiliar: str) -> str:
+    """Return why a baseline answers; `unfamiliar` is the model in whose place, or ""."""
+    if not unfamiliar:
+        return ""
+    return (
+        f"{unfamiliar} was not trained on this recording. {FALLBACK} answers in its place: "
+        "it is fitted to the train tier of this recording."
+    )
 
 
 def task_text(state: LiveState) -> str:

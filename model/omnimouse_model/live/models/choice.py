@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.demo import model_for
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -15,8 +16,8 @@ from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.live.state_store import StateStore
-from omnimouse_model.predict.compatibility import FALLBACK
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.compatibility import FALLBACK, check_compatibility
+from omnimouse_model.predict.predictor import Needs, Predictor
 from omnimouse_model.predict.registry import must_be_fetched
 from omnimouse_model.progress import CallbackJob
 
@@ -128,6 +129,10 @@ class ModelChoice:
     ----------
     downloads
         Downloads of models; a model that is only on the hub is downloaded first.
+    unfamiliar
+        Name of the model in whose place `suitable` answers, because it was not trained
+        on the recording that was opened; "" for none. A model that the user chooses
+        for an open recording is not replaced.
     """
 
     def __init__(
@@ -142,6 +147,14 @@ class ModelChoice:
     ) -> None:
         self._state, self._requests, self._store, self._lock = state, requests, store, lock
         self.downloads = ModelDownloads(self.choose, execution, is_enabled=is_hub_used)
+        self.unfamiliar = ""
+        self._needs_of_unfamiliar: Needs | None = None
+        # Session for which the user has chosen the model, or whether he has chosen it
+        # before the first one.
+        self._chosen_for: Session | None = None
+        self._is_chosen_for_next = False
+        results = requests.client.results
+        results.events.needs.connect(lambda _: execution.post(self._stand_in))
 
     @property
     def name(self) -> str:
@@ -161,12 +174,46 @@ class ModelChoice:
         session = self._state.session
         return (model_for(session.path) if session is not None else "") or FALLBACK
 
-    def choose(self, predictor: str | Path | Predictor) -> None:
+    def choose(self, predictor: str | Path | Predictor, *, is_default: bool = False) -> None:
         """Choose a predictor by name, file or folder, or pass an object.
 
         It is loaded in the background. A model that is only on the hub is downloaded
-        first: see `downloads`.
+        first: see `downloads`. `suitable` stands in for a default that does not know
+        the recording that is opened next.
         """
+        session = self._state.session
+        self._chosen_for, self.unfamiliar = session, ""
+        self._is_chosen_for_next = session is None and not is_default
+        self._choose(predictor)
+
+    def _stand_in(self) -> None:
+        """Choose `suitable` in place of a model that does not know a new recording."""
+        session, needs = self._state.session, self._requests.client.results.needs
+        if session is None or needs is None or self._chosen_for is session:
+            return
+        name = self._state.predictor_name
+        if check_compatibility(needs, session).is_new and name != self.suitable:
+            self._choose(self.suitable)
+            self.unfamiliar, self._needs_of_unfamiliar = name, needs
+
+    def follow_session(self, *, keeps_model: bool) -> None:
+        """Choose a model that answers for a recording that was just shown.
+
+        `suitable` stands in for a model that does not know it; a model that was replaced
+        before comes back if it knows the recording. With `keeps_model`, as for a saved
+        analysis, the model stays.
+        """
+        session, needs, name = self._state.session, self._needs_of_unfamiliar, self.unfamiliar
+        if keeps_model or self._is_chosen_for_next:
+            self._chosen_for, self._is_chosen_for_next = session, False
+        if session is not None and needs is not None and name:
+            if check_compatibility(needs, session).is_supported:
+                self.unfamiliar = ""
+                self._choose(name)
+        else:
+            self._stand_in()
+
+    def _choose(self, predictor: str | Path | Predictor) -> None:
         # The state, saved analyses and scripts contain text.
         if isinstance(predictor, Path):
             predictor = str(predictor)

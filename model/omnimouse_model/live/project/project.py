@@ -352,6 +352,7 @@ class Project(HasBackgroundTask):
             messages = self._screen.show(reopened)
             self.messages = (*self.messages, *messages)
             self._compare_predictor()
+        self._screen.model.follow_session(keeps_model=reopened is not None)
         if backup is not None:
             self._backups.write(*backup)
         self.changed.emit()

@@ -14,6 +14,7 @@ from omnimouse_model.predict.devices import Residence, process_bytes
 from omnimouse_widgets.qt.style.controls import push_button, show_text
 from omnimouse_widgets.qt.style.form import Form, QuietLine
 from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.views.model import FINETUNE_TIP, stand_in_text
 
 MIB: Final = 2**20
 FALLBACK_TIP: Final = (
@@ -35,7 +36,12 @@ class ModelInfoSection(QWidget):
         self.instead = push_button(
             "", "", lambda: controller.model.choose(controller.model.suitable)
         )
-        Form(self).add_rows(self.line, self.remedy, self.instead, self.missing)
+        self.stand_in = wrapped_label("quiet")
+        self.finetune = push_button(
+            "", FINETUNE_TIP, lambda: controller.model.choose(controller.model.unfamiliar)
+        )
+        rows = (self.remedy, self.instead, self.stand_in, self.finetune, self.missing)
+        Form(self).add_rows(self.line, *rows)
 
     @property
     def knowledge(self) -> Compatibility | None:
@@ -62,6 +68,10 @@ class ModelInfoSection(QWidget):
         is_finetuned = self._controller.finetuning.is_of_screen
         remedy = "" if knowledge is None or is_finetuned else knowledge.remedy
         show_text(self.remedy, f"✕ {remedy}" if remedy else "")
+        unfamiliar = "" if is_finetuned else self._controller.model.unfamiliar
+        show_text(self.stand_in, stand_in_text(unfamiliar))
+        self.finetune.setVisible(bool(unfamiliar))
+        self.finetune.setText(f"Fine-tune {unfamiliar}…")
         self._draw_instead(is_shown=bool(remedy))
         missing = () if knowledge is None else knowledge.missing
         show_text(self.missing, "\n".join(f"• {text}" for text in missing))
