@@ -499,7 +499,7 @@ class ScoresView:
                     Text("bar", text, "quiet", is_line=True),
                     Choice("tool", "Drag", "Outline of a drag",
                            cast(tuple[tuple[str, str, str], ...], TOOLS),
-                           self.tool, self.set_tool, is_row=True),
+                           self.tool, self.set_tool),
                 ),
                 wide="bar",
             )

@@ -29,9 +29,9 @@ const outlines = { // of a mark of size 1
   t1: [[0, -1], [1, 0.8], [-1, 0.8]],
   star: STAR.map(([r, angle]) => [1.7 * r * Math.cos(angle), 1.7 * r * Math.sin(angle)]),
 };
-function mark([x, y], colour, tip, symbol = "o", isOpen = false) {
+function mark([x, y], colour, tip, symbol = "o", isOpen = false, r = tip ? 5 : 3) {
   const told = tip ? { tabindex: 0, role: "img", "aria-label": tip } : {};
-  const r = tip ? 5 : 3, points = outlines[symbol]?.map(([dx, dy]) => [x + r * dx, y + r * dy].join()).join(" ");
+  const points = outlines[symbol]?.map(([dx, dy]) => [x + r * dx, y + r * dy].join()).join(" ");
   const look = { fill: isOpen ? GROUND : colour, stroke: isOpen ? colour : "none", "stroke-width": 1.5 };
   return shape(points ? "polygon" : "circle", { ...(points ? { points } : { cx: x, cy: y, r }), ...look, ...told }, ...(tip ? [shape("title", {}, tip)] : []));
 }
@@ -131,7 +131,7 @@ const drawings = {
       if (line.bar) shapes.push(...bars(at, xOf(line.bar) - xOf(0), yOf(0), line.colour));
       else if (line.dash !== "none") shapes.push(...runs.map((run) => path(run.map((k) => at[k]), line.colour, DASHES[line.dash])));
       if (line.symbol && !line.tips.length && line.dash === "none") shapes.push(dots(at, line.colour, 4));
-      else if (line.symbol) shapes.push(...runs.flat().map((k) => mark(at[k], line.colour, line.tips[k], line.symbol, line.is_open)));
+      else if (line.symbol) shapes.push(...runs.flat().map((k) => mark(at[k], line.colour, line.tips[k], line.symbol, line.is_open, line.dash === "none" ? 2 : undefined)));
       if (line.is_pale) shapes.slice(drawn).forEach((one) => one.setAttribute("opacity", PALE));
     }
     names.forEach(([text, fill], k) => shapes.push(words(text, width - RIGHT, ABOVE + 4 + HEAD * Boolean(item.title) + 14 * k, { anchor: "end", fill })));
@@ -496,8 +496,8 @@ function render({ model, el }) {
       sketch.remove();
       send("select", { name: item.name, add: event.shiftKey || event.ctrlKey || event.metaKey }, [places.buffer]);
     });
-    element.mark = (mark) => {
-      overlays.set(mark.name, mark);
+    element.mark = (moved) => {
+      overlays.set(moved.name, moved);
       const { xOf, yOf } = element.places ?? {};
       over.replaceChildren(...(xOf ? [...overlays.values()] : []).flatMap((one) => {
         const at = [...one.x].map((x, k) => [xOf(x), yOf(one.y[k])]);

@@ -227,7 +227,7 @@ def _plot(
     room = 0.1 * (right - left)
     across = AXIS_TEXT[axis]
     if axis == "history_samples" and rate_hz == rate_hz:
-        across += f" ({rate_hz:g} = 1 s)"
+        across += f", {rate_hz:g}/s"
     return Curves(
         axis,
         f"Score against {AXIS_TEXT[axis]}",

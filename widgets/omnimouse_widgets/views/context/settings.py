@@ -58,7 +58,7 @@ def _areas(state: LiveState) -> list[tuple[str, str, str]]:
 def _targets(state: LiveState) -> Options:
     held_out = "A tenth or more of all neurons, drawn anew for each draw"
     return [
-        (MASK, "of the mask", "Neurons with a target in the mask on screen"),
+        (MASK, "the mask", "Neurons with a target in the mask on screen"),
         (SELECTED, "selected", "At most 64, as in the traces"),
         (OTHERS, "held-out", held_out),
         *_areas(state),
@@ -67,7 +67,7 @@ def _targets(state: LiveState) -> Options:
 
 def _pools(state: LiveState) -> Options:
     return [
-        (MASK, "of the mask", "Neurons with a visible sample in the mask"),
+        (MASK, "the mask", "Neurons with a visible sample in the mask"),
         (SELECTED, "selected", "At most 64, as in the traces"),
         (OTHERS, "all", "All neurons of the recording"),
         *_areas(state),
@@ -175,7 +175,9 @@ class SweepSettings:
     tier: str = setting(
         "Tier", "Held-out windows; “test” stands for all test tiers", "test", options=_tiers
     )
-    name: str = setting("Name", "Name in the list", "", empty="recording and model")
+    name: str = setting(
+        "Name", "Name in the list; by default recording and model", "", empty="automatic"
+    )
 
     def plan(self, state: LiveState) -> SweepPlan:
         """Return the plan of the sweep.
