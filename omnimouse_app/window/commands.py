@@ -24,8 +24,8 @@ from omnimouse_widgets.qt.control import selection
 from omnimouse_widgets.qt.control.project import AnalysisSection
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.shortcuts import KEYS
-from omnimouse_widgets.views.model import VIDEO_NAMES, video_span
 from omnimouse_widgets.views.registry import docks
+from omnimouse_widgets.views.text.model import VIDEO_NAMES, video_span
 
 Action = Callable[[OmniMouseDock], object]
 

@@ -19,9 +19,9 @@ from omnimouse_model.live.report import ReportCondition, ReportData, report_of_s
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_model.simulate.spiking import spiking_arrays
-from omnimouse_widgets.drawn.model.tier_score import IN_TRAIN
 from omnimouse_widgets.report.markup import number
 from omnimouse_widgets.report.page import report_page, write_report
+from omnimouse_widgets.views.text.tier_score import IN_TRAIN
 from tests.cli.runner import run_command
 
 HOSTILE = "<script>alert(1)</script>&\"'"

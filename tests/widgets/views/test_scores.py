@@ -6,9 +6,9 @@ import pytest
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import Cancelled, never
-from omnimouse_widgets.drawn.model.tier_score import tier_score_tip
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.scores import BIN_WIDTH, ScoresView, spread
+from omnimouse_widgets.views.text.tier_score import tier_score_tip
 from tests.predictors import EchoPredictor
 
 

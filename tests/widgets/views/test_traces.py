@@ -9,14 +9,14 @@ from omnimouse_model.analysis.evaluate import shard
 from omnimouse_model.analysis.evaluate.tier_score import TierScoring
 from omnimouse_model.live.project.exports import screen_content
 from omnimouse_model.predict.registry import load_predictor
-from omnimouse_widgets.drawn.model.tier_score import (
+from omnimouse_widgets.views.scores import distribution_of
+from omnimouse_widgets.views.text.tier_score import (
     COMPUTING,
     NO_SCORE,
     no_score_text,
     shown_tier_score_lines,
     tier_score_tip,
 )
-from omnimouse_widgets.views.scores import distribution_of
 from omnimouse_widgets.views.traces import evidence_of, legend_entries, trace_rows
 from tests.predictors import NoisyPredictor, open_controller
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.units import channel_text
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
+from omnimouse_widgets.views.text.units import channel_text
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

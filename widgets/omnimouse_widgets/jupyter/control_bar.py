@@ -11,13 +11,9 @@ from omnimouse_model.live.mask.presets import regions_of
 from omnimouse_model.live.models.file_mask import mask_of_file
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.registry import predictor_names
-from omnimouse_widgets.drawn.model.tier_score import (
-    no_score_text,
-    shown_tier_score_lines,
-)
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
-from omnimouse_widgets.views.model import (
+from omnimouse_widgets.views.text.model import (
     BY_HAND,
     SILENT,
     VIDEO_NAMES,
@@ -28,6 +24,10 @@ from omnimouse_widgets.views.model import (
     task_text,
     video_name,
     video_span,
+)
+from omnimouse_widgets.views.text.tier_score import (
+    no_score_text,
+    shown_tier_score_lines,
 )
 
 DELAY_MS: Final = 300

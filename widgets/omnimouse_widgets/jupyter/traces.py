@@ -8,7 +8,7 @@ from traitlets import Bool, Enum, Int, Tuple, Unicode
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.spans import SPAN_CHOICES, shown_span
 from omnimouse_widgets.jupyter.panel import RecordPart
-from omnimouse_widgets.views.model import freshness_text
+from omnimouse_widgets.views.text.model import freshness_text
 from omnimouse_widgets.views.traces import TracesView
 
 

@@ -14,7 +14,6 @@ from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.model.tier_score import window_tier_text
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.markup import (
     Markup,
@@ -32,6 +31,7 @@ from omnimouse_widgets.report.results import (
     warnings_of,
 )
 from omnimouse_widgets.report.task import video_text
+from omnimouse_widgets.views.text.tier_score import window_tier_text
 
 MAX_CHANGED = 10
 """Number of neurons in the table of edited predictions."""

@@ -20,12 +20,12 @@ from omnimouse_model.live.report import (
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.metrics.named import Metric
-from omnimouse_widgets.drawn.model.tier_score import train_warning, window_tier_text
-from omnimouse_widgets.drawn.units import channel_text, drawn_units, recorded
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import PlotLine
 from omnimouse_widgets.report.markup import Markup, number, table, tag
 from omnimouse_widgets.views.neuron import heading
+from omnimouse_widgets.views.text.tier_score import train_warning, window_tier_text
+from omnimouse_widgets.views.text.units import channel_text, drawn_units, recorded
 from omnimouse_widgets.views.traces import predicted_at, predicted_of
 
 UNIT_TEXTS: Final = {

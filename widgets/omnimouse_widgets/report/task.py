@@ -19,11 +19,6 @@ from omnimouse_model.masks import (
 )
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.masks.mask import input_cells
-from omnimouse_widgets.drawn.model.tier_score import (
-    tier_score_lines,
-    tier_score_tip,
-    window_tier_text,
-)
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import state_sample
 from omnimouse_widgets.report.markup import (
@@ -35,6 +30,11 @@ from omnimouse_widgets.report.markup import (
     tag,
 )
 from omnimouse_widgets.report.style import STATE_CLASSES
+from omnimouse_widgets.views.text.tier_score import (
+    tier_score_lines,
+    tier_score_tip,
+    window_tier_text,
+)
 
 BEHAVIOR_USE = {
     "visible": "visible to the model",

@@ -20,7 +20,6 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_model.storage.tables import write_table
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.units import channel_text
 from omnimouse_widgets.views.record import (
     NO_SESSION,
     Action,
@@ -36,6 +35,7 @@ from omnimouse_widgets.views.record import (
     Text,
     Traces,
 )
+from omnimouse_widgets.views.text.units import channel_text
 from omnimouse_widgets.views.time import cursor_s, move_cursor
 from omnimouse_widgets.views.trace_row import Trace
 from omnimouse_widgets.views.traces import evidence_of, legend_entries

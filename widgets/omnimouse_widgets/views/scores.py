@@ -16,7 +16,6 @@ from omnimouse_model.live.state import MAX_SELECTED, ColourBy
 from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.model.tier_score import shown_tier_score_lines, tier_score_tip
 from omnimouse_widgets.views.neurons import OLDER, columns_of
 from omnimouse_widgets.views.record import (
     Action,
@@ -32,6 +31,7 @@ from omnimouse_widgets.views.record import (
     Row,
     Text,
 )
+from omnimouse_widgets.views.text.tier_score import shown_tier_score_lines, tier_score_tip
 
 Rank = Literal["lowest", "middle", "highest"]
 RANKS: Final[tuple[Rank, ...]] = get_args(Rank)

@@ -24,9 +24,6 @@ from omnimouse_model.live.spans import SpanChoice, shown_span, span_choices
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn import units
-from omnimouse_widgets.drawn.model.tier_score import COMPUTING, no_score_text
-from omnimouse_widgets.drawn.units import bar_text
 from omnimouse_widgets.views.record import (
     NO_SESSION,
     Action,
@@ -41,6 +38,9 @@ from omnimouse_widgets.views.record import (
     Text,
     Traces,
 )
+from omnimouse_widgets.views.text import units
+from omnimouse_widgets.views.text.tier_score import COMPUTING, no_score_text
+from omnimouse_widgets.views.text.units import bar_text
 from omnimouse_widgets.views.time import cursor_s, move_cursor
 from omnimouse_widgets.views.trace_row import Trace
 

@@ -8,7 +8,6 @@ import numpy as np
 from omnimouse_model.analysis.peri_event import ConditionAverage
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.units import drawn_units
 from omnimouse_widgets.views.record import (
     Block,
     Choice,
@@ -23,6 +22,7 @@ from omnimouse_widgets.views.record import (
     Table,
     Text,
 )
+from omnimouse_widgets.views.text.units import drawn_units
 
 COLOURS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
 """Colours of conditions, by rank of their labels."""

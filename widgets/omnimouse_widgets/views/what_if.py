@@ -38,10 +38,8 @@ from omnimouse_model.live.neurons.selection import Selection
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.units import bar_height
 from omnimouse_widgets.views.behavior import HAS_NONE, NO_BEHAVIOR
 from omnimouse_widgets.views.form import Form, Options, setting
-from omnimouse_widgets.views.model import NO_VIDEO, half_text
 from omnimouse_widgets.views.record import (
     NO_SESSION,
     Action,
@@ -56,6 +54,8 @@ from omnimouse_widgets.views.record import (
     Text,
     Traces,
 )
+from omnimouse_widgets.views.text.model import NO_VIDEO, half_text
+from omnimouse_widgets.views.text.units import bar_height
 from omnimouse_widgets.views.time import cursor_s, frame_at_sample, move_cursor
 from omnimouse_widgets.views.trace_row import Trace
 from omnimouse_widgets.views.traces import least_span, predicted_of

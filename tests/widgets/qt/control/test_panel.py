@@ -8,7 +8,7 @@ from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.qt.control.panel import ControlPanel
-from omnimouse_widgets.views.model import caveats
+from omnimouse_widgets.views.text.model import caveats
 from tests.predictors import FaultyPredictor
 from tests.widgets.pointer import pick, press
 

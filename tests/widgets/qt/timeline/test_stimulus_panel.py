@@ -5,7 +5,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_model.data.window_spec import VideoSpec, WindowSpec
 from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
-from omnimouse_widgets.views.model import NO_VIDEO
+from omnimouse_widgets.views.text.model import NO_VIDEO
 from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier

@@ -9,7 +9,7 @@ import anywidget
 from traitlets import Dict, TraitError, Unicode
 
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_widgets.views.error_text import COPY, COPY_TIP, error_details, error_text
+from omnimouse_widgets.views.text.errors import COPY, COPY_TIP, error_details, error_text
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from omnimouse_widgets.qt.style.controls import combo_box, show_text
 from omnimouse_widgets.qt.style.form import Form
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.model import model_text
+from omnimouse_widgets.views.text.model import model_text
 
 
 class BaselineSection(QWidget):

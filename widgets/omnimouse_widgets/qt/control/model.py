@@ -12,11 +12,6 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.file_mask import mask_of_file
 from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
-from omnimouse_widgets.drawn.model.tier_score import (
-    no_score_text,
-    shown_tier_score_lines,
-    tier_score_tip,
-)
 from omnimouse_widgets.qt.control.download import DownloadSection
 from omnimouse_widgets.qt.control.model_info import ModelInfoSection
 from omnimouse_widgets.qt.style.controls import (
@@ -29,13 +24,18 @@ from omnimouse_widgets.qt.style.form import ElidedLabel, Form, reserve_space, ro
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import SteadyLabel, ToneLabel, wrapped_label
 from omnimouse_widgets.views.finetune import OPEN_TIP, open_label
-from omnimouse_widgets.views.model import (
+from omnimouse_widgets.views.text.model import (
     MEANINGS,
     RESTART_TIP,
     SILENT,
     WAIT_TIP,
     freshness_text,
     model_text,
+)
+from omnimouse_widgets.views.text.tier_score import (
+    no_score_text,
+    shown_tier_score_lines,
+    tier_score_tip,
 )
 
 PATIENCE_MS: Final = 150

@@ -19,7 +19,7 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.views.behavior import MODES, NO_BEHAVIOR
-from omnimouse_widgets.views.model import (
+from omnimouse_widgets.views.text.model import (
     BY_HAND,
     NO_VIDEO,
     caveats,

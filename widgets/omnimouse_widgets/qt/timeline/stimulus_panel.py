@@ -15,9 +15,9 @@ from omnimouse_widgets.qt.style.form import column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.timeline.frame_strip import FrameStrip
 from omnimouse_widgets.qt.timeline.playback import Playback
-from omnimouse_widgets.views.model import NO_VIDEO
 from omnimouse_widgets.views.record import NO_SESSION
 from omnimouse_widgets.views.stimulus import SPEEDS, stride_text, strides
+from omnimouse_widgets.views.text.model import NO_VIDEO
 from omnimouse_widgets.views.time import frame_at_sample, sample_at_frame
 
 TOOLTIP = "The video frame at the cursor. Dashed border: hidden from the model."

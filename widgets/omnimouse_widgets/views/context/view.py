@@ -29,7 +29,6 @@ from omnimouse_model.live.sweep.live_sweeps import (
 from omnimouse_model.live.sweep.sweeps import MAX_COMPARED
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.model.tier_score import train_warning, window_tier_text
 from omnimouse_widgets.views.context.curves import DASHES, TIP, DrawnSweep, context_plots, place_on
 from omnimouse_widgets.views.context.settings import SweepSettings
 from omnimouse_widgets.views.form import Form
@@ -53,6 +52,7 @@ from omnimouse_widgets.views.record import (
     Text,
     Tone,
 )
+from omnimouse_widgets.views.text.tier_score import train_warning, window_tier_text
 
 Page = Literal["", "sweep", "saved"]
 FROM_CODE: Final = "From code"

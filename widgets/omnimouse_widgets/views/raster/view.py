@@ -18,7 +18,6 @@ from omnimouse_model.live.state import RasterView as ShownPictures
 from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, TOKEN_SAMPLES, VISIBLE, Mask
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn import units
 from omnimouse_widgets.views.raster.rows import (
     MEANINGS,
     MISSING,
@@ -41,6 +40,7 @@ from omnimouse_widgets.views.record import (
     Row,
     Text,
 )
+from omnimouse_widgets.views.text import units
 
 RasterImage = Literal["truth", "prediction", "residual"]
 

@@ -2,7 +2,7 @@
 
 import omnimouse_model as om
 from omnimouse_model.live.state import LiveState
-from omnimouse_widgets.views.model import task_text
+from omnimouse_widgets.views.text.model import task_text
 
 
 def test_the_text_says_how_a_preset_was_adapted_to_a_small_population():

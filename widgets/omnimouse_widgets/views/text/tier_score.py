@@ -17,7 +17,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import is_served
-from omnimouse_widgets.drawn.units import channel_text
+from omnimouse_widgets.views.text.units import channel_text
 
 _TIP: Final = (
     "Mean over the target neurons, for the mask on screen in all windows of the tier, "

@@ -1,1 +1,0 @@
-"""What both interfaces draw, as numbers and text, independent of the toolkit."""

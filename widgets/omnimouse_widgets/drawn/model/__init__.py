@@ -1,1 +1,0 @@
-"""Text about the score over a tier."""

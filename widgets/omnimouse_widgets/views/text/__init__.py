@@ -1,0 +1,1 @@
+"""Texts and units that several panels share."""
