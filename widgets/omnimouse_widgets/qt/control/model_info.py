@@ -14,7 +14,7 @@ from omnimouse_model.predict.devices import Residence, process_bytes
 from omnimouse_widgets.qt.style.controls import push_button, show_text
 from omnimouse_widgets.qt.style.form import Form, QuietLine
 from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.model import FINETUNE_TIP, stand_in_text
+from omnimouse_widgets.views.text.model import FINETUNE_TIP, stand_in_text
 
 MIB: Final = 2**20
 FALLBACK_TIP: Final = (
