@@ -214,7 +214,7 @@ def test_conditions_are_compared_over_the_neurons_common_to_all(controller):
 
 def test_numbers_of_a_window_name_its_tier_and_warn_of_train(report, controller):
     text = report_page(report)
-    assert "in this window (test tier)" in text
+    assert "in this window (test part of the recording)" in text
     assert "Scores in the boxes: in this window" in text
     assert IN_TRAIN not in text
     session = controller.state.session
@@ -224,7 +224,7 @@ def test_numbers_of_a_window_name_its_tier_and_warn_of_train(report, controller)
     in_tier = controller.results.tier_score
     n_windows = in_tier.n_total
     assert f"Scores in the boxes: over {n_windows} test windows" in text
-    assert "r in this window (train tier)" in text
+    assert "r in this window (train part of the recording)" in text
     assert text.count(IN_TRAIN) == 2  # above the conditions and the traces
     over_tier = [row for row in Page(text).rows if f"over {n_windows} test windows" in row]
     assert over_tier[0][3:] == cells(controller.results.shown_scores)

@@ -174,7 +174,7 @@ class Laboratory(HasBackgroundTask):
             return "This recording has no video: no model knows how its neurons respond to one."
         if self.chosen == BARCODES:
             if needs is not None and "embeddings" not in needs.methods:
-                return "This model has no barcodes: choose a digital twin or OmniMouse."
+                return "No functional fingerprints in this model: choose a twin or OmniMouse."
             if self.label not in self.labels:
                 return "The neurons have no areas or other labels to decode."
         if self.search is None:

@@ -77,7 +77,7 @@ SEARCHES: Final = {
 """Searches by name; digital twins only."""
 BARCODES: Final = "barcodes"
 """Name of the decoding of a label from what the model has learned of the neurons."""
-BARCODES_LABEL: Final = "Barcodes: decode a label"
+BARCODES_LABEL: Final = "Functional fingerprints: decode a label"
 _SETTLED_S: Final = 2.0
 """Seconds of a run before the time that is left is told."""
 MAX_REPEATS: Final = 100

@@ -215,7 +215,7 @@ def test_what_cannot_run_says_why(controller):
     with pytest.raises(ExportError, match="Run it first"):
         laboratory.write(controller.laboratory.folder)
     laboratory.choose("barcodes")
-    assert "no barcodes" in laboratory.problem
+    assert "No functional fingerprints" in laboratory.problem
     laboratory.choose("contrast")
     controller.model.choose(naive_predictor("mean"))
     laboratory.start()

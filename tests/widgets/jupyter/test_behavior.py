@@ -21,7 +21,7 @@ def traces_of(message, buffers):
 def test_recorded_and_decoded_channels_are_drawn(part, controller, page):
     controller.editor.set_behavior("target")
     item, numbers, shades = traces_of(*page(part, "block1").wait_for("block1"))
-    names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
+    names = ["pupil size", "change of pupil size", "pupil x", "pupil y", "running"]
     assert [row["label"] for row in item["rows"]] == [f"{name} · r = 1.00 here" for name in names]
     truth, decoded = numbers[sum(item["lengths"]) :].reshape(5, 2, 40)[4]
     window = controller.state.window

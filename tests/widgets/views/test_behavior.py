@@ -16,7 +16,7 @@ def test_channels_have_their_recording_their_decode_and_its_correlation(view, co
     assert record(view)["traces"].rows[0].label == "pupil size"  # not asked
     controller.editor.set_behavior("target")
     items, window = record(view), controller.state.window
-    names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
+    names = ["pupil size", "change of pupil size", "pupil x", "pupil y", "running"]
     assert [row.label for row in items["traces"].rows] == [f"{n} · r = 1.00 here" for n in names]
     running = items["traces"].rows[4]
     np.testing.assert_allclose(running.truth, window.behavior[:, 4])

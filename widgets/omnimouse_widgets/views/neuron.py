@@ -263,7 +263,7 @@ class NeuronView:
         if about_model:
             model.append(Text("model", f"Model: {about_model}", tip=MODEL_TIP))
         if learned is not None and about_model and learned.barcodes is not None:
-            help_text = "Select this neuron and those with the nearest barcodes"
+            help_text = "Select this neuron, and those with the most similar fingerprints"
             nearest = partial(self._select_nearest, learned, neuron)
             model.append(Action("nearest", "Select nearest", help_text, nearest))
         about_field = "" if field is None else f"Field: {field_text(field)}"
@@ -585,7 +585,7 @@ def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
         near = ", ".join(
             f"{names[other]} ({far:z.2f})" for other, far in zip(nearest, distance, strict=True)
         )
-        parts.append(f"nearest barcodes: {near}")
+        parts.append(f"most similar functional fingerprints: {near}")
     return " · ".join(parts)
 
 

@@ -25,6 +25,7 @@ from omnimouse_model.live.mask.presets import (
     PRESETS,
     fallback_for,
     is_possible,
+    label_in,
     lack,
     mask_for,
     name_and_region,
@@ -390,7 +391,10 @@ class MaskEditor:
         shown = name_and_region(self._state.preset)[0]
         offered = presets_of(self._state.session, self._results.needs)
         presets = [one for one in PRESETS if one in offered or one.name == shown]
-        return tuple((preset.name, preset.label) for preset in presets)
+        session = self._state.session
+        if session is None:
+            return tuple((preset.name, preset.label) for preset in presets)
+        return tuple((preset.name, label_in(preset, session.n_neurons)) for preset in presets)
 
     @property
     def preset_problems(self) -> dict[str, str]:

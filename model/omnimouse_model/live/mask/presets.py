@@ -16,6 +16,7 @@ from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.cells import is_stored_slowly
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
+from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.predict.predictor import Needs
 
 Stream = Literal["video", "behaviour"]
@@ -154,7 +155,7 @@ PRESETS: tuple[Preset, ...] = (
     ),
     _official(
         "population_1024_response_video_behavior",
-        "Population of 1,024",
+        "Part of the population",
         "Some neurons (1,024 of 4,096, in proportion) are visible, with video and "
         "behaviour where there are any; the others are predicted.",
     ),
@@ -217,6 +218,22 @@ PRESETS: tuple[Preset, ...] = (
         has_responses=False,
     ),
 )
+
+
+def label_in(preset: Preset, n_neurons: int) -> str:
+    """Return the label of a preset for a population: with the number that is visible.
+
+    Examples
+    --------
+    >>> from omnimouse_model.live.mask.presets import label_in, preset_named
+    >>> label_in(preset_named("population_1024_response_video_behavior"), 8000)
+    '1,024 of 8,000 neurons visible'
+    """
+    if preset.name != "population_1024_response_video_behavior":
+        return preset.label
+    visible = find_strategy(preset.name).adapted(n_neurons).n_visible_neurons or n_neurons
+    return f"{min(visible, n_neurons):,} of {n_neurons:,} neurons visible"
+
 
 _REGION: Final = "/"
 """Between the name of a preset and its region."""

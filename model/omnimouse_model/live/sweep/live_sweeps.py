@@ -23,7 +23,7 @@ def live_sweeps(state: LiveState, results: Results) -> dict[str, ContextSweep]:
     curves = results.tier_curves
     if curves is None or not curves.is_shown:
         return {} if results.sweep is None else {WINDOW_SWEEP: results.sweep}
-    named = {f"{curves.tier} tier": curves.sweep}
+    named = {f"{curves.tier} part": curves.sweep}
     selected = selected_sweep(curves, state.selection)
     return named if selected is None else {**named, SELECTED_SWEEP: selected}
 

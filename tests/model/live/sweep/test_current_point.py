@@ -63,13 +63,13 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
     number = controller.results.newest_request
     controller.selection.select([int(held_out[0]), int(visible[0])])
     assert controller.results.newest_request == number  # its curves are known
-    assert names() == ["test tier", "selected neurons"]
+    assert names() == ["test part", "selected neurons"]
     text = live_text(controller.state, controller.results)
     assert "1 of 2 selected" in text
     assert "this window" not in text
     for selection in ([int(visible[0])], []):
         controller.selection.select(selection)
-        assert names() == ["test tier"]
+        assert names() == ["test part"]
         assert live_problem(controller.state, controller.results, is_live=True) == ""
     controller.selection.select([int(held_out[0])])
     controller.editor.paint([int(held_out[1])], VISIBLE)

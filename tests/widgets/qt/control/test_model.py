@@ -30,7 +30,8 @@ def test_controls_below_the_score_stay_while_it_is_refined(controller, show, red
          "+.03 ± .02 over linear-gaussian · paused"],
     ]  # fmt: skip
     decoded = (
-        "decoded r: pupil size 0.07, pupil d-size 0.01, pupil x 0.44, pupil y 0.51, running 0.90"
+        "decoded r: pupil size 0.07, change of pupil size 0.01, pupil x 0.44, pupil y 0.51, "
+        "running 0.90"
     )
     shown = []
     monkeypatch.setattr(model, "shown_tier_score_lines", lambda _: shown)

@@ -78,7 +78,7 @@ def test_channels_are_named_and_drawn_against_the_decode(behavior, controller, r
     unasked = behavior.widgets["status"].text()
     controller.editor.set_behavior("target")
     redraw()
-    names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
+    names = ["pupil size", "change of pupil size", "pupil x", "pupil y", "running"]
     assert behavior.stacks["traces"].labels == [f"{name} · r = 1.00 here" for name in names]
     truth, decoded, _ = behavior.stacks["traces"].drawn_values(4)
     window = controller.state.window

@@ -173,7 +173,10 @@ class SweepSettings:
         empty="all",
     )
     tier: str = setting(
-        "Tier", "Held-out windows; “test” stands for all test tiers", "test", options=_tiers
+        "Part",
+        "Part of the recording (tier); “test”: all test tiers",
+        "test",
+        options=_tiers,
     )
     name: str = setting(
         "Name", "Name in the list; by default recording and model", "", empty="automatic"

@@ -478,11 +478,11 @@ def live_problem(state: LiveState, results: Results, *, is_live: bool) -> str:
 
 
 def tier_name(curves: TierCurves) -> str:
-    """Return the name of curves over a tier: "test tier, 64 of 172 windows"."""
+    """Return the name of curves over a tier: "test part, 64 of 172 windows"."""
     windows = f"{curves.n_windows:,} of {curves.n_total:,} windows"
     if curves.is_complete:
         windows = f"{curves.n_total:,} windows"
-    return f"{curves.tier} tier, {windows}"
+    return f"{curves.tier} part, {windows}"
 
 
 def live_text(state: LiveState, results: Results) -> str:

@@ -28,7 +28,7 @@ def stand_in_text(unfamiliar: str) -> str:
         return ""
     return (
         f"{unfamiliar} was not trained on this recording. {FALLBACK} answers in its place: "
-        "it is fitted to the train tier of this recording."
+        "it is fitted to the train part of this recording."
     )
 
 

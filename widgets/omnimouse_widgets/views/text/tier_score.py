@@ -24,7 +24,9 @@ _TIP: Final = (
     "refined while nothing else is requested. 95 % interval: these neurons in further "
     "windows. "
 )
-IN_TRAIN: Final = "This window is in the train tier: models of this recording were fitted to it."
+IN_TRAIN: Final = (
+    "This window is in the train part of the recording (tier): models were fitted to it."
+)
 NO_SCORE: Final = "–"
 COMPUTING: Final = "◌ computing…"
 _CENTRED: Final = (
@@ -34,9 +36,9 @@ _CENTRED: Final = (
 
 
 def window_tier_text(window: Window) -> str:
-    """Return the tier of a window, such as "train tier"."""
+    """Return the part of the recording (tier) in which a window lies: "test part of …"."""
     tiers = tiers_at(window.session, window.start_s, window.stop_s)
-    return f"{' and '.join(tiers)} tier" if tiers else "no tier"
+    return f"{' and '.join(tiers)} part of the recording" if tiers else "no part with a tier"
 
 
 def train_warning(window: Window) -> str:

@@ -53,5 +53,7 @@ def bar_text(spec: WindowSpec, share: float = 1.0) -> str:
 
 
 def channel_text(name: str) -> str:
-    """Return a behaviour channel's name on screen: `pupil d-size` for `pupil_dsize`."""
-    return name.replace("_dsize", " d-size").replace("_", " ")
+    """Return a behaviour channel's name on screen: `pupil_dsize` is `change of pupil size`."""
+    if name.endswith("_dsize"):
+        return f"change of {name.removesuffix('_dsize')} size".replace("_", " ")
+    return name.replace("_", " ")
