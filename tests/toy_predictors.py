@@ -27,7 +27,7 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     check_request,
 )
-from omnimouse_model.progress import Cancelled, never
+from omnimouse_model.progress import Cancelled, never, stop_if
 
 COUNTS = om.WindowSpec(duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial")
 RECURRENT = om.WindowSpec(
@@ -121,7 +121,7 @@ class RecurrentPredictor(ToyPredictor):
         methods=frozenset({"step"}),
     )
 
-    def start(self, session: Session) -> np.ndarray:
+    def start(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         return np.zeros(18)
 
     def step(
@@ -178,8 +178,13 @@ class FramePredictor(ToyPredictor):
         return self._rates(video, window.session).numpy()
 
     def stimulus_gradient(
-        self, clip: om.Clip, neurons: np.ndarray, objective: np.ndarray
+        self,
+        clip: om.Clip,
+        neurons: np.ndarray,
+        objective: np.ndarray,
+        cancelled: Cancelled = never,
     ) -> tuple[float, np.ndarray]:
+        stop_if(cancelled)
         gray = torch.from_numpy(clip.frames_u8.astype(np.float32)).requires_grad_()
         rates = self._rates((gray - 113) / 59, clip.session)[:, neurons]
         value = (rates * torch.from_numpy(objective)).sum()

@@ -17,6 +17,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.metrics.tuning import angular_distance
 from omnimouse_model.predict.capabilities import Embedding, Located
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import Cancelled, never
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,13 +74,15 @@ def key_of(session: Session) -> tuple[str, str]:
     return session.id, session.fingerprint
 
 
-def learned_neurons(predictor: Predictor, session: Session) -> LearnedNeurons:
+def learned_neurons(
+    predictor: Predictor, session: Session, cancelled: Cancelled = never
+) -> LearnedNeurons:
     """Return barcodes and readout positions of a session's neurons in a model."""
     methods = predictor.needs.methods
     barcodes = positions = None
     # `methods` decides, because the proxy of a worker has every method.
     if "embeddings" in methods:
-        barcodes = cast(Embedding, predictor).embeddings(session)
+        barcodes = cast(Embedding, predictor).embeddings(session, cancelled)
     if "stimulus_positions" in methods:
         positions = cast(Located, predictor).stimulus_positions(session)
     return LearnedNeurons(

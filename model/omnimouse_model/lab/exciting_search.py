@@ -24,7 +24,7 @@ from omnimouse_model.lab.stimuli.stimulus import GRAY
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import Differentiable
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Cancelled, Job, never, stop_if
 
 SEARCH = ExcitingSettings(contrast=1.0, lr=30.0, spatial_sd=2.0, penalty=1e-3)
 """Settings that converge in about 20 steps for frames of 36 x 64 pixels."""
@@ -85,8 +85,8 @@ def search_starts(
     n_steps: int = 20,
     seeds: Iterable[int] = (0, 1),
     job: Job = QUIET,
-) -> ExcitingInputs | None:
-    """Search from smooth noise with each seed; None if it is cancelled.
+) -> ExcitingInputs:
+    """Search from smooth noise with each seed.
 
     The first half of a window does not count, so that the response has settled. A
     search keeps the stimulus with the largest response that it met (the smallest, for a
@@ -96,8 +96,10 @@ def search_starts(
     ------
     UnsupportedRequestError
         The predictor does not offer a gradient.
+    StoppedError
+        The job is cancelled.
     """
-    respond = respond_with(predictor, session, neurons)
+    respond = respond_with(predictor, session, neurons, job.cancelled)
     spec = predictor.needs.spec
     video = spec.video
     assert video is not None
@@ -113,8 +115,7 @@ def search_starts(
         stimulus = ExcitingStimulus(start.numpy(), settings)
         best, course, frames = -np.inf, [], stimulus.video()
         for step, state in enumerate(search_exciting(stimulus, respond, n_steps)):
-            if job.cancelled():
-                return None
+            stop_if(job.cancelled)
             course.append(state.response)
             # The step that follows `state` has not been made yet.
             if sign * state.response > best:
@@ -139,7 +140,10 @@ def search_starts(
 
 # -- responses of a predictor that can be differentiated by the stimulus
 def respond_with(
-    predictor: Predictor, session: Session, neurons: Int64[np.ndarray, " n"]
+    predictor: Predictor,
+    session: Session,
+    neurons: Int64[np.ndarray, " n"],
+    cancelled: Cancelled = never,
 ) -> Respond:
     """Return a function from frames to the responses of neurons, for `search_exciting`.
 
@@ -150,6 +154,8 @@ def respond_with(
     ------
     UnsupportedRequestError
         The predictor does not offer the gradient of its responses.
+    StoppedError
+        While it is called, `cancelled` returns True.
     """
     offers = "stimulus_gradient" in predictor.needs.methods
     if not offers or not isinstance(predictor, Differentiable):
@@ -173,7 +179,7 @@ def respond_with(
             levels = (frames.detach() * 255).round().clamp(0, 255)
             gray = levels.to(torch.uint8).cpu().numpy()
             ctx.clip = Clip(session=session, frames=gray, rate_hz=rate_hz, spec=spec)
-            found = predictor.decode(predictor.encode(ctx.clip, mask), neurons)
+            found = predictor.predict(ctx.clip, mask, neurons, cancelled)
             return torch.from_numpy(found.responses.copy())
 
         @staticmethod
@@ -181,7 +187,9 @@ def respond_with(
             objective = gradients[0].cpu().numpy()
             # Torch records nothing in a backward pass, but a predictor may need it to.
             with torch.enable_grad():
-                _, by_gray = differentiable.stimulus_gradient(ctx.clip, neurons, objective)
+                _, by_gray = differentiable.stimulus_gradient(
+                    ctx.clip, neurons, objective, cancelled
+                )
             return torch.from_numpy(by_gray * 255)
 
     def respond(frames: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ import numpy as np
 from omnimouse_model.analysis.barcodes import learned_neurons
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.errors import StoppedError
 from omnimouse_model.lab.experiments import (
     EXPERIMENTS,
     ExperimentResult,
@@ -164,12 +163,13 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
         # Imported here, as in `_search`: it loads torch, which takes seconds.
         from omnimouse_model.lab.barcode_decoding import decode_barcodes
 
+        folds = _progress(job, report, "folds")
         return decode_barcodes(
-            learned_neurons(predictor, job.session),
+            learned_neurons(predictor, job.session, folds.cancelled),
             job.session,
             job.label,
             folds=FOLDS,
-            job=_progress(job, report, "folds"),
+            job=folds,
         )
     return run_experiment(
         job.name,
@@ -186,7 +186,7 @@ def _search(job: LabJob, predictor: Predictor, shown: Job) -> "ExcitingInputs":
     from omnimouse_model.lab.exciting_search import SEARCH, search_starts
 
     search = SEARCHES[job.name]
-    found = search_starts(
+    return search_starts(
         predictor,
         job.session,
         np.array(job.neurons, np.int64),
@@ -198,9 +198,6 @@ def _search(job: LabJob, predictor: Predictor, shown: Job) -> "ExcitingInputs":
         n_steps=STEPS,
         job=shown,
     )
-    if found is None:
-        raise StoppedError
-    return found
 
 
 def _progress(job: LabJob, report: ReportProgress, kind: str) -> Job:

@@ -54,7 +54,7 @@ class Streaming(Protocol):
     (1e-5). After a jump in time the caller starts a new state and runs the warm-up.
     """
 
-    def start(self, session: Session) -> Any:
+    def start(self, session: Session, cancelled: Cancelled = never) -> Any:
         """Return the state before the first frame."""
         ...
 
@@ -70,7 +70,11 @@ class Differentiable(Protocol):
     """A predictor that can differentiate its predictions by the stimulus."""
 
     def stimulus_gradient(
-        self, clip: Clip, neurons: np.ndarray, objective: np.ndarray
+        self,
+        clip: Clip,
+        neurons: np.ndarray,
+        objective: np.ndarray,
+        cancelled: Cancelled = never,
     ) -> tuple[float, np.ndarray]:
         """Return the value of an objective, and its gradient by gray level.
 
@@ -97,7 +101,7 @@ class Differentiable(Protocol):
 class Embedding(Protocol):
     """A predictor that has one learned vector per neuron."""
 
-    def embeddings(self, session: Session) -> np.ndarray:
+    def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the vectors of a session's neurons, float32 (P, d)."""
         ...
 

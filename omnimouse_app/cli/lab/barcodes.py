@@ -41,17 +41,11 @@ def command(
     from omnimouse_model.errors import StoppedError
     from omnimouse_model.lab.barcode_decoding import decode_barcodes
 
-    learned = learned_neurons(predictor, recording)
     with interruptible() as stop, Progress() as line:
+        job = stop.job(lambda done, of, _: line(done, of, "folds"))
         try:
-            found = decode_barcodes(
-                learned,
-                recording,
-                label,
-                folds=folds,
-                seed=seed,
-                job=stop.job(lambda done, of, _: line(done, of, "folds")),
-            )
+            learned = learned_neurons(predictor, recording, job.cancelled)
+            found = decode_barcodes(learned, recording, label, folds=folds, seed=seed, job=job)
         except StoppedError:
             exit_stopped("nothing was written.")
     rows: list[dict[str, Any]] = [

@@ -46,7 +46,7 @@ def command(
     """
     import numpy as np
 
-    from omnimouse_model.errors import ExportError
+    from omnimouse_model.errors import ExportError, StoppedError
     from omnimouse_model.lab.exciting_files import film_module, write_exciting
     from omnimouse_model.lab.exciting_search import SEARCH, search_starts
 
@@ -62,17 +62,18 @@ def command(
     chosen = np.flatnonzero(np.isin(ids, neurons))
     settings = replace(SEARCH, is_static=not is_video, temperature=-0.5 if inhibiting else 0.5)
     with interruptible() as stop, Progress() as line:
-        found = search_starts(
-            predictor,
-            recording,
-            chosen,
-            settings,
-            n_steps=steps,
-            seeds=range(seed, seed + starts),
-            job=stop.job(lambda done, of, _: line(done, of, "steps")),
-        )
-    if found is None:
-        exit_stopped("nothing was written.")
+        try:
+            found = search_starts(
+                predictor,
+                recording,
+                chosen,
+                settings,
+                n_steps=steps,
+                seeds=range(seed, seed + starts),
+                job=stop.job(lambda done, of, _: line(done, of, "steps")),
+            )
+        except StoppedError:
+            exit_stopped("nothing was written.")
     paths = write_exciting(found, out)
     rows: list[dict[str, Any]] = [
         {"name": "response_to_grey", "value": found.gray_response, "unit": "s.d."},

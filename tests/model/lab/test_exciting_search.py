@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.lab.exciting_search import SEARCH, respond_with, search_starts
 from omnimouse_model.progress import CallbackJob
 from tests.model.predict.twin.test_predictor import path as path
@@ -68,6 +68,7 @@ def test_a_stop_ends_the_search_and_other_models_are_refused(predictor, session)
     def stopped():
         return True
 
-    assert search_starts(predictor, session, NEURONS, job=CallbackJob(cancelled=stopped)) is None
+    with pytest.raises(StoppedError):
+        search_starts(predictor, session, NEURONS, job=CallbackJob(cancelled=stopped))
     with pytest.raises(UnsupportedRequestError, match="digital twin"):
         search_starts(om.load_predictor("mean"), session, NEURONS)

@@ -30,7 +30,7 @@ class AreaCodes(EnergyNeurons):
 
     needs = replace(EnergyNeurons.needs, methods=frozenset({"embeddings"}))
 
-    def embeddings(self, session):
+    def embeddings(self, session, cancelled):
         areas = session.units.area.astype(str)
         codes = np.eye(len(set(areas)))[np.unique(areas, return_inverse=True)[1]]
         noise = np.random.default_rng(0).standard_normal((len(areas), 3))

@@ -227,7 +227,7 @@ class StageRunner:
             return
         if not is_served(predictor.needs.spec, request.window.spec):
             return
-        learned = self._learned_of(predictor, request.session)
+        learned = self._learned_of(predictor, request.session, cancelled)
         if not learned.is_empty:
             yield Stage("learned", learned=learned)
         yield from self._known_in_tier(predictor, request)
@@ -257,11 +257,13 @@ class StageRunner:
         if curves is not None:
             yield Stage("tier_curves", tier_curves=curves)
 
-    def _learned_of(self, predictor: Predictor, session: Session) -> LearnedNeurons:
+    def _learned_of(
+        self, predictor: Predictor, session: Session, cancelled: Cancelled
+    ) -> LearnedNeurons:
         known = self._learned
         same = (key_of(session), predictor.predictor_id)
         if known is None or (known.session_key, known.predictor_id) != same:
-            self._learned = known = learned_neurons(predictor, session)
+            self._learned = known = learned_neurons(predictor, session, cancelled)
         return known
 
     def _peri_event(self, predictor: Predictor, request: LiveRequest) -> PeriEvent | None:

@@ -104,7 +104,7 @@ def shows_everything(mask: Mask) -> bool:
 def _begun(predictor: Predictor, window: Window, cancelled: Cancelled) -> tuple[Prediction, Any]:
     """Return the prediction of a window after its warm-up, and the state after it."""
     assert isinstance(predictor, Streaming)
-    state = predictor.start(window.session)
+    state = predictor.start(window.session, cancelled)
     if window.warmup is not None:
         _, state = predictor.step(state, window.warmup, cancelled)
     return predictor.step(state, window, cancelled)

@@ -163,8 +163,9 @@ class NdtPredictor(Predictor):
 
         yield from predict_in_batches(requests, _BATCH, check, self._predict_batch, cancelled)
 
-    def embeddings(self, session: Session) -> np.ndarray:
+    def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the readout weights of each neuron, float32 (P, d_model)."""
+        stop_if(cancelled)
         self.prepare(session)
         weight = self.net.readouts[session.id].weight
         assert isinstance(weight, Tensor)

@@ -174,9 +174,9 @@ class OmniMouseWithContext(LinearGaussian):
         """Check that the checkpoint knows the session with all its neurons."""
         self.transformer.prepare(session)
 
-    def embeddings(self, session: Session) -> np.ndarray:
+    def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the learned vectors of a session's neurons, float32 (P, d)."""
-        return self.transformer.embeddings(session)
+        return self.transformer.embeddings(session, cancelled)
 
     def fit_all(self, session: Session, cancelled: Cancelled = never) -> None:
         """Do nothing: the parts were fitted with the weights."""

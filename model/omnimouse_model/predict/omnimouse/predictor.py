@@ -276,8 +276,9 @@ class TransformerPredictor(Predictor):
         key = batch_key(mask, self._layout(mask)[0]) if joins else mask.mask_id
         return place, columns, key
 
-    def embeddings(self, session: Session) -> np.ndarray:
+    def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the learned vectors of a session's neurons, float32 (P, d)."""
+        stop_if(cancelled)
         self.prepare(session)
         ids = torch.arange(session.n_neurons, device=self.device)
         vectors = self.net.session(session.id).neurons(ids)

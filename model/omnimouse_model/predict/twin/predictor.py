@@ -213,8 +213,9 @@ class TwinPredictor(Predictor):
             yield self.decode(Encoded(window, mask, own), neurons)
 
     # -- optional methods -------------------------------------------------------------
-    def start(self, session: Session) -> TwinState:
+    def start(self, session: Session, cancelled: Cancelled = never) -> TwinState:
         """Return the state before the first frame."""
+        stop_if(cancelled)
         return self._twin_of(session).net.start()
 
     @torch.inference_mode()
@@ -241,7 +242,11 @@ class TwinPredictor(Predictor):
 
     @torch.enable_grad()
     def stimulus_gradient(
-        self, clip: Clip, neurons: np.ndarray, objective: np.ndarray
+        self,
+        clip: Clip,
+        neurons: np.ndarray,
+        objective: np.ndarray,
+        cancelled: Cancelled = never,
     ) -> tuple[float, np.ndarray]:
         """Return a weighted sum of responses, and its gradient by gray level."""
         session = clip.session
@@ -250,17 +255,25 @@ class TwinPredictor(Predictor):
         frames, pupil, behavior = self._inputs(clip, seen, ["visible"] * len(CHANNELS))
         frames.requires_grad_()
         chosen = torch.as_tensor(np.asarray(neurons), device=self.device)
-        output = twin.net(frames, pupil, behavior, twin.net.start(), units=chosen)
+        net, state = twin.net, twin.net.start()
+        parts = []
+        for maps in net.maps(frames, pupil, behavior, state):
+            stop_if(cancelled)
+            # The way back passes the same maps, in the other direction.
+            maps.register_hook(lambda _: stop_if(cancelled))
+            parts.append(net.readout(maps, state, chosen))
+        rates = net.rates(torch.cat(parts).mean(2))
         scale = torch.from_numpy(self._scale(twin, session)[neurons])
         weights = torch.from_numpy(np.asarray(objective, np.float32))
-        value = (output.rates[:, 0] * (scale * weights).to(self.device)).sum()
+        value = (rates[:, 0] * (scale * weights).to(self.device)).sum()
         (gradient,) = torch.autograd.grad(value, frames)
         # Frames are divided by 255 on their way in.
         by_gray = gradient[:, 0].mean(1) / 255
         return float(value.detach()), by_gray.cpu().numpy().astype(np.float32)
 
-    def embeddings(self, session: Session) -> np.ndarray:
+    def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the functional barcode of each neuron, float32 (P, S * C)."""
+        stop_if(cancelled)
         return self._twin_of(session).net.barcodes().detach().cpu().numpy()
 
     @torch.inference_mode()

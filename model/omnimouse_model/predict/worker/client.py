@@ -203,9 +203,9 @@ class WorkerPredictor(Predictor):
             raise result.refusal
 
     # -- optional methods; see `Needs.methods` ----------------------------------------
-    def embeddings(self, session: Session) -> np.ndarray:
+    def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the learned vectors of a session's neurons, float32 (P, d)."""
-        vectors: np.ndarray = self._call("embeddings", session)
+        vectors: np.ndarray = self._call("embeddings", session, cancelled=cancelled)
         return vectors
 
     def stimulus_positions(self, session: Session) -> np.ndarray:
@@ -214,18 +214,22 @@ class WorkerPredictor(Predictor):
         return places
 
     def stimulus_gradient(
-        self, clip: Clip, neurons: np.ndarray, objective: np.ndarray
+        self,
+        clip: Clip,
+        neurons: np.ndarray,
+        objective: np.ndarray,
+        cancelled: Cancelled = never,
     ) -> tuple[float, np.ndarray]:
         """Return value and gradient of an objective; see `Differentiable`."""
         arguments = arguments_of(clip), neurons, objective
         value_and_gradient: tuple[float, np.ndarray] = self._call(
-            "stimulus_gradient", clip.session, *arguments
+            "stimulus_gradient", clip.session, *arguments, cancelled=cancelled
         )
         return value_and_gradient
 
-    def start(self, session: Session) -> str:
+    def start(self, session: Session, cancelled: Cancelled = never) -> str:
         """Return the key of a stream's first state, which stays in the worker."""
-        key: str = self._call("start", session)
+        key: str = self._call("start", session, cancelled=cancelled)
         return key
 
     def step(

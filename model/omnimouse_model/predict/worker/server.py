@@ -244,7 +244,8 @@ class Server:
 
     # -- verbs of optional methods ----------------------------------------------------
     def _embeddings(self, key: int) -> np.ndarray:
-        vectors: np.ndarray = self._offering("embeddings").embeddings(self._sessions[key])
+        predictor, session = self._offering("embeddings"), self._sessions[key]
+        vectors: np.ndarray = predictor.embeddings(session, self._cancelled)
         return vectors
 
     def _stimulus_positions(self, key: int) -> np.ndarray:
@@ -265,12 +266,12 @@ class Server:
             self._offering("stimulus_gradient"),
         )
         value_and_gradient: tuple[float, np.ndarray] = predictor.stimulus_gradient(
-            clip, neurons, objective
+            clip, neurons, objective, self._cancelled
         )
         return value_and_gradient
 
     def _start(self, key: int) -> str:
-        return self._store(self._offering("step").start(self._sessions[key]))
+        return self._store(self._offering("step").start(self._sessions[key], self._cancelled))
 
     def _step(self, key: int, arguments: InputArguments, state_key: str) -> tuple[Prediction, str]:
         if state_key not in self._states:

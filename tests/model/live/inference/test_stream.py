@@ -35,7 +35,7 @@ class Counter(EchoPredictor):
     def needs(self) -> Needs:
         return replace(EchoPredictor().needs, spec=SPEC, methods=frozenset({"step"}))
 
-    def start(self, session: Any) -> int:
+    def start(self, session: Any, cancelled: Any) -> int:
         return 0
 
     def step(self, state: int, inputs: Any, cancelled: Cancelled = never) -> tuple[Prediction, int]:

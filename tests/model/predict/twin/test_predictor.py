@@ -140,6 +140,38 @@ def test_the_gradient_is_the_slope(predictor, session, window):
 
 
 @pytest.mark.slow
+def test_a_cancel_reaches_the_layers_of_all_methods(predictor, session, window):
+    spec = predictor.needs.spec
+    frames = np.full((60, 18, 32), 90, np.uint8)
+    clip = om.Clip(session=session, frames=frames, rate_hz=30.0).at(spec)
+    objective, neurons = np.ones((60, 1)), np.array([2])
+
+    def count(n_before, call):
+        """Cancel after so many questions; return how many were asked."""
+        asked = []
+
+        def cancelled():
+            asked.append(1)
+            return len(asked) > n_before
+
+        with pytest.raises(StoppedError):
+            call(cancelled)
+        return len(asked)
+
+    def gradient(cancelled):
+        predictor.stimulus_gradient(clip, neurons, objective, cancelled)
+
+    assert count(0, gradient) == 1
+    asked = []
+    gradient(lambda: bool(asked.append(1)))
+    n_forward = len(asked) // 2  # once for each part of the frames, and once on the way back
+    assert n_forward > 1
+    assert count(n_forward + 1, gradient) == n_forward + 2
+    assert count(0, lambda cancelled: predictor.embeddings(session, cancelled)) == 1
+    assert count(0, lambda cancelled: predictor.start(session, cancelled)) == 1
+
+
+@pytest.mark.slow
 def test_other_sessions_and_masks_without_responses_are_refused(predictor, window, mask, session):
     empty = om.Mask.nothing(session, predictor.needs.spec).with_behavior("target")
     with pytest.raises(UnsupportedRequestError, match="decodes no behaviour"):

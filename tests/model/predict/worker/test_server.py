@@ -21,9 +21,11 @@ from omnimouse_model.live.inference.engine import QUIET_S
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.devices import full_memory_text
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.worker import transport
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_model.predict.worker.server import portable_error
+from omnimouse_model.progress import stop_if
 from tests.predictors import (
     CrashingPredictor,
     EchoPredictor,
@@ -114,6 +116,26 @@ def test_stopping_gives_up_and_the_next_request_is_answered(worker_of, session):
         worker.predict(window, hidden, cancelled=lambda: next(polls, None) is None)
     changed = mask.paint([20], (0, 60), TARGET)
     assert worker.predict(window, changed).mask_id == changed.mask_id
+
+
+class EndlessEmbedding(EchoPredictor):
+    """Computes vectors until it is cancelled."""
+
+    @property
+    def needs(self):
+        return Needs(sees_video=True, methods=frozenset({"embeddings"}))
+
+    def embeddings(self, session, cancelled):
+        while True:
+            stop_if(cancelled)
+
+
+def test_a_cancel_reaches_an_optional_method(worker_of, session):
+    worker = worker_of(EndlessEmbedding)
+    with pytest.raises(StoppedError):
+        worker.embeddings(session, lambda: True)
+    mask = example_mask(session)
+    assert worker.predict(session.window(4.0), mask).mask_id == mask.mask_id
 
 
 def test_closing_leaves_no_process_behind(session):
