@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from napari.settings import get_settings
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
@@ -43,13 +43,11 @@ from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.recordings.panel import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
 from omnimouse_widgets.views.registry import Area, docks, tabs_of
+from omnimouse_widgets.views.stimulus import StimulusView
 
 if TYPE_CHECKING:
     from omnimouse_model.live.inference.background_task import ReportProgress
     from omnimouse_model.live.report import ReportData
-
-    # A panel is imported when it is built.
-    from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
 
 DOCK_NAME = "OmniMouse (OmniMouse)"
 """Name that napari gives the dock of the manifest's only widget."""
@@ -230,8 +228,10 @@ class OmniMouseDock(QWidget):
     def play(self) -> None:
         """Play or pause, with the stimulus panel shown: playback stops when hidden."""
         self.bring_up("Stimulus")
-        stimulus = cast("StimulusPanel", self.panels["Stimulus"])
-        stimulus.playback.toggle()
+        panel = self.panels["Stimulus"]
+        assert isinstance(panel, RecordPanel)
+        assert isinstance(panel.view, StimulusView)
+        panel.view.play(not panel.view.is_playing)
 
     def _follow_wishes(self, panel: QWidget) -> None:
         if isinstance(panel, RecordPanel):

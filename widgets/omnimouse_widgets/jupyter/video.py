@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from psygnal import SignalInstance
-from traitlets import Bool, Float, Int
+from traitlets import Bool, Dict, Float, Int
 
 from omnimouse_model.data.edit_protocol import VideoEdit
 from omnimouse_model.data.window_spec import WindowSpec
@@ -17,13 +17,26 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.film import Film, frame_rate
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.views.record import NO_SESSION
 from omnimouse_widgets.views.stimulus import (
+    HAS_NO_VIDEO,
+    HIDDEN_FRAME,
+    INVALID_FRAME,
+    PAINT_FRAMES,
     SPEEDS,
+    STRIDE_TIP,
+    STRIP_TIP,
+    TIPS,
+    StimulusView,
     advance,
     stride_text,
     strides,
 )
+from omnimouse_widgets.views.text.model import NO_VIDEO
 from omnimouse_widgets.views.time import (
+    BETWEEN_TRIALS,
+    N_BINS,
+    SESSION_TIP,
     KindBar,
     TierBar,
     kind_bars,
@@ -33,8 +46,20 @@ from omnimouse_widgets.views.time import (
 
 _CONTROL_S: Final = 0.5
 """Time in seconds for which one page keeps control of the window during playback."""
-_N_BINS: Final = 1000
-"""Number of bins of the session overview, as many as a page has pixels."""
+
+
+TEXTS: Final = {
+    "tips": TIPS,
+    "no_session": NO_SESSION,
+    "no_video": NO_VIDEO,
+    "has_no_video": HAS_NO_VIDEO,
+    "hidden": HIDDEN_FRAME,
+    "invalid": INVALID_FRAME,
+    "strip": STRIP_TIP,
+    "stride": STRIDE_TIP,
+    "session": SESSION_TIP,
+    "between": BETWEEN_TRIALS,
+}
 
 
 class VideoScrubber(Part):
@@ -65,6 +90,7 @@ class VideoScrubber(Part):
     _esm = script("video")
     _css = style("video")
 
+    _texts = Dict(TEXTS).tag(sync=True)
     time_s = Float(0.0)
     cursor = Int(0).tag(sync=True)
     playing = Bool(False).tag(sync=True)
@@ -72,6 +98,7 @@ class VideoScrubber(Part):
     stride = Int(1, min=1).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._stimulus = StimulusView.of(controller)
         # `_requests`: chunk numbers by view, most urgent first.
         # `_jumps`: number of position changes that did not come from a page; a page
         # that plays follows a position only if this number has changed.
@@ -145,16 +172,12 @@ class VideoScrubber(Part):
 
     def stroke_name(self, _content: dict[str, Any]) -> str:
         """Return the name of the undo step of a stroke over frames."""
-        return "Paint frames"
+        return PAINT_FRAMES
 
     def on_paint(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Show or hide runs of frames (first, last + 1)."""
-        mask = self._controller.state.mask
-        if mask is not None:
-            frames = mask.frames.copy()
-            for first, stop in content["runs"]:
-                frames[int(first) : int(stop)] = bool(content["is_visible"])
-            self._controller.editor.set_frames(frames)
+        for first, stop in content["runs"]:
+            self._stimulus.show_frames(int(first), int(stop), bool(content["is_visible"]))
 
     # -- the playhead -----------------------------------------------------------------
     @property
@@ -223,7 +246,7 @@ class VideoScrubber(Part):
             return
         session = film.session
         # Binned, so that the size of the message does not grow with the session.
-        overview = session.overview(_N_BINS)
+        overview = session.overview(N_BINS)
         bars = tier_bars(overview)
         # t_on is in seconds on the session clock.
         trials = np.sort(session.trials.t_on)

@@ -62,6 +62,7 @@ from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel, drawn_pixmap, wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
+from omnimouse_widgets.qt.timeline.film import FilmArea
 from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
 from omnimouse_widgets.qt.traces.plot import WIDTH, TraceStack
 from omnimouse_widgets.views import record
@@ -76,6 +77,7 @@ from omnimouse_widgets.views.record import (
     Content,
     CurrentRow,
     Curves,
+    Frames,
     Image,
     Item,
     Legend,
@@ -101,6 +103,7 @@ from omnimouse_widgets.views.record import (
     Traces,
     View,
 )
+from omnimouse_widgets.views.stimulus import StimulusView
 
 TONES: Final[dict[record.Tone, Tone]] = {
     "quiet": "quiet",
@@ -410,6 +413,8 @@ class RecordPanel(QWidget):
                 switch.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
                 switch.setIconSize(QSize(10, 10))
                 switch.clicked.connect(lambda is_on: self._choose(name, is_on))
+                if entry.key:
+                    shortcuts.bind(self, entry.key, switch.click)
                 if entry.actions:
                     switch.setPopupMode(switch.ToolButtonPopupMode.MenuButtonPopup)
                     switch.setMenu(QMenu(switch))
@@ -431,6 +436,9 @@ class RecordPanel(QWidget):
                 return _set_up(long_table.widget)
             case Matrix():
                 return _matrix_view(QStandardItemModel(self))
+            case Frames(tip=tip):
+                assert isinstance(self.view, StimulusView)
+                return FilmArea(self.view, self._controller, tip)
             case Cells(tip=tip):
                 assert isinstance(self.view, RasterView)
                 return RasterArea(self.view, self._controller, tip)

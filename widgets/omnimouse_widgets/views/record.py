@@ -322,6 +322,19 @@ class Cells:
     tip: str
 
 
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Video frame at the cursor above the frames of the window: content of *Stimulus*.
+
+    It has no pixels: the front end asks the view for the frame, or keeps the frames of
+    the session itself to play them.
+    """
+
+    name: str
+    label: str
+    tip: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Polar:
     """Value in each direction; 0° is right, 90° is up.
@@ -375,7 +388,7 @@ class Message:
 
 
 Plot = Curves | Polar | Image | Message
-Content = Table | LongTable | Matrix | Traces | Cells | Plot
+Content = Table | LongTable | Matrix | Traces | Cells | Frames | Plot
 
 
 # -- results of an action ------------------------------------------------------------
@@ -506,7 +519,8 @@ class Number:
 class Switch:
     """Button that stays pressed while it is on; an arrow beside it offers `actions`.
 
-    `sign` is a glyph before the label, and its colour.
+    `sign` is a glyph before the label, and its colour. `key` presses it while the focus
+    is in the panel.
     """
 
     name: str
@@ -516,6 +530,7 @@ class Switch:
     set: Callable[[bool], object]
     sign: tuple[str, str] | None = None
     actions: tuple[Action, ...] = ()
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

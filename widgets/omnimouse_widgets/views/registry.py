@@ -201,7 +201,7 @@ PANELS: Final = (
         "Stimulus",
         "The video, with the playhead.",
         "napari.md#the-window",
-        Dock("qt.timeline.stimulus_panel:StimulusPanel", "bottom", "stimulus", is_front=True),
+        Dock("views.stimulus:StimulusView", "bottom", "stimulus", is_front=True),
         part="video",
     ),
 )

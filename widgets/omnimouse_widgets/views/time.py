@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.data.overview import Overview
+from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.state import LiveState
@@ -46,6 +47,32 @@ def sample_at_frame(spec: WindowSpec, frame: int) -> int:
     return min(sample, spec.n_samples - 1)
 
 
+SESSION_TIP: Final = (
+    "The whole session. Click or drag: move the window\n"
+    "Bars: trials by tier, T test, V validation, O oracle, low grey: train\n"
+    "Above: the stimulus; blue: video, yellow and lower: image, lowest: blank"
+)
+_TIP: Final = (
+    "The whole session. Click or drag: move the window · ← →: move it by {} · "
+    "Shift+← →: by {}\nPgUp, PgDown: previous, next trial · , .: previous, next frame\n"
+    "Bars: trials by tier, T test, V validation, O oracle, low grey: train\n"
+    "Above: the stimulus; blue: video, yellow and lower: image, lowest: blank;\n"
+    "white marks: repeats of the current clip"
+)
+BETWEEN_TRIALS: Final = "between trials"
+TRIAL_TIP: Final = "The current trial; type the number of another one (PgUp, PgDown)"
+# About one bin per pixel of the strip; more would not be visible.
+N_BINS: Final = 1000
+LANE_HEIGHT: Final = 0.9
+# Name, lower edge and height of each lane in plot units.
+LANES: Final = (
+    ("stimulus", 4.0, 0.9),
+    ("trials", 3.0, 0.9),
+    ("pupil", 2.0, 0.9),
+    ("running", 1.0, 0.9),
+    ("activity", 0.0, 0.9),
+)
+LINE_COLOURS: Final = {"pupil": "#B8A1D9", "running": "#8FC7A6", "activity": "#C9CDD3"}
 # Trials of a long session are only a few pixels wide on the strip; a merged bar has
 # room for its letter.
 JOIN_S: Final = 1.0
@@ -144,3 +171,34 @@ def tier_at(bars: list[TierBar], time_s: float) -> str:
         if bar.start_s <= time_s < bar.stop_s:
             return bar.tier
     return ""
+
+
+def step_text(spec: WindowSpec, n: int = 1) -> str:
+    """Return how far `n` steps of the window go: "2 s", or "1 trial"."""
+    if spec.align == "trial":
+        return f"{n} trial{'s' * (n != 1)}"
+    return f"{n * spec.duration_s:.3g} s"
+
+
+def tooltip(spec: WindowSpec) -> str:
+    """Return the tooltip of the strip, with the steps of the window."""
+    return _TIP.format(step_text(spec), step_text(spec, 10))
+
+
+def in_unit(values: np.ndarray) -> np.ndarray:
+    """Scale values from the 1st-99.5th percentile to 0-1 and clip; keep NaN."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return values
+    low, high = np.percentile(finite, (1, 99.5))
+    # 1e-9: constant values would divide by zero.
+    scaled: np.ndarray = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
+    return scaled
+
+
+def place_text(window: Window, bars: list[TierBar]) -> str:
+    """Return where a window is, e.g. `433.2 s · test`."""
+    tier = tier_at(bars, (window.start_s + window.stop_s) / 2)
+    if not tier and len(window.session.trials.t_on):
+        tier = BETWEEN_TRIALS
+    return f"{window.start_s:z.1f} s · {tier}" if tier else f"{window.start_s:z.1f} s"

@@ -4,20 +4,31 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.data.window_spec import VideoSpec, WindowSpec
-from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
+from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.qt.timeline.film import FilmArea
+from omnimouse_widgets.views.record import press as act
+from omnimouse_widgets.views.stimulus import StimulusView
 from omnimouse_widgets.views.text.model import NO_VIDEO
 from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
+def shown(show, controller) -> FilmArea:
+    """Return the frames of a panel; `panel` is what they belong to."""
+    panel = show(RecordPanel(StimulusView.of(controller), controller), 360, 280)
+    film: FilmArea = panel.content("frames")
+    film.panel, film.stimulus = panel, panel.view
+    return film
+
+
 @pytest.fixture
 def panel(controller, show):
     controller.editor.set_frames(True)
-    return show(StimulusPanel(controller), 360, 280)
+    return shown(show, controller)
 
 
-def strip_at(panel: StimulusPanel, frame: int) -> QPointF:
+def strip_at(panel: FilmArea, frame: int) -> QPointF:
     return QPointF((frame + 0.5) * panel.strip.width() / 60, panel.strip.height() / 2)
 
 
@@ -30,7 +41,7 @@ def test_the_frame_at_the_cursor_is_on_screen(panel, controller, redraw):
         found = pixel(panel.canvas.viewport(), place)
         np.testing.assert_allclose(found, window.frames_u8[23][row, column], atol=1)
     at = window.timestamps["responses"][23]
-    assert panel.clock.text() == f"{at:.2f} s · frame 23"
+    assert panel.panel.widgets["clock"].full_text == f"{at:.2f} s · frame 23"
 
 
 def test_dragging_the_strip_scrubs_and_with_shift_hides_frames(panel, controller):
@@ -46,39 +57,41 @@ def test_dragging_the_strip_scrubs_and_with_shift_hides_frames(panel, controller
 
 
 def test_buttons_and_keys_step_exactly_one_frame_across_windows(panel, controller):
-    press(panel.next)
-    QTest.keyClick(panel, Qt.Key.Key_Period)
+    press(panel.panel.widgets["next"])
+    QTest.keyClick(panel.canvas, Qt.Key.Key_Period)
     assert controller.state.cursor == 2
-    QTest.keyClick(panel, Qt.Key.Key_Comma)
+    QTest.keyClick(panel.canvas, Qt.Key.Key_Comma)
     assert controller.state.cursor == 1
     controller.navigation.seek(6.0)
     start = controller.state.window.start_s
     controller.navigation.set_cursor(59)
-    QTest.keyClick(panel, Qt.Key.Key_Period)
+    QTest.keyClick(panel.canvas, Qt.Key.Key_Period)
     assert controller.state.cursor == 0
     assert controller.state.window.start_s == pytest.approx(start + 2)
 
 
-def test_playing_runs_the_cursor_until_it_is_paused_or_hidden(panel, controller, qtbot):
-    panel.speed.setCurrentIndex(panel.speed.findData(2.0))
-    panel.speed.activated.emit(panel.speed.currentIndex())
-    assert panel.playback.speed == 2.0
-    QTest.keyClick(panel, Qt.Key.Key_K)
-    assert panel.playback.is_playing
+def test_playing_runs_the_cursor_until_it_is_paused_or_hidden(panel, controller, qtbot, redraw):
+    speed = panel.panel.widgets["speed"]
+    speed.setCurrentIndex(speed.findData("2"))
+    speed.activated.emit(speed.currentIndex())
+    assert panel.stimulus.speed == 2.0
+    QTest.keyClick(panel.canvas, Qt.Key.Key_K)
+    assert panel.stimulus.is_playing
     wait(qtbot, lambda: controller.state.cursor >= 3)
-    QTest.keyClick(panel, Qt.Key.Key_K)
-    assert not panel.playback.is_playing
-    panel.playback.play()
-    panel.hide()
-    assert not panel.playback.is_playing
+    QTest.keyClick(panel.canvas, Qt.Key.Key_K)
+    assert not panel.stimulus.is_playing
+    panel.stimulus.play(True)
+    panel.panel.hide()
+    redraw()
+    assert not panel.stimulus.is_playing
 
 
 def test_playing_stops_at_the_end_of_the_session(panel, controller, qtbot):
     controller.navigation.seek_nearest(1e6)
     controller.navigation.set_cursor(56)
-    panel.playback.speed = 2.0
-    panel.playback.play()
-    wait(qtbot, lambda: not panel.playback.is_playing)
+    panel.stimulus.set_speed(2.0)
+    panel.stimulus.play(True)
+    wait(qtbot, lambda: not panel.stimulus.is_playing)
     assert controller.state.cursor == 59
 
 
@@ -91,24 +104,24 @@ def test_playing_slides_by_the_stride(panel, controller, monkeypatch, stride, cu
     controller.navigation.seek(4.0)
     controller.navigation.set_cursor(59)
     start = controller.state.window.start_s
-    panel.strides[stride].trigger()
-    panel.playback.play()
+    act(panel.stimulus, f"stride{stride}")
+    panel.stimulus.play(True)
     now[0] = 1.02 / 30
     panel.playback._tick()
-    panel.playback.pause()
+    panel.stimulus.play(False)
     assert controller.state.cursor == cursor
     moved = controller.state.window.start_s - start
     assert moved == pytest.approx(stride / 30, abs=1e-3)
 
 
 def test_without_a_session_nothing_plays_steps_or_scrubs(empty_controller, show):
-    panel = show(StimulusPanel(empty_controller), 360, 280)
+    panel = shown(show, empty_controller)
     assert panel.message.text
-    panel.playback.play()
-    assert not panel.playback.is_playing
+    panel.stimulus.play(True)
+    assert not panel.stimulus.is_playing
     drag(panel.strip, [strip_at(panel, 10), strip_at(panel, 20)], keys=SHIFT)
-    press(panel.back)
-    QTest.keyClick(panel, Qt.Key.Key_Comma)
+    press(panel.panel.widgets["back"])
+    QTest.keyClick(panel.canvas, Qt.Key.Key_Comma)
     assert empty_controller.state.cursor == 0
     assert not empty_controller.editor.can_undo
 
@@ -116,7 +129,7 @@ def test_without_a_session_nothing_plays_steps_or_scrubs(empty_controller, show)
 def test_large_video_of_another_rate_and_no_video(show, redraw, look_at, session):
     spec = WindowSpec(2.0, 30.0, video=VideoSpec(60.0, 144, 256, is_raw=True))
     state = (controller := look_at(session, spec)).state
-    panel = show(StimulusPanel(controller), 360, 280)
+    panel = shown(show, controller)
     panel.strip.scrubbed.emit(47)
     redraw()
     assert state.cursor == 24  # of 60 samples; it shows frame 48 of 120

@@ -5,9 +5,9 @@ const MAX_BYTES = 64e6; // of cached frames
 const INSET = 8; // half of a slider's thumb: its track begins there
 const UNSENT = 0xffffffff; // instead of a `seq`: changed here, not sent yet
 const QUIET = "#9aa0a8", HIDDEN = "#8b919a", TEXT = "#d6d9df";
-const NO_VIDEO = "This model reads no video.";
 
 function render({ model, el }) {
+  const texts = model.get("_texts"), { tips } = texts;
   // `film.window`: frames of a window; for a model without video, its samples.
   let film = { film: null, frames: 0, pauses: [], bars: [], kinds: [], window: 0, height: 1, width: 1, rate_hz: 1, reads_video: true };
   let trials = new Float32Array(0); // start times, in seconds
@@ -47,13 +47,11 @@ function render({ model, el }) {
   session.canvas.removeAttribute("tabindex");
   session.canvas.setAttribute("role", "presentation");
   session.canvas.removeAttribute("aria-label");
-  session.canvas.title =
-    "The whole session. Bars: trials by tier, T test, V validation, O oracle, low grey: train\n" +
-    "Above: the stimulus, blue video, yellow image, dark blank. Click or drag: move there";
+  session.canvas.title = texts.session;
   const coarse = makeRange("Time in the session");
-  const play = labelledButton("▶", "Play (K)", () => set("playing", !model.get("playing")), "omnimouse-play");
-  const rate = makeSelect("Session seconds per second", (value) => set("rate", Number(value)));
-  const stride = makeSelect("Step of the window when the cursor passes its end", (value) => set("stride", Number(value)));
+  const play = labelledButton("▶", tips.play, () => set("playing", !model.get("playing")), "omnimouse-play");
+  const rate = makeSelect(tips.speed, (value) => set("rate", Number(value)));
+  const stride = makeSelect(texts.stride, (value) => set("stride", Number(value)));
   const paint = labelledButton("Show / hide", "Drag over the frames of the window to show them to the model or to hide them", () =>
     setPressed(paint, !isPainting()));
   const isPainting = () => paint.getAttribute("aria-pressed") === "true";
@@ -61,9 +59,9 @@ function render({ model, el }) {
   const steps = [
     labelledButton("◂ trial", "Previous trial (PgUp)", () => trial(-1)),
     labelledButton("◂ window", "One window back (Shift+←)", () => step(-film.window)),
-    labelledButton("‹", "One frame back (←)", () => step(-film.step)),
+    labelledButton("‹", tips.back, () => step(-film.step)),
     play,
-    labelledButton("›", "One frame forward (→)", () => step(film.step)),
+    labelledButton("›", tips.next, () => step(film.step)),
     labelledButton("window ▸", "One window forward (Shift+→)", () => step(film.window)),
     labelledButton("trial ▸", "Next trial (PgDown)", () => trial(1)),
   ];
@@ -87,11 +85,10 @@ function render({ model, el }) {
     steps[5].textContent = `${length} ▸`;
     picture.canvas.setAttribute("aria-label",
       `Video frame at the playhead. Arrows step a frame, Shift+arrows a window of ${length}, Page keys a trial, K plays.`);
-    strip.canvas.setAttribute("aria-label", !film.reads_video ? NO_VIDEO :
+    strip.canvas.setAttribute("aria-label", !film.reads_video ? texts.no_video :
       `The ${film.window} frames of the window: tall if visible to the model, low if hidden. Arrows move, Space shows or hides the frame.`);
-    strip.canvas.title = !film.reads_video ? NO_VIDEO :
-      `The ${film.window} frames of the window: filled = visible to the model, hollow = hidden.\n` +
-      "Drag: move the cursor · Shift+drag, or with Show / hide on: show or hide frames (as the first one)";
+    strip.canvas.title = !film.reads_video ? texts.no_video :
+      texts.strip.replace("{}", film.window);
   }
 
   // -- messages of the kernel ---------------------------------------------------------------
@@ -228,9 +225,9 @@ function render({ model, el }) {
     else ticking = requestAnimationFrame(tick);
   }
   function showPlaying(isPlaying) {
-    const label = isPlaying ? "Pause" : "Play";
+    const label = isPlaying ? tips.pause : tips.play;
     play.textContent = isPlaying ? "❚❚" : "▶";
-    play.title = `${label} (K)`;
+    play.title = label;
     play.setAttribute("aria-label", label);
     if (isPlaying && !clock && film.frames) {
       restartClock();
@@ -263,9 +260,9 @@ function render({ model, el }) {
   const barAt = (bars, time) => bars.find(([from, to]) => from <= time && time < to);
   function show() {
     picture.request(); strip.request(); session.request();
-    if (!film.frames) { text.textContent = "No session is open"; return; }
+    if (!film.frames) { text.textContent = texts.no_session; return; }
     const time = secondsAt(at), k = at - start;
-    const tier = barAt(film.bars, time)?.[2] ?? (film.has_trials ? "between trials" : "");
+    const tier = barAt(film.bars, time)?.[2] ?? (film.has_trials ? texts.between : "");
     const kind = barAt(film.kinds, time)?.[2] ?? "";
     // Trials that have begun; a window that is aligned to a trial can begin before it.
     const number = lowerBound(trials, time - film.trial_offset_s + 1e-3);
@@ -279,7 +276,7 @@ function render({ model, el }) {
     coarse.setAttribute("aria-valuetext", text.textContent);
     if (isInside) {
       fine.value = k;
-      const use = visible[k] ? "visible to the model" : "hidden from the model";
+      const use = visible[k] ? "visible to the model" : texts.hidden;
       fine.setAttribute("aria-valuetext", film.reads_video ? `${place}, ${use}` : place);
     }
   }
@@ -329,7 +326,7 @@ function render({ model, el }) {
   function drawPicture(context, width, height) {
     context.clearRect(0, 0, width, height);
     if (!film.frames || !film.has_video) {
-      const reason = film.film === null ? "Waiting for the kernel…" : !film.frames ? "No session is open" : film.reads_video ? "This session has no video" : NO_VIDEO;
+      const reason = film.film === null ? "Waiting for the kernel…" : !film.frames ? texts.no_session : film.reads_video ? texts.has_no_video : texts.no_video;
       drawNote(context, reason, width / 2, height / 2);
       return;
     }
@@ -350,8 +347,8 @@ function render({ model, el }) {
       drawNote(context, "recorded", x + w / 2, y - 6, TEXT);
       drawNote(context, `edited: ${edited.text}`, boxes[1].x + w / 2, boxes[1].y - 6, film.colours.edited);
     }
-    if (isInvalid) drawNote(context, "no valid frame here", x + w / 2, y + h - 8, film.colours.problem);
-    else if (isHidden) drawNote(context, "hidden from the model", x + w / 2, y + h - 8, TEXT);
+    if (isInvalid) drawNote(context, texts.invalid, x + w / 2, y + h - 8, film.colours.problem);
+    else if (isHidden) drawNote(context, texts.hidden, x + w / 2, y + h - 8, TEXT);
   }
   function drawStrip(context, width, height) {
     context.clearRect(0, 0, width, height);

@@ -10,11 +10,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.plot_theme import colour_on
-
-TOOLTIP = (
-    "The {} frames of the window: tall = visible to the model, low = hidden.\n"
-    "Drag: move the cursor · Shift+drag: show or hide frames (inverts the first one)"
-)
+from omnimouse_widgets.views.stimulus import STRIP_TIP
 
 
 class FrameStrip(QWidget):
@@ -44,7 +40,7 @@ class FrameStrip(QWidget):
     def show_frames(self, frames: np.ndarray, cursor: int) -> None:
         """Set bool (n_frames,) visible frames and the frame at the cursor."""
         if len(frames) != len(self._frames):
-            self.setToolTip(TOOLTIP.format(len(frames)))
+            self.setToolTip(STRIP_TIP.format(len(frames)))
         self.setVisible(len(frames) > 0)
         # Repaint after a change only: playback calls this for every frame.
         if cursor != self._cursor or not np.array_equal(frames, self._frames):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import numpy as np
 import pyqtgraph as pg
@@ -12,7 +11,6 @@ from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
 
 from omnimouse_model.data.overview import Overview
-from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style, shortcuts
@@ -22,36 +20,24 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.views.record import NO_SESSION
 from omnimouse_widgets.views.time import (
+    LANE_HEIGHT,
+    LANES,
+    LINE_COLOURS,
+    N_BINS,
+    TRIAL_TIP,
     KindBar,
     TierBar,
+    in_unit,
     kind_bars,
     letters_in,
-    tier_at,
+    place_text,
+    step_text,
     tier_bars,
+    tooltip,
 )
 
-TOOLTIP = (
-    "The whole session. Click or drag: move the window · ← →: move it by {} · "
-    "Shift+← →: by {}\nPgUp, PgDown: previous, next trial · , .: previous, next frame\n"
-    "Bars: trials by tier, T test, V validation, O oracle, low grey: train\n"
-    "Above: the stimulus; blue: video, yellow and lower: image, lowest: blank;\n"
-    "white marks: repeats of the current clip"
-)
-TRIAL_TIP = "The current trial; type the number of another one (PgUp, PgDown)"
 # napari's style sheet reserves space for buttons on both sides.
 PLAIN_BOX = "QSpinBox { min-width: 100px; padding: 1px 4px; }"
-# About one bin per pixel of the strip; more would not be visible.
-N_BINS: Final = 1000
-LANE_HEIGHT: Final = 0.9
-# Name, lower edge and height of each lane in plot units.
-LANES: Final = (
-    ("stimulus", 4.0, 0.9),
-    ("trials", 3.0, 0.9),
-    ("pupil", 2.0, 0.9),
-    ("running", 1.0, 0.9),
-    ("activity", 0.0, 0.9),
-)
-LINE_COLOURS: Final = {"pupil": "#B8A1D9", "running": "#8FC7A6", "activity": "#C9CDD3"}
 
 
 class TimePanel(QWidget):
@@ -212,11 +198,7 @@ class TimePanel(QWidget):
         self._name_steps()
         start, stop = window.start_s, window.stop_s
         self.marker.setRegion((start, stop))
-        tier = tier_at(self._tiers, (start + stop) / 2)
-        overview = self._overview()
-        if not tier and overview is not None and overview.has_trials:
-            tier = "between trials"
-        self.place.setText(f"{start:z.1f} s · {tier}" if tier else f"{start:z.1f} s")
+        self.place.setText(place_text(window, self._tiers))
         # Put the label on the side of the window with more space.
         is_left = start > sum(self.box.viewRange()[0]) / 2
         self.place.setAnchor((1.0 if is_left else 0.0, 1.0))
@@ -299,26 +281,3 @@ class _Bars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
             painter.fillRect(rect, plot_style.brush(bar.colour))
             if bar.letter and rect.width() > 9:
                 painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, bar.letter)
-
-
-def step_text(spec: WindowSpec, n: int = 1) -> str:
-    """Return how far `n` steps of the window go: "2 s", or "1 trial"."""
-    if spec.align == "trial":
-        return f"{n} trial{'s' * (n != 1)}"
-    return f"{n * spec.duration_s:.3g} s"
-
-
-def tooltip(spec: WindowSpec) -> str:
-    """Return the tooltip of the strip, with the steps of the window."""
-    return TOOLTIP.format(step_text(spec), step_text(spec, 10))
-
-
-def in_unit(values: np.ndarray) -> np.ndarray:
-    """Scale values from the 1st-99.5th percentile to 0-1 and clip; keep NaN."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return values
-    low, high = np.percentile(finite, (1, 99.5))
-    # 1e-9: constant values would divide by zero.
-    scaled: np.ndarray = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    return scaled
