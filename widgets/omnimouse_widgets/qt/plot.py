@@ -27,6 +27,7 @@ from omnimouse_widgets.views.record import (
     Overlay,
     Plot,
     Polar,
+    plain,
 )
 
 _RIM, _EDGE = 72, 1.1
@@ -85,15 +86,23 @@ class RecordPlot:
             self.plot.getAxis(side).enableAutoSIPrefix(False)
         self.message = plot_style.Message(self.box)
         self.items: list[pg.GraphicsObject] = []
+        self._lines: dict[object, list[pg.GraphicsObject]] = {}
+        self._labels = ("", "")
         self.shown: Plot = Message("", "", "")
 
     def show(self, plot: Plot) -> None:
         """Draw a plot in place of the one before."""
         self.shown = plot
         describe(self.canvas, getattr(plot, "tip", "") or plot.label, plot.label)
+        # Of a sweep, one line changes at a time: the others stay.
+        lines = plot.lines if isinstance(plot, Curves) else ()
+        keys = [_key(line, plot) for line in lines]
+        self._lines = {key: self._lines[key] for key in keys if key in self._lines}
+        kept = [item for items in self._lines.values() for item in items]
         for item in self.items:
-            self.plot.removeItem(item)
-        self.items = []
+            if not any(item is other for other in kept):
+                self.plot.removeItem(item)
+        self.items = kept
         self.plot.setTitle(plot.title or None, color=plot_style.TEXT, size="8pt")
         self.message.show(plot.text if isinstance(plot, Message) else "")
         for side in ("left", "bottom"):
@@ -147,7 +156,8 @@ class RecordPlot:
 
     def _add(self, *items: pg.GraphicsObject) -> None:
         for item in items:
-            self.plot.addItem(item)
+            # The ranges are set for each plot.
+            self.plot.addItem(item, ignoreBounds=True)
             self.items.append(item)
 
     def _add_text(
@@ -161,11 +171,13 @@ class RecordPlot:
     def _show_curves(self, plot: Curves) -> None:
         place = np.log10 if plot.is_log else np.asarray
         ticks = [(float(place(at)), text) for at, text in plot.ticks or ()]
-        for side, label in (("bottom", plot.across), ("left", plot.up)):
-            axis = self.plot.getAxis(side)
-            plot_style.style_axis(axis)
-            axis.setLabel(escape(label), color=plot_style.AXIS)
-            axis.label.setFont(plot_style.small_font())
+        if self._labels != (labels := (plot.across, plot.up)):
+            self._labels = labels
+            for side, label in zip(("bottom", "left"), labels, strict=True):
+                axis = self.plot.getAxis(side)
+                plot_style.style_axis(axis)
+                axis.setLabel(escape(label), color=plot_style.AXIS)
+                axis.label.setFont(plot_style.small_font())
         self.plot.getAxis("bottom").setTicks(None if plot.ticks is None else [ticks])
         left, up = self.plot.getAxis("left"), plot.up_ticks
         left.setTicks(None if up is None else [up])
@@ -184,7 +196,10 @@ class RecordPlot:
             self._add(pg.InfiniteLine(height, angle=0, pen=pen))
             names.append((label, plot_style.TEXT))
         for line in plot.lines:
-            self._add_line(line, place(line.x), place(line.fit_x))
+            if (key := _key(line, plot)) not in self._lines:
+                n_before = len(self.items)
+                self._add_line(line, place(line.x), place(line.fit_x))
+                self._lines[key] = self.items[n_before:]
         if plot.limits is not None:
             first, last, low, high = plot.limits
             ends = float(place(first)), float(place(last))
@@ -324,6 +339,12 @@ def _curve(colour: str, dash: Dash, width: float) -> pg.PlotCurveItem:
         # The square caps of Qt lengthen every dash and would close short gaps.
         pen.setCapStyle(Qt.PenCapStyle.FlatCap)
     return pg.PlotCurveItem(pen=pen, connect="finite")
+
+
+def _key(line: Line, plot: Plot) -> object:
+    """Return what tells a line from others: its content, and the kind of its axis."""
+    json, arrays = plain(line)
+    return str(json), tuple(array.tobytes() for array in arrays), getattr(plot, "is_log", False)
 
 
 def _bars(line: Line | Overlay) -> pg.BarGraphItem:

@@ -43,9 +43,9 @@ function makeLongTable(item, connection, sharedKeys, tall) {
     body.replaceChildren();
     pool = [];
     grid.setAttribute("aria-colcount", String(titles.length));
-    const widths = table.columns.map(({ name }) => (name === table.signed ? "minmax(9em, 2fr)" : "minmax(4em, 1fr)"));
+    const widths = table.columns.map(({ name }) => (name === table.signed ? "minmax(12em, 2fr)" : "minmax(3.4em, 1fr)"));
     grid.style.setProperty("--om-columns", widths.join(" "));
-    grid.style.setProperty("--om-least", `${9 + 4.2 * (titles.length - 1)}em`);
+    grid.style.setProperty("--om-least", `${12 + 3.4 * (titles.length - 1)}em`);
   }
   function makeRow() {
     const cells = titles.map((_, column) => make("div", {
