@@ -28,9 +28,14 @@ rates = predictor.predict(window, mask, neurons=np.arange(1)).responses
 print(om.__version__, session.n_neurons, "neurons;", np.isfinite(rates).sum(), "samples")
 """
 WINDOW = """
-import sys, time
+import logging, sys, time
 import napari
 from qtpy.QtWidgets import QApplication
+errors = []  # a panel that fails is logged, and the others go on
+log = logging.StreamHandler()
+log.addFilter(lambda record: errors.append(record) or True)
+log.setLevel(logging.ERROR)
+logging.getLogger().addHandler(log)
 viewer = napari.Viewer()
 viewer.open_sample("omnimouse-app", "demo")
 from omnimouse_app.window.docks import find_instrument
@@ -48,6 +53,7 @@ wait(3)  # the picture shows what was drawn after the result
 viewer.window._qt_window.grab().save(sys.argv[1])
 print(len(dock.docks), "docks;", dock.controller.state.session.id)
 dock.close_viewer()
+assert not errors, errors
 """
 NOTEBOOK = """
 import omnimouse_app as om, numpy as np
