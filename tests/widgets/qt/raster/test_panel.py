@@ -98,6 +98,17 @@ def test_without_a_session_no_tool_does_anything(empty_controller, show, tool):
     assert not empty_controller.editor.can_undo
 
 
+def test_a_recording_that_opens_in_a_shown_panel_is_drawn_once_its_values_are_there(
+    empty_controller, show, session_folder, redraw
+):
+    panel = area_of(show(RecordPanel(RasterView.of(empty_controller), empty_controller)))
+    # pytest-qt reports an error of a slot: the new range calls one in mid drawing.
+    empty_controller.loader.open_now(open_session(session_folder))
+    redraw()
+    picture = panel.pictures["truth"]
+    assert picture.values.shape == picture.codes.shape
+
+
 # -- from screen to state ---------------------------------------------------------
 def test_a_brush_stroke_paints_what_it_crosses_as_one_step(raster, controller):
     controller.editor.set_brush(VISIBLE)

@@ -170,16 +170,18 @@ class RasterArea(QWidget):
                 raster.plot.getAxis("left").setTicks([arranged.ticks])
         n, n_samples = len(arranged.order), self._controller.state.spec.n_samples
         is_other = self._arranged is None or len(self._arranged.order) != n
-        self._arranged = arranged
         if is_other or n_samples != self._n_samples:
-            # Another recording, or another model's window: its zoom has no meaning.
-            self._n_samples, before = n_samples, None
+            # Another recording, or another model's window: its zoom has no meaning. The
+            # signals of the new range must not draw codes on the values of the old one.
+            self._arranged = before = None
+            self._n_samples = n_samples
             for raster in self.pictures.values():
                 raster.box.setLimits(yMax=n)
                 raster.set_n_samples(n_samples)
             self._view.show_all()
             self._follow_rows()
             self._rows = self._view.place_rows()
+        self._arranged = arranged
         # Averaging the values is slow: skip it while the same rows are in view.
         if self._rows is not before:
             self._draw_values()
