@@ -6,6 +6,7 @@ not count. A folder is continued only if all of it belongs to this user: who can
 link there would choose what is written and removed.
 """
 
+import io
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.storage.cache import is_own
 from omnimouse_model.storage.locks import LockedError, lock, open_without_links
-from omnimouse_model.storage.trees import decode_json
+from omnimouse_model.storage.trees import MAX_JSON_BYTES, decode_json
 
 JOURNAL = "journal.jsonl"
 JsonObject = dict[str, Any]  # Any: whatever JSON holds
@@ -45,7 +46,8 @@ def whole_lines(content: bytes) -> tuple[list[JsonObject], int]:
     """Return the lines up to the first torn one, and their size in bytes."""
     lines: list[JsonObject] = []
     n_bytes = 0
-    for line in content.splitlines(keepends=True):
+    # One after the other: a list of millions of lines takes many times their bytes.
+    for line in io.BytesIO(content):
         try:
             lines.append(parsed_line(line))
         except ValueError:
@@ -57,7 +59,13 @@ def whole_lines(content: bytes) -> tuple[list[JsonObject], int]:
 def read_lines(path: Path) -> list[JsonObject]:
     """Return the whole lines of a file that others may write."""
     with open_without_links(path, "rb") as file:
-        return whole_lines(file.read())[0]
+        return whole_lines(_content(file, path))[0]
+
+
+def _content(file: BinaryIO, path: Path) -> bytes:
+    if os.fstat(file.fileno()).st_size > MAX_JSON_BYTES:
+        raise ResultsFileError(f"{path} has more than {MAX_JSON_BYTES:,} bytes.")
+    return file.read()
 
 
 def append_line(path: Path, values: Mapping[str, Any]) -> None:
@@ -177,7 +185,7 @@ def open_journal(
                 f"Another machine writes {folder}: wait for it, or choose another path."
             ) from error
         file.seek(0)
-        lines, n_bytes = whole_lines(file.read())
+        lines, n_bytes = whole_lines(_content(file, folder / JOURNAL))
         if lines and lines[0].keys() != header.keys():
             raise _other(folder)
         if lines:

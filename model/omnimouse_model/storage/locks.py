@@ -133,7 +133,8 @@ def _lock_file(path: Path) -> Path:
     folder = cache_dir() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()
-    file.touch()
+    # Unlike `touch`, it changes nothing behind a link.
+    open_without_links(file, "ab").close()
     return file
 
 

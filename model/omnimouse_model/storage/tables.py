@@ -23,7 +23,7 @@ MISSING = (
 PARQUET = ".parquet"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a text that spreadsheets run as a formula."""
-_MOST_COLUMNS = 1000
+MOST_COLUMNS = 1000
 Column = np.ndarray | Sequence[Any]  # Any: a cell
 
 
@@ -66,8 +66,8 @@ def csv_rows(
     rows = csv.reader(io.StringIO(read_text(path, limit, inside)), strict=True)
     try:
         titles = [title.strip() for title in next(rows, [])]
-        if len(titles) > _MOST_COLUMNS:
-            found = f"has {len(titles):,} columns, at most {_MOST_COLUMNS:,} are read"
+        if len(titles) > MOST_COLUMNS:
+            found = f"has {len(titles):,} columns, at most {MOST_COLUMNS:,} are read"
             raise bad_file(path, "too_large", found)
         places = [titles.index(name) if name in titles else -1 for name in names]
         if -1 in places:

@@ -23,6 +23,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import label, name_of, plain_text, read_bytes, read_text
 
 MAX_JSON_BYTES = 256 * 2**20
+_MAX_WIDE_BYTES = MAX_JSON_BYTES // 4
 MAX_YAML_BYTES = 4 * 2**20
 MAX_DEPTH = 100
 _MAX_JSON_VALUES = 5_000_000
@@ -79,6 +80,9 @@ def decode_json(
     """
     with _refused(place, "JSON", line):
         if isinstance(text, bytes):
+            # One sign that is not of ASCII makes Python store four bytes for each.
+            if len(text) > _MAX_WIDE_BYTES and not text.isascii():
+                raise ValueError(f"more than {_MAX_WIDE_BYTES:,} bytes that are not all ASCII")
             text = text.decode("utf-8-sig")
         _check_json(text)
         value = (_WITH_NAN if nan else _STRICT).decode(text)

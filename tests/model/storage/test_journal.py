@@ -10,6 +10,7 @@ from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.lab.response_store import ResponseStore
+from omnimouse_model.storage import journal
 from omnimouse_model.storage.journal import (
     JOURNAL,
     append_line,
@@ -19,6 +20,7 @@ from omnimouse_model.storage.journal import (
     read_lines,
     whole_lines,
 )
+from tests.memory import check_memory
 from tests.predictors import EchoPredictor
 
 HEADER = {"made": "x"}
@@ -172,3 +174,23 @@ def test_results_of_another_user_are_not_continued(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(OSError, match="another user"):
         ResultsFile(kind, path, {"a": 1})
+
+
+@pytest.mark.slow
+def test_millions_of_lines_are_not_listed_before_they_are_read(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"[]\n" * 4_000_000)
+
+    def read() -> None:
+        assert read_lines(path) == []
+        with pytest.raises(ValueError, match="no object"):
+            RowFormat("odd", "an odd file", dict, dict).read(path)
+
+    check_memory(read, 60)
+
+
+def test_a_file_of_lines_has_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "MAX_JSON_BYTES", 10)
+    append_line(tmp_path / "x.jsonl", {"step": 1})
+    with pytest.raises(ResultsFileError, match=r"x\.jsonl has more than 10 bytes"):
+        read_lines(tmp_path / "x.jsonl")

@@ -100,6 +100,19 @@ class WindowsLibrary(ModuleType):
             raise OSError(code, "locked by another process")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_link_in_the_place_of_a_lock_changes_nothing_behind_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
+    with sole_writer(tmp_path / "out"):
+        pass
+    (lock,) = (tmp_path / "cache" / "locks").iterdir()
+    lock.unlink()
+    lock.symlink_to(tmp_path / "made")
+    with pytest.raises(OSError, match="is a link"), sole_writer(tmp_path / "out"):
+        pass
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.fixture
 def windows_locks(monkeypatch):
     library = WindowsLibrary(n_busy=2)

@@ -222,3 +222,11 @@ def test_no_sign_of_a_file_controls_a_terminal(tmp_path):
         read_yaml_mapping(tmp_path / "a\x1b[2J.yml")
     assert error.value.message.isprintable()
     assert json_refusal('{"\u202ea": 1, "\u202ea": 2}').isprintable()
+
+
+def test_wide_text_is_refused_before_it_takes_four_times_its_bytes(monkeypatch):
+    monkeypatch.setattr(trees, "_MAX_WIDE_BYTES", 100)
+    long = '["%s"]' % ("a" * 100)
+    assert trees.decode_json(long.encode(), "x") == ["a" * 100]
+    with pytest.raises(SessionFormatError, match="not all ASCII"):
+        trees.decode_json(long.replace("a", "\N{MOUSE}", 1).encode(), "x")

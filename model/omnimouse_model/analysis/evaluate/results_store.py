@@ -6,6 +6,7 @@ line under a lock. A killed writer leaves at most a partial line, which the next
 removes and whose row is computed again.
 """
 
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -84,11 +85,10 @@ class RowFormat(Generic[Row]):
             The file cannot be read; a partial last line is left out.
         """
         # Without a lock, so that reading never delays a writer.
-        header, *lines = read_bytes(path, MAX_JSON_BYTES).splitlines(keepends=True) or [b""]
-        values = self.header(header)
-        if lines and not lines[-1].endswith(b"\n"):
-            lines = lines[:-1]
-        return values, list(dict(self.parsed_line(line) for line in lines).values())
+        lines = io.BytesIO(read_bytes(path, MAX_JSON_BYTES))
+        values = self.header(next(lines, b""))
+        rows = dict(self.parsed_line(line) for line in lines if line.endswith(b"\n"))
+        return values, list(rows.values())
 
 
 @dataclass(slots=True)

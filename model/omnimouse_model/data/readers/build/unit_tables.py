@@ -22,6 +22,7 @@ from omnimouse_model.data.units import Units
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import npy_file
 from omnimouse_model.storage.files import FileStamp, bad_file, read_text, unreadable
+from omnimouse_model.storage.tables import MOST_COLUMNS
 
 MATRICES = ("readout_weights", "readout_locations")
 """Arrays of the release with one row for each row of the table beside them."""
@@ -197,6 +198,9 @@ def _read(path: Path, session_id: str) -> _Table:
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
+    if len(header) > MOST_COLUMNS:
+        found = f"has {len(header):,} columns, at most {MOST_COLUMNS:,} are read"
+        raise bad_file(path, "too_large", found)
     twice = sorted({name for name in header if header.count(name) > 1})
     found = ", ".join(header[:12])[:200]
     if "unit_id" not in header:

@@ -151,6 +151,7 @@ def test_an_analysis_opens_without_a_table_that_was_moved(tmp_path):
         ("unit_id,cc\n100," + "9" * 200_000, "table|characters"),
         ("unit_id,cc\n7,1\n", r"none of the recording's units \(100, 101"),
         ("session,scan_idx,unit_id\n1,1,100\n1,2,100", "no row of session 17797-4-7"),
+        ("unit_id," + "c," * 1_000_000, "1,000,002 columns"),
         ("", "no column unit_id"),
     ],
 )
