@@ -37,7 +37,7 @@ from omnimouse_model.storage.write import temporary_folder
 # below the 255 that most file systems allow.
 MAX_MEMBERS = 200_000
 _MAX_HEADER = 2**20
-_LONGEST_NAME = 240
+_LONGEST_NAME, _LONGEST_PATH = 240, 1000
 _BLOCK = 1 << 20
 _MOST_COPIES = 4
 """Most bytes of the copies that links stand for, in multiples of those of the files."""
@@ -205,7 +205,7 @@ def leads_outside(name: str) -> bool:
 def is_plain_name(name: str) -> bool:
     """Return whether every operating system allows this relative file name."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    return not any(
+    return len(name.encode()) <= _LONGEST_PATH and not any(
         _ODD.search(part)
         or part[-1] in " ."
         or _RESERVED.fullmatch(part)

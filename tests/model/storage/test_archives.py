@@ -103,6 +103,7 @@ NOT_PLAIN = "no plain file"
         ([member("C:/x")], OUTSIDE),
         ([member("a\\x")], ODD),
         ([member("aux.npy")], ODD),
+        ([member("a/" * 600 + "x")], ODD),
         ([member("a" * 300)], ODD),
         ([member("a"), link("b", "../../a")], "../../a"),
         ([member("a"), link("b", "c"), link("c", "b")], f"'c', {NO_FILE}"),
