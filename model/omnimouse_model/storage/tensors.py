@@ -31,6 +31,11 @@ _MAX_HEADER = 100 * 2**20
 """Most bytes of the header of a safetensors file, that of the format itself."""
 _MAX_WEIGHT, _MAX_HASHED = 100_000, 50_000_000
 """Values in a nested tuple, each counted as often as it occurs in it; of all items."""
+_MOST_COPIED = 2**30
+"""Bytes that the calls of a pickle may make of its longest text."""
+_MAKERS = re.compile(r"\S+ (bytearray|set|Counter|\w*Tensor)")
+"""Classes that make any number of bytes from one number, or copy what they are given; torch
+allows them, and no file of tensors and plain containers needs them."""
 _DTYPES = {
     **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
     **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
@@ -120,8 +125,14 @@ def _check_program(data: bytes) -> None:
     scan_opcodes(data)
     stack: list[int | None] = []  # weights; None is a mark
     memo: dict[int, int] = {}
-    hashed = 0
+    hashed = longest = n_calls = 0
     for op, argument, _ in pickletools.genops(data):
+        if op.name == "GLOBAL" and _MAKERS.fullmatch(str(argument)):
+            raise ValueError(f"GLOBAL {str(argument).replace(' ', '.')[:80]}")
+        longest = max(longest, len(argument) if isinstance(argument, str) else 0)
+        n_calls += op.name == "REDUCE"
+        if longest * n_calls > _MOST_COPIED:
+            raise ValueError(f"it copies a text of {longest:,} letters {n_calls:,} times.")
         taken: list[int] = []
         if pickletools.markobject in op.stack_before:
             while (weight := stack.pop()) is not None:

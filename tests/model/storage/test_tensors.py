@@ -138,3 +138,27 @@ def test_a_missing_file_is_named(tmp_path):
     for read in (read_tensors, read_safetensors):
         with pytest.raises(CheckpointError, match=r"none\.pt"):
             read(tmp_path / "none.pt")
+
+
+def call(name: bytes, argument: bytes) -> bytes:
+    """A pickle that calls a class by name with one argument."""
+    return b"\x80\x02c" + name + b"\n" + argument + b"\x85R."
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"builtins\nbytearray", b"__builtin__\nbytearray", b"torch\nTensor", b"builtins\nset"],
+)
+def test_classes_that_make_bytes_from_a_number_are_not_called(tmp_path, name):
+    torch.save({}, tmp_path / "a.pt")
+    huge = b"\x8a\x08" + (6 * 10**9).to_bytes(8, "little")
+    with pytest.raises(CheckpointError, match=r"it asks for .*which a checkpoint does not need"):
+        read_tensors(repacked(tmp_path / "a.pt", call(name, huge)))
+
+
+def test_a_text_is_not_copied_without_end(tmp_path):
+    torch.save({}, tmp_path / "a.pt")
+    text = b"X" + (2**20).to_bytes(4, "little") + bytes(2**20) + b"q\0"
+    calls = b"(c_codecs\nencode\nh\0X\6\0\0\0latin1\x86Re" * 1100
+    with pytest.raises(CheckpointError, match="copies a text"):
+        read_tensors(repacked(tmp_path / "a.pt", b"\x80\x02" + text + b"]" + calls + b"."))
