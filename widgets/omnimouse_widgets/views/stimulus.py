@@ -105,7 +105,7 @@ class StimulusView:
         if not is_visible:
             self.play(False)
 
-    def _bar(self) -> Sequence[Row]:
+    def _bar(self) -> Sequence[Item | Row]:
         state, step = self._controller.state, self._controller.navigation.step_cursor
         speeds = tuple((f"{speed:g}", f"×{speed:g}", "") for speed in SPEEDS)
         play, word = ("❚❚", "pause") if self.is_playing else ("▶", "play")
@@ -128,9 +128,10 @@ class StimulusView:
                 "speed", "Speed", TIPS["speed"], speeds, f"{self.speed:g}",
                 lambda speed: self.set_speed(float(speed)),
             ),
-            Text("clock", clock, tip="Session time and frame at the cursor", is_line=True),
         )  # fmt: skip
-        return [Row("bar", items, wide="clock")]
+        # A line of its own: beside the buttons it would be cut in a narrow dock.
+        tip = "Session time and frame at the cursor"
+        return [Row("bar", items), Text("clock", clock, tip=tip, is_line=True)]
 
     # -- playback ---------------------------------------------------------------------
     @property
