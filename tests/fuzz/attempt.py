@@ -24,9 +24,9 @@ def attempt(kind: str, seed: int, folder: Path) -> str:
     draw = Random(f"{kind} {seed}")
     root = KINDS[kind].write(folder)
     prepare(folder)
-    damages = [draw.choice(KINDS[kind].ways)(draw, root)]
+    damages = [KINDS[kind].damage(draw, root)]
     while root.exists() and draw.random() < 0.3:
-        damages.append(draw.choice(KINDS[kind].ways)(draw, root))
+        damages.append(KINDS[kind].damage(draw, root))
     try:
         return outcome_of(root, KINDS[kind].read)
     except FaultError as error:

@@ -251,8 +251,9 @@ def damage_pickle(draw: Random, root: Path) -> str:
 # -- archives ------------------------------------------------------------------------
 def damage_npz(draw: Random, root: Path) -> str:
     """Change, remove or rename one array of an `.npz`, or make it hostile."""
+    path = _any_file(draw, root, (".npz",))
     try:
-        with np.load(root, allow_pickle=False) as stored:
+        with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         name = draw.choice(sorted(arrays))
     except Exception:  # an earlier damage made it unreadable
@@ -265,13 +266,13 @@ def damage_npz(draw: Random, root: Path) -> str:
         arrays[draw.choice(["../x", "Responses", "video", "area"])] = values
     elif kind == "changed":
         arrays[name] = _changed(draw, values, draw.choice(sorted(_ARRAYS)))
-    draw.choice([np.savez, np.savez_compressed])(root, **arrays)
+    draw.choice([np.savez, np.savez_compressed])(path, **arrays)
     if kind == "packed":
-        _repack(draw, root, name, values)
+        _repack(draw, path, name, values)
     if kind in ("hostile", "lies"):
         made = root.parent / RAN
         data = _lying_npy(draw, values)
-        with zipfile.ZipFile(root, "a") as archive:
+        with zipfile.ZipFile(path, "a") as archive:
             bad = _hostile_npy(draw, made) if kind == "hostile" else data
             archive.writestr(f"{name}.npy", bad)
     return f"{kind} {name}"
@@ -295,8 +296,9 @@ def _repack(draw: Random, root: Path, name: str, values: np.ndarray) -> None:
 # -- HDF5 ----------------------------------------------------------------------------
 def damage_hdf5(draw: Random, root: Path) -> str:
     """Change, remove, replace or link a part of an HDF5 file."""
+    path = _any_file(draw, root, (".nwb", ".hdf5", ".mat"))
     try:
-        with h5py.File(root, "a") as file:
+        with h5py.File(path, "a") as file:
             names: list[str] = []
             file.visit(names.append)
             names = [n for n in names if not n.startswith("specifications")]
@@ -348,16 +350,21 @@ def _damage_part(draw: Random, file: h5py.File, name: str, root: Path) -> str:
     return f"{kind} {name}"
 
 
+WORDS = (".yml", ".yaml", ".json", ".jsonl")
+
+
 # -- metadata ------------------------------------------------------------------------
 def damage_words(draw: Random, root: Path) -> str:
     """Change, remove or add a value in a YAML or JSON file, or add hostile text."""
-    paths = [p for p in _files(root) if p.suffix in (".yml", ".yaml", ".json")]
+    paths = [p for p in _files(root) if p.suffix in WORDS]
     if not paths:
         return damage_bytes(draw, root)
     path = draw.choice(paths)
     if draw.random() < 0.1:
         path.write_text(_poison(draw, root.parent / RAN))
         return f"poison {_label(path, root)}"
+    if path.suffix == ".jsonl":
+        return _damage_line(draw, path)
     # With limits: an earlier damage may have written aliases without end.
     read = read_json_mapping if path.suffix == ".json" else read_yaml_mapping
     try:
@@ -370,6 +377,25 @@ def damage_words(draw: Random, root: Path) -> str:
     text = json.dumps(stored) if path.suffix == ".json" else yaml.safe_dump(stored)
     path.write_text(text)
     return f"{where} in {_label(path, root)}"
+
+
+def _damage_line(draw: Random, path: Path) -> str:
+    """Change a value in a line of a journal, or repeat, remove or move a line."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = draw.randrange(len(lines)) if lines else 0
+    kind = draw.choice(["value", "value", "value", "twice", "gone", "first"])
+    try:
+        stored = json.loads(lines[place])
+        where = _change(draw, stored)
+    except (ValueError, IndexError, TypeError, RecursionError):  # an earlier damage
+        return f"no line of {path.name}"
+    line = lines.pop(place)
+    if kind == "value":
+        lines.insert(place, json.dumps(stored).encode() + b"\n")
+    elif kind != "gone":
+        lines[place if kind == "twice" else 0 : 0] = [line] * (2 if kind == "twice" else 1)
+    path.write_bytes(b"".join(lines))
+    return f"{where if kind == 'value' else kind} in line {place} of {path.name}"
 
 
 def _change(draw: Random, stored: Any) -> str:
@@ -418,8 +444,10 @@ def _files(root: Path) -> list[Path]:
     return [p for p in _tree(root) if p.is_file() and not p.is_symlink()]
 
 
-def _any_file(draw: Random, root: Path) -> Path:
+def _any_file(draw: Random, root: Path, endings: tuple[str, ...] = ()) -> Path:
+    """Return a file, one of these endings if there is one."""
     files = _files(root)
+    files = [path for path in files if path.suffix in endings] or files
     if not files:
         left = root / "left" if root.is_dir() else root
         if left.is_symlink() or left.exists():

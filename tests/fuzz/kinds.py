@@ -15,6 +15,7 @@ from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.data.open import open_session
 from tests import SESSIONS
 from tests.fuzz.damage import (
+    WORDS,
     damage_array,
     damage_bytes,
     damage_hdf5,
@@ -39,6 +40,17 @@ from tests.model.trial_tree_folder import write_tree
 Damage = Callable[[Random, Path], str]
 
 
+WAYS: dict[str, Damage] = {
+    ".npy": damage_array,
+    ".npz": damage_npz,
+    ".tar": damage_archive,
+    **dict.fromkeys((".nwb", ".hdf5", ".mat"), damage_hdf5),
+    **dict.fromkeys((".pqt", ".parquet"), damage_parquet),
+    **dict.fromkeys(WORDS, damage_words),
+}
+"""Ending of a file that the kit reads -> its damage."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of recording or other file.
@@ -46,21 +58,28 @@ class Kind:
     Attributes
     ----------
     write
-        Writes a valid file into a folder.
-    ways
-        Damages; one that is listed twice is twice as frequent.
+        Writes a valid file or folder into a folder.
     read
-        Reader of a file that is no recording.
+        Reader of what is no recording.
+    more
+        Damages beside those of its files; one that is listed twice is twice as frequent.
     """
 
     write: Callable[[Path], Path]
-    ways: tuple[Damage, ...]
     read: Callable[[Path], object] | None = None
+    more: tuple[Damage, ...] = ()
 
     @property
     def whole(self) -> str:
         """Outcome of a file that is read."""
         return "session" if self.read is None else "read"
+
+    def damage(self, draw: Random, root: Path) -> str:
+        """Damage a file in a way of the kit's kinds of files that are there."""
+        endings = {path.suffix for path in (root, *root.rglob("*"))}
+        own = list(dict.fromkeys(way for ending, way in WAYS.items() if ending in endings))
+        tree = [damage_tree] if root.is_dir() else []
+        return draw.choice([*own, *own, damage_bytes, *tree, *self.more])(draw, root)
 
 
 def _copied(name: str) -> Callable[[Path], Path]:
@@ -116,60 +135,25 @@ def _packed(root: Path) -> Path:
 
 
 KINDS: dict[str, Kind] = {
-    "alf": Kind(_alf, (damage_array, damage_array, damage_parquet, damage_bytes, damage_tree)),
-    "archive": Kind(_packed, (damage_archive, damage_archive, damage_bytes)),
-    "arrays": Kind(_archived, (damage_npz, damage_npz, damage_bytes)),
-    "experanto": Kind(
-        lambda root: write_folder(root / "s", n_neurons=3),
-        (damage_words, damage_words, damage_array, damage_bytes, damage_tree),
-    ),
-    "sensorium-2023": Kind(
-        _copied("sensorium2023_small"),
-        (damage_array, damage_array, damage_bytes, damage_tree),
-    ),
-    "sensorium-2022": Kind(
-        _copied("sensorium2022_small"),
-        (damage_array, damage_array, damage_bytes, damage_tree),
-    ),
-    "nwb": Kind(_copied("nwb_small.nwb"), (damage_hdf5, damage_hdf5, damage_bytes)),
-    "caiman": Kind(
-        lambda root: CaimanFile().write(root / "a.hdf5"), (damage_hdf5, damage_hdf5, damage_bytes)
-    ),
-    "cnmfe": Kind(
-        lambda root: write_cnmfe_results(root / "a.mat", is_sparse=True),
-        (damage_hdf5, damage_hdf5, damage_bytes),
-    ),
-    "extract": Kind(
-        lambda root: write_old_extract(root / "a.mat"), (damage_hdf5, damage_hdf5, damage_bytes)
-    ),
-    "minian": Kind(
-        lambda root: write_minian(root / "minian"),
-        (damage_words, damage_words, damage_bytes, damage_tree),
-    ),
-    "nwb-zarr": Kind(_nwb_zarr, (damage_words, damage_words, damage_bytes, damage_tree)),
-    "nwb-units": Kind(
-        lambda root: write_units(root / "maze.nwb"),
-        (damage_hdf5, damage_hdf5, damage_bytes),
-    ),
-    "store": Kind(
-        _converted,
-        (damage_words, damage_words, damage_bytes, damage_bytes, damage_tree),
-    ),
-    "suite2p": Kind(
-        _copied("suite2p_small"),
-        (damage_pickle, damage_array, damage_bytes, damage_tree),
-    ),
-    "trial-tree": Kind(_tree, (damage_array, damage_array, damage_bytes, damage_tree)),
+    "alf": Kind(_alf),
+    "archive": Kind(_packed),
+    "arrays": Kind(_archived),
+    "experanto": Kind(lambda root: write_folder(root / "s", n_neurons=3)),
+    "sensorium-2023": Kind(_copied("sensorium2023_small")),
+    "sensorium-2022": Kind(_copied("sensorium2022_small")),
+    "nwb": Kind(_copied("nwb_small.nwb")),
+    "caiman": Kind(lambda root: CaimanFile().write(root / "a.hdf5")),
+    "cnmfe": Kind(lambda root: write_cnmfe_results(root / "a.mat", is_sparse=True)),
+    "extract": Kind(lambda root: write_old_extract(root / "a.mat")),
+    "minian": Kind(lambda root: write_minian(root / "minian")),
+    "nwb-zarr": Kind(_nwb_zarr),
+    "nwb-units": Kind(lambda root: write_units(root / "maze.nwb")),
+    "store": Kind(_converted),
+    "suite2p": Kind(_copied("suite2p_small"), more=(damage_pickle, damage_pickle)),
+    "trial-tree": Kind(_tree),
     **{
-        f"hub-{kind}": Kind(
-            write_answers,
-            (damage_answer, damage_answer, damage_answer, damage_words, damage_bytes),
-            read_from_hub(kind),
-        )
+        f"hub-{kind}": Kind(write_answers, read_from_hub(kind), (damage_answer,) * 3)
         for kind in ("data", "model")
     },
-    **{
-        name: Kind(write, (damage_words, damage_words, damage_bytes), read)
-        for name, (write, read) in OTHER_FILES.items()
-    },
+    **{name: Kind(write, read) for name, (write, read) in OTHER_FILES.items()},
 }

@@ -4,19 +4,31 @@ A reader returns, or raises a typed error: a `ValueError` that names the file.
 """
 
 import atexit
+import os
 import shutil
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
+from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 
+import numpy as np
 import torch
 
 import omnimouse_model as om
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.sweep.saved import read_sweep
-from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
+from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.errors import ResultsFileError, StoppedError
+from omnimouse_model.lab.response_store import ResponseStore
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
+from omnimouse_model.live.inference.request import LiveRequest
+from omnimouse_model.live.inference.score_store import ScoreStore
+from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, read_ndt, save_ndt
@@ -27,16 +39,18 @@ from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, read_twins, sav
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.nets.twin.released import read_released
 from omnimouse_model.predict.ndt.predictor import TRIALS, spec_of
-from omnimouse_model.progress import QUIET
+from omnimouse_model.progress import QUIET, CallbackJob
 from omnimouse_model.train.config import config_path, read_config
 from omnimouse_model.train.scaling.plan import plan_path, read_plan
 from tests import FIXTURES
+from tests.fuzz.outcome import UNFINISHED, network_and_folder
 from tests.model.predict.ndt.test_predictor import CONFIG as NDT
 from tests.model.predict.twin.test_predictor import CONFIG as TWIN
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
 Read = Callable[[Path], object]
+_MASK = "causal_response_25_behavior"
 
 
 @cache
@@ -110,14 +124,13 @@ def _read_sweep(folder: Path) -> object:
 
 
 def _predictions(folder: Path) -> None:
-    mask = "causal_response_25_behavior"
-    om.predict_session("last", _session(), mask, folder / "p.zarr", tier="test")
+    om.predict_session("last", _session(), _MASK, folder / "p.zarr", tier="test")
 
 
 def _read_predictions(folder: Path) -> object:
     predictor = om.open_predictions(folder / "p.zarr")
     session = _session()
-    mask = om.Mask.from_strategy("causal_response_25_behavior", session)
+    mask = om.Mask.from_strategy(_MASK, session)
     starts = session.window_starts("test")
     return predictor.predict(session.window(float(starts[0])), mask)
 
@@ -161,6 +174,93 @@ def _ensemble(folder: Path) -> None:
     om.save_ensemble(folder / "both.ensemble.json", ["mean", "last"])
 
 
+def _stop_after(calls: int) -> CallbackJob:
+    """Return a job that stops when it is told its progress once more than that."""
+    told = count()
+
+    def stop(*_: object) -> None:
+        if next(told) >= calls:
+            raise StoppedError
+
+    return CallbackJob(stop)
+
+
+def _unfinished_predictions(folder: Path) -> None:
+    with suppress(StoppedError):
+        om.predict_session("last", _session(), _MASK, folder / "p.zarr", job=_stop_after(1))
+
+
+def _unfinished_store(folder: Path) -> None:
+    with suppress(StoppedError):
+        convert(_session(), folder / "m.omses.zarr", job=_stop_after(3))
+
+
+def _continued(work: Callable[[Path], object]) -> Read:
+    """Return a reader that continues unfinished work in a copy of its folder."""
+
+    def read(root: Path) -> object:
+        _session()
+        copy = root.parent / UNFINISHED
+        with network_and_folder(copy):
+            try:
+                shutil.copytree(root, copy, symlinks=True, copy_function=_copy)
+                return work(copy)
+            finally:
+                shutil.rmtree(copy, ignore_errors=True)
+
+    return read
+
+
+def _copy(source: str, target: str) -> None:
+    if stat.S_ISFIFO(os.lstat(source).st_mode):
+        os.mkfifo(target)
+    else:
+        shutil.copyfile(source, target)
+
+
+_KEY = ("score", "of the fuzzer")
+
+
+def _task() -> om.Mask:
+    return om.Mask.nothing(_session()).show(range(8), range(20)).ask(range(8), range(30, 60))
+
+
+def _scores(folder: Path) -> None:
+    class Named(ScoreStore):
+        """Stores under a key that the reader knows."""
+
+        def add(self, key: tuple[str, ...], found: TierScore | TierCurves) -> None:
+            super().add(_KEY, found)
+
+    window, model = _session().window(3.0), om.load_predictor("last")
+    request = LiveRequest(_session(), window, _task(), (1,), "last", "cpu", sweep=False)
+    runner = StageRunner(lambda *_: model, Named(folder))
+    list(runner(request, lambda: False))
+    list(runner.when_idle(request, lambda: False))
+
+
+def _read_scores(folder: Path) -> object:
+    # A damaged score is computed again.
+    found = ScoreStore(folder).score(_KEY, _task())
+    if found is None:
+        raise ResultsFileError(f"{folder.name}: the score is computed again")
+    return found.estimate
+
+
+_ABOUT = {"experiment": "gratings", "model": "m", "stimulus": {"angles": [0, 90]}}
+
+
+def _laboratory(folder: Path) -> None:
+    store = ResponseStore(folder / "l.zarr", _ABOUT, (2, 4, 3))
+    store.write(0, np.array([0, 1]), np.ones((2, 3), np.float32))
+    store.keep_findings({"preferred": np.arange(3.0)}, 1)
+
+
+def _read_laboratory(folder: Path) -> object:
+    store = ResponseStore(folder / "l.zarr", _ABOUT, (2, 4, 3))
+    return store.read(), store.findings(1)
+
+
 OTHER_FILES: dict[str, tuple[Callable[[Path], Path], Read]] = {
     "analysis": (
         _file("analysis", _analysis),
@@ -175,6 +275,7 @@ OTHER_FILES: dict[str, tuple[Callable[[Path], Path], Read]] = {
         _file("ensemble", _ensemble),
         lambda folder: om.load_predictor(folder / "both.ensemble.json"),
     ),
+    "laboratory": (_file("laboratory", _laboratory), _read_laboratory),
     "mask": (
         _file("mask", _mask),
         lambda folder: om.Mask.load(folder / "mask.json"),
@@ -185,6 +286,15 @@ OTHER_FILES: dict[str, tuple[Callable[[Path], Path], Read]] = {
     "results": (
         _file("results", _sweep),
         _read_sweep,
+    ),
+    "scores": (_file("scores", _scores), _continued(_read_scores)),
+    "unfinished-predictions": (
+        _file("unfinished-predictions", _unfinished_predictions),
+        _continued(lambda root: om.predict_session("last", _session(), _MASK, root / "p.zarr")),
+    ),
+    "unfinished-store": (
+        _file("unfinished-store", _unfinished_store),
+        _continued(lambda root: convert(_session(), root / "m.omses.zarr")),
     ),
     "twin": (_file("twin", _twin), _read_twin),
     "twin-release": (

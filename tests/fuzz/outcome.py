@@ -21,6 +21,8 @@ from tests.fuzz.damage import RAN, SECRET
 from tests.fuzz.process import FaultError
 
 UNPACKED = "unpacked"
+UNFINISHED = "continued"
+"""Name of the copy of a folder that is continued."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SECRET_VALUE = 98765.25
 _FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen")
@@ -84,11 +86,15 @@ def _read(root: Path) -> str:
 def _read_other(root: Path, read: Callable[[Path], object]) -> str:
     try:
         read(root)
-    except ValueError as error:
+    # Errors of the system are those of a file that the user names.
+    except (ValueError, OSError) as error:
         message = str(error)
+        if isinstance(error, UnicodeError):
+            raise FaultError(f"raised {type(error).__name__}: {error}") from error
         if not 15 <= len(message) <= 2000:
             raise FaultError(f"message: {message[:300]!r}") from error
-        names = [root.name, *(path.name for path in root.iterdir())]
+        # Names of one sign would be part of any message.
+        names = [root.name, UNFINISHED, *(p.name for p in root.rglob("*") if len(p.name) > 1)]
         if not any(name in message for name in names):
             raise FaultError(f"message names no file: {message[:300]!r}") from error
         return type(error).__name__
@@ -208,14 +214,18 @@ def _is_allowed(event: str, args: tuple[Any, ...]) -> bool:
         opened = Path(f"/proc/self/fd/{args[1]}")  # on Linux
         if not opened.exists():
             return _may_write is not None
-        return _is_inside(f"{opened.readlink()}/{os.fsdecode(args[0])}")
-    return all(map(_is_inside, args[: 2 if event == "os.rename" else 1]))
+        return _is_inside(opened)
+    places = {"os.rename": args[:2], "os.symlink": args[1:2]}.get(event, args[:1])
+    if event in ("os.remove", "os.symlink"):  # a link, not what it leads to
+        places = tuple(Path(os.fsdecode(place)).parent for place in places)
+    return all(map(_is_inside, places))
 
 
 def _is_inside(path: object) -> bool:
     """Whether a path lies in the folder for writing, or in the cache with its locks."""
-    if not isinstance(path, str | bytes):
+    if not isinstance(path, str | bytes | Path):
         return False  # an open folder
-    place = Path(os.fsdecode(path)).resolve()
+    # Unlike `resolve`, it raises nothing for a circle of links.
+    place = Path(os.path.realpath(os.fsdecode(path)))
     folders = (cache_dir(), _may_write)
-    return any(f is not None and place.is_relative_to(f.resolve()) for f in folders)
+    return any(f is not None and place.is_relative_to(os.path.realpath(f)) for f in folders)

@@ -284,7 +284,7 @@ class Chunks:
             # One after the other: NumPy copies a transposed array in steps of one value.
             for k, plane in enumerate(planes):
                 read[:, k] = plane
-        values = read.reshape(-1).view(layout.dtype).reshape(layout.chunk)
+        values: np.ndarray = read.reshape(-1).view(layout.dtype).reshape(layout.chunk)
         with self._lock:
             if values.nbytes <= _RECENT_BYTES and key not in self._recent:
                 self._recent[key] = values

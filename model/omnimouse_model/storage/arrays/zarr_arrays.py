@@ -376,6 +376,9 @@ def group_to_write(path: Path) -> Any:
     from zarr.storage import LocalStore, StorePath
 
     group = ZarrGroup(path)
+    # zarr itself reads the metadata of an array that is there already.
+    for found in path.rglob("zarr.json"):
+        read_node(found.parent)
     metadata = GroupMetadata(attributes=group.attributes, zarr_format=3)
     return zarr.Group(AsyncGroup(metadata, StorePath(LocalStore(path))))
 

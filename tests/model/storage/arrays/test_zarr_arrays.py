@@ -306,3 +306,12 @@ def test_more_values_than_fit_into_memory_are_not_read(plain):
     huge["chunk_grid"]["configuration"] = {"chunk_shape": [2**13, 2**13]}
     changed(plain, "zarr.json", lambda about: about.update(huge))
     refusal(plain, "more than are read at once")
+
+
+@pytest.mark.parametrize("content", [bytes(68), b"[" * 60_000, b'{"zarr_format": 3}'])
+def test_metadata_that_zarr_would_read_are_checked_before_arrays_are_made(tmp_path, content):
+    create_group(tmp_path / "s", {})
+    zarr.create_array(tmp_path / "s" / "a", data=VALUES)
+    (tmp_path / "s" / "a" / "zarr.json").write_bytes(content)
+    with pytest.raises(SessionFormatError, match="zarr"):
+        group_to_write(tmp_path / "s").create_array("a", data=VALUES)
