@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.evaluate.results import write_neurons as write_neurons
     from omnimouse_model.analysis.evaluate.sharded import evaluate_all as evaluate_all
     from omnimouse_model.analysis.in_silico.counterfactual import what_if as what_if
+    from omnimouse_model.analysis.neuron_match import join_neurons as join_neurons
     from omnimouse_model.analysis.neuron_match import match_neurons as match_neurons
     from omnimouse_model.analysis.predictions.run import (
         predict_session as predict_session,
@@ -92,7 +93,7 @@ _NAMES = {
     "analysis.evaluate.sharded": "evaluate_all",
     "analysis.evaluate.results": "write_neurons",
     "analysis.in_silico.counterfactual": "what_if",
-    "analysis.neuron_match": "match_neurons",
+    "analysis.neuron_match": "join_neurons match_neurons",
     "analysis.predictions.run": "predict_session",
     "analysis.ranking.curve": "pretrain_curve",
     "analysis.ranking.rank": "rank_sessions",

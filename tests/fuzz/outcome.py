@@ -93,8 +93,9 @@ def _read_other(root: Path, read: Callable[[Path], object]) -> str:
             raise FaultError(f"raised {type(error).__name__}: {error}") from error
         if not 15 <= len(message) <= 2000:
             raise FaultError(f"message: {message[:300]!r}") from error
-        # Names of one sign would be part of any message.
-        names = [root.name, UNFINISHED, *(p.name for p in root.rglob("*") if len(p.name) > 1)]
+        # Inner names of one sign, such as those of chunks, would be part of any message.
+        inner = (path.name for path in root.rglob("*") if len(path.name) > 1)
+        names = [root.name, UNFINISHED, "hf://", *(p.name for p in root.iterdir()), *inner]
         if not any(name in message for name in names):
             raise FaultError(f"message names no file: {message[:300]!r}") from error
         return type(error).__name__

@@ -2,9 +2,12 @@
 
 import os
 import signal
+import socket
+import stat
 import sys
 import threading
 from multiprocessing.context import SpawnContext
+from multiprocessing.shared_memory import SharedMemory
 
 import pytest
 
@@ -29,6 +32,27 @@ def test_a_process_has_its_variables_from_the_start(monkeypatch):
         assert pipe.recv() == expected
         process.end_process(child, 10.0)
         assert os.environ.get(THREADS) == of_user
+
+
+def send_nothing(connection) -> None:
+    connection.recv()
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="its pipes have names that nobody can guess")
+def test_the_pipe_and_the_shared_memory_of_a_process_are_private():
+    child, pipe = process.spawn("t", send_nothing)
+    with socket.socket(fileno=os.dup(pipe.fileno())) as end:
+        assert end.family == socket.AF_UNIX
+        assert not end.getsockname()
+        assert not end.getpeername()
+    process.end_process(child, 10.0)
+    memory = SharedMemory(create=True, size=8)
+    try:
+        assert stat.S_IMODE(os.fstat(memory._fd).st_mode) == 0o600
+    finally:
+        memory.close()
+        memory.unlink()
 
 
 def send_mask(connection) -> None:

@@ -1,7 +1,8 @@
 """Neurons that two recordings share, by ids of their unit tables."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -105,6 +106,29 @@ def match_neurons(a: Session, b: Session, by: str | None = None) -> NeuronMatch:
     n_left_out = len(first) - len(rows) + len(second) - len(others)
     indices = (rows[at][order], others[place][order])
     return NeuronMatch((a.id, b.id), *indices, ids[order], found, n_left_out)
+
+
+def join_neurons(a: Session, b: Session, by: str | None = None) -> Session:
+    """Return `a` with a column of the same neurons in `b`; see `match_neurons`.
+
+    The table of neurons shows, filters and exports the column `in_B`: the id that a neuron
+    has on screen in the recording B, NaN if it is not there.
+
+    Examples
+    --------
+    >>> ids = {"unit_ids": np.array([11, 12, 15])}
+    >>> first = om.open_session({"responses": np.ones((600, 3)), "rate_hz": 30.0, **ids})
+    >>> cells = {"unit_ids": np.array([15, 20, 11]), "id": "day2"}
+    >>> second = om.open_session({"responses": np.ones((600, 3)), "rate_hz": 30.0, **cells})
+    >>> om.join_neurons(first, second).units.properties["in_day2"]
+    array([11., nan, 15.])
+    """
+    match = match_neurons(a, b, by)
+    names = np.full(a.n_neurons, np.nan)
+    names[match.first] = b.units.names[match.second]
+    # Filters are written in small letters, with spaces between their terms.
+    column = "in_" + re.sub(r"[^\w.-]", "_", b.id).lower()
+    return replace(a, units=replace(a.units, properties={**a.units.properties, column: names}))
 
 
 def _has(session: Session, name: str) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 
 
 def recording(ids, animal="m1", name="a", **properties):
@@ -85,3 +86,14 @@ def test_what_cannot_be_matched_is_refused_with_the_reason(first, second, by, wo
 def test_rows_that_are_the_same_neurons_match_if_the_user_says_so():
     match = om.match_neurons(recording([0, 1, 2]), recording([1, 2], name="b"), by="unit_id")
     np.testing.assert_array_equal(match.second, [0, 1])
+
+
+def test_the_table_of_neurons_has_the_ids_of_the_same_neurons_in_another_recording():
+    first = recording([5, 6, 7], cell=[900, 901, 902], depth_rank=[3.0, 2.0, 1.0])
+    second = recording([70, 80], name="Day 2", cell=[902, 900])
+    columns = table_columns(om.join_neurons(first, second, by="cell"))
+    np.testing.assert_array_equal(columns["in_day_2"], [80, np.nan, 70])
+    np.testing.assert_array_equal(columns["depth_rank"], [3, 2, 1])
+    np.testing.assert_array_equal(matching_neurons("in_day_2>=0", columns), [0, 2])
+    np.testing.assert_array_equal(matching_neurons("in_day_2=70", columns), [2])
+    assert "in_day_2" not in table_columns(first)
