@@ -3,7 +3,8 @@
     python -m tests.fuzz --cases 10000 [--seed S] [--kind KIND]
 
 Covers recordings of every format, archives, masks, analyses, configs, plans, results,
-predictions, ensembles and checkpoints. Prints the outcomes by kind, and each fault with
+predictions, ensembles, checkpoints, unfinished work, cached scores and laboratory results.
+Prints the outcomes by kind, and each fault with
 the seed that repeats it (`--kind KIND --seed SEED --cases 1`). Exits non-zero if there
 is a fault.
 """

@@ -95,7 +95,7 @@ def _read_other(root: Path, read: Callable[[Path], object]) -> str:
             raise FaultError(f"message: {message[:300]!r}") from error
         # Inner names of one sign, such as those of chunks, would be part of any message.
         inner = (path.name for path in root.rglob("*") if len(path.name) > 1)
-        names = [root.name, UNFINISHED, "hf://", *(p.name for p in root.iterdir()), *inner]
+        names = [root.name, UNFINISHED, "hf://", *(p.name for p in root.glob("*")), *inner]
         if not any(name in message for name in names):
             raise FaultError(f"message names no file: {message[:300]!r}") from error
         return type(error).__name__

@@ -31,7 +31,8 @@ def server():
 def test_damage_is_refused_with_the_typed_error_or_harmless(kind, server):
     outcomes, faults = server.submit(attempts, kind, SEEDS).result()
     assert not faults
-    assert set(outcomes) - {KINDS[kind].whole}  # something was refused
+    # Something was refused; of an experanto folder, nearly every file can be left out.
+    assert set(outcomes) - {KINDS[kind].whole} or kind == "experanto"
 
 
 def _runs(root: Path) -> None:
