@@ -59,7 +59,7 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
     assert boxes["Raster"][1] == boxes["Stimulus"][1]
     assert boxes["Stimulus"][3] <= size[1]
     tabs_of = {"Traces": {"Context", "Behaviour", "Neurons", "Scores", "Neuron"}}
-    tabs_of |= {"OmniMouse": {"What if", "Laboratory", "Ranking"}}
+    tabs_of |= {"OmniMouse": {"What if", "Laboratory", "Ranking", "Fine-tuning"}}
     tabs_of |= {"Raster": {"Trials", "Repeats"}}
     for title, others in tabs_of.items():
         tabs = window.tabifiedDockWidgets(dock.docks[title])

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from omnimouse_widgets.qt.style.controls import NARROW_BOX, describe, show_text
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
-from omnimouse_widgets.qt.style.wheel import scroll_past
+from omnimouse_widgets.qt.style.wheel import CONTROLS_WITH_WHEEL, scroll_past
 from omnimouse_widgets.views.form import Field, Form
 
 COLUMN: Final = 180
@@ -98,6 +98,9 @@ class SettingsForm(QWidget):
         native.setMinimumWidth(1)
         native.setParent(self)
         native.installEventFilter(self._keys)
+        for kind in CONTROLS_WITH_WHEEL:  # a slider has a box for its number
+            for inner in native.findChildren(kind):
+                scroll_past(inner)
         for slider in (native, *native.findChildren(QSlider)):
             if isinstance(slider, QSlider):
                 scroll_past(slider)

@@ -235,7 +235,7 @@ def quantity_choices(controller: Controller, chosen: str) -> list[list[str]]:
 
 
 def summary_text(controller: Controller, spread: ScoreDistribution, text: str = "") -> str:
-    """Return the score of the population, and how those of the neurons are spread.
+    """Return how the scores of the neurons are spread.
 
     Without scores, return the reason.
     """
@@ -255,10 +255,8 @@ def summary_text(controller: Controller, spread: ScoreDistribution, text: str = 
     low, median, high = np.percentile(scores, [25, 50, 75])
     # The mean of neurons that were selected by the same score is biased upwards.
     bias = " · ⚠ selected by this score: biased" if "score" in text.lower() else ""
-    in_tier = " · ".join(shown_tier_score_lines(controller))
     return (
-        (f"{in_tier} — " if in_tier else "")
-        + f"{old}{_neurons(len(scores))}{among} {spread.evidence} · mean {mean_text} · "
+        f"{old}{_neurons(len(scores))}{among} {spread.evidence} · mean {mean_text} · "
         f"median {median:z.2f}, quartiles {low:z.2f} and {high:z.2f} · "
         f"{np.mean(scores > 0):z.0%} above 0{bias}"
     )
@@ -399,7 +397,8 @@ class ScoresView:
     def _controls(self) -> Sequence[Item | Row]:
         choices = quantity_choices(self._controller, self.against)
         reason = "" if len(self.spread.scores) else self.summary
-        tip = tier_score_tip(self._controller.results.tier_score)
+        tip = "\n".join(shown_tier_score_lines(self._controller))
+        tip = f"{tip}\n{tier_score_tip(self._controller.results.tier_score)}".strip()
         return [
             Row(
                 "controls",
