@@ -13,8 +13,10 @@ from psygnal import Signal
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_app.field.lasso import LassoOutline
-from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.mask.editor import CODE_NAMES
+from omnimouse_model.live.mask.editor import CODE_NAMES, MaskEditor
+from omnimouse_model.live.neurons.planes import Planes
+from omnimouse_model.live.neurons.selection import Selection
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_widgets.views.field.layout import (
     Field,
@@ -55,16 +57,24 @@ class Brush:
     canvas: QWidget | None = None
     """Widget of the canvas, over which the lasso draws its outline."""
 
-    def __init__(self, controller: Controller, viewer: Any) -> None:
-        self._controller = controller
+    def __init__(
+        self,
+        state: LiveState,
+        editor: MaskEditor,
+        selection: Selection,
+        planes: Planes,
+        viewer: Any,
+    ) -> None:
+        self._state, self._editor = state, editor
+        self._selection, self._planes = selection, planes
         self._viewer = viewer
         self._field: Field | None = None
         self._layer: Labels | None = None
         self._tool: Tool = "brush"
         self._radius = FIRST_RADIUS
-        controller.editor.brush_chosen.connect(self._leave_select)
-        controller.state.events.active_span.connect(self._report_state)
-        controller.editor.stepped.connect(self._report_step)
+        editor.brush_chosen.connect(self._leave_select)
+        state.events.active_span.connect(self._report_state)
+        editor.stepped.connect(self._report_step)
 
     # -- settings -----------------------------------------------------------------
     @property
@@ -89,7 +99,7 @@ class Brush:
         radius = float(np.clip(radius, SMALLEST, LARGEST))
         if radius != self._radius:
             self._radius = radius
-            self._controller.state.brush_radius = radius
+            self._state.brush_radius = radius
             self._apply_tool()
             self.radius_changed.emit(radius)
 
@@ -106,8 +116,8 @@ class Brush:
     @property
     def _paint_text(self) -> str:
         """State that a stroke sets, and the samples in which it sets it."""
-        start, stop = self._controller.state.active_span
-        state = CODE_NAMES[self._controller.state.brush_code]
+        start, stop = self._state.active_span
+        state = CODE_NAMES[self._state.brush_code]
         return f"{state} in samples {start}-{stop}"
 
     def _report_state(self) -> None:
@@ -121,10 +131,10 @@ class Brush:
 
     def _report_painted(self, before: Mask | None) -> None:
         """Show in the status bar what a stroke has changed, as its undo step says."""
-        start, stop = self._controller.state.active_span
+        start, stop = self._state.active_span
         # The touched neurons can have the painted state already.
-        is_changed = self._controller.state.mask is not before
-        name = self._controller.editor.undo_name if is_changed else "No neuron changed"
+        is_changed = self._state.mask is not before
+        name = self._editor.undo_name if is_changed else "No neuron changed"
         undo = " · Ctrl+Z: undo" if is_changed else ""
         self._show_help(f"{name} in samples {start}-{stop}{undo}")
 
@@ -157,12 +167,11 @@ class Brush:
         self._apply_tool()
 
     def close(self) -> None:
-        """Detach from the layer, and disconnect from the controller and the viewer."""
+        """Detach from the layer, and disconnect from the state and the viewer."""
         self.detach()
-        controller = self._controller
-        controller.editor.brush_chosen.disconnect(self._leave_select, missing_ok=True)
-        controller.state.events.active_span.disconnect(self._report_state, missing_ok=True)
-        controller.editor.stepped.disconnect(self._report_step, missing_ok=True)
+        self._editor.brush_chosen.disconnect(self._leave_select, missing_ok=True)
+        self._state.events.active_span.disconnect(self._report_state, missing_ok=True)
+        self._editor.stepped.disconnect(self._report_step, missing_ok=True)
         self._viewer = None
 
     def detach(self) -> None:
@@ -220,22 +229,20 @@ class Brush:
         assert field is not None
         # Screen pixels to field pixels; the zoom does not change during a drag.
         radius = self._radius / self._viewer.scene.camera.zoom
-        before = self._controller.state.mask
+        before = self._state.mask
         touched = np.zeros(field.n_neurons, bool)
 
         def stamp(start: np.ndarray, stop: np.ndarray) -> None:
-            neurons = self._controller.planes.visible_among(
-                neurons_under(field, start, stop, radius)
-            )
+            neurons = self._planes.visible_among(neurons_under(field, start, stop, radius))
             # Each neuron is sent once per stroke: a slow drag passes over it many
             # times.
             new = neurons[~touched[neurons]]
             touched[new] = True
             if len(new):
-                self._controller.editor.paint(new)
+                self._editor.paint(new)
 
         # All paint calls between begin and end are one step of undo.
-        self._controller.editor.begin_stroke()
+        self._editor.begin_stroke()
         try:
             at = _pixel(layer, event)
             stamp(at, at)
@@ -246,7 +253,7 @@ class Brush:
                 yield
             stamp(at, _pixel(layer, event))  # napari may drop the last moves
         finally:
-            self._controller.editor.end_stroke()
+            self._editor.end_stroke()
             if touched.any():
                 self._report_painted(before)
 
@@ -264,12 +271,10 @@ class Brush:
             moved = (lasso.places - lasso.places[0]) / self._viewer.scene.camera.zoom
         finally:
             lasso.end()
-        inside = self._controller.planes.visible_among(
-            neurons_inside(field, start + moved[:, ::-1])
-        )
+        inside = self._planes.visible_among(neurons_inside(field, start + moved[:, ::-1]))
         if len(inside):
-            before = self._controller.state.mask
-            self._controller.editor.paint(inside)
+            before = self._state.mask
+            self._editor.paint(inside)
             self._report_painted(before)
 
     def _click(self, layer: Labels, event: Any) -> Generator[None, None, None]:
@@ -278,18 +283,17 @@ class Brush:
         field = self._field
         if field is None or not is_click:
             return
-        neurons = self._controller.planes.visible_among(neurons_at(field, *_pixel(layer, event)))
+        neurons = self._planes.visible_among(neurons_at(field, *_pixel(layer, event)))
         if len(neurons):
-            selection = self._controller.state.selection
+            selection = self._state.selection
             self.select(int(neurons[0]) if add else neuron_on_click(neurons, selection), add)
 
     def select(self, neuron: int, add: bool) -> None:
         """Select one neuron; with `add`, add it to the selection or remove it."""
-        selection = self._controller.selection
         if add:
-            selection.toggle(neuron)
+            self._selection.toggle(neuron)
         else:
-            selection.select([neuron])
+            self._selection.select([neuron])
 
     def _resize(self, event: Any) -> Generator[None, None, None]:
         pressed, radius = float(event.pos[0]), self._radius

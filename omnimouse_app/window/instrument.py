@@ -83,7 +83,8 @@ class Instrument(QObject):
             self.controller.model.choose(model)
         elif controller is None:
             self.controller.model.choose(preferred_model(self.controller), is_default=True)
-        self.brush = Brush(self.controller, viewer)
+        made = self.controller
+        self.brush = Brush(made.state, made.editor, made.selection, made.planes, viewer)
         last = self.controller.store.load().brush_radius
         self.brush.radius = settings.brush_radius or last or FIRST_RADIUS
         self.layers = FieldLayers(viewer, self.controller, self.brush, self)

@@ -24,7 +24,10 @@ from omnimouse_model.analysis.tuning.repeats import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.neuron_info import NeuronProperties
+from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
+from omnimouse_model.live.neurons.selection import Selection
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.storage.tables import Column, write_table
@@ -115,15 +118,31 @@ class NeuronView:
     name = "neuron"
     changed = Signal()
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller, self._facts = controller, controller.neuron_info
-        self._state, self._results = controller.state, controller.results
+    def __init__(
+        self,
+        neuron_info: NeuronInfo,
+        state: LiveState,
+        results: Results,
+        laboratory: Laboratory,
+        navigation: Navigation,
+        selection: Selection,
+    ) -> None:
+        self._facts, self._state, self._results = neuron_info, state, results
+        self._experiments, self._navigation = laboratory, navigation
+        self._selection = selection
         self.clip = 0
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller)
+        return cls(
+            controller.neuron_info,
+            controller.state,
+            controller.results,
+            controller.laboratory,
+            controller.navigation,
+            controller.selection,
+        )
 
     def show_clip(self, number: int) -> None:
         """Show the repeats of another clip."""
@@ -134,7 +153,7 @@ class NeuronView:
         """Return the record: head, field and tuning, model, repeats, laboratory."""
         events, results, facts = self._state.events, self._results, self._facts
         about = [facts.changed, events.session]
-        learned, laboratory = results.events.learned, self._controller.laboratory.changed
+        learned, laboratory = results.events.learned, self._experiments.changed
         shown = [events.selection, events.mask, events.active_span, results.changed]
         return [
             # A new selection needs new numbers, but only if the panel is visible.
@@ -278,7 +297,7 @@ class NeuronView:
     def _select_nearest(self, learned: LearnedNeurons, neuron: int) -> None:
         nearest, _ = learned.nearest(neuron, NEAREST)
         # The neuron itself last: the last one has the focus.
-        self._controller.selection.select([*nearest.tolist(), neuron])
+        self._selection.select([*nearest.tolist(), neuron])
 
     # -- repeats ----------------------------------------------------------------------
     def _shown_repeats(self) -> ClipRepeats | None:
@@ -333,12 +352,12 @@ class NeuronView:
         repeats = self._shown_repeats()
         if repeats is not None and 0 <= height < (n := len(repeats.onset_s)):
             onset_s = float(repeats.onset_s[n - 1 - int(height)])  # the first is on top
-            self._controller.navigation.centre_on(onset_s + time_s)
+            self._navigation.centre_on(onset_s + time_s)
 
     # -- laboratory -------------------------------------------------------------------
     def _laboratory(self) -> Sequence[Item]:
         """Return what the chosen experiment of the laboratory found of the neuron."""
-        laboratory, neuron = self._controller.laboratory, self._facts.focus
+        laboratory, neuron = self._experiments, self._facts.focus
         plot = laboratory_view.lab_content(laboratory, self._state, neuron)
         found = laboratory.exciting
         is_of_neuron = found is None or neuron in found.neurons

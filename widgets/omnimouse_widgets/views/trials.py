@@ -7,6 +7,11 @@ import numpy as np
 
 from omnimouse_model.analysis.peri_event import ConditionAverage
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo
+from omnimouse_model.live.neurons.trial_averages import TrialAverages
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     Block,
@@ -44,20 +49,34 @@ class TrialsView:
 
     name = "trials"
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller, self._averages = controller, controller.trial_averages
+    def __init__(
+        self,
+        averages: TrialAverages,
+        navigation: Navigation,
+        neuron_info: NeuronInfo,
+        state: LiveState,
+        results: Results,
+    ) -> None:
+        self._averages, self._navigation, self._info = averages, navigation, neuron_info
+        self._state, self._results = state, results
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller)
+        return cls(
+            controller.trial_averages,
+            controller.navigation,
+            controller.neuron_info,
+            controller.state,
+            controller.results,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: current trial, list, and averages beside them."""
-        controller, events = self._controller, self._controller.state.events
-        place = [events.session, events.window, controller.navigation.trial_changed]
-        focus = [events.selection, controller.neuron_info.focus_changed]
-        averages = [self._averages.changed, controller.results.changed]
+        events = self._state.events
+        place = [events.session, events.window, self._navigation.trial_changed]
+        focus = [events.selection, self._info.focus_changed]
+        averages = [self._averages.changed, self._results.changed]
         return [
             # Another recording has other conditions, which may need predictions.
             Block(tuple, [events.session], follow=self._follow),
@@ -72,7 +91,7 @@ class TrialsView:
 
     def _current(self) -> Sequence[Item]:
         """Return the current trial with its conditions, and the mark of its row."""
-        number, session = self._controller.navigation.trial, self._controller.state.session
+        number, session = self._navigation.trial, self._state.session
         if number is None or session is None:
             return [Text("trial", "", is_line=True), CurrentRow("current", "trials", None)]
         at = int(np.argsort(session.trials.t_on, kind="stable")[number])
@@ -86,7 +105,7 @@ class TrialsView:
 
     def _list(self) -> Sequence[Item]:
         """Return the trials in the order of time, as the steps between them."""
-        session, conditions = self._controller.state.session, self._averages.conditions
+        session, conditions = self._state.session, self._averages.conditions
         if session is None:
             return [Table("trials", TABLE_LABEL, (), ())]
         order = np.argsort(session.trials.t_on, kind="stable")
@@ -98,11 +117,11 @@ class TrialsView:
         ]
         titles = ("trial", "onset", "tier", *conditions)
         rows = tuple(zip(*columns, strict=True))
-        return [Table("trials", TABLE_LABEL, titles, rows, self._controller.navigation.go_to_trial)]
+        return [Table("trials", TABLE_LABEL, titles, rows, self._navigation.go_to_trial)]
 
     def _plot(self) -> Sequence[Item | Row]:
-        averages, state = self._averages, self._controller.state
-        neuron, problem = self._controller.neuron_info.shown, ""
+        averages, state = self._averages, self._state
+        neuron, problem = self._info.shown, ""
         found = () if neuron is None else averages.of(neuron)
         if state.session is not None and not averages.conditions:
             problem = NO_CONDITION
@@ -147,7 +166,7 @@ class TrialsView:
 
     def _text(self, neuron: int, found: Sequence[ConditionAverage]) -> str:
         """Return e.g. `neuron 7 · 20 test trials · predicted for 12`."""
-        responses, session = self._controller.results.peri_event, self._controller.state.session
+        responses, session = self._results.peri_event, self._state.session
         assert responses is not None
         assert session is not None
         total = len(responses.trials)
