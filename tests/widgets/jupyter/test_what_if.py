@@ -71,5 +71,5 @@ def test_a_value_that_is_not_possible_stays_with_its_reason(part, controller, pa
 
     message, _ = opened.wait_for("block1", lambda message, _: right(message)["value"] == "900")
     field = right(message)
-    assert "-64 to 64 px" in field["reason"]
+    assert "-64 to 64" in field["reason"]
     assert controller.stimulus_edits.edits == ()

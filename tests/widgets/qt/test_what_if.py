@@ -146,7 +146,7 @@ def test_every_edit_has_its_control(panel, control, controller, redraw):
     redraw()
     write(control("at"), "12")
     assert edits.edits == (OtherClip(12.0),)
-    choose(control("picture"), "as recorded")
+    choose(control("picture"), "recorded")
     assert edits.edits == ()
     for name, value in (("right", 4), ("down", -2), ("later", 3)):
         write(control(name), str(value))

@@ -167,9 +167,11 @@ class SettingsForm(QWidget):
                 with QSignalBlocker(native):
                     for at, (_, _, tip) in enumerate(each.options):
                         native.setItemData(at, tip, Qt.ItemDataRole.ToolTipRole)
-            unit = f"{each.value} {each.unit}" if each.stroke else each.unit
-            self._labels[each.name].setText(f"{each.label} ({unit})" if unit else each.label)
-            describe(native, each.refusal or each.help, each.label)
+            # A slider has its value in the tip: the label would change its width in a drag.
+            tip = f"{each.help}: {each.value} {each.unit}" if each.stroke else each.help
+            unit = f" ({each.unit})" if each.unit and not each.stroke else ""
+            self._labels[each.name].setText(f"{each.label}{unit}")
+            describe(native, each.refusal or tip, each.label)
             native.setAccessibleDescription(each.reason or each.help)
             native.setEnabled(not each.refusal)
             # A sign as well as a colour.

@@ -87,7 +87,7 @@ N_LISTED: Final = 8
 HAS_NO_VIDEO: Final = "This session has no video"
 # The keys are the kinds of `live.mask.stimulus_edits`; "" stands for no edit.
 PICTURES: Final = {
-    "": "as recorded",
+    "": "recorded",
     "blank": "blank",
     "freeze": "freeze at",
     "other_clip": "clip from",
@@ -100,7 +100,7 @@ MIRRORS: Final = {
     "both": ("↔ ↕", "Mirror the video: horizontal and vertical"),
 }
 CHANGES: Final = {
-    "": "as recorded",
+    "": "none",
     "behavior_set": "set to",
     "behavior_scale": "scaled by",
     "behavior_shift": "delayed by",
@@ -113,9 +113,9 @@ DIMMED: Final = 0.45
 """Brightness of hidden frames, as in the stimulus panel."""
 
 
-def _shift_setting(name: str, label: str, help_text: str, unit: str, most: Any) -> Any:
+def _shift_setting(name: str, label: str, help_text: str, most: Any) -> Any:
     return setting(
-        label, help_text, 0, unit=unit,
+        label, help_text, 0,
         low=lambda view: -most(view.spec), high=lambda view: most(view.spec),
         initial=lambda view: getattr(view.shift, name),
         apply=lambda value, view: view.put_shift(replace(view.shift, **{name: value})),
@@ -159,7 +159,7 @@ class EditSettings:
     )
     contrast: int = setting(
         "Contrast",
-        "Contrast about the screen's mean gray, in percent",
+        "Contrast about the screen's mean gray",
         100,
         unit="%",
         low=0,
@@ -170,13 +170,16 @@ class EditSettings:
         stroke="What if: contrast",
     )
     right: int = _shift_setting(
-        "right", "Shift →", "Pixels to the right", "px", lambda s: s.video.width if s.video else 0
+        "right",
+        "Shift →",
+        "Pixels to the right",
+        lambda spec: spec.video.width if spec.video else 0,
     )
     down: int = _shift_setting(
-        "down", "Shift ↓", "Pixels down", "px", lambda s: s.video.height if s.video else 0
+        "down", "Shift ↓", "Pixels down", lambda spec: spec.video.height if spec.video else 0
     )
     later: int = _shift_setting(
-        "later", "Delay", "Frames of the video later", "", lambda spec: spec.n_frames
+        "later", "Delay", "Frames of the video later", lambda spec: spec.n_frames
     )
     part: str = setting(
         "Where",

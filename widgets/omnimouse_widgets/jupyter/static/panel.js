@@ -364,10 +364,9 @@ function render({ model, el }) {
         }
         // Not while the user goes on typing.
         else if (control !== control.getRootNode().activeElement || !control.value) control.value = each.value;
-        const unit = each.stroke ? `${each.value} ${each.unit}` : each.unit;
-        cell.name.textContent = unit ? `${each.label} (${unit})` : each.label;
+        cell.name.textContent = each.unit && !each.stroke ? `${each.label} (${each.unit})` : each.label;
         control.disabled = Boolean(each.refusal);
-        control.title = each.refusal || each.help;
+        control.title = each.refusal || (each.stroke ? `${each.help}: ${each.value} ${each.unit}` : each.help);
         control.setAttribute("aria-invalid", String(Boolean(each.reason)));
         showProblem(cell.reason, each.reason && `✕ ${each.reason}`); // a sign as well as a colour
       })];
