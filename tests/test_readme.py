@@ -25,7 +25,7 @@ def test_the_examples_run(root):
     assert names["result"].responses.shape == (60, 500)
     namespace_after(notebook, names)
     with contextlib.closing(names["explorer"]) as explorer:
-        assert np.isfinite(explorer.settled().scores).all()
+        assert np.isfinite(explorer.settled().window_scores).all()
 
 
 @pytest.mark.slow

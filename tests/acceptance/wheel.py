@@ -52,7 +52,7 @@ dock.close_viewer()
 NOTEBOOK = """
 import omnimouse_app as om, numpy as np
 explorer = om.Explorer("demo", "demo").settled(timeout_s=600)
-print(np.isfinite(explorer.scores).sum(), "scores")
+print(np.isfinite(explorer.window_scores).sum(), "scores")
 explorer.close()
 """
 

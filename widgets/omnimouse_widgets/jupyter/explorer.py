@@ -12,6 +12,7 @@ from IPython.display import display
 from ipywidgets import HBox, Layout, Tab, VBox
 from traitlets import link
 
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.open import check_exists
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
@@ -90,6 +91,7 @@ class Explorer:
     >>> explorer.painter.paint_area("V1", 1)   # doctest: +SKIP
     >>> explorer.settled()                     # doctest: +SKIP
     >>> explorer.scores                        # doctest: +SKIP
+    r = 0.40 [0.33, 0.51] over 96 of 172 test windows
     """
 
     def __init__(
@@ -287,8 +289,20 @@ class Explorer:
         return self.controller.results.population
 
     @property
-    def scores(self) -> Any:
-        """float32 (P,): correlations over target samples, NaN without a prediction."""
+    def scores(self) -> TierScore | None:
+        """Score of the mask over the windows of the test tier so far, as in the bar.
+
+        None before the first windows. `estimate` is the mean over the target neurons with
+        its 95 % interval, `score.per_neuron` has the neurons.
+        """
+        return self.controller.results.tier_score
+
+    @property
+    def window_scores(self) -> Any:
+        """float32 (P,): correlations over the samples of this window alone; NaN without one.
+
+        A score of one window is dominated by noise.
+        """
         return self.controller.results.scores
 
     def _ipython_display_(self) -> None:

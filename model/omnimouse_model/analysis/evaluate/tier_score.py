@@ -37,7 +37,7 @@ MAX_WINDOWS = 2_000
 are those of `evaluate(..., max_windows=MAX_WINDOWS)`."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TierScore:
     """Score of a task over the first windows of a tier, in the order of `evaluate`.
 
@@ -67,6 +67,18 @@ class TierScore:
     n_total: int
     steps: Steps = field(repr=False)
     window_scores: dict[float, float] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        windows = f"over {self.n_windows} of {self.n_total} {self.tier} windows"
+        if self.score is None:
+            decoded = ", ".join(f"{one.channel} {one.value:z.2f}" for one in self.behavior)
+            return f"decoded r: {decoded} {windows}"
+        if self.score.refusal:
+            return f"no score: {self.score.refusal}"
+        now = self.estimate
+        interval = f" [{now.low:z.2f}, {now.high:z.2f}]" if np.isfinite(now.low) else ""
+        preliminary = ", preliminary" if self.is_preliminary else ""
+        return f"{METRICS[self.score.metric].text(now.value)}{interval} {windows}{preliminary}"
 
     @property
     def estimate(self) -> Estimate:

@@ -103,10 +103,7 @@ def shown_score(found) -> str:
     """The score over a tier as the bar shows it, with its windows."""
     if found is None:
         return ""
-    now = found.estimate
-    interval = f" [{now.low:z.2f}, {now.high:z.2f}]" if np.isfinite(now.low) else ""
-    windows = f"over {found.n_windows} of {found.n_total} {found.tier} windows"
-    return f"r = {now.value:z.2f}{interval} {windows}"
+    return repr(found).removesuffix(", preliminary")
 
 
 def content_of(controller):
