@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
+from qtpy.QtWidgets import QApplication, QComboBox, QFileDialog, QWidget
 
 from omnimouse_app.cli import group
 from omnimouse_app.tour.hand import settle, wait_for
@@ -35,7 +35,7 @@ def test_the_key_saves_and_napari_keeps_its_own(dock, tmp_path, monkeypatch):
     analyses = dock.controller.project
     words, menu = (
         dock.panels["Neurons"].widgets["filter"].controls["text"].native,
-        dock.panels["Raster"].view,
+        dock.panels["Raster"].findChildren(QComboBox)[-1],
     )
     dock.bring_up("Neurons")
     dock.main_window.activateWindow()

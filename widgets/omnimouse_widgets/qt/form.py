@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_widgets.qt.style.controls import NARROW_BOX, describe, show_text
+from omnimouse_widgets.qt.style.menu_box import WITH_MODIFIER
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
 from omnimouse_widgets.qt.style.wheel import CONTROLS_WITH_WHEEL, scroll_past
@@ -189,7 +190,8 @@ class _Keys(QObject):
         """Handle Enter in a field."""
         if not isinstance(event, QKeyEvent):
             return False
-        if event.type() == QEvent.Type.ShortcutOverride and event.text().isprintable():
+        is_typed = event.text().isprintable() and not event.modifiers() & WITH_MODIFIER
+        if event.type() == QEvent.Type.ShortcutOverride and is_typed:
             event.accept()
             return False
         is_enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)

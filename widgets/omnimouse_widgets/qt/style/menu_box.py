@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainte
 
 from omnimouse_widgets.qt.style.wheel import scroll_past
 
-_WITH_MODIFIER: Final = (
+WITH_MODIFIER: Final = (
     Qt.KeyboardModifier.ControlModifier
     | Qt.KeyboardModifier.AltModifier
     | Qt.KeyboardModifier.MetaModifier
@@ -98,5 +98,5 @@ class MenuBox(QComboBox):
 def _is_typed(event: QKeyEvent) -> bool:
     """Whether a key is part of a word to search for; Space opens the list."""
     text = event.text()
-    has_modifier = bool(event.modifiers() & _WITH_MODIFIER)
+    has_modifier = bool(event.modifiers() & WITH_MODIFIER)
     return text.isprintable() and bool(text.strip()) and not has_modifier
