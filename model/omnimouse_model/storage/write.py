@@ -274,7 +274,8 @@ def _problem(error: Exception, path: Path | None, n_bytes: int | None) -> str | 
 
 
 def _free(path: Path | None) -> int | None:
-    while path is not None and not path.exists():
+    # Unlike that of `Path`, it raises nothing for a name that no system can hold.
+    while path is not None and not os.path.exists(path):  # noqa: PTH110
         path = path.parent if path.parent != path else None
     return None if path is None else shutil.disk_usage(path).free
 

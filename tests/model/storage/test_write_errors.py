@@ -1,11 +1,11 @@
 """Errors of a drive name the path, the bytes and the next step."""
 
-from errno import EACCES, ENOSPC
+from errno import EACCES, ENAMETOOLONG, ENOSPC
 
 import pytest
 
 from omnimouse_model.storage import write as drive
-from omnimouse_model.storage.write import DriveError, writing
+from omnimouse_model.storage.write import DriveError, explained, writing
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,8 @@ def test_an_error_of_another_library_on_a_full_drive_says_so(tmp_path, monkeypat
     monkeypatch.setattr(drive, "_free", lambda path: 0)
     with pytest.raises(DriveError, match=r"0\.0 MB free"), writing(tmp_path):
         raise RuntimeError("unexpected pos 64 vs 0")
+
+
+def test_an_error_of_a_name_that_is_too_long_is_explained(tmp_path):
+    error = OSError(ENAMETOOLONG, "name too long", str(tmp_path / ("x" * 300)))
+    assert "name too long" in explained(error)
