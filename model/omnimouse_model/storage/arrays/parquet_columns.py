@@ -59,15 +59,18 @@ def _columns(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     limits = {"thrift_string_size_limit": 2**24, "thrift_container_size_limit": 2**20}
     file = parquet.ParquetFile(arrow.BufferReader(data), **limits)
-    rows, width = file.metadata.num_rows, file.metadata.num_columns
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    # The file and its groups may state other numbers.
+    rows = max(file.metadata.num_rows, sum(group.num_rows for group in groups))
+    width = file.metadata.num_columns
     if rows > _MAX_ROWS or width > _MAX_COLUMNS or rows * width > _MAX_VALUES:
         problem = f"has {rows:,} rows and {width:,} columns, too many"
         raise bad_file(path, "too_large", problem)
     budget = Budget(path, most=_MAX_UNPACKED)
-    for number in range(file.metadata.num_row_groups):
-        for k in range(width):
-            column = file.metadata.row_group(number).column(k)
-            budget.spend(column.path_in_schema[:80], max(0, column.total_uncompressed_size))
+    for number, group in enumerate(groups):
+        # Of the group, not of its columns: pyarrow ends the process where the statistics of
+        # a column are damaged.
+        budget.spend(f"group {number} of its rows", max(0, group.total_byte_size))
     schema = file.schema_arrow
     texts = [f.name for f in schema if _is_text(arrow, f.type)]
     numbers = [f.name for f in schema if _is_number(arrow, f.type)]

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from decimal import Decimal
 
 import numpy as np
@@ -78,3 +79,33 @@ def test_a_table_of_too_many_rows_or_outside_the_folder_is_refused(tmp_path):
     with pytest.raises(SessionFormatError) as caught:
         read_parquet_columns(tmp_path / "table.pqt", inside)
     assert caught.value.code == "outside"
+
+
+def _table(path, n=300):
+    columns = {"number": np.arange(n) / 7, "word": ["V1", "LM", "AL"] * (n // 3)}
+    pq.write_table(pa.table(columns), path)
+    content = path.read_bytes()
+    return content, len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+
+
+@pytest.mark.slow
+def test_no_damage_of_the_description_ends_the_process(tmp_path):
+    path = tmp_path / "table.pqt"
+    content, begin = _table(path)
+    for at in range(begin, len(content), 2):
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << at // 2 % 8
+        path.write_bytes(damaged)
+        with suppress(SessionFormatError):
+            read_parquet_columns(path, tmp_path)
+
+
+def test_rows_are_counted_in_the_file_and_in_its_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_columns, "_MAX_ROWS", 200)
+    path = tmp_path / "table.pqt"
+    content, begin = _table(path)
+    # The first 300 of the description is that of the file: now 5, in as many bytes.
+    path.write_bytes(content[:begin] + content[begin:].replace(b"\xd8\x04", b"\x8a\x00", 1))
+    assert pq.read_metadata(path).num_rows == 5
+    with pytest.raises(SessionFormatError, match="300 rows"):
+        read_parquet_columns(path, tmp_path)
