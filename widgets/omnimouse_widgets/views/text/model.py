@@ -19,7 +19,7 @@ NO_VIDEO: Final = "This model reads no video."
 BY_HAND: Final = "made by hand"
 
 
-FINETUNE_TIP: Final = "Choose this model, and adapt it to the recording in Fine-tuning below"
+FINETUNE_TIP: Final = "Choose this model, and adapt it to the recording in the panel Fine-tuning"
 
 
 def stand_in_text(unfamiliar: str) -> str:
