@@ -1,41 +1,26 @@
 """Public names of a package, whose modules are imported when a name is first used."""
 
-import sys
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
+
+import lazy_loader
 
 from omnimouse_model.extras import named_extras
 
 
-def public_names(
-    package: str, modules: Mapping[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a package.
+def public_names(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of a package, from the stub beside its `file`.
 
-    Importing all modules would load torch and take seconds.
-
-    Parameters
-    ----------
-    modules
-        Names, separated by blanks, by the module that defines them; "" for modules and
-        packages themselves.
+    Importing all modules would load torch and take seconds. The stub (`__init__.pyi`) is
+    the only list of the names: type checkers read it, too.
     """
-    homes = {name: home for home, names in modules.items() for name in names.split()}
+    load, names, _ = lazy_loader.attach_stub(package, file)
+    known = frozenset(names())
 
     def get(name: str) -> Any:
-        if name not in homes:
+        if name not in known:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = homes[name]
-        if not home:
-            return import_module(f"{package}.{name}")
         with named_extras():
-            value = getattr(import_module(f"{package}.{home}"), name)
-        # The next use finds it without this function.
-        setattr(sys.modules[package], name, value)
-        return value
-
-    def names() -> list[str]:
-        return sorted(homes)
+            return load(name)
 
     return get, names

@@ -1,0 +1,13 @@
+"""Public names of `omnimouse_model.lab.stimuli`, by the module that defines them."""
+
+from .dots import gaussian_dots as gaussian_dots
+from .dots import kinematograms as kinematograms
+from .gratings import drifting_gabors as drifting_gabors
+from .gratings import drifting_gratings as drifting_gratings
+from .gratings import grating_levels as grating_levels
+from .images import images_in as images_in
+from .images import movie as movie
+from .images import still_images as still_images
+from .noise import pink_noise as pink_noise
+from .squares import sparse_noise as sparse_noise
+from .stimulus import Monitor as Monitor
