@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     "out",
     help="Write a report with pictures into this folder; needs no display.",
 )
-@click.option(
-    "--tour",
-    "is_tour",
-    is_flag=True,
-    help="With --headless: all pictures of docs/napari.md (takes minutes).",
-)
 @folder_option(
     "--notebook",
     "pictures",
@@ -40,7 +34,6 @@ if TYPE_CHECKING:
 @device_option
 def command(
     out: Path | None,
-    is_tour: bool,
     pictures: Path | None,
     model: str,
     device: "Device",
@@ -55,15 +48,13 @@ def command(
     from omnimouse_app.window.screen import has_display
 
     if pictures is not None:
-        if out is not None or is_tour:
-            raise click.UsageError("--notebook excludes --headless and --tour.")
+        if out is not None:
+            raise click.UsageError("--notebook excludes --headless.")
         _write_pictures(pictures, model)
         return
     if out is not None:
-        _write_report(out, is_tour, model, device)
+        _write_report(out, model, device)
         return
-    if is_tour:
-        raise click.UsageError("--tour writes pictures: name a folder with --headless OUT.")
     if not has_display():
         raise click.ClickException(
             "There is no display: use `omnimouse demo --headless demo_report`."
@@ -94,7 +85,7 @@ def _write_pictures(out: Path, model: str) -> None:
             raise click.ClickException(str(error)) from error
 
 
-def _write_report(out: Path, is_tour: bool, model: str, device: "Device") -> None:
+def _write_report(out: Path, model: str, device: "Device") -> None:
     from omnimouse_app.window.screen import (
         has_display,
         run_on_virtual_display,
@@ -103,19 +94,16 @@ def _write_report(out: Path, is_tour: bool, model: str, device: "Device") -> Non
 
     if not has_display():
         # Run the same command again in a child process, on a virtual display.
-        arguments = ["demo", "--headless", str(out), "--model", model]
-        arguments += ["--device", device, *(["--tour"] if is_tour else [])]
+        arguments = ["demo", "--headless", str(out), "--model", model, "--device", device]
         sys.exit(run_on_virtual_display(arguments))
     folder = _demo_session()
     with scratch_settings():
-        from omnimouse_app.tour.chapters import TOUR
-        from omnimouse_app.tour.report import CHAPTERS, write_report
+        from omnimouse_app.tour.report import write_report
 
         echo("Window, strokes and report …")
         try:
-            chapters = TOUR if is_tour else CHAPTERS
             with writing(out):
-                page = write_report(out, folder, model, device, chapters)
+                page = write_report(out, folder, model, device)
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
         echo(f"Report: {page}")

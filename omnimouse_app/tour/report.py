@@ -5,6 +5,7 @@ mouse and key events paint. The values on screen are then read back and compared
 those that the library computes for the same request.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,22 +15,163 @@ import numpy as np
 from PIL import Image
 from qtpy.QtCore import QPointF, Qt
 
-from omnimouse_app.field.canvas import Canvas, core_places
-from omnimouse_app.tour.demo_checks import (
-    check_behavior,
-    check_scores,
-    check_states,
-    check_traces,
-)
+from omnimouse_app.field.canvas import Canvas, core_places, states_on_screen
 from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
-from omnimouse_app.tour.page import Check, Figure, Page, write_page
 from omnimouse_app.window.docks import OmniMouseDock
+from omnimouse_model.data.session import Window
 from omnimouse_model.live.state import Device
 from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.predictor import Prediction
+from omnimouse_model.predict.registry import load_predictor
+from omnimouse_model.storage.files import read_bytes
+from omnimouse_model.storage.write import write_text
+from omnimouse_widgets.palette import STATE_NAMES
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.raster.panel import RasterArea
+from omnimouse_widgets.report.document import document
+from omnimouse_widgets.report.markup import Markup, facts, joined, table, tag
+from omnimouse_widgets.report.markup import text as escaped
 from omnimouse_widgets.views.record import choose
 
+
+# -- pictures and checks -----------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture with its title and description."""
+
+    title: str
+    text: str
+    png: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A value on screen and the value that the library computes for it."""
+
+    quantity: str
+    on_screen: str
+    computed: str
+    is_same: bool
+
+
+# -- comparisons of the values on screen with a new computation by the library --------
+# Each check reads the screen (canvas pixels, curves of a plot) and computes the same
+# request with the library in this process.
+CLOSE = 1e-4
+"""Maximum difference between two runs of the same model."""
+
+
+def library_prediction(dock: OmniMouseDock, model: str) -> tuple[Window, Prediction]:
+    """Return the window, and the library's prediction for the request on screen."""
+    state = dock.controller.state
+    assert state.session is not None
+    assert state.window is not None
+    assert state.mask is not None
+    predictor = load_predictor(model, [state.session])
+    return state.window, predictor.predict(state.window, state.mask)
+
+
+def check_states(dock: OmniMouseDock, model: str) -> Check:
+    """Compare the colours on the canvas with the mask."""
+    controller, layers = dock.controller, dock.instrument.layers
+    mask, selection = controller.state.mask, controller.state.selection
+    assert mask is not None
+    assert layers.field is not None
+    # Selected neurons have a white rim, which would change the measured colours.
+    controller.selection.select([])
+    settle(0.3)
+    on_screen = states_on_screen(Canvas(dock.viewer, dock.main_window), layers.field)
+    controller.selection.select(selection)
+    # Neurons without a pixel have no colour to compare.
+    has_pixel = on_screen >= 0
+    states = mask.state_in(controller.state.active_span)[has_pixel]
+    return Check(
+        "State of each neuron, from the colours of the canvas",
+        _counts(on_screen[has_pixel]),
+        _counts(states),
+        bool((on_screen[has_pixel] == states).all()),
+    )
+
+
+def check_traces(dock: OmniMouseDock, model: str) -> Check:
+    """Compare the curves of the traces with the library's prediction."""
+    controller, panel = dock.controller, dock.panels["Traces"]
+    assert isinstance(panel, RecordPanel)
+    _, expected = library_prediction(dock, model)
+    state = controller.state
+    span, options = state.trace_span, (state.common_scale, state.as_large)
+    # Of the window alone, and not scaled to the recording: the numbers of the library.
+    controller.pins.choose_span("window")
+    controller.state.common_scale, controller.state.as_large = False, False
+    panel.redraw.flush()
+    check = _compared(panel, expected, state.selection)
+    controller.state.common_scale, controller.state.as_large = options[0], options[1]
+    controller.pins.choose_span(span)
+    wait_for(lambda: not controller.pins.predictions.is_busy, "the span")
+    return check
+
+
+def _compared(panel: RecordPanel, expected: Prediction, selection: tuple[int, ...]) -> Check:
+    column = {int(neuron): k for k, neuron in enumerate(expected.neurons)}
+    largest, n_samples = 0.0, 0
+    for row, neuron in enumerate(selection):
+        curve = panel.stacks["traces"].drawn_values(row)[1]
+        if neuron not in column or not len(curve):
+            continue
+        # Predictions are NaN at samples that are not targets.
+        values = expected.responses[:, column[neuron]]
+        is_target = np.isfinite(values)
+        difference = np.abs(curve[is_target] - values[is_target])
+        largest = max(largest, float(difference.max(initial=0)))
+        n_samples += int(is_target.sum())
+    # Without any target sample, nothing was compared.
+    return Check(
+        "Predicted traces of the selected neurons",
+        f"{n_samples} samples drawn",
+        f"largest difference {largest:.1e}",
+        largest <= CLOSE and n_samples > 0,
+    )
+
+
+def check_scores(dock: OmniMouseDock, model: str) -> Check:
+    """Compare the displayed scores with newly computed correlations."""
+    window, expected = library_prediction(dock, model)
+    scores = dock.controller.results.scores
+    assert scores is not None
+    truth = window.responses[:, expected.neurons]
+    computed = correlation(expected.responses, truth, axis=0)
+    on_screen = scores[expected.neurons]
+    return Check(
+        "Mean score of the target neurons",
+        f"{np.nanmean(on_screen):z.4f}",
+        f"{np.nanmean(computed):z.4f}",
+        # Scores travel as float32, hence the wider tolerance.
+        bool(np.allclose(on_screen, computed, atol=1e-3, equal_nan=True)),
+    )
+
+
+def check_behavior(dock: OmniMouseDock, model: str) -> Check:
+    """Compare the displayed decoded behaviour with the library's."""
+    results, (_, expected) = dock.controller.results, library_prediction(dock, model)
+    n_samples = f"{dock.controller.state.spec.n_behavior} samples per channel"
+    if expected.behavior is None or results.behavior is None:
+        # No values on both sides are correct only for a model that does not decode.
+        decodes = results.needs is None or results.needs.predicts_behavior
+        is_same = not decodes and expected.behavior is results.behavior is None
+        return Check("Decoded behaviour", n_samples, "not decoded", is_same)
+    largest = float(np.nanmax(np.abs(results.behavior - expected.behavior)))
+    text = f"largest difference {largest:.1e}"
+    return Check("Decoded behaviour", n_samples, text, largest <= CLOSE)
+
+
+def _counts(states: np.ndarray) -> str:
+    return ", ".join(
+        f"{int((states == code).sum()):,} {name}" for code, name in enumerate(STATE_NAMES)
+    )
+
+
+# -- The headless demo: the real window, operated by simulated events, and its report ---
 TRACES_S = 300.0
 """Seconds within which the span of the traces is predicted, also on a slow machine."""
 _SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -127,11 +269,11 @@ def write_report(
         for chapter in CHAPTERS if chapters is None else chapters:
             chapter(story)
         story.facts.insert(0, ("Whole run", f"{perf_counter() - began:z.1f} s"))
-        page = _page(story)
     finally:
         # Also after a failed chapter, so that the worker process ends.
         dock.close_viewer()
-    path = write_page(page, out / "index.html")
+    path = out / "index.html"
+    write_page(story, path)
     # Raise only after the page is written: it shows the differences.
     wrong = [check.quantity for check in story.checks if not check.is_same]
     if wrong:
@@ -382,12 +524,50 @@ def _ends(samples: list[int]) -> str:
     return f"{samples[0]}-{samples[-1]}" if samples else "none"
 
 
-def _page(story: Story) -> Page:
-    return Page(
-        title="OmniMouse Studio: the demo",
-        text="Written by `omnimouse demo --headless`: the real window, operated by "
-        "real mouse and key events.",
-        facts=story.facts,
-        figures=story.figures,
-        checks=story.checks,
+# -- one self-contained HTML page, without scripts ------------------------------------
+def write_page(story: Story, path: Path) -> None:
+    """Write the page with embedded pictures; replaces an older one atomically."""
+    title = "OmniMouse Studio: the demo"
+    html = document(
+        title,
+        tag("h1", title),
+        tag(
+            "p",
+            "Written by `omnimouse demo --headless`: the real window, operated by "
+            "real mouse and key events.",
+            class_="quiet",
+        ),
+        facts(story.facts),
+        *map(_figure, story.figures),
+        _checks(story.checks),
     )
+    # A reader never sees a half-written page.
+    write_text(path, html)
+
+
+def _figure(figure: Figure) -> Markup:
+    title = tag("h2", figure.title)
+    # Pictures are data URLs, so that the page is a single file.
+    data = b64encode(read_bytes(figure.png, 2**28)).decode("ascii")
+    picture = f'<img alt="{escaped(figure.title)}" src="data:image/png;base64,{data}">'
+    image = tag("figure", Markup(picture))
+    return joined((title, tag("p", figure.text), image))
+
+
+def _checks(checks: Sequence[Check]) -> Markup:
+    head = ("quantity", "on screen", "computed", "")
+    rows = [
+        (check.quantity, check.on_screen, check.computed, _verdict(check.is_same))
+        for check in checks
+    ]
+    title = tag("h2", "Values on screen and computed values")
+    text = (
+        "Values read from the window after the strokes above, and values that the library "
+        "computes for the same task."
+    )
+    return joined((title, tag("p", text), table(head, rows, len(head))))
+
+
+def _verdict(is_same: bool) -> Markup:
+    word, kind = ("same", "good") if is_same else ("differs", "alert")
+    return tag("span", word, class_=kind)

@@ -1,19 +1,24 @@
-"""Chapters of the full tour, `TOUR`, in their order.
+"""All pictures of docs/napari.md and docs/spikes.md, from the window of the demo.
 
-A chapter operates the window and saves pictures. `tour.report` has the first chapters
-and the code that runs a tour; the chapters here add conditions compared, context, one
-neuron, an edited stimulus, other colours of the field, the raster with its prediction,
-and the table of neurons. See docs/napari.md.
+usage: xvfb-run -a python -m tests.acceptance.tour OUT
+
+`omnimouse_app.tour.report` has the chapters of the headless demo and the code that runs
+them; the chapters here add conditions compared, context, one neuron, a twin and its
+laboratory, the ranking, an edited stimulus, other colours of the field, the raster with
+its prediction, the table of neurons, and a spiking session. Takes minutes.
 """
+
+import sys
+from pathlib import Path
 
 import numpy as np
 
 from omnimouse_app.tour.hand import settle, wait_for
-from omnimouse_app.tour.page import Check
-from omnimouse_app.tour.report import CHAPTERS, Chapter, Story, small_screen
+from omnimouse_app.tour.report import CHAPTERS, Chapter, Check, Story, small_screen, write_report
+from omnimouse_app.window.screen import scratch_settings
 from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.plan import SweepPlan
-from omnimouse_model.demo import RANKING, spiking_session
+from omnimouse_model.demo import RANKING, demo_session, spiking_session
 from omnimouse_model.live.laboratory_jobs import BARCODES, label_of
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.laboratory import LaboratoryView
@@ -379,3 +384,8 @@ TOUR: tuple[Chapter, ...] = (
     spiking_session_on_screen,
     small_screen,
 )
+
+
+if __name__ == "__main__":
+    with scratch_settings():
+        print(write_report(Path(sys.argv[1]), demo_session(), chapters=TOUR))
