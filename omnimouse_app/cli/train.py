@@ -205,11 +205,11 @@ class OmniMouseTraining:
     def write_results(self, out: Path, job: Job) -> None:
         """Write the exports."""
         if self._export is not None:
-            from omnimouse_model.train.export.checkpoint import export_run
+            from omnimouse_model.train.export import export_run
 
             echo(f"wrote {export_run(out, self._export, self._settings, self._mice, job)}")
         if self._official is not None:
-            from omnimouse_model.train.export.official import write_official
+            from omnimouse_model.train.export import write_official
 
             for path in write_official(out, self._official, self._settings):
                 echo(f"wrote {path}")
@@ -281,7 +281,7 @@ class TwinTraining(FamilyTraining):
 
     def export(self, out: Path, path: Path) -> Path:
         """Write the best twins of a run."""
-        from omnimouse_model.train.export.twins import export_twins
+        from omnimouse_model.train.export import export_twins
 
         return export_twins(out, path, self._settings)
 
@@ -319,7 +319,7 @@ class NdtTraining(FamilyTraining):
 
     def export(self, out: Path, path: Path) -> Path:
         """Write the best weights of a run."""
-        from omnimouse_model.train.export.ndt import export_ndt
+        from omnimouse_model.train.export import export_ndt
 
         return export_ndt(out, path, self._settings)
 

@@ -49,7 +49,7 @@ IMPORTED = (
     "omnimouse_model.data.conversion.write",
     "omnimouse_model.data.hub.fetch_session",
     "omnimouse_model.predict.omnimouse.hub_checkpoints",
-    "omnimouse_model.train.export.checkpoint",
+    "omnimouse_model.train.export",
     "omnimouse_model.train.finetune.run",
     "omnimouse_model.train.omnimouse",
     "omnimouse_model.train.scaling.study",

@@ -18,7 +18,7 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.omnimouse.config import SIZES
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.train.export.checkpoint import renamed
+from omnimouse_model.train.export import renamed
 from tests.hostile_pickles import CallingPickle
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 

@@ -10,7 +10,7 @@ import torch
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.masks.strategies import Strategy
 from omnimouse_model.nets import official
-from omnimouse_model.train import tasks
+from omnimouse_model.train import export, tasks
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.checkpoints import last_state, read_state
 from omnimouse_model.train.config import (
@@ -22,8 +22,7 @@ from omnimouse_model.train.config import (
     read_config,
 )
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.export import official as official_form
-from omnimouse_model.train.export.official import write_official
+from omnimouse_model.train.export import write_official
 from omnimouse_model.train.metrics_log import FILE, MetricsLog, log_rows
 from omnimouse_model.train.omnimouse import learning_rate, train, with_epochs
 from omnimouse_model.train.run import start_run
@@ -191,7 +190,7 @@ def test_a_run_in_the_released_form_is_read_back(sessions, tmp_path, monkeypatch
     net = train(config, sessions[:1], tmp_path / "run", max_steps=1)
     with pytest.raises(CheckpointError, match="only released sizes"):
         write_official(tmp_path / "run", tmp_path / "no", config)
-    for module in (official, official_form):
+    for module in (official, export):
         monkeypatch.setattr(module, "SIZES", {"tiny": NARROW})
     (path,) = write_official(tmp_path / "run", tmp_path / "official", config)
     assert path.name == "rank_0.ckpt"

@@ -18,7 +18,7 @@ from omnimouse_model.predict.ndt.held_out_rates import bits_of, one_neuron_out
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.train.checkpoints import last_state
 from omnimouse_model.train.config import config_path, family_of_config
-from omnimouse_model.train.export.ndt import export_ndt
+from omnimouse_model.train.export import export_ndt
 from omnimouse_model.train.finetune.records import STARTING
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.ndt.config import NdtTrainConfig, read_ndt_config

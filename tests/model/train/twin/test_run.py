@@ -21,7 +21,7 @@ from omnimouse_model.train.config import (
     config_path,
     family_of_config,
 )
-from omnimouse_model.train.export.twins import export_twins
+from omnimouse_model.train.export import export_twins
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.twin.clips import clip_spec, clip_starts
 from omnimouse_model.train.twin.config import (

@@ -1,1 +1,0 @@
-"""From a training run to checkpoints that others can load."""
