@@ -9,7 +9,7 @@ from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_model.live.sweep.live_sweeps import live_sweeps
 from omnimouse_model.masks import VISIBLE
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets.palette import area_table
 from tests.app.test_analyses import answer_dialogs, from_command_line
 from tests.app.windows import drop_file, is_answered

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication
 from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_model.masks import HIDDEN
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.app.test_families import choose, choose_model
 from tests.app.windows import drop_file, is_answered
 

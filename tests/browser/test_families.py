@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.browser.explorer import wait_for_neurons
 from tests.small_sessions import write_session
 from tests.toy_predictors import TOYS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.metrics.named import METRICS
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.cli.runner import run_command
 from tests.toy_predictors import TOYS, install_toys
 

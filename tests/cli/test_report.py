@@ -18,7 +18,7 @@ from omnimouse_model.live.project.exports import ScreenContent
 from omnimouse_model.live.report import ReportCondition, ReportData, report_of_screen
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
-from omnimouse_model.simulate.spiking import spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
 from omnimouse_widgets.report.markup import number
 from omnimouse_widgets.report.page import report_page, write_report
 from omnimouse_widgets.views.text.tier_score import IN_TRAIN

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.metrics.information import bits_per_spike, poisson_nll
-from omnimouse_model.metrics.nlb import nlb_scores
+from omnimouse_model.metrics.information import bits_per_spike, nlb_scores, poisson_nll
 from tests.conformance.line import Line, run
 
 RTOL, RTOL_FLOAT32, RTOL_VELOCITY = 1e-9, 1e-5, 1e-6

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model import metrics
-from omnimouse_model.metrics import geometry as eyes
 from omnimouse_model.metrics import spatial as screen
 from omnimouse_model.metrics import tuning as angles
 from tests.conformance.line import Line, run
@@ -269,10 +268,10 @@ def spatial(data: Arrays) -> Iterator[Case]:
 
 def geometry(data: Arrays) -> Iterator[Case]:
     """Rotations of the eye, and where its rays meet the monitor."""
-    turns = np.array([eyes.rotation(angle) for angle in data["eye_angles"]])
-    rays = eyes.ray(data["polar"], data["azimuth"])
+    turns = np.array([screen.rotation(angle) for angle in data["eye_angles"]])
+    rays = screen.ray(data["polar"], data["azimuth"])
     hits = [
-        eyes.monitor_hit(own @ turn.T, centre, angle)
+        screen.monitor_hit(own @ turn.T, centre, angle)
         for own, turn, centre, angle in zip(
             rays, turns, data["monitor_centre"], data["monitor_angles"], strict=True
         )

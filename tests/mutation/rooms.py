@@ -42,16 +42,15 @@ ROOMS = {
         + _files(_TESTS, "predict/test_foreign_specs"),
     ),
     "metrics": Room(
-        _files(f"{_MODEL}/metrics", "behavior correlation geometry information")
-        + _files(f"{_MODEL}/metrics", "repeats spatial running_repeats tuning")
-        + _files(f"{_MODEL}/metrics", "streaming zig"),
+        _files(f"{_MODEL}/metrics", "correlation information")
+        + _files(f"{_MODEL}/metrics", "repeats spatial tuning"),
         _files(_TESTS, "metrics/test_* live/neurons/test_repeats")
         + _files(_TESTS, "analysis/evaluate/test_evaluate")
         + _files(_TESTS, "live/neurons/test_neuron_info")
         + _files(_TESTS, "data/conversion/test_resampling"),
     ),
     "statistics": Room(
-        _files(f"{_MODEL}/metrics", "aggregate bootstrap fits")
+        _files(f"{_MODEL}/metrics", "aggregate time_blocks fits")
         + _files(f"{_MODEL}/data/readers/build", "statistics")
         + _files(f"{_MODEL}/analysis", "evaluate/accumulate evaluate/results")
         + _files(f"{_MODEL}/analysis", "tuning/noise_ceiling"),

@@ -5,7 +5,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.simulate.spiking import spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
 from tests.predictors import open_controller
 
 

@@ -253,7 +253,7 @@ def conditions(session: Session) -> Mapping[str, np.ndarray]:
     Examples
     --------
     >>> from omnimouse_model.analysis.peri_event import conditions
-    >>> from omnimouse_model.simulate.spiking import spiking_arrays
+    >>> from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
     >>> list(conditions(om.open_session(spiking_arrays())))
     ['stim_id']
     """

@@ -7,32 +7,34 @@ The policy of an aggregate defines how undefined values count, and the aggregate
 how many neurons were excluded.
 """
 
+from omnimouse_model.metrics.aggregate import BEHAVIOR_GROUPS as BEHAVIOR_GROUPS
 from omnimouse_model.metrics.aggregate import POLICIES as POLICIES
 from omnimouse_model.metrics.aggregate import Aggregate as Aggregate
 from omnimouse_model.metrics.aggregate import AggregatePolicy as AggregatePolicy
 from omnimouse_model.metrics.aggregate import aggregate as aggregate
+from omnimouse_model.metrics.aggregate import behavior_groups as behavior_groups
 from omnimouse_model.metrics.aggregate import overall_score as overall_score
 from omnimouse_model.metrics.aggregate import session_score as session_score
-from omnimouse_model.metrics.behavior import BEHAVIOR_GROUPS as BEHAVIOR_GROUPS
-from omnimouse_model.metrics.behavior import behavior_groups as behavior_groups
-from omnimouse_model.metrics.bootstrap import bootstrap_interval as bootstrap_interval
 from omnimouse_model.metrics.choices import accuracy as accuracy
 from omnimouse_model.metrics.correlation import Moments as Moments
 from omnimouse_model.metrics.correlation import Policy as Policy
 from omnimouse_model.metrics.correlation import Status as Status
+from omnimouse_model.metrics.correlation import (
+    StreamingCorrelation as StreamingCorrelation,
+)
 from omnimouse_model.metrics.correlation import Valued as Valued
 from omnimouse_model.metrics.correlation import correlation as correlation
 from omnimouse_model.metrics.correlation import (
     correlation_to_average as correlation_to_average,
 )
-from omnimouse_model.metrics.correlation import moments as moments
-from omnimouse_model.metrics.correlation import single_trial as single_trial
-from omnimouse_model.metrics.explained_variance import (
+from omnimouse_model.metrics.correlation import (
     explained_variance as explained_variance,
 )
-from omnimouse_model.metrics.explained_variance import (
+from omnimouse_model.metrics.correlation import moments as moments
+from omnimouse_model.metrics.correlation import (
     psth_explained_variance as psth_explained_variance,
 )
+from omnimouse_model.metrics.correlation import single_trial as single_trial
 from omnimouse_model.metrics.fits import LogLine as LogLine
 from omnimouse_model.metrics.fits import PowerLaw as PowerLaw
 from omnimouse_model.metrics.fits import fit_log_line as fit_log_line
@@ -43,6 +45,9 @@ from omnimouse_model.metrics.information import (
     bits_per_spike_per_neuron as bits_per_spike_per_neuron,
 )
 from omnimouse_model.metrics.information import poisson_loss as poisson_loss
+from omnimouse_model.metrics.information import zig_log_likelihood as zig_log_likelihood
+from omnimouse_model.metrics.information import zig_mean as zig_mean
+from omnimouse_model.metrics.information import zig_variance as zig_variance
 from omnimouse_model.metrics.named import METRICS as METRICS
 from omnimouse_model.metrics.named import Metric as Metric
 from omnimouse_model.metrics.named import named_metric as named_metric
@@ -58,9 +63,4 @@ from omnimouse_model.metrics.repeats import (
     jackknife_reliability as jackknife_reliability,
 )
 from omnimouse_model.metrics.repeats import stack_clips as stack_clips
-from omnimouse_model.metrics.streaming import (
-    StreamingCorrelation as StreamingCorrelation,
-)
-from omnimouse_model.metrics.zig import zig_log_likelihood as zig_log_likelihood
-from omnimouse_model.metrics.zig import zig_mean as zig_mean
-from omnimouse_model.metrics.zig import zig_variance as zig_variance
+from omnimouse_model.metrics.time_blocks import bootstrap_interval as bootstrap_interval

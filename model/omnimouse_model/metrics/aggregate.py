@@ -1,13 +1,14 @@
-"""Averages of scores over neurons and sessions, with policies for undefined values.
+"""Averages of scores over neurons, sessions and channels, with policies for undefined values.
 
 Values are strict correlations: NaN where undefined. `counts` is the number of scored
 samples of each neuron. It distinguishes a constant neuron (samples, but no correlation)
 from a neuron without scored samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
 import numpy as np
 
@@ -110,3 +111,29 @@ def session_score(values: np.ndarray, counts: np.ndarray) -> float:
 def overall_score(scores: np.ndarray, n_neurons: np.ndarray) -> float:
     """Mean over sessions weighted by their number of neurons (policy "omnimouse")."""
     return float(np.average(scores, weights=n_neurons))
+
+
+# -- averages of decoded behaviour over the channel groups of the paper ---------------
+BEHAVIOR_GROUPS: Final = MappingProxyType(
+    {
+        "location": ("pupil_x", "pupil_y"),
+        "size": ("pupil_size", "pupil_dsize"),
+        "running": ("running",),
+    }
+)
+"""Decoded channels of each group over which the paper averages."""
+
+
+def behavior_groups(correlations: Mapping[str, float]) -> dict[str, float]:
+    """Average the correlations of decoded channels within the groups of the paper.
+
+    "location" is the mean of pupil x and y, "size" of pupil size and its change,
+    "average" the mean of the three groups.
+    """
+    groups = {
+        group: sum(correlations[channel] for channel in channels) / len(channels)
+        for group, channels in BEHAVIOR_GROUPS.items()
+    }
+    # The paper's average is over the three groups, not over the five channels: running
+    # alone weighs as much as both pupil positions together.
+    return groups | {"average": sum(groups.values()) / 3}

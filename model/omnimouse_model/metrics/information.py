@@ -1,9 +1,11 @@
-"""Poisson loss and bits per spike.
+"""Scores of likelihood: Poisson, bits per spike, Neural Latents Benchmark, zero-inflated gamma.
 
 Rates are per bin, never per second: with bins of 20 ms, a rate in Hz is wrong by a
 factor of 50.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import lgamma
 from typing import NamedTuple
@@ -183,3 +185,208 @@ def _poisson_log(rates: np.ndarray, spikes: np.ndarray, present: np.ndarray) -> 
     rate, count = rates[present], spikes[present]
     rate = np.where(rate == 0, ZERO_RATE, rate)
     return float((count * np.log(rate) - rate).sum())
+
+
+# -- scores of the Neural Latents Benchmark (Pei et al. 2021) -------------------------
+# Co-bps and fp-bps are bits per spike, pooled over held-out neurons, or over the bins
+# after a trial. Two more describe what the rates contain: the velocity of the hand, by
+# ridge regression, and the average over trials of each condition (PSTH).
+PENALTIES = np.logspace(-4, 0, 9)
+"""Ridge penalties of which cross-validation chooses one."""
+FOLDS = 5
+Arrays = Mapping[str, np.ndarray]
+
+
+def nlb_scores(
+    target: Arrays,
+    submission: Arrays,
+    condition_of_trial: Int64[np.ndarray, " trial"] | None = None,
+) -> dict[str, float]:
+    """Return the scores of rates, with the names of the benchmark.
+
+    Parameters
+    ----------
+    target
+        Spikes and behaviour by the benchmark's names: `eval_spikes_heldout`
+        (trial, bin, neuron); if given, `train_behavior` and `eval_behavior`
+        (trial, bin, 2), `psth` (condition, bin, neuron), and the spikes
+        `eval_spikes_heldin_forward` and `eval_spikes_heldout_forward`.
+    submission
+        Rates per bin: `train_rates_*` and `eval_rates_*` for `heldin`, `heldout`, and
+        `heldin_forward` and `heldout_forward`.
+    condition_of_trial
+        Condition of each evaluated trial, an index of `psth`.
+
+    Raises
+    ------
+    ValueError
+        Rates are negative or not finite where there are spikes.
+    """
+    rates = _joined(submission, "eval_rates_heldin", "eval_rates_heldout")
+    held_out = submission["eval_rates_heldout"]
+    scores = {"co-bps": bits_per_spike(held_out, target["eval_spikes_heldout"]).value}
+    if "train_behavior" in target:
+        trained = _joined(submission, "train_rates_heldin", "train_rates_heldout")
+        scores["vel R2"] = decoding_r2(
+            _flat(trained),
+            _flat(target["train_behavior"]),
+            _flat(rates),
+            _flat(target["eval_behavior"]),
+        )
+    if "psth" in target and condition_of_trial is not None:
+        scores["psth R2"] = psth_r2(target["psth"], rates, condition_of_trial)
+    if "eval_spikes_heldin_forward" in target:
+        names = ("heldin_forward", "heldout_forward")
+        scores["fp-bps"] = bits_per_spike(
+            _joined(submission, *(f"eval_rates_{name}" for name in names)),
+            _joined(target, *(f"eval_spikes_{name}" for name in names)),
+        ).value
+    return scores
+
+
+def psth_r2(
+    psth: Float[np.ndarray, "condition bin neuron"],
+    rates: Float[np.ndarray, "trial bin neuron"],
+    condition_of_trial: Int64[np.ndarray, " trial"],
+) -> float:
+    """Return R² of averages over trials, mean over neurons.
+
+    Bins whose first neuron has no average are left out, as in the benchmark.
+    """
+    true, predicted = [], []
+    for condition in np.unique(condition_of_trial):
+        recorded = np.isfinite(psth[condition, :, 0])
+        average = rates[condition_of_trial == condition].mean(axis=0)
+        true.append(psth[condition][recorded])
+        predicted.append(average[recorded])
+    return r2(np.concatenate(true), np.concatenate(predicted))
+
+
+def decoding_r2(
+    train_rates: Float[np.ndarray, "sample neuron"],
+    train_values: Float[np.ndarray, "sample channel"],
+    rates: Float[np.ndarray, "other neuron"],
+    values: Float[np.ndarray, "other channel"],
+) -> float:
+    """Return R² of a ridge regression, whose penalty is chosen by cross-validation.
+
+    Samples whose first value is missing are left out.
+    """
+    train_rates, train_values = _recorded(train_rates, train_values)
+    rates, values = _recorded(rates, values)
+    folds = np.array_split(np.arange(len(train_rates)), FOLDS)
+    scores = np.zeros(len(PENALTIES))
+    for held_out in folds:
+        fitted = np.ones(len(train_rates), bool)
+        fitted[held_out] = False
+        for k, penalty in enumerate(PENALTIES):
+            found = _ridge(
+                train_rates[fitted],
+                train_values[fitted],
+                train_rates[held_out],
+                penalty,
+            )
+            scores[k] += r2(train_values[held_out], found)
+    best = PENALTIES[int(np.argmax(scores))]
+    return r2(values, _ridge(train_rates, train_values, rates, best))
+
+
+def r2(true: np.ndarray, predicted: np.ndarray) -> float:
+    """Return R² of columns, mean over columns; a constant column counts 1 or 0."""
+    residual = ((true - predicted) ** 2).sum(axis=0)
+    total = ((true - true.mean(axis=0)) ** 2).sum(axis=0)
+    is_constant = total == 0
+    share = residual / np.where(is_constant, 1.0, total)
+    shares = np.where(is_constant, (residual > 0).astype(float), share)
+    return float(np.mean(1 - shares))
+
+
+def _ridge(
+    inputs: np.ndarray, outputs: np.ndarray, others: np.ndarray, penalty: float
+) -> np.ndarray:
+    center, middle = inputs.mean(axis=0), outputs.mean(axis=0)
+    x, y = inputs - center, outputs - middle
+    gram = x.T @ x + penalty * np.eye(x.shape[1])
+    predicted: np.ndarray = (others - center) @ np.linalg.solve(gram, x.T @ y) + middle
+    return predicted
+
+
+def _recorded(rates: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    is_recorded = np.isfinite(values[:, 0])
+    return rates[is_recorded], values[is_recorded]
+
+
+def _joined(arrays: Arrays, *names: str) -> np.ndarray:
+    return np.concatenate([np.asarray(arrays[name], float) for name in names], axis=-1)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(-1, values.shape[-1])
+
+
+# -- zero-inflated gamma distribution of deconvolved responses (Schmidt et al. 2025) --
+# With probability 1 - q a response is uniform on [0, rho]. With probability q it is above
+# `rho` and follows a gamma distribution of shape `k` and scale `theta`, shifted by `rho`.
+RHO = 0.005
+"""Published threshold; it is not trained."""
+
+
+def zig_log_likelihood(
+    target: np.ndarray,
+    theta: np.ndarray,
+    k: np.ndarray,
+    q: np.ndarray,
+    rho: float = RHO,
+) -> Valued:
+    """Return the log density of each response; the parameters broadcast against it.
+
+    A NaN response has the status NAN_INPUT.
+
+    Raises
+    ------
+    ValueError
+        A parameter is outside its range, or a response is negative.
+    """
+    target, theta, k, q = (np.asarray(value, np.float64) for value in (target, theta, k, q))
+    if not ((theta > 0).all() and (k > 0).all() and rho > 0):
+        raise ValueError("theta, k and rho of a zero-inflated gamma must be positive.")
+    if not ((q >= 0) & (q <= 1)).all():
+        raise ValueError("q of a zero-inflated gamma is a probability, 0 to 1.")
+    if (target < 0).any():
+        raise ValueError("Responses must not be negative under a zero-inflated gamma.")
+    # A response of exactly rho belongs to the uniform part alone, so that the density
+    # integrates to 1. The public masks assign it to both parts.
+    above = target > rho
+    # Below the threshold the gamma branch is not used; 1 keeps its logarithm defined.
+    excess = np.where(above, target - rho, 1.0)
+    with np.errstate(divide="ignore"):
+        # A q of exactly 0 or 1 gives a log density of -inf, which is correct.
+        zero = np.log1p(-q) - math.log(rho)
+        gamma = (
+            np.log(q) + (k - 1) * np.log(excess) - excess / theta - k * np.log(theta) - log_gamma(k)
+        )
+    missing = np.isnan(target)
+    value = np.where(missing, np.nan, np.where(above, gamma, zero))
+    status = np.where(missing, str(Status.NAN_INPUT), str(Status.OK))
+    return Valued(value, np.broadcast_to(status, value.shape))
+
+
+def zig_mean(theta: np.ndarray, k: np.ndarray, q: np.ndarray, rho: float = RHO) -> np.ndarray:
+    """Return the expected response."""
+    return np.asarray(q * (k * theta + rho) + (1 - q) * rho / 2)
+
+
+def zig_variance(theta: np.ndarray, k: np.ndarray, q: np.ndarray, rho: float = RHO) -> np.ndarray:
+    """Return the variance of the response."""
+    # Law of total variance; the means of the two parts, k theta + rho and rho / 2,
+    # differ by k theta + rho / 2.
+    between = q * (1 - q) * (k * theta + rho / 2) ** 2
+    return np.asarray(q * k * theta**2 + (1 - q) * rho**2 / 12 + between)
+
+
+def log_gamma(values: np.ndarray) -> np.ndarray:
+    """Return ln Γ of every entry."""
+    # A loop over the standard library avoids SciPy, which is optional; there is one
+    # shape per neuron, so the loop is short.
+    flat = [math.lgamma(value) for value in np.ravel(values).tolist()]
+    return np.reshape(np.array(flat, np.float64), np.shape(values))

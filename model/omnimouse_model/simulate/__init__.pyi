@@ -2,7 +2,6 @@
 
 from . import calibration as calibration
 from . import simulation as simulation
-from .ceilings import Ceilings as Ceilings
 from .specs import COMPANIONS as COMPANIONS
 from .specs import DEMO_FURTHER as DEMO_FURTHER
 from .specs import DEMO_MICE as DEMO_MICE
@@ -14,6 +13,7 @@ from .specs import TRAINING_MICE as TRAINING_MICE
 from .specs import UNSEEN as UNSEEN
 from .specs import HeldOut as HeldOut
 from .specs import MouseSpec as MouseSpec
+from .truth import Ceilings as Ceilings
 from .truth import Truth as Truth
 from .truth import has_truth as has_truth
 from .truth import open_truth as open_truth

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from omnimouse_model.simulate.processes import (
+from omnimouse_model.simulate.population import (
     Purpose,
     decay,
     integrate,

@@ -10,8 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.simulate.population import Tuning, draw_population
-from omnimouse_model.simulate.processes import Purpose, stream
+from omnimouse_model.simulate.population import Purpose, Tuning, draw_population, stream
 from omnimouse_model.simulate.receptive_fields import (
     Normalisation,
     ReceptiveFields,

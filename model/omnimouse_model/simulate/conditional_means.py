@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.simulate.calcium import FLOOR, SCALE
-from omnimouse_model.simulate.processes import decay, integrate
+from omnimouse_model.simulate.population import FLOOR, SCALE, decay, integrate
 from omnimouse_model.simulate.simulation import GAIN_LIMIT, LEAD_SAMPLES, Simulation
 from omnimouse_model.simulate.specs import MouseSpec
 from omnimouse_model.simulate.truth import FOLDER, Truth, open_truth

@@ -1,4 +1,4 @@
-"""Neurons of a simulated mouse: anatomy, tuning, shared fluctuations, calcium.
+"""Neurons of a simulated mouse: anatomy, tuning, shared fluctuations, calcium signals.
 
 A population depends on its seed alone. Four visual areas share one field of view,
 imaged in four planes. Each area has its own map of the screen, mirrored at the border
@@ -6,12 +6,85 @@ of V1.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from omnimouse_model.simulate.processes import Purpose, stream
+from omnimouse_model.simulate.specs import RATE_HZ
 
+
+# -- random processes: leaky integrators and Ornstein-Uhlenbeck noise -----------------
+# Every random number of a session comes from a stream named by (seed, purpose, block). No
+# part of a simulation depends on how many random numbers another part uses.
+class Purpose(IntEnum):
+    """Purpose of a stream of random numbers."""
+
+    # The numbers are part of the seeds: a changed number changes every simulated
+    # session, so they are fixed.
+    ANATOMY = 1
+    TUNING = 2
+    COUPLING = 3
+    IMAGING = 4
+    CALIBRATION = 5
+    TEXTURES = 11
+    VIDEO = 12
+    TIERS = 13
+    BEHAVIOR = 14
+    DEVICE_NOISE = 15
+    LATENTS = 16
+    EVENTS = 17
+
+
+def stream(seed: int, purpose: Purpose, block: int = 0) -> np.random.Generator:
+    """Return the generator of one purpose and block of a session or population."""
+    sequence = np.random.SeedSequence([seed, int(purpose), block])
+    return np.random.Generator(np.random.PCG64(sequence))
+
+
+def decay(tau_s: float | np.ndarray) -> np.ndarray:
+    """Return the factor by which an exponential decays within one sample of 30 Hz."""
+    factor = np.exp(-1.0 / (RATE_HZ * np.asarray(tau_s, np.float64)))
+    return np.asarray(factor, np.float32)
+
+
+def integrate(
+    inputs: Float[np.ndarray, "time column"],
+    keep: Float[np.ndarray, " column"],
+    state: Float[np.ndarray, " column"],
+) -> Float[np.ndarray, "time column"]:
+    """Integrate with a leak per column, from `state`: state = keep * state + input."""
+    outputs = np.empty_like(inputs)
+    # Written row by row into the output: the loop over time is needed, and this way it
+    # allocates nothing.
+    for t in range(len(inputs)):
+        np.multiply(keep, state, out=outputs[t])
+        outputs[t] += inputs[t]
+        state = outputs[t]
+    return outputs
+
+
+def wander(
+    rng: np.random.Generator, length: int, tau_s: tuple[float, ...]
+) -> Float[np.ndarray, "time column"]:
+    """Return Ornstein-Uhlenbeck processes of unit variance, one per time scale."""
+    keep = decay(np.array(tau_s))
+    # A start from the stationary distribution, so that there is no transient.
+    state = rng.standard_normal(len(tau_s)).astype(np.float32)
+    return integrate(innovations(rng, length, keep), keep, state)
+
+
+def innovations(
+    rng: np.random.Generator, length: int, keep: Float[np.ndarray, " column"]
+) -> Float[np.ndarray, "time column"]:
+    """Return the inputs for which `integrate` gives a process of unit variance."""
+    noise = rng.standard_normal((length, len(keep)), dtype=np.float32)
+    # Stationary variance of an AR(1) process: input variance / (1 - keep²).
+    noise *= np.sqrt(1 - keep * keep)
+    return noise
+
+
+# -- neurons of a simulated mouse: anatomy, tuning, shared fluctuations, calcium ------
 AREAS = ("V1", "LM", "AL", "RL")
 FIELD_UM = 960.0
 PLANE_DEPTHS_UM = (140.0, 190.0, 240.0, 290.0)
@@ -223,3 +296,104 @@ def _local(rng: np.random.Generator, anatomy: Anatomy) -> Float[np.ndarray, "neu
     by_latent = weight.reshape(len(anatomy.area), len(_LOCAL_TAU_S), 3)
     loadings: np.ndarray = 0.9 * by_latent.sum(axis=2)
     return loadings
+
+
+# -- events and their calcium-like signal, with exact conditional means ---------------
+# The signal is linear in the events, and the events are Poisson given the rate. The
+# expectation of the signal is therefore the same filter applied to the rate, without
+# sampling or approximation.
+# Responses are divided by their standard deviation, but by at least 1. The scale lifts
+# the standard deviations of all neurons well above 1.
+SCALE = 20.0
+# Mean of the exponential measurement noise, which keeps responses positive.
+FLOOR = 0.05
+# Event sizes are gamma of shape 2 and mean 1: variance 0.5, second moment 1.5.
+_SIZE_SECOND_MOMENT = 1.5
+# Ends the inversion of `_sizes` where rounding keeps the cumulative probability below
+# the drawn number.
+_MAX_EVENTS = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalciumBlock:
+    """Responses of a block, and their means given the drive, and given all latents."""
+
+    responses: Float[np.ndarray, "time neuron"]
+    drive: Float[np.ndarray, "time neuron"]
+    full: Float[np.ndarray, "time neuron"]
+
+
+class CalciumImaging:
+    """Convert rates to signals; the state of the signal is kept between blocks."""
+
+    def __init__(self, calcium: Calcium) -> None:
+        self._event_rate = (calcium.event_hz / RATE_HZ).astype(np.float32)
+        self._keep = np.tile(decay(calcium.tau_s), 3)
+        self._state = np.zeros(3 * len(self._event_rate), np.float32)
+
+    def record(
+        self,
+        drive: Float[np.ndarray, "time neuron"],
+        full: Float[np.ndarray, "time neuron"],
+        rng: np.random.Generator,
+    ) -> CalciumBlock:
+        """Draw the events of a block and filter them; inputs are relative rates."""
+        expected = drive * self._event_rate
+        actual = full * self._event_rate
+        events = _events(actual, rng)
+        # Signal and both conditional means pass the same integrator side by side, so
+        # that they cannot differ in their filter or their state.
+        inputs = np.concatenate([events, expected, actual], axis=1)
+        signals = integrate(inputs, self._keep, self._state)
+        # A view would keep the signals of the whole block in memory.
+        self._state = signals[-1].copy()
+        clean, mean_drive, mean_full = np.split(signals, 3, axis=1)
+        floor = FLOOR * rng.standard_exponential(actual.shape, dtype=np.float32)
+        return CalciumBlock(
+            SCALE * (clean + floor),
+            SCALE * (mean_drive + FLOOR),
+            SCALE * (mean_full + FLOOR),
+        )
+
+
+def noise_variance(
+    mean_full: Float[np.ndarray, " neuron"], calcium: Calcium
+) -> Float[np.ndarray, " neuron"]:
+    """Return the variance of the responses around `full`, averaged over time."""
+    keep = decay(calcium.tau_s).astype(np.float64)
+    # Campbell's theorem for a leaky integrator: mean rate / (1 - keep), variance rate
+    # E[size²] / (1 - keep²). It is linear in the rate, so its average over time needs
+    # the mean of `full` alone.
+    rate = (mean_full / SCALE - FLOOR) * (1 - keep)
+    shot = _SIZE_SECOND_MOMENT * rate / (1 - keep**2)
+    return SCALE**2 * (shot + FLOOR**2)
+
+
+def _events(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return summed event sizes: Poisson counts, each event of gamma size, mean one."""
+    # One uniform number per cell decides the count (inversion). Most cells have no
+    # event at 30 Hz, so sizes are drawn only for the few others.
+    chance = rng.random(rate.shape, dtype=np.float32)
+    events = np.flatnonzero(chance > np.exp(-rate))
+    sizes = np.zeros(rate.size, np.float32)
+    sizes[events] = _sizes(chance.reshape(-1)[events], rate.reshape(-1)[events], rng)
+    return sizes.reshape(rate.shape)
+
+
+def _sizes(chance: np.ndarray, rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the summed event size of each sample; `chance` decides the count."""
+    mean = rate.astype(np.float64)
+    total = np.zeros(len(mean))
+    mass = np.exp(-mean)
+    reached, count = mass.copy(), 0
+    more = np.flatnonzero(chance > reached)
+    while len(more) and count < _MAX_EVENTS:
+        count += 1
+        # In (0, 1], so that the logarithm is finite. A gamma of shape 2 is the sum of
+        # two exponentials.
+        pair = 1.0 - rng.random((2, len(more)))
+        total[more] -= 0.5 * np.log(pair[0] * pair[1])
+        mass *= mean / count
+        reached += mass
+        more = more[chance[more] > reached[more]]
+    return total

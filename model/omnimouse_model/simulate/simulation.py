@@ -13,12 +13,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from omnimouse_model.simulate.behavior import Behavior, simulate_behavior
-from omnimouse_model.simulate.calcium import CalciumBlock, CalciumImaging
 from omnimouse_model.simulate.calibration import population_normalisation
-from omnimouse_model.simulate.population import Coupling, Population, draw_population
-from omnimouse_model.simulate.processes import (
+from omnimouse_model.simulate.population import (
+    CalciumBlock,
+    CalciumImaging,
+    Coupling,
+    Population,
     Purpose,
     decay,
+    draw_population,
     innovations,
     integrate,
     stream,

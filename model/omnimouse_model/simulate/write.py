@@ -16,15 +16,15 @@ from jaxtyping import Float, Int
 
 from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.simulate.behavior import device_traces
-from omnimouse_model.simulate.ceilings import ResponseSums
 from omnimouse_model.simulate.population import (
     AREAS,
     FIELD_UM,
     PLANE_DEPTHS_UM,
     Anatomy,
     Population,
+    Purpose,
+    stream,
 )
-from omnimouse_model.simulate.processes import Purpose, stream
 from omnimouse_model.simulate.simulation import LEAD_SAMPLES, Simulation
 from omnimouse_model.simulate.specs import (
     BLANK_SAMPLES,
@@ -38,7 +38,7 @@ from omnimouse_model.simulate.specs import (
 )
 from omnimouse_model.simulate.stimuli import GRAY
 from omnimouse_model.simulate.truth import FOLDER as TRUTH
-from omnimouse_model.simulate.truth import spec_fingerprint
+from omnimouse_model.simulate.truth import ResponseSums, spec_fingerprint
 from omnimouse_model.storage.arrays.drafts import fill, rows_to_fill
 from omnimouse_model.storage.write import remove_left_over, temporary_folder, writing
 

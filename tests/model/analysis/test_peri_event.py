@@ -12,7 +12,7 @@ from omnimouse_model.analysis.peri_event import (
 )
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.predictor import Needs
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.predictors import EchoPredictor
 from tests.toy_predictors import COUNTS, ToyPredictor
 

@@ -15,7 +15,7 @@ from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.predict.registry import load_in_process
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.model.data.readers.arrays.test_reader import session_arrays
 from tests.predictors import EchoPredictor
 from tests.toy_predictors import TOYS, install_toys

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from omnimouse_model.metrics.nlb import nlb_scores, psth_r2
+from omnimouse_model.metrics.information import nlb_scores, psth_r2
 from tests import FIXTURES
 from tests.conformance import bps
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.metrics.correlation import Status
-from omnimouse_model.metrics.repeats import cc_scores, jackknife_reliability
-from omnimouse_model.metrics.running_repeats import RunningRepeats
+from omnimouse_model.metrics.repeats import RunningRepeats, cc_scores, jackknife_reliability
 
 
 def responses(n_units: int = 300, n_repeats: int = 6, n_times: int = 240) -> np.ndarray:

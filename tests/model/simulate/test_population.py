@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.simulate.calcium import CalciumImaging, noise_variance
-from omnimouse_model.simulate.population import Calcium, draw_population
+from omnimouse_model.simulate.population import (
+    Calcium,
+    CalciumImaging,
+    draw_population,
+    noise_variance,
+)
 from omnimouse_model.simulate.receptive_fields import ReceptiveFields, to_retina
 
 BLOCK = 315

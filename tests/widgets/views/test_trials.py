@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets.views.record import Curves, Message, choose, pick, record
 from omnimouse_widgets.views.trials import READING, TrialsView
 from tests.predictors import open_controller

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.metrics.nlb import nlb_scores
+from omnimouse_model.metrics.information import nlb_scores
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, hdf5_to_write
 from omnimouse_model.storage.byte_source import LocalFile
 

@@ -112,7 +112,7 @@ def decode_trial_labels(
     >>> import torch
     >>> from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
     >>> from omnimouse_model.predict.ndt.predictor import TRIALS, NdtPredictor
-    >>> from omnimouse_model.simulate.spiking import spiking_arrays
+    >>> from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
     >>> spiking = om.open_session(spiking_arrays())
     >>> sizes = NdtConfig(d_token=16, d_model=32, n_layers=1, d_inner=32)
     >>> net = Ndt(sizes, {spiking.id: spiking.n_neurons}).eval()

@@ -18,7 +18,7 @@ from omnimouse_model.analysis.tuning.repeats import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
-from omnimouse_model.metrics.running_repeats import RunningRepeats
+from omnimouse_model.metrics.repeats import RunningRepeats
 from omnimouse_model.progress import QUIET, Job
 
 MIN_CLIP_S = 2.0

@@ -20,7 +20,7 @@ from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
 from omnimouse_model.predict.ndt.held_out_rates import bits_of, one_neuron_out
 from omnimouse_model.predict.ndt.predictor import TRIALS, NdtPredictor
 from omnimouse_model.progress import CallbackJob
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.cli.runner import run_command
 
 CONFIG = NdtConfig(d_token=24, d_model=32, n_layers=3, n_heads=2, d_inner=48)

@@ -17,7 +17,7 @@ from omnimouse_model.data.store.layout import CODECS, SHARD_ROWS
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import ResultsFileError, SessionFormatError
 from omnimouse_model.progress import CallbackJob
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_model.storage.journal import Journal
 from tests import SESSIONS
 from tests.model.data.refusals import check_refusal

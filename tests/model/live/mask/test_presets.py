@@ -23,7 +23,7 @@ from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.predict.predictor import Needs
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.predictors import open_controller
 
 REGIONAL = ("inter_region", "intra_region")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.predictors import open_controller
 from tests.toy_predictors import TOYS
 

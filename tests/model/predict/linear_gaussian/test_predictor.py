@@ -13,7 +13,7 @@ from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.ensemble import Ensemble
 from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.predict.same_span import predict_same_span
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.model.known_sessions import write_known_session
 from tests.model.other_windows import window_with_withheld
 from tests.model.predict.baselines.test_predictor import red_noise

@@ -18,7 +18,7 @@ from omnimouse_model.errors import (
 from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, own_to_public, save_ndt
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
 from omnimouse_model.predict.ndt.predictor import TRIALS
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.model.other_windows import window_with
 
 CONFIG = NdtConfig(d_token=12, d_model=16, n_layers=2, n_heads=2, d_inner=24)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets.views.field.areas import probe_area_outlines
 from omnimouse_widgets.views.field.layout import session_field
 from omnimouse_widgets.views.field.probes import probe_places, probe_texts
