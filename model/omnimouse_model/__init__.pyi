@@ -3,14 +3,14 @@
 from . import lab as lab
 from .analysis.clock_check import check_alignment as check_alignment
 from .analysis.evaluate.evaluate import evaluate as evaluate
+from .analysis.evaluate.evaluate import evaluate_all as evaluate_all
 from .analysis.evaluate.paper_table import paper_table as paper_table
 from .analysis.evaluate.results import write_neurons as write_neurons
-from .analysis.evaluate.sharded import evaluate_all as evaluate_all
 from .analysis.in_silico.counterfactual import what_if as what_if
 from .analysis.neuron_match import join_neurons as join_neurons
 from .analysis.neuron_match import match_neurons as match_neurons
 from .analysis.predictions.run import predict_session as predict_session
-from .analysis.ranking.curve import pretrain_curve as pretrain_curve
+from .analysis.ranking.rank import pretrain_curve as pretrain_curve
 from .analysis.ranking.rank import rank_sessions as rank_sessions
 from .analysis.ranking.results_file import read_ranking as read_ranking
 from .analysis.scaling.fits import scaling_curves as scaling_curves

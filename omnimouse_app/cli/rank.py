@@ -24,8 +24,7 @@ from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.ranking.criterion import Criterion
-    from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
-    from omnimouse_model.analysis.ranking.orders import OrderName
+    from omnimouse_model.analysis.ranking.curve_table import OrderName, PretrainCurve
     from omnimouse_model.analysis.ranking.rank_table import RankTable
     from omnimouse_model.data.window_spec import WindowSpec
 
@@ -203,8 +202,7 @@ def _computed(
     device: str,
 ) -> "tuple[RankTable, PretrainCurve | None]":
     """Return ranking and curve; compute the scores that the file lacks."""
-    from omnimouse_model.analysis.ranking.curve import pretrain_curve
-    from omnimouse_model.analysis.ranking.rank import rank_sessions
+    from omnimouse_model.analysis.ranking.rank import pretrain_curve, rank_sessions
     from omnimouse_model.train.factory import model_factory
     from omnimouse_model.train.finetune.run import BATCH, STEPS
 

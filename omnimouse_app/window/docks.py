@@ -33,7 +33,7 @@ from omnimouse_app.window.dock_layout import DockLayout
 from omnimouse_app.window.instrument import Instrument, Model
 from omnimouse_app.window.malloc import return_free_memory
 from omnimouse_app.window.panels import Panels
-from omnimouse_model.analysis.ranking.scores import SUFFIX as RANKING_SUFFIX
+from omnimouse_model.analysis.ranking.rank_table import SUFFIX as RANKING_SUFFIX
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from omnimouse_model.analysis.ranking.scores import SUFFIX as RANKING_SUFFIX
+from omnimouse_model.analysis.ranking.rank_table import SUFFIX as RANKING_SUFFIX
 from omnimouse_model.data.open import is_session
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from omnimouse_model.analysis.ranking.curve import pretrain_curve
-from omnimouse_model.analysis.ranking.orders import ORDERS
-from omnimouse_model.analysis.ranking.rank import rank_sessions
+from omnimouse_model.analysis.ranking.curve_table import ORDERS
+from omnimouse_model.analysis.ranking.rank import pretrain_curve, rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.nets.ndt.network import NdtConfig
 from omnimouse_model.storage.cache import cache_dir

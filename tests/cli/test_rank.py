@@ -10,7 +10,7 @@ import yaml
 
 import omnimouse_model as om
 from omnimouse_model.analysis.ranking.rank import rank_sessions
-from omnimouse_model.analysis.ranking.scores import models_folder
+from omnimouse_model.analysis.ranking.rank_table import models_folder
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.nets.ndt.checkpoint import SCHEMES_OF, read_ndt
 from omnimouse_model.progress import CallbackJob

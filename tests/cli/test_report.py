@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.evaluate.summary import score_summary, scores_by_area
+from omnimouse_model.analysis.evaluate.paper_table import score_summary, scores_by_area
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError

@@ -345,7 +345,7 @@ def _evaluate(
     settings: dict[str, Any],
 ) -> "tuple[dict[str, Scores], StopSignal]":
     """Return the scores by tier, and the signal that may have ended the evaluation."""
-    from omnimouse_model.analysis.evaluate.sharded import evaluate_all
+    from omnimouse_model.analysis.evaluate.evaluate import evaluate_all
 
     # A results file and a worker identify a condition by its name.
     is_named = out is not None or settings["scheduler"] is not None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.summary import common_scores, score_summary
+from omnimouse_model.analysis.evaluate.paper_table import common_scores, score_summary
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.display import count

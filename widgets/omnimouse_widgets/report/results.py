@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.summary import (
+from omnimouse_model.analysis.evaluate.paper_table import (
     ScoreSummary,
     score_summary,
     scores_by_area,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.summary import score_summary
+from omnimouse_model.analysis.evaluate.paper_table import score_summary
 from omnimouse_model.display import count
 from omnimouse_model.live.neuron_scores import IN_WINDOW
 from omnimouse_model.live.report import ReportData

@@ -11,11 +11,10 @@ from psygnal import Signal
 from omnimouse_model.analysis.ranking.curve_table import (
     CurveMean,
     OrderFit,
+    OrderName,
     PretrainCurve,
 )
-from omnimouse_model.analysis.ranking.orders import OrderName
-from omnimouse_model.analysis.ranking.rank_table import RankTable
-from omnimouse_model.analysis.ranking.scores import SUFFIX
+from omnimouse_model.analysis.ranking.rank_table import SUFFIX, RankTable
 from omnimouse_model.demo import RANKING
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.ranking import RankingContent, RankingOnScreen

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.accumulate import RunningScore
+from omnimouse_model.analysis.evaluate.accumulate import KINDS, RunningScore
 from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.repeat_table import KINDS
 from omnimouse_model.analysis.evaluate.results import Scores
-from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping, StimulusGroups
-from omnimouse_model.analysis.evaluate.tier_windows import spread_starts, tier_starts
+from omnimouse_model.analysis.evaluate.tier_windows import (
+    Grouping,
+    StimulusGroups,
+    spread_starts,
+    tier_starts,
+)
 from omnimouse_model.analysis.evaluate.window_scores import null_rates, train_means
 from omnimouse_model.analysis.tuning.repeats import RepeatedClip, repeated_clips
 from omnimouse_model.data.session import Session, Window

@@ -4,28 +4,195 @@ A score of one window is dominated by noise. `TierScoring` adds the batches of w
 that `evaluate` adds, in the same order: after the last one both have the same bits.
 """
 
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score
-from omnimouse_model.analysis.evaluate.shard import Shard
-from omnimouse_model.analysis.evaluate.shard_sums import Arrays, Facts
-from omnimouse_model.analysis.evaluate.tier_run import TierRun
+from omnimouse_model.analysis.evaluate.shard import Shard, ShardRun, ShardScores
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import METRICS, Metric
+from omnimouse_model.metrics.correlation import Moments
 from omnimouse_model.metrics.time_blocks import (
+    BlockSums,
+    Centres,
     Estimate,
     jackknife,
     jackknife_gain,
 )
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import QUIET, CallbackJob
 
+# -- sums of an unfinished shard as arrays, from which a later process goes on --------
+# For shards of live scores: groups of stimuli, repeats and ceilings have no sums here.
+Facts = dict[str, Any]  # Any: whatever JSON holds
+Arrays = dict[str, np.ndarray]
+
+
+def shard_sums(scores: ShardScores) -> tuple[list[Facts], Arrays]:
+    """Return JSON values of each running score, and the arrays of all of them."""
+    facts: list[Facts] = []
+    arrays = {"added": np.array(sorted(scores.added), np.int64).reshape(-1, 2)}
+    for place, score in enumerate(scores.running):
+        facts.append(
+            {
+                "n_windows": score.n_windows,
+                "refusal": score.refusal,
+                "behavior_refusals": score.behavior_refusals,
+            }
+        )
+        parts = _block_arrays(score.blocks, "responses")
+        parts |= _block_arrays(score.behavior, "behavior")
+        if score.centres is not None:
+            for one in fields(Centres):
+                parts[f"centres_{one.name}"] = getattr(score.centres, one.name)
+        arrays |= {f"{place}_{name}": array for name, array in parts.items()}
+    return facts, arrays
+
+
+def restore_sums(scores: ShardScores, facts: list[Facts], arrays: Arrays) -> None:
+    """Put stored sums into the empty scores of the same shard.
+
+    Raises
+    ------
+    KeyError, ValueError
+        The sums are of another shard.
+    """
+    for place, (score, of_score) in enumerate(zip(scores.running, facts, strict=True)):
+        prefix = f"{place}_"
+        parts = {
+            name.removeprefix(prefix): array
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
+        score.blocks = _block_sums(parts, "responses", len(score.neurons))
+        score.behavior = _block_sums(parts, "behavior", len(score.channels))
+        score.n_windows = int(of_score["n_windows"])
+        # It may have been refused now, before the first window.
+        score.refusal = score.refusal or str(of_score["refusal"])
+        score.behavior_refusals = dict(of_score["behavior_refusals"])
+        if "centres_prediction" in parts:
+            score.centres = Centres(
+                **{one.name: parts[f"centres_{one.name}"] for one in fields(Centres)}
+            )
+    scores.added = {(batch, group) for batch, group in arrays["added"].tolist()}
+
+
+def _block_arrays(sums: BlockSums, name: str) -> Arrays:
+    """Return block numbers (b,), counts (b, n) and the other sums (b, 6, n)."""
+    parts = list(sums.blocks.values())
+    if not parts:
+        return {}
+    return {
+        f"{name}_blocks": np.array(list(sums.blocks), np.int64),
+        f"{name}_counts": np.stack([found.count for found, _ in parts]),
+        f"{name}_sums": np.stack(
+            [
+                np.stack([*(getattr(found, one.name) for one in fields(found)[1:]), total])
+                for found, total in parts
+            ]
+        ),
+    }
+
+
+def _block_sums(arrays: Arrays, name: str, n_columns: int) -> BlockSums:
+    sums = BlockSums()
+    if f"{name}_blocks" not in arrays:
+        return sums
+    blocks = arrays[f"{name}_blocks"].tolist()
+    counts, others = arrays[f"{name}_counts"], arrays[f"{name}_sums"]
+    expected = (len(blocks), n_columns), (len(blocks), 6, n_columns)
+    if (counts.shape, others.shape) != expected:
+        raise ValueError(
+            f"{name}: sums of shape {counts.shape} and {others.shape}; expected "
+            f"{expected[0]} and {expected[1]}."
+        )
+    for block, count, (*moments, total) in zip(blocks, counts, others, strict=True):
+        sums.blocks[block] = Moments(count, *moments), total
+    return sums
+
+
+# -- computation over the windows of a tier that is interrupted, continued and stored -
+Result = TypeVar("Result")
+
+
+class TierRun(ABC, Generic[Result]):
+    """Sums over the batches of windows that `evaluate` adds, in the same order.
+
+    Parameters
+    ----------
+    shard
+        Predictors, recording, conditions and windows.
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        self._scores = ShardScores(shard, ShardRun(0, QUIET))
+        self._n_added = 0
+
+    @abstractmethod
+    def result(self) -> Result:
+        """Return the result over the windows that were added."""
+
+    @property
+    def n_added(self) -> int:
+        """Number of batches of windows that were added."""
+        return self._n_added
+
+    @property
+    def n_windows(self) -> int:
+        """Number of windows that were added."""
+        return sum(map(len, self._scores.batches[: self._n_added]))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the sums have whole batches; see `ShardScores`."""
+        return self._scores.is_whole
+
+    @property
+    def n_bytes(self) -> int:
+        """Upper limit of the memory of the sums, in bytes."""
+        return self._scores.n_bytes
+
+    def sums(self) -> tuple[Facts, Arrays]:
+        """Return the state as JSON values and arrays, for `restore`."""
+        running, arrays = shard_sums(self._scores)
+        return {"n_added": self._n_added, "running": running}, arrays
+
+    def restore(self, facts: Facts, arrays: Arrays) -> None:
+        """Go on from the sums of an earlier process.
+
+        Raises
+        ------
+        KeyError, ValueError
+            They are of another task.
+        """
+        restore_sums(self._scores, facts["running"], arrays)
+        self._n_added = int(facts["n_added"])
+
+    def refine(self, cancelled: Callable[[], bool]) -> Iterator[Result]:
+        """Yield the result after each further batch of windows.
+
+        Raises
+        ------
+        StoppedError
+            `cancelled()` returned true; a later call continues.
+        """
+        self._scores.run.job = CallbackJob(cancelled=cancelled)
+        while self._n_added < len(self._scores.batches):
+            self._scores.add(self._n_added)
+            self._n_added += 1
+            yield self.result()
+
+
+# -- score of one task over a tier, refined batch by batch of windows -----------------
 PRELIMINARY = 24
 """With fewer windows, the score is biased by more than .02, or its interval is too
 narrow where few seconds have most of the variance of the responses."""

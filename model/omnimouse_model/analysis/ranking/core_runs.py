@@ -9,11 +9,11 @@ the file are not computed again; a training that was stopped goes on from its la
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -21,8 +21,7 @@ from jaxtyping import Float64
 from omnimouse_model.analysis.evaluate.dask_map import map_pieces
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
 from omnimouse_model.analysis.ranking.criterion import Criterion
-from omnimouse_model.analysis.ranking.factory import Factory
-from omnimouse_model.analysis.ranking.scores import (
+from omnimouse_model.analysis.ranking.rank_table import (
     TEST,
     TransferScore,
     content_of,
@@ -38,10 +37,60 @@ from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.devices import torch_threads
+from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, part_of
 from omnimouse_model.storage.arrays.row_source import Rows
 from omnimouse_model.storage.locks import sole_writer
 
+
+# -- interface of a family of models to a ranking: training, and transfer of a core ---
+@runtime_checkable
+class Factory(Protocol):
+    """Trains models of one family and config; can be pickled.
+
+    The same arguments give the same model. A training that was stopped goes on in its
+    folder, and one that is complete only loads its result.
+    """
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """All that a core depends on, apart from sessions and seed; JSON values."""
+        ...
+
+    @property
+    def transfer_settings(self) -> Mapping[str, Any]:
+        """All that a transfer depends on, apart from core, session and seed."""
+        ...
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Windows of the models."""
+        ...
+
+    def pretrain(self, sessions: Sequence[Session], seed: int, out: Path, job: Job) -> Predictor:
+        """Train a model on sessions.
+
+        Raises
+        ------
+        StoppedError
+            The job is cancelled.
+        """
+        ...
+
+    def transfer(
+        self, model: Predictor, session: Session, seed: int, out: Path, job: Job
+    ) -> Predictor:
+        """Fit the parts of a new session on the frozen core of a model.
+
+        Raises
+        ------
+        StoppedError
+            The job is cancelled.
+        """
+        ...
+
+
+# -- train cores ----------------------------------------------------------------------
 STOPPED = "stopped; what is finished is saved: the same call continues."
 _one_at_a_time = threading.Lock()
 """The number of torch threads is one setting per process."""

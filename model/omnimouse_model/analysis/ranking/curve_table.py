@@ -1,20 +1,68 @@
-"""Scores over the number of pretraining sessions, with gains and fits."""
+"""Scores over the number of pretraining sessions: orders, points, gains and fits."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import number_or_none
-from omnimouse_model.analysis.ranking.orders import ORDERS, OrderName
-from omnimouse_model.analysis.ranking.rank_table import seed_warnings
+from omnimouse_model.analysis.ranking.rank_table import RankTable, TransferScore, seed_warnings
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.metrics.fits import LogLine, fit_log_line
 
 if TYPE_CHECKING:
     import pandas
 
+
+# -- orders in which pretraining sessions are added -----------------------------------
+OrderName = Literal["ranked", "random", "reverse"]
+ORDERS: tuple[OrderName, ...] = get_args(OrderName)
+SIZES = (1, 2, 3, 4, 5, 10, 20, 30, 40)
+"""Numbers of sessions of Jiang et al.; the number of all sessions is added."""
+SHUFFLES = 3
+
+
+def orders_of(
+    ranking: RankTable, heldout: str, name: OrderName, shuffles: int
+) -> list[tuple[str, ...]]:
+    """Return the orders of a name: one, or for "random" several shuffles.
+
+    Shuffles are the same for all held-out sessions, which then share trained cores.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown.
+    """
+    if name not in ORDERS:
+        raise ValueError(f"order is {name!r}; choose of {', '.join(ORDERS)}.")
+    if name == "random":
+        # Sorted, so that shuffles do not depend on the order of the argument.
+        ids = sorted(ranking.sessions)
+        return [
+            tuple(np.random.default_rng(number).permutation(ids).tolist())
+            for number in range(shuffles)
+        ]
+    best_first = ranking.order(heldout)
+    return [best_first if name == "ranked" else best_first[::-1]]
+
+
+def clipped_sizes(ks: Sequence[int] | None, n_sessions: int) -> tuple[int, ...]:
+    """Return numbers of sessions, ascending, none above that of all sessions.
+
+    Raises
+    ------
+    ValueError
+        A number is below 1.
+    """
+    chosen = (*SIZES, n_sessions) if ks is None else tuple(ks)
+    if not chosen or min(chosen) < 1:
+        raise ValueError(f"ks is {list(chosen)}; expected numbers of sessions from 1.")
+    return tuple(sorted({min(k, n_sessions) for k in chosen}))
+
+
+# -- scores over the number of pretraining sessions, with gains and fits --------------
 N_RESAMPLES = 500
 _ENDS = (2.5, 97.5)
 
@@ -333,3 +381,59 @@ def _fit_row(fit: OrderFit, unit: str) -> dict[str, object]:
         "measured": number_or_none(fit.measured),
         "refusal": fit.refusal,
     }
+
+
+# -- points of a curve: the models that it needs, and their scores --------------------
+Plan = tuple[str, OrderName, int, tuple[str, ...]]
+"""Held-out session, order, number of its shuffle, and the first k sessions."""
+
+
+def curve_plans(
+    ranking: RankTable,
+    ks: Sequence[int],
+    orders: Sequence[OrderName],
+    shuffles: int,
+) -> list[Plan]:
+    """Return the plan of each point of a curve, in their order."""
+    return [
+        (heldout, name, shuffle, order[:k])
+        for heldout in ranking.heldout
+        for name in orders
+        for shuffle, order in enumerate(orders_of(ranking, heldout, name, shuffles))
+        for k in ks
+    ]
+
+
+def curve_from_scores(
+    plans: Sequence[Plan],
+    scores: Sequence[TransferScore],
+    ranking: RankTable,
+    seeds: Sequence[int],
+) -> PretrainCurve:
+    """Return the curve of test scores, those of all plans and of the baselines.
+
+    Raises
+    ------
+    KeyError
+        A score is missing.
+    """
+    found = {(s.sessions, s.heldout, s.seed): s for s in scores}
+    points = []
+    for heldout, order, shuffle, ids in plans:
+        members = tuple(sorted(ids))
+        for seed in seeds:
+            run = found[members, heldout, seed]
+            points.append(CurvePoint(heldout, order, shuffle, members, run.trials, seed, run.value))
+    baseline = {
+        name: tuple(found[(), name, seed].value for seed in seeds) for name in ranking.heldout
+    }
+    return PretrainCurve(
+        tuple(points),
+        baseline,
+        len(ranking.sessions),
+        sum(ranking.trials),
+        ranking.seeds,
+        scores[0].metric,
+        scores[0].unit,
+        scores[0].is_higher_better,
+    )

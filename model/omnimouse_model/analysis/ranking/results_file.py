@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimouse_model.analysis.ranking.curve_points import (
+from omnimouse_model.analysis.ranking.curve_table import (
+    ORDERS,
+    SHUFFLES,
     Plan,
+    PretrainCurve,
     curve_from_scores,
     curve_plans,
 )
-from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
-from omnimouse_model.analysis.ranking.orders import ORDERS, SHUFFLES
-from omnimouse_model.analysis.ranking.rank_table import RankTable
-from omnimouse_model.analysis.ranking.scores import (
+from omnimouse_model.analysis.ranking.rank_table import (
     RANKING,
     TEST,
     VALIDATION,
+    RankTable,
     TransferScore,
 )
 from omnimouse_model.errors import ResultsFileError
@@ -48,7 +49,7 @@ def read_ranking(results: str | Path, *, shuffles: int = SHUFFLES) -> StoredRank
 
     Examples
     --------
-    >>> from omnimouse_model.analysis.ranking.scores import TransferScore, open_results
+    >>> from omnimouse_model.analysis.ranking.rank_table import TransferScore, open_results
     >>> file = open_results("mine.ranking.jsonl")
     >>> about = {"tier": "validation", "trials": 80, "study": "1"}
     >>> about |= {"metric": "forward", "unit": "bits per spike"}

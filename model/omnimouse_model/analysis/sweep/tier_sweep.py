@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.shard import Shard
-from omnimouse_model.analysis.evaluate.tier_run import TierRun
-from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS, PRELIMINARY
+from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS, PRELIMINARY, TierRun
 from omnimouse_model.analysis.sweep.cells import planned_cells, row_of
 from omnimouse_model.analysis.sweep.contexts import largest_context, too_large
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS, SEED, live_history

@@ -24,8 +24,9 @@ from omnimouse_model.analysis.evaluate.results import (
     number_or_none,
 )
 from omnimouse_model.analysis.evaluate.results_store import number
-from omnimouse_model.analysis.evaluate.shard_sums import Arrays, Facts
 from omnimouse_model.analysis.evaluate.tier_score import (
+    Arrays,
+    Facts,
     TierScore,
     step_arrays,
     steps_of,

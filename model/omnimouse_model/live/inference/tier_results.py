@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.shard_sums import Arrays, Facts
 from omnimouse_model.analysis.evaluate.tier_score import (
+    Arrays,
+    Facts,
     TierScore,
     TierScoring,
     has_scored_targets,

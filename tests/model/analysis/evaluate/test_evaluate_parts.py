@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.evaluate.evaluate import EVALUATION, evaluate, evaluate_all
 from omnimouse_model.analysis.evaluate.paper_table import (
     COLUMNS,
     PRINTED,
@@ -20,13 +20,12 @@ from omnimouse_model.analysis.evaluate.sensorium2023 import (
     predict_clips,
     write_submission,
 )
-from omnimouse_model.analysis.evaluate.sharded import EVALUATION, evaluate_all
-from omnimouse_model.analysis.evaluate.stimulus_groups import (
+from omnimouse_model.analysis.evaluate.tier_windows import (
     IN_DISTRIBUTION,
     OUT_OF_DISTRIBUTION,
     StimulusGroups,
+    scored_starts,
 )
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import Mask

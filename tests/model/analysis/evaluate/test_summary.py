@@ -1,6 +1,6 @@
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.summary import common_scores, score_summary
+from omnimouse_model.analysis.evaluate.paper_table import common_scores, score_summary
 
 NONE = np.nan
 

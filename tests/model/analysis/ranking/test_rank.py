@@ -7,10 +7,9 @@ import pytest
 
 from omnimouse_model.analysis.ranking.core_runs import HeldBackError
 from omnimouse_model.analysis.ranking.criterion import TaskScore, task_score
-from omnimouse_model.analysis.ranking.curve import pretrain_curve
-from omnimouse_model.analysis.ranking.rank import rank_sessions
+from omnimouse_model.analysis.ranking.rank import pretrain_curve, rank_sessions
+from omnimouse_model.analysis.ranking.rank_table import open_results
 from omnimouse_model.analysis.ranking.results_file import read_ranking
-from omnimouse_model.analysis.ranking.scores import open_results
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.predict.registry import load_predictor
