@@ -71,11 +71,11 @@ class Run:
 
         from omnimouse_model.errors import StoppedError
         from omnimouse_model.lab.experiments import (
+            errors_of,
             experiment_named,
             run_experiment,
             windows_of,
         )
-        from omnimouse_model.lab.known_truth import errors_of
 
         recording, results = self.recording, self.results
         spec = self.predictor.needs.spec
@@ -254,8 +254,7 @@ def _learned_places(
     import numpy as np
 
     from omnimouse_model.analysis.barcodes import learned_neurons
-    from omnimouse_model.lab.experiments import frame_size
-    from omnimouse_model.lab.known_truth import errors_of
+    from omnimouse_model.lab.experiments import errors_of, frame_size
 
     positions = learned_neurons(predictor, recording).positions
     if positions is None:
@@ -383,9 +382,8 @@ def recorded(
     video, and all responses are hidden. Predicted tuning is a property of the model.
     """
     from omnimouse_model.lab.recorded.directions import compare_directions
-    from omnimouse_model.lab.recorded.dot_colour import dots_are_black
     from omnimouse_model.lab.recorded.places import compare_places
-    from omnimouse_model.lab.recorded.trials import place_trials
+    from omnimouse_model.lab.recorded.trials import dots_are_black, place_trials
     from omnimouse_model.progress import CallbackJob
 
     settings: dict[str, Any] = {
@@ -467,8 +465,12 @@ def exciting(
     import numpy as np
 
     from omnimouse_model.errors import ExportError, StoppedError
-    from omnimouse_model.lab.exciting_files import film_module, write_exciting
-    from omnimouse_model.lab.exciting_search import SEARCH, search_starts
+    from omnimouse_model.lab.exciting_search import (
+        SEARCH,
+        film_module,
+        search_starts,
+        write_exciting,
+    )
 
     if is_video:
         try:

@@ -85,7 +85,7 @@ def command(
     """
     if plan is not None:
         _train(plan, results, mice, device)
-    from omnimouse_model.analysis.scaling.tables import fit_rows, write_figure
+    from omnimouse_model.analysis.scaling.fits import fit_rows, write_figure
 
     curves = _curves(results, axis, quantity)
     if csv is not None:
@@ -103,8 +103,7 @@ def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
     """Train the models of the plan that the results lack."""
     from omnimouse_model.errors import StoppedError
     from omnimouse_model.predict.omnimouse.loading import resolve_device
-    from omnimouse_model.train.scaling.plan import plan_path, read_plan
-    from omnimouse_model.train.scaling.study import run_study
+    from omnimouse_model.train.scaling.study import plan_path, read_plan, run_study
 
     with interruptible() as stop, Progress() as progress:
         try:

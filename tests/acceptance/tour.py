@@ -17,7 +17,7 @@ from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.tour.report import CHAPTERS, Chapter, Check, Story, small_screen, write_report
 from omnimouse_app.window.screen import scratch_settings
 from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
-from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.demo import RANKING, demo_session, spiking_session
 from omnimouse_model.live.laboratory_jobs import BARCODES, label_of
 from omnimouse_widgets.qt.panel import RecordPanel

@@ -71,11 +71,11 @@ def _experiment(name: str, predictor: "Predictor", recording: "Session") -> dict
     import numpy as np
 
     from omnimouse_model.lab.experiments import (
+        errors_of,
         experiment_named,
         run_experiment,
         windows_of,
     )
-    from omnimouse_model.lab.known_truth import errors_of
 
     times = REPEATS[name]
     result = run_experiment(name, predictor, recording, repeats=times)

@@ -26,8 +26,7 @@ from omnimouse_model.data.conversion.resampling import (
     resample,
     standardise,
 )
-from omnimouse_model.lab.events import Events, event_responses, responses_by_value
-from omnimouse_model.lab.exciting_inputs import (
+from omnimouse_model.lab.exciting_search import (
     ExcitingSettings,
     ExcitingStimulus,
     blur,
@@ -35,6 +34,7 @@ from omnimouse_model.lab.exciting_inputs import (
     gaussian_kernel,
     search_exciting,
 )
+from omnimouse_model.lab.stimuli.stimulus import Events, event_responses, responses_by_value
 from omnimouse_model.metrics.repeats import cc_scores, join_trials
 from omnimouse_model.metrics.spatial import (
     area_average,

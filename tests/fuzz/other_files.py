@@ -20,11 +20,11 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
-from omnimouse_model.analysis.sweep.saved import read_sweep
+from omnimouse_model.analysis.sweep.table import read_sweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.errors import ResultsFileError, StoppedError
-from omnimouse_model.lab.response_store import ResponseStore
+from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
 from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.score_store import ScoreStore
@@ -41,7 +41,7 @@ from omnimouse_model.nets.twin.released import read_released
 from omnimouse_model.predict.ndt.predictor import TRIALS, spec_of
 from omnimouse_model.progress import QUIET, CallbackJob
 from omnimouse_model.train.config import config_path, read_config
-from omnimouse_model.train.scaling.plan import plan_path, read_plan
+from omnimouse_model.train.scaling.study import plan_path, read_plan
 from tests import FIXTURES
 from tests.fuzz.outcome import UNFINISHED, network_and_folder
 from tests.model.predict.ndt.test_predictor import CONFIG as NDT

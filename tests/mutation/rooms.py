@@ -53,7 +53,7 @@ ROOMS = {
         _files(f"{_MODEL}/metrics", "aggregate time_blocks fits")
         + _files(f"{_MODEL}/data/readers/build", "statistics")
         + _files(f"{_MODEL}/analysis", "evaluate/accumulate evaluate/results")
-        + _files(f"{_MODEL}/analysis", "tuning/noise_ceiling"),
+        + _files(f"{_MODEL}/analysis", "tuning/repeats"),
         _files(_TESTS, "metrics/test_* analysis/evaluate/test_summary")
         + _files(f"{_TESTS}/analysis", "evaluate/test_evaluate")
         + _files(f"{_TESTS}/analysis", "tuning/test_noise_ceiling")

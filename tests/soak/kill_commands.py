@@ -44,7 +44,7 @@ IMPORTED = (
     *(f"omnimouse_app.cli.{name}" for name in ("convert", "fetch", "finetune")),
     *(f"omnimouse_app.cli.{name}" for name in ("predict", "scaling", "sweep", "train")),
     "omnimouse_model.analysis.predictions.run",
-    "omnimouse_model.analysis.scaling.tables",
+    "omnimouse_model.analysis.scaling.fits",
     "omnimouse_model.analysis.sweep.run",
     "omnimouse_model.data.conversion.write",
     "omnimouse_model.data.hub.fetch_session",

@@ -1,9 +1,9 @@
 """The laboratory: experiments on models that see video.
 
-`stimuli` are what is shown, `responses` and `events` the responses of a model,
-`tuning` what follows from them, `experiments` all three together, `exciting_inputs` and
-`exciting_search` the search for most exciting inputs, `recorded` the comparison with
-recorded tuning.
+`stimuli` are what is shown, `responses` the responses of a model, `tuning` what follows
+from them, `experiments` all three together, `exciting_search` the search for most
+exciting inputs, `barcode_decoding` labels from what a model has learned, `recorded` the
+comparison with recorded tuning.
 """
 
 from omnimouse_model.public_names import public_names

@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from omnimouse_model.analysis.barcodes import LearnedNeurons
+from omnimouse_model.analysis.barcodes import PENALTIES, LearnedNeurons
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.lab.decoding_cost import PENALTIES
 from omnimouse_model.masks.neuron_table import known_values, table_columns
 from omnimouse_model.metrics.fits import scipy_module
 from omnimouse_model.metrics.logistic import fit_logistic

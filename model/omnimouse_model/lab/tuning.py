@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.lab.events import responses_by_value
-from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor, Stimulus
+from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor, Stimulus, responses_by_value
 from omnimouse_model.metrics.spatial import (
     dot_average,
     dot_masks,

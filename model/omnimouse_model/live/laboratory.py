@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.in_silico.picture import Picture
+from omnimouse_model.analysis.barcodes import count_fits, fit_seconds
+from omnimouse_model.analysis.in_silico.stimulus_edits import Picture
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
-from omnimouse_model.lab.decoding_cost import count_fits, fit_seconds
 from omnimouse_model.lab.experiments import (
     EXPERIMENTS,
     Experiment,
@@ -399,7 +399,7 @@ class Laboratory(HasBackgroundTask):
         if session is None or chosen is None:
             raise ExportError("Run it first: there is nothing to export.")
         if self.exciting is not None:
-            from omnimouse_model.lab.exciting_files import write_exciting
+            from omnimouse_model.lab.exciting_search import write_exciting
 
             return write_exciting(self.exciting, path)
         if self.decoding is not None:
@@ -479,7 +479,7 @@ class Laboratory(HasBackgroundTask):
                 self._keep_picture(job.name, cast("ExcitingInputs", result))
             if isinstance(result, ExperimentResult):
                 # Imported here: only results of simulated mice need the simulator.
-                from omnimouse_model.lab.known_truth import errors_of
+                from omnimouse_model.lab.experiments import errors_of
 
                 self._errors[model, job.name] = errors_of(
                     result.findings.columns, job.session, result.size, result.neurons

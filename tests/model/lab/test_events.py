@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from omnimouse_model.lab.events import Events, event_responses, responses_by_value
+from omnimouse_model.lab.stimuli.stimulus import Events, event_responses, responses_by_value
 
 
 def test_samples_from_onset_to_offset_count_both_included():

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from omnimouse_model.errors import ExportError
-from omnimouse_model.lab.exciting_files import write_exciting
-from omnimouse_model.lab.exciting_search import SEARCH, ExcitingInputs
+from omnimouse_model.lab.exciting_search import SEARCH, ExcitingInputs, write_exciting
 
 RATE_HZ = 29.97
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.lab.exciting_inputs import (
+from omnimouse_model.lab.exciting_search import (
     ExcitingSettings,
     ExcitingStimulus,
     blur,

@@ -13,7 +13,7 @@ import omnimouse_model as om
 from omnimouse_model.errors import ResultsFileError, StoppedError, UnsupportedRequestError
 from omnimouse_model.lab import tuning
 from omnimouse_model.lab.experiments import EXPERIMENTS, run_experiment, windows_of
-from omnimouse_model.lab.response_store import ResponseStore
+from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.lab.stimuli.stimulus import Monitor
 from omnimouse_model.progress import QUIET, CallbackJob, never
 from tests.model.lab.energy_neurons import EnergyNeurons

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.lab.events import Events
 from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.lab.responses import model_responses
-from omnimouse_model.lab.stimuli.dots import gaussian_dots
+from omnimouse_model.lab.stimuli.dots import gaussian_dots, sparse_noise
 from omnimouse_model.lab.stimuli.gratings import drifting_gratings, grating_levels
 from omnimouse_model.lab.stimuli.images import still_images
-from omnimouse_model.lab.stimuli.squares import sparse_noise
-from omnimouse_model.lab.stimuli.stimulus import GRAY, Monitor, Stimulus
+from omnimouse_model.lab.stimuli.stimulus import GRAY, Events, Monitor, Stimulus
 from omnimouse_model.lab.tuning import (
     axes_of,
     directions_of,

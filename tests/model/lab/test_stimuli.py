@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from omnimouse_model.lab.stimuli.dots import PATTERNS, kinematograms
-from omnimouse_model.lab.stimuli.gratings import drifting_gabors
+from omnimouse_model.lab.stimuli.gratings import drifting_gabors, pink_noise
 from omnimouse_model.lab.stimuli.images import images_in, movie, still_images
-from omnimouse_model.lab.stimuli.noise import pink_noise
 from omnimouse_model.lab.stimuli.stimulus import GRAY, Monitor
 
 SIZE = (36, 64)

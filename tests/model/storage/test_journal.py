@@ -9,7 +9,7 @@ from omnimouse_model.analysis.evaluate.results_store import ResultsFile, RowForm
 from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.errors import ResultsFileError
-from omnimouse_model.lab.response_store import ResponseStore
+from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.storage import journal
 from omnimouse_model.storage.journal import (
     JOURNAL,

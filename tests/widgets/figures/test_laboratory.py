@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from omnimouse_model.lab.exciting_inputs import ExcitingSettings
-from omnimouse_model.lab.exciting_search import ExcitingInputs
+from omnimouse_model.lab.exciting_search import ExcitingInputs, ExcitingSettings
 from omnimouse_model.lab.tuning import directions_of
 from omnimouse_widgets.figures import (
     direction_figure,

@@ -3,8 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.sweep.contexts import Context
-from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.contexts import Context, SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_widgets.figures import context_grid_figure, context_sweep_figure
 from omnimouse_widgets.views.context.curves import dodge, place_on

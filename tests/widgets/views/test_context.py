@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.views import record

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
+from omnimouse_model.analysis.sweep.contexts import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve, Point
 from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_model.metrics.named import METRICS, Metric

@@ -6,7 +6,7 @@ from typing import Any
 from traitlets import Bool, Float, Instance
 from traitlets import Tuple as TupleTrait
 
-from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep.live_sweeps import live_sweeps

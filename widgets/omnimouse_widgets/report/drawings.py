@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
+from omnimouse_model.analysis.sweep.contexts import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask

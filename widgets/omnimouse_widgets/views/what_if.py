@@ -13,7 +13,6 @@ import numpy as np
 from psygnal import SignalInstance
 
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH
-from omnimouse_model.analysis.in_silico.read_functions import Span
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
     BehaviorScale,
     BehaviorSet,
@@ -25,6 +24,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     MirrorAxis,
     OtherClip,
     Shift,
+    Span,
     channel_label,
 )
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit

@@ -14,13 +14,13 @@ from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.sweep.contexts import (
     Context,
     Draw,
+    SweepPlan,
     chosen_draw,
     context_mask,
     inputs_label,
     largest_context,
     too_large,
 )
-from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec

@@ -13,10 +13,10 @@ from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.sweep.contexts import (
     STORED,
     Draw,
+    SweepPlan,
     context_mask,
     history_end,
 )
-from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, RESPONSE_RATE_HZ, WindowSpec

@@ -24,10 +24,8 @@ from omnimouse_model.analysis.sweep.cells import (
     planned_cells,
     score_cells,
 )
-from omnimouse_model.analysis.sweep.contexts import STORED, check_history
-from omnimouse_model.analysis.sweep.plan import SweepPlan
-from omnimouse_model.analysis.sweep.store import SWEEP
-from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
+from omnimouse_model.analysis.sweep.contexts import STORED, SweepPlan, check_history
+from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import UnsupportedRequestError

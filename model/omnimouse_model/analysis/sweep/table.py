@@ -1,24 +1,33 @@
-"""Results of a sweep: rows, curves and tables.
+"""Results of a sweep: rows, curves and tables, and the files that store them.
 
 A row is the score under one context with one draw of neurons in one session. Curves are
 computed from the rows, also if the sweep is not complete.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import number_or_none
-from omnimouse_model.analysis.sweep.contexts import Context, inputs_label
-from omnimouse_model.analysis.sweep.plan import ContextAxis, Line, SweepPlan
+from omnimouse_model.analysis.evaluate.results_store import JsonRow, RowFormat, number
+from omnimouse_model.analysis.sweep.contexts import (
+    Context,
+    ContextAxis,
+    Line,
+    SweepPlan,
+    inputs_label,
+)
 from omnimouse_model.display import HasSummary, data_frame, interval_text
+from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.storage.tables import Column, columns_of, write_table
+from omnimouse_model.storage.typed import decode
 
 if TYPE_CHECKING:
     import pandas
+
 
 RESPONSES = "responses"
 NaN = float("nan")
@@ -369,3 +378,107 @@ def _tidy(row: SweepRow, line: Line, value: int, plan: SweepPlan) -> Iterator[di
             "ceiling": number_or_none(row.ceiling) if is_response else None,
             "refusal": row.refusal,
         }
+
+
+# -- conversion of the rows of context sweeps for a results store ---------------------
+# Fields that may be NaN, which JSON does not allow.
+_NUMBERS = ("score", "ci_low", "ci_high", "ceiling")
+
+
+def _plain(row: SweepRow) -> JsonRow:
+    plain = asdict(row)
+    for name in _NUMBERS:
+        plain[name] = number_or_none(plain[name])
+    plain["decoded"] = {k: number_or_none(v) for k, v in row.decoded.items()}
+    return plain
+
+
+def _parsed(facts: JsonRow) -> SweepRow:
+    numbers: JsonRow = {name: number(facts.pop(name)) for name in _NUMBERS}
+    decoded = {k: number(v) for k, v in facts.pop("decoded").items()}
+    return replace(decode(SweepRow, facts, "a row"), **numbers, decoded=decoded)
+
+
+SWEEP: RowFormat[SweepRow] = RowFormat("sweep", "a sweep", _plain, _parsed)
+
+
+# -- saved sweeps of a folder, read without locking or changing growing files ---------
+SUFFIX = ".sweep.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSweep:
+    """A results file of a sweep.
+
+    Attributes
+    ----------
+    sweep
+        The sweep with its finished rows, None if the file cannot be read.
+    about
+        Notes in the header; empty for sweeps from the command line.
+    problem
+        Reason if the file cannot be read, else "".
+    """
+
+    path: Path
+    sweep: ContextSweep | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name given by the user, else the file name."""
+        return str(self.about.get("name") or self.path.name.removesuffix(SUFFIX))
+
+    @property
+    def started(self) -> str:
+        """Start time, such as "2026-03-01 14:05"; "" if unknown."""
+        return str(self.about.get("begun") or "")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all planned rows are finished."""
+        return self.sweep is not None and self.sweep.is_complete
+
+
+def read_sweep(path: str | Path) -> SavedSweep:
+    """Read a results file, even while it is written; a partial last line is left out.
+
+    A file that cannot be read gives a `SavedSweep` with a `problem` and no error.
+    """
+    path = Path(path)
+    try:
+        header, rows = SWEEP.read(path)
+        definition = header["definition"]
+        sweep = ContextSweep(
+            _plan(definition),
+            str(definition["predictor"]),
+            tuple(str(session) for session, _ in definition["sessions"]),
+            tuple(rows),
+        )
+    # Any file may lie in the folder: a broken one is listed and not an error.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return SavedSweep(path, problem=f"cannot be read: {repr(error)[:200]}")
+    return SavedSweep(path, sweep, dict(header.get("about", {})))
+
+
+def saved_sweeps(folder: str | Path) -> list[Path]:
+    """Return the results files of a folder, newest first."""
+    paths = Path(folder).glob(f"*{SUFFIX}")
+    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _plan(definition: Mapping[str, Any]) -> SweepPlan:
+    # The definition in the header also holds the predictor and the sessions.
+    names = {field.name for field in fields(SweepPlan)}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in definition.items()
+        if name in names
+    }
+    for name in ("targets", "pool"):
+        if isinstance(values.get(name), Mapping):
+            group = values[name]
+            values[name] = NeuronGroup(str(group["name"]), tuple(map(int, group["ids"])))
+    # Sweeps of older versions are pooled, and do not say so.
+    return SweepPlan(**{"centred": False, **values})

@@ -15,9 +15,8 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.shard import Shard
 from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS, PRELIMINARY, TierRun
 from omnimouse_model.analysis.sweep.cells import planned_cells, row_of
-from omnimouse_model.analysis.sweep.contexts import largest_context, too_large
+from omnimouse_model.analysis.sweep.contexts import SweepPlan, largest_context, too_large
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS, SEED, live_history
-from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec

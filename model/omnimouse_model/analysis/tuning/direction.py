@@ -12,15 +12,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from omnimouse_model.analysis.tuning.motion_energy import (
+    MAX_BLOCKS,
     N_DIRECTIONS,
     TAPS,
     MotionBank,
     directions_deg,
     filtered,
     grid_places,
-)
-from omnimouse_model.analysis.tuning.stimulus_blocks import (
-    MAX_BLOCKS,
     stimulus_blocks,
 )
 from omnimouse_model.data.session import Session

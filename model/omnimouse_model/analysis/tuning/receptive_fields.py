@@ -13,16 +13,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from omnimouse_model.analysis.tuning.motion_energy import (
+    MAX_BLOCKS,
     N_DIRECTIONS,
     TAPS,
     MotionBank,
+    StimulusBlock,
     coarse,
     grid_places,
     kernel_delay_s,
-)
-from omnimouse_model.analysis.tuning.stimulus_blocks import (
-    MAX_BLOCKS,
-    StimulusBlock,
     stimulus_blocks,
 )
 from omnimouse_model.data.session import Session

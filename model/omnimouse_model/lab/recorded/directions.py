@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.lab.events import ValueResponses, responses_by_value
 from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.lab.recorded.comparison import (
     N_RESAMPLES,
+    BehaviorInput,
     Columns,
     PopulationValue,
     RecordedComparison,
@@ -21,12 +21,12 @@ from omnimouse_model.lab.recorded.comparison import (
     require_experiment,
     share_within_noise,
 )
-from omnimouse_model.lab.recorded.responses import BehaviorInput
 from omnimouse_model.lab.recorded.trials import (
     StimulusColumnError,
     Where,
     direction_trials,
 )
+from omnimouse_model.lab.stimuli.stimulus import ValueResponses, responses_by_value
 from omnimouse_model.lab.tuning import ModelDirections, directions_of
 from omnimouse_model.metrics.correlation import moments
 from omnimouse_model.metrics.tuning import orientation_distance

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.lab.events import responses_by_value
 from omnimouse_model.lab.experiments import DEFAULT_SIZE, ExperimentResult
 from omnimouse_model.lab.recorded.comparison import (
+    BehaviorInput,
     Columns,
     PopulationValue,
     RecordedComparison,
@@ -20,7 +20,6 @@ from omnimouse_model.lab.recorded.comparison import (
     require_experiment,
     share_within_noise,
 )
-from omnimouse_model.lab.recorded.responses import BehaviorInput
 from omnimouse_model.lab.recorded.trials import (
     PlaceTrials,
     StimulusColumnError,
@@ -29,7 +28,7 @@ from omnimouse_model.lab.recorded.trials import (
     place_trials,
 )
 from omnimouse_model.lab.stimuli.dots import gaussian_dots
-from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor
+from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor, responses_by_value
 from omnimouse_model.lab.tuning import receptive_fields
 from omnimouse_model.metrics.time_blocks import student_quantile
 from omnimouse_model.predict.predictor import Predictor

@@ -2,12 +2,12 @@
 
 from .dots import gaussian_dots as gaussian_dots
 from .dots import kinematograms as kinematograms
+from .dots import sparse_noise as sparse_noise
 from .gratings import drifting_gabors as drifting_gabors
 from .gratings import drifting_gratings as drifting_gratings
 from .gratings import grating_levels as grating_levels
+from .gratings import pink_noise as pink_noise
 from .images import images_in as images_in
 from .images import movie as movie
 from .images import still_images as still_images
-from .noise import pink_noise as pink_noise
-from .squares import sparse_noise as sparse_noise
 from .stimulus import Monitor as Monitor

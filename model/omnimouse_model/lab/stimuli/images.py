@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from omnimouse_model.lab.events import Events
-from omnimouse_model.lab.stimuli.stimulus import GRAY, Stimulus, one_event_each
+from omnimouse_model.lab.stimuli.stimulus import GRAY, Events, Stimulus, one_event_each
 from omnimouse_model.metrics.spatial import area_average
 from omnimouse_model.storage.arrays.images import read_grey_levels
 

@@ -31,9 +31,8 @@ from omnimouse_model.analysis.evaluate.tier_score import (
     step_arrays,
     steps_of,
 )
-from omnimouse_model.analysis.sweep.plan import SweepPlan
-from omnimouse_model.analysis.sweep.store import SWEEP
-from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
+from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION

@@ -23,7 +23,7 @@ from omnimouse_model.analysis.evaluate.tier_score import (
     has_tier_score,
     scored_tier,
 )
-from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.tier_sweep import (
     TierCurves,
     TierSweep,

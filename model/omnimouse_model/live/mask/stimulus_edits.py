@@ -7,10 +7,10 @@ the population's, see `inference.stages`; the result is `results.what_if`.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from omnimouse_model.analysis.in_silico.counterfactual import edit_remarks
-from omnimouse_model.analysis.in_silico.edit_lists import (
+from omnimouse_model.analysis.in_silico.counterfactual import (
     apply_edits,
     describe_edits,
+    edit_remarks,
     kind_of,
     sort_edits,
 )

@@ -12,14 +12,12 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
-from omnimouse_model.analysis.tuning.noise_ceiling import (
-    PopulationCeiling,
-    population_ceiling,
-)
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import (
+    PopulationCeiling,
     ceiling_problem,
     most_frequent_status,
+    population_ceiling,
 )
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Session

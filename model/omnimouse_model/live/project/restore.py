@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.edit_lists import (
+from omnimouse_model.analysis.in_silico.counterfactual import (
     apply_edits,
     describe_edits,
     edits_for,

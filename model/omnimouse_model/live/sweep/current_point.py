@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.tier_score import PRELIMINARY
-from omnimouse_model.analysis.sweep.context_of_mask import (
+from omnimouse_model.analysis.sweep.contexts import (
     ContextAmount,
+    inputs_label,
     measure_context,
 )
-from omnimouse_model.analysis.sweep.contexts import inputs_label
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from omnimouse_model.analysis.evaluate.shard import n_centring
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
-from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 

@@ -13,14 +13,14 @@ from typing import Any
 
 from psygnal import Signal
 
-from omnimouse_model.analysis.sweep.plan import SweepPlan
-from omnimouse_model.analysis.sweep.saved import (
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
+from omnimouse_model.analysis.sweep.table import (
     SUFFIX,
+    ContextSweep,
     SavedSweep,
     read_sweep,
     saved_sweeps,
 )
-from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,

@@ -1,4 +1,4 @@
-"""Run a scaling study: train and score nested collections x model sizes x seeds.
+"""Scaling study: its plan, and training and scores of models x collections x seeds.
 
     STUDY.scaling.jsonl                     a row per run and condition
     STUDY-models/collections-0.json         sessions of each collection
@@ -9,18 +9,15 @@ again, and a killed run resumes from its last save, so the same plan and results
 complete an interrupted study. Only one process can run a study at a time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
-from omnimouse_model.analysis.scaling.collections import (
-    collections_manifest,
-    write_manifest,
-)
 from omnimouse_model.analysis.scaling.runs import (
     SCALING,
     SUFFIX,
@@ -29,20 +26,190 @@ from omnimouse_model.analysis.scaling.runs import (
     ScalingRun,
     run_scores,
 )
-from omnimouse_model.data.session_index import Catalogue, catalogue_of
+from omnimouse_model.data.session_index import Catalogue, Entry, catalogue_of
 from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
 from omnimouse_model.progress import QUIET, CallbackJob, Job
 from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.trees import read_yaml_mapping
+from omnimouse_model.storage.typed import Within, decode
+from omnimouse_model.storage.write import write_json
 from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.checkpoints import MODEL
-from omnimouse_model.train.config import SessionChoice, TrainConfig
+from omnimouse_model.train.config import (
+    SessionChoice,
+    TrainConfig,
+    config_from,
+    shipped_or_own,
+)
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.omnimouse import train
 from omnimouse_model.train.run import split_parameters
-from omnimouse_model.train.scaling.plan import StudyPlan
 from omnimouse_model.train.sessions import session_place, sessions_in
 
+# -- Plan of a scaling study: models, collections, orders and seeds, from one YAML file
+# The plan also contains a training config (`config`), shared by all model sizes.
+StepsOf = Literal["each session", "the run"]
+_PLANS = Path(__file__).parent / "plans"
+_SOME = Within(1, 10**6)
+Names = Annotated[tuple[str, ...], _SOME]
+Numbers = Annotated[tuple[int, ...], _SOME]
+Fields = Annotated[dict[str, Any], _SOME]
+"""What YAML holds, until `config_of` checks it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlan:
+    """Plan of a scaling study.
+
+    Every combination of models, collections, orders and seeds is one run.
+
+    Attributes
+    ----------
+    models
+        Name of a size -> model, as in a training config.
+    collections
+        Number of sessions in each nested collection.
+    sessions
+        Simulated mice, sessions or folders of sessions, from which collections are
+        drawn.
+    evaluated
+        Ids or folder names of the sessions that are scored; they are in every
+        collection.
+    strategies
+        Conditions in which every run is scored.
+    training
+        A training config without seed, model and sessions.
+    orders, seeds
+        Seeds of the order in which sessions are drawn, and of start values and batches.
+    steps_of
+        "the run": a phase has the same number of steps for all collections, so all
+        cost the same. "each session": the steps are multiplied by the number of
+        sessions, so each session is seen equally often and larger collections cost
+        more.
+    tier, max_windows
+        Tier and maximum number of windows that are scored; None for all windows.
+    """
+
+    models: Fields
+    collections: Numbers
+    sessions: Names
+    evaluated: Names
+    strategies: Names
+    training: Fields
+    orders: Numbers = (0,)
+    seeds: Numbers = (0,)
+    steps_of: StepsOf = "the run"
+    tier: str = "test"
+    max_windows: int | None = None
+
+    def config_of(self, model: str) -> TrainConfig:
+        """Return the training config of a size; `ValueError` names a wrong field."""
+        # Seed 0 is a placeholder: each run of the study has its own.
+        return config_from({**self.training, "seed": 0, "model": self.models[model]})
+
+
+def read_plan(path: str | Path) -> StudyPlan:
+    """Read the plan of a scaling study from a YAML file.
+
+    Raises
+    ------
+    ValueError
+        The file is not YAML, or a field is unknown, missing or wrong; the message names
+        the field.
+    """
+    path = Path(path)
+    try:
+        plan = decode(StudyPlan, read_yaml_mapping(path), "the file")
+        if own := {"seed", "model", "sessions"} & set(plan.training):
+            raise ValueError(f"training holds {', '.join(sorted(own))}, which vary")
+        # Names and models are checked here, and not after hours of training.
+        for strategy in plan.strategies:
+            find_strategy(strategy)
+        for model in plan.models:
+            plan.config_of(model)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not the plan of a scaling study: {error}. The shipped one is "
+            f"an example: {_PLANS / 'simulated.yaml'}"
+        ) from error
+    return plan
+
+
+def plan_path(name: str) -> Path:
+    """Return the path of a shipped plan by name, or the given path.
+
+    Raises
+    ------
+    ValueError
+        Neither is a file; the message lists the shipped plans.
+    """
+    return shipped_or_own(name, _PLANS, "plan of a scaling study")
+
+
+# -- nested collections of training sessions, with a manifest of their contents -------
+FORMAT = 1
+
+
+def collections_manifest(
+    catalogue: Catalogue,
+    sizes: Sequence[int],
+    seed: int,
+    *,
+    always: Sequence[str] = (),
+    worth: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Draw nested collections (see `Catalogue.nested`) and return their manifest.
+
+    The manifest lists the sessions of each collection with neurons, minutes by tier and
+    by kind of stimulus, and the totals, as JSON values. It depends only on the
+    arguments.
+    """
+    # Nested, so that a curve over sizes compares the same sessions plus more.
+    drawn = catalogue.nested(sorted(sizes), seed, always=always, worth=worth)
+    for smaller, larger in pairwise(drawn):
+        assert {e.id for e in smaller} <= {e.id for e in larger}
+    return {
+        "omnimouse_collections": FORMAT,
+        "seed": seed,
+        "order": "drawn" if worth is None else "ranked",
+        "always": list(always),
+        "collections": [_collection(entries) for entries in drawn],
+    }
+
+
+def write_manifest(manifest: Mapping[str, Any], path: str | Path) -> Path:
+    """Write a manifest as JSON, atomically."""
+    path = Path(path)
+    write_json(path, manifest)
+    return path
+
+
+def _collection(entries: Sequence[Entry]) -> dict[str, Any]:
+    return {
+        "sessions": len(entries),
+        # A session without an animal id counts as an animal of its own.
+        "animals": len({entry.animal_id or entry.id for entry in entries}),
+        "neurons": sum(entry.neurons for entry in entries),
+        "minutes": sum(entry.total_minutes for entry in entries),
+        "neuron_minutes": sum(e.neurons * e.total_minutes for e in entries),
+        "members": [
+            {
+                "id": entry.id,
+                "path": str(entry.path),
+                "animal": entry.animal_id,
+                "neurons": entry.neurons,
+                "minutes": entry.total_minutes,
+                "tiers": dict(entry.minutes),
+                "stimuli": dict(entry.stimulus_minutes),
+            }
+            for entry in entries
+        ],
+    }
+
+
+# -- run a scaling study: train and score nested collections x model sizes x seeds ----
 Member = dict[str, Any]
 """Entry of a session in the manifest of a collection."""
 

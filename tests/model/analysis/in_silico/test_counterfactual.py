@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.in_silico.counterfactual import edit_remarks, what_if
-from omnimouse_model.analysis.in_silico.edit_lists import (
+from omnimouse_model.analysis.in_silico.counterfactual import (
     apply_edits,
     describe_edits,
+    edit_remarks,
     edits_for,
     edits_from_json,
     edits_to_json,
     sort_edits,
+    what_if,
 )
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
     BehaviorScale,

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.in_silico.edit_lists import (
+from omnimouse_model.analysis.in_silico.counterfactual import (
     apply_edits,
     describe_edits,
     edits_for,
     edits_from_json,
     edits_to_json,
 )
-from omnimouse_model.analysis.in_silico.picture import MAX_BYTES, Picture
-from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast, Mirror
+from omnimouse_model.analysis.in_silico.stimulus_edits import MAX_BYTES, Contrast, Mirror, Picture
 
 
 @pytest.fixture

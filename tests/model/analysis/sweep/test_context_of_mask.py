@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.sweep.context_of_mask import measure_context
-from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_out_draw
+from omnimouse_model.analysis.sweep.contexts import (
+    Context,
+    context_mask,
+    held_out_draw,
+    measure_context,
+)
 from omnimouse_model.masks import Mask
 
 

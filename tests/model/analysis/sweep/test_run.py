@@ -11,14 +11,13 @@ from omnimouse_model.analysis.sweep import run as sweep_module
 from omnimouse_model.analysis.sweep.contexts import (
     Context,
     Draw,
+    SweepPlan,
     context_mask,
     held_out_draw,
     largest_context,
 )
-from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_model.analysis.sweep.saved import read_sweep
-from omnimouse_model.analysis.sweep.table import ContextSweep, Point, SweepRow
+from omnimouse_model.analysis.sweep.table import ContextSweep, Point, SweepRow, read_sweep
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.masks.mask import Mask

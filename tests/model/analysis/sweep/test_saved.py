@@ -1,7 +1,7 @@
 import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_model.analysis.sweep.saved import SUFFIX, read_sweep
+from omnimouse_model.analysis.sweep.table import SUFFIX, read_sweep
 from tests.predictors import EchoPredictor
 
 ASKED = {"neurons": [0, 8], "seeds": 2, "tier": "test", "max_windows": 2}

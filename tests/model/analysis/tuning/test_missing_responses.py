@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.tuning.direction import direction_tuning
-from omnimouse_model.analysis.tuning.neuron_order import sampled_activity
+from omnimouse_model.analysis.tuning.motion_energy import BLOCK, block_starts
 from omnimouse_model.analysis.tuning.receptive_fields import receptive_fields
 from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
-from omnimouse_model.analysis.tuning.stimulus_blocks import BLOCK, block_starts
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.live.neurons.neuron_order import sampled_activity
 
 N = 4
 RATE_HZ = 30.0

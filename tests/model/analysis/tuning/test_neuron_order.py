@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.tuning.neuron_order import (
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.neurons.neuron_order import (
     order_by_similarity,
     sampled_activity,
     similarity_order,
 )
-from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import CallbackJob
 from tests.small_sessions import write_session
 

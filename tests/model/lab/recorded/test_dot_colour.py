@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.lab.recorded.dot_colour import dots_are_black
-from omnimouse_model.lab.recorded.trials import place_trials
+from omnimouse_model.lab.recorded.trials import dots_are_black, place_trials
 from omnimouse_model.lab.stimuli.dots import gaussian_dots
 from tests.model.lab.recorded.known_neurons import recording, with_columns
 

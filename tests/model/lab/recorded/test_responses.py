@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimouse_model.lab.recorded.responses import (
+from omnimouse_model.lab.recorded.comparison import (
     recorded_responses,
     responses_to_trials,
 )

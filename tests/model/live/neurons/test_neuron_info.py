@@ -7,13 +7,14 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.tuning.direction import direction_tuning, selectivity
-from omnimouse_model.analysis.tuning.motion_energy import MotionBank, directions_deg
-from omnimouse_model.analysis.tuning.receptive_fields import receptive_fields
-from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
-from omnimouse_model.analysis.tuning.stimulus_blocks import (
+from omnimouse_model.analysis.tuning.motion_energy import (
+    MotionBank,
     block_starts,
+    directions_deg,
     stimulus_blocks,
 )
+from omnimouse_model.analysis.tuning.receptive_fields import receptive_fields
+from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.neurons import neuron_info
 from omnimouse_model.metrics import Status, cc_scores, correlation

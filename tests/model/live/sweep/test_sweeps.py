@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_model.analysis.sweep.saved import SUFFIX, read_sweep
+from omnimouse_model.analysis.sweep.table import SUFFIX, read_sweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.live import pause_gate
 from omnimouse_model.live.controller import Controller

@@ -16,8 +16,7 @@ from omnimouse_model.analysis.scaling.runs import read_runs
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.train.metrics_log import FILE, log_rows
-from omnimouse_model.train.scaling.plan import plan_path, read_plan
-from omnimouse_model.train.scaling.study import models_folder, run_study
+from omnimouse_model.train.scaling.study import models_folder, plan_path, read_plan, run_study
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 

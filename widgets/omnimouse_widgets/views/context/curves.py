@@ -9,8 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.contexts import Context
-from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
+from omnimouse_model.analysis.sweep.contexts import AXES, Context, ContextAxis
 from omnimouse_model.analysis.sweep.table import (
     RESPONSES,
     ContextSweep,

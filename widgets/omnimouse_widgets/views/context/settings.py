@@ -8,9 +8,13 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.contexts import check_history, history_end, largest_context
+from omnimouse_model.analysis.sweep.contexts import (
+    SweepPlan,
+    check_history,
+    history_end,
+    largest_context,
+)
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS
-from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.tier_sweep import asked_neurons
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.window_spec import OMNIMOUSE
