@@ -27,7 +27,7 @@ from omnimouse_model.nets.omnimouse.initialisation import (
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.train.config import Group, Phase, TrainConfig
-from omnimouse_model.train.finetune.held_out import hold_out
+from omnimouse_model.train.finetune.records import hold_out
 from omnimouse_model.train.finetune.run import finetune
 from omnimouse_model.train.omnimouse import train
 from omnimouse_model.train.run import Origin

@@ -22,7 +22,7 @@ from omnimouse_model.predict.twin.predictor import TwinPredictor, load_twin
 from omnimouse_model.progress import QUIET
 from omnimouse_model.train.batches import TrainingSession, training_session
 from omnimouse_model.train.config import config_path
-from omnimouse_model.train.finetune.transfer import FROZEN
+from omnimouse_model.train.finetune.families import FROZEN
 from omnimouse_model.train.twin.config import read_twin_config
 from omnimouse_model.train.twin.run import train_twins
 

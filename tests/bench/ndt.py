@@ -267,7 +267,7 @@ def _losses(net: "Ndt", batches: "list[Batch]") -> Iterator[float]:
     from dataclasses import replace
 
     from omnimouse_model.nets.ndt.network import Ndt, poisson_loss
-    from omnimouse_model.train.ndt.optimiser import one_cycle
+    from omnimouse_model.train.ndt.config import one_cycle
 
     copy = Ndt(replace(net.config, dropout=0.0, block_dropout=0.0), net.sessions)
     copy = copy.to(batches[0].counts.device)

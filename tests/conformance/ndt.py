@@ -31,7 +31,7 @@ from omnimouse_model.predict.ndt.held_out_rates import (
     last_bins,
     one_neuron_out,
 )
-from omnimouse_model.train.ndt.optimiser import START, one_cycle
+from omnimouse_model.train.ndt.config import START, one_cycle
 from tests.conformance.line import Line, run
 
 MAPS, LOSS, BITS, GRADIENTS = 1e-4, 1e-4, 1e-5, 1e-3

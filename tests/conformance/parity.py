@@ -26,8 +26,7 @@ from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.official import config_from_official
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
-from omnimouse_model.nets.omnimouse.trunk import TrunkContext
+from omnimouse_model.nets.omnimouse.trunk import TrunkContext, behavior_loss, poisson_loss
 from omnimouse_model.tokens import (
     labels_from_responses,
     layout_from_mask,

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.nets.strict import load_strictly
+from omnimouse_model.nets.description import load_strictly
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork, TwinOutput, rotation
 from omnimouse_model.nets.twin.released import read_released

@@ -33,8 +33,7 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, read_ndt, save_ndt
 from omnimouse_model.nets.ndt.network import Ndt
-from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.omnimouse.size import check_size
+from omnimouse_model.nets.omnimouse.network import OmniMouse, check_size
 from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, read_twins, save_twins
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.nets.twin.released import read_released

@@ -65,8 +65,8 @@ ROOMS = {
     "predictors": Room(
         _files(f"{_MODEL}/predict/baselines", "predictor rules ridge population_ridge")
         + _files(f"{_MODEL}/predict/baselines", "autoregressive")
-        + _files(f"{_MODEL}/predict/baselines", "visible_input fit_cache")
-        + _files(f"{_MODEL}/predict", "ensemble compatibility capabilities predictor")
+        + _files(f"{_MODEL}/predict/baselines", "fit_cache")
+        + _files(f"{_MODEL}/predict", "ensemble compatibility predictor")
         + _files(f"{_MODEL}/predict", "memory_cache omnimouse/predictor")
         + _files(f"{_MODEL}/predict/worker", "mask_delta"),
         _files(f"{_TESTS}/predict", "baselines/test_predictor omnimouse/test_predictor")

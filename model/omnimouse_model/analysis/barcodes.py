@@ -16,8 +16,7 @@ from jaxtyping import Float, Int64
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.metrics.tuning import angular_distance
-from omnimouse_model.predict.capabilities import Embedding, Located
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Embedding, Located, Predictor
 from omnimouse_model.progress import Cancelled, never
 
 

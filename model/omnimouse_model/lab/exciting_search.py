@@ -22,8 +22,7 @@ from omnimouse_model.errors import ExportError, UnsupportedRequestError
 from omnimouse_model.extras import missing_extra, named_extras
 from omnimouse_model.lab.stimuli.stimulus import GRAY
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.capabilities import Differentiable
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Differentiable, Predictor
 from omnimouse_model.progress import QUIET, Cancelled, Job, never, stop_if
 from omnimouse_model.storage.arrays.npy import packed_arrays
 from omnimouse_model.storage.write import atomic_path, write_bytes

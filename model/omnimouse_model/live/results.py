@@ -21,10 +21,9 @@ from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.errors import ConnectError
 from omnimouse_model.live.neuron_scores import ScoresOnScreen, scores_of_neurons
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import DEVICES, Residence
-from omnimouse_model.predict.predictor import Needs, Prediction
+from omnimouse_model.predict.predictor import Needs, Prediction, take_neurons
 
 Freshness = Literal["none", "running", "stale", "streamed", "stopped", "fresh", "error"]
 """State of a result; "streamed" is shown until a prediction with scores follows."""

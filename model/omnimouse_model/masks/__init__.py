@@ -1,10 +1,9 @@
 """Masks: the visible input and the targets of a predictor, and the rules for both.
 
-`mask` is the mask and its methods, `cells` the rules over its codes, `algebra` masks
-out of masks, `time_mapping` masks of other specs, `token_layout` and `strategy` the
-tokens and structured masks of OmniMouse, `remarks` the cells that are not read or
-scored, `files` masks as text, `selection` and `neuron_table` the choice of neurons,
-`dilation` growing such a choice.
+`mask` is the mask and its methods, `cells` the rules over its codes, `time_mapping` masks
+out of masks and masks of other specs, `token_layout` and `strategies` the tokens and
+structured masks of OmniMouse, `remarks` the cells that are not read or scored, `files`
+masks as text, `selection` and `neuron_table` the choice of neurons.
 """
 
 from omnimouse_model.masks.cells import HIDDEN as HIDDEN

@@ -19,7 +19,7 @@ import numpy as np
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, WindowSpec
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks import algebra, files, time_mapping
+from omnimouse_model.masks import files, time_mapping
 from omnimouse_model.masks.cells import (
     HIDDEN,
     NO_GUARD,
@@ -487,15 +487,15 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         those of the left mask, as if the right one had been painted onto it.
         """
         neurons = np.flatnonzero(other.cells.any(axis=0))
-        return self._combined(other, algebra.united)._with_visible_context(neurons)
+        return self._combined(other, time_mapping.united)._with_visible_context(neurons)
 
     def __and__(self, other: "Mask") -> "Mask":
         """Show what both masks show; predict other cells that both show or predict."""
-        return self._combined(other, algebra.shared)._with_visible_context()
+        return self._combined(other, time_mapping.shared)._with_visible_context()
 
     def __sub__(self, other: "Mask") -> "Mask":
         """Hide whatever `other` shows or predicts."""
-        return self._combined(other, algebra.without)._with_visible_context()
+        return self._combined(other, time_mapping.without)._with_visible_context()
 
     def invert(self) -> "Mask":
         """Show hidden cells and hide visible ones; targets, video, behaviour stay.
@@ -506,7 +506,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         [0, 60]
         """
         neurons = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
-        return self.with_cells(algebra.inverted(self.cells))._with_visible_context(neurons)
+        return self.with_cells(time_mapping.inverted(self.cells))._with_visible_context(neurons)
 
     def swap(self) -> "Mask":
         """Make visible cells targets and targets visible; the rest stays.
@@ -516,7 +516,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         >>> om.Mask.nothing(2).show([0]).swap().target.sum(axis=0).tolist()
         [60, 0]
         """
-        return self.with_cells(algebra.swapped(self.cells))._with_visible_context()
+        return self.with_cells(time_mapping.swapped(self.cells))._with_visible_context()
 
     def with_history(self, n_samples: int) -> "Mask":
         """Hide all but each neuron's last `n_samples` visible ones before the targets.
@@ -530,7 +530,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         >>> np.flatnonzero(mask.with_history(10).visible[:, 0]).tolist()
         [20, 21, 22, 23, 24, 25, 26, 27, 28, 29]
         """
-        return self.with_cells(algebra.recent(self.cells, n_samples))
+        return self.with_cells(time_mapping.recent(self.cells, n_samples))
 
     def with_gap(self, n_samples: int) -> "Mask":
         """Hide all visible cells within `n_samples` before the first target.
@@ -543,9 +543,9 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         >>> np.flatnonzero(mask.with_gap(20).visible[:, 0]).tolist()
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
         """
-        return self.with_cells(algebra.apart(self.cells, n_samples))
+        return self.with_cells(time_mapping.apart(self.cells, n_samples))
 
-    def _combined(self, other: "Mask", rule: algebra.Rule) -> "Mask":
+    def _combined(self, other: "Mask", rule: time_mapping.Rule) -> "Mask":
         if other.n_neurons != self.n_neurons:
             raise MaskError(
                 f"Masks for {self.n_neurons} and {other.n_neurons} neurons cannot be "
@@ -556,11 +556,11 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
                 "Masks of two specs cannot be combined: map one to the other with at(spec)."
             )
         modes = (self.channel_modes, other.channel_modes)
-        behavior = rule(*map(algebra.behavior_codes, modes))
+        behavior = rule(*map(time_mapping.behavior_codes, modes))
         return self.with_cells(rule(self.cells, other.cells))._by_hand(
             # As codes, True is visible and False is hidden: the same rule applies.
             frames=rule(self.frames.view(np.uint8), other.frames.view(np.uint8)),
-            behavior=algebra.behavior_modes(behavior) or "hidden",
+            behavior=time_mapping.behavior_modes(behavior) or "hidden",
         )
 
     # -- reading ----------------------------------------------------------------

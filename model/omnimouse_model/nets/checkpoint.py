@@ -12,11 +12,9 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.nets.description import MAX_SESSIONS, check_pair, save_described
+from omnimouse_model.nets.description import MAX_SESSIONS, check_pair, load_strictly, save_described
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
-from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.omnimouse.size import check_numbers
-from omnimouse_model.nets.strict import load_strictly
+from omnimouse_model.nets.omnimouse.network import OmniMouse, check_numbers
 from omnimouse_model.storage.tensors import read_safetensors
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import Within, decode, refused_as, shown

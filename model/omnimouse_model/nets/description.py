@@ -1,4 +1,4 @@
-"""The JSON file beside the weights of a checkpoint of this project, checked.
+"""The JSON file beside the weights of a checkpoint, checked, and strict loading.
 
 It has the version of its form, the family, the config and the sessions. Both files have one
 `pair`: weights and a description that were not saved together are refused.
@@ -6,12 +6,13 @@ It has the version of its form, the family, the config and the sessions. Both fi
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.storage.tensors import write_safetensors
@@ -19,6 +20,85 @@ from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import Within, decode, refused_as, shown
 from omnimouse_model.storage.write import write_json
 
+# -- weights that are loaded into a network strictly, without memory for a second copy
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def load_strictly(make: Callable[[], Net], state: Mapping[str, Tensor], source: str) -> Net:
+    """Make a network and give it the weights of a file, each in its own precision.
+
+    Parameters
+    ----------
+    make
+        Makes the network from its config.
+    state
+        Name -> tensor.
+    source
+        Path or name of the file, for messages.
+
+    Raises
+    ------
+    CheckpointError
+        The config makes no network, or entries are missing, unexpected, or of another
+        shape or type; the message names them.
+    """
+    try:
+        # On "meta" no memory is allocated: the weights replace the parameters.
+        with torch.device("meta"):
+            net = make()
+    except Exception as error:  # numbers that make no net fail in many ways
+        raise CheckpointError(
+            f"{source} has a config that makes no net: {repr(error)[:200]}."
+        ) from error
+    expected = net.state_dict()
+    missing = expected.keys() - state.keys()
+    extra = state.keys() - expected.keys()
+    wrong = [
+        f"{key} {_form(state[key])} for {_form(value)}"
+        for key, value in expected.items()
+        if key in state and not _fits(state[key], value)
+    ]
+    if missing or extra or wrong:
+        raise CheckpointError(
+            f"{source} does not fit its config: {_some('missing', missing)}"
+            f"{_some('unexpected', extra)}{_some('of another form', wrong)}"
+            "Was it saved from another size or version?"
+        )
+    typed = {k: v.to(expected[k].dtype) for k, v in state.items()}
+    net.load_state_dict(typed, strict=True, assign=True)
+    return net.requires_grad_(True).eval()
+
+
+def _fits(value: Tensor, expected: Tensor) -> bool:
+    """Return whether a tensor has the expected shape and kind of number."""
+    same_kind = value.is_floating_point() == expected.is_floating_point()
+    return value.shape == expected.shape and same_kind and not value.is_complex()
+
+
+def _form(value: Tensor) -> str:
+    """Return the shape for an error message, with the type if it is not float32."""
+    kind = "" if value.dtype == torch.float32 else f" {value.dtype}"
+    return f"{tuple(value.shape)}{kind}".replace("torch.", "")
+
+
+def _some(word: str, names: Iterable[str]) -> str:
+    listed = sorted(names)
+    if not listed:
+        return ""
+    some = ", ".join(name[:120] for name in listed[:4]) + (", …" if len(listed) > 4 else "")
+    return f"{len(listed)} {word} ({some}). "
+
+
+# -- recording of intermediate maps of a network, for comparisons and for users -------
+Record = Callable[[str, Tensor], None]
+"""Function that receives the name and value of an intermediate map."""
+
+
+def no_record(name: str, value: Tensor) -> None:
+    """Record nothing."""
+
+
+# -- the JSON file beside the weights of a checkpoint of this project, checked --------
 _log = logging.getLogger(__name__)
 _MAX_UNITS = 10**6
 MAX_SESSIONS = 10_000

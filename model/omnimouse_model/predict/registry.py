@@ -13,7 +13,7 @@ from omnimouse_model.predict.ensemble import FORMAT as ENSEMBLE_FORMAT
 from omnimouse_model.predict.ensemble import SUFFIX as ENSEMBLE_SUFFIX
 from omnimouse_model.predict.ensemble import Ensemble, load_ensemble
 from omnimouse_model.predict.families import builders, load_of_family
-from omnimouse_model.predict.prediction_file.arrays import has_predictions
+from omnimouse_model.predict.prediction_file.file import has_predictions
 from omnimouse_model.predict.prediction_file.predictor import open_predictions
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.write import write_json

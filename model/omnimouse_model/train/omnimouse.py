@@ -21,14 +21,21 @@ from torch import Tensor, nn
 from omnimouse_model.nets.omnimouse.encoder import HieraBlock
 from omnimouse_model.nets.omnimouse.layers import GatedFeedForward
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
+from omnimouse_model.nets.omnimouse.trunk import behavior_loss, poisson_loss
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.omnimouse.memory_fallback import (
     Precision,
     computes_in_bf16,
 )
 from omnimouse_model.progress import QUIET, Job
-from omnimouse_model.train.batches import Batch, TrainingSession, draw_batch, to_device
+from omnimouse_model.train.batches import (
+    Batch,
+    TrainingSession,
+    Turn,
+    draw_batch,
+    epoch_batches,
+    to_device,
+)
 from omnimouse_model.train.checkpoints import resume, save
 from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.distributed import Team
@@ -41,7 +48,6 @@ from omnimouse_model.train.run import (
     set_start_values,
     start_run,
 )
-from omnimouse_model.train.sampling import Turn, epoch_batches
 from omnimouse_model.train.validate import validation_scores
 
 # -- one training step: draw batches, compute the loss, update both parameter groups

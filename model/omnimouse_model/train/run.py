@@ -18,8 +18,7 @@ from omnimouse_model.nets.omnimouse.initialisation import (
     set_mean_rates,
     set_neuron_embeddings,
 )
-from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.omnimouse.size import check_size
+from omnimouse_model.nets.omnimouse.network import OmniMouse, check_size
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.train.batches import (
     TrainingSession,
@@ -28,14 +27,12 @@ from omnimouse_model.train.batches import (
 )
 from omnimouse_model.train.config import Group, ParameterGroup, Phase, TrainConfig
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.initialisation.behavior_attention import (
-    set_behavior_attention_head,
-)
 from omnimouse_model.train.initialisation.embeddings import (
     fit_batches,
     tuned_embeddings,
 )
 from omnimouse_model.train.initialisation.population_attention import (
+    set_behavior_attention_head,
     set_population_attention_heads,
 )
 

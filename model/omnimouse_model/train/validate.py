@@ -19,9 +19,8 @@ from omnimouse_model.predict.omnimouse.memory_fallback import Precision
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.progress import QUIET
 from omnimouse_model.train.batches import TrainingSession
-from omnimouse_model.train.config import TrainConfig
+from omnimouse_model.train.config import Streams, TrainConfig
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.tasks import Streams
 
 DEMO = (
     Condition("video_behavior", partial(Mask.from_strategy, "test/video_behavior")),

@@ -6,7 +6,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.data.split import SPLIT_NOTE, random_tiers
 from omnimouse_model.predict.baselines.predictor import naive_predictor
-from omnimouse_model.train.finetune.held_out import covered_s
+from omnimouse_model.train.finetune.records import covered_s
 from tests import SESSIONS, SUITE2P
 
 

@@ -10,7 +10,7 @@ import omnimouse_model as om
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_model.masks.dilation import distance_unit, grow, shrink
+from omnimouse_model.masks.selection import distance_unit, grow, shrink
 
 
 def session(xyz: Any = None, xy: Any = None, plane: Any = None) -> Session:

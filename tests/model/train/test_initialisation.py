@@ -20,11 +20,9 @@ from omnimouse_model.tokens import layout_from_mask
 from omnimouse_model.train import run
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.config import SessionChoice
-from omnimouse_model.train.initialisation.activations import FitBatch
-from omnimouse_model.train.initialisation.behavior_attention import (
-    set_behavior_attention_head,
-)
+from omnimouse_model.train.initialisation.embeddings import FitBatch
 from omnimouse_model.train.initialisation.population_attention import (
+    set_behavior_attention_head,
     set_population_attention_heads,
 )
 from omnimouse_model.train.omnimouse import train

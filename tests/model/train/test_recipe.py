@@ -10,8 +10,9 @@ import torch
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.masks.strategies import Strategy
 from omnimouse_model.nets import official
-from omnimouse_model.train import export, tasks
-from omnimouse_model.train.batches import open_training_session
+from omnimouse_model.train import config as configs
+from omnimouse_model.train import export
+from omnimouse_model.train.batches import Turn, epoch_batches, open_training_session
 from omnimouse_model.train.checkpoints import last_state, read_state
 from omnimouse_model.train.config import (
     Group,
@@ -26,7 +27,6 @@ from omnimouse_model.train.export import write_official
 from omnimouse_model.train.metrics_log import FILE, MetricsLog, log_rows
 from omnimouse_model.train.omnimouse import learning_rate, train, with_epochs
 from omnimouse_model.train.run import start_run
-from omnimouse_model.train.sampling import Turn, epoch_batches
 from tests.bench.step_cost import step_cost
 from tests.model.official_shards import SMALL as NARROW
 from tests.model.small_net import SMALL
@@ -108,15 +108,15 @@ def test_masks_are_drawn_by_their_weights(monkeypatch):
         return Strategy(n_visible_neurons=1, weight=120.0 if name == "train/7" else 1.0)
 
     rng = np.random.default_rng(0)
-    even = [tasks.draw_task({"train": 1.0}, rng) for _ in range(400)]
+    even = [configs.draw_task({"train": 1.0}, rng) for _ in range(400)]
     assert even.count("train/7") < 20
     assert len(set(even)) > 90
-    monkeypatch.setattr(tasks, "find_strategy", heavy)
-    tasks._official_shares.cache_clear()
+    monkeypatch.setattr(configs, "find_strategy", heavy)
+    configs._official_shares.cache_clear()
     try:
-        drawn = [tasks.draw_task({"train": 1.0}, rng) for _ in range(400)]
+        drawn = [configs.draw_task({"train": 1.0}, rng) for _ in range(400)]
     finally:
-        tasks._official_shares.cache_clear()
+        configs._official_shares.cache_clear()
     assert 160 < drawn.count("train/7") < 240
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
+from omnimouse_model.nets.omnimouse.trunk import behavior_loss, poisson_loss
 from omnimouse_model.train.batches import (
     TrainingSession,
     draw_batch,

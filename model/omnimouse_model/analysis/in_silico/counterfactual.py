@@ -31,8 +31,7 @@ from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics.correlation import nanmean
-from omnimouse_model.predict.capabilities import take_neurons
-from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
+from omnimouse_model.predict.predictor import Needs, Prediction, Predictor, take_neurons
 from omnimouse_model.progress import stop_if
 
 # -- lists of edits: their order, description and JSON form, and edited windows -------

@@ -34,7 +34,7 @@ from omnimouse_model.errors import MaskError, StoppedError
 from omnimouse_model.extras import named_extras
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.remarks import lost_all_targets
-from omnimouse_model.predict.prediction_file.arrays import (
+from omnimouse_model.predict.prediction_file.file import (
     NWB_METADATA,
     NWB_MODULE,
     StoredArrays,

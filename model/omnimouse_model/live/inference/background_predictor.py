@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.predict.capabilities import Closable, Loadable, Prefetcher
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Closable, Loadable, Predictor, Prefetcher
 from omnimouse_model.progress import Cancelled
 
 MIN_URGENT = 19

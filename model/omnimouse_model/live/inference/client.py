@@ -24,8 +24,7 @@ from omnimouse_model.live.inference.worker_watch import WorkerWatch
 from omnimouse_model.live.results import NOT_SENT, Freshness, Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.capabilities import take_neurons
-from omnimouse_model.predict.predictor import Prediction, Predictor, is_served
+from omnimouse_model.predict.predictor import Prediction, Predictor, is_served, take_neurons
 
 
 class LiveClient:

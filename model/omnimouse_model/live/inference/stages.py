@@ -42,10 +42,18 @@ from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.live.inference.tier_results import MAX_SCORE_BYTES, TierResults
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import scored_cells
-from omnimouse_model.predict.capabilities import Closable, Loadable, Prefetcher, take_neurons
 from omnimouse_model.predict.devices import DEVICES, Residence, devices_of, residence_of
 from omnimouse_model.predict.memory_cache import MemoryCache
-from omnimouse_model.predict.predictor import Needs, Prediction, Predictor, is_served
+from omnimouse_model.predict.predictor import (
+    Closable,
+    Loadable,
+    Needs,
+    Prediction,
+    Predictor,
+    Prefetcher,
+    is_served,
+    take_neurons,
+)
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 from omnimouse_model.progress import Cancelled, stop_if
 

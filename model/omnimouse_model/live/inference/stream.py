@@ -18,8 +18,7 @@ import numpy as np
 from omnimouse_model.data.session import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.capabilities import Streaming
-from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.predict.predictor import Prediction, Predictor, Streaming
 from omnimouse_model.progress import Cancelled, never
 
 logger = logging.getLogger(__name__)

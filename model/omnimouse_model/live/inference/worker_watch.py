@@ -10,7 +10,7 @@ from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.client import WorkerPredictor
-from omnimouse_model.predict.worker.heartbeat import SILENCE_S
+from omnimouse_model.predict.worker.server import SILENCE_S
 
 LOOK_S = 0.5
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from omnimouse_model.errors import PredictionsFileError
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.prediction_file.arrays import open_arrays
+from omnimouse_model.predict.prediction_file.file import open_arrays
 from omnimouse_model.predict.prediction_file.metadata import Metadata
 from omnimouse_model.predict.predictor import Needs
 

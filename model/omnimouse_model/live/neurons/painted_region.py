@@ -8,7 +8,7 @@ from psygnal import Signal
 from omnimouse_model.live.mask.editor import CODE_NAMES, MaskEditor
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN
-from omnimouse_model.masks.dilation import distance_unit, grow, shrink
+from omnimouse_model.masks.selection import distance_unit, grow, shrink
 
 START = {"µm": 30.0, "px": 10.0}
 KeepVisible = Callable[[np.ndarray], np.ndarray]

@@ -17,12 +17,12 @@ from omnimouse_model.nets.checkpoint import FINISHED
 from omnimouse_model.nets.description import (
     check_pair,
     config_of,
+    load_strictly,
     read_description,
     save_described,
     session_counts,
 )
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
-from omnimouse_model.nets.strict import load_strictly
 from omnimouse_model.storage.tensors import read_safetensors, read_tensors
 from omnimouse_model.storage.typed import decode, refused_as
 

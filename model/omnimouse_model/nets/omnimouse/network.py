@@ -19,7 +19,9 @@ on files, devices, masks or losses. All parameters belong to one module, with th
 and in the order of the released checkpoints, which have one flat list of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,13 +32,6 @@ from omnimouse_model.nets.omnimouse.attention import CrossBlock, SelfBlock
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig, hidden_size
 from omnimouse_model.nets.omnimouse.encoder import VideoEncoder
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
-from omnimouse_model.nets.omnimouse.readout import (
-    attended_runs,
-    behavior_from_hidden,
-    query_intervals,
-    rates_from_logits,
-    rows_of,
-)
 from omnimouse_model.nets.omnimouse.times import (
     AttentionPlan,
     Intervals,
@@ -51,7 +46,12 @@ from omnimouse_model.nets.omnimouse.trunk import (
     ResponseFeatures,
     SessionParameters,
     TrunkContext,
+    attended_runs,
+    behavior_from_hidden,
     join_batch,
+    query_intervals,
+    rates_from_logits,
+    rows_of,
     run_layers,
     token_intervals,
 )
@@ -401,3 +401,66 @@ class OmniMouse(nn.Module):
         # No plan: behaviour has the interval of the whole window.
         hidden = self.decoders()[-1](queries, phases, context.keys[-1], None)
         return behavior_from_hidden(hidden, self.behavior_readout_proj), hidden
+
+
+# -- sizes of a config that make no network, refused before any memory is allocated ---
+MAX_SIZE = 10**6
+"""Limit of every single number of a config."""
+MAX_LAYERS = 1000
+_LAYERS = ("num_layers", "hiera.stages")
+MAX_PARAMETERS = 10**11
+
+
+def check_size(config: OmniMouseConfig, sessions: Mapping[str, int], name: str) -> None:
+    """Refuse a config that makes no network, or one larger than any machine's memory.
+
+    Parameters
+    ----------
+    sessions
+        Number of neurons by session key.
+    name
+        Name of the config, for the message.
+
+    Raises
+    ------
+    ValueError
+        A number is too large, or no network can be built.
+    """
+    check_numbers(config, name)
+    try:
+        # Without memory for the weights.
+        with torch.device("meta"):
+            net = OmniMouse(config, dict(sessions), dict.fromkeys(sessions, "animal"))
+    except Exception as error:  # numbers that make no net fail in many ways
+        raise ValueError(f"{name}: model makes no network: {repr(error)[:200]}.") from error
+    count = sum(parameter.numel() for parameter in net.parameters())
+    if count > MAX_PARAMETERS:
+        raise ValueError(
+            f"{name}: model has {count:,} parameters; expected at most {MAX_PARAMETERS:,}."
+        )
+
+
+def check_numbers(config: OmniMouseConfig, name: str) -> None:
+    """Refuse single numbers of a config for which even a list of layers is too large.
+
+    Raises
+    ------
+    ValueError
+        The message names the field.
+    """
+    for field, number in _numbers(config):
+        limit = MAX_LAYERS if field in _LAYERS else MAX_SIZE
+        if abs(number) > limit:
+            raise ValueError(f"{name}: model.{field} is {number:,}; expected at most {limit:,}.")
+
+
+def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Yield the name and value of every whole number of a config."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            yield from _numbers(value, f"{prefix}{field.name}.")
+        for one in value if isinstance(value, tuple) else (value,):
+            # Sizes are whole numbers; a base of frequencies may be large.
+            if isinstance(one, int) and not isinstance(one, bool):
+                yield f"{prefix}{field.name}", one

@@ -19,11 +19,11 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.description import (
     check_pair,
     config_of,
+    load_strictly,
     read_description,
     save_described,
     session_counts,
 )
-from omnimouse_model.nets.strict import load_strictly
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.storage.tensors import read_safetensors

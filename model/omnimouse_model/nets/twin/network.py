@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnimouse_model.nets.record import Record, no_record
+from omnimouse_model.nets.description import Record, no_record
 from omnimouse_model.nets.twin.config import TwinConfig
 
 Periphery = Literal["dark", "extend"]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.nets.strict import load_strictly
+from omnimouse_model.nets.description import load_strictly
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.storage.files import open_binary

@@ -22,15 +22,13 @@ from omnimouse_model.predict.baselines.fit_cache import (
 from omnimouse_model.predict.baselines.ridge import PENALTIES
 from omnimouse_model.predict.baselines.rules import (
     RulePrediction,
+    VisibleInput,
+    behavior_inputs,
+    behavior_of,
     last_visible,
     mean_rates,
     mean_remark,
     refuse_without_history,
-)
-from omnimouse_model.predict.baselines.visible_input import (
-    VisibleInput,
-    behavior_inputs,
-    behavior_of,
 )
 from omnimouse_model.predict.predictor import Needs
 

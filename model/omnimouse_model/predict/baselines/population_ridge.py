@@ -27,19 +27,17 @@ from omnimouse_model.predict.baselines.ridge import (
     weights,
 )
 from omnimouse_model.predict.baselines.rules import (
-    RulePrediction,
-    mean_rates,
-    mean_remark,
-    refuse_behavior,
-)
-from omnimouse_model.predict.baselines.visible_input import (
     BEHAVIOR_LAGS,
     N_BEHAVIOR,
     SCORED,
+    RulePrediction,
     VisibleInput,
     behavior_inputs,
     behavior_of,
     behavior_rows,
+    mean_rates,
+    mean_remark,
+    refuse_behavior,
 )
 from omnimouse_model.predict.gabor_features import N_FEATURES, motion_energy
 from omnimouse_model.predict.predictor import Needs

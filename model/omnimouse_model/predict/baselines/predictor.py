@@ -20,8 +20,8 @@ from omnimouse_model.predict.baselines.rules import (
     LastSample,
     Rule,
     TrainMean,
+    VisibleInput,
 )
-from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.predict.linear_gaussian.factors import (
+from omnimouse_model.predict.linear_gaussian.posterior import (
     FactorModel,
     blocks_of,
     fit_factors,

@@ -18,7 +18,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines.fit_cache import load_or_fit
-from omnimouse_model.predict.baselines.visible_input import VisibleInput
+from omnimouse_model.predict.baselines.rules import VisibleInput
 from omnimouse_model.predict.devices import single_numpy_thread
 from omnimouse_model.predict.linear_gaussian.fit import (
     LinearGaussianFit,
@@ -26,18 +26,16 @@ from omnimouse_model.predict.linear_gaussian.fit import (
     from_fitted,
     to_fitted,
 )
-from omnimouse_model.predict.linear_gaussian.inputs import (
-    at_behavior,
-    at_samples,
-    behavior_inputs,
-    video_inputs,
-)
 from omnimouse_model.predict.linear_gaussian.posterior import Posterior, Prior
 from omnimouse_model.predict.linear_gaussian.series import (
     TrainSeries,
+    at_behavior,
+    at_samples,
+    behavior_inputs,
     reads_behavior,
     reads_video,
     train_series,
+    video_inputs,
 )
 from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.predictor import (

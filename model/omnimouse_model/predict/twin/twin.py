@@ -9,7 +9,7 @@ from torch import Tensor
 
 from omnimouse_model.demo import TWIN_CHECKPOINT
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.nets.record import Record, no_record
+from omnimouse_model.nets.description import Record, no_record
 from omnimouse_model.nets.twin.checkpoint import read_twins
 from omnimouse_model.nets.twin.network import TwinNetwork, TwinOutput, TwinState
 from omnimouse_model.nets.twin.released import read_released

@@ -33,17 +33,17 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     Request,
 )
-from omnimouse_model.predict.worker.heartbeat import Silence
 from omnimouse_model.predict.worker.mask_delta import mask_delta, pack_indices
 from omnimouse_model.predict.worker.server import (
     BatchResult,
     InputArguments,
     InSharedMemory,
+    ResultMemory,
     ServerInfo,
+    Silence,
     Source,
     arguments_of,
 )
-from omnimouse_model.predict.worker.shared_memory import ResultMemory
 from omnimouse_model.predict.worker.transport import (
     Connect,
     Link,

@@ -1,4 +1,4 @@
-"""The worker's side of `client`: holds the predictor and serves one message at a time.
+"""The worker's side of `client`: predictor, messages, shared memory and heartbeat.
 
 A message is a pickled tuple (verb, number, pickled arguments), so that arguments which
 cannot be read here still get a reply. A reply is a pickled tuple (number, counters,
@@ -9,12 +9,16 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from multiprocessing.shared_memory import SharedMemory
 from secrets import token_hex
+from time import monotonic
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +32,6 @@ from omnimouse_model.errors import (
     WorkerError,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.capabilities import Prefetcher
 from omnimouse_model.predict.devices import (
     Residence,
     devices_of,
@@ -41,14 +44,136 @@ from omnimouse_model.predict.predictor import (
     OptionalMethod,
     Prediction,
     Predictor,
+    Prefetcher,
     Request,
 )
-from omnimouse_model.predict.worker.heartbeat import start_beating
 from omnimouse_model.predict.worker.mask_delta import MaskDelta, unpack_indices
-from omnimouse_model.predict.worker.shared_memory import AttachedMemory
 from omnimouse_model.progress import stop_if
 from omnimouse_model.storage.messages import packed, unpacked
 
+# -- Heartbeat of a worker process: a thread counts there, and this process looks at the
+# count
+# A worker that is stopped, or that the system does not run, counts no further. Time during
+# which this process itself did not run, asleep or stopped, is not measured: it is the time
+# between two looks, of which a long one counts as a short one.
+BEAT_S = 1.0
+SILENCE_S = 5.0
+"""Time without a beat after which a worker is reported."""
+_LONGEST_STEP_S = 1.0
+
+
+def start_beating(count: Any) -> None:
+    """Add 1 to a shared integer each second, on a thread of this process, until its end."""
+
+    def beat() -> None:
+        pause = threading.Event()
+        while True:
+            count.value += 1
+            pause.wait(BEAT_S)
+
+    threading.Thread(target=beat, name="omnimouse-heartbeat", daemon=True).start()
+
+
+class Silence:
+    """Time for which a count has not changed, as seen by a process that looks at it.
+
+    Parameters
+    ----------
+    clock
+        Seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._last_s = clock()
+        self._count = 0
+        self._silent_s = 0.0
+
+    def look(self, count: int) -> float:
+        """Return the seconds since the last change; 0 before the first beat."""
+        now_s = self._clock()
+        step_s, self._last_s = now_s - self._last_s, now_s
+        if count != self._count or count == 0:
+            self._count, self._silent_s = count, 0.0
+        else:
+            self._silent_s += min(step_s, _LONGEST_STEP_S)
+        return self._silent_s
+
+
+# -- shared memory for one large result at a time, released whichever side ends first -
+# The requesting side creates the segment, and unlinks it when it is closed, collected, or
+# its interpreter ends. If it is killed, Python's resource tracker unlinks the segment on
+# Linux and macOS, and Windows frees it with its last handle. The worker only attaches.
+SHARED_FROM_BYTES = 2**20
+"""Smaller results are as fast through the pipe."""
+
+
+class ResultMemory:
+    """The segment of the requesting side; it grows with the sessions."""
+
+    def __init__(self) -> None:
+        self._memory: SharedMemory | None = None
+        self._release: Callable[[], Any] = lambda: None
+
+    @property
+    def name(self) -> str:
+        """Name to which the worker attaches, "" without a segment."""
+        return "" if self._memory is None else self._memory.name
+
+    def fit(self, n_samples: int, n_neurons: int) -> None:
+        """Make room for the float32 responses of all neurons, if these are large."""
+        n_bytes = n_samples * n_neurons * 4
+        size = 0 if self._memory is None else self._memory.size
+        if n_bytes > max(SHARED_FROM_BYTES, size):
+            self.close()
+            self._memory = SharedMemory(create=True, size=n_bytes)
+            # A finaliser, because `__del__` is not called at every interpreter exit.
+            self._release = weakref.finalize(self, _unlink, self._memory)
+
+    def read(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a copy of the result in the segment, float32."""
+        # A copy, because the next result overwrites the segment.
+        assert self._memory is not None
+        return np.ndarray(shape, np.float32, self._memory.buf).copy()
+
+    def close(self) -> None:
+        """Release the segment; `fit` makes a new one."""
+        self._memory = None
+        self._release()
+
+
+class AttachedMemory:
+    """The worker's view of the segment."""
+
+    def __init__(self) -> None:
+        self._memory: SharedMemory | None = None
+
+    def attach(self, name: str) -> None:
+        """Attach to the segment of this name, to none for ""."""
+        if self._memory is not None and self._memory.name != name:
+            self._memory.close()
+            self._memory = None
+        if name and self._memory is None:
+            self._memory = SharedMemory(name)
+
+    def put(self, responses: np.ndarray) -> bool:
+        """Write float32 values; return False if they are small or do not fit."""
+        size = 0 if self._memory is None else self._memory.size
+        if not SHARED_FROM_BYTES < responses.nbytes <= size:
+            return False
+        assert self._memory is not None
+        np.ndarray(responses.shape, np.float32, self._memory.buf)[...] = responses
+        return True
+
+
+def _unlink(memory: SharedMemory) -> None:
+    memory.close()
+    # The resource tracker of another process may have unlinked it already.
+    with contextlib.suppress(FileNotFoundError):
+        memory.unlink()
+
+
+# -- the worker's side of `client` ----------------------------------------------------
 NICE = 5
 """Niceness: the user interface has priority over the predictor."""
 SCREENS = ("napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "IPython")

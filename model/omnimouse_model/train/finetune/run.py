@@ -39,23 +39,26 @@ from omnimouse_model.progress import QUIET, CallbackJob, Job
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import BEST, saved_step
-from omnimouse_model.train.config import Group, Phase, TrainConfig
+from omnimouse_model.train.config import Group, Phase, Streams, TrainConfig, official_tasks
 from omnimouse_model.train.context_fit import fit_context
 from omnimouse_model.train.distributed import launched_ranks
-from omnimouse_model.train.finetune.held_out import hold_out
+from omnimouse_model.train.finetune.families import (
+    check_stitchers,
+    check_transfer,
+    fit_stitchers,
+    transfer,
+)
 from omnimouse_model.train.finetune.records import (
     SAVING,
     STARTING,
+    hold_out,
     result_card,
     write_settings,
 )
 from omnimouse_model.train.finetune.start import StartValues, Trained
-from omnimouse_model.train.finetune.stitchers import check_stitchers, fit_stitchers
-from omnimouse_model.train.finetune.transfer import check_transfer, transfer
 from omnimouse_model.train.loop import OnStep
 from omnimouse_model.train.omnimouse import train as run_loop
 from omnimouse_model.train.run import Origin
-from omnimouse_model.train.tasks import Streams, official_tasks
 from omnimouse_model.train.validate import SUMMARY
 
 STEPS = 300

@@ -21,7 +21,7 @@ from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.progress import Job
 from omnimouse_model.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.train.batches import TrainingSession
-from omnimouse_model.train.tasks import Streams
+from omnimouse_model.train.config import Streams
 
 Trained = Literal["embeddings", "all"]
 ANIMALS = "animal_params._animal_embeddings."

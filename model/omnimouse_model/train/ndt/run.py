@@ -43,8 +43,7 @@ from omnimouse_model.train.checkpoints import (
 )
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.loop import LoopState, OnStep, run_training
-from omnimouse_model.train.ndt.config import NdtTrainConfig
-from omnimouse_model.train.ndt.optimiser import one_cycle
+from omnimouse_model.train.ndt.config import NdtTrainConfig, one_cycle
 from omnimouse_model.train.ndt.trials import Batch, Trials, read_trials
 from omnimouse_model.train.validate import SUMMARY
 

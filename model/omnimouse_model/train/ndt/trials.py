@@ -14,10 +14,9 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks.schemes import SchemeSettings, draw_scheme
-from omnimouse_model.train.batches import TrainingSession
+from omnimouse_model.train.batches import TrainingSession, key_number, shuffled
 from omnimouse_model.train.config import SessionChoice
 from omnimouse_model.train.ndt.config import NdtTrainConfig
-from omnimouse_model.train.sampling import key_number, shuffled
 
 MIN_TRIALS = 2
 """A session needs at least as many."""

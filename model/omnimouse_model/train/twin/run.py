@@ -32,7 +32,7 @@ from omnimouse_model.predict.twin.predictor import (
     twin_spec,
 )
 from omnimouse_model.progress import QUIET, Job
-from omnimouse_model.train.batches import TrainingSession
+from omnimouse_model.train.batches import TrainingSession, key_number
 from omnimouse_model.train.checkpoints import (
     BEST,
     MODEL,
@@ -47,7 +47,6 @@ from omnimouse_model.train.config import Targets
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.initialisation.embeddings import tuning_weights
 from omnimouse_model.train.loop import LoopState, OnStep, run_training
-from omnimouse_model.train.sampling import key_number
 from omnimouse_model.train.twin.clips import (
     Clips,
     clip_spec,

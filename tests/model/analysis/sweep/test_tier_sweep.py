@@ -65,7 +65,7 @@ def test_curves_of_some_neurons_are_means_of_their_scores(curves, session):
     held_out = np.flatnonzero(np.isfinite(found.per_neuron).any(axis=0))
     assert len(held_out) == found.sweep.rows[0].n_neurons
     visible = np.setdiff1d(np.arange(session.n_neurons), held_out)
-    chosen = [*held_out[[1, 4]], visible[0]]
+    chosen = [*held_out[[1, 4]].tolist(), int(visible[0])]
     cell = next(planned_cells(plan, [session]))
     (score,) = om.evaluate(ContextPredictor(), session, [cell.condition]).scores
     at = [list(score.neurons).index(n) for n in held_out[[1, 4]]]

@@ -134,7 +134,7 @@ def test_only_windows_with_trials_are_predicted(noisy):
 
 
 def test_long_trials_are_read_in_pieces(noisy, monkeypatch):
-    from omnimouse_model.lab.recorded import responses as module
+    from omnimouse_model.lab.recorded import comparison as module
 
     trials = direction_trials(noisy).trials
     whole = recorded_responses(noisy, trials, NEURONS)

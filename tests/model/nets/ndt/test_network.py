@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.nets.ndt.checkpoint import from_public, own_to_public
 from omnimouse_model.nets.ndt.network import Dropout, Ndt, NdtConfig, poisson_loss
-from omnimouse_model.train.ndt.optimiser import one_cycle
+from omnimouse_model.train.ndt.config import one_cycle
 from tests import FIXTURES
 from tests.conformance import ndt as conformance
 

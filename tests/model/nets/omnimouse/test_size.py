@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.nets.omnimouse.size import check_size
+from omnimouse_model.nets.omnimouse.network import check_size
 from omnimouse_model.train.config import config_path, read_config
 from tests.model.small_net import SMALL
 

@@ -15,9 +15,9 @@ from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.predict.baselines import fit_cache, rules
 from omnimouse_model.predict.baselines.autoregressive import SPANS, System, _Sums
 from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
-from omnimouse_model.predict.baselines.visible_input import VisibleInput
-from omnimouse_model.predict.capabilities import take_neurons
+from omnimouse_model.predict.baselines.rules import VisibleInput
 from omnimouse_model.predict.gabor_features import N_FEATURES, motion_energy
+from omnimouse_model.predict.predictor import take_neurons
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.known_sessions import write_known_session
 from tests.model.other_windows import window_with_withheld

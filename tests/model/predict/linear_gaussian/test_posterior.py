@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.predict.linear_gaussian import posterior
-from omnimouse_model.predict.linear_gaussian.factors import FactorModel
-from omnimouse_model.predict.linear_gaussian.posterior import Posterior, Prior
+from omnimouse_model.predict.linear_gaussian.posterior import FactorModel, Posterior, Prior
 
 N_SAMPLES, N_NEURONS, N_FACTORS = 12, 9, 3
 TIMES_S = np.arange(N_SAMPLES) / 30

@@ -9,9 +9,9 @@ from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.baselines.predictor import naive_predictor
-from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.ensemble import Ensemble
 from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
+from omnimouse_model.predict.predictor import take_neurons
 from omnimouse_model.predict.same_span import predict_same_span
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.model.known_sessions import write_known_session

@@ -19,8 +19,7 @@ from omnimouse_model.predict.omnimouse.loading import weights_hash
 from omnimouse_model.progress import TRAINING, CallbackJob
 from omnimouse_model.train.checkpoints import last_state, saved_step
 from omnimouse_model.train.context_fit import STEP, fit_context
-from omnimouse_model.train.finetune.held_out import WINDOW_S, hold_out
-from omnimouse_model.train.finetune.records import SAVING, STARTING
+from omnimouse_model.train.finetune.records import SAVING, STARTING, WINDOW_S, hold_out
 from omnimouse_model.train.finetune.run import is_finished
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.model.finetune_process import (
