@@ -17,8 +17,7 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import PRESETS
-from omnimouse_model.live.pin import MAX_PINS
-from omnimouse_model.live.spans import SPAN_CHOICES, SpanChoice
+from omnimouse_model.live.pin import MAX_PINS, SPAN_CHOICES, SpanChoice
 from omnimouse_model.masks import BehaviorMode
 from omnimouse_widgets.qt.control import selection
 from omnimouse_widgets.qt.control.project import AnalysisSection

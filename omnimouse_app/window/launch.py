@@ -125,7 +125,7 @@ def require_napari() -> None:
 
 def _is_first_start(session: str | Path | None) -> bool:
     """Return whether no recording is named, and none was open before."""
-    from omnimouse_model.live.last_session import read_last_session
+    from omnimouse_model.live.state_store import read_last_session
 
     if session is not None:
         return False

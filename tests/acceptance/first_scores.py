@@ -26,7 +26,7 @@ from omnimouse_model.live.first_scores import (
     first_scores,
 )
 from omnimouse_model.live.mask.presets import DEFAULT_PRESET, mask_for
-from omnimouse_model.live.spans import page_around
+from omnimouse_model.live.pin import page_around
 from omnimouse_model.predict.predictor import Predictor
 
 LOWEST_RANK: Final = 0.4

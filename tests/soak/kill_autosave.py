@@ -16,8 +16,7 @@ from omnimouse_model.live.analysis_file import (
     read_analysis,
     write_analysis,
 )
-from omnimouse_model.live.last_session import LastSession, read_last_session
-from omnimouse_model.live.state_store import StateStore
+from omnimouse_model.live.state_store import LastSession, StateStore, read_last_session
 from tests.model.finetune_process import KNOWN
 from tests.predictors import example_mask
 from tests.soak.kill_commands import environment

@@ -23,17 +23,12 @@ from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
-from omnimouse_model.live.neurons.painted_region import PaintedRegion
-from omnimouse_model.live.neurons.planes import Planes
-from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
-from omnimouse_model.live.neurons.selection import Selection
-from omnimouse_model.live.neurons.trial_averages import TrialAverages
+from omnimouse_model.live.neurons.planes import PaintedRegion, Planes, Selection
+from omnimouse_model.live.neurons.repeats import RepeatsOnScreen, TrialAverages
 from omnimouse_model.live.project.exports import Exports
 from omnimouse_model.live.project.project import Project
-from omnimouse_model.live.project.screen import AnalysisScreen
-from omnimouse_model.live.recording.clock_check import ClockCheck
-from omnimouse_model.live.recording.folder_index import FolderIndex
-from omnimouse_model.live.recording.loader import SessionLoader
+from omnimouse_model.live.project.restore import AnalysisScreen
+from omnimouse_model.live.recording.loader import ClockCheck, FolderIndex, SessionLoader
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore

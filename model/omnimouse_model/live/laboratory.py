@@ -22,6 +22,7 @@ from omnimouse_model.live.inference.background_predictor import background_predi
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
+    PauseGate,
     ReportProgress,
 )
 from omnimouse_model.live.inference.client import LiveClient
@@ -42,7 +43,6 @@ from omnimouse_model.live.laboratory_jobs import (
     label_of,
     run_job,
 )
-from omnimouse_model.live.pause_gate import PauseGate
 from omnimouse_model.masks.neuron_table import (
     known_values,
     label_columns,

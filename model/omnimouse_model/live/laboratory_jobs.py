@@ -17,9 +17,7 @@ from omnimouse_model.lab.experiments import (
     run_experiment,
     windows_of,
 )
-from omnimouse_model.live.inference.background_task import ReportProgress
-from omnimouse_model.live.pause_gate import PauseGate
-from omnimouse_model.live.sweep.estimate import duration_text
+from omnimouse_model.live.inference.background_task import PauseGate, ReportProgress, duration_text
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job
 

@@ -15,8 +15,7 @@ from psygnal import SignalGroupDescriptor
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
-from omnimouse_model.live.pin import Pin
-from omnimouse_model.live.spans import SpanChoice
+from omnimouse_model.live.pin import Pin, SpanChoice
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.metrics.named import METRICS, Metric
 

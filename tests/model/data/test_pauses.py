@@ -19,7 +19,7 @@ from omnimouse_model.data.readers.build.placed_rows import (
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains
 from omnimouse_model.errors import TimeRangeError
-from omnimouse_model.live.spans import page_around
+from omnimouse_model.live.pin import page_around
 from omnimouse_model.masks import Mask
 from omnimouse_model.storage.arrays.row_source import MemoryRows
 from tests.predictors import EchoPredictor

@@ -9,12 +9,12 @@ from omnimouse_model.data.hub.connections import VARIABLE
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import TimeRangeError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import (
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.state_store import (
     LastSession,
     read_last_session,
     write_last_session,
 )
-from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, scored_cells
 from omnimouse_model.storage.state import take_notes
 from tests import SESSIONS, SUITE2P
@@ -315,7 +315,7 @@ def test_the_mask_stays_when_the_window_moves(controller):
 
 
 def test_the_number_of_selected_neurons_is_limited(controller, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.live.neurons.selection.MAX_SELECTED", 16)
+    monkeypatch.setattr("omnimouse_model.live.neurons.planes.MAX_SELECTED", 16)
     controller.selection.select(range(20))
     assert controller.state.selection == tuple(range(4, 20))
     with pytest.raises(ValueError, match=r"0\.\.39"):

@@ -5,8 +5,8 @@ from contextlib import closing
 import pytest
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import LastSession, write_last_session
 from omnimouse_model.live.report import report_of_screen
+from omnimouse_model.live.state_store import LastSession, write_last_session
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from omnimouse_model.live.models.finetuned_models import SCORE
+from omnimouse_model.live.models.finetune import SCORE
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style

@@ -8,7 +8,7 @@ from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import regions_of
-from omnimouse_model.live.models.file_mask import mask_of_file
+from omnimouse_model.live.models.choice import mask_of_file
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.registry import predictor_names
 from omnimouse_widgets.jupyter.transport.assets import script, style

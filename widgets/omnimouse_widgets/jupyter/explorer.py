@@ -16,10 +16,10 @@ from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.open import check_exists
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.recording.samples import SAMPLES
 from omnimouse_model.live.state import Device, LiveState
+from omnimouse_model.live.state_store import LastSession
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Predictor

@@ -9,7 +9,7 @@ from traitlets import Tuple as TupleTrait
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.sweep.live_sweeps import live_sweeps
+from omnimouse_model.live.sweep.current_point import live_sweeps
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.views.context.curves import DrawnSweep
 from omnimouse_widgets.views.context.view import ContextView

@@ -6,7 +6,7 @@ from typing import Any
 from traitlets import Bool, Enum, Int, Tuple, Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.spans import SPAN_CHOICES, shown_span
+from omnimouse_model.live.pin import SPAN_CHOICES, shown_span
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.views.text.model import freshness_text
 from omnimouse_widgets.views.traces import TracesView

@@ -8,9 +8,9 @@ from omnimouse_model.analysis.evaluate.paper_table import common_scores, score_s
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.display import count
-from omnimouse_model.live.neuron_scores import scores_of_neurons
 from omnimouse_model.live.report import ReportCondition, ReportData
-from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
+from omnimouse_model.live.results import scores_of_neurons
+from omnimouse_model.live.sweep.current_point import WINDOW_SWEEP
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette

@@ -11,12 +11,12 @@ from omnimouse_model.analysis.evaluate.paper_table import (
     scores_by_area,
 )
 from omnimouse_model.data.session import Window
-from omnimouse_model.live.neuron_scores import windows_text
 from omnimouse_model.live.report import (
     ReportCondition,
     ReportData,
     recorded_behavior,
 )
+from omnimouse_model.live.results import windows_text
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.metrics.named import Metric

@@ -7,8 +7,8 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.paper_table import score_summary
 from omnimouse_model.display import count
-from omnimouse_model.live.neuron_scores import IN_WINDOW
 from omnimouse_model.live.report import ReportData
+from omnimouse_model.live.results import IN_WINDOW
 from omnimouse_model.masks import (
     HIDDEN,
     TARGET,

@@ -14,7 +14,7 @@ from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation
-from omnimouse_model.live.project.score_text import condition_text
+from omnimouse_model.live.project.exports import condition_text
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode

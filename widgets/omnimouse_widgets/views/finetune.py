@@ -9,8 +9,7 @@ import numpy as np
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetune import STEPS as STEPS
-from omnimouse_model.live.models.finetune import Finetuning, Point
-from omnimouse_model.live.models.finetuned_models import TrainedPart
+from omnimouse_model.live.models.finetune import Finetuning, Point, TrainedPart
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import TRAINING

@@ -9,9 +9,9 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neuron_scores import IN_WINDOW, ScoresOnScreen
 from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
+from omnimouse_model.live.results import IN_WINDOW, ScoresOnScreen
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy
 from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_model.metrics.named import METRICS, Metric

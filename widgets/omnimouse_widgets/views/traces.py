@@ -17,10 +17,8 @@ from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neuron_scores import evidence
-from omnimouse_model.live.pin import LIVE, Pin, PinResult
-from omnimouse_model.live.results import Results
-from omnimouse_model.live.spans import SpanChoice, shown_span, span_choices
+from omnimouse_model.live.pin import LIVE, Pin, PinResult, SpanChoice, shown_span, span_choices
+from omnimouse_model.live.results import Results, evidence
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette

@@ -34,7 +34,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
 from omnimouse_model.live.navigation import Navigation
-from omnimouse_model.live.neurons.selection import Selection
+from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette

@@ -14,8 +14,7 @@ from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.mask.presets import is_preset, preset_named
 from omnimouse_model.live.models.choice import ModelChoice
-from omnimouse_model.live.pin import MAX_PINS, Pin, is_same_predictor
-from omnimouse_model.live.spans import SPAN_CHOICES, SpanChoice
+from omnimouse_model.live.pin import MAX_PINS, SPAN_CHOICES, Pin, SpanChoice, is_same_predictor
 
 logger = logging.getLogger(__name__)
 

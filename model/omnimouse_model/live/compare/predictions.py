@@ -17,13 +17,14 @@ from omnimouse_model.live.inference.pinned_stages import PinRequest
 from omnimouse_model.live.pin import (
     LETTERS,
     LIVE,
+    Page,
     Pin,
     PinResult,
     PinResults,
     PinTask,
     is_same_task,
+    page_around,
 )
-from omnimouse_model.live.spans import Page, page_around
 
 NOT_PREDICTED: Final = "No prediction over this span"
 ENDED: Final = "The prediction ended after {n} of the {total} windows shown"

@@ -1,4 +1,4 @@
-"""Background task: long work on its own thread, with progress and errors.
+"""Background task: long work on its own thread, with pauses, estimates and errors.
 
 A new start stops the previous one, whose results and progress are then dropped. The
 owner defines the work: opening a recording, listing a folder, checking a session.
@@ -6,12 +6,18 @@ owner defines the work: opening a recording, listing a folder, checking a sessio
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from psygnal import Signal, SignalInstance
 
+from omnimouse_model.analysis.evaluate.shard import n_centring
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.engine import (
     IN_THREADS,
@@ -21,6 +27,57 @@ from omnimouse_model.live.inference.engine import (
 )
 from omnimouse_model.progress import CallbackJob, Cancelled, Job
 
+# -- gate at which long work in the background waits for live requests ----------------
+LOOK_S = 0.02
+"""Seconds between checks for live requests; much shorter than one prediction."""
+
+
+class PauseGate:
+    """Gate that is closed while paused and while a live request is unfinished.
+
+    Parameters
+    ----------
+    is_awaited
+        Returns whether a live request is unfinished; called on the work's thread.
+
+    Attributes
+    ----------
+    waited_s
+        Total waiting time in seconds; subtracted when predictions are timed.
+    """
+
+    def __init__(self, is_awaited: Callable[[], bool]) -> None:
+        self.waited_s = 0.0
+        self.is_paused = False
+        self.is_stopped = False
+        self._is_awaited = is_awaited
+        self._changed = threading.Condition()
+
+    def pause(self, is_paused: bool) -> None:
+        """Pause the work, or end the pause."""
+        with self._changed:
+            self.is_paused = is_paused
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Release waiting work, also from a pause, and make it end."""
+        with self._changed:
+            self.is_stopped = True
+            self._changed.notify_all()
+
+    def wait(self) -> bool:
+        """Wait while the gate is closed; return whether the work must end."""
+        since = perf_counter()
+        with self._changed:
+            while not self.is_stopped and (self.is_paused or self._is_awaited()):
+                # `pause` and `stop` notify; the end of a live request does not, so it
+                # is polled.
+                self._changed.wait(None if self.is_paused else LOOK_S)
+        self.waited_s += perf_counter() - since
+        return self.is_stopped
+
+
+# -- background task: long work on its own thread, with progress and errors -----------
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 REPORT_EVERY_S = 0.1
@@ -214,3 +271,73 @@ class HasBackgroundTask:
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop the task and end its thread."""
         self._task.close(timeout_s)
+
+
+# -- estimate of a sweep before it starts: number of predictions and duration ---------
+@dataclass(frozen=True, slots=True)
+class SweepEstimate:
+    """Size and duration of a sweep plan in a session.
+
+    Attributes
+    ----------
+    n_points, n_windows
+        Points of the curves, and windows per point.
+    n_train
+        Windows of the train tier that each point predicts for its means, too.
+    each_s
+        Estimated seconds per prediction, None if no prediction was timed.
+    is_of_sweep
+        Whether `each_s` was measured in a sweep; else it is the shortest time of a
+        population prediction on screen.
+    """
+
+    n_points: int
+    n_windows: int
+    n_train: int = 0
+    each_s: float | None = None
+    is_of_sweep: bool = False
+
+    @property
+    def n_predictions(self) -> int:
+        """Number of predictions: one per point and window, also those of the train tier."""
+        return self.n_points * (self.n_windows + self.n_train)
+
+    @property
+    def text(self) -> str:
+        """Text such as "24 points × (2 + 16 train) windows = 432 predictions · …"."""
+        train = f"({self.n_windows:,} + {self.n_train} train)" if self.n_train else ""
+        size = (
+            f"{self.n_points:,} points × {train or f'{self.n_windows:,}'} windows = "
+            f"{self.n_predictions:,} predictions"
+        )
+        if self.each_s is None:
+            return f"{size} · time unknown before the first prediction of all targets"
+        time = duration_text(self.each_s * self.n_predictions)
+        if self.is_of_sweep:
+            return f"{size} · about {time}, estimated from the last sweep"
+        return f"{size} · roughly {time}, estimated from the fastest prediction"
+
+
+def estimate_of(
+    plan: SweepPlan,
+    session: Session,
+    each_s: float | None,
+    *,
+    is_of_sweep: bool,
+    spec: WindowSpec = OMNIMOUSE,
+) -> SweepEstimate:
+    """Return the estimate of a plan; raise `ValueError` if its tier has no window."""
+    # The windows that the sweep will use, without reading any of them.
+    n_windows = len(scored_starts(session, plan.tier, plan.max_windows, spec))
+    n_points = len(plan.contexts) * len(plan.seeds)
+    n_train = n_centring(session, spec, plan.metric, is_centred=plan.centred)
+    return SweepEstimate(n_points, n_windows, n_train, each_s, is_of_sweep)
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as text, such as `40 s`, `3 min` or `2.5 h`."""
+    if seconds < 90:
+        return f"{max(seconds, 1):z.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:z.0f} min"
+    return f"{seconds / 3600:z.1f} h"

@@ -16,7 +16,7 @@ from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.inference.request import LiveRequest
+from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.live.inference.tier_results import TierResults
 from omnimouse_model.live.pin import PinResult, PinTask, is_same_task, no_score
 from omnimouse_model.masks import scored_cells

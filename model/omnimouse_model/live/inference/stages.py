@@ -32,13 +32,13 @@ from omnimouse_model.live.inference.pinned_stages import (
     PinnedStageRunner,
     PinRequest,
 )
-from omnimouse_model.live.inference.request import (
+from omnimouse_model.live.inference.score_store import ScoreStore
+from omnimouse_model.live.inference.stream import (
     LiveRequest,
     LoadRequest,
+    Stream,
     neighbours,
 )
-from omnimouse_model.live.inference.score_store import ScoreStore
-from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.live.inference.tier_results import MAX_SCORE_BYTES, TierResults
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import scored_cells

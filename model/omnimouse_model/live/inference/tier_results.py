@@ -30,8 +30,8 @@ from omnimouse_model.analysis.sweep.tier_sweep import (
     asked_neurons,
     tier_plan,
 )
-from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.score_store import UNFINISHED_BYTES, ScoreStore
+from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.metrics import METRICS
 from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import residence_of

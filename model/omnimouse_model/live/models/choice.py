@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.demo import model_for
+from omnimouse_model.errors import PredictionsFileError
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -13,10 +15,12 @@ from omnimouse_model.live.inference.background_task import (
 )
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.state import Device, LiveState
-from omnimouse_model.live.state_store import StateStore
+from omnimouse_model.live.state_store import LastSession, StateStore
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import FALLBACK, check_compatibility
+from omnimouse_model.predict.prediction_file.file import open_arrays
+from omnimouse_model.predict.prediction_file.metadata import Metadata
 from omnimouse_model.predict.predictor import Needs, Predictor
 from omnimouse_model.predict.registry import must_be_fetched
 from omnimouse_model.progress import CallbackJob
@@ -273,3 +277,31 @@ class ModelChoice:
                 client.choose(client.predictor)
                 self._state.device = device
                 client.send()
+
+
+# -- the mask under which the predictions of a chosen file were made ------------------
+def mask_of_file(state: LiveState, needs: Needs | None) -> Mask | None:
+    """Return the mask of the chosen file, if it is not the one on screen.
+
+    None for other predictors, for a file without a mask, and for another recording.
+    """
+    session = state.session
+    if needs is None or not needs.is_stored or session is None or state.mask is None:
+        return None
+    path = Path(state.predictor_name)
+    try:
+        metadata = _metadata(path, path.stat().st_mtime_ns)
+    except (OSError, PredictionsFileError):
+        return None  # the engine reports what is wrong with the file
+    mask = metadata.mask
+    is_of_session = (session.id, session.n_neurons) == (
+        metadata.session,
+        metadata.n_neurons,
+    )
+    return mask if is_of_session and mask != state.mask else None
+
+
+# Views ask at every result; the metadata of a file do not change.
+@lru_cache(maxsize=4)
+def _metadata(path: Path, _changed_ns: int) -> Metadata:
+    return Metadata.from_dict(path, open_arrays(path).metadata)

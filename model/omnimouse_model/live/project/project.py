@@ -22,23 +22,22 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.mask.presets import is_preset
-from omnimouse_model.live.project.autosave import Autosave
 from omnimouse_model.live.project.restore import (
     IS_RECOVERED,
+    AnalysisScreen,
     restore_analysis,
     restore_last_session,
 )
-from omnimouse_model.live.project.screen import AnalysisScreen
 from omnimouse_model.live.project.script import script_of
 from omnimouse_model.live.project.unsaved_backups import (
+    Autosave,
     UnsavedBackups,
     has_unsaved_work,
 )
 from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.live.recording.loader import OpenRequest
-from omnimouse_model.live.state_store import StateStore
+from omnimouse_model.live.state_store import LastSession, StateStore
 from omnimouse_model.storage.http_file import web_address
 from omnimouse_model.storage.state import take_notes
 from omnimouse_model.storage.write import explained

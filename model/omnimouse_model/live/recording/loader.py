@@ -1,4 +1,4 @@
-"""Open recordings in the background; a new opening cancels the previous one.
+"""Open recordings in the background, index folders, and check the clocks.
 
 An opening may first make the recording: the demo's is simulated on this machine.
 """
@@ -11,15 +11,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from psygnal import Signal
+
+from omnimouse_model.analysis.clock_check import AlignmentReport, check_alignment
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.hub.fetch_session import fetch_session
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.session_index import Catalogue, Entry, entries_of
 from omnimouse_model.demo import MODELS
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
     ReportProgress,
+    percent_job,
 )
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
@@ -240,3 +245,82 @@ class SessionLoader(HasBackgroundTask):
         """Store scores, which choose the first view of the recording next time."""
         if found is not None and self._state.session is not None:
             self._store.note_scores(self._state.session, found, self._state.predictor_name)
+
+
+# -- index of the recordings in a folder, made by a background task -------------------
+class FolderIndex(HasBackgroundTask):
+    """Recordings of a folder; each entry is available as soon as it is read.
+
+    Attributes
+    ----------
+    requested
+        Emitted at each `read_folder`, so that a view can open.
+    index
+        Entries read so far; None before the first folder.
+    """
+
+    requested = Signal()
+
+    def __init__(self, execution: Execution = IN_THREADS) -> None:
+        self.index: Catalogue | None = None
+        self._task = BackgroundTask(_entries, self._take, execution)
+
+    def read_folder(self, folder: str | Path) -> None:
+        """Read a folder; entries of the previous folder are removed."""
+        root = Path(folder).expanduser().absolute()
+        self.index = Catalogue(root, ())
+        # Before the first entry, so that the panel opens while a large folder is read.
+        self.requested.emit()
+        self._task.start(root, f"Looking through {root.name}")
+
+    def _take(self, entry: Entry) -> None:
+        assert self.index is not None
+        entries = (*self.index.entries, entry)
+        self.index = Catalogue(self.index.folder, entries)
+        self.changed.emit()
+
+
+def _entries(folder: Path, report: ReportProgress) -> Iterator[Entry]:
+    def report_entry(done: int | float, total: int | float, name: str) -> None:
+        report(f"{done:g} of {total:g}: {name}" if total else f"Looking through {name}")
+
+    return entries_of(folder, CallbackJob(report_entry))
+
+
+# -- check of the clocks of the open session, as a background task --------------------
+class ClockCheck(HasBackgroundTask):
+    """Clock check of the session on screen, on request.
+
+    Attributes
+    ----------
+    report
+        Result for the session on screen, None before a check.
+    """
+
+    def __init__(self, state: LiveState, execution: Execution = IN_THREADS) -> None:
+        self.report: AlignmentReport | None = None
+        self._state = state
+        self._task = BackgroundTask(_check, self._take, execution)
+        state.events.session.connect(self.clear)
+
+    def check(self) -> None:
+        """Start the check; without a session, do nothing."""
+        if self._state.session is not None:
+            # The report of the previous check must not be shown beside the progress of
+            # the new one.
+            self.report = None
+            self._task.start(self._state.session, "Comparing streams")
+
+    def clear(self) -> None:
+        """Cancel a running check and clear the report."""
+        self.report = None
+        self._task.stop()
+        self._task.clear_error()
+        self.changed.emit()
+
+    def _take(self, report: AlignmentReport) -> None:
+        self.report = report
+
+
+def _check(session: Session, report: ReportProgress) -> Iterator[AlignmentReport]:
+    yield check_alignment(session, job=percent_job(report, "Comparing streams"))

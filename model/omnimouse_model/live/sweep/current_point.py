@@ -1,6 +1,8 @@
-"""Mask on screen as a point of the context curves: its context and its score."""
+"""Live curves, and the mask on screen as a point of them: its context and its score."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 
@@ -10,13 +12,42 @@ from omnimouse_model.analysis.sweep.contexts import (
     inputs_label,
     measure_context,
 )
+from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
 from omnimouse_model.metrics import session_score
 from omnimouse_model.metrics.named import Metric
 
+# -- context curves that are computed live, with their names on screen ----------------
+WINDOW_SWEEP: Final = "selected neurons, this window only"
+"""Name on screen of the curves of the selected neurons in one window."""
+SELECTED_SWEEP: Final = "selected neurons"
+"""Name on screen of the curves of the selected neurons over a tier."""
 
+
+def live_sweeps(state: LiveState, results: Results) -> dict[str, ContextSweep]:
+    """Return name -> context curves that are computed live, at most two.
+
+    Over a tier: all held-out neurons, and the selected ones of them. Before: the
+    selected neurons in the window.
+    """
+    curves = results.tier_curves
+    if curves is None or not curves.is_shown:
+        return {} if results.sweep is None else {WINDOW_SWEEP: results.sweep}
+    named = {f"{curves.tier} part": curves.sweep}
+    selected = selected_sweep(curves, state.selection)
+    return named if selected is None else {**named, SELECTED_SWEEP: selected}
+
+
+@lru_cache(maxsize=4)
+def selected_sweep(curves: TierCurves, selection: tuple[int, ...]) -> ContextSweep | None:
+    """Return the curves of the selected neurons, the same object in each drawing."""
+    return curves.of_neurons(selection)
+
+
+# -- mask on screen as a point of the context curves: its context and its score -------
 @dataclass(frozen=True, slots=True)
 class CurrentPoint:
     """Position of the mask on screen on the context curves.

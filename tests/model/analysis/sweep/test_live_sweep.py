@@ -8,8 +8,8 @@ from omnimouse_model.analysis.sweep.contexts import Context, context_mask
 from omnimouse_model.analysis.sweep.live_sweep import live_draw, live_plan, live_sweep
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.stages import Stage, StageRunner
+from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded

@@ -10,8 +10,8 @@ from omnimouse_model.analysis.sweep.cells import planned_cells
 from omnimouse_model.analysis.sweep.tier_sweep import TierSweep, tier_plan
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.stages import StageRunner
+from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.live.results import Results
 from tests.model.context_predictor import ContextPredictor
 

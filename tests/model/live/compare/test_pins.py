@@ -13,8 +13,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.compare.predictions import NOT_PREDICTED
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.pin import LIVE
-from omnimouse_model.live.spans import LONGEST_S, page_around, shown_span
+from omnimouse_model.live.pin import LIVE, LONGEST_S, page_around, shown_span
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.ndt.predictor import TRIALS

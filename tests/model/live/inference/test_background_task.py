@@ -11,7 +11,7 @@ import pytest
 from omnimouse_model.data import session_index
 from omnimouse_model.data.session_index import Entry, holds_sessions
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import read_last_session
+from omnimouse_model.live.state_store import read_last_session
 from tests import SUITE2P
 from tests.model.drawing_thread import DrawingThread
 from tests.predictors import EchoPredictor

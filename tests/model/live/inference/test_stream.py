@@ -11,9 +11,8 @@ from omnimouse_model.data.window_spec import VideoSpec
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.client import apply_stage
 from omnimouse_model.live.inference.engine import Answer
-from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.stages import StageRunner
-from omnimouse_model.live.inference.stream import Stream
+from omnimouse_model.live.inference.stream import LiveRequest, Stream
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Needs, Prediction

@@ -12,8 +12,7 @@ import pytest
 
 from omnimouse_model.errors import FinetuneError, StoppedError, WorkerError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.finetune import Finetuning
-from omnimouse_model.live.models.finetuned_models import finetuned_in
+from omnimouse_model.live.models.finetune import Finetuning, finetuned_in
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.predict.registry import load_in_process
 from omnimouse_model.progress import QUIET, TRAINING, CallbackJob

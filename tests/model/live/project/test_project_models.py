@@ -10,9 +10,9 @@ import pytest
 from omnimouse_model.errors import AnalysisFileError, ExportError
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import LastSession, write_last_session
 from omnimouse_model.live.models import choice
 from omnimouse_model.live.report import _open
+from omnimouse_model.live.state_store import LastSession, write_last_session
 from tests.predictors import EchoPredictor, open_controller
 
 FAR = "hf://somebody/else"

@@ -12,8 +12,8 @@ from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.table import SUFFIX, read_sweep
 from omnimouse_model.data.session import Session
-from omnimouse_model.live import pause_gate
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference import background_task
 from omnimouse_model.live.sweep.sweeps import Sweeps
 from omnimouse_model.predict.predictor import Predictor
 from tests.model.drawing_thread import TIMEOUT, DrawingThread
@@ -121,7 +121,9 @@ def gate_arrivals(monkeypatch):
             begun.release()
             return super().wait(timeout)
 
-    monkeypatch.setattr(pause_gate, "threading", SimpleNamespace(Condition=Condition))
+    monkeypatch.setattr(
+        background_task, "threading", SimpleNamespace(**{**vars(threading), "Condition": Condition})
+    )
     return begun
 
 

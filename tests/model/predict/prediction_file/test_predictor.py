@@ -17,7 +17,7 @@ from omnimouse_model.errors import (
 )
 from omnimouse_model.live.compare.predictions import MISSING, NOT_PREDICTED
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.file_mask import mask_of_file
+from omnimouse_model.live.models.choice import mask_of_file
 from omnimouse_model.live.pin import LIVE
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask

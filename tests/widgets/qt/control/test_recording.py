@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import read_last_session
+from omnimouse_model.live.state_store import read_last_session
 from omnimouse_widgets.qt.control.recording import RecordingSection
 from tests import SUITE2P
 from tests.predictors import EchoPredictor

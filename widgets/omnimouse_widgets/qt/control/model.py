@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QInputDialog, QWidget
 
 from omnimouse_model.data.hub.names import CHECKPOINTS
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.file_mask import mask_of_file
+from omnimouse_model.live.models.choice import mask_of_file
 from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
 from omnimouse_widgets.qt.control.download import DownloadSection

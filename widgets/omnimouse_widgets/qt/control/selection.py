@@ -4,7 +4,7 @@ import numpy as np
 from qtpy.QtWidgets import QApplication, QCheckBox, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.project.score_text import score_text
+from omnimouse_model.live.project.exports import score_text
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets.qt.control.colour_by import ColourLegend, ColourMenu
 from omnimouse_widgets.qt.control.planes import PlaneRow

@@ -18,10 +18,11 @@ from omnimouse_model.analysis.sweep.tier_sweep import TierCurves, is_of_mask
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.live.sweep.current_point import CurrentPoint, current_point
-from omnimouse_model.live.sweep.live_sweeps import (
+from omnimouse_model.live.sweep.current_point import (
     SELECTED_SWEEP,
     WINDOW_SWEEP,
+    CurrentPoint,
+    current_point,
     live_sweeps,
     selected_sweep,
 )
