@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from omnimouse_app.cli.interrupt import STOPPED
 from omnimouse_app.cli.output import echo
+from omnimouse_app.cli.progress import STOPPED
 from omnimouse_app.sigint import was_interrupted
 from omnimouse_model.display import printable
 from omnimouse_model.errors import WorkerError

@@ -13,9 +13,8 @@ from omnimouse_app.cli.inputs import (
     named_session,
     reading_options,
 )
-from omnimouse_app.cli.interrupt import StopSignal, exit_stopped, interruptible
 from omnimouse_app.cli.output import echo, emit, n_bytes
-from omnimouse_app.cli.progress import Progress, TimeLeft
+from omnimouse_app.cli.progress import Progress, StopSignal, TimeLeft, exit_stopped, interruptible
 from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:

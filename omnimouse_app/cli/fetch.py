@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.inputs import json_option
-from omnimouse_app.cli.interrupt import exit_stopped, interruptible
 from omnimouse_app.cli.output import Row, echo, emit, n_bytes
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
 from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:

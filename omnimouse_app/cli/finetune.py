@@ -15,9 +15,14 @@ from omnimouse_app.cli.inputs import (
     reading_options,
     threads_option,
 )
-from omnimouse_app.cli.interrupt import exit_stopped, interruptible
 from omnimouse_app.cli.output import echo, emit
-from omnimouse_app.cli.progress import Progress, TrainingProgress, duration
+from omnimouse_app.cli.progress import (
+    Progress,
+    TrainingProgress,
+    duration,
+    exit_stopped,
+    interruptible,
+)
 
 
 @click.command("finetune")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.interrupt import interruptible
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.progress import Progress, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session

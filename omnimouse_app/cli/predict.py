@@ -13,9 +13,8 @@ from omnimouse_app.cli.inputs import (
     scheduler_option,
     threads_option,
 )
-from omnimouse_app.cli.interrupt import exit_stopped, interruptible
 from omnimouse_app.cli.output import emit, n_bytes
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session

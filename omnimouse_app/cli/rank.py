@@ -17,9 +17,8 @@ from omnimouse_app.cli.inputs import (
     scheduler_option,
     threads_option,
 )
-from omnimouse_app.cli.interrupt import exit_stopped, interruptible
 from omnimouse_app.cli.output import decimals, echo, emit, interval, markdown_table, table
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
 from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from omnimouse_app.cli.inputs import (
     format_options,
     threads_option,
 )
-from omnimouse_app.cli.interrupt import exit_stopped, interruptible
 from omnimouse_app.cli.output import echo, emit, interval, markdown_table, table
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.scaling.fits import Quantity, ScalingCurve, SizeAxis

@@ -19,9 +19,8 @@ from omnimouse_app.cli.inputs import (
     sessions_option,
     threads_option,
 )
-from omnimouse_app.cli.interrupt import STOPPED, interruptible
 from omnimouse_app.cli.output import decimals, echo, emit, interval, table
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.progress import STOPPED, Progress, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.contexts import Context

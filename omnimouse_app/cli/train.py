@@ -18,9 +18,14 @@ from omnimouse_app.cli.inputs import (
     folder_option,
     threads_option,
 )
-from omnimouse_app.cli.interrupt import STOPPED, exit_stopped, interruptible
 from omnimouse_app.cli.output import echo
-from omnimouse_app.cli.progress import Progress, TrainingProgress
+from omnimouse_app.cli.progress import (
+    STOPPED,
+    Progress,
+    TrainingProgress,
+    exit_stopped,
+    interruptible,
+)
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import Job
 

@@ -29,8 +29,7 @@ from omnimouse_model.storage.write import write_text
 from omnimouse_widgets.palette import STATE_NAMES
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.raster.panel import RasterArea
-from omnimouse_widgets.report.document import document
-from omnimouse_widgets.report.markup import Markup, facts, joined, table, tag
+from omnimouse_widgets.report.markup import Markup, document, facts, joined, table, tag
 from omnimouse_widgets.report.markup import text as escaped
 from omnimouse_widgets.views.record import choose
 

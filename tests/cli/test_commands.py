@@ -11,8 +11,8 @@ import pytest
 
 from omnimouse_app.cli import COMMANDS, main
 from omnimouse_app.cli.inputs import session_folder
-from omnimouse_app.cli.interrupt import interruptible
 from omnimouse_app.cli.output import emit, machine
+from omnimouse_app.cli.progress import interruptible
 from omnimouse_model import demo
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import Job

@@ -10,8 +10,8 @@ from torch import OutOfMemoryError
 
 from omnimouse_app import __main__, cli
 from omnimouse_app.cli import group
-from omnimouse_app.cli.interrupt import interruptible
 from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.progress import interruptible
 from omnimouse_model.data.hub.connections import VARIABLE
 from omnimouse_model.errors import WorkerError
 

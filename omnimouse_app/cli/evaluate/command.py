@@ -21,9 +21,8 @@ from omnimouse_app.cli.inputs import (
     scheduler_option,
     sessions_option,
 )
-from omnimouse_app.cli.interrupt import STOPPED, StopSignal, interruptible
 from omnimouse_app.cli.output import echo, emit, interval, markdown_table, table
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.progress import STOPPED, Progress, StopSignal, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_app.cli.evaluate.report import Layout

@@ -16,9 +16,8 @@ from omnimouse_app.cli.inputs import (
     reading_options,
     session_folder,
 )
-from omnimouse_app.cli.interrupt import STOPPED, interruptible
 from omnimouse_app.cli.output import echo, emit, shorten, table
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.progress import STOPPED, Progress, interruptible
 from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_model.metrics.named import Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import svg
-from omnimouse_widgets.report.markup import Markup, tag
-from omnimouse_widgets.report.style import SCORE_STEPS, STATE_CLASSES
+from omnimouse_widgets.report.markup import SCORE_STEPS, STATE_CLASSES, Markup, tag
 from omnimouse_widgets.report.svg import Frame
 from omnimouse_widgets.views.context.curves import AXIS_TEXT, dodge, place_on
 from omnimouse_widgets.views.field.probes import (

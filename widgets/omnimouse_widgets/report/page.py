@@ -9,8 +9,7 @@ from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.report import ReportData, no_report, report_of_screen
 from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets.report import comparisons, experiments, neurons, results, task
-from omnimouse_widgets.report.document import document
-from omnimouse_widgets.report.markup import Markup, tag
+from omnimouse_widgets.report.markup import Markup, document, tag
 
 Section = Callable[[ReportData], Iterator[Markup]]
 SECTIONS: Final[tuple[tuple[str, Section], ...]] = (

@@ -22,6 +22,7 @@ from omnimouse_model.masks.mask import input_cells
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import state_sample
 from omnimouse_widgets.report.markup import (
+    STATE_CLASSES,
     Markup,
     facts,
     joined,
@@ -29,7 +30,6 @@ from omnimouse_widgets.report.markup import (
     table,
     tag,
 )
-from omnimouse_widgets.report.style import STATE_CLASSES
 from omnimouse_widgets.views.text.tier_score import (
     tier_score_lines,
     tier_score_tip,
