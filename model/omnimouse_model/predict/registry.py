@@ -1,6 +1,6 @@
 """Build a predictor from a name, a checkpoint, an ensemble or the model hub."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from reprlib import Repr
@@ -156,12 +156,21 @@ def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str =
     >>> len(om.load_predictor(path).members)
     2
     """
+    loaded = (load_predictor(member, device=device) for member in members)
+    write_ensemble(path, members, loaded)
+    return Path(path)
+
+
+def write_ensemble(
+    path: str | Path, members: Sequence[str | Path], loaded: Iterable[Predictor]
+) -> Ensemble:
+    """Return the ensemble of loaded members, and write its file; see `save_ensemble`."""
     path = Path(path)
     if not path.name.endswith(ENSEMBLE_SUFFIX):
         raise ValueError(f"An ensemble's file ends in {ENSEMBLE_SUFFIX}, unlike {path.name}.")
     names = [_member_name(path, str(member)) for member in members]
     # Loaded to check that the members fit together, and for the ids of their weights.
-    ensemble = Ensemble(tuple(load_predictor(member, device=device) for member in members))
+    ensemble = Ensemble(tuple(loaded))
     description = {
         "omnimouse_ensemble": ENSEMBLE_FORMAT,
         "members": [
@@ -171,7 +180,7 @@ def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str =
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, description)
-    return path
+    return ensemble
 
 
 def _member_name(path: Path, member: str) -> str:

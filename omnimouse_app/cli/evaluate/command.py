@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Collection, Sequence
-from functools import partial
 from itertools import chain, product
 from math import isfinite
 from pathlib import Path
@@ -41,43 +40,37 @@ CONDITIONS: Final = (
 )
 
 
-def held_out_option(command: Any) -> Any:
-    """Add `--held-out`, a condition that may be repeated."""
-    return click.option(
-        "--held-out",
-        "held_out",
-        multiple=True,
-        type=click.Choice([*CONDITIONS, "all"]),
-        help="Score a neural data transformer on hidden spikes, or on decoded labels "
-        "of trials (choice), instead of strategies. May be repeated.",
-    )(command)
+held_out_option = click.option(
+    "--held-out",
+    "held_out",
+    multiple=True,
+    type=click.Choice([*CONDITIONS, "all"]),
+    help="Score a neural data transformer on hidden spikes, or on decoded labels "
+    "of trials (choice), instead of strategies. May be repeated.",
+)
 
 
-def evaluate_spikes(
+def _held_out(
     held_out: Sequence[str],
     models: Sequence[str],
     sessions: "Sequence[Session]",
-    tiers: Sequence[str],
-    max_windows: int | None,
-    device: str,
-    as_json: bool,
-) -> None:
-    """Score models, and print a table or rows."""
+    settings: dict[str, Any],
+) -> tuple[list[Row], list[str]]:
+    """Return rows and tables of hidden spikes and decoded labels."""
     from omnimouse_model.predict.registry import load_predictor
 
     asked = CONDITIONS if "all" in held_out else tuple(dict.fromkeys(held_out))
     rows: list[Row] = []
     with interruptible() as stop, Progress() as progress:
-        predictors = [load_predictor(name, device=device) for name in models]
-        for predictor, session, tier in product(predictors, sessions, tiers):
+        predictors = [load_predictor(name, device=settings["device"]) for name in models]
+        limit = settings["max_windows"]
+        for predictor, session, tier in product(predictors, sessions, settings["tiers"]):
             # Decoded labels alone need no spikes of all trials.
             if {*asked} - {CHOICE}:
-                rows += _bits(predictor, session, tier, asked, max_windows, progress, stop.check)
+                rows += _bits(predictor, session, tier, asked, limit, progress, stop.check)
             if CHOICE in asked:
                 rows += _choices(predictor, session, tier)
-    emit(rows, as_json=as_json, text=_text(rows))
-    if all(row["value"] is None for row in rows):
-        raise click.ClickException("No score: every condition was refused.")
+    return rows, _spike_blocks(rows)
 
 
 def _bits(
@@ -129,7 +122,7 @@ def _choices(predictor: "Predictor", session: "Session", tier: str) -> list[Row]
     ]
 
 
-def _text(rows: Sequence[Row]) -> str:
+def _spike_blocks(rows: Sequence[Row]) -> list[str]:
     """Return tables of bits per spike and of decoded labels, and refusals."""
     blocks = []
     bits = [row for row in rows if row["name"] == "score"]
@@ -151,7 +144,7 @@ def _text(rows: Sequence[Row]) -> str:
         f"- {row['session']}, {row.get('column', row['strategy'])}: {row['refusal']}"
         for row in refused
     ]
-    return "\n\n".join(blocks)
+    return blocks
 
 
 def _bits_cells(row: Row) -> Row:
@@ -281,46 +274,51 @@ def command(
 
     # Sessions are opened first: a wrong path is reported before a model is loaded.
     recordings = [named_session(name, **reading) for name in sessions]
-    if held_out:
-        evaluate_spikes(
-            *(held_out, models, recordings, settings["tiers"]),
-            *(settings["max_windows"], settings["device"], as_json),
-        )
-        return
+    device, failure, was_stopped = settings["device"], "", False
     # A model that is named twice, or is a baseline as well, is scored once.
-    names = list(dict.fromkeys([*models, *(BASELINES if baselines else ())]))
-    device = settings["device"]
-    if sensorium2023:
-        tiers = settings["tiers"]
-        if submission is not None:
-            _write_submission(submission, models, recordings, tiers, device)
-        else:
-            _competition(names, recordings, tiers, device, as_json)
+    own = list(dict.fromkeys(models))
+    others = [name for name in (BASELINES if baselines else ()) if name not in own]
+    if sensorium2023 and submission is not None:
+        _write_submission(submission, models, recordings, settings["tiers"], device)
         return
-    if ensemble is not None:
-        from omnimouse_model.predict.registry import save_ensemble
+    if held_out:
+        rows, blocks = _held_out(held_out, models, recordings, settings)
+        if all(row["value"] is None for row in rows):
+            failure = "No score: every condition was refused."
+    elif sensorium2023:
+        rows, blocks = _competition([*own, *others], recordings, settings["tiers"], device)
+    else:
+        predictors: list[Predictor | str] = [*own, *others]
+        members: list[str] = []
+        if ensemble is not None:
+            from omnimouse_model.predict.registry import load_predictor, write_ensemble
 
-        # After its members and before the baselines.
-        names.insert(len(models), str(save_ensemble(ensemble, models, device)))
-    conditions = _conditions(strategies, demo_table, paper_table)
-    results, stop = _evaluate(names, recordings, conditions, out, settings)
-    if parquet is not None:
-        from omnimouse_model.analysis.evaluate.results import write_neurons
+            mean = write_ensemble(ensemble, own, (load_predictor(m, device=device) for m in own))
+            members = [member.predictor_id for member in mean.members]
+            # Workers load by name; here each member is loaded once.
+            is_here = settings["scheduler"] is None
+            predictors = [*mean.members, mean] if is_here else [*own, str(ensemble)]
+            predictors += others
+        conditions = _conditions(strategies, demo_table, paper_table)
+        results, stop = _evaluate(predictors, recordings, conditions, out, settings)
+        if parquet is not None:
+            from omnimouse_model.analysis.evaluate.results import write_neurons
 
-        write_neurons(_joined(results), parquet)
-    layout = markdown_table if as_markdown else table
-    blocks = _blocks(results, recordings, layout, paper_table)
-    if ensemble is not None:
-        blocks.append(_members(results, ensemble, device))
-    rows = [row for scores in results.values() for row in scores.rows()]
+            write_neurons(_joined(results), parquet)
+        layout = markdown_table if as_markdown else table
+        blocks = _blocks(results, recordings, layout, paper_table)
+        if members:
+            blocks.append(_members(results, members))
+        rows = [row for scores in results.values() for row in scores.rows()]
+        failure = _silent_model(_joined(results), set(BASELINES).difference(models))
+        was_stopped = stop.is_received
     emit(rows, as_json=as_json, text="\n\n".join(blocks))
-    if stop.is_received:
+    if was_stopped:
         echo("stopped; the same command with --out continues", err=True)
         sys.exit(STOPPED)
     # Exit status 1, so that scripts notice.
-    unasked = set(BASELINES).difference(models)
-    if reason := _silent_model(_joined(results), unasked):
-        raise click.ClickException(reason)
+    if failure:
+        raise click.ClickException(failure)
 
 
 def _conditions(
@@ -337,7 +335,7 @@ def _conditions(
 
 
 def _evaluate(
-    names: Sequence[str],
+    predictors: "Sequence[Predictor | str]",
     sessions: "Sequence[Session]",
     conditions: "Sequence[Condition | str]",
     out: Path | None,
@@ -356,7 +354,7 @@ def _evaluate(
         # With something to save, Ctrl-C ends after the current step instead of at once.
         stop.has_results = is_named
         results = evaluate_all(
-            names,
+            predictors,
             sessions,
             conditions,
             results=out,
@@ -414,13 +412,9 @@ def _blocks(
     return blocks
 
 
-def _members(results: "dict[str, Scores]", ensemble: Path, device: str) -> str:
+def _members(results: "dict[str, Scores]", members: Sequence[str]) -> str:
     from omnimouse_app.cli.evaluate.report import seeds_line
-    from omnimouse_model.predict.ensemble import load_ensemble
-    from omnimouse_model.predict.registry import load_predictor
 
-    loaded = load_ensemble(ensemble, partial(load_predictor, device=device))
-    members = [member.predictor_id for member in loaded.members]
     return "\n".join(
         seeds_line(scores, strategy, members)
         for scores in results.values()
@@ -458,9 +452,8 @@ def _competition(
     sessions: "Sequence[Session]",
     tiers: Sequence[str],
     device: str,
-    as_json: bool,
-) -> None:
-    """Score whole videos, as in the competition."""
+) -> tuple[list[Row], list[str]]:
+    """Return rows and tables of whole videos, scored as in the competition."""
     from omnimouse_app.cli.evaluate.report import competition_rows
     from omnimouse_model.analysis.evaluate.sensorium2023 import (
         competition_score,
@@ -470,7 +463,7 @@ def _competition(
     from omnimouse_model.predict.registry import load_predictor
 
     predictors = [load_predictor(name, device=device) for name in names]
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     blocks = []
     for predictor, tier in product(predictors, tiers):
         scores = []
@@ -486,7 +479,7 @@ def _competition(
         if scores:
             title = f"Sensorium 2023, tier {tier}, {predictor.predictor_id}"
             blocks += [title, table(competition_rows(scores))]
-    emit(rows, as_json=as_json, text="\n\n".join(blocks))
+    return rows, blocks
 
 
 def _json_rows(score: "CompetitionScore") -> list[dict[str, object]]:
