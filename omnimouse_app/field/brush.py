@@ -14,8 +14,7 @@ from qtpy.QtWidgets import QWidget
 
 from omnimouse_app.field.lasso import LassoOutline
 from omnimouse_model.live.mask.editor import CODE_NAMES, MaskEditor
-from omnimouse_model.live.neurons.planes import Planes
-from omnimouse_model.live.neurons.selection import Selection
+from omnimouse_model.live.neurons.planes import Planes, Selection
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_widgets.views.field.layout import (

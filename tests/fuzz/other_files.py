@@ -26,9 +26,9 @@ from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
-from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
+from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, read_ndt, save_ndt

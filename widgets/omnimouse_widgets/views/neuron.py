@@ -27,7 +27,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
-from omnimouse_model.live.neurons.selection import Selection
+from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.storage.tables import Column, write_table

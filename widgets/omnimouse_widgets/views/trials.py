@@ -9,7 +9,7 @@ from omnimouse_model.analysis.peri_event import ConditionAverage
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
-from omnimouse_model.live.neurons.trial_averages import TrialAverages
+from omnimouse_model.live.neurons.repeats import TrialAverages
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
