@@ -11,6 +11,7 @@ from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_model.masks import HIDDEN
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
+from omnimouse_widgets.views.record import press
 from tests.app.test_families import choose, choose_model
 from tests.app.windows import drop_file, is_answered
 
@@ -88,10 +89,11 @@ def test_a_spiking_session_is_explored(dock, spiking):
     wait_for(lambda: text.full_text.startswith("trial 8 · "), "its text")
     # the raster has bins, and ticks where it is zoomed in
     dock.bring_up("Raster")
-    raster = dock.panels["Raster"]
+    raster = dock.panels["Raster"].content("cells")
     picture = raster.pictures["truth"]
     settle(0.2)
-    raster.show_all()
+    press(dock.panels["Raster"].view, "all")
+    settle(0.2)
     assert picture.ticks.spikes is None
     wheel(raster.canvas.viewport(), 12)
     wait_for(lambda: picture.ticks.spikes is not None, "the ticks")
