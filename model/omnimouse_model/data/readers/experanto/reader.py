@@ -44,7 +44,7 @@ from omnimouse_model.storage.arrays.npy import (
     load_small_array,
     npy_file,
 )
-from omnimouse_model.storage.files import bad_file, label, missing
+from omnimouse_model.storage.files import bad_file, label, missing, open_binary
 from omnimouse_model.storage.fingerprint import folder_fingerprint
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 
@@ -251,9 +251,16 @@ class _Arrays:
     def load(self, name: str) -> np.ndarray | None:
         named = self.paths.get(name)
         path = self.folder / (named if isinstance(named, str) else f"meta/{name}.npy")
+        # A path that the session's content names could lead out of it: such a session is
+        # refused as a whole, and nothing is told about the file.
+        is_named = isinstance(named, str)
+        if is_named:
+            try:
+                open_binary(path, self.root, is_named=True).close()
+            except SessionFormatError as error:
+                if error.code == "outside":
+                    raise
         if path.exists():
-            # A path that the session's content names could lead out of it.
-            is_named = isinstance(named, str)
             return read_side_stream(
                 name, lambda _: load_small_array(path, self.root, is_named=is_named), self.notes
             )
