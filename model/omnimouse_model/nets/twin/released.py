@@ -8,7 +8,6 @@ The training script of the release writes all tensors of one scan to one file in
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import md5
 from pathlib import Path
 
 import torch
@@ -18,14 +17,11 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.description import load_strictly
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
-from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.tables import csv_rows
 from omnimouse_model.storage.tensors import read_tensors
 from omnimouse_model.storage.typed import refused_as
 
 CORE = "params_core.pt"
-ARCHIVE_MD5 = "58fcac4b31ad2902c81e339432cec787"
-"""Checksum of the released archive of all scans."""
 _MAX_TABLE = 64 * 2**20
 _SCAN = re.compile(r"(\d{1,4})[-_](\d{1,4})")
 
@@ -108,19 +104,6 @@ def read_released(
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{source} has no tensor {error} of a digital twin.") from error
     return ReleasedTwin(config, state, source, unit_ids)
-
-
-def check_archive(path: Path) -> None:
-    """Raise `CheckpointError` unless a file is the released archive."""
-    digest = md5(usedforsecurity=False)
-    with refused_as(CheckpointError), open_binary(path) as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    if digest.hexdigest() != ARCHIVE_MD5:
-        raise CheckpointError(
-            f"{path} has the checksum {digest.hexdigest()}, not {ARCHIVE_MD5} of the "
-            "release: download it again."
-        )
 
 
 def scans(folder: Path) -> list[tuple[int, int]]:
