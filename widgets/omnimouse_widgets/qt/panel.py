@@ -2,6 +2,8 @@
 
 Widgets are kept by the names of their items, so that the focus stays, and only items
 that changed are drawn.
+
+The module is longer than usual because it draws every kind of item of a record.
 """
 
 from collections.abc import Callable, Sequence

@@ -7,6 +7,9 @@ The front end draws the items one below the other, keeps what did not change, an
 
 Arrays are float or, for pixels, uint8. A number that is not known is NaN in arrays and
 None elsewhere.
+
+The module is longer than usual because the kinds of items are one vocabulary: whoever
+writes a panel, or a front end that draws it, reads them together.
 """
 
 from collections.abc import Callable, Iterator, Sequence
