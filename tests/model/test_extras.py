@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import omnimouse_widgets
 from omnimouse_model.extras import EXTRAS, missing_extra, named_extras
 from omnimouse_model.public_names import public_names
 
@@ -60,6 +61,6 @@ def test_a_public_name_whose_library_is_missing_names_the_extra(monkeypatch):
     for name in [*sys.modules]:
         if name.startswith("omnimouse_widgets.jupyter"):
             monkeypatch.delitem(sys.modules, name)
-    get, _ = public_names("omnimouse_widgets", {"jupyter.explorer": "Explorer"})
+    get, _ = public_names("omnimouse_widgets", str(omnimouse_widgets.__file__))
     with pytest.raises(ModuleNotFoundError, match=r"anywidget .* \"omnimouse-app\[jupyter\]\""):
         get("Explorer")

@@ -34,7 +34,7 @@ class Specialist(EchoPredictor):
 
     @property
     def needs(self) -> Needs:
-        return replace(super().needs, sessions=("known",), n_neurons={"known": 12})
+        return replace(super().needs, sessions=frozenset({"known"}), n_neurons={"known": 12})
 
     def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         if window.session.id != "known":
