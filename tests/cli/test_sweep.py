@@ -42,8 +42,11 @@ def signal_after(monkeypatch):
     """Has a signal sent once so many steps are done."""
 
     def send(number: int, n_done: int) -> None:
+        sent = []
+
         def interrupt(self: Progress, done: int, total: int, what: str) -> None:
-            if done == n_done:
+            if done == n_done and not sent:
+                sent.append(number)
                 signal.raise_signal(number)
 
         monkeypatch.setattr(Progress, "__call__", interrupt)
@@ -55,7 +58,8 @@ def signal_after(monkeypatch):
 def test_a_signal_keeps_the_rows(folder, tmp_path, signal_after, monkeypatch, number):
     out, whole = tmp_path / "sweep.jsonl", tmp_path / "whole.jsonl"
     before = signal.getsignal(number)
-    signal_after(number, 4)
+    # Each point is two test windows, after 16 train windows for its means.
+    signal_after(number, 2 * (16 + 2))
     stopped = run(folder, *ASK, "--out", out)
     monkeypatch.undo()
     assert stopped.exit_code == 130

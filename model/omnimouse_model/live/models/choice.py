@@ -158,7 +158,9 @@ class ModelChoice:
         self._chosen_for: Session | None = None
         self._is_chosen_for_next = False
         results = requests.client.results
-        results.events.needs.connect(lambda _: execution.post(self._stand_in))
+        self._post = execution.post
+        # A method, which the signal holds weakly: a function would keep a closed window.
+        results.events.needs.connect(self._on_needs)
 
     @property
     def name(self) -> str:
@@ -189,6 +191,9 @@ class ModelChoice:
         self._chosen_for, self.unfamiliar = session, ""
         self._is_chosen_for_next = session is None and not is_default
         self._choose(predictor)
+
+    def _on_needs(self) -> None:
+        self._post(self._stand_in)
 
     def _stand_in(self) -> None:
         """Choose `suitable` in place of a model that does not know a new recording."""

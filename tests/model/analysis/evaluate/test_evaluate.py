@@ -290,7 +290,9 @@ def test_progress_runs_to_its_total(session):
     )
     dones = [done for done, _ in seen]
     assert dones == sorted(dones)
-    assert seen[-1] == (15, 20)
+    # Each predictor and condition also predicts 16 windows of the train tier.
+    n_train = 2 * 2 * 16
+    assert seen[-1] == (n_train + 15, n_train + 20)
 
 
 def test_cancelling_stops_at_once(session):
