@@ -158,6 +158,8 @@ class StateStore:
                     self._claim = claimed(file)
                 except OutputBusyError:
                     continue
+                except OSError as error:  # a drive without locks: windows share one file
+                    logger.warning("%s cannot be locked: %s", file, error)
                 self._file = file
                 # Nobody else runs with this file: its process has ended.
                 last = saved[file]

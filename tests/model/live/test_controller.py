@@ -1,6 +1,7 @@
 """Controller: actions change the state and send requests; results follow."""
 
 from contextlib import closing
+from errno import ENOLCK
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from omnimouse_model.data.hub.connections import VARIABLE
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import TimeRangeError
+from omnimouse_model.live import state_store
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import (
@@ -358,6 +360,20 @@ def test_two_windows_have_a_state_each(session_folder, tmp_path):
     assert len(list((tmp_path / "unsaved").iterdir())) == 1
     for controller in windows:
         controller.close()
+
+
+def test_a_drive_without_locks_keeps_a_state_that_windows_share(
+    session_folder, tmp_path, monkeypatch
+):
+    def fails(*_):
+        raise OSError(ENOLCK, "No locks available")
+
+    monkeypatch.setattr(state_store, "claimed", fails)
+    memory = tmp_path / "live.json"
+    with closing(Controller(synchronous=True, session_file=memory)) as controller:
+        controller.loader.open_now(session_folder)
+    with closing(Controller(synchronous=True, session_file=memory)) as again:
+        assert again.project.restore()
 
 
 @pytest.mark.parametrize("damage", ["responses/meta.yml", "responses/data.npy"])

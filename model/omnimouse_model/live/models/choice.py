@@ -153,8 +153,8 @@ class ModelChoice:
         self.downloads = ModelDownloads(self.choose, execution, is_enabled=is_hub_used)
         self.unfamiliar = ""
         self._needs_of_unfamiliar: Needs | None = None
-        # Session for which the user has chosen the model, or whether he has chosen it
-        # before the first one.
+        # Session for which the user has chosen the model, and whether that was before the
+        # first session.
         self._chosen_for: Session | None = None
         self._is_chosen_for_next = False
         results = requests.client.results
