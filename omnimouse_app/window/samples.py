@@ -12,7 +12,7 @@ from omnimouse_model.progress import QUIET
 
 
 def demo() -> list[LayerData]:
-    """Open the mouse of the demo model's training, new to the model, and the model."""
+    """Open the demo recording, and choose the demo model, which knows its mouse."""
     return _open(with_model("demo"))
 
 

@@ -507,7 +507,7 @@ class ScoresView:
 
 # -- within ---------------------------------------------------------------------------
 def _bars(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return the bar of each score; an edge belongs to the bar above it.
+    """Return the histogram bar of each score; a score on an edge is in the bar above it.
 
     The last edge, which may be the highest score, belongs to the last bar.
     """

@@ -442,7 +442,7 @@ class WhatIfView:
         self._channel = name
 
     def put_change(self, kind: str, value: float) -> None:
-        """Edit the channel; it has at most one kind of edit."""
+        """Apply an edit to the chosen behaviour channel, in place of its earlier edit."""
         name, span = self.channel, self._spans[1]
         made: dict[str, Callable[[], Edit]] = {
             "behavior_set": lambda: BehaviorSet(name, value, span),

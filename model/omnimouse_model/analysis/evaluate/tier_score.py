@@ -125,7 +125,7 @@ Result = TypeVar("Result")
 
 
 class TierRun(ABC, Generic[Result]):
-    """Sums over the batches of windows that `evaluate` adds, in the same order.
+    """Running score sums over batches of windows, in the order in which `evaluate` adds them.
 
     Parameters
     ----------

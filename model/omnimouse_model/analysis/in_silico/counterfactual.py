@@ -51,7 +51,7 @@ KINDS: dict[str, type[Any]] = {
 
 
 def kind_of(edit: Edit) -> str:
-    """Return the JSON name of an edit."""
+    """Return the name of the kind of an edit in JSON, such as "contrast"."""
     return next(name for name, kind in KINDS.items() if type(edit) is kind)
 
 

@@ -395,7 +395,7 @@ class SweepPlan:
 
     @property
     def contexts(self) -> tuple[Context, ...]:
-        """All contexts without repeats, grouped by visible inputs."""
+        """All different contexts, ordered by their visible inputs."""
         return tuple(
             dict.fromkeys(
                 context
