@@ -100,3 +100,7 @@ def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_pat
     assert table_of(panel).data(index, Qt.ItemDataRole.DisplayRole) == "0.375"
     type_filter(panel, "osi>1 L2", redraw)
     assert table_of(panel).order[:2].tolist() == [12, 17]
+    # Qt may read cells of a record after a change of the columns.
+    shown = table_of(panel).item
+    controller.loader.reopen(unit_tables=None)
+    assert [len(texts) for texts, _ in shown.read(0, 40)] == [len(shown.columns)] * 40

@@ -171,7 +171,7 @@ class RecordPart(Part):
             view=content["view"],
             version=table.version,
             start=start,
-            keys=table.order()[start:stop].tolist(),
+            keys=table.order[start:stop].tolist(),
             cells=[list(cells) for cells, _ in rows],
             colours=[colour for _, colour in rows],
         )

@@ -51,14 +51,14 @@ class LongTableModel(QAbstractTableModel):
     def __init__(self, item: LongTable) -> None:
         super().__init__()
         self.item = item
-        self.order = np.asarray(item.order())
+        self.order = np.asarray(item.order)
         self.is_sorted_by_user = False
         self._rows: dict[int, tuple[tuple[str, ...], str]] = {}
         self._icons: dict[str, QIcon] = {}
 
     def show(self, item: LongTable) -> None:
         """Show other content; without other rows or columns, only cells are repainted."""
-        order, names = np.asarray(item.order()), [column.name for column in item.columns]
+        order, names = np.asarray(item.order), [column.name for column in item.columns]
         # A reset loses scroll position and selection.
         is_same = names == [column.name for column in self.item.columns]
         is_same &= np.array_equal(order, self.order)

@@ -155,6 +155,27 @@ class FilterSettings:
     )
 
 
+def read_rows(
+    columns: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    neurons: np.ndarray,
+    first: int,
+    last: int,
+) -> Sequence[tuple[tuple[str, ...], str]]:
+    """Return texts and colour of rows of one version of the table.
+
+    The values are those of the titles that stand above them: a front end also reads rows
+    between a change of the columns and the next record.
+    """
+    return [
+        (
+            tuple(cell_text(name, columns[name][neuron]) for name in names),
+            palette.STATE_COLOURS[state_code(str(columns["state"][neuron]))],
+        )
+        for neuron in neurons[first:last].tolist()
+    ]
+
+
 class NeuronsView:
     """Table of the neurons that pass a filter, in the order of a column.
 
@@ -230,17 +251,6 @@ class NeuronsView:
         # A property is no column any more after another recording was opened.
         values = columns.get(self.sort_by, columns["id"])[neurons]
         return np.asarray(neurons[sorted_rows(values, descending=self.is_descending)])
-
-    def _read(self, first: int, last: int) -> Sequence[tuple[tuple[str, ...], str]]:
-        columns, neurons = self.columns, self.neurons[first:last]
-        names = [name for name in column_names(self._controller) if name in columns]
-        return [
-            (
-                tuple(cell_text(name, columns[name][neuron]) for name in names),
-                palette.STATE_COLOURS[state_code(str(columns["state"][neuron]))],
-            )
-            for neuron in neurons.tolist()
-        ]
 
     # -- what the user does -----------------------------------------------------------
     def _on_form(self) -> None:
@@ -346,11 +356,12 @@ class NeuronsView:
             )
             for name, tip in zip(names, tooltips_of(self._controller), strict=False)
         )
-        n_rows = len(self.neurons)
+        neurons = self.neurons
         return [
             LongTable(
-                "rows", SELECT_TIP, self._version, described, n_rows, "state",
-                self.sort_by, self.is_descending, self.sort, lambda: self.neurons, self._read,
+                "rows", SELECT_TIP, self._version, described, len(neurons), "state",
+                self.sort_by, self.is_descending, self.sort, neurons,
+                partial(read_rows, columns, names, neurons),
                 lambda: self._controller.state.selection, self._choose,
             )
         ]  # fmt: skip

@@ -107,7 +107,7 @@ class LongTable:
     sorted_by, is_descending, sort
         Column of the order, and what is called with the column of a pressed title.
     order
-        Returns the key of each row, int (row,).
+        Key of each row, int (row,).
     read
         Returns texts and colour of each row from the first number to before the last.
     chosen, choose
@@ -123,7 +123,7 @@ class LongTable:
     sorted_by: str
     is_descending: bool
     sort: Callable[[str], object]
-    order: Callable[[], np.ndarray]
+    order: np.ndarray
     read: Callable[[int, int], Sequence[tuple[tuple[str, ...], str]]]
     chosen: Callable[[], Sequence[int]]
     choose: Callable[[Sequence[int]], object]
@@ -686,7 +686,7 @@ def pick_rows(table: LongTable, mode: str, picked: dict[str, Any], anchor: dict[
     Rows are {"key", "row"}: a page that has not received a row yet knows its place only.
     A row that is gone is dropped.
     """
-    order = table.order()
+    order = table.order
 
     def key_of(row: dict[str, Any]) -> int | None:
         if row.get("key") is not None:
