@@ -103,4 +103,4 @@ def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_pat
     # Qt may read cells of a record after a change of the columns.
     shown = table_of(panel).item
     controller.loader.reopen(unit_tables=None)
-    assert [len(texts) for texts, _ in shown.read(0, 40)] == [len(shown.columns)] * 40
+    assert {len(texts) for texts, _ in shown.read(0, 6)} == {len(shown.columns)}
