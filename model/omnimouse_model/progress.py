@@ -1,13 +1,13 @@
 """Long work: its device, its progress, its messages, and the request to stop it."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Protocol, runtime_checkable
-
-from tqdm.std import tqdm
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from omnimouse_model.errors import StoppedError
 
@@ -114,12 +114,48 @@ def advance(job: Job, done: int | float, total: int | float, step: str = "") -> 
         raise StoppedError(f"Stopped after {done:g} of {total:g}: {step}")
 
 
+class TimeLeft:
+    """Estimate of the time that work still takes, from its finished shares.
+
+    Work that reports its steps as shares of the whole time, with loading and start
+    values, is estimated within a factor of two after a tenth of it.
+
+    Parameters
+    ----------
+    first
+        Share that was finished before; only work after it counts. By default the first
+        share, and the time counts from its call.
+    clock
+        Seconds of work; without those in which it waited for something else.
+    """
+
+    def __init__(
+        self, first: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock, self._start_s = clock, clock()
+        # Above every share, so that the first one begins a step.
+        self._first = self._last = 2.0 if first is None else first
+
+    def seconds(self, share: float) -> float | None:
+        """Return the seconds left; None for less than 2 % of the work.
+
+        A share that is smaller than the last one begins another step.
+        """
+        if share <= self._first or share < self._last:
+            self._first, self._start_s = share, self._clock()
+        self._last, done = share, share - self._first
+        if done <= 0.02:
+            return None
+        return (self._clock() - self._start_s) * (1 - share) / done
+
+
+# -- a bar for callers without a job of their own -------------------------------------
 @contextmanager
 def shown_job(job: Job | None, unit: str = "window") -> Iterator[Job]:
-    """Yield the job, or for None one with a bar on standard error, cleared at the end.
+    """Yield the job, or for None one with a bar in a notebook or on a terminal.
 
-    Without a terminal, where a bar would fill a log or a saved notebook, nothing is
-    shown.
+    The bar is cleared at the end. Without somebody who looks, where it would fill a log
+    or a notebook that is run by a program, nothing is shown.
 
     Examples
     --------
@@ -130,18 +166,75 @@ def shown_job(job: Job | None, unit: str = "window") -> Iterator[Job]:
     if job is not None:
         yield job
         return
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() or _is_notebook()):
         yield QUIET
         return
-    with tqdm(total=0, delay=DELAY_S, leave=False, unit=unit) as bar:
+    # Imported here: it looks for widgets of the notebook.
+    from tqdm.auto import tqdm
 
-        @cache  # set once, because the total does not change
-        def set_total(total: int | float) -> None:
-            bar.total = total
+    bar: Any = None
+    start_s = time.monotonic()
 
-        def report(done: int | float, total: int | float, step: str) -> None:
-            set_total(total)
-            bar.set_description_str(step, refresh=False)
-            bar.update(done - bar.n)
+    def report(done: int | float, total: int | float, step: str) -> None:
+        nonlocal bar
+        # A notebook's bar keeps its total: a step with another one has another bar.
+        if bar is None or bar.total != total:
+            close()
+            delay_s = max(DELAY_S - (time.monotonic() - start_s), 0)
+            bar = tqdm(desc=step, total=total, delay=delay_s, leave=False, unit=unit)
+        bar.set_description_str(step, refresh=False)
+        bar.update(done - bar.n)
 
-        yield CallbackJob(report, tell=bar.write)
+    def close() -> None:
+        if bar is not None:
+            bar.close()
+
+    try:
+        yield CallbackJob(report, tell=tqdm.write)
+    finally:
+        close()
+
+
+def _is_notebook() -> bool:
+    """Whether this is a notebook in front of a user; programs that run one ask nothing."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def shows_progress(
+    function: Callable[Arguments, Result],
+) -> Callable[Arguments, Result]:
+    """Give a function with the argument `job` a bar where the caller passes no job.
+
+    Examples
+    --------
+    >>> from omnimouse_model.progress import QUIET, Job, shows_progress
+    >>> @shows_progress
+    ... def count(n: int, job: Job = QUIET) -> int:
+    ...     for done in range(n):
+    ...         job.progress(done + 1, n, "counting")
+    ...     return n
+    >>> count(3)
+    3
+    """
+    arguments = signature(function)
+
+    @wraps(function)
+    def call(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
+        given = arguments.bind(*args, **options)
+        with shown_job(given.arguments.get("job"), unit="step") as job:
+            given.arguments["job"] = job
+            return function(*given.args, **given.kwargs)
+
+    # What a tooltip shows: the default of `job` is a bar.
+    shown = [
+        one.replace(default=None) if one.name == "job" else one
+        for one in arguments.parameters.values()
+    ]
+    call.__signature__ = arguments.replace(parameters=shown)  # type: ignore[attr-defined] # of any callable
+    return call

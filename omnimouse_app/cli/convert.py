@@ -14,8 +14,8 @@ from omnimouse_app.cli.inputs import (
     reading_options,
 )
 from omnimouse_app.cli.output import echo, emit, n_bytes
-from omnimouse_app.cli.progress import Progress, StopSignal, TimeLeft, exit_stopped, interruptible
-from omnimouse_model.progress import CallbackJob
+from omnimouse_app.cli.progress import Progress, StopSignal, exit_stopped, interruptible, left_text
+from omnimouse_model.progress import CallbackJob, TimeLeft
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -125,7 +125,8 @@ def _convert(
             written_s = time.perf_counter()
         elif not done:
             time_left = TimeLeft(0.0)
-        progress(done, total, f"{step}{time_left(done / total)}")
+        left = left_text(time_left.seconds(done / total))
+        progress(done, total, f"{step}{left}")
 
     convert(session, target, codec, CallbackJob(show), compare=verify)
     return written_s - start_s

@@ -160,37 +160,9 @@ class Progress:
             self._width = 0
 
 
-class TimeLeft:
-    """Estimate of the time that is left of a step, from its finished shares.
-
-    Parameters
-    ----------
-    first
-        Share that was finished before; only work after it counts. By default the first
-        share, and the time counts from its call.
-    """
-
-    def __init__(
-        self,
-        first: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._clock, self._start_s = clock, clock()
-        # Above every share, so that the first one begins a step.
-        self._first = self._last = 2.0 if first is None else first
-
-    def __call__(self, share: float) -> str:
-        """Return ", 12 s left"; "" for less than 2 % of the work.
-
-        A share that is smaller than the last one begins another step.
-        """
-        if share <= self._first or share < self._last:
-            self._first, self._start_s = share, self._clock()
-        self._last, done = share, share - self._first
-        if done <= 0.02:
-            return ""
-        left_s = (self._clock() - self._start_s) * (1 - share) / done
-        return f", {duration(left_s)} left"
+def left_text(seconds: float | None) -> str:
+    """Return ", 12 s left"; "" where the time is not known yet."""
+    return "" if seconds is None else f", {duration(seconds)} left"
 
 
 class TrainingProgress:

@@ -7,7 +7,8 @@ import click
 
 from omnimouse_app.cli.inputs import device_option, file_option
 from omnimouse_app.cli.output import echo
-from omnimouse_app.cli.progress import Progress, TimeLeft, interruptible
+from omnimouse_app.cli.progress import Progress, interruptible, left_text
+from omnimouse_model.progress import TimeLeft
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
@@ -63,7 +64,7 @@ def command(
                 time_left = TimeLeft()
                 progress.show_on_terminal(text)
             else:
-                progress.show_share(share, f"{text}{time_left(share)}")
+                progress.show_share(share, f"{text}{left_text(time_left.seconds(share))}")
 
         def report_page(text: str, share: float | None = None) -> None:
             report_progress(step_text("page", text, scores_tier=scores_tier), share)

@@ -2,9 +2,19 @@
 
 import io
 import sys
+from types import SimpleNamespace
+
+import pytest
 
 from omnimouse_model import progress
-from omnimouse_model.progress import CallbackJob, part_of, shown_job
+from omnimouse_model.progress import (
+    QUIET,
+    CallbackJob,
+    TimeLeft,
+    part_of,
+    shown_job,
+    shows_progress,
+)
 
 
 class Terminal(io.StringIO):
@@ -33,9 +43,38 @@ def test_a_terminal_gets_a_bar_that_is_cleared(monkeypatch):
 
 
 def test_a_log_gets_nothing(capsys):
-    with shown_job(None) as job:
-        job.progress(1, 4, "first")
+    assert counted(3) == 3
     assert capsys.readouterr().err == ""
+
+
+@shows_progress
+def counted(n, job=QUIET):
+    for done in range(n):
+        job.progress(done + 1, n, "counting")
+    return n
+
+
+@pytest.mark.parametrize("is_looked_at", [True, False])
+def test_a_notebook_gets_a_bar_if_a_user_runs_it(monkeypatch, capsys, is_looked_at):
+    # A program that runs a notebook allows no questions to its user.
+    kernel = SimpleNamespace(_allow_stdin=is_looked_at)
+    shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=kernel))
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    monkeypatch.setattr(progress, "DELAY_S", 0.0)
+    counted(3)
+    assert ("counting" in capsys.readouterr().err) == is_looked_at
+
+
+def test_time_left_is_that_of_the_work_so_far():
+    now_s = 100.0
+    time_left = TimeLeft(clock=lambda: now_s)
+    assert time_left.seconds(0.1) is None
+    now_s = 110.0
+    assert time_left.seconds(0.2) == pytest.approx(80.0)
+    # Another step begins, and its own work counts.
+    assert time_left.seconds(0.0) is None
+    now_s = 111.0
+    assert time_left.seconds(0.5) == pytest.approx(1.0)
 
 
 def test_a_part_of_a_job_reports_its_share_of_the_whole():

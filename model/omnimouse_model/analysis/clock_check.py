@@ -17,7 +17,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.valid_starts import even_starts
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, VIDEO_SIZE
 from omnimouse_model.metrics.correlation import nanmean
-from omnimouse_model.progress import QUIET, Job, part_of
+from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
 
 # -- lag of one stream of a session after another, from parts of the recording
 FRAME_S = 1.0 / RESPONSE_RATE_HZ
@@ -260,6 +260,7 @@ class AlignmentReport:
         return (*shifted, *self.problems)
 
 
+@shows_progress
 def check_alignment(
     session: Session | str | Path,
     job: Job = QUIET,

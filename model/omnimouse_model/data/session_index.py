@@ -15,7 +15,7 @@ from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.display import printable
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.progress import QUIET, Job, advance
+from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 
 _DEEPEST = 3
 # Names that `holds_sessions` lists, and paths that it examines (up to 0.1 ms each): it
@@ -197,6 +197,7 @@ class Catalogue(Sequence[Entry]):
         return [tuple(order[:size]) for size in sizes]
 
 
+@shows_progress
 def catalogue(folder: str | Path, job: Job = QUIET, **reading: Any) -> Catalogue:
     """Describe every session in a folder and three levels below; reads no large data.
 

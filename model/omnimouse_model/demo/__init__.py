@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
 from omnimouse_model.storage.cache import cache_dir
 
@@ -24,6 +24,7 @@ RANKING = Path(__file__).parent / "ranking_simulated.ranking.jsonl"
 """Ranking of six animals of the spiking laboratory for `unseen-spikes`."""
 
 
+@shows_progress
 def demo_session(job: Job = QUIET) -> Path:
     """Return the folder of the demo session: 1,000 neurons of the demo model, 12 min.
 
@@ -39,6 +40,7 @@ def demo_session(job: Job = QUIET) -> Path:
     return _session(DEMO_SHOWN, job)
 
 
+@shows_progress
 def unseen_session(job: Job = QUIET) -> Path:
     """Return the folder of a mouse that no model was trained on: 400 neurons, 12 min.
 
@@ -50,6 +52,7 @@ def unseen_session(job: Job = QUIET) -> Path:
     return _session(UNSEEN, job)
 
 
+@shows_progress
 def spiking_session(job: Job = QUIET) -> Path:
     """Return the file of a spiking session of the demo: 100 units, 300 trials.
 
@@ -66,6 +69,7 @@ def spiking_session(job: Job = QUIET) -> Path:
     return _animal("spikes", job)
 
 
+@shows_progress
 def unseen_spiking_session(job: Job = QUIET) -> Path:
     """Return the file of a spiking session that no model was trained on.
 

@@ -14,7 +14,7 @@ from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks.neuron_table import known_values, table_columns
 from omnimouse_model.metrics.fits import scipy_module
 from omnimouse_model.metrics.logistic import fit_logistic
-from omnimouse_model.progress import QUIET, Job, part_of
+from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
 
 # -- decoding of a label, such as the area, from the barcodes of neurons
 _MAX_STEPS = 60
@@ -46,6 +46,7 @@ class LabelDecoding:
         return float(np.diag(self.confusion).mean())
 
 
+@shows_progress
 def decode_label(
     features: Float[np.ndarray, "neuron d"],
     labels: np.ndarray,
@@ -226,6 +227,7 @@ class BarcodeDecoding:
         return 1 / len(self.found.classes)
 
 
+@shows_progress
 def decode_barcodes(
     learned: LearnedNeurons,
     session: Session,

@@ -23,7 +23,7 @@ from omnimouse_model.extras import missing_extra, named_extras
 from omnimouse_model.lab.stimuli.stimulus import GRAY
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Differentiable, Predictor
-from omnimouse_model.progress import QUIET, Cancelled, Job, never, stop_if
+from omnimouse_model.progress import QUIET, Cancelled, Job, never, shows_progress, stop_if
 from omnimouse_model.storage.arrays.npy import packed_arrays
 from omnimouse_model.storage.write import atomic_path, write_bytes
 
@@ -275,6 +275,7 @@ class ExcitingInputs:
         return float(np.mean([np.corrcoef(flat[a], flat[b])[0, 1] for a, b in pairs]))
 
 
+@shows_progress
 def search_starts(
     predictor: Predictor,
     session: Session,

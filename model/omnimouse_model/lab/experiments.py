@@ -42,7 +42,7 @@ from omnimouse_model.lab.stimuli.stimulus import Stimulus
 from omnimouse_model.metrics.tuning import orientation_distance
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.simulate.truth import has_truth, open_truth
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class ExperimentResult:
         return table
 
 
+@shows_progress
 def run_experiment(
     experiment: str | Experiment,
     predictor: Predictor | Source | Path,

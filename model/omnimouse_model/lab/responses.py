@@ -27,7 +27,7 @@ from omnimouse_model.errors import (
 from omnimouse_model.lab.stimuli.stimulus import Frames, Stimulus
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request
-from omnimouse_model.progress import QUIET, CallbackJob, Job
+from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
 from omnimouse_model.storage.arrays.zarr_arrays import (
     ZarrArray,
     ZarrGroup,
@@ -264,6 +264,7 @@ VideoResponses = tuple[int, Float32[np.ndarray, "event n"]]
 """Number of a video, and the mean responses to its events, in the order of events."""
 
 
+@shows_progress
 def model_responses(
     predictor: Predictor,
     session: Session,

@@ -15,7 +15,7 @@ from omnimouse_model.metrics.spatial import (
     spatial_selectivity,
 )
 from omnimouse_model.metrics.tuning import selectivity_index
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 
 _MAX_STEPS = 100
 """Limit of the fit of a field; those with a peak need fewer."""
@@ -138,6 +138,7 @@ class ReceptiveFields:
     selectivity: Float[np.ndarray, " neuron"]
 
 
+@shows_progress
 def receptive_fields(
     responses: Float[np.ndarray, "event neuron"],
     stimulus: Stimulus,
@@ -210,6 +211,7 @@ class OnOffFields:
     off: Float[np.ndarray, "neuron row column"]
 
 
+@shows_progress
 def on_off_fields(
     responses: Float[np.ndarray, "event neuron"],
     stimulus: Stimulus,

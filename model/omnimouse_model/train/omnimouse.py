@@ -27,7 +27,7 @@ from omnimouse_model.predict.omnimouse.memory_fallback import (
     Precision,
     computes_in_bf16,
 )
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.train.batches import (
     Batch,
     TrainingSession,
@@ -275,6 +275,7 @@ def _floats(net: nn.Module) -> list[Tensor]:
 ALONE = Team()
 
 
+@shows_progress
 def train(
     config: TrainConfig,
     sessions: list[TrainingSession],

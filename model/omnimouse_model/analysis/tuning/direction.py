@@ -26,7 +26,7 @@ from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import selectivity_index
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 
 DirectionSource = Literal["trials", "place", "screen"]
 DIRECTION_NAMES = ("direction", "drift_direction", "motion_direction", "dir")
@@ -96,6 +96,7 @@ class DirectionTuning:
         return self.p_orientation < SIGNIFICANCE_LEVEL
 
 
+@shows_progress
 def direction_tuning(
     session: Session,
     neurons: Int[np.ndarray, " neuron"],

@@ -25,7 +25,7 @@ from omnimouse_model.analysis.tuning.motion_energy import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, VIDEO_SIZE
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 
 FieldKind = Literal["plain", "energy"]
 N_LAGS = 16
@@ -90,6 +90,7 @@ class ReceptiveField:
     problem: str = ""
 
 
+@shows_progress
 def receptive_fields(
     session: Session,
     neurons: Int[np.ndarray, " neuron"],

@@ -16,7 +16,7 @@ from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.correlation import Status, moments, nanmean
 from omnimouse_model.metrics.repeats import RunningRepeats, cc_scores, jackknife_reliability
 from omnimouse_model.metrics.time_blocks import student_quantile
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 
 _PIECE_BYTES = 64 * 2**20
 """Maximum size of the responses (all neurons and repeats) read at a time."""
@@ -133,6 +133,7 @@ def repeated_clips(
     return tuple(sorted(clips, key=lambda clip: -len(clip.trials)))
 
 
+@shows_progress
 def clip_repeats(
     session: Session,
     clip: RepeatedClip,
@@ -394,6 +395,7 @@ def pooled_clips(
     return pool, min(len(clip.trials) for clip in pool)
 
 
+@shows_progress
 def population_ceiling(session: Session, job: Job = QUIET) -> PopulationCeiling:
     """Estimate the reliability of all neurons in pieces of bounded memory.
 

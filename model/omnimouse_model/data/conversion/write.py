@@ -51,7 +51,7 @@ from omnimouse_model.data.store.tables import (
 )
 from omnimouse_model.data.store.videos import distinct_videos, unstorable
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.progress import QUIET, Job, advance
+from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.arrays.zarr_arrays import (
     MAX_TABLE_BYTES,
     ZarrArray,
@@ -81,6 +81,7 @@ _ROWS_AT_ONCE = 32 * RESPONSE_CHUNK[0]
 _WRITE_ALL: Any = {"write_empty_chunks": True}
 
 
+@shows_progress
 def convert(
     session: Session,
     path: Path,

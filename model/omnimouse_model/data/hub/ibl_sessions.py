@@ -14,7 +14,7 @@ from typing import Any
 
 from omnimouse_model.data.readers.alf.layout import DIRECT, dataset_name, sorter_rank
 from omnimouse_model.errors import FetchError
-from omnimouse_model.progress import QUIET, Job, advance
+from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.archives import leads_outside
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.library_process import (
@@ -69,6 +69,7 @@ def ibl_session_name(name: str) -> str | None:
     )
 
 
+@shows_progress
 def fetch_ibl_session(name: str, to: str | Path | None = None, job: Job = QUIET) -> Path:
     """Fetch the spikes, trials and wheel of a session; return its folder.
 

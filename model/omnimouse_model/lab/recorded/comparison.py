@@ -22,7 +22,7 @@ from omnimouse_model.lab.recorded.trials import Where
 from omnimouse_model.lab.responses import require_video
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request, in_window_units
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -95,6 +95,7 @@ def recorded_responses(
     return means
 
 
+@shows_progress
 def responses_to_trials(
     predictor: Predictor,
     session: Session,

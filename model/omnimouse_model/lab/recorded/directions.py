@@ -31,7 +31,7 @@ from omnimouse_model.lab.tuning import ModelDirections, directions_of
 from omnimouse_model.metrics.correlation import moments
 from omnimouse_model.metrics.tuning import orientation_distance
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 
 TUNED_OSI: Final = 0.3
 """Recorded OSI above which a neuron counts as tuned."""
@@ -39,6 +39,7 @@ _N_SPLITS: Final = 50
 """Divisions of the trials into halves."""
 
 
+@shows_progress
 def compare_directions(
     model: Predictor | ExperimentResult,
     session: Session,

@@ -32,7 +32,7 @@ from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor, responses_by_
 from omnimouse_model.lab.tuning import receptive_fields
 from omnimouse_model.metrics.time_blocks import student_quantile
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 
 LOCATED_WIDTHS: Final = 0.1
 """Noise of the recorded place, in monitor widths, below which a neuron is located."""
@@ -43,6 +43,7 @@ _RAYLEIGH_MEDIAN: Final = float(np.sqrt(2 * np.log(2)))
 standard deviations."""
 
 
+@shows_progress
 def compare_places(
     model: Predictor | ExperimentResult,
     session: Session,

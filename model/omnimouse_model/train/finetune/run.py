@@ -35,7 +35,7 @@ from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.twin.predictor import TwinPredictor
-from omnimouse_model.progress import QUIET, CallbackJob, Job
+from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import BEST, saved_step
@@ -74,6 +74,7 @@ PATIENCE = 6
 """Number of validations without a better score after which a run ends."""
 
 
+@shows_progress
 def finetune(
     predictor: Predictor | str | Path,
     session: Session,

@@ -29,7 +29,7 @@ from omnimouse_model.nets.ndt.checkpoint import (
     save_ndt,
 )
 from omnimouse_model.nets.ndt.network import Ndt, poisson_loss
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import (
     BEST,
@@ -52,6 +52,7 @@ LEAST_RATE = 1e-3
 """Lowest mean count per bin from which a bias is initialised."""
 
 
+@shows_progress
 def train_ndt(
     config: NdtTrainConfig,
     sessions: list[TrainingSession],

@@ -30,7 +30,7 @@ from omnimouse_model.data.session_index import Catalogue, Entry, catalogue_of
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
-from omnimouse_model.progress import QUIET, CallbackJob, Job
+from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.trees import read_yaml_mapping
 from omnimouse_model.storage.typed import Within, decode
@@ -258,6 +258,7 @@ def models_folder(results: str | Path) -> Path:
     return path.with_name(f"{name}-models")
 
 
+@shows_progress
 def run_study(
     plan: StudyPlan,
     results: str | Path,

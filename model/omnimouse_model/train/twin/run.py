@@ -31,7 +31,7 @@ from omnimouse_model.predict.twin.predictor import (
     TwinPredictor,
     twin_spec,
 )
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.train.batches import TrainingSession, key_number
 from omnimouse_model.train.checkpoints import (
     BEST,
@@ -63,6 +63,7 @@ OWN = ("perspective", "modulation", "readout")
 """Parts that each session has for itself."""
 
 
+@shows_progress
 def train_twins(
     config: TwinTrainConfig,
     sessions: list[TrainingSession],
