@@ -1,10 +1,11 @@
-"""Text on the canvas: what is shown and what to try, until the first stroke."""
+"""Text on the canvas until the first stroke: what is shown, how good, and what to try."""
 
 from typing import Any
 
-from omnimouse_model.analysis.sweep.contexts import inputs_label
+from psygnal import SignalInstance
+
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import Mask
+from omnimouse_widgets.views.text.tier_score import guide_text
 
 
 class FirstHint:
@@ -25,14 +26,24 @@ class FirstHint:
         is_free = not (self._overlay.visible and self._overlay.text)
         if is_free and not controller.store.load().session:
             controller.state.events.mask.connect(self._follow)
-            # What a model reads is known once it is loaded.
-            controller.results.changed.connect(self._follow)
+            # What a model reads is known once it is loaded; its score is refined.
+            for signal in self._signals():
+                signal.connect(self._follow)
             self._follow()
+
+    def _signals(self) -> tuple[SignalInstance, ...]:
+        controller = self._controller
+        return (
+            controller.results.changed,
+            controller.baseline.changed,
+            controller.colouring.changed,
+        )
 
     def close(self) -> None:
         """Remove the hint for good."""
         self._controller.state.events.mask.disconnect(self._follow, missing_ok=True)
-        self._controller.results.changed.disconnect(self._follow, missing_ok=True)
+        for signal in self._signals():
+            signal.disconnect(self._follow, missing_ok=True)
         if self._is_shown:
             self._overlay.visible = self._is_shown = False
 
@@ -42,19 +53,5 @@ class FirstHint:
             self.close()
         elif mask is not None:
             self._overlay.position, self._overlay.font_size = "bottom_center", 9
-            needs = self._controller.results.needs
-            self._overlay.text = hint_text(
-                mask, reads_responses=needs is None or needs.sees_responses
-            )
+            self._overlay.text = guide_text(self._controller)
             self._overlay.visible = self._is_shown = True
-
-
-def hint_text(mask: Mask, *, reads_responses: bool = True) -> str:
-    """Return what the model predicts from what, and what to try."""
-    inputs = inputs_label(bool(mask.frames.any()), mask.has_visible_behavior)
-    if mask.visible.any():
-        inputs = "neurons" if inputs == "nothing" else f"neurons + {inputs}"
-    tip = "Drag over neurons to show them to the model, too."
-    if not reads_responses:
-        tip = "This model reads no neurons: hide video or behaviour instead."
-    return f"Orange neurons are predicted from {inputs}.\n{tip}"

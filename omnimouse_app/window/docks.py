@@ -386,7 +386,7 @@ def _fold_layer_docks(window: QMainWindow) -> None:
     # The user may have moved one of the two docks; their layout is then left unchanged.
     if {window.dockWidgetArea(dock) for dock in (controls, layers)} == {left}:
         window.tabifyDockWidget(controls, layers)
-        layers.raise_()
+        controls.raise_()
 
 
 def find_instrument(viewer: Any) -> OmniMouseDock | None:

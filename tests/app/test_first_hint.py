@@ -23,7 +23,7 @@ def test_it_names_the_inputs_until_the_first_stroke(controller):
     hint = FirstHint(viewer, controller)
     shown = viewer.canvas.overlays.text
     assert shown.visible
-    assert "from video + behaviour." in shown.text
+    assert "from video + behaviour:" in shown.text
     controller.editor.paint([0], 1)
     assert not shown.visible
     controller.editor.undo()

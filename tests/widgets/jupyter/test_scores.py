@@ -9,6 +9,7 @@ from tests.predictors import NoisyPredictor
 def test_a_page_gets_the_plots_and_selects(controller, page):
     controller.model.choose(NoisyPredictor())
     controller.editor.apply_preset("video_behavior")
+    controller.requests.score_tier(False)
     part = NeuronScores(controller)
     opened = page(part, "block2")
     message, _ = opened.wait_for("block2", lambda one, _: bool(one["items"]))

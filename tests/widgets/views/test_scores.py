@@ -27,6 +27,7 @@ class GradedPredictor(EchoPredictor):
 def controller(controller):
     controller.model.choose(GradedPredictor())
     controller.editor.apply_preset("video_behavior")
+    controller.requests.score_tier(False)
     return controller
 
 
@@ -59,6 +60,10 @@ def test_bars_and_points_are_the_scores_on_screen(view, controller):
     assert f"{len(known)} neurons" in items["summary"].text
     assert f"{scores[known].mean():.2f}" in items["summary"].text
     assert items["summary"].tip.endswith(tier_score_tip(controller.results.tier_score))
+    # Those of one window do not stand in for the first score over a tier.
+    controller.requests.score_tier(True)
+    assert record.record(view)["summary"].text == "scoring…"
+    assert not len(view.spread.neurons)
 
 
 def test_presses_and_drags_select_neurons(view, controller):

@@ -11,8 +11,8 @@ from omnimouse_model.live.project.exports import screen_content
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_widgets.views.scores import distribution_of
 from omnimouse_widgets.views.text.tier_score import (
-    COMPUTING,
-    NO_SCORE,
+    NO_TARGET,
+    SCORING,
     no_score_text,
     shown_tier_score_lines,
     tier_score_tip,
@@ -42,7 +42,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     results, mask = controller.results, controller.state.mask
     here = results.scores[7]
     rows = plain_rows(controller)
-    assert rows[0].label.endswith(f"r = … (here {here:.2f})")
+    assert rows[0].label.endswith(f"scoring… (here {here:.2f})")
     controller.requests.score_tier(False)
     rows = plain_rows(controller)
     assert rows[0].label.endswith(f"r = {here:.2f} here")
@@ -62,14 +62,18 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
 
 
 def test_a_score_over_a_tier_is_computed_where_there_is_one(controller):
-    assert no_score_text(controller) == COMPUTING
+    assert no_score_text(controller) == SCORING
     controller.requests.score_tier(False)
-    assert no_score_text(controller) == NO_SCORE
+    assert no_score_text(controller) == "paused"
     controller.requests.score_tier(True)
     controller.requests.cancel()
-    assert no_score_text(controller) == NO_SCORE
+    assert no_score_text(controller) == "stopped"
+    controller.requests.send_again()
     controller.editor.apply_preset("nothing")
-    assert no_score_text(controller) == NO_SCORE
+    assert "target" in no_score_text(controller)
+    label = plain_rows(controller)[0].label
+    assert label.endswith(NO_TARGET)
+    assert "r =" not in label
 
 
 def test_scores_of_pins_say_that_they_are_of_the_samples_on_screen(controller, session):

@@ -26,6 +26,7 @@ from omnimouse_widgets.views.text.model import (
     video_span,
 )
 from omnimouse_widgets.views.text.tier_score import (
+    guide_text,
     no_score_text,
     shown_tier_score_lines,
 )
@@ -114,7 +115,7 @@ class ControlBar(Part):
             Drawing(
                 self._draw_actions,
                 [events.scores_tier, events.mask, events.baseline_name],
-                [results.changed, controller.baseline.changed],
+                [results.changed, controller.baseline.changed, controller.colouring.changed],
             ),
         )
 
@@ -240,6 +241,7 @@ class ControlBar(Part):
             can_refine=found is not None and not found.is_complete,
             is_refining=state.scores_tier,
             score=self._score_text(),
+            guide="" if self._controller.editor.can_undo else guide_text(self._controller),
             has_file_mask=self._file_mask() is not None,
         )
 

@@ -31,7 +31,12 @@ from omnimouse_widgets.views.record import (
     Row,
     Text,
 )
-from omnimouse_widgets.views.text.tier_score import shown_tier_score_lines, tier_score_tip
+from omnimouse_widgets.views.text.tier_score import (
+    SCORING,
+    no_score_text,
+    shown_score_tip,
+    shown_tier_score_lines,
+)
 
 Rank = Literal["lowest", "middle", "highest"]
 RANKS: Final[tuple[Rank, ...]] = get_args(Rank)
@@ -162,6 +167,9 @@ def distribution_of(controller: Controller, text: str = "", against: str = "") -
     scores = results.neuron_scores
     if against in LETTERS:
         scores = None if results.scores is None else ScoresOnScreen(results.scores)
+    elif scores is not None and not scores.tier and no_score_text(controller) == SCORING:
+        # One window is dominated by noise: its histogram would be about zero.
+        scores = None
     columns = columns_of(controller)
     # Scores of another number of neurons belong to another session.
     if scores is None or len(columns["id"]) != len(scores.values):
@@ -246,8 +254,9 @@ def summary_text(controller: Controller, spread: ScoreDistribution, text: str = 
     if not len(spread.neurons):
         if results.freshness == "error":
             return f"No prediction: {results.error}"
-        if results.neuron_scores is None and results.is_awaited:
-            return "◌ predicting…"
+        is_due = no_score_text(controller) == SCORING
+        if is_due and (results.neuron_scores is None or not results.neuron_scores.tier):
+            return SCORING
         return f"No neuron{among} has a score: paint targets, and choose a model"
     scores = spread.scores
     old = f"{OLDER} of a previous mask · " if results.are_scores_old else ""
@@ -398,7 +407,7 @@ class ScoresView:
         choices = quantity_choices(self._controller, self.against)
         reason = "" if len(self.spread.scores) else self.summary
         tip = "\n".join(shown_tier_score_lines(self._controller))
-        tip = f"{tip}\n{tier_score_tip(self._controller.results.tier_score)}".strip()
+        tip = f"{tip}\n{shown_score_tip(self._controller)}".strip()
         return [
             Row(
                 "controls",

@@ -37,7 +37,7 @@ from omnimouse_widgets.views.record import (
     Traces,
 )
 from omnimouse_widgets.views.text import units
-from omnimouse_widgets.views.text.tier_score import COMPUTING, no_score_text
+from omnimouse_widgets.views.text.tier_score import NO_TARGET, SCORING, no_score_text
 from omnimouse_widgets.views.text.units import bar_text
 from omnimouse_widgets.views.time import cursor_s, move_cursor
 from omnimouse_widgets.views.trace_row import Trace
@@ -312,35 +312,42 @@ def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> 
 class _RowScore:
     """Score of a neuron over windows of a tier and of the samples on screen, as texts.
 
-    Each is "" if it is not known.
+    Each is "" if it is not known; `reason` says why there is none.
     """
 
     in_tier: str
     here: str
+    reason: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.in_tier or self.here)
+        return bool(self.in_tier or self.here or self.reason)
 
     @property
     def short(self) -> str:
         """Score over the tier, else that of the samples on screen."""
-        if self.here and self.in_tier in ("", PENDING):
+        if self.here and self.in_tier in ("", SCORING):
             return f"here {self.here}"
         return self.in_tier
 
     def long(self, named: Callable[[str], str] = str) -> str:
         """Return both scores; `named` adds the symbol of the metric to a number."""
+        if self.reason:
+            return self.reason
         if not self.in_tier:
             number, space, older = self.here.partition(" ")
             return f"{named(number)} here{space}{older}"
-        return named(self.in_tier) + (f" (here {self.here})" if self.here else "")
+        in_tier = SCORING if self.in_tier == SCORING else named(self.in_tier)
+        return in_tier + (f" (here {self.here})" if self.here else "")
 
 
 def _score(controller: Controller, neuron: int) -> _RowScore:
     """Return the scores of the chosen predictor."""
     pins, in_tier = controller.pins, tier_score_of(controller.results, neuron)
-    if not in_tier and no_score_text(controller) == COMPUTING:
-        in_tier = PENDING
+    mask = controller.state.mask
+    if not in_tier and mask is not None and not (mask.cells[:, neuron] == TARGET).any():
+        return _RowScore("", "", NO_TARGET)
+    if not in_tier and no_score_text(controller) == SCORING:
+        in_tier = SCORING
     if pins.predictions.page is None:
         return _RowScore(in_tier, window_score_of(controller.results, neuron))
     result = pins.predictions.spans.get(LIVE)

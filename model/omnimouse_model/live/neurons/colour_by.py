@@ -103,10 +103,17 @@ class Colouring(HasBackgroundTask):
         neuron_info.changed.connect(self._on_neuron_info)
         neuron_info.population.changed.connect(self.changed.emit)
         self._measured = laboratory.result
+        self._scored: Session | None = None
         laboratory.changed.connect(self._on_laboratory)
         state.events.session.connect(self._on_session)
+        results.events.tier_score.connect(self._on_tier_score)
 
     # -- reading -----------------------------------------------------------------------
+    @property
+    def ceiling(self) -> PopulationCeiling | None:
+        """Reliability of the neurons; read once a score is shown, or by a view that draws it."""
+        return None if self._ceiling is None else self._ceiling[1]
+
     @property
     def choices(self) -> tuple[Quantity, ...]:
         """Quantities with values in the open session, and the chosen quantity."""
@@ -151,9 +158,9 @@ class Colouring(HasBackgroundTask):
 
     def message_of(self, name: ColourBy) -> str:
         """Return progress, or why a quantity is unknown; else ""."""
-        if self._task.message:
+        if name in _FROM_REPEATS and self._task.message:
             return self._task.message
-        if self._task.error is not None:
+        if name in _FROM_REPEATS and self._task.error is not None:
             return str(self._task.error)
         scale = self.scale_of(name)
         if scale is not None and name in _OF_INFO:
@@ -255,7 +262,7 @@ class Colouring(HasBackgroundTask):
         session = self._state.session
         self._task.clear_error()
         names = {self._state.colour_by, *self._by_viewer.values()}
-        is_used = not names.isdisjoint(_FROM_REPEATS)
+        is_used = self._scored is session or not names.isdisjoint(_FROM_REPEATS)
         is_read = self._ceiling is not None and self._ceiling[0] is session
         if session is None or is_read or not is_used:
             self._task.stop()
@@ -263,9 +270,15 @@ class Colouring(HasBackgroundTask):
             self._task.start(session, "Reading repeats")
         self.changed.emit()
 
+    def _on_tier_score(self) -> None:
+        """Read the reliability of the neurons, beside which the first score is shown."""
+        if self._results.tier_score is not None and self._scored is not self._state.session:
+            self._scored = self._state.session
+            self._follow()
+
     def _on_session(self) -> None:
         self._task.stop()
-        self._ceiling = None
+        self._ceiling = self._scored = None
         self._scales.clear()
         self._follow()
 

@@ -49,12 +49,12 @@ function render({ model, el }) {
   const sign = make("span", { aria: { hidden: "true" } });
   const fresh = make("span", { className: "omnimouse-fresh", role: "status" });
   const progress = make("progress", { hidden: true, max: 1, aria: { label: "Progress" } });
-  const meaning = makeStatus(), score = makeStatus(), error = makeProblem(), silent = makeProblem();
+  const guide = makeStatus(), meaning = makeStatus(), score = makeStatus(), error = makeProblem(), silent = makeProblem();
   const silence = makeBar(silent, wait, restart);
   el.append(
     makeBar(title, labelled("Model", predictor), sign, fresh, progress, stop, repeat, connection, refine, fileMask, offer),
     makeBar(labelled("Preset", preset), region, video, behavior),
-    meaning, score, error, silence,
+    guide, meaning, score, error, silence,
   );
 
   const showPreset = () => {
@@ -92,6 +92,8 @@ function render({ model, el }) {
     refine.hidden = !message.can_refine && message.is_refining;
     refine.textContent = message.is_refining ? "Pause scores" : "Continue scores";
     score.textContent = `Score: ${message.score}`;
+    guide.textContent = message.guide.replaceAll("\n", " ");
+    guide.hidden = !message.guide;
     refine.title = `${message.is_refining ? "Stop" : "Continue"} to refine the scores over further windows`;
     fileMask.hidden = !message.has_file_mask;
   }

@@ -34,8 +34,8 @@ from omnimouse_widgets.views.text.model import (
 )
 from omnimouse_widgets.views.text.tier_score import (
     no_score_text,
+    shown_score_tip,
     shown_tier_score_lines,
-    tier_score_tip,
 )
 
 PATIENCE_MS: Final = 150
@@ -109,8 +109,8 @@ class ModelSection(QWidget):
                                 finetuning.finished]),
             (self._draw_device, [events.device, results.events.devices]),
             (self._draw_freshness, [results.changed, baseline.changed]),
-            (self._draw_tier_score, [results.changed, baseline.changed,
-                                     events.scores_tier, events.mask]),
+            (self._draw_tier_score, [results.changed, baseline.changed, events.scores_tier,
+                                     events.mask, controller.colouring.changed]),
             (self._draw_silence, [controller.workers.changed]),
             (self.download.draw, [models.changed]),
             (self.info.draw, info_signals),
@@ -197,7 +197,7 @@ class ModelSection(QWidget):
         self.tier_score.setText(score)
         self.tier_details.set_text("\n".join(details))
         for label in (self.tier_score, self.tier_details):
-            label.setToolTip(tier_score_tip(found))
+            label.setToolTip(shown_score_tip(self._controller))
         self.refine.setText("Pause" if state.scores_tier else "Go on")
         verb = "Stop" if state.scores_tier else "Continue"
         self.refine.setToolTip(f"{verb} to refine the score over further windows")

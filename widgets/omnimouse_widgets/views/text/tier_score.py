@@ -12,11 +12,13 @@ from omnimouse_model.analysis.evaluate.tier_score import (
     has_tier_score,
 )
 from omnimouse_model.analysis.evaluate.tier_windows import tiers_at
+from omnimouse_model.analysis.sweep.contexts import inputs_label
 from omnimouse_model.data.session import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import is_served
+from omnimouse_widgets.views.text.model import MEANINGS
 from omnimouse_widgets.views.text.units import channel_text
 
 _TIP: Final = (
@@ -27,8 +29,8 @@ _TIP: Final = (
 IN_TRAIN: Final = (
     "This window is in the train part of the recording (tier): models were fitted to it."
 )
-NO_SCORE: Final = "–"
-COMPUTING: Final = "◌ computing…"
+SCORING: Final = "scoring…"
+NO_TARGET: Final = "not a target of this mask"
 _CENTRED: Final = (
     "Correlations of responses are about the means of the train tier, so that few "
     "windows give hardly lower values than many; those of behaviour are pooled."
@@ -45,6 +47,21 @@ def train_warning(window: Window) -> str:
     """Return a warning about numbers of a window of the train tier, else ""."""
     is_train = "train" in tiers_at(window.session, window.start_s, window.stop_s)
     return IN_TRAIN if is_train else ""
+
+
+def shown_score_tip(controller: Controller) -> str:
+    """Return the tooltip of the score of the mask on screen, with that of its ceiling."""
+    tip = tier_score_tip(controller.results.tier_score)
+    ceiling, n_known, n_targets = stimulus_ceiling(controller)
+    found = controller.colouring.ceiling
+    if not np.isfinite(ceiling) or found is None:
+        return tip
+    return (
+        f"{tip}\nStimulus alone: correlation of a perfect prediction of the mean response "
+        f"to a clip with single repeats, {ceiling:z.2f} over {n_known:,} of {n_targets:,} "
+        f"target neurons ({found.description}). A model that also sees behaviour or neurons "
+        "can exceed it."
+    )
 
 
 def tier_score_tip(found: TierScore | None) -> str:
@@ -64,14 +81,71 @@ def tier_score_tip(found: TierScore | None) -> str:
     return _TIP + (POOLED if is_pooled else _CENTRED) + "".join(decoded)
 
 
+def stimulus_ceiling(controller: Controller) -> tuple[float, int, int]:
+    """Return the ceiling of the stimulus alone, and of how many of the scored neurons.
+
+    It is the mean correlation of a perfect prediction of the responses to a clip with
+    single repeats of the clip: NaN without repeats, or for another metric.
+    """
+    found, ceiling = controller.results.tier_score, controller.colouring.ceiling
+    if found is None or found.score is None or ceiling is None or found.score.is_pooled:
+        return float("nan"), 0, 0
+    of_targets = ceiling.single_trial_max[np.asarray(found.score.neurons)]
+    known = of_targets[np.isfinite(of_targets)]
+    is_known = len(known) and controller.state.metric.symbol == "r"
+    return float(known.mean()) if is_known else float("nan"), len(known), len(of_targets)
+
+
+def guide_text(controller: Controller) -> str:
+    """Return for a new user: who predicts what from what, how well, and what to try."""
+    state, needs, mask = controller.state, controller.results.needs, controller.state.mask
+    if mask is None:
+        return ""
+    inputs = inputs_label(bool(mask.frames.any()), mask.has_visible_behavior)
+    if mask.visible.any():
+        inputs = "neurons" if inputs == "nothing" else f"neurons + {inputs}"
+    name = Path(state.predictor_name).name
+    model = f"{name} ({MEANINGS[name]})" if name in MEANINGS else name or "The model"
+    reads_neurons = needs is None or needs.sees_responses
+    tip = "Drag over neurons to show them to the model, too."
+    if not reads_neurons:
+        tip = "This model reads no neurons: hide video or behaviour."
+    score, *others = _compared_score(controller)
+    # Short lines: the canvas of a small screen has room for about 50 letters.
+    lines = [f"{model} predicts the orange neurons", f"from {inputs}: {score}"]
+    return "\n".join([*lines, *others, tip])
+
+
+def _compared_score(controller: Controller) -> list[str]:
+    """Return the score, and a line with that of the baseline and the ceiling, if known."""
+    found, state = controller.results.tier_score, controller.state
+    if found is None or found.score is None or found.score.refusal:
+        return [no_score_text(controller)]
+    texts, other = [], controller.baseline.tier_score
+    if other is not None and other.mask is found.mask:
+        gain, _ = found.gain(other)
+        name = Path(state.baseline_name).name
+        if np.isfinite(gain.value):
+            texts.append(f"{name} {found.estimate.value - gain.value:z.2f}")
+    ceiling = stimulus_ceiling(controller)[0]
+    if np.isfinite(ceiling):
+        texts.append(f"stimulus alone at most {ceiling:z.2f}")
+    score = state.metric.text(found.estimate.value)
+    return [score, " · ".join(texts)] if texts else [score]
+
+
 def shown_tier_score_lines(controller: Controller) -> list[str]:
     """Return the lines of the mask on screen."""
+    found = controller.results.tier_score
     lines = tier_score_lines(
-        controller.results.tier_score,
+        found,
         controller.state.metric,
         controller.baseline.tier_score,
         Path(controller.state.baseline_name).name,
     )
+    ceiling = stimulus_ceiling(controller)[0]
+    if np.isfinite(ceiling) and found is not None and not found.is_preliminary:
+        lines[1] += f" · stimulus alone ≤ {ceiling:z.2f}"
     if controller.state.scores_tier:
         return lines
     # Not a line of its own: a pause must not move what is below.
@@ -79,16 +153,23 @@ def shown_tier_score_lines(controller: Controller) -> list[str]:
 
 
 def no_score_text(controller: Controller) -> str:
-    """Return what stands for a score over a tier that is not there yet, or never."""
+    """Return `SCORING`, or the reason why there is no score over a tier."""
     state, needs = controller.state, controller.results.needs
     session, mask = state.session, state.mask
-    is_stopped = controller.results.error or controller.results.is_cancelled
-    if session is None or mask is None or needs is None or is_stopped:
-        return NO_SCORE
-    is_due = state.scores_tier and has_scored_targets(mask)
-    is_due &= is_served(needs.spec, state.spec)
-    is_due &= has_tier_score(session, needs.spec, state.metric)
-    return COMPUTING if is_due else NO_SCORE
+    if session is None or mask is None:
+        return "no recording is open"
+    if controller.results.error or controller.results.is_cancelled:
+        return "no prediction" if controller.results.error else "stopped"
+    if not has_scored_targets(mask):
+        return "nothing is a target of this mask"
+    if not state.scores_tier:
+        return "paused"
+    if needs is not None and not is_served(needs.spec, state.spec):
+        return "the model predicts other windows"
+    if needs is not None and not has_tier_score(session, needs.spec, state.metric):
+        is_of_repeats = state.metric.per_neuron is None
+        return "this metric needs whole repeats" if is_of_repeats else "no test part is recorded"
+    return SCORING
 
 
 def tier_score_lines(
