@@ -14,8 +14,21 @@ from omnimouse_widgets.jupyter.explorer import Explorer
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.transport.part import Part
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.views.record import Frames, Item, Mark, record
+from omnimouse_widgets.views.record import (
+    Action,
+    Choice,
+    Frames,
+    Item,
+    Mark,
+    Number,
+    Place,
+    Switch,
+    Timeline,
+    items_of,
+)
 from omnimouse_widgets.views.registry import PANELS, docks
+from omnimouse_widgets.views.stimulus import StimulusView
+from omnimouse_widgets.views.time import TimeView
 
 PAGE = Path(omnimouse_widgets.__file__).parent / "jupyter" / "static"
 
@@ -37,23 +50,36 @@ def test_every_part_of_an_explorer_is_that_of_a_panel(controller):
 
 def test_both_front_ends_draw_the_same_view_of_a_panel(controller):
     explorer = Explorer(controller=controller)
-    views = {panel.part: dock.panel for panel, dock in docks() if dock.panel.startswith("views.")}
-    # The page plays frames that it keeps; its state and its texts are those of the view.
-    stimulus = resolve_name(f"omnimouse_widgets.{views.pop('video')}")
-    assert type(explorer.video._stimulus) is stimulus
-    offered = record(explorer.video._stimulus)
-    for name, tip in explorer.video._texts["tips"].items():
-        assert name in ("play", "pause") or offered[name].help == tip
-    for name, path in views.items():
+    views: dict[str, list[str]] = {}
+    for panel, dock in docks():
+        views.setdefault(panel.part, []).append(dock.panel)
+    # The page plays frames that it keeps; all else is of the two views.
+    video = views.pop("video")
+    assert [type(explorer.video._session), type(explorer.video._stimulus)] == [
+        resolve_name(f"omnimouse_widgets.{path}") for path in video
+    ]
+    for name, (path,) in views.items():
         part = getattr(explorer, name)
         assert isinstance(part, RecordPart)
         assert type(part._panel) is resolve_name(f"omnimouse_widgets.{path}")
     explorer.close()
 
 
-# The page draws frames in a part of its own, `video.js`.
+def test_the_page_of_the_video_has_each_field_and_action_of_its_views(controller):
+    views = StimulusView.of(controller), TimeView.of(controller)
+    page = (PAGE / "video.js").read_text("utf-8")
+    for item in items_of([*views[0].bar(), *views[1].steps()]):
+        if isinstance(item, (Choice, Number, Switch)) or (isinstance(item, Action) and item.label):
+            is_stride = item.name.startswith("stride")  # of a list that the page fills
+            assert is_stride or re.search(rf'["\.]{item.name}\b', page), item.name
+
+
+# The page draws these in a part of its own, `video.js`.
+OF_VIDEO = {Frames, Timeline, Place}
+
+
 @pytest.mark.parametrize(
-    "kind", sorted(set(get_args(Item)) - {Frames}, key=str), ids=lambda kind: kind.__name__
+    "kind", sorted(set(get_args(Item)) - OF_VIDEO, key=str), ids=lambda kind: kind.__name__
 )
 def test_the_page_draws_each_kind_of_item(kind):
     page = (PAGE / "panel.js").read_text("utf-8")
@@ -63,10 +89,7 @@ def test_the_page_draws_each_kind_of_item(kind):
     assert is_mark or re.search(rf"^ +{name}[:(]", page, re.MULTILINE)
 
 
-# The page draws frames in a part of its own, `video.js`.
-@pytest.mark.parametrize(
-    "kind", sorted(set(get_args(Item)) - {Frames}, key=str), ids=lambda kind: kind.__name__
-)
+@pytest.mark.parametrize("kind", get_args(Item), ids=lambda kind: kind.__name__)
 def test_napari_draws_each_kind_of_item(kind):
     panel = Path(inspect.getfile(RecordPanel)).read_text("utf-8")
     is_drawn = rf"(case|\|) {kind.__name__}\("

@@ -17,49 +17,19 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.film import Film, frame_rate
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
-from omnimouse_widgets.views.record import NO_SESSION
+from omnimouse_widgets.views.record import choose, items_of, plain, press
 from omnimouse_widgets.views.stimulus import (
-    HAS_NO_VIDEO,
-    HIDDEN_FRAME,
-    INVALID_FRAME,
+    PAGE_TEXTS,
     PAINT_FRAMES,
     SPEEDS,
-    STRIDE_TIP,
-    STRIP_TIP,
-    TIPS,
     StimulusView,
-    advance,
     stride_text,
     strides,
 )
-from omnimouse_widgets.views.text.model import NO_VIDEO
-from omnimouse_widgets.views.time import (
-    BETWEEN_TRIALS,
-    N_BINS,
-    SESSION_TIP,
-    KindBar,
-    TierBar,
-    kind_bars,
-    letters_in,
-    tier_bars,
-)
+from omnimouse_widgets.views.time import TimeView
 
 _CONTROL_S: Final = 0.5
 """Time in seconds for which one page keeps control of the window during playback."""
-
-
-TEXTS: Final = {
-    "tips": TIPS,
-    "no_session": NO_SESSION,
-    "no_video": NO_VIDEO,
-    "has_no_video": HAS_NO_VIDEO,
-    "hidden": HIDDEN_FRAME,
-    "invalid": INVALID_FRAME,
-    "strip": STRIP_TIP,
-    "stride": STRIDE_TIP,
-    "session": SESSION_TIP,
-    "between": BETWEEN_TRIALS,
-}
 
 
 class VideoScrubber(Part):
@@ -90,7 +60,7 @@ class VideoScrubber(Part):
     _esm = script("video")
     _css = style("video")
 
-    _texts = Dict(TEXTS).tag(sync=True)
+    _texts = Dict(PAGE_TEXTS).tag(sync=True)
     time_s = Float(0.0)
     cursor = Int(0).tag(sync=True)
     playing = Bool(False).tag(sync=True)
@@ -98,7 +68,7 @@ class VideoScrubber(Part):
     stride = Int(1, min=1).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        self._stimulus = StimulusView.of(controller)
+        self._stimulus, self._session = StimulusView.of(controller), TimeView.of(controller)
         # `_requests`: chunk numbers by view, most urgent first.
         # `_jumps`: number of position changes that did not come from a page; a page
         # that plays follows a position only if this number has changed.
@@ -108,20 +78,27 @@ class VideoScrubber(Part):
         self._jumps = 0
         self._moving_thread = 0
         self._driver = ("", 0.0)
-        traits.setdefault("stride", controller.state.spec.n_samples)
         super().__init__(controller, **traits)
-        events = controller.state.events
+        events, view = controller.state.events, self._stimulus
+        self.bind("playing", view.changed, lambda: view.is_playing, view.play)
+        self.bind("rate", view.changed, lambda: view.speed, view.set_speed)
+        signals = [view.changed, self.spec_changed]
+        self.bind("stride", signals, lambda: view.stride, view.set_stride)
         self.bind_field("cursor", controller.navigation.set_cursor)
         self.bind("time_s", [events.window, events.cursor], self._time, self.go_to)
         for signal in (events.window, events.cursor):
             self._link(signal, self._count_jump)
-        self._link(self.spec_changed, self._reset_stride)
         self.observe(lambda _: self._set_driver(""), "playing")
 
     def drawings(self) -> Sequence[Drawing]:
-        """Return the drawing functions of session, playhead, mask, edits and chunks."""
-        events = self._controller.state.events
+        """Return the drawing functions of record, session, playhead, mask, edits, chunks."""
+        events, view = self._controller.state.events, self._stimulus
+        # Without the cursor: the page tells time and frame, because it is ahead.
+        window = [events.window, events.session, view.changed]
+        trial = self._controller.navigation.trial_changed
         return (
+            Drawing(self._draw_record, [*window, trial]),
+            Drawing(self._draw_timeline, [events.session]),
             Drawing(self._draw_film, [events.session, self.spec_changed]),
             Drawing(self._draw_position, [events.window, events.cursor]),
             Drawing(self._draw_frames, [events.mask]),
@@ -149,6 +126,14 @@ class VideoScrubber(Part):
         self._go(film, film.frame_near(time_s), slides=False)
 
     # -- from the page ----------------------------------------------------------------
+    def on_press(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Run an action of the timeline."""
+        press(self._session, str(content["name"]))
+
+    def on_choose(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Set a field of the timeline, such as the number of the trial."""
+        choose(self._session, str(content["name"]), content["value"])
+
     def on_chunks(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Queue chunks of frames in this order; replaces the earlier requests."""
         if self._film is not None and content["film"] == self._film.name:
@@ -196,9 +181,8 @@ class VideoScrubber(Part):
         target = min(max(target, 0), film.n_frames - 1)
         frame = target - film.start_of(state.window)
         if slides and frame >= n_frames:
-            stride = min(self.stride, film.spec.n_samples)
             step = film.sample_at(frame) - state.cursor
-            advance(self._controller, step, stride)
+            self._stimulus.advance(step)
             return
         if not 0 <= frame < n_frames:
             # Keep the cursor at its position in the window. Near an end of the session
@@ -215,9 +199,6 @@ class VideoScrubber(Part):
             return 0.0
         film = Film(state.window.session, state.spec)
         return film.seconds(film.start_of(state.window) + film.frame_at(state.cursor))
-
-    def _reset_stride(self) -> None:
-        self.stride = self._controller.state.spec.n_samples
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
@@ -237,22 +218,26 @@ class VideoScrubber(Part):
             self._jumps += 1
 
     # -- to the page ------------------------------------------------------------------
+    def _draw_record(self) -> None:
+        """Send fields and actions of both views."""
+        items = items_of([*self._session.steps(), *self._stimulus.bar()])
+        self.add_if_changed("record", items=plain({item.name: item for item in items})[0])
+
+    def _draw_timeline(self) -> None:
+        """Send the lanes of the session."""
+        (item,), arrays = plain(self._session.timeline())
+        self.add_if_changed("timeline", arrays, item=item)
+
     def _draw_film(self) -> None:
-        """Send the length of the session, its trials and the texts."""
+        """Send the length of the session, and the steps of playback."""
         film, spec = self._film, self._controller.state.spec
         self._requests.clear()
         if film is None:
             self.add_message("film", film="", frames=0, **_window_fields(spec))
             return
         session = film.session
-        # Binned, so that the size of the message does not grow with the session.
-        overview = session.overview(N_BINS)
-        bars = tier_bars(overview)
-        # t_on is in seconds on the session clock.
-        trials = np.sort(session.trials.t_on)
         self.add_message(
             "film",
-            [trials.astype(np.float32)],
             film=film.name,
             frames=film.n_frames,
             **_window_fields(spec),
@@ -261,13 +246,7 @@ class VideoScrubber(Part):
             start_s=film.seconds(0),
             pauses=film.pauses,
             has_video=session.stimulus is not None and spec.video is not None,
-            bars=[[*_span(bar), bar.tier, bar.colour, bar.height, bar.letter]
-                  for bar in bars],
-            letters=letters_in(bars),
-            kinds=[[*_span(bar), bar.kind, bar.colour, bar.height]
-                   for bar in kind_bars(overview)] if overview.has_trials else [],
-            has_trials=overview.has_trials,
-            trial_offset_s=spec.trial_offset_s,
+            has_trials=bool(len(session.trials.t_on)),
             speeds=list(SPEEDS),
             strides=[[stride, stride_text(stride, spec)] for stride in strides(spec)],
             colours={"visible": palette.VISIBLE, "problem": palette.PROBLEM,
@@ -348,8 +327,3 @@ def _window_fields(spec: WindowSpec) -> dict[str, Any]:
         "height": 1 if video is None else video.height,
         "width": 1 if video is None else video.width,
     }
-
-
-def _span(bar: TierBar | KindBar) -> list[float]:
-    # Milliseconds: more digits would only make the message longer.
-    return [round(float(bar.start_s), 3), round(float(bar.stop_s), 3)]

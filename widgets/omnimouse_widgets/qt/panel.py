@@ -64,7 +64,8 @@ from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel, drawn_pixmap, wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
-from omnimouse_widgets.qt.timeline.film import FilmArea
+from omnimouse_widgets.qt.timeline.lanes import Lanes
+from omnimouse_widgets.qt.timeline.player import VideoPlayer
 from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
 from omnimouse_widgets.qt.traces.plot import WIDTH, TraceStack
 from omnimouse_widgets.views import record
@@ -91,6 +92,7 @@ from omnimouse_widgets.views.record import (
     Number,
     OpenFile,
     Overlay,
+    Place,
     Plot,
     Polar,
     Progress,
@@ -102,10 +104,10 @@ from omnimouse_widgets.views.record import (
     Switch,
     Table,
     Text,
+    Timeline,
     Traces,
     View,
 )
-from omnimouse_widgets.views.stimulus import StimulusView
 
 TONES: Final[dict[record.Tone, Tone]] = {
     "quiet": "quiet",
@@ -172,6 +174,7 @@ class RecordPanel(QWidget):
         self.plots: dict[str, RecordPlot] = {}
         self.stacks: dict[str, TraceStack] = {}
         self.tables: dict[str, LongTableView] = {}
+        self.timelines: dict[str, Lanes] = {}
         self.notice = wrapped_label("alert", is_selectable=True)
         self._drawn: dict[str, Any] = {}
         self._contents: dict[str, Content] = {}
@@ -183,14 +186,14 @@ class RecordPanel(QWidget):
         content, area = QWidget(), QVBoxLayout(self)
         area.setContentsMargins(4, 4, 4, 4)
         area.addWidget(scroll_vertically(content))
-        below, beside = QVBoxLayout(content), QHBoxLayout()
+        below, self._beside = QVBoxLayout(content), QHBoxLayout()
         below.setContentsMargins(0, 0, 0, 0)
-        below.addLayout(beside, 1)
+        below.addLayout(self._beside, 1)
         blocks = view.blocks()
         columns = [QVBoxLayout() for _ in range(1 + max(block.column for block in blocks))]
-        for number, each in enumerate(columns):
+        for each in columns:
             each.setSpacing(4)
-            beside.addLayout(each, 2 + number)  # plots are wider than their list
+            self._beside.addLayout(each)
         parts: list[tuple[Callable[[], None], Sequence[Any]]] = []
         for block in blocks:
             if block.follow is not None:
@@ -221,6 +224,11 @@ class RecordPanel(QWidget):
 
     def _pick(self, name: str, *place: float) -> None:
         self._try(lambda: record.pick(self._contents.get(name), *place))
+
+    def _go(self, name: str, time_s: float) -> None:
+        # A press on the plot gives the focus to the panel, so that its arrow keys work.
+        self.setFocus()
+        self._pick(name, time_s)
 
     def _select(self, name: str, outline: np.ndarray, is_added: bool) -> None:
         self._try(lambda: record.select(self._contents.get(name), outline, is_added))
@@ -303,6 +311,12 @@ class RecordPanel(QWidget):
         entries = read()
         self._draw_entries(layout, entries)
         column.setStretchFactor(layout, int(any(map(_takes_free_height, entries))))
+        # A column of controls is as wide as they are; plots are wider than their list.
+        has_content = any(column.stretch(number) for number in range(column.count()))
+        share = 2 + self._beside.indexOf(column) if has_content else 0
+        self._beside.setStretchFactor(column, share)
+        top = Qt.AlignmentFlag.AlignTop
+        self._beside.setAlignment(column, Qt.AlignmentFlag(0) if has_content else top)
 
     def _draw_entries(
         self, layout: QBoxLayout, entries: Sequence[Item | Row], wide: str = ""
@@ -438,9 +452,14 @@ class RecordPanel(QWidget):
                 return _set_up(long_table.widget)
             case Matrix():
                 return _matrix_view(QStandardItemModel(self))
-            case Frames(tip=tip):
-                assert isinstance(self.view, StimulusView)
-                return FilmArea(self.view, self._controller, tip)
+            case Frames():
+                player = VideoPlayer(entry)
+                player.stroke_begun.connect(self._controller.editor.begin_stroke)
+                player.stroke_ended.connect(self._controller.editor.end_stroke)
+                return player
+            case Timeline():
+                self.timelines[name] = timeline = Lanes(partial(self._go, name))
+                return _fill_height(timeline.canvas)
             case Cells(tip=tip):
                 assert isinstance(self.view, RasterView)
                 return RasterArea(self.view, self._controller, tip)
@@ -492,7 +511,9 @@ class RecordPanel(QWidget):
             case Number():
                 with QSignalBlocker(widget):
                     widget.setRange(item.low, item.high)
+                    widget.setPrefix(item.prefix)
                     widget.setSuffix(item.unit)
+                    widget.setSpecialValueText(item.none)
                     widget.setValue(item.value)
             case Switch():
                 widget.setText(item.label)
@@ -510,6 +531,10 @@ class RecordPanel(QWidget):
                 self.tables[item.name].show(item)
             case Matrix():
                 _fill_matrix(widget, item)
+            case Frames():
+                widget.show_item(item)
+            case Timeline():
+                self.timelines[item.name].show(item)
             case Traces():
                 stack = self.stacks[item.name]
                 stack.set_rows(item.rows, item.scale)
@@ -526,6 +551,8 @@ class RecordPanel(QWidget):
             self.stacks[mark.content].set_cursor(float(mark.x[0]) if len(mark.x) else None)
         if isinstance(mark, ChosenRows) and mark.content in self.tables:
             self.tables[mark.content].mark(mark)
+        if isinstance(mark, Place) and mark.content in self.timelines:
+            self.timelines[mark.content].show_place(mark)
         view = self.widgets.get(f"{mark.content}:table")
         if isinstance(mark, CurrentRow) and view is not None:
             if mark.row is None:
@@ -556,6 +583,8 @@ def _takes_place(entry: Item | Row) -> bool:
         return bool(entry.text)
     if isinstance(entry, Legend):
         return bool(entry.signs)
+    if isinstance(entry, Action):
+        return bool(entry.label)
     return bool(entry.items) if isinstance(entry, Row) else True
 
 

@@ -325,17 +325,98 @@ class Cells:
     tip: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """Video frame at the cursor above the frames of the window: content of *Stimulus*.
+    """Video frame at the cursor, above a strip of the frames of the window.
 
-    It has no pixels: the front end asks the view for the frame, or keeps the frames of
-    the session itself to play them.
+    A front end that keeps the frames of the session itself plays them; it ignores
+    `pixels` and `tick`.
+
+    Attributes
+    ----------
+    pixels
+        The frame; empty if there is none, and `missing` says why.
+    note, colour
+        Why the frame is no input of the model, "" if it is; such a frame is dimmed.
+        Colour of its border, which is dashed with a note.
+    visible
+        1 for each frame of the window that the model sees, 0 for a hidden one.
+    at
+        Number of the frame at the cursor.
+    strip_label, strip_tip
+        What the strip is, and what a drag on it does.
+    stroke
+        Name of the undo step of a drag with Shift.
+    scrub, paint
+        Called with the frame of a press or drag; with the first frame of a stroke, the
+        one after its last, and whether they become visible.
+    tick
+        Called about 30 times per second while the video plays; None while it does not.
     """
 
     name: str
     label: str
     tip: str
+    pixels: UInt8[np.ndarray, "height width"]
+    missing: str
+    note: str
+    colour: str
+    visible: UInt8[np.ndarray, " frame"]
+    at: int
+    strip_label: str
+    strip_tip: str
+    stroke: str
+    scrub: Callable[[int], object]
+    paint: Callable[[int, int, bool], object]
+    tick: Callable[[], object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Span of time in a lane, in seconds; `share` of the height of the lane is filled."""
+
+    start_s: float
+    stop_s: float
+    kind: str
+    colour: str
+    share: float
+    letter: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lane:
+    """Bars, or a curve from 0 to 1 over the times of the timeline."""
+
+    name: str
+    bars: tuple[Bar, ...] = ()
+    colour: str = ""
+    curve: Float[np.ndarray, " bin"] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """Lanes over the time of a session, the first on top; a `Place` marks the window.
+
+    Attributes
+    ----------
+    extent_s
+        Start and stop of the session.
+    time_s
+        Times of the points of all curves.
+    missing
+        What is said without lanes.
+    pick
+        Called with the time of a press or drag.
+    """
+
+    name: str
+    label: str
+    tip: str
+    extent_s: tuple[float, float]
+    time_s: Float[np.ndarray, " bin"]
+    lanes: tuple[Lane, ...]
+    missing: str
+    pick: Callable[[float], object]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -391,7 +472,7 @@ class Message:
 
 
 Plot = Curves | Polar | Image | Message
-Content = Table | LongTable | Matrix | Traces | Cells | Frames | Plot
+Content = Table | LongTable | Matrix | Traces | Cells | Frames | Timeline | Plot
 
 
 # -- results of an action ------------------------------------------------------------
@@ -460,8 +541,9 @@ Result = Clipboard | SaveFile | SavePicture | OpenFile | AskText | ShowPanel | N
 class Action:
     """Button; `refusal` says why it is disabled, "" if it is not.
 
-    `key` presses it while the focus is in the panel, such as "Left" or "Ctrl+C". With
-    the name of a content in `over`, it stands in a corner of that content.
+    `key` presses it while the focus is in the panel, such as "Left" or "Ctrl+C"; without
+    a label, it is this key alone. With the name of a content in `over`, it stands in a
+    corner of that content.
     """
 
     name: str
@@ -506,7 +588,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """Whole number from `low` to `high`."""
+    """Whole number from `low` to `high`; with `none`, 0 is shown as that text."""
 
     name: str
     label: str
@@ -516,6 +598,8 @@ class Number:
     high: int
     set: Callable[[int], object]
     unit: str = ""
+    prefix: str = ""
+    none: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -545,7 +629,23 @@ class Settings:
     apply: str = ""
 
 
-Mark = Overlay | CurrentRow | ChosenRows
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Span of a timeline that is marked, with a text beside it; None for no span.
+
+    `moments` are times that are marked in the lane `lane`.
+    """
+
+    name: str
+    content: str
+    colour: str
+    span_s: tuple[float, float] | None
+    text: str = ""
+    moments: tuple[float, ...] = ()
+    lane: str = ""
+
+
+Mark = Overlay | CurrentRow | ChosenRows | Place
 """What is drawn over a content and takes no place."""
 Item = (
     Text | Progress | Legend | Content | Mark | Action | Menu | Choice | Number | Switch | Settings
@@ -670,7 +770,7 @@ def pick(item: Any, *place: float) -> None:
     """
     if isinstance(item, Table) and item.pick is not None and 0 <= place[0] < len(item.rows):
         item.pick(int(place[0]))
-    elif isinstance(item, (Curves, Traces)) and item.pick is not None:
+    elif isinstance(item, (Curves, Traces, Timeline)) and item.pick is not None:
         item.pick(*place)
 
 

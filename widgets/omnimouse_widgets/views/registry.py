@@ -171,7 +171,7 @@ PANELS: Final = (
         "Time",
         "Overview of the whole recording; a click moves the window.",
         "napari.md#the-window",
-        Dock("qt.timeline.panel:TimePanel", "bottom", "time", is_front=True),
+        Dock("views.time:TimeView", "bottom", "time", is_front=True),
         part="video",
     ),
     Panel(

@@ -1,8 +1,8 @@
 """Panel *Stimulus*: the video frame at the cursor, frames of the window, and playback."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 from typing import Final, Self
 
 import numpy as np
@@ -10,6 +10,9 @@ from psygnal import SignalInstance
 
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     NO_SESSION,
@@ -23,7 +26,7 @@ from omnimouse_widgets.views.record import (
     Text,
 )
 from omnimouse_widgets.views.text.model import NO_VIDEO
-from omnimouse_widgets.views.time import frame_at_sample
+from omnimouse_widgets.views.time import BETWEEN_TRIALS, frame_at_sample, sample_at_frame
 
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0)
 SHORT_STRIDES_S: Final = (1.0, 0.5, 0.1)
@@ -35,35 +38,38 @@ STRIP_TIP: Final = (
     "The {} frames of the window: tall = visible to the model, low = hidden.\n"
     "Drag: move the cursor · Shift+drag: show or hide frames (inverts the first one)"
 )
-TIPS: Final = {
-    "back": "Previous frame (,)",
-    "next": "Next frame (.)",
-    "speed": "Session seconds per second",
-    "play": "Play (K)",
-    "pause": "Pause (K)",
-}
-"""What the controls of playback do, by name."""
+PLAY_TIPS: Final = ("Play (K)", "Pause (K)")
+"""What the play button does while the video stands, and while it plays."""
+LABEL: Final = "Video frame at the cursor"
+STRIP_LABEL: Final = "Frames of the window"
 STRIDE_TIP: Final = "Step of the window when the cursor passes its end"
+PAGE_TEXTS: Final = {
+    "waiting": "Waiting for the kernel…",
+    "loading": "loading…",
+    "recorded": "recorded",
+    "edited": "edited: {}",
+    "visible": "visible to the model",
+    "hidden": HIDDEN_FRAME,
+    "invalid": INVALID_FRAME,
+    "no_session": NO_SESSION,
+    "no_video": NO_VIDEO,
+    "has_no_video": HAS_NO_VIDEO,
+    "between": BETWEEN_TRIALS,
+    "play": PLAY_TIPS,
+    "stride": STRIDE_TIP,
+    "paint": "Show / hide",
+    "paint_tip": "Drag over the frames of the window to show them to the model or to hide them",
+    "fine": "Frame in the window",
+    "coarse": "Time in the session",
+    "picture": "Video frame at the playhead. Arrows step a frame, Shift+arrows a window of {}, "
+    "Page keys a trial, K plays.",
+    "strip_tip": STRIP_TIP,
+    "strip": "The {} frames of the window: tall if visible to the model, low if hidden. "
+    "Arrows move, Space shows or hides the frame.",
+}
+"""What a page says about the frames that it keeps and plays itself."""
 PAINT_FRAMES: Final = "Paint frames"
 """Name of the undo step of a stroke over frames."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ShownFrame:
-    """Frame at the cursor, uint8 (height, width), or a message without one.
-
-    Attributes
-    ----------
-    note
-        Why it is no input of the model, "" if it is; it is then dimmed.
-    colour
-        Colour of the border, which is dashed with a note.
-    """
-
-    pixels: np.ndarray | None
-    message: str = ""
-    note: str = ""
-    colour: str = palette.VISIBLE
 
 
 class StimulusView:
@@ -80,24 +86,27 @@ class StimulusView:
 
     name = "stimulus"
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(self, state: LiveState, navigation: Navigation, editor: MaskEditor) -> None:
+        self._state, self._navigation, self._editor = state, navigation, editor
         self.changed = SignalInstance()
         self.is_playing, self.speed = False, 1.0
-        self._stride = controller.state.spec.n_samples
+        self._stride = state.spec, state.spec.n_samples
+        # Time at which playback began, and samples by which it has moved since.
+        self._began_s, self._moved = 0.0, 0
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller)
+        return cls(controller.state, controller.navigation, controller.editor)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: frame and strip, and the bar below them."""
-        events = self._controller.state.events
+        events = self._state.events
+        frames = [self.changed, events.window, events.cursor, events.mask]
         return [
             Block(tuple, [], follow=self._follow),
-            Block(lambda: [Frames("frames", "Video frame at the cursor", TIP)], []),
-            Block(self._bar, [self.changed, events.window, events.cursor]),
+            Block(self._frames, frames),
+            Block(self.bar, [self.changed, events.window, events.cursor]),
         ]
 
     def _follow(self, is_visible: bool) -> None:
@@ -105,10 +114,11 @@ class StimulusView:
         if not is_visible:
             self.play(False)
 
-    def _bar(self) -> Sequence[Item | Row]:
-        state, step = self._controller.state, self._controller.navigation.step_cursor
+    def bar(self) -> Sequence[Item | Row]:
+        """Return the controls of playback, and the time at the cursor."""
+        state, step = self._state, self._navigation.step_cursor
         speeds = tuple((f"{speed:g}", f"×{speed:g}", "") for speed in SPEEDS)
-        play, word = ("❚❚", "pause") if self.is_playing else ("▶", "play")
+        play = "❚❚" if self.is_playing else "▶"
         sliding = tuple(
             Action(
                 f"stride{stride}",
@@ -118,14 +128,14 @@ class StimulusView:
             )
             for stride in strides(state.spec)
         )
-        clock, is_on = clock_text(self._controller), self.is_playing
-        help_text = f"{TIPS[word]}; the arrow: step of the window"
+        clock, is_on = clock_text(state), self.is_playing
+        help_text = f"{PLAY_TIPS[self.is_playing]}; the arrow: step of the window"
         items: tuple[Item, ...] = (
-            Action("back", "‹", TIPS["back"], partial(step, -1), key=","),
+            Action("back", "‹", "Previous frame (,)", partial(step, -1), key=","),
             Switch("playing", play, help_text, is_on, self.play, actions=sliding, key="K"),
-            Action("next", "›", TIPS["next"], partial(step, 1), key="."),
+            Action("next", "›", "Next frame (.)", partial(step, 1), key="."),
             Choice(
-                "speed", "Speed", TIPS["speed"], speeds, f"{self.speed:g}",
+                "speed", "Speed", "Session seconds per second", speeds, f"{self.speed:g}",
                 lambda speed: self.set_speed(float(speed)),
             ),
         )  # fmt: skip
@@ -136,60 +146,117 @@ class StimulusView:
     # -- playback ---------------------------------------------------------------------
     @property
     def stride(self) -> int:
-        """A whole window if the chosen stride does not exist for the window's spec."""
-        spec = self._controller.state.spec
-        return self._stride if self._stride in strides(spec) else spec.n_samples
+        """The chosen stride; a whole window after the model reads other windows."""
+        spec, stride = self._stride
+        whole = self._state.spec.n_samples
+        return min(stride, whole) if spec == self._state.spec else whole
 
     def play(self, is_playing: bool) -> None:
         """Start playback at the cursor, or stop it there."""
-        is_playing = is_playing and self._controller.state.window is not None
+        is_playing = is_playing and self._state.window is not None
         if is_playing != self.is_playing:
             self.is_playing = is_playing
+            self._began_s, self._moved = perf_counter(), 0
             self.changed.emit()
+
+    def tick(self) -> None:
+        """Move the cursor to the sample that is due since the start of playback.
+
+        After a late tick, playback skips frames and keeps its speed.
+        """
+        state = self._state
+        elapsed_s = perf_counter() - self._began_s
+        due = int(elapsed_s * state.spec.response_rate_hz * self.speed)
+        if due > self._moved:
+            # Counting from the start, not from the last tick, avoids rounding drift.
+            step, self._moved = due - self._moved, due
+            before = state.window, state.cursor
+            self.advance(step)
+            if (state.window, state.cursor) == before:
+                self.play(False)  # the end of the session
+
+    def advance(self, step: int) -> None:
+        """Move the cursor by `step` samples of the session.
+
+        The window moves by `stride` samples when the cursor passes its end.
+        """
+        state, spec, stride = self._state, self._state.spec, self.stride
+        cursor, window = state.cursor + step, state.window
+        if window is None or cursor < spec.n_samples or stride == spec.n_samples:
+            self._navigation.step_cursor(step)
+            return
+        self._navigation.seek_nearest(window.start_s + stride / spec.response_rate_hz, 1)
+        assert state.window is not None
+        # The window may have moved by less at the end of the session: the cursor stays at
+        # its time.
+        moved = round((state.window.start_s - window.start_s) * spec.response_rate_hz)
+        self._navigation.set_cursor(cursor - moved)
 
     def set_speed(self, speed: float) -> None:
         """Set the session seconds per second."""
         if speed != self.speed:
             self.speed = speed
+            # The samples due are counted from a start at constant speed.
+            self._began_s, self._moved = perf_counter(), 0
             self.changed.emit()
 
     def set_stride(self, stride: int) -> None:
         """Set the step of the window; a whole window shows each sample once."""
-        if stride != self._stride:
-            self._stride = stride
+        if stride != self.stride:
+            self._stride = self._state.spec, stride
             self.changed.emit()
 
     # -- frames -----------------------------------------------------------------------
-    def frame(self) -> ShownFrame:
+    def _frames(self) -> Sequence[Item]:
         """Return the frame at the cursor, and what the model does with it."""
-        state = self._controller.state
-        if state.window is None or state.mask is None:
-            return ShownFrame(None, NO_SESSION)
-        if state.spec.video is None:
-            return ShownFrame(None, NO_VIDEO)
-        if state.session is not None and state.session.stimulus is None:
-            return ShownFrame(None, HAS_NO_VIDEO)
-        at = frame_at_sample(state.spec, state.cursor)
-        pixels = state.window.frames_u8[at]
-        if not state.window.valid["video"][at]:
-            return ShownFrame(pixels, note=INVALID_FRAME, colour=palette.PROBLEM)
-        if state.mask.frames[at]:
-            return ShownFrame(pixels)
-        return ShownFrame(pixels, note=HIDDEN_FRAME, colour=palette.AXIS)
+        state = self._state
+        mask, window, spec = state.mask, state.window, state.spec
+        visible = np.zeros(spec.n_frames, np.uint8)
+        visible[:] = 0 if mask is None else mask.frames
+        at = frame_at_sample(spec, state.cursor)
+        pixels, missing = np.zeros((0, 0), np.uint8), no_video_text(state)
+        note, colour = "", palette.VISIBLE
+        if window is not None and not missing:
+            pixels = window.frames_u8[at]
+            if not window.valid["video"][at]:
+                note, colour = INVALID_FRAME, palette.PROBLEM
+            elif not visible[at]:
+                note, colour = HIDDEN_FRAME, palette.AXIS
+        tick = self.tick if self.is_playing else None
+        return [
+            Frames(
+                "frames", LABEL, TIP, pixels, missing, note, colour, visible, at,
+                STRIP_LABEL, STRIP_TIP.format(len(visible)), PAINT_FRAMES,
+                self._scrub, self.show_frames, tick,
+            )
+        ]  # fmt: skip
+
+    def _scrub(self, frame: int) -> None:
+        self._navigation.set_cursor(sample_at_frame(self._state.spec, frame))
 
     def show_frames(self, first: int, stop: int, is_visible: bool) -> None:
         """Show frames of the window to the model, or hide them."""
-        mask = self._controller.state.mask
+        mask = self._state.mask
         if mask is not None:
             # Masks are immutable values; the editor makes a new one.
             frames = mask.frames.copy()
             frames[first:stop] = is_visible
-            self._controller.editor.set_frames(frames)
+            self._editor.set_frames(frames)
 
 
-def clock_text(controller: Controller) -> str:
+def no_video_text(state: LiveState) -> str:
+    """Return why there is no frame, "" if there is one."""
+    if state.window is None or state.mask is None:
+        return NO_SESSION
+    if state.spec.video is None:
+        return NO_VIDEO
+    if state.session is not None and state.session.stimulus is None:
+        return HAS_NO_VIDEO
+    return ""
+
+
+def clock_text(state: LiveState) -> str:
     """Return time and frame at the cursor, e.g. `4.03 s · frame 12`."""
-    state = controller.state
     if state.window is None:
         return ""
     at = float(state.window.timestamps["responses"][state.cursor])
@@ -212,24 +279,6 @@ def strides(spec: WindowSpec) -> dict[int, str]:
         if 0 < samples < spec.n_samples:
             strides_by_samples[samples] = f"{seconds:g} s"
     return strides_by_samples
-
-
-def advance(controller: Controller, step: int, stride: int) -> None:
-    """Move the cursor by `step` samples of the session.
-
-    The window moves by `stride` samples when the cursor passes its end.
-    """
-    state, spec = controller.state, controller.state.spec
-    cursor, window = state.cursor + step, state.window
-    if window is None or cursor < spec.n_samples or stride == spec.n_samples:
-        controller.navigation.step_cursor(step)
-        return
-    controller.navigation.seek_nearest(window.start_s + stride / spec.response_rate_hz, 1)
-    assert state.window is not None
-    # The window may have moved by less at the end of the session: the cursor stays at
-    # its time.
-    moved = round((state.window.start_s - window.start_s) * spec.response_rate_hz)
-    controller.navigation.set_cursor(cursor - moved)
 
 
 def stride_text(stride: int, spec: WindowSpec = OMNIMOUSE) -> str:

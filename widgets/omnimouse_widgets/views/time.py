@@ -1,19 +1,192 @@
-"""Panel *Time*: the whole session, and positions of the cursor in the window."""
+"""Panel *Time*: the whole session with its window, and steps through it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
 from omnimouse_model.data.overview import Overview
-from omnimouse_model.data.session import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
+from omnimouse_widgets.views.record import (
+    NO_SESSION,
+    Action,
+    Bar,
+    Block,
+    Item,
+    Lane,
+    Number,
+    Place,
+    Row,
+    Text,
+    Timeline,
+)
 from omnimouse_widgets.views.trace_row import cursor_sample
+
+LABEL: Final = "Timeline of the session"
+TIP: Final = (
+    "The whole session. Click or drag: move the window · ← →: move it by itself · "
+    "Shift+← →: by ten\nPgUp, PgDown: previous, next trial · , .: previous, next frame\n"
+    "Bars: trials by tier, T test, V validation, O oracle, low grey: train\n"
+    "Above: the stimulus; blue: video, yellow and lower: image, lowest: blank;\n"
+    "white marks: repeats of the current clip"
+)
+BETWEEN_TRIALS: Final = "between trials"
+TRIAL_TIP: Final = "The current trial; type the number of another one (PgUp, PgDown)"
+N_BINS: Final = 1000
+"""Bins of the overview, about one per pixel of a panel."""
+CURVES: Final = (
+    ("pupil", "#B8A1D9", "pupil_size"),
+    ("running", "#8FC7A6", "running"),
+    ("activity", "#C9CDD3", "population"),
+)
+"""Name, colour and attribute of the overview of each curve."""
+JOIN_S: Final = 1.0
+"""Trials of one kind closer than this are one bar, so that it has room for its letter."""
+# Tiers not listed are held-out tiers and have the full height.
+_HEIGHTS: Final = {"train": 0.45, "none": 0.2}
+STIMULUS: Final = "stimulus"
+"""Name of the lane of stimuli, in which repeats are marked."""
+
+
+class TimeView:
+    """Lanes of the session on the left; on the right, steps of the window and trials."""
+
+    name = "time"
+
+    def __init__(self, state: LiveState, navigation: Navigation, repeats: RepeatsOnScreen) -> None:
+        self._state, self._navigation, self._repeats = state, navigation, repeats
+        self._lanes: tuple[Session | None, tuple[Lane, ...]] = (None, ())
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.state, controller.navigation, controller.repeats)
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the record: lanes and window; steps, trial and letters of tiers."""
+        events, trial = self._state.events, self._navigation.trial_changed
+        window = [events.window, events.session]
+        return [
+            Block(self.timeline, [events.session]),
+            Block(self._place, window),
+            Block(self.steps, [*window, trial], column=1),
+        ]
+
+    def timeline(self) -> Sequence[Item]:
+        """Return the lanes of the session."""
+        session, extent, times = self._state.session, (0.0, 1.0), np.zeros(0)
+        if session is not None:
+            overview = session.overview(N_BINS)
+            times = overview.centers_s
+            extent = float(overview.edges_s[0]), float(overview.edges_s[-1])
+        missing = NO_SESSION if session is None else ""
+        shown = self._session_lanes()
+        return [Timeline("timeline", LABEL, TIP, extent, times, shown, missing, self._go)]
+
+    def _session_lanes(self) -> tuple[Lane, ...]:
+        session = self._state.session
+        # The window moves often; the lanes of a session stay the same objects.
+        if session is not self._lanes[0]:
+            self._lanes = session, () if session is None else lanes_of(session.overview(N_BINS))
+        return self._lanes[1]
+
+    def _go(self, time_s: float) -> None:
+        if self._state.session is not None:
+            self._navigation.centre_on(time_s)
+
+    def _place(self) -> Sequence[Item]:
+        state, clip = self._state, self._repeats.clip
+        window, session = state.window, state.session
+        if window is None or session is None:
+            return [Place("window", "timeline", palette.CURSOR, None)]
+        tiers = next((lane.bars for lane in self._session_lanes() if lane.name != STIMULUS), ())
+        starts = () if clip is None else session.trials.t_on[list(clip.trials)].tolist()
+        span, text = (window.start_s, window.stop_s), place_text(window, tiers)
+        return [Place("window", "timeline", palette.CURSOR, span, text, tuple(starts), STIMULUS)]
+
+    def steps(self) -> Sequence[Item | Row]:
+        """Return trial, steps of the window, and the meaning of the letters on bars."""
+        state, navigation = self._state, self._navigation
+        refusal = "" if state.session is not None else NO_SESSION
+        step, n, number = step_text(state.spec), navigation.n_trials, navigation.trial
+        row: list[Item] = []
+        if n:
+            value, none = 0 if number is None else number + 1, f"trial – / {n}"
+            # 0 stands for no trial, and is in the range only then.
+            row.append(
+                Number("trial", "Trial", TRIAL_TIP, value, min(value, 1), n,
+                       lambda typed: navigation.go_to_trial(typed - 1), f" / {n}",
+                       "trial ", "" if value else none)
+            )  # fmt: skip
+
+        def step_by(name: str, label: str, tip: str, by: int, key: str) -> Action:
+            return Action(name, label, tip, partial(navigation.step_window, by), refusal, key)
+
+        row += [
+            step_by("window_back", f"◂ {step}", "Previous window", -1, "Left"),
+            step_by("window_next", f"{step} ▸", "Next window", 1, "Right"),
+            step_by("far_back", "", "Ten windows back", -10, "Shift+Left"),
+            step_by("far_next", "", "Ten windows forward", 10, "Shift+Right"),
+        ]
+        letters = Text("letters", letters_in(self._session_lanes()), "quiet")
+        return [Row("steps", tuple(row)), letters]
+
+
+def lanes_of(overview: Overview) -> tuple[Lane, ...]:
+    """Return the lanes of a session; those without values are empty."""
+    stimuli = Lane(STIMULUS, tuple(kind_bars(overview)) if overview.has_trials else ())
+    # Without trials, the bars show the tiers of time spans.
+    tiers = Lane("trials" if overview.has_trials else "tiers", tuple(tier_bars(overview)))
+    curves = [
+        Lane(name, (), colour, in_unit(getattr(overview, values)))
+        for name, colour, values in CURVES
+    ]
+    return stimuli, tiers, *curves
+
+
+def tier_bars(overview: Overview) -> list[Bar]:
+    """Return a bar per tier and time; V, O or T marks held-out tiers, with the colour."""
+
+    def bar(start: float, stop: float, tier: str) -> Bar:
+        kind = palette.tier_kind(tier)
+        letter, share = palette.TIER_LETTERS.get(kind, ""), _HEIGHTS.get(kind, 1.0)
+        return Bar(start, stop, tier, palette.TIER_COLOURS[kind], share, letter)
+
+    return _joined(overview, overview.trial_tier, bar)
+
+
+def kind_bars(overview: Overview) -> list[Bar]:
+    """Return a bar per kind of stimulus and time; an unknown one looks like none."""
+
+    def bar(start: float, stop: float, kind: str) -> Bar:
+        colour = palette.KIND_COLOURS.get(kind, palette.KIND_COLOURS["none"])
+        return Bar(start, stop, kind, colour, palette.KIND_HEIGHTS.get(kind, 0.2))
+
+    return _joined(overview, overview.trial_kind, bar)
+
+
+def _joined(
+    overview: Overview, kinds: np.ndarray, make: Callable[[float, float, str], Bar]
+) -> list[Bar]:
+    """Return the bars in order of time; close trials of one kind are merged."""
+    bars: list[Bar] = []
+    for at in np.argsort(overview.trial_on, kind="stable"):
+        start, stop = float(overview.trial_on[at]), float(overview.trial_off[at])
+        last, kind = bars[-1] if bars else None, str(kinds[at])
+        if last and last.kind == kind and start - last.stop_s <= JOIN_S:
+            # max: trials may overlap, and a bar must not become shorter.
+            bars[-1] = make(last.start_s, max(stop, last.stop_s), kind)
+        elif stop > start:
+            bars.append(make(start, stop, kind))
+    return bars
 
 
 def cursor_s(state: LiveState) -> float | None:
@@ -47,116 +220,9 @@ def sample_at_frame(spec: WindowSpec, frame: int) -> int:
     return min(sample, spec.n_samples - 1)
 
 
-SESSION_TIP: Final = (
-    "The whole session. Click or drag: move the window\n"
-    "Bars: trials by tier, T test, V validation, O oracle, low grey: train\n"
-    "Above: the stimulus; blue: video, yellow and lower: image, lowest: blank"
-)
-_TIP: Final = (
-    "The whole session. Click or drag: move the window · ← →: move it by {} · "
-    "Shift+← →: by {}\nPgUp, PgDown: previous, next trial · , .: previous, next frame\n"
-    "Bars: trials by tier, T test, V validation, O oracle, low grey: train\n"
-    "Above: the stimulus; blue: video, yellow and lower: image, lowest: blank;\n"
-    "white marks: repeats of the current clip"
-)
-BETWEEN_TRIALS: Final = "between trials"
-TRIAL_TIP: Final = "The current trial; type the number of another one (PgUp, PgDown)"
-# About one bin per pixel of the strip; more would not be visible.
-N_BINS: Final = 1000
-LANE_HEIGHT: Final = 0.9
-# Name, lower edge and height of each lane in plot units.
-LANES: Final = (
-    ("stimulus", 4.0, 0.9),
-    ("trials", 3.0, 0.9),
-    ("pupil", 2.0, 0.9),
-    ("running", 1.0, 0.9),
-    ("activity", 0.0, 0.9),
-)
-LINE_COLOURS: Final = {"pupil": "#B8A1D9", "running": "#8FC7A6", "activity": "#C9CDD3"}
-# Trials of a long session are only a few pixels wide on the strip; a merged bar has
-# room for its letter.
-JOIN_S: Final = 1.0
-"""Trials of one tier closer than this are drawn as one bar."""
-# Tiers not listed are held-out tiers and have the full height.
-_HEIGHTS: Final = {"train": 0.45, "none": 0.2}
-
-
-@dataclass(frozen=True, slots=True)
-class TierBar:
-    """Time span of one tier, in seconds on the session clock."""
-
-    start_s: float
-    stop_s: float
-    tier: str
-
-    @property
-    def colour(self) -> str:
-        """Colour of the kind of tier."""
-        return palette.TIER_COLOURS[palette.tier_kind(self.tier)]
-
-    @property
-    def letter(self) -> str:
-        """V, O or T for held-out tiers, in addition to the colour."""
-        return palette.TIER_LETTERS.get(palette.tier_kind(self.tier), "")
-
-    @property
-    def height(self) -> float:
-        """Relative height: 1 for held-out tiers, less for training, least for none."""
-        return _HEIGHTS.get(palette.tier_kind(self.tier), 1.0)
-
-
-def tier_bars(overview: Overview) -> list[TierBar]:
-    """Return the bars in order of time; close trials of one tier are merged."""
-    bars: list[TierBar] = []
-    for at in np.argsort(overview.trial_on, kind="stable"):
-        tier = str(overview.trial_tier[at])
-        start, stop = float(overview.trial_on[at]), float(overview.trial_off[at])
-        last = bars[-1] if bars else None
-        if last and last.tier == tier and start - last.stop_s <= JOIN_S:
-            # max: trials may overlap, and a bar must not become shorter.
-            bars[-1] = TierBar(last.start_s, max(stop, last.stop_s), tier)
-        elif stop > start:
-            bars.append(TierBar(start, stop, tier))
-    return bars
-
-
-@dataclass(frozen=True, slots=True)
-class KindBar:
-    """Time span of one kind of stimulus, in seconds on the session clock."""
-
-    start_s: float
-    stop_s: float
-    kind: str
-    letter: str = ""
-
-    @property
-    def colour(self) -> str:
-        """Colour of the kind; unknown kinds have the colour of no stimulus."""
-        return palette.KIND_COLOURS.get(self.kind, palette.KIND_COLOURS["none"])
-
-    @property
-    def height(self) -> float:
-        """Relative height: 1 for videos, less for images, least for blanks."""
-        return palette.KIND_HEIGHTS.get(self.kind, 0.2)
-
-
-def kind_bars(overview: Overview) -> list[KindBar]:
-    """Return the bars in order of time; close trials of one kind are merged."""
-    bars: list[KindBar] = []
-    for at in np.argsort(overview.trial_on, kind="stable"):
-        start, stop = float(overview.trial_on[at]), float(overview.trial_off[at])
-        kind = str(overview.trial_kind[at])
-        last = bars[-1] if bars else None
-        if last and last.kind == kind and start - last.stop_s <= JOIN_S:
-            bars[-1] = KindBar(last.start_s, max(stop, last.stop_s), kind)
-        elif stop > start:
-            bars.append(KindBar(start, stop, kind))
-    return bars
-
-
-def letters_in(bars: Sequence[TierBar]) -> str:
-    """Return the meaning of the letters on the bars, e.g. `T test · O oracle`."""
-    on_screen = {bar.letter for bar in bars}
+def letters_in(lanes: Sequence[Lane]) -> str:
+    """Return the meaning of the letters on bars, e.g. `T test · O oracle`."""
+    on_screen = {bar.letter for lane in lanes for bar in lane.bars}
     return " · ".join(
         # No-break space: a letter stays on the line of its meaning.
         f"{letter}\N{NO-BREAK SPACE}{kind}"
@@ -165,11 +231,11 @@ def letters_in(bars: Sequence[TierBar]) -> str:
     )
 
 
-def tier_at(bars: list[TierBar], time_s: float) -> str:
+def tier_at(bars: Sequence[Bar], time_s: float) -> str:
     """Return the tier of the bar at a time, or "" between bars."""
     for bar in bars:
         if bar.start_s <= time_s < bar.stop_s:
-            return bar.tier
+            return bar.kind
     return ""
 
 
@@ -178,11 +244,6 @@ def step_text(spec: WindowSpec, n: int = 1) -> str:
     if spec.align == "trial":
         return f"{n} trial{'s' * (n != 1)}"
     return f"{n * spec.duration_s:.3g} s"
-
-
-def tooltip(spec: WindowSpec) -> str:
-    """Return the tooltip of the strip, with the steps of the window."""
-    return _TIP.format(step_text(spec), step_text(spec, 10))
 
 
 def in_unit(values: np.ndarray) -> np.ndarray:
@@ -196,7 +257,7 @@ def in_unit(values: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def place_text(window: Window, bars: list[TierBar]) -> str:
+def place_text(window: Window, bars: Sequence[Bar]) -> str:
     """Return where a window is, e.g. `433.2 s · test`."""
     tier = tier_at(bars, (window.start_s + window.stop_s) / 2)
     if not tier and len(window.session.trials.t_on):

@@ -4,22 +4,31 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.analysis.tuning.repeats import RepeatedClip
-from omnimouse_widgets.qt.timeline.panel import TimePanel
-from omnimouse_widgets.views.time import tier_at, tier_bars
+from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.views.time import TimeView, tier_at, tier_bars
 from tests import SUITE2P
 from tests.small_sessions import with_trials
 from tests.widgets.pointer import canvas_position, drag, pixel
 
 
+def shown(show, controller) -> RecordPanel:
+    """Return a panel; `drawn` are its lanes, and `trial` the box of trials."""
+    panel = show(RecordPanel(TimeView.of(controller), controller), 900, 130)
+    panel.drawn = panel.timelines["timeline"]
+    panel.canvas, panel.box = panel.drawn.canvas, panel.drawn.box
+    panel.trial = panel.widgets.get("trial")
+    return panel
+
+
 @pytest.fixture
 def panel(controller, show):
-    return show(TimePanel(controller), 900, 100)
+    return shown(show, controller)
 
 
 def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(controller):
     overview = controller.state.session.overview(200)
     bars = tier_bars(overview)
-    assert [bar.tier for bar in bars] == ["train", "validation", "final_test_1"]
+    assert [bar.kind for bar in bars] == ["train", "validation", "final_test_1"]
     trials = (overview.trial_on, overview.trial_off, overview.trial_tier)
     for on, off, tier in zip(*trials, strict=True):
         assert tier_at(bars, (on + off) / 2) == tier
@@ -34,7 +43,7 @@ def test_a_click_or_drag_moves_the_window_there(panel, controller):
     assert controller.state.window.start_s == pytest.approx(8.0, abs=0.1)
 
 
-def go_to_trial(panel: TimePanel, number: str) -> None:
+def go_to_trial(panel: RecordPanel, number: str) -> None:
     panel.trial.selectAll()
     QTest.keyClicks(panel.trial, number)
     QTest.keyClick(panel.trial, Qt.Key.Key_Return)
@@ -53,13 +62,13 @@ def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redra
 
 
 def test_repeats_of_the_clip_are_marked(panel, controller, redraw, monkeypatch):
-    assert panel.repeats.bars == []
+    assert not panel.drawn.moments.bars
     clip = RepeatedClip("c", "train", (0, 2), 5.0)
     clips = property(lambda _: (clip,))
     monkeypatch.setattr(type(controller.repeats), "clips", clips)
     controller.navigation.seek(11.0)
     redraw()
-    starts = [bar.start_s for bar in panel.repeats.bars]
+    starts = [bar.start_s for bar in panel.drawn.moments.bars]
     assert starts == pytest.approx([0.0, 10.0])
     place = canvas_position(panel.canvas, panel.box, 10.0, 4.5) + QPointF(1, 0)
     found = pixel(panel.canvas.viewport(), place)
@@ -67,20 +76,20 @@ def test_repeats_of_the_clip_are_marked(panel, controller, redraw, monkeypatch):
 
 
 def test_without_a_session_keys_and_clicks_do_nothing(empty_controller, show):
-    panel = show(TimePanel(empty_controller))
+    panel = shown(show, empty_controller)
     QTest.keyClick(panel, Qt.Key.Key_Right)
     drag(panel.canvas.viewport(), [canvas_position(panel.canvas, panel.box, 0.5, 1.5)])
     assert empty_controller.state.window is None
-    assert not panel.marker.isVisible()
+    assert not panel.drawn.marker.isVisible()
 
 
 def test_without_trials_the_time_line_has_none(controller, panel, redraw):
     controller.loader.open_now(SUITE2P)
     redraw()
-    (ticks,) = panel.plot.getAxis("left")._tickLevels
-    assert [name for _, name in ticks] == ["tiers", "activity"]
-    assert [bar.tier for bar in panel.bars.bars] == ["train", "test"]
-    assert panel.place.toPlainText().endswith(" s · test")
+    (ticks,) = panel.drawn.plot.getAxis("left")._tickLevels
+    assert [name for _, name in ticks] == ["activity", "tiers"]
+    assert [bar.kind for bar in panel.drawn.bars["tiers"].bars] == ["train", "test"]
+    assert panel.drawn.place.toPlainText().endswith(" s · test")
     controller.navigation.seek(61.5)  # in the pause between the two
     redraw()
-    assert panel.place.toPlainText() == f"{controller.state.window.start_s:.1f} s"
+    assert panel.drawn.place.toPlainText() == f"{controller.state.window.start_s:.1f} s"

@@ -5,7 +5,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_model.data.window_spec import VideoSpec, WindowSpec
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.qt.timeline.film import FilmArea
+from omnimouse_widgets.qt.timeline.player import VideoPlayer
 from omnimouse_widgets.views.record import press as act
 from omnimouse_widgets.views.stimulus import StimulusView
 from omnimouse_widgets.views.text.model import NO_VIDEO
@@ -14,12 +14,12 @@ from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
-def shown(show, controller) -> FilmArea:
+def shown(show, controller) -> VideoPlayer:
     """Return the frames of a panel; `panel` is what they belong to."""
     panel = show(RecordPanel(StimulusView.of(controller), controller), 360, 280)
-    film: FilmArea = panel.content("frames")
-    film.panel, film.stimulus = panel, panel.view
-    return film
+    player: VideoPlayer = panel.content("frames")
+    player.panel, player.stimulus = panel, panel.view
+    return player
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def panel(controller, show):
     return shown(show, controller)
 
 
-def strip_at(panel: FilmArea, frame: int) -> QPointF:
+def strip_at(panel: VideoPlayer, frame: int) -> QPointF:
     return QPointF((frame + 0.5) * panel.strip.width() / 60, panel.strip.height() / 2)
 
 
@@ -99,7 +99,7 @@ def test_playing_stops_at_the_end_of_the_session(panel, controller, qtbot):
 def test_playing_slides_by_the_stride(panel, controller, monkeypatch, stride, cursor):
     """Sample after sample of the session is shown, whatever the stride."""
     now = [0.0]
-    clock = "omnimouse_widgets.qt.timeline.playback.perf_counter"
+    clock = "omnimouse_widgets.views.stimulus.perf_counter"
     monkeypatch.setattr(clock, lambda: now[0])
     controller.navigation.seek(4.0)
     controller.navigation.set_cursor(59)
@@ -107,7 +107,7 @@ def test_playing_slides_by_the_stride(panel, controller, monkeypatch, stride, cu
     act(panel.stimulus, f"stride{stride}")
     panel.stimulus.play(True)
     now[0] = 1.02 / 30
-    panel.playback._tick()
+    panel.stimulus.tick()
     panel.stimulus.play(False)
     assert controller.state.cursor == cursor
     moved = controller.state.window.start_s - start

@@ -7,10 +7,10 @@ const UNSENT = 0xffffffff; // instead of a `seq`: changed here, not sent yet
 const QUIET = "#9aa0a8", HIDDEN = "#8b919a", TEXT = "#d6d9df";
 
 function render({ model, el }) {
-  const texts = model.get("_texts"), { tips } = texts;
+  const texts = model.get("_texts");
   // `film.window`: frames of a window; for a model without video, its samples.
-  let film = { film: null, frames: 0, pauses: [], bars: [], kinds: [], window: 0, height: 1, width: 1, rate_hz: 1, reads_video: true };
-  let trials = new Float32Array(0); // start times, in seconds
+  let film = { film: null, frames: 0, pauses: [], window: 0, height: 1, width: 1, rate_hz: 1, reads_video: true };
+  let times = [], lanes = [], tiers = [], kinds = []; // of the session; bars of two of them
   const chunks = new Map(); // number -> {frames, valid}; the least recently used first
   let at = 0; // frame of the session at the playhead
   let start = 0; // first frame of the window
@@ -21,6 +21,8 @@ function render({ model, el }) {
 
   const { view, send, set, follow, queue, strokes: strokesOf, ready, close, onClose, onLeave } = connect({ model, el }, "video", {
     film: takeFilm,
+    record: takeRecord,
+    timeline: takeTimeline,
     position: takePosition,
     frames: takeFrames,
     edited: (message, buffers) => {
@@ -31,44 +33,62 @@ function render({ model, el }) {
   });
 
   // -- controls ---------------------------------------------------------------------------
-  const labelledButton = (text, label, act, className = "") => makeButton(text, label, act, { className, aria: { label } });
   const makeRange = (label) => make("input", { type: "range", min: 0, max: 1, step: 1, value: 0, title: label, aria: { label } });
-  const picture = canvasOf(el, {
-    className: "omnimouse-frame", height: 230, draw: drawPicture, onClose,
-    label: "Video frame at the playhead",
-  });
-  const strip = canvasOf(el, {
-    className: "omnimouse-strip", height: 20, draw: drawStrip, onClose,
-    label: "The frames of the window",
-  });
-  const fine = makeRange("Frame in the window");
-  const session = canvasOf(el, { className: "omnimouse-session-strip", height: 26, draw: drawSession, label: "", onClose });
+  const picture = canvasOf(el, { className: "omnimouse-frame", height: 230, draw: drawPicture, label: "", onClose });
+  const strip = canvasOf(el, { className: "omnimouse-strip", height: 20, draw: drawStrip, label: "", onClose });
+  const fine = makeRange(texts.fine);
+  const session = canvasOf(el, { className: "omnimouse-session-strip", height: 60, draw: drawSession, label: "", onClose });
   // The slider below it has the same function for keyboard and screen reader.
   session.canvas.removeAttribute("tabindex");
   session.canvas.setAttribute("role", "presentation");
   session.canvas.removeAttribute("aria-label");
-  session.canvas.title = texts.session;
-  const coarse = makeRange("Time in the session");
-  const play = labelledButton("▶", tips.play, () => set("playing", !model.get("playing")), "omnimouse-play");
-  const rate = makeSelect(tips.speed, (value) => set("rate", Number(value)));
+  const coarse = makeRange(texts.coarse);
+  // The page plays and steps itself; all else is for the kernel. Labels come from the record.
+  const own = {
+    back: () => step(-film.step), next: () => step(film.step),
+    window_back: () => step(-film.window), window_next: () => step(film.window),
+    playing: () => set("playing", !model.get("playing")),
+  };
+  const buttons = new Map(["window_back", "back", "playing", "next", "window_next"].map((name) => [name, makeButton("", "", own[name])]));
+  buttons.get("playing").classList.add("omnimouse-play");
+  const number = make("input", { type: "number" }), before = make("span"), among = make("span"), trialField = make("label", { className: "omnimouse-group" }, before, number, among);
+  number.onchange = () => send("choose", { name: "trial", value: clamp(Math.round(Number(number.value)) || 1, 1, Number(number.max)) });
+  number.addEventListener("keydown", (event) => event.stopPropagation()); // digits are typed
+  const rate = makeSelect("", (value) => set("rate", Number(value)));
   const stride = makeSelect(texts.stride, (value) => set("stride", Number(value)));
-  const paint = labelledButton("Show / hide", "Drag over the frames of the window to show them to the model or to hide them", () =>
-    setPressed(paint, !isPainting()));
+  const paint = makeButton(texts.paint, texts.paint_tip, () => setPressed(paint, !isPainting()));
   const isPainting = () => paint.getAttribute("aria-pressed") === "true";
   setPressed(paint, false);
-  const steps = [
-    labelledButton("◂ trial", "Previous trial (PgUp)", () => trial(-1)),
-    labelledButton("◂ window", "One window back (Shift+←)", () => step(-film.window)),
-    labelledButton("‹", tips.back, () => step(-film.step)),
-    play,
-    labelledButton("›", tips.next, () => step(film.step)),
-    labelledButton("window ▸", "One window forward (Shift+→)", () => step(film.window)),
-    labelledButton("trial ▸", "Next trial (PgDown)", () => trial(1)),
-  ];
   const text = makeStatus("omnimouse-clock"), letters = makeStatus();
   strip.canvas.after(fine);
-  el.append(coarse, text, makeBar(...steps, rate, stride, paint), letters);
-  const controls = [fine, coarse, rate, stride, paint, ...steps];
+  el.append(coarse, text, makeBar(trialField, ...buttons.values(), rate, stride, paint), letters);
+  const controls = [fine, coarse, rate, stride, paint, number];
+
+  function takeRecord({ items }) {
+    for (const [name, button] of buttons) {
+      const { label, help, refusal } = items[name], tip = refusal || (name === "playing" ? texts.play[Number(items[name].is_on)] : help);
+      button.textContent = label;
+      button.title = button.ariaLabel = tip;
+      button.disabled = Boolean(refusal) || !film.frames;
+    }
+    rate.title = rate.ariaLabel = items.speed.help;
+    trialField.hidden = !items.trial;
+    if (items.trial) {
+      const { label, help, value, high, prefix, unit, none } = items.trial;
+      Object.assign(number, { title: help, ariaLabel: label, min: 1, max: high, value: none ? "" : value, placeholder: none && "–" });
+      [before.textContent, among.textContent] = [prefix, unit];
+    }
+    letters.textContent = items.letters.text;
+  }
+  function takeTimeline({ item }, buffers) {
+    const arrays = [...buffers].map(float32);
+    session.canvas.title = item.tip;
+    times = arrays.shift();
+    lanes = item.lanes.map((lane) => ({ ...lane, curve: arrays.shift() }));
+    // The lane of tiers is the second one, as in the record.
+    [kinds, tiers] = [lanes[0]?.bars ?? [], lanes[1]?.bars ?? []];
+    show();
+  }
 
   // Controls and buffers that depend on the sizes of a window and of its frames.
   function takeSizes() {
@@ -81,32 +101,25 @@ function render({ model, el }) {
     small.height = film.height;
     image = new ImageData(film.width, film.height);
     fine.max = film.window - 1;
-    steps[1].textContent = `◂ ${length}`;
-    steps[5].textContent = `${length} ▸`;
-    picture.canvas.setAttribute("aria-label",
-      `Video frame at the playhead. Arrows step a frame, Shift+arrows a window of ${length}, Page keys a trial, K plays.`);
-    strip.canvas.setAttribute("aria-label", !film.reads_video ? texts.no_video :
-      `The ${film.window} frames of the window: tall if visible to the model, low if hidden. Arrows move, Space shows or hides the frame.`);
-    strip.canvas.title = !film.reads_video ? texts.no_video :
-      texts.strip.replace("{}", film.window);
+    picture.canvas.setAttribute("aria-label", texts.picture.replace("{}", length));
+    const told = (words) => (film.reads_video ? words.replace("{}", film.window) : texts.no_video);
+    strip.canvas.title = told(texts.strip_tip);
+    strip.canvas.setAttribute("aria-label", told(texts.strip));
   }
 
   // -- messages of the kernel ---------------------------------------------------------------
-  function takeFilm(message, buffers) {
+  function takeFilm(message) {
     if (message.film !== film.film) {
       chunks.clear();
       jumps = null;
       pendingGo = null;
     }
     requested = ""; // the kernel has dropped the requests
-    film = { pauses: [], bars: [], kinds: [], letters: "", ...message };
+    film = { pauses: [], ...message };
     takeSizes();
-    trials = buffers.length ? float32(buffers[0]) : new Float32Array(0);
     coarse.max = Math.max(film.frames - 1, 1);
-    controls.forEach((control) => { control.disabled = !film.frames; });
+    [...controls, ...buttons.values()].forEach((control) => { control.disabled = !film.frames; });
     paint.disabled ||= !film.reads_video;
-    steps[0].hidden = steps.at(-1).hidden = !film.has_trials;
-    letters.textContent = film.letters;
     if (film.speeds) {
       fillSelect(rate, film.speeds.map((speed) => [speed, `×${speed}`]), model.get("rate"));
       fillSelect(stride, film.strides, model.get("stride"));
@@ -225,10 +238,6 @@ function render({ model, el }) {
     else ticking = requestAnimationFrame(tick);
   }
   function showPlaying(isPlaying) {
-    const label = isPlaying ? tips.pause : tips.play;
-    play.textContent = isPlaying ? "❚❚" : "▶";
-    play.title = label;
-    play.setAttribute("aria-label", label);
     if (isPlaying && !clock && film.frames) {
       restartClock();
       ticking ||= requestAnimationFrame(tick);
@@ -257,26 +266,24 @@ function render({ model, el }) {
     const next = film.pauses.find(([after]) => after > first)?.[0] ?? Infinity;
     return Math.min((time - film.start_s - lost) * film.rate_hz, next);
   };
-  const barAt = (bars, time) => bars.find(([from, to]) => from <= time && time < to);
+  const barAt = (bars, time) => bars.find((bar) => bar.start_s <= time && time < bar.stop_s);
   function show() {
     picture.request(); strip.request(); session.request();
     if (!film.frames) { text.textContent = texts.no_session; return; }
     const time = secondsAt(at), k = at - start;
-    const tier = barAt(film.bars, time)?.[2] ?? (film.has_trials ? texts.between : "");
-    const kind = barAt(film.kinds, time)?.[2] ?? "";
-    // Trials that have begun; a window that is aligned to a trial can begin before it.
-    const number = lowerBound(trials, time - film.trial_offset_s + 1e-3);
+    const tier = barAt(tiers, time)?.kind ?? (film.has_trials ? texts.between : "");
+    const kind = barAt(kinds, time)?.kind ?? "";
     const isInside = k >= 0 && k < film.window, place = `${film.reads_video ? "frame" : "sample"} ${k}`;
     const parts = [
       `${time.toFixed(2)} s`, isInside ? place : "", tier,
-      film.has_trials && number ? `trial ${number} / ${trials.length}` : "", [tier, "none"].includes(kind) ? "" : kind,
+      [tier, "none"].includes(kind) ? "" : kind,
     ];
     text.textContent = parts.filter(Boolean).join(" · ");
     coarse.value = at;
     coarse.setAttribute("aria-valuetext", text.textContent);
     if (isInside) {
       fine.value = k;
-      const use = visible[k] ? "visible to the model" : texts.hidden;
+      const use = visible[k] ? texts.visible : texts.hidden;
       fine.setAttribute("aria-valuetext", film.reads_video ? `${place}, ${use}` : place);
     }
   }
@@ -326,7 +333,7 @@ function render({ model, el }) {
   function drawPicture(context, width, height) {
     context.clearRect(0, 0, width, height);
     if (!film.frames || !film.has_video) {
-      const reason = film.film === null ? "Waiting for the kernel…" : !film.frames ? texts.no_session : film.reads_video ? texts.has_no_video : texts.no_video;
+      const reason = film.film === null ? texts.waiting : !film.frames ? texts.no_session : film.reads_video ? texts.has_no_video : texts.no_video;
       drawNote(context, reason, width / 2, height / 2);
       return;
     }
@@ -336,7 +343,7 @@ function render({ model, el }) {
     const frame = cachedFrame(at);
     const isHidden = isInside && visible.length && !visible[k];
     const isInvalid = frame && !frame.isValid;
-    if (!frame) drawNote(context, "loading…", x + w / 2, y + h / 2);
+    if (!frame) drawNote(context, texts.loading, x + w / 2, y + h / 2);
     else drawFrame(context, frame.pixels, boxes[0], isHidden || isInvalid ? 0.45 : 1);
     const colour = !frame ? QUIET : isInvalid ? film.colours.problem : isHidden ? HIDDEN : film.colours.visible;
     drawBorder(context, boxes[0], colour, isHidden || isInvalid);
@@ -344,8 +351,8 @@ function render({ model, el }) {
       const size = film.width * film.height;
       drawFrame(context, edited.frames.subarray(k * size, (k + 1) * size), boxes[1], isHidden ? 0.45 : 1);
       drawBorder(context, boxes[1], film.colours.edited, isHidden);
-      drawNote(context, "recorded", x + w / 2, y - 6, TEXT);
-      drawNote(context, `edited: ${edited.text}`, boxes[1].x + w / 2, boxes[1].y - 6, film.colours.edited);
+      drawNote(context, texts.recorded, x + w / 2, y - 6, TEXT);
+      drawNote(context, texts.edited.replace("{}", edited.text), boxes[1].x + w / 2, boxes[1].y - 6, film.colours.edited);
     }
     if (isInvalid) drawNote(context, texts.invalid, x + w / 2, y + h - 8, film.colours.problem);
     else if (isHidden) drawNote(context, texts.hidden, x + w / 2, y + h - 8, TEXT);
@@ -369,18 +376,25 @@ function render({ model, el }) {
     context.clearRect(0, 0, width, height);
     if (!film.frames) return;
     const xAt = (time) => xOf(frameAt(time), width);
-    // The upper 8 pixels show the stimulus, the others the tiers.
-    const low = film.kinds.length ? 8 : 0, full = height - low - 2;
-    for (const [from, to, , colour, share] of film.kinds) {
-      context.fillStyle = colour;
-      context.fillRect(xAt(from), 7 - 6 * share, Math.max(xAt(to) - xAt(from), 0.5), 6 * share);
-    }
-    for (const [from, to, , colour, share, letter] of film.bars) {
-      const [a, b] = [xAt(from), xAt(to)];
-      context.fillStyle = colour;
-      context.fillRect(a, height - 1 - full * share, Math.max(b - a, 0.5), full * share);
-      if (letter && b - a > 10) drawText(context, letter, (a + b) / 2, height - full / 2 - 1, "#000", { baseline: "middle" });
-    }
+    // A lane without content takes no place.
+    const shown = lanes.filter(({ bars, curve }) => bars.length || curve.some(Number.isFinite)), tall = height / Math.max(shown.length, 1);
+    shown.forEach(({ bars, curve, colour }, row) => {
+      const low = (row + 1) * tall - 1, full = tall - 2;
+      for (const bar of bars) {
+        const [a, b] = [xAt(bar.start_s), xAt(bar.stop_s)];
+        context.fillStyle = bar.colour;
+        context.fillRect(a, low - full * bar.share, Math.max(b - a, 0.5), full * bar.share);
+        if (bar.letter && b - a > 10) drawText(context, bar.letter, (a + b) / 2, low - full / 2, "#000", { baseline: "middle", size: 10 });
+      }
+      context.strokeStyle = colour || QUIET;
+      context.beginPath();
+      curve.forEach((value, bin) => {
+        const x = xAt(times[bin]), y = low - full * value;
+        if (Number.isFinite(value)) context.lineTo(x, y);
+        else context.moveTo(x, low);
+      });
+      context.stroke();
+    });
     context.fillStyle = "rgba(240, 228, 66, 0.35)";
     const windowWidth = Math.max(xOf(start + film.window, width) - xOf(start, width), 3);
     context.fillRect(xOf(start, width), 0, windowWidth, height);
@@ -463,11 +477,11 @@ function render({ model, el }) {
   // -- the keyboard -------------------------------------------------------------------------
   const keys = {
     ...commonKeys(send),
-    ",": () => step(-film.step), ".": () => step(film.step),
-    k: () => set("playing", !model.get("playing")),
-    "Shift+ArrowLeft": () => step(-film.window), "Shift+ArrowRight": () => step(film.window),
+    ",": own.back, ".": own.next,
+    k: own.playing,
+    "Shift+ArrowLeft": own.window_back, "Shift+ArrowRight": own.window_next,
   };
-  const arrows = { ArrowLeft: () => step(-film.step), ArrowRight: () => step(film.step) };
+  const arrows = { ArrowLeft: own.back, ArrowRight: own.next };
   bindKeys(picture.canvas, { ...keys, ...arrows, " ": keys.k });
   bindKeys(strip.canvas, { ...keys, ...arrows, " ": toggleFrame });
   bindKeys(fine, keys); // arrows move the slider

@@ -131,7 +131,7 @@ class PressBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
     """
 
     def __init__(
-        self, pressed: Callable[[float, float], None], *, follows_drag: bool = False
+        self, pressed: Callable[[float, float], object], *, follows_drag: bool = False
     ) -> None:
         super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
         self._pressed, self._follows_drag = pressed, follows_drag

@@ -1,16 +1,95 @@
-"""Strip of the frames of the window: visible frames of the mask, and cursor."""
+"""Video player: the frame at the cursor, above the strip of the frames of the window."""
 
 from functools import partial
+from typing import Final
 
 import numpy as np
-from qtpy.QtCore import QRectF, QSize, Qt, Signal
+from qtpy.QtCore import QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QMouseEvent, QPainter, QPaintEvent
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QGraphicsRectItem, QSizePolicy, QVBoxLayout, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.controls import describe
 from omnimouse_widgets.qt.style.plot_theme import colour_on
-from omnimouse_widgets.views.stimulus import STRIP_TIP
+from omnimouse_widgets.views.record import Frames
+
+TICK_MS: Final = 33
+"""About 30 ticks per second, fast enough for smooth video on most screens."""
+
+
+class VideoPlayer(QWidget):
+    """Draws the frames of a record, and ticks while they play.
+
+    Attributes
+    ----------
+    stroke_begun, stroke_ended
+        Emitted around a stroke over frames, with the name of its undo step.
+    """
+
+    stroke_begun, stroke_ended = Signal(str), Signal()
+
+    def __init__(self, item: Frames) -> None:
+        super().__init__()
+        self.shown = item
+        self.canvas = plot_style.canvas(item.tip)
+        self.canvas.setMinimumHeight(80)
+        # Video rows run downwards; pixels of the stimulus are square.
+        self.view = self.canvas.addViewBox(
+            enableMenu=False, enableMouse=False, lockAspect=True, invertY=True
+        )
+        self.frame, self.border = plot_style.image(), QGraphicsRectItem()
+        self.label = plot_style.text_item("", palette.RECORDED, anchor=(0.5, 1.0))
+        self.label.fill = plot_style.brush(plot_style.BACKGROUND, 215)
+        self.message = plot_style.Message(self.view)
+        for part in (self.frame, self.border, self.label):
+            self.view.addItem(part, ignoreBounds=True)
+        self.strip = FrameStrip()
+        self.strip.scrubbed.connect(lambda frame: self.shown.scrub(frame))
+        self.strip.paint_began.connect(lambda: self.stroke_begun.emit(self.shown.stroke))
+        self.strip.painted.connect(
+            lambda first, last, is_visible: self.shown.paint(first, last + 1, is_visible)
+        )
+        self.strip.paint_ended.connect(self.stroke_ended)
+        self._timer = QTimer(self)
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self.tick)
+        column = QVBoxLayout(self)
+        # Qt calls a widget covered that its children fill, and nothing would be drawn.
+        column.setContentsMargins(1, 1, 1, 1)
+        column.setSpacing(4)
+        column.addWidget(self.canvas, 1)
+        column.addWidget(self.strip)
+
+    def show_item(self, item: Frames) -> None:
+        """Draw another frame, or another strip."""
+        self.shown = item
+        self.strip.show_frames(item)
+        if (item.tick is not None) != self._timer.isActive():
+            self._timer.stop() if item.tick is None else self._timer.start()
+        self.message.show(item.missing)
+        self.border.setVisible(not item.missing)
+        self.label.setVisible(bool(item.note))
+        if item.missing:
+            self.frame.clear()
+            return
+        self.frame.setImage(item.pixels, autoLevels=False, levels=(0, 255))
+        height, width = item.pixels.shape
+        # Fit only for another frame size: a new range makes Qt redraw the view.
+        rect = QRectF(0, 0, width, height)
+        if self.border.rect() != rect:
+            self.border.setRect(rect)
+            self.view.setRange(rect, padding=0.03)
+            self.label.setPos(width / 2, height)
+        self.border.setPen(plot_style.pen(item.colour, 3, dashed=bool(item.note)))
+        # Hidden and invalid frames are dimmed, in addition to the dashed border.
+        self.frame.setOpacity(0.45 if item.note else 1.0)
+        self.label.setText(f" {item.note} ")
+
+    def tick(self) -> None:
+        """Move on to the frame that is due."""
+        if self.shown.tick is not None:
+            self.shown.tick()
 
 
 class FrameStrip(QWidget):
@@ -24,10 +103,9 @@ class FrameStrip(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setAccessibleName("Frames of the window")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.SplitHCursor)
-        self._frames = np.zeros(0, bool)
+        self._frames = np.zeros(0, np.uint8)
         self._cursor = 0
         # During a stroke: the last painted frame, and whether the stroke shows frames.
         self._last: int | None = None
@@ -37,10 +115,11 @@ class FrameStrip(QWidget):
         """Return a low height; the layout stretches the width."""
         return QSize(200, 18)
 
-    def show_frames(self, frames: np.ndarray, cursor: int) -> None:
-        """Set bool (n_frames,) visible frames and the frame at the cursor."""
+    def show_frames(self, item: Frames) -> None:
+        """Set which frames are visible, and the frame at the cursor."""
+        frames, cursor = item.visible, item.at
         if len(frames) != len(self._frames):
-            self.setToolTip(STRIP_TIP.format(len(frames)))
+            describe(self, item.strip_tip, item.strip_label)
         self.setVisible(len(frames) > 0)
         # Repaint after a change only: playback calls this for every frame.
         if cursor != self._cursor or not np.array_equal(frames, self._frames):
