@@ -5,7 +5,7 @@ times relative to the window. No other module depends on both masks and the netw
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from omnimouse_model.data.session import Window, without_missing
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import (
+    VISIBLE,
     BehaviorMode,
     Mask,
     scored_cells,
@@ -78,12 +79,13 @@ def _common_mode(mask: Mask) -> BehaviorMode:
     return mask.behavior
 
 
-def query_starts(mask: Mask) -> np.ndarray:
-    """Return where 5-sample queries begin, bool (60, N), in the order of the mask."""
+def query_starts(mask: Mask, neurons: np.ndarray | None = None) -> np.ndarray:
+    """Return where 5-sample queries begin, bool (60, n), by default in the order of the mask."""
     # Hand-made masks have phase 0; a strategy starts its grid at its first target.
     token_layout = mask.require_layout()
     # Once for each distinct column: thousands of neurons have two or three.
-    scored, number = distinct_columns(scored_cells(mask)[:, token_layout.order])
+    chosen = token_layout.order if neurons is None else neurons
+    scored, number = distinct_columns(scored_cells(mask, chosen))
     starts = np.zeros_like(scored)
     stop = len(scored) - QUERY_SAMPLES + 1
     for start in range(token_layout.query_phase, stop, QUERY_SAMPLES):
@@ -93,19 +95,89 @@ def query_starts(mask: Mask) -> np.ndarray:
     return starts[:, number]
 
 
-def select_queries(layout: Layout, mask: Mask, neurons: np.ndarray) -> Layout:
-    """Return the layout with the queries of some neurons of the session only."""
-    is_chosen = np.zeros(mask.n_neurons, bool)
-    is_chosen[neurons] = True
-    # Queries count positions in the order of the mask, not neurons of the session.
-    by_position = torch.from_numpy(is_chosen[mask.require_layout().order])
-    queries = by_position.to(layout.query_neurons.device)[layout.query_neurons]
-    samples = layout.query_samples[queries]
-    return replace(
-        layout,
-        query_neurons=layout.query_neurons[queries],
-        query_samples=samples,
-        query_runs=_runs(samples.cpu().numpy()),
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskTokens:
+    """Tokens and queries of one mask, by neuron of the recording.
+
+    Attributes
+    ----------
+    starts
+        bool (51, P): where response tokens begin.
+    queries
+        bool (60, P): where queries begin.
+    """
+
+    mask: Mask
+    starts: np.ndarray
+    queries: np.ndarray
+
+    @staticmethod
+    def of(mask: Mask, before: "MaskTokens | None" = None) -> "MaskTokens":
+        """Find the tokens of a mask; only columns that differ from `before` are computed."""
+        layout, visible = mask.require_layout(), mask.visible
+        visible &= layout.is_in_order(mask.n_neurons)
+        if before is None or not _has_rules_of(before.mask, mask):
+            everyone = np.arange(mask.n_neurons)
+            return MaskTokens(
+                mask, token_starts(visible, layout.cuts), query_starts(mask, everyone)
+            )
+        changed = np.flatnonzero((mask.cells != before.mask.cells).any(axis=0))
+        if not len(changed):
+            return replace(before, mask=mask)
+        starts, queries = before.starts.copy(), before.queries.copy()
+        starts[:, changed] = token_starts(visible[:, changed], layout.cuts)
+        queries[:, changed] = query_starts(mask, changed)
+        return MaskTokens(mask, starts, queries)
+
+    def starts_without(self, missing: np.ndarray | None) -> np.ndarray:
+        """Return `starts` of a window in which responses bool (60, P) are missing."""
+        if missing is None or not missing.any():
+            return self.starts
+        columns = np.flatnonzero(missing.any(axis=0))
+        layout = self.mask.require_layout()
+        visible = self.mask.cells[:, columns] == VISIBLE
+        visible &= layout.is_in_order(self.mask.n_neurons)[columns]
+        starts = self.starts.copy()
+        starts[:, columns] = token_starts(visible & ~missing[:, columns], layout.cuts)
+        return starts
+
+    def layout(self, neurons: np.ndarray) -> Layout:
+        """Return the layout without tokens, with the queries of some neurons.
+
+        Queries name the place of a neuron in `neurons`; runs are those of the whole mask
+        if `neurons` is empty.
+        """
+        mask = self.mask
+        samples, places = _places(self.queries[:, neurons])
+        none = torch.empty(0, dtype=torch.int64)
+        return Layout(
+            token_neurons=none,
+            token_samples=none,
+            query_neurons=torch.from_numpy(places),
+            query_samples=torch.from_numpy(samples),
+            token_runs=(),
+            query_runs=_runs(samples),
+            video_steps=torch.from_numpy(np.flatnonzero(video_steps(mask.frames))),
+            frames=torch.from_numpy(mask.frames.copy()),
+            behavior=_common_mode(mask),
+            context_span=mask.require_layout().context_span,
+            n_neurons=len(neurons),
+        )
+
+    def context_layout(self) -> Layout:
+        """Return the layout of the context that serves all queries; it lists none."""
+        samples = np.flatnonzero(self.queries.any(axis=1))
+        return replace(self.layout(np.empty(0, np.int64)), query_runs=_runs(samples))
+
+
+def _has_rules_of(mask: Mask, other: Mask) -> bool:
+    """Whether two masks make tokens and queries of equal cells alike."""
+    first, second = mask.require_layout(), other.require_layout()
+    return (
+        mask.cells.shape == other.cells.shape
+        and (first.cuts, first.query_phase) == (second.cuts, second.query_phase)
+        and (mask.guarded, mask.guard) == (other.guarded, other.guard)
+        and np.array_equal(first.order, second.order)
     )
 
 
@@ -135,6 +207,57 @@ def responses_on(window: Window, device: torch.device | str) -> Tensor:
     return torch.from_numpy(without_missing(window.responses)).to(device)
 
 
+def stored_batch(
+    windows: Sequence[Window],
+    config: OmniMouseConfig,
+    responses: Sequence[Tensor],
+    *,
+    behavior: bool,
+) -> WindowBatch:
+    """Stack windows of one session with all neurons in stored order.
+
+    No value is withheld: the caller reads only those of tokens. `responses` are results of
+    `responses_on`.
+    """
+    session = windows[0].session
+    neurons = torch.arange(session.n_neurons, device=responses[0].device)
+    # One window is a view: nothing is copied.
+    stacked = responses[0][None] if len(responses) == 1 else torch.stack(list(responses))
+    ids = neurons.expand(len(windows), -1)
+    return _batch(windows, config, session.id, ids, stacked, behavior=behavior)
+
+
+def _batch(
+    windows: Sequence[Window],
+    config: OmniMouseConfig,
+    session: str,
+    neuron_ids: Tensor,
+    responses: Tensor,
+    *,
+    behavior: bool,
+) -> WindowBatch:
+    values = None
+    if behavior:
+        # The network reads channels by time, (channel, 40).
+        stacked = np.stack([window.behavior.T for window in windows])
+        values = torch.from_numpy(stacked).to(responses.device)
+    times = [w.timestamps for w in windows]
+    response_times, video_times, starts = batch_times(
+        [t["responses"] for t in times],
+        [t.get("screen", t["responses"]) for t in times],
+        config,
+    )
+    return WindowBatch(
+        session=session,
+        neuron_ids=neuron_ids,
+        responses=responses,
+        behavior=values,
+        response_times=response_times,
+        video_times=video_times,
+        start_times=starts.to(responses.device),
+    )
+
+
 def batch_from_windows(
     windows: Sequence[Window],
     masks: Sequence[Mask],
@@ -159,26 +282,9 @@ def batch_from_windows(
         torch.where(is_visible, values, 0.0)[:, order]
         for values, is_visible, order in zip(responses, visible, orders, strict=True)
     ]
-    behavior = None
-    if masks[0].behavior == "visible":
-        # The network reads channels by time, (channel, 40).
-        stacked = np.stack([window.behavior.T for window in windows])
-        behavior = torch.from_numpy(stacked).to(device)
-    times = [w.timestamps for w in windows]
-    response_times, video_times, starts = batch_times(
-        [t["responses"] for t in times],
-        [t.get("screen", t["responses"]) for t in times],
-        config,
-    )
-    return WindowBatch(
-        session=session,
-        neuron_ids=orders,
-        responses=torch.stack(inputs),
-        behavior=behavior,
-        response_times=response_times,
-        video_times=video_times,
-        start_times=starts.to(device),
-    )
+    values = torch.stack(inputs)
+    shows_behavior = masks[0].behavior == "visible"
+    return _batch(windows, config, session, orders, values, behavior=shows_behavior)
 
 
 def batch_times(
@@ -214,26 +320,20 @@ def labels_from_responses(responses: Tensor, layout: Layout) -> Tensor:
     return windows[:, layout.query_samples, layout.query_neurons]
 
 
-def place_predictions(rates: Tensor, layout: Layout, mask: Mask, columns: np.ndarray) -> np.ndarray:
+def place_predictions(rates: Tensor, layout: Layout, mask: Mask, neurons: np.ndarray) -> np.ndarray:
     """Return the rates (Q, 5) of one item as float32 (60, n), NaN if not scored.
 
-    `columns` are the neurons of the session to return, in this order.
+    Queries of the layout name places in `neurons`.
     """
-    order, n_samples = mask.require_layout().order, len(mask.cells)
-    distinct, numbers = np.unique(columns, return_inverse=True)
-    place = np.full(mask.n_neurons, -1)
-    place[distinct] = np.arange(len(distinct))
     # One transfer from the device, and float32 also for rates computed in bfloat16.
     values = rates.float().cpu().numpy()
-    places = place[order[layout.query_neurons.cpu().numpy()]]
-    placed = np.full((n_samples, len(distinct)), np.nan, np.float32)
+    places = layout.query_neurons.cpu().numpy()
+    placed = np.full((len(mask.cells), len(neurons)), np.nan, np.float32)
     start = 0
     # Queries are sorted by sample: a few blocks instead of one index per cell.
     for sample, count in layout.query_runs:
-        columns_of = places[start : start + count]
-        chosen = columns_of >= 0
-        block = values[start : start + count][chosen].T
-        placed[sample : sample + QUERY_SAMPLES, columns_of[chosen]] = block
+        of_run = slice(start, start + count)
+        placed[sample : sample + QUERY_SAMPLES, places[of_run]] = values[of_run].T
         start += count
-    placed[~scored_cells(mask)[:, distinct]] = np.nan
-    return placed[:, numbers]
+    placed[~scored_cells(mask, neurons)] = np.nan
+    return placed

@@ -21,13 +21,14 @@ from omnimouse_model.masks import (
 )
 from omnimouse_model.masks.strategies import Strategy
 from omnimouse_model.tokens import (
+    MaskTokens,
     batch_from_windows,
     batch_times,
     layout_from_mask,
     place_predictions,
     query_parts,
-    select_queries,
 )
+from tests.model.random_masks import masks
 from tests.model.small_net import SMALL
 
 
@@ -104,32 +105,50 @@ def test_a_strategy_off_the_grid_keeps_it_until_painted():
 
 def test_queries_lie_on_the_grid_and_only_asked_cells_get_values():
     mask = Mask.nothing(4).ask([1, 3], slice(32, 38))
-    layout = layout_from_mask(mask)
+    neurons = np.arange(4)
+    tokens = MaskTokens.of(mask)
+    layout = tokens.layout(neurons)
     assert layout.query_samples.tolist() == [30, 30, 35, 35]
     assert layout.query_neurons.tolist() == [1, 3, 1, 3]
     rates = torch.arange(20.0).reshape(4, 5)
-    placed = place_predictions(rates, layout, mask, np.arange(4))
+    placed = place_predictions(rates, layout, mask, neurons)
     assert np.isfinite(placed).sum() == 12
     assert placed[32, 1] == 2.0
     assert placed[37, 3] == 17.0
     assert np.isnan(placed[30, 1])
     assert np.isnan(placed[38, 1])
-    some = select_queries(layout, mask, np.array([3]))
-    assert some.query_neurons.tolist() == [3, 3]
+    some = tokens.layout(np.array([3]))
+    assert some.query_neurons.tolist() == [0, 0]
     assert some.query_runs == ((30, 1), (35, 1))
+    assert [sample for sample, _ in tokens.context_layout().query_runs] == [30, 35]
 
 
 def test_predictions_have_the_order_of_the_requested_neurons_which_may_repeat():
     mask = Mask.nothing(5).ask([1, 2, 4], slice(30, 40)).with_order([4, 2, 1, 0])
-    layout = layout_from_mask(mask)
-    # The rate is the number of the neuron.
-    neurons = torch.from_numpy(np.array([4, 2, 1, 0]))[layout.query_neurons]
-    rates = neurons[:, None].expand(-1, 5).float()
     columns = np.array([4, 1, 0, 4, 2])
+    layout = MaskTokens.of(mask).layout(columns)
+    # The rate is the number of the neuron.
+    rates = torch.from_numpy(columns)[layout.query_neurons][:, None].expand(-1, 5).float()
     placed = place_predictions(rates, layout, mask, columns)
     np.testing.assert_equal(placed[30:40], [[4, 1, np.nan, 4, 2]] * 10)
     assert np.isnan(placed[:30]).all()
     assert np.isnan(placed[40:]).all()
+
+
+@given(before=masks(12), after=masks(12), missing=st.integers(0, 2**12 - 1))
+def test_tokens_found_from_another_mask_are_those_of_the_mask(before, after, missing):
+    changed, alone = MaskTokens.of(after, MaskTokens.of(before)), MaskTokens.of(after)
+    assert np.array_equal(changed.starts, alone.starts)
+    assert np.array_equal(changed.queries, alone.queries)
+    order, layout = after.token_layout.order, layout_from_mask(after)
+    samples, places = np.nonzero(alone.starts[:, order])
+    assert samples.tolist() == layout.token_samples.tolist()
+    assert places.tolist() == layout.token_neurons.tolist()
+    assert alone.starts.sum() == len(samples)
+    is_missing = np.zeros((60, 12), bool)
+    is_missing[20:40] = [bool(missing >> neuron & 1) for neuron in range(12)]
+    recorded = layout_from_mask(after, is_missing)
+    assert alone.starts_without(is_missing).sum() == len(recorded.token_samples)
 
 
 def test_a_video_step_needs_both_of_its_frames():

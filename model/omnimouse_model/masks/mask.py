@@ -738,15 +738,16 @@ def input_cells(mask: Mask) -> np.ndarray:
     return mask.token_layout.in_tokens(mask.visible)
 
 
-def scored_cells(mask: Mask) -> np.ndarray:
-    """Return the target cells that are predicted and scored, bool (n_samples, P)."""
-    scored = mask.target
+def scored_cells(mask: Mask, neurons: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Return the target cells that are predicted and scored, bool (n_samples, n)."""
+    cells = mask.cells[:, neurons]
+    scored: np.ndarray = cells == TARGET
     if mask.token_layout is not None:
-        scored &= mask.token_layout.is_in_order(mask.n_neurons)
+        scored &= mask.token_layout.is_in_order(mask.n_neurons)[neurons]
     if mask.guarded and mask.guard != NO_GUARD:
         # `skip_n_samples` and `interpolation_buffer` of the official code, both 5.
         scored[: mask.guard.first] = False
-        scored &= ~near_visible(mask.visible, mask.guard)
+        scored &= ~near_visible(cells == VISIBLE, mask.guard)
     return scored
 
 

@@ -1,5 +1,6 @@
 """Devices of predictors: the available ones, the current one, threads and memory."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -68,6 +69,23 @@ def full_memory_text(error: BaseException) -> str:
     # cuDNN and cuBLAS report an "internal error" where they lack memory, too.
     is_of_library = "CUDNN_STATUS_" in text or "CUBLAS_STATUS_" in text
     return GPU_IS_FULL if is_full or (is_of_library and _is_gpu_full()) else ""
+
+
+def cache_limit(device: str) -> int:
+    """Return a limit in bytes for values that can be computed again.
+
+    Half of the free memory of a device ("cpu", "cuda", …), at most 4 GiB; 1 GiB where the
+    system does not say how much is free.
+    """
+    if device == "cuda":
+        import torch
+
+        free = torch.cuda.mem_get_info()[0]
+    elif "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", ()):
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:  # macOS and Windows
+        free = 2 * 2**30
+    return min(free // 2, 4 * 2**30)
 
 
 def _is_gpu_full() -> bool:

@@ -294,12 +294,54 @@ class CrossAttention(_Heads):
         rows: Tensor | None = None,
     ) -> Float[Tensor, "batch query dim"]:
         """Attend to computed keys under the plan; query i is x[rows[i]]."""
+        return self._mix(self.queries(x, phases, rows), *keys, plan)
+
+    def queries(
+        self, x: Float[Tensor, "batch row dim"], phases: Phases, rows: Tensor | None = None
+    ) -> Float[Tensor, "batch head query head_dim"]:
+        """Rotated queries; query i is x[rows[i]]."""
         # Normalised before the rows are taken, rotated after: queries of one neuron
         # differ in their phases only.
         q = self._turn(self._split(self.wq(x)), None)
-        if rows is not None:
-            q = q[:, :, rows]
-        return self._mix(rotate(q, phases), *keys, plan)
+        return rotate(q if rows is None else q[:, :, rows], phases)
+
+    def sums(
+        self,
+        q: Float[Tensor, "head query head_dim"],
+        k: Float[Tensor, "1 kv_head key head_dim"],
+        v: Float[Tensor, "1 kv_head key head_dim"],
+        plan: AttentionPlan,
+    ) -> Float[Tensor, "head query sum"]:
+        """Return the sums over keys of exp(q k) v and, last, of exp(q k), in float32.
+
+        Sums of parts of the keys can be added, because no maximum is subtracted: of
+        normalised queries and keys |q k| <= sqrt(head_dim).
+
+        Parameters
+        ----------
+        q
+            Float32 queries, scaled by 1 / sqrt(head_dim).
+        """
+        # Sums of thousands of terms: not in bf16, which autocast would choose.
+        with torch.autocast(q.device.type, enabled=False):
+            repeats = self.n_heads // self.n_kv_heads
+            k, v = (x[0].float().repeat_interleave(repeats, dim=0) for x in (k, v))
+            # A column of ones: its sum is the denominator.
+            v = F.pad(v, (0, 1), value=1.0)
+            turned = k.transpose(-1, -2)
+            total = q.new_zeros(*q.shape[:2], v.shape[-1])
+            for group in plan.groups:
+                for keys in group.keys:
+                    weights = torch.exp(q[:, group.queries] @ turned[:, :, keys])
+                    total[:, group.queries] += weights @ v[:, keys]
+            return total
+
+    def quotient(self, total: Float[Tensor, "head query sum"]) -> Float[Tensor, "1 query dim"]:
+        """Attention from the result of `sums`; zero for a query without keys."""
+        numerator, denominator = total[..., :-1], total[..., -1:]
+        mixed = torch.where(denominator > 0, numerator / denominator, 0.0)
+        out: Tensor = self.wo(mixed.transpose(0, 1).flatten(1)[None])
+        return out
 
 
 # -- 4. blocks ------------------------------------------------------------------------
@@ -374,6 +416,14 @@ class CrossBlock(nn.Module):
         is normalised and projected once.
         """
         mixed = self.attention(self.attn_pre_norm(x), phases, keys, plan, rows)
-        x = (x if rows is None else x[:, rows]) + mixed
+        return self.joined(x if rows is None else x[:, rows], mixed)
+
+    def queries(self, x: Tensor, phases: Phases) -> Float[Tensor, "batch head query head_dim"]:
+        """Rotated queries of x, which `forward` compares with the keys."""
+        return self.attention.queries(self.attn_pre_norm(x), phases)
+
+    def joined(self, x: Tensor, mixed: Tensor) -> Float[Tensor, "batch query dim"]:
+        """Add attention, then feed-forward, to x."""
+        x = x + mixed
         out: Tensor = x + self.feed_forward(self.ffn_pre_norm(x))
         return out

@@ -20,7 +20,7 @@ and in the order of the released checkpoints, which have one flat list of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ from omnimouse_model.nets.omnimouse.times import (
 )
 from omnimouse_model.nets.omnimouse.trunk import (
     AnimalParameters,
+    EncodedLatents,
     EncodedTokens,
     ExperimentTime,
     Latents,
@@ -227,8 +228,9 @@ class OmniMouse(nn.Module):
 
         By default the last layer computes only the rows that these queries may attend.
         """
-        encoded = [self.encode_tokens(windows, layout)]
-        return self.process(windows, layout, encoded, video_tokens, all_rows=all_rows)
+        encoded = self.encode_tokens(windows, layout)
+        context = self.process(windows, layout, [encoded], video_tokens, all_rows=all_rows)
+        return replace(context, neuron_vectors=encoded.neuron_vectors)
 
     def encode_tokens(self, windows: WindowBatch, layout: Layout) -> EncodedTokens:
         """Latents that have attended the response and behaviour tokens."""
@@ -239,7 +241,8 @@ class OmniMouse(nn.Module):
         vectors, times, intervals = self.response_latent_embedding.select(
             layout.context_span, config.sample_rate_hz
         )
-        start = self._latents_start(vectors, layout, meta)
+        missing = (layout.responses_missing, layout.video_missing, layout.behavior != "visible")
+        start = self.latents_start(vectors, missing, meta)
         phases = self.rotary_emb.phases(times[None])
         latents = start.expand(len(windows.neuron_ids), -1, -1)
         plan = None
@@ -259,18 +262,18 @@ class OmniMouse(nn.Module):
             # latents go through the layers (POYO; Azabou et al., 2023).
             keys = self.enc.keys(tokens, self._token_phases(samples, layout))
             latents = self.enc(latents, phases, keys, plan)
-        return EncodedTokens(meta, neurons, tokens, start, latents, intervals, phases, plan)
+        return EncodedTokens(meta, latents, intervals, phases, neurons, tokens, start, plan)
 
-    def _latents_start(self, vectors: Tensor, layout: Layout, meta: Tensor) -> Tensor:
-        """Latents with the identity and one vector per modality that is missing."""
+    def latents_start(
+        self, vectors: Tensor, missing: tuple[bool, bool, bool], meta: Tensor
+    ) -> Tensor:
+        """Latents with the identity and one vector per modality that is missing.
+
+        `missing` is of responses, video and behaviour.
+        """
         start = vectors[None]
         if self.config.add_meta_to_latents:
             start = start + meta[:, None]
-        missing = (
-            layout.responses_missing,
-            layout.video_missing,
-            layout.behavior != "visible",
-        )
         # Without them a latent could not distinguish a missing modality from one that
         # has no effect on it.
         for row, is_missing in enumerate(missing):
@@ -289,7 +292,7 @@ class OmniMouse(nn.Module):
         self,
         windows: WindowBatch,
         layout: Layout,
-        encoded: Sequence[EncodedTokens],
+        encoded: Sequence[EncodedLatents],
         video_tokens: Float[Tensor, "batch step token dim"] | None,
         *,
         all_rows: bool = False,
@@ -297,11 +300,10 @@ class OmniMouse(nn.Module):
         """Latents of each part of the batch, and its video, through all layers.
 
         The layouts of `encoded` may differ in their tokens only: span, video and
-        queries are those of `layout`.
+        queries are those of `layout`. The result has no vectors of neurons.
         """
         latents = join_batch([part.latents for part in encoded], encoded)
         meta = join_batch([part.meta for part in encoded], encoded)
-        neurons = join_batch([part.neuron_vectors for part in encoded], encoded)
         x, intervals, phases, flat_video = self._sequence(
             windows, layout, latents, encoded[0], video_tokens, meta
         )
@@ -317,7 +319,7 @@ class OmniMouse(nn.Module):
         return TrunkContext(
             encoded=tuple(encoded),
             meta=meta,
-            neuron_vectors=neurons,
+            neuron_vectors=None,
             video_tokens=flat_video,
             processed=x,
             # Part of the context, so that several sets of queries can use them.
@@ -332,7 +334,7 @@ class OmniMouse(nn.Module):
         windows: WindowBatch,
         layout: Layout,
         latents: Tensor,
-        first: EncodedTokens,
+        first: EncodedLatents,
         video_tokens: Tensor | None,
         meta: Tensor,
     ) -> tuple[Tensor, Intervals, Phases, Tensor | None]:
@@ -367,6 +369,7 @@ class OmniMouse(nn.Module):
         self, windows: WindowBatch, layout: Layout, context: TrunkContext
     ) -> tuple[Float[Tensor, "batch query sample"], Tensor]:
         """Rates (B, Q, 5) of the queries of the layout, and the decoder's output."""
+        assert context.neuron_vectors is not None
         phases = context.sample_phases.take(layout.query_samples)
         plan = self.query_plan(windows, layout, context)
         hidden = self.decoders()[0](
@@ -395,7 +398,7 @@ class OmniMouse(nn.Module):
         self, context: TrunkContext
     ) -> tuple[Float[Tensor, "batch channel time"], Tensor]:
         """Behaviour (B, C, 40), and the decoder's output."""
-        batch = len(context.neuron_vectors)
+        batch = len(context.processed)
         queries = self._channel_vectors(context.meta).expand(batch, -1, -1)
         phases = self.rotary_emb.phases(self.behavior_timestamps[None])
         # No plan: behaviour has the interval of the whole window.

@@ -220,16 +220,22 @@ def token_intervals(config: OmniMouseConfig, windows: WindowBatch, layout: Layou
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedTokens:
-    """Latents that have attended the tokens of one layout, before video and queries."""
+class EncodedLatents:
+    """Latents that have attended tokens, before video and queries."""
 
     meta: Tensor
-    neuron_vectors: Tensor
-    tokens: Tensor
-    latents_start: Tensor
     latents: Tensor
     intervals: Intervals
     phases: Phases
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTokens(EncodedLatents):
+    """Latents, and the parts from which they were computed in one product."""
+
+    neuron_vectors: Tensor
+    tokens: Tensor
+    latents_start: Tensor
     encoder_plan: AttentionPlan | None
 
 
@@ -237,12 +243,13 @@ class EncodedTokens:
 class TrunkContext:
     """The encoded context that queries attend, and its parts for the parity tests.
 
-    `encoded` are in the order of the batch; `meta` and `neuron_vectors` are of all.
+    `encoded` are in the order of the batch; `meta` is of all. `neuron_vectors` are those
+    of the neurons that response queries name.
     """
 
-    encoded: tuple[EncodedTokens, ...]
+    encoded: tuple[EncodedLatents, ...]
     meta: Tensor
-    neuron_vectors: Tensor
+    neuron_vectors: Tensor | None
     video_tokens: Tensor | None
     processed: Tensor
     keys: tuple[tuple[Tensor, Tensor], ...]
@@ -251,7 +258,7 @@ class TrunkContext:
     sample_phases: Phases
 
 
-def join_batch(parts: list[Tensor], encoded: Sequence[EncodedTokens]) -> Tensor:
+def join_batch(parts: list[Tensor], encoded: Sequence[EncodedLatents]) -> Tensor:
     """Join along the batch; a part with one row serves all items of its layout."""
     if len(parts) == 1:
         return parts[0]

@@ -1,8 +1,9 @@
 """The OmniMouse transformer as a predictor: device, caches, batches.
 
 A new mask costs only what it changes. Video tokens are computed once per window (and,
-for models that blank hidden frames, per choice of frames), the context once per mask,
-and any neurons are decoded from the context. The file is long because the caches, the
+for models that blank hidden frames, per choice of frames), response tokens once per
+block of neurons that the mask changes (`token_sums`), the context once per mask, and
+only requested neurons are decoded from the context. The file is long because the caches, the
 batches and the fallbacks when memory runs out share one state.
 """
 
@@ -27,8 +28,14 @@ from omnimouse_model.nets.omnimouse.attention import CrossBlock, SelfBlock
 from omnimouse_model.nets.omnimouse.encoder import HieraBlock
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.omnimouse.token_sums import NeuronBlocks, TokenBlocks, TokenEncoder
 from omnimouse_model.nets.omnimouse.trunk import TrunkContext
-from omnimouse_model.predict.devices import Residence, full_memory_text, hardware_of
+from omnimouse_model.predict.devices import (
+    Residence,
+    cache_limit,
+    full_memory_text,
+    hardware_of,
+)
 from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.omnimouse.memory_fallback import (
     ComputeSettings,
@@ -45,12 +52,11 @@ from omnimouse_model.predict.predictor import (
 )
 from omnimouse_model.progress import Cancelled, never, stop_if
 from omnimouse_model.tokens import (
-    batch_from_windows,
-    layout_from_mask,
+    MaskTokens,
     place_predictions,
     query_parts,
     responses_on,
-    select_queries,
+    stored_batch,
 )
 
 logger = logging.getLogger(__name__)
@@ -59,8 +65,8 @@ T = TypeVar("T")
 Item = tuple[Window, Mask]
 CACHE_BYTES = 512 * 2**20
 """Limit of cached video features and responses of recent windows, on the device."""
-CACHED_LAYOUTS = 16
-"""Layouts of recent masks: a live sweep alternates between about 14 contexts."""
+CACHED_MASKS = 16
+"""Tokens of recent masks: a live sweep alternates between about 14 contexts."""
 BATCH = 8
 """Requests computed together; more use memory and save little on one GPU."""
 
@@ -69,8 +75,8 @@ BATCH = 8
 class _State:
     """State of an encoded request, on the device."""
 
-    # On the CPU, because its lengths and runs decide what is computed next.
-    layout: Layout
+    # Without queries; they are those of the neurons that are decoded.
+    tokens: MaskTokens
     windows: WindowBatch
     context: TrunkContext
 
@@ -86,12 +92,6 @@ def _checked_neurons(neurons: np.ndarray, n_neurons: int) -> np.ndarray:
 
 def _packed(missing: np.ndarray | None) -> bytes:
     return b"" if missing is None else np.packbits(missing).tobytes()
-
-
-def _tokens_key(item: Item) -> tuple[str, bytes]:
-    """Return equal keys for requests with the same tokens."""
-    window, mask = item
-    return mask.mask_id, _packed(window.missing)
 
 
 def _tensor_bytes(tensor: Tensor) -> int:
@@ -123,6 +123,9 @@ class TransformerPredictor(Predictor):
         it is no faster, and the first prediction waits for the others.
     assumed
         Settings that the checkpoint does not contain and the table of sizes gave.
+    sums_bytes
+        Limit of the stored sums over tokens, see `TokenEncoder`; by default half of the
+        free memory of the device, at most 4 GiB.
     counters
         Numbers of operations so far; "fetches" are copies from the device, each of
         which waits for it.
@@ -135,21 +138,30 @@ class TransformerPredictor(Predictor):
     can_move: bool = False
     joins_masks: bool | None = None
     assumed: tuple[str, ...] = ()
+    sums_bytes: int | None = None
     counters: dict[str, int] = field(default_factory=_new_counters)
     needs: Needs = field(init=False, repr=False)
     _settings: ComputeSettings = field(init=False, repr=False)
     _cache: MemoryCache[Tensor] = field(
         default_factory=lambda: MemoryCache(CACHE_BYTES, _tensor_bytes), repr=False
     )
-    _layouts: OrderedDict[tuple[str, bytes], tuple[Layout, Layout]] = field(
+    _masks: OrderedDict[str, MaskTokens] = field(default_factory=OrderedDict, repr=False)
+    _tokens: OrderedDict[tuple[str, bytes], TokenBlocks] = field(
         default_factory=OrderedDict, repr=False
     )
+    _blocks: MemoryCache[NeuronBlocks] = field(
+        default_factory=lambda: MemoryCache(CACHE_BYTES, lambda blocks: blocks.neurons.nbytes),
+        repr=False,
+    )
+    _encoder: TokenEncoder = field(init=False, repr=False)
     _checked: list[nn.Module] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         config = self.net.config
         self._settings = first_settings(self.device.type, self.precision)
         self._checked = checked_modules(self.net, self.device)
+        limit = cache_limit(self.device.type) if self.sums_bytes is None else self.sums_bytes
+        self._encoder = TokenEncoder(self.net, limit)
         # Computed once: requests are checked against it, and the network keeps its
         # sessions.
         sizes = self.net.session_sizes
@@ -228,14 +240,14 @@ class TransformerPredictor(Predictor):
     def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Read a window and encode its video, for a request that may follow."""
         self._check(window, mask)
-        layout, on_device = self._layout(mask)
+        layout = self._tokens_of(mask).context_layout()
 
         @torch.inference_mode()
         def compute() -> None:
             self._responses(window)
             if not layout.video_missing:
                 with self._autocast():
-                    self._video_tokens(window, on_device, cancelled)
+                    self._video_tokens(window, layout.to(self.device), cancelled)
 
         self._with_fallbacks(compute, cancelled, is_decoding=False)
 
@@ -273,7 +285,7 @@ class TransformerPredictor(Predictor):
         place = (session.id, session.fingerprint) if ideal else window.key
         columns = None if neurons is None else np.asarray(neurons).tobytes()
         joins = self._joins_masks
-        key = batch_key(mask, self._layout(mask)[0]) if joins else mask.mask_id
+        key = batch_key(self._tokens_of(mask)) if joins else mask.mask_id
         return place, columns, key
 
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
@@ -283,6 +295,13 @@ class TransformerPredictor(Predictor):
         ids = torch.arange(session.n_neurons, device=self.device)
         vectors = self.net.session(session.id).neurons(ids)
         return vectors.detach().float().cpu().numpy()
+
+    def clear_caches(self) -> None:
+        """Drop all values of recent windows and masks."""
+        self._cache.clear()
+        self._masks.clear()
+        self._tokens.clear()
+        self._encoder.clear()
 
     # -- fallbacks ----------------------------------------------------------------
     def _encoded(self, items: list[Item], cancelled: Cancelled) -> _State:
@@ -332,8 +351,7 @@ class TransformerPredictor(Predictor):
             )
         logger.warning("%s: %s (%s)", self.name, reduced.status, fault)
         # Everything on the device is dropped before the next attempt.
-        self._cache.clear()
-        self._layouts.clear()
+        self.clear_caches()
         if reduced.device != self._settings.device:
             self.net.to(reduced.device)
             self._checked = checked_modules(self.net, self.device)
@@ -371,30 +389,32 @@ class TransformerPredictor(Predictor):
 
     @torch.inference_mode()
     def _encode(self, items: list[Item], cancelled: Cancelled) -> _State:
-        windows, masks = [window for window, _ in items], [mask for _, mask in items]
-        layout, on_device = self._layout(masks[0])
+        windows = [window for window, _ in items]
+        tokens = self._tokens_of(items[0][1])
+        layout = tokens.context_layout()
+        on_device = layout.to(self.device)
         stop_if(cancelled)
-        batch = batch_from_windows(
+        batch = stored_batch(
             windows,
-            masks,
             self.net.config,
-            windows[0].session.id,
-            self.device,
             [self._responses(window) for window in windows],
+            behavior=layout.behavior == "visible",
         )
         self.counters["encodings"] += 1
+        before = self._encoder.n_tokens
         with self._autocast():
-            encoded, start = [], 0
-            # Each mask has tokens of its own, and so have windows in which responses
-            # are missing; the rest of the batch is common.
-            for _, group in groupby(items, key=_tokens_key):
-                same = list(group)
-                window, mask = same[0]
-                of_mask, of_mask_on_device = self._layout(mask, window.missing)
-                part = batch.items(start, start + len(same))
-                encoded.append(self.net.encode_tokens(part, of_mask_on_device))
-                self.counters["tokens"] += len(of_mask.token_neurons) * len(same)
-                start += len(same)
+            # Each item alone, so that its latents do not depend on the others.
+            encoded = [
+                self._encoder.encode(
+                    window.key,
+                    batch.items(row, row + 1),
+                    self._token_blocks(window, mask),
+                    layout,
+                    partial(stop_if, cancelled),
+                )
+                for row, (window, mask) in enumerate(items)
+            ]
+            self.counters["tokens"] += self._encoder.n_tokens - before
             video = None
             if not layout.video_missing:
                 distinct = {window.key: window for window in windows}
@@ -402,20 +422,34 @@ class TransformerPredictor(Predictor):
                 parts = distinct.values() if len(distinct) == 1 else windows
                 video = torch.cat([self._video_tokens(w, on_device, cancelled) for w in parts])
             context = self.net.process(batch, on_device, encoded, video)
-            return _State(layout, batch, context)
+            return _State(tokens, batch, context)
 
-    def _layout(self, mask: Mask, missing: np.ndarray | None = None) -> tuple[Layout, Layout]:
-        """Return the layout of a mask, on the CPU and on the device.
+    def _tokens_of(self, mask: Mask) -> MaskTokens:
+        """Return the tokens and queries of a mask, found from those of the last mask."""
+        if mask.mask_id not in self._masks:
+            before = next(reversed(self._masks.values()), None)
+            self._masks[mask.mask_id] = MaskTokens.of(mask, before)
+            while len(self._masks) > CACHED_MASKS:
+                self._masks.popitem(last=False)
+        self._masks.move_to_end(mask.mask_id)
+        return self._masks[mask.mask_id]
 
-        `missing` bool (60, P): responses that no token may contain.
-        """
-        key = mask.mask_id, _packed(missing)
-        if key not in self._layouts:
-            layout = layout_from_mask(mask, missing)
-            self._layouts[key] = layout, layout.to(self.device)
-            while len(self._layouts) > CACHED_LAYOUTS:
-                self._layouts.popitem(last=False)
-        return self._layouts[key]
+    def _token_blocks(self, window: Window, mask: Mask) -> TokenBlocks:
+        """Return the response tokens of a mask in a window, by block of neurons."""
+        key = mask.mask_id, _packed(window.missing)
+        if key not in self._tokens:
+            session = window.session
+            units = session.units
+            blocks = self._blocks.get(
+                session.fingerprint, lambda: NeuronBlocks.of(units.plane, units.xyz_um)
+            )
+            starts = self._tokens_of(mask).starts_without(window.missing)
+            before = next(reversed(self._tokens.values()), None)
+            self._tokens[key] = TokenBlocks.of(blocks, starts, before)
+            while len(self._tokens) > CACHED_MASKS:
+                self._tokens.popitem(last=False)
+        self._tokens.move_to_end(key)
+        return self._tokens[key]
 
     def _responses(self, window: Window) -> Tensor:
         # In stored order and without a mask, so that they serve every mask.
@@ -440,14 +474,20 @@ class TransformerPredictor(Predictor):
         tokens = self._cache.get(("video", window.key, frames), encode)
         return tokens if blanks or layout.all_steps else tokens[:, layout.video_steps]
 
-    def _rates(self, state: _State, layout: Layout, cancelled: Cancelled) -> Tensor:
+    def _rates(
+        self, state: _State, layout: Layout, neurons: np.ndarray, cancelled: Cancelled
+    ) -> Tensor:
         """Return rates (B, Q, 5), decoded in parts if the settings limit queries."""
+        ids = torch.from_numpy(neurons).to(self.device).expand(len(state.windows.neuron_ids), -1)
+        # The decoder reads the vectors and biases of the requested neurons only.
+        windows = replace(state.windows, neuron_ids=ids)
+        vectors = self.net.neuron_vectors(windows, state.context.meta)
+        context = replace(state.context, neuron_vectors=vectors)
         most = self._settings.queries_per_step
         rates = []
         for part in [layout] if most is None else query_parts(layout, most):
             stop_if(cancelled)
-            queries, context = part.to(self.device), state.context
-            rates.append(self.net.decode_responses(state.windows, queries, context)[0])
+            rates.append(self.net.decode_responses(windows, part.to(self.device), context)[0])
         return torch.cat(rates, dim=1)
 
     @torch.inference_mode()
@@ -458,17 +498,17 @@ class TransformerPredictor(Predictor):
         neurons: np.ndarray | None,
         cancelled: Cancelled,
     ) -> list[Prediction]:
-        (window, mask), layout = items[0], state.layout
+        window, mask = items[0]
         if neurons is None:
             columns = np.flatnonzero(scored_cells(mask).any(axis=0))
         else:
             columns = _checked_neurons(neurons, mask.n_neurons)
-            layout = select_queries(layout, mask, columns)
+        layout = state.tokens.layout(columns)
         results = {}
         # A mask may have targets of one kind only, or none at all.
         with self._autocast():
             if len(layout.query_neurons):
-                results["rates"] = self._rates(state, layout, cancelled)
+                results["rates"] = self._rates(state, layout, columns, cancelled)
             if layout.behavior == "target":
                 # The network has (channel, time); public arrays are (time, channel).
                 decoded = self.net.decode_behavior(state.context)[0]
@@ -500,16 +540,15 @@ class TransformerPredictor(Predictor):
 
 
 # -- which requests can be computed together, and the results of a batch on the CPU
-def batch_key(mask: Mask, layout: Layout) -> tuple[object, ...]:
+def batch_key(tokens: MaskTokens) -> tuple[object, ...]:
     """Return a key of all that a mask determines, except the visible responses."""
+    mask = tokens.mask
     # Bytes of whole arrays: comparing them is cheap beside a forward pass.
     return (
-        mask.require_layout().order.tobytes(),
-        layout.behavior,
-        layout.context_span,
-        layout.frames.numpy().tobytes(),
-        layout.query_neurons.numpy().tobytes(),
-        layout.query_samples.numpy().tobytes(),
+        mask.behavior,
+        mask.require_layout().context_span,
+        mask.frames.tobytes(),
+        np.packbits(tokens.queries).tobytes(),
     )
 
 

@@ -214,6 +214,7 @@ def _decoder_rows(
     # All rows: the fit also needs those that no query of this layout attends.
     context = net.encode(windows, batch.layout, video, all_rows=True)
     x = decoder.attn_pre_norm_context(context.processed)  # (B, row, dim)
+    assert context.neuron_vectors is not None
     latents = context.encoded[0].latents
     # The context has the latents of the groups first, then registers and video.
     count = latents.shape[1] - net.config.num_global_latents

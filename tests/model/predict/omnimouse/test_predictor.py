@@ -121,9 +121,9 @@ def test_withheld_values_change_nothing(any_predictor, session, mask):
         hidden = ~mask.frames[:, None, None]
         changes["video"] = window.video + np.float32(3.0) * hidden
     before = any_predictor.predict(window, mask)
-    any_predictor._cache.clear()
+    any_predictor.clear_caches()
     after = any_predictor.predict(window_with(window, **changes), mask)
-    any_predictor._cache.clear()
+    any_predictor.clear_caches()
     assert_same(after, before)
 
 
@@ -160,11 +160,11 @@ def test_visible_values_do_matter(predictor, window, seen):
     mask = mask.with_frames(True).with_behavior("visible")
     recorded = getattr(window, seen)
     other = recorded[::-1].copy() if seen == "video" else recorded + 2
-    predictor._cache.clear()
+    predictor.clear_caches()
     before = predictor.predict(window, mask).responses
-    predictor._cache.clear()
+    predictor.clear_caches()
     after = predictor.predict(window_with(window, **{seen: other}), mask).responses
-    predictor._cache.clear()
+    predictor.clear_caches()
     assert not np.allclose(before, after, equal_nan=True)
 
 
@@ -346,7 +346,7 @@ def test_a_new_mask_does_not_encode_the_video_again(window, ours, official):
 def test_cutting_after_one_encoding_equals_encoding_for_the_cut(window, official):
     mask = WITH_VIDEO.with_frames(slice(10, 40))
     direct = official.predict(window, mask)
-    official._cache.clear()
+    official.clear_caches()
     official.predict(window, mask.with_frames(True))
     assert_same(official.predict(window, mask), direct)
 
@@ -356,7 +356,7 @@ def test_hidden_frames_inform_official_checkpoints_and_they_say_so(window, offic
     before = official.predict(window, mask).responses
     video = window.video.copy()
     video[:30] += 3.0
-    official._cache.clear()
+    official.clear_caches()
     after = official.predict(window_with(window, video=video), mask).responses
     assert not np.array_equal(before, after, equal_nan=True)
     assert not official.needs.withholds_video
@@ -394,7 +394,7 @@ def test_a_stop_is_looked_for_between_all_layers(window, ours):
     assert len(polls) >= len(layers) - len(decoder) - 4  # four readouts and projections
     for last in range(0, len(polls), 7):
         left = iter(range(last))
-        ours._cache.clear()
+        ours.clear_caches()
         with pytest.raises(StoppedError):
             ours.encode(window, FORECAST, lambda left=left: next(left, None) is None)
     assert not any(module._forward_pre_hooks for module in ours.net.modules())
