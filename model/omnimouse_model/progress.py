@@ -149,6 +149,15 @@ class TimeLeft:
         return (self._clock() - self._start_s) * (1 - share) / done
 
 
+def duration_text(seconds: float) -> str:
+    """Return a duration as text, such as `40 s`, `3 min` or `2.5 h`."""
+    if seconds < 90:
+        return f"{max(seconds, 1):z.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:z.0f} min"
+    return f"{seconds / 3600:z.1f} h"
+
+
 # -- a bar for callers without a job of their own -------------------------------------
 @contextmanager
 def shown_job(job: Job | None, unit: str = "window") -> Iterator[Job]:

@@ -17,9 +17,9 @@ from omnimouse_model.lab.experiments import (
     run_experiment,
     windows_of,
 )
-from omnimouse_model.live.inference.background_task import PauseGate, ReportProgress, duration_text
+from omnimouse_model.live.inference.background_task import PauseGate, ReportProgress
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import CallbackJob, Job
+from omnimouse_model.progress import CallbackJob, Job, duration_text
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding

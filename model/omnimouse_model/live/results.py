@@ -18,7 +18,7 @@ from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
 from omnimouse_model.analysis.peri_event import PeriEventResponses
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
-from omnimouse_model.errors import ConnectError
+from omnimouse_model.errors import ConnectError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import DEVICES, Residence
@@ -144,6 +144,8 @@ class Results:
         engine counts them.
     error
         Error message of the newest request for the user, or None.
+    is_refused
+        Whether `error` says why the model cannot answer this task or recording.
     asked_host
         Host that the file of the model names, if `error` says that the user must allow it.
     needs
@@ -196,6 +198,7 @@ class Results:
     shown_request: int = 0
     newest_request: int = 0
     error: str | None = None
+    is_refused: bool = False
     asked_host: str = ""
     needs: Needs | None = None
     learned: LearnedNeurons | None = None
@@ -342,6 +345,7 @@ class Results:
         self.is_awaited = False
         # Some exceptions have no message, such as a bare `MemoryError`.
         self.error = str(error) or type(error).__name__
+        self.is_refused = isinstance(error, UnsupportedRequestError)
         self.asked_host = error.code if isinstance(error, ConnectError) else ""
         self.freshness = self.population_freshness = "error"
         for name in ("sweep_freshness", "what_if_freshness"):

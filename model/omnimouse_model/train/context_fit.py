@@ -1,12 +1,9 @@
 """Fit of the context part of OmniMouse to the train tier of a session."""
 
-from collections.abc import Callable
-
 import numpy as np
 from torch import Tensor
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.linear_gaussian.fit import (
     LinearGaussianFit,
     fit,
@@ -27,7 +24,7 @@ from omnimouse_model.predict.omnimouse.context_part import (
     mean_mask,
 )
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.progress import QUIET, Job, part_of
+from omnimouse_model.progress import QUIET, CallbackJob, Job, advance, part_of
 
 STEP = "fitting the context part"
 VIDEO_PENALTY = 100.0
@@ -59,13 +56,9 @@ def fit_context(
     StoppedError
         `job.cancelled()` returned True.
     """
-
-    def check() -> None:
-        if job.cancelled():
-            raise StoppedError
-
     spec = transformer.needs.spec
-    series = train_series(session, spec, check=check)
+    quiet = CallbackJob(cancelled=job.cancelled)
+    series = train_series(session, spec, job=quiet)
     has_behavior = (False, True)[: 1 + reads_behavior(session, spec)]
     tensors: dict[str, Tensor] = {}
     sets = [
@@ -79,8 +72,8 @@ def fit_context(
         # Without video, the transformer's mean adds nothing to the linear one.
         rates = None
         if video:
-            rates = _mean_rates(transformer, session, behavior, share, check)
-        fitted, gain = fit_part(part, rates, spec.response_rate_hz, check)
+            rates = _mean_rates(transformer, session, behavior, share)
+        fitted, gain = fit_part(part, rates, spec.response_rate_hz, quiet)
         inputs = inputs_name(video=video, behavior=behavior)
         tensors |= context_tensors(session.id, inputs, fitted, gain)
     job.progress(1.0, 1.0, STEP)
@@ -91,7 +84,7 @@ def fit_part(
     series: TrainSeries,
     rates: np.ndarray | None,
     rate_hz: float,
-    check: Callable[[], None] = lambda: None,
+    job: Job = QUIET,
 ) -> tuple[LinearGaussianFit, np.ndarray]:
     """Fit gain, mean and covariance for one set of inputs.
 
@@ -103,12 +96,12 @@ def fit_part(
         Rates (N, P) of the transformer; None for a mean from the inputs alone.
     rate_hz
         Response samples per second.
-    check
-        Called often; raises to stop.
+    job
+        Asked often whether to stop.
     """
     gain = np.zeros(series.responses.shape[1], np.float32)
     if rates is None:
-        return fit(series, rate_hz, is_count=False, check=check), gain
+        return fit(series, rate_hz, is_count=False, job=job), gain
     floor = lowest_responses(series.responses, is_count=False)
     known = to_fitted(rates, floor, is_count=False)
     centred = known - known.mean(axis=0)
@@ -125,7 +118,7 @@ def fit_part(
         is_count=False,
         fixed_mean=gain * known,
         video_penalty=VIDEO_PENALTY,
-        check=check,
+        job=job,
     )
     return fitted, gain
 
@@ -135,7 +128,6 @@ def _mean_rates(
     session: Session,
     behavior: bool,
     job: Job,
-    check: Callable[[], None],
 ) -> np.ndarray:
     """Return the transformer's rates for the samples of the series, float32 (N, P)."""
     spec = transformer.needs.spec
@@ -146,6 +138,5 @@ def _mean_rates(
     parts = []
     for window, prediction in zip(windows, transformer.predict_many(requests), strict=True):
         parts.append(filled(prediction.responses)[window.samples])
-        job.progress(len(parts), len(windows), STEP)
-        check()
+        advance(job, len(parts), len(windows), STEP)
     return np.concatenate(parts)

@@ -217,7 +217,8 @@ class ControlBar(Part):
         controller, results = self._controller, self._controller.results
         loader, downloads = controller.loader, controller.downloads
         error = loader.error or downloads.error or results.error or ""
-        sign, tone, freshness = freshness_text(results, is_long=False)
+        fit = controller.workers.fit
+        sign, tone, freshness = freshness_text(results, is_long=False, fit=fit)
         self.add_if_changed(
             "progress",
             # The bar has one progress text; the opening of a recording has priority.

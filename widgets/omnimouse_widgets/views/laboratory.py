@@ -11,7 +11,6 @@ from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.session import Session
 from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.background_task import duration_text
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.laboratory_jobs import (
     BARCODES,
@@ -25,6 +24,7 @@ from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
+from omnimouse_model.progress import duration_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     Action,

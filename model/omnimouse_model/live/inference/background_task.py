@@ -25,7 +25,7 @@ from omnimouse_model.live.inference.engine import (
     Engine,
     Execution,
 )
-from omnimouse_model.progress import CallbackJob, Cancelled, Job
+from omnimouse_model.progress import CallbackJob, Cancelled, Job, duration_text
 
 # -- gate at which long work in the background waits for live requests ----------------
 LOOK_S = 0.02
@@ -332,12 +332,3 @@ def estimate_of(
     n_points = len(plan.contexts) * len(plan.seeds)
     n_train = n_centring(session, spec, plan.metric, is_centred=plan.centred)
     return SweepEstimate(n_points, n_windows, n_train, each_s, is_of_sweep)
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration as text, such as `40 s`, `3 min` or `2.5 h`."""
-    if seconds < 90:
-        return f"{max(seconds, 1):z.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:z.0f} min"
-    return f"{seconds / 3600:z.1f} h"

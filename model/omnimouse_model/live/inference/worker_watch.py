@@ -1,6 +1,7 @@
-"""Watch over the worker processes of the models: whether those that compute still beat."""
+"""Watch over the worker processes of the models: whether they still beat, and their fits."""
 
 import threading
+from functools import partial
 from weakref import WeakSet
 
 from psygnal import Signal
@@ -11,6 +12,7 @@ from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_model.predict.worker.server import SILENCE_S
+from omnimouse_model.progress import TimeLeft, duration_text
 
 LOOK_S = 0.5
 
@@ -21,15 +23,19 @@ class WorkerWatch:
     Attributes
     ----------
     changed
-        Emitted on the drawing thread when `is_silent` has changed.
+        Emitted on the drawing thread when an attribute has changed.
     is_silent
         Whether a worker is silent, and the user has not chosen to wait for it.
+    fit
+        Fit of a baseline that a request waits for: "40 %, about 3 s left", "" for none.
     """
 
     changed = Signal()
 
     def __init__(self, execution: Execution = IN_THREADS) -> None:
         self.is_silent = False
+        self.fit = ""
+        self._time_left = TimeLeft()
         self._execution = execution
         self._workers: WeakSet[WorkerPredictor] = WeakSet()
         self._silent: tuple[WorkerPredictor, ...] = ()
@@ -61,6 +67,9 @@ class WorkerWatch:
             # The next silence is reported again.
             self._is_patient = False
             self._execution.post(self._show)
+        fit = self._fit_text(max((one.fitted_share for one in workers), default=0.0))
+        if fit != self.fit:
+            self._execution.post(partial(self._show_fit, fit))
 
     def wait(self) -> None:
         """Wait for the silent workers: report them no more until they have beaten."""
@@ -95,6 +104,18 @@ class WorkerWatch:
     def _run(self) -> None:
         while not self._end.wait(LOOK_S):
             self.look()
+
+    def _fit_text(self, share: float) -> str:
+        left_s = self._time_left.seconds(share)
+        if not 0.0 < share < 1.0:
+            return ""
+        left = "" if left_s is None else f", about {duration_text(left_s)} left"
+        return f"{100 * share:.0f} %{left}"
+
+    def _show_fit(self, fit: str) -> None:
+        if not self._end.is_set():
+            self.fit = fit
+            self.changed.emit()
 
     def _show(self) -> None:
         is_silent = bool(self._silent) and not self._is_patient

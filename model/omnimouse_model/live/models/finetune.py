@@ -25,12 +25,11 @@ from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
     ReportProgress,
-    duration_text,
 )
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.predict.compatibility import check_compatibility
-from omnimouse_model.progress import TRAINING, CallbackJob
+from omnimouse_model.progress import TRAINING, CallbackJob, duration_text
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import decode

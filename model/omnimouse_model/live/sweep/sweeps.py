@@ -33,7 +33,6 @@ from omnimouse_model.live.inference.background_task import (
     PauseGate,
     ReportProgress,
     SweepEstimate,
-    duration_text,
     estimate_of,
 )
 from omnimouse_model.live.inference.client import LiveClient
@@ -41,7 +40,7 @@ from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.pin import is_same_predictor
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import CallbackJob, Job
+from omnimouse_model.progress import CallbackJob, Job, duration_text
 from omnimouse_model.storage.cache import config_dir
 
 # -- run one context sweep on a thread of its own, out of the way of live requests ----

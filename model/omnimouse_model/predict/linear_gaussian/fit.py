@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from omnimouse_model.predict.linear_gaussian.posterior import (
     fit_factors,
 )
 from omnimouse_model.predict.linear_gaussian.series import TrainSeries
+from omnimouse_model.progress import QUIET, Job, part_of, stop_if
 
 VIDEO_PENALTY, BEHAVIOR_PENALTY = 10.0, 1.0
 """Ridge penalties relative to the variance of an input."""
@@ -19,6 +21,8 @@ ALONE = 2.0
 """Factor on the video penalty where no behaviour is visible."""
 FLOOR_QUANTILE = 0.01
 _ROWS, _COLUMNS = 256, 1024
+_MEAN_SHARE = 0.2
+"""Share of the time of a fit for the mean from the inputs."""
 
 Check = Callable[[], None]
 
@@ -112,7 +116,7 @@ def fit(
     is_count: bool,
     fixed_mean: np.ndarray | None = None,
     video_penalty: float = VIDEO_PENALTY,
-    check: Check = lambda: None,
+    job: Job = QUIET,
 ) -> LinearGaussianFit:
     """Fit mean and covariance to a series, with the inputs that it has.
 
@@ -129,14 +133,15 @@ def fit(
         from a network. The inputs predict the rest.
     video_penalty
         Ridge penalty of video inputs, relative to their variance.
-    check
-        Called every few milliseconds; raises to stop the fit.
+    job
+        Progress; asked every few milliseconds whether to stop.
 
     Raises
     ------
     UnsupportedRequestError
         The fit is not finite, for example because the series is too short.
     """
+    check = partial(stop_if, job.cancelled)
     floor = lowest_responses(series.responses, is_count=is_count)
     n_behavior = 0
     if series.behavior_inputs is None:
@@ -149,7 +154,9 @@ def fit(
     weights, intercept = _ridge(inputs, columns, penalty, check)
     residuals, scale = _residuals(inputs, columns, weights, intercept, share, check)
     blocks = blocks_of(series.run, rate_hz)
-    factors = fit_factors(residuals, blocks, rate_hz, n_behavior=n_behavior, check=check)
+    factors = fit_factors(
+        residuals, blocks, rate_hz, n_behavior=n_behavior, job=part_of(job, _MEAN_SHARE, 1.0)
+    )
     fitted = LinearGaussianFit(floor, weights, intercept, scale, factors)
     if not all(np.isfinite(array).all() for array in fitted.arrays().values()):
         raise UnsupportedRequestError(

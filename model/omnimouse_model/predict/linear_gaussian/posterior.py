@@ -16,10 +16,12 @@ new M: sums over neurons are cheaper than keeping track of what changed.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from omnimouse_model.masks.cells import distinct_columns
+from omnimouse_model.progress import QUIET, Job, part_of, stop_if
 
 # -- covariance model of residual responses: shared factors and a private part --------
 # The residual of neuron n at sample t is
@@ -44,6 +46,8 @@ MAX_BLOCK_S = 20.0
 MIN_BLOCK_S = 2.0
 MIN_PRIVATE_VARIANCE = 0.05
 _ROUNDS, _FOLD_ROUNDS = 12, 4
+_ALL_SHARE = 0.4
+"""Share of the time of a fit for the axes of all blocks; the rest is that of the folds."""
 _OVERSAMPLING = 8
 _ROWS = 256
 _MAX_LAGS = 18
@@ -131,7 +135,7 @@ def fit_factors(
     rate_hz: float,
     *,
     n_behavior: int = 0,
-    check: Check = lambda: None,
+    job: Job = QUIET,
 ) -> FactorModel:
     """Fit shared factors and the private part to residuals of unit variance.
 
@@ -144,8 +148,8 @@ def fit_factors(
         Stretches that are held out together.
     rate_hz
         Samples per second.
-    check
-        Called every few milliseconds; raises to stop the fit.
+    job
+        Progress; asked every few milliseconds whether to stop.
 
     Notes
     -----
@@ -160,14 +164,16 @@ def fit_factors(
     if n_behavior:
         weight[-n_behavior:] = BEHAVIOR_WEIGHT
     lags = _lags(min(b.stop - b.start for b in blocks), rate_hz)
+    check = partial(stop_if, job.cancelled)
     axes = _Axes(residuals, weight, check)
     start = axes.random(min(n_factors + _OVERSAMPLING, n_columns))
-    basis = axes.iterate(blocks, start, _ROUNDS)
+    basis = axes.iterate(blocks, start, _ROUNDS, part_of(job, 0.0, _ALL_SHARE))
     shared = np.zeros((len(lags), n_factors))
     private = np.zeros((len(lags), n_columns))
     folds = sorted({block.fold for block in blocks})
     held_out_axes: list[tuple[list[Block], np.ndarray]] = []
-    for fold in folds:
+    for number, fold in enumerate(folds):
+        job.progress(_ALL_SHARE + (1 - _ALL_SHARE) * number / len(folds), 1.0)
         held_out = [block for block in blocks if block.fold == fold]
         train = [block for block in blocks if block.fold != fold] or held_out
         loadings = axes.loadings(axes.iterate(train, basis, _FOLD_ROUNDS), n_factors)
@@ -257,13 +263,16 @@ class _Axes:
         draw = np.random.default_rng(0).standard_normal((len(self._weight), n_axes))
         return np.linalg.qr(draw.astype(np.float32))[0]
 
-    def iterate(self, blocks: Sequence[Block], basis: np.ndarray, rounds: int) -> np.ndarray:
+    def iterate(
+        self, blocks: Sequence[Block], basis: np.ndarray, rounds: int, job: Job = QUIET
+    ) -> np.ndarray:
         """Return orthonormal columns (P, q), the largest axis first."""
         variance = self._variance(blocks)
         # Communality: the part of a column's variance that the axes explain.
         common = np.full(len(variance), 0.2 * variance.mean(), np.float32)
         n_used = min(max(basis.shape[1] - _OVERSAMPLING, 1), len(variance))
-        for _ in range(rounds):
+        for number in range(rounds):
+            job.progress(number, rounds)
             product = self._times(blocks, basis)
             product -= (variance - common)[:, None] * basis
             value, rotation = np.linalg.eigh(basis.T @ product)

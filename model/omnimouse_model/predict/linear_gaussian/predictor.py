@@ -28,10 +28,12 @@ from omnimouse_model.predict.linear_gaussian.fit import (
 )
 from omnimouse_model.predict.linear_gaussian.posterior import Posterior, Prior
 from omnimouse_model.predict.linear_gaussian.series import (
+    MOST_S,
     TrainSeries,
     at_behavior,
     at_samples,
     behavior_inputs,
+    read_share,
     reads_behavior,
     reads_video,
     train_series,
@@ -45,9 +47,10 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     check_request,
 )
-from omnimouse_model.progress import Cancelled, never, stop_if
+from omnimouse_model.progress import CallbackJob, Cancelled, Job, never, part_of, shown_job, stop_if
 
 NAME = "linear-gaussian"
+FITTING = "fitting linear-gaussian"
 MAX_CACHED_BYTES = 256 * 2**20
 """Maximum memory of the cached `Posterior` objects, one for each mask, in bytes."""
 Z_95 = 1.96
@@ -66,10 +69,17 @@ class _WindowState:
 class LinearGaussian(Predictor):
     """Linear-Gaussian baseline; see `omnimouse_model.predict.linear_gaussian`.
 
+    It is fitted to at most 20 minutes of the train tier of a session.
+
     Parameters
     ----------
     spec
         Rates and sizes of its windows.
+
+    Attributes
+    ----------
+    job
+        Shows the progress of fits; a bar by default.
 
     Examples
     --------
@@ -83,6 +93,7 @@ class LinearGaussian(Predictor):
 
     def __init__(self, spec: WindowSpec = OMNIMOUSE) -> None:
         self._spec = spec
+        self.job: Job | None = None
         self._fits: dict[tuple[str, str], tuple[LinearGaussianFit, Prior]] = {}
         self._posteriors = MemoryCache[Posterior](
             MAX_CACHED_BYTES, lambda posterior: posterior.n_bytes
@@ -109,7 +120,8 @@ class LinearGaussian(Predictor):
 
     def fit_all(self, session: Session, cancelled: Cancelled = never) -> None:
         """Fit every set of inputs that the session has, or read the stored fits."""
-        read = cache(partial(self._series, session, cancelled, video=True, behavior=True))
+        job = CallbackJob(cancelled=cancelled)
+        read = cache(partial(self._series, session, job, video=True, behavior=True))
         for video in (False, True)[: 1 + reads_video(session, self._spec)]:
             for behavior in (False, True)[: 1 + reads_behavior(session, self._spec)]:
                 self._fit_of(session, cancelled, video=video, behavior=behavior, read=read)
@@ -217,11 +229,10 @@ class LinearGaussian(Predictor):
     def _is_count(self) -> bool:
         return self._spec.responses == "count"
 
-    def _series(
-        self, session: Session, cancelled: Cancelled, *, video: bool, behavior: bool
-    ) -> TrainSeries:
-        check = partial(stop_if, cancelled)
-        return train_series(session, self._spec, video=video, behavior=behavior, check=check)
+    def _series(self, session: Session, job: Job, *, video: bool, behavior: bool) -> TrainSeries:
+        return train_series(
+            session, self._spec, video=video, behavior=behavior, most_s=MOST_S, job=job
+        )
 
     def _fit_of(
         self,
@@ -237,13 +248,19 @@ class LinearGaussian(Predictor):
         key = (session.fingerprint, name)
 
         def make(source: Session, spec: WindowSpec) -> dict[str, np.ndarray]:
-            if read is None:
-                series = self._series(source, cancelled, video=video, behavior=behavior)
-            else:
-                series = read().only(video=video, behavior=behavior)
             rate_hz, is_count = spec.response_rate_hz, self._is_count
-            check = partial(stop_if, cancelled)
-            fitted = fit(series, rate_hz, is_count=is_count, check=check)
+            with shown_job(self.job, unit="fit") as shown:
+                job = CallbackJob(
+                    lambda done, total, _: shown.progress(done / total, 1.0, FITTING), cancelled
+                )
+                if read is None:
+                    share = read_share(source, spec, video=video)
+                    part = part_of(job, 0.0, share)
+                    series = self._series(source, part, video=video, behavior=behavior)
+                else:
+                    share, series = 0.0, read().only(video=video, behavior=behavior)
+                fitted = fit(series, rate_hz, is_count=is_count, job=part_of(job, share, 1.0))
+                job.progress(1.0, 1.0)
             return fitted.arrays()
 
         with self._lock:

@@ -1,7 +1,7 @@
 """Train tier of a session as one long series of responses and inputs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import ceil, inf
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from omnimouse_model.data.session import SCREEN_MEAN, SCREEN_STD, Session, Windo
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.predict.gabor_features import motion_energy
+from omnimouse_model.progress import QUIET, Job, advance
 
 # -- inputs of the mean: motion energy of the video and behaviour at several lags -----
 LAGS_S = (-0.8, -0.4, -0.15, 0.0, 0.15)
@@ -71,6 +72,9 @@ MAX_VALUES = 240_000_000
 """Responses (samples x neurons) that are fitted, 1 GB; a longer recording is thinned
 to evenly spaced blocks of `WINDOWS_PER_BLOCK` windows."""
 WINDOWS_PER_BLOCK = 20
+MOST_S = 1200.0
+"""Seconds of the train tier to which the baseline is fitted at most: a long recording is
+answered after a minute, too."""
 MIN_TRAIN_S = 4.0
 
 
@@ -128,7 +132,8 @@ def train_series(
     *,
     video: bool = True,
     behavior: bool = True,
-    check: Callable[[], None] = lambda: None,
+    most_s: float = inf,
+    job: Job = QUIET,
 ) -> TrainSeries:
     """Read the train tier of a session.
 
@@ -138,8 +143,10 @@ def train_series(
         Windows of this spec are read, each sample once.
     video, behavior
         Whether inputs of the mean are made from the stream.
-    check
-        Called after each window; raises to stop.
+    most_s
+        Seconds that are read at most, in evenly spaced blocks.
+    job
+        Progress in windows; may stop after each.
 
     Raises
     ------
@@ -154,13 +161,13 @@ def train_series(
     """
     has_behavior = reads_behavior(session, spec)
     video = video and reads_video(session, spec)
-    windows = train_windows(session, spec)
+    windows = train_windows(session, spec, most_s)
     lengths = [len(range(*part.samples.indices(spec.n_samples))) for part in windows]
     # Written in place: responses take most of the memory of a fit.
     responses = np.empty((sum(lengths), session.n_neurons), np.float32)
     filled = 0
     parts: list[tuple[np.ndarray, ...]] = []
-    for part, length in zip(windows, lengths, strict=True):
+    for number, (part, length) in enumerate(zip(windows, lengths, strict=True), 1):
         # Opened here, so that only one window keeps its data.
         window, samples = session.window(part.start_s, spec), part.samples
         channels = np.zeros((spec.n_samples, 0), np.float32)
@@ -179,7 +186,7 @@ def train_series(
         run = np.full(spec.n_samples, part.run)
         # Copies, since a view would keep the values of the other samples.
         parts.append(tuple(values[samples].copy() for values in (channels, energy, lagged, run)))
-        check()
+        advance(job, number, len(windows))
     channels, energy, lagged, run = (
         np.concatenate(columns) for columns in zip(*parts, strict=True)
     )
@@ -192,6 +199,19 @@ def train_series(
     )
 
 
+_VIDEO_S, _NEURON_S, _FIT_S = 8e-3, 2e-6, 2.5e-7
+"""Seconds to filter the video of a window, to read a neuron in a window, and to fit one
+response; measured on one core."""
+
+
+def read_share(session: Session, spec: WindowSpec, *, video: bool) -> float:
+    """Return the share of the time of a fit that reading the series takes, about."""
+    n_windows, n_neurons = len(train_windows(session, spec, MOST_S)), session.n_neurons
+    read_s = n_windows * (_VIDEO_S * (video and reads_video(session, spec)) + _NEURON_S * n_neurons)
+    fit_s = n_windows * spec.n_samples / 2 * n_neurons * _FIT_S
+    return read_s / (read_s + fit_s)
+
+
 @dataclass(frozen=True, slots=True)
 class TrainWindow:
     """Samples of one window that are used, and the number of their run."""
@@ -201,8 +221,8 @@ class TrainWindow:
     run: int
 
 
-def train_windows(session: Session, spec: WindowSpec) -> list[TrainWindow]:
-    """Return the windows of the train tier that a fit reads.
+def train_windows(session: Session, spec: WindowSpec, most_s: float = inf) -> list[TrainWindow]:
+    """Return the windows of the train tier that a fit reads, of `most_s` at most.
 
     Raises
     ------
@@ -225,15 +245,16 @@ def train_windows(session: Session, spec: WindowSpec) -> list[TrainWindow]:
             f"tier 'train' in windows of {spec.duration_s:g} s; a fit needs "
             f"{MIN_TRAIN_S:g} s; {session.tiers_text()}."
         )
-    return _thinned(parts, n_samples * session.n_neurons)
+    length_s = n_samples / spec.response_rate_hz
+    return _thinned(parts, max(n_samples * session.n_neurons / MAX_VALUES, length_s / most_s))
 
 
-def _thinned(parts: list[TrainWindow], n_values: int) -> list[TrainWindow]:
-    """Return evenly spaced blocks of windows if there are too many values.
+def _thinned(parts: list[TrainWindow], times: float) -> list[TrainWindow]:
+    """Return evenly spaced blocks of windows that are this many times fewer.
 
     Each block is a run of its own, because the samples before it are missing.
     """
-    step = -(-n_values // MAX_VALUES)
+    step = ceil(times)
     if step <= 1:
         return parts
     n_blocks = -(-len(parts) // WINDOWS_PER_BLOCK)

@@ -284,6 +284,11 @@ class WorkerPredictor(Predictor):
         link = self._link
         return self._silence.look(link.beats if link is not None and self._is_asked else 0)
 
+    @property
+    def fitted_share(self) -> float:
+        """Finished share of a fit that the running request began; 0 if there is none."""
+        return 0.0 if self._link is None else self._link.fitted_share
+
     def kill(self) -> None:
         """End the process of the worker at once, also a stopped one; a call repeats its request."""
         if (process_id := self.process_id) is not None:

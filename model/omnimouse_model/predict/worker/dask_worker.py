@@ -71,6 +71,7 @@ class DaskLink:
     shares_memory = False
     process_id = None
     beats = 0
+    fitted_share = 0.0
 
     def __init__(self, address: str, source: Source, device: str, threads: int | None) -> None:
         self._client = connect(address)

@@ -48,7 +48,7 @@ from omnimouse_model.predict.predictor import (
     Request,
 )
 from omnimouse_model.predict.worker.mask_delta import MaskDelta, unpack_indices
-from omnimouse_model.progress import stop_if
+from omnimouse_model.progress import CallbackJob, stop_if
 from omnimouse_model.storage.messages import packed, unpacked
 
 # -- Heartbeat of a worker process: a thread counts there, and this process looks at the
@@ -229,13 +229,18 @@ def serve(
     threads: int,
     cancelled: Any,
     beats: Any,
+    share: Any,
 ) -> None:
     """Serve until the other end of the pipe closes; main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle.
     if hasattr(os, "nice"):
         os.nice(NICE)
     start_beating(beats)
-    server = Server(source, device, threads, lambda number: number <= cancelled.value)
+
+    def report(done: float) -> None:
+        share.value = done
+
+    server = Server(source, device, threads, lambda number: number <= cancelled.value, report)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             connection.send_bytes(server.reply(connection.recv_bytes()))
@@ -252,6 +257,8 @@ class Server:
         Number of threads of torch; None for its default.
     is_cancelled
         Function from the number of a message to whether it is cancelled.
+    report
+        Receives the finished share of a fit that a request begins, 0 at its end.
     """
 
     def __init__(
@@ -260,7 +267,9 @@ class Server:
         device: str,
         threads: int | None,
         is_cancelled: Callable[[int], bool],
+        report: Callable[[float], None] = lambda share: None,
     ) -> None:
+        self._report = report
         self._source = source
         self._device = device
         self._threads = threads
@@ -284,6 +293,7 @@ class Server:
             value = getattr(self, f"_{verb}")(*_arguments(arguments))
         except Exception as error:
             fault = portable_error(error)
+        self._report(0.0)
         counters = dict(getattr(self._predictor, "counters", {}))
         answer = self._number, counters, fault, value
         return packed(answer)
@@ -441,6 +451,9 @@ class Server:
             predictor = load_predictor(source, device=self._device)
         else:
             predictor = source()
+        # Only a predictor that is fitted to a session has one; the screen shows it.
+        if hasattr(predictor, "job"):
+            predictor.job = CallbackJob(lambda done, total, _: self._report(done / total))
         # A toolkit would open a display, and its threads would slow the predictor.
         if screens := [name for name in SCREENS if name in sys.modules]:
             raise WorkerError(

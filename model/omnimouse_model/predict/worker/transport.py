@@ -35,6 +35,11 @@ class Link(Protocol):
         ...
 
     @property
+    def fitted_share(self) -> float:
+        """Finished share of a fit inside the running request; 0 if there is none."""
+        ...
+
+    @property
     def is_alive(self) -> bool:
         """False if the other end has ended; True does not guarantee that it replies."""
         ...
@@ -79,6 +84,7 @@ class ProcessLink:
         # No lock: one side writes an aligned integer, and the other only compares it.
         self._cancelled: Any = SPAWN.Value("q", 0, lock=False)
         self._beats: Any = SPAWN.Value("q", 0, lock=False)
+        self._share: Any = SPAWN.Value("d", 0.0, lock=False)
         # One core stays free for the user interface.
         threads = threads or max(1, _n_cores() - 1)
         self._process, self._connection = spawn(
@@ -89,6 +95,7 @@ class ProcessLink:
             threads,
             self._cancelled,
             self._beats,
+            self._share,
             environment={"OMP_NUM_THREADS": str(threads), **NUMPY_THREADS},
         )
 
@@ -101,6 +108,11 @@ class ProcessLink:
     def beats(self) -> int:
         """Count of the thread `start_beating` of the process."""
         return int(self._beats.value)
+
+    @property
+    def fitted_share(self) -> float:
+        """Share that the process last reported."""
+        return float(self._share.value)
 
     @property
     def is_alive(self) -> bool:

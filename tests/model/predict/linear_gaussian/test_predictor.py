@@ -8,11 +8,14 @@ import omnimouse_model as om
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import scored_cells
+from omnimouse_model.predict.baselines import fit_cache
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.ensemble import Ensemble
 from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
+from omnimouse_model.predict.linear_gaussian.series import train_windows
 from omnimouse_model.predict.predictor import take_neurons
 from omnimouse_model.predict.same_span import predict_same_span
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.model.known_sessions import write_known_session
 from tests.model.other_windows import window_with_withheld
@@ -46,6 +49,27 @@ def predictor(session):
     predictor = LinearGaussian()
     predictor.fit_all(session)
     return predictor
+
+
+def test_a_fit_reports_its_share_of_the_time(session, monkeypatch):
+    shares = []
+    predictor = LinearGaussian()
+    predictor.job = CallbackJob(lambda done, total, _: shares.append(done / total))
+    monkeypatch.setattr(fit_cache, "_read", lambda path: None)
+    predictor.fit_all(session)
+    assert shares[-1] == 1.0
+    first = shares[: shares.index(1.0) + 1]
+    assert first == sorted(first)
+    assert len(set(first)) > 10
+
+
+def test_a_long_recording_is_read_in_blocks_that_cover_it(session):
+    spec = LinearGaussian().needs.spec
+    for most_s in (60.0, 100.0):
+        parts = train_windows(session, spec, most_s)
+        lengths = [len(range(*part.samples.indices(spec.n_samples))) for part in parts]
+        assert most_s / 3 < sum(lengths) / spec.response_rate_hz <= most_s + 2
+        assert parts[-1].start_s > 100.0
 
 
 def windows_of(session, predictor, tier="test"):

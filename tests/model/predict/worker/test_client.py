@@ -85,6 +85,7 @@ class ScriptedLink:
     shares_memory = False
     process_id = None
     beats = 0
+    fitted_share = 0.0
     is_alive = True
 
     def __init__(self, script: Script, server: Server) -> None:

@@ -1,8 +1,10 @@
-"""The sentences below the preset, which explain the task."""
+"""The sentences below the preset, which explain the task, and the age of the prediction."""
 
 import omnimouse_model as om
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_widgets.views.text.model import task_text
+from omnimouse_widgets.views.text.model import freshness_text, task_text
 
 
 def test_the_text_says_how_a_preset_was_adapted_to_a_small_population():
@@ -13,3 +15,14 @@ def test_the_text_says_how_a_preset_was_adapted_to_a_small_population():
     # A sentence of its own, not a part of another.
     sentence = f". {note[0].upper()}{note[1:]}."
     assert sentence in task_text(state)
+
+
+def test_a_fit_that_a_request_waits_for_is_told_and_a_refusal_is_no_fault():
+    results = Results()
+    results.mark_requested(1)
+    told = freshness_text(results, is_long=True, fit="40 %, about 3 s left")
+    assert told[2] == "fitting to this recording: 40 %, about 3 s left"
+    results.mark_failed(UnsupportedRequestError("too short"))
+    assert freshness_text(results, is_long=False)[2] == "no prediction"
+    results.mark_failed(ValueError("broken"))
+    assert freshness_text(results, is_long=False)[2] == "error"

@@ -108,7 +108,8 @@ class ModelSection(QWidget):
             (self._draw_model, [events.predictor_name, models.changed,
                                 finetuning.finished]),
             (self._draw_device, [events.device, results.events.devices]),
-            (self._draw_freshness, [results.changed, baseline.changed]),
+            (self._draw_freshness, [results.changed, baseline.changed,
+                                     controller.workers.changed]),
             (self._draw_tier_score, [results.changed, baseline.changed, events.scores_tier,
                                      events.mask, controller.colouring.changed]),
             (self._draw_silence, [controller.workers.changed]),
@@ -245,7 +246,8 @@ class ModelSection(QWidget):
         results, baseline = self._controller.results, self._controller.baseline
         self._patience.follow()
         self._baseline_patience.follow()
-        sign, tone, text = freshness_text(results, is_long=self._patience.is_long)
+        fit = self._controller.workers.fit
+        sign, tone, text = freshness_text(results, is_long=self._patience.is_long, fit=fit)
         self.dot.setText(sign)
         self.dot.set_tone(tone)
         self.freshness.set_text(text)

@@ -121,8 +121,15 @@ WAIT_TIP = "Go on waiting; the result is shown when it arrives"
 RESTART_TIP = "End the process and start it again; the prediction is repeated"
 
 
-def freshness_text(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
-    """Return sign, tone and text; the signs differ in shape, not only in colour."""
+def freshness_text(results: Results, *, is_long: bool, fit: str = "") -> tuple[str, Tone, str]:
+    """Return sign, tone and text; the signs differ in shape, not only in colour.
+
+    `fit` says how far the fit of a baseline is, for which the request waits.
+    """
+    if results.is_awaited and fit:
+        return "◌", "waiting", f"fitting to this recording: {fit}"
+    if results.error is not None and results.is_refused:
+        return "–", "waiting", "no prediction"
     if results.error is not None:
         return "✕", "problem", "error"
     if results.freshness == "streamed":
