@@ -1,6 +1,7 @@
 """Long work: its device, its progress, its messages, and the request to stop it."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -159,12 +160,34 @@ def duration_text(seconds: float) -> str:
 
 
 # -- a bar for callers without a job of their own -------------------------------------
+_callers: set[int] = set()
+
+
+def is_called() -> bool:
+    """Whether another thread is in a call of the user, to which background work yields."""
+    return bool(_callers - {threading.get_ident()})
+
+
+@contextmanager
+def _called() -> Iterator[None]:
+    thread = threading.get_ident()
+    if thread in _callers:  # a call inside a call
+        yield
+        return
+    _callers.add(thread)
+    try:
+        yield
+    finally:
+        _callers.discard(thread)
+
+
 @contextmanager
 def shown_job(job: Job | None, unit: str = "window") -> Iterator[Job]:
     """Yield the job, or for None one with a bar in a notebook or on a terminal.
 
-    The bar is cleared at the end. Without somebody who looks, where it would fill a log
-    or a notebook that is run by a program, nothing is shown.
+    The bar is cleared at the end, and scores in the background wait meanwhile. Without
+    somebody who looks, where it would fill a log or a notebook that a program runs,
+    nothing is shown.
 
     Examples
     --------
@@ -175,9 +198,16 @@ def shown_job(job: Job | None, unit: str = "window") -> Iterator[Job]:
     if job is not None:
         yield job
         return
-    if not (sys.stderr.isatty() or _is_notebook()):
-        yield QUIET
-        return
+    with _called():
+        if not (sys.stderr.isatty() or _is_notebook()):
+            yield QUIET
+            return
+        with _bar(unit) as shown:
+            yield shown
+
+
+@contextmanager
+def _bar(unit: str) -> Iterator[Job]:
     # Imported here: it looks for widgets of the notebook.
     from tqdm.auto import tqdm
 

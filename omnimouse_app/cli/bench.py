@@ -6,6 +6,7 @@ from omnimouse_app.cli import LazyGroup
 from omnimouse_app.cli.inputs import require_source_code
 
 BENCHMARKS = {
+    "beside": "Time om.evaluate alone, and beside an Explorer that scores.",
     "finetune": "Compare fine-tuning to a simulated mouse with training with it.",
     "lab": "Time experiments on a model, with their errors.",
     "linear-gaussian": "Fit the baseline to 10,000 neurons, and time new masks.",

@@ -21,17 +21,15 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.engine import (
     IN_THREADS,
+    LOOK_S,
     Answer,
     Engine,
     Execution,
 )
 from omnimouse_model.progress import CallbackJob, Cancelled, Job, duration_text
 
+
 # -- gate at which long work in the background waits for live requests ----------------
-LOOK_S = 0.02
-"""Seconds between checks for live requests; much shorter than one prediction."""
-
-
 class PauseGate:
     """Gate that is closed while paused and while a live request is unfinished.
 

@@ -17,13 +17,15 @@ from time import perf_counter
 from typing import Any, Final, Literal
 
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.progress import Cancelled
+from omnimouse_model.progress import Cancelled, is_called
 
 logger = logging.getLogger(__name__)
 
 Post = Callable[[Callable[[], None]], None]
 AnswerKind = Literal["stage", "done", "stopped", "error"]
 Call = Callable[[Any, Cancelled], Iterator[Any]]
+LOOK_S = 0.02
+"""Seconds between checks whether other work has ended; much shorter than a prediction."""
 QUIET_S = 0.15
 """Seconds without a request before idle work; during a stroke, requests are more
 frequent than this."""
@@ -247,25 +249,37 @@ class Engine:
         """Run `call.when_idle` for the last request of each caller, newest first."""
         if self._when_idle is not None:
             for submission in reversed(self._answered.values()):
-                self._work_for(submission, self._when_idle)
+                # Work that has ended for a call of the user goes on after the call.
+                while self._work_for(submission, self._when_idle):
+                    with self._changed:
+                        while is_called() and not self._is_next():
+                            self._changed.wait(LOOK_S)
 
     def _is_next(self) -> bool:
         return self._waiting is not None or self._is_closed
 
-    def _work_for(self, submission: _Submission, when_idle: Call) -> None:
-        """Post the values of the idle work for a request, until the next request."""
+    def _work_for(self, submission: _Submission, when_idle: Call) -> bool:
+        """Post the values of the idle work for a request, until the next request.
+
+        Returns whether it has ended because the user waits for a call.
+        """
         number, request = submission.number, submission.request
+        has_yielded = False
 
         def cancelled() -> bool:
+            nonlocal has_yielded
             # Unlike a request, this work ends at once, also in its first stage.
-            return self._is_next() or self._is_stopped(number)
+            if self._is_next() or self._is_stopped(number):
+                return True
+            has_yielded = has_yielded or is_called()
+            return has_yielded
 
         if cancelled():
-            return
+            return has_yielded
         try:
             for value in when_idle(request, cancelled):
                 if cancelled():
-                    return
+                    break
                 answer = Answer(number, request, "stage", value)
                 self._post(partial(self._deliver, answer, submission.on_answer))
         except StoppedError:
@@ -274,6 +288,7 @@ class Engine:
             # The request itself succeeded. A lasting error is raised again, and shown,
             # by the next request.
             logger.info("Work between requests failed.", exc_info=True)
+        return has_yielded
 
     def _answer(self, submission: _Submission) -> None:
         # Posted one by one while the request runs, not collected: the first stage must

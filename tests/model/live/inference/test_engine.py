@@ -8,6 +8,7 @@ import pytest
 
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.engine import Answer, Engine, Execution
+from omnimouse_model.progress import shown_job
 
 TIMEOUT = 60.0
 
@@ -222,6 +223,19 @@ def test_it_works_when_idle_and_stops_for_a_request(engines):
     assert stages_of(answers) == stages
     assert call.looked == ["first", "second"]
     assert [a.kind for a in answers] == ["stage", "done", "stage"] * 2
+
+
+def test_idle_work_waits_for_a_call_of_the_user_and_goes_on_after_it(engines):
+    call = ForesightCall()
+    engine, answers = engines(call)
+    send(engine, "first", answers.append)
+    assert call.began.acquire(timeout=TIMEOUT)
+    # A library function that was called without a job.
+    with shown_job(None):
+        assert call.gave_way.acquire(timeout=TIMEOUT)
+        assert not call.began.acquire(timeout=0.1)
+    assert call.began.acquire(timeout=TIMEOUT)
+    assert call.looked == ["first", "first"]
 
 
 def test_idle_work_is_for_the_last_request_of_each_caller(engines):
