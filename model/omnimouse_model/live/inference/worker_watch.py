@@ -110,7 +110,7 @@ class WorkerWatch:
         if not 0.0 < share < 1.0:
             return ""
         left = "" if left_s is None else f", about {duration_text(left_s)} left"
-        return f"{100 * share:.0f} %{left}"
+        return f"{100 * share:z.0f} %{left}"
 
     def _show_fit(self, fit: str) -> None:
         if not self._end.is_set():
