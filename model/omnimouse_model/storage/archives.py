@@ -35,7 +35,7 @@ from omnimouse_model.storage.write import temporary_folder
 
 # Limits against archives made to fill memory or drive. The limit of names is in bytes,
 # below the 255 that most file systems allow.
-MAX_MEMBERS = 200_000
+MAX_MEMBERS = 100_000
 _MAX_HEADER = 2**20
 _LONGEST_NAME, _LONGEST_PATH = 240, 1000
 _BLOCK = 1 << 20
@@ -172,7 +172,8 @@ def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Memb
         if plain in files or (plain in folders and not member.is_folder):
             raise _refused(archive, f"'{member.name}' is in it twice")
         (folders if member.is_folder else files).add(plain)
-        folders.update(str(p) for p in PurePosixPath(plain).parents)
+        while (plain := plain.rpartition("/")[0]) and plain not in folders:
+            folders.add(plain)
         if member.size < 0:
             raise _broken(archive, f"'{member.name}' has {member.size} bytes")
         checked.append(member)

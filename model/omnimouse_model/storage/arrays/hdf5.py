@@ -5,6 +5,7 @@ h5py is imported only when an HDF5 file is opened.
 
 import atexit
 import math
+import os
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.hdf5_chunks import Chunks
+from omnimouse_model.storage.arrays.hdf5_chunks import Chunks, has_lengths
 from omnimouse_model.storage.arrays.row_source import pick_in_blocks
 from omnimouse_model.storage.budget import LONGEST_TEXT, MAX_TABLE_BYTES, MAX_TEXT_BYTES, Budget
 from omnimouse_model.storage.byte_source import Source
@@ -39,10 +40,8 @@ SCALAR_BYTES = 2**20
 _MAX_OBJECTS = 20_000
 _DEEPEST = 100
 _MAX_VALUES = 1024
-_LEAST_TEXTS, _MOST_TEXTS, _TEXT_BYTES = 2, 4096, 64 * 2**20
-"""Texts that are read at once, and the bytes that they may have together."""
-_FEW_VALUES = 64
-"""Texts of an attribute, which HDF5 reads all at once, also where each is long."""
+_MOST_TEXTS, _TEXT_BYTES, _TEXT_HEAD = 4096, 64 * 2**20, 16
+"""Texts that are read at once, their bytes, and what each takes in memory besides."""
 _MAX_LINKS = 16
 """Soft links that one name may lead through."""
 _SCHEMAS = "specifications"
@@ -96,6 +95,7 @@ class Hdf5:
         self._file: h5py.File | None = None
         self._lock = Lock()
         self._budget = Budget(self.path)
+        self._stream: Any = None
         self._chunks = Chunks(self.path)
         self._charged: set[str] = set()
         self._texts_budget = Budget(self.path, most=MAX_TEXT_BYTES)
@@ -126,8 +126,18 @@ class Hdf5:
         # Several threads can ask first; the file must be opened only once.
         with self._lock:
             if self._file is None:
-                self._file = _opened(self.source.open(), self.path)
+                self._file, self._stream = _opened(self.source.open(), self.path)
             return self._file
+
+    def _read_at(self, place: int, n_bytes: int) -> bytes:
+        """Return stored bytes of the open file."""
+        from h5py._objects import phil
+
+        if self._stream is None:
+            return os.pread(self.root.id.get_vfd_handle(), n_bytes, place)
+        with phil:  # h5py reads from the same stream
+            self._stream.seek(place)
+            return bytes(self._stream.read(n_bytes))
 
     def objects(self) -> Iterator["h5py.Group | h5py.Dataset"]:
         """Yield every group and dataset of this file once, except cached schemas.
@@ -264,6 +274,7 @@ class Hdf5:
         with self.typed_errors(name):
             if item.dtype.subdtype is not None:
                 raise ValueError(f"each of its values is an array, {str(item.dtype)[:80]}")
+            _check_parts(item.dtype)
             self._chunks.check(name, item)
 
     def table(self, name: str, most_bytes: int = MAX_TABLE_BYTES) -> np.ndarray:
@@ -288,80 +299,87 @@ class Hdf5:
 
         `name` is for messages: HDF5 searches the whole file for that of the dataset.
         """
-        import h5py
-
         with self.typed_errors(name or dataset):
             try:
-                is_texts = dataset.dtype.kind == "O" and not h5py.check_ref_dtype(dataset.dtype)
-                if is_texts and part == ():
-                    return self._texts(dataset) if dataset.shape else self._text(dataset)
+                if has_lengths(dataset.dtype) and part == ():
+                    return self._texts(dataset)
                 return self._chunks.read(dataset, part)
             except Exception:
                 # A changed or missing file is the more useful message.
                 self.source.check(now=True)
                 raise
 
-    def _text(self, dataset: "h5py.Dataset") -> np.ndarray:
-        """Return a text alone; an array of it would be another copy, so it is bounded before."""
-        text = dataset[()]
-        if isinstance(text, str | bytes) and len(text) > SCALAR_BYTES:
-            raise self._too_large(dataset.name, f"has a text of {len(text):,} bytes")
-        return np.asarray(text)
-
     def _texts(self, dataset: "h5py.Dataset") -> np.ndarray:
-        """Return texts of any length, equal ones as one object.
-
-        They are read in blocks: any number of rows may refer to one long text.
-        """
+        """Return texts of any length, equal ones as one object."""
+        name, count = str(dataset.name), _count(dataset.shape)
         # Those of a table that is read again are charged once.
         is_new = dataset.name not in self._charged_texts
         self._charged_texts.add(dataset.name)
-        size = self._stored_bytes()
-        height = min(_MOST_TEXTS, max(_LEAST_TEXTS, _TEXT_BYTES // max(1, size)))
-        height = max(1, height // _count(dataset.shape[1:]))
+        if is_new:
+            self._texts_budget.spend(name, count * _TEXT_HEAD)
+        n_bytes = self._checked(dataset.dtype, self._chunks.lengths(dataset, self._read_at), name)
+        # Any number of rows may refer to one text of the file.
+        if is_new:
+            self._texts_budget.spend(name, int(n_bytes.sum()))
+        if not dataset.shape:
+            return np.asarray(dataset[()])
         texts = np.empty(dataset.shape, object)
         known: dict[str | bytes, str | bytes] = {}
-        for first in range(0, len(texts), height):
-            block = self._chunks.read(dataset, slice(first, first + height))
-            flat = texts[first : first + height].reshape(-1)
+        ends = n_bytes.reshape(len(texts), -1).sum(1).cumsum()
+        first = 0
+        while first < len(texts):
+            most = _TEXT_BYTES + (ends[first - 1] if first else 0)
+            stop = min(int(np.searchsorted(ends, most, "right")), first + _MOST_TEXTS)
+            stop = max(first + 1, stop)
+            block = self._chunks.read(dataset, slice(first, stop))
+            flat = texts[first:stop].reshape(-1)
             for place, text in enumerate(block.reshape(-1)):
-                if isinstance(text, str | bytes):
-                    if len(text) > LONGEST_TEXT:
-                        raise self._too_large(dataset.name, f"has a text of {len(text):,} bytes")
-                    # Any number of rows may refer to one text of the file.
-                    if is_new:
-                        self._texts_budget.spend(str(dataset.name), len(text))
-                    text = known.setdefault(text, text)
-                flat[place] = text
+                is_text = isinstance(text, str | bytes)
+                flat[place] = known.setdefault(text, text) if is_text else text
+            first = stop
         return texts
 
-    def _stored_bytes(self) -> int:
-        """Return the bytes of the file, as HDF5 knows them."""
-        return int(self.root.id.get_filesize())
+    def _checked(self, dtype: np.dtype[Any], lengths: np.ndarray, name: str) -> np.ndarray:
+        """Return the bytes of values of any length; raise if one is too long."""
+        import h5py
+
+        base = h5py.check_vlen_dtype(dtype)
+        size = 1 if h5py.check_string_dtype(dtype) or base is None else np.dtype(base).itemsize
+        n_bytes = lengths.astype(np.int64) * size
+        if (longest := n_bytes.max(initial=0)) > LONGEST_TEXT:
+            raise self._too_large(name, f"has a text of {longest:,} bytes")
+        return n_bytes
 
     def attribute(self, item: Any, name: str, otherwise: Any = None) -> Any:
         """Return an attribute of a group or dataset, or `otherwise` if missing."""
         import h5py
 
-        with self.typed_errors(f"{item.name} ({name})"):
+        with self.typed_errors(item, f" ({name})"):
             if not h5py.h5a.exists(item.id, _encoded(name)):
                 return otherwise
             # Check the shape before the values are read into memory.
             stored = h5py.h5a.open(item.id, _encoded(name))
-            n_values, most = math.prod(stored.shape or ()), _MAX_VALUES
-            if n_values > _FEW_VALUES and n_values * self._stored_bytes() > _TEXT_BYTES:
-                most = _FEW_VALUES if stored.dtype.kind == "O" else most
+            dtype, n_values = stored.dtype, _count(stored.shape)
             # A damaged type has any size, which is taken before the values are looked at.
-            if n_values > most or n_values * stored.dtype.itemsize > SCALAR_BYTES:
-                found = f"is {stored.shape} {str(stored.dtype)[:80]}"
+            if n_values > _MAX_VALUES or n_values * dtype.itemsize > SCALAR_BYTES:
+                found = f"is {stored.shape} {str(dtype)[:80]}"
                 raise self._too_large(f"{item.name} ({name})", found)
+            _check_parts(dtype)
+            if has_lengths(dtype):
+                lengths = self._chunks.attribute_lengths(
+                    item, _encoded(name), n_values, self._read_at
+                )
+                n_bytes = self._checked(dtype, lengths, f"{item.name} ({name})")
+                if n_bytes.sum() > SCALAR_BYTES:
+                    found = f"has texts of {n_bytes.sum():,} bytes"
+                    raise self._too_large(f"{item.name} ({name})", found)
             return item.attrs[name]
 
     @contextmanager
-    def typed_errors(self, name: object) -> Iterator[None]:
+    def typed_errors(self, name: object, part: str = "") -> Iterator[None]:
         """Turn all errors of reading a part of the file into `SessionFormatError`.
 
-        `name` may be a dataset, whose name is looked up for a message only.
+        `name` may be an object, whose name is looked up for a message only.
         """
         try:
             yield
@@ -372,7 +390,7 @@ class Hdf5:
             raise SessionFormatError(
                 self.path,
                 "unreadable",
-                f"{self.path.name}: {name} cannot be read: {str(error)[:200]}",
+                f"{self.path.name}: {name}{part} cannot be read: {str(error)[:200]}",
                 "is the file whole? copy or fetch it again",
             ) from error
 
@@ -414,12 +432,25 @@ def _target(group: Any, name: str) -> str | tuple[str, str] | None:
     return file.decode("utf-8", "replace"), path.decode("utf-8", "replace")
 
 
+def _check_parts(dtype: np.dtype[Any]) -> None:
+    """Raise ValueError for records and lists whose parts have any length themselves."""
+    import h5py
+
+    base = h5py.check_vlen_dtype(dtype)
+    parts = [kind for kind, *_ in (dtype.fields or {}).values()]
+    parts += [] if base is None or h5py.check_string_dtype(dtype) else [np.dtype(base)]
+    for part in parts:
+        if part.subdtype is not None or part.names or has_lengths(part):
+            raise ValueError(f"its values have parts that are not read, {str(dtype)[:80]}")
+
+
 def _count(shape: tuple[int, ...] | None) -> int:
     """Return the number of values of a shape; 1 for a scalar."""
     return math.prod(shape or (1,))
 
 
-def _opened(stream: Any, path: Path) -> "h5py.File":
+def _opened(stream: Any, path: Path) -> "tuple[h5py.File, Any]":
+    """Return the file, and the stream from which h5py reads; None if it reads by itself."""
     try:
         import h5py
     except ImportError as error:
@@ -436,6 +467,7 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
         if place is not None and place.exists():
             with stream:
                 file = h5py.File(place, "r")
+            stream = None
         else:
             file = h5py.File(stream, "r")
     except Exception as error:
@@ -456,7 +488,7 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
             "is it whole, and not open for writing elsewhere?",
         ) from error
     _OPEN[id(file)] = file
-    return file
+    return file, stream
 
 
 # Weak references: the list must not keep files open that are no longer used.

@@ -1,4 +1,4 @@
-"""Chunks of HDF5 datasets of any origin: decoded to their declared size, and no further.
+"""Stored bytes of HDF5 files of any origin: decoded to their declared size, and no further.
 
 The filters of HDF5 make their output as long as the stored bytes say: 1 MB of gzip becomes
 1 GB in a chunk of 4 KB. Gzip chunks are therefore decoded here, with a limit. For other
@@ -44,6 +44,14 @@ _FILTERS = {307: "bzip2", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 320
 """Filters of the package hdf5plugin: number -> name."""
 _LZF_RATIO = 90
 """Bytes that LZF can make of one stored byte."""
+_VALUE = np.dtype([("length", "<u4"), ("place", "<u8"), ("number", "<u4")])
+"""What is stored for a value of any length: the value itself is in a heap."""
+_ATTRIBUTE, _LAYOUT, _CONTINUED = 12, 8, 16
+"""Messages in the head of an object."""
+_MOST_HEAD = 2**24
+"""Bytes of the head of an object."""
+ReadAt = Callable[[int, int], bytes]
+"""Return some bytes of the file from an address on; addresses count from the superblock."""
 
 
 class _Layout:
@@ -55,16 +63,19 @@ class _Layout:
         storage, kind = dataset.id.get_create_plist(), dataset.id.get_type()
         stored = [storage.get_filter(number) for number in range(storage.get_nfilters())]
         self.shape, self.chunk = dataset.shape, dataset.chunks
-        self.dtype, self.fill = dataset.dtype, dataset.fillvalue
-        self.n_bytes = math.prod(self.chunk) * kind.get_size()
+        size = _item_bytes(dataset)
+        self.has_lengths = has_lengths(dataset.dtype)
+        self.dtype = _VALUE if self.has_lengths else dataset.dtype
+        self.fill = np.zeros((), _VALUE) if self.has_lengths else dataset.fillvalue
+        self.n_bytes = math.prod(self.chunk) * size
         self.filters = tuple(code for code, *_ in stored)
         self.is_packed = not {_BITS, _SCALE}.isdisjoint(self.filters)
         # Stored values are those of NumPy, so that gzip can be decoded here.
+        self.is_gzip = self.filters in ((_GZIP,), (_SHUFFLE, _GZIP)) and (
+            self.filters[0] == _GZIP or stored[0][2][:1] in ((size,), ())
+        )
         self.is_plain = (
-            self.filters in ((_GZIP,), (_SHUFFLE, _GZIP))
-            and self.dtype.kind in "iuf"
-            and (self.filters[0] == _GZIP or stored[0][2][:1] == (kind.get_size(),))
-            and kind.equal(h5py.h5t.py_create(self.dtype))
+            self.is_gzip and self.dtype.kind in "iuf" and kind.equal(h5py.h5t.py_create(self.dtype))
         )
         # HDF5 searches its whole list for the place of one chunk.
         facts = array("q")
@@ -96,7 +107,7 @@ class _Layout:
 
 
 class Chunks:
-    """The chunks of one HDF5 file."""
+    """The chunks, and the lengths of the values of any length, of one HDF5 file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -106,6 +117,8 @@ class Chunks:
         # The values of the chunk of a number.
         self._recent: OrderedDict[tuple[_Layout, int], np.ndarray] = OrderedDict()
         self._recent_bytes = 0
+        # One that is larger than all of these together: each of its rows would decode it.
+        self._large: tuple[tuple[_Layout, int], np.ndarray] | None = None
         self._lock = Lock()
 
     def check(self, name: str, dataset: "h5py.Dataset") -> None:
@@ -113,7 +126,7 @@ class Chunks:
         chunk = dataset.chunks
         # HDF5 decompresses a whole chunk even if one value is read. Contiguous datasets
         # have no chunks and are read in parts of any size.
-        n_bytes = math.prod(chunk) * dataset.id.get_type().get_size() if chunk else 0
+        n_bytes = math.prod(chunk) * _item_bytes(dataset) if chunk else 0
         if n_bytes > _MAX_CHUNK_BYTES:
             raise self._refused(
                 "too_large",
@@ -220,6 +233,51 @@ class Chunks:
             values[tuple(starts)] = dataset[tuple(slice(*ends) for ends in block)]
         return _without_axes(values, part)
 
+    def lengths(self, dataset: "h5py.Dataset", read_at: ReadAt) -> np.ndarray:
+        """Return the stored length of each value of any length of a dataset."""
+        import h5py
+
+        layout = self._layout(dataset)
+        if layout is not None:
+            ranges = [(0, n) for n in layout.shape]
+            values = None
+            if layout.is_gzip or not layout.filters:
+                values = self._decoded(dataset, layout, ranges, _touched(ranges, layout.chunk))
+            if values is None:
+                problem = f"{dataset.name} has texts that are compressed in another way than gzip"
+                raise self._refused("missing_filter", problem, "write the file again with gzip")
+            return np.asarray(values["length"])
+        n_bytes = math.prod(dataset.shape) * _VALUE.itemsize
+        if (offset := dataset.id.get_offset()) is not None:
+            stored = read_at(offset, n_bytes)
+        elif dataset.id.get_create_plist().get_layout() == h5py.h5d.COMPACT:
+            messages = _messages(dataset, read_at)
+            stored = next(data[4:] for kind, data in messages if kind == _LAYOUT and data[0] > 2)
+        else:
+            stored = bytes(n_bytes)  # never written
+        return np.frombuffer(stored[:n_bytes], _VALUE)["length"].reshape(dataset.shape)
+
+    def attribute_lengths(
+        self, item: Any, name: bytes, n_values: int, read_at: ReadAt
+    ) -> np.ndarray:
+        """Return the stored length of each value of any length of an attribute."""
+        for kind, data in _messages(item, read_at):
+            if kind != _ATTRIBUTE:
+                continue
+            version, _, *sizes = struct.unpack_from("<BBHHH", data)
+            at = 9 if version == 3 else 8
+            if data[at : at + sizes[0]].rstrip(b"\0") == name:
+                # Name, type and shape are before the values.
+                at += sum(-(-n // 8) * 8 if version == 1 else n for n in sizes)
+                return np.frombuffer(data, _VALUE, n_values, at)["length"]
+        # HDF5 moves many attributes of one object to a heap, in files for newer versions.
+        raise self._refused(
+            "unreadable",
+            f"{item.name} has its {name.decode('utf-8', 'replace')[:80]} in a heap, "
+            "where texts are not read",
+            "write the file again for older versions: h5py.File(…, libver='earliest')",
+        )
+
     def _layout(self, dataset: "h5py.Dataset") -> _Layout | None:
         """Return how a dataset is stored; None without chunks."""
         if dataset.id not in self._layouts:
@@ -264,21 +322,24 @@ class Chunks:
             if (known := self._recent.get(key)) is not None:
                 self._recent.move_to_end(key)
                 return known
+            if self._large is not None and self._large[0] == key:
+                return self._large[1]
         stored = layout.find(number)
         if stored is None:
             return np.full(layout.chunk, layout.fill, layout.dtype)
         place, _, _, mask = stored
-        if mask:
-            return None
+        # HDF5 leaves out the shuffle of texts.
+        filters = [code for number, code in enumerate(layout.filters) if not mask >> number & 1]
+        data = self._bytes(dataset, layout, stored)
         try:
-            raw = self._bytes(dataset, layout, stored)
-            data = zlib.decompressobj().decompress(raw, layout.n_bytes + 1)
+            if _GZIP in filters:
+                data = zlib.decompressobj().decompress(data, layout.n_bytes + 1)
         except zlib.error:
             # The message of HDF5 is known to users; it stops where this did.
             return None
         self._check_length(dataset, place, len(data), layout.n_bytes)
         read = np.frombuffer(data, np.uint8)
-        if layout.filters[0] == _SHUFFLE:
+        if _SHUFFLE in filters:
             planes = read.reshape(layout.dtype.itemsize, -1)
             read = np.empty(planes.shape[::-1], np.uint8)
             # One after the other: NumPy copies a transposed array in steps of one value.
@@ -286,7 +347,9 @@ class Chunks:
                 read[:, k] = plane
         values: np.ndarray = read.reshape(-1).view(layout.dtype).reshape(layout.chunk)
         with self._lock:
-            if values.nbytes <= _RECENT_BYTES and key not in self._recent:
+            if values.nbytes > _RECENT_BYTES:
+                self._large = key, values
+            elif key not in self._recent:
                 self._recent[key] = values
                 self._recent_bytes += values.nbytes
                 while self._recent_bytes > _RECENT_BYTES:
@@ -333,6 +396,55 @@ class Chunks:
 
     def _refused(self, code: str, problem: str, hint: str) -> SessionFormatError:
         return SessionFormatError(self._path, code, f"{self._path.name}: {problem}", hint)
+
+
+def has_lengths(dtype: np.dtype[Any]) -> bool:
+    """Return whether each value is a text or list of any length, which is in a heap."""
+    import h5py
+
+    return dtype.kind == "O" and h5py.check_ref_dtype(dtype) is None
+
+
+def _item_bytes(dataset: "h5py.Dataset") -> int:
+    """Return the stored bytes of a value of a dataset."""
+    is_long = has_lengths(dataset.dtype)
+    return _VALUE.itemsize if is_long else int(dataset.id.get_type().get_size())
+
+
+def _messages(item: Any, read_at: ReadAt) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and content of the messages in the head of a group or dataset."""
+    import h5py
+
+    start = item.file.userblock_size
+    place = start + h5py.h5o.get_info(item.id).addr
+    head = read_at(place, 64)
+    is_new = head[:4] == b"OHDR"
+    layout, begin = (struct.Struct("<BHB"), 6) if is_new else (struct.Struct("<HHB3x"), 8)
+    size = 4
+    if is_new:
+        begin += 16 * bool(head[5] & 32) + 4 * bool(head[5] & 16)
+        size = 1 << (head[5] & 3)
+    # Of newer heads, each message may have the number of its creation.
+    prefix = layout.size + 2 * bool(is_new and head[5] & 4)
+    n_bytes = int.from_bytes(head[begin : begin + size], "little")
+    parts, left = [(place + (begin + size if is_new else 16), n_bytes)], _MOST_HEAD
+    while parts:
+        place, n_bytes = parts.pop(0)
+        left -= n_bytes + 64
+        if left < 0:
+            raise ValueError("the head of an object is too long")
+        data, at = read_at(place, n_bytes), 0
+        while at + prefix <= len(data):
+            kind, size, flags = layout.unpack_from(data, at)
+            content = data[at + prefix : at + prefix + size]
+            at += prefix + size
+            if kind == _CONTINUED:
+                address, length = struct.unpack_from("<QQ", content)
+                # Newer parts have a signature and a checksum of four bytes each.
+                skip = 4 * is_new
+                parts.append((start + address + skip, length - 2 * skip))
+            elif not flags & 2:  # a message that objects share is elsewhere
+                yield kind, content
 
 
 def _keys(part: Any) -> tuple[Any, ...]:

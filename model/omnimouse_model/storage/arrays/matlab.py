@@ -459,14 +459,15 @@ class _Parts:
         # Objects, functions and complex numbers.
         if dataset.dtype.kind not in "fiub":
             return None
-        kind = _class_of(dataset)
-        is_text = kind == b"char"
+        kind = self._file.attribute(dataset, "MATLAB_class")
+        is_one = np.ndim(kind) == 0  # not a list of classes
+        is_text = is_one and kind == b"char"
         # Each letter is a number of Python before it is text.
         self._spend(count * (_LETTER_BYTES if is_text else dataset.dtype.itemsize))
         values = self._file.read(dataset, (), self._name)
         if is_text:
             return "".join(map(chr, values.reshape(-1).tolist()))
-        if kind == b"logical":
+        if is_one and kind == b"logical":
             values = values.astype(bool)
         return _simple(values.T)
 
@@ -485,11 +486,3 @@ class _Parts:
             return found
         rows = zip(*found.values(), strict=True)
         return [dict(zip(found, row, strict=True)) for row in rows]
-
-
-def _class_of(dataset: Any) -> Any:
-    """Return the class in MATLAB, as it is stored; None without one."""
-    name = "MATLAB_class"
-    # Not a list of classes, of any length.
-    is_one = name in dataset.attrs and dataset.attrs.get_id(name).shape == ()
-    return dataset.attrs[name] if is_one else None
