@@ -10,6 +10,7 @@ import pickletools
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,7 +31,8 @@ _MAX_PROGRAM = 256 * 2**20
 _MAX_HEADER = 100 * 2**20
 """Most bytes of the header of a safetensors file, that of the format itself."""
 _MAX_WEIGHT, _MAX_HASHED = 100_000, 50_000_000
-"""Values in a nested tuple, each counted as often as it occurs in it; of all items."""
+"""Values in a nested tuple, each counted as often as it occurs in it; of all items, and of
+all lists with which classes are called."""
 _MOST_COPIED = 2**30
 """Bytes that the calls of a pickle may make of its longest text."""
 _MAKERS = re.compile(r"\S+ (bytearray|set|Counter|\w*Tensor)")
@@ -123,9 +125,9 @@ def _check_program(data: bytes) -> None:
     heard. So each tuple is weighed: the values in it, each as often as it occurs.
     """
     scan_opcodes(data)
-    stack: list[int | None] = []  # weights; None is a mark
-    memo: dict[int, int] = {}
-    hashed = longest = n_calls = 0
+    stack: list[_Weight | None] = []  # None is a mark
+    memo: dict[int, _Weight] = {}
+    hashed = longest = n_calls = copied = 0
     for op, argument, _ in pickletools.genops(data):
         if op.name == "GLOBAL" and _MAKERS.fullmatch(str(argument)):
             raise ValueError(f"GLOBAL {str(argument).replace(' ', '.')[:80]}")
@@ -133,7 +135,7 @@ def _check_program(data: bytes) -> None:
         n_calls += op.name == "REDUCE"
         if longest * n_calls > _MOST_COPIED:
             raise ValueError(f"it copies a text of {longest:,} letters {n_calls:,} times.")
-        taken: list[int] = []
+        taken: list[_Weight] = []
         if pickletools.markobject in op.stack_before:
             while (weight := stack.pop()) is not None:
                 taken.append(weight)
@@ -141,25 +143,46 @@ def _check_program(data: bytes) -> None:
             n_more = op.stack_before.index(pickletools.markobject)
         else:
             n_more = len(op.stack_before)
-        taken += [stack.pop() or 1 for _ in range(n_more)]
+        taken += [stack.pop() or _Weight() for _ in range(n_more)]
         if op.name == "MARK":
             stack.append(None)
         elif op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             stack += taken
             place = len(memo) if argument is None else int(argument)
-            memo[place] = (stack[-1] if stack else None) or 1
+            memo[place] = (stack[-1] if stack else None) or _Weight()
         elif op.name in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(memo[int(argument or 0)])
         elif op.name == "DUP":
             stack += [taken[0], taken[0]]
+        elif op.name in ("APPEND", "APPENDS"):
+            taken[-1].n_items += len(taken) - 1
+            stack.append(taken[-1])
         else:
+            if op.name == "REDUCE":
+                # A class such as OrderedDict copies the list that it is called with.
+                copied += taken[0].n_items + sum(part.n_items for part in taken[0].parts)
             is_hashed = op.name.startswith("TUPLE") or op.name in ("REDUCE", "NEWOBJ", "FROZENSET")
-            weight = 1 + sum(taken) if is_hashed else 1
+            made = _Weight(1 + sum(one.hashed for one in taken) if is_hashed else 1)
+            if op.name.startswith("TUPLE"):
+                made.parts = taken
+            elif op.name == "LIST":
+                made.n_items = len(taken)
             if op.name in ("SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET"):
-                hashed += sum(taken)
-            if weight > _MAX_WEIGHT or hashed > _MAX_HASHED:
+                hashed += sum(one.hashed for one in taken)
+            if made.hashed > _MAX_WEIGHT or hashed > _MAX_HASHED:
                 raise ValueError(f"it nests more than {_MAX_WEIGHT:,} values.")
-            stack += [weight] * len(op.stack_after)
+            if copied > _MAX_HASHED:
+                raise ValueError(f"it copies lists of more than {_MAX_HASHED:,} values.")
+            stack += [made] * len(op.stack_after)
+
+
+@dataclass(slots=True)
+class _Weight:
+    """Values in a nested tuple, parts of a tuple, and number of items of a list."""
+
+    hashed: int = 1
+    n_items: int = 0
+    parts: Sequence["_Weight"] = ()
 
 
 def _check_tensors(content: Any) -> None:

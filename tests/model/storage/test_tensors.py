@@ -162,3 +162,14 @@ def test_a_text_is_not_copied_without_end(tmp_path):
     calls = b"(c_codecs\nencode\nh\0X\6\0\0\0latin1\x86Re" * 1100
     with pytest.raises(CheckpointError, match="copies a text"):
         read_tensors(repacked(tmp_path / "a.pt", b"\x80\x02" + text + b"]" + calls + b"."))
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_a_list_is_not_copied_without_end(tmp_path, is_early):
+    # Arguments of OrderedDict, before or after the list in them is filled.
+    torch.save({"weight": torch.arange(3)}, tmp_path / "a.pt")
+    fill = b"(" + b"K\x01K\x02\x86" * 100_000 + b"e"
+    begin = b"\x80\x02]q\x00" + (b"\x85q\x010h\x00" + fill if is_early else fill + b"\x85q\x01")
+    calls = b"(" + b"ccollections\nOrderedDict\nh\x01R" * 1000 + b"t."
+    with pytest.raises(CheckpointError, match="copies lists"):
+        read_tensors(repacked(tmp_path / "a.pt", begin + b"0" + calls))
