@@ -120,8 +120,6 @@ def _check_error(error: SessionFormatError, root: Path) -> None:
         raise FaultError(message) from error
     if not error.code or len(message) < 15 or len(message) > 2000:
         raise FaultError(f"message is too short or too long: {message[:300]!r}")
-    if error.code == "no_overlap":
-        return  # its message names streams and times
     names = (error.path.name, error.path.parent.name, root.name)
     patterns = [rf"(?<!\w){re.escape(name)}(?!\w)" for name in names]
     if not any(re.search(pattern, message) for pattern in patterns):

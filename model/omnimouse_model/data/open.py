@@ -195,12 +195,7 @@ def _typed_errors(path: Path, name: str) -> Iterator[None]:
     except (SessionFormatError, StoppedError):
         raise
     except OSError as error:
-        raise SessionFormatError(
-            getattr(error, "filename", None) or path,
-            "unreadable",
-            f"{path} cannot be read: {error.strerror or error}",
-            "check permissions, and that its drive is there",
-        ) from error
+        raise unreadable(path, error) from error
     # An error that the reader did not foresee is logged, and ends nothing but this
     # reading.
     except Exception as error:

@@ -63,9 +63,10 @@ def _problem(folder: Path, *, is_of_home: bool) -> str:
         return "has no home folder (HOME is not set)"
     if is_of_home and not home.is_dir():
         return "cannot be made, because the home folder is missing"
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
-    return "" if os.access(folder, os.W_OK | os.X_OK) else "cannot be written"
+    is_free = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    return "" if is_free else "cannot be written"
 
 
 def is_own(info: os.stat_result) -> bool:

@@ -396,6 +396,10 @@ def not_fetched(path: Path) -> SessionFormatError:
 def unreadable(path: Path, error: Exception) -> SessionFormatError:
     """Return the error for a file or folder that the system cannot read."""
     reason = getattr(error, "strerror", None) or str(error)
+    named = getattr(error, "filename", None)
+    # The error of a folder can be that of a file in it.
+    if isinstance(named, str) and Path(named).is_relative_to(path):
+        path = Path(named)
     return bad_file(
         path,
         "unreadable",

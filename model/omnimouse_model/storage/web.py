@@ -39,6 +39,10 @@ _UNREAD = 2**16
 """Bytes of a body that nobody needs, which are read to use its connection again."""
 
 
+_ON_THE_WEB: "set[Place]" = set()
+"""Places with public addresses since the program started."""
+
+
 class AnswerError(Exception):
     """A server did not send what was asked: its status, 0 without one, and the reason."""
 
@@ -89,10 +93,21 @@ def checked_addresses(place: Place, named: Place) -> list[str]:
     Raises
     ------
     AnswerError
-        The place is on this machine or network, and the user did not name it.
+        The place is on this machine or network, and the user did not name it, or it was
+        on the web before.
     """
     found = place.addresses()
-    if place == named or _is_trusted(place) or all(map(_is_public, found)):
+    if all(map(_is_public, found)):
+        _ON_THE_WEB.add(place)
+        return found
+    # Who owns a name can let it lead to this network after the first answers.
+    if place in _ON_THE_WEB:
+        raise AnswerError(
+            0,
+            f"{place.host} was on the web and is now on this machine or its network; "
+            "if that is meant, start the program again",
+        )
+    if place == named or _is_trusted(place):
         return found
     if place.port == named.port and set(found) <= set(named.addresses()):
         return found

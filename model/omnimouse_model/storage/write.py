@@ -14,7 +14,18 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import EACCES, EDQUOT, EFBIG, EINVAL, ENOSPC, ENOTSUP, EPERM, EROFS
+from errno import (
+    EACCES,
+    EDQUOT,
+    EEXIST,
+    EFBIG,
+    EINVAL,
+    ENOSPC,
+    ENOTDIR,
+    ENOTSUP,
+    EPERM,
+    EROFS,
+)
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
@@ -249,6 +260,11 @@ def writing(path: Path, n_bytes: int | None = None) -> Iterator[None]:
 def explained(error: OSError) -> str:
     """Return the message of an error, with the next step for one of the drive."""
     path = error.filename
+    if error.errno in (EEXIST, ENOTDIR) and isinstance(path, str):
+        place = Path(path)
+        while not os.path.lexists(place) and place != place.parent:
+            place = place.parent
+        return f"{place}: a file, or a link to nothing, is where a folder must be. Choose another."
     text = _problem(error, Path(path) if isinstance(path, str) else None, None)
     return str(error) if text is None or isinstance(error, DriveError) else text
 

@@ -30,7 +30,7 @@ def test_folders_are_in_the_home_folder_or_where_variables_say(home, monkeypatch
     assert not list(home.iterdir())
 
 
-@pytest.mark.parametrize("trouble", ["unset", "empty", "missing", "read-only", "relative"])
+@pytest.mark.parametrize("trouble", ["unset", "empty", "missing", "read-only", "relative", "link"])
 def test_without_a_home_there_is_a_private_folder_and_one_note(home, monkeypatch, caplog, trouble):
     if trouble == "unset":
         monkeypatch.delenv("HOME")
@@ -38,6 +38,9 @@ def test_without_a_home_there_is_a_private_folder_and_one_note(home, monkeypatch
     elif trouble == "read-only":
         access = os.access
         monkeypatch.setattr(os, "access", lambda path, mode: path != home and access(path, mode))
+    elif trouble == "link":
+        (home / ".cache").symlink_to("nothing")
+        (home / ".config").symlink_to("nothing")
     else:
         places = {"empty": "", "missing": str(home / "none"), "relative": "none"}
         monkeypatch.setenv("HOME", places[trouble])

@@ -199,6 +199,21 @@ def test_no_redirect_leads_to_a_number_of_this_network(monkeypatch, number):
     assert checked_addresses(near, near) == numbers["near.example"]
 
 
+@pytest.mark.parametrize("is_trusted", [False, True])
+def test_a_named_host_that_was_on_the_web_does_not_move_to_this_network(monkeypatch, is_trusted):
+    numbers = ["93.184.216.34"]
+    monkeypatch.setattr(web, "_ON_THE_WEB", set())
+    monkeypatch.setattr(Place, "addresses", lambda place: numbers)
+    place, other = Place("https", "a.example", 443), Place("https", "b.example", 443)
+    if is_trusted:
+        monkeypatch.setenv(web.TRUSTED_HOSTS, "a.example")
+    named = other if is_trusted else place
+    assert checked_addresses(place, named) == numbers
+    numbers = ["192.168.1.1"]
+    with pytest.raises(AnswerError, match=r"a\.example was on the web and is now on this machine"):
+        checked_addresses(place, named)
+
+
 def test_the_number_that_was_checked_is_the_one_connected_to(monkeypatch):
     """A name server could answer with another number the second time."""
     answers = iter([["93.184.216.34"], ["127.0.0.1"]])

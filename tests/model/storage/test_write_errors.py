@@ -26,6 +26,16 @@ def test_an_error_of_the_drive_has_the_path_and_the_next_step(tmp_path, error, w
     assert str(tmp_path / "a.zarr") in str(found.value)
 
 
+@pytest.mark.parametrize("kind", ["a dead link", "a file"])
+def test_a_cache_that_is_no_folder_is_explained(tmp_path, kind):
+    place = tmp_path / "cache"
+    place.symlink_to("nothing") if kind == "a dead link" else place.touch()
+    for folder in (place, place / "inner"):
+        with pytest.raises(OSError, match="cache") as error:
+            folder.mkdir(parents=True, exist_ok=True)
+        assert f"{place}: a file, or a link to nothing, is where" in explained(error.value)
+
+
 def test_other_errors_are_not_changed(tmp_path):
     with pytest.raises(ValueError, match="odd"), writing(tmp_path):
         raise ValueError("odd")

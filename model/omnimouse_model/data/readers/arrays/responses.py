@@ -164,7 +164,7 @@ def _response_rate(
             return other
     raise arrays.wrong(
         "rate_hz",
-        f"is {rate:g}: {max(shape):,} samples in {max(shape) / rate:,.0f} s; as time "
+        f"is {rate:g}: {max(shape):,} samples in {max(shape) / rate:.6g} s; as time "
         f"between samples it would be {1 / rate:.4g} Hz, in kHz {rate * 1e3:.4g} Hz",
         f"state samples per second; rate_hz={rate:g} as an option confirms this rate",
     )

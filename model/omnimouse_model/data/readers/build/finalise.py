@@ -23,6 +23,7 @@ from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.valid_starts import missing_rows
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, VIDEO_SIZE
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import label
 from omnimouse_model.storage.fingerprint import combine_options
 
 # The format refuses shorter sessions, whatever the windows of other models.
@@ -230,7 +231,7 @@ def check_overlap(session: Session) -> None:
     raise SessionFormatError(
         session.path,
         "no_overlap",
-        f"{spans}: no common 2-s window",
+        f"{label(session.path)}: {spans}: no common 2-s window",
         hint,
     )
 
