@@ -7,13 +7,13 @@ from typing import Any
 
 from napari.layers import Labels
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox
+from qtpy.QtWidgets import QApplication, QDialog, QMainWindow, QTextBrowser, QVBoxLayout
 
 from omnimouse_app.field.brush import Brush
 from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.style.shortcuts import KEYS
-from omnimouse_widgets.views.registry import PANELS
+from omnimouse_widgets.views.registry import PANELS, panel_actions
 
 FIELD_KEYS: dict[str, str] = {
     "P": "brush on or off",
@@ -25,7 +25,7 @@ FIELD_KEYS: dict[str, str] = {
     "Ctrl-click": "select the neuron; with Shift: add it or remove it",
     "Alt-drag": "radius of the brush",
     RESTORE_KEY: "restore deleted OmniMouse layers",
-    "?": "show the keys",
+    "?": "show the keys and actions",
 }
 """Keys of the field in addition to the keys of every panel."""
 
@@ -41,35 +41,37 @@ def all_keys() -> dict[str, str]:
     return {key.key: key.description for key in KEYS} | PANEL_KEYS | FIELD_KEYS
 
 
-def show_keys() -> None:
-    """Show all keys, and what each panel shows, in a non-modal window."""
+def show_keys(controller: Controller) -> None:
+    """Show all keys, and what each panel shows and does, in a non-modal window."""
     # A second call brings the open window to the front.
     for window in QApplication.topLevelWidgets():
         if window.objectName() == KEYS_WINDOW and window.isVisible():
             window.raise_()
             window.activateWindow()
             return
-    # Two columns: one would be taller than the screen of a laptop.
-    columns = [_rows(all_keys()), _rows({panel.title: panel.help for panel in PANELS})]
     windows = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow))
     # Qt keeps a dialog in front of its parent window.
-    box = QMessageBox(QApplication.activeWindow() or next(windows, None))
+    box = QDialog(QApplication.activeWindow() or next(windows, None))
     box.setObjectName(KEYS_WINDOW)
-    box.setWindowTitle("Keys of OmniMouse")
-    cells = "".join(f"<td style='padding-right: 20px'>{column}</td>" for column in columns)
-    box.setTextFormat(Qt.TextFormat.RichText)
-    box.setText(f"<table><tr>{cells}</tr></table>")
-    box.setModal(False)
+    box.setWindowTitle("Keys and actions of OmniMouse")
+    page = QTextBrowser()
+    parts = [_rows("Keys", all_keys())]
+    for panel in PANELS:
+        parts.append(_rows(panel.title, {"": panel.help} | panel_actions(panel, controller)))
+    page.setHtml("".join(parts))
+    layout = QVBoxLayout(box)
+    layout.addWidget(page)
+    box.resize(620, 560)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.show()
 
 
-def _rows(texts: dict[str, str]) -> str:
+def _rows(title: str, texts: dict[str, str]) -> str:
     rows = (
-        f"<tr><td><b>{escape(name)}</b></td><td style='padding-left: 10px'>{escape(text)}</td></tr>"
+        f"<tr><td width='25%'><b>{escape(name)}</b></td><td>{escape(text)}</td></tr>"
         for name, text in texts.items()
     )
-    return f"<table cellspacing='3'>{''.join(rows)}</table>"
+    return f"<h3>{escape(title)}</h3><table cellspacing='3' width='100%'>{''.join(rows)}</table>"
 
 
 def bind_keys(

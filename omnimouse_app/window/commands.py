@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from napari.utils.notifications import show_warning
 
-from omnimouse_app.field import keys
 from omnimouse_app.window.docks import OmniMouseDock, find_instrument
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.edit_protocol import Edit
@@ -144,7 +143,8 @@ ACTIONS: Final[dict[str, Action]] = {
     "previous_neuron": lambda dock: _step_neuron(dock, -1),
     "what_if_blank": lambda dock: _edit(dock, Blank()),
     "what_if_mirror": lambda dock: _edit(dock, Mirror()),
-    "show_keys": lambda _: keys.show_keys(),
+    "show_keys": OmniMouseDock.show_keys,
+    "reset_layout": OmniMouseDock.reset_layout,
     **{panel.command: _bring_up(panel.title) for panel, _ in docks()},
     **{f"span_{choice.replace(' ', '_')}": _choose_span(choice) for choice in SPAN_CHOICES},
     **{f"preset_{preset.name}": _apply_preset(preset.name) for preset in PRESETS},

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.settings import get_settings
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QByteArray, QCoreApplication, QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QApplication,
@@ -90,6 +90,7 @@ class OmniMouseDock(QWidget):
         self.panels = Panels(self.controller)
         self.docks: dict[str, QDockWidget] = {}
         self._layout: DockLayout | None = None
+        self._first_layout = QByteArray()
         self.control = ControlPanel(self.controller, self.instrument.brush)
         self.control.analysis.offer_report(_draw_report)
         self._column = QVBoxLayout(self)
@@ -174,14 +175,15 @@ class OmniMouseDock(QWidget):
             frame.built.connect(self._follow_wishes)
         for title, widget in self.docks.items():
             _hide_instead_of_destroying(widget)
-            bind(widget, "?", show_keys)
+            bind(widget, "?", self.show_keys)
             PanelKey(widget, "Ctrl+S", self.control.analysis.save)
             _set_title(widget, title)
         _raise_when_shown_again(main)
-        self._offer_restore(window)
+        self._extend_menus(window)
         if self.controller.store.is_enabled:
             self._layout = DockLayout(window)
         _arrange(window, self.docks)
+        self._first_layout = window.saveState()
         # Only now: for each dock that is added, napari and Qt walk through all widgets.
         self._column.addWidget(self.control)
         self._column.activate()
@@ -203,6 +205,15 @@ class OmniMouseDock(QWidget):
         with unsaved_settings():
             if self._layout is None or not self._layout.restore():
                 _set_sizes(self.main_window, self.docks)
+        self.instrument.layers.show_whole_field()
+
+    def reset_layout(self) -> None:
+        """Show all docks at their first places and sizes."""
+        window = self.main_window
+        window.restoreState(self._first_layout)
+        for title in ("OmniMouse", *(panel.title for panel, dock in docks() if dock.is_front)):
+            self.bring_up(title)
+        _set_sizes(window, self.docks)
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
@@ -237,18 +248,29 @@ class OmniMouseDock(QWidget):
         if isinstance(panel, RecordPanel):
             panel.panel_wanted.connect(self.bring_up)
 
-    def _offer_restore(self, window: QMainWindow) -> None:
-        """Add "Restore deleted layers" to the Plugins menu, and its key."""
+    def _extend_menus(self, window: QMainWindow) -> None:
+        """Add "Restore deleted layers" and its key, "Reset layout", and the help."""
         self._restore = QAction("Restore deleted OmniMouse layers", self)
         self._restore.setShortcut(RESTORE_KEY)
         self._restore.triggered.connect(lambda: self.instrument.layers.restore())
         # The key acts wherever the focus is: after a deletion it is in the layer list.
         window.addAction(self._restore)
         # Added whenever the menu opens, because napari rebuilds it for new plugins.
-        self._viewer.window.plugins_menu.aboutToShow.connect(self._extend_menu)
+        self._viewer.window.plugins_menu.aboutToShow.connect(self._extend_plugins_menu)
+        for menu, text, action in (
+            (self._viewer.window.window_menu, "Reset layout of OmniMouse", self.reset_layout),
+            (self._viewer.window.help_menu, "Keys and actions of OmniMouse (?)", self.show_keys),
+        ):
+            entry = QAction(text, self)
+            entry.triggered.connect(action)
+            menu.addAction(entry)
 
-    def _extend_menu(self) -> None:
+    def _extend_plugins_menu(self) -> None:
         self._viewer.window.plugins_menu.addAction(self._restore)
+
+    def show_keys(self) -> None:
+        """Show all keys, and what each panel shows and does."""
+        show_keys(self.controller)
 
     def bring_up(self, title: str) -> None:
         """Show a dock in front of the other tabs."""

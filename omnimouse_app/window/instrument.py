@@ -181,7 +181,7 @@ class Instrument(QObject):
         """Handle "?", the only key for which napari's key bindings have no name."""
         is_help = event.type() == QEvent.Type.KeyPress and event.text() == "?"
         if is_help:
-            show_keys()
+            show_keys(self.controller)
         return is_help
 
     def _take_drop(self, event: QDropEvent) -> bool:

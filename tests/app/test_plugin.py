@@ -13,7 +13,7 @@ from napari.utils.shortcuts import default_shortcuts
 from npe2 import PluginManifest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QTextBrowser
 
 from omnimouse_app.field.canvas import Canvas
 from omnimouse_app.field.keys import FIELD_KEYS, PANEL_KEYS, all_keys
@@ -29,6 +29,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.qt.style.shortcuts import KEYS
 from omnimouse_widgets.views.registry import PANELS, docks
 from tests import SUITE2P
+from tests.app.windows import wait_for_rest
 
 MANIFEST = Path(import_module("omnimouse_app").__file__).with_name("napari.yaml")
 
@@ -238,12 +239,22 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
     for _ in range(2):  # and no second window
         commands.show_keys()
         (box,) = visible_key_windows()
-    panels = [text for panel in PANELS for text in (f"<b>{panel.title}<", panel.help)]
-    for key in ("<b>1<", "Ctrl+Z", "Alt-drag", "<b>?<", "paint hidden", *panels):
-        assert key in box.text()
+    panels = [text for panel in PANELS for text in (panel.title, panel.help)]
+    shown = box.findChild(QTextBrowser).toPlainText()
+    for text in ("1\n", "Ctrl+Z", "Alt-drag", "?\n", "paint hidden", "Highest", *panels):
+        assert text in shown
     box.close()
     settle()
     assert not visible_key_windows()
+    window = dock.main_window
+    dock.docks["Traces"].close()
+    dock.docks["Raster"].setFloating(True)
+    window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock.docks["Time"])
+    commands.reset_layout()
+    wait_for_rest(dock)
+    assert dock.docks["Traces"].isVisible()
+    assert not dock.docks["Raster"].isFloating()
+    assert window.dockWidgetArea(dock.docks["Time"]) == Qt.DockWidgetArea.BottomDockWidgetArea
     commands.preset_nothing()
     controller.editor.paint([20], VISIBLE)
     controller.painted_region.set_distance(80.0)

@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
     QApplication,
     QBoxLayout,
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QInputDialog,
     QMenu,
@@ -55,6 +54,7 @@ from omnimouse_widgets.qt.style.controls import (
     toggle_button,
     tool_button,
 )
+from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, choose_new_file
 from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine
 from omnimouse_widgets.qt.style.plot_style import TEXT, small_font
 from omnimouse_widgets.qt.style.plot_theme import PlotCanvas
@@ -263,8 +263,7 @@ class RecordPanel(QWidget):
                 dialog.open()
             case OpenFile(label, suffix, near, read):
                 kinds = f"*{suffix} (*{suffix});;* (*)"
-                path = QFileDialog.getOpenFileName(self, label, str(near or ""), kinds)[0]
-                if path:
+                if path := choose_file(self, suffix, label, kinds, str(near or "")):
                     read(Path(path))
             case SaveFile(name) | SavePicture(name):
                 if path := self._ask_for_path(name):
@@ -275,8 +274,9 @@ class RecordPanel(QWidget):
     def _ask_for_path(self, name: str) -> str:
         suffix = Path(name).suffix
         if not suffix:
-            return QFileDialog.getExistingDirectory(self)
-        path = QFileDialog.getSaveFileName(self, "", name, f"*{suffix} (*{suffix})")[0]
+            return choose_folder(self, "export", "Save in a folder")
+        endings = f"*{suffix} (*{suffix})"
+        path = choose_new_file(self, "export", "Save", name, endings)[0]
         return path + suffix if path and not Path(path).suffix else path
 
     def save(self, result: SaveFile | SavePicture, path: Path) -> None:

@@ -7,7 +7,10 @@ come from this table. It imports no panel.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Final, Literal
+
+from omnimouse_widgets.views import record
 
 if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller
@@ -212,6 +215,23 @@ def docks() -> Iterator[tuple[Panel, Dock]]:
     for panel in PANELS:
         if panel.dock is not None:
             yield panel, panel.dock
+
+
+def panel_actions(panel: Panel, controller: "Controller") -> dict[str, str]:
+    """Return the buttons of a panel with their help and keys; those that it has now."""
+    if panel.dock is None or not panel.dock.panel.startswith("views."):
+        return {}
+    view = resolve_name(f"omnimouse_widgets.{panel.dock.panel}").of(controller)
+    return {
+        item.label: _with_key(" ".join(item.help.split()), item.key)
+        for item in record.record(view).values()
+        if isinstance(item, (record.Action, record.Switch, record.Choice)) and item.help
+    }
+
+
+def _with_key(text: str, key: str) -> str:
+    # Most texts name their key, some of them among others: "(← or Shift+N)".
+    return f"{text} ({key})" if key and not text.endswith(")") else text
 
 
 def closing_question(controller: "Controller") -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QInputDialog, QWidget
+from qtpy.QtWidgets import QComboBox, QInputDialog, QWidget
 
 from omnimouse_model.data.hub.names import CHECKPOINTS
 from omnimouse_model.live.controller import Controller
@@ -20,6 +20,7 @@ from omnimouse_widgets.qt.style.controls import (
     set_items,
     show_text,
 )
+from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, reserve_space, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import SteadyLabel, ToneLabel, wrapped_label
@@ -270,12 +271,12 @@ class ModelSection(QWidget):
 
 def _choose_file(parent: QWidget) -> str:
     kinds = "Checkpoints and predictions (*.safetensors *.ckpt *.nwb)"
-    return QFileDialog.getOpenFileName(parent, "Open a model", "", kinds)[0]
+    return choose_file(parent, "model", "Open a model", kinds)
 
 
 def _choose_folder(parent: QWidget) -> str:
     title = "Open the folder of a checkpoint or of predictions (.zarr)"
-    return QFileDialog.getExistingDirectory(parent, title)
+    return choose_folder(parent, "model", title)
 
 
 def _enter_address(parent: QWidget) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QApplication,
-    QFileDialog,
     QMenu,
     QMessageBox,
     QPushButton,
@@ -27,6 +26,7 @@ from omnimouse_widgets.qt.style.controls import (
     push_button,
     show_text,
 )
+from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, choose_new_file
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
@@ -148,14 +148,14 @@ class AnalysisSection(QWidget):
 
     def open_analysis(self) -> None:
         """Choose an analysis file and open it."""
-        self._open_from(self._folder(), "Open analysis")
+        self._open_from("analysis", self._folder(), "Open analysis")
 
     def open_backup(self) -> None:
         """Choose a backup of unsaved work and open it."""
-        self._open_from(self._analyses.backup_folder, "Backups of unsaved work")
+        self._open_from("backup", self._analyses.backup_folder, "Backups of unsaved work")
 
-    def _open_from(self, folder: Path, title: str) -> None:
-        path = QFileDialog.getOpenFileName(self, title, str(folder), ANALYSES)[0]
+    def _open_from(self, kind: str, folder: Path, title: str) -> None:
+        path = choose_file(self, kind, title, ANALYSES, str(folder))
         if path:
             self.open(path)
 
@@ -264,9 +264,9 @@ class AnalysisSection(QWidget):
         # Qt's dialogs choose either files or folders.
         if file.suffix.lower() in (".nwb", ".npz", ".h5", ".hdf5"):
             kinds = f"Recordings (*{file.suffix});;All files (*)"
-            path = QFileDialog.getOpenFileName(self, title, folder, kinds)[0]
+            path = choose_file(self, "recording", title, kinds, folder)
         else:
-            path = QFileDialog.getExistingDirectory(self, title, folder)
+            path = choose_folder(self, "recording", title, folder)
         if path:
             self._analyses.find_recording(path)
 
@@ -295,7 +295,8 @@ class AnalysisSection(QWidget):
         If no suffix was typed, the suffix of the selected file type is added.
         """
         # Qt does not append a suffix itself on every platform, hence the code below.
-        text, kind = QFileDialog.getSaveFileName(self, title, str(self._folder() / name), kinds)
+        what = "analysis" if name.endswith(SUFFIX) else "export"
+        text, kind = choose_new_file(self, what, title, name, kinds, str(self._folder()))
         if not text:
             return None
         self._copied = ""
@@ -310,7 +311,7 @@ class AnalysisSection(QWidget):
         return path.with_name(path.name + ending)
 
     def _folder(self) -> Path:
-        """Return the initial folder of dialogs: the analysis's, else home."""
+        """Return the folder of the first dialog: the analysis's, else home."""
         path = self._analyses.path
         # `Path.home` raises where there is none.
         return Path(os.path.expanduser("~")) if path is None else path.parent  # noqa: PTH111

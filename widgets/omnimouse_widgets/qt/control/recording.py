@@ -8,7 +8,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAction,
     QDoubleSpinBox,
-    QFileDialog,
     QInputDialog,
     QMenu,
     QPushButton,
@@ -30,6 +29,7 @@ from omnimouse_widgets.qt.style.controls import (
     show_text,
     toggle_button,
 )
+from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
@@ -125,16 +125,15 @@ class RecordingSection(QWidget):
         name_menu(self.recent, "Recent")
 
     def _choose_folder(self) -> None:
-        self._open_chosen(QFileDialog.getExistingDirectory(self, "Open a recording", self._near()))
+        self._open_chosen(choose_folder(self, "recording", "Open a recording", self._near()))
 
     def _choose_file(self) -> None:
         kinds = "Recordings (*.nwb *.npz *.h5 *.hdf5);;All files (*)"
-        title = "Open a file"
-        self._open_chosen(QFileDialog.getOpenFileName(self, title, self._near(), kinds)[0])
+        self._open_chosen(choose_file(self, "recording", "Open a file", kinds, self._near()))
 
     def _choose_table(self) -> None:
         title, kinds = "Properties of neurons", "Tables (*.csv)"
-        path = QFileDialog.getOpenFileName(self, title, self._near(), kinds)[0]
+        path = choose_file(self, "properties", title, kinds, self._near())
         if path:
             self._controller.loader.reopen(unit_tables=str(path))
 
@@ -151,12 +150,12 @@ class RecordingSection(QWidget):
     def choose_recordings(self) -> None:
         """Choose a folder and search it for recordings."""
         title = "Recordings in a folder"
-        folder = QFileDialog.getExistingDirectory(self, title, self._near())
+        folder = choose_folder(self, "recordings", title, self._near())
         if folder:
             self._controller.recordings.read_folder(folder)
 
     def _near(self) -> str:
-        """Return the initial folder of dialogs: that of the open recording."""
+        """Return the folder of the first dialog: that of the open recording."""
         session = self._controller.state.session
         return str(session.path.parent) if session is not None else ""
 
