@@ -113,8 +113,11 @@ def test_numbers_are_the_librarys(view, controller, recording, tuning):
     np.testing.assert_allclose(mean.x, repeats.time_s)
     np.testing.assert_allclose(mean.error, repeats.spread[0])
     assert text.tuning_text(tuning) in items["tuning_text"].text
-    np.testing.assert_allclose(items["tuning"].values, tuning.response)
-    np.testing.assert_allclose(items["tuning"].error, tuning.error)
+    curve = items["tuning"].lines[1]
+    np.testing.assert_allclose(curve.x, [*tuning.directions_deg, tuning.directions_deg[0] + 360])
+    np.testing.assert_allclose(curve.y, [*tuning.response, tuning.response[0]])
+    np.testing.assert_allclose(curve.sd[:-1], tuning.error)
+    assert (90.0, "90°") in items["tuning"].ticks
     field, shown = sized_field(4), items["field"]
     assert "row 14, column 22" in items["field_text"].text
     assert "r = 0.61" in items["field_text"].text

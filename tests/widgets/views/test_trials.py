@@ -5,6 +5,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
+from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.record import Curves, Message, choose, pick, record
 from omnimouse_widgets.views.trials import READING, TrialsView
 from tests.predictors import open_controller
@@ -105,3 +106,20 @@ def test_averages_follow_the_focus(view, controller, follow):
         controller.neuron_info.step(1)
         assert controller.neuron_info.focus == focus
         assert record(view)["text"].text.startswith(f"neuron {names[focus]} ·")
+
+
+def test_the_panel_neuron_shows_a_spiking_unit(view, controller, follow):
+    neuron = NeuronView.of(controller)
+    for block in neuron.blocks():
+        if block.follow is not None:
+            block.follow(True)
+    controller.requests.finish_scores()
+    items, found = record(neuron), controller.neuron_info.current.spikes
+    assert found.n_spikes == (spiking_arrays(SpikingSpec(n_trials=40))["spike_unit"] == 3).sum()
+    np.testing.assert_allclose(items["rate"].lines[1].y, found.rate_hz)
+    np.testing.assert_allclose(items["autocorrelogram"].lines[0].y, found.follow_hz)
+    assert f"{found.mean_rate_hz:.2f} spikes/s" in items["spikes_text"].text
+    follow(True)
+    averages = record(view)["averages"]
+    shown = items["averages"]
+    assert [line.y.tolist() for line in shown.lines] == [line.y.tolist() for line in averages.lines]

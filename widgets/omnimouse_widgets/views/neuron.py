@@ -14,6 +14,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
+from omnimouse_model.analysis.spikes.activity import REFRACTORY_S, SpikeActivity
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import (
@@ -28,6 +29,7 @@ from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
 from omnimouse_model.live.neurons.planes import Selection
+from omnimouse_model.live.neurons.repeats import TrialAverages
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.storage.tables import Column, write_table
@@ -42,12 +44,12 @@ from omnimouse_widgets.views.record import (
     Curves,
     Image,
     Item,
+    Legend,
     Line,
     Menu,
     Message,
     Overlay,
     Plot,
-    Polar,
     Raster,
     Row,
     SaveFile,
@@ -59,7 +61,15 @@ from omnimouse_widgets.views.repeats import (
     interval_text,
     response_pixels,
 )
+from omnimouse_widgets.views.text.units import drawn_units
 from omnimouse_widgets.views.traces import predicted_of
+from omnimouse_widgets.views.trials import (
+    NO_CONDITION,
+    PLOT_LABEL,
+    READING,
+    average_curves,
+    average_signs,
+)
 
 NO_NEURON: Final = "Select a neuron: Ctrl-click on the field, or a row of the table."
 PENDING: Final = "◌"
@@ -73,9 +83,15 @@ FIELD_TIP: Final = (
 )
 LAG_TIP: Final = "Strength at the peak of the field against the time from frame to response, in ms"
 TUNING_TIP: Final = (
-    "Mean response after motion in each direction at that place; bars: one standard\n"
-    "error; dotted: the mean; yellow line: the preferred direction, drawn only if the\n"
-    "selectivity exceeds that of shuffled responses."
+    "Mean response after motion in each direction (0°: to the right, 90°: up) at that\n"
+    "place; bars: one standard error; dotted: the mean; yellow line: the preferred\n"
+    "direction, drawn only if the selectivity exceeds that of shuffled responses."
+)
+RATE_TIP: Final = "Spikes per second over the recording; dotted: their mean"
+FOLLOW_TIP: Final = (
+    "Autocorrelogram: rate of spikes after a spike, against the time between them; dotted:\n"
+    "the mean rate, which a unit that fires at random has at all times. A neuron does not\n"
+    "fire twice within 2 ms: spikes there are of other neurons."
 )
 REPEATS_TIP: Final = (
     "Each row is a repeat of the clip; frame: the window.\nPress a row to move the window there."
@@ -126,10 +142,11 @@ class NeuronView:
         laboratory: Laboratory,
         navigation: Navigation,
         selection: Selection,
+        averages: TrialAverages,
     ) -> None:
         self._facts, self._state, self._results = neuron_info, state, results
         self._experiments, self._navigation = laboratory, navigation
-        self._selection = selection
+        self._selection, self._averages = selection, averages
         self.clip = 0
 
     @classmethod
@@ -142,6 +159,7 @@ class NeuronView:
             controller.laboratory,
             controller.navigation,
             controller.selection,
+            controller.trial_averages,
         )
 
     def show_clip(self, number: int) -> None:
@@ -163,6 +181,7 @@ class NeuronView:
                 follow=self._follow,
             ),
             Block(self._head, [*about, *shown]),
+            Block(self._spikes, [*about, self._averages.changed, results.events.peri_event]),
             Block(self._properties, [*about, learned]),
             Block(self._repeats, [*about, events.window, results.changed, self.changed]),
             Block(self._laboratory, [*about, laboratory, events.cursor, events.window]),
@@ -170,6 +189,9 @@ class NeuronView:
 
     def _follow(self, is_visible: bool) -> None:
         """Compute the numbers only while the panel is visible."""
+        session = self._state.session
+        has_spikes = session is not None and session.responses.has_events
+        self._averages.show(is_visible and has_spikes, self)
         if is_visible:
             self._facts.follow()
         else:
@@ -266,6 +288,27 @@ class NeuronView:
 
         return SaveFile(self._file_name("csv"), write)
 
+    # -- spikes -----------------------------------------------------------------------
+    def _spikes(self) -> Sequence[Item | Row]:
+        """Return rate, autocorrelogram and average around trials of a spiking recording."""
+        session, neuron, info = self._state.session, self._facts.focus, self._facts.current
+        if session is None or neuron is None or not session.responses.has_events:
+            return []
+        found = None if info is None else info.spikes
+        entries: list[Item | Row] = [Row("spikes", (rate_plot(found), follow_plot(found)))]
+        if found is not None:
+            entries.append(Text("spikes_text", f"Spikes: {spikes_text(found)}"))
+        averages = self._averages
+        around, time_s = averages.of(neuron), averages.time_s
+        if not around or time_s is None:
+            problem = READING if averages.conditions else NO_CONDITION
+            return [*entries, Message("averages", PLOT_LABEL, problem)]
+        return [
+            *entries,
+            Legend("averages_legend", average_signs(around)),
+            average_curves(time_s, around, drawn_units(self._state.spec)),
+        ]
+
     # -- field, tuning, model ---------------------------------------------------------
     def _properties(self) -> Sequence[Item | Row]:
         info, session, neuron = self._facts.current, self._state.session, self._facts.focus
@@ -288,7 +331,9 @@ class NeuronView:
         about_field = "" if field is None else f"Field: {field_text(field)}"
         about_tuning = "" if tuning is None else f"Tuning: {tuning_text(tuning)}"
         return [
-            Row("plots", (field_plot(field, place), lag_plot(field), tuning_plot(tuning))),
+            Row("plots", (field_plot(field, place), lag_plot(field))),
+            # Alone in its row: angles on the axis need its width.
+            Row("tuning_row", (tuning_plot(tuning),)),
             Text("field_text", about_field),
             Text("tuning_text", about_tuning),
             Row("model_row", tuple(model), wide="model"),
@@ -458,19 +503,59 @@ def tuning_plot(tuning: DirectionTuning | None) -> Plot:
     # The line is drawn only for selectivity beyond that of shuffled responses.
     is_sure = tuning.is_direction_selective
     is_sure |= not tuning.has_directions and tuning.is_orientation_selective
-    spokes = ((tuning.preferred_deg, palette.CURSOR, False),) if is_sure else ()
-    return Polar(
-        "tuning",
-        label,
-        tuning.directions_deg,
-        tuning.response,
-        palette.VISIBLE,
-        spokes,
-        error=tuning.error,
-        level=float(tuning.response.mean()),
-        title=title,
-        tip=TUNING_TIP,
+    # The first direction again, a whole turn later.
+    degrees = np.append(tuning.directions_deg, tuning.directions_deg[0] + 360)
+    response = np.append(tuning.response, tuning.response[0])
+    error = np.append(tuning.error, tuning.error[0])
+    reach = np.concatenate([response - error, response + error])
+    low, high = min(float(np.nanmin(reach)), 0.0), float(np.nanmax(reach))
+    lines = [
+        Line("", palette.AXIS, degrees[[0, -1]], np.full(2, tuning.response.mean()), "",
+             dash="dotted"),
+        Line("", palette.VISIBLE, degrees, response, sd=error),
+    ]  # fmt: skip
+    if is_sure:
+        at = (tuning.preferred_deg - degrees[0]) % 360 + degrees[0]
+        lines.append(Line("", palette.CURSOR, np.full(2, at), np.array([low, high]), ""))
+    ticks = tuple((float(at), f"{at}°") for at in range(0, 361, 45))
+    return Curves(
+        "tuning", label, tuple(lines), "direction of motion", "response", ticks,
+        limits=(float(degrees[0]) - 8, float(degrees[-1]) + 8, low, high), tip=TUNING_TIP,
+    )  # fmt: skip
+
+
+def rate_plot(found: SpikeActivity | None) -> Plot:
+    """Return the rate of a unit over the recording."""
+    label = "Rate over the recording"
+    if found is None:
+        return Message("rate", label, PENDING)
+    mean = np.full(2, found.mean_rate_hz)
+    ends = found.time_s[[0, -1]]
+    lines = (
+        Line("", palette.AXIS, ends, mean, "", dash="dotted"),
+        Line("", palette.RECORDED, found.time_s, found.rate_hz, ""),
     )
+    return Curves("rate", label, lines, "time (s)", "spikes/s", None, in_view=(0.0,), tip=RATE_TIP)
+
+
+def follow_plot(found: SpikeActivity | None) -> Plot:
+    """Return the autocorrelogram of a unit."""
+    label = "Autocorrelogram"
+    if found is None or found.n_spikes < 2:
+        text = PENDING if found is None else "fewer than two spikes"
+        return Message("autocorrelogram", label, text)
+    lags_ms = 1000 * found.lag_s
+    width = float(lags_ms[1] - lags_ms[0])
+    end = float(lags_ms[-1]) + width / 2
+    mean = np.full(2, found.mean_rate_hz)
+    lines = (
+        Line("", palette.VISIBLE_RING, lags_ms, found.follow_hz, "", bar=width),
+        Line("", palette.AXIS, np.array([0.0, end]), mean, "", dash="dotted"),
+    )
+    return Curves(
+        "autocorrelogram", label, lines, "time after a spike (ms)", "spikes/s", None,
+        in_view=(0.0,), tip=FOLLOW_TIP,
+    )  # fmt: skip
 
 
 def repeat_rows(
@@ -616,6 +701,15 @@ def learned_of(results: Results, session: Session | None) -> LearnedNeurons | No
     return learned
 
 
+def spikes_text(found: SpikeActivity) -> str:
+    """Return e.g. `4,012 · 3.30 spikes/s · 0.2 % of intervals below 2 ms`."""
+    text = f"{found.n_spikes:,} · {found.mean_rate_hz:z.2f} spikes/s"
+    if np.isfinite(found.refractory_share):
+        limit = f"{1000 * REFRACTORY_S:g} ms"
+        text += f" · {100 * found.refractory_share:z.2g} % of intervals below {limit}"
+    return text
+
+
 def repeats_text(repeats: ClipRepeats) -> str:
     """Return one line about the repeats of a clip, for one neuron."""
     n = len(repeats.onset_s)
@@ -645,6 +739,8 @@ def info_text(
         lines.append(f"receptive field: {field_text(info.field)}")
     if info is not None and info.tuning is not None:
         lines.append(f"direction tuning: {tuning_text(info.tuning)}")
+    if info is not None and info.spikes is not None:
+        lines.append(f"spikes: {spikes_text(info.spikes)}")
     learned = learned_of(results, state.session)
     if learned is not None:
         lines.append(f"{learned.predictor_id}: {learned_text(learned, neuron)}")
@@ -682,6 +778,13 @@ def _rows(info: NeuronProperties) -> Iterator[tuple[str, object, object, object]
         for degrees, value, error in zip(*curve, strict=True):
             yield "tuning", f"{degrees:g}", "response", float(value)
             yield "tuning", f"{degrees:g}", "error", float(error)
+    if info.spikes is not None:
+        for name in ("n_spikes", "mean_rate_hz", "refractory_share"):
+            yield name, "", "", getattr(info.spikes, name)
+        for time_s, value in zip(info.spikes.time_s, info.spikes.rate_hz, strict=True):
+            yield "rate_hz", round(float(time_s), 4), "s", float(value)
+        for lag_s, value in zip(info.spikes.lag_s, info.spikes.follow_hz, strict=True):
+            yield "autocorrelogram_hz", round(float(lag_s), 4), "s", float(value)
     for repeats in info.repeats or ():
         name = f"clip {repeats.clip.stim_id}"
         yield f"{name} cc_max", "", "", float(repeats.cc_max[0])

@@ -132,16 +132,10 @@ class TrialsView:
         choices = Row("choices", self._choices())
         if problem or state.session is None or neuron is None or averages.time_s is None:
             return [choices, Message("averages", PLOT_LABEL, problem)]
-        signs = [
-            ("━", COLOURS[rank % len(COLOURS)], f"{one.label} · {one.n_trials} trials")
-            for rank, one in enumerate(found)
-        ]
-        if any(np.isfinite(one.predicted).any() for one in found):
-            signs.append(("╍", palette.AXIS, "predicted"))
         return [
             choices,
             Text("text", self._text(neuron, found), "quiet", is_line=True),
-            Legend("legend", tuple(signs)),
+            Legend("legend", average_signs(found)),
             average_curves(averages.time_s, found, drawn_units(state.spec)),
         ]
 
@@ -180,6 +174,17 @@ class TrialsView:
         first, last = responses.bin_s[np.flatnonzero(asked)[[0, -1]]]
         part = "" if asked.all() else f", target from {first:.2g} to {last:.2g} s"
         return f"{text} · predicted for {n_predicted}{part}"
+
+
+def average_signs(found: Sequence[ConditionAverage]) -> tuple[tuple[str, str, str], ...]:
+    """Return the legend of `average_curves`."""
+    signs = [
+        ("━", COLOURS[rank % len(COLOURS)], f"{one.label} · {one.n_trials} trials")
+        for rank, one in enumerate(found)
+    ]
+    if any(np.isfinite(one.predicted).any() for one in found):
+        signs.append(("╍", palette.AXIS, "predicted"))
+    return tuple(signs)
 
 
 def average_curves(time_s: np.ndarray, found: Sequence[ConditionAverage], unit: str) -> Curves:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.analysis.spikes.activity import SpikeActivity, spike_activity
 from omnimouse_model.analysis.tuning.direction import DirectionTuning, direction_tuning
 from omnimouse_model.analysis.tuning.receptive_fields import (
     ReceptiveField,
@@ -53,12 +54,15 @@ class NeuronProperties:
         Responses to each repeated clip, most often shown first; may be empty.
     field, tuning
         Receptive field, and tuning to the direction of motion at its centre.
+    spikes
+        Rate and autocorrelogram; None for response traces, too.
     """
 
     neuron: int
     repeats: tuple[ClipRepeats, ...] | None = None
     field: ReceptiveField | None = None
     tuning: DirectionTuning | None = None
+    spikes: SpikeActivity | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -272,7 +276,9 @@ def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:
     """
     session, indices = request
     neurons = np.array(indices, np.int64)
-    infos = tuple(NeuronProperties(neuron) for neuron in indices)
+    infos = tuple(
+        NeuronProperties(neuron, spikes=spike_activity(session, neuron)) for neuron in indices
+    )
 
     clips = []
     for clip in repeated_clips(session)[:_MAX_CLIPS]:

@@ -9,6 +9,7 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.analysis.spikes import trial_labels
+from omnimouse_model.analysis.spikes.activity import spike_activity
 from omnimouse_model.analysis.spikes.held_out_scores import (
     HELD_OUT,
     held_out_rates,
@@ -191,3 +192,18 @@ def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
     monkeypatch.setattr(f"{module}.score_held_out", refuse)
     alone = run_command(*ask[:-4], "--held-out", "choice", "--json")
     assert json.loads(alone.stdout)["rows"] == [choice]
+
+
+def test_a_regular_train_follows_itself_at_multiples_of_its_interval(arrays):
+    # A spike every 10 ms, off the edges of bins, for the first half of the recording.
+    times = np.arange(0.0005, 60, 0.0101)
+    session = om.open_session(
+        dict(arrays) | {"spike_times": times, "spike_unit": np.zeros(len(times), int)}
+    )
+    found = spike_activity(session, 0)
+    assert found.n_spikes == len(times)
+    assert np.flatnonzero(found.follow_hz > 500).tolist() == [10, 20, 30, 40]
+    assert found.refractory_share == 0
+    early, late = found.rate_hz[found.time_s < 55], found.rate_hz[found.time_s > 65]
+    np.testing.assert_allclose(early, 99, atol=2)
+    assert not late.any()
