@@ -37,8 +37,8 @@ from .errors import PredictionsFileError as PredictionsFileError
 from .errors import SessionFormatError as SessionFormatError
 from .errors import TimeRangeError as TimeRangeError
 from .errors import UnsupportedRequestError as UnsupportedRequestError
+from .masks.attachment import Remark as Remark
 from .masks.mask import Mask as Mask
-from .masks.remarks import Remark as Remark
 from .masks.remarks import remarks_on as remarks_on
 from .masks.selection import NeuronGroup as NeuronGroup
 from .masks.selection import random_subset as random_subset

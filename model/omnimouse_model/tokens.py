@@ -13,16 +13,10 @@ from torch import Tensor
 
 from omnimouse_model.data.session import Window, without_missing
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks import (
-    VISIBLE,
-    BehaviorMode,
-    Mask,
-    scored_cells,
-    token_starts,
-    video_steps,
-)
+from omnimouse_model.masks import VISIBLE, BehaviorMode, Mask, scored_cells
 from omnimouse_model.masks.cells import distinct_columns
-from omnimouse_model.masks.token_layout import QUERY_SAMPLES
+from omnimouse_model.masks.strategies import QUERY_SAMPLES
+from omnimouse_model.masks.token_layout import layout_of, token_starts, video_steps
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 
@@ -39,7 +33,7 @@ def layout_from_mask(mask: Mask, missing: np.ndarray | None = None) -> Layout:
     missing
         bool (60, P): responses that were not recorded, which no token contains.
     """
-    token_layout = mask.require_layout()
+    token_layout = layout_of(mask)
     order = token_layout.order
     visible = mask.visible if missing is None else mask.visible & ~missing
     tokens = token_starts(visible[:, order], token_layout.cuts)
@@ -82,7 +76,7 @@ def _common_mode(mask: Mask) -> BehaviorMode:
 def query_starts(mask: Mask, neurons: np.ndarray | None = None) -> np.ndarray:
     """Return where 5-sample queries begin, bool (60, n), by default in the order of the mask."""
     # Hand-made masks have phase 0; a strategy starts its grid at its first target.
-    token_layout = mask.require_layout()
+    token_layout = layout_of(mask)
     # Once for each distinct column: thousands of neurons have two or three.
     chosen = token_layout.order if neurons is None else neurons
     scored, number = distinct_columns(scored_cells(mask, chosen))
@@ -114,7 +108,7 @@ class MaskTokens:
     @staticmethod
     def of(mask: Mask, before: "MaskTokens | None" = None) -> "MaskTokens":
         """Find the tokens of a mask; only columns that differ from `before` are computed."""
-        layout, visible = mask.require_layout(), mask.visible
+        layout, visible = layout_of(mask), mask.visible
         visible &= layout.is_in_order(mask.n_neurons)
         if before is None or not _has_rules_of(before.mask, mask):
             everyone = np.arange(mask.n_neurons)
@@ -134,7 +128,7 @@ class MaskTokens:
         if missing is None or not missing.any():
             return self.starts
         columns = np.flatnonzero(missing.any(axis=0))
-        layout = self.mask.require_layout()
+        layout = layout_of(self.mask)
         visible = self.mask.cells[:, columns] == VISIBLE
         visible &= layout.is_in_order(self.mask.n_neurons)[columns]
         starts = self.starts.copy()
@@ -160,7 +154,7 @@ class MaskTokens:
             video_steps=torch.from_numpy(np.flatnonzero(video_steps(mask.frames))),
             frames=torch.from_numpy(mask.frames.copy()),
             behavior=_common_mode(mask),
-            context_span=mask.require_layout().context_span,
+            context_span=layout_of(mask).context_span,
             n_neurons=len(neurons),
         )
 
@@ -172,7 +166,7 @@ class MaskTokens:
 
 def _has_rules_of(mask: Mask, other: Mask) -> bool:
     """Whether two masks make tokens and queries of equal cells alike."""
-    first, second = mask.require_layout(), other.require_layout()
+    first, second = layout_of(mask), layout_of(other)
     return (
         mask.cells.shape == other.cells.shape
         and (first.cuts, first.query_phase) == (second.cuts, second.query_phase)
@@ -273,7 +267,7 @@ def batch_from_windows(
     """
     if responses is None:
         responses = [responses_on(window, device) for window in windows]
-    stacked = np.stack([mask.require_layout().order for mask in masks])
+    stacked = np.stack([layout_of(mask).order for mask in masks])
     orders = torch.from_numpy(stacked).to(device)
     visible = torch.from_numpy(np.stack([mask.visible for mask in masks])).to(device)
     # Withheld values become 0 here, so that no part of the network can read them. They

@@ -26,11 +26,12 @@ def masks(draw: st.DrawFn, n_neurons: int) -> Mask:
     mask = mask.with_behavior(draw(st.sampled_from(["visible", "target", "hidden"])))
     if draw(st.booleans()):
         entering = draw(st.integers(0, n_neurons))
-        mask = mask.with_order(generator.permutation(n_neurons)[:entering])
+        mask = mask.with_attachment(order=generator.permutation(n_neurons)[:entering])
     if draw(st.booleans()):
         start, stop = sorted(draw(st.tuples(st.integers(0, 60), st.integers(0, 60))))
-        mask = mask.with_context_span(start, stop)
-        mask = mask.with_cuts(*draw(st.lists(st.integers(0, 59), max_size=2)))
+        mask = mask.with_attachment(context_span=(start, stop))
+        cuts = draw(st.lists(st.integers(0, 59), max_size=2))
+        mask = mask.with_attachment(cuts=tuple(cuts))
         # the verb warns, which is tested by itself
         mask = replace(mask, guarded=draw(st.booleans()))
     return mask

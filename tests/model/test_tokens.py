@@ -14,12 +14,10 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import (
     Mask,
-    TokenLayout,
     input_cells,
-    token_starts,
-    video_steps,
 )
 from omnimouse_model.masks.strategies import Strategy
+from omnimouse_model.masks.token_layout import TokenLayout, token_starts, video_steps
 from omnimouse_model.tokens import (
     MaskTokens,
     batch_from_windows,
@@ -124,7 +122,7 @@ def test_queries_lie_on_the_grid_and_only_asked_cells_get_values():
 
 
 def test_predictions_have_the_order_of_the_requested_neurons_which_may_repeat():
-    mask = Mask.nothing(5).ask([1, 2, 4], slice(30, 40)).with_order([4, 2, 1, 0])
+    mask = Mask.nothing(5).ask([1, 2, 4], slice(30, 40)).with_attachment(order=[4, 2, 1, 0])
     columns = np.array([4, 1, 0, 4, 2])
     layout = MaskTokens.of(mask).layout(columns)
     # The rate is the number of the neuron.
@@ -140,7 +138,7 @@ def test_tokens_found_from_another_mask_are_those_of_the_mask(before, after, mis
     changed, alone = MaskTokens.of(after, MaskTokens.of(before)), MaskTokens.of(after)
     assert np.array_equal(changed.starts, alone.starts)
     assert np.array_equal(changed.queries, alone.queries)
-    order, layout = after.token_layout.order, layout_from_mask(after)
+    order, layout = after.attachment.order, layout_from_mask(after)
     samples, places = np.nonzero(alone.starts[:, order])
     assert samples.tolist() == layout.token_samples.tolist()
     assert places.tolist() == layout.token_neurons.tolist()
@@ -170,7 +168,7 @@ def test_a_single_span_of_frames_follows_the_official_formula(start, count, step
 
 def test_order_decides_positions():
     mask = Mask.nothing(3).show([0, 1, 2], slice(0, 10)).ask([2], slice(30, 35))
-    layout = layout_from_mask(mask.with_order([2, 0]))
+    layout = layout_from_mask(mask.with_attachment(order=[2, 0]))
     assert layout.n_neurons == 2
     assert layout.token_neurons.tolist() == [0, 1]
     assert layout.query_neurons.tolist() == [0]
@@ -192,7 +190,7 @@ def test_no_query_reaches_over_the_end_of_the_window():
         True, False, False, False, True, False,
     ]  # fmt: skip
     layout = TokenLayout(np.arange(1), query_phase=1)
-    mask = replace(Mask.nothing(1).ask([0], slice(50, 60)), token_layout=layout)
+    mask = replace(Mask.nothing(1).ask([0], slice(50, 60)), attachment=layout)
     assert layout_from_mask(mask).query_samples.tolist() == [46, 51]
 
 

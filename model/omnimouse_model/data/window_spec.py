@@ -244,6 +244,13 @@ OMNIMOUSE = WindowSpec(
     ),
 )
 """Windows of OmniMouse: 60 response samples, 60 frames of 36 x 64, 40 of behaviour."""
+
+
+def default_spec() -> WindowSpec:
+    """Return the spec that public methods use where the user gives none."""
+    return OMNIMOUSE
+
+
 # OmniMouse's values by name, for code that belongs to OmniMouse alone.
 RESPONSE_RATE_HZ = SCREEN_RATE_HZ = 30.0
 ASSUMED_RATE_HZ = 8.0

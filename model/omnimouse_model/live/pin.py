@@ -130,10 +130,8 @@ class Pin:
 
     @property
     def n_bytes(self) -> int:
-        """Memory of the mask, in bytes."""
-        layout = self.mask.token_layout
-        order = 0 if layout is None else layout.order.nbytes
-        return self.mask.cells.nbytes + order
+        """Memory of the mask's cells, in bytes."""
+        return self.mask.cells.nbytes
 
     @property
     def key(self) -> tuple[int, str, str, str, bool]:

@@ -1,11 +1,15 @@
 """Masks: the visible input and the targets of a predictor, and the rules for both.
 
 `mask` is the mask and its methods, `cells` the rules over its codes, `time_mapping` masks
-out of masks and masks of other specs, `token_layout` and `strategies` the tokens and
-structured masks of OmniMouse, `remarks` the cells that are not read or scored, `files`
-masks as text, `selection` and `neuron_table` the choice of neurons.
+out of masks and masks of other specs, `strategies` the structured masks of OmniMouse's
+official code, `attachment` what one family of models keeps in a mask, `remarks` the cells
+that are not read or scored, `files` masks as text, `selection` and `neuron_table` the
+choice of neurons.
 """
 
+from omnimouse_model.masks.attachment import Attachment as Attachment
+from omnimouse_model.masks.attachment import Remark as Remark
+from omnimouse_model.masks.attachment import register_attachment as register_attachment
 from omnimouse_model.masks.cells import HIDDEN as HIDDEN
 from omnimouse_model.masks.cells import MIXED as MIXED
 from omnimouse_model.masks.cells import PATTERN_NAMES as PATTERN_NAMES
@@ -21,9 +25,4 @@ from omnimouse_model.masks.mask import UNGUARDED as UNGUARDED
 from omnimouse_model.masks.mask import Mask as Mask
 from omnimouse_model.masks.mask import input_cells as input_cells
 from omnimouse_model.masks.mask import scored_cells as scored_cells
-from omnimouse_model.masks.remarks import Remark as Remark
 from omnimouse_model.masks.remarks import remarks_on as remarks_on
-from omnimouse_model.masks.token_layout import TOKEN_SAMPLES as TOKEN_SAMPLES
-from omnimouse_model.masks.token_layout import TokenLayout as TokenLayout
-from omnimouse_model.masks.token_layout import token_starts as token_starts
-from omnimouse_model.masks.token_layout import video_steps as video_steps

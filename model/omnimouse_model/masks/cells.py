@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, WindowSpec
 from omnimouse_model.errors import MaskError
 
 HIDDEN, VISIBLE, TARGET = 0, 1, 2
@@ -20,8 +20,8 @@ PATTERN_NAMES = tuple(
     for state, first, last in product(STATE_NAMES, STATE_NAMES[:3], STATE_NAMES[:3])
 )
 """By number of `patterns`: a state, or both ends of a mixed one: `hidden → target`."""
-GUARD_SAMPLES = 5
-"""Samples of OmniMouse that are no targets: after a visible one, and at the start."""
+GUARD_SAMPLES, _GUARD_S = 5, 5 / 30
+"""Samples of a strategy at 30 Hz that are no targets: after a visible one, and at the start."""
 SLOW_STORED_HZ = 12.0
 """Strategies have the guard of masks made by hand in recordings stored below this."""
 _GUARDED_INTERVALS = 2
@@ -96,7 +96,7 @@ def official_guard(spec: WindowSpec) -> Guard:
     # recorded values. Bins of counts do not overlap.
     if spec.responses == "count":
         return NO_GUARD
-    count = _samples_of(GUARD_SAMPLES / OMNIMOUSE.response_rate_hz, spec)
+    count = _samples_of(_GUARD_S, spec)
     return Guard(count, 0, count)
 
 

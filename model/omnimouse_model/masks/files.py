@@ -2,14 +2,15 @@
 
     {"format": "omnimouse-mask", "version": 1, "n_neurons": 1000,
      "cells": {"30v 30t": "0-499", "60t": "500-999"}, "frames": "0-59",
-     "behavior": "visible", "order": "0-999", "cuts": [], "context_span": [0, 60], …}
+     "behavior": "visible", "spec": {…}, "attachment": {"name": …, "values": {…}}, …}
 
 Cells are runs of hidden (h), visible (v) and target (t) samples, with the neurons that
 share them; neurons that are not listed are hidden. Nothing is unpickled, and no array
 is larger than a mask of a million neurons.
 
-Version 1 is a mask for windows of OmniMouse. Version 2 holds the spec of another model
-and no token layout.
+The attachment of a family that is not installed is written again as it was read. Older
+versions are read: version 1 has the default spec and fields of OmniMouse's token layout,
+version 2 another spec and no attachment.
 """
 
 import re
@@ -24,19 +25,19 @@ import numpy as np
 
 from omnimouse_model.data.window_spec import (
     ASSUMED_RATE_HZ,
-    OMNIMOUSE,
     WindowSpec,
+    default_spec,
     is_positive_number,
     spec_from_dict,
 )
 from omnimouse_model.errors import MaskError
+from omnimouse_model.masks.attachment import Attachment, attachment_of, first_attachment
 from omnimouse_model.masks.cells import BehaviorMode
-from omnimouse_model.masks.token_layout import QUERY_SAMPLES, TokenLayout
 from omnimouse_model.storage import trees
 from omnimouse_model.storage.typed import refused_as
 
 FORMAT = "omnimouse-mask"
-OMNIMOUSE_VERSION, OTHER_VERSION = 1, 2
+VERSION = 3
 # Limits of what a file may ask for: a few bytes of text can describe a huge array.
 MAX_SAMPLES = 100_000
 MAX_NEURONS = 1_000_000
@@ -50,30 +51,28 @@ _COMMON = (
 )  # fmt: skip
 _LAYOUT = ("order", "cuts", "context_span", "query_phase")
 _FIELDS = {
-    OMNIMOUSE_VERSION: _COMMON + _LAYOUT,
-    OTHER_VERSION: (*_COMMON, "spec"),
+    1: _COMMON + _LAYOUT,
+    2: (*_COMMON, "spec"),
+    VERSION: (*_COMMON, "spec", "attachment"),
 }
 
 
 # -- to JSON values -----------------------------------------------------------------
 def to_json_values(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a mask as JSON values."""
-    layout, behavior = fields["token_layout"], fields["behavior"]
+    attachment, behavior = fields["attachment"], fields["behavior"]
+    if attachment is not None:
+        attachment = {"name": attachment.name, "values": attachment.to_json()}
     values: dict[str, Any] = {
         "format": FORMAT,
-        "version": OTHER_VERSION if layout is None else OMNIMOUSE_VERSION,
+        "version": VERSION,
         "n_neurons": fields["cells"].shape[1],
         "cells": _cells_text(fields["cells"]),
-        "frames": _ranges_text(np.flatnonzero(fields["frames"])),
+        "frames": ranges_text(np.flatnonzero(fields["frames"])),
         "behavior": list(behavior) if isinstance(behavior, tuple) else behavior,
+        "spec": asdict(fields["spec"]),
+        "attachment": attachment,
     }
-    if layout is None:
-        values["spec"] = asdict(fields["spec"])
-    else:
-        values["order"] = _ranges_text(layout.order)
-        values["cuts"] = [int(cut) for cut in layout.cuts]
-        values["context_span"] = [int(sample) for sample in layout.context_span]
-        values["query_phase"] = layout.query_phase
     as_stored = ("guarded", "recording_rate_hz", "name", "note")
     return values | {name: fields[name] for name in as_stored}
 
@@ -87,7 +86,7 @@ def _cells_text(cells: np.ndarray) -> dict[str, str]:
     stops = np.cumsum(np.bincount(number, minlength=len(patterns)))
     members = np.split(by_pattern, stops[:-1]) if len(patterns) else []
     return {
-        _runs_text(np.frombuffer(pattern.tobytes(), np.uint8)): _ranges_text(neurons)
+        _runs_text(np.frombuffer(pattern.tobytes(), np.uint8)): ranges_text(neurons)
         for pattern, neurons in zip(patterns, members, strict=True)
         if any(pattern.tobytes())
     }
@@ -101,7 +100,8 @@ def _runs_text(codes: np.ndarray) -> str:
     return " ".join(f"{length}{_LETTERS[code]}" for length, code in runs)
 
 
-def _ranges_text(numbers: np.ndarray) -> str:
+def ranges_text(numbers: np.ndarray) -> str:
+    """Return whole numbers as text, ascending runs as ranges: "0-9,12"."""
     if not len(numbers):
         return ""
     breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
@@ -120,25 +120,16 @@ def from_json_values(values: object) -> dict[str, Any]:
     for field in values:
         if field not in _FIELDS[version]:
             raise _invalid("fields", field, f"only {', '.join(_FIELDS[version])}")
-    spec = OMNIMOUSE if version == OMNIMOUSE_VERSION else _spec(values)
+    spec = default_spec() if version == 1 else _spec(values)
     n = _integer(values, "n_neurons", MAX_NEURONS)
     frames = np.zeros(spec.n_frames, bool)
-    frames[_ranges(_text(values, "frames"), spec.n_frames, "frames")] = True
-    layout = None
-    if version == OMNIMOUSE_VERSION:
-        start, stop = _samples(values, "context_span", spec.n_samples, exactly=2)
-        layout = TokenLayout(
-            order=_ranges(_text(values, "order"), n, "order"),
-            cuts=tuple(_samples(values, "cuts", spec.n_samples)),
-            context_span=(start, stop),
-            query_phase=_integer(values, "query_phase", QUERY_SAMPLES - 1),
-        )
+    frames[ranges(_text(values, "frames"), spec.n_frames, "frames")] = True
     return {
         "cells": _cells(values, n, spec.n_samples),
         "frames": frames,
         "behavior": _mode(values),
         "spec": spec,
-        "token_layout": layout,
+        "attachment": _attachment(values, version, spec, n),
         "guarded": _checked(
             values, "guarded", "true or false", lambda value: isinstance(value, bool)
         ),
@@ -152,6 +143,24 @@ def from_json_values(values: object) -> dict[str, Any]:
         "name": _text(values, "name"),
         "note": _text(values, "note"),
     }
+
+
+def _attachment(
+    values: Mapping[str, Any], version: int, spec: WindowSpec, n_neurons: int
+) -> Attachment | None:
+    stored = values.get("attachment")
+    if version == 1:
+        layout = {
+            key: _checked(values, key, "a value", lambda value: value is not None)
+            for key in _LAYOUT
+        }
+        stored = {"name": "omnimouse", "values": layout}
+    if stored is None and (version == 2 or "attachment" in values):
+        return first_attachment(spec, n_neurons)
+    is_valid = isinstance(stored, Mapping) and stored.keys() == {"name", "values"}
+    if not (is_valid and isinstance(stored["name"], str) and isinstance(stored["values"], Mapping)):
+        raise _invalid("attachment", stored, "null, or an object of name and values")
+    return attachment_of(stored["name"], stored["values"], spec, n_neurons)
 
 
 def _version(values: Mapping[str, Any]) -> int:
@@ -184,7 +193,7 @@ def _cells(values: Mapping[str, Any], n_neurons: int, n_samples: int) -> np.ndar
     for runs, neurons in stored.items():
         if not isinstance(neurons, str):
             raise _invalid(f"cells[{shortened(runs)}]", neurons, "neurons such as '0-99,105'")
-        columns = _ranges(neurons, n_neurons, f"cells[{shortened(runs)}]")
+        columns = ranges(neurons, n_neurons, f"cells[{shortened(runs)}]")
         if is_set[columns].any():
             twice = int(columns[is_set[columns]][0])
             raise _invalid("cells", f"neuron {twice} twice", "each neuron once")
@@ -206,7 +215,7 @@ def _codes(runs: object, n_samples: int) -> np.ndarray:
     return np.repeat(np.array(codes, np.uint8), lengths)
 
 
-def _ranges(text: str, count: int, field: str) -> np.ndarray:
+def ranges(text: str, count: int, field: str) -> np.ndarray:
     """Return numbers below `count`, each at most once, in the order of the text."""
     expected = f"numbers 0..{count - 1}, each once, such as '0-9,12'"
     parts, total = [], 0
@@ -249,24 +258,6 @@ def _integer(values: Mapping[str, Any], field: str, most: int) -> int:
         lambda value: type(value) is int and 0 <= value <= most,
     )
     return number
-
-
-def _samples(
-    values: Mapping[str, Any], field: str, n_samples: int, exactly: int | None = None
-) -> list[int]:
-    items = "[start, stop]" if exactly else "a list of samples"
-    samples = _checked(
-        values,
-        field,
-        f"{items} in 0..{n_samples}",
-        lambda value: (
-            isinstance(value, list | tuple)
-            and len(value) <= n_samples
-            and exactly in (None, len(value))
-            and all(type(item) is int for item in value)
-        ),
-    )
-    return list(samples)
 
 
 def _checked(

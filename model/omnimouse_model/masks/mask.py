@@ -7,19 +7,21 @@ The module is longer than usual because all methods of a mask are in one class, 
 users read as one reference. The rules that they apply are in the other modules.
 """
 
+import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import files, time_mapping
+from omnimouse_model.masks.attachment import Attachment, first_attachment
 from omnimouse_model.masks.cells import (
     HIDDEN,
     NO_GUARD,
@@ -47,12 +49,12 @@ from omnimouse_model.masks.cells import (
     states,
 )
 from omnimouse_model.masks.strategies import (
+    FULL_POPULATION,
     Strategy,
     adaptation,
     find_strategy,
     full_name,
 )
-from omnimouse_model.masks.token_layout import FULL_POPULATION, TokenLayout
 from omnimouse_model.storage.write import write_json
 
 if TYPE_CHECKING:
@@ -78,8 +80,9 @@ class Mask(HasSummary):
         modes per channel of the spec.
     spec
         Rates and sizes of the windows for which the mask is made.
-    token_layout
-        Settings of OmniMouse's tokeniser; None for other specs.
+    attachment
+        What one family of models keeps in a mask, such as OmniMouse the layout of its
+        tokens; None for a spec of other families, which ignore it.
     guarded
         Whether target cells that their neighbours reveal are not scored; see `guard`.
     recording_rate_hz
@@ -103,8 +106,8 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     cells: np.ndarray
     frames: np.ndarray
     behavior: BehaviorModes
-    spec: WindowSpec = OMNIMOUSE
-    token_layout: TokenLayout | None = None
+    spec: WindowSpec = field(default_factory=default_spec)
+    attachment: Attachment | None = None
     guarded: bool = True
     recording_rate_hz: float = ASSUMED_RATE_HZ
     name: str = ""
@@ -121,25 +124,24 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         frames = np.asarray(self.frames, dtype=bool)
         if frames.shape != (spec.n_frames,):
             raise MaskError(f"Mask.frames must be ({spec.n_frames},), found {frames.shape}.")
-        layout = self.token_layout
-        if layout is None and spec == OMNIMOUSE:
-            layout = TokenLayout(np.arange(cells.shape[1]))
-        if layout is not None:
-            if spec != OMNIMOUSE:
-                raise MaskError("Mask.token_layout is for windows of OmniMouse only.")
-            layout.check(cells.shape[1])
+        attachment = self.attachment
+        if attachment is None:
+            attachment = first_attachment(spec, cells.shape[1])
+        else:
+            # Raises where the attachment is for another number of neurons.
+            attachment.predicted_cells(np.zeros((0, cells.shape[1]), bool))
         # Copies, so that a later change of the caller's arrays cannot change the mask.
         object.__setattr__(self, "cells", _frozen(cells.copy()))
         object.__setattr__(self, "frames", _frozen(frames.copy()))
         object.__setattr__(self, "behavior", checked_modes(self.behavior, spec))
-        object.__setattr__(self, "token_layout", layout)
+        object.__setattr__(self, "attachment", attachment)
 
     # -- making one -------------------------------------------------------------
     @classmethod
     def nothing(
         cls,
         session: "HasNeurons | int | np.integer[Any]",
-        spec: WindowSpec = OMNIMOUSE,
+        spec: WindowSpec | None = None,
     ) -> "Mask":
         """Return a mask without visible input and without targets.
 
@@ -148,13 +150,14 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         session
             A session, or its number of neurons.
         spec
-            Rates and sizes of the windows.
+            Rates and sizes of the windows; those of `default_spec()` by default.
 
         Examples
         --------
         >>> om.Mask.nothing(session).cells.shape
         (60, 40)
         """
+        spec = spec or default_spec()
         return cls(
             cells=np.zeros((spec.n_samples, count_neurons(session)), np.uint8),
             frames=np.zeros(spec.n_frames, bool),
@@ -241,35 +244,14 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         columns = neuron_columns(neurons, self.n_neurons)
         rows = sample_rows(samples, self.n_samples)
         fill(cells, rows, columns, code)
-        changed = self.with_cells(cells)
-        layout = changed.token_layout
-        if layout is None:
-            return changed
-        if code == VISIBLE and len(rows):
-            layout = layout.with_context_span(int(rows.min()), int(rows.max()) + 1)
-        # Most masks contain all neurons: no search for missing ones at each stroke.
-        if code != HIDDEN and len(layout.order) < self.n_neurons:
-            layout = layout.with_neurons(columns)
-        return changed._with_layout(layout)
+        return self._by_hand(cells=cells) if code == HIDDEN else self.with_cells(cells)
 
     def with_cells(self, cells: np.ndarray) -> "Mask":
-        """Replace all codes by an array uint8 (n_samples, P) of 0, 1 and 2.
-
-        The array is neither copied nor checked: a brush calls this for every mouse
-        move.
-        """
-        changed: Mask = object.__new__(Mask)
-        for name in ("frames", "behavior", "spec", "guarded", "recording_rate_hz"):
-            object.__setattr__(changed, name, getattr(self, name))
-        layout = self.token_layout
-        # A mask made by hand has the plain query grid.
-        layout = None if layout is None else layout.by_hand()
-        object.__setattr__(changed, "token_layout", layout)
-        object.__setattr__(changed, "cells", _frozen(cells))
-        object.__setattr__(changed, "name", "")
-        object.__setattr__(changed, "note", "")
-        object.__setattr__(changed, "_id", [])
-        return changed
+        """Replace all codes by an array uint8 (n_samples, P) of 0, 1 and 2."""
+        attachment = self.attachment
+        if attachment is not None:
+            attachment = attachment.after_edit(cells)
+        return self._by_hand(cells=cells, attachment=attachment)
 
     def show(self, neurons: Neurons, samples: Samples = slice(None)) -> "Mask":
         """Make cells visible to the predictor.
@@ -368,49 +350,29 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
             warnings.warn(UNGUARDED, UserWarning, stacklevel=2)
         return self._by_hand(guarded=guarded)
 
-    # -- OmniMouse's token layout ---------------------------------------------------
-    def require_layout(self) -> TokenLayout:
-        """Return the token layout; raise `MaskError` for a mask of another model."""
-        if self.token_layout is None:
-            raise MaskError("Order, cuts and context span exist in windows of OmniMouse only.")
-        return self.token_layout
+    def with_attachment(self, **changes: object) -> "Mask":
+        """Change fields of what a family keeps in the mask.
 
-    def with_order(self, order: Sequence[int] | np.ndarray) -> "Mask":
-        """Choose which neurons enter OmniMouse, and in which order."""
-        return self._by_hand(token_layout=replace(self.require_layout(), order=np.asarray(order)))
-
-    def with_cuts(self, *cuts: int) -> "Mask":
-        """Choose the samples that no response token of OmniMouse crosses."""
-        return self._by_hand(token_layout=replace(self.require_layout(), cuts=cuts))
-
-    def with_context_span(self, start: int, stop: int) -> "Mask":
-        """Choose the samples in which OmniMouse has time-slot latents."""
-        span = (start, stop)
-        return self._by_hand(token_layout=replace(self.require_layout(), context_span=span))
-
-    def _with_layout(self, layout: TokenLayout) -> "Mask":
-        # The same object if nothing changed: the usual case of a stroke, without a
-        # second check and copy of all arrays.
-        if layout is self.token_layout:
-            return self
-        return self._by_hand(token_layout=layout)
-
-    def _with_visible_context(self, neurons: np.ndarray | tuple[int, ...] = ()) -> "Mask":
-        """Return a mask with latents at visible samples and `neurons` in its order."""
-        layout = self.token_layout
-        if layout is None:
-            return self
-        rows = np.flatnonzero(self.visible.any(axis=1))
-        if len(rows):
-            layout = layout.with_context_span(int(rows[0]), int(rows[-1]) + 1)
-        return self._with_layout(layout.with_neurons(np.asarray(neurons, int)))
+        Examples
+        --------
+        >>> mask = om.Mask.nothing(3).with_attachment(order=[2, 0], cuts=(30,))
+        >>> mask.attachment.order.tolist(), mask.attachment.cuts
+        ([2, 0], (30,))
+        """
+        if not is_dataclass(self.attachment):
+            raise MaskError("Masks of this spec have no attachment whose fields can change.")
+        known = [field.name for field in fields(self.attachment)]
+        for name in changes:
+            if name not in known:
+                raise MaskError(
+                    f"The attachment {self.attachment.name!r} has no field {name!r}; it has "
+                    f"{', '.join(known)}."
+                )
+        return self._by_hand(attachment=replace(self.attachment, **changes))
 
     def _by_hand(self, **changes: object) -> "Mask":
-        layout = changes.pop("token_layout", self.token_layout)
-        if isinstance(layout, TokenLayout):
-            layout = layout.by_hand()
         # mypy: `changes` holds fields of several types
-        return replace(self, name="", note="", token_layout=layout, **changes)  # type: ignore[arg-type]
+        return replace(self, name="", note="", **changes)  # type: ignore[arg-type]
 
     # -- another model ------------------------------------------------------------
     def at(
@@ -483,19 +445,18 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         """Union: a cell is visible if it is in one of the masks, else a target.
 
         Of two states the higher one remains, hidden < target < visible, in cells,
-        frames and behaviour; `&` takes the lower one. Order, cuts, span and guard are
-        those of the left mask, as if the right one had been painted onto it.
+        frames and behaviour; `&` takes the lower one. Attachment and guard are those of
+        the left mask, as if the right one had been painted onto it.
         """
-        neurons = np.flatnonzero(other.cells.any(axis=0))
-        return self._combined(other, time_mapping.united)._with_visible_context(neurons)
+        return self._combined(other, time_mapping.united)
 
     def __and__(self, other: "Mask") -> "Mask":
         """Show what both masks show; predict other cells that both show or predict."""
-        return self._combined(other, time_mapping.shared)._with_visible_context()
+        return self._combined(other, time_mapping.shared)
 
     def __sub__(self, other: "Mask") -> "Mask":
         """Hide whatever `other` shows or predicts."""
-        return self._combined(other, time_mapping.without)._with_visible_context()
+        return self._combined(other, time_mapping.without)
 
     def invert(self) -> "Mask":
         """Show hidden cells and hide visible ones; targets, video, behaviour stay.
@@ -505,8 +466,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         >>> om.Mask.nothing(2).show([0]).invert().visible.sum(axis=0).tolist()
         [0, 60]
         """
-        neurons = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
-        return self.with_cells(time_mapping.inverted(self.cells))._with_visible_context(neurons)
+        return self.with_cells(time_mapping.inverted(self.cells))
 
     def swap(self) -> "Mask":
         """Make visible cells targets and targets visible; the rest stays.
@@ -516,7 +476,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         >>> om.Mask.nothing(2).show([0]).swap().target.sum(axis=0).tolist()
         [60, 0]
         """
-        return self.with_cells(time_mapping.swapped(self.cells))._with_visible_context()
+        return self.with_cells(time_mapping.swapped(self.cells))
 
     def with_history(self, n_samples: int) -> "Mask":
         """Hide all but each neuron's last `n_samples` visible ones before the targets.
@@ -530,7 +490,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         >>> np.flatnonzero(mask.with_history(10).visible[:, 0]).tolist()
         [20, 21, 22, 23, 24, 25, 26, 27, 28, 29]
         """
-        return self.with_cells(time_mapping.recent(self.cells, n_samples))
+        return self._by_hand(cells=time_mapping.recent(self.cells, n_samples))
 
     def with_gap(self, n_samples: int) -> "Mask":
         """Hide all visible cells within `n_samples` before the first target.
@@ -543,7 +503,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         >>> np.flatnonzero(mask.with_gap(20).visible[:, 0]).tolist()
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
         """
-        return self.with_cells(time_mapping.apart(self.cells, n_samples))
+        return self._by_hand(cells=time_mapping.apart(self.cells, n_samples))
 
     def _combined(self, other: "Mask", rule: time_mapping.Rule) -> "Mask":
         if other.n_neurons != self.n_neurons:
@@ -619,13 +579,10 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         """Hash of everything that affects the tokens, queries and outputs."""
         if not self._id:
             digest = blake2b(digest_size=12)
-            layout = self.token_layout
-            order = np.zeros(0, np.int64) if layout is None else layout.order
-            for part in (self.cells, self.frames, order):
+            for part in (self.cells, self.frames):
                 digest.update(np.ascontiguousarray(part).tobytes())
-            rest: object = (self.behavior, self.spec)
-            if layout is not None:
-                rest = (self.behavior, *layout.values)
+            attached = self.attachment and (self.attachment.name, self.attachment.to_json())
+            rest = self.behavior, self.spec, json.dumps(attached, sort_keys=True)
             # The scored cells and not `guarded`: a guard without effect does not
             # change the mask.
             scored = np.packbits(scored_cells(self)).tobytes()
@@ -731,19 +688,18 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
 def input_cells(mask: Mask) -> np.ndarray:
     """Return the visible cells that reach the predictor, bool (n_samples, P).
 
-    OmniMouse does not see runs that are too short for a token.
+    OmniMouse, for example, does not see runs that are too short for a token.
     """
-    if mask.token_layout is None:
-        return mask.visible
-    return mask.token_layout.in_tokens(mask.visible)
+    visible = mask.visible
+    return visible if mask.attachment is None else visible & mask.attachment.read_cells(visible)
 
 
 def scored_cells(mask: Mask, neurons: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Return the target cells that are predicted and scored, bool (n_samples, n)."""
-    cells = mask.cells[:, neurons]
-    scored: np.ndarray = cells == TARGET
-    if mask.token_layout is not None:
-        scored &= mask.token_layout.is_in_order(mask.n_neurons)[neurons]
+    scored = mask.target
+    if mask.attachment is not None:
+        scored &= mask.attachment.predicted_cells(scored)
+    cells, scored = mask.cells[:, neurons], scored[:, neurons]
     if mask.guarded and mask.guard != NO_GUARD:
         # `skip_n_samples` and `interpolation_buffer` of the official code, both 5.
         scored[: mask.guard.first] = False

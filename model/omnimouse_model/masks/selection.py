@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.extras import named_extras
 from omnimouse_model.masks.cells import HasNeurons, count_neurons, random_order
 from omnimouse_model.masks.mask import Mask
@@ -365,7 +365,7 @@ def half_population_mask(
     video: bool = True,
     behavior: bool = True,
     targets: Sequence[int] | np.ndarray = (),
-    spec: WindowSpec = OMNIMOUSE,
+    spec: WindowSpec | None = None,
 ) -> Mask:
     """Return a mask with half of the neurons visible and the others as targets.
 
@@ -384,7 +384,7 @@ def half_population_mask(
         Neurons that belong to the target half, as far as it has room. The sizes of the
         halves and the random order of the other neurons do not change.
     spec
-        Rates and sizes of the windows.
+        Rates and sizes of the windows; those of `default_spec()` by default.
 
     Examples
     --------
@@ -399,7 +399,7 @@ def half_population_mask(
     others = np.setdiff1d(np.arange(total), reserved)
     visible = random_subset(total, total // 2, seed, among=others)
     hidden = np.setdiff1d(np.arange(total), visible)
-    mask = Mask.nothing(session, spec).show(visible).ask(hidden)
+    mask = Mask.nothing(session, spec or default_spec()).show(visible).ask(hidden)
     mask = mask.with_frames(video).with_behavior(behavior)
     return replace(mask, name="half of the population")
 

@@ -7,6 +7,7 @@ the front ends and evaluation share. Field names and defaults are those of the o
 code, with its quirks; comments mark them. `Mask.from_strategy` makes the masks.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from functools import cache
@@ -15,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import EmptyMaskError, MaskError
+from omnimouse_model.masks.attachment import Attachment, attachment_of
 from omnimouse_model.masks.cells import (
     GUARD_SAMPLES,
     HIDDEN,
@@ -24,15 +26,15 @@ from omnimouse_model.masks.cells import (
     VISIBLE,
     BehaviorMode,
 )
-from omnimouse_model.masks.token_layout import (
-    FULL_POPULATION,
-    QUERY_SAMPLES,
-    TOKEN_SAMPLES,
-    TOKEN_STRIDE,
-    TokenLayout,
-)
+from omnimouse_model.masks.files import ranges_text
 from omnimouse_model.storage.trees import read_json
 
+TOKEN_SAMPLES, TOKEN_STRIDE = 10, 5
+"""A visible slice is one token of 10 samples, or several that begin every 5 samples."""
+QUERY_SAMPLES = 5
+"""Targets are multiples of these samples."""
+FULL_POPULATION = 4096
+"""Maximum number of neurons per window in the training of the released models."""
 SMALL_POPULATION = 3500
 """Smaller populations have adapted counts (contract, "Small populations")."""
 _COUNTS = (
@@ -133,7 +135,7 @@ class Strategy:
 
     def _resolve_defaults(self, n: int) -> "_ResolvedStrategy":
         """Fill in every default for a population of `n` neurons."""
-        n_samples, n_frames = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
+        n_samples, n_frames = default_spec().n_samples, default_spec().n_frames
         context_start = min(max(self.response_context_start_idx or 0, 0), n_samples)
         context = _at_most(self.max_response_context_samples, n_samples - context_start)
         end = context_start + context
@@ -193,22 +195,55 @@ class Strategy:
         targets = _target_blocks(resolved)
         if not targets and not self.behavior_reconstructed:
             raise EmptyMaskError("This strategy has no target.")
-        cells = np.full((OMNIMOUSE.n_samples, n_total), HIDDEN, np.uint8)
+        cells = np.full((default_spec().n_samples, n_total), HIDDEN, np.uint8)
         # Targets last: where a target block meets a visible one, the target counts.
         for code, blocks in ((VISIBLE, visible), (TARGET, targets)):
             for start, stop, neurons in blocks:
                 cells[start:stop, order[neurons]] = code
-        frames = np.zeros(OMNIMOUSE.n_frames, bool)
+        frames = np.zeros(default_spec().n_frames, bool)
         frames[slice(*resolved.frames)] = True
-        layout = TokenLayout(
-            order=order,
+        attachment = strategy_attachment(
+            default_spec(),
+            n_total,
+            order,
             # Each visible block is divided into tokens on its own.
-            cuts=tuple(block[0] for block in visible[1:]),
+            cuts=[block[0] for block in visible[1:]],
             context_span=resolved.context,
             query_phase=targets[0][0] % QUERY_SAMPLES if targets else 0,
         )
-        modes = {"behavior": self.behavior, "token_layout": layout}
+        modes = {"behavior": self.behavior, "attachment": attachment}
         return {"cells": cells, "frames": frames, **modes}
+
+
+def strategy_attachment(
+    spec: WindowSpec,
+    n_neurons: int,
+    order: np.ndarray,
+    context_span: tuple[int, int],
+    *,
+    cuts: Sequence[int] = (),
+    query_phase: int = 0,
+) -> Attachment | None:
+    """Return the layout of a strategy's tokens, None for windows of another spec.
+
+    Parameters
+    ----------
+    order
+        The neurons that enter, in their order.
+    context_span
+        (start, stop) samples in which latents exist.
+    cuts, query_phase
+        Samples that no token crosses, and first sample of the grid of targets.
+    """
+    if spec != default_spec():
+        return None
+    values = {
+        "order": ranges_text(order),
+        "cuts": list(cuts),
+        "context_span": list(context_span),
+        "query_phase": query_phase,
+    }
+    return attachment_of("omnimouse", values, spec, n_neurons)
 
 
 CellBlock = tuple[int, int, slice]
@@ -293,7 +328,7 @@ def _target_blocks(of: _ResolvedStrategy) -> list[CellBlock]:
 def _guarded_end(first: int, length: int) -> int:
     """Return the end of a visible block and its guard; 0 without the block."""
     # `interpolation_buffer` of the official code has the length of the guard.
-    stop = min(first + length + GUARD_SAMPLES, OMNIMOUSE.n_samples)
+    stop = min(first + length + GUARD_SAMPLES, default_spec().n_samples)
     return stop if length else 0
 
 

@@ -1,22 +1,30 @@
-"""The part of a mask that only OmniMouse's tokeniser reads, and the token rules.
+"""OmniMouse's attachment of masks, the layout of tokens, and the token rules.
 
 OmniMouse reads a neuron in tokens of 10 samples that begin every 5 samples, and
 predicts on a grid of 5 samples. Other model families do not use this module.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks.cells import distinct_columns
+from omnimouse_model.masks.attachment import Remark, count_text, register_attachment
+from omnimouse_model.masks.cells import VISIBLE, distinct_columns
+from omnimouse_model.masks.files import ranges, ranges_text
+from omnimouse_model.masks.mask import Mask, input_cells
+from omnimouse_model.masks.strategies import (
+    FULL_POPULATION,
+    QUERY_SAMPLES,
+    TOKEN_SAMPLES,
+    TOKEN_STRIDE,
+)
+from omnimouse_model.storage.typed import decode, refused_as
 
-TOKEN_SAMPLES, TOKEN_STRIDE = 10, 5
-QUERY_SAMPLES = 5
-"""Samples that one query predicts."""
-FULL_POPULATION = 4096
-"""Maximum number of neurons per window in the training of the released models."""
+NAME = "omnimouse"
 _STOP = OMNIMOUSE.n_samples
 
 
@@ -63,36 +71,52 @@ class TokenLayout:
         object.__setattr__(self, "order", order)
         object.__setattr__(self, "cuts", cuts)
 
-    def check(self, n_neurons: int) -> None:
-        """Raise `MaskError` if the order names a neuron that the mask does not have."""
-        order = self.order
-        if len(order) and (order.min() < 0 or order.max() >= n_neurons):
-            raise MaskError(f"Mask.order names neurons outside 0..{n_neurons - 1}.")
+    @property
+    def name(self) -> str:
+        """Name of the decoder."""
+        return NAME
 
-    def by_hand(self) -> "TokenLayout":
-        """Return this layout with the plain query grid, for a mask made by hand."""
-        return replace(self, query_phase=0) if self.query_phase else self
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values, the order as text."""
+        return {
+            "order": ranges_text(self.order),
+            "cuts": [int(cut) for cut in self.cuts],
+            "context_span": [int(sample) for sample in self.context_span],
+            "query_phase": int(self.query_phase),
+        }
 
-    def with_context_span(self, start: int, stop: int) -> "TokenLayout":
-        """Return a layout with latents in a span; a larger one is the whole window."""
-        if self.context_span[0] <= start and stop <= self.context_span[1]:
-            return self
-        return replace(self, context_span=(0, _STOP))
+    def after_edit(self, cells: np.ndarray) -> "TokenLayout":
+        """Return a layout with latents at all visible samples, which all neurons enter.
 
-    def with_neurons(self, neurons: np.ndarray) -> "TokenLayout":
-        """Return a layout in which these neurons enter the model, new ones last."""
-        missing = np.setdiff1d(neurons, self.order)
-        if not len(missing):
-            return self
-        return replace(self, order=np.concatenate([self.order, missing]))
+        A context span that is too short becomes the whole window; new neurons are last,
+        and the query grid is the plain one of masks made by hand.
+        """
+        changes: dict[str, Any] = {"query_phase": 0} if self.query_phase else {}
+        # Most masks have the whole window and all neurons: no search at each stroke.
+        if (start_stop := self.context_span) != (0, _STOP):
+            rows = np.flatnonzero((cells == VISIBLE).any(axis=1))
+            if len(rows) and not start_stop[0] <= rows[0] <= rows[-1] < start_stop[1]:
+                changes["context_span"] = 0, _STOP
+        if len(self.order) < cells.shape[1]:
+            missing = np.setdiff1d(np.flatnonzero(cells.any(axis=0)), self.order)
+            if len(missing):
+                changes["order"] = np.concatenate([self.order, missing])
+        return replace(self, **changes) if changes else self
 
     def is_in_order(self, n_neurons: int) -> np.ndarray:
         """Return whether each neuron is in `order` (the model reads it), bool (P,)."""
+        order = self.order
+        if len(order) and (order.min() < 0 or order.max() >= n_neurons):
+            raise MaskError(f"Mask.order names neurons outside 0..{n_neurons - 1}.")
         is_used = np.zeros(n_neurons, bool)
-        is_used[self.order] = True
+        is_used[order] = True
         return is_used
 
-    def in_tokens(self, visible: np.ndarray) -> np.ndarray:
+    def predicted_cells(self, target: np.ndarray) -> np.ndarray:
+        """Return the targets of neurons that enter the model, bool (60, P)."""
+        return target & self.is_in_order(target.shape[1])
+
+    def read_cells(self, visible: np.ndarray) -> np.ndarray:
         """Return the visible cells that a token reads, bool (60, P).
 
         Runs of fewer than 10 visible samples fill no token.
@@ -106,20 +130,95 @@ class TokenLayout:
         covered &= self.is_in_order(visible.shape[1])
         return covered
 
+    def remarks(self, mask: Mask) -> Iterator[Remark]:
+        """Yield remarks on cells and frames that no token reads, and on the sizes."""
+        visible, in_order = mask.visible, self.is_in_order(mask.n_neurons)
+        read = input_cells(mask)
+        yield from Remark.on_cells(
+            "not-entering",
+            (visible | mask.target) & ~in_order,
+            "are neither read nor scored: `order` leaves the neurons out. Add them with "
+            "with_attachment(order=…).",
+        )
+        cuts = f" ({', '.join(map(str, self.cuts))})" if self.cuts else ""
+        yield from Remark.on_cells(
+            "short-run",
+            visible & in_order & ~read,
+            f"are not read: a model reads {TOKEN_SAMPLES} visible samples in a row, "
+            f"not split by a cut{cuts}. Show longer runs.",
+        )
+        start, stop = self.context_span
+        # Cells that no token reads have a remark already.
+        outside = read.copy()
+        outside[start:stop] = False
+        yield from Remark.on_cells(
+            "outside-span",
+            outside,
+            f"lie outside the context span {start}-{stop}: it has no time-slot latents "
+            "there, and only the global latents read them. Widen it: "
+            f"with_attachment(context_span=(0, {mask.n_samples})).",
+        )
+        no_cells = np.zeros_like(visible)
+        # A step that is not read has at most one visible frame, so steps are counted.
+        has_frame = mask.frames.reshape(-1, 2).any(axis=1)
+        if single := int((has_frame & ~video_steps(mask.frames)).sum()):
+            message = (
+                f"{count_text(single, 'visible frame')} of the video will not be read: the "
+                "model reads frames in pairs (0, 1), (2, 3), … Show both frames of a pair."
+            )
+            yield Remark("single-frame", message, no_cells)
+        if len(self.order) > FULL_POPULATION:
+            message = (
+                f"{len(self.order):,} neurons enter; in training at most "
+                f"{FULL_POPULATION:,} entered at once. The official evaluation also lets "
+                "all enter; for a subset use with_attachment(order=…)."
+            )
+            yield Remark("long-order", message, no_cells)
+
     @property
-    def values(self) -> tuple[tuple[int, ...], tuple[int, int], int]:
-        """Cuts, context span and query phase."""
+    def _values(self) -> tuple[tuple[int, ...], tuple[int, int], int]:
         return self.cuts, self.context_span, self.query_phase
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, TokenLayout)
-            and self.values == other.values
+            and self._values == other._values
             and np.array_equal(self.order, other.order)
         )
 
     def __hash__(self) -> int:
-        return hash((self.values, self.order.tobytes()))
+        return hash((self._values, self.order.tobytes()))
+
+
+def layout_of(mask: Mask) -> TokenLayout:
+    """Return the layout of a mask; the plain one where another family's is attached."""
+    if isinstance(mask.attachment, TokenLayout):
+        return mask.attachment
+    return TokenLayout(np.arange(mask.n_neurons))
+
+
+@dataclass(frozen=True)
+class _StoredLayout:
+    """The fields of a layout as JSON values; without order, all neurons enter."""
+
+    order: str | None = None
+    cuts: tuple[int, ...] = ()
+    context_span: tuple[int, int] = (0, _STOP)
+    query_phase: int = 0
+
+
+def layout_from_json(values: Mapping[str, Any], spec: WindowSpec, n_neurons: int) -> TokenLayout:
+    """Return the layout of JSON values; raise `MaskError` for others."""
+    with refused_as(MaskError):
+        stored = decode(_StoredLayout, values, "A stored mask", "attachment")
+    if spec != OMNIMOUSE:
+        raise MaskError("The attachment 'omnimouse' is for windows of OmniMouse only.")
+    text = stored.order
+    order = np.arange(n_neurons) if text is None else ranges(text, n_neurons, "order")
+    return TokenLayout(order, stored.cuts, stored.context_span, stored.query_phase)
+
+
+register_attachment(NAME, layout_from_json, OMNIMOUSE)
 
 
 def _is_distinct(order: np.ndarray) -> bool:

@@ -15,7 +15,8 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.masks import HIDDEN, TARGET, Mask, scored_cells
 from omnimouse_model.masks.cells import is_stored_slowly, recording_rate
-from omnimouse_model.masks.token_layout import FULL_POPULATION
+from omnimouse_model.masks.strategies import FULL_POPULATION
+from omnimouse_model.masks.token_layout import layout_of
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
@@ -275,7 +276,7 @@ def make_batch(
     if len(layout.query_neurons):
         ordered = np.stack(
             [
-                source.target_rates(w, phase.targets, sees_responses)[:, m.require_layout().order]
+                source.target_rates(w, phase.targets, sees_responses)[:, layout_of(m).order]
                 for w, m in zip(windows, masks, strict=True)
             ]
         )
@@ -370,11 +371,11 @@ def _fewer_targets(mask: Mask, limit: int, rng: np.random.Generator) -> tuple[Ma
 def _in_order(mask: Mask, total: int, order: np.ndarray) -> Mask:
     """Return the mask with its positions assigned to neurons."""
     cells = np.zeros((len(mask.cells), total), np.uint8)
-    layout = mask.require_layout()
+    layout = layout_of(mask)
     cells[:, order] = mask.cells[:, layout.order]
     return Mask(
         cells=cells,
         frames=mask.frames,
         behavior=mask.behavior,
-        token_layout=replace(layout, order=order),
+        attachment=replace(layout, order=order),
     )

@@ -88,21 +88,26 @@ def test_what_becomes_visible_has_latents_and_enters(a, b):
     union = a | b
     shown = np.flatnonzero(union.visible.any(axis=1))
     if len(shown):
-        start, stop = union.token_layout.context_span
+        start, stop = union.attachment.context_span
         assert start <= shown[0]
         assert shown[-1] < stop
-    entered = set(union.token_layout.order.tolist())
+    entered = set(union.attachment.order.tolist())
     assert set(np.flatnonzero(b.cells.any(axis=0))) <= entered
     turned = np.flatnonzero((a.cells == HIDDEN).any(axis=0))
-    assert set(turned.tolist()) <= set(a.invert().token_layout.order.tolist())
+    assert set(turned.tolist()) <= set(a.invert().attachment.order.tolist())
 
 
 def test_the_left_mask_keeps_its_settings_as_if_it_were_painted_on():
-    left = Mask.nothing(4).with_order([2, 0]).with_cuts(25).show([2], slice(0, 40))
-    right = Mask.nothing(4).with_cuts(10).ask([3], slice(40, 60)).with_frames(True)
+    left = (
+        Mask.nothing(4)
+        .with_attachment(order=[2, 0])
+        .with_attachment(cuts=(25,))
+        .show([2], slice(0, 40))
+    )
+    right = Mask.nothing(4).with_attachment(cuts=(10,)).ask([3], slice(40, 60)).with_frames(True)
     union = left | right
-    assert union.token_layout.order.tolist() == [2, 0, 3]
-    assert union.token_layout.cuts == (25,)
+    assert union.attachment.order.tolist() == [2, 0, 3]
+    assert union.attachment.cuts == (25,)
     assert union.frames.all()
     assert union == left.ask([3], slice(40, 60)).with_frames(True)
     with pytest.raises(MaskError, match="Masks for 3 and 4 neurons"):
@@ -140,7 +145,7 @@ def test_gaps_and_histories_are_those_of_strategies_and_within_a_window():
     cut = whole.with_gap(5).with_history(10).with_behavior("visible")
     named = Mask.from_strategy("test_additional/causal_response_10_behavior", 8)
     assert np.array_equal(cut.cells, named.cells)
-    assert cut == named.with_context_span(0, 60)
+    assert cut == named.with_attachment(context_span=(0, 60))
     for verb in (Mask.nothing(2).with_history, Mask.nothing(2).with_gap):
         for n in (-1, 61):
             with pytest.raises(MaskError, match=rf"of {n} samples is not in 0\.\.60"):
@@ -150,24 +155,25 @@ def test_gaps_and_histories_are_those_of_strategies_and_within_a_window():
 # -- settings -----------------------------------------------------------------------
 def test_settings_are_chosen_by_verbs_and_checked():
     mask = Mask.from_strategy("test/video_behavior", 5)
-    assert mask.with_order([4, 1]).hide([0]).token_layout.order.tolist() == [4, 1]
-    changed = mask.with_order([4, 1]).with_cuts(40, 20).with_context_span(10, 50)
-    assert changed.token_layout.order.tolist() == [4, 1]
-    assert changed.token_layout.cuts == (20, 40)
-    assert changed.token_layout.context_span == (10, 50)
+    assert mask.with_attachment(order=[4, 1]).hide([0]).attachment.order.tolist() == [4, 1]
+    changed = mask.with_attachment(order=[4, 1], cuts=(40, 20), context_span=(10, 50))
+    assert changed.attachment.order.tolist() == [4, 1]
+    assert changed.attachment.cuts == (20, 40)
+    assert changed.attachment.context_span == (10, 50)
     assert changed.name == ""
     assert np.array_equal(changed.cells, mask.cells)
-    assert changed.with_cuts().token_layout.cuts == ()
-    for verb, values, message in (
-        (mask.with_order, [[1, 1]], "at most once"),
-        (mask.with_order, [[5]], r"outside 0\.\.4"),
-        (mask.with_cuts, [60], r"samples 0\.\.59"),
-        (mask.with_cuts, [-1], r"samples 0\.\.59"),
-        (mask.with_context_span, [30, 61], r"not in 0\.\.60"),
-        (mask.with_context_span, [30, 10], r"not in 0\.\.60"),
+    assert changed.with_attachment(cuts=()).attachment.cuts == ()
+    for change, message in (
+        ({"order": [1, 1]}, "at most once"),
+        ({"order": [5]}, r"outside 0\.\.4"),
+        ({"cuts": (60,)}, r"samples 0\.\.59"),
+        ({"cuts": (-1,)}, r"samples 0\.\.59"),
+        ({"context_span": (30, 61)}, r"not in 0\.\.60"),
+        ({"context_span": (30, 10)}, r"not in 0\.\.60"),
+        ({"span": (0, 9)}, "no field 'span'; it has order, cuts"),
     ):
         with pytest.raises(MaskError, match=message):
-            verb(*values)
+            mask.with_attachment(**change)
 
 
 def test_switching_the_guard_off_asks_more_and_warns():
@@ -201,9 +207,9 @@ def test_the_last_stroke_decides_each_cell(mask, strokes):
 
 @pytest.mark.parametrize(("stop", "span"), [(30, (10, 30)), (31, (0, 60))])
 def test_the_context_span_stays_if_it_has_the_visible_samples(stop, span):
-    short = Mask.nothing(2).with_context_span(10, 30)
+    short = Mask.nothing(2).with_attachment(context_span=(10, 30))
     mask = short | Mask.nothing(2).show([0], (20, stop))
-    assert mask.token_layout.context_span == span
+    assert mask.attachment.context_span == span
 
 
 def test_cells_and_frames_are_mapped_by_time():

@@ -43,7 +43,7 @@ def test_strategies_have_a_remark_in_a_large_population_alone():
 
 def test_short_runs_are_not_seen():
     mask = Mask.nothing(5).ask([4]).show([0, 1], slice(0, 9)).show([2], slice(0, 19))
-    found = remark(mask.with_cuts(10), "short-run")
+    found = remark(mask.with_attachment(cuts=(10,)), "short-run")
     assert found.neurons.tolist() == [0, 1, 2]
     assert found.cells.sum() == 9 + 9 + 9
     assert found.message.startswith("27 samples of 3 neurons")
@@ -62,15 +62,15 @@ def test_the_guard_says_what_it_leaves_out():
 
 
 def test_neurons_samples_and_frames_that_do_not_enter_are_told():
-    mask = Mask.nothing(4).show([0]).ask([1, 2]).with_order([0, 1, 3])
+    mask = Mask.nothing(4).show([0]).ask([1, 2]).with_attachment(order=[0, 1, 3])
     found = remark(mask, "not-entering")
     assert found.neurons.tolist() == [2]
-    assert "with_order(" in found.message
-    mask = Mask.nothing(2).show([0]).ask([1]).with_context_span(30, 60)
+    assert "with_attachment(order=" in found.message
+    mask = Mask.nothing(2).show([0]).ask([1]).with_attachment(context_span=(30, 60))
     found = remark(mask, "outside-span")
     assert np.flatnonzero(found.cells[:, 0]).tolist() == list(range(30))
     assert "context span 30-60" in found.message
-    assert "with_context_span(0, 60)" in found.message
+    assert "with_attachment(context_span=(0, 60))" in found.message
     mask = Mask.nothing(1).ask([0]).with_frames(slice(4, 21))
     assert "1 visible frame of the video" in remark(mask, "single-frame").message
     assert remarks_on(mask.with_frames(slice(4, 20))) == ()
@@ -82,7 +82,7 @@ def test_neurons_samples_and_frames_that_do_not_enter_are_told():
     [
         (Mask.nothing(3), "has no target"),
         (Mask.nothing(3).ask([0], slice(0, 5)), "left out"),
-        (Mask.nothing(3).ask([0]).with_order([1]), "left out"),
+        (Mask.nothing(3).ask([0]).with_attachment(order=[1]), "left out"),
     ],
 )
 def test_a_mask_that_asks_nothing_says_why(mask, words):

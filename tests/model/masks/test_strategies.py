@@ -8,10 +8,11 @@ from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import EmptyMaskError, MaskError
-from omnimouse_model.masks import input_cells, scored_cells, token_starts
+from omnimouse_model.masks import input_cells, scored_cells
 from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import Strategy, find_strategy, full_name, strategy_names
+from omnimouse_model.masks.token_layout import token_starts
 from omnimouse_model.tokens import layout_from_mask, query_starts
 from tests.model.plain_masks import official_rows, plain_mask, scaled_counts
 from tests.predictors import EchoPredictor
@@ -76,16 +77,16 @@ def test_every_strategy_is_what_the_specification_says(count, first, step):
                 Mask.from_strategy(name, count)
             continue
         mask = Mask.from_strategy(name, count)
-        tokens = token_starts(mask.visible, mask.token_layout.cuts)
+        tokens = token_starts(mask.visible, mask.attachment.cuts)
         assert np.array_equal(tokens, plain.tokens[: len(tokens)]), name
         assert not plain.tokens[len(tokens) :].any()
         assert np.array_equal(query_starts(mask), plain.queries), name
         assert np.array_equal(scored_cells(mask), mask.target), name
         assert np.array_equal(input_cells(mask), mask.visible), name
         steps = layout_from_mask(mask).video_steps.tolist()
-        found = (steps, mask.token_layout.context_span, mask.behavior)
+        found = (steps, mask.attachment.context_span, mask.behavior)
         assert found == (plain.video_steps, plain.context, plain.behavior), name
-        assert mask.token_layout.order.tolist() == list(range(count))
+        assert mask.attachment.order.tolist() == list(range(count))
         assert (mask.note != "") == (scaled_counts(row, count) != row), name
 
 
@@ -93,9 +94,9 @@ def test_every_strategy_is_what_the_specification_says(count, first, step):
 def test_a_seed_permutes_what_a_strategy_is(count):
     for name in strategy_names()[::7]:
         drawn = Mask.from_strategy(name, count, seed=5)
-        stored = Mask.from_strategy(name, len(drawn.token_layout.order))
-        assert len(drawn.token_layout.order) == min(count, 4096)
-        order = drawn.token_layout.order
+        stored = Mask.from_strategy(name, len(drawn.attachment.order))
+        assert len(drawn.attachment.order) == min(count, 4096)
+        order = drawn.attachment.order
         assert np.array_equal(drawn.cells[:, order], stored.cells), name
         assert drawn.cells.astype(bool).sum() == stored.cells.astype(bool).sum()
         assert np.array_equal(drawn.frames, stored.frames)
@@ -115,13 +116,13 @@ def test_small_populations_shrink_by_the_contract():
 
 def test_a_seed_draws_order_and_subset_and_none_keeps_the_stored_order():
     stored = Mask.from_strategy("test/video_behavior", 5000)
-    assert stored.token_layout.order.tolist() == list(range(5000))
+    assert stored.attachment.order.tolist() == list(range(5000))
     drawn = Mask.from_strategy("test/video_behavior", 5000, seed=3)
-    assert len(drawn.token_layout.order) == 4096
+    assert len(drawn.attachment.order) == 4096
     again = Mask.from_strategy("test/video_behavior", 5000, seed=3)
     assert drawn == again
     assert drawn != Mask.from_strategy("test/video_behavior", 5000, seed=4)
-    left_out = np.setdiff1d(np.arange(5000), drawn.token_layout.order)
+    left_out = np.setdiff1d(np.arange(5000), drawn.attachment.order)
     assert not drawn.cells[:, left_out].any()
 
 
@@ -138,7 +139,7 @@ def test_inverse_population_keeps_its_cut():
         suffix_len=30,
     )
     mask = Mask(**strategy.mask_fields(32))
-    assert mask.token_layout.cuts == (25,)
+    assert mask.attachment.cuts == (25,)
     assert mask.visible[10:25].all()
     assert mask.visible[25:60, :10].all()
     assert not mask.visible[25:60, 10:].any()

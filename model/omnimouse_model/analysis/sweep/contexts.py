@@ -16,7 +16,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, RESPONSE_RATE_HZ, WindowSpec
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import Mask, input_cells
 from omnimouse_model.masks.cells import (
     HasNeurons,
     count_neurons,
@@ -25,11 +25,10 @@ from omnimouse_model.masks.cells import (
     recording_rate,
 )
 from omnimouse_model.masks.selection import NeuronGroup
-from omnimouse_model.masks.strategies import SMALL_POPULATION
-from omnimouse_model.masks.token_layout import (
+from omnimouse_model.masks.strategies import (
     FULL_POPULATION,
-    TOKEN_SAMPLES,
-    TokenLayout,
+    SMALL_POPULATION,
+    strategy_attachment,
 )
 from omnimouse_model.metrics import named_metric
 
@@ -220,19 +219,21 @@ def history_end(spec: WindowSpec = OMNIMOUSE) -> int:
 
 def check_history(history: int, spec: WindowSpec = OMNIMOUSE) -> None:
     """Raise `HistoryError` for a history that windows of a spec cannot have."""
-    # OmniMouse reads no run shorter than a token; other models read single samples.
     end = history_end(spec)
-    if spec != OMNIMOUSE and history > end:
-        raise HistoryError(
-            f"history_samples is 0 to {end}, found {history}: history ends at sample "
-            f"{end} of {spec.n_samples}."
-        )
-    if spec == OMNIMOUSE and history and not TOKEN_SAMPLES <= history <= end:
-        raise HistoryError(
-            f"history_samples is 0 or {TOKEN_SAMPLES} to {end}, found "
-            f"{history}: a token takes {TOKEN_SAMPLES} samples, and history ends "
-            f"at sample {end}."
-        )
+    if 0 <= history <= end and (not history or _is_read(history, spec)):
+        return
+    least = next((n for n in range(1, end + 1) if _is_read(n, spec)), 1)
+    shortest = f"or {least} " if least > 1 else ""
+    reason = f"shorter runs are not read ({least} samples), and " if least > 1 else ""
+    raise HistoryError(
+        f"history_samples is 0 {shortest}to {end}, found {history}: {reason}history ends "
+        f"at sample {end} of {spec.n_samples}."
+    )
+
+
+def _is_read(n_samples: int, spec: WindowSpec) -> bool:
+    """Return whether a run of visible samples is read, by the attachment of the spec."""
+    return bool(input_cells(Mask.nothing(1, spec).show([0], (0, n_samples))).any())
 
 
 def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> Mask:
@@ -255,14 +256,15 @@ def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> 
     ).ask(draw.targets, scored)
     mask = mask.show(draw.others[: context.neurons], later)
     mask = mask.with_frames(context.video).with_behavior(context.behavior)
-    if mask.token_layout is not None:
+    # As in the official masks: context neurons enter first, and time-slot latents exist
+    # only where a response is visible.
+    order = np.concatenate([draw.others, draw.targets])
+    span = later if context.neurons else (0, 0)
+    attachment = strategy_attachment(spec, draw.n_neurons, order, span)
+    if attachment is not None:
         if not context.behavior:
             mask = mask.with_behavior("target")
-        # As in the official masks: context neurons enter first, and time-slot latents
-        # exist only where a response is visible.
-        order = np.concatenate([draw.others, draw.targets])
-        span = later if context.neurons else (0, 0)
-        mask = replace(mask, token_layout=TokenLayout(order, context_span=span))
+        mask = replace(mask, attachment=attachment)
     # History last: it shows the past of targets in the pool too, and extends the context span.
     shown = slice(None) if draw.pool is None else draw.pool
     return mask.show(shown, (end - context.history_samples, end))

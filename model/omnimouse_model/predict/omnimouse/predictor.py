@@ -24,6 +24,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.token_layout import layout_of
 from omnimouse_model.nets.omnimouse.attention import CrossBlock, SelfBlock
 from omnimouse_model.nets.omnimouse.encoder import HieraBlock
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
@@ -546,7 +547,7 @@ def batch_key(tokens: MaskTokens) -> tuple[object, ...]:
     # Bytes of whole arrays: comparing them is cheap beside a forward pass.
     return (
         mask.behavior,
-        mask.require_layout().context_span,
+        layout_of(mask).context_span,
         mask.frames.tobytes(),
         np.packbits(tokens.queries).tobytes(),
     )

@@ -4,32 +4,35 @@ Codes have two bits. A delta contains the changed neurons only, as before XOR af
 that the same bytes undo and redo. A stroke over 37 of 10,000 neurons is under 1 kB.
 """
 
+import json
 import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import Attachment, Mask
+from omnimouse_model.masks.attachment import attachment_of
+from omnimouse_model.storage.trees import decode_json
 
 Settings = dict[str, Any]
-"""All fields of a mask except the cells and the order of its neurons."""
-_MAX_INDEX_BYTES = 2**28
-_NO_ORDER = np.zeros(0, np.int64)
+"""All fields of a mask except the cells and the attachment."""
+_MAX_INDEX_BYTES = _MAX_TEXT_BYTES = 2**28
 
 
 @dataclass(frozen=True, slots=True)
 class MaskDelta:
     """The change from one mask to another, and back.
 
-    `settings` and `orders` are (before, after), or None if they are equal.
+    `settings` and `attachments` are (before, after), or None if they are equal.
     """
 
     neurons: bytes
     cells: bytes
     settings: tuple[Settings, Settings] | None
-    orders: tuple[bytes, bytes] | None
+    attachments: tuple[bytes, bytes] | None
 
     @property
     def n_neurons(self) -> int:
@@ -39,15 +42,15 @@ class MaskDelta:
     @property
     def n_bytes(self) -> int:
         """Approximate memory."""
-        orders = sum(map(len, self.orders)) if self.orders else 0
+        attachments = sum(map(len, self.attachments)) if self.attachments else 0
         # Measuring the settings exactly would cost more than the budget needs.
         settings = 1000 if self.settings else 0
-        return 200 + len(self.neurons) + len(self.cells) + orders + settings
+        return 200 + len(self.neurons) + len(self.cells) + attachments + settings
 
     @property
     def is_empty(self) -> bool:
         """Whether the two masks are equal."""
-        return not (self.settings or self.orders or self.n_neurons)
+        return not (self.settings or self.attachments or self.n_neurons)
 
     def redo(self, before: Mask) -> Mask:
         """Return the second mask from the first."""
@@ -58,38 +61,35 @@ class MaskDelta:
         return self._apply(after, 0)
 
     def _apply(self, mask: Mask, side: int) -> Mask:
-        changed = mask
-        neurons = unpack_indices(self.neurons)
+        cells, neurons = mask.cells, unpack_indices(self.neurons)
         if len(neurons):
-            cells = mask.cells.copy()
+            cells = cells.copy()
             # XOR with the same flips leads there and back.
             # Two bits for each cell, as `_pack_codes` lays them out.
             packed = _decompressed(self.cells, -(-len(cells) // 4) * len(neurons))
             cells[:, neurons] ^= _unpack_codes(packed, len(cells))
-            changed = mask.with_cells(cells)
-        order = _order(mask)
-        if self.orders is not None:
-            order = unpack_indices(self.orders[side])
-            layout = replace(changed.require_layout(), order=order)
-            changed = replace(changed, token_layout=layout)
-        if self.settings is not None:
-            changed = _with_settings(changed, self.settings[side], order)
-        return changed
+        settings = {} if self.settings is None else dict(self.settings[side])
+        if "frames" in settings:
+            settings["frames"] = np.array(settings["frames"], bool)
+        if self.attachments is not None:
+            spec = settings.get("spec", mask.spec)
+            settings["attachment"] = _unpack(self.attachments[side], spec, mask.n_neurons)
+        return replace(mask, cells=cells, **settings)
 
 
 def mask_delta(before: Mask, after: Mask) -> MaskDelta:
     """Compute the change between two masks of one session and one number of samples."""
     neurons = np.flatnonzero((before.cells != after.cells).any(axis=0))
     flips = before.cells[:, neurons] ^ after.cells[:, neurons]
-    settings, orders = (_settings(before), _settings(after)), None
-    if not _has_same_order(before, after):
-        orders = pack_indices(_order(before)), pack_indices(_order(after))
+    settings, attachments = (_settings(before), _settings(after)), None
+    if before.attachment != after.attachment:
+        attachments = _pack(before.attachment), _pack(after.attachment)
     return MaskDelta(
         neurons=pack_indices(neurons),
         # Level 1: strokes wait for the compression, and higher levels save little.
         cells=zlib.compress(_pack_codes(flips), 1),
         settings=None if settings[0] == settings[1] else settings,
-        orders=orders,
+        attachments=attachments,
     )
 
 
@@ -97,7 +97,7 @@ def is_same(one: Mask, other: Mask) -> bool:
     """Return whether two masks are equal, names included; faster than their hashes."""
     return (
         _settings(one) == _settings(other)
-        and _has_same_order(one, other)
+        and one.attachment == other.attachment
         and np.array_equal(one.cells, other.cells)
     )
 
@@ -148,26 +148,12 @@ def _unpack_codes(packed: bytes, n_samples: int) -> np.ndarray:
 # -- fields of a mask -----------------------------------------------------------------
 
 
-def _order(mask: Mask) -> np.ndarray:
-    """Return the order of the neurons, empty without a token layout."""
-    return _NO_ORDER if mask.token_layout is None else mask.token_layout.order
-
-
-def _has_same_order(one: Mask, other: Mask) -> bool:
-    # Identity first: strokes share the order of the mask before them.
-    first, second = _order(one), _order(other)
-    return first is second or np.array_equal(first, second)
-
-
 def _settings(mask: Mask) -> Settings:
-    layout = mask.token_layout
     return {
         # A tuple, because arrays have no plain comparison.
         "frames": tuple(mask.frames.tolist()),
         "behavior": mask.behavior,
         "spec": mask.spec,
-        # Without the order, which is long and rarely changes.
-        "token_layout": None if layout is None else replace(layout, order=_NO_ORDER),
         "guarded": mask.guarded,
         "recording_rate_hz": mask.recording_rate_hz,
         "name": mask.name,
@@ -175,10 +161,12 @@ def _settings(mask: Mask) -> Settings:
     }
 
 
-def _with_settings(mask: Mask, settings: Settings, order: np.ndarray) -> Mask:
-    layout = settings["token_layout"]
-    arrays = {
-        "frames": np.array(settings["frames"], bool),
-        "token_layout": None if layout is None else replace(layout, order=order),
-    }
-    return replace(mask, **settings | arrays)
+def _pack(attachment: Attachment | None) -> bytes:
+    """Pack an attachment as JSON text: its values may hold the order of all neurons."""
+    values = attachment and (attachment.name, attachment.to_json())
+    return zlib.compress(json.dumps(values).encode(), 1)
+
+
+def _unpack(packed: bytes, spec: WindowSpec, n_neurons: int) -> Attachment | None:
+    stored = decode_json(_decompressed(packed, _MAX_TEXT_BYTES), "a change of a mask")
+    return None if stored is None else attachment_of(*stored, spec, n_neurons)

@@ -13,6 +13,7 @@ from omnimouse_model.analysis.neuron_match import NeuronMatch
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
+from omnimouse_model.masks.token_layout import layout_of
 from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import set_mean_rates
 from omnimouse_model.nets.omnimouse.layout import Layout
@@ -224,7 +225,7 @@ def _predict(net: OmniMouse, windows: list[Window], mask: Mask, layout: Layout) 
         context = net.encode(batch, layout, video)
         rates, _ = net.decode_responses(batch, layout, context)
     # Queries are sorted by sample, then by position: (B, 6 x N, 5) to (B, 6, 5, N).
-    order = mask.require_layout().order
+    order = layout_of(mask).order
     blocks = rates.float().unflatten(1, (-1, len(order))).transpose(2, 3)
     in_order: np.ndarray = blocks.flatten(0, 2).cpu().numpy()
     # argsort inverts the permutation: from positions back to candidate indices.

@@ -342,7 +342,7 @@ def test_windows_of_another_model_have_a_ceiling_too(simulated_session):
 
 def test_a_mask_made_by_hand_is_a_condition(simulated_session):
     official = Mask.from_strategy(STIMULUS, simulated_session)
-    painted = official.with_cuts(30)  # the cut changes no cell
+    painted = official.with_attachment(cuts=(30,))  # the cut changes no cell
     scores = evaluate(NoisyPredictor(), simulated_session, [STIMULUS, painted]).scores
     assert scores[0].value == scores[1].value
     with pytest.raises(MaskError, match="13 neurons, and session '80001-1-1' has 12"):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from omnimouse_model.live.mask.editor import UndoHistory, UndoState
 from omnimouse_model.live.pin import Pin
-from omnimouse_model.masks import Mask, TokenLayout
+from omnimouse_model.masks import Mask
+from omnimouse_model.masks.token_layout import TokenLayout
 from omnimouse_model.predict.worker.mask_delta import mask_delta
 
 N = 12
@@ -50,7 +51,7 @@ def test_every_field_of_a_mask_is_undone():
         cells=before.cells,
         frames=np.arange(60) < 30,
         behavior="target",
-        token_layout=TokenLayout(np.arange(N)[::-1], (30,), (0, 30), 2),
+        attachment=TokenLayout(np.arange(N)[::-1], (30,), (0, 30), 2),
         name="test/one",
         note="adapted",
     )

@@ -112,8 +112,8 @@ def test_rates_are_finite_exactly_where_asked(session, predictors, name, mask):
 @settings(max_examples=15)
 @given(mask=masks(N_NEURONS), seed=st.integers(0, 99))
 def test_the_order_of_neurons_changes_nothing(session, predictors, name, mask, seed):
-    places = np.random.default_rng(seed).permutation(len(mask.token_layout.order))
-    turned = mask.with_order(mask.token_layout.order[places])
+    places = np.random.default_rng(seed).permutation(len(mask.attachment.order))
+    turned = mask.with_attachment(order=mask.attachment.order[places])
     window = session.window(35.0)
     plain = answer(predictors[name], window, mask)
     assert_same(answer(predictors[name], window, turned), plain)

@@ -172,13 +172,13 @@ def hand_painted_mask(mask: Mask) -> Mask:
     """The same cells, order, cuts and span, painted neuron by neuron."""
     # At 30 Hz, the guard after a visible run is the official one.
     painted = replace(Mask.nothing(mask.n_neurons), recording_rate_hz=30.0)
-    painted = painted.with_order(mask.token_layout.order)
+    painted = painted.with_attachment(order=mask.attachment.order)
     for neuron in range(mask.n_neurons):
         for code in (VISIBLE, TARGET):
             painted = painted.paint(neuron, mask.cells[:, neuron] == code, code)
     painted = painted.with_frames(mask.frames).with_behavior(mask.behavior)
-    return painted.with_cuts(*mask.token_layout.cuts).with_context_span(
-        *mask.token_layout.context_span
+    return painted.with_attachment(
+        cuts=mask.attachment.cuts, context_span=mask.attachment.context_span
     )
 
 
@@ -204,14 +204,14 @@ def test_permuting_neurons_permutes_outputs(any_predictor, session, mask, seed):
     draw, window = np.random.default_rng(seed), session.window(3.0)
     everyone = np.arange(12)
     before = any_predictor.predict(window, mask, everyone)
-    in_other_order = mask.with_order(
-        mask.token_layout.order[draw.permutation(len(mask.token_layout.order))]
+    in_other_order = mask.with_attachment(
+        order=mask.attachment.order[draw.permutation(len(mask.attachment.order))]
     )
     assert_same(any_predictor.predict(window, in_other_order, everyone), before, 1e-5)
     turned = draw.permutation(12)
     back = np.argsort(turned)
-    layout = replace(mask.token_layout, order=back[mask.token_layout.order])
-    permuted = replace(mask, cells=mask.cells[:, turned], token_layout=layout)
+    layout = replace(mask.attachment, order=back[mask.attachment.order])
+    permuted = replace(mask, cells=mask.cells[:, turned], attachment=layout)
     other = window_with(window, responses=window.responses[:, turned])
     relabelled = relabelled_predictor(any_predictor, session, turned)
     after = relabelled.predict(other, permuted, everyone)
@@ -318,10 +318,10 @@ def test_masks_that_ask_otherwise_are_not_computed_together(window, ours):
     others = [
         mask.ask([5], slice(30, 60)),
         mask.ask([4], slice(20, 60)),
-        mask.with_order(mask.token_layout.order[::-1]),
+        mask.with_attachment(order=mask.attachment.order[::-1]),
         mask.with_frames(slice(0, 30)),
         mask.with_behavior("visible"),
-        mask.with_context_span(0, 30),
+        mask.with_attachment(context_span=(0, 30)),
     ]
     requests = [(window, asked, None) for asked in (mask, *others)]
     answers = list(ours.predict_many(requests))

@@ -225,7 +225,8 @@ def test_cuts_context_and_guard_can_be_edited(panel, controller, redraw):
     advanced.guarded.setChecked(False)
     redraw()
     mask = controller.state.mask
-    assert (*mask.token_layout.values[:2], mask.guarded) == ((20, 40), (10, 60), False)
+    layout = mask.attachment
+    assert (layout.cuts, layout.context_span, mask.guarded) == ((20, 40), (10, 60), False)
     assert advanced.warning.isVisible()
 
 

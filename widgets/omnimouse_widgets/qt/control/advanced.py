@@ -1,6 +1,6 @@
 """Advanced section: cuts, context span and guard of the mask.
 
-Cuts and context span belong to OmniMouse's token layout; masks of other models have
+Cuts and context span are values of OmniMouse's attachment; masks of other models have
 none, and their rows are hidden.
 """
 
@@ -101,11 +101,8 @@ class AdvancedSection(QWidget):
 
     def _change_layout(self, **changes: Any) -> None:
         mask = self._controller.state.mask
-        if mask is not None and mask.token_layout is not None:
-            # All official strategies have query phase 0.
-            layout = replace(mask.token_layout, query_phase=0, **changes)
-            if layout.values[:2] != mask.token_layout.values[:2]:
-                self._change(token_layout=layout)
+        if mask is not None:
+            self._change(attachment=mask.with_attachment(**changes).attachment)
 
     def _change(self, **changes: Any) -> None:
         mask = self._controller.state.mask
@@ -121,15 +118,17 @@ class AdvancedSection(QWidget):
         self.setEnabled(mask is not None)
         if mask is None:
             return
-        layout = mask.token_layout
-        self.layout_rows.setVisible(layout is not None)
-        if layout is not None:
+        layout = {} if mask.attachment is None else mask.attachment.to_json()
+        has_layout = {"cuts", "context_span"} <= layout.keys()
+        self.layout_rows.setVisible(has_layout)
+        if has_layout:
+            start, stop = layout["context_span"]
             # Do not replace a text while the user types.
             if not self.cuts.hasFocus():
-                self.cuts.setText(", ".join(str(cut) for cut in layout.cuts))
+                self.cuts.setText(", ".join(str(cut) for cut in layout["cuts"]))
             for box, value, end in (
-                (self.start, layout.context_span[0], "First"),
-                (self.stop, layout.context_span[1], "After the last"),
+                (self.start, start, "First"),
+                (self.stop, stop, "After the last"),
             ):
                 # Showing the state must not act as an edit, hence the blocker.
                 with QSignalBlocker(box):

@@ -94,10 +94,10 @@ class ControlPanel(QWidget):
         return self.scroll_area
 
     def _draw_advanced(self) -> None:
-        """Hide the section for masks without a token layout and without a guard."""
+        """Hide the section for masks without an attachment and without a guard."""
         mask = self._controller.state.mask
         is_trace = mask is None or mask.spec.responses == "trace"
-        has_layout = mask is not None and mask.token_layout is not None
+        has_layout = mask is not None and mask.attachment is not None
         self.advanced_section.setVisible(is_trace or has_layout)
 
     def _note_opened(self, section: Section, is_open: bool) -> None:

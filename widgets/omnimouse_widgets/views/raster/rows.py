@@ -6,7 +6,7 @@ size. Painting a bin paints every neuron in it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -144,9 +144,13 @@ class RasterRows:
         picked = mask.cells[:, self.members.ravel()].reshape(-1, *self.members.shape)
         low, high = picked.min(axis=1), picked.max(axis=1)
         codes = np.where(low == high, low, np.uint8(MIXED))
-        binned = _as_mask(codes, mask)
-        codes[binned.visible & ~input_cells(binned)] = UNREAD
-        codes[binned.target & ~scored_cells(binned)] = UNSCORED_TARGET
+        # A bin is hatched where no rule lets one of its neurons be read or scored.
+        for code, display, cells in (
+            (VISIBLE, UNREAD, input_cells(mask)),
+            (TARGET, UNSCORED_TARGET, scored_cells(mask)),
+        ):
+            of_bins = cells[:, self.members.ravel()].reshape(picked.shape)
+            codes[(low == code) & (high == code) & ~of_bins.any(axis=1)] = display
         # While the model changes, the window can still be that of another spec.
         if window is not None and window.spec == mask.spec:
             missing = window.missing
@@ -154,18 +158,6 @@ class RasterRows:
                 of_bins = missing[:, self.members.ravel()].reshape(picked.shape)
                 codes[of_bins.all(axis=1)] = MISSING
         return np.ascontiguousarray(codes.T)
-
-
-def _as_mask(codes: np.ndarray, mask: Mask) -> Mask:
-    """Return a mask with bins as neurons and the same rules; mixed bins are hidden."""
-    layout = mask.token_layout
-    if layout is not None:
-        # The order of tokens refers to neurons; here each bin is its own neuron.
-        layout = replace(layout, order=np.arange(codes.shape[1]))
-    # A mask has no code for mixed cells. Hidden cells are neither `UNREAD` nor
-    # `UNSCORED_TARGET`, so mixed bins are not hatched.
-    cells = np.where(codes == MIXED, np.uint8(HIDDEN), codes)
-    return replace(mask, cells=cells, token_layout=layout)
 
 
 def groups(numbers: np.ndarray) -> list[tuple[int, int, int]]:

@@ -15,7 +15,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import RasterOrder
 from omnimouse_model.live.state import RasterView as ShownPictures
-from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, TOKEN_SAMPLES, VISIBLE, Mask
+from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, VISIBLE, Mask
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.raster.rows import (
@@ -65,7 +65,7 @@ VIEW_TIP: Final = (
     "Residual: predicted − recorded; blue too low, orange too high"
 )
 HATCHED: Final = {
-    UNREAD: f"too short: the model reads runs of {TOKEN_SAMPLES} samples or more",
+    UNREAD: "not read: the run is too short for the model",
     UNSCORED_TARGET: "not predicted: the first samples, or right after visible ones",
     MISSING: "not recorded: hidden from the model and not scored",
 }
