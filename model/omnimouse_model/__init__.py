@@ -6,7 +6,4 @@ simulated session of 40 neurons.
 
 from omnimouse_model.public_names import public_names
 
-ATTACHMENTS = {"omnimouse": "omnimouse_model.masks.token_layout"}
-"""Modules that register the attachments of masks, by name, for `masks.attachment`."""
-
 __getattr__, __dir__ = public_names(__name__, __file__)

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-import omnimouse_model
 from omnimouse_model.data.window_spec import WindowSpec
 
 GROUP = "omnimouse.families"
 """Entry points of other packages; a family registers its attachment when it is imported."""
+# By text, as the registry names families: the family imports masks, and not the reverse.
+_OWN = {"omnimouse": "omnimouse_model.masks.token_layout"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +168,7 @@ def first_attachment(spec: WindowSpec, n_neurons: int) -> Attachment | None:
 
 
 def _register_own() -> None:
-    for name, module in omnimouse_model.ATTACHMENTS.items():
+    for name, module in _OWN.items():
         if name not in _KINDS:
             import_module(module)
 

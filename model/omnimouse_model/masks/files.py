@@ -148,7 +148,7 @@ def from_json_values(values: object) -> dict[str, Any]:
 def _attachment(
     values: Mapping[str, Any], version: int, spec: WindowSpec, n_neurons: int
 ) -> Attachment | None:
-    stored = values.get("attachment")
+    stored: Any = values.get("attachment")
     if version == 1:
         layout = {
             key: _checked(values, key, "a value", lambda value: value is not None)

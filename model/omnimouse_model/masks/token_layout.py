@@ -114,7 +114,7 @@ class TokenLayout:
 
     def predicted_cells(self, target: np.ndarray) -> np.ndarray:
         """Return the targets of neurons that enter the model, bool (60, P)."""
-        return target & self.is_in_order(target.shape[1])
+        return np.asarray(target & self.is_in_order(target.shape[1]))
 
     def read_cells(self, visible: np.ndarray) -> np.ndarray:
         """Return the visible cells that a token reads, bool (60, P).

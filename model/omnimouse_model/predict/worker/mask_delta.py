@@ -169,4 +169,7 @@ def _pack(attachment: Attachment | None) -> bytes:
 
 def _unpack(packed: bytes, spec: WindowSpec, n_neurons: int) -> Attachment | None:
     stored = decode_json(_decompressed(packed, _MAX_TEXT_BYTES), "a change of a mask")
-    return None if stored is None else attachment_of(*stored, spec, n_neurons)
+    if stored is None:
+        return None
+    name, values = stored
+    return attachment_of(name, values, spec, n_neurons)
