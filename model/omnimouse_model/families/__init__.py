@@ -1,0 +1,1 @@
+"""Families of models: each folder holds all that belongs to one family."""

@@ -1,0 +1,361 @@
+"""The network of DwiseNeuro, from stacked frames to rates, top to bottom.
+
+    video, behaviour, pupil center -> channels of one image per frame
+    channels -> stem -> [position code -> inverted residual] * n -> maps
+    maps -> mean over the image -> cortex of grouped layers -> readout of each mouse
+
+Axes: B clips, C channels, T frames, H x W pixels, N neurons, M mice.
+
+Source: the public code of the winning solution; module names are the public ones.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_MAX_PERIOD = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class DwiseConfig:
+    """Sizes of the network; the defaults are the published ones (stage 1).
+
+    Attributes
+    ----------
+    channels
+        Of the input: video, two of behaviour, two of the pupil center.
+    widths, strides
+        Input width and spatial stride of each block.
+    spatial, temporal
+        Sizes of the depth-wise kernels.
+    expansion, squeeze
+        Factor of the width within a block, and divisor in squeeze and excite.
+    cortex, groups
+        Widths of the cortex, and groups of its layers and of the readouts.
+    softplus
+        Beta of the last nonlinearity.
+    dropout, path_dropout
+        Before the readout, and of whole blocks (deeper ones more).
+    """
+
+    channels: int = 5
+    widths: tuple[int, ...] = (64, 64, 64, 64, 128, 128, 128, 256, 256)
+    strides: tuple[int, ...] = (2, 1, 1, 1, 2, 1, 1, 2, 1)
+    spatial: int = 3
+    temporal: int = 5
+    expansion: int = 7
+    squeeze: int = 32
+    cortex: tuple[int, ...] = (1024, 2048, 4096)
+    groups: int = 2
+    softplus: float = 0.07
+    dropout: float = 0.4
+    path_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.strides) or not self.widths:
+            raise ValueError(
+                f"widths and strides have {len(self.widths)} and {len(self.strides)} entries; "
+                "expected one of each per block."
+            )
+
+
+class _Norm(nn.Module):
+    """Batch norm, and an optional SiLU."""
+
+    def __init__(self, width: int, dims: int, *, acts: bool = True) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm3d(width) if dims == 3 else nn.BatchNorm1d(width)
+        self.acts = acts
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn(x)
+        return F.silu(x) if self.acts else x
+
+
+def _tiled(x: Tensor, width: int) -> Tensor:
+    """Return (B, C, ...) with the channels repeated, and cut to a width."""
+    times = -(-width // x.shape[1])
+    return torch.cat([x] * times, 1)[:, :width] if times > 1 else x[:, :width]
+
+
+class _DropPath(nn.Module):
+    """Drops a whole branch of some clips in training."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.p:
+            return x
+        kept = x.new_empty(len(x), *[1] * (x.ndim - 1)).bernoulli_(1 - self.p)
+        return x * kept / (1 - self.p)
+
+
+class PositionCode(nn.Module):
+    """Sines and cosines of frame, row and column, which are added."""
+
+    inv_freq: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        n = 2 * math.ceil(width / 6)
+        n += n % 2
+        steps = torch.arange(0, n, 2).float() / n
+        self.register_buffer("inv_freq", _MAX_PERIOD**-steps)
+
+    def code(self, shape: Sequence[int]) -> Tensor:
+        """Return (C, T, H, W)."""
+        parts = []
+        for axis, size in enumerate(shape):
+            place = torch.arange(size, device=self.inv_freq.device).float()
+            angle = place[:, None] * self.inv_freq
+            both = torch.cat([angle.sin(), angle.cos()], 1).T
+            view = [-1, 1, 1, 1]
+            view[axis + 1] = size
+            parts.append(both.reshape(view).expand(-1, *shape))
+        return torch.cat(parts)[: self.width]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maps (B, C, T, H, W) with the code added."""
+        return x + self.code(x.shape[2:])
+
+
+class _SqueezeExcite(nn.Module):
+    """Channels times a gate from their means."""
+
+    def __init__(self, width: int, divisor: int) -> None:
+        super().__init__()
+        self.conv_reduce = nn.Conv3d(width, width // divisor, 1)
+        self.conv_expand = nn.Conv3d(width // divisor, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = F.silu(self.conv_reduce(x.mean((2, 3, 4), keepdim=True)))
+        return x * torch.sigmoid(self.conv_expand(gate))
+
+
+class InvertedResidual(nn.Module):
+    """Wide depth-wise convolutions in space and time beside a shortcut without weights."""
+
+    def __init__(
+        self, config: DwiseConfig, inputs: int, outputs: int, stride: int, path_dropout: float
+    ) -> None:
+        super().__init__()
+        self.outputs, self.stride = outputs, stride
+        wide = inputs * config.expansion
+        space, time = config.spatial, config.temporal
+        self.conv_pw = nn.Sequential(nn.Conv3d(inputs, wide, 1, bias=False), _Norm(wide, 3))
+        self.spat_covn_dw = nn.Sequential(
+            nn.Conv3d(
+                wide,
+                wide,
+                (1, space, space),
+                stride=(1, stride, stride),
+                padding=(0, space // 2, space // 2),
+                groups=wide,
+                bias=False,
+            ),
+            _Norm(wide, 3),
+        )
+        self.temp_covn_dw = nn.Sequential(
+            nn.Conv3d(wide, wide, (time, 1, 1), padding=(time // 2, 0, 0), groups=wide, bias=False),
+            _Norm(wide, 3),
+        )
+        self.se = _SqueezeExcite(wide, config.squeeze)
+        self.conv_pwl = nn.Sequential(
+            nn.Conv3d(wide, outputs, 1, bias=False), _Norm(outputs, 3, acts=False)
+        )
+        self.drop_path = _DropPath(path_dropout)
+        self.bn_sc = _Norm(outputs, 3, acts=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps (B, outputs, T, h, w) of (B, inputs, T, H, W)."""
+        short = x
+        if self.stride > 1:
+            small = [-(-size // self.stride) for size in x.shape[3:]]
+            short = F.interpolate(x, (x.shape[2], *small), mode="nearest")
+        wide = self.temp_covn_dw(self.spat_covn_dw(self.conv_pw(x)))
+        out: Tensor = self.drop_path(self.conv_pwl(self.se(wide)))
+        out += self.bn_sc(_tiled(short, self.outputs))
+        return out
+
+
+class _Core(nn.Module):
+    def __init__(self, config: DwiseConfig) -> None:
+        super().__init__()
+        first, n = config.widths[0], len(config.widths)
+        self.stem = nn.Sequential(
+            nn.Conv3d(config.channels, first, 1, bias=False), _Norm(first, 3, acts=False)
+        )
+        blocks: list[nn.Module] = []
+        for i, (inputs, stride) in enumerate(zip(config.widths, config.strides, strict=True)):
+            outputs = config.widths[min(i + 1, n - 1)]
+            drop = config.path_dropout * i / n
+            blocks += [
+                PositionCode(inputs),
+                InvertedResidual(config, inputs, outputs, stride, drop),
+            ]
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.blocks(self.stem(x))
+        return out
+
+
+class _CortexLayer(nn.Module):
+    """Grouped layer over channels, shuffled, beside a shortcut without weights."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int, path_dropout: float) -> None:
+        super().__init__()
+        self.outputs, self.groups = outputs, groups
+        self.conv = nn.Conv1d(inputs, outputs, 1, groups=groups, bias=False)
+        self.bn = _Norm(outputs, 1)
+        self.drop_path = _DropPath(path_dropout)
+        self.bn_sc = _Norm(outputs, 1, acts=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = self.bn(self.conv(x))
+        mixed = mixed.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        out: Tensor = self.drop_path(mixed) + self.bn_sc(_tiled(x, self.outputs))
+        return out
+
+
+class _Cortex(nn.Module):
+    def __init__(self, config: DwiseConfig) -> None:
+        super().__init__()
+        widths = (config.widths[-1], *config.cortex)
+        self.layers = nn.Sequential(
+            *(
+                _CortexLayer(inputs, outputs, config.groups, config.path_dropout)
+                for inputs, outputs in pairwise(widths)
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out
+
+
+class Readout(nn.Module):
+    """Rates of the neurons of one mouse."""
+
+    def __init__(self, config: DwiseConfig, n_neurons: int) -> None:
+        super().__init__()
+        self.n_neurons, self.beta = n_neurons, config.softplus
+        rows = -(-n_neurons // config.groups) * config.groups
+        self.layer = nn.Sequential(
+            nn.Dropout1d(config.dropout),
+            nn.Conv1d(config.cortex[-1], rows, 1, groups=config.groups),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return rates (B, N, T) of features (B, C, T)."""
+        return F.softplus(self.layer(x)[:, : self.n_neurons], self.beta)
+
+
+class DwiseNetwork(nn.Module):
+    """Rates of the neurons of several mice that share all but the readouts.
+
+    Parameters
+    ----------
+    n_neurons
+        Number of neurons of each mouse.
+    """
+
+    def __init__(self, config: DwiseConfig, n_neurons: Sequence[int]) -> None:
+        super().__init__()
+        self.config = config
+        self.core, self.cortex = _Core(config), _Cortex(config)
+        self.readouts = nn.ModuleList(Readout(config, n) for n in n_neurons)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the features (B, C, T) that all readouts share, of input (B, C, T, H, W)."""
+        features: Tensor = self.cortex(self.core(x).mean((3, 4)))
+        return features
+
+    def forward(self, x: Tensor, mouse: int) -> Tensor:
+        """Return rates (B, N, T) of a mouse."""
+        rates: Tensor = self.readouts[mouse](self.features(x))
+        return rates
+
+
+# -- inputs, and trials that are longer than a window ----------------------------------
+def stacked_input(
+    video: Tensor, behavior: Tensor, pupil: Tensor, height: int, width: int
+) -> Tensor:
+    """Return the input (B, 5, T, height, width).
+
+    Parameters
+    ----------
+    video
+        Gray levels (B, T, H, W), which are centred on zeros.
+    behavior, pupil
+        (B, 2, T) each, constant over the image.
+    """
+    rows, columns = height - video.shape[2], width - video.shape[3]
+    top, left = rows // 2, columns // 2
+    padded = F.pad(video.float(), (left, columns - left, top, rows - top))
+    flat = torch.cat([behavior, pupil], 1)[..., None, None]
+    return torch.cat([padded[:, None], flat.expand(-1, -1, -1, height, width)], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sliding:
+    """How windows of frames slide over a trial.
+
+    Attributes
+    ----------
+    n_frames, step
+        Frames of a window, and their distance.
+    blend
+        "ones": all frames of a window weigh the same; "linear": from 0 to 1.
+    """
+
+    n_frames: int = 16
+    step: int = 2
+    blend: str = "ones"
+
+    @property
+    def span(self) -> int:
+        """Number of frames from the first to the last of a window."""
+        return (self.n_frames - 1) * self.step + 1
+
+    def windows(self, n_frames: int) -> Tensor:
+        """Return the frames (windows, n) of all windows of a trial, int64."""
+        starts = torch.arange(max(0, n_frames - self.span + 1))
+        return starts[:, None] + torch.arange(self.n_frames) * self.step
+
+    def average(
+        self, rates: Tensor, n_frames: int, *, is_public: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weighted average over windows, and the weight of each frame.
+
+        Parameters
+        ----------
+        rates
+            (windows, N, n) of all windows of a trial.
+        is_public
+            As in the public code, which divides by the weights without weighting
+            (the same for "ones" only), and gives 0 where there is no prediction.
+
+        Returns
+        -------
+        (N, T), NaN for frames without weight, and (T,).
+        """
+        frames = self.windows(n_frames).to(rates.device)
+        weight = torch.ones(self.n_frames, device=rates.device)
+        if self.blend == "linear":
+            weight = torch.linspace(0, 1, self.n_frames, device=rates.device)
+        total = rates.new_zeros(n_frames)
+        total.index_add_(0, frames.flatten(), weight.repeat(len(frames)))
+        flat = (rates if is_public else rates * weight).transpose(0, 1).flatten(1)
+        added = rates.new_zeros(rates.shape[1], n_frames).index_add_(1, frames.flatten(), flat)
+        if is_public:
+            return added / total.clamp(min=1), total
+        return (added / total).where(total > 0, torch.nan), total

@@ -1,0 +1,1 @@
+"""The latent zero-inflated gamma model: a distribution of responses, and shared latents."""

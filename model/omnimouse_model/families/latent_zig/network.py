@@ -1,0 +1,260 @@
+"""The latent zero-inflated gamma model, from video and responses to a distribution.
+
+    video -> FactorisedCore -> ZigReadout of the session -> logit q, log theta
+    responses, partly hidden -> ResponseEncoder -> posterior means of the latents
+    latents -> weights of each neuron -> added to logit q and log theta
+
+The posterior variance is one number. Without latents the model is the video model alone.
+
+Axes: B clips, T frames of responses, T' frames of output, N neurons, D latents, S draws.
+
+Source: Schmidt et al. 2025 and its public code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from omnimouse_model.families.parts.factorised import (
+    CoreConfig,
+    FactorisedCore,
+    GaussianReadout,
+    ReadoutConfig,
+    by_session,
+    module_key,
+    rows_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LatentConfig:
+    """Sizes of the latent part; the defaults are the published ones.
+
+    Attributes
+    ----------
+    n_latents
+        Number of latents.
+    stitch, hidden, layers
+        Width after the session's linear layer, and width and layers of the GRU.
+    position_layers
+        Widths of the network from cortical x, y, z to a neuron's latent weights; empty
+        for free weights.
+    """
+
+    n_latents: int = 12
+    stitch: int = 42
+    hidden: int = 20
+    layers: int = 1
+    position_layers: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.position_layers and self.position_layers[-1] != self.n_latents:
+            raise ValueError(
+                f"position_layers end with {self.position_layers[-1]}; expected n_latents "
+                f"({self.n_latents})."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ZigConfig:
+    """Sizes of the model; the defaults are the published ones.
+
+    Attributes
+    ----------
+    kernel
+        Convolution of a neuron's features, along frames and along channels.
+    latent
+        The latent part; None for the video model.
+    """
+
+    core: CoreConfig = field(default_factory=lambda: CoreConfig(channels=1))
+    readout: ReadoutConfig = field(default_factory=lambda: ReadoutConfig(has_bias=False))
+    kernel: tuple[int, int] = (11, 5)
+    latent: LatentConfig | None = LatentConfig()
+
+
+class ZigReadout(GaussianReadout):
+    """Two values per neuron: logit q and log theta."""
+
+    def __init__(
+        self,
+        config: ZigConfig,
+        n_neurons: int,
+        coordinates: Tensor | None = None,
+    ) -> None:
+        super().__init__(config.readout, config.core.widths[-1], n_neurons, 2, coordinates)
+        padding = (config.kernel[0] // 2, config.kernel[1] // 2)
+        self.conv = nn.Conv2d(1, 2, config.kernel, padding=padding)
+
+    def parameters_at(
+        self, maps: Tensor, noise: Tensor | None = None, neurons: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return logit q and log theta (B, T', n) from maps (B, width, T', h, w)."""
+        n_clips = len(maps)
+        found = self.features_at(rows_of(maps), noise=noise, neurons=neurons)
+        # (B * n, 1, T', width): the convolution is the same for all neurons.
+        found = found.unflatten(0, (n_clips, -1)).permute(0, 3, 1, 2).flatten(0, 1)[:, None]
+        values = self.conv(found)
+        # The public code reads the memory of (1, width, 2, N) as (width, N, 2).
+        _, width, _, n = self._features.shape
+        weights = self._features.reshape(width, n, 2)
+        if neurons is not None:
+            weights = weights[:, neurons]
+        values = values.unflatten(0, (n_clips, -1))
+        logit_q, log_theta = torch.einsum("bnotc,cno->obtn", values, weights)
+        return logit_q, log_theta
+
+
+class ResponseEncoder(nn.Module):
+    """Posterior means of the latents, from responses."""
+
+    def __init__(self, config: LatentConfig, n_neurons: Mapping[str, int]) -> None:
+        super().__init__()
+        self.linear = by_session((s, nn.Linear(n, config.stitch)) for s, n in n_neurons.items())
+        self.norm = nn.LayerNorm(config.stitch)
+        dropout = 0.1 if config.layers > 1 else 0.0
+        self.GRU = nn.GRU(
+            config.stitch, config.hidden, config.layers, batch_first=True, dropout=dropout
+        )
+        self.final_linear = nn.Linear(config.hidden, config.n_latents)
+
+    def forward(self, responses: Tensor, session: str) -> Tensor:
+        """Return posterior means (B, T, D) of responses (B, T, N), hidden ones 0."""
+        stitched = self.linear[module_key(session)](responses)
+        states, _ = self.GRU(F.elu(self.norm(stitched)))
+        means: Tensor = self.final_linear(states)
+        return means
+
+
+class _PositionNetwork(nn.Module):
+    """Latent weights of neurons from their cortical positions."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip((3, *widths[:-1]), widths, strict=True):
+            layers += [nn.Linear(inputs, outputs), nn.ELU()]
+        self.network = nn.Sequential(*layers)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Return (N, D) of z-scored positions (N, 3)."""
+        weights: Tensor = self.network(positions)
+        return weights
+
+
+class _Shapes(nn.Module):
+    """The fitted shape k of each neuron, by session."""
+
+    def __init__(self, n_neurons: Mapping[str, int]) -> None:
+        super().__init__()
+        for session, n in n_neurons.items():
+            self.register_buffer(module_key(session), torch.ones(n))
+
+
+class ZigNetwork(nn.Module):
+    """Distribution of the responses of several sessions that share core and encoder.
+
+    Parameters
+    ----------
+    n_neurons
+        Session -> number of neurons.
+    coordinates
+        Session -> `source_grid` of its neurons; from the weights where absent.
+    """
+
+    def __init__(
+        self,
+        config: ZigConfig,
+        n_neurons: Mapping[str, int],
+        coordinates: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.n_neurons = config, dict(n_neurons)
+        known = coordinates or {}
+        self.core = FactorisedCore(config.core)
+        self.readout = by_session(
+            (s, ZigReadout(config, n, known.get(s))) for s, n in n_neurons.items()
+        )
+        self.sigma = nn.Parameter(torch.ones(1))
+        keys = {module_key(s): n for s, n in n_neurons.items()}
+        # Of the public files; unused, because rho is fixed and k is fitted beforehand.
+        self.logloc, self.logk = (
+            nn.ParameterDict({s: torch.zeros(1, n) for s, n in keys.items()}) for _ in range(2)
+        )
+        self.fitted_k = _Shapes(n_neurons)
+        if (latent := config.latent) is None:
+            return
+        self.encoder = ResponseEncoder(latent, n_neurons)
+        if latent.position_layers:
+            self.mlp_q, self.mlp_theta = (
+                by_session((s, _PositionNetwork(latent.position_layers)) for s in n_neurons)
+                for _ in range(2)
+            )
+        else:
+            self.latent_feature = nn.ParameterDict(
+                {
+                    f"{s}_{kind}": torch.zeros(latent.n_latents, n)
+                    for s, n in keys.items()
+                    for kind in ("q", "theta")
+                }
+            )
+
+    def readout_of(self, session: str) -> ZigReadout:
+        """Return the readout of a session."""
+        readout = self.readout[module_key(session)]
+        assert isinstance(readout, ZigReadout)
+        return readout
+
+    def shape(self, session: str) -> Tensor:
+        """Return the fitted k (N,) of a session."""
+        k: Tensor = getattr(self.fitted_k, module_key(session))
+        return k
+
+    def latent_weights(
+        self, session: str, positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weights (N, D) that add latents to logit q and to log theta."""
+        key = module_key(session)
+        if hasattr(self, "mlp_q"):
+            assert positions is not None
+            return self.mlp_q[key](positions), self.mlp_theta[key](positions)
+        return self.latent_feature[f"{key}_q"].T, self.latent_feature[f"{key}_theta"].T
+
+    def posterior(self, responses: Tensor, session: str, n_frames: int) -> Tensor:
+        """Return the last T' posterior means (B, T', D) of responses (B, T, N)."""
+        means: Tensor = self.encoder(responses, session)[:, -n_frames:]
+        return means
+
+    def penalty(self, session: str) -> Tensor:
+        """Return the sum of all penalties that a session's batch adds to its loss."""
+        space, time = self.core.penalties()
+        return space + time + self.readout_of(session).penalty()
+
+
+def theta_and_q(
+    logit_q: Tensor,
+    log_theta: Tensor,
+    latents: Tensor | None = None,
+    weights: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return theta and q of the distribution.
+
+    Parameters
+    ----------
+    logit_q, log_theta
+        (B, T', N) of the video.
+    latents, weights
+        (B, T', D) or draws (B, T', D, S), and `ZigNetwork.latent_weights`; draws become
+        the last axis of the result.
+    """
+    if latents is not None and weights is not None:
+        of_q, of_theta = weights
+        if latents.ndim == 4:
+            logit_q = logit_q[..., None] + torch.einsum("nd,btds->btns", of_q, latents)
+            log_theta = log_theta[..., None] + torch.einsum("nd,btds->btns", of_theta, latents)
+        else:
+            logit_q, log_theta = logit_q + latents @ of_q.T, log_theta + latents @ of_theta.T
+    return F.elu(log_theta) + 1 + 1e-6, torch.sigmoid(logit_q) * 0.99999 + 1e-6

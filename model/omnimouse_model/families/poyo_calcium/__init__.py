@@ -1,0 +1,1 @@
+"""POYO+ for calcium imaging: behaviour decoded from the responses of neurons."""

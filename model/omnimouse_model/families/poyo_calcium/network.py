@@ -1,0 +1,321 @@
+"""The network of calcium POYO+, from response samples to behaviour, top to bottom.
+
+    one token per neuron and sample -> cross-attention of the latents -> self-attention
+    latents -> cross-attention of the queries (session, task, time) -> one linear per task
+
+Tokens carry their times, so that sampling rates and numbers of neurons may differ.
+
+Axes: B items, K input tokens, L latents, Q queries, D width.
+
+Source: Azabou et al. 2025 and its public code; module names are the public ones.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.families.parts.rotary import (
+    RotaryCrossAttention,
+    RotarySelfAttention,
+    RotaryTimes,
+    feed_forward,
+)
+
+PADDING = "NA"
+"""The word of row 0 of both vocabularies."""
+_MULTIPLE = 8
+"""Sequences are padded to a multiple of this many tokens."""
+_FIRST_SD = 0.02
+Record = Callable[[str, Tensor], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A behaviour that is decoded.
+
+    Attributes
+    ----------
+    number
+        Row of its embedding, from 1.
+    size
+        Number of values.
+    """
+
+    number: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoyoConfig:
+    """Sizes of the network; the defaults are the published ones for many sessions.
+
+    Attributes
+    ----------
+    tasks
+        Name -> task.
+    window_s, step_s
+        Length of a window, and time between groups of latents.
+    n_latents
+        Latents per step.
+    width, depth, head
+        Width, number of self-attention layers, and dimensions of a head.
+    cross_heads, self_heads
+        Number of heads.
+    turned
+        Dimensions of a head that turn with time.
+    shortest_s, longest_s
+        Periods of the rotation.
+    mult
+        Units of a feed-forward layer, in widths.
+    dropout, linear_dropout, attention_dropout
+        In feed-forward layers, after each layer, and in attention.
+    """
+
+    tasks: Mapping[str, Task]
+    window_s: float = 1.0
+    step_s: float = 0.125
+    n_latents: int = 32
+    width: int = 128
+    depth: int = 24
+    head: int = 64
+    cross_heads: int = 4
+    self_heads: int = 8
+    turned: int = 32
+    shortest_s: float = 1e-4
+    longest_s: float = 2.0627
+    mult: int = 4
+    dropout: float = 0.2
+    linear_dropout: float = 0.4
+    attention_dropout: float = 0.2
+
+
+# -- tokens ----------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One window of one session.
+
+    Attributes
+    ----------
+    session, units
+        Name of the session, and those of its neurons.
+    traces, times_s
+        float32 (T, n) responses, and their float64 times from the start of the window.
+    queries
+        Task -> float64 times at which it is decoded, in the order of the output.
+    """
+
+    session: str
+    units: Sequence[str]
+    traces: np.ndarray
+    times_s: np.ndarray
+    queries: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Items as padded sequences of tokens.
+
+    Attributes
+    ----------
+    values, units, times_s, is_real
+        Of the input, (B, K); values (B, K, 1).
+    sessions, tasks, query_times_s
+        Of the queries, (B, Q).
+    """
+
+    values: Tensor
+    units: Tensor
+    times_s: Tensor
+    is_real: Tensor
+    sessions: Tensor
+    tasks: Tensor
+    query_times_s: Tensor
+
+
+def _padded(rows: Sequence[np.ndarray]) -> Tensor:
+    """Return rows of different lengths, padded with 0 to a common multiple of 8."""
+    longest = max(len(row) for row in rows)
+    full = np.zeros((len(rows), -(-longest // _MULTIPLE) * _MULTIPLE), rows[0].dtype)
+    for out, row in zip(full, rows, strict=True):
+        out[: len(row)] = row
+    return torch.from_numpy(full)
+
+
+class Vocabulary:
+    """Words and their rows.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        A word is unknown.
+    """
+
+    def __init__(self, words: Sequence[str], what: str) -> None:
+        self.words, self._what = tuple(words), what
+        self._rows = {word: row for row, word in enumerate(words)}
+
+    def rows(self, words: Sequence[str]) -> np.ndarray:
+        """Return the rows of words, int64."""
+        unknown = [word for word in words if word not in self._rows or word == PADDING]
+        if unknown:
+            raise UnsupportedRequestError(
+                f"{len(unknown)} {self._what} are unknown, such as {unknown[0]!r}: their "
+                "embeddings must be trained first."
+            )
+        return np.array([self._rows[word] for word in words], np.int64)
+
+
+# -- network ---------------------------------------------------------------------------
+class _Readout(nn.Module):
+    def __init__(self, config: PoyoConfig) -> None:
+        super().__init__()
+        self.projections = nn.ModuleDict(
+            {name: nn.Linear(config.width, task.size) for name, task in config.tasks.items()}
+        )
+
+
+def _embedding(n_rows: int, width: int) -> nn.Embedding:
+    weight = torch.empty(n_rows, width)
+    if not weight.is_meta:
+        weight.normal_(0, _FIRST_SD)
+    embedding: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)
+    return embedding
+
+
+class PoyoNetwork(nn.Module):
+    """Behaviour of the windows of several sessions.
+
+    Parameters
+    ----------
+    units, sessions
+        Words of the vocabularies; the first is "NA".
+    """
+
+    def __init__(self, config: PoyoConfig, units: Sequence[str], sessions: Sequence[str]) -> None:
+        super().__init__()
+        self.config = config
+        self.units = Vocabulary(units, "neurons")
+        self.sessions = Vocabulary(sessions, "sessions")
+        width, head = config.width, config.head
+        self.input_value_map = nn.Linear(1, width // 2)
+        self.unit_emb = _embedding(len(units), width // 2)
+        self.session_emb = _embedding(len(sessions), width)
+        # Of the public files; unused.
+        self.token_type_emb = _embedding(4, width)
+        self.task_emb = _embedding(
+            1 + max((task.number for task in config.tasks.values()), default=0), width
+        )
+        self.latent_emb = _embedding(config.n_latents, width)
+        self.rotary_emb = RotaryTimes(head, config.turned, config.shortest_s, config.longest_s)
+        cross = (width, config.cross_heads, head, config.attention_dropout)
+        fed = (width, config.mult, config.dropout)
+        self.enc_atn = RotaryCrossAttention(*cross, turns_values=True)
+        self.enc_ffn = feed_forward(*fed)
+        attention = (width, config.self_heads, head, config.attention_dropout)
+        self.proc_layers = nn.ModuleList(
+            nn.ModuleList([RotarySelfAttention(*attention), feed_forward(*fed)])
+            for _ in range(config.depth)
+        )
+        self.dec_atn = RotaryCrossAttention(*cross, turns_values=False)
+        self.dec_ffn = feed_forward(*fed)
+        self.readout = _Readout(config)
+        self.dropout = nn.Dropout(config.linear_dropout)
+
+    def tokens(self, items: Sequence[Item]) -> Tokens:
+        """Return items as tokens: all neurons of the first sample, then of the next."""
+        numbers = {name: task.number for name, task in self.config.tasks.items()}
+        unknown = [name for item in items for name in item.queries if name not in numbers]
+        if unknown:
+            raise UnsupportedRequestError(
+                f"{unknown[0]!r} is not decoded; the tasks are {', '.join(numbers)}."
+            )
+        n_queries = [sum(len(t) for t in item.queries.values()) for item in items]
+        return Tokens(
+            values=_padded([item.traces.astype(np.float32).ravel() for item in items])[..., None],
+            units=_padded(
+                [np.tile(self.units.rows(item.units), len(item.times_s)) for item in items]
+            ),
+            times_s=_padded(
+                [np.repeat(np.asarray(i.times_s, np.float64), len(i.units)) for i in items]
+            ),
+            is_real=_padded([np.ones(item.traces.size, bool) for item in items]),
+            sessions=_padded(
+                [
+                    np.repeat(self.sessions.rows([item.session]), n)
+                    for item, n in zip(items, n_queries, strict=True)
+                ]
+            ),
+            tasks=_padded(
+                [
+                    np.repeat(
+                        [numbers[name] for name in item.queries],
+                        [len(times) for times in item.queries.values()],
+                    ).astype(np.int64)
+                    for item in items
+                ]
+            ),
+            query_times_s=_padded(
+                [np.concatenate([*item.queries.values()]).astype(np.float64) for item in items]
+            ),
+        )
+
+    def latent_times(self) -> Tensor:
+        """Return the times (L,) of the latents, float64."""
+        config = self.config
+        n_steps = round(config.window_s / config.step_s)
+        steps = (torch.arange(n_steps, dtype=torch.float64) + 0.5) * config.step_s
+        return steps.repeat_interleave(config.n_latents)
+
+    def input_tokens(self, tokens: Tokens) -> Tensor:
+        """Return the embedded input (B, K, D): the value's part first."""
+        return torch.cat([self.input_value_map(tokens.values), self.unit_emb(tokens.units)], -1)
+
+    def encode(self, tokens: Tokens, record: Record | None = None) -> Tensor:
+        """Return the latents (B, L, D) of the input."""
+        keep = record or (lambda _name, _value: None)
+        times = self.latent_times().to(tokens.times_s.device)
+        rotation = self.rotary_emb(times[None])
+        n_steps = len(times) // self.config.n_latents
+        x: Tensor = self.latent_emb.weight.repeat(n_steps, 1).expand(len(tokens.values), -1, -1)
+        of_input = self.rotary_emb(tokens.times_s)
+        found = self.enc_atn(x, self.input_tokens(tokens), rotation, of_input, tokens.is_real)
+        keep("enc_atn", found)
+        x = x + found
+        keep("enc_ffn", found := self.enc_ffn(x))
+        x = x + found
+        for number, layer in enumerate(self.proc_layers):
+            assert isinstance(layer, nn.ModuleList)
+            attention, fed = layer
+            keep(f"proc{number}.attn", found := attention(x, rotation))
+            x = x + self.dropout(found)
+            x = x + self.dropout(fed(x))
+        return x
+
+    def decode(self, x: Tensor, tokens: Tokens, record: Record | None = None) -> Tensor:
+        """Return the embedded answers (B, Q, D) to the queries."""
+        keep = record or (lambda _name, _value: None)
+        query: Tensor = self.session_emb(tokens.sessions) + self.task_emb(tokens.tasks)
+        rotation = self.rotary_emb(self.latent_times().to(x.device)[None])
+        keep(
+            "dec_atn",
+            found := self.dec_atn(query, x, self.rotary_emb(tokens.query_times_s), rotation),
+        )
+        query = query + found
+        keep("dec_ffn", found := self.dec_ffn(query))
+        query = query + found
+        return query
+
+    def answers(self, embedded: Tensor, tokens: Tokens) -> dict[str, Tensor]:
+        """Return task -> values (n, size) of all its queries, item after item."""
+        return {
+            name: projection(embedded[tokens.tasks == self.config.tasks[name].number])
+            for name, projection in self.readout.projections.items()
+        }
+
+    def forward(self, tokens: Tokens) -> dict[str, Tensor]:
+        """Return task -> values (n, size) of all its queries, item after item."""
+        return self.answers(self.decode(self.encode(tokens), tokens), tokens)

@@ -1,0 +1,149 @@
+"""The network of the Sensorium-2023 baseline, from video to rates.
+
+    video (+ pupil size, running) -> FactorisedCore -> maps
+    pupil center -> Shifter of the session -> shift of all places
+    maps, shift -> GaussianReadout of the session -> ELU + 1 -> rates
+
+Source: Turishcheva et al. 2023 (Sensorium 2023) and its public code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from omnimouse_model.families.parts.factorised import (
+    CoreConfig,
+    FactorisedCore,
+    GaussianReadout,
+    ReadoutConfig,
+    by_session,
+    module_key,
+    rows_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShifterConfig:
+    """Sizes of the shifter.
+
+    Attributes
+    ----------
+    inputs, hidden, layers
+        Number of inputs, width and number of layers.
+    """
+
+    inputs: int = 2
+    hidden: int = 5
+    layers: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FactorisedConfig:
+    """Sizes and choices of the network; the defaults are the published ones.
+
+    Attributes
+    ----------
+    shifter
+        Network from pupil center to a shift; None for video alone.
+    offset
+        Added before the last nonlinearity.
+    """
+
+    core: CoreConfig = field(default_factory=CoreConfig)
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    shifter: ShifterConfig | None = ShifterConfig()
+    offset: float = 0.0
+
+
+class Shifter(nn.Module):
+    """Shift of all places, from the pupil center."""
+
+    def __init__(self, config: ShifterConfig) -> None:
+        super().__init__()
+        widths = [config.inputs, *[config.hidden] * (config.layers - 1), 2]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), nn.Tanh()]
+        self.mlp = nn.Sequential(*layers)
+
+    def forward(self, pupil: Tensor) -> Tensor:
+        """Return shifts (..., 2) of pupil centers (..., inputs)."""
+        shift: Tensor = self.mlp(pupil)
+        return shift
+
+
+class FactorisedNetwork(nn.Module):
+    """Rates of the neurons of several sessions that share the core.
+
+    Parameters
+    ----------
+    n_neurons
+        Session -> number of neurons.
+    coordinates
+        Session -> `source_grid` of its neurons; from the weights where absent.
+    """
+
+    def __init__(
+        self,
+        config: FactorisedConfig,
+        n_neurons: Mapping[str, int],
+        coordinates: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.n_neurons = config, dict(n_neurons)
+        self.core = FactorisedCore(config.core)
+        known = coordinates or {}
+        self.readout = by_session(
+            (s, GaussianReadout(config.readout, config.core.widths[-1], n, 1, known.get(s)))
+            for s, n in n_neurons.items()
+        )
+        if config.shifter is not None:
+            self.shifter = by_session((s, Shifter(config.shifter)) for s in n_neurons)
+
+    def readout_of(self, session: str) -> GaussianReadout:
+        """Return the readout of a session."""
+        readout = self.readout[module_key(session)]
+        assert isinstance(readout, GaussianReadout)
+        return readout
+
+    def shift(self, pupil: Tensor, session: str) -> Tensor:
+        """Return the shift (B, T, 2) for pupil centers (B, inputs, T)."""
+        shift: Tensor = self.shifter[module_key(session)](pupil.transpose(1, 2))
+        return shift
+
+    def rates(
+        self,
+        maps: Tensor,
+        session: str,
+        pupil: Tensor | None = None,
+        *,
+        noise: Tensor | None = None,
+        neurons: Tensor | None = None,
+    ) -> Tensor:
+        """Return rates (B, T', n) from maps (B, width, T', h, w).
+
+        Parameters
+        ----------
+        pupil
+            Centers (B, inputs, T) whose last T' samples belong to the maps; None for
+            no shift.
+        noise
+            Standard normal (B * T', N, 2) for drawn places; None for mean places.
+        neurons
+            Those to predict; None for all.
+        """
+        n_clips, n_frames = maps.shape[0], maps.shape[2]
+        shift = None
+        if pupil is not None:
+            shift = self.shift(pupil[:, :, -n_frames:], session).flatten(0, 1)
+        values = self.readout_of(session)(rows_of(maps), noise=noise, shift=shift, neurons=neurons)
+        rates = F.elu(values + self.config.offset) + 1
+        return rates.reshape(n_clips, n_frames, -1)
+
+    def penalty(self, session: str) -> Tensor:
+        """Return the sum of all penalties that a session's batch adds to its loss."""
+        space, time = self.core.penalties()
+        return space + time + self.readout_of(session).penalty()
