@@ -1,6 +1,6 @@
 """`omnimouse lab`: experiments on a model that sees video."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -120,6 +120,10 @@ class Run:
     ) -> None:
         """Print the summary of an experiment, and write the table of neurons."""
         _write(self.out, columns)
+        # A number that is not known is null, with its reason.
+        for row in rows:
+            if row["value"] is None:
+                row["reason"] = found.missing or "it is not known of any neuron"
         self.show(
             rows,
             f"{found.stimulus.name} ({found.stimulus.n_videos} videos) shown to "
@@ -132,8 +136,13 @@ class Run:
             [row | {"predictor": self.predictor.predictor_id} for row in rows],
             as_json=self.as_json,
             title=title,
-            columns=("name", "value", "unit", "n"),
+            columns=_shown(rows, "name", "value", "unit", "n"),
         )
+
+
+def _shown(rows: Sequence[Mapping[str, Any]], *columns: str) -> tuple[str, ...]:
+    """Return the columns of a table, with the reason of unknown values if there is one."""
+    return (*columns, "reason") if any("reason" in row for row in rows) else columns
 
 
 def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
@@ -229,10 +238,14 @@ def directions(run: Run, stimulus: str, **settings: int) -> None:
     name = "noise" if stimulus == "pink-noise" else "directions"
     found, columns = run.measure(name, **settings)
     osi, dsi = columns["osi"], columns["dsi"]
-    is_tuned = osi > TUNED
+    is_tuned, is_known = osi > TUNED, np.isfinite(osi)
     rows = [_median_row("median_osi", osi), _median_row("median_dsi", dsi)]
     rows.append(
-        {"name": f"osi_above_{TUNED}", "value": float(is_tuned.mean()), "unit": "share"}
+        {
+            "name": f"osi_above_{TUNED}",
+            "value": float(is_tuned[is_known].mean()) if is_known.any() else None,
+            "unit": "share",
+        }
         | {"n": int(is_tuned.sum())}
     )
     if "orientation_error_deg" in columns:
@@ -380,6 +393,8 @@ def recorded(
     What was shown in each trial is read from the trial table. MODEL sees the recorded
     video, and all responses are hidden. Predicted tuning is a property of the model.
     """
+    import numpy as np
+
     from omnimouse_model.lab.recorded.directions import compare_directions
     from omnimouse_model.lab.recorded.places import compare_places
     from omnimouse_model.lab.recorded.trials import dots_are_black, place_trials
@@ -428,12 +443,16 @@ def recorded(
     predictor, shown = about["predictor"], about["stimulus"]
     if about.get("experiment") in ("fields", "black_fields"):
         shown = ("black " if about["experiment"] == "black_fields" else "white ") + shown
+    rows = [asdict(value) | {"predictor": predictor} for value in found.summary]
+    for row in rows:
+        if not np.isfinite(row["value"]):
+            row["reason"] = "too few neurons with a recorded and a predicted value"
     emit(
-        [asdict(value) | {"predictor": predictor} for value in found.summary],
+        rows,
         as_json=run.as_json,
         title=f"{about['n_trials']} recorded trials beside {shown} shown to "
         f"{predictor}, session {run.recording.id}",
-        columns=("name", "value", "low", "high", "unit", "n"),
+        columns=_shown(rows, "name", "value", "low", "high", "unit", "n"),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.lab import experiments
 from tests.cli.runner import run_command
 from tests.model.dask_clusters import cluster_address
 from tests.small_sessions import simulate_mouse
@@ -32,6 +33,19 @@ def test_the_tuning_of_a_model_is_written_with_its_errors(folder, tmp_path):
         neurons = list(csv.DictReader(file))
     assert len(neurons) == 20
     assert 0 <= float(neurons[3]["orientation_error_deg"]) <= 90
+
+
+def test_numbers_of_responses_that_do_not_vary_are_null_with_the_reason(folder, monkeypatch):
+    def equal(pieces, stimulus, n_neurons, *others):
+        return np.ones((stimulus.n_videos, n_neurons))
+
+    monkeypatch.setattr(experiments, "collected_responses", equal)
+    few = ("--directions", "8", "--repeats", "1", "--json")
+    done = run_command("lab", "directions", "--model", "video-ridge", "--session", folder, *few)
+    assert done.exit_code == 0, done.stderr or repr(done.exception)
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["value"] for row in rows] == [None] * len(rows)
+    assert {row["reason"] for row in rows} == {experiments.CONSTANT}
 
 
 def test_a_model_without_video_is_refused(folder):

@@ -52,6 +52,11 @@ if TYPE_CHECKING:
 DEFAULT_SIZE: Final = (36, 64)
 
 
+CONSTANT = "its predicted responses do not depend on the stimulus"
+SILENT = "it is predicted to respond to nothing that was shown"
+"""Why a neuron has no value; also of all neurons."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ExperimentResult:
     """Responses of a model in an experiment, and what was found of each neuron.
@@ -95,6 +100,13 @@ class ExperimentResult:
         Columns of the others are NaN.
         """
         return varies(self.responses)
+
+    @property
+    def missing(self) -> str:
+        """Why no neuron has a value; "" if one has."""
+        if np.isfinite(self.values).any():
+            return ""
+        return SILENT if self.varies.any() else CONSTANT
 
     def to_dataframe(self) -> "DataFrame":
         """Return a table with a row per neuron, its provenance in `attrs`."""

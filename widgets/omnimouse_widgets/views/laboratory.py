@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.session import Session
-from omnimouse_model.lab.experiments import ExperimentResult
+from omnimouse_model.lab.experiments import CONSTANT, SILENT, ExperimentResult
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.laboratory_jobs import (
@@ -66,8 +66,6 @@ NO_NEURON: Final = "Select a neuron"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
 TUNED: Final = 0.3
 """OSI above which a neuron counts as tuned."""
-CONSTANT: Final = "its predicted responses do not depend on the stimulus"
-SILENT: Final = "it is predicted to respond to nothing that was shown"
 DIRECTIONS: Final = (
     "Response of the neuron in focus to each direction of motion, 0° right, 90° up; yellow: the\n"
     "preferred direction; dotted: the true one, of a simulated neuron."
@@ -302,8 +300,8 @@ def result_text(result: LabResult, columns: Mapping[str, np.ndarray]) -> str:
 def _experiment_text(result: ExperimentResult, columns: Mapping[str, np.ndarray]) -> str:
     n, is_known = len(result.neurons), np.isfinite(result.values)
     parts = [f"{n:,} neurons, {result.stimulus.n_videos} videos"]
-    if not is_known.any():
-        parts.append(f"no result for any neuron: {CONSTANT if not result.varies.any() else SILENT}")
+    if result.missing:
+        parts.append(f"no result for any neuron: {result.missing}")
         return f"{'; '.join(parts)}. {result.predictor_id}"
     if not is_known.all():
         parts.append(f"a result for {is_known.sum():,} of them")
