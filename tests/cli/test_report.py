@@ -275,3 +275,13 @@ def test_a_missing_recording_can_be_given(analysis, saved_facts, folder, tmp_pat
     done = run_command("report", analysis, "--recording", folder, "--out", out)
     assert done.exit_code == 0, done.output
     assert str(folder) in out.read_text("utf-8")
+
+
+def test_the_page_has_the_pins_names_spans_and_says_what_it_leaves_out(report):
+    text = unescape(report_page(report))
+    assert f"pin {HOSTILE}" in text
+    # One title for all samples or frames that are alike.
+    assert re.search(r"samples \d+–59: \d+ target", text)
+    assert "video frames 0–59: visible" in text
+    assert "It has no predictions over longer spans" in text
+    assert "Nothing was there for: Score against context, Laboratory." in text

@@ -6,7 +6,7 @@ report of the demo has 0.22 MB, 0.09 MB of them pictures. A page with plotly con
 them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -59,28 +59,40 @@ def mask_picture(mask: Mask) -> Markup:
     n_samples = mask.n_samples
     frame = Frame(0, 4, WIDTH, 74, (0, n_samples), (0, max(mask.n_neurons, 1)))
     parts, step = [], WIDTH / n_samples
-    for sample in range(n_samples):
+    codes = (VISIBLE, TARGET, HIDDEN)
+    counts = np.stack([(mask.cells == code).sum(axis=1) for code in codes], axis=1)
+    for first, last in _spans(counts):
         base = 0
-        for code in (VISIBLE, TARGET, HIDDEN):
-            n = int((mask.cells[sample] == code).sum())
+        for code, n in zip(codes, counts[first].tolist(), strict=True):
             top, bottom = float(frame.down(base + n)), float(frame.down(base))
             if n:
                 state = STATE_CLASSES[code]
-                title = f"sample {sample}: {n:,} {state}"
+                title = f"{_span_text('sample', first, last)}: {n:,} {state}"
                 # 0.3 units of overlap avoid visible gaps between bars.
-                box = (sample * step, top, step + 0.3, bottom - top)
+                box = (first * step, top, (last + 1 - first) * step + 0.3, bottom - top)
                 parts.append(svg.box(*box, f"fill-{state}", title))
             base += n
     step = WIDTH / max(len(mask.frames), 1)
-    for frame_number, is_visible in enumerate(mask.frames.tolist()):
-        state = "visible" if is_visible else "hidden"
-        title = f"video frame {frame_number}: {state}"
-        box = (frame_number * step + 0.5, 84, step - 1, 8)
+    for first, last in _spans(mask.frames[:, None]):
+        state = "visible" if mask.frames[first] else "hidden"
+        title = f"{_span_text('video frame', first, last)}: {state}"
+        box = (first * step + 0.5, 84, (last + 1 - first) * step - 1, 8)
         parts.append(svg.box(*box, f"fill-{state}", title))
     for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
         label = f"{share * mask.spec.duration_s:.3g} s"
         parts.append(svg.label(share * WIDTH, 108, label, anchor))
     return svg.picture(WIDTH, 112, "The mask over the window", parts)
+
+
+def _spans(rows: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield first and last index of each run of equal rows."""
+    if len(rows):
+        starts = [0, *(np.flatnonzero((rows[1:] != rows[:-1]).any(axis=1)) + 1).tolist()]
+        yield from zip(starts, [*(at - 1 for at in starts[1:]), len(rows) - 1], strict=True)
+
+
+def _span_text(unit: str, first: int, last: int) -> str:
+    return f"{unit} {first}" if first == last else f"{unit}s {first}–{last}"
 
 
 # -- the field ----------------------------------------------------------------------

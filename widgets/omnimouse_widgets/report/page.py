@@ -25,6 +25,11 @@ SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
     ("The same in Python", task.script),
 )
 """Title and content of each section; sections without content are omitted."""
+LEFT_OUT: Final = (
+    "predictions over longer spans than this window, averages around the onsets of trials, "
+    "repeats of clips, the ranking of sessions, and the curves of a fine-tuning"
+)
+"""What is on screen and in no report."""
 
 
 def write_report(
@@ -53,6 +58,12 @@ def write_page(data: ReportData, path: Path, report_progress: ReportProgress = n
     return path
 
 
+def _left_out(empty: list[str]) -> str:
+    """Return what the page does not show; `empty` are titles without content."""
+    nothing = f" Nothing was there for: {', '.join(empty)}." if empty else ""
+    return f"The page has the window on screen and every pin. It has no {LEFT_OUT}.{nothing}"
+
+
 def report_bytes(data: ReportData, report_progress: ReportProgress) -> bytes:
     """Return the HTML file; an exception from `report_progress` ends the work."""
     return report_page(data, report_progress).encode("utf-8")
@@ -60,11 +71,14 @@ def report_bytes(data: ReportData, report_progress: ReportProgress) -> bytes:
 
 def report_page(data: ReportData, report_progress: ReportProgress = no_report) -> str:
     """Return the HTML of all sections; `report_progress` is called before each one."""
-    sections = []
+    sections, empty = [], []
     for number, (title, section) in enumerate(SECTIONS):
         report_progress(f"Report: {title.lower()}", number / len(SECTIONS))
         if parts := list(section(data)):
             sections.append(tag("section", tag("h2", title), *parts))
+        else:
+            empty.append(title)
+    sections.append(tag("section", tag("h2", "What is left out"), tag("p", _left_out(empty))))
     # The condition on screen has no key: it cannot be hidden.
     conditions = [
         {"key": key, "name": results.title_of(condition)}
