@@ -195,6 +195,7 @@ class RecordPanel(QWidget):
             each.setSpacing(4)
             self._beside.addLayout(each)
         parts: list[tuple[Callable[[], None], Sequence[Any]]] = []
+        resting: list[int] = []
         for block in blocks:
             if block.follow is not None:
                 monitor = VisibilityMonitor(self, block.follow)
@@ -203,13 +204,15 @@ class RecordPanel(QWidget):
             layout.setSpacing(4)
             columns[block.column].addLayout(layout)
             draw = partial(self._draw, columns[block.column], layout, block.read)
+            if block.grows:
+                resting.append(len(parts))
             parts.append((draw, block.signals))
         below.addWidget(self.notice)
         self.notice.hide()
         shortcuts.bind_keys(self, controller)
         # A press beside the widgets gives the focus that the keys need.
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.redraw = Redraw(self, *parts)
+        self.redraw = Redraw(self, *parts, resting=resting)
 
     # -- what the user does -----------------------------------------------------------
     def press(self, name: str) -> None:
@@ -353,8 +356,7 @@ class RecordPanel(QWidget):
                         self.plots[item.name].canvas.setMinimumHeight(IN_ROW_HEIGHT)
                 if entry.wide and entry.items:
                     inner.setStretchFactor(self.widgets[entry.wide], 1)
-            # Traces are drawn after each of their signals: to compare them takes as long.
-            if isinstance(entry, Traces) or self._is_new(key, entry):
+            elif self._is_new(key, entry):
                 self._show(widget, entry)
                 for mark in self._marks.values():
                     if mark.content == entry.name:
@@ -366,10 +368,14 @@ class RecordPanel(QWidget):
         self._shown[layout] = keys
         for mark in marks:
             self._marks[mark.name] = mark
-            self._show_mark(mark)
+            if self._is_new(f"mark:{mark.name}", mark):
+                self._show_mark(mark)
 
-    def _is_new(self, key: str, entry: Item | Row) -> bool:
+    def _is_new(self, key: str, entry: Item) -> bool:
         """Return whether an entry differs from the one drawn, and keep it."""
+        # Drawn after each of their signals: to compare them takes as long.
+        if isinstance(entry, (Traces, ChosenRows, CurrentRow)):
+            return True
         # Compared as JSON and bytes, because arrays have no equality.
         json, arrays = record.plain(entry)
         content = json, [array.tobytes() for array in arrays]

@@ -76,6 +76,7 @@ class RecordPlot:
     ) -> None:
         self._pressed, self._selected = pressed, selected
         self.overlays: dict[str, Any] = {}
+        self._overlaid: dict[str, Overlay] = {}
         self.canvas: PlotCanvas = plot_style.canvas("")
         self.box = _OutlineBox(self._press, self._select)
         self.plot = pg.PlotItem(viewBox=self.box)
@@ -119,6 +120,10 @@ class RecordPlot:
 
     def show_overlay(self, overlay: Overlay) -> None:
         """Move a line, or marks with a tip, over the plot."""
+        # It stays when the plot below it is drawn again.
+        if self._overlaid.get(overlay.name) is overlay:
+            return
+        self._overlaid[overlay.name] = overlay
         if overlay.name not in self.overlays:
             made: Any = _curve(overlay.colour, overlay.dash, 2)
             if overlay.symbol:

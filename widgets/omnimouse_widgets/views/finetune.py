@@ -108,7 +108,7 @@ class FinetuneView:
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: title, form or progress, curves, and actions."""
-        return [Block(self._items, self.signals)]
+        return [Block(self._items, self.signals, grows=True)]
 
     @property
     def signals(self) -> list[Any]:

@@ -127,10 +127,10 @@ class LaboratoryView:
         costs += [events.session, events.predictor_name, events.selection]
         shown = [changed, events.selection, self._info.changed]
         return [
-            Block(self._controls, [changed, *costs]),
+            Block(self._controls, [changed, *costs], grows=True),
             # The frame at the cursor: under a receptive field, or of a found video.
             Block(self._plot, [*shown, events.cursor, events.window]),
-            Block(self._found, [*shown, events.edits]),
+            Block(self._found, [*shown, events.edits], grows=True),
         ]
 
     def _controls(self) -> Sequence[Item | Row]:

@@ -117,7 +117,7 @@ class RankingView:
 
     def blocks(self) -> Sequence[Block]:
         """Return the record, which is one block."""
-        return [Block(self._items, [self._ranking.changed, self.changed])]
+        return [Block(self._items, [self._ranking.changed, self.changed], grows=True)]
 
     def _items(self) -> Sequence[Item | Row]:
         ranking, content = self._ranking, self._ranking.content

@@ -14,7 +14,7 @@ writes a panel, or a front end that draws it, reads them together.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -31,6 +31,9 @@ Tone = Literal["plain", "quiet", "warning", "problem"]
 Dash = Literal["solid", "dashed", "dotted", "dash-dot", "long-dash", "long-dash-dot", "none"]
 Outline = Literal["", "rectangle", "lasso"]
 """Shape that a drag draws, "" for none."""
+REST_S: Final = 0.15
+"""Least time between two readings of what grows while a job runs: results can arrive
+faster, and each drawing makes a front end compose its whole window again."""
 _nothing, _no_points = partial(np.zeros, 0), partial(np.zeros, (0, 2))
 BRIGHT_SHARE: Final = 0.55
 """Share of the largest value of a matrix above which a cell is bright."""
@@ -672,12 +675,15 @@ class Block:
     follow
         Called with True when the panel comes in sight, and after the signals while it
         is; with False when it goes. For work that only a visible panel needs.
+    grows
+        Whether it grows while a job runs: it is then read at most every `REST_S`.
     """
 
     read: Callable[[], Sequence[Item | Row]]
     signals: Sequence[Any]
     column: int = 0
     follow: Callable[[bool], object] | None = None
+    grows: bool = False
 
 
 class View(Protocol):
@@ -828,20 +834,32 @@ def plain(
     arrays: list[np.ndarray] = []
 
     def convert(part: Any) -> Any:
+        # The most frequent kinds first: panels convert their items after each signal.
+        if part is None or isinstance(part, (str, int, float)):
+            return part
+        if isinstance(part, (tuple, list)):
+            return [convert(one) for one in part]
+        if isinstance(part, np.ndarray):
+            kind = "uint8" if part.dtype == np.uint8 else "float32"
+            arrays.append(np.ascontiguousarray(part, kind))
+            return {"array": list(part.shape), "type": kind}
+        if isinstance(part, Form):
+            return convert(part.fields())
         part = pack(part)
         if isinstance(part, dict):
             return {name: convert(one) for name, one in part.items()}
-        if is_dataclass(part):
-            names = [each.name for each in fields(part)]
-            parts = {name: getattr(part, name) for name in names}
-            kept = {name: convert(one) for name, one in parts.items() if not callable(one)}
-            return {"kind": type(part).__name__.lower()} | kept
-        if isinstance(part, np.ndarray):
-            kind = np.uint8 if part.dtype == np.uint8 else np.float32
-            arrays.append(np.ascontiguousarray(part, kind))
-            return {"array": list(part.shape), "type": np.dtype(kind).name}
-        if isinstance(part, Form):
-            return convert(part.fields())
-        return [convert(one) for one in part] if isinstance(part, (tuple, list)) else part
+        kind_of = type(part)
+        if not is_dataclass(kind_of):
+            return part
+        kept: dict[str, Any] = {"kind": kind_of.__name__.lower()}
+        for name in _names_of(kind_of):
+            if not callable(one := getattr(part, name)):
+                kept[name] = convert(one)
+        return kept
 
     return convert(value), arrays
+
+
+@cache
+def _names_of(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))

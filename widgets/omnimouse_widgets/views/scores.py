@@ -314,8 +314,8 @@ class ScoresView:
                   controller.pins.changed, controller.colouring.changed]  # fmt: skip
         return [
             Block(tuple, [self.changed], follow=self._follow),
-            Block(self._controls, scored),
-            Block(self._plots, scored),
+            Block(self._controls, scored, grows=True),
+            Block(self._plots, scored, grows=True),
             Block(self._selected, [*scored, events.selection]),
             Block(self._bars, [*scored, events.selection]),
         ]

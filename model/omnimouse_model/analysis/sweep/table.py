@@ -349,8 +349,9 @@ def _draws(rows: Sequence[SweepRow], target: str) -> tuple[float, ...]:
     # and sessions have equal weights.
     low, high, weight = NaN, NaN, 1.0
     if target == RESPONSES:
-        low = float(np.mean([row.ci_low for row in scored]))
-        high = float(np.mean([row.ci_high for row in scored]))
+        # Most points have one draw, for which NumPy takes ten times as long.
+        low = sum(row.ci_low for row in scored) / len(scored)
+        high = sum(row.ci_high for row in scored) / len(scored)
         weight = float(scored[0].n_neurons)
     mean = float(scores.mean())
     return mean, float(sem), low, high, weight, float(len(scored))

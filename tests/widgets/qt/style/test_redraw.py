@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QPushButton, QWidget
 
 from omnimouse_widgets.qt.style.fault_notice import FaultNotice
 from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.views.record import REST_S
 
 
 class Source:
@@ -112,3 +113,24 @@ def test_an_error_of_a_button_is_shown_in_its_panel_alone(qtbot, show, panel_err
     outside = KeyError("of no panel")
     sys.excepthook(KeyError, outside, None)
     assert others == [outside]
+
+
+def test_a_part_that_grows_rests_between_two_drawings(source, qtbot, show, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("omnimouse_widgets.qt.style.redraw.monotonic", lambda: now[0])
+    panel = QWidget()
+    calls: list[str] = []
+    parts = [
+        (lambda: calls.append("a"), [source.first]),
+        (lambda: calls.append("b"), [source.first]),
+    ]
+    panel.redraw = Redraw(panel, *parts, resting=[1])
+    show(panel)
+    calls.clear()
+    now[0] += REST_S / 2
+    source.first.emit()
+    panel.redraw.flush(is_due=True)
+    assert calls == ["a"]
+    now[0] += REST_S
+    panel.redraw.flush(is_due=True)
+    assert calls == ["a", "b"]

@@ -8,7 +8,8 @@ the front.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from time import monotonic
 from traceback import walk_tb
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import QWidget
 
 from omnimouse_widgets.qt.style.fault_notice import FaultNotice
 from omnimouse_widgets.qt.style.plain_text import keep_texts_plain
+from omnimouse_widgets.views.record import REST_S
 
 Draw = Callable[[], None]
 
@@ -32,28 +34,27 @@ class Redraw(QObject):
     panel
         The widget whose showing and hiding switches the work on and off.
     parts
-        Pairs of a drawing function and the signals after which it runs. Drawn in
-        this order.
-    rest_ms
-        Minimum time in ms from a signal to the drawing. Use it for parts that change
-        often: each drawing makes Qt compose the whole window again.
+        Drawing functions, each with the signals after which it runs. Drawn in this order.
+    resting
+        Numbers of the parts that are drawn at most every `REST_S`.
     """
 
     def __init__(
         self,
         panel: QWidget,
         *parts: tuple[Draw, Sequence[Any]],
-        rest_ms: int = 0,
+        resting: Collection[int] = (),
     ) -> None:
         super().__init__(panel)
         self._panel = panel
         self._parts = tuple((draw, tuple(signals)) for draw, signals in parts)
         self._pending: set[int] = set()
+        # Time at which a resting part may be drawn again.
+        self._due_s = dict.fromkeys(resting, 0.0)
         self._notice: FaultNotice | None = None
         self._slots: list[tuple[Any, Draw]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(rest_ms)
         self._timer.timeout.connect(self._flush_if_visible)
         keep_texts_plain()
         # An event filter, so that panels need not inherit from a common base class.
@@ -75,7 +76,7 @@ class Redraw(QObject):
             # Again and again: napari sets its own hook when the event loop starts.
             _show_errors_of_handlers()
             if self._pending:
-                self._timer.start()  # the panel came to the front
+                self._wait(0.0)  # the panel came to the front
         # Never consume an event: the panel must still receive it.
         return False
 
@@ -94,12 +95,21 @@ class Redraw(QObject):
         self._pending.clear()
         _disconnect(self._slots)
 
-    def flush(self) -> None:
-        """Draw the pending parts now; an error is shown in the panel."""
+    def flush(self, *, is_due: bool = False) -> None:
+        """Draw the pending parts now; an error is shown in the panel.
+
+        With `is_due`, parts that rest stay pending.
+        """
         self._timer.stop()
+        now_s = monotonic()
+        rests = {n: due - now_s for n, due in self._due_s.items() if is_due and due > now_s}
         # Replace the set first: a part may request another part while it is drawn.
-        pending, self._pending = self._pending, set()
+        pending, self._pending = self._pending - rests.keys(), self._pending & rests.keys()
+        for number in self._pending:
+            self._wait(rests[number])
         for number in sorted(pending):
+            if number in self._due_s:
+                self._due_s[number] = now_s + REST_S
             try:
                 self._parts[number][0]()
             # Whatever fails, e.g. on odd values of a recording or of a user's model:
@@ -117,7 +127,7 @@ class Redraw(QObject):
         # In a covered tab the parts stay pending until the paint event; see
         # `eventFilter`.
         if not self._panel.visibleRegion().isEmpty():
-            self.flush()
+            self.flush(is_due=True)
 
     def _connect(self, signal: Any, number: int) -> None:
         slot = _slot_of(self, number)
@@ -125,12 +135,17 @@ class Redraw(QObject):
         self._slots.append((signal, slot))
 
     def request(self, number: int) -> None:
-        """Draw one part in the next event loop iteration."""
+        """Draw one part in the next event loop iteration, or after its rest."""
         self._pending.add(number)
+        self._wait(self._due_s.get(number, 0.0) - monotonic())
+
+    def _wait(self, seconds: float) -> None:
+        """Have pending parts drawn after a time, or before if that was asked for."""
+        wait_ms = max(round(1000 * seconds), 0)
         # Restarting a running timer would postpone the drawing as long as signals
         # arrive.
-        if not self._timer.isActive():
-            self._timer.start()
+        if not self._timer.isActive() or wait_ms < self._timer.remainingTime():
+            self._timer.start(wait_ms)
 
 
 def _show_errors_of_handlers() -> None:

@@ -118,12 +118,12 @@ class ContextView:
         costs = [events.session, events.device, self.form.changed]
         return [
             Block(tuple, [self.changed], follow=self._follow),
-            Block(self._controls, curves),
-            Block(self._content, [*curves, *costs]),
+            Block(self._controls, curves, grows=True),
+            Block(self._content, [*curves, *costs], grows=True),
             Block(self._marks, [self.changed, *mask]),
-            Block(self._texts, curves),
-            Block(self._running, [sweeps.changed]),
-            Block(self._list, [self.changed, sweeps.changed]),
+            Block(self._texts, curves, grows=True),
+            Block(self._running, [sweeps.changed], grows=True),
+            Block(self._list, [self.changed, sweeps.changed], grows=True),
         ]
 
     # -- what the user does -----------------------------------------------------------
