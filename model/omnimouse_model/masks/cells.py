@@ -12,14 +12,21 @@ from omnimouse_model.errors import MaskError
 HIDDEN, VISIBLE, TARGET = 0, 1, 2
 MIXED = 3
 STATE_NAMES = ("hidden", "visible", "target", "mixed")
-"""By code; the last is for a neuron whose code changes within a span."""
+"""By code; the last is for a neuron that is visible in a part of a span only."""
 TRANSITION = " → "
 """Separates the first from the last state of a span in the name of a pattern."""
+
+
+def _pattern_name(state: str, first: str, last: str) -> str:
+    # Of a target, both ends are told if they differ; of a mixed state, if one is visible.
+    is_told = first != last and ("visible" in (first, last)) == (state == "mixed")
+    return f"{first}{TRANSITION}{last}" if is_told and state in ("target", "mixed") else state
+
+
 PATTERN_NAMES = tuple(
-    f"{first}{TRANSITION}{last}" if state == "mixed" and first != last else state
-    for state, first, last in product(STATE_NAMES, STATE_NAMES[:3], STATE_NAMES[:3])
+    _pattern_name(*names) for names in product(STATE_NAMES, STATE_NAMES[:3], STATE_NAMES[:3])
 )
-"""By number of `patterns`: a state, or both ends of a mixed one: `hidden → target`."""
+"""By number of `patterns`: a state, or both ends of one that changes: `hidden → target`."""
 GUARD_SAMPLES, _GUARD_S = 5, 5 / 30
 """Samples of a strategy at 30 Hz that are no targets: after a visible one, and at the start."""
 SLOW_STORED_HZ = 12.0
@@ -131,11 +138,19 @@ def near_visible(visible: np.ndarray, guard: Guard) -> np.ndarray:
 
 # -- states of neurons in a span of samples ---------------------------------------
 def states(part: np.ndarray) -> np.ndarray:
-    """Return uint8 (P,): the code of each neuron in (n, P) cells, or `MIXED`."""
+    """Return uint8 (P,): the code of each neuron in (n, P) cells, or `MIXED`.
+
+    A neuron that is never visible, and a target in some of the samples, is a target: its
+    other samples are neither seen nor scored.
+    """
     if not len(part):
         return np.zeros(part.shape[1], np.uint8)
     low, high = part.min(axis=0), part.max(axis=0)
-    return np.where(low == high, low, MIXED).astype(np.uint8)
+    found = np.where(low == high, low, MIXED).astype(np.uint8)
+    may_be_target = np.flatnonzero((low == HIDDEN) & (high == TARGET))
+    is_seen = (part[:, may_be_target] == VISIBLE).any(axis=0)
+    found[may_be_target[~is_seen]] = TARGET
+    return found
 
 
 def patterns(part: np.ndarray) -> np.ndarray:
@@ -144,8 +159,8 @@ def patterns(part: np.ndarray) -> np.ndarray:
     if not len(part):
         return state
     # Three digits in base 3, as in the order of `PATTERN_NAMES`: state, first code
-    # and last code. Both ends are 0 unless the state is mixed.
-    ends = np.where(state == MIXED, part[0] * base + part[-1], np.uint8(0))
+    # and last code. Both ends are 0 unless the state is that of a part of the samples.
+    ends = np.where(state >= TARGET, part[0] * base + part[-1], np.uint8(0))
     return np.asarray(state * base**2 + ends)
 
 

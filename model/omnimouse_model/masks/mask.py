@@ -597,7 +597,10 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         return hash(self.mask_id)
 
     def state_in(self, span: tuple[int, int]) -> np.ndarray:
-        """Return uint8 (P,): each neuron's code in a span of samples, 3 if mixed."""
+        """Return uint8 (P,): each neuron's code in a span of samples, 3 if mixed.
+
+        A neuron that is hidden in some of them and a target in the others is a target.
+        """
         return states(self.cells[slice(*span)])
 
     def pattern_of(self, neuron: int, span: tuple[int, int]) -> str:

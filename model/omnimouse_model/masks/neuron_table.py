@@ -2,9 +2,9 @@
 
 All terms between spaces must hold; `|` separates alternatives, and `!` negates a term.
 A term is the beginning of an area or a state (`V1`, `target`; a state that changes
-matches by both ends and by `mixed`), a neuron's id (`412`), or a comparison
-(`depth<250`, `plane=2`, `area=V1`, `score>=0.3`). No text is evaluated as code: any
-other term is an error.
+matches by both ends, and by `mixed` if one of them is visible), a neuron's id (`412`), or
+a comparison (`depth<250`, `plane=2`, `area=V1`, `score>=0.3`). No text is evaluated as
+code: any other term is an error.
 """
 
 import operator
@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.masks.cells import MIXED, PATTERN_NAMES, STATE_NAMES, TRANSITION
+from omnimouse_model.masks.cells import MIXED, PATTERN_NAMES, STATE_NAMES, TRANSITION, VISIBLE
 from omnimouse_model.masks.mask import Mask
 
 COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
@@ -162,6 +162,6 @@ def _named(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
 def _begins(text: str, term: str) -> bool:
     """Return whether a text, either end of a pattern, or `mixed` begins with a term."""
     parts = text.split(TRANSITION)
-    if len(parts) > 1:
+    if len(parts) > 1 and STATE_NAMES[VISIBLE] in parts:
         parts.append(STATE_NAMES[MIXED])
     return any(part.lower().startswith(term) for part in parts)

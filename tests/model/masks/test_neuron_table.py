@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.masks import PATTERN_NAMES, TARGET, VISIBLE, Mask
+from omnimouse_model.masks import HIDDEN, MIXED, PATTERN_NAMES, TARGET, VISIBLE, Mask
 from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 
 COLUMNS = {
@@ -98,7 +98,9 @@ def test_a_state_that_changes_is_told_and_found_by_both_ends():
     columns = {**COLUMNS, "area": np.full(5, ""), "state": told}
     assert list(matching_neurons("target", columns)) == [1, 2, 3]
     assert list(matching_neurons("hidden", columns)) == [0, 1]
-    assert list(matching_neurons("mixed", columns)) == [1, 2, 4]
+    assert list(matching_neurons("mixed", columns)) == [2, 4]
+    # Hidden, then target: a target everywhere but in the text of its ends.
+    assert mask.state_in((0, 60)).tolist() == [HIDDEN, TARGET, MIXED, TARGET, MIXED]
     assert list(matching_neurons("state=target", columns)) == [3]
     later = np.array(PATTERN_NAMES)[mask.patterns_in((30, 60))]
     assert later.tolist() == ["hidden", "target", "target", "target", "hidden"]

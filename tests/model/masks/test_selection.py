@@ -80,7 +80,7 @@ def test_words_know_states_and_scores(session):
     words = "target score>0.2"
     found = select_where(session, words, mask=mask, span=(30, 60), scores=scores)
     assert found.tolist() == [2]
-    assert select_where(session, "mixed", mask=mask).tolist() == [0, 2, 3]
+    assert select_where(session, "target hidden", mask=mask).tolist() == [0, 2, 3]
 
 
 def test_what_is_not_known_is_refused_with_what_is(session_without_facts, session):

@@ -38,7 +38,7 @@ def test_the_page_gets_the_states_the_mask_has(controller, painter, painter_page
     painter_page.look()
     codes = np.frombuffer(painter_page.wait_for("codes")[1][0], np.uint8)
     assert codes[[1, 2]].tolist() == [VISIBLE, VISIBLE]
-    assert codes[5] == 4  # mixed, of which something is asked
+    assert codes[5] == TARGET  # hidden, then target
     assert codes[0] == HIDDEN
 
 

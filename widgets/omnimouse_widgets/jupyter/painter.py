@@ -64,7 +64,7 @@ class MaskPainter(Part):
         Numbers of hidden, visible, target and mixed neurons in the active span;
         read-only.
     changes
-        How the mixed neurons change: "985 hidden, then target"; read-only.
+        How the mixed neurons change: "985 visible, then target"; read-only.
     areas
         Names of the brain areas of the recording; read-only.
     probes

@@ -127,8 +127,11 @@ def _is_same(one: object, other: object) -> bool:
 
 
 def state_code(word: str) -> int:
-    """Return the mask code of a state text; `MIXED` if the state changes."""
-    return MIXED if TRANSITION in word else STATE_NAMES.index(word)
+    """Return the mask code of a state text, see `Mask.state_in`."""
+    ends = word.split(TRANSITION)
+    if len(ends) == 1:
+        return STATE_NAMES.index(word)
+    return MIXED if STATE_NAMES[VISIBLE] in ends else TARGET
 
 
 def cell_text(name: str, value: Any) -> str:

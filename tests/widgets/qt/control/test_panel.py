@@ -200,8 +200,8 @@ def test_counts_and_changes_are_those_of_the_active_span(panel, controller, redr
     controller.editor.paint_cells(range(10, 15), slice(30, 60), TARGET)
     redraw()
     shown = {code: int(label.text()) for code, label in numbers.items()}
-    assert shown == {VISIBLE: 10, TARGET: 0, HIDDEN: 25}
-    assert changes.text() == "5 hidden, then target"
+    assert shown == {VISIBLE: 10, TARGET: 5, HIDDEN: 25}
+    assert changes.text() == ""
     assert "0-60" in counts.samples.text()
     controller.editor.set_active_span(30, 60)
     redraw()

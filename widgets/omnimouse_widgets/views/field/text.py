@@ -77,7 +77,7 @@ _MAX_LISTED: Final = 2
 def counted(state: LiveState) -> tuple[np.ndarray, str]:
     """Return the number of neurons by mask code (0-3), and how the last ones change.
 
-    The text is e.g. `985 hidden, then target`, or "" if no neuron changes its state.
+    The text is e.g. `985 visible, then target`, or "" if no neuron changes its state.
     """
     patterns = np.zeros(len(PATTERN_NAMES), int)
     if state.mask is not None:
