@@ -1,10 +1,14 @@
 """The panel *Behaviour*: rows of channels, what is said of them, and the cursor."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.evaluate.tier_score import TierScoring
 from omnimouse_widgets.views.behavior import NO_SESSION, BehaviorView
 from omnimouse_widgets.views.record import pick, record
+from tests.predictors import EchoPredictor
 
 
 @pytest.fixture
@@ -41,3 +45,29 @@ def test_without_a_session_the_record_says_so(empty_controller):
     items = record(BehaviorView.of(empty_controller))
     assert items["traces"].missing == NO_SESSION
     assert len(items["cursor"].x) == 0
+
+
+def test_pinned_decodings_are_compared_by_their_paired_difference(view, controller, session):
+    controller.editor.set_behavior("target")
+    controller.pins.pin("same")
+    items = record(view)
+    row = items["traces"].rows[4]
+    np.testing.assert_allclose(row.overlays[0], controller.results.behavior[:, 4])
+    assert items["pins"].titles == ("channel", "now", "A", "now − A")
+    assert items["pins"].rows[4][2:] == ("–", "–")
+    *_, found = TierScoring(EchoPredictor(), session, controller.state.mask).refine(lambda: False)
+    # The blocks of time vary far more than the difference does.
+    rest = np.linspace(0.2, 0.6, 10)
+    now, pinned = (
+        replace(found, behavior=tuple(
+            replace(one, value=value, left_out=rest + value) for one in found.behavior
+        ))
+        for value in (0.5, 0.4)
+    )  # fmt: skip
+    answers = controller.pins.predictions.windows
+    answers[0] = replace(answers[0], find_tier_score=lambda: pinned)
+    controller.results.tier_score = now
+    assert record(view)["pins"].rows[4] == ("running", "0.50", "0.40", "+0.10 [0.10, 0.10]")
+    assert "paired" in record(view)["pins_note"].text
+    answers[0] = replace(answers[0], find_tier_score=lambda: replace(pinned, n_windows=0))
+    assert record(view)["pins"].rows[4][2:] == ("–", "–")

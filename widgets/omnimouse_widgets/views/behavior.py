@@ -11,6 +11,7 @@ from omnimouse_model.analysis.evaluate.results import BehaviorScore
 from omnimouse_model.analysis.evaluate.window_scores import decode_scores
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
+from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation
@@ -32,6 +33,7 @@ from omnimouse_widgets.views.record import (
     Row,
     SaveFile,
     SavePicture,
+    Table,
     Text,
     Traces,
 )
@@ -59,28 +61,48 @@ TIP: Final = (
 )
 
 
+PINS_LABEL: Final = "Decodings of pinned conditions, compared over windows"
+UNSCORED: Final = (
+    "A pin is compared once its score is complete: it must have been on screen until then, "
+    "and so must the present one."
+)
+
+
 class BehaviorView:
     """Curves of recorded and decoded behaviour, with the cursor that a press moves."""
 
     name = "behavior"
 
     def __init__(
-        self, state: LiveState, results: Results, editor: MaskEditor, navigation: Navigation
+        self,
+        state: LiveState,
+        results: Results,
+        editor: MaskEditor,
+        navigation: Navigation,
+        pins: Pins,
     ) -> None:
         self._state, self._results, self._editor = state, results, editor
-        self._navigation = navigation
+        self._navigation, self._pins = navigation, pins
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller.state, controller.results, controller.editor, controller.navigation)
+        return cls(
+            controller.state,
+            controller.results,
+            controller.editor,
+            controller.navigation,
+            controller.pins,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: choice, rows, and the cursor, which moves more often."""
         events, results = self._state.events, self._results
+        pinned = [events.pins, self._pins.changed]
         return [
             Block(self._head, [events.session, events.window, events.mask]),
-            Block(self._items, [events.window, events.mask, results.changed]),
+            Block(self._items, [events.window, events.mask, results.changed, *pinned]),
+            Block(self._comparison, [events.mask, results.changed, *pinned]),
             Block(self._cursor, [events.cursor, events.window]),
         ]
 
@@ -117,13 +139,45 @@ class BehaviorView:
         return self._state.session is not None and bool(self._state.session.behavior_names)
 
     def _items(self) -> Sequence[Item]:
-        state, rows = self._state, tuple(behavior_rows(self._state, self._results))
+        state = self._state
+        rows = tuple(behavior_rows(state, self._results, self._pins))
         missing = NO_SESSION if state.window is None else HAS_NONE
         return [
             Legend("legend", tuple(legend_entries())),
             Text("status", behavior_text(state, self._results)),
             Traces("traces", LABEL, rows, "" if rows else missing, TIP, self._move),
         ]
+
+    def _comparison(self) -> Sequence[Item]:
+        """Return the correlations of pinned decodings, and how far that on screen is ahead."""
+        decoding = [
+            pin for pin in self._state.pins if pin.is_shown and pin.mask.has_behavior_target
+        ]
+        found = self._results.tier_score
+        if not decoding or self._state.mask is None or not self._state.mask.has_behavior_target:
+            return []
+        now = {} if found is None else {one.channel: one for one in found.behavior}
+        columns: list[dict[str, BehaviorScore]] = []
+        for pin in decoding:
+            answer = self._pins.predictions.windows.get(pin.slot)
+            scored = None if answer is None else answer.find_tier_score()
+            if scored is None or found is None or scored.n_windows != found.n_windows:
+                columns.append({})
+            else:
+                columns.append({one.channel: one for one in scored.behavior})
+        titles = ["channel", "now", *(
+            title for pin in decoding for title in (pin.letter, f"now − {pin.letter}")
+        )]  # fmt: skip
+        channels = self._state.session.behavior_names if self._state.session else ()
+        rows = []
+        for name in channels:
+            row = [channel_text(name), _value_text(now.get(name))]
+            for column in columns:
+                row += [_value_text(column.get(name)), _gain_text(now.get(name), column.get(name))]
+            rows.append(tuple(row))
+        evidence = evidence_of(self._results)
+        note = f"r {evidence}; intervals are paired over windows" if all(columns) else UNSCORED
+        return [Table("pins", PINS_LABEL, tuple(titles), tuple(rows)), Text("pins_note", note)]
 
     def _set_mode(self, mode: str) -> None:
         self._editor.set_behavior(cast(BehaviorMode, mode))
@@ -143,7 +197,7 @@ class BehaviorView:
         return SavePicture(f"behaviour.{ending}", "traces", condition)
 
     def _numbers(self) -> SaveFile:
-        rows = behavior_rows(self._state, self._results)
+        rows = behavior_rows(self._state, self._results, self._pins)
         assert self._state.window is not None
         names = self._state.window.session.behavior_names
         columns: dict[str, np.ndarray] = {"time_s": rows[0].time}
@@ -154,8 +208,23 @@ class BehaviorView:
         return SaveFile("behaviour.csv", lambda path: [write_table(path, columns)])
 
 
-def behavior_rows(state: LiveState, results: Results) -> list[Trace]:
-    """Return a row per channel of behaviour, in stored order.
+def _value_text(score: BehaviorScore | None) -> str:
+    return "–" if score is None or not np.isfinite(score.value) else f"{score.value:z.2f}"
+
+
+def _gain_text(now: BehaviorScore | None, pinned: BehaviorScore | None) -> str:
+    """Return e.g. `+0.05 [0.02, 0.08]`."""
+    if now is None or pinned is None:
+        return "–"
+    gain = now.gain(pinned)
+    if not np.isfinite(gain.value):
+        return "–"
+    interval = f" [{gain.low:z.2f}, {gain.high:z.2f}]" if np.isfinite(gain.low) else ""
+    return f"{gain.value:+z.2f}{interval}"
+
+
+def behavior_rows(state: LiveState, results: Results, pins: Pins) -> list[Trace]:
+    """Return a row per channel of behaviour, in stored order, with the decodings of pins.
 
     Of a model that reads no behaviour, the rows have the recorded channels.
     """
@@ -174,6 +243,7 @@ def behavior_rows(state: LiveState, results: Results) -> list[Trace]:
     scores = [np.nan] * truth.shape[1]
     if decoded is not None:
         scores = decode_scores(decoded, window).tolist()
+    pinned = _pinned_decodings(state, pins, truth.shape)
     found = results.tier_score
     in_tier = {} if found is None else {b.channel: b for b in found.behavior}
     return [
@@ -185,9 +255,25 @@ def behavior_rows(state: LiveState, results: Results) -> list[Trace]:
             np.full(len(truth), MODE_CODES[mask.mode_of(channel)], np.uint8),
             results.is_old,
             LEAST,
+            overlays=tuple(None if one is None else one[:, channel] for one in pinned),
         )
         for channel, name in enumerate(window.behavior_names)
     ]
+
+
+def _pinned_decodings(
+    state: LiveState, pins: Pins, shape: tuple[int, ...]
+) -> list[np.ndarray | None]:
+    """Return the decoded behaviour of each slot up to the last shown pin, None without one."""
+    found: list[np.ndarray | None] = [None] * (1 + max((p.slot for p in state.pins), default=-1))
+    for pin in state.pins:
+        answer = pins.predictions.windows.get(pin.slot)
+        prediction = None if answer is None else answer.prediction
+        decoded = None if prediction is None else prediction.behavior
+        # An answer for another window or model can have other samples.
+        if pin.is_shown and decoded is not None and decoded.shape == shape:
+            found[pin.slot] = decoded
+    return found
 
 
 def _labels(

@@ -489,8 +489,11 @@ class RunningScore:
                 reasons.get(channel, ""),
                 interval.low,
                 interval.high,
+                rest,
             )
-            for channel, value, interval in zip(names, values, intervals, strict=True)
+            for channel, value, interval, rest in zip(
+                names, values, intervals, left_out.T, strict=True
+            )
         ]
 
 

@@ -186,8 +186,8 @@ class Score:
 class BehaviorScore:
     """Correlation of one decoded channel over all samples of a session.
 
-    If it was refused, the value is NaN and `refusal` is the reason. `ci_low` and
-    `ci_high` as in `Score`.
+    If it was refused, the value is NaN and `refusal` is the reason. `ci_low`, `ci_high`
+    and `left_out` as in `Score`.
     """
 
     session: str
@@ -199,6 +199,12 @@ class BehaviorScore:
     refusal: str = ""
     ci_low: float = float("nan")
     ci_high: float = float("nan")
+    left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+
+    def gain(self, other: "BehaviorScore") -> Estimate:
+        """Return this correlation minus another one of the same channel and windows."""
+        both = (self.value, self.left_out), (other.value, other.left_out)
+        return jackknife_gain(*both, limits=CORRELATION_LIMITS)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

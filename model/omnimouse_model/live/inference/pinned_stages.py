@@ -202,10 +202,10 @@ def _span_result(task: PinTask, stitching: Stitching) -> PinResult:
 def _predict_window(
     predictor: Predictor, request: PinRequest, task: PinTask, cancelled: Cancelled
 ) -> PinResult:
-    """Predict all target neurons of a condition in the window."""
+    """Predict all target neurons, and decoded behaviour, of a condition in the window."""
     window, metric = request.window, request.metric
     neurons = np.flatnonzero(scored_cells(task.mask).any(axis=0))
-    if not len(neurons):
+    if not len(neurons) and not task.mask.has_behavior_target:
         return PinResult(task)
     spec, mask = predictor.needs.spec, task.mask
     if is_served(spec, window.spec) and is_served(spec, mask.spec):

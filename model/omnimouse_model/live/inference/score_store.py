@@ -40,7 +40,7 @@ from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.trees import decode_json
 
-VERSION = 8
+VERSION = 9
 """Increased when scores are computed in another way, or stored in another form."""
 LIMIT_BYTES = 64 * 2**20
 """Maximum size of all files together: about 500 scores of 1,000 neurons."""
@@ -240,16 +240,25 @@ def _score(facts: Facts, arrays: Arrays, mask: Mask) -> TierScore:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values for JSON, which has no NaN."""
-    return {
-        name: number_or_none(value) if isinstance(value, float) else value
-        for name, value in values.items()
-    }
+    """Return values for JSON, which has no NaN and no arrays."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return [number_or_none(one) for one in value.tolist()]
+        return number_or_none(value) if isinstance(value, float) else value
+
+    return {name: plain(value) for name, value in values.items()}
 
 
 def _parsed(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    floats = {f.name for f in fields(kind) if f.type is float}
-    return {name: number(value) if name in floats else value for name, value in values.items()}
+    kinds = {f.name: f.type for f in fields(kind)}
+
+    def parsed(name: str, value: Any) -> Any:
+        if kinds[name] is np.ndarray:
+            return np.array([number(one) for one in value], np.float64)
+        return number(value) if kinds[name] is float else value
+
+    return {name: parsed(name, value) for name, value in values.items()}
 
 
 # -- curves ---------------------------------------------------------------------------
