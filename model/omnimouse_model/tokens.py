@@ -14,8 +14,8 @@ from torch import Tensor
 from omnimouse_model.data.session import Window, without_missing
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import VISIBLE, BehaviorMode, Mask, scored_cells
-from omnimouse_model.masks.cells import distinct_columns
-from omnimouse_model.masks.strategies import QUERY_SAMPLES
+from omnimouse_model.masks.cells import changed_columns, distinct_columns
+from omnimouse_model.masks.strategies import QUERY_SAMPLES, TOKEN_SAMPLES
 from omnimouse_model.masks.token_layout import layout_of, token_starts, video_steps
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
@@ -108,18 +108,16 @@ class MaskTokens:
     @staticmethod
     def of(mask: Mask, before: "MaskTokens | None" = None) -> "MaskTokens":
         """Find the tokens of a mask; only columns that differ from `before` are computed."""
-        layout, visible = layout_of(mask), mask.visible
-        visible &= layout.is_in_order(mask.n_neurons)
         if before is None or not _has_rules_of(before.mask, mask):
-            everyone = np.arange(mask.n_neurons)
-            return MaskTokens(
-                mask, token_starts(visible, layout.cuts), query_starts(mask, everyone)
-            )
-        changed = np.flatnonzero((mask.cells != before.mask.cells).any(axis=0))
+            empty = np.empty((len(mask.cells), mask.n_neurons), bool)
+            before = MaskTokens(mask, empty[: 1 - TOKEN_SAMPLES], empty)
+            changed = np.arange(mask.n_neurons)
+        else:
+            changed = changed_columns(before.mask.cells, mask.cells)
         if not len(changed):
             return replace(before, mask=mask)
         starts, queries = before.starts.copy(), before.queries.copy()
-        starts[:, changed] = token_starts(visible[:, changed], layout.cuts)
+        starts[:, changed] = _starts(mask, changed)
         queries[:, changed] = query_starts(mask, changed)
         return MaskTokens(mask, starts, queries)
 
@@ -128,11 +126,8 @@ class MaskTokens:
         if missing is None or not missing.any():
             return self.starts
         columns = np.flatnonzero(missing.any(axis=0))
-        layout = layout_of(self.mask)
-        visible = self.mask.cells[:, columns] == VISIBLE
-        visible &= layout.is_in_order(self.mask.n_neurons)[columns]
         starts = self.starts.copy()
-        starts[:, columns] = token_starts(visible & ~missing[:, columns], layout.cuts)
+        starts[:, columns] = _starts(self.mask, columns, missing[:, columns])
         return starts
 
     def layout(self, neurons: np.ndarray) -> Layout:
@@ -164,6 +159,15 @@ class MaskTokens:
         return replace(self.layout(np.empty(0, np.int64)), query_runs=_runs(samples))
 
 
+def _starts(mask: Mask, neurons: np.ndarray, missing: np.ndarray | bool = False) -> np.ndarray:
+    """Return where response tokens of neurons begin, bool (51, n)."""
+    layout = layout_of(mask)
+    visible = (mask.cells[:, neurons] == VISIBLE) & ~np.asarray(missing)
+    if len(layout.order) < mask.n_neurons:
+        visible &= np.isin(neurons, layout.order)
+    return token_starts(visible, layout.cuts)
+
+
 def _has_rules_of(mask: Mask, other: Mask) -> bool:
     """Whether two masks make tokens and queries of equal cells alike."""
     first, second = layout_of(mask), layout_of(other)
@@ -171,7 +175,7 @@ def _has_rules_of(mask: Mask, other: Mask) -> bool:
         mask.cells.shape == other.cells.shape
         and (first.cuts, first.query_phase) == (second.cuts, second.query_phase)
         and (mask.guarded, mask.guard) == (other.guarded, other.guard)
-        and np.array_equal(first.order, second.order)
+        and (first.order is second.order or np.array_equal(first.order, second.order))
     )
 
 

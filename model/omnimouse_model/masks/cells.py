@@ -174,6 +174,19 @@ def distinct_columns(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cells[:, first], number
 
 
+def changed_columns(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the neurons whose cells differ between two (T, P) of one-byte values, int64."""
+    if before is after:
+        return np.empty(0, np.int64)
+    differ = before.view(np.uint8) ^ after.view(np.uint8)
+    n_whole = differ.shape[1] // 8 * 8
+    # Words of eight neurons: an eighth of the operations, before the few that differ.
+    words = np.bitwise_or.reduce(np.ascontiguousarray(differ[:, :n_whole]).view(np.uint64), axis=0)
+    near = (np.flatnonzero(words)[:, None] * 8 + np.arange(8)).ravel()
+    near = np.concatenate([near, np.arange(n_whole, differ.shape[1])])
+    return near[differ[:, near].any(axis=0)]
+
+
 # -- modes of behaviour ---------------------------------------------------------
 def checked_modes(behavior: BehaviorModes, spec: WindowSpec) -> BehaviorModes:
     """Return valid modes of behaviour, one mode if all channels have the same."""

@@ -701,8 +701,8 @@ def scored_cells(mask: Mask, neurons: np.ndarray | slice = slice(None)) -> np.nd
     """Return the target cells that are predicted and scored, bool (n_samples, n)."""
     scored = mask.target
     if mask.attachment is not None:
-        scored &= mask.attachment.predicted_cells(scored)
-    cells, scored = mask.cells[:, neurons], scored[:, neurons]
+        scored = mask.attachment.predicted_cells(scored)
+    cells, scored = mask.cells[:, neurons], scored[:, neurons].copy()
     if mask.guarded and mask.guard != NO_GUARD:
         # `skip_n_samples` and `interpolation_buffer` of the official code, both 5.
         scored[: mask.guard.first] = False

@@ -120,7 +120,7 @@ class TokenBlocks:
         blocks: NeuronBlocks, starts: np.ndarray, before: "TokenBlocks | None" = None
     ) -> "TokenBlocks":
         """Describe tokens; keys of blocks that are as in `before` are taken from there."""
-        if before is None or before.starts.shape != starts.shape:
+        if before is None or before.blocks is not blocks:
             return TokenBlocks(blocks, starts, _keys(blocks, starts, range(blocks.count)))
         changed = np.flatnonzero((starts != before.starts).any(axis=0))
         numbers = np.unique(blocks.block_of[changed]).tolist()
