@@ -38,9 +38,9 @@ def test_a_prediction_uses_one_thread_for_products(session, monkeypatch):
     seen = []
 
     class Posterior(predictor.Posterior):
-        def mean(self, residuals):
+        def mean(self, *arguments):
             seen.append(blas_threads())
-            return super().mean(residuals)
+            return super().mean(*arguments)
 
     monkeypatch.setattr(predictor, "Posterior", Posterior)
     model = load_predictor("linear-gaussian")
@@ -49,4 +49,4 @@ def test_a_prediction_uses_one_thread_for_products(session, monkeypatch):
     window = session.window(20.0, OMNIMOUSE)
     with threadpool_limits(2, user_api="blas"):
         model.predict(window, mask)
-    assert seen == [1]
+    assert set(seen) == {1}

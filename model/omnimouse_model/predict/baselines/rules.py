@@ -66,12 +66,13 @@ class VisibleInput:
         return cls(
             visible=visible,
             responses=values,
-            video=_held_frames(window, mask.frames) if video else None,
+            video=held_frames(window, mask.frames) if video else None,
             behavior=behavior if behavior is not None and behavior.size else None,
         )
 
 
-def _held_frames(window: Window, frames: np.ndarray) -> np.ndarray | None:
+def held_frames(window: Window, frames: np.ndarray) -> np.ndarray | None:
+    """Return the video in which each hidden frame is the last visible one, or None."""
     if not frames.any():
         return None
     # A held frame has no motion energy; a gray one would add a flash at each border.

@@ -9,18 +9,19 @@ x_k ~ N(0, I). Then
     x = M^-1 G' sum_n (U_n / s_n^2) (x) (Phi' Q_n r_n)
     E r_n = U_n z + C_e Q_n (r_n - U_n z)
 
-Neurons with the same visible samples share Q, so a mask costs one product and one
-inverse of K m = 480 rows, whatever the number of neurons. A stroke is answered by a
-new M: sums over neurons are cheaper than keeping track of what changed.
+Neurons with the same visible samples share Q. The sums over neurons are kept per block,
+so a stroke costs the blocks that it touches and a new inverse of K m = 480 rows, whatever
+the number of neurons. The inverse is never updated: its bits depend on the mask alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import zip_longest
 
 import numpy as np
 
-from omnimouse_model.masks.cells import distinct_columns
+from omnimouse_model.masks.cells import changed_columns, distinct_columns
 from omnimouse_model.progress import QUIET, Job, part_of, stop_if
 
 # -- covariance model of residual responses: shared factors and a private part --------
@@ -349,7 +350,8 @@ def _non_negative(a: np.ndarray, b: np.ndarray, rounds: int = 300) -> np.ndarray
 N_MODES = 12
 """Basis functions of time; scores differ by less than 0.005 between 6 and 30."""
 _FEW_PATTERNS = 128
-_CHUNK = 1024
+BLOCK = 256
+"""Columns whose sums are kept together."""
 _INVERTED = 256
 """Patterns whose matrices are inverted together, so that they fit into a cache."""
 
@@ -368,12 +370,15 @@ class Prior:
         float32 (K, m, m): G, a square root of each factor's covariance in the basis.
     private
         float32 (T, T): C_e.
+    loadings
+        float32 (P, K) each: U, and U / s^2.
     """
 
     model: FactorModel
     basis: np.ndarray
     root: np.ndarray
     private: np.ndarray
+    loadings: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def of(cls, model: FactorModel, times_s: np.ndarray) -> "Prior":
@@ -388,11 +393,39 @@ class Prior:
             basis.astype(np.float32),
             np.linalg.cholesky(inside).astype(np.float32),
             model.private_covariance(times_s).astype(np.float32),
+            (model.loadings, model.loadings / model.private_variance[:, None]),
         )
+
+
+class _VisibleBlock:
+    """Visible samples of a block of columns: members of each pattern.
+
+    Attributes
+    ----------
+    content
+        The visible cells, packed: equal blocks have equal sums.
+    members
+        Packed pattern of visible samples -> its columns, int64 (n,), counted from the
+        start of the block. Columns without a visible sample are in none.
+    """
+
+    def __init__(self, visible: np.ndarray) -> None:
+        self.content = np.packbits(visible).tobytes()
+        patterns, number = distinct_columns(visible)
+        self.members = {
+            np.packbits(pattern).tobytes(): np.flatnonzero(number == row)
+            for row, pattern in enumerate(patterns.T)
+            if pattern.any()
+        }
+        self.grams: dict[bytes, np.ndarray] = {}
 
 
 class Posterior:
     """Posterior distribution of residuals for one pattern of visible cells.
+
+    The sums over columns are computed per block of `BLOCK` columns, and the blocks are
+    added in a fixed binary tree. A posterior takes the blocks from `before` whose visible
+    cells are the same. Its numbers are those without `before`.
 
     Parameters
     ----------
@@ -400,125 +433,168 @@ class Posterior:
         Covariance on the samples of the window.
     visible
         bool (T, P): cells whose residual is known.
+    before
+        Posterior of the same prior, for example of the mask before a stroke.
     """
 
-    def __init__(self, prior: Prior, visible: np.ndarray) -> None:
-        self._prior = prior
-        self.neurons = np.flatnonzero(visible.any(axis=0))
-        patterns, self._pattern = distinct_columns(visible[:, self.neurons])
-        self._precision = _precisions(prior.private, patterns.T)
-        scaled = prior.model.loadings / prior.model.private_variance[:, None]
-        self._scaled = scaled[self.neurons]
-        self._inverse = self._solve()
+    def __init__(
+        self, prior: Prior, visible: np.ndarray, before: "Posterior | None" = None
+    ) -> None:
+        self._prior, self.visible = prior, visible
+        n_blocks = -(-visible.shape[1] // BLOCK)
+        changed = np.arange(n_blocks)
+        if before is not None:
+            changed = np.unique(changed_columns(before.visible, visible) // BLOCK)
+        blocks = {} if before is None else dict(enumerate(before.blocks))
+        for number in changed.tolist():
+            blocks[number] = _VisibleBlock(visible[:, block_slice(number)])
+        self.blocks: list[_VisibleBlock] = [blocks[number] for number in range(n_blocks)]
+        patterns = sorted({pattern for block in self.blocks for pattern in block.members})
+        self._is_few = len(patterns) <= _FEW_PATTERNS
+        self._precision: dict[bytes, np.ndarray] = {}
+        if self._is_few:
+            # Each alone: an inverse in a batch has bits that depend on the others.
+            known = {} if before is None or not before._is_few else before._precision
+            for pattern in patterns:
+                if pattern in known:
+                    self._precision[pattern] = known[pattern]
+                else:
+                    self._precision[pattern] = _precisions(
+                        prior.private, self._unpacked([pattern])
+                    )[0]
+        elif patterns:
+            found = _precisions(prior.private, self._unpacked(patterns))
+            self._precision = dict(zip(patterns, found, strict=True))
+        self._inverse = self._solve(patterns)
+
+    def _unpacked(self, patterns: Sequence[bytes]) -> np.ndarray:
+        packed = np.frombuffer(b"".join(patterns), np.uint8).reshape(len(patterns), -1)
+        return np.unpackbits(packed, axis=1, count=len(self.visible)).astype(bool)
 
     @property
     def n_bytes(self) -> int:
-        """Bytes that the object holds."""
-        return int(self._precision.nbytes + self._inverse.nbytes + self._scaled.nbytes)
+        """Bytes that the object holds, also those that it shares with others."""
+        arrays = [self._inverse, *self._precision.values()]
+        arrays += [gram for block in self.blocks for gram in block.grams.values()]
+        return sum(array.nbytes for array in arrays) + self.visible.nbytes
 
-    def _solve(self) -> np.ndarray:
+    def _solve(self, patterns: Sequence[bytes]) -> np.ndarray:
         """Return M^-1, float32 (K m, K m)."""
         prior, basis = self._prior, self._prior.basis
         n_factors, n_modes = prior.root.shape[0], basis.shape[1]
-        inner = basis.T @ self._precision @ basis  # Phi' Q Phi, (pattern, m, m)
-        loadings = prior.model.loadings[self.neurons]
-        # Neurons of one pattern share Q: their U U' / s^2 are summed first, (K, K).
-        if len(inner) <= _FEW_PATTERNS:
-            sums = np.empty((len(inner), n_factors, n_factors), np.float32)
-            for number in range(len(inner)):
-                members = self._pattern == number
-                sums[number] = self._scaled[members].T @ loadings[members]
-            total = np.tensordot(sums, inner, (0, 0))
+        # Phi' Q Phi, (m, m)
+        inner = {key: basis.T @ precision @ basis for key, precision in self._precision.items()}
+        total = np.zeros((n_factors, n_factors, n_modes, n_modes), np.float32)
+        if self._is_few:
+            # Columns of one pattern share Q: their U U' / s^2 are summed first, (K, K).
+            for number, block in enumerate(self.blocks):
+                for pattern, members in block.members.items():
+                    if pattern not in block.grams:
+                        block.grams[pattern] = self._gram(number, members)
+            for pattern in patterns:
+                gram = _tree([block.grams.get(pattern) for block in self.blocks])
+                assert gram is not None  # the pattern is that of a column
+                total += np.multiply.outer(gram, inner[pattern])
         else:
-            total = np.zeros((n_factors**2, n_modes**2), np.float32)
-            for first in range(0, len(loadings), _CHUNK):
-                part = slice(first, first + _CHUNK)
-                outer = self._scaled[part][:, :, None] * loadings[part][:, None]
-                inner_part = inner[self._pattern[part]].reshape(len(outer), -1)
-                total += outer.reshape(len(outer), -1).T @ inner_part
-        # (factor, factor, m, m): G' and G act on the last two axes.
-        m = total.reshape(n_factors, n_factors, n_modes, n_modes)
-        m = prior.root.transpose(0, 2, 1)[:, None] @ m @ prior.root
+            for number, block in enumerate(self.blocks):
+                grams = [self._gram(number, members) for members in block.members.values()]
+                if grams:
+                    within = np.stack([inner[pattern] for pattern in block.members])
+                    total += np.tensordot(np.stack(grams), within, (0, 0))
+        # G' and G act on the last two axes.
+        m = prior.root.transpose(0, 2, 1)[:, None] @ total @ prior.root
         # (factor, m, factor, m), then one row per factor and mode.
         m = m.transpose(0, 2, 1, 3).reshape(n_factors * n_modes, -1)
         m[np.diag_indices(len(m))] += 1
         return np.asarray(np.linalg.inv(m), np.float32)
 
-    def mean(self, residuals: np.ndarray) -> np.ndarray:
-        """Return the conditional mean, float32 (T, P).
+    def _gram(self, number: int, members: np.ndarray) -> np.ndarray:
+        loadings, scaled = (part[block_slice(number)][members] for part in self._prior.loadings)
+        return np.asarray(scaled.T @ loadings)
+
+    def projection(self, number: int, residuals: np.ndarray) -> np.ndarray | None:
+        """Return the part of a block in the right side of the equation for x, (K, m).
 
         Parameters
         ----------
+        number
+            Number of the block.
         residuals
-            float32 (T, P); read at visible cells only.
+            float32 (T, n) of its columns; read at visible cells only.
         """
-        prior, neurons = self._prior, self.neurons
-        model, basis = prior.model, prior.basis
-        # Q_n r_n, (V, T); Q is zero where not visible.
-        weighted = self._weigh(residuals[:, neurons].T)
-        # Right side of the equation for x, (K, 1, m).
-        projection = (self._scaled.T @ (weighted @ basis))[:, None] @ prior.root
-        x = (self._inverse @ projection.reshape(-1)).reshape(projection.shape[0], -1, 1)
-        factors = basis @ (prior.root @ x)[..., 0].T  # z, (T, K)
-        mean = np.asarray(factors @ model.loadings.T, np.float32)
-        # Q_n (r_n - U_n z): the part that the factors do not explain.
-        unexplained = weighted - self._weigh(np.ascontiguousarray(mean[:, neurons].T))
-        mean[:, neurons] += (unexplained @ prior.private).T
+        members, parts = self.blocks[number].members, []
+        scaled = self._prior.loadings[1][block_slice(number)]
+        for pattern, columns in members.items():
+            weighted = residuals[:, columns].T @ self._precision[pattern]  # Q r, (n, T)
+            parts.append(scaled[columns].T @ (weighted @ self._prior.basis))
+        return _tree(parts)
+
+    def factors(self, projections: Sequence[np.ndarray | None]) -> np.ndarray:
+        """Return the posterior mean of the factors, z (T, K), from all blocks."""
+        prior = self._prior
+        total = _tree(list(projections))
+        if total is None:
+            return np.zeros((len(self.visible), len(prior.root)), np.float32)
+        side = total[:, None] @ prior.root  # (K, 1, m)
+        x = (self._inverse @ side.reshape(-1)).reshape(len(side), -1, 1)
+        return np.asarray(prior.basis @ (prior.root @ x)[..., 0].T)
+
+    def mean(self, factors: np.ndarray, columns: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+        """Return the conditional mean of some columns, float32 (T, n).
+
+        Parameters
+        ----------
+        factors
+            Result of `factors`.
+        residuals
+            float32 (T, n) of these columns; read at visible cells only.
+        """
+        prior = self._prior
+        mean = np.asarray(factors @ prior.loadings[0][columns].T, np.float32)
+        for precision, members in self._patterns_of(columns):
+            # Q_n (r_n - U_n z): the part that the factors do not explain.
+            unexplained = (residuals[:, members] - mean[:, members]).T @ precision
+            mean[:, members] += (unexplained @ prior.private).T
         return mean
 
-    def _weigh(self, values: np.ndarray) -> np.ndarray:
-        """Return Q_n values_n for each visible neuron, (V, T)."""
-        if len(self._precision) == 1:
-            return np.asarray(values @ self._precision[0])
-        weighted = np.empty_like(values, np.float32)
-        if len(self._precision) <= _FEW_PATTERNS:
-            for number, precision in enumerate(self._precision):
-                members = self._pattern == number
-                weighted[members] = values[members] @ precision
-            return weighted
-        for first in range(0, len(values), _CHUNK):
-            part = slice(first, first + _CHUNK)
-            precision = self._precision[self._pattern[part]]  # (neuron, T, T)
-            weighted[part] = (values[part][:, None] @ precision)[:, 0]
-        return weighted
+    def _patterns_of(self, columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield Q and the members of each pattern among some columns."""
+        for pattern, members in _VisibleBlock(self.visible[:, columns]).members.items():
+            yield self._precision[pattern], members
 
-    def variance(self) -> np.ndarray:
-        """Return the conditional variance of all columns, float32 (T, P).
+    def variance(self, columns: np.ndarray) -> np.ndarray:
+        """Return the conditional variance of some columns, float32 (T, n).
 
         It is the sum of the variances of the shared and the private part, about 0 at
         visible cells. With more than 128 patterns, the information of a neuron's own
         visible samples about its shared part is ignored. The variance is then an upper
         limit.
         """
-        prior, n_patterns = self._prior, len(self._precision)
-        loadings, scale = prior.model.loadings, prior.model.private_variance
-        factors = self._factor_covariance()
+        prior = self._prior
+        loadings, scale = prior.loadings[0][columns], prior.model.private_variance[columns]
         # Prior variance of the private part at each sample, (T,), in units of s_n^2.
         private = np.diag(prior.private)
-        variance = _shared_variance(loadings, prior.basis, factors)
+        variance = _shared_variance(loadings, prior.basis, self._factor_covariance)
         variance += private[:, None] * scale
-        # So far no neuron has visible samples; the others follow, pattern by pattern.
-        for first in range(0, n_patterns, _CHUNK):
-            is_member = (self._pattern >= first) & (self._pattern < first + _CHUNK)
-            neurons, pattern = self.neurons[is_member], self._pattern[is_member] - first
-            # C_e Q predicts the private part from the visible samples, (pattern, T, T).
-            gains = prior.private @ self._precision[first : first + _CHUNK]
-            explained = (gains * prior.private).sum(axis=2)
-            remaining = np.maximum(private - explained, 0)  # (pattern, T)
-            if n_patterns <= _FEW_PATTERNS:
-                for number, gain in enumerate(gains):
-                    same = neurons[pattern == number]
-                    # The visible samples contain the factors too: an error of the
-                    # factors is cancelled as far as the gain reproduces it.
-                    basis = prior.basis - gain @ prior.basis
-                    variance[:, same] = _shared_variance(loadings[same], basis, factors)
+        # So far no column has visible samples; the others follow, pattern by pattern.
+        for precision, members in self._patterns_of(columns):
+            # C_e Q predicts the private part from the visible samples, (T, T).
+            gain = prior.private @ precision
+            remaining = np.maximum(private - (gain * prior.private).sum(axis=1), 0)
+            if self._is_few:
+                # The visible samples contain the factors too: an error of the factors
+                # is cancelled as far as the gain reproduces it.
+                basis = prior.basis - gain @ prior.basis
+                shared = _shared_variance(loadings[members], basis, self._factor_covariance)
+                variance[:, members] = shared
             else:
-                variance[:, neurons] -= private[:, None] * scale[neurons]
-            variance[:, neurons] += (scale[neurons, None] * remaining[pattern]).T
+                variance[:, members] -= private[:, None] * scale[members]
+            variance[:, members] += remaining[:, None] * scale[members]
         return np.asarray(variance * prior.model.inflation, np.float32)
 
+    @cached_property
     def _factor_covariance(self) -> np.ndarray:
-        """Return the posterior covariance of the factors, G M^-1 G', (K, m, K, m)."""
+        """The posterior covariance of the factors, G M^-1 G', (K, m, K, m)."""
         root = self._prior.root
         n_factors, n_modes = root.shape[:2]
         rows = root @ self._inverse.reshape(n_factors, n_modes, -1)  # (K, m, K m)
@@ -527,6 +603,23 @@ class Posterior:
         product: np.ndarray = columns @ root.transpose(0, 2, 1)
         product = product.transpose(1, 0, 2)  # (K m, K, m)
         return product.reshape(n_factors, n_modes, n_factors, n_modes)
+
+
+def block_slice(number: int) -> slice:
+    """Return the columns of a block."""
+    return slice(number * BLOCK, (number + 1) * BLOCK)
+
+
+def _tree(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    """Add in a fixed binary tree; None is no summand."""
+    while len(parts) > 1:
+        pairs = zip_longest(parts[::2], parts[1::2])
+        parts = [
+            first + second if first is not None and second is not None
+            else second if first is None else first
+            for first, second in pairs
+        ]  # fmt: skip
+    return parts[0] if parts else None
 
 
 def _shared_variance(loadings: np.ndarray, basis: np.ndarray, factors: np.ndarray) -> np.ndarray:

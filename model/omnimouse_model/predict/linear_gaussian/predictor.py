@@ -6,8 +6,8 @@ visible inputs; a mask chooses what is known. Method and figures: `docs/evaluati
 """
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -16,9 +16,9 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks import VISIBLE, Mask, scored_cells
 from omnimouse_model.predict.baselines.fit_cache import load_or_fit
-from omnimouse_model.predict.baselines.rules import VisibleInput
+from omnimouse_model.predict.baselines.rules import held_frames
 from omnimouse_model.predict.devices import single_numpy_thread
 from omnimouse_model.predict.linear_gaussian.fit import (
     LinearGaussianFit,
@@ -26,7 +26,11 @@ from omnimouse_model.predict.linear_gaussian.fit import (
     from_fitted,
     to_fitted,
 )
-from omnimouse_model.predict.linear_gaussian.posterior import Posterior, Prior
+from omnimouse_model.predict.linear_gaussian.posterior import (
+    Posterior,
+    Prior,
+    block_slice,
+)
 from omnimouse_model.predict.linear_gaussian.series import (
     MOST_S,
     TrainSeries,
@@ -57,13 +61,57 @@ Z_95 = 1.96
 """Half-width, in standard deviations, of the interval that holds 95 % of a normal."""
 
 
+MeanOf = Callable[[np.ndarray], np.ndarray]
+"""From columns int64 (n,) to their mean from the visible inputs, float32 (n_samples, n)."""
+
+
 @dataclass(frozen=True, slots=True)
 class _WindowState:
-    """Mean and variance (n_samples, columns) of a window, in fitted units."""
+    """A window in fitted units; columns are computed when they are needed.
 
-    mean: np.ndarray
-    variance: np.ndarray
-    floor: np.ndarray
+    Attributes
+    ----------
+    mean
+        The mean from the visible inputs.
+    values
+        From columns to their recorded values, float32 (n_samples, n).
+    factors
+        Posterior mean of the factors, float32 (n_samples, K).
+    """
+
+    fitted: LinearGaussianFit
+    posterior: Posterior
+    mean: MeanOf
+    values: MeanOf
+    factors: np.ndarray
+
+    def residuals(self, columns: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Return visible residuals of columns in units of their deviation, else 0."""
+        # Withheld values become 0 here, so that nothing else can read them.
+        visible = self.posterior.visible[:, columns]
+        residuals = (self.values(columns) - mean) / self.fitted.scale[columns]
+        return np.where(visible, residuals, np.float32(0))
+
+    def predicted(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of columns, (n_samples, n) each."""
+        mean, scale = self.mean(columns), self.fitted.scale[columns]
+        residuals = self.residuals(columns, mean)
+        with single_numpy_thread:
+            mean = mean + scale * self.posterior.mean(self.factors, columns, residuals)
+            return mean, scale**2 * self.posterior.variance(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Projections:
+    """Parts of the blocks in the equation for the factors of one window."""
+
+    contents: list[bytes]
+    parts: list[np.ndarray | None]
+
+    @property
+    def n_bytes(self) -> int:
+        parts = sum(part.nbytes for part in self.parts if part is not None)
+        return parts + sum(map(len, self.contents))
 
 
 class LinearGaussian(Predictor):
@@ -98,6 +146,10 @@ class LinearGaussian(Predictor):
         self._posteriors = MemoryCache[Posterior](
             MAX_CACHED_BYTES, lambda posterior: posterior.n_bytes
         )
+        self._latest: dict[tuple[str, int], Posterior] = {}
+        self._projections = MemoryCache[_Projections](
+            MAX_CACHED_BYTES, lambda projections: projections.n_bytes
+        )
         self._lock = threading.RLock()
 
     @property
@@ -131,41 +183,80 @@ class LinearGaussian(Predictor):
         self.fit_all(window.session, cancelled)
 
     def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
-        """Predict the whole window in fitted units."""
+        """Find the factors of a window; columns are predicted when they are decoded."""
         spec, session = self._spec, window.session
         check_request(self.predictor_id, self.needs, window, mask)
         if not (mask.target.any() or mask.has_behavior_target):
             raise UnsupportedRequestError(f"{self.predictor_id!r}: the mask has no target.")
-        visible_input = VisibleInput.from_window(window, mask, video=reads_video(session, spec))
+        video = held_frames(window, mask.frames) if reads_video(session, spec) else None
         modes = _modes(window, mask)
         channels = behavior = None
         if "visible" in modes:
             channels = without_missing(np.asarray(window.behavior, np.float32))
             behavior = channels if set(modes) == {"visible"} else None
-        video = visible_input.video
         fitted, prior = self._fit_of(
             session, cancelled, video=video is not None, behavior=behavior is not None
         )
         stop_if(cancelled)
-        mean = self._mean(fitted, window, mask, video, behavior, cancelled)
-        n_neurons = mask.n_neurons
-        visible = np.zeros(mean.shape, bool)
-        visible[:, :n_neurons] = visible_input.visible
-        values = np.zeros_like(mean)
-        values[:, :n_neurons] = to_fitted(
-            visible_input.responses, fitted.floor, is_count=self._is_count
-        )
+        n_neurons, is_count = mask.n_neurons, self._is_count
+        visible = np.zeros((len(mask.cells), len(fitted.scale)), bool)
+        np.equal(mask.cells, VISIBLE, out=visible[:, :n_neurons])
+        # Reading responses costs time, and a clip has none.
+        responses = None
+        if visible.any():
+            # Responses that were not recorded are hidden.
+            if window.missing is not None:
+                visible[:, :n_neurons] &= ~window.missing
+            responses = window.responses
         if channels is not None and behavior is None:
             # Some channels are visible, others are not: the visible ones are columns
             # like neurons.
             visible[:, n_neurons:] = [mode == "visible" for mode in modes]
-            values[:, n_neurons:] = at_samples(channels, spec)
+            channels = at_samples(channels, spec)
+
+        def values(columns: np.ndarray) -> np.ndarray:
+            found = np.zeros((len(visible), len(columns)), np.float32)
+            of_neuron = columns < n_neurons
+            if responses is not None:
+                neurons = columns[of_neuron]
+                recorded = without_missing(responses[:, neurons])
+                found[:, of_neuron] = to_fitted(recorded, fitted.floor[neurons], is_count=is_count)
+            if channels is not None and behavior is None:
+                found[:, ~of_neuron] = channels[:, columns[~of_neuron] - n_neurons]
+            return found
+
         with single_numpy_thread:
-            posterior = self._posterior(session, fitted, prior, visible)
-            residuals = np.where(visible, (values - mean) / fitted.scale, 0)
-            mean = mean + fitted.scale * posterior.mean(residuals)
-            variance = fitted.scale**2 * posterior.variance()
-        return Encoded(window, mask, _WindowState(mean, variance, fitted.floor))
+            posterior = self._posterior(session, fitted, prior, visible, mask, window)
+            mean = self._mean(fitted, window, mask, video, behavior, cancelled)
+            state = _WindowState(fitted, posterior, mean, values, np.empty(0))
+            key = (window.key, id(fitted), mask.frames.tobytes(), modes)
+            factors = posterior.factors(self._projected(key, state, cancelled))
+        return Encoded(window, mask, replace(state, factors=factors))
+
+    def _projected(
+        self, key: Hashable, state: _WindowState, cancelled: Cancelled
+    ) -> list[np.ndarray | None]:
+        """Return the parts of all blocks; those with the same visible cells are kept."""
+        posterior = state.posterior
+        contents = [block.content for block in posterior.blocks]
+        with self._lock:
+            before = self._projections.peek(key)
+        parts: list[np.ndarray | None] = []
+        n_columns = posterior.visible.shape[1]
+        for number, content in enumerate(contents):
+            if before is not None and before.contents[number] == content:
+                parts.append(before.parts[number])
+                continue
+            stop_if(cancelled)
+            columns = np.arange(n_columns)[block_slice(number)]
+            # Of the block alone, so that its bits do not depend on other blocks.
+            residuals = state.residuals(columns, state.mean(columns))
+            parts.append(posterior.projection(number, residuals))
+        with self._lock:
+            if key in self._projections:
+                self._projections.drop(key)
+            self._projections.get(key, lambda: _Projections(contents, parts))
+        return parts
 
     def decode(
         self,
@@ -176,20 +267,22 @@ class LinearGaussian(Predictor):
         """Return the target cells of `neurons`, by default of all with targets."""
         stop_if(cancelled)
         mask, window, state = encoded.mask, encoded.window, encoded.state
-        cells = scored_cells(mask)
         if neurons is None:
-            neurons = np.flatnonzero(cells.any(axis=0))
+            neurons = np.flatnonzero(scored_cells(mask).any(axis=0))
         neurons = np.asarray(neurons, np.int64)
-        behavior = None
-        if mask.has_behavior_target and state.mean.shape[1] > mask.n_neurons:
-            behavior = at_behavior(state.mean[:, mask.n_neurons :], self._spec)
-        mean, variance = state.mean[:, neurons], state.variance[:, neurons]
+        cells = scored_cells(mask, neurons)
+        behavior, n_columns = None, len(state.fitted.scale)
+        if mask.has_behavior_target and n_columns > mask.n_neurons:
+            columns = np.arange(mask.n_neurons, n_columns)
+            behavior = at_behavior(state.predicted(columns)[0], self._spec)
+        mean, variance = state.predicted(neurons)
+        floor = state.fitted.floor[neurons]
         half_width = Z_95 * np.sqrt(variance)
         unit = self._spec.response_rate_hz if self._is_count else 1.0
 
         def responses(values: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
-            rates = from_fitted(values, spread, state.floor[neurons], is_count=self._is_count)
-            return np.where(cells[:, neurons], rates * unit, np.nan).astype(np.float32)
+            rates = from_fitted(values, spread, floor, is_count=self._is_count)
+            return np.where(cells, rates * unit, np.nan).astype(np.float32)
 
         return Prediction(
             responses=responses(mean, variance),
@@ -211,19 +304,28 @@ class LinearGaussian(Predictor):
         video: np.ndarray | None,
         behavior: np.ndarray | None,
         cancelled: Cancelled,
-    ) -> np.ndarray:
-        """Return the mean from the visible inputs, (n_samples, columns).
+    ) -> MeanOf:
+        """Return the mean of columns from the visible inputs.
 
         `video` and `behavior` are those of `window`, as far as `mask` shows them.
         """
-        inputs = [np.zeros((self._spec.n_samples, 0), np.float32)]
-        with single_numpy_thread:
-            if video is not None:
-                inputs.append(video_inputs(video, self._spec))
-            if behavior is not None:
-                inputs.append(behavior_inputs(behavior, self._spec))
-            mean = np.concatenate(inputs, axis=1) @ fitted.weights + fitted.intercept
-        return np.asarray(mean)
+        parts = [np.zeros((self._spec.n_samples, 0), np.float32)]
+        if video is not None:
+            parts.append(video_inputs(video, self._spec))
+        if behavior is not None:
+            parts.append(behavior_inputs(behavior, self._spec))
+        inputs = np.concatenate(parts, axis=1)
+
+        def mean(columns: np.ndarray) -> np.ndarray:
+            chosen: np.ndarray | slice = columns
+            if len(columns) and (np.diff(columns) == 1).all():
+                # A view: an index list would copy the weights of a block.
+                chosen = slice(int(columns[0]), int(columns[-1]) + 1)
+            with single_numpy_thread:
+                weighted = inputs @ fitted.weights[:, chosen]
+            return np.asarray(weighted + fitted.intercept[columns])
+
+        return mean
 
     @property
     def _is_count(self) -> bool:
@@ -277,10 +379,20 @@ class LinearGaussian(Predictor):
         fitted: LinearGaussianFit,
         prior: Prior,
         visible: np.ndarray,
+        mask: Mask,
+        window: Window,
     ) -> Posterior:
-        key = (session.fingerprint, str(id(fitted)), np.packbits(visible).tobytes())
+        """Return the posterior for visible cells, from that of the mask before."""
+        missing = window.missing
+        gaps = b"" if missing is None else np.packbits(missing).tobytes()
+        of_fit = session.fingerprint, id(fitted)
         with self._lock:
-            return self._posteriors.get(key, lambda: Posterior(prior, visible))
+            before = self._latest.get(of_fit)
+            found = self._posteriors.get(
+                (*of_fit, mask.mask_id, gaps), lambda: Posterior(prior, visible, before)
+            )
+            self._latest[of_fit] = found
+            return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Fits belong to sessions: another process makes its own, or reads stored ones.

@@ -25,7 +25,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import Residence
 from omnimouse_model.predict.linear_gaussian.fit import LinearGaussianFit, to_fitted
 from omnimouse_model.predict.linear_gaussian.posterior import Prior
-from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
+from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian, MeanOf
 from omnimouse_model.predict.linear_gaussian.series import TrainSeries
 from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
@@ -216,15 +216,24 @@ class OmniMouseWithContext(LinearGaussian):
         video: np.ndarray | None,
         behavior: np.ndarray | None,
         cancelled: Cancelled,
-    ) -> np.ndarray:
-        mean = super()._mean(fitted, window, mask, video, behavior, cancelled)
+    ) -> MeanOf:
+        of_inputs = super()._mean(fitted, window, mask, video, behavior, cancelled)
         has_behavior = behavior is not None
         inputs = inputs_name(video=video is not None, behavior=has_behavior)
         gain = self._parts[window.session.id][inputs][2]
-        if gain.any():
-            rates = self._mean_rates(window, mask.frames, cancelled, behavior=has_behavior)
-            rates = to_fitted(rates, fitted.floor, is_count=self._is_count)
-            mean[:, : mask.n_neurons] += gain * rates
+        if not gain.any():
+            return of_inputs
+        rates = self._mean_rates(window, mask.frames, cancelled, behavior=has_behavior)
+
+        def mean(columns: np.ndarray) -> np.ndarray:
+            found, is_neuron = of_inputs(columns), columns < mask.n_neurons
+            neurons = columns[is_neuron]
+            fitted_rates = to_fitted(
+                rates[:, neurons], fitted.floor[neurons], is_count=self._is_count
+            )
+            found[:, is_neuron] += gain[neurons] * fitted_rates
+            return found
+
         return mean
 
     def _mean_rates(

@@ -108,7 +108,7 @@ def test_any_mask_is_answered_from_what_it_shows_alone(session, predictor, mask)
     encoded = predictor.encode(window, mask)
     parts = [predictor.decode(encoded, p) for p in np.array_split(plain.neurons, 2)]
     together = np.concatenate([part.responses for part in parts], axis=1)
-    np.testing.assert_array_equal(together, plain.responses)
+    np.testing.assert_allclose(together, plain.responses, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ def test_the_band_stays_with_its_neurons_and_samples(session, predictor):
     complete = predictor.predict(window, mask)
     parts = [predictor.predict(window, mask, part) for part in np.split(neurons, 2)]
     bands = np.concatenate([part.band for part in parts], axis=2)
-    np.testing.assert_allclose(bands, complete.band)
+    np.testing.assert_allclose(bands, complete.band, rtol=1e-5, atol=1e-5)
     two = take_neurons(complete, np.array([20, 13]))
     np.testing.assert_array_equal(two.band, complete.band[:, :, [8, 1]])
     both = Ensemble((predictor, naive_predictor("mean")))
