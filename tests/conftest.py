@@ -79,9 +79,9 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 PRELOADED = [
-    *("torch", "omnimouse_model.predict.worker.server", "tests.predictors"),
+    *("torch", "omnimouse_model.inference.server", "tests.predictors"),
     # The first optimiser of a process imports PyTorch's compiler.
-    *("torch._dynamo", "omnimouse_model.train.omnimouse"),
+    *("torch._dynamo", "omnimouse_model.families.omnimouse.training"),
 ]
 """Imported once for all child processes: importing PyTorch takes seconds."""
 
@@ -108,7 +108,7 @@ def _fork_child_processes() -> None:
 _fork_child_processes()
 LONG_GROUPS = (
     *("tests/browser", "tests/app", "tests/notebooks/test_notebooks.py"),
-    "tests/model/train/finetune/test_run.py",
+    "tests/model/analysis/finetune/test_run.py",
     "tests/model/live/models/test_finetune.py",
 )
 """Folders that share one window or browser, and the longest files; these run first."""

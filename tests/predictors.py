@@ -134,8 +134,8 @@ def tiny_transformer() -> Predictor:
     """Return a small network with random weights that knows the session "small"."""
     import torch
 
-    from omnimouse_model.nets.omnimouse.network import OmniMouse
-    from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+    from omnimouse_model.families.omnimouse.network import OmniMouse
+    from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
     from tests.model.small_net import SMALL
 
     latents = {"num_response_latent_groups": 8, "num_global_latents": 8}

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model import demo
-from omnimouse_model.nets.checkpoint import save_checkpoint
-from omnimouse_model.train.finetune import start
+from omnimouse_model.families.omnimouse import checkpoint
+from omnimouse_model.families.omnimouse import transfer_start as start
+from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
+from omnimouse_model.simulate import demo
 from tests.model.finetune_process import small_net
 
 NOT_RUN = {"fetch_checkpoint": "uses a network", "fetch_session": "uses a network"}
@@ -26,7 +27,7 @@ def names(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(start, "WINDOWS", 2)
         patch.setenv("OMNIMOUSE_CACHE", str(root))
-        patch.setattr(demo, "CHECKPOINT", root / "demo.safetensors")
+        patch.setattr(checkpoint, "DEMO", root / "demo.safetensors")
         patch.setattr(demo, "DEMO_SHOWN", mouse)
         patch.setattr(demo, "UNSEEN", mouse)
         yield {"om": om, "np": np, "session": om.open_session(om.demo_session())}

@@ -183,7 +183,7 @@ def _is_official(source: Path) -> bool:
 
 
 def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
-    from omnimouse_model.nets.official import convert_official
+    from omnimouse_model.families.omnimouse.checkpoint import convert_official
 
     if target.suffix != ".safetensors":
         raise click.UsageError(f"A checkpoint's file ends in .safetensors: {target}")

@@ -70,8 +70,8 @@ def command(
     the train tier. Ctrl-C saves and ends after the current step. The same command
     continues, also after a kill.
     """
+    from omnimouse_model.analysis.finetune.run import BATCH, STEPS, finetune
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.train.finetune.run import BATCH, STEPS, finetune
 
     recording = named_session(session, **reading)
     known = None if neurons_of is None else named_session(neurons_of)
@@ -104,9 +104,10 @@ def command(
 
 def _print_result(out: Path, session: str, options: str, as_json: bool) -> None:
     """Print held-out scores before and after, and how to use the result."""
-    from omnimouse_model.nets.checkpoint import FINISHED, read_card
-    from omnimouse_model.train.metrics_log import FILE, log_rows
-    from omnimouse_model.train.validate import SUMMARY
+    from omnimouse_model.families.omnimouse.checkpoint import read_card
+    from omnimouse_model.training.checkpoints import FINISHED
+    from omnimouse_model.training.loop import SUMMARY
+    from omnimouse_model.training.metrics_log import FILE, log_rows
 
     about = read_card(out / FINISHED)["finetuned"]
     rows = {int(row["step"]): row for row in log_rows(out / FILE)}
@@ -138,7 +139,7 @@ def _scores(
     before: Mapping[str, float], after: Mapping[str, float], about: Mapping[str, Any]
 ) -> "list[dict[str, Any]]":
     """Return one row per scored condition, the mean first."""
-    from omnimouse_model.train.validate import SUMMARY
+    from omnimouse_model.training.loop import SUMMARY
 
     # The log also has times; only conditions have a score before and after.
     names = [SUMMARY, *(c for c in before if c not in ("step", "seconds", SUMMARY))]

@@ -90,7 +90,7 @@ def scheduler_option(tasks: str) -> Option:
 
     def check(ctx: click.Context, param: click.Parameter, address: str | None) -> str | None:
         if address is not None:
-            from omnimouse_model.analysis.evaluate.dask_map import checked_scheduler
+            from omnimouse_model.inference.dask_map import checked_scheduler
 
             checked_scheduler(address)
         return address
@@ -213,8 +213,8 @@ def session_folder(name: str) -> Path | str:
     if name not in DEMO_SESSIONS:
         # An address stays a string: `Path` would merge its two slashes.
         return name if web_address(name) or hub_place(name) else Path(name)
-    from omnimouse_model.demo import SESSIONS
     from omnimouse_model.progress import CallbackJob
+    from omnimouse_model.simulate.demo import SESSIONS
 
     with interruptible(), Progress() as progress:
         text = f"making the {name} session"

@@ -157,7 +157,7 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
     @reading_options
     @wraps(run)
     def with_run(session: str, reading: dict[str, Any], **options: Any) -> None:
-        from omnimouse_model.predict.registry import load_predictor
+        from omnimouse_model.inference.registry import load_predictor
 
         shared = {name: options.pop(name) for name in _SHARED if name in options}
         out = shared.get("out")

@@ -201,9 +201,9 @@ def _computed(
     device: str,
 ) -> "tuple[RankTable, PretrainCurve | None]":
     """Return ranking and curve; compute the scores that the file lacks."""
+    from omnimouse_model.analysis.finetune.run import BATCH, STEPS
+    from omnimouse_model.analysis.ranking.factory import model_factory
     from omnimouse_model.analysis.ranking.rank import pretrain_curve, rank_sessions
-    from omnimouse_model.train.factory import model_factory
-    from omnimouse_model.train.finetune.run import BATCH, STEPS
 
     factory = model_factory(
         config,
@@ -266,7 +266,7 @@ def _criterion(
 
 def _opened(places: Sequence[Path], option: str) -> list[Path]:
     """Return the paths of all sessions; raise a usage error if there are none."""
-    from omnimouse_model.train.sessions import sessions_in
+    from omnimouse_model.training.sessions import sessions_in
 
     try:
         folders = [folder for place in places for folder in sessions_in(place)]

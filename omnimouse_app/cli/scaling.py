@@ -100,9 +100,9 @@ def command(
 
 def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
     """Train the models of the plan that the results lack."""
+    from omnimouse_model.analysis.scaling.study import plan_path, read_plan, run_study
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.predict.omnimouse.loading import resolve_device
-    from omnimouse_model.train.scaling.study import plan_path, read_plan, run_study
+    from omnimouse_model.predict.devices import resolve_device
 
     with interruptible() as stop, Progress() as progress:
         try:

@@ -30,9 +30,9 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:
-    from omnimouse_model.train.batches import TrainingSession
-    from omnimouse_model.train.config import SessionChoice
-    from omnimouse_model.train.distributed import Team
+    from omnimouse_model.training.config import SessionChoice
+    from omnimouse_model.training.distributed import Team
+    from omnimouse_model.training.sessions import TrainingSession
 
 
 @click.command("train")
@@ -92,7 +92,7 @@ def command(
     (torchrun --nproc-per-node N -m omnimouse_app train …) N processes share the
     sessions and train one core.
     """
-    from omnimouse_model.train.config import config_path, family_of_config
+    from omnimouse_model.training.config import config_path, family_of_config
 
     path = config_path(config)
     family = _FAMILIES.get(family_of_config(path))
@@ -128,9 +128,9 @@ class TrainingCommand(Protocol):
 
 def _train(run: TrainingCommand, out: Path, steps: int | None, device: str) -> None:
     """Run a training with progress, and write its results."""
-    from omnimouse_model.predict.omnimouse.loading import resolve_device
+    from omnimouse_model.predict.devices import resolve_device
     from omnimouse_model.storage.locks import sole_writer
-    from omnimouse_model.train.distributed import joined, local_device
+    from omnimouse_model.training.distributed import joined, local_device
 
     place = local_device(resolve_device(device))
     with interruptible() as stop, joined(place) as team, ExitStack() as locks:
@@ -173,7 +173,7 @@ class OmniMouseTraining:
         is_compiled: bool,
         official: Path | None,
     ) -> None:
-        from omnimouse_model.train.config import read_config
+        from omnimouse_model.families.omnimouse.training_config import read_config
 
         settings = read_config(path)
         choices = _choices(settings.sessions, places)
@@ -195,7 +195,7 @@ class OmniMouseTraining:
 
     def open_sessions(self, team: "Team") -> None:
         """Open the sessions of this process."""
-        from omnimouse_model.train.omnimouse import with_epochs
+        from omnimouse_model.families.omnimouse.training import with_epochs
 
         self._sessions = _open_sessions(self._mice, self._settings.sessions, team)
         # A config may state epochs; their number of steps depends on the sessions.
@@ -203,18 +203,18 @@ class OmniMouseTraining:
 
     def train(self, out: Path, **options: Any) -> None:
         """Run the steps."""
-        from omnimouse_model.train.omnimouse import train
+        from omnimouse_model.families.omnimouse.training import train
 
         train(self._settings, self._sessions, out, **options)
 
     def write_results(self, out: Path, job: Job) -> None:
         """Write the exports."""
         if self._export is not None:
-            from omnimouse_model.train.export import export_run
+            from omnimouse_model.analysis.export import export_run
 
             echo(f"wrote {export_run(out, self._export, self._settings, self._mice, job)}")
         if self._official is not None:
-            from omnimouse_model.train.export import write_official
+            from omnimouse_model.analysis.export import write_official
 
             for path in write_official(out, self._official, self._settings):
                 echo(f"wrote {path}")
@@ -274,19 +274,19 @@ class TwinTraining(FamilyTraining):
     @staticmethod
     def read(path: Path) -> Any:
         """Return the settings of a config."""
-        from omnimouse_model.train.twin.config import read_twin_config
+        from omnimouse_model.families.twin.training_config import read_twin_config
 
         return read_twin_config(path)
 
     def train(self, out: Path, **options: Any) -> None:
         """Run the steps."""
-        from omnimouse_model.train.twin.run import train_twins
+        from omnimouse_model.families.twin.training import train_twins
 
         train_twins(self._settings, self._sessions, out, **options)
 
     def export(self, out: Path, path: Path) -> Path:
         """Write the best twins of a run."""
-        from omnimouse_model.train.export import export_twins
+        from omnimouse_model.analysis.export import export_twins
 
         return export_twins(out, path, self._settings)
 
@@ -299,14 +299,14 @@ class NdtTraining(FamilyTraining):
     @staticmethod
     def read(path: Path) -> Any:
         """Return the settings of a config."""
-        from omnimouse_model.train.ndt.config import read_ndt_config
+        from omnimouse_model.families.ndt.training_config import read_ndt_config
 
         return read_ndt_config(path)
 
     def open_sessions(self, team: "Team") -> None:
         """Open the trials of the sessions of this process, and count the steps."""
-        from omnimouse_model.train.ndt.run import with_steps
-        from omnimouse_model.train.ndt.trials import open_trial_session
+        from omnimouse_model.families.ndt.training import with_steps
+        from omnimouse_model.families.ndt.trials import open_trial_session
 
         self._sessions = _open_sessions(
             self._mice,
@@ -318,13 +318,13 @@ class NdtTraining(FamilyTraining):
 
     def train(self, out: Path, **options: Any) -> None:
         """Run the steps."""
-        from omnimouse_model.train.ndt.run import train_ndt
+        from omnimouse_model.families.ndt.training import train_ndt
 
         train_ndt(self._settings, self._sessions, out, **options)
 
     def export(self, out: Path, path: Path) -> Path:
         """Write the best weights of a run."""
-        from omnimouse_model.train.export import export_ndt
+        from omnimouse_model.analysis.export import export_ndt
 
         return export_ndt(out, path, self._settings)
 
@@ -342,8 +342,8 @@ def _choices(
     click.BadParameter
         A place contains no session, a mouse is unknown, or there is no session.
     """
-    from omnimouse_model.train.config import SessionChoice
-    from omnimouse_model.train.sessions import check_mouse, sessions_in
+    from omnimouse_model.training.config import SessionChoice
+    from omnimouse_model.training.sessions import check_mouse, sessions_in
 
     try:
         if places:
@@ -365,8 +365,7 @@ def _open_sessions(
     open_one: "Callable[[Path, SessionChoice], TrainingSession] | None" = None,
 ) -> "list[TrainingSession]":
     """Open the sessions of this process; missing mice are simulated once for all."""
-    from omnimouse_model.train.batches import open_training_session
-    from omnimouse_model.train.sessions import session_place
+    from omnimouse_model.training.sessions import open_training_session, session_place
 
     own = team.share_of(choices)
     if team.is_main:

@@ -19,11 +19,11 @@ from omnimouse_app.field.canvas import Canvas, core_places, states_on_screen
 from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.data.session import Window
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.live.state import Device
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Prediction
-from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.storage.files import read_bytes
 from omnimouse_model.storage.write import write_text
 from omnimouse_widgets.palette import STATE_NAMES

@@ -17,12 +17,12 @@ from omnimouse_app.field.layers import FieldLayers
 from omnimouse_app.field.redraw import OneFrame
 from omnimouse_app.window.openable import is_openable
 from omnimouse_app.window.settings import preferences
+from omnimouse_model.inference.client import load_in_worker
+from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.registry import load_in_process
-from omnimouse_model.predict.worker.client import load_in_worker
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from omnimouse_widgets.views.registry import closing_question
 
@@ -217,7 +217,7 @@ def new_controller(device: Device = "auto", scheduler: str | None = None) -> Con
     """
     load: Load = load_in_process if preferences().in_process else load_in_worker
     if scheduler is not None:
-        from omnimouse_model.predict.worker.dask_worker import load_on_scheduler
+        from omnimouse_model.inference.dask_worker import load_on_scheduler
 
         load = load_on_scheduler(scheduler)
     state = LiveState(device=device)

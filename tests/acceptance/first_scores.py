@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 
 import omnimouse_model as om
-from omnimouse_model.analysis.evaluate.stitching import predict_span
-from omnimouse_model.analysis.evaluate.tier_score import (
+from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.stitching import predict_span
+from omnimouse_model.evaluation.tier_score import (
     TierScore,
     TierScoring,
     scored_tier,
 )
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.first_scores import (
     SHIPPED,
     FirstScores,

@@ -15,22 +15,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.evaluate import evaluate
+from omnimouse_model.analysis.finetune.records import hold_out
+from omnimouse_model.analysis.finetune.run import finetune
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.masks.selection import half_population_mask
-from omnimouse_model.nets.omnimouse.initialisation import (
+from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.families.omnimouse.network import (
+    OmniMouse,
     initialise,
     set_neuron_embeddings,
 )
-from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.train.config import Group, Phase, TrainConfig
-from omnimouse_model.train.finetune.records import hold_out
-from omnimouse_model.train.finetune.run import finetune
-from omnimouse_model.train.omnimouse import train
-from omnimouse_model.train.run import Origin
+from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.families.omnimouse.training import Origin, train
+from omnimouse_model.families.omnimouse.training_config import Group, Phase, TrainConfig
+from omnimouse_model.masks.selection import half_population_mask
 from tests.model.known_sessions import write_known_session
 from tests.model.small_net import SMALL
 

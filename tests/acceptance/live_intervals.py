@@ -19,8 +19,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.signal import lfilter
 
-from omnimouse_model.analysis.evaluate.shard import BATCH, TRAIN_WINDOWS
-from omnimouse_model.analysis.evaluate.tier_windows import spread_starts
+from omnimouse_model.evaluation.shard import BATCH, TRAIN_WINDOWS
+from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.metrics import Moments, moments, session_score
 from omnimouse_model.metrics.time_blocks import (
     BlockSums,

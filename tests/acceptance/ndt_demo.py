@@ -17,6 +17,7 @@ from tempfile import mkdtemp
 import numpy as np
 
 from omnimouse_app.cli.output import markdown_table
+from omnimouse_model.analysis.finetune.run import finetune
 from omnimouse_model.analysis.spikes.held_out_scores import (
     HELD_OUT,
     held_out_rates,
@@ -25,19 +26,18 @@ from omnimouse_model.analysis.spikes.held_out_scores import (
 from omnimouse_model.analysis.spikes.trial_labels import decode_trial_labels
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.demo import unseen_spiking_session
+from omnimouse_model.families.ndt.held_out_rates import N_WINDOWS, ONSET, WINDOW
+from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.metrics.information import LikelihoodSums
 from omnimouse_model.metrics.time_blocks import Z_95, Estimate, jackknife, time_blocks
-from omnimouse_model.predict.ndt.held_out_rates import N_WINDOWS, ONSET, WINDOW
-from omnimouse_model.predict.ndt.predictor import TRIALS, NdtPredictor
-from omnimouse_model.predict.registry import load_predictor
+from omnimouse_model.simulate.demo import unseen_spiking_session
 from omnimouse_model.simulate.spiking_laboratory import (
     ANIMALS,
     UNSEEN_SPIKES,
     laboratory_animal,
     laboratory_rates,
 )
-from omnimouse_model.train.finetune.run import finetune
 from tests.acceptance.history_glm import predict_windows
 
 SHARE = 0.8

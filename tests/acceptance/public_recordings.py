@@ -29,13 +29,7 @@ from unittest.mock import patch
 import numpy as np
 
 from omnimouse_app.cli.output import markdown_table
-from omnimouse_model.analysis.evaluate.conditions import (
-    Condition,
-    half_population_targets,
-)
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
-from omnimouse_model.analysis.evaluate.results import BASELINE, Score
-from omnimouse_model.analysis.evaluate.tier_windows import spread_starts
+from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.read_options import ReadOptions
@@ -43,10 +37,16 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import SessionFormatError, UnsupportedRequestError
+from omnimouse_model.evaluation.conditions import (
+    Condition,
+    half_population_targets,
+)
+from omnimouse_model.evaluation.results import BASELINE, Score
+from omnimouse_model.evaluation.tier_windows import spread_starts
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.metrics.time_blocks import Estimate, jackknife
-from omnimouse_model.predict.registry import load_predictor
 
 FOLDS = 3
 PAUSE_S = OMNIMOUSE.duration_s

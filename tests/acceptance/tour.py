@@ -17,9 +17,10 @@ from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.tour.report import CHAPTERS, Chapter, Check, Story, small_screen, write_report
 from omnimouse_app.window.screen import scratch_settings
 from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
+from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
-from omnimouse_model.demo import RANKING, demo_session, spiking_session
 from omnimouse_model.live.laboratory_jobs import BARCODES, label_of
+from omnimouse_model.simulate.demo import demo_session, spiking_session
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.laboratory import LaboratoryView
 from omnimouse_widgets.views.record import press
@@ -215,7 +216,7 @@ def rank_the_sessions(story: Story) -> None:
     ranking, panel = story.dock.controller.ranking, story.dock.panels["Ranking"]
     assert isinstance(panel, RecordPanel)
     story.dock.bring_up("Ranking")
-    ranking.open(RANKING)
+    ranking.open(DEMO_RANKING)
     wait_for(lambda: ranking.content is not None, "the ranking")
     for view, name, title, explanation in (
         (

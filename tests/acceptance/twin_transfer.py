@@ -13,18 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.evaluate import evaluate
+from omnimouse_model.analysis.finetune.families import FROZEN
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.demo import unseen_session
-from omnimouse_model.predict.registry import load_predictor
-from omnimouse_model.predict.twin.predictor import TwinPredictor, load_twin
+from omnimouse_model.families.twin.predictor import TwinPredictor, load_twin
+from omnimouse_model.families.twin.training import train_twins
+from omnimouse_model.families.twin.training_config import read_twin_config
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.progress import QUIET
-from omnimouse_model.train.batches import TrainingSession, training_session
-from omnimouse_model.train.config import config_path
-from omnimouse_model.train.finetune.families import FROZEN
-from omnimouse_model.train.twin.config import read_twin_config
-from omnimouse_model.train.twin.run import train_twins
+from omnimouse_model.simulate.demo import unseen_session
+from omnimouse_model.training.config import config_path
+from omnimouse_model.training.sessions import TrainingSession, training_session
 
 STEPS_ALONE, STEPS_TRANSFER = 900, 300
 SHARE = 0.1

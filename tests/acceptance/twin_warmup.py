@@ -15,15 +15,15 @@ from time import perf_counter
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.demo import demo_session
+from omnimouse_model.evaluation.tier_windows import scored_starts
+from omnimouse_model.families.twin.predictor import TwinPredictor
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.registry import load_predictor
-from omnimouse_model.predict.twin.predictor import TwinPredictor
+from omnimouse_model.simulate.demo import demo_session
 
 WARMUPS_S = (0.0, 1 / 3, 1.0, 2.0, 4.0)
 REFERENCE_S = 8.0

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.masks import VISIBLE
-from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import never
 from tests.predictors import EchoPredictor

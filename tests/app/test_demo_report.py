@@ -10,7 +10,7 @@ import pytest
 from omnimouse_app.tour.report import open_the_demo, scrub, write_report
 from omnimouse_app.window.screen import scratch_settings
 from omnimouse_model.data.open import open_session
-from omnimouse_model.nets.checkpoint import save_checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from tests.model.finetune_process import small_net
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from omnimouse_app.cli import main
-from omnimouse_model import demo
-from omnimouse_model.demo import CHECKPOINT
+from omnimouse_model.families.omnimouse.checkpoint import DEMO
+from omnimouse_model.simulate import demo
 from tests import FIXTURES, SESSIONS
 
 FOLDER = SESSIONS / "experanto_small"
@@ -50,9 +50,9 @@ def test_the_demo_s_sessions_go_by_name(name, monkeypatch, info):
 
 
 def test_a_checkpoint_is_described_for_people_and_for_programs(info):
-    _, text = info(str(CHECKPOINT))
+    _, text = info(str(DEMO))
     assert "90000-2-1: 1,000" in text
-    _, text = info(str(CHECKPOINT), "--json")
+    _, text = info(str(DEMO), "--json")
     (row,) = json.loads(text)["rows"]
     assert row["precision"] == "float32"
     assert row["config"]["hiera"]["embed_dim"] == 96

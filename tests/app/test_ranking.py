@@ -3,7 +3,7 @@
 from shutil import copyfile
 
 from omnimouse_app.tour.hand import settle, wait_for
-from omnimouse_model.demo import RANKING
+from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
 from tests.app.windows import drop_file
 from tests.widgets.pointer import press
 
@@ -11,14 +11,14 @@ from tests.widgets.pointer import press
 def test_a_dropped_ranking_comes_to_the_front_and_is_read_again(dock, tmp_path):
     panel, ranking = dock.panels["Ranking"], dock.controller.ranking
     path = tmp_path / "mine.ranking.jsonl"
-    path.write_bytes(RANKING.read_bytes().splitlines(keepends=True)[0])
+    path.write_bytes(DEMO_RANKING.read_bytes().splitlines(keepends=True)[0])
     drop_file(dock, path)
     wait_for(
         lambda: "error" in panel.widgets and panel.widgets["error"].isVisible(),
         "the error of an incomplete file",
     )
     assert "no complete ranking" in panel.widgets["error"].text()
-    copyfile(RANKING, path)
+    copyfile(DEMO_RANKING, path)
     press(panel.widgets["refresh"])
     wait_for(lambda: "content:matrix" in panel.widgets, "the matrix")
     assert panel.content("content").model().rowCount() == 6

@@ -17,9 +17,9 @@ from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
-    from omnimouse_model.nets.checkpoint import Checkpoint
+    from omnimouse_model.families.omnimouse.checkpoint import Checkpoint
+    from omnimouse_model.families.omnimouse.transfer_start import Trained
     from omnimouse_model.predict.predictor import Predictor
-    from omnimouse_model.train.finetune.start import Trained
 
 UNSEEN, COMPANION = "unseen", "mouse-1"
 MICE = (UNSEEN, COMPANION)
@@ -123,7 +123,7 @@ def command(
 
 
 def _unseen(settings: Settings) -> list[Row]:
-    from omnimouse_model.predict.registry import load_predictor
+    from omnimouse_model.inference.registry import load_predictor
 
     demo = load_predictor("demo-plain", device=settings.device)
     new, demo_session = (named_session(name) for name in ("unseen", "demo"))
@@ -138,10 +138,9 @@ def _unseen(settings: Settings) -> list[Row]:
 
 def _companion(settings: Settings) -> list[Row]:
     from omnimouse_model.data.open import open_session
-    from omnimouse_model.demo import CHECKPOINT
-    from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-    from omnimouse_model.predict.omnimouse.loading import predictor_from_checkpoint
-    from omnimouse_model.predict.registry import load_predictor
+    from omnimouse_model.families.omnimouse.checkpoint import DEMO, read_checkpoint
+    from omnimouse_model.families.omnimouse.loading import predictor_from_checkpoint
+    from omnimouse_model.inference.registry import load_predictor
     from omnimouse_model.simulate import TRAINING_MICE, write_session
     from omnimouse_model.storage.cache import cache_dir
 
@@ -149,7 +148,7 @@ def _companion(settings: Settings) -> list[Row]:
     session = open_session(write_session(spec, cache_dir() / "mice" / spec.name))
     # Without the mouse's own weights, it is new to the model; the core has still been
     # trained with it.
-    without = _without_session(read_checkpoint(CHECKPOINT), session.id)
+    without = _without_session(read_checkpoint(DEMO), session.id)
     base = predictor_from_checkpoint(without, "demo without it", "cpu")
     tuned = _finetuned(base, session, settings, COMPANION)
     demo = load_predictor("demo-plain", device=settings.device)
@@ -185,9 +184,10 @@ def _finetuned(
     train: "Trained" = "embeddings",
     steps: int | None = None,
 ) -> ScoredModel:
-    from omnimouse_model.nets.checkpoint import FINISHED, read_card
+    from omnimouse_model.analysis.finetune.run import finetune
+    from omnimouse_model.families.omnimouse.checkpoint import read_card
     from omnimouse_model.progress import CallbackJob
-    from omnimouse_model.train.finetune.run import finetune
+    from omnimouse_model.training.checkpoints import FINISHED
 
     # Each run has its own folder, so that an interrupted benchmark continues.
     line, out = Progress(), settings.out / folder
@@ -238,8 +238,8 @@ def _rows(mouse: str, tuned: ScoredModel, references: tuple[ScoredModel, ...]) -
 
 def _scores(predictor: "Predictor", session: "Session", settings: Settings) -> Scores:
     """Return score and ceiling on the test tier, by condition."""
-    from omnimouse_model.analysis.evaluate.conditions import DEMO
-    from omnimouse_model.analysis.evaluate.evaluate import evaluate
+    from omnimouse_model.analysis.evaluate import evaluate
+    from omnimouse_model.evaluation.conditions import DEMO
 
     # Four of the demo's conditions, one of each kind, so that a run takes minutes.
     conditions = [c for c in DEMO if c.name in CONDITIONS]

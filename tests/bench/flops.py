@@ -16,15 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from omnimouse_model.families.omnimouse import attention
+from omnimouse_model.families.omnimouse.attention import AttentionPlan, CrossAttention, attend
+from omnimouse_model.families.omnimouse.config import (
+    SIZES,
+    HieraConfig,
+    Layout,
+    WindowBatch,
+    hidden_size,
+)
+from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
+from omnimouse_model.families.omnimouse.tokens import layout_from_mask, video_step_times
 from omnimouse_model.masks import Mask
-from omnimouse_model.nets.omnimouse import attention
-from omnimouse_model.nets.omnimouse.attention import CrossAttention, attend
-from omnimouse_model.nets.omnimouse.config import SIZES, HieraConfig, hidden_size
-from omnimouse_model.nets.omnimouse.initialisation import initialise
-from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
-from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.omnimouse.times import AttentionPlan
-from omnimouse_model.tokens import layout_from_mask, video_step_times
 
 Case = Literal["A", "B"]
 POPULATIONS: dict[Case, tuple[int, int]] = {"A": (4096, 1024), "B": (512, 512)}

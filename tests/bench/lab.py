@@ -39,7 +39,7 @@ def command(model: str, session: str, repeats: int, device: str) -> list[Row]:
     simulated session, `error` is the median error: of the axis of neurons with an OSI
     above 0.3, and of the place of the receptive field.
     """
-    from omnimouse_model.predict.registry import load_predictor
+    from omnimouse_model.inference.registry import load_predictor
 
     recording = named_session(session)
     predictor = load_predictor(model, [recording], device=device)

@@ -21,7 +21,7 @@ _MEASURE = (
 import json, time
 import numpy as np
 import omnimouse_model as om
-from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
+from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
 n, minutes, n_masks = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 rng = np.random.default_rng(0)
 # Four fifths of the time are the train tier.

@@ -83,7 +83,7 @@ def command(neurons: str, moves: int, device: "Device") -> list[Row]:
 def demo_rows(moves: int, device: "Device") -> list[Row]:
     """Return the rows of the demo session with the demo model."""
     from omnimouse_app.window.launch import launch
-    from omnimouse_model.demo import demo_session
+    from omnimouse_model.simulate.demo import demo_session
 
     folder = demo_session()
     start_s = perf_counter()
@@ -109,7 +109,7 @@ def spiking_rows(moves: int, device: "Device") -> list[Row]:
     The panel *Trials* is shown: its averages are predicted between the strokes.
     """
     from omnimouse_app.window.launch import launch
-    from omnimouse_model.demo import spiking_session
+    from omnimouse_model.simulate.demo import spiking_session
 
     dock = launch(spiking_session(), "ndt-demo", device=device)
     try:
@@ -127,7 +127,7 @@ def spiking_rows(moves: int, device: "Device") -> list[Row]:
 def simulated_rows(count: int, moves: int, device: "Device") -> list[Row]:
     """Return the rows of a simulated session with an untrained model of demo size."""
     from omnimouse_app.window.launch import launch
-    from omnimouse_model.predict.worker.client import WorkerPredictor
+    from omnimouse_model.inference.client import WorkerPredictor
 
     make = partial(untrained_model, "demo", session_id(count), count, device)
     worker = WorkerPredictor(make)

@@ -54,7 +54,7 @@ def command(
     The floor is the cost of the allowed pairs alone at full matmul speed. fp32 is
     compared with the same weights under dense masks, bf16 with fp32.
     """
-    from omnimouse_model.predict.omnimouse.loading import resolve_device
+    from omnimouse_model.predict.devices import resolve_device
 
     place = resolve_device(device)
     rows: list[Row] = []

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from omnimouse_model.data.session import Session
-    from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
-    from omnimouse_model.train.ndt.trials import Batch
+    from omnimouse_model.families.ndt.network import Ndt, NdtConfig
+    from omnimouse_model.families.ndt.trials import Batch
 
 BINS, BIN_S = 100, 0.02
 """Trials of the public configuration: 2 s."""
@@ -83,8 +83,8 @@ def command(
     import torch
 
     from omnimouse_app.cli.output import matmul_gflops
-    from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
-    from omnimouse_model.predict.omnimouse.loading import resolve_device
+    from omnimouse_model.families.ndt.network import Ndt, NdtConfig
+    from omnimouse_model.predict.devices import resolve_device
 
     place = resolve_device(device)
     config = NdtConfig(n_bins=BINS, block_dropout=0.4, has_session=False, leaks=mtm is not None)
@@ -221,7 +221,7 @@ def _regions(session: "Session") -> np.ndarray:
 
 def _evaluation(net: "Ndt", spikes: "torch.Tensor", n_out: int) -> tuple[float, np.ndarray]:
     """Return the seconds of the evaluation of the first neurons, and their bits."""
-    from omnimouse_model.predict.ndt.held_out_rates import bits_of, one_neuron_out
+    from omnimouse_model.families.ndt.held_out_rates import bits_of, one_neuron_out
 
     (name,) = net.sessions
     begin = perf_counter()
@@ -233,9 +233,9 @@ def _evaluation(net: "Ndt", spikes: "torch.Tensor", n_out: int) -> tuple[float, 
 
 def _step_seconds(session: "Session", net: "Ndt", steps: int) -> list[float]:
     """Return the seconds of steps of our training, with the public settings."""
-    from omnimouse_model.train.ndt.config import NdtTrainConfig
-    from omnimouse_model.train.ndt.run import train_ndt
-    from omnimouse_model.train.ndt.trials import trial_session
+    from omnimouse_model.families.ndt.training import train_ndt
+    from omnimouse_model.families.ndt.training_config import NdtTrainConfig
+    from omnimouse_model.families.ndt.trials import trial_session
 
     device = next(net.parameters()).device
     config = NdtTrainConfig(
@@ -266,8 +266,8 @@ def _losses(net: "Ndt", batches: "list[Batch]") -> Iterator[float]:
     """Train a copy of a network without dropout; yield the loss of each step."""
     from dataclasses import replace
 
-    from omnimouse_model.nets.ndt.network import Ndt, poisson_loss
-    from omnimouse_model.train.ndt.config import one_cycle
+    from omnimouse_model.families.ndt.network import Ndt, poisson_loss
+    from omnimouse_model.families.ndt.training_config import one_cycle
 
     copy = Ndt(replace(net.config, dropout=0.0, block_dropout=0.0), net.sessions)
     copy = copy.to(batches[0].counts.device)

@@ -21,7 +21,7 @@ explorer
 UNTRAINED_CELL = """
 from functools import partial
 from tests.bench.untrained_model import untrained_model
-from omnimouse_model.predict.worker.client import WorkerPredictor
+from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_widgets import Explorer
 make = partial(untrained_model, "demo", {session!r}, {neurons}, {device!r})
 predictor = WorkerPredictor(make)

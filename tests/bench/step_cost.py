@@ -13,12 +13,21 @@ from functools import partial
 import numpy as np
 import torch
 
-from omnimouse_model.train.batches import TrainingSession, to_device
-from omnimouse_model.train.config import TrainConfig
-from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.loop import Prefetch, reused_heap
-from omnimouse_model.train.omnimouse import Step, batch_loss, compile_blocks, draw_step, train_step
-from omnimouse_model.train.run import Run, draw_start, start_run
+from omnimouse_model.families.omnimouse.batches import to_device
+from omnimouse_model.families.omnimouse.training import (
+    Run,
+    Step,
+    batch_loss,
+    compile_blocks,
+    draw_start,
+    draw_step,
+    start_run,
+    train_step,
+)
+from omnimouse_model.families.omnimouse.training_config import TrainConfig
+from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import Prefetch, reused_heap
+from omnimouse_model.training.sessions import TrainingSession
 
 ALONE = Team()
 FIRST = 3

@@ -54,9 +54,9 @@ def command(size: str, neurons: int, repeats: int, device: str) -> list[Row]:
     nothing is drawn. `selected_ms` is the time from a stroke to the prediction of the
     selected neurons, `population_ms` that to the prediction of all target neurons.
     """
+    from omnimouse_model.inference.client import WorkerPredictor
     from omnimouse_model.live.controller import Controller
-    from omnimouse_model.predict.omnimouse.loading import resolve_device
-    from omnimouse_model.predict.worker.client import WorkerPredictor
+    from omnimouse_model.predict.devices import resolve_device
 
     folder = simulated_session(neurons)
     make = partial(untrained_model, size, session_id(neurons), neurons, device)

@@ -17,7 +17,7 @@ from tests.bench.benchmark import Row, benchmark
 if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.contexts import Context
     from omnimouse_model.data.session import Session
-    from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+    from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 
 CPU_SLACK = 1.05
 """On a CPU, the computed limit of the ratio live / cold is multiplied by this."""
@@ -77,8 +77,8 @@ def command(model: str, session: str, windows: int, threads: int | None, device:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
-    from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
-    from omnimouse_model.predict.registry import load_predictor
+    from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
+    from omnimouse_model.inference.registry import load_predictor
 
     if threads:
         torch.set_num_threads(threads)
@@ -92,7 +92,7 @@ def command(model: str, session: str, windows: int, threads: int | None, device:
 
 def measure(predictor: "TransformerPredictor", session: "Session", n_windows: int) -> list[Times]:
     """Time windows spread over the test tier, after one warm-up window."""
-    from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
+    from omnimouse_model.evaluation.tier_windows import scored_starts
 
     starts = scored_starts(session, "test", n_windows)
     times = [_time_window(predictor, session, float(start)) for start in (starts[0], *starts)]
@@ -188,8 +188,8 @@ def _encode_video(predictor: "TransformerPredictor", session: "Session", start_s
     """Read and encode all frames of a window, as the predictor does."""
     import torch
 
+    from omnimouse_model.families.omnimouse.tokens import layout_from_mask
     from omnimouse_model.masks import Mask
-    from omnimouse_model.tokens import layout_from_mask
 
     layout = layout_from_mask(Mask.nothing(session).with_frames(True))
     video = torch.from_numpy(session.window(start_s).video)[None, None]

@@ -14,7 +14,7 @@ from omnimouse_app.cli.inputs import (
 from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
-    from omnimouse_model.predict.omnimouse.memory_fallback import Precision
+    from omnimouse_model.predict.memory_fallback import Precision
 
 
 @benchmark(
@@ -57,10 +57,11 @@ def command(
     pass is the loss without gradients. Batches are drawn as the config states, from
     the sessions of --session.
     """
-    from omnimouse_model.predict.omnimouse.loading import resolve_device
-    from omnimouse_model.predict.omnimouse.memory_fallback import computes_in_bf16
-    from omnimouse_model.train.batches import training_session
-    from omnimouse_model.train.config import config_path, read_config
+    from omnimouse_model.families.omnimouse.training_config import read_config
+    from omnimouse_model.predict.devices import resolve_device
+    from omnimouse_model.predict.memory_fallback import computes_in_bf16
+    from omnimouse_model.training.config import config_path
+    from omnimouse_model.training.sessions import training_session
     from tests.bench.step_cost import step_cost
 
     place = resolve_device(device)

@@ -14,7 +14,7 @@ from tests.bench.peers.public_twin import public_twin
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from omnimouse_model.nets.twin.network import TwinNetwork
+    from omnimouse_model.families.twin.network import TwinNetwork
 
 CLIP = 32
 """Frames of the clip."""
@@ -52,11 +52,11 @@ def command(repeats: int, fnn: Path | None, device: str) -> list[Row]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from omnimouse_app.cli.output import matmul_gflops
-    from omnimouse_model.nets.twin.config import TwinConfig
-    from omnimouse_model.nets.twin.network import TwinNetwork
-    from omnimouse_model.predict.omnimouse.loading import resolve_device
-    from omnimouse_model.train.config import config_path
-    from omnimouse_model.train.twin.config import read_twin_config
+    from omnimouse_model.families.twin.config import TwinConfig
+    from omnimouse_model.families.twin.network import TwinNetwork
+    from omnimouse_model.families.twin.training_config import read_twin_config
+    from omnimouse_model.predict.devices import resolve_device
+    from omnimouse_model.training.config import config_path
 
     place = resolve_device(device)
     if fnn is not None and place.type != "cpu":

@@ -14,15 +14,13 @@ def untrained_model(size: str, session_id: str, n_neurons: int, device: str) -> 
     """Return a model of a released size, or of the size "demo", for one session."""
     import torch
 
-    from omnimouse_model.demo import CHECKPOINT
-    from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-    from omnimouse_model.nets.omnimouse.config import SIZES
-    from omnimouse_model.nets.omnimouse.initialisation import initialise
-    from omnimouse_model.nets.omnimouse.network import OmniMouse
-    from omnimouse_model.predict.omnimouse.loading import resolve_device
-    from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+    from omnimouse_model.families.omnimouse.checkpoint import DEMO, read_checkpoint
+    from omnimouse_model.families.omnimouse.config import SIZES
+    from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
+    from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
+    from omnimouse_model.predict.devices import resolve_device
 
-    config = read_checkpoint(CHECKPOINT).config if size == "demo" else SIZES[size]
+    config = read_checkpoint(DEMO).config if size == "demo" else SIZES[size]
     animal = session_id.split("-")[0]
     net = OmniMouse(config, {session_id: n_neurons}, {session_id: animal})
     initialise(net, torch.Generator().manual_seed(0))

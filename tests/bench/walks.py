@@ -146,8 +146,8 @@ def walks() -> dict[str, Walk]:
     from omnimouse_app.field.brush import Brush
     from omnimouse_app.field.layers import FieldLayers
     from omnimouse_app.tour.hand import settle, wait_for
-    from omnimouse_model.demo import demo_session
     from omnimouse_model.live.controller import Controller
+    from omnimouse_model.simulate.demo import demo_session
     from omnimouse_widgets.qt.panel import make_panel
     from omnimouse_widgets.qt.style.ui_thread import qt_post
 

@@ -60,7 +60,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="package")
 def demo():
     """The demo's recording is simulated before anybody waits for it in a page."""
-    from omnimouse_model.demo import demo_session
+    from omnimouse_model.simulate.demo import demo_session
 
     demo_session()
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from omnimouse_app.cli import main
-from omnimouse_model.nets.ndt import network
+from omnimouse_model.families.ndt import network
 from tests.bench import ndt as bench_ndt
 
 ARGUMENTS = ["bench", "ndt", "--neurons", "9", "--held-out", "3", "--trials", "12"]

@@ -13,9 +13,9 @@ from omnimouse_app.cli import COMMANDS, main
 from omnimouse_app.cli.inputs import session_folder
 from omnimouse_app.cli.output import emit, machine
 from omnimouse_app.cli.progress import interruptible
-from omnimouse_model import demo
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import Job
+from omnimouse_model.simulate import demo
 from tests.cli.runner import run_command
 
 
@@ -91,7 +91,7 @@ def test_words_that_cannot_be_are_refused(words, status, value, capsys):
 )
 def test_wrong_options_of_train_are_refused(options, message, root, tmp_path, monkeypatch, capsys):
     (tmp_path / "README.md").write_text((root / "README.md").read_text("utf-8"))
-    demo = (root / "model/omnimouse_model/train/configs/demo.yaml").read_text("utf-8")
+    demo = (root / "model/omnimouse_model/families/omnimouse/configs/demo.yaml").read_text("utf-8")
     (tmp_path / "unknown_task.yaml").write_text(demo.replace("video-36:", "video-63:"))
     monkeypatch.chdir(tmp_path)
     assert run("train", *options, "--out", "run", "--mice", "mice") != 0

@@ -4,8 +4,7 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 
 from omnimouse_app.cli import doctor, main
-from omnimouse_model.predict.devices import devices_of
-from omnimouse_model.predict.omnimouse.loading import resolve_device
+from omnimouse_model.predict.devices import devices_of, resolve_device
 
 EXPECTED = {
     *("python", "omnimouse-app", "torch", "napari", "device", "disk free"),

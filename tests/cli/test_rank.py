@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 import omnimouse_model as om
+from omnimouse_model.analysis.ranking.factory import TRAINED, model_factory
 from omnimouse_model.analysis.ranking.rank import rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import models_folder
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.nets.ndt.checkpoint import SCHEMES_OF, read_ndt
+from omnimouse_model.families.ndt.checkpoint import SCHEMES_OF, read_ndt
 from omnimouse_model.progress import CallbackJob
-from omnimouse_model.train.factory import TRAINED, model_factory
 from tests.cli.runner import run_command
 from tests.model.poisson_world import poisson_arrays
 

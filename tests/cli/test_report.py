@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.evaluate.paper_table import score_summary, scores_by_area
-from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError
+from omnimouse_model.evaluation.paper_table import score_summary, scores_by_area
+from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project.exports import ScreenContent
 from omnimouse_model.live.report import ReportCondition, ReportData, report_of_screen

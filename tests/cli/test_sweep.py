@@ -6,8 +6,8 @@ from click.testing import Result
 
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.data.open import open_session
-from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.families.omnimouse.network import OmniMouse
+from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from tests.bench.sweep import measure
 from tests.cli.runner import run_command
 from tests.model.small_net import SMALL

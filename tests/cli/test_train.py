@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from omnimouse_app.cli import main
 from omnimouse_app.cli.progress import TrainingProgress
-from omnimouse_model.predict.registry import load_predictor
-from omnimouse_model.train.checkpoints import last_state, rank_files, read_state
-from omnimouse_model.train.config import config_path
-from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.inference.registry import load_predictor
+from omnimouse_model.training.checkpoints import last_state, rank_files, read_state
+from omnimouse_model.training.config import config_path
+from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.cli.test_commands import run
 from tests.model.poisson_world import poisson_arrays
 from tests.model.train_process import run_ranks

@@ -26,6 +26,7 @@ from omnimouse_model.data.conversion.resampling import (
     resample,
     standardise,
 )
+from omnimouse_model.families.twin.network import TwinNetwork
 from omnimouse_model.lab.exciting_search import (
     ExcitingSettings,
     ExcitingStimulus,
@@ -42,7 +43,6 @@ from omnimouse_model.metrics.spatial import (
     spatial_selectivity,
 )
 from omnimouse_model.metrics.tuning import VonMises, fit_von_mises, selectivity_index
-from omnimouse_model.nets.twin.network import TwinNetwork
 from tests import FIXTURES
 from tests.conformance.line import Line, run
 from tests.conformance.twin import Reference

@@ -20,10 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
-from omnimouse_model.nets.ndt.checkpoint import from_public, own_to_public
-from omnimouse_model.nets.ndt.network import CAUSAL, Ndt, NdtConfig, poisson_loss
-from omnimouse_model.predict.ndt.held_out_rates import (
+from omnimouse_model.families.ndt.checkpoint import from_public, own_to_public
+from omnimouse_model.families.ndt.held_out_rates import (
     bits_of,
     forward_windows,
     inter_region,
@@ -31,7 +29,9 @@ from omnimouse_model.predict.ndt.held_out_rates import (
     last_bins,
     one_neuron_out,
 )
-from omnimouse_model.train.ndt.config import START, one_cycle
+from omnimouse_model.families.ndt.network import CAUSAL, Ndt, NdtConfig, poisson_loss
+from omnimouse_model.families.ndt.training_config import START, one_cycle
+from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
 from tests.conformance.line import Line, run
 
 MAPS, LOSS, BITS, GRADIENTS = 1e-4, 1e-4, 1e-5, 1e-3

@@ -20,18 +20,21 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnimouse_model.masks import Mask
-from omnimouse_model.masks.strategies import Strategy
-from omnimouse_model.nets.checkpoint import Checkpoint
-from omnimouse_model.nets.official import config_from_official
-from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
-from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.omnimouse.trunk import TrunkContext, behavior_loss, poisson_loss
-from omnimouse_model.tokens import (
+from omnimouse_model.families.omnimouse.checkpoint import Checkpoint, config_from_official
+from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
+from omnimouse_model.families.omnimouse.network import (
+    OmniMouse,
+    TrunkContext,
+    behavior_loss,
+    poisson_loss,
+)
+from omnimouse_model.families.omnimouse.tokens import (
     labels_from_responses,
     layout_from_mask,
     video_step_times,
 )
+from omnimouse_model.masks import Mask
+from omnimouse_model.masks.strategies import Strategy
 from tests.conformance.line import Line, run
 
 TOLERANCE = 1e-4

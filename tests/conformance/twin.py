@@ -19,17 +19,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.nets.description import load_strictly
-from omnimouse_model.nets.twin.config import TwinConfig
-from omnimouse_model.nets.twin.network import TwinNetwork, TwinOutput, rotation
-from omnimouse_model.nets.twin.released import read_released
-from omnimouse_model.predict.twin.twin import DigitalTwin
-from omnimouse_model.train.twin.optimiser import (
+from omnimouse_model.families.twin.config import TwinConfig
+from omnimouse_model.families.twin.network import TwinNetwork, TwinOutput, rotation
+from omnimouse_model.families.twin.optimiser import (
     NOISE,
     AdaptiveSgd,
     freeze,
     learning_rate,
 )
+from omnimouse_model.families.twin.released import read_released
+from omnimouse_model.families.twin.twin import DigitalTwin
+from omnimouse_model.predict.description import load_strictly
 from tests.conformance.line import Line, run
 
 RATES, MAPS, FULL, GRADIENTS = 1e-5, 1e-4, 5e-5, 1e-4

@@ -19,32 +19,32 @@ import numpy as np
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.evaluate.tier_score import TierScore
+from omnimouse_model.analysis.scaling.study import plan_path, read_plan
 from omnimouse_model.analysis.sweep.table import read_sweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.errors import ResultsFileError, StoppedError
+from omnimouse_model.evaluation.tier_score import TierScore
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, read_ndt, save_ndt
+from omnimouse_model.families.ndt.network import Ndt
+from omnimouse_model.families.ndt.predictor import TRIALS, spec_of
+from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
+from omnimouse_model.families.omnimouse.network import OmniMouse, check_size
+from omnimouse_model.families.omnimouse.training_config import read_config
+from omnimouse_model.families.twin.checkpoint import TwinCheckpoint, read_twins, save_twins
+from omnimouse_model.families.twin.network import TwinNetwork
+from omnimouse_model.families.twin.released import read_released
 from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
 from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.inference.stream import LiveRequest
-from omnimouse_model.nets.checkpoint import save_checkpoint
-from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, read_ndt, save_ndt
-from omnimouse_model.nets.ndt.network import Ndt
-from omnimouse_model.nets.omnimouse.network import OmniMouse, check_size
-from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, read_twins, save_twins
-from omnimouse_model.nets.twin.network import TwinNetwork
-from omnimouse_model.nets.twin.released import read_released
-from omnimouse_model.predict.ndt.predictor import TRIALS, spec_of
 from omnimouse_model.progress import QUIET, CallbackJob
-from omnimouse_model.train.config import config_path, read_config
-from omnimouse_model.train.scaling.study import plan_path, read_plan
+from omnimouse_model.training.config import config_path
 from tests import FIXTURES
 from tests.fuzz.outcome import UNFINISHED, network_and_folder
-from tests.model.predict.ndt.test_predictor import CONFIG as NDT
-from tests.model.predict.twin.test_predictor import CONFIG as TWIN
+from tests.model.families.ndt.test_predictor import CONFIG as NDT
+from tests.model.families.twin.test_predictor import CONFIG as TWIN
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 

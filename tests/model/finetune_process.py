@@ -16,16 +16,15 @@ from unittest.mock import patch
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.evaluate import shard
+from omnimouse_model.analysis.finetune.process import Arguments, ReportRows, spawn_finetune
+from omnimouse_model.analysis.finetune.records import STARTING
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.nets.checkpoint import save_checkpoint
-from omnimouse_model.nets.omnimouse.initialisation import initialise
-from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.evaluation import shard
+from omnimouse_model.families.omnimouse import transfer_start as start
+from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
+from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.progress import TRAINING, CallbackJob, Job
-from omnimouse_model.train.finetune import start
-from omnimouse_model.train.finetune.process import Arguments, ReportRows, spawn_finetune
-from omnimouse_model.train.finetune.records import STARTING
-from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from omnimouse_model.nets.omnimouse.config import SIZES
-from omnimouse_model.nets.omnimouse.initialisation import initialise
-from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.families.omnimouse.config import SIZES
+from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 
 SESSIONS = {"111-1-1": 5, "111-2-1": 4, "222-1-1": 3}
 ANIMALS = {"111-1-1": "111", "111-2-1": "111", "222-1-1": "222"}

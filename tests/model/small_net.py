@@ -1,6 +1,6 @@
 """The small architecture of the tests; knows no test, so that processes start fast."""
 
-from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
+from omnimouse_model.families.omnimouse.config import HieraConfig, OmniMouseConfig
 
 SMALL = OmniMouseConfig(
     d_model=32,

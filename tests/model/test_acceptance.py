@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.data.open import open_session
+from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import never
 from tests.acceptance.frozen_core import checks

@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 from torch.distributed import TCPStore
 
+from omnimouse_model.families.omnimouse.training import batch_loss, draw_step, train
+from omnimouse_model.families.omnimouse.training_config import Group, Phase, TrainConfig
 from omnimouse_model.storage import tensors, write
-from omnimouse_model.train import checkpoints
-from omnimouse_model.train.batches import TrainingSession, open_training_session
-from omnimouse_model.train.checkpoints import last_state, saved_step
-from omnimouse_model.train.config import Group, Phase, SessionChoice, TrainConfig
-from omnimouse_model.train.distributed import joined
-from omnimouse_model.train.omnimouse import batch_loss, draw_step, train
+from omnimouse_model.training import checkpoints
+from omnimouse_model.training.checkpoints import last_state, saved_step
+from omnimouse_model.training.config import SessionChoice
+from omnimouse_model.training.distributed import joined
+from omnimouse_model.training.sessions import TrainingSession, open_training_session
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
@@ -150,7 +151,7 @@ def _die_at_write(number: int) -> None:
 
 def check_compiled(mice: Path, out: Path) -> None:
     """Compiled blocks give the same loss, under the same names."""
-    from omnimouse_model.train.omnimouse import compile_blocks
+    from omnimouse_model.families.omnimouse.training import compile_blocks
 
     config = replace(CONFIG, average=0.0)
     sessions = sessions_of(mice, ["m1-1-1"])

@@ -25,13 +25,14 @@ ROOMS = {
     "masks": Room(
         _files(_MODEL, "masks/*"),
         _files(_TESTS, "masks/test_* live/mask/test_editor")
-        + _files(_TESTS, "analysis/sweep/test_context_of_mask test_tokens")
+        + _files(_TESTS, "analysis/sweep/test_context_of_mask")
+        + _files(_TESTS, "families/omnimouse/test_tokens")
         + _files(_TESTS, "predict/test_foreign_specs"),
     ),
     "tokens": Room(
-        _files(_MODEL, "tokens"),
-        _files(_TESTS, "test_tokens masks/test_strategies nets/omnimouse/test_network")
-        + _files(_TESTS, "predict/omnimouse/test_predictor"),
+        _files(_MODEL, "families/omnimouse/tokens"),
+        _files(f"{_TESTS}/families/omnimouse", "test_tokens test_network test_predictor")
+        + _files(_TESTS, "masks/test_strategies"),
     ),
     "windows": Room(
         _files(f"{_MODEL}/data", "session recording valid_starts clock signal")
@@ -45,38 +46,32 @@ ROOMS = {
         _files(f"{_MODEL}/metrics", "correlation information")
         + _files(f"{_MODEL}/metrics", "repeats spatial tuning"),
         _files(_TESTS, "metrics/test_* live/neurons/test_repeats")
-        + _files(_TESTS, "analysis/evaluate/test_evaluate")
+        + _files(_TESTS, "analysis/test_evaluate")
         + _files(_TESTS, "live/neurons/test_neuron_info")
         + _files(_TESTS, "data/conversion/test_resampling"),
     ),
     "statistics": Room(
         _files(f"{_MODEL}/metrics", "aggregate time_blocks fits")
         + _files(f"{_MODEL}/data/readers/build", "statistics")
-        + _files(f"{_MODEL}/analysis", "evaluate/accumulate evaluate/results")
-        + _files(f"{_MODEL}/analysis", "tuning/repeats"),
-        _files(_TESTS, "metrics/test_* analysis/evaluate/test_summary")
-        + _files(f"{_TESTS}/analysis", "evaluate/test_evaluate")
-        + _files(f"{_TESTS}/analysis", "tuning/test_noise_ceiling")
-        + _files(f"{_TESTS}/analysis", "evaluate/test_evaluate_parts")
+        + _files(f"{_MODEL}/evaluation", "accumulate results repeats"),
+        _files(_TESTS, "metrics/test_* evaluation/test_summary")
+        + _files(_TESTS, "analysis/test_evaluate evaluation/test_noise_ceiling")
+        + _files(_TESTS, "evaluation/test_evaluate_parts")
         + _files(f"{_TESTS}/analysis", "scaling/test_fits")
         + _files(f"{_TESTS}/data", "test_* readers/test_hostile_folders")
         + _files(f"{_TESTS}/data", "readers/test_errors"),
     ),
     "predictors": Room(
-        _files(f"{_MODEL}/predict/baselines", "predictor rules ridge population_ridge")
-        + _files(f"{_MODEL}/predict/baselines", "autoregressive")
-        + _files(f"{_MODEL}/predict/baselines", "fit_cache")
-        + _files(f"{_MODEL}/predict", "ensemble compatibility predictor")
-        + _files(f"{_MODEL}/predict", "memory_cache omnimouse/predictor")
-        + _files(f"{_MODEL}/predict/worker", "mask_delta"),
-        _files(f"{_TESTS}/predict", "baselines/test_predictor omnimouse/test_predictor")
-        + _files(f"{_TESTS}/predict", "test_registry test_compatibility")
-        + _files(f"{_TESTS}/predict", "test_memory_cache")
-        + _files(f"{_TESTS}/predict", "omnimouse/test_memory_fallback")
+        _files(f"{_MODEL}/families", "classical/* parts/* omnimouse/predictor ensemble/*")
+        + _files(f"{_MODEL}/predict", "compatibility predictor memory_cache")
+        + _files(f"{_MODEL}/inference", "mask_delta"),
+        _files(f"{_TESTS}/families", "classical/test_predictor omnimouse/test_predictor")
+        + _files(_TESTS, "inference/test_registry predict/test_compatibility")
+        + _files(f"{_TESTS}/predict", "test_memory_cache test_memory_fallback")
         + _files(f"{_TESTS}/live", "models/test_fallback_baseline mask/test_editor")
-        + _files(_TESTS, "analysis/evaluate/test_evaluate_parts masks/test_files")
+        + _files(_TESTS, "evaluation/test_evaluate_parts masks/test_files")
         + _files(_TESTS, "predict/test_foreign_specs")
         + _files(f"{_TESTS}/live", "test_navigation")
-        + _files(f"{_TESTS}/predict", "worker/test_client worker/test_lifetime"),
+        + _files(f"{_TESTS}/inference", "test_client test_lifetime"),
     ),
 }

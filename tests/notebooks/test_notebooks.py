@@ -30,14 +30,14 @@ SMALL = {
 }
 """Code that the suite runs after the parameters of each notebook."""
 FEW_TRAIN_WINDOWS = """
-from omnimouse_model.analysis.evaluate import shard
+from omnimouse_model.evaluation import shard
 shard.TRAIN_WINDOWS = 1
 """
 """Fewer windows for the means of centred scores, which take most of the time."""
 SMALL_MODEL = """
 from pathlib import Path
-from omnimouse_model import demo
-demo.CHECKPOINT = Path({path!r})
+from omnimouse_model.families.omnimouse import checkpoint
+checkpoint.DEMO = Path({path!r})
 """
 """Code that replaces the demo model in the kernel of a notebook by a small one.
 
@@ -123,13 +123,13 @@ def kernel():
 @pytest.fixture(scope="module")
 def small_model(tmp_path_factory):
     """Code that replaces the demo's net by a small one for the same mouse."""
-    from omnimouse_model.demo import CHECKPOINT
-    from omnimouse_model.nets.checkpoint import save_checkpoint
-    from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+    from omnimouse_model.families.omnimouse.checkpoint import DEMO
+    from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
+    from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
     from tests.model.finetune_process import small_net
 
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
-    save_checkpoint(path, small_net(read_checkpoint(CHECKPOINT).sessions))
+    save_checkpoint(path, small_net(read_checkpoint(DEMO).sessions))
     return SMALL_MODEL.format(path=str(path))
 
 

@@ -18,10 +18,10 @@ from multiprocessing import active_children
 import numpy as np
 
 from omnimouse_model.data.session import Session, Window
+from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.predictors import EchoPredictor
 from tests.soak.predictors import PREDICTORS, crashes, fails
 

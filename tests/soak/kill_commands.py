@@ -29,11 +29,10 @@ import torch
 import yaml
 
 from omnimouse_app.cli import main
-from omnimouse_model.nets.checkpoint import save_checkpoint
-from omnimouse_model.nets.omnimouse.config import SIZES
-from omnimouse_model.nets.omnimouse.initialisation import initialise
-from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.train.config import config_path
+from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
+from omnimouse_model.families.omnimouse.config import SIZES
+from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
+from omnimouse_model.training.config import config_path
 from tests.hub_server import Hub, Repository, hub_endpoint
 from tests.model.finetune_process import KNOWN, NEW, few_windows, small_net
 from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
@@ -48,11 +47,11 @@ IMPORTED = (
     "omnimouse_model.analysis.sweep.run",
     "omnimouse_model.data.conversion.write",
     "omnimouse_model.data.hub.fetch_session",
-    "omnimouse_model.predict.omnimouse.hub_checkpoints",
-    "omnimouse_model.train.export",
-    "omnimouse_model.train.finetune.run",
-    "omnimouse_model.train.omnimouse",
-    "omnimouse_model.train.scaling.study",
+    "omnimouse_model.families.omnimouse.hub_checkpoints",
+    "omnimouse_model.analysis.export",
+    "omnimouse_model.analysis.finetune.run",
+    "omnimouse_model.families.omnimouse.training",
+    "omnimouse_model.analysis.scaling.study",
     "huggingface_hub",
     "torch.utils.tensorboard",
     "zarr",

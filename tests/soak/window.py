@@ -37,10 +37,10 @@ from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock, open_instrument
 from omnimouse_app.window.malloc import share_heap
+from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, scored_cells
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from omnimouse_widgets.views.registry import docks
 from tests.app.windows import is_answered
@@ -69,7 +69,7 @@ WITH_TORCH = (
 # -- windows --------------------------------------------------------------------------
 def load(name: str, session: Any, device: str) -> Predictor:
     """Load a predictor of the soak test in a worker process, or one of the library."""
-    from omnimouse_model.predict.worker.client import load_in_worker
+    from omnimouse_model.inference.client import load_in_worker
 
     if name in PREDICTORS:
         return WorkerPredictor(PREDICTORS[name], torch_threads=1)

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import Predictor, Request, in_window_units
 from omnimouse_model.progress import stop_if

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from omnimouse_model.analysis.evaluate.dask_map import (
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.inference.dask_map import (
     TaskPredictor,
     resolve_predictor,
 )
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.inference.server import Source
 from omnimouse_model.lab.experiment_kinds import (
     ANALYSIS_VERSION,
     Findings,
@@ -41,7 +42,6 @@ from omnimouse_model.lab.responses import (
 from omnimouse_model.lab.stimuli.stimulus import Stimulus
 from omnimouse_model.metrics.tuning import orientation_distance
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.simulate.truth import has_truth, open_truth
 

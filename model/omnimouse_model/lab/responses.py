@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from omnimouse_model.analysis.evaluate.dask_map import TaskPredictor, map_pieces
 from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
@@ -24,6 +23,7 @@ from omnimouse_model.errors import (
     StoppedError,
     UnsupportedRequestError,
 )
+from omnimouse_model.inference.dask_map import TaskPredictor, map_pieces
 from omnimouse_model.lab.stimuli.stimulus import Frames, Stimulus
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request

@@ -7,6 +7,8 @@ default they arrive on the engine's thread. The controller has no behaviour of i
 import threading
 from pathlib import Path
 
+from omnimouse_model.inference.client import load_in_worker
+from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import Execution, Post, call_at_once
@@ -33,8 +35,6 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.live.sweep.sweeps import Sweeps
-from omnimouse_model.predict.registry import load_in_process
-from omnimouse_model.predict.worker.client import load_in_worker
 
 
 class Controller:

@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.masks import Mask
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import decode

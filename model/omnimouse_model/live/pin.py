@@ -11,12 +11,12 @@ from uuid import uuid4
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
-from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError
+from omnimouse_model.evaluation.stitching import SpanPrediction
+from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Prediction, Predictor
 

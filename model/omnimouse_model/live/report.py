@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, edit_remarks
 from omnimouse_model.analysis.sweep.table import ContextSweep, read_sweep
 from omnimouse_model.data.session import Window
 from omnimouse_model.errors import AnalysisFileError, ExportError
+from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.inference.score_store import ScoreStore

@@ -13,12 +13,12 @@ import numpy as np
 from psygnal import Signal, SignalGroupDescriptor
 
 from omnimouse_model.analysis.barcodes import LearnedNeurons
-from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
 from omnimouse_model.analysis.peri_event import PeriEventResponses
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.errors import ConnectError, UnsupportedRequestError
+from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import DEVICES, Residence

@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.session import Session
-from omnimouse_model.demo import is_demo
+from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.first_scores import (
     FirstScores,
@@ -23,6 +22,7 @@ from omnimouse_model.live.first_scores import (
     shipped_scores,
 )
 from omnimouse_model.predict.compatibility import FALLBACK
+from omnimouse_model.simulate.demo import is_demo
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.http_file import display_address, web_address
 from omnimouse_model.storage.locks import OutputBusyError, claimed

@@ -1,5 +1,6 @@
 """Devices of predictors: the available ones, the current one, threads and memory."""
 
+import logging
 import os
 import sys
 import threading
@@ -10,9 +11,13 @@ from errno import ENOMEM
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from omnimouse_model.errors import UnsupportedRequestError
+
 if TYPE_CHECKING:
+    import torch
     from threadpoolctl import ThreadpoolController
 
+_log = logging.getLogger(__name__)
 DEVICES = ("auto", "cpu")
 """Devices of every machine."""
 GPU_IS_FULL = (
@@ -198,3 +203,48 @@ def process_bytes(process_id: int | None) -> int | None:
         return int(psutil.Process(process_id).memory_info().rss)
     except psutil.Error:  # the process has ended
         return None
+
+
+def resolve_device(device: str) -> "torch.device":
+    """Return the torch device for the name "auto", "cpu", "cuda" or "mps".
+
+    "auto" is a CUDA GPU if there is one that can be used, or the CPU.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The device does not exist or cannot be used.
+    """
+    import torch
+
+    # Never "mps" by itself: nobody has compared its results with those of a CPU.
+    if device == "auto":
+        problem = _why_no_cuda()
+        if problem and torch.cuda.is_available():
+            _log.warning("The CPU is used. %s", problem)
+        return torch.device("cpu" if problem else "cuda")
+    if device == "cuda" and (problem := _why_no_cuda()):
+        raise UnsupportedRequestError(problem)
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise UnsupportedRequestError("No Apple GPU was found; choose the device cpu.")
+    return torch.device(device)
+
+
+def _why_no_cuda() -> str:
+    """Return why the GPU of this process cannot be used; "" if it can.
+
+    CUDA needs about 500 MiB there for itself, which it keeps until the process ends.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return "No CUDA GPU was found; choose the device cpu (`omnimouse doctor` says more)."
+    # Each process of `torchrun` has a GPU of its own.
+    rank = int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()
+    try:
+        torch.empty(1, device=torch.device("cuda", rank))
+    except RuntimeError as error:
+        first_line = str(error).partition("\n")[0]
+        other = f"The GPU cannot be used ({first_line}); choose the device cpu."
+        return full_memory_text(error) or other
+    return ""

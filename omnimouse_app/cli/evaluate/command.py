@@ -25,10 +25,10 @@ from omnimouse_app.cli.progress import STOPPED, Progress, StopSignal, interrupti
 
 if TYPE_CHECKING:
     from omnimouse_app.cli.evaluate.report import Layout
-    from omnimouse_model.analysis.evaluate.conditions import Condition
-    from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
-    from omnimouse_model.analysis.evaluate.sensorium2023 import CompetitionScore
     from omnimouse_model.data.session import Session
+    from omnimouse_model.evaluation.conditions import Condition
+    from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
+    from omnimouse_model.evaluation.sensorium2023 import CompetitionScore
     from omnimouse_model.predict.predictor import Predictor
 
 # -- `omnimouse evaluate --held-out`: hidden spikes, and decoded labels of trials
@@ -57,7 +57,7 @@ def _held_out(
     settings: dict[str, Any],
 ) -> tuple[list[Row], list[str]]:
     """Return rows and tables of hidden spikes and decoded labels."""
-    from omnimouse_model.predict.registry import load_predictor
+    from omnimouse_model.inference.registry import load_predictor
 
     asked = CONDITIONS if "all" in held_out else tuple(dict.fromkeys(held_out))
     rows: list[Row] = []
@@ -270,7 +270,7 @@ def command(
     """
     if settings["metric"] not in (None, "correlation") and (paper_table or sensorium2023):
         raise click.UsageError("These protocols are scored by correlation only.")
-    from omnimouse_model.predict.families import BASELINES
+    from omnimouse_model.inference.families import BASELINES
 
     # Sessions are opened first: a wrong path is reported before a model is loaded.
     recordings = [named_session(name, **reading) for name in sessions]
@@ -291,7 +291,7 @@ def command(
         predictors: list[Predictor | str] = [*own, *others]
         members: list[str] = []
         if ensemble is not None:
-            from omnimouse_model.predict.registry import load_predictor, write_ensemble
+            from omnimouse_model.inference.registry import load_predictor, write_ensemble
 
             mean = write_ensemble(ensemble, own, (load_predictor(m, device=device) for m in own))
             members = [member.predictor_id for member in mean.members]
@@ -302,7 +302,7 @@ def command(
         conditions = _conditions(strategies, demo_table, paper_table)
         results, stop = _evaluate(predictors, recordings, conditions, out, settings)
         if parquet is not None:
-            from omnimouse_model.analysis.evaluate.results import write_neurons
+            from omnimouse_model.evaluation.results import write_neurons
 
             write_neurons(_joined(results), parquet)
         layout = markdown_table if as_markdown else table
@@ -324,8 +324,8 @@ def command(
 def _conditions(
     strategies: tuple[str, ...], demo_table: bool, paper_table: bool
 ) -> "tuple[Condition | str, ...]":
-    from omnimouse_model.analysis.evaluate.conditions import DEMO
-    from omnimouse_model.analysis.evaluate.paper_table import STRATEGIES
+    from omnimouse_model.evaluation.conditions import DEMO
+    from omnimouse_model.evaluation.paper_table import STRATEGIES
 
     named = (*(STRATEGIES if paper_table else ()), *strategies)
     if demo_table or not named:
@@ -342,7 +342,7 @@ def _evaluate(
     settings: dict[str, Any],
 ) -> "tuple[dict[str, Scores], StopSignal]":
     """Return the scores by tier, and the signal that may have ended the evaluation."""
-    from omnimouse_model.analysis.evaluate.evaluate import evaluate_all
+    from omnimouse_model.analysis.evaluate import evaluate_all
 
     # A results file and a worker identify a condition by its name.
     is_named = out is not None or settings["scheduler"] is not None
@@ -380,7 +380,7 @@ def _silent_model(results: "Scores", unasked: Collection[str]) -> str:
 
 
 def _joined(results: "dict[str, Scores]") -> "Scores":
-    from omnimouse_model.analysis.evaluate.results import Scores
+    from omnimouse_model.evaluation.results import Scores
 
     return Scores(
         tuple(score for scores in results.values() for score in scores.scores),
@@ -398,7 +398,7 @@ def _blocks(
     with_paper: bool,
 ) -> list[str]:
     from omnimouse_app.cli.evaluate.report import paper_rows, report
-    from omnimouse_model.analysis.evaluate.paper_table import PRINTED, paper_table
+    from omnimouse_model.evaluation.paper_table import PRINTED, paper_table
     from omnimouse_model.metrics.named import METRICS
 
     ids = [session.id for session in sessions]
@@ -431,11 +431,11 @@ def _write_submission(
     device: str,
 ) -> None:
     """Write the predictions of one model, without baselines."""
-    from omnimouse_model.analysis.evaluate.sensorium2023 import (
+    from omnimouse_model.evaluation.sensorium2023 import (
         predict_clips,
         write_submission,
     )
-    from omnimouse_model.predict.registry import load_predictor
+    from omnimouse_model.inference.registry import load_predictor
 
     if len(models) > 1:
         raise click.UsageError("A submission contains one --model.")
@@ -455,12 +455,12 @@ def _competition(
 ) -> tuple[list[Row], list[str]]:
     """Return rows and tables of whole videos, scored as in the competition."""
     from omnimouse_app.cli.evaluate.report import competition_rows
-    from omnimouse_model.analysis.evaluate.sensorium2023 import (
+    from omnimouse_model.errors import UnsupportedRequestError
+    from omnimouse_model.evaluation.sensorium2023 import (
         competition_score,
         predict_clips,
     )
-    from omnimouse_model.errors import UnsupportedRequestError
-    from omnimouse_model.predict.registry import load_predictor
+    from omnimouse_model.inference.registry import load_predictor
 
     predictors = [load_predictor(name, device=device) for name in names]
     rows: list[Row] = []

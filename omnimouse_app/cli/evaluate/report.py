@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from omnimouse_app.cli.output import decimals, interval
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.evaluate.paper_table import PaperRow
-    from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
-    from omnimouse_model.analysis.evaluate.sensorium2023 import CompetitionScore
+    from omnimouse_model.evaluation.paper_table import PaperRow
+    from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
+    from omnimouse_model.evaluation.sensorium2023 import CompetitionScore
 
 Row = dict[str, object]
 Layout = Callable[[Sequence[Row]], str]

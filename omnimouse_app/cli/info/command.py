@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from omnimouse_model.data.session_index import Catalogue, Entry
     from omnimouse_model.data.signal import Signal
     from omnimouse_model.data.stimulus import Stimulus
-    from omnimouse_model.nets.checkpoint import Checkpoint
+    from omnimouse_model.families.omnimouse.checkpoint import Checkpoint
 
 CHECKPOINT_FILES = (".safetensors", ".ckpt", ".pt")
 STREAMS = {"screen": "video", "eye_tracker": "pupil", "treadmill": "running"}
@@ -69,7 +69,8 @@ def command(path: str, as_json: bool, column: str, check: bool, reading: dict[st
 
     # A local file has precedence over a name on the hub.
     is_local = path in DEMO_SESSIONS or Path(path).exists()
-    from omnimouse_model.demo import NDT_CHECKPOINT, TWIN_CHECKPOINT
+    from omnimouse_model.families.ndt.checkpoint import NDT_CHECKPOINT
+    from omnimouse_model.families.twin.checkpoint import TWIN_CHECKPOINT
 
     demos = {file.stem: file for file in (TWIN_CHECKPOINT, NDT_CHECKPOINT)}
     if path in demos and not is_local:
@@ -98,7 +99,7 @@ def command(path: str, as_json: bool, column: str, check: bool, reading: dict[st
 
 def _fetched(name: str) -> Path:
     """Download a checkpoint of the hub and return its path."""
-    from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
+    from omnimouse_model.families.omnimouse.hub_checkpoints import fetch_checkpoint
 
     with interruptible(), Progress() as progress:
         return fetch_checkpoint(name, None, CallbackJob(progress))
@@ -362,14 +363,14 @@ MAX_SESSIONS = 12
 
 def checkpoint_row(path: Path) -> dict[str, Any]:
     """Read a checkpoint and return the `checkpoint` row of `--json`."""
-    from omnimouse_model.predict.families import NDT_FAMILY, TWIN_FAMILY, family_of
+    from omnimouse_model.inference.families import NDT_FAMILY, TWIN_FAMILY, family_of
 
     rows = {TWIN_FAMILY: _twin_row, NDT_FAMILY: _ndt_row}
     return rows.get(family_of(path), _omnimouse_row)(path)
 
 
 def _omnimouse_row(path: Path) -> dict[str, Any]:
-    from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+    from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(path)
     return _row(checkpoint.state, checkpoint.config, checkpoint.source) | {
@@ -382,7 +383,7 @@ def _omnimouse_row(path: Path) -> dict[str, Any]:
 
 
 def _twin_row(path: Path) -> dict[str, Any]:
-    from omnimouse_model.predict.twin.predictor import load_twin
+    from omnimouse_model.families.twin.predictor import load_twin
 
     twin = load_twin(path, "cpu")
     assert twin.checkpoint is not None  # every loaded twin has one
@@ -400,8 +401,8 @@ def _twin_row(path: Path) -> dict[str, Any]:
 
 
 def _ndt_row(path: Path) -> dict[str, Any]:
-    from omnimouse_model.nets.ndt.checkpoint import read_ndt
-    from omnimouse_model.predict.ndt.predictor import spec_of
+    from omnimouse_model.families.ndt.checkpoint import read_ndt
+    from omnimouse_model.families.ndt.predictor import spec_of
 
     checkpoint = read_ndt(path)
     return _row(checkpoint.state, checkpoint.config, checkpoint.source) | {
@@ -425,7 +426,7 @@ def _row(state: "Mapping[str, Tensor]", config: Any, source: str) -> dict[str, A
 
 
 def _size_name(checkpoint: "Checkpoint") -> str:
-    from omnimouse_model.nets.omnimouse.config import SIZES
+    from omnimouse_model.families.omnimouse.config import SIZES
 
     # A checkpoint stores its config, not the name of its size.
     for name, config in SIZES.items():

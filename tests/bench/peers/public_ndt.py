@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omnimouse_model.nets.ndt.checkpoint import UNUSED, own_to_public
-from omnimouse_model.nets.ndt.network import Ndt
-from omnimouse_model.train.ndt.trials import Batch
+from omnimouse_model.families.ndt.checkpoint import UNUSED, own_to_public
+from omnimouse_model.families.ndt.network import Ndt
+from omnimouse_model.families.ndt.trials import Batch
 
 N_JOBS = 8
 """Neurons that the public scripts evaluate at once."""

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from omnimouse_model.nets.twin.network import TwinNetwork
+    from omnimouse_model.families.twin.network import TwinNetwork
 
 
 def public_twin(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from omnimouse_model.analysis.barcodes import LearnedNeurons, learned_neurons
-from omnimouse_model.predict.registry import load_predictor
+from omnimouse_model.inference.registry import load_predictor
 from tests.predictors import tiny_transformer
 
 

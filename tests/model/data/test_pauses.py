@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import zarr
 
-from omnimouse_model.analysis.evaluate.stitching import predict_span
 from omnimouse_model.data.conversion.write import convert, verify
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.placed_rows import (
@@ -19,6 +18,7 @@ from omnimouse_model.data.readers.build.placed_rows import (
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains
 from omnimouse_model.errors import TimeRangeError
+from omnimouse_model.evaluation.stitching import predict_span
 from omnimouse_model.live.pin import page_around
 from omnimouse_model.masks import Mask
 from omnimouse_model.storage.arrays.row_source import MemoryRows

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.finetune.records import covered_s
 from omnimouse_model.data.split import SPLIT_NOTE, random_tiers
-from omnimouse_model.predict.baselines.predictor import naive_predictor
-from omnimouse_model.train.finetune.records import covered_s
+from omnimouse_model.families.classical.predictor import naive_predictor
 from tests import SESSIONS, SUITE2P
 
 

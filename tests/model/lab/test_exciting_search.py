@@ -10,7 +10,7 @@ import omnimouse_model as om
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.lab.exciting_search import SEARCH, respond_with, search_starts
 from omnimouse_model.progress import CallbackJob
-from tests.model.predict.twin.test_predictor import path as path
+from tests.model.families.twin.test_predictor import path as path
 
 pytestmark = pytest.mark.slow  # every search predicts many times
 NEURONS = np.array([2, 5])

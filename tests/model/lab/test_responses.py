@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.lab.responses import model_responses
 from omnimouse_model.lab.stimuli.dots import gaussian_dots, sparse_noise
@@ -19,7 +20,6 @@ from omnimouse_model.lab.tuning import (
     on_off_fields,
     receptive_fields,
 )
-from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.progress import CallbackJob
 from tests.model.lab.energy_neurons import PLACES, PREFERRED, EnergyNeurons
 from tests.toy_predictors import FramePredictor

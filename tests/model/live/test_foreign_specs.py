@@ -8,13 +8,13 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.analysis.in_silico.stimulus_edits import BehaviorSet, Contrast
+from omnimouse_model.families.classical.predictor import naive_predictor
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, save_ndt
+from omnimouse_model.families.ndt.network import Ndt, NdtConfig
+from omnimouse_model.families.ndt.predictor import TRIALS
+from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, save_ndt
-from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
-from omnimouse_model.predict.baselines.predictor import naive_predictor
-from omnimouse_model.predict.ndt.predictor import TRIALS
-from omnimouse_model.predict.registry import load_in_process
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.model.data.readers.arrays.test_reader import session_arrays
 from tests.predictors import EchoPredictor

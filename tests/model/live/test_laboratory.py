@@ -11,10 +11,10 @@ import pytest
 from omnimouse_model.analysis.barcodes import learned_neurons
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
 from omnimouse_model.errors import ExportError
+from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.live import laboratory_jobs
 from omnimouse_model.live.report import report_of_screen
-from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_widgets.report.page import report_page
 from omnimouse_widgets.views.context.view import live_text
 from omnimouse_widgets.views.laboratory import LaboratoryView, cost_text

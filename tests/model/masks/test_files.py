@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError
+from omnimouse_model.inference.mask_delta import is_same, mask_delta
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.strategies import strategy_names
-from omnimouse_model.predict.worker.mask_delta import is_same, mask_delta
 from tests.model.random_masks import masks
 
 

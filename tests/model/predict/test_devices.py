@@ -4,10 +4,10 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.families.parts.linear_gaussian import predictor
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import SingleNumpyThread
-from omnimouse_model.predict.linear_gaussian import predictor
-from omnimouse_model.predict.registry import load_predictor
 
 
 def blas_threads():

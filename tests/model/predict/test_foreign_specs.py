@@ -9,13 +9,13 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.families.classical.predictor import naive_predictor
+from omnimouse_model.families.ensemble.ensemble import Ensemble
+from omnimouse_model.inference.server import arguments_of, inputs_from
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import bits_per_spike
-from omnimouse_model.predict.baselines.predictor import naive_predictor
-from omnimouse_model.predict.ensemble import Ensemble
 from omnimouse_model.predict.predictor import recorded_as
 from omnimouse_model.predict.same_span import predict_same_span, window_of
-from omnimouse_model.predict.worker.server import arguments_of, inputs_from
 from omnimouse_model.progress import never
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.model.data.readers.arrays.test_reader import session_arrays

@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.families.classical.predictor import RULES
+from omnimouse_model.families.omnimouse.batches import make_batch
+from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
+from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.families.omnimouse.training_config import Phase
+from omnimouse_model.families.parts.linear_gaussian.fit import fit
+from omnimouse_model.families.parts.linear_gaussian.series import train_series
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.masks import HIDDEN, VISIBLE, Mask
-from omnimouse_model.nets.omnimouse.initialisation import initialise
-from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.predict.baselines.predictor import RULES
-from omnimouse_model.predict.linear_gaussian.fit import fit
-from omnimouse_model.predict.linear_gaussian.series import train_series
-from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.predict.registry import load_predictor
-from omnimouse_model.train.batches import make_batch, training_session
-from omnimouse_model.train.config import Phase
+from omnimouse_model.training.sessions import training_session
 from tests.model.small_net import SMALL
 
 N = 12

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from omnimouse_model.analysis.evaluate.results_store import ResultsFile, RowFormat
 from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat
 from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.storage import journal
 from omnimouse_model.storage.journal import (

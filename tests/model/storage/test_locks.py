@@ -12,11 +12,11 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.predictions.run import predict_session
+from omnimouse_model.analysis.scaling.study import models_folder, plan_path, read_plan, run_study
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.storage import locks
 from omnimouse_model.storage.archives import unpack
 from omnimouse_model.storage.locks import OutputBusyError, open_without_links, sole_writer
-from omnimouse_model.train.scaling.study import models_folder, plan_path, read_plan, run_study
 from tests.model.finetune_process import NEW
 from tests.predictors import EchoPredictor
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.evaluate.results import BehaviorScore, Scores
+from omnimouse_model.evaluation.results import BehaviorScore, Scores
 from omnimouse_widgets.figures import decoding_figure
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.evaluate.results import Score
+from omnimouse_model.evaluation.results import Score
 from omnimouse_widgets.figures import score_histogram, score_scatter
 from omnimouse_widgets.views.scores import BIN_WIDTH
 

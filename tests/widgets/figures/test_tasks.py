@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
+from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
 from omnimouse_widgets.figures import task_table
 from omnimouse_widgets.figures.tasks import task_name
 

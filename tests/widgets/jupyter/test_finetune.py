@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import FinetuneError
+from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.predict.registry import load_in_process
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
 from omnimouse_widgets.views.finetune import smoothed

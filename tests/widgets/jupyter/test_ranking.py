@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.demo import RANKING
+from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_widgets.jupyter.ranking import Ranking
 
@@ -28,7 +28,7 @@ def test_a_record_is_sent_and_its_actions_are_pressed(controller, page):
     assert "Open the results file" in part.problem
     opened.say("press", name="example")
     message, _ = opened.wait_for("block0", shows("matrix"))
-    assert part.file == str(RANKING)
+    assert part.file == str(DEMO_RANKING)
     assert part.problem == ""
     assert items(message)["warnings"]["text"] == ""
     assert items(message)["content"]["texts"][0] == ["0.348 (1)"]
@@ -46,12 +46,12 @@ def test_a_record_is_sent_and_its_actions_are_pressed(controller, page):
 
 def test_a_wrong_file_is_told_and_a_path_is_read(controller, page, tmp_path):
     (wrong := tmp_path / "wrong.ranking.jsonl").write_text("{}\n")
-    part = Ranking(controller, file=str(RANKING)).wait(LONG_S)
+    part = Ranking(controller, file=str(DEMO_RANKING)).wait(LONG_S)
     assert part.stored.ranking.sessions[0] == "spikes"
     opened = page(part, "block0")
     opened.say("press", name="open")
     message, _ = opened.wait_for("open_file")
-    assert message["near"] == str(RANKING.parent)
+    assert message["near"] == str(DEMO_RANKING.parent)
     opened.say("read", path=str(wrong))
     message, _ = opened.wait_for("block0", lambda one, _: bool(items(one)["error"]["text"]))
     assert "not the results file" in items(message)["error"]["text"]

@@ -7,7 +7,7 @@ from qtpy.QtCore import QPoint, QPointF
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from omnimouse_model.demo import RANKING
+from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.ranking import NO_FILE, RankingView
 from omnimouse_widgets.views.record import SavePicture
@@ -82,7 +82,7 @@ def test_curves_have_marks_with_tips_and_are_saved_as_pictures(panel, controller
 def test_a_chosen_file_is_read_its_error_is_told_and_text_is_copied(
     panel, controller, redraw, tmp_path, monkeypatch
 ):
-    lines = RANKING.read_bytes().splitlines(keepends=True)
+    lines = DEMO_RANKING.read_bytes().splitlines(keepends=True)
     (short := tmp_path / "short.ranking.jsonl").write_bytes(b"".join(lines[:4]))
     (wrong := tmp_path / "wrong.ranking.jsonl").write_text("{}\n")
     asked = []

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.evaluate.tier_score import TierScoring
+from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_widgets.views.behavior import NO_SESSION, BehaviorView
 from omnimouse_widgets.views.record import pick, record
 from tests.predictors import EchoPredictor

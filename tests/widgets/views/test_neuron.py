@@ -9,9 +9,9 @@ import pytest
 from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
 from omnimouse_model.analysis.tuning.direction import direction_tuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
-from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.neurons import neuron_info as live_facts
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import neuron as text

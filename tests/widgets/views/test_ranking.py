@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.demo import RANKING
+from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_widgets.views import ranking as text
 from omnimouse_widgets.views.ranking import RankingView
@@ -83,7 +83,7 @@ def test_matrix_tables_and_curves_have_the_numbers_of_the_file(opened, controlle
 
 
 def test_a_file_that_is_written_is_followed_and_a_wrong_one_is_refused(view, controller, tmp_path):
-    lines, ranking = RANKING.read_bytes().splitlines(keepends=True), controller.ranking
+    lines, ranking = DEMO_RANKING.read_bytes().splitlines(keepends=True), controller.ranking
     (path := tmp_path / "mine.ranking.jsonl").write_bytes(lines[0])
     press(view, "open").read(path)
     ranking.wait(60.0)

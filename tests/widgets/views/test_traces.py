@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.evaluate import shard
-from omnimouse_model.analysis.evaluate.tier_score import TierScoring
+from omnimouse_model.evaluation import shard
+from omnimouse_model.evaluation.tier_score import TierScoring
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.live.project.exports import screen_content
-from omnimouse_model.predict.registry import load_predictor
 from omnimouse_widgets.views.scores import distribution_of
 from omnimouse_widgets.views.text.tier_score import (
     NO_TARGET,

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.results import Score
 from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.results import Score
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import (

@@ -13,7 +13,7 @@ import numpy as np
 
 from omnimouse_model.analysis.scaling.fits import FitName, ScalingCurve, SizeAxis
 from omnimouse_model.live.models.finetune import SCORE
-from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme

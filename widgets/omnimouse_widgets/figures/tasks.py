@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate import paper_table
-from omnimouse_model.analysis.evaluate.results import Scores
+from omnimouse_model.evaluation import paper_table
+from omnimouse_model.evaluation.results import Scores
 from omnimouse_model.metrics import BEHAVIOR_GROUPS
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme

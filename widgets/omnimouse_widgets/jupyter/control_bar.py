@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from traitlets import Unicode
 
+from omnimouse_model.inference.registry import predictor_names
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import regions_of
 from omnimouse_model.live.models.choice import mask_of_file
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.registry import predictor_names
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.views.text.model import (

@@ -12,9 +12,9 @@ from IPython.display import display
 from ipywidgets import HBox, Layout, Tab, VBox
 from traitlets import link
 
-from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.open import check_exists
 from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.recording.samples import SAMPLES

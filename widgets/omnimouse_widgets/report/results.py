@@ -5,12 +5,12 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.paper_table import (
+from omnimouse_model.data.session import Window
+from omnimouse_model.evaluation.paper_table import (
     ScoreSummary,
     score_summary,
     scores_by_area,
 )
-from omnimouse_model.data.session import Window
 from omnimouse_model.live.report import (
     ReportCondition,
     ReportData,

@@ -7,10 +7,10 @@ from typing import Final, Self, cast
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.results import BehaviorScore
-from omnimouse_model.analysis.evaluate.window_scores import decode_scores
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
+from omnimouse_model.evaluation.results import BehaviorScore
+from omnimouse_model.evaluation.window_scores import decode_scores
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import MaskEditor

@@ -17,13 +17,13 @@ from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
 from omnimouse_model.analysis.spikes.activity import REFRACTORY_S, SpikeActivity
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
-from omnimouse_model.analysis.tuning.repeats import (
+from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.repeats import (
     AlignedPrediction,
     ClipRepeats,
     align_prediction,
     ceiling_problem,
 )
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.navigation import Navigation

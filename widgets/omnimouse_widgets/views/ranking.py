@@ -15,7 +15,7 @@ from omnimouse_model.analysis.ranking.curve_table import (
     PretrainCurve,
 )
 from omnimouse_model.analysis.ranking.rank_table import SUFFIX, RankTable
-from omnimouse_model.demo import RANKING
+from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.ranking import RankingContent, RankingOnScreen
 from omnimouse_model.live.state import LiveState
@@ -150,7 +150,7 @@ class RankingView:
                 "example",
                 "Example",
                 "Open the ranking of six simulated animals for a seventh",
-                lambda: ranking.open(RANKING),
+                lambda: ranking.open(DEMO_RANKING),
             ),
             Action(
                 "refresh",

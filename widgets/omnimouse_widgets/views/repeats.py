@@ -6,7 +6,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from omnimouse_model.analysis.tuning.repeats import (
+from omnimouse_model.evaluation.repeats import (
     ClipRepeats,
     RepeatedClip,
     ceiling_problem,

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple, Self, cast
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.evaluation.stitching import SpanPrediction
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LIVE, Pin, PinResult, SpanChoice, shown_span, span_choices

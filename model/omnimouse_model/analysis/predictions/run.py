@@ -12,14 +12,6 @@ from uuid import uuid4
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.dask_map import (
-    TaskPredictor,
-    map_pieces,
-    resolve_predictor,
-)
-from omnimouse_model.analysis.evaluate.shard import centring_starts
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.predictions.unfinished_file import (
     FileBatch,
     Plan,
@@ -31,22 +23,30 @@ from omnimouse_model.analysis.predictions.unfinished_file import (
 from omnimouse_model.data.clock import GRID_RATE_HZ, grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError, StoppedError
+from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.shard import centring_starts
+from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.extras import named_extras
-from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.masks.remarks import lost_all_targets
-from omnimouse_model.predict.prediction_file.file import (
+from omnimouse_model.families.prediction_file.file import (
     NWB_METADATA,
     NWB_MODULE,
     StoredArrays,
     open_arrays,
 )
-from omnimouse_model.predict.prediction_file.metadata import Metadata
-from omnimouse_model.predict.prediction_file.predictor import (
+from omnimouse_model.families.prediction_file.metadata import Metadata
+from omnimouse_model.families.prediction_file.predictor import (
     StoredPredictions,
     open_predictions,
 )
+from omnimouse_model.inference.dask_map import (
+    TaskPredictor,
+    map_pieces,
+    resolve_predictor,
+)
+from omnimouse_model.inference.server import Source
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.remarks import lost_all_targets
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.arrays.hdf5 import hdf5_to_write
 from omnimouse_model.storage.locks import sole_writer

@@ -18,8 +18,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64
 
-from omnimouse_model.analysis.evaluate.dask_map import map_pieces
-from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
 from omnimouse_model.analysis.ranking.criterion import Criterion
 from omnimouse_model.analysis.ranking.rank_table import (
     TEST,
@@ -36,6 +34,8 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.evaluation.results_store import ResultsFile, row_key
+from omnimouse_model.inference.dask_map import map_pieces
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, part_of

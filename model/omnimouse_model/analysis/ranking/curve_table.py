@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.ranking.rank_table import RankTable, TransferScore, seed_warnings
 from omnimouse_model.display import HasSummary, data_frame
+from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.metrics.fits import LogLine, fit_log_line
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ Source: Jiang et al. 2025, section 4.
 from collections.abc import Sequence
 from pathlib import Path
 
-from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
-from omnimouse_model.analysis.evaluate.tier_windows import tier_starts
+from omnimouse_model.analysis.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.ranking.core_runs import CoreRun, Factory, Study, run_scores
 from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
 from omnimouse_model.analysis.ranking.curve_table import (
@@ -21,6 +20,7 @@ from omnimouse_model.analysis.ranking.curve_table import (
 )
 from omnimouse_model.analysis.ranking.rank_table import TEST, VALIDATION, RankTable, open_results
 from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.tier_windows import tier_starts
 from omnimouse_model.progress import Job, shown_job
 
 SEEDS = (0, 1, 2)

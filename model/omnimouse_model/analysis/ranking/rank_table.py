@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from omnimouse_model.analysis.evaluate.results import number_or_none
-from omnimouse_model.analysis.evaluate.results_store import (
+from omnimouse_model.data.clock import grid_points
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import HasSummary, data_frame
+from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.results_store import (
     JsonRow,
     ResultsFile,
     RowFormat,
     number,
     row_key,
 )
-from omnimouse_model.data.clock import grid_points
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.typed import decode
 

@@ -21,6 +21,9 @@ from omnimouse_model.analysis.ranking.rank_table import (
 )
 from omnimouse_model.errors import ResultsFileError
 
+DEMO_RANKING = Path(__file__).parent / "ranking_simulated.ranking.jsonl"
+"""Ranking of six animals of the spiking laboratory for `unseen-spikes`."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredRanking:

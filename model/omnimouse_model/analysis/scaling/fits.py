@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.scaling.runs import RunScore
+from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.metrics import LogLine, PowerLaw, fit_log_line, fit_power_law
 from omnimouse_model.metrics.fits import MIN_SIZES
 from omnimouse_model.storage.tables import columns_of, write_table

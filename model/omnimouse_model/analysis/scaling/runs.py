@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
-from omnimouse_model.analysis.evaluate.results import Score, Scores, number_or_none
-from omnimouse_model.analysis.evaluate.results_store import (
+from omnimouse_model.analysis.evaluate import evaluate
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.evaluation.results import Score, Scores, number_or_none
+from omnimouse_model.evaluation.results_store import (
     JsonRow,
     ResultsFile,
     RowFormat,
     number,
     row_key,
 )
-from omnimouse_model.data.session import Session
-from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import QUIET
 

@@ -17,14 +17,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32
 
-from omnimouse_model.analysis.evaluate.results import number_or_none
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.metrics.information import LikelihoodSums
-from omnimouse_model.metrics.time_blocks import Estimate, jackknife, time_blocks
-from omnimouse_model.predict.ndt.held_out_rates import (
+from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.tier_windows import scored_starts
+from omnimouse_model.families.ndt.held_out_rates import (
     N_WINDOWS,
     WINDOW,
     forward_windows,
@@ -32,7 +30,9 @@ from omnimouse_model.predict.ndt.held_out_rates import (
     intra_region,
     one_neuron_out,
 )
-from omnimouse_model.predict.ndt.predictor import NdtPredictor
+from omnimouse_model.families.ndt.predictor import NdtPredictor
+from omnimouse_model.metrics.information import LikelihoodSums
+from omnimouse_model.metrics.time_blocks import Estimate, jackknife, time_blocks
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import QUIET, CallbackJob, Job, shown_job
 
@@ -133,8 +133,8 @@ def score_held_out(
     Examples
     --------
     >>> import torch
-    >>> from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
-    >>> from omnimouse_model.predict.ndt.predictor import TRIALS, NdtPredictor
+    >>> from omnimouse_model.families.ndt.network import Ndt, NdtConfig
+    >>> from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor
     >>> from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
     >>> spiking = om.open_session(spiking_arrays())
     >>> sizes = NdtConfig(d_token=16, d_model=32, n_layers=1, d_inner=32)

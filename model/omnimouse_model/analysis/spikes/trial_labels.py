@@ -15,15 +15,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.peri_event import conditions, event_windows
 from omnimouse_model.analysis.spikes.held_out_scores import checked_ndt, trial_counts
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.families.ndt.held_out_rates import SEQUENCES
+from omnimouse_model.families.ndt.predictor import NdtPredictor
 from omnimouse_model.metrics.choices import accuracy, accuracy_interval
 from omnimouse_model.metrics.logistic import fit_logistic
-from omnimouse_model.predict.ndt.held_out_rates import SEQUENCES
-from omnimouse_model.predict.ndt.predictor import NdtPredictor
 from omnimouse_model.predict.predictor import Predictor
 
 BLOCK: Final = 3
@@ -110,8 +110,8 @@ def decode_trial_labels(
     Examples
     --------
     >>> import torch
-    >>> from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
-    >>> from omnimouse_model.predict.ndt.predictor import TRIALS, NdtPredictor
+    >>> from omnimouse_model.families.ndt.network import Ndt, NdtConfig
+    >>> from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor
     >>> from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
     >>> spiking = om.open_session(spiking_arrays())
     >>> sizes = NdtConfig(d_token=16, d_model=32, n_layers=1, d_inner=32)

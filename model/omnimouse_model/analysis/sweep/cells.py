@@ -6,11 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
-from omnimouse_model.analysis.evaluate.results import Score, Scores
-from omnimouse_model.analysis.evaluate.results_store import row_key
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
+from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.analysis.sweep.contexts import (
     Context,
     Draw,
@@ -24,6 +20,10 @@ from omnimouse_model.analysis.sweep.contexts import (
 from omnimouse_model.analysis.sweep.table import SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.results import Score, Scores
+from omnimouse_model.evaluation.results_store import row_key
+from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import neurons_of
 from omnimouse_model.predict.predictor import Predictor

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.sweep.contexts import (
     STORED,
     Draw,
@@ -21,6 +20,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.masks import TARGET, HasNeurons, Mask
 from omnimouse_model.masks.cells import count_neurons, recording_rate
 from omnimouse_model.metrics import (

@@ -10,14 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.analysis.evaluate.dask_map import (
-    TaskPredictor,
-    map_pieces,
-    resolve_predictor,
-)
-from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
-from omnimouse_model.analysis.evaluate.results_store import ResultsFile
-from omnimouse_model.analysis.evaluate.shard import BATCH, n_centring
+from omnimouse_model.analysis.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.sweep.cells import (
     Cell,
     cell_key,
@@ -29,9 +22,16 @@ from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation.results_store import ResultsFile
+from omnimouse_model.evaluation.shard import BATCH, n_centring
+from omnimouse_model.inference.dask_map import (
+    TaskPredictor,
+    map_pieces,
+    resolve_predictor,
+)
+from omnimouse_model.inference.server import Source
 from omnimouse_model.masks.selection import NeuronGroup, Neurons
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 
 CELLS_TOGETHER = 16

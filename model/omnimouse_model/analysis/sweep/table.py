@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.results import number_or_none
-from omnimouse_model.analysis.evaluate.results_store import JsonRow, RowFormat, number
 from omnimouse_model.analysis.sweep.contexts import (
     Context,
     ContextAxis,
@@ -21,6 +19,8 @@ from omnimouse_model.analysis.sweep.contexts import (
     inputs_label,
 )
 from omnimouse_model.display import HasSummary, data_frame, interval_text
+from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.results_store import JsonRow, RowFormat, number
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.storage.tables import Column, columns_of, write_table
 from omnimouse_model.storage.typed import decode

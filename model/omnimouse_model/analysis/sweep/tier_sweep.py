@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.shard import Shard
-from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS, PRELIMINARY, TierRun
 from omnimouse_model.analysis.sweep.cells import planned_cells, row_of
 from omnimouse_model.analysis.sweep.contexts import SweepPlan, largest_context, too_large
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS, SEED, live_history
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.evaluation.shard import Shard
+from omnimouse_model.evaluation.tier_score import MAX_WINDOWS, PRELIMINARY, TierRun
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_model.predict.predictor import Predictor

@@ -13,12 +13,12 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from psygnal import Signal, SignalInstance
 
-from omnimouse_model.analysis.evaluate.shard import n_centring
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.evaluation.shard import n_centring
+from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.live.inference.engine import (
     IN_THREADS,
     LOOK_S,

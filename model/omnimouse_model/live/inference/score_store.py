@@ -18,24 +18,24 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.results import (
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
+from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep
+from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
+from omnimouse_model.evaluation.results import (
     BehaviorScore,
     Score,
     number_or_none,
 )
-from omnimouse_model.analysis.evaluate.results_store import number
-from omnimouse_model.analysis.evaluate.tier_score import (
+from omnimouse_model.evaluation.results_store import number
+from omnimouse_model.evaluation.tier_score import (
     Arrays,
     Facts,
     TierScore,
     step_arrays,
     steps_of,
 )
-from omnimouse_model.analysis.sweep.contexts import SweepPlan
-from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep
-from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
+from omnimouse_model.families.parts.fit_cache import VERSION as FIT_VERSION
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.trees import decode_json

@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.tier_score import (
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
+from omnimouse_model.analysis.sweep.tier_sweep import (
+    TierCurves,
+    TierSweep,
+    asked_neurons,
+    tier_plan,
+)
+from omnimouse_model.evaluation.tier_score import (
     Arrays,
     Facts,
     TierScore,
@@ -22,13 +29,6 @@ from omnimouse_model.analysis.evaluate.tier_score import (
     has_scored_targets,
     has_tier_score,
     scored_tier,
-)
-from omnimouse_model.analysis.sweep.contexts import SweepPlan
-from omnimouse_model.analysis.sweep.tier_sweep import (
-    TierCurves,
-    TierSweep,
-    asked_neurons,
-    tier_plan,
 )
 from omnimouse_model.live.inference.score_store import UNFINISHED_BYTES, ScoreStore
 from omnimouse_model.live.inference.stream import LiveRequest

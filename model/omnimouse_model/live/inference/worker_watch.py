@@ -7,11 +7,11 @@ from weakref import WeakSet
 from psygnal import Signal
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.inference.client import WorkerPredictor
+from omnimouse_model.inference.server import SILENCE_S
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.worker.client import WorkerPredictor
-from omnimouse_model.predict.worker.server import SILENCE_S
 from omnimouse_model.progress import TimeLeft, duration_text
 
 LOOK_S = 0.5

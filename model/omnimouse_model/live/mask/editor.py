@@ -19,6 +19,7 @@ from omnimouse_model.analysis.in_silico.counterfactual import edits_for
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError
+from omnimouse_model.inference.mask_delta import MaskDelta, is_same, mask_delta
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
@@ -37,7 +38,6 @@ from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode, Mask, Neurons, Samples
-from omnimouse_model.predict.worker.mask_delta import MaskDelta, is_same, mask_delta
 
 CODE_NAMES: Final = {HIDDEN: "hidden", VISIBLE: "visible", TARGET: "target"}
 BUDGET_BYTES = 50 * 2**20

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 
 from psygnal import Signal
 
+from omnimouse_model.analysis.finetune.process import Arguments, spawn_finetune
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.live.inference.background_task import (
@@ -33,8 +34,7 @@ from omnimouse_model.progress import TRAINING, CallbackJob, duration_text
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import decode
-from omnimouse_model.train.finetune.process import Arguments, spawn_finetune
-from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.training.metrics_log import FILE, log_rows
 
 # -- fine-tunings on disk: model, session, progress and score of each folder ----------
 # Only small JSON files and the log are read, not the weights, so listing is fast.

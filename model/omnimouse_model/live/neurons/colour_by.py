@@ -13,14 +13,14 @@ import numpy as np
 
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
-from omnimouse_model.analysis.tuning.repeats import (
+from omnimouse_model.data.lazy import cached
+from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.repeats import (
     PopulationCeiling,
     ceiling_problem,
     most_frequent_status,
     population_ceiling,
 )
-from omnimouse_model.data.lazy import cached
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,

@@ -17,13 +17,13 @@ from omnimouse_model.analysis.tuning.receptive_fields import (
     ReceptiveField,
     receptive_fields,
 )
-from omnimouse_model.analysis.tuning.repeats import (
+from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.repeats import (
     ClipRepeats,
     clip_repeats,
     reliability_interval,
     repeated_clips,
 )
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,

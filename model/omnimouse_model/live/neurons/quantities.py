@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.results import POOLED
+from omnimouse_model.evaluation.results import POOLED
 from omnimouse_model.live.results import IN_WINDOW, ScoresOnScreen
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.metrics.named import Metric

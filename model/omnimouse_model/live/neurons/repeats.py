@@ -11,18 +11,18 @@ from typing import Final
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.evaluate.tier_score import scored_tier
 from omnimouse_model.analysis.peri_event import ConditionAverage, conditions
-from omnimouse_model.analysis.tuning.repeats import (
+from omnimouse_model.data.recording import is_test_tier
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.evaluation.repeats import (
     ClipRepeats,
     RepeatedClip,
     clip_repeats,
     n_samples,
     repeated_clips,
 )
-from omnimouse_model.data.recording import is_test_tier
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.evaluation.tier_score import scored_tier
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,

@@ -16,6 +16,7 @@ from omnimouse_model.analysis.in_silico.counterfactual import (
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import AnalysisFileError
+from omnimouse_model.inference.registry import is_predictor
 from omnimouse_model.live.analysis_file import (
     Analysis,
     ReopenedAnalysis,
@@ -40,7 +41,6 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import LastSession
 from omnimouse_model.live.sweep.sweeps import Sweeps
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.registry import is_predictor
 
 # -- parts of the controller that show an analysis, and how they show a saved one -----
 MUST_FETCH = (

@@ -5,11 +5,11 @@ from pprint import pformat
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS, TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import edits_to_json
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ExportError, MaskError
+from omnimouse_model.evaluation.tier_score import MAX_WINDOWS, TierScore
 from omnimouse_model.live.mask.presets import is_preset, mask_for, preset_named
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells

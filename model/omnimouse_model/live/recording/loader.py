@@ -14,12 +14,11 @@ from typing import Any
 from psygnal import Signal
 
 from omnimouse_model.analysis.clock_check import AlignmentReport, check_alignment
-from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.hub.fetch_session import fetch_session
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.session_index import Catalogue, Entry, entries_of
-from omnimouse_model.demo import MODELS
+from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -38,6 +37,7 @@ from omnimouse_model.live.recording.first_view import (
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.progress import CallbackJob, Job
+from omnimouse_model.simulate.demo import MODELS
 from omnimouse_model.storage.http_file import display_address, web_address
 
 logger = logging.getLogger(__name__)

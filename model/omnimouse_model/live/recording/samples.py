@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Final
 
-from omnimouse_model.demo import MODELS
-from omnimouse_model.demo.process import SimulatedSession
 from omnimouse_model.live.recording.loader import OpenRequest
+from omnimouse_model.simulate.demo import MODELS
+from omnimouse_model.simulate.demo_process import SimulatedSession
 
 
 def _sample(name: str, animal: str) -> OpenRequest:

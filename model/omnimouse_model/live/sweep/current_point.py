@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.tier_score import PRELIMINARY
 from omnimouse_model.analysis.sweep.contexts import (
     ContextAmount,
     inputs_label,
@@ -14,6 +13,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 )
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
+from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET

@@ -28,9 +28,9 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     Shift,
 )
 from omnimouse_model.analysis.sweep.live_sweep import live_sweep
-from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.families.classical.predictor import naive_predictor
+from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.predict.predictor import Needs
-from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.model.live.mask.test_stimulus_edits import VideoPredictor
 from tests.predictors import EchoPredictor, tiny_transformer
 from tests.toy_predictors import COUNTS, RECURRENT, RecurrentPredictor

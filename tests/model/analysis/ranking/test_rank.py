@@ -12,7 +12,7 @@ from omnimouse_model.analysis.ranking.rank_table import open_results
 from omnimouse_model.analysis.ranking.results_file import read_ranking
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ResultsFileError, StoppedError
-from omnimouse_model.predict.registry import load_predictor
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.progress import CallbackJob
 from tests.model.analysis.ranking.fake_factory import (
     BEST_FIRST,

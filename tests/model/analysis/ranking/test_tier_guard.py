@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.ranking.core_runs import HeldBackError, without_test
+from omnimouse_model.evaluation.tier_windows import scored_starts
 from tests.model.analysis.ranking.fake_factory import SPEC, opened
 
 

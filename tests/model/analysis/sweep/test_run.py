@@ -4,9 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
+from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.analysis.sweep import run as sweep_module
 from omnimouse_model.analysis.sweep.contexts import (
     Context,
@@ -19,6 +17,8 @@ from omnimouse_model.analysis.sweep.contexts import (
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep, Point, SweepRow, read_sweep
 from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.selection import NeuronGroup

@@ -18,7 +18,7 @@ from tests.model.context_predictor import ContextPredictor
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr("omnimouse_model.analysis.evaluate.shard.BATCH", 10)
+    monkeypatch.setattr("omnimouse_model.evaluation.shard.BATCH", 10)
 
 
 @pytest.fixture

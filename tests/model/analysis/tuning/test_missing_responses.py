@@ -8,9 +8,9 @@ import pytest
 from omnimouse_model.analysis.tuning.direction import direction_tuning
 from omnimouse_model.analysis.tuning.motion_energy import BLOCK, block_starts
 from omnimouse_model.analysis.tuning.receptive_fields import receptive_fields
-from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.neurons.neuron_order import sampled_activity
 
 N = 4

@@ -15,9 +15,8 @@ from omnimouse_model.data.hub.auth import token_for_hub
 from omnimouse_model.data.hub.fetch import local_path, work_folder
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, ResultsFileError, SessionFormatError, StoppedError
-from omnimouse_model.nets import official
-from omnimouse_model.nets.checkpoint import save_checkpoint
-from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.families.omnimouse import checkpoint as official
+from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.progress import QUIET, CallbackJob
 from tests.cli.runner import run_command
 from tests.hub_server import COMMIT, Hub, Pause, Repository, local_server

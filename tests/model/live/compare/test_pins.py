@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.evaluate.stitching import predict_span
-from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.evaluation.stitching import predict_span
+from omnimouse_model.evaluation.window_scores import window_scores
+from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.live.compare.predictions import NOT_PREDICTED
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LIVE, LONGEST_S, page_around, shown_span
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import Cancelled, never
 from tests.predictors import (

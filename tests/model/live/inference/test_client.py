@@ -5,11 +5,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import LastSession, write_last_session
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_model.predict.registry import load_predictor
 from tests.predictors import EchoPredictor, GatedPredictor
 
 TIMEOUT = 60.0

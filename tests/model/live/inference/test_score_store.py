@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.evaluate import shard
-from omnimouse_model.analysis.evaluate.accumulate import RunningScore
+from omnimouse_model.evaluation import shard
+from omnimouse_model.evaluation.accumulate import RunningScore
 from omnimouse_model.live.inference import tier_results
 from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner

@@ -9,6 +9,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.data.window_spec import VideoSpec
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.families.twin.predictor import twin_spec
 from omnimouse_model.live.inference.client import apply_stage
 from omnimouse_model.live.inference.engine import Answer
 from omnimouse_model.live.inference.stages import StageRunner
@@ -16,7 +17,6 @@ from omnimouse_model.live.inference.stream import LiveRequest, Stream
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Needs, Prediction
-from omnimouse_model.predict.twin.predictor import twin_spec
 from omnimouse_model.progress import Cancelled, never
 from tests.predictors import EchoPredictor
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
 from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.inference.stream import LiveRequest
@@ -82,7 +82,7 @@ def request_on(session):
 
 
 def test_a_closed_predictor_is_not_asked_again(runner, made, request_on, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.analysis.evaluate.shard.BATCH", 1)
+    monkeypatch.setattr("omnimouse_model.evaluation.shard.BATCH", 1)
     first, second = request_on("cpu"), request_on("auto")
     list(runner(first, lambda: False))
     begun = runner.when_idle(first, lambda: False)

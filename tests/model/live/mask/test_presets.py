@@ -6,6 +6,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import MaskError
+from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.live.mask.presets import (
     FORECAST,
     PRESETS,
@@ -21,7 +22,6 @@ from omnimouse_model.live.mask.presets import (
 from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.schemes import nearest_scheme
-from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.predictors import open_controller

@@ -7,9 +7,9 @@ import pytest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Window
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.predict.predictor import Encoded, Needs
-from omnimouse_model.predict.registry import load_in_process
 from omnimouse_model.progress import Cancelled, never
 from tests import SESSIONS
 from tests.predictors import EchoPredictor, open_controller

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.tuning import repeats as ceilings
-from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.window_spec import N_SAMPLES
+from omnimouse_model.evaluation import repeats as ceilings
+from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.quantities import Quantity, make_scale
 from omnimouse_model.masks import TARGET

@@ -14,8 +14,8 @@ from omnimouse_model.analysis.tuning.motion_energy import (
     stimulus_blocks,
 )
 from omnimouse_model.analysis.tuning.receptive_fields import receptive_fields
-from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
+from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.neurons import neuron_info
 from omnimouse_model.metrics import Status, cc_scores, correlation
 from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth

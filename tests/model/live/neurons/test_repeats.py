@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
+from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons import repeats as live_clips
 from tests.small_sessions import simulate_mouse, with_trials, write_session

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.evaluate.tier_score import TierScoring
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast, Mirror
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Window
 from omnimouse_model.errors import ExportError
+from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project import exports
 from omnimouse_model.live.project import script as as_python

@@ -5,8 +5,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.errors import FinetuneError
+from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.predict.registry import load_in_process
 from omnimouse_widgets.qt.control.model import ModelSection
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.ui_thread import qt_post

@@ -5,7 +5,7 @@ from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from omnimouse_model.data.hub.connections import VARIABLE
-from omnimouse_model.nets.checkpoint import save_checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_widgets.qt.control import model
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER, ModelSection
 from omnimouse_widgets.qt.control.panel import ControlPanel

@@ -3,7 +3,7 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.analysis.tuning.repeats import RepeatedClip
+from omnimouse_model.evaluation.repeats import RepeatedClip
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.time import TimeView, tier_at, tier_bars
 from tests import SUITE2P

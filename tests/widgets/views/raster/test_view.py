@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.predict.ndt.predictor import TRIALS
+from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets.views.raster import view as ticks
 from omnimouse_widgets.views.raster.rows import RasterRows

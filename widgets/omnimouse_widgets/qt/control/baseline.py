@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtWidgets import QWidget
 
+from omnimouse_model.inference.families import BASELINES
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.metrics.named import Metric
-from omnimouse_model.predict.families import BASELINES
 from omnimouse_model.predict.predictor import is_served
 from omnimouse_widgets.qt.style.controls import combo_box, show_text
 from omnimouse_widgets.qt.style.form import Form

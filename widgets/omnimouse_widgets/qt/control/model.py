@@ -8,10 +8,10 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QInputDialog, QWidget
 
 from omnimouse_model.data.hub.names import CHECKPOINTS
+from omnimouse_model.inference.registry import must_be_fetched, predictor_names
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.choice import mask_of_file
 from omnimouse_model.live.results import Results
-from omnimouse_model.predict.registry import must_be_fetched, predictor_names
 from omnimouse_widgets.qt.control.download import DownloadSection
 from omnimouse_widgets.qt.control.model_info import ModelInfoSection
 from omnimouse_widgets.qt.style.controls import (

@@ -15,10 +15,10 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.demo import is_demo
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.recording.samples import with_model
+from omnimouse_model.simulate.demo import is_demo
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,

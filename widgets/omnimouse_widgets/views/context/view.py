@@ -11,10 +11,10 @@ from typing import Final, Literal, Self, cast
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.evaluate.tier_score import PRELIMINARY
 from omnimouse_model.analysis.sweep.contexts import AXES
 from omnimouse_model.analysis.sweep.table import ContextSweep, SavedSweep, columns_together
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves, is_of_mask
+from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState

@@ -5,15 +5,15 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.results import POOLED
-from omnimouse_model.analysis.evaluate.tier_score import (
+from omnimouse_model.analysis.sweep.contexts import inputs_label
+from omnimouse_model.data.session import Window
+from omnimouse_model.evaluation.results import POOLED
+from omnimouse_model.evaluation.tier_score import (
     TierScore,
     has_scored_targets,
     has_tier_score,
 )
-from omnimouse_model.analysis.evaluate.tier_windows import tiers_at
-from omnimouse_model.analysis.sweep.contexts import inputs_label
-from omnimouse_model.data.session import Window
+from omnimouse_model.evaluation.tier_windows import tiers_at
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate

@@ -5,8 +5,8 @@ import pytest
 
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.data.open import open_session
+from omnimouse_model.families.twin.predictor import twin_spec
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.twin.predictor import twin_spec
 from tests.model.data.refusals import check_refusal, left_out
 from tests.model.trial_tree_folder import (
     LENGTHS,

@@ -1,1 +1,0 @@
-"""Evaluation: scores of predictors over sessions, conditions and tiers."""

@@ -1,0 +1,163 @@
+"""Fine-tuning in a separate process, so that the caller's process stays responsive.
+
+The process is spawned, and has a low priority. It sends the reports of `finetune` as
+plain values. It ends when it receives a stop message, or when the other end of its pipe
+is closed. Torch is imported in that process only.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError, WorkerError
+from omnimouse_model.inference.server import portable_error
+from omnimouse_model.process import end_process, exit_text, spawn
+from omnimouse_model.progress import CallbackJob, Job
+from omnimouse_model.storage.messages import packed, unpacked
+
+NICE: Final = 10
+"""Niceness: lower priority than the live predictor and the user interface."""
+POLL_S: Final = 0.05
+SAVING_S: Final = 60.0
+"""Seconds allowed after a stop message to finish the current step and save."""
+CLOSING_S: Final = 0.5
+"""The same when the caller is closing: the process is then killed, and the run can be
+resumed from its last save."""
+ReportRows = Callable[[Sequence[dict[str, float]]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Arguments of `finetune`; the process opens the session from its files."""
+
+    model: str
+    session: Session
+    out: Path
+    device: str = "auto"
+    settings: Mapping[str, Any] | None = None
+
+
+def spawn_finetune(
+    arguments: Arguments,
+    job: Job,
+    report_rows: ReportRows,
+    closing: Callable[[], bool] = lambda: False,
+) -> None:
+    """Fine-tune in a separate process, and return when the result is written.
+
+    Parameters
+    ----------
+    report_rows
+        Called with rows of the log: with existing ones at the start, then with each new one.
+    closing
+        Returns True if the caller cannot wait for the last save of a stopped process.
+
+    Raises
+    ------
+    StoppedError
+        The job is cancelled; the last save is in the folder of the run.
+    WorkerError
+        The process ended unexpectedly.
+    Exception
+        Any error of `finetune`.
+    """
+    process, connection = spawn("omnimouse-finetune", serve, packed(arguments))
+    try:
+        _forward_reports(connection, process, job, report_rows, closing)
+    finally:
+        connection.close()
+        end_process(process, POLL_S)
+
+
+def _forward_reports(
+    connection: Connection,
+    process: BaseProcess,
+    job: Job,
+    report_rows: ReportRows,
+    closing: Callable[[], bool],
+) -> None:
+    """Pass on the messages of the process until it ends."""
+    stopped_at: float | None = None
+    while True:
+        if stopped_at is None and job.cancelled():
+            stopped_at = monotonic()
+            # A broken pipe is reported by the read below.
+            with contextlib.suppress(OSError):
+                connection.send("stop")
+        if stopped_at is not None:
+            patience = CLOSING_S if closing() else SAVING_S
+            if monotonic() - stopped_at > patience:
+                raise StoppedError
+        try:
+            if not connection.poll(POLL_S):
+                continue
+            kind, value = connection.recv()
+        except (EOFError, OSError) as fault:
+            # After a stop message, the end of the process is expected.
+            if stopped_at is not None:
+                raise StoppedError from fault
+            raise WorkerError(
+                f"The process that fine-tunes {exit_text(process)}. The last save "
+                "remains: close other programs or choose another device, and resume."
+            ) from fault
+        if kind == "fault":
+            raise value
+        if kind == "done":
+            return
+        if stopped_at is None:
+            report_rows(value) if kind == "rows" else job.progress(*value)
+
+
+# -- in the process -------------------------------------------------------------------
+def serve(connection: Connection, arguments: bytes) -> None:
+    """Run the fine-tuning and send its messages; main function of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle.
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+
+    def send(kind: str, value: Any = None) -> None:
+        # Without a reader, the message is lost, and `stopped` ends the run soon.
+        with contextlib.suppress(OSError):
+            connection.send((kind, value))
+
+    def stopped() -> bool:
+        try:
+            # True for a stop message, and for a closed pipe.
+            return connection.poll()
+        except OSError:
+            return True
+
+    try:
+        _run(unpacked(arguments), send, stopped)
+    except Exception as error:
+        send("fault", portable_error(error))
+    else:
+        send("done")
+
+
+def _run(
+    arguments: Arguments, send: Callable[[str, Any], None], stopped: Callable[[], bool]
+) -> None:
+    from omnimouse_model.analysis.finetune.run import finetune
+    from omnimouse_model.training.metrics_log import FILE, log_rows
+
+    # A resumed run first sends what it already has, for the curve on screen.
+    if (arguments.out / FILE).exists():
+        send("rows", list(log_rows(arguments.out / FILE)))
+    finetune(
+        arguments.model,
+        arguments.session,
+        arguments.out,
+        device=arguments.device,
+        on_step=lambda step, row: send("rows", [row]),
+        job=CallbackJob(lambda *progress: send("progress", progress), stopped),
+        **(arguments.settings or {}),
+    )

@@ -1,0 +1,1 @@
+"""Scores of predictors over windows: lists, batches, sums, intervals, tables."""

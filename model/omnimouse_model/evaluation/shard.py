@@ -1,0 +1,430 @@
+"""A shard of an evaluation: some predictors on the windows of one session.
+
+Its windows are divided into batches that are drawn at random, with a fixed seed, from
+blocks of time in turn, and are added in this order. The first batches are therefore a
+sample of the whole tier, which a live score can show, and a live score over all windows
+has the bits of an evaluation.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.evaluation.accumulate import KINDS, RunningScore
+from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.repeats import RepeatedClip, repeated_clips
+from omnimouse_model.evaluation.results import Scores
+from omnimouse_model.evaluation.tier_windows import (
+    Grouping,
+    StimulusGroups,
+    spread_starts,
+    tier_starts,
+)
+from omnimouse_model.evaluation.train_windows import null_rates, train_means
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.metrics import Metric, named_metric
+from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, in_turns, time_blocks
+from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.progress import Job
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.row_source import MemoryRows
+
+if TYPE_CHECKING:
+    # The functions below import the simulator: only simulated sessions need it.
+    from omnimouse_model.simulate.conditional_means import Given
+
+BATCH = 8
+"""Number of windows in a batch, all of which are in memory."""
+TRAIN_WINDOWS = 16
+"""Number of windows of the train tier that give the mean prediction of a neuron."""
+
+
+def centring_starts(session: Session, spec: WindowSpec) -> np.ndarray:
+    """Return the starts (n,) of the train windows that centred scores need."""
+    return spread_starts(tier_starts(session, "train", spec), TRAIN_WINDOWS)
+
+
+def n_centring(session: Session, spec: WindowSpec, metric: str, *, is_centred: bool) -> int:
+    """Return the number of train windows that the scores of a condition predict, too."""
+    needs_means = is_centred and metric == "correlation"
+    return len(centring_starts(session, spec)) if needs_means else 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """Some predictors in some conditions on windows of one session.
+
+    Attributes
+    ----------
+    tier, starts
+        Tier of the windows, and their starts (n,) in s on the session clock.
+    neurons, by, metric, centred
+        As in `evaluate`.
+    ceiling
+        Whether the ceilings of simulated sessions are computed.
+    """
+
+    predictors: tuple[Predictor, ...]
+    session: Session
+    conditions: tuple[Condition, ...]
+    tier: str
+    starts: np.ndarray
+    neurons: np.ndarray | None = None
+    by: Grouping | None = None
+    metric: str = "correlation"
+    centred: bool = False
+    ceiling: bool = True
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Spec of the windows, which all predictors of the shard read."""
+        return self.predictors[0].needs.spec
+
+    @property
+    def n_predictions(self) -> int:
+        """Number of windows, also of those of the train tier, × conditions × predictors."""
+        n_train = n_centring(self.session, self.spec, self.metric, is_centred=self.centred)
+        n_windows = len(self.starts) + n_train
+        return n_windows * len(self.conditions) * len(self.predictors)
+
+    def batches(self) -> list[np.ndarray]:
+        """Return the places in `starts` of the windows of each batch, ascending."""
+        n = len(self.starts)
+        # Repeats of a stimulus keep the first prediction of a sample, in time.
+        is_random = named_metric(self.metric).needs != "repeats"
+        order = np.arange(n)
+        if is_random:
+            blocks = time_blocks(self.starts, self.spec.duration_s)
+            order = in_turns(np.random.default_rng(0).permutation(n), blocks)
+        return [np.sort(order[k : k + BATCH]) for k in range(0, n, BATCH)]
+
+
+@dataclass(slots=True)
+class ShardRun:
+    """Progress of one evaluation, and whether the user has cancelled it.
+
+    The unit of `total` and `done` is windows x conditions x predictors.
+    """
+
+    total: int
+    job: Job
+    done: int = 0
+
+    def report(self, step: str) -> None:
+        """Report progress, or raise `StoppedError`."""
+        if self.job.cancelled():
+            raise StoppedError("The evaluation was cancelled.")
+        self.job.progress(self.done, self.total, step)
+
+
+@dataclass(slots=True, eq=False)
+class ShardScores:
+    """Running scores of a shard, to which batches of windows are added.
+
+    Attributes
+    ----------
+    running
+        One score for each condition and predictor.
+    batches
+        See `Shard.batches`.
+    added
+        Batch and group of running scores of the predictions that were added.
+    is_whole
+        False after an error, Ctrl-C included, while predictions were added: the sums
+        have a part of a batch, and are of no use.
+    """
+
+    shard: Shard
+    run: ShardRun
+    running: list[RunningScore] = field(init=False)
+    batches: list[np.ndarray] = field(init=False, repr=False)
+    added: set[tuple[int, int]] = field(default_factory=set, repr=False)
+    is_whole: bool = True
+    _n_centred: int = field(init=False, default=0)
+    _blocks: np.ndarray = field(init=False, repr=False)
+    _groups: list[list[RunningScore]] = field(init=False, repr=False)
+    _expected: list[tuple[RunningScore, ArrayFile | MemoryRows]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.batches = self.shard.batches()
+        self._blocks = time_blocks(self.shard.starts, self.shard.spec.duration_s)
+        self.running = _running_scores(self.shard, self.run)
+        # Conditions with the same predictor and mask share one prediction.
+        groups: dict[tuple[int, str], list[RunningScore]] = {}
+        for score in self.running:
+            key = (id(score.predictor), score.mask.mask_id)
+            groups.setdefault(key, []).append(score)
+        self._groups = list(groups.values())
+        # By identity, so that a shared ceiling adds each window once.
+        ceilings = {id(s.ceiling): s.ceiling for s in self.running if s.ceiling}
+        # Conditions that show the same share the expected responses of the session.
+        given = {number: _given(ceiling) for number, ceiling in ceilings.items()}
+        rates = {key: _expected(self.shard.session, key) for key in {*given.values()}}
+        self._expected = [(ceiling, rates[given[number]]) for number, ceiling in ceilings.items()]
+
+    def add(self, number: int) -> None:
+        """Predict a batch of windows and add it to all scores.
+
+        A batch that was stopped can be added again: what was added of it is left out.
+
+        Raises
+        ------
+        StoppedError
+            The evaluation was cancelled.
+        """
+        if self.shard.centred and not self.added:
+            self._centre()
+        session, places = self.shard.session, self.batches[number]
+        windows = [
+            (session.window(float(start), self.shard.spec), block)
+            for start, block in zip(
+                self.shard.starts[places], self._blocks[places].tolist(), strict=True
+            )
+        ]
+        for place, group in enumerate(self._groups):
+            if (number, place) in self.added:
+                continue
+            self.run.report(f"{session.id}: {group[0].condition.name}, {group[0].name}")
+            predictions = _predictions(group, windows, self.run.job.cancelled)
+            self.is_whole = False
+            _add_predictions(group, windows, predictions)
+            self.added.add((number, place))
+            self.is_whole = True
+            self.run.done += len(windows) * len(group)
+        for ceiling, rates in self._expected:
+            _add_expected(ceiling, windows, rates)
+
+    @property
+    def n_bytes(self) -> int:
+        """Largest memory of the sums."""
+        # float64 arrays: seven in each block of time, two for each train window.
+        n_arrays = 7 * MAX_BLOCKS + 2 * TRAIN_WINDOWS
+        return 8 * n_arrays * sum(len(score.neurons) for score in self.running)
+
+    def _centre(self) -> None:
+        """Predict windows of the train tier, and set the centres of all scores."""
+        session, spec = self.shard.session, self.shard.spec
+        starts = centring_starts(session, spec).tolist()
+        if not starts or self.shard.metric != "correlation":
+            return
+        # A block for each window: they show how much the mean varies.
+        windows = [(session.window(s, spec), k) for k, s in enumerate(starts)]
+        # Goes on after a stop: live curves have many groups, and strokes come often.
+        for group in self._groups[self._n_centred :]:
+            self.run.report(f"{session.id}: {group[0].condition.name}, train windows")
+            trained = [score.without_samples() for score in group]
+            predictions = _predictions(trained, windows, self.run.job.cancelled)
+            _add_predictions(trained, windows, predictions)
+            for score, part in zip(group, trained, strict=True):
+                if not part.blocks.blocks:
+                    continue
+                means = train_means(session, spec)[score.neurons]
+                score.centres = part.blocks.centres(means)
+            self._n_centred += 1
+            self.run.done += len(windows) * len(group)
+        for ceiling, rates in self._expected:
+            part = ceiling.without_samples()
+            _add_expected(part, windows, rates)
+            if part.blocks.blocks:
+                means = train_means(session, spec)[ceiling.neurons]
+                ceiling.centres = part.blocks.centres(means)
+
+    def scores(self) -> Scores:
+        """Return the scores over the windows that were added."""
+        return Scores(
+            tuple(score for one in self.running for score in one.scores()),
+            tuple(score for one in self.running for score in one.behavior_scores()),
+            self.shard.tier,
+            self.shard.metric,
+        )
+
+
+def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
+    """Return an empty score for each condition and predictor of a shard."""
+    session = shard.session
+    spec = shard.spec
+    # By identity, because predictors need not be hashable.
+    refusals = {id(p): "" for p in shard.predictors}
+    masks = [condition.mask(session).stretched(spec) for condition in shard.conditions]
+    # A predictor is not fitted, which can take minutes, where nothing is scored.
+    if any(_has_score(mask, session) for mask in masks):
+        refusals = {id(p): _prepared(p, session, run) for p in shard.predictors}
+    metric = named_metric(shard.metric)
+    null: np.ndarray | None = None
+    clips: tuple[RepeatedClip, ...] = ()
+    try:
+        if metric.needs == "counts":
+            null = null_rates(session, spec)
+        clips = _clips(metric, session)
+    except UnsupportedRequestError as error:
+        refusals = dict.fromkeys(refusals, str(error))
+    groups = None if shard.by is None else StimulusGroups.of(session, shard.by)
+    running: list[RunningScore] = []
+    for condition, mask in zip(shard.conditions, masks, strict=True):
+        cells = _scored_cells(mask, condition, session, shard.neurons)
+        empty = partial(
+            RunningScore,
+            session,
+            condition,
+            mask,
+            cells,
+            metric=metric,
+            null=null,
+            clips=clips,
+        )
+        # Predictors share one ceiling per condition: it depends on the cells only.
+        has_ceiling = shard.ceiling and _has_ceiling(session, spec)
+        ceiling = empty("ceiling", None) if has_ceiling else None
+        running += [
+            empty(
+                predictor.predictor_id,
+                predictor,
+                refusal=refusals[id(predictor)],
+                ceiling=ceiling,
+                groups=groups,
+            )
+            for predictor in shard.predictors
+        ]
+    return running
+
+
+def _has_score(mask: Mask, session: Session) -> bool:
+    """Return whether a task asks responses, or behaviour that the session has."""
+    decodes = mask.has_behavior_target and bool(session.behavior_names)
+    return decodes or bool(scored_cells(mask).any())
+
+
+def _has_ceiling(session: Session, spec: WindowSpec) -> bool:
+    from omnimouse_model.simulate.truth import has_truth
+
+    # The exact means of a simulated mouse are stored at the rate of its responses.
+    is_stored = spec.response_rate_hz == session.responses.rate_hz
+    return spec.responses == "trace" and is_stored and has_truth(session.path)
+
+
+def _clips(metric: Metric, session: Session) -> tuple[RepeatedClip, ...]:
+    """Return the repeated stimuli of a session, if a metric needs them."""
+    if metric.needs != "repeats":
+        return ()
+    clips = repeated_clips(session, KINDS)
+    if not clips:
+        raise UnsupportedRequestError(
+            f"{metric.name} needs repeats of a stimulus; session {session.id!r} has none."
+        )
+    return clips
+
+
+def _prepared(predictor: Predictor, session: Session, run: ShardRun) -> str:
+    """Prepare a predictor; return the reason if it refuses the session, else ""."""
+    run.report(f"{session.id}: preparing {predictor.predictor_id}")
+    try:
+        predictor.prepare(session)
+    except UnsupportedRequestError as error:
+        return str(error)
+    return ""
+
+
+def _scored_cells(
+    mask: Mask, condition: Condition, session: Session, neurons: np.ndarray | None
+) -> np.ndarray:
+    """Return the target cells of the scored neurons, bool (n_samples, P)."""
+    cells = scored_cells(mask)
+    selections = [neurons] if neurons is not None else []
+    if condition.neurons is not None:
+        selections.append(condition.neurons(session))
+    for selection in selections:
+        is_selected = np.zeros(mask.n_neurons, bool)
+        is_selected[selection] = True
+        cells = cells & is_selected
+    return cells
+
+
+def _predictions(
+    group: list[RunningScore],
+    windows: Sequence[tuple[Window, int]],
+    cancelled: Callable[[], bool],
+) -> list[Prediction]:
+    """Return the predictions for all scores of a group; none if it is refused."""
+    first = group[0]
+    if first.refusal or first.predictor is None:
+        return []
+    # One prediction serves all scores, so it contains the union of their neurons.
+    neurons = np.unique(np.concatenate([score.neurons for score in group]))
+    if not len(neurons) and not first.mask.has_behavior_target:
+        return []
+    requests = ((window, first.mask, neurons) for window, _ in windows)
+    try:
+        return list(first.predictor.predict_many(requests, cancelled))
+    except UnsupportedRequestError as error:
+        for score in group:
+            score.refusal = str(error)
+        return []
+
+
+def _add_predictions(
+    group: list[RunningScore],
+    windows: Sequence[tuple[Window, int]],
+    predictions: list[Prediction],
+) -> None:
+    """Add the predictions for windows, each with its block of time, to all scores."""
+    if not predictions:
+        return
+    try:
+        for (window, block), prediction in zip(windows, predictions, strict=True):
+            for score in group:
+                score.add(window, prediction, block)
+    except UnsupportedRequestError as error:
+        for score in group:
+            score.refusal = str(error)
+        return
+    for score in group:
+        score.n_windows += len(windows)
+
+
+def _given(ceiling: RunningScore) -> "Given":
+    """Return what is known of a simulated session under the mask of a condition."""
+    from omnimouse_model.simulate.conditional_means import Given
+
+    mask = ceiling.mask
+    is_visible = np.asarray(mask.visible.any(axis=0))
+    sees_responses = bool(is_visible.any())
+    return Given(
+        # Visible responses inform about the stimulus and behaviour as well.
+        video=sees_responses or bool(mask.frames.any()),
+        behavior=sees_responses or mask.has_visible_behavior,
+        shared=sees_responses,
+        private=bool(is_visible[ceiling.neurons].any()),
+    )
+
+
+def _expected(session: Session, given: "Given") -> ArrayFile | MemoryRows:
+    from omnimouse_model.simulate.conditional_means import conditional_mean
+    from omnimouse_model.simulate.truth import open_truth
+
+    return conditional_mean(session.path, open_truth(session.path), given)
+
+
+def _add_expected(
+    ceiling: RunningScore,
+    windows: Sequence[tuple[Window, int]],
+    expected: ArrayFile | MemoryRows,
+) -> None:
+    """Add expected responses, in raw response units, as if they were predictions."""
+    if not len(ceiling.neurons):
+        return
+    session, neurons = ceiling.session, ceiling.neurons
+    scale = session.response_scale[neurons]
+    for window, block in windows:
+        rows = session.responses.index(window.times("responses"))
+        # One row index per neuron if neurons are sampled at different phases.
+        rows = rows[:, neurons] if rows.ndim == 2 else rows[:, None]
+        first = int(rows.min())
+        near = expected.read(first, int(rows.max()) + 1)
+        rates = np.nan_to_num(near[rows - first, neurons] / scale)
+        ceiling.add_rates(window, rates, np.arange(len(neurons)), block)

@@ -1,0 +1,1 @@
+"""The neural data transformer: binned spikes in, log-rates out."""

@@ -1,0 +1,232 @@
+"""Rates of held-out entries: single neurons, windows of bins, regions.
+
+Each function hides entries of trials, predicts them, and returns the rates of the
+hidden entries, from which bits per spike follow (`bits_of`). Many neurons are predicted
+in one batch.
+
+Source: Jiang et al. 2025 and the public code of Zhang et al. 2024.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from omnimouse_model.families.ndt.network import Ndt
+from omnimouse_model.metrics.information import (
+    bits_per_spike,
+    bits_per_spike_per_neuron,
+)
+from omnimouse_model.progress import QUIET, Job, advance
+
+Trials = Float32[Tensor, "trial bin neuron"]
+ONSET, WINDOW, N_WINDOWS = 25, 10, 11
+"""First bin, width and number of the windows of forward prediction (Jiang et al.)."""
+LAST = 10
+"""Bins at the end of a trial that the public code predicts."""
+SEQUENCES = 256
+"""Trials that are predicted at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bits:
+    """Bits per spike of held-out entries.
+
+    Attributes
+    ----------
+    per_neuron
+        float64 (N,), NaN for neurons without spikes, which are excluded.
+    mean, pooled
+        Mean over the other neurons; value of all neurons together.
+    n_excluded
+        Neurons without a value.
+    """
+
+    per_neuron: Float[np.ndarray, " neuron"]
+    mean: float
+    pooled: float
+    n_excluded: int
+
+
+def bits_of(rates: np.ndarray, spikes: np.ndarray) -> Bits:
+    """Return the bits per spike of rates (trial, bin, neuron)."""
+    values = np.asarray(bits_per_spike_per_neuron(rates, spikes).value)
+    known = values[np.isfinite(values)]
+    return Bits(
+        values,
+        float(known.mean()) if len(known) else float("nan"),
+        bits_per_spike(rates, spikes).value,
+        len(values) - len(known),
+    )
+
+
+def one_neuron_out(
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    neurons: np.ndarray | None = None,
+    job: Job = QUIET,
+) -> np.ndarray:
+    """Predict each neuron from all other neurons (co-smoothing).
+
+    Parameters
+    ----------
+    neurons
+        The neurons to predict; all by default.
+
+    Returns
+    -------
+    float32 (trial, bin, predicted neuron).
+    """
+    if neurons is None:
+        neurons = np.arange(spikes.shape[-1])
+    return _neuron_by_neuron(net, session, spikes, "neuron", neurons, job)
+
+
+def inter_region(net: Ndt, session: str, spikes: Trials, regions: Sequence[str]) -> np.ndarray:
+    """Predict the neurons of each region from all other regions.
+
+    Neurons without a region ("") are hidden, and their rates are NaN.
+    """
+    names = np.asarray(regions)
+    rates = np.full(tuple(spikes.shape), np.nan, np.float32)
+    for region in np.unique(names[names != ""]):
+        inside = np.flatnonzero(names == region)
+        seen = spikes.clone()
+        seen[..., np.isin(names, (region, ""))] = 0
+        found = predicted_rates(net, session, seen, "inter-region")
+        rates[..., inside] = found[..., inside]
+    return rates
+
+
+def intra_region(
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    regions: Sequence[str],
+    job: Job = QUIET,
+) -> np.ndarray:
+    """Predict each neuron from the other neurons of its region only.
+
+    The rates of neurons without a region ("") are NaN.
+    """
+    names = np.asarray(regions)
+    rates = np.full(tuple(spikes.shape), np.nan, np.float32)
+    for region in np.unique(names[names != ""]):
+        inside = np.flatnonzero(names == region)
+        seen = torch.zeros_like(spikes)
+        seen[..., inside] = spikes[..., inside]
+        rates[..., inside] = _neuron_by_neuron(net, session, seen, "intra-region", inside, job)
+    return rates
+
+
+def forward_windows(
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    *,
+    onset: int = ONSET,
+    width: int = WINDOW,
+    n_windows: int = N_WINDOWS,
+    hides_future: bool = True,
+) -> np.ndarray:
+    """Predict consecutive windows of bins, each from all bins before it.
+
+    Parameters
+    ----------
+    onset, width, n_windows
+        First bin, width and number of the windows.
+    hides_future
+        Hide all bins from a window's start on; otherwise the window alone, which a
+        causal network cannot see anyway, unless it leaks.
+
+    Returns
+    -------
+    float32 (trial, n_windows * width, neuron).
+
+    Raises
+    ------
+    ValueError
+        The trials end before the last window.
+    """
+    stop = onset + n_windows * width
+    if stop > spikes.shape[1]:
+        raise ValueError(f"The windows end at bin {stop}, trials at {spikes.shape[1]}.")
+    parts = []
+    for number in range(n_windows):
+        start = onset + number * width
+        stop = start + width
+        seen = spikes.clone()
+        seen[:, start : None if hides_future else stop] = 0
+        found = predicted_rates(net, session, seen, "causal")
+        parts.append(found[:, start:stop])
+    return np.concatenate(parts, axis=1)
+
+
+def last_bins(net: Ndt, session: str, spikes: Trials, n_bins: int = LAST) -> np.ndarray:
+    """Predict the last bins of each trial from the bins before them."""
+    seen = spikes.clone()
+    seen[:, -n_bins:] = 0
+    return predicted_rates(net, session, seen, "causal")[:, -n_bins:]
+
+
+@torch.inference_mode()
+def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.ndarray:
+    """Return the rates per bin (trial, bin, neuron) of masked counts."""
+    with _evaluating(net):
+        parts = [
+            net(part, session, scheme).log_rates.exp().cpu().numpy()
+            for part in seen.split(SEQUENCES)
+        ]
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def _neuron_by_neuron(
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    scheme: str,
+    neurons: np.ndarray,
+    job: Job,
+) -> np.ndarray:
+    """Predict each neuron without itself, float32 (trial, bin, predicted neuron).
+
+    The input without a neuron differs from that of the whole population only in the
+    bins in which the neuron has spikes: only these are embedded again. In a trial
+    without a spike of it, the rates are those of the whole population.
+    """
+    chosen = torch.from_numpy(np.asarray(neurons)).to(spikes.device)
+    n_bins = spikes.shape[1]
+    with _evaluating(net):
+        tokens = net.embed(spikes, session, scheme)
+        bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
+        rates = net.read(bins[:, -n_bins:], session, chosen).exp()
+        trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
+        for first in range(0, len(trials), SEQUENCES):
+            part = slice(first, first + SEQUENCES)
+            trial, column = trials[part], columns[part]
+            neuron, own = chosen[column], tokens[trial]
+            row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
+            others = spikes[trial[row], at]
+            others.scatter_(1, neuron[row, None], 0)
+            own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
+            encoded = net.mix(own, None)[:, -n_bins:]
+            rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
+            advance(job, min(part.stop, len(trials)), len(trials))
+    return rates.cpu().numpy()
+
+
+@contextmanager
+def _evaluating(net: Ndt) -> Iterator[None]:
+    """Switch dropout off within the block."""
+    was_training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(was_training)

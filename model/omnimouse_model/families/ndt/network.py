@@ -1,0 +1,504 @@
+"""The neural data transformer, from spike counts to log-rates, top to bottom.
+
+    counts, masked -> Stitcher of the session -> Embedding -> bins (+ position)
+    session, prompt -> tokens before the bins
+    tokens -> blocks of attention -> Stitcher of the session -> log-rates
+
+Every bin of a trial is a token. The stitchers belong to sessions, whatever their number
+of neurons; all else is shared. The prompt tells the masking scheme.
+
+Axes: B trials, T bins, N neurons, K prepended tokens.
+
+Source: Zhang et al. 2024 (MtM) with its public code, and Jiang et al. 2025. Parameter
+names are those of the public code, apart from the stitchers (`public`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.predict.description import Record, no_record
+
+PROMPTS: Final = ("neuron", "causal", "inter-region", "intra-region")
+"""Masking schemes with a prompt, in the order of their embeddings."""
+CAUSAL: Final = "causal"
+
+
+@dataclass(frozen=True, slots=True)
+class NdtConfig:
+    """Sizes and choices of the network; the defaults are those of Jiang et al. 2025.
+
+    Attributes
+    ----------
+    d_token
+        Width after the stitcher.
+    mult
+        The embedding has `mult * d_token` hidden units.
+    n_bins
+        Maximum number of bins of a trial.
+    d_model, n_layers, n_heads, d_inner
+        Width, number of blocks and heads, and hidden units of a block.
+    dropout, block_dropout
+        Of the embedding, and within the blocks.
+    has_prompt, has_session
+        Whether a token tells the scheme, and one the session.
+    leaks
+        Whether prepended tokens see all bins under the causal scheme, as in the public
+        code. With two blocks or more they carry later bins back to earlier ones.
+    """
+
+    d_token: int = 668
+    mult: int = 2
+    n_bins: int = 150
+    d_model: int = 512
+    n_layers: int = 5
+    n_heads: int = 8
+    d_inner: int = 1024
+    dropout: float = 0.2
+    block_dropout: float = 0.2
+    has_prompt: bool = True
+    has_session: bool = True
+    leaks: bool = False
+
+    def __post_init__(self) -> None:
+        for field in _SIZES:
+            value = getattr(self, field)
+            if value < 1:
+                raise ValueError(f"{field} is {value}; expected at least 1.")
+        for field in ("dropout", "block_dropout"):
+            value = getattr(self, field)
+            if not 0 <= value < 1:
+                raise ValueError(f"{field} is {value}; expected 0 to less than 1.")
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"n_heads is {self.n_heads}; expected a divisor of d_model ({self.d_model})."
+            )
+
+
+_SIZES = ("d_token", "mult", "n_bins", "d_model", "n_layers", "n_heads", "d_inner")
+
+
+@dataclass(frozen=True, slots=True)
+class NdtOutput:
+    """Output of the network.
+
+    Attributes
+    ----------
+    log_rates
+        (B, T, N); the rate per bin is the exponential.
+    encoded
+        (B, K + T, d_model): tokens after the last norm.
+    """
+
+    log_rates: Tensor
+    encoded: Tensor
+
+
+# -- attention mask --------------------------------------------------------------------
+def attention_mask(
+    n_bins: int,
+    n_prepended: int,
+    *,
+    is_causal: bool,
+    backward: int = 0,
+    is_real: Tensor | None = None,
+    leaks: bool = False,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Return the attention mask, bool (B or 1, K + T, K + T), query by key.
+
+    Parameters
+    ----------
+    is_causal
+        A bin sees no later one.
+    backward
+        A bin sees this many earlier ones; 0 for all.
+    is_real
+        bool (B, T): bins that are no padding. Padding is seen by itself alone.
+    leaks
+        Whether prepended tokens see all bins under a causal mask, too.
+    """
+    bins = torch.arange(n_bins, device=device)
+    lag = bins[:, None] - bins
+    seen = torch.ones(n_bins, n_bins, dtype=torch.bool, device=device)
+    if is_causal:
+        seen &= lag >= 0
+    if backward > 0:
+        seen &= lag <= backward
+    size = n_prepended + n_bins
+    mask = torch.ones(1, size, size, dtype=torch.bool, device=device)
+    mask[:, n_prepended:, n_prepended:] = seen
+    if is_causal and not leaks:
+        mask[:, :n_prepended, n_prepended:] = False
+    if is_real is not None:
+        before = is_real.new_ones(len(is_real), n_prepended)
+        keys = torch.cat([before, is_real], 1)[:, None]
+        itself = torch.eye(size, dtype=torch.bool, device=device)
+        mask = (mask & keys) | itself
+    return mask
+
+
+# -- parts -----------------------------------------------------------------------------
+class Dropout(nn.Module):
+    """Dropout that draws 16 random bits per entry on a CPU.
+
+    There, the random numbers of `nn.Dropout` take a tenth of a training step with one
+    thread, and more with several, because they are drawn one after the other.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the entries that are kept, divided by their share; 0 elsewhere."""
+        if not self.training or not self.p:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.p)
+        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64)
+        bits = words.random_(-(2**63), None).view(torch.int16)[: x.numel()]
+        dropped = round(self.p * 2**16)
+        kept = bits.view(x.shape) >= dropped - 2**15
+        return x * (kept.to(x.dtype) * (2**16 / (2**16 - dropped)))
+
+
+def _embedding(n_rows: int, width: int) -> nn.Embedding:
+    """Return an embedding with normal values, or without values on "meta".
+
+    PyTorch would load its compiler, which takes two seconds, to draw values on "meta".
+    """
+    weight = torch.empty(n_rows, width)
+    embedding: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)
+    if not weight.is_meta:
+        embedding.reset_parameters()
+    return embedding
+
+
+class Embedder(nn.Module):
+    """Embedding of time bins, preceded by tokens of the session and the scheme."""
+
+    def __init__(self, config: NdtConfig, n_sessions: int) -> None:
+        super().__init__()
+        inner = config.mult * config.d_token
+        self.embed_spikes = nn.Linear(config.d_token, inner)
+        self.projection = nn.Linear(inner, config.d_model)
+        self.embed_pos = _embedding(config.n_bins, config.d_model)
+        if config.has_prompt:
+            self.embed_prompt = _embedding(len(PROMPTS), config.d_model)
+        if config.has_session:
+            self.embed_session = _embedding(n_sessions, config.d_model)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Tensor, prompt: int | None, session: int | None, record: Record) -> Tensor:
+        """Return tokens (B, K + T, d_model) of stitched bins (B, T, d_token)."""
+        x = self.embed_spikes(x)
+        record("embed_spikes_out", x)
+        bins = self.project(x) + self.embed_pos.weight[: x.shape[1]]
+        before = []
+        if session is not None:
+            before.append(self.embed_session.weight[session])
+        if prompt is not None:
+            before.append(self.embed_prompt.weight[prompt])
+        if before:
+            tokens = torch.stack(before).expand(len(bins), -1, -1)
+            bins = torch.cat([tokens, bins], 1)
+        record("tokens", bins)
+        tokens_out: Tensor = self.dropout(bins)
+        return tokens_out
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return the values (..., d_model) of the first layer's output."""
+        out: Tensor = self.projection(F.softsign(x))
+        return out
+
+
+class Attention(nn.Module):
+    """Multi-head attention with biases, limited by an attention mask."""
+
+    def __init__(self, config: NdtConfig) -> None:
+        super().__init__()
+        self.n_heads, width = config.n_heads, config.d_model
+        self.head_size = width // config.n_heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+        self.dropout = Dropout(config.block_dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the mixed tokens (B, K + T, d_model); without a mask, of all."""
+        q, k, v = (
+            layer(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        seen = None if mask is None else mask[:, None]
+        if self.training and self.dropout.p and x.device.type == "cpu":
+            scores = q * self.head_size**-0.5 @ k.transpose(-2, -1)
+            if seen is not None:
+                scores = scores.masked_fill(~seen, float("-inf"))
+            mixed = self.dropout(scores.softmax(-1)) @ v
+        else:
+            dropped = self.dropout.p if self.training else 0.0
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropped)
+        out: Tensor = self.out_proj(self.dropout(mixed.transpose(1, 2).flatten(2)))
+        return out
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU."""
+
+    def __init__(self, config: NdtConfig) -> None:
+        super().__init__()
+        self.up_proj = nn.Linear(config.d_model, config.d_inner)
+        self.down_proj = nn.Linear(config.d_inner, config.d_model)
+        self.dropout = Dropout(config.block_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens of the next layer."""
+        out: Tensor = self.dropout(self.down_proj(F.gelu(self.up_proj(x))))
+        return out
+
+
+class Block(nn.Module):
+    """Transformer block: attention and MLP, each with layer norm and residual sum."""
+
+    def __init__(self, config: NdtConfig) -> None:
+        super().__init__()
+        self.ln1 = nn.LayerNorm(config.d_model)
+        self.attn = Attention(config)
+        self.ln2 = nn.LayerNorm(config.d_model)
+        self.mlp = Mlp(config)
+
+    def forward(self, x: Tensor, mask: Tensor | None, record: Record) -> Tensor:
+        """Return the tokens of the next block."""
+        mixed = self.attn(self.ln1(x), mask)
+        record("attn_out", mixed)
+        x = x + mixed
+        out: Tensor = x + self.mlp(self.ln2(x))
+        record("out", out)
+        return out
+
+
+class Encoder(nn.Module):
+    """The part that all sessions share: embedding, blocks and last layer norm."""
+
+    def __init__(self, config: NdtConfig, n_sessions: int) -> None:
+        super().__init__()
+        self.embedder = Embedder(config, n_sessions)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.out_norm = nn.LayerNorm(config.d_model)
+
+
+# -- network ---------------------------------------------------------------------------
+class Ndt(nn.Module):
+    """Log-rates of masked spike counts.
+
+    Parameters
+    ----------
+    sessions
+        Session -> number of neurons; their order is that of the session embeddings.
+
+    Raises
+    ------
+    ValueError
+        A session's name has a dot, which names of parameters cannot have.
+    """
+
+    def __init__(self, config: NdtConfig, sessions: Mapping[str, int]) -> None:
+        super().__init__()
+        for name in sessions:
+            if "." in name or not name:
+                raise ValueError(f"Session {name!r} has a dot in its name, or none.")
+        self.config, self.sessions = config, dict(sessions)
+        self.encoder = Encoder(config, len(sessions))
+        self.stitchers = nn.ModuleDict(
+            {name: nn.Linear(n, config.d_token) for name, n in sessions.items()}
+        )
+        self.readouts = nn.ModuleDict(
+            {name: nn.Linear(config.d_model, n) for name, n in sessions.items()}
+        )
+        _scale_blocks(self.encoder.layers, config.n_layers)
+
+    def forward(
+        self,
+        counts: Tensor,
+        session: str,
+        scheme: str,
+        *,
+        is_real: Tensor | None = None,
+        backward: int = 0,
+        record: Record = no_record,
+    ) -> NdtOutput:
+        """Return the log-rates of counts (B, T, N) whose masked entries are 0.
+
+        See `encode` for the parameters and errors.
+        """
+        encoded = self.encode(
+            counts, session, scheme, is_real=is_real, backward=backward, record=record
+        )
+        bins = encoded[:, encoded.shape[1] - counts.shape[1] :]
+        return NdtOutput(self.read(bins, session), encoded)
+
+    def encode(
+        self,
+        counts: Tensor,
+        session: str,
+        scheme: str,
+        *,
+        is_real: Tensor | None = None,
+        backward: int = 0,
+        record: Record = no_record,
+    ) -> Tensor:
+        """Return the tokens (B, K + T, d_model) after the last norm.
+
+        Parameters
+        ----------
+        counts
+            (B, T, N), 0 where entries are masked.
+        session
+            Session of the trials.
+        scheme
+            The masking scheme; "causal" hides later bins from earlier ones.
+        is_real
+            bool (B, T): False for padded bins.
+        backward
+            Number of earlier bins that a bin sees; 0 for all.
+        record
+            Called with name and value of intermediate maps.
+
+        Raises
+        ------
+        UnsupportedRequestError
+            The session is unknown, has another number of neurons, the trial is too
+            long, or the scheme has no prompt.
+        """
+        x = self.embed(counts, session, scheme, record)
+        is_causal = scheme == CAUSAL
+        mask = attention_mask(
+            counts.shape[1],
+            x.shape[1] - counts.shape[1],
+            is_causal=is_causal,
+            backward=backward,
+            is_real=is_real,
+            leaks=self.config.leaks,
+            device=counts.device,
+        )
+        record("attn_mask", mask.expand(len(counts), -1, -1))
+        is_full = not is_causal and backward == 0 and is_real is None
+        # Attention without a mask is faster than under one that hides nothing.
+        return self.mix(x, None if is_full else mask, record)
+
+    def embed(
+        self, counts: Tensor, session: str, scheme: str, record: Record = no_record
+    ) -> Tensor:
+        """Return the tokens (B, K + T, d_model) before the blocks; see `encode`."""
+        self._check(counts, session, scheme)
+        counts = counts.to(self.encoder.out_norm.weight.dtype)
+        stitched = self.stitchers[session](counts)
+        record("stitcher_out", stitched)
+        config = self.config
+        prompt = PROMPTS.index(scheme) if config.has_prompt else None
+        place = list(self.sessions).index(session) if config.has_session else None
+        tokens: Tensor = self.encoder.embedder(stitched, prompt, place, record)
+        return tokens
+
+    def embed_bins(self, counts: Tensor, session: str, bins: Tensor) -> Tensor:
+        """Return the tokens (n, d_model) of single bins with counts (n, N)."""
+        embedder = self.encoder.embedder
+        values = embedder.project(embedder.embed_spikes(self.stitchers[session](counts)))
+        return values + embedder.embed_pos.weight[bins]
+
+    def mix(self, tokens: Tensor, mask: Tensor | None, record: Record = no_record) -> Tensor:
+        """Return tokens after the blocks and the last norm, under an attention mask."""
+        for number, block in enumerate(self.encoder.layers):
+            tokens = block(tokens, mask, _prefixed(record, f"block.{number}."))
+        encoded: Tensor = self.encoder.out_norm(tokens)
+        record("encoder_out", encoded)
+        return encoded
+
+    def read(self, bins: Tensor, session: str, neurons: Tensor | None = None) -> Tensor:
+        """Return log-rates (B, T, n) of encoded bins (B, T, d_model).
+
+        Parameters
+        ----------
+        neurons
+            Indices of the neurons to read; all by default.
+        """
+        readout = self.readouts[session]
+        assert isinstance(readout, nn.Linear)
+        if neurons is None:
+            log_rates: Tensor = readout(bins)
+            return log_rates
+        return F.linear(bins, readout.weight[neurons], readout.bias[neurons])
+
+    def read_own(self, bins: Tensor, session: str, neurons: Tensor) -> Tensor:
+        """Return log-rates (B, T) of one neuron per sequence of encoded bins."""
+        readout = self.readouts[session]
+        assert isinstance(readout, nn.Linear)
+        found = bins @ readout.weight[neurons, :, None]
+        return found[..., 0] + readout.bias[neurons, None]
+
+    def _check(self, counts: Tensor, session: str, scheme: str) -> None:
+        known = self.sessions.get(session)
+        if known is None:
+            raise UnsupportedRequestError(
+                f"Session {session!r} is unknown; known are {', '.join(self.sessions)}."
+            )
+        if counts.shape[-1] != known:
+            raise UnsupportedRequestError(
+                f"Session {session!r} has {known} neurons, not {counts.shape[-1]}."
+            )
+        if counts.shape[1] > self.config.n_bins:
+            raise UnsupportedRequestError(
+                f"A trial has {counts.shape[1]} bins; at most {self.config.n_bins}."
+            )
+        if self.config.has_prompt and scheme not in PROMPTS:
+            raise UnsupportedRequestError(
+                f"Scheme {scheme!r} has no prompt; those with one are {', '.join(PROMPTS)}."
+            )
+
+    def shared(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """Return the parameters that sessions share, with their names."""
+        return ((name, p) for name, p in self.named_parameters() if _is_shared(name))
+
+
+def _is_shared(name: str) -> bool:
+    return not name.startswith(("stitchers.", "readouts."))
+
+
+def _prefixed(record: Record, prefix: str) -> Record:
+    return lambda name, value: record(prefix + name, value)
+
+
+@torch.no_grad()
+def _scale_blocks(layers: nn.ModuleList, n_layers: int) -> None:
+    """Scale the initial weights of the blocks ("fixup"), for stable training."""
+    factor = 0.67 * n_layers**-0.25
+    for block in layers:
+        assert isinstance(block, Block)
+        for layer in (block.attn.out_proj, block.mlp.up_proj, block.mlp.down_proj):
+            layer.weight *= factor
+        block.attn.value.weight *= factor * 2**0.5
+
+
+def poisson_loss(
+    log_rates: Tensor, counts: Tensor, scored: Tensor, *, is_sum: bool = False
+) -> Tensor:
+    """Return the Poisson loss of scored entries without its constant; mean or sum.
+
+    Parameters
+    ----------
+    scored
+        bool (B, T, N): targets at real bins.
+    is_sum
+        The sum, as in the public code; it changes what a gradient clip does.
+    """
+    losses = torch.where(scored, log_rates.exp() - counts * log_rates, 0.0)
+    total = losses.sum()
+    return total if is_sum else total / scored.sum().clamp(min=1)

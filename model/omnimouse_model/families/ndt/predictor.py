@@ -1,0 +1,268 @@
+"""The neural data transformer as a predictor: spikes in, rates of hidden entries out.
+
+Entries that a mask does not show enter as 0, whether they are targets or not. The
+prompt is that of the scheme that the mask resembles (`masks.schemes.nearest_scheme`);
+under "causal", a bin sees no later one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.window_spec import WindowSpec, spec_from_dict
+from omnimouse_model.errors import CheckpointError
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, read_ndt
+from omnimouse_model.families.ndt.network import Ndt
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.schemes import nearest_scheme
+from omnimouse_model.predict.description import weights_hash
+from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.predictor import (
+    NOT_DECODED,
+    Encoded,
+    Needs,
+    Prediction,
+    Predictor,
+    Request,
+    check_known,
+    check_request,
+    check_responses_asked,
+)
+from omnimouse_model.predict.request_batches import predict_in_batches
+from omnimouse_model.progress import Cancelled, never, stop_if
+
+TRIALS = WindowSpec(
+    duration_s=3.0,
+    response_rate_hz=50.0,
+    responses="count",
+    align="trial",
+    trial_offset_s=-0.5,
+)
+"""Trials of Jiang et al.: 150 bins of 20 ms, from 0.5 s before the onset."""
+NEW_SESSION = (
+    "Fine-tune it to this recording: omnimouse finetune, or om.finetune(predictor, session, out)."
+)
+_BATCH = 8
+"""Windows predicted at once."""
+_KEPT = 8
+"""Number of encoded windows in memory: going back to one costs nothing."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class NdtPredictor(Predictor):
+    """Rates of hidden spikes from visible ones.
+
+    Parameters
+    ----------
+    name, weights
+        Name, and hash of the weights.
+    spec
+        Trials that it reads.
+    net
+        The network, with the stitchers of all its sessions.
+    device
+        Where it computes.
+    checkpoint
+        Returns the weights, from which a fine-tuning starts; None for a network that
+        is still trained.
+    """
+
+    name: str
+    weights: str
+    spec: WindowSpec
+    net: Ndt
+    device: torch.device
+    checkpoint: Callable[[], NdtCheckpoint] | None = None
+    _encoded: OrderedDict[Any, Tensor] = field(default_factory=OrderedDict, repr=False)
+
+    @property
+    def predictor_id(self) -> str:
+        """Name and hash of the weights."""
+        return f"{self.name} ({self.weights})"
+
+    @property
+    def needs(self) -> Needs:
+        """What it can see and predict, and which sessions it knows."""
+        return Needs(
+            spec=self.spec,
+            sessions=frozenset(self.net.sessions),
+            n_neurons=self.net.sessions,
+            methods=frozenset({"embeddings"}),
+        )
+
+    def prepare(self, session: Session) -> None:
+        """Check that the model knows a session.
+
+        Raises
+        ------
+        UnsupportedRequestError
+            The session is unknown, or has another number of neurons.
+        """
+        check_known(self.name, self.net.sessions, session, NEW_SESSION)
+
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
+        """Compute the tokens of the bins, which serve all neurons."""
+        self._check(window, mask)
+        scheme = _scheme_of(window.session, mask)
+        # Hidden cells and targets are both 0: changing one into the other costs
+        # nothing.
+        key = (window.key, np.packbits(mask.visible).tobytes(), scheme)
+        bins = self._encoded.pop(key, None)
+        if bins is None:
+            bins = self._bins([(window, mask)], scheme, cancelled)
+        self._encoded[key] = bins
+        while len(self._encoded) > _KEPT:
+            self._encoded.popitem(last=False)
+        return Encoded(window, mask, (bins, scored_cells(mask)))
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
+        """Read the rates of neurons from the bins."""
+        stop_if(cancelled)
+        bins, cells = encoded.state
+        if neurons is None:
+            neurons = np.flatnonzero(cells.any(axis=0))
+        neurons = np.asarray(neurons, np.int64)
+        window, mask = encoded.window, encoded.mask
+        chosen = torch.from_numpy(neurons).to(self.device)
+        rates = self.net.read(bins, window.session.id, chosen)[0].exp().cpu().numpy()
+        counts = self.spec.responses == "count"
+        if counts:
+            rates = rates * np.float32(self.spec.response_rate_hz)
+        values = np.where(cells[:, neurons], rates, np.float32(np.nan))
+        found = Prediction(
+            responses=np.asarray(values, np.float32),
+            neurons=neurons,
+            behavior=None,
+            mask_id=mask.mask_id,
+            predictor_id=self.predictor_id,
+            scale=None if counts else window.session.response_scale[neurons],
+            units="spikes/s" if counts else "normalised",
+            times_s=window.sample_times_s,
+        )
+        return found.with_remark(NOT_DECODED) if mask.has_behavior_target else found
+
+    def predict_many(
+        self, requests: Iterable[Request], cancelled: Cancelled = never
+    ) -> Iterator[Prediction]:
+        """Yield the predictions of requests in order, several windows at once."""
+
+        def check(request: Request) -> None:
+            self._check(*request[:2])
+
+        yield from predict_in_batches(requests, _BATCH, check, self._predict_batch, cancelled)
+
+    def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
+        """Return the readout weights of each neuron, float32 (P, d_model)."""
+        stop_if(cancelled)
+        self.prepare(session)
+        weight = self.net.readouts[session.id].weight
+        assert isinstance(weight, Tensor)
+        return weight.detach().cpu().numpy()
+
+    # -- parts ------------------------------------------------------------------------
+    def _check(self, window: Window, mask: Mask) -> None:
+        check_request(self.predictor_id, self.needs, window, mask)
+        check_responses_asked(self.name, mask)
+        self.prepare(window.session)
+
+    def _predict_batch(self, batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
+        schemes = [_scheme_of(window.session, mask) for window, mask, _ in batch]
+        bins: dict[int, Tensor] = {}
+        # The prompt is one per forward pass.
+        for scheme in dict.fromkeys(schemes):
+            members = [k for k, own in enumerate(schemes) if own == scheme]
+            encoded = self._bins([batch[k][:2] for k in members], scheme, cancelled)
+            bins |= dict(zip(members, encoded.split(1), strict=True))
+        for number, (window, mask, neurons) in enumerate(batch):
+            state = bins[number], scored_cells(mask)
+            yield self.decode(Encoded(window, mask, state), neurons)
+
+    @torch.inference_mode()
+    def _bins(
+        self, requests: Sequence[tuple[Window, Mask]], scheme: str, cancelled: Cancelled
+    ) -> Tensor:
+        """Return the encoded bins (B, T, d_model) of windows of one session."""
+        seen = np.stack([visible_counts(window, mask) for window, mask in requests])
+        recorded = np.stack([window.valid["responses"] for window, _ in requests])
+        counts = torch.from_numpy(seen).to(self.device)
+        is_real = None
+        if not recorded.all():
+            is_real = torch.from_numpy(recorded).to(self.device)
+        tokens = self.net.encode(
+            counts,
+            requests[0][0].session.id,
+            scheme,
+            is_real=is_real,
+            record=lambda name, value: stop_if(cancelled),
+        )
+        return tokens[:, tokens.shape[1] - counts.shape[1] :]
+
+
+def visible_counts(window: Window, mask: Mask) -> np.ndarray:
+    """Return the responses of a window, float32 (T, P), 0 where they are hidden."""
+    seen = np.where(mask.visible, window.responses, np.float32(0))
+    # A response that is missing is not known, as if it were hidden.
+    return np.asarray(np.nan_to_num(seen, copy=False), np.float32)
+
+
+def _scheme_of(session: Session, mask: Mask) -> str:
+    area = session.units.area
+    return nearest_scheme(mask.cells, None if area is None else area.tolist())
+
+
+def load_ndt(path: str | Path, device: str = "auto", name: str = "") -> NdtPredictor:
+    """Load a predictor from a checkpoint; see `nets.ndt.checkpoint.read_ndt`.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing, damaged or of another form.
+    """
+    path = Path(path)
+    checkpoint = read_ndt(path)
+    net = checkpoint.build().requires_grad_(False).eval()
+    place = resolve_device(device)
+    return NdtPredictor(
+        name or path.stem,
+        weights_hash(dict(checkpoint.state)),
+        spec_of(checkpoint),
+        net.to(place),
+        place,
+        lambda: checkpoint,
+    )
+
+
+def spec_of(checkpoint: NdtCheckpoint) -> WindowSpec:
+    """Return the trials that the model of a checkpoint reads.
+
+    Raises
+    ------
+    CheckpointError
+        The spec is none, or has more bins than the model.
+    """
+    if not checkpoint.spec:
+        return TRIALS
+    try:
+        spec = spec_from_dict(checkpoint.spec)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.source}: spec: {error}") from error
+    limit = checkpoint.config.n_bins
+    if spec.n_samples > limit:
+        raise CheckpointError(
+            f"{checkpoint.source}: spec has {spec.n_samples} bins; the model has "
+            f"at most {limit} (n_bins)."
+        )
+    return spec

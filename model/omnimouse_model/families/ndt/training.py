@@ -1,0 +1,404 @@
+"""Training of neural data transformers over several sessions.
+
+    omnimouse train ndt-jiang --sessions FOLDER --out RUN
+
+A batch has trials of one session under one masking scheme. The transformer is shared;
+each session has stitchers of its own, which a step on another session does not move.
+
+    RUN/model.safetensors, .json   all sessions (`nets.ndt.checkpoint`)
+    RUN/best.safetensors, .json    the same for the best validation score so far
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
+
+from omnimouse_model.families.ndt.checkpoint import (
+    RATE_OF,
+    SCHEMES_OF,
+    SESSION_TABLE,
+    NdtCheckpoint,
+    save_ndt,
+)
+from omnimouse_model.families.ndt.network import Ndt, poisson_loss
+from omnimouse_model.families.ndt.training_config import NdtTrainConfig, one_cycle
+from omnimouse_model.families.ndt.trials import Batch, Trials, read_trials
+from omnimouse_model.metrics.information import bits_per_spike
+from omnimouse_model.progress import QUIET, Job, shows_progress
+from omnimouse_model.training.checkpoints import (
+    BEST,
+    MODEL,
+    check_saved,
+    last_state,
+    rank_files,
+    read_state,
+    state_of_rank,
+    write_state,
+)
+from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import SUMMARY, LoopState, OnStep, run_training
+from omnimouse_model.training.sessions import TrainingSession
+
+ALONE = Team()
+LEAST_RATE = 1e-3
+"""Lowest mean count per bin from which a bias is initialised."""
+
+
+@shows_progress
+def train_ndt(
+    config: NdtTrainConfig,
+    sessions: list[TrainingSession],
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    team: Team = ALONE,
+    max_steps: int | None = None,
+    origin: NdtCheckpoint | None = None,
+    on_step: OnStep = lambda step, row: None,
+    job: Job = QUIET,
+) -> Ndt:
+    """Train until all steps are done, and save in `out`.
+
+    Parameters
+    ----------
+    sessions
+        Sessions of this process; other ranks of a team have others.
+    origin
+        A model whose transformer is the start; it is validated as step 0.
+    on_step, job
+        See `train.omnimouse.train`.
+
+    Raises
+    ------
+    OutputBusyError
+        Another process trains in `out`.
+    StoppedError
+        The job is cancelled; the run is saved.
+    ValueError
+        A session has too few trials, or a save belongs to another training.
+    """
+    place = torch.device(device)
+
+    def open_training() -> _NdtTraining:
+        return _NdtTraining.of(config, sessions, out, place, team, origin)
+
+    training = run_training(open_training, out, place, team, max_steps, on_step, job)
+    return training.net
+
+
+def with_steps(
+    config: NdtTrainConfig, sessions: list[TrainingSession], team: Team = ALONE
+) -> NdtTrainConfig:
+    """Return the config with its epochs counted in steps.
+
+    An epoch is as long as that of the rank with most batches; others repeat theirs.
+    """
+    if config.steps is not None:
+        return config
+    own = sum(-(-len(source.starts) // config.batch) for source in sessions)
+    return replace(config, steps=config.epochs * max(1, *team.gather(own)))
+
+
+@dataclass(slots=True)
+class _NdtTraining:
+    """The training of a transformer, as the loop drives it.
+
+    Attributes
+    ----------
+    trials
+        Sessions of this rank; the network has the stitchers of all ranks.
+    shared, own
+        Trained parameters that all ranks share, and those of this rank's sessions.
+    """
+
+    settings: NdtTrainConfig
+    trials: tuple[Trials, ...]
+    net: Ndt
+    out: Path
+    device: torch.device
+    team: Team
+    origin: NdtCheckpoint | None
+    optimiser: torch.optim.AdamW
+    schedule: OneCycleLR
+    state: LoopState = field(default_factory=LoopState)
+
+    @classmethod
+    def of(
+        cls,
+        config: NdtTrainConfig,
+        sessions: list[TrainingSession],
+        out: Path,
+        device: torch.device,
+        team: Team,
+        origin: NdtCheckpoint | None,
+    ) -> "_NdtTraining":
+        """Build the network and its optimiser."""
+        config = with_steps(config, sessions, team)
+        trials = tuple(read_trials(source, config) for source in sessions)
+        listed = team.gather([(own.key, own.n_neurons) for own in trials])
+        counts = dict(pair for of_rank in listed for pair in of_rank)
+        if len(counts) < sum(map(len, listed)):
+            raise ValueError(
+                f"Two sessions have the same id, of {', '.join(sorted(counts))}: each "
+                "needs one of its own."
+            )
+        with torch.random.fork_rng([]):
+            torch.manual_seed(config.seed)
+            net = Ndt(config.model, counts).to(device)
+        if config.trained == "stitchers":
+            for _, parameter in net.shared():
+                parameter.requires_grad_(False)
+        trained = [p for p in net.parameters() if p.requires_grad]
+        optimiser, schedule = one_cycle(
+            trained, max(1, config.total_steps), config.lr, config.weight_decay
+        )
+        return cls(config, trials, net, out, device, team, origin, optimiser, schedule)
+
+    @property
+    def shared(self) -> list[Tensor]:
+        """Trained parameters that all ranks share."""
+        return [p for _, p in self.net.shared() if p.requires_grad]
+
+    @property
+    def own(self) -> list[Tensor]:
+        """Parameters of the stitchers."""
+        both = (self.net.stitchers, self.net.readouts)
+        return [p for part in both for p in part.parameters()]
+
+    # -- start and resume --------------------------------------------------------------
+    def start(self) -> bool:
+        if self.settings.mean_rates:
+            for trials in self.trials:
+                _set_mean_rates(self.net, trials)
+        if self.origin is None:
+            return False
+        self.net.load_state_dict(
+            self.net.state_dict() | _start_values(self.origin, self.net.sessions)
+        )
+        return True
+
+    def resume(self) -> bool:
+        folder = last_state(self.out)
+        if folder is None:
+            return False
+        saved = state_of_rank(folder, self.team)
+        check_saved(saved, self._identity(), folder)
+        self.net.load_state_dict(saved["net"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.state.load(saved)
+        return True
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a run cannot change when it is resumed."""
+        return {
+            "model": repr(self.settings.model),
+            "ranks": self.team.size,
+            "sessions": dict(self.net.sessions),
+            # The rate depends on the number of all steps.
+            "steps": self.settings.total_steps,
+        }
+
+    # -- steps -------------------------------------------------------------------------
+    def draw(self, number: int) -> Batch:
+        """Draw the batch of a step, from a generator of its number."""
+        config = self.settings
+        places = [
+            (index, place)
+            for index, trials in enumerate(self.trials)
+            for place in range(trials.n_batches(config.batch))
+        ]
+        epoch, turn = divmod(number, len(places))
+        order = np.random.default_rng([config.seed, epoch]).permutation(len(places))
+        index, place = places[int(order[turn])]
+        rng = np.random.default_rng([config.seed, number, self.team.rank])
+        return self.trials[index].batch(config, epoch, place, rng)
+
+    def begin_step(self) -> None:
+        """Do nothing: a step needs no preparation."""
+
+    def step(self, drawn: Batch) -> dict[str, float]:
+        """Train on one batch, and return the values to log."""
+        config, lr = self.settings, self.optimiser.param_groups[0]["lr"]
+        self.net.train()
+        self.optimiser.zero_grad()
+        loss = self._backward(drawn.to(self.device))
+        finish = self.team.start_average(self.shared)
+        finish()
+        norm = self._mean_gradients()
+        total, count, n_bad = self.team.sums(
+            [
+                loss if isfinite(loss) else 0.0,
+                float(isfinite(loss)),
+                float(not isfinite(loss) or not isfinite(norm)),
+            ]
+        )
+        number = self.state.step
+        self.state.count(is_skipped=bool(n_bad))
+        if not n_bad:
+            if config.clip is not None and norm > config.clip:
+                self._scale_gradients(config.clip / norm)
+            self.optimiser.step()
+        # A skipped step is a step of the cycle, too.
+        if number + 1 < config.total_steps:
+            self.schedule.step()
+        return {
+            "loss": total / count if count else float("nan"),
+            "norm": norm,
+            "windows": float(self.team.size * len(drawn.counts)),
+            "step": self.state.step,
+            "lr": lr,
+        }
+
+    def _backward(self, batch: Batch) -> float:
+        """Add the gradients of a batch, and return its loss."""
+        config = self.settings
+        # The dropout uses the global generator. It is forked, so that the state of the
+        # caller does not change, and seeded by step, so that a resumed run agrees.
+        gpus = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(gpus):
+            torch.manual_seed(
+                (config.seed + 1) * 1_000_003 + self.state.step * 1009 + self.team.rank
+            )
+            output = self.net(batch.seen, batch.session, batch.scheme)
+        loss = poisson_loss(
+            output.log_rates,
+            batch.counts,
+            batch.scored,
+            is_sum=config.reduction == "sum",
+        )
+        if loss.isfinite():
+            loss.backward()
+        return float(loss.detach())
+
+    def _mean_gradients(self) -> float:
+        """Make the gradients means over the ranks; return their norm, of all ranks."""
+        own = [p.grad for p in self.own if p.grad is not None]
+        if own and self.team.size > 1:
+            torch._foreach_div_(own, self.team.size)
+        shared = [p.grad for p in self.shared if p.grad is not None]
+        (squares,) = self.team.sums([_squares(own)])
+        return sqrt(squares + _squares(shared))
+
+    def _scale_gradients(self, factor: float) -> None:
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, factor)
+
+    # -- validation and results --------------------------------------------------------
+    def scores(self) -> dict[str, float]:
+        """Return bits per spike by scheme, mean over sessions, and their mean."""
+        self.net.eval()
+        rows = [
+            (scheme, self._bits(trials, scheme))
+            for trials in self.trials
+            if len(trials.validation)
+            for scheme in trials.schemes
+        ]
+        listed = [row for of_rank in self.team.gather(rows) for row in of_rank]
+        scores = {}
+        for scheme in self.settings.schemes:
+            values = [v for name, v in listed if name == scheme and isfinite(v)]
+            if values:
+                scores[scheme] = float(np.mean(values))
+        return scores | ({SUMMARY: float(np.mean(list(scores.values())))} if scores else {})
+
+    @torch.inference_mode()
+    def _bits(self, trials: Trials, scheme: str) -> float:
+        """Return the bits per spike of all targets of a session, pooled."""
+        batch = trials.validation_batch(self.settings, scheme)
+        size = self.settings.batch
+        rates = [
+            self.net(part.to(self.device), trials.key, scheme).log_rates.exp().cpu()
+            for part in batch.seen.split(size)
+        ]
+        counts = torch.where(batch.scored, batch.counts, torch.nan).numpy()
+        predicted = torch.cat(rates).numpy()
+        # Rates that are not finite are the worst, not an error.
+        if not np.isfinite(predicted).all():
+            return float("nan")
+        return bits_per_spike(predicted, counts).value
+
+    def save(self) -> None:
+        """Save the state of the run, and the model of all ranks as a checkpoint."""
+        state = {
+            "step": self.state.step,
+            "seconds": self.state.seconds,
+            "best": self.state.best,
+            **self._identity(),
+            "own": [trials.key for trials in self.trials],
+            "net": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        write_state(self.out, self.state.step, state, self.team, self._write_result)
+
+    def _write_result(self, folder: Path) -> None:
+        tensors = dict(self.net.state_dict())
+        for path in rank_files(folder)[1:]:
+            saved = read_state(path)
+            tensors |= {
+                name: value
+                for name, value in saved["net"].items()
+                if name.split(".")[1] in saved["own"]
+                and name.startswith(("stitchers.", "readouts."))
+            }
+        step, best = self.state.step, self.state.best
+        card = {
+            "steps": step,
+            "hours": round(self.state.seconds / 3600, 2),
+            # A fine-tuning trains under the same ones, and with this rate.
+            SCHEMES_OF: list(self.settings.schemes),
+            RATE_OF: self.settings.lr,
+        }
+        model = NdtCheckpoint(
+            self.settings.model,
+            asdict(self.settings.spec),
+            tensors,
+            dict(self.net.sessions),
+            card=card,
+        )
+        save_ndt(self.out / MODEL, model)
+        if self.state.is_best:
+            scored = replace(model, card=card | {"validation": best[0]})
+            save_ndt(self.out / BEST, scored)
+
+
+def _squares(gradients: list[Tensor]) -> float:
+    """Return the sum of squares of all entries."""
+    if not gradients:
+        return 0.0
+    norms = torch.stack(torch._foreach_norm(gradients))
+    return float(norms.double().square().sum())
+
+
+@torch.no_grad()
+def _set_mean_rates(net: Ndt, trials: Trials) -> None:
+    """Start the readout of a session at the mean rates of its neurons."""
+    bias = net.readouts[trials.key].bias
+    assert isinstance(bias, Tensor)
+    rates = np.maximum(trials.mean_counts, LEAST_RATE)
+    bias.copy_(torch.from_numpy(np.log(rates)))
+
+
+def _start_values(origin: NdtCheckpoint, sessions: Mapping[str, int]) -> dict[str, Tensor]:
+    """Return the tensors of a trained model that a new one starts with.
+
+    The embedding of an unknown session is the mean of the trained ones.
+    """
+    state = origin.shared
+    if SESSION_TABLE in state:
+        table, known = state[SESSION_TABLE], list(origin.sessions)
+        state[SESSION_TABLE] = torch.stack(
+            [table[known.index(name)] if name in known else table.mean(0) for name in sessions]
+        )
+    for name, count in sessions.items():
+        if origin.sessions.get(name) == count:
+            state |= origin.stitchers(name)
+    return state

@@ -1,0 +1,166 @@
+"""Configuration of a training of neural data transformers, read from one YAML file."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
+
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.families.ndt.network import PROMPTS, NdtConfig
+from omnimouse_model.families.ndt.predictor import TRIALS
+from omnimouse_model.masks.schemes import RATIO, SCHEMES
+from omnimouse_model.storage.trees import read_yaml_mapping
+from omnimouse_model.storage.typed import decode
+from omnimouse_model.training.config import Count, SessionChoice, check_sessions, named_config
+
+# -- optimiser and learning rate of the neural data transformer -----------------------
+LR = 1e-4
+WEIGHT_DECAY = 0.01
+EPS = 1e-8
+RISE = 0.15
+"""Share of the steps over which the rate rises."""
+START, END = 10.0, 1e4
+"""The first rate is the highest divided by `START`, the last the first by `END`."""
+
+
+def one_cycle(
+    parameters: Iterable[Tensor],
+    total_steps: int,
+    lr: float = LR,
+    weight_decay: float = WEIGHT_DECAY,
+) -> tuple[torch.optim.AdamW, OneCycleLR]:
+    """Return AdamW, and the schedule that is stepped after each of its steps.
+
+    Weight decay acts on all parameters. The rate rises and falls along a cosine; beta1
+    goes from .95 to .85 and back.
+    """
+    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, eps=EPS)
+    schedule = OneCycleLR(
+        optimiser,
+        max_lr=lr,
+        total_steps=total_steps,
+        pct_start=RISE,
+        div_factor=START,
+        final_div_factor=END,
+    )
+    return optimiser, schedule
+
+
+# -- configuration of a training of neural data transformers --------------------------
+FAMILY = "ndt"
+Trained = Literal["all", "stitchers"]
+
+
+@dataclass(frozen=True, slots=True)
+class NdtTrainConfig:
+    """All settings of a training; the defaults are those of Jiang et al. 2025.
+
+    Attributes
+    ----------
+    seed
+        Seed of start values, order of trials, masks and dropout.
+    model
+        Sizes of the network.
+    spec
+        Trials: duration, bins per second, and start relative to the onset.
+    sessions
+        Sessions to train on. Each is visited in proportion to its number of batches;
+        weights are not read.
+    schemes
+        Masking schemes, of which each batch has one.
+    ratio, causal_ratio
+        Share of neurons, and of bins under "causal", that are hidden.
+    allow_degenerate
+        Use "inter-region" for sessions with one region, too, where it hides everything.
+    batch
+        Trials of one session per step.
+    epochs, steps
+        The run ends after so many passes over all trials, or after so many steps, if
+        they are given.
+    lr, weight_decay, clip
+        Highest rate of the cycle; weight decay of all parameters; largest norm of the
+        gradient, None for no limit.
+    reduction
+        Loss of a batch: the mean over its targets, or their sum, as in the public code.
+    trained
+        "all", or the stitchers of the sessions alone, on a frozen transformer.
+    mean_rates
+        Initialise the biases of the readout from the mean rates of the neurons.
+    validate_every, validation_trials, patience
+        Steps between validations; trials of each session; steps without a better score
+        after which the run ends.
+    save_every, save_every_s
+        Steps, and seconds, between saves.
+    notes
+        `renames`: key of a session -> key of another recording of the same neurons.
+    """
+
+    seed: int
+    model: NdtConfig = field(default_factory=NdtConfig)
+    spec: WindowSpec = TRIALS
+    sessions: tuple[SessionChoice, ...] = ()
+    schemes: tuple[str, ...] = PROMPTS
+    ratio: float = RATIO
+    causal_ratio: float = RATIO
+    allow_degenerate: bool = False
+    batch: Count = 16
+    epochs: Count = 1000
+    steps: Count | None = None
+    lr: float = LR
+    weight_decay: float = WEIGHT_DECAY
+    clip: float | None = 1.0
+    reduction: Literal["mean", "sum"] = "mean"
+    trained: Trained = "all"
+    mean_rates: bool = False
+    validate_every: Count = 500
+    validation_trials: Count | None = 48
+    patience: Count | None = None
+    save_every: Count | None = None
+    save_every_s: float | None = 120.0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps; 0 as long as epochs are not counted (`run.with_steps`)."""
+        return self.steps or 0
+
+    def ratio_of(self, scheme: str) -> float:
+        """Return the share that a scheme hides."""
+        return self.causal_ratio if scheme == "causal" else self.ratio
+
+
+def read_ndt_config(path: Path) -> NdtTrainConfig:
+    """Read a training config of neural data transformers from a YAML file.
+
+    Raises
+    ------
+    ValueError
+        The file is not YAML, or a field is unknown, missing or out of range; the
+        message names the field.
+    """
+    with named_config(path):
+        values = read_yaml_mapping(path)
+        values.pop("family", None)
+        if isinstance(trials := values.get("spec", {}), dict):
+            values["spec"] = asdict(TRIALS) | trials
+        config = decode(NdtTrainConfig, values, "the file")
+        _check(config)
+        return config
+
+
+def _check(config: NdtTrainConfig) -> None:
+    check_sessions(config.sessions)
+    if config.spec.n_samples > config.model.n_bins:
+        raise ValueError(
+            f"spec has {config.spec.n_samples} bins; model.n_bins is {config.model.n_bins}"
+        )
+    known = PROMPTS if config.model.has_prompt else SCHEMES
+    if not config.schemes or not set(config.schemes) <= set(known):
+        raise ValueError(f"schemes are {config.schemes}; choose of {known}")
+    for name in ("ratio", "causal_ratio"):
+        if not 0 < getattr(config, name) <= 1:
+            raise ValueError(f"{name} is {getattr(config, name)}; expected 0 to 1")

@@ -1,0 +1,1 @@
+"""OmniMouse: network, checkpoints, predictor, training and transfer."""

@@ -1,0 +1,495 @@
+"""Checkpoints of this project: weights as safetensors, and a JSON description.
+
+The description has the family, the config and the sessions. Official checkpoints are
+read by `official`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from torch import Tensor
+
+from omnimouse_model.errors import CheckpointError
+from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
+from omnimouse_model.families.omnimouse.network import OmniMouse, check_numbers
+from omnimouse_model.predict.description import (
+    MAX_SESSIONS,
+    check_pair,
+    load_strictly,
+    save_described,
+)
+from omnimouse_model.storage.files import open_binary
+from omnimouse_model.storage.tensors import load_pickle, read_safetensors
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.typed import Within, decode, refused_as, shown
+from omnimouse_model.training.checkpoints import FINISHED
+
+DEMO = Path(__file__).parent / "demo.safetensors"
+"""Weights of the demo model; `demo.json` in the same folder describes them."""
+FORMAT = 1
+FAMILY = "omnimouse"
+CONTEXT = "context_part."
+"""Prefix of the tensors of a context part in the file of the weights."""
+MAX_NEURONS = 10**7
+"""Limit per session: a hostile description must not allocate all memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model that was read from disk, but not built.
+
+    Attributes
+    ----------
+    config
+        Architecture.
+    state
+        Parameter name -> tensor, without the compiler's prefix.
+    sessions
+        session key -> number of neurons.
+    animals
+        session key -> animal id.
+    source
+        Path or name, for messages.
+    assumed
+        Settings that the file does not contain and the table of sizes gave.
+    card
+        Information for people: training, targets, scores.
+    context
+        Tensors of the linear-Gaussian part, `<session>.<inputs>.<array>` -> tensor;
+        empty for models without it, such as the official ones.
+    """
+
+    config: OmniMouseConfig
+    state: dict[str, Tensor]
+    sessions: dict[str, int]
+    animals: dict[str, str]
+    source: str
+    assumed: tuple[str, ...] = ()
+    card: dict[str, Any] | None = None
+    context: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def build(self) -> OmniMouse:
+        """Build the network and load the weights strictly, each in its own precision.
+
+        Raises
+        ------
+        CheckpointError
+            Entries are missing, unexpected, or of another shape or type.
+        """
+        try:
+            check_numbers(self.config, self.source)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+        return load_strictly(
+            lambda: OmniMouse(self.config, self.sessions, self.animals),
+            self.state,
+            self.source,
+        )
+
+
+# -- files ------------------------------------------------------------------------
+
+
+def save_checkpoint(
+    path: str | Path,
+    net: OmniMouse,
+    card: dict[str, Any] | None = None,
+    assumed: Iterable[str] = (),
+    context: Mapping[str, Tensor] | None = None,
+) -> Path:
+    """Write `path` (.safetensors) and its JSON description, each atomically.
+
+    No other process may write them meanwhile.
+
+    `card`, `assumed` and `context` are those of `Checkpoint`.
+    """
+    path = Path(path).with_suffix(".safetensors")
+    state = {k: v.detach().cpu() for k, v in net.state_dict().items()}
+    state |= {CONTEXT + k: v for k, v in (context or {}).items()}
+    description = {
+        "format": FORMAT,
+        "family": FAMILY,
+        "config": asdict(net.config),
+        "sessions": net.session_sizes,
+        "animals": net.animals,
+        "card": card or {},
+        "assumed": list(assumed),
+    }
+    save_described(path, description, state)
+    return path
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Return the information for people in a checkpoint, without its weights."""
+    described = Path(path).with_suffix(".json")
+    with refused_as(CheckpointError):
+        return decode(_Card, read_json(described), described, is_open=True).card
+
+
+def read_own(path: Path) -> Checkpoint:
+    """Read a checkpoint that `save_checkpoint` wrote."""
+    described = path.with_suffix(".json")
+    if not described.exists():
+        raise CheckpointError(
+            f"{path.name} has no {described.name} beside it; the config is in there."
+        )
+    with refused_as(CheckpointError):
+        stored = decode(dict[str, Any], read_json(described), described)
+        # First: the fields of another family, or of a newer version, are not ours.
+        _check_form(stored, described)
+        description = decode(_Description, stored, described, is_open=True)
+    state, notes = read_safetensors(path)
+    check_pair(stored, notes, path)
+    context = {
+        key.removeprefix(CONTEXT): state.pop(key) for key in list(state) if key.startswith(CONTEXT)
+    }
+    return Checkpoint(
+        config=description.config,
+        state=state,
+        sessions=description.sessions,
+        animals=description.animals,
+        source=str(path),
+        assumed=description.assumed,
+        card=description.card,
+        context=context,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """The JSON beside the weights of any family."""
+
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Description:
+    """The JSON beside the weights; see `Checkpoint`."""
+
+    config: OmniMouseConfig
+    sessions: Annotated[dict[str, Annotated[int, Within(1, MAX_NEURONS)]], Within(0, MAX_SESSIONS)]
+    animals: dict[str, str]
+    assumed: tuple[str, ...] = ()
+    card: dict[str, Any] | None = None
+
+
+def _check_form(stored: Mapping[str, Any], path: Path) -> None:
+    """Raise `CheckpointError` for another family, or a newer version."""
+    family, version = stored.get("family", FAMILY), stored.get("format")
+    if family != FAMILY:
+        raise CheckpointError(
+            f"{path} is a checkpoint of family {shown(family)}, not of {FAMILY!r}; "
+            "load it with load_predictor."
+        )
+    if not isinstance(version, int) or version > FORMAT:
+        raise CheckpointError(
+            f"{path} was written by a newer version ({shown(version)}, not {FORMAT}); "
+            "update omnimouse-app."
+        )
+
+
+# -- Official checkpoints: the names of their configuration, folders of `rank_<r>.ckpt`
+# Shards are read with torch's restricted unpickler, and an allow-list that contains
+# numpy's array rebuilders only.
+COMPILED_PREFIX = "_orig_mod."
+
+_OFFICIAL_NAMES = {
+    "num_samples_per_s": "sample_rate_hz",
+    "num_samples_per_block": "n_samples",
+    "response_window_size_samples": "response_window_samples",
+    "response_latent_window_size_samples": "response_latent_window_samples",
+    "response_latent_window_stride_samples": "response_latent_stride_samples",
+    "num_self_attends_per_block": "num_layers",
+    "response_softplus_beta": "softplus_beta",
+    "response_poisson_loss_eps": "poisson_eps",
+    "response_loss_clamp_value": "response_loss_clamp",
+    "behavior_loss_clamp_value": "behavior_loss_clamp",
+    "num_behavior_samples_per_block": "n_behavior_samples",
+}
+_HIERA_NAMES = {
+    "hiera_embed_dim": "embed_dim",
+    "hiera_num_heads": "num_heads",
+    "hiera_stages": "stages",
+    "hiera_mask_unit_size": "mask_unit_size",
+    "hiera_patch_kernel": "patch_kernel",
+    "hiera_patch_stride": "patch_stride",
+    "hiera_patch_padding": "patch_padding",
+    "hiera_mlp_ratio": "mlp_ratio",
+    "hiera_drop_path_rate": "drop_path_rate",
+    "video_channels": "channels",
+    "num_frames_per_block": "frames",
+    "video_resolution": "resolution",
+}
+# Settings whose other values this network does not implement.
+_FIXED = {
+    "use_pre_norm": True,
+    "use_qk_norm": True,
+    "use_post_norm": False,
+    "norm_type": "rms",
+    "ffn_activation": "silu",
+    "local_global_layout": "interleaved",
+    "per_channel_behavior_readout": True,
+    "hiera_q_pool": 1,
+    "hiera_q_stride": (1, 2, 2),
+    "hiera_sep_pos_embed": True,
+    "rotate_values": False,
+    "behavior_as_channels": False,
+    "behavior_output_activation": None,
+    # Masks and tokens are built with these lengths.
+    "skip_n_samples": 5,
+    "interpolation_buffer": 5,
+    "response_window_size_samples": 10,
+    "response_stride_samples": 5,
+}
+
+
+def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
+    """Return the config of official settings.
+
+    Raises
+    ------
+    CheckpointError
+        A setting has a value that no released model uses.
+    """
+    for name, value in _FIXED.items():
+        if name in settings and _plain(settings[name]) != value:
+            raise CheckpointError(
+                f"{name} = {settings[name]!r} is not supported; released models use {value!r}."
+            )
+    known = {f.name for f in fields(OmniMouseConfig)} - {"hiera"}
+    plain, hiera = {}, {}
+    # Settings of data loading and training are in the same file, and are left out.
+    for name, value in settings.items():
+        if name in _HIERA_NAMES:
+            hiera[_HIERA_NAMES[name]] = value
+        elif _OFFICIAL_NAMES.get(name, name) in known:
+            plain[_OFFICIAL_NAMES.get(name, name)] = value
+    with refused_as(CheckpointError):
+        return decode(OmniMouseConfig, plain | {"hiera": hiera}, "the settings of training")
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _allowed_globals() -> list[Any]:
+    """Return numpy's array and dtype rebuilders; the contract allows nothing else."""
+    multiarray = import_module("numpy._core.multiarray")
+    rebuilders = [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
+    # The released files were written by numpy 1, which had another module path.
+    old_names = [
+        (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+        (multiarray.scalar, "numpy.core.multiarray.scalar"),
+    ]
+    type_codes = "?bhilqBHILQefd"
+    return [*rebuilders, *old_names, *(type(np.dtype(code)) for code in type_codes)]
+
+
+def _load_shard(path: Path) -> dict[str, Any]:
+    shard = load_pickle(path, _allowed_globals())
+    if not isinstance(shard, dict) or not isinstance(shard.get("state_dict"), dict):
+        content = list(shard) if isinstance(shard, dict) else type(shard).__name__
+        raise CheckpointError(f"{path} has no 'state_dict'; found {content}.")
+    return shard
+
+
+def official_shards(path: Path) -> list[Path]:
+    """Return the `rank_*.ckpt` files of a checkpoint in rank order; none is missing."""
+    if not path.is_dir():
+        # A pipe or a device lies in a folder, too.
+        with refused_as(CheckpointError):
+            open_binary(path).close()
+        path = path.parent
+    ranks = {
+        int(match.group(1)): file
+        for file in path.iterdir()
+        if (match := re.fullmatch(r"rank_(\d+)\.ckpt", file.name))
+    }
+    if not ranks:
+        raise CheckpointError(
+            f"{path} holds no checkpoint. Looked for *.safetensors and rank_*.ckpt; "
+            f"found {sorted(f.name for f in path.iterdir())[:6]}."
+        )
+    missing = sorted(set(range(max(ranks) + 1)) - ranks.keys())
+    if missing:
+        raise CheckpointError(
+            f"{path}: shards {missing[:6]} are missing of {max(ranks) + 1}; fetch them again."
+        )
+    return [ranks[rank] for rank in sorted(ranks)]
+
+
+def read_official(path: str | Path) -> Checkpoint:
+    """Combine official shards: a folder of `rank_*.ckpt`, or one of them.
+
+    Raises
+    ------
+    CheckpointError
+        Shards are missing, unsafe or inconsistent, or of no released size.
+    """
+    state: dict[str, Tensor] = {}
+    sessions: dict[str, dict[str, Any]] = {}
+    for file in official_shards(Path(path)):
+        shard = _load_shard(file)
+        for key, value in shard["state_dict"].items():
+            _add_tensor(state, key, value, file)
+        for key, entry in _sessions_of(shard, file).items():
+            first = sessions.setdefault(key, entry)
+            if first["n_neurons"] != entry["n_neurons"]:
+                raise CheckpointError(
+                    f"{file} has {entry['n_neurons']} neurons of {key!r}, another "
+                    f"{first['n_neurons']}: these are of different checkpoints."
+                )
+    config, assumed = _infer_config(state, str(path))
+    return Checkpoint(
+        config=config,
+        state=state,
+        sessions={k: int(sessions[k]["n_neurons"]) for k in sorted(sessions)},
+        animals={
+            key: str(entry.get("animal_id") or animal_of(key)) for key, entry in sessions.items()
+        },
+        source=str(path),
+        assumed=assumed,
+    )
+
+
+def convert_official(
+    source: str | Path, path: str | Path, card: dict[str, Any] | None = None
+) -> Path:
+    """Write an official checkpoint as one of ours: same weights, nothing pickled.
+
+    Parameters
+    ----------
+    source
+        Folder of `rank_*.ckpt`, or one of them.
+    path
+        The .safetensors file; its description is written to the same folder.
+    card
+        Information for people, written into the description.
+
+    Raises
+    ------
+    CheckpointError
+        As `read_official`, or the weights do not fit the released size.
+    """
+    checkpoint = read_official(source)
+    return save_checkpoint(path, checkpoint.build(), card, checkpoint.assumed)
+
+
+def animal_of(session_key: str) -> str:
+    """Return the animal of a session: the text before the first dash."""
+    return session_key.split("-")[0]
+
+
+def _sessions_of(shard: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]:
+    sessions = shard.get("session_map", {})
+    if not isinstance(sessions, dict):
+        raise CheckpointError(f"{file}: session_map is not a mapping.")
+    if len(sessions) > MAX_SESSIONS:
+        raise CheckpointError(
+            f"{file}: session_map: found {len(sessions):,} sessions, "
+            f"expected at most {MAX_SESSIONS:,}."
+        )
+    for key, entry in sessions.items():
+        count = entry.get("n_neurons") if isinstance(entry, dict) else None
+        # A hostile count would allocate that many embeddings.
+        is_count = isinstance(count, int | np.integer) and 0 < count < MAX_NEURONS
+        if not isinstance(key, str) or not is_count:
+            raise CheckpointError(
+                f"{file}: session_map[{shown(key)}] must give n_neurons, found {shown(entry)}."
+            )
+    return sessions
+
+
+def _add_tensor(state: dict[str, Tensor], key: Any, value: Any, file: Path) -> None:
+    if not isinstance(key, str) or not isinstance(value, Tensor):
+        raise CheckpointError(
+            f"{file}: state_dict[{key!r}] is a {type(value).__name__}, not a tensor with a name."
+        )
+    name = key.removeprefix(COMPILED_PREFIX)
+    # The core is in every shard; parameters of a session are in one shard only.
+    if name in state and name.startswith("sess_params."):
+        raise CheckpointError(f"{file}: {name} is already in another shard.")
+    state.setdefault(name, value)
+
+
+def _infer_config(state: dict[str, Tensor], source: str) -> tuple[OmniMouseConfig, tuple[str, ...]]:
+    """Return the released config that fits the shapes, and what they do not tell."""
+    embedding, d = _shape(state, "neuron_to_model_proj.weight", source, 2)[::-1]
+    n_latents = _shape(state, "response_latent_embedding._latent_embeddings.weight", source, 2)[0]
+    pairs = _shape(state, "rotary_emb.inv_freq", source, 1)[0]
+    n_layers = len({k.split(".")[1] for k in state if k.startswith("proc.")})
+    # A head has two features per rotary frequency.
+    shape = (d, d // max(2 * pairs, 1), n_layers, _stages(state))
+    names = {
+        (size.d_model, size.num_heads, size.num_layers, size.hiera.stages): name
+        for name, size in SIZES.items()
+    }
+    if shape not in names:
+        raise CheckpointError(
+            f"{source} has width {d}, {shape[1]} heads, {n_layers} layers and stages "
+            f"{shape[3]}, which is none of the released sizes {list(SIZES)}."
+        )
+    config = SIZES[names[shape]]
+    assumed = (
+        f"local:global ratio {config.local_to_global_ratio}, softplus beta "
+        f"{config.softplus_beta}, skip {config.skip_n_samples} and buffer "
+        f"{config.interpolation_buffer}: from the table of released sizes "
+        f"({names[shape]})",
+    )
+    groups = n_latents - config.num_global_latents
+    return (
+        replace(config, num_response_latent_groups=groups, d_embedding=embedding),
+        assumed,
+    )
+
+
+def _shape(state: dict[str, Tensor], key: str, source: str, dimensions: int) -> tuple[int, ...]:
+    """Return the shape of a tensor that every OmniMouse has."""
+    if key not in state or state[key].ndim != dimensions:
+        raise CheckpointError(
+            f"{source} is not an OmniMouse checkpoint: it has no {key!r} of "
+            f"{dimensions} dimensions."
+        )
+    return tuple(state[key].shape)
+
+
+def _stages(state: dict[str, Tensor]) -> tuple[int, int]:
+    """Return the blocks of the two stages of the video encoder."""
+    name = re.compile(r"hiera\.backbone\.blocks\.(\d+)\.(proj\.weight)?")
+    matches = [match for key in state if (match := name.match(key))]
+    n_blocks = len({match[1] for match in matches})
+    # Only the first block of the second stage has a projection: it pools.
+    first = min((int(m[1]) for m in matches if m[2]), default=n_blocks)
+    return first, n_blocks - first
+
+
+# -- Reading a checkpoint of any format: this project's own, or an official one ------
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint: a .safetensors file of ours, or an official folder or shard.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint does not exist, is damaged, or is not safe to read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"There is no checkpoint at {path}.")
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors"))
+        # A fine-tuning has its last and best weights in the folder of its result.
+        if path / FINISHED in files:
+            return read_own(path / FINISHED)
+        if len(files) > 1:
+            names = [file.name for file in files]
+            raise CheckpointError(f"{path} holds several checkpoints: {names}; name one.")
+        if files:
+            return read_own(files[0])
+    elif path.suffix in (".safetensors", ".json"):
+        return read_own(path.with_suffix(".safetensors"))
+    return read_official(path)

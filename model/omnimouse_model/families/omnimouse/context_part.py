@@ -1,0 +1,403 @@
+"""OmniMouse with a linear-Gaussian context part.
+
+The transformer gives the mean response from video and behaviour. What a mask shows of
+the population and of the past enters by the conditional distribution of the residuals,
+as in the baseline `linear-gaussian`:
+
+    sqrt(y) = gain sqrt(m) + W inputs + residual,    residual ~ N(0, Sigma)
+
+with m the transformer's rates when all responses are hidden. A new mask costs one
+conditional mean; the transformer runs once for each window, choice of frames and of
+behaviour. The part is fitted to one session and is saved with the weights.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimouse_model.data.session import Session, Window
+from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.families.parts.linear_gaussian.fit import (
+    LinearGaussianFit,
+    fit,
+    lowest_responses,
+    to_fitted,
+)
+from omnimouse_model.families.parts.linear_gaussian.posterior import Prior
+from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian, MeanOf
+from omnimouse_model.families.parts.linear_gaussian.series import (
+    TrainSeries,
+    reads_behavior,
+    reads_video,
+    train_series,
+    train_windows,
+)
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.devices import Residence
+from omnimouse_model.predict.memory_cache import MemoryCache
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
+from omnimouse_model.progress import QUIET, CallbackJob, Cancelled, Job, advance, never, part_of
+
+MAX_CACHED_BYTES = 64 * 2**20
+"""Limit of the cached rates of the transformer, one array per window and inputs."""
+GAIN = "gain"
+
+
+def inputs_name(*, video: bool, behavior: bool) -> str:
+    """Return the name of visible inputs, such as "none" or "video_behavior"."""
+    return "_".join(["video"] * video + ["behavior"] * behavior) or "none"
+
+
+def context_tensors(
+    session_id: str, inputs: str, fitted: LinearGaussianFit, gain: np.ndarray
+) -> dict[str, Tensor]:
+    """Return the fit for one set of inputs as the tensors of a checkpoint."""
+    arrays = fitted.arrays() | {GAIN: gain}
+    # Half precision for the large arrays: relative errors of .0005 do not matter.
+    return {
+        f"{session_id}.{inputs}.{name}": torch.from_numpy(np.asarray(value)).to(
+            torch.float16 if value.ndim == 2 and value.size > 1000 else torch.float32
+        )
+        for name, value in arrays.items()
+    }
+
+
+def read_context(
+    context: Mapping[str, Tensor], n_neurons: Mapping[str, int], source: str
+) -> dict[str, dict[str, tuple[LinearGaussianFit, np.ndarray]]]:
+    """Return session id -> inputs -> (fit, gain), from the tensors of a checkpoint.
+
+    Parameters
+    ----------
+    context
+        Tensors, see `context_tensors`.
+    n_neurons
+        session id -> number of neurons of the model.
+    source
+        Name of the checkpoint, for messages.
+
+    Raises
+    ------
+    CheckpointError
+        An array is missing, or is not for the neurons of its session.
+    """
+    arrays: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    for key, tensor in context.items():
+        session_id, _, rest = key.partition(".")
+        inputs, _, name = rest.partition(".")
+        arrays.setdefault((session_id, inputs), {})[name] = tensor.float().numpy()
+    fits: dict[str, dict[str, tuple[LinearGaussianFit, np.ndarray]]] = {}
+    for (session_id, inputs), values in arrays.items():
+        try:
+            fitted, gain = LinearGaussianFit.from_arrays(values), values[GAIN]
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{source}: the context part {session_id}.{inputs} cannot be read "
+                f"({error}). Copy the file again."
+            ) from None
+        shapes = (gain.shape, fitted.floor.shape, fitted.weights.shape[1:])
+        n, n_columns = n_neurons.get(session_id, 0), len(fitted.factors.loadings)
+        if shapes != ((n,), (n,), (n_columns,)) or n_columns < n:
+            raise CheckpointError(
+                f"{source}: the context part {session_id}.{inputs} has arrays of the "
+                f"shapes {shapes}; the model has {n} neurons of this session."
+            )
+        fits.setdefault(session_id, {})[inputs] = fitted, gain
+    return fits
+
+
+def mean_mask(needs: Needs, session: Session, frames: np.ndarray, *, behavior: bool) -> Mask:
+    """Return the mask of the mean: all responses are targets, none is visible.
+
+    Behaviour is visible to a transformer only if the session has its channels.
+    """
+    behavior = behavior and len(session.behavior_names) == needs.behavior_channels
+    mask = Mask.nothing(session).ask(slice(None), slice(None)).with_frames(frames)
+    # Without latents of a population, as in the training tasks that show no responses.
+    return mask.with_behavior(behavior).with_attachment(context_span=(0, 0))
+
+
+def filled(responses: np.ndarray) -> np.ndarray:
+    """Repeat the first prediction in the samples before it, which no query reads."""
+    first = int(np.flatnonzero(np.isfinite(responses[:, 0]))[0])
+    return responses[np.maximum(np.arange(len(responses)), first)]
+
+
+class OmniMouseWithContext(LinearGaussian):
+    """An OmniMouse transformer, and the context part of some of its sessions.
+
+    Parameters
+    ----------
+    transformer
+        Gives the mean, and all predictions for sessions without a context part.
+    context
+        Tensors of the part, see `context_tensors`.
+    weights_hash
+        Identifies the weights of both.
+    """
+
+    def __init__(
+        self,
+        transformer: TransformerPredictor,
+        context: Mapping[str, Tensor],
+        weights_hash: str,
+    ) -> None:
+        super().__init__(transformer.needs.spec)
+        self.transformer, self.context = transformer, context
+        self.name, self._hash = transformer.name, weights_hash
+        times_s = self._spec.sample_times_s
+        self._parts = {
+            session_id: {
+                inputs: (fitted, Prior.of(fitted.factors, times_s), gain)
+                for inputs, (fitted, gain) in of_session.items()
+            }
+            for session_id, of_session in read_context(
+                context, transformer.needs.n_neurons, self.name
+            ).items()
+        }
+        self._rates = MemoryCache[np.ndarray](MAX_CACHED_BYTES, lambda rates: rates.nbytes)
+
+    @property
+    def predictor_id(self) -> str:
+        """Name and weights hash."""
+        return f"{self.name}@{self._hash}"
+
+    @property
+    def needs(self) -> Needs:
+        """Those of the transformer."""
+        return self.transformer.needs
+
+    @property
+    def residence(self) -> Residence:
+        """Hardware and size of the transformer."""
+        return self.transformer.residence
+
+    def has_context(self, session: Session) -> bool:
+        """Whether the model has a context part for a session."""
+        return session.id in self._parts
+
+    def prepare(self, session: Session) -> None:
+        """Check that the checkpoint knows the session with all its neurons."""
+        self.transformer.prepare(session)
+
+    def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
+        """Return the learned vectors of a session's neurons, float32 (P, d)."""
+        return self.transformer.embeddings(session, cancelled)
+
+    def fit_all(self, session: Session, cancelled: Cancelled = never) -> None:
+        """Do nothing: the parts were fitted with the weights."""
+
+    def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
+        """Run the transformer for a window before a mask for it is requested."""
+        if not self.has_context(window.session):
+            self.transformer.prefetch(window, mask, cancelled)
+        elif mask.frames.any() and window.has_video:
+            has_behavior = mask.has_visible_behavior
+            self._mean_rates(window, mask.frames, cancelled, behavior=has_behavior)
+
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
+        """Predict the whole window in fitted units."""
+        self.prepare(window.session)
+        if not self.has_context(window.session):
+            return self.transformer.encode(window, mask, cancelled)
+        return super().encode(window, mask, cancelled)
+
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
+        """Return the target cells of `neurons`, by default of all with targets."""
+        if not self.has_context(encoded.window.session):
+            return self.transformer.decode(encoded, neurons, cancelled)
+        prediction = super().decode(encoded, neurons, cancelled)
+        return replace(prediction, status=self.transformer.status)
+
+    def _mean(
+        self,
+        fitted: LinearGaussianFit,
+        window: Window,
+        mask: Mask,
+        video: np.ndarray | None,
+        behavior: np.ndarray | None,
+        cancelled: Cancelled,
+    ) -> MeanOf:
+        of_inputs = super()._mean(fitted, window, mask, video, behavior, cancelled)
+        has_behavior = behavior is not None
+        inputs = inputs_name(video=video is not None, behavior=has_behavior)
+        gain = self._parts[window.session.id][inputs][2]
+        if not gain.any():
+            return of_inputs
+        rates = self._mean_rates(window, mask.frames, cancelled, behavior=has_behavior)
+
+        def mean(columns: np.ndarray) -> np.ndarray:
+            found, is_neuron = of_inputs(columns), columns < mask.n_neurons
+            neurons = columns[is_neuron]
+            fitted_rates = to_fitted(
+                rates[:, neurons], fitted.floor[neurons], is_count=self._is_count
+            )
+            found[:, is_neuron] += gain[neurons] * fitted_rates
+            return found
+
+        return mean
+
+    def _mean_rates(
+        self, window: Window, frames: np.ndarray, cancelled: Cancelled, *, behavior: bool
+    ) -> np.ndarray:
+        """Return the transformer's rates without responses, float32 (n_samples, P)."""
+        key = (window.key, frames.tobytes(), behavior)
+        mask = mean_mask(self.needs, window.session, frames, behavior=behavior)
+
+        def compute() -> np.ndarray:
+            return filled(self.transformer.predict(window, mask, cancelled=cancelled).responses)
+
+        with self._lock:
+            return self._rates.get(key, compute)
+
+    def _fit_of(
+        self,
+        session: Session,
+        cancelled: Cancelled,
+        *,
+        video: bool,
+        behavior: bool,
+        read: Callable[[], TrainSeries] | None = None,
+    ) -> tuple[LinearGaussianFit, Prior]:
+        inputs = inputs_name(video=video, behavior=behavior)
+        parts = self._parts[session.id]
+        if inputs not in parts:
+            raise UnsupportedRequestError(
+                f"The context part of {self.name!r} for session {session.id!r} was "
+                f"fitted for visible {', '.join(parts)}, not for {inputs}: hide what "
+                "the recording lacked then, or use the model without the part."
+            )
+        fitted, prior, _ = parts[inputs]
+        return fitted, prior
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Locks and caches stay in this process.
+        arguments = (self.transformer, self.context, self._hash)
+        return OmniMouseWithContext, arguments
+
+
+# -- Fit of the context part of OmniMouse to the train tier of a session -------------
+STEP = "fitting the context part"
+VIDEO_PENALTY = 100.0
+"""Ridge penalty of the motion energy: it predicts what the transformer leaves."""
+
+
+def fit_context(
+    transformer: TransformerPredictor,
+    session: Session,
+    job: Job = QUIET,
+) -> dict[str, Tensor]:
+    """Fit the context part of a model to a session that it knows.
+
+    Parameters
+    ----------
+    transformer
+        The model without a context part.
+    session
+        Its train tier is read.
+    job
+        Progress and stop request; see `progress.Job`.
+
+    Returns
+    -------
+    The tensors of a checkpoint, see `context_tensors`.
+
+    Raises
+    ------
+    StoppedError
+        `job.cancelled()` returned True.
+    """
+    spec = transformer.needs.spec
+    quiet = CallbackJob(cancelled=job.cancelled)
+    series = train_series(session, spec, job=quiet)
+    has_behavior = (False, True)[: 1 + reads_behavior(session, spec)]
+    tensors: dict[str, Tensor] = {}
+    sets = [
+        (video, behavior)
+        for video in (False, True)[: 1 + reads_video(session, spec)]
+        for behavior in has_behavior
+    ]
+    for number, (video, behavior) in enumerate(sets):
+        share = part_of(job, number / len(sets), (number + 1) / len(sets))
+        part = series.only(video=video, behavior=behavior)
+        # Without video, the transformer's mean adds nothing to the linear one.
+        rates = None
+        if video:
+            rates = _mean_rates(transformer, session, behavior, share)
+        fitted, gain = fit_part(part, rates, spec.response_rate_hz, quiet)
+        inputs = inputs_name(video=video, behavior=behavior)
+        tensors |= context_tensors(session.id, inputs, fitted, gain)
+    job.progress(1.0, 1.0, STEP)
+    return tensors
+
+
+def fit_part(
+    series: TrainSeries,
+    rates: np.ndarray | None,
+    rate_hz: float,
+    job: Job = QUIET,
+) -> tuple[LinearGaussianFit, np.ndarray]:
+    """Fit gain, mean and covariance for one set of inputs.
+
+    Parameters
+    ----------
+    series
+        Train tier, with these inputs.
+    rates
+        Rates (N, P) of the transformer; None for a mean from the inputs alone.
+    rate_hz
+        Response samples per second.
+    job
+        Asked often whether to stop.
+    """
+    gain = np.zeros(series.responses.shape[1], np.float32)
+    if rates is None:
+        return fit(series, rate_hz, is_count=False, job=job), gain
+    floor = lowest_responses(series.responses, is_count=False)
+    known = to_fitted(rates, floor, is_count=False)
+    centred = known - known.mean(axis=0)
+    values = to_fitted(series.responses, floor, is_count=False)
+    # Missing responses add nothing to the products.
+    recorded = np.isfinite(values)
+    centred, values = (np.where(recorded, part, 0) for part in (centred, values))
+    covariance = np.einsum("tp,tp->p", centred, values) / len(values)
+    gain = np.maximum(covariance / np.maximum(centred.var(axis=0), 1e-6), 0)
+    gain = gain.astype(np.float32)
+    fitted = fit(
+        series,
+        rate_hz,
+        is_count=False,
+        fixed_mean=gain * known,
+        video_penalty=VIDEO_PENALTY,
+        job=job,
+    )
+    return fitted, gain
+
+
+def _mean_rates(
+    transformer: TransformerPredictor,
+    session: Session,
+    behavior: bool,
+    job: Job,
+) -> np.ndarray:
+    """Return the transformer's rates for the samples of the series, float32 (N, P)."""
+    spec = transformer.needs.spec
+    frames = np.ones(spec.n_frames, bool)
+    mask = mean_mask(transformer.needs, session, frames, behavior=behavior)
+    windows = train_windows(session, spec)
+    requests = ((session.window(w.start_s, spec), mask, None) for w in windows)
+    parts = []
+    for window, prediction in zip(windows, transformer.predict_many(requests), strict=True):
+        parts.append(filled(prediction.responses)[window.samples])
+        advance(job, len(parts), len(windows), STEP)
+    return np.concatenate(parts)

@@ -1,0 +1,424 @@
+"""Incremental encoder for inference: a change of tokens costs the blocks that it touches.
+
+Latents attend the tokens once (`network`, stage 3), and their queries do not depend on
+the tokens. Queries and keys are RMS-normalised, so that |score| <= sqrt(head_dim): the
+exponentials need no maximum, and attention is a quotient of two sums over tokens,
+
+    numerator = sum of exp(q k / sqrt(d)) v,    denominator = sum of exp(q k / sqrt(d)).
+
+Both sums are computed per block of neurons, and the blocks are added in a fixed binary
+tree. A sum is stored under the tokens that it contains, so that a stroke, its undo and
+another mask of the same window find the sums that they share.
+
+The same tokens give the same bits, on one device and thread count: the sum of a block is
+computed from its tokens alone, in shapes that depend on nothing else, and the order of
+the additions depends on the number of blocks only.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from omnimouse_model.families.omnimouse.attention import AttentionPlan, Intervals, Phases
+from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
+from omnimouse_model.families.omnimouse.network import EncodedLatents, OmniMouse, token_intervals
+
+BLOCK = 64
+"""Neurons of a block: a brush stroke of 8 neighbours touches one or two."""
+FAN = 8
+"""Children of a stored sum. Sums of two would need twice the memory of the blocks."""
+N_QUERIES = 64
+"""Kinds of queries that are kept: a live sweep has about six per context span."""
+BEHAVIOR = b"behavior"
+"""Key of the sum over the behaviour tokens of a window."""
+
+
+# -- which tokens: blocks of neurons, and the keys of their contents -------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronBlocks:
+    """Division of a population into blocks of neighbours on the field.
+
+    Attributes
+    ----------
+    neurons
+        int64 (P,): neurons of the recording in the order of the blocks.
+    block_of
+        int64 (P,): block of each neuron of the recording.
+    """
+
+    neurons: np.ndarray
+    block_of: np.ndarray
+
+    @staticmethod
+    def of(plane: np.ndarray, positions: Float[np.ndarray, "neuron axis"]) -> "NeuronBlocks":
+        """Divide by plane, then by halving the longer side; full blocks but the last.
+
+        Neurons without a position follow the others of their plane.
+        """
+        parts: list[np.ndarray] = []
+        for number in np.unique(plane):
+            members = np.flatnonzero(plane == number)
+            has_place = np.isfinite(positions[members]).all(axis=1)
+            _halve(members[has_place], positions, parts)
+            parts.append(members[~has_place])
+        neurons = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        block_of = np.empty(len(neurons), np.int64)
+        block_of[neurons] = np.arange(len(neurons)) // BLOCK
+        return NeuronBlocks(neurons, block_of)
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return -(-len(self.neurons) // BLOCK)
+
+    def members(self, block: int) -> np.ndarray:
+        """Neurons of a block, int64 (n,)."""
+        return self.neurons[block * BLOCK : (block + 1) * BLOCK]
+
+
+def _halve(members: np.ndarray, positions: np.ndarray, parts: list[np.ndarray]) -> None:
+    if len(members) <= BLOCK:
+        parts.append(members)
+        return
+    places = positions[members]
+    axis = int(np.argmax(np.ptp(places, axis=0)))
+    members = members[np.argsort(places[:, axis], kind="stable")]
+    # A multiple of the block, so that only one block is not full.
+    half = -(-len(members) // (2 * BLOCK)) * BLOCK
+    _halve(members[:half], positions, parts)
+    _halve(members[half:], positions, parts)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenBlocks:
+    """Response tokens of one mask and window, by block, with the key of each sum.
+
+    Attributes
+    ----------
+    blocks
+        Division of the population.
+    starts
+        bool (place, P): where tokens begin, by neuron of the recording.
+    """
+
+    blocks: NeuronBlocks
+    starts: Bool[np.ndarray, "place neuron"]
+    _leaves: list[bytes | None]
+
+    @staticmethod
+    def of(
+        blocks: NeuronBlocks, starts: np.ndarray, before: "TokenBlocks | None" = None
+    ) -> "TokenBlocks":
+        """Describe tokens; keys of blocks that are as in `before` are taken from there."""
+        if before is None or before.blocks is not blocks:
+            return TokenBlocks(blocks, starts, _keys(blocks, starts, range(blocks.count)))
+        changed = np.flatnonzero((starts != before.starts).any(axis=0))
+        numbers = np.unique(blocks.block_of[changed]).tolist()
+        leaves = list(before._leaves)
+        for number, key in zip(numbers, _keys(blocks, starts, numbers), strict=True):
+            leaves[number] = key
+        return TokenBlocks(blocks, starts, leaves)
+
+    @cached_property
+    def levels(self) -> list[list[bytes | None]]:
+        """Keys of the sums, from the blocks to the root; None without any token."""
+        levels = [self._leaves]
+        while len(levels[-1]) > 1:
+            below = levels[-1]
+            groups = (below[first : first + FAN] for first in range(0, len(below), FAN))
+            levels.append([_joined(group) for group in groups])
+        return levels
+
+    @cached_property
+    def keys(self) -> frozenset[bytes]:
+        """Keys of all sums that are computed for these tokens and for behaviour."""
+        return frozenset(key for level in self.levels for key in level if key) | {BEHAVIOR}
+
+    @property
+    def root(self) -> bytes | None:
+        """Key of all tokens; None without any."""
+        return self.levels[-1][0]
+
+    def of_block(self, block: int, layout: Layout) -> Layout:
+        """Return a layout with the tokens of a block, at their places among its members."""
+        starts = self.starts[:, self.blocks.members(block)]
+        samples, places = np.nonzero(starts)
+        counts = starts.sum(axis=1).tolist()
+        return replace(
+            layout,
+            token_neurons=torch.from_numpy(places),
+            token_samples=torch.from_numpy(samples),
+            token_runs=tuple((at, count) for at, count in enumerate(counts) if count),
+            behavior="hidden",
+        )
+
+
+def _keys(blocks: NeuronBlocks, starts: np.ndarray, numbers: Iterable[int]) -> list[bytes | None]:
+    keys: list[bytes | None] = []
+    for number in numbers:
+        of_block = starts[:, blocks.members(number)]
+        # With the number: equal patterns of two blocks are other tokens.
+        content = number.to_bytes(4, "little") + np.packbits(of_block).tobytes()
+        keys.append(_digest(content) if of_block.any() else None)
+    return keys
+
+
+def _joined(children: Sequence[bytes | None]) -> bytes | None:
+    present = [child or b"-" for child in children]
+    return _digest(b"+".join(present)) if any(children) else None
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).digest()
+
+
+# -- the sums, and the latents ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    """Latents before the tokens: what they depend on is neither token nor neuron."""
+
+    meta: Tensor
+    start: Float[Tensor, "1 latent dim"]
+    # (head, latent, head_dim), rotated, and scaled by 1 / sqrt(head_dim).
+    q: Tensor
+    intervals: Intervals
+    phases: Phases
+
+
+@dataclass(slots=True)
+class _WindowSums:
+    """Stored sums of one window for one kind of queries, by the key of their tokens."""
+
+    sample_phases: Phases
+    tokens: TokenBlocks
+    sums: dict[bytes, Tensor] = field(default_factory=dict)
+    plans: dict[Hashable, AttentionPlan] = field(default_factory=dict)
+
+    def drop_unused(self) -> None:
+        """Drop the sums of earlier masks that the latest one does not contain."""
+        used = self.tokens.keys
+        if len(self.sums) > len(used):
+            self.sums = {key: total for key, total in self.sums.items() if key in used}
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(total.nbytes for total in self.sums.values())
+
+
+class TokenEncoder:
+    """Latents that have attended the tokens of a window, from stored sums.
+
+    Parameters
+    ----------
+    net
+        Network in eval mode, on its device.
+    limit_bytes
+        Limit of the stored sums. A window has blocks x latents x (d_model + heads) x 4
+        bytes, and an eighth of it. Beyond the limit, sums of earlier masks are dropped
+        first, then windows, the one that was used longest ago first; they are computed
+        again when they are needed.
+
+    Attributes
+    ----------
+    n_tokens
+        Number of response tokens that were computed so far.
+    n_bytes
+        Bytes of the stored sums.
+    """
+
+    def __init__(self, net: OmniMouse, limit_bytes: int) -> None:
+        self.net, self.limit_bytes = net, limit_bytes
+        self.n_tokens = self.n_bytes = 0
+        self._windows: OrderedDict[Hashable, _WindowSums] = OrderedDict()
+        self._queries: OrderedDict[Hashable, _Queries] = OrderedDict()
+
+    def clear(self) -> None:
+        """Drop all sums."""
+        self._windows.clear()
+        self._queries.clear()
+        self.n_bytes = 0
+
+    def encode(
+        self,
+        key: Hashable,
+        windows: WindowBatch,
+        tokens: TokenBlocks,
+        layout: Layout,
+        check: Callable[[], None] = lambda: None,
+    ) -> EncodedLatents:
+        """Encode one window.
+
+        Parameters
+        ----------
+        key
+            Identifies the values of the window.
+        windows
+            One window with all neurons of the recording in their order. Responses that
+            are not in a token are not read.
+        tokens
+            Its response tokens.
+        layout
+            Context span, frames and behaviour of the mask; its tokens are not read.
+        check
+            Called before each block; may raise to stop.
+        """
+        missing = (tokens.root is None, layout.video_missing, layout.behavior != "visible")
+        queries_key, queries = self._queries_of(windows, layout, missing)
+        shows_behavior = layout.behavior == "visible"
+        if self.net.config.enable_fallback_sensorium_behavior:
+            # By this official option behaviour is ignored if there are no responses.
+            shows_behavior &= tokens.root is not None
+        store = self._windows.setdefault(
+            (key, queries_key),
+            _WindowSums(self.net.rotary_emb.phases(windows.response_times), tokens),
+        )
+        self._windows.move_to_end((key, queries_key))
+        store.tokens = tokens
+        one = _Encoding(self, store, windows, queries, layout, check)
+        total = one.sum_of(len(tokens.levels) - 1, 0)
+        if shows_behavior:
+            total = _added(total, one.behavior_sum())
+        latents = queries.start
+        # Latents without tokens pass unchanged, also without feed-forward.
+        if total is not None:
+            latents = self.net.enc.joined(latents, self.net.enc.attention.quotient(total))
+        return EncodedLatents(queries.meta, latents, queries.intervals, queries.phases)
+
+    def _queries_of(
+        self, windows: WindowBatch, layout: Layout, missing: tuple[bool, bool, bool]
+    ) -> tuple[Hashable, _Queries]:
+        net, start_time = self.net, None
+        if net.config.add_exp_time_embedding and windows.start_times is not None:
+            start_time = float(windows.start_times[0])
+        key = windows.session, start_time, layout.context_span, missing
+        if key not in self._queries:
+            meta = net.meta_vector(windows.session, windows.start_times)
+            vectors, times, intervals = net.response_latent_embedding.select(
+                layout.context_span, net.config.sample_rate_hz
+            )
+            start = net.latents_start(vectors, missing, meta)
+            phases = net.rotary_emb.phases(times[None])
+            q = net.enc.queries(start, phases)[0].float()
+            q = q * q.shape[-1] ** -0.5
+            self._queries[key] = _Queries(meta, start, q, intervals, phases)
+            while len(self._queries) > N_QUERIES:
+                self._queries.popitem(last=False)
+        self._queries.move_to_end(key)
+        return key, self._queries[key]
+
+    def keep(self, store: _WindowSums, key: bytes, total: Tensor) -> None:
+        """Store a sum, if it is within the limit without the sums of its own window."""
+        if self.n_bytes + total.nbytes > self.limit_bytes:
+            self._make_room(store, total.nbytes)
+        if self.n_bytes + total.nbytes <= self.limit_bytes:
+            store.sums[key] = total
+            self.n_bytes += total.nbytes
+
+    def _make_room(self, store: _WindowSums, n_bytes: int) -> None:
+        for other in self._windows.values():
+            other.drop_unused()
+        sizes = {key: other.n_bytes for key, other in self._windows.items()}
+        self.n_bytes = sum(sizes.values())
+        # The window of `store` is the last one, because it is in use.
+        for key in list(self._windows)[:-1]:
+            if self.n_bytes + n_bytes <= self.limit_bytes:
+                break
+            del self._windows[key]
+            self.n_bytes -= sizes[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """The sums of one window and mask, computed where they are not stored."""
+
+    encoder: TokenEncoder
+    store: _WindowSums
+    windows: WindowBatch
+    queries: _Queries
+    layout: Layout
+    check: Callable[[], None]
+
+    def sum_of(self, level: int, number: int) -> Tensor | None:
+        """Return the sum at a place in the tree, None without any token."""
+        levels, sums = self.store.tokens.levels, self.store.sums
+        key = levels[level][number]
+        if key is None or key in sums:
+            return None if key is None else sums[key]
+        if level == 0:
+            self.check()
+            total: Tensor | None = self._block_sum(number)
+        else:
+            last = min((number + 1) * FAN, len(levels[level - 1]))
+            total = _tree([self.sum_of(level - 1, n) for n in range(number * FAN, last)])
+        assert total is not None  # its key would be None
+        self.encoder.keep(self.store, key, total)
+        return total
+
+    def _block_sum(self, block: int) -> Tensor:
+        net, tokens = self.encoder.net, self.store.tokens
+        device = self.windows.responses.device
+        members = torch.from_numpy(tokens.blocks.members(block)).to(device)
+        windows = replace(
+            self.windows,
+            neuron_ids=members[None],
+            responses=self.windows.responses[:, :, members],
+        )
+        layout = tokens.of_block(block, self.layout).to(device)
+        self.encoder.n_tokens += len(layout.token_samples)
+        vectors = net.neuron_vectors(windows, self.queries.meta)
+        values = net.tokens(windows, layout, self.queries.meta, vectors)
+        return self._sum_over(layout, values, self.store.sample_phases.take(layout.token_samples))
+
+    def behavior_sum(self) -> Tensor:
+        """Return the sum over the behaviour tokens: a block of their own."""
+        if BEHAVIOR not in self.store.sums:
+            net, meta = self.encoder.net, self.queries.meta
+            none = torch.empty(0, dtype=torch.int64, device=meta.device)
+            layout = replace(self.layout, token_neurons=none, token_samples=none, token_runs=())
+            values = net.tokens(self.windows, layout, meta, meta[:, None])
+            phases = net.rotary_emb.phases(net.behavior_timestamps[None])
+            total = self._sum_over(layout, values, phases)
+            self.encoder.keep(self.store, BEHAVIOR, total)
+            return total
+        return self.store.sums[BEHAVIOR]
+
+    def _sum_over(
+        self, layout: Layout, tokens: Float[Tensor, "1 token dim"], phases: Phases
+    ) -> Float[Tensor, "head latent sum"]:
+        """Return numerators and, last, denominator of each latent over some tokens."""
+        config, plans = self.encoder.net.config, self.store.plans
+        runs = layout.token_runs, layout.behavior
+        if runs not in plans:
+            plans[runs] = AttentionPlan.between(
+                self.queries.intervals,
+                token_intervals(config, self.windows, layout),
+                ideal=config.ideal_times,
+            )
+        block = self.encoder.net.enc
+        k, v = block.keys(tokens, phases)
+        return block.attention.sums(self.queries.q, k, v, plans[runs])
+
+
+def _tree(parts: list[Tensor | None]) -> Tensor | None:
+    """Add in a fixed binary tree."""
+    while len(parts) > 1:
+        pairs = zip(parts[::2], [*parts[1::2], None], strict=False)
+        parts = [_added(first, second) for first, second in pairs]
+    return parts[0]
+
+
+def _added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second

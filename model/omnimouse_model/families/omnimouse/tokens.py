@@ -1,0 +1,336 @@
+"""Conversion of windows and masks to the input of OmniMouse's network.
+
+Strategies and free-form masks become the same index layout, and recorded times become
+times relative to the window. No other module depends on both masks and the network.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimouse_model.data.session import Window, without_missing
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
+from omnimouse_model.masks import VISIBLE, BehaviorMode, Mask, scored_cells
+from omnimouse_model.masks.cells import changed_columns, distinct_columns
+from omnimouse_model.masks.strategies import QUERY_SAMPLES, TOKEN_SAMPLES
+from omnimouse_model.masks.token_layout import layout_of, token_starts, video_steps
+
+
+def layout_from_mask(mask: Mask, missing: np.ndarray | None = None) -> Layout:
+    """Return the tokens, queries and video steps of a mask.
+
+    Tokens and queries are sorted by sample, then by the order of the mask.
+
+    Parameters
+    ----------
+    mask
+        Its visible cells are divided into tokens.
+    missing
+        bool (60, P): responses that were not recorded, which no token contains.
+    """
+    token_layout = layout_of(mask)
+    order = token_layout.order
+    visible = mask.visible if missing is None else mask.visible & ~missing
+    tokens = token_starts(visible[:, order], token_layout.cuts)
+    # Sorted by sample: tokens of one sample are one contiguous run, which the attention
+    # plans rely on.
+    token_samples, token_neurons = _places(tokens)
+    query_samples, query_neurons = _places(query_starts(mask))
+    return Layout(
+        token_neurons=torch.from_numpy(token_neurons),
+        token_samples=torch.from_numpy(token_samples),
+        query_neurons=torch.from_numpy(query_neurons),
+        query_samples=torch.from_numpy(query_samples),
+        token_runs=_runs(token_samples),
+        query_runs=_runs(query_samples),
+        video_steps=torch.from_numpy(np.flatnonzero(video_steps(mask.frames))),
+        frames=torch.from_numpy(mask.frames.copy()),
+        behavior=_common_mode(mask),
+        context_span=token_layout.context_span,
+        n_neurons=len(order),
+    )
+
+
+def _places(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sample and neuron of each true cell of a bool (sample, neuron)."""
+    # Flat indices take a third of the time of `nonzero` with two axes.
+    samples, neurons = np.divmod(np.flatnonzero(starts), starts.shape[1])
+    return samples, neurons
+
+
+def _common_mode(mask: Mask) -> BehaviorMode:
+    """Return the mode of all channels, which must be one mode."""
+    if isinstance(mask.behavior, tuple):
+        raise UnsupportedRequestError(
+            "OmniMouse reads or decodes all channels of behaviour together; this mask "
+            f"has {', '.join(mask.behavior)}. Choose one mode for all channels."
+        )
+    return mask.behavior
+
+
+def query_starts(mask: Mask, neurons: np.ndarray | None = None) -> np.ndarray:
+    """Return where 5-sample queries begin, bool (60, n), by default in the order of the mask."""
+    # Hand-made masks have phase 0; a strategy starts its grid at its first target.
+    token_layout = layout_of(mask)
+    # Once for each distinct column: thousands of neurons have two or three.
+    chosen = token_layout.order if neurons is None else neurons
+    scored, number = distinct_columns(scored_cells(mask, chosen))
+    starts = np.zeros_like(scored)
+    stop = len(scored) - QUERY_SAMPLES + 1
+    for start in range(token_layout.query_phase, stop, QUERY_SAMPLES):
+        # A query with a single scored cell is computed completely;
+        # `place_predictions` drops its other cells.
+        starts[start] = scored[start : start + QUERY_SAMPLES].any(axis=0)
+    return starts[:, number]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskTokens:
+    """Tokens and queries of one mask, by neuron of the recording.
+
+    Attributes
+    ----------
+    starts
+        bool (51, P): where response tokens begin.
+    queries
+        bool (60, P): where queries begin.
+    """
+
+    mask: Mask
+    starts: np.ndarray
+    queries: np.ndarray
+
+    @staticmethod
+    def of(mask: Mask, before: "MaskTokens | None" = None) -> "MaskTokens":
+        """Find the tokens of a mask; only columns that differ from `before` are computed."""
+        if before is None or not _has_rules_of(before.mask, mask):
+            empty = np.empty((len(mask.cells), mask.n_neurons), bool)
+            before = MaskTokens(mask, empty[: 1 - TOKEN_SAMPLES], empty)
+            changed = np.arange(mask.n_neurons)
+        else:
+            changed = changed_columns(before.mask.cells, mask.cells)
+        if not len(changed):
+            return replace(before, mask=mask)
+        starts, queries = before.starts.copy(), before.queries.copy()
+        starts[:, changed] = _starts(mask, changed)
+        queries[:, changed] = query_starts(mask, changed)
+        return MaskTokens(mask, starts, queries)
+
+    def starts_without(self, missing: np.ndarray | None) -> np.ndarray:
+        """Return `starts` of a window in which responses bool (60, P) are missing."""
+        if missing is None or not missing.any():
+            return self.starts
+        columns = np.flatnonzero(missing.any(axis=0))
+        starts = self.starts.copy()
+        starts[:, columns] = _starts(self.mask, columns, missing[:, columns])
+        return starts
+
+    def layout(self, neurons: np.ndarray) -> Layout:
+        """Return the layout without tokens, with the queries of some neurons.
+
+        Queries name the place of a neuron in `neurons`; runs are those of the whole mask
+        if `neurons` is empty.
+        """
+        mask = self.mask
+        samples, places = _places(self.queries[:, neurons])
+        none = torch.empty(0, dtype=torch.int64)
+        return Layout(
+            token_neurons=none,
+            token_samples=none,
+            query_neurons=torch.from_numpy(places),
+            query_samples=torch.from_numpy(samples),
+            token_runs=(),
+            query_runs=_runs(samples),
+            video_steps=torch.from_numpy(np.flatnonzero(video_steps(mask.frames))),
+            frames=torch.from_numpy(mask.frames.copy()),
+            behavior=_common_mode(mask),
+            context_span=layout_of(mask).context_span,
+            n_neurons=len(neurons),
+        )
+
+    def context_layout(self) -> Layout:
+        """Return the layout of the context that serves all queries; it lists none."""
+        samples = np.flatnonzero(self.queries.any(axis=1))
+        return replace(self.layout(np.empty(0, np.int64)), query_runs=_runs(samples))
+
+
+def _starts(mask: Mask, neurons: np.ndarray, missing: np.ndarray | bool = False) -> np.ndarray:
+    """Return where response tokens of neurons begin, bool (51, n)."""
+    layout = layout_of(mask)
+    visible = (mask.cells[:, neurons] == VISIBLE) & ~np.asarray(missing)
+    if len(layout.order) < mask.n_neurons:
+        visible &= np.isin(neurons, layout.order)
+    return token_starts(visible, layout.cuts)
+
+
+def _has_rules_of(mask: Mask, other: Mask) -> bool:
+    """Whether two masks make tokens and queries of equal cells alike."""
+    first, second = layout_of(mask), layout_of(other)
+    return (
+        mask.cells.shape == other.cells.shape
+        and (first.cuts, first.query_phase) == (second.cuts, second.query_phase)
+        and (mask.guarded, mask.guard) == (other.guarded, other.guard)
+        and (first.order is second.order or np.array_equal(first.order, second.order))
+    )
+
+
+def query_parts(layout: Layout, most: int) -> Iterator[Layout]:
+    """Yield layouts of at most `most` queries, in order, each of one sample."""
+    start = 0
+    for sample, count in layout.query_runs:
+        for first in range(start, start + count, most):
+            stop = min(first + most, start + count)
+            yield replace(
+                layout,
+                query_neurons=layout.query_neurons[first:stop],
+                query_samples=layout.query_samples[first:stop],
+                query_runs=((sample, stop - first),),
+            )
+        start += count
+
+
+def _runs(samples: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Return (sample, count) of each run of equal, ascending samples."""
+    counts = np.bincount(samples)
+    return tuple((int(v), int(counts[v])) for v in np.flatnonzero(counts))
+
+
+def responses_on(window: Window, device: torch.device | str) -> Tensor:
+    """Return a window's responses, float32 (60, P) in stored order, 0 if missing."""
+    return torch.from_numpy(without_missing(window.responses)).to(device)
+
+
+def stored_batch(
+    windows: Sequence[Window],
+    config: OmniMouseConfig,
+    responses: Sequence[Tensor],
+    *,
+    behavior: bool,
+) -> WindowBatch:
+    """Stack windows of one session with all neurons in stored order.
+
+    No value is withheld: the caller reads only those of tokens. `responses` are results of
+    `responses_on`.
+    """
+    session = windows[0].session
+    neurons = torch.arange(session.n_neurons, device=responses[0].device)
+    # One window is a view: nothing is copied.
+    stacked = responses[0][None] if len(responses) == 1 else torch.stack(list(responses))
+    ids = neurons.expand(len(windows), -1)
+    return _batch(windows, config, session.id, ids, stacked, behavior=behavior)
+
+
+def _batch(
+    windows: Sequence[Window],
+    config: OmniMouseConfig,
+    session: str,
+    neuron_ids: Tensor,
+    responses: Tensor,
+    *,
+    behavior: bool,
+) -> WindowBatch:
+    values = None
+    if behavior:
+        # The network reads channels by time, (channel, 40).
+        stacked = np.stack([window.behavior.T for window in windows])
+        values = torch.from_numpy(stacked).to(responses.device)
+    times = [w.timestamps for w in windows]
+    response_times, video_times, starts = batch_times(
+        [t["responses"] for t in times],
+        [t.get("screen", t["responses"]) for t in times],
+        config,
+    )
+    return WindowBatch(
+        session=session,
+        neuron_ids=neuron_ids,
+        responses=responses,
+        behavior=values,
+        response_times=response_times,
+        video_times=video_times,
+        start_times=starts.to(responses.device),
+    )
+
+
+def batch_from_windows(
+    windows: Sequence[Window],
+    masks: Sequence[Mask],
+    config: OmniMouseConfig,
+    session: str,
+    device: torch.device | str = "cpu",
+    responses: Sequence[Tensor] | None = None,
+) -> WindowBatch:
+    """Stack windows of one session into the input of the network.
+
+    The masks must have one layout; each may have its own order of neurons. `responses`
+    are results of `responses_on`, for a caller that caches them on the device.
+    """
+    if responses is None:
+        responses = [responses_on(window, device) for window in windows]
+    stacked = np.stack([layout_of(mask).order for mask in masks])
+    orders = torch.from_numpy(stacked).to(device)
+    visible = torch.from_numpy(np.stack([mask.visible for mask in masks])).to(device)
+    # Withheld values become 0 here, so that no part of the network can read them. They
+    # are selected and not multiplied: NaN times 0 is NaN.
+    inputs = [
+        torch.where(is_visible, values, 0.0)[:, order]
+        for values, is_visible, order in zip(responses, visible, orders, strict=True)
+    ]
+    values = torch.stack(inputs)
+    shows_behavior = masks[0].behavior == "visible"
+    return _batch(windows, config, session, orders, values, behavior=shows_behavior)
+
+
+def batch_times(
+    responses: Sequence[np.ndarray],
+    screen: Sequence[np.ndarray],
+    config: OmniMouseConfig,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return relative response times (B, 60), video step times (B, 30), and starts.
+
+    Official checkpoints use the recorded times with their float32 rounding.
+    With `ideal_times`, samples lie exactly on the grid, and one row serves every item.
+    """
+    absolute = torch.from_numpy(np.stack(responses))
+    if config.ideal_times:
+        ideal = torch.arange(config.n_samples)[None] / config.sample_rate_hz
+        return ideal, video_step_times(ideal), absolute[:, 0]
+    frames = torch.from_numpy(np.stack(screen))
+    relative = absolute - absolute.amin(dim=1, keepdim=True)
+    frames = frames - frames.amin(dim=1, keepdim=True)
+    return relative, video_step_times(frames), absolute[:, 0]
+
+
+def video_step_times(frame_times: Tensor) -> Tensor:
+    """Return the times of the video encoder's steps: frames 3, 5, …, 59, 59 (§8)."""
+    last = frame_times.shape[1] - 1
+    # The last step would be frame 61, after the end of the window.
+    return frame_times[:, torch.arange(3, last + 5, 2).clamp(max=last)]
+
+
+def labels_from_responses(responses: Tensor, layout: Layout) -> Tensor:
+    """Return the targets (B, Q, 5) of all queries from responses (B, 60, N)."""
+    windows = responses.unfold(1, QUERY_SAMPLES, 1)
+    return windows[:, layout.query_samples, layout.query_neurons]
+
+
+def place_predictions(rates: Tensor, layout: Layout, mask: Mask, neurons: np.ndarray) -> np.ndarray:
+    """Return the rates (Q, 5) of one item as float32 (60, n), NaN if not scored.
+
+    Queries of the layout name places in `neurons`.
+    """
+    # One transfer from the device, and float32 also for rates computed in bfloat16.
+    values = rates.float().cpu().numpy()
+    places = layout.query_neurons.cpu().numpy()
+    placed = np.full((len(mask.cells), len(neurons)), np.nan, np.float32)
+    start = 0
+    # Queries are sorted by sample: a few blocks instead of one index per cell.
+    for sample, count in layout.query_runs:
+        of_run = slice(start, start + count)
+        placed[sample : sample + QUERY_SAMPLES, places[of_run]] = values[of_run].T
+        start += count
+    placed[~scored_cells(mask, neurons)] = np.nan
+    return placed

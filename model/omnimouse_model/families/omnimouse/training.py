@@ -1,0 +1,1124 @@
+"""Training of OmniMouse.
+
+    omnimouse train CONFIG --out RUN          start, or go on from RUN's last save
+    omnimouse train CONFIG --out RUN --steps 200
+    torchrun --nproc-per-node 8 -m omnimouse_app train CONFIG --out RUN
+
+A resumed run takes rates, weight decays and phases from the current config; its model
+must be the saved one.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.results import Scores
+from omnimouse_model.evaluation.run import evaluate_predictors
+from omnimouse_model.evaluation.tier_windows import scored_starts, spread_starts
+from omnimouse_model.evaluation.train_windows import mean_rates
+from omnimouse_model.families.omnimouse.attention import GatedFeedForward
+from omnimouse_model.families.omnimouse.batches import (
+    Batch,
+    Turn,
+    draw_batch,
+    epoch_batches,
+    first_recordings,
+    sessions_of_phase,
+    to_device,
+)
+from omnimouse_model.families.omnimouse.checkpoint import Checkpoint, save_checkpoint
+from omnimouse_model.families.omnimouse.network import (
+    HieraBlock,
+    OmniMouse,
+    behavior_loss,
+    check_size,
+    initialise,
+    poisson_loss,
+    quiet_residuals,
+    set_mean_rates,
+    set_neuron_embeddings,
+)
+from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.families.omnimouse.start_values import (
+    fit_batches,
+    set_behavior_attention_head,
+    set_population_attention_heads,
+    tuned_embeddings,
+)
+from omnimouse_model.families.omnimouse.training_config import (
+    Group,
+    ParameterGroup,
+    Phase,
+    Streams,
+    TrainConfig,
+)
+from omnimouse_model.masks import Mask
+from omnimouse_model.masks.selection import half_population_mask
+from omnimouse_model.masks.strategies import strategy_names
+from omnimouse_model.predict.devices import torch_threads
+from omnimouse_model.predict.memory_fallback import (
+    Precision,
+    computes_in_bf16,
+)
+from omnimouse_model.progress import QUIET, Job, shows_progress
+from omnimouse_model.training.checkpoints import (
+    BEST,
+    MODEL,
+    last_state,
+    rank_files,
+    read_state,
+    state_of_rank,
+    write_state,
+)
+from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import MAX_SKIPPED, SUMMARY, OnStep, run_training
+from omnimouse_model.training.sessions import TrainingSession
+
+
+# -- State of a training run, with start values of the run and of each phase ---------
+# The state is the net, its average and the optimisers. `checkpoints` saves it and resumes
+# a run.
+@dataclass(slots=True)
+class Run:
+    """State of a training run on one rank.
+
+    Attributes
+    ----------
+    net
+        The core and the rank's own sessions.
+    average
+        Net with the moving average of the weights, or None.
+    counts
+        session key -> number of neurons, for the sessions of all ranks.
+    optimisers
+        "core" and "session": the optimisers of the two parameter groups.
+    seconds
+        Duration of training so far, including the time before it was resumed.
+    best
+        Best validation score so far, and its step.
+    skipped
+        Number of consecutive steps with a loss that was not finite.
+    """
+
+    net: OmniMouse
+    average: OmniMouse | None
+    counts: dict[str, int]
+    optimisers: dict[str, torch.optim.AdamW]
+    device: torch.device
+    step: int = 0
+    seconds: float = 0.0
+    best: tuple[float, int] = (float("-inf"), 0)
+    skipped: int = 0
+
+    @property
+    def result(self) -> OmniMouse:
+        """Net with averaged weights if the run averages, else the net."""
+        return self.average or self.net
+
+    def group(self, name: ParameterGroup) -> list[Tensor]:
+        """Return the parameters of one group."""
+        parameters: list[Tensor] = self.optimisers[name].param_groups[0]["params"]
+        return parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Start values from an existing model, instead of values drawn by the config.
+
+    Attributes
+    ----------
+    animals
+        session key -> animal, for all sessions of earlier and of this training. They
+        determine the animal vectors of the net.
+    fill
+        Function that writes the start values into a new net; not called for a run that
+        is resumed.
+    is_trained
+        Function from a parameter's name to whether it is trained; others are frozen.
+    """
+
+    animals: dict[str, str]
+    fill: Callable[[OmniMouse], None]
+    is_trained: Callable[[str], bool] = lambda name: True
+
+
+def start_run(
+    config: TrainConfig,
+    sessions: list[TrainingSession],
+    device: torch.device | str,
+    team: Team,
+    origin: Origin | None = None,
+) -> Run:
+    """Create net, moving average and optimisers, without start values.
+
+    Raises
+    ------
+    ValueError
+        The config needs one process, and the team has several.
+    """
+    _check_team(config, team)
+    # The core holds one vector per animal of the whole run, so every rank needs the
+    # animals of all ranks before it creates its net.
+    own = {s.key: s.session.n_neurons for s in sessions}
+    names = {s.key: s.session.animal_id or s.key for s in sessions}
+    counts: dict[str, int] = {}
+    animals: dict[str, str] = {}
+    for ranks_counts, ranks_names in team.gather((own, names)):
+        counts |= ranks_counts
+        animals |= ranks_names
+    if origin is not None:
+        animals = origin.animals
+    check_size(config.model, own, "The config")
+    net = OmniMouse(config.model, own, animals).to(device)
+    average = None
+    if config.average:
+        average = OmniMouse(config.model, own, animals).to(device)
+        # Never trained: without gradients, and without dropped paths in validation.
+        average.requires_grad_(False).eval()
+    if origin is not None:
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(origin.is_trained(name))
+    core, session = split_parameters(net, config.animals)
+    return Run(
+        net=net,
+        average=average,
+        counts=counts,
+        optimisers={
+            "core": _optimiser(core, config.core),
+            "session": _optimiser(session, config.session),
+        },
+        device=torch.device(device),
+    )
+
+
+def _check_team(config: TrainConfig, team: Team) -> None:
+    """Raise ValueError if the config is not possible with several processes."""
+    if team.size == 1:
+        return
+    if config.animals != "core":
+        raise ValueError(
+            "Several processes may have sessions of one animal: set animals: core in "
+            "the config, so that they share its vector."
+        )
+    if any(phase.sessions for phase in config.phases):
+        raise ValueError(
+            "Several processes share the sessions, and one may have none of a phase: "
+            "start it without torchrun, or take `sessions` out of the phases."
+        )
+    heads = [p for p in config.phases if p.population_heads or p.behavior_head]
+    if config.tuned_embeddings or config.motion_energy or heads:
+        raise ValueError(
+            "Start values from simulated mice (motion_energy, tuned_embeddings, "
+            "population_heads, behavior_head) need all sessions in one process: start "
+            "it without torchrun, or take them out of the config."
+        )
+
+
+def draw_start(run: Run, config: TrainConfig, sessions: list[TrainingSession], team: Team) -> None:
+    """Draw the start values of net and average; all ranks get the main rank's core."""
+    sessions = first_recordings(sessions_of_phase(sessions, config.phases[0]))
+    # Start values are drawn on the CPU, so that they do not depend on the device.
+    net = run.net.cpu()
+    # A seed per rank, so that sessions of different ranks start with different vectors.
+    generator = torch.Generator().manual_seed(config.seed + team.rank)
+    initialise(net, generator)
+    if config.smooth_positions:
+        set_smooth_positions(net, generator)
+    if config.motion_energy:
+        set_motion_energy(net, _some_video(sessions[0]))
+    if config.quiet_residuals:
+        quiet_residuals(net)
+    if config.mean_rates:
+        for source in sessions:
+            set_mean_rates(net, source.key, mean_rates(source.session))
+    if config.tuned_embeddings:
+        values = tuned_embeddings(
+            sessions, config.model.d_embedding, config.phases[0].targets, config.seed
+        )
+        for key, embeddings in values.items():
+            set_neuron_embeddings(net, key, embeddings)
+    net.to(run.device)
+    # Ranks have drawn different cores, and only gradients are averaged later.
+    team.copy_from_main(run.group("core"))
+    if run.average is not None:
+        run.average.load_state_dict(net.state_dict())
+
+
+def set_start_values(run: Run, origin: Origin) -> None:
+    """Set net and average to the start values of an existing model."""
+    origin.fill(run.net)
+    if run.average is not None:
+        run.average.load_state_dict(run.net.state_dict())
+
+
+def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -> None:
+    """Apply the start values of a phase, before its first step.
+
+    A phase can start from the averaged weights, and with attention heads that are
+    fitted to activations of the present net.
+    """
+    phase, step = config.phase_at(run.step)
+    heads, behavior_head = phase.population_heads, phase.behavior_head
+    fits_heads = heads is not None or behavior_head is not None
+    if step or not (fits_heads or phase.from_average):
+        return
+    if run.average is not None:
+        run.net.load_state_dict(run.average.state_dict())
+    if fits_heads:
+        read = first_recordings(sessions_of_phase(sessions, phase))
+        _fit_attention_heads(run, config, phase, read)
+    # Moments of Adam belong to the replaced weights.
+    for optimiser in run.optimisers.values():
+        optimiser.state.clear()
+    if run.average is not None:
+        run.average.load_state_dict(run.net.state_dict())
+
+
+def _fit_attention_heads(
+    run: Run, config: TrainConfig, phase: Phase, sessions: list[TrainingSession]
+) -> None:
+    """Set single attention heads to read the population or behaviour."""
+    # On the CPU, like all start values.
+    run.net.cpu()
+    generator = torch.Generator().manual_seed(config.seed)
+    cpu = torch.device("cpu")
+    batches = fit_batches(sessions, phase, config.model, config.seed, cpu)
+    # Dropped paths would add noise to the activations that the heads are fitted to.
+    run.net.eval()
+    if phase.population_heads is not None:
+        set_population_attention_heads(run.net, batches, *phase.population_heads, generator)
+    if phase.behavior_head is not None:
+        set_behavior_attention_head(run.net, batches, phase.behavior_head, generator)
+    run.net.to(run.device)
+
+
+def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
+    """Return frames (count, 1, 60, height, width) of windows spread over a session."""
+    indices = np.linspace(0, len(source.starts) - 1, count).astype(int)
+    windows = [source.session.window(float(s)) for s in source.starts[indices]]
+    return torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
+
+
+def split_parameters(
+    net: nn.Module, animals: ParameterGroup = "session"
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the parameters of the core and those of the sessions.
+
+    `animals` is the group of the animal vectors. The table of the official recipe lists
+    them with the sessions; the rule of the official optimiser ("without sess_params")
+    puts them into the core.
+    """
+    own: tuple[str, ...] = ("sess_params.",)
+    if animals == "session":
+        own = (*own, "animal_params.")
+    named = list(net.named_parameters())
+    return (
+        [p for name, p in named if not name.startswith(own)],
+        [p for name, p in named if name.startswith(own)],
+    )
+
+
+def _optimiser(parameters: list[Tensor], group: Group) -> torch.optim.AdamW:
+    # As in the official recipe, no parameter is exempt from weight decay.
+    return torch.optim.AdamW(
+        parameters,
+        lr=group.lr,
+        betas=group.betas,
+        eps=group.eps,
+        weight_decay=group.weight_decay,
+        fused=True,
+    )
+
+
+# -- start values of the video encoder: smooth position codes, motion energy
+FRAMES_PER_S = 30.0
+PLACE_SCALE_PATCHES = 2.5
+"""Distance in patches at which two smooth position codes become dissimilar."""
+ORIENTATIONS = 4
+WAVELENGTHS_PX = (13.0, 17.0, 23.0)
+SPEED_HZ = 3.0
+N_ENERGIES = 2 * ORIENTATIONS * len(WAVELENGTHS_PX)
+
+
+def set_smooth_positions(net: OmniMouse, generator: torch.Generator) -> None:
+    """Set the spatial codes of the video encoder to smooth codes of unit variance.
+
+    From 0.02 the codes are a thousandth of the variance of the video tokens, and
+    neurons need thousands of steps to find their receptive fields. Random Fourier
+    features (Rahimi & Recht, 2007) make neighbouring places similar: a neuron can
+    approach its receptive field by small steps.
+    """
+    codes = net.hiera.backbone.pos_embed_spatial
+    _, rows, columns = net.config.hiera.grid
+    place = torch.cartesian_prod(
+        torch.arange(rows, dtype=torch.float32),
+        torch.arange(columns, dtype=torch.float32),
+    )
+    dim = codes.shape[-1]
+    waves = torch.randn(2, dim, generator=generator) / PLACE_SCALE_PATCHES
+    phase = torch.rand(dim, generator=generator) * 2 * math.pi
+    with torch.no_grad():
+        # The mean square of a cosine is 1/2.
+        codes.copy_(math.sqrt(2) * torch.cos(place @ waves + phase)[None])
+
+
+def set_motion_energy(net: OmniMouse, clips: Tensor) -> None:
+    """Start the video encoder as motion energy (Adelson & Bergen, 1985).
+
+    The first channels of its patches become drifting Gabors in quadrature, in both
+    directions. The feed-forward of the first block squares each and adds the pairs
+    into the channels after them. All of these weights remain trainable.
+
+    Parameters
+    ----------
+    clips
+        (B, 1, frames, height, width) normalised video, to give every channel unit
+        variance.
+
+    Raises
+    ------
+    ValueError
+        The encoder has too few channels or feed-forward units.
+    """
+    backbone = net.hiera.backbone
+    patches, block = backbone.patch_embed["proj"], backbone.blocks[0]
+    assert isinstance(patches, nn.Conv3d)
+    assert patches.bias is not None
+    gabors = drifting_gabors(patches.kernel_size)
+    n_gabors, n_free = len(gabors), patches.out_channels - len(gabors)
+    up, gate, down = (getattr(block.mlp, f"{name}_proj").weight for name in ("up", "gate", "down"))
+    if n_free < N_ENERGIES or len(up) < 2 * n_gabors:
+        raise ValueError(
+            f"A start from motion energy needs {n_gabors + N_ENERGIES} channels and "
+            f"{2 * n_gabors} hidden units; found {patches.out_channels}, {len(up)}."
+        )
+    energies = slice(n_gabors, n_gabors + N_ENERGIES)
+    codes = backbone.pos_embed_spatial, backbone.pos_embed_temporal
+    with torch.no_grad():
+        patches.weight[:n_gabors, 0] = gabors
+        # The energies come from the feed-forward alone.
+        patches.weight[energies] = 0
+        patches.bias[: energies.stop] = 0
+        # The spectrum of natural video falls with frequency: without unit variance
+        # fine Gabors would be weak.
+        size = patches(clips)[:, :n_gabors].std(dim=(0, 2, 3, 4))
+        patches.weight[:n_gabors] /= size[:, None, None, None, None]
+        # Position codes in these channels would be squared with the Gabors.
+        for code in codes:
+            code[..., : energies.stop] = 0
+        # Two units per Gabor give its exact square: silu(z) z + silu(-z) (-z) = z².
+        for unit in range(2 * n_gabors):
+            sign = 1.0 if unit < n_gabors else -1.0
+            channel = unit % n_gabors
+            for weight in (up, gate, down.T):
+                weight[unit] = 0
+            up[unit, channel] = gate[unit, channel] = sign
+            # Neighbouring channels are a pair, whose squares are added.
+            down[n_gabors + channel // 2, unit] = 0.5
+
+
+def drifting_gabors(size: tuple[int, ...]) -> Tensor:
+    """Gabors (48, frames, height, width); neighbours are quadrature pairs."""
+    t, y, x = (torch.arange(n) - (n - 1) / 2 for n in size)
+    # Tapered: otherwise a Gabor would respond to the edge of its patch.
+    window = torch.einsum(
+        "t,y,x->tyx", *(torch.cos(math.pi * a / (len(a) + 1)) ** 2 for a in (t, y, x))
+    )
+    y, x = y[None, :, None], x[None, None, :]
+    gabors = []
+    for wavelength in WAVELENGTHS_PX:
+        # Twice as many angles as orientations: both directions of motion.
+        for angle in torch.arange(2 * ORIENTATIONS) * (math.pi / ORIENTATIONS):
+            along = x * angle.cos() + y * angle.sin()
+            phase = 2 * math.pi * (along / wavelength - SPEED_HZ * t[:, None, None] / FRAMES_PER_S)
+            envelope = window * torch.exp(-(x**2 + y**2) / (0.84 * wavelength) ** 2 * 2)
+            for wave in (phase.cos(), phase.sin()):
+                gabor = envelope * wave
+                # The mean is removed: a Gabor must not respond to luminance.
+                gabors.append(gabor - envelope * (gabor.sum() / envelope.sum()))
+    return torch.stack(gabors)
+
+
+# Parameters with this prefix belong to the sessions of one rank. Animal vectors do not
+# have it: with several ranks they are part of the core (`run.split_parameters`).
+OWN = "sess_params."
+_log = logging.getLogger(__name__)
+
+
+def save(run: Run, out: Path, team: Team) -> None:
+    """Save the state of the run, and its result as a checkpoint.
+
+    Every rank must call it: ranks wait for each other.
+    """
+
+    def write_result(folder: Path) -> None:
+        _save_result(run, out, folder)
+
+    write_state(out, run.step, _state(run, team), team, write_result)
+
+
+def _state(run: Run, team: Team) -> dict[str, Any]:
+    """Return the state that one rank saves; only the main rank saves the core."""
+    average = run.average
+    return {
+        "step": run.step,
+        "seconds": run.seconds,
+        "best": run.best,
+        "ranks": team.size,
+        "model": repr(run.net.config),
+        "sessions": run.net.session_sizes,
+        "animals": dict(run.net.animals),
+        "net": _own_weights(run.net, team),
+        "average": None if average is None else _own_weights(average, team),
+        "core": run.optimisers["core"].state_dict() if team.is_main else None,
+        "session": run.optimisers["session"].state_dict(),
+    }
+
+
+def _own_weights(net: OmniMouse, team: Team) -> dict[str, Tensor]:
+    """Return the weights that this rank saves."""
+    state = dict(net.state_dict())
+    if team.is_main:
+        return state
+    return {name: value for name, value in state.items() if name.startswith(OWN)}
+
+
+def _save_result(run: Run, out: Path, folder: Path) -> None:
+    """Write the weights of all ranks, also as the best if this step is best."""
+    net = run.result
+    # Sessions of other ranks exist only in their state files, which are complete here.
+    if len(run.counts) > len(net.sess_params):
+        weights = dict(net.state_dict())
+        for path in rank_files(folder)[1:]:
+            state = read_state(path)
+            weights |= state["average"] or state["net"]
+        net = Checkpoint(net.config, weights, run.counts, net.animals, str(folder)).build()
+    card = {"steps": run.step, "hours": round(run.seconds / 3600, 2)}
+    save_checkpoint(out / MODEL, net, card)
+    # (-inf, 0) is the value before the first validation, and 0 can be a valid step.
+    if run.best[1] == run.step and run.best[0] > float("-inf"):
+        save_checkpoint(out / BEST, net, card | {"validation": run.best[0]})
+
+
+def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
+    """Load the last save of a run into `run`; return False if there is none.
+
+    Raises
+    ------
+    ValueError
+        The save has another model config, other sessions or another number of ranks.
+    """
+    folder = last_state(out)
+    if folder is None:
+        return False
+    state = state_of_rank(folder, team)
+    _check(state, run, folder, team)
+    main = state if team.is_main else read_state(folder / "rank_0.pt")
+    run.net.load_state_dict(_joined(main, state, "net"))
+    if run.average is not None:
+        # The config may have turned averaging on only after this save.
+        which = "average" if state["average"] else "net"
+        run.average.load_state_dict(_joined(main, state, which))
+    settings = {"core": config.core, "session": config.session}
+    for name, saved in (("core", main["core"]), ("session", state["session"])):
+        optimiser = run.optimisers[name]
+        # load_state_dict also restores the saved settings; those of the config apply.
+        optimiser.load_state_dict(saved)
+        optimiser.param_groups[0] |= _now(settings[name])
+    run.step, run.seconds = state["step"], state["seconds"]
+    run.best = tuple(state["best"])
+    _log.info("resumed at step %d", run.step)
+    return True
+
+
+def _now(group: Group) -> dict[str, Any]:
+    """Return the optimiser settings of the current config, without learning rate."""
+    weight_decay = group.weight_decay
+    return {"betas": group.betas, "eps": group.eps, "weight_decay": weight_decay}
+
+
+def _joined(main: dict[str, Any], state: dict[str, Any], which: str) -> dict[str, Tensor]:
+    """Return the weights of the main rank's core and of a rank's own sessions."""
+    own: dict[str, Tensor] = state[which]
+    core = {k: v for k, v in main[which].items() if not k.startswith(OWN)}
+    return core | {k: v for k, v in own.items() if k.startswith(OWN)}
+
+
+def _check(state: dict[str, Any], run: Run, folder: Path, team: Team) -> None:
+    """Raise ValueError if a saved state does not belong to this run."""
+    where = f"{folder} was trained with"
+    if state["model"] != repr(run.net.config):
+        raise ValueError(
+            f"{where} another model config; use another --out, or take the config it "
+            f"was trained with: {state['model']}"
+        )
+    if state["ranks"] != team.size:
+        raise ValueError(
+            f"{where} {state['ranks']} processes, these are {team.size}: the sessions "
+            f"are shared out otherwise. Start it with {state['ranks']}."
+        )
+    sizes = run.net.session_sizes
+    if state["sessions"] != sizes or state["animals"] != run.net.animals:
+        raise ValueError(
+            f"{where} other sessions: {sorted(state['sessions'])}; found "
+            f"{sorted(sizes)}. Give the same ones in the same order, or another --out."
+        )
+
+
+# -- Validation scores during training -----------------------------------------------
+DEMO = (
+    Condition("video_behavior", partial(Mask.from_strategy, "test/video_behavior")),
+    Condition("half_video", half_population_mask),
+    Condition("half", partial(half_population_mask, video=False)),
+    Condition("forecast", partial(Mask.from_strategy, "causal_response_25_behavior")),
+    Condition("decode", partial(Mask.from_strategy, "test/all_response_video")),
+)
+OFFICIAL_TIERS = ("validation", "oracle")
+OFFICIAL_STRIDE = 60
+
+
+def validation_scores(
+    net: OmniMouse, config: TrainConfig, sessions: list[TrainingSession], team: Team
+) -> dict[str, float]:
+    """Return scores by condition and behaviour channel, and the mean "validation".
+
+    The mean is over the response scores only. "demo" and "held-out" score the first
+    session of the run. "official" scores the eight official validation masks on
+    every session with such windows, and averages over sessions weighted by their
+    number of neurons. All ranks must call it, and they return the same scores.
+    """
+    net.eval()
+    if config.validation != "official":
+        # All ranks must take part in gather, so the others send an empty dict.
+        (scores, *_) = team.gather(_demo_scores(net, config, sessions[0]) if team.is_main else {})
+    else:
+        rows = [
+            (source.session.n_neurons, _official_scores(net, config, source.session))
+            for source in sessions
+            if len(_official_starts(source.session))
+        ]
+        scores = _mean([row for of_rank in team.gather(rows) for row in of_rank])
+    # A constant prediction or target has no correlation (NaN): such conditions do not
+    # count, or one of them would make every comparison with the best score False.
+    scores = {name: value for name, value in scores.items() if np.isfinite(value)}
+    of_responses = [v for name, v in scores.items() if not name.startswith("decode")]
+    return scores | ({SUMMARY: float(np.mean(of_responses))} if of_responses else {})
+
+
+def _demo_scores(net: OmniMouse, config: TrainConfig, source: TrainingSession) -> dict[str, float]:
+    conditions = _limited(DEMO, source.session, config.model.behavior_channels)
+    starts = source.held_out
+    if config.validation == "demo":
+        starts = scored_starts(source.session, "validation")
+    results = evaluate_predictors(
+        [_predictor(net, config.precision)],
+        [source.session],
+        conditions,
+        starts=spread_starts(starts, config.validation_windows),
+    )
+    return _values(results) | {f"decode_{b.channel}": b.value for b in results.behavior}
+
+
+def _limited(conditions: Sequence[Condition], session: Session, channels: int) -> list[Condition]:
+    """Return the conditions limited to the inputs of a session.
+
+    Conditions without remaining targets are dropped.
+    """
+    streams = Streams.of(session, channels)
+
+    def limited(condition: Condition) -> Condition:
+        return replace(condition, mask=lambda s: streams.limit(condition.mask(s)))
+
+    return [limited(c) for c in conditions if streams.has_targets(c.mask(session))]
+
+
+def _official_scores(net: OmniMouse, config: TrainConfig, session: Session) -> dict[str, float]:
+    conditions = [
+        Condition(name, partial(Mask.from_strategy, name, seed=config.seed))
+        for name in strategy_names()
+        if name.startswith("validation/")
+    ]
+    starts = spread_starts(_official_starts(session), config.validation_windows)
+    results = evaluate_predictors(
+        [_predictor(net, config.precision)],
+        [session],
+        conditions,
+        starts=starts,
+    )
+    decoded = {
+        f"decode/{b.strategy.removeprefix('validation/')}/{b.channel}": b.value
+        for b in results.behavior
+    }
+    return _values(results) | decoded
+
+
+def _official_starts(session: Session) -> np.ndarray:
+    """Return starts every 2 s of tiers validation and oracle, with blanks.
+
+    This is the rule of the official config.
+    """
+    return session.window_starts(OFFICIAL_TIERS, OFFICIAL_STRIDE, include_blanks=True)
+
+
+def _predictor(net: OmniMouse, precision: Precision) -> TransformerPredictor:
+    return TransformerPredictor(net, "training", precision=precision)
+
+
+def _values(results: Scores) -> dict[str, float]:
+    return {score.strategy: score.value for score in results.scores}
+
+
+def _mean(rows: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
+    """Return the mean of each score over sessions, weighted by number of neurons."""
+    means = {}
+    for name in dict.fromkeys(name for _, scores in rows for name in scores):
+        pairs = [(n, scores[name]) for n, scores in rows if name in scores]
+        # Sessions with an undefined score are left out, but a score that is undefined
+        # in all sessions stays NaN.
+        pairs = [pair for pair in pairs if np.isfinite(pair[1])] or pairs
+        counts, values = zip(*pairs, strict=True)
+        means[name] = float(np.average(values, weights=counts))
+    return means
+
+
+# -- Training of OmniMouse -----------------------------------------------------------
+# -- one training step: draw batches, compute the loss, update both parameter groups
+LOSSES = ("loss", "response_loss", "behavior_loss")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Batches of one step, and the seed of its stochastic depth (dropped paths)."""
+
+    seed: int
+    batches: list[Batch]
+
+
+def draw_step(config: TrainConfig, sessions: list[TrainingSession], rank: int, number: int) -> Step:
+    """Draw the batches of a step on one rank, from a generator seeded by its number."""
+    phase, _ = config.phase_at(number)
+    # Rank 0 draws the same as a run of one process.
+    of_rank = (rank,) if rank else ()
+    rng = np.random.default_rng([config.seed, number, *of_rank])
+    seed = int(rng.integers(2**31))
+    turns: list[Turn | None] = [None] * phase.accumulate
+    if config.sampling == "balanced":
+        first = config.batches_before(number)
+        turns = [Turn(config.seed, first + k) for k in range(phase.accumulate)]
+    batches = [draw_batch(sessions, phase, config.model, rng, turn) for turn in turns]
+    return Step(seed, batches)
+
+
+def train_step(run: Run, config: TrainConfig, drawn: Step, team: Team) -> dict[str, float]:
+    """Train on the batches of one step, and return the values to log.
+
+    Gradients of the core are averaged over the batches of all ranks, those of a rank's
+    sessions over its own batches. Each group is clipped separately, the session group
+    on each rank.
+
+    Raises
+    ------
+    ValueError
+        The loss was not finite in `MAX_SKIPPED` steps in a row, on any rank. All ranks
+        raise it in the same step, so that none waits for another.
+    """
+    phase, step = config.phase_at(run.step)
+    of_batches = _gradients(run, config, phase, drawn)
+    average = team.start_average(run.group("core"))
+    rates = {}
+    # Sessions first: their update overlaps with the communication of core gradients.
+    for name, group in (("session", config.session), ("core", config.core)):
+        if name == "core":
+            average()
+        rates[name] = learning_rate(group, phase, step)
+        _update(run.optimisers[name], group, rates[name])
+    update_average(run, config.average)
+    run.step += 1
+    row = _over_ranks(of_batches, team)
+    _count_skipped(run, drawn, row.pop("not_finite"))
+    return row | {"step": run.step, "lr": rates["core"], "session_lr": rates["session"]}
+
+
+def _gradients(run: Run, config: TrainConfig, phase: Phase, drawn: Step) -> list[dict[str, float]]:
+    """Run forward and backward passes; return the losses and sizes of each batch."""
+    run.net.train()
+
+    def forward(batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        batch = to_device(batch, run.device)
+        loss, row = batch_loss(run.net, batch, phase, config.precision)
+        tokens = batch.n_tokens(run.net.config.hiera.tokens_per_step)
+        row |= {"loss": float(loss.detach()), "tokens": float(tokens)}
+        # Gradients add up over batches: the division makes their sum a mean.
+        return loss / phase.accumulate, row | {"windows": float(batch.n_windows)}
+
+    if len(drawn.batches) > 1 and are_independent(config, run.device):
+        rows = parallel_gradients(forward, drawn.batches, list(run.net.parameters()))
+    else:
+        rows = []
+        # Dropped paths use the global generator. It is forked, so that the state of the
+        # caller does not change, and seeded by step, so that a resumed run agrees.
+        with torch.random.fork_rng(_gpus(run.device)):
+            torch.manual_seed(drawn.seed)
+            for batch in drawn.batches:
+                loss, row = forward(batch)
+                # With a frozen core, a loss may depend on no trained parameter.
+                if loss.requires_grad:
+                    loss.backward()
+                rows.append(row)
+    return rows
+
+
+def _count_skipped(run: Run, drawn: Step, n_not_finite: float) -> None:
+    """Count steps in a row without an update; raise `ValueError` if there are many."""
+    run.skipped = run.skipped + 1 if n_not_finite else 0
+    if run.skipped == MAX_SKIPPED:
+        last = drawn.batches[-1]
+        raise ValueError(
+            f"The loss was not finite in {MAX_SKIPPED} steps in a row (last task of "
+            f"this process {last.task!r}, session {last.windows.session!r}); lower the "
+            "rates."
+        )
+
+
+def learning_rate(group: Group, phase: Phase, step: int) -> float:
+    """Return the learning rate of a parameter group at a step of a phase.
+
+    With `warmup_from`, the warm-up is the official one: step s uses
+    `from + s·(lr − from)/(warmup − 1)`, so the last warm-up step reaches `lr`.
+    """
+    if phase.warmup_from is not None and step < phase.warmup:
+        rise = group.lr * phase.lr_scale - phase.warmup_from
+        return phase.warmup_from + step * rise / max(phase.warmup - 1, 1)
+    return group.lr * (phase.lr_scale * _schedule(phase, step))
+
+
+def _schedule(phase: Phase, step: int) -> float:
+    """Return the factor of linear warm-up, constant part and linear decay."""
+    # step + 1: the first step must not have rate 0, which would waste a batch.
+    warm = min(1.0, (step + 1) / phase.warmup) if phase.warmup else 1.0
+    fall = phase.steps * phase.decay
+    # Counted with the current step, so the last step has rate lr / fall and not 0.
+    remaining = phase.steps - step
+    return warm * (min(1.0, remaining / fall) if fall else 1.0)
+
+
+def _update(optimiser: torch.optim.AdamW, group: Group, rate: float) -> None:
+    """Clip the gradients of a group and update its parameters."""
+    settings: dict[str, Any] = optimiser.param_groups[0]
+    norm = nn.utils.clip_grad_norm_(settings["params"], group.clip)
+    settings["lr"] = rate
+    # `norm` is the norm before clipping. NaN gradients would enter the moments of Adam
+    # and stay there, so the update is skipped.
+    if torch.isfinite(norm):
+        optimiser.step()
+    # None and not zero: AdamW applies weight decay to parameters with zero gradients.
+    optimiser.zero_grad(set_to_none=True)
+
+
+def _over_ranks(rows: list[dict[str, float]], team: Team) -> dict[str, float]:
+    """Return mean losses and summed counts over the batches of all ranks."""
+    # A batch lacks the loss of a modality without targets, so sums and counts are
+    # reduced separately, in one message.
+    losses = [[row[name] for row in rows if name in row] for name in LOSSES]
+    numbers = [sum(values) for values in losses] + [len(values) for values in losses]
+    sizes = [sum(row[name] for row in rows) for name in ("windows", "tokens")]
+    sizes.append(sum(not np.isfinite(row["loss"]) for row in rows))
+    totals = team.sums([float(number) for number in (*numbers, *sizes)])
+    means = {
+        name: totals[k] / totals[k + len(LOSSES)]
+        for k, name in enumerate(LOSSES)
+        if totals[k + len(LOSSES)]
+    }
+    names = ("windows", "tokens", "not_finite")
+    return means | dict(zip(names, totals[-len(names) :], strict=True))
+
+
+def _gpus(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
+
+
+def batch_loss(
+    net: OmniMouse, batch: Batch, phase: Phase, precision: Precision
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss of a batch, and its parts as plain numbers."""
+    device = batch.windows.neuron_ids.device
+    losses: list[Tensor] = []
+    parts: dict[str, float] = {}
+    is_bf16 = computes_in_bf16(device.type, precision)
+    with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
+        video = None
+        if batch.video is not None:
+            video = net.encode_video(batch.video, batch.layout)
+        context = net.encode(batch.windows, batch.layout, video)
+        rates = predicted = None
+        if batch.rates is not None:
+            rates, _ = net.decode_responses(batch.windows, batch.layout, context)
+        if batch.behavior is not None:
+            predicted, _ = net.decode_behavior(context)
+    # The heads return float32, and the losses stay in it, outside of autocast.
+    if rates is not None and batch.rates is not None:
+        rates, targets = _recorded(rates, batch.rates, batch.scored)
+        if targets.numel():
+            loss = poisson_loss(
+                rates, targets, net.config.poisson_eps, net.config.response_loss_clamp
+            )
+            losses.append(loss)
+            parts["response_loss"] = float(loss.detach())
+    if predicted is not None and batch.behavior is not None:
+        predicted, targets = _recorded(predicted, batch.behavior)
+        if targets.numel():
+            loss = behavior_loss(predicted, targets, net.config.behavior_loss_clamp)
+            losses.append(phase.behavior_weight * loss)
+            parts["behavior_loss"] = float(loss.detach())
+    # Without any recorded target, the batch changes nothing.
+    return sum(losses, start=torch.zeros((), device=device)), parts
+
+
+def _recorded(
+    predicted: Tensor, targets: Tensor, scored: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return predictions and targets of the cells that have a recorded value."""
+    used = torch.isfinite(targets)
+    if scored is not None:
+        used &= scored
+    # Without missing cells, skip the copy of indexing.
+    if used.all():
+        return predicted, targets
+    return predicted[used], targets[used]
+
+
+@torch.no_grad()
+def update_average(run: Run, decay: float) -> None:
+    """Update the moving average of the weights, with a smaller decay at first."""
+    if run.average is None:
+        return
+    # Warm-up as in TensorFlow's ExponentialMovingAverage: otherwise the start values
+    # dominate the average for about 1 / (1 - decay) steps.
+    keep = min(decay, (run.step + 1) / (run.step + 10))
+    averaged, current = _floats(run.average), _floats(run.net)
+    torch._foreach_lerp_(averaged, current, 1.0 - keep)
+
+
+def _floats(net: nn.Module) -> list[Tensor]:
+    return [p.data for p in net.parameters()]
+
+
+# -- training of OmniMouse
+ALONE = Team()
+
+
+@shows_progress
+def train(
+    config: TrainConfig,
+    sessions: list[TrainingSession],
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    team: Team = ALONE,
+    max_steps: int | None = None,
+    origin: Origin | None = None,
+    on_step: OnStep = lambda step, row: None,
+    job: Job = QUIET,
+) -> OmniMouse:
+    """Train until the phases end, and save in `out`.
+
+    Parameters
+    ----------
+    sessions
+        Sessions of this process; other ranks of a team have others.
+    origin
+        Start values of a new run, instead of drawn ones; they are validated as step 0.
+    on_step
+        Called on every rank with the step and its row of the log.
+    job
+        Progress in steps, and stop request, which is asked after every step; one of a rank
+        ends the run on all ranks.
+
+    Returns
+    -------
+    OmniMouse
+        The net with averaged weights if the config has averaging.
+
+    Raises
+    ------
+    OutputBusyError
+        Another process trains in `out`.
+    StoppedError
+        The job is cancelled; the run is saved.
+    """
+
+    def open_training() -> _OmniMouseTraining:
+        settings = with_epochs(config, sessions, team)
+        run = start_run(settings, sessions, device, team, origin)
+        return _OmniMouseTraining(run, settings, sessions, out, team, origin)
+
+    training = run_training(open_training, out, device, team, max_steps, on_step, job)
+    return training.state.result
+
+
+@dataclass(slots=True)
+class _OmniMouseTraining:
+    """The training of OmniMouse, as the loop drives it."""
+
+    state: Run
+    settings: TrainConfig
+    sessions: list[TrainingSession]
+    out: Path
+    team: Team
+    origin: Origin | None
+
+    def resume(self) -> bool:
+        is_resumed = resume(self.state, self.out, self.settings, self.team)
+        if is_resumed:
+            self._compile()
+        return is_resumed
+
+    def start(self) -> bool:
+        if self.origin is not None:
+            set_start_values(self.state, self.origin)
+        else:
+            draw_start(self.state, self.settings, self.sessions, self.team)
+        self._compile()
+        return self.origin is not None
+
+    def _compile(self) -> None:
+        # After the weights are loaded, and in place: names of parameters do not change.
+        if self.settings.compile:
+            compile_blocks(self.state.net)
+
+    def draw(self, number: int) -> Step:
+        return draw_step(self.settings, self.sessions, self.team.rank, number)
+
+    def step(self, drawn: Step) -> dict[str, float]:
+        return train_step(self.state, self.settings, drawn, self.team)
+
+    def begin_step(self) -> None:
+        begin_phase(self.state, self.settings, self.sessions)
+
+    def scores(self) -> dict[str, float]:
+        return validation_scores(self.state.result, self.settings, self.sessions, self.team)
+
+    def save(self) -> None:
+        save(self.state, self.out, self.team)
+
+
+def with_epochs(config: TrainConfig, sessions: list[TrainingSession], team: Team) -> TrainConfig:
+    """Return the config with epochs converted into steps.
+
+    A phase ends after its epochs if this is sooner than its steps. An epoch is as long
+    as that of the longest rank (official config).
+
+    Raises
+    ------
+    ValueError
+        A phase has epochs, and sampling is not balanced.
+    """
+    if config.sampling != "balanced":
+        if any(phase.epochs for phase in config.phases):
+            raise ValueError("epochs are counted under sampling: balanced alone.")
+        return config
+    counts = [len(source.starts) for source in sessions]
+
+    def ended(phase: Phase) -> Phase:
+        if phase.epochs is None:
+            return phase
+        # The maximum over ranks, because all ranks take the same number of steps; the
+        # shorter ones repeat their windows.
+        batches = phase.epochs * max(team.gather(epoch_batches(counts, phase.batch)))
+        steps = min(phase.steps, max(1, batches // phase.accumulate))
+        return replace(phase, steps=steps, epochs=None)
+
+    return replace(config, phases=tuple(ended(phase) for phase in config.phases))
+
+
+# -- compile the parts of the net whose shapes do not depend on the mask
+def compile_blocks(net: OmniMouse, backend: str = "inductor") -> None:
+    """Compile blocks in place; compilation happens when a block first runs.
+
+    Parameter names do not change.
+    """
+    # Feed-forward layers inside a video block are compiled with that block.
+    within = {
+        id(part)
+        for block in net.modules()
+        if isinstance(block, HieraBlock)
+        for part in block.modules()
+    }
+    for module in net.modules():
+        if isinstance(module, HieraBlock):
+            # Module.compile, unlike torch.compile(module), adds no prefix `_orig_mod.`
+            # to parameter names, so checkpoints stay readable.
+            module.compile(dynamic=False, backend=backend)
+        elif isinstance(module, GatedFeedForward) and id(module) not in within:
+            # The number of tokens varies: let torch decide when to use dynamic shapes.
+            module.compile(backend=backend)
+
+
+# -- run the batches of a step in parallel, one CPU thread per batch
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+
+def are_independent(config: TrainConfig, device: torch.device) -> bool:
+    """Return True if batches can be computed in parallel on several CPU threads.
+
+    Not possible with dropped paths: one generator draws them for all batches, in the
+    order in which layers run. Compiled blocks already use all cores.
+    """
+    net = config.model
+    drops_paths = net.drop_path_rate > 0 or net.hiera.drop_path_rate > 0
+    is_plain = not drops_paths and not config.compile
+    return device.type == "cpu" and torch.get_num_threads() > 1 and is_plain
+
+
+def parallel_gradients(
+    forward: Callable[[Item], tuple[Tensor, Row]],
+    batches: Sequence[Item],
+    parameters: Sequence[Tensor],
+) -> list[Row]:
+    """Run forward and backward passes of batches, one batch per thread.
+
+    Parameters
+    ----------
+    forward
+        Function from a batch to its loss and its row of the log. The rows are returned
+        in the order of the batches.
+    parameters
+        Parameters to which gradients are added, as `backward` does; frozen ones are
+        skipped.
+    """
+    trained = [p for p in parameters if p.requires_grad]
+
+    def learn(batch: Item) -> tuple[Row, list[Tensor | None]]:
+        loss, row = forward(batch)
+        # With a frozen core, a loss may depend on no trained parameter.
+        if not loss.requires_grad:
+            return row, [None] * len(trained)
+        # autograd.grad returns gradients; backward() would add them to `.grad` in the
+        # order in which threads finish, and floating-point sums depend on order.
+        return row, list(torch.autograd.grad(loss, trained, allow_unused=True))
+
+    # The pool size is read before torch is limited to one thread per operation.
+    pool = ThreadPoolExecutor(torch.get_num_threads(), "batch")
+    with torch_threads(1), pool:
+        learned = list(pool.map(learn, batches))
+    for _, gradients in learned:
+        for parameter, gradient in zip(trained, gradients, strict=True):
+            if gradient is None:
+                continue
+            if parameter.grad is None:
+                parameter.grad = gradient
+            else:
+                parameter.grad += gradient
+    return [row for row, _ in learned]

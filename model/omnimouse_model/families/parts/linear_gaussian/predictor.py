@@ -1,0 +1,405 @@
+"""The baseline `linear-gaussian`: the conditional mean of whatever a mask asks.
+
+One fit for each set of visible inputs: none, behaviour, video, both. Responses, and
+behaviour that is not visible, are jointly Gaussian around a mean that is linear in the
+visible inputs; a mask chooses what is known. Method and figures: `docs/evaluation.md`.
+"""
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.session import Session, Window, without_missing
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.families.parts.fit_cache import load_or_fit
+from omnimouse_model.families.parts.linear_gaussian.fit import (
+    LinearGaussianFit,
+    fit,
+    from_fitted,
+    to_fitted,
+)
+from omnimouse_model.families.parts.linear_gaussian.posterior import Posterior, Prior, block_slice
+from omnimouse_model.families.parts.linear_gaussian.series import (
+    MOST_S,
+    TrainSeries,
+    at_behavior,
+    at_samples,
+    behavior_inputs,
+    read_share,
+    reads_behavior,
+    reads_video,
+    train_series,
+    video_inputs,
+)
+from omnimouse_model.families.parts.visible_input import held_frames
+from omnimouse_model.masks import VISIBLE, Mask, scored_cells
+from omnimouse_model.predict.devices import single_numpy_thread
+from omnimouse_model.predict.memory_cache import MemoryCache
+from omnimouse_model.predict.predictor import (
+    Encoded,
+    Needs,
+    Prediction,
+    Predictor,
+    check_request,
+)
+from omnimouse_model.progress import CallbackJob, Cancelled, Job, never, part_of, shown_job, stop_if
+
+NAME = "linear-gaussian"
+FITTING = "fitting linear-gaussian"
+MAX_CACHED_BYTES = 256 * 2**20
+"""Maximum memory of the cached `Posterior` objects, one for each mask, in bytes."""
+Z_95 = 1.96
+"""Half-width, in standard deviations, of the interval that holds 95 % of a normal."""
+
+
+MeanOf = Callable[[np.ndarray], np.ndarray]
+"""From columns int64 (n,) to their mean from the visible inputs, float32 (n_samples, n)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WindowState:
+    """A window in fitted units; columns are computed when they are needed.
+
+    Attributes
+    ----------
+    mean
+        The mean from the visible inputs.
+    values
+        From columns to their recorded values, float32 (n_samples, n).
+    factors
+        Posterior mean of the factors, float32 (n_samples, K).
+    """
+
+    fitted: LinearGaussianFit
+    posterior: Posterior
+    mean: MeanOf
+    values: MeanOf
+    factors: np.ndarray
+
+    def residuals(self, columns: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Return visible residuals of columns in units of their deviation, else 0."""
+        # Withheld values become 0 here, so that nothing else can read them.
+        visible = self.posterior.visible[:, columns]
+        residuals = (self.values(columns) - mean) / self.fitted.scale[columns]
+        return np.where(visible, residuals, np.float32(0))
+
+    def predicted(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of columns, (n_samples, n) each."""
+        mean, scale = self.mean(columns), self.fitted.scale[columns]
+        residuals = self.residuals(columns, mean)
+        with single_numpy_thread:
+            mean = mean + scale * self.posterior.mean(self.factors, columns, residuals)
+            return mean, scale**2 * self.posterior.variance(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Projections:
+    """Parts of the blocks in the equation for the factors of one window."""
+
+    contents: list[bytes]
+    parts: list[np.ndarray | None]
+
+    @property
+    def n_bytes(self) -> int:
+        parts = sum(part.nbytes for part in self.parts if part is not None)
+        return parts + sum(map(len, self.contents))
+
+
+class LinearGaussian(Predictor):
+    """Linear-Gaussian baseline; see `families.parts.linear_gaussian`.
+
+    It is fitted to at most 20 minutes of the train tier of a session.
+
+    Parameters
+    ----------
+    spec
+        Rates and sizes of its windows.
+
+    Attributes
+    ----------
+    job
+        Shows the progress of fits; a bar by default.
+
+    Examples
+    --------
+    >>> predictor = om.load_predictor("linear-gaussian")
+    >>> mask = om.Mask.nothing(session).show(range(20)).ask(range(20, 40))
+    >>> predictor.predict(session.window(20.0), mask).responses.shape
+    (60, 20)
+    """
+
+    name = NAME
+
+    def __init__(self, spec: WindowSpec = OMNIMOUSE) -> None:
+        self._spec = spec
+        self.job: Job | None = None
+        self._fits: dict[tuple[str, str], tuple[LinearGaussianFit, Prior]] = {}
+        self._posteriors = MemoryCache[Posterior](
+            MAX_CACHED_BYTES, lambda posterior: posterior.n_bytes
+        )
+        self._latest: dict[tuple[str, int], Posterior] = {}
+        self._projections = MemoryCache[_Projections](
+            MAX_CACHED_BYTES, lambda projections: projections.n_bytes
+        )
+        self._lock = threading.RLock()
+
+    @property
+    def predictor_id(self) -> str:
+        """Name of the baseline; its fits belong to sessions."""
+        return NAME
+
+    @property
+    def needs(self) -> Needs:
+        """Everything is used that a mask shows."""
+        return Needs(
+            sees_video=self._spec.video is not None,
+            sees_behavior=self._spec.behavior is not None,
+            predicts_behavior=self._spec.behavior is not None,
+            spec=self._spec,
+        )
+
+    def prepare(self, session: Session) -> None:
+        """Do nothing; a set of visible inputs is fitted when a mask first needs it."""
+
+    def fit_all(self, session: Session, cancelled: Cancelled = never) -> None:
+        """Fit every set of inputs that the session has, or read the stored fits."""
+        job = CallbackJob(cancelled=cancelled)
+        read = cache(partial(self._series, session, job, video=True, behavior=True))
+        for video in (False, True)[: 1 + reads_video(session, self._spec)]:
+            for behavior in (False, True)[: 1 + reads_behavior(session, self._spec)]:
+                self._fit_of(session, cancelled, video=video, behavior=behavior, read=read)
+
+    def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
+        """Fit the other sets of inputs while the user is idle."""
+        self.fit_all(window.session, cancelled)
+
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
+        """Find the factors of a window; columns are predicted when they are decoded."""
+        spec, session = self._spec, window.session
+        check_request(self.predictor_id, self.needs, window, mask)
+        if not (mask.target.any() or mask.has_behavior_target):
+            raise UnsupportedRequestError(f"{self.predictor_id!r}: the mask has no target.")
+        video = held_frames(window, mask.frames) if reads_video(session, spec) else None
+        modes = _modes(window, mask)
+        channels = behavior = None
+        if "visible" in modes:
+            channels = without_missing(np.asarray(window.behavior, np.float32))
+            behavior = channels if set(modes) == {"visible"} else None
+        fitted, prior = self._fit_of(
+            session, cancelled, video=video is not None, behavior=behavior is not None
+        )
+        stop_if(cancelled)
+        n_neurons, is_count = mask.n_neurons, self._is_count
+        visible = np.zeros((len(mask.cells), len(fitted.scale)), bool)
+        np.equal(mask.cells, VISIBLE, out=visible[:, :n_neurons])
+        # Reading responses costs time, and a clip has none.
+        responses = None
+        if visible.any():
+            # Responses that were not recorded are hidden.
+            if window.missing is not None:
+                visible[:, :n_neurons] &= ~window.missing
+            responses = window.responses
+        if channels is not None and behavior is None:
+            # Some channels are visible, others are not: the visible ones are columns
+            # like neurons.
+            visible[:, n_neurons:] = [mode == "visible" for mode in modes]
+            channels = at_samples(channels, spec)
+
+        def values(columns: np.ndarray) -> np.ndarray:
+            found = np.zeros((len(visible), len(columns)), np.float32)
+            of_neuron = columns < n_neurons
+            if responses is not None:
+                neurons = columns[of_neuron]
+                recorded = without_missing(responses[:, neurons])
+                found[:, of_neuron] = to_fitted(recorded, fitted.floor[neurons], is_count=is_count)
+            if channels is not None and behavior is None:
+                found[:, ~of_neuron] = channels[:, columns[~of_neuron] - n_neurons]
+            return found
+
+        with single_numpy_thread:
+            posterior = self._posterior(session, fitted, prior, visible, mask, window)
+            mean = self._mean(fitted, window, mask, video, behavior, cancelled)
+            state = _WindowState(fitted, posterior, mean, values, np.empty(0))
+            key = (window.key, id(fitted), mask.frames.tobytes(), modes)
+            factors = posterior.factors(self._projected(key, state, cancelled))
+        return Encoded(window, mask, replace(state, factors=factors))
+
+    def _projected(
+        self, key: Hashable, state: _WindowState, cancelled: Cancelled
+    ) -> list[np.ndarray | None]:
+        """Return the parts of all blocks; those with the same visible cells are kept."""
+        posterior = state.posterior
+        contents = [block.content for block in posterior.blocks]
+        with self._lock:
+            before = self._projections.peek(key)
+        parts: list[np.ndarray | None] = []
+        n_columns = posterior.visible.shape[1]
+        for number, content in enumerate(contents):
+            if before is not None and before.contents[number] == content:
+                parts.append(before.parts[number])
+                continue
+            stop_if(cancelled)
+            columns = np.arange(n_columns)[block_slice(number)]
+            # Of the block alone, so that its bits do not depend on other blocks.
+            residuals = state.residuals(columns, state.mean(columns))
+            parts.append(posterior.projection(number, residuals))
+        with self._lock:
+            if key in self._projections:
+                self._projections.drop(key)
+            self._projections.get(key, lambda: _Projections(contents, parts))
+        return parts
+
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
+        """Return the target cells of `neurons`, by default of all with targets."""
+        stop_if(cancelled)
+        mask, window, state = encoded.mask, encoded.window, encoded.state
+        if neurons is None:
+            neurons = np.flatnonzero(scored_cells(mask).any(axis=0))
+        neurons = np.asarray(neurons, np.int64)
+        cells = scored_cells(mask, neurons)
+        behavior, n_columns = None, len(state.fitted.scale)
+        if mask.has_behavior_target and n_columns > mask.n_neurons:
+            columns = np.arange(mask.n_neurons, n_columns)
+            behavior = at_behavior(state.predicted(columns)[0], self._spec)
+        mean, variance = state.predicted(neurons)
+        floor = state.fitted.floor[neurons]
+        half_width = Z_95 * np.sqrt(variance)
+        unit = self._spec.response_rate_hz if self._is_count else 1.0
+
+        def responses(values: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
+            rates = from_fitted(values, spread, floor, is_count=self._is_count)
+            return np.where(cells, rates * unit, np.nan).astype(np.float32)
+
+        return Prediction(
+            responses=responses(mean, variance),
+            neurons=neurons,
+            behavior=behavior,
+            mask_id=mask.mask_id,
+            predictor_id=self.predictor_id,
+            scale=None if self._is_count else window.session.response_scale[neurons],
+            units="spikes/s" if self._is_count else "normalised",
+            times_s=window.sample_times_s,
+            band=np.stack([responses(mean - half_width, 0.0), responses(mean + half_width, 0.0)]),
+        )
+
+    def _mean(
+        self,
+        fitted: LinearGaussianFit,
+        window: Window,
+        mask: Mask,
+        video: np.ndarray | None,
+        behavior: np.ndarray | None,
+        cancelled: Cancelled,
+    ) -> MeanOf:
+        """Return the mean of columns from the visible inputs.
+
+        `video` and `behavior` are those of `window`, as far as `mask` shows them.
+        """
+        parts = [np.zeros((self._spec.n_samples, 0), np.float32)]
+        if video is not None:
+            parts.append(video_inputs(video, self._spec))
+        if behavior is not None:
+            parts.append(behavior_inputs(behavior, self._spec))
+        inputs = np.concatenate(parts, axis=1)
+
+        def mean(columns: np.ndarray) -> np.ndarray:
+            chosen: np.ndarray | slice = columns
+            if len(columns) and (np.diff(columns) == 1).all():
+                # A view: an index list would copy the weights of a block.
+                chosen = slice(int(columns[0]), int(columns[-1]) + 1)
+            with single_numpy_thread:
+                weighted = inputs @ fitted.weights[:, chosen]
+            return np.asarray(weighted + fitted.intercept[columns])
+
+        return mean
+
+    @property
+    def _is_count(self) -> bool:
+        return self._spec.responses == "count"
+
+    def _series(self, session: Session, job: Job, *, video: bool, behavior: bool) -> TrainSeries:
+        return train_series(
+            session, self._spec, video=video, behavior=behavior, most_s=MOST_S, job=job
+        )
+
+    def _fit_of(
+        self,
+        session: Session,
+        cancelled: Cancelled,
+        *,
+        video: bool,
+        behavior: bool,
+        read: Callable[[], TrainSeries] | None = None,
+    ) -> tuple[LinearGaussianFit, Prior]:
+        """Return the fit for a set of visible inputs, made or read at its first use."""
+        name = f"{NAME}{'-video' * video}{'-behavior' * behavior}"
+        key = (session.fingerprint, name)
+
+        def make(source: Session, spec: WindowSpec) -> dict[str, np.ndarray]:
+            rate_hz, is_count = spec.response_rate_hz, self._is_count
+            with shown_job(self.job, unit="fit") as shown:
+                job = CallbackJob(
+                    lambda done, total, _: shown.progress(done / total, 1.0, FITTING), cancelled
+                )
+                if read is None:
+                    share = read_share(source, spec, video=video)
+                    part = part_of(job, 0.0, share)
+                    series = self._series(source, part, video=video, behavior=behavior)
+                else:
+                    share, series = 0.0, read().only(video=video, behavior=behavior)
+                fitted = fit(series, rate_hz, is_count=is_count, job=part_of(job, share, 1.0))
+                job.progress(1.0, 1.0)
+            return fitted.arrays()
+
+        with self._lock:
+            if key not in self._fits:
+                arrays = load_or_fit(session, name, self._spec, make)
+                fitted = LinearGaussianFit.from_arrays(arrays)
+                prior = Prior.of(fitted.factors, self._spec.sample_times_s)
+                self._fits[key] = (fitted, prior)
+            return self._fits[key]
+
+    def _posterior(
+        self,
+        session: Session,
+        fitted: LinearGaussianFit,
+        prior: Prior,
+        visible: np.ndarray,
+        mask: Mask,
+        window: Window,
+    ) -> Posterior:
+        """Return the posterior for visible cells, from that of the mask before."""
+        missing = window.missing
+        gaps = b"" if missing is None else np.packbits(missing).tobytes()
+        of_fit = session.fingerprint, id(fitted)
+        with self._lock:
+            before = self._latest.get(of_fit)
+            found = self._posteriors.get(
+                (*of_fit, mask.mask_id, gaps), lambda: Posterior(prior, visible, before)
+            )
+            self._latest[of_fit] = found
+            return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Fits belong to sessions: another process makes its own, or reads stored ones.
+        return LinearGaussian, (self._spec,)
+
+
+def _modes(window: Window, mask: Mask) -> tuple[str, ...]:
+    """Return the mode of each column of behaviour in a window."""
+    names = window.behavior_names if window.session.behavior_names else ()
+    if not isinstance(mask.behavior, tuple):
+        return (mask.behavior,) * len(names)
+    assert mask.spec.behavior is not None
+    mode_of = dict(zip(mask.spec.behavior.channels, mask.behavior, strict=True))
+    return tuple(mode_of.get(name, "hidden") for name in names)

@@ -1,0 +1,1 @@
+"""Predictors by name, in another process, and on a Dask scheduler."""

@@ -1,0 +1,476 @@
+"""A predictor in another process, by default on this machine: spawned, restarted.
+
+The worker reads sessions from their files, so a stroke sends only the change of the
+mask. Large results come back through shared memory. One thread talks to the worker,
+that of the live engine. If the worker crashes, it is started again with its session
+and the newest mask, and the request is repeated once. `server` is the other side, and
+`transport` connects both. The file is long because the calls, the restarts and the
+messages share one state.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from itertools import groupby, islice
+from typing import Any, TypeVar
+
+import numpy as np
+
+from omnimouse_model.data.clip import Clip
+from omnimouse_model.data.session import Session, Window
+from omnimouse_model.errors import StoppedError, WorkerError
+from omnimouse_model.inference.mask_delta import mask_delta, pack_indices
+from omnimouse_model.inference.server import (
+    BatchResult,
+    InputArguments,
+    InSharedMemory,
+    ResultMemory,
+    ServerInfo,
+    Silence,
+    Source,
+    arguments_of,
+)
+from omnimouse_model.inference.transport import (
+    Connect,
+    Link,
+    LinkEndedError,
+    ProcessLink,
+)
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.devices import Residence
+from omnimouse_model.predict.predictor import (
+    Encoded,
+    Needs,
+    Prediction,
+    Predictor,
+    Request,
+)
+from omnimouse_model.progress import Cancelled, never, stop_if
+from omnimouse_model.storage.messages import packed, unpacked
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+POLL_S = 0.01
+"""Time between two checks for a cancel: well under the 50 ms of the contract."""
+PREFETCH_POLL_S = 0.002
+"""The same while prefetching, which must not delay a request."""
+CLOSED = "The predictor was closed while it predicted."
+
+
+class WorkerPredictor(Predictor):
+    """A predictor whose calls are sent to another process.
+
+    Parameters
+    ----------
+    source
+        A name, file or folder for `load_predictor`, or a function without arguments
+        that the process can import by name and that makes a predictor.
+    torch_threads
+        Number of threads of torch; all cores but one by default.
+    device
+        Device of a predictor that is loaded by name.
+    connect
+        Starts the worker and carries the messages; by default a local process.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        torch_threads: int | None = None,
+        device: str = "auto",
+        *,
+        connect: Connect = ProcessLink,
+    ) -> None:
+        self._source = source
+        self._device = device
+        self._threads = torch_threads
+        self._connect = connect
+        # Reentrant: requests call `needs`, which is a request too.
+        self._lock = threading.RLock()
+        self._link: Link | None = None
+        self._info: ServerInfo | None = None
+        self._n_closes = 0
+        self._is_asked = False
+        self._silence = Silence()
+        self._memory = ResultMemory()
+        self._n_crashes = 0
+        self._remark = ""
+        # Number of the last message, and of the last cancelled one, 0 for none.
+        self._number = 0
+        self._cancelled = 0
+        self._sessions: dict[str, tuple[Session, int]] = {}
+        self._n_prepared = 0
+        self._encoded: tuple[int, Window, Mask] | None = None
+        self._bytes_sent = 0
+        self._bytes_sent_last = 0
+        self._server_counters: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        """Return the class and the source; the id would start the process."""
+        return f"{type(self).__name__}: {self._source}"
+
+    # -- the predictor's calls ------------------------------------------------------
+    @property
+    def predictor_id(self) -> str:
+        """Name and weights hash of the predictor in the worker."""
+        return self._with_restart(self._started).predictor_id
+
+    @property
+    def needs(self) -> Needs:
+        """What the predictor in the worker can see and predict."""
+        return self._with_restart(self._started).needs
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices of the worker."""
+        return self._with_restart(self._started).devices
+
+    @property
+    def residence(self) -> Residence:
+        """Hardware of the worker, and its process if that is on this machine."""
+        residence = self._with_restart(self._started).residence
+        return replace(residence, process_id=self.process_id)
+
+    def load_model(self, session: Session | None, cancelled: Cancelled = never) -> None:
+        """Start the worker, which loads the model, and prepare a session if there is one."""
+        if session is None:
+            self._with_restart(partial(self._started, cancelled))
+        else:
+            self._with_restart(partial(self._prepare, session, cancelled))
+
+    def prepare(self, session: Session) -> None:
+        """Send the path of a session, once; the worker reads the session from it."""
+        self.load_model(session)
+
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
+        """Send window and mask; the encoding serves all `decode` calls after it."""
+        number = self._with_restart(lambda: self._encode(window, mask, cancelled))
+        return Encoded(window, mask, number)
+
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
+        """Request neurons; encodes again if another encoding replaced this one."""
+        indices = None if neurons is None else pack_indices(neurons)
+        decode = partial(self._decode, encoded, indices, cancelled)
+        return self._finished(self._with_restart(decode))
+
+    def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
+        """Prepare a window in the worker; has no effect before the worker is used."""
+        with self._lock:
+            if self._link is None or not self._is_prepared(window.session):
+                return
+            place = self._sessions[window.session.id][1], arguments_of(window)
+            # The frames only: a prefetch reads no more of the mask.
+            frames = np.packbits(mask.frames)
+            try:
+                self._request(
+                    "prefetch", *place, frames, cancelled=cancelled, poll_s=PREFETCH_POLL_S
+                )
+            except LinkEndedError as ended:
+                # No request of the user failed: the next one starts the worker.
+                self.close()
+                self._remark = f"started again: {ended}"
+
+    def predict_many(
+        self, requests: Iterable[Request], cancelled: Cancelled = never
+    ) -> Iterator[Prediction]:
+        """Yield predictions in order; requests of one window are sent together."""
+        at_once = self._with_restart(partial(self._started, cancelled)).at_once
+        for _, group in groupby(requests, key=lambda request: request[0].key):
+            while batch := list(islice(group, at_once)):
+                stop_if(cancelled)
+                yield from self._predict_batch(batch, cancelled)
+
+    def _predict_batch(self, batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
+        # A single request reuses the encoding and sends only a change of the mask.
+        if len(batch) == 1:
+            yield self.predict(*batch[0], cancelled)
+            return
+        result = self._with_restart(partial(self._predict_many, batch, cancelled))
+        for prediction in result.predictions:
+            yield self._finished(prediction)
+        if result.refusal is not None:
+            raise result.refusal
+
+    # -- optional methods; see `Needs.methods` ----------------------------------------
+    def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
+        """Return the learned vectors of a session's neurons, float32 (P, d)."""
+        vectors: np.ndarray = self._call("embeddings", session, cancelled=cancelled)
+        return vectors
+
+    def stimulus_positions(self, session: Session) -> np.ndarray:
+        """Return the places of the stimulus that neurons read, float32 (P, 2)."""
+        places: np.ndarray = self._call("stimulus_positions", session)
+        return places
+
+    def stimulus_gradient(
+        self,
+        clip: Clip,
+        neurons: np.ndarray,
+        objective: np.ndarray,
+        cancelled: Cancelled = never,
+    ) -> tuple[float, np.ndarray]:
+        """Return value and gradient of an objective; see `Differentiable`."""
+        arguments = arguments_of(clip), neurons, objective
+        value_and_gradient: tuple[float, np.ndarray] = self._call(
+            "stimulus_gradient", clip.session, *arguments, cancelled=cancelled
+        )
+        return value_and_gradient
+
+    def start(self, session: Session, cancelled: Cancelled = never) -> str:
+        """Return the key of a stream's first state, which stays in the worker."""
+        key: str = self._call("start", session, cancelled=cancelled)
+        return key
+
+    def step(
+        self, state: str, inputs: Window, cancelled: Cancelled = never
+    ) -> tuple[Prediction, str]:
+        """Return the prediction for the next frames, and the key of the next state."""
+        prediction_and_state: tuple[Prediction, str] = self._call(
+            "step", inputs.session, arguments_of(inputs), state, cancelled=cancelled
+        )
+        return prediction_and_state
+
+    def _call(
+        self, verb: str, session: Session, *arguments: Any, cancelled: Cancelled = never
+    ) -> Any:
+        """Call an optional method for a session; the worker refuses an unknown one."""
+
+        def send() -> Any:
+            self._prepare(session, cancelled)
+            key = self._sessions[session.id][1]
+            return self._request(verb, key, *arguments, cancelled=cancelled)
+
+        return self._with_restart(send)
+
+    # -- beyond a predictor -----------------------------------------------------------
+    @property
+    def counters(self) -> dict[str, int]:
+        """Counters since the start: bytes sent, and those of the predictor.
+
+        "bytes_sent_last" is the size of the latest `encode`.
+        """
+        sent = {
+            "bytes_sent": self._bytes_sent,
+            "bytes_sent_last": self._bytes_sent_last,
+        }
+        return self._server_counters | sent
+
+    @property
+    def name(self) -> str:
+        """Name of the source; known without starting the worker."""
+        source = self._source
+        if isinstance(source, str):
+            return source
+        return str(getattr(source, "__name__", type(source).__name__))
+
+    @property
+    def process_id(self) -> int | None:
+        """Process of the worker on this machine, None while there is none."""
+        return None if self._link is None else self._link.process_id
+
+    def silence_s(self) -> float:
+        """Return for how long a worker that is asked has not beaten, as seen by these calls."""
+        link = self._link
+        return self._silence.look(link.beats if link is not None and self._is_asked else 0)
+
+    @property
+    def fitted_share(self) -> float:
+        """Finished share of a fit that the running request began; 0 if there is none."""
+        return 0.0 if self._link is None else self._link.fitted_share
+
+    def kill(self) -> None:
+        """End the process of the worker at once, also a stopped one; a call repeats its request."""
+        if (process_id := self.process_id) is not None:
+            with suppress(OSError):  # it has just ended
+                os.kill(process_id, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def close(self) -> None:
+        """End the worker and release its resources; the next call starts a new one.
+
+        Another thread may call it: a call that waits, for the start or for a reply,
+        then raises `WorkerError`.
+        """
+        self._n_closes += 1
+        link, self._link = self._link, None
+        self._info = None
+        self._sessions, self._encoded = {}, None
+        self._cancelled = 0
+        if link is not None:
+            link.close()
+        self._memory.close()
+
+    # -- restarts -------------------------------------------------------------------
+    def _with_restart(self, send: Callable[[], T]) -> T:
+        """Send a request; restart a crashed worker and retry once.
+
+        Raises `WorkerError`, with what to do, if the worker crashes again. Then the
+        next requests are not retried until one succeeds or is cancelled. Crashes
+        during cancelled requests are not counted.
+        """
+        with self._lock:
+            while True:
+                try:
+                    return send()
+                except LinkEndedError as ended:
+                    # While a cancelled request may still run, the crash may be its.
+                    fault, is_counted = str(ended), not self._cancelled
+                if self._link is None:
+                    raise WorkerError(CLOSED)
+                self.close()
+                if is_counted:
+                    self._n_crashes += 1
+                    if self._n_crashes > 1:
+                        raise WorkerError(_remedy(fault, self._n_crashes))
+                logger.warning("%s It is started again.", fault)
+                self._remark = f"started again: {fault}"
+
+    def _started(self, cancelled: Cancelled = never) -> ServerInfo:
+        """Start the worker if it does not run, and return its properties."""
+        if self._link is not None and not self._link.is_alive:
+            self.close()
+            self._remark = "started again: the predictor's process had ended"
+        if self._link is None:
+            n_closes = self._n_closes
+            self._link = self._connect(self._source, self._device, self._threads)
+            # Another thread called `close` before there was a link to close.
+            if self._n_closes != n_closes:
+                self.close()
+                raise WorkerError(CLOSED)
+        if self._info is None:
+            self._info = self._request("info", cancelled=cancelled)
+        return self._info
+
+    def _finished(self, prediction: Prediction) -> Prediction:
+        """Return a prediction with a remark on a restart, if there was one."""
+        # A success: the next crash is the first of a new series.
+        self._n_crashes = 0
+        remark, self._remark = self._remark, ""
+        return prediction.with_remark(remark) if remark else prediction
+
+    # -- messages -------------------------------------------------------------------
+    def _prepare(self, session: Session, cancelled: Cancelled) -> None:
+        info = self._started(cancelled)
+        if self._is_prepared(session):
+            return
+        # Before the request: the worker attaches to the memory when it decodes.
+        if self._link is not None and self._link.shares_memory:
+            self._memory.fit(info.needs.spec.n_samples, session.n_neurons)
+        self._n_prepared += 1
+        self._request("prepare", self._n_prepared, session, cancelled=cancelled)
+        self._sessions[session.id] = (session, self._n_prepared)
+
+    def _is_prepared(self, session: Session) -> bool:
+        # By identity: a session that was opened again may have changed on disk.
+        prepared = self._sessions.get(session.id)
+        return prepared is not None and prepared[0] is session
+
+    def _encode(self, window: Window, mask: Mask, cancelled: Cancelled) -> int:
+        self._prepare(window.session, cancelled)
+        arguments: InputArguments | None = arguments_of(window)
+        is_reset, before = True, Mask.nothing(window.session, mask.spec)
+        if self._encoded is not None:
+            number, last_window, last_mask = self._encoded
+            if last_window.key == window.key:
+                if last_mask is mask:
+                    return number
+                # A stroke does not send the frames of a clip again.
+                arguments = None
+            # A delta is defined for masks of one session and one spec.
+            if last_window.session is window.session and last_mask.spec == mask.spec:
+                is_reset, before = False, last_mask
+        delta = mask_delta(before, mask)
+        # Unknown until the reply: a failed encoding leaves no mask to change from.
+        self._encoded = None
+        sent = self._bytes_sent
+        key = self._sessions[window.session.id][1]
+        self._request("encode", key, arguments, is_reset, delta, cancelled=cancelled)
+        self._bytes_sent_last = self._bytes_sent - sent
+        self._encoded = (self._number, window, mask)
+        return self._number
+
+    def _decode(self, encoded: Encoded, neurons: bytes | None, cancelled: Cancelled) -> Prediction:
+        self._prepare(encoded.window.session, cancelled)
+        if self._encoded is None or self._encoded[0] != encoded.state:
+            self._encode(encoded.window, encoded.mask, cancelled)
+        reply = self._request("decode", neurons, self._memory.name, cancelled=cancelled)
+        if isinstance(reply, InSharedMemory):
+            responses = self._memory.read(reply.shape)
+            return replace(reply.prediction, responses=responses)
+        prediction: Prediction = reply
+        return prediction
+
+    def _predict_many(self, batch: list[Request], cancelled: Cancelled) -> BatchResult:
+        window = batch[0][0]
+        self._prepare(window.session, cancelled)
+        before, deltas = Mask.nothing(window.session, batch[0][1].spec), []
+        for _, mask, _ in batch:
+            deltas.append(mask_delta(before, mask))
+            before = mask
+        neurons = [None if n is None else pack_indices(n) for _, _, n in batch]
+        place = self._sessions[window.session.id][1], arguments_of(window)
+        result: BatchResult = self._request(
+            "predict_many", *place, deltas, neurons, cancelled=cancelled
+        )
+        return result
+
+    def _request(
+        self, verb: str, *arguments: Any, cancelled: Cancelled, poll_s: float = POLL_S
+    ) -> Any:
+        """Send a message and return the value of its reply, or raise its error."""
+        assert self._link is not None
+        self._number += 1
+        # Packed twice: the worker can read the number even if the arguments fail.
+        message = packed((verb, self._number, packed(arguments)))
+        self._is_asked = True
+        try:
+            self._link.send(message)
+            self._bytes_sent += len(message)
+            return self._receive(self._number, cancelled, poll_s)
+        finally:
+            self._is_asked = False
+
+    def _receive(self, number: int, cancelled: Cancelled, poll_s: float) -> Any:
+        """Wait for the reply to a message; replies to cancelled ones are ignored."""
+        link = self._link
+        assert link is not None
+        while True:
+            while (message := link.receive(poll_s)) is None:
+                if cancelled():
+                    self._cancelled, self._n_crashes = number, 0
+                    link.cancel(number)
+                    raise StoppedError
+            answered, counters, error, value = unpacked(message)
+            # The worker survived the cancelled request.
+            if answered >= self._cancelled:
+                self._cancelled = 0
+            if answered == number:
+                break
+        self._server_counters = counters
+        if error is not None:
+            raise error
+        return value
+
+
+def _remedy(fault: str, n_crashes: int) -> str:
+    return (
+        f"{fault} It has ended {'twice' if n_crashes == 2 else f'{n_crashes} times'} "
+        "in a row, and starts again with the next request: use fewer neurons, choose "
+        "another model or device, or free memory; `omnimouse doctor` looks for the "
+        "problem."
+    )
+
+
+def load_in_worker(name: str, session: Session | None, device: str = "auto") -> Predictor:
+    """Build a predictor in a process of its own, for which no view has to wait."""
+    return WorkerPredictor(name, device=device)

@@ -1,0 +1,350 @@
+"""Map a function over pieces of work, here or on the workers of a Dask scheduler.
+
+A piece is a frozen value and the function has an importable name, so that both can be
+pickled. Dask reassigns the pieces of a worker that dies. The result of a piece does
+not depend on the worker.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError, WorkerError
+from omnimouse_model.extras import named_extras
+from omnimouse_model.inference.dask_scheduler import (
+    check_address,
+    check_connected,
+    connect,
+    lost_scheduler,
+    private_workers,
+)
+from omnimouse_model.inference.registry import load_predictor
+from omnimouse_model.inference.server import Source
+from omnimouse_model.predict.devices import torch_threads
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.process import interrupts_kept_from_workers
+from omnimouse_model.progress import QUIET, CallbackJob, Job
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+LOCAL = "local"
+"""`local` or `local:4` starts a temporary cluster of processes on this machine."""
+_POLL_S = 0.02
+_LEAST_PENDING = 16
+
+
+def map_pieces(
+    function: Callable[[Piece, Job], Result],
+    pieces: Sequence[Piece],
+    scheduler: str | None,
+    job: Job = QUIET,
+    sizes: Sequence[int | float] | None = None,
+) -> Iterator[tuple[int, Result]]:
+    """Yield (number, result) of each piece, in the order in which they finish.
+
+    Parameters
+    ----------
+    function
+        Gets a piece and a job, which is that of the caller here, and quiet on a worker.
+        It may raise `StoppedError` if the job is cancelled.
+    scheduler
+        None computes one piece after the other in this process. Otherwise
+        "local", "local:4" (processes; scripts need the usual `if __name__ ==
+        "__main__"`), or the address of a Dask scheduler, TLS or this machine's own.
+    job
+        Progress over all pieces; once it is cancelled, no more results are yielded.
+    sizes
+        Work of each piece, in the unit of the progress; by default 1.
+
+    Raises
+    ------
+    WorkerError
+        No scheduler or worker responds, or several workers died of the same piece.
+    """
+    if not pieces:
+        return
+    sizes = [1.0] * len(pieces) if sizes is None else sizes
+    if scheduler is None:
+        yield from _map_here(function, pieces, job, sizes)
+        return
+    with _client(scheduler) as client:
+        done = 0.0
+        waiting: dict[int, Any] = {}
+        numbers = iter(range(len(pieces)))
+        try:
+            while not job.cancelled():
+                check_connected(client)
+                # Finished results wait in the memory of the workers: no more pieces
+                # are sent than keep all workers busy.
+                room = max(0, _most_pending(client) - len(waiting))
+                for number in islice(numbers, room):
+                    # `pure=False`: otherwise Dask hashes each piece, with its session,
+                    # to reuse the results of equal pieces.
+                    waiting[number] = client.submit(
+                        function,
+                        pieces[number],
+                        QUIET,
+                        pure=False,
+                        workers=_allowed(client, scheduler),
+                    )
+                if not waiting:
+                    return
+                for number in _finished(client, waiting):
+                    result = _result(waiting[number])
+                    # Without the future, Dask forgets the result.
+                    del waiting[number]
+                    yield number, result
+                    done += sizes[number]
+                    job.progress(done, sum(sizes), f"on {scheduler}")
+        except OSError as error:
+            raise lost_scheduler() from error
+        finally:
+            if client.status == "running":
+                client.cancel(list(waiting.values()), force=True)
+
+
+def _map_here(
+    function: Callable[[Piece, Job], Result],
+    pieces: Sequence[Piece],
+    job: Job,
+    sizes: Sequence[int | float],
+) -> Iterator[tuple[int, Result]]:
+    """Yield what `map_pieces` yields, computed in this process."""
+    total, done = sum(sizes), 0.0
+    for number, (piece, size) in enumerate(zip(pieces, sizes, strict=True)):
+
+        def report(
+            n: int | float,
+            of: int | float,
+            text: str,
+            done: int | float = done,
+            size: int | float = size,
+        ) -> None:
+            # The defaults bind the values of this piece, not those of later ones.
+            job.progress(done + size * n / max(of, 1), total, text)
+
+        if job.cancelled():
+            return
+        try:
+            result = function(piece, CallbackJob(report, job.cancelled, job.message, job.device))
+        except StoppedError:
+            return
+        yield number, result
+        done += size
+
+
+def _most_pending(client: "Client") -> int:
+    """Return how many pieces may be with the scheduler."""
+    n_threads = sum(int(n) for n in client.nthreads().values())
+    return max(_LEAST_PENDING, 2 * n_threads)
+
+
+def _finished(client: "Client", waiting: Mapping[int, Any]) -> list[int]:
+    """Return the numbers of the finished pieces, after a pause if there are none."""
+    # Polling instead of `as_completed`, which blocks: cancellation and a lost scheduler
+    # must be noticed while no future finishes.
+    finished = [number for number, future in waiting.items() if future.done()]
+    if not finished:
+        time.sleep(_POLL_S)
+    return finished
+
+
+def _result(future: Any) -> Any:
+    """Return the result of a finished piece."""
+    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
+
+    try:
+        return future.result()
+    except FutureCancelledError as error:
+        # A scheduler that is lost takes all pieces with it.
+        raise lost_scheduler() from error
+    except KilledWorker as error:
+        raise WorkerError(
+            "Workers died, one after the other, of the same piece of work: out of "
+            "memory? Finished work is kept. Use fewer workers, or workers with more "
+            "memory, and continue."
+        ) from error
+
+
+def _allowed(client: "Client", scheduler: str) -> list[str] | None:
+    """Return the workers with private connections, or None if all are private.
+
+    Dask does not replace a named worker that dies by another one. Workers are therefore
+    named only if some workers must not be used.
+    """
+    private = private_workers(client, scheduler)
+    every = client.scheduler_info(n_workers=-1)["workers"]
+    return None if len(private) == len(every) else private
+
+
+@contextmanager
+def _client(scheduler: str) -> "Iterator[Client]":
+    """Connect to a scheduler, or to a local cluster that is closed afterwards."""
+    name, _, count = scheduler.partition(":")
+    if name != LOCAL:
+        with _silent_dask(), connect(check_address(scheduler)) as client:
+            yield client
+        return
+    n_workers = checked_count(count)
+    with named_extras():
+        import_module("cryptography")  # Security.temporary needs it
+        from distributed import LocalCluster, Security
+    # In memory, for this cluster: no other account of the machine can connect.
+    security = Security.temporary()
+    with interrupts_kept_from_workers():
+        cluster = LocalCluster(
+            n_workers=n_workers,
+            # One process per piece: predictors are not used from several threads.
+            threads_per_worker=1,
+            host="127.0.0.1",
+            protocol="tls://",
+            security=security,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,  # also of the workers
+        )
+    with _silent_dask(), cluster, connect(cluster.scheduler_address, security) as client:
+        yield client
+
+
+@contextmanager
+def _silent_dask() -> Iterator[None]:
+    """Drop the log lines of Dask: what ends the work is raised."""
+    # Dask gives these two their own levels when it is imported.
+    with suppress(ImportError):  # told by `connect`
+        import_module("distributed")
+    logs = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    before = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
+
+
+def checked_count(text: str) -> int:
+    """Return the process count of `local:4`; for `local` the number of cores.
+
+    Raises
+    ------
+    ValueError
+        The count is not a positive integer.
+    """
+    if not text:
+        return os.cpu_count() or 1
+    if not text.isdigit() or not int(text):
+        raise ValueError(f"{LOCAL}:{text} is not like {LOCAL}:4.")
+    return int(text)
+
+
+def checked_scheduler(scheduler: str) -> str:
+    """Return a valid scheduler argument of `spread`, or raise an error."""
+    name, _, count = scheduler.partition(":")
+    if name == LOCAL:
+        return f"{LOCAL}:{checked_count(count)}"
+    return check_address(scheduler)
+
+
+def resolve_predictor(
+    source: Predictor | Source | Path, device: str, connect: Collection[str] = ()
+) -> Predictor:
+    """Return a predictor from itself, its name, its path or a factory function."""
+    if isinstance(source, str | Path):
+        return load_predictor(source, device=device, connect=connect)
+    # A predictor class has the methods of the protocol too, so it would pass the
+    # `isinstance` check alone; it is a factory here.
+    if isinstance(source, Predictor) and not isinstance(source, type):
+        return source
+    return source()
+
+
+# -- on the worker ------------------------------------------------------------------
+# A Dask worker may run several tasks in threads, but the number of torch threads is
+# one setting per process.
+_one_at_a_time = threading.Lock()
+_sessions: dict[tuple[str, str], Session] = {}
+_cached_predictor = lru_cache(maxsize=2)(resolve_predictor)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPredictor:
+    """A predictor of pieces of work: the loaded one here, on workers its source.
+
+    Attributes
+    ----------
+    source
+        Name, absolute path or factory, from which workers load it.
+    threads
+        Number of torch threads. Rounding of sums depends on it; equal numbers give
+        equal results.
+    connect
+        Hosts from which members of an ensemble may be downloaded.
+    """
+
+    source: Source
+    device: str
+    threads: int
+    here: Predictor | None = None
+    connect: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        source: Predictor | Source | Path,
+        device: str,
+        here: Predictor,
+        scheduler: str | None,
+        connect: Collection[str] = (),
+    ) -> "TaskPredictor":
+        """Return the predictor of a map with this scheduler, which is loaded here.
+
+        Raises
+        ------
+        ValueError
+            The source is a predictor object, which cannot be sent to a worker.
+        """
+        if scheduler is None:
+            return cls("", device, 0, here)
+        from torch import get_num_threads
+
+        if isinstance(source, str | Path):
+            # A name stays a name; the folder of a worker may be another one.
+            is_path = isinstance(source, Path) or Path(source).exists()
+            source = str(Path(source).resolve()) if is_path else str(source)
+        elif isinstance(source, Predictor) and not isinstance(source, type):
+            raise ValueError(
+                "With a scheduler give the predictor by its name or path: it is loaded "
+                "on the workers."
+            )
+        return cls(source, device, get_num_threads(), connect=tuple(connect))
+
+    @contextmanager
+    def loaded(self, session: Session) -> Iterator[tuple[Predictor, Session]]:
+        """Yield predictor and session; on a worker, run alone inside the context.
+
+        Predictors are cached, two per process. The session is the instance of this
+        recording that the process already has, if any: each piece of work arrives with
+        its own unpickled session, and one instance shares open files and caches.
+        """
+        if self.here is not None:
+            yield self.here, session
+            return
+        with _one_at_a_time, torch_threads(self.threads):
+            key = (session.id, session.fingerprint)
+            session = _sessions.setdefault(key, session)
+            yield _cached_predictor(self.source, self.device, self.connect), session

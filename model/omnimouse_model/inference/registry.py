@@ -1,0 +1,197 @@
+"""Build a predictor from a name, a checkpoint, an ensemble or the model hub."""
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from reprlib import Repr
+
+from omnimouse_model.data.hub.fetch import local_path
+from omnimouse_model.data.hub.names import CHECKPOINTS, hub_place
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import CheckpointError, FetchError
+from omnimouse_model.families.ensemble.ensemble import FORMAT as ENSEMBLE_FORMAT
+from omnimouse_model.families.ensemble.ensemble import SUFFIX as ENSEMBLE_SUFFIX
+from omnimouse_model.families.ensemble.ensemble import Ensemble, load_ensemble
+from omnimouse_model.families.prediction_file.file import has_predictions
+from omnimouse_model.families.prediction_file.predictor import open_predictions
+from omnimouse_model.inference.families import builders, load_of_family
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.storage.write import write_json
+
+_SHORT = Repr()
+_SHORT.maxstring = 200
+"""Names in messages: a file can hold one without end."""
+
+
+def predictor_names() -> tuple[str, ...]:
+    """Return the names that `load_predictor` knows without a file or the hub."""
+    return tuple(builders())
+
+
+def is_predictor(name: str) -> bool:
+    """Return whether a name is registered, a path, or an address of the hub."""
+    if name in builders():
+        return True
+    try:
+        # Without a request to the hub: a view asks while the user types.
+        return bool(name) and (Path(name).exists() or hub_place(name) is not None)
+    except (FetchError, OSError):  # a malformed address, or a name too long for a path
+        return False
+
+
+def must_be_fetched(name: str) -> bool:
+    """Return whether a predictor is on the hub and not yet on this machine."""
+    if name in builders():
+        return False
+    try:
+        if not name or Path(name).exists():
+            return False
+        place = hub_place(name)
+        return place is not None and not local_path(place, None).exists()
+    except FetchError:  # a malformed address: fetching reports what is wrong with it
+        return True
+    except OSError:  # a name too long for a path
+        return False
+
+
+def load_predictor(
+    name_or_path: str | Path,
+    sessions: Sequence[Session] | None = None,
+    device: str = "auto",
+    *,
+    connect: Collection[str] = (),
+) -> Predictor:
+    """Build a predictor by name, or from a checkpoint file or folder.
+
+    Parameters
+    ----------
+    name_or_path
+        One of `predictor_names()`; the path of a checkpoint, of an ensemble or of a
+        file of predictions (`open_predictions`); or an entry of the model hub such as
+        `omnimouse-5M` or `hf://owner/name`, which is downloaded the first time
+        (`fetch_checkpoint`).
+    sessions
+        Sessions to prepare now; any other is prepared on its first use.
+    device
+        "auto", "cpu", "cuda" or "mps".
+    connect
+        Hosts such as "huggingface.co" from which members that the file of an ensemble
+        names may be downloaded.
+
+    Examples
+    --------
+    >>> om.load_predictor("ridge", [session]).predictor_id
+    'ridge'
+    >>> om.load_predictor("demo").needs.sees_video
+    True
+    """
+    predictor = _build(str(name_or_path), device, connect)
+    for session in sessions or ():
+        predictor.prepare(session)
+    return predictor
+
+
+def _build(name: str, device: str, connect: Collection[str] = ()) -> Predictor:
+    # Registered names first: a folder named "demo" must not replace the demo model.
+    if name in builders():
+        return builders()[name](device)
+    path = Path(name)
+    is_there = _exists(path)
+    if not is_there and (place := hub_place(name)) is not None:
+        # Imported here because it imports torch, which baselines do not need.
+        from omnimouse_model.families.omnimouse.hub_checkpoints import fetch_checkpoint
+
+        path, is_there = fetch_checkpoint(str(place)), True
+    if not is_there:
+        raise _unknown(name)
+    if path.name.endswith(ENSEMBLE_SUFFIX) and path.is_file():
+        return load_ensemble(path, partial(_build_member, device=device), connect=connect)
+    if has_predictions(path):
+        return open_predictions(path)
+    return load_of_family(path, device)
+
+
+def _build_member(name: str, device: str) -> Predictor:
+    """Build a member of an ensemble; its name stands for no file of the working folder."""
+    if not Path(name).is_absolute() and name not in builders() and hub_place(name) is None:
+        raise _unknown(name)
+    return _build(name, device)
+
+
+def _unknown(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"There is no predictor {_SHORT.repr(name)}: no such file or folder, and "
+        f"the names are {', '.join(builders())} and, from the model hub, "
+        f"{', '.join(CHECKPOINTS)}."
+    )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long for the drive
+        return False
+
+
+def load_in_process(name: str, session: Session | None, device: str = "auto") -> Predictor:
+    """Build a predictor in this process; the live engine prepares the session."""
+    return load_predictor(name, device=device)
+
+
+def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str = "auto") -> Path:
+    """Write the file of an ensemble, the mean of some predictors.
+
+    The file has the name of each member, or its path in the folder of the file, and its
+    id; `load_predictor` refuses it if the weights of a member have changed.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two members, a path that does not end in `.ensemble.json`, or a member
+        outside the folder of the file.
+
+    Examples
+    --------
+    >>> path = om.save_ensemble("both.ensemble.json", ["mean", "last"])
+    >>> len(om.load_predictor(path).members)
+    2
+    """
+    loaded = (load_predictor(member, device=device) for member in members)
+    write_ensemble(path, members, loaded)
+    return Path(path)
+
+
+def write_ensemble(
+    path: str | Path, members: Sequence[str | Path], loaded: Iterable[Predictor]
+) -> Ensemble:
+    """Return the ensemble of loaded members, and write its file; see `save_ensemble`."""
+    path = Path(path)
+    if not path.name.endswith(ENSEMBLE_SUFFIX):
+        raise ValueError(f"An ensemble's file ends in {ENSEMBLE_SUFFIX}, unlike {path.name}.")
+    names = [_member_name(path, str(member)) for member in members]
+    # Loaded to check that the members fit together, and for the ids of their weights.
+    ensemble = Ensemble(tuple(loaded))
+    description = {
+        "omnimouse_ensemble": ENSEMBLE_FORMAT,
+        "members": [
+            {"path": name, "predictor_id": member.predictor_id}
+            for name, member in zip(names, ensemble.members, strict=True)
+        ],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, description)
+    return ensemble
+
+
+def _member_name(path: Path, member: str) -> str:
+    """Return a registered name, or a path from the folder of an ensemble."""
+    if member in builders() or not _exists(Path(member)):
+        return member
+    folder = path.absolute().parent.resolve()
+    place = Path(member).resolve()
+    if not place.is_relative_to(folder):
+        raise ValueError(
+            f"{member} is outside {folder}: an ensemble's file is in a folder that contains "
+            "its members, so that both can be moved together."
+        )
+    return place.relative_to(folder).as_posix()

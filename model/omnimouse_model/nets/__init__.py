@@ -1,1 +1,0 @@
-"""Networks, which take and return tensors, and their checkpoint files."""

@@ -1,1 +1,0 @@
-"""Network of the neural data transformer: binned spikes in, log-rates out."""

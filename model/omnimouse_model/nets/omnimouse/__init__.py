@@ -1,1 +1,0 @@
-"""OmniMouse's network: read `network`, then `encoder`, `trunk` and `readout`."""

@@ -1,1 +1,0 @@
-"""Predictions of the neural data transformer for hidden spikes."""

@@ -1,1 +1,0 @@
-"""OmniMouse as a predictor: loading, device memory, batches."""

@@ -1,1 +1,0 @@
-"""A predictor in another process or on a Dask worker."""

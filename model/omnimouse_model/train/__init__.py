@@ -1,1 +1,0 @@
-"""Training: config, batches, the loop, fine-tuning."""

@@ -1,1 +1,0 @@
-"""Start values from the data: tuning, motion energy, shared fluctuations."""

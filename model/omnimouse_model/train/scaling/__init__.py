@@ -1,1 +1,0 @@
-"""Scaling studies: plans, and the runs that they contain."""

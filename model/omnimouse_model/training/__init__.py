@@ -1,0 +1,1 @@
+"""What trainings of all families share: loop, resume, ranks, log, sessions."""

@@ -1,0 +1,172 @@
+"""Save and resume a training run.
+
+    RUN/last.json                  name of the folder with the last complete save
+    RUN/state-00001200/rank_0.pt   weights, average and optimisers of one rank
+    RUN/model.safetensors, .json   the weights of all ranks (`nets.checkpoint`)
+    RUN/best.safetensors, .json    the same for the best validation score so far
+
+Every file is written atomically, and `last.json` after all others. A run that is
+killed at any time therefore resumes from the save that `last.json` names. State files
+contain tensors and plain containers only, and are read with `weights_only=True`. All
+ranks must share one file system.
+"""
+
+import logging
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omnimouse_model.errors import CheckpointError
+from omnimouse_model.storage.state import read_or_set_aside
+from omnimouse_model.storage.tensors import load_pickle, write_pickle
+from omnimouse_model.storage.typed import shown
+from omnimouse_model.storage.write import write_json
+from omnimouse_model.training.distributed import Team
+
+log = logging.getLogger(__name__)
+LAST = "last.json"
+_STATE = "state-"
+MODEL, BEST = "model.safetensors", "best.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """Content of `last.json`."""
+
+    state: str
+
+    def __post_init__(self) -> None:
+        # A name, and no path that leads elsewhere.
+        if not re.fullmatch(rf"{_STATE}\d{{8,}}", self.state):
+            raise ValueError(f"state: found {shown(self.state)}, expected {_STATE}00000000")
+
+
+def last_state(out: Path) -> Path | None:
+    """Return the folder of the last complete save of a run; None if there is none."""
+    path = out / LAST
+    if not path.exists():
+        return None
+    stored = read_or_set_aside(path, _Last)
+    if stored is not None:
+        return out / stored.state
+    # The damaged file was set aside. The last save is complete, because files of a save
+    # are removed only after the next one.
+    return max(out.glob(f"{_STATE}*"), default=None)
+
+
+def best_or_last(out: Path) -> Path:
+    """Return the weights of the best validation of a run, else those of its last save.
+
+    A run of few steps may have no score: constant predictions have no correlation.
+    """
+    best = out / BEST
+    return best if best.exists() else out / MODEL
+
+
+def saved_step(out: Path) -> int:
+    """Return the step of the last complete save of a run; -1 if there is none."""
+    folder = last_state(out)
+    return -1 if folder is None else int(folder.name.removeprefix(_STATE))
+
+
+def rank_files(folder: Path) -> list[Path]:
+    """Return the state files of a save, in rank order."""
+    # Built from the count, because names sort rank_10 before rank_2.
+    count = len(list(folder.glob("rank_*.pt")))
+    return [folder / f"rank_{rank}.pt" for rank in range(count)]
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read the state of one rank, on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing or damaged.
+    """
+    try:
+        state = load_pickle(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} Another --out trains from the start; "
+            f"{path.parents[1] / MODEL} is the result so far."
+        ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is no state of a run; found {type(state)}.")
+    return state
+
+
+# -- saving -------------------------------------------------------------------------
+
+
+def write_state(
+    out: Path,
+    step: int,
+    state: dict[str, Any],
+    team: Team,
+    write_result: Callable[[Path], None],
+) -> None:
+    """Write the state of each rank, and name it as the last save.
+
+    Parameters
+    ----------
+    state
+        Tensors and plain containers of this rank.
+    write_result
+        Writes the weights; the main rank calls it with the folder of the states, which
+        are complete.
+    """
+    folder = out / f"{_STATE}{step:08d}"
+    folder.mkdir(exist_ok=True)
+    write_pickle(folder / f"rank_{team.rank}.pt", state)
+    # The main rank may name this save only after all ranks have written their files.
+    team.wait()
+    if team.is_main:
+        # Files of a larger team that was killed while it saved.
+        for path in rank_files(folder)[team.size :]:
+            path.unlink()
+        write_result(folder)
+        write_json(out / LAST, {"state": folder.name})
+        _remove_others(folder)
+    # No rank may begin the next save while the main rank removes old folders.
+    team.wait()
+
+
+def state_of_rank(folder: Path, team: Team) -> dict[str, Any]:
+    """Read the state that this rank has saved in a folder."""
+    # A rank without a file of its own reads the last one: a check of the number of
+    # processes then reports that number instead of a missing file.
+    return read_state(folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt")
+
+
+def check_saved(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    """Check that a save belongs to this training.
+
+    Raises
+    ------
+    ValueError
+        A setting differs; the message names it.
+    """
+    for name, value in wanted.items():
+        if saved.get(name) != value:
+            raise ValueError(
+                f"{folder} was trained with {name} {saved.get(name)}; found {value}. "
+                "Use the same, or another --out."
+            )
+
+
+def _remove_others(folder: Path) -> None:
+    """Remove older states."""
+    for other in folder.parent.iterdir():
+        if re.fullmatch(r"state-\d{8}", other.name) and other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+# -- resuming -----------------------------------------------------------------------
+
+
+FINISHED = "finetuned.safetensors"
+"""The result of a fine-tuning, in one folder with the last and best weights."""

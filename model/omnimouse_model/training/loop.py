@@ -1,0 +1,464 @@
+"""The training loop: the same on one CPU, one GPU, or under `torchrun` on many.
+
+A run of any family can be stopped or killed at any step, and resumed: weights,
+optimisers, averages and the step are saved together (`checkpoints`). All random draws
+of a step come from a generator seeded by its number, so a resumed run draws the same as
+an uninterrupted run.
+"""
+
+import ctypes
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.progress import TRAINING, Job
+from omnimouse_model.storage.journal import check_own
+from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.write import writing
+from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.metrics_log import MetricsLog
+
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+@runtime_checkable
+class TrainingState(Protocol):
+    """Where a run is.
+
+    Attributes
+    ----------
+    step, seconds
+        Finished steps, and the time that they took, before a resume, too.
+    best
+        Best validation score so far, and its step.
+    """
+
+    step: int
+    seconds: float
+    best: tuple[float, int]
+
+
+MAX_SKIPPED = 10
+"""Steps in a row whose loss is not finite that mean divergence."""
+
+
+@dataclass(slots=True)
+class LoopState:
+    """A `TrainingState` that counts steps whose loss was not finite.
+
+    Attributes
+    ----------
+    skipped
+        Number of such steps in a row.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: tuple[float, int] = (float("-inf"), 0)
+    skipped: int = 0
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the weights of this step have the best score so far."""
+        return self.best[1] == self.step and self.best[0] > float("-inf")
+
+    def count(self, is_skipped: bool) -> None:
+        """Count a step, whose update was skipped or not.
+
+        Raises
+        ------
+        ValueError
+            Too many steps in a row were skipped.
+        """
+        self.skipped = self.skipped + 1 if is_skipped else 0
+        if self.skipped == MAX_SKIPPED:
+            raise ValueError(f"The loss was not finite in {MAX_SKIPPED} steps in a row; lower lr.")
+        self.step += 1
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take step, time and best score of a save."""
+        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.best = tuple(saved["best"])
+
+
+@runtime_checkable
+class TrainingSettings(Protocol):
+    """Settings of a config that the loop reads."""
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps of the whole run."""
+
+    @property
+    def validate_every(self) -> int:
+        """Number of steps between validations."""
+
+    @property
+    def patience(self) -> int | None:
+        """Steps without a better score after which the run ends."""
+
+    @property
+    def save_every(self) -> int | None:
+        """Number of steps between saves; None saves by time only."""
+
+    @property
+    def save_every_s(self) -> float | None:
+        """Seconds between saves; None saves by steps only."""
+
+
+@runtime_checkable
+class Training(Protocol):
+    """The training of one family, as the loop drives it."""
+
+    @property
+    def state(self) -> TrainingState:
+        """Where the run is."""
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """Settings of the loop."""
+
+    def resume(self) -> bool:
+        """Load the last save; False if there is none."""
+
+    def start(self) -> bool:
+        """Set the start values; True if they are worth a score and a save."""
+
+    def draw(self, number: int) -> Any:
+        """Return the batches of a step; called in another thread."""
+
+    def begin_step(self) -> None:
+        """Prepare the next step."""
+
+    def step(self, drawn: Any) -> dict[str, float]:
+        """Train on the batches of a step, and return its row of the log."""
+
+    def scores(self) -> dict[str, float]:
+        """Return the scores of validation; `SUMMARY` selects the best weights."""
+
+    def save(self) -> None:
+        """Save the state, and the weights that it has reached."""
+
+
+Kind = TypeVar("Kind", bound=Training)
+
+
+def run_training(
+    open_training: Callable[[], Kind],
+    out: Path,
+    device: torch.device | str,
+    team: Team,
+    max_steps: int | None,
+    on_step: OnStep,
+    job: Job,
+) -> Kind:
+    """Run or resume a training in `out`, until its steps end.
+
+    Parameters
+    ----------
+    open_training
+        Called once, when no other process writes in `out`.
+    max_steps
+        Maximum number of steps of this call.
+    on_step
+        Called on every rank with the step and its row of the log.
+    job
+        Progress in steps, and stop request, which is asked after every step; one of a rank
+        ends the run on all ranks.
+
+    Raises
+    ------
+    StoppedError
+        The job is cancelled; the run is saved.
+    OutputBusyError
+        Another process trains in `out`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    # The ranks of a team write in one folder.
+    with writing(out), sole_writer(out) if team.is_main else nullcontext():
+        training = open_training()
+        is_stopped = _run(training, out, device, team, max_steps, on_step, job)
+    if is_stopped:
+        step, of = training.state.step, training.settings.total_steps
+        raise StoppedError(
+            f"stopped at step {step} of {of}; saved in {out}: the same call goes on from there."
+        )
+    return training
+
+
+def _run(
+    training: Training,
+    out: Path,
+    device: torch.device | str,
+    team: Team,
+    max_steps: int | None,
+    on_step: OnStep,
+    job: Job,
+) -> bool:
+    """Train and save; return whether the job was cancelled."""
+    check_own(out)
+    # Start values can take minutes (ridge fits), so they are drawn only for new runs.
+    is_resumed = training.resume()
+    is_scored = not is_resumed and training.start()
+    run, settings = training.state, training.settings
+    last = settings.total_steps
+    if max_steps is not None:
+        last = min(last, run.step + max_steps)
+    # -1 for a new run removes all rows of an earlier run without a save.
+    log = MetricsLog(out, run.step if is_resumed else -1) if team.is_main else None
+    clock = _Clock(run.seconds)
+
+    def report(row: dict[str, float]) -> None:
+        if log is not None:
+            log.add(row)
+        on_step(run.step, row)
+        job.progress(run.step, settings.total_steps, TRAINING)
+
+    try:
+        if is_scored:
+            # Saved at once: finding these start values may have taken minutes.
+            report(_first_scores(training, clock))
+            training.save()
+        ahead = Prefetch(training.draw, last, drawing_processes(device))
+        with reused_heap(device), ahead as prefetch:
+            # The run may already be complete when it is resumed.
+            (is_cancelled,) = team.any([job.cancelled()])
+            is_over = is_cancelled or _has_ended(training, last)
+            while not is_over:
+                training.begin_step()
+                clock.begin()
+                row = training.step(prefetch.take(run.step))
+                row |= clock.rates(row) | {"waited_s": prefetch.waited_s}
+                run.seconds = row["seconds"]
+                is_best = run.step % settings.validate_every == 0 and _validate(training, row)
+                report(row)
+                # Clocks of ranks differ, and a save waits for all ranks: they decide
+                # together, with one message for both questions.
+                flags = [job.cancelled(), clock.is_due(settings, run.step)]
+                is_cancelled, is_due = team.any(flags)
+                is_over = is_cancelled or _has_ended(training, last)
+                if (is_due or is_best) and not is_over:
+                    training.save()
+                    clock.saved()
+        # The last save is outside of the loop, so that it is done exactly once.
+        training.save()
+        return is_cancelled
+    finally:
+        if log is not None:
+            log.close()
+
+
+def _has_ended(training: Training, last: int) -> bool:
+    """Return True if all steps are done or validation has stopped improving."""
+    run, patience = training.state, training.settings.patience
+    has_score = run.best[0] > float("-inf")
+    is_flat = patience is not None and has_score and run.step - run.best[1] >= patience
+    return run.step >= last or is_flat
+
+
+def _first_scores(training: Training, clock: "_Clock") -> dict[str, float]:
+    """Return the log row of step 0: validation scores before training."""
+    row: dict[str, float] = {}
+    _validate(training, row)
+    run = training.state
+    run.seconds = clock.seconds
+    return row | {"seconds": run.seconds, "step": run.step}
+
+
+def _validate(training: Training, row: dict[str, float]) -> bool:
+    """Add validation scores to `row`; return True if they are the best so far."""
+    row |= training.scores()
+    run, score = training.state, row.get(SUMMARY, float("-inf"))
+    if not score > run.best[0]:
+        return False
+    run.best = (score, run.step)
+    return True
+
+
+class _Clock:
+    """Clock of a run, including the time before it was resumed."""
+
+    def __init__(self, already: float) -> None:
+        self._began = self._saved = self._step = time.monotonic()
+        self._already = already
+
+    def begin(self) -> None:
+        """Mark the start of a step."""
+        self._step = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far."""
+        return self._already + time.monotonic() - self._began
+
+    def rates(self, step: dict[str, float]) -> dict[str, float]:
+        """Return seconds of the run, and what a step counts per second."""
+        now = time.monotonic()
+        taken = max(now - self._step, 1e-9)
+        counted = {k: step[k] / taken for k in ("windows", "tokens") if k in step}
+        return {"seconds": self.seconds} | {f"{name}_per_s": rate for name, rate in counted.items()}
+
+    def is_due(self, config: TrainingSettings, step: int) -> bool:
+        """Return True if the config asks for a save after this step."""
+        if config.save_every is not None and step % config.save_every == 0:
+            return True
+        every_s = config.save_every_s
+        return every_s is not None and time.monotonic() - self._saved > every_s
+
+    def saved(self) -> None:
+        """Restart the time until the next save."""
+        self._saved = time.monotonic()
+
+
+# -- reuse of memory between training steps on a CPU
+# Parameter numbers from malloc.h: M_TRIM_THRESHOLD and M_MMAP_MAX.
+_TRIM_THRESHOLD: Final = -1
+_MMAP_MAX: Final = -4
+_MAPPED: Final = 65536
+_TRIMMED: Final = 64 << 20
+"""Values set afterwards: the library's default number of mappings, and the largest trim
+threshold of its own dynamic rule."""
+
+
+@contextmanager
+def reused_heap(device: torch.device | str) -> Iterator[None]:
+    """Keep freed memory for reuse within the block.
+
+    Has no effect on devices other than the CPU, or without the GNU C library.
+    """
+    if torch.device(device).type != "cpu" or platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    # CDLL(None) is the running process itself, including the C library it has loaded.
+    library = ctypes.CDLL(None)
+    # No mappings: large arrays come from the heap. -1: the heap is never trimmed.
+    library.mallopt(_MMAP_MAX, 0)
+    library.mallopt(_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        library.mallopt(_MMAP_MAX, _MAPPED)
+        library.mallopt(_TRIM_THRESHOLD, _TRIMMED)
+        # New settings act on later calls only; this returns the memory held so far.
+        library.malloc_trim(0)
+
+
+# -- prefetch the batches of the next step while the current step is computed
+Drawn = TypeVar("Drawn")
+
+MAX_PROCESSES = 8
+
+
+def drawing_processes(device: torch.device | str) -> int:
+    """Return the number of processes that draw batches for a device; 0 is a thread.
+
+    A GPU takes a step sooner than one thread draws it. The processes are forked,
+    because they share the open sessions; other systems than Linux draw in a thread.
+    """
+    is_gpu = torch.device(device).type == "cuda"
+    if not is_gpu or not sys.platform.startswith("linux"):
+        return 0
+    return min(MAX_PROCESSES, max(len(os.sched_getaffinity(0)) - 2, 0))
+
+
+class Prefetch(Generic[Drawn]):
+    """Prefetch of the next steps; a context manager that ends its thread or processes.
+
+    Parameters
+    ----------
+    draw
+        Function from the number of a step to its batches; never called concurrently in
+        one process.
+    last
+        This step and later ones are not prefetched.
+    processes
+        Number of processes that draw two steps ahead each; 0 draws one step ahead in a
+        thread.
+
+    Attributes
+    ----------
+    waited_s
+        Seconds that the last `take` waited.
+    """
+
+    def __init__(self, draw: Callable[[int], Drawn], last: int, processes: int = 0) -> None:
+        self.waited_s = 0.0
+        self._draw, self._last, self._processes = draw, last, processes
+        self._thread = ThreadPoolExecutor(1, "batches")
+        self._next: tuple[int, Future[Drawn]] | None = None
+        self._drawn: Iterator[Drawn] | None = None
+
+    def __enter__(self) -> "Prefetch[Drawn]":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        # The iterator of a DataLoader ends its processes when it is released.
+        self._drawn = None
+
+    def take(self, step: int) -> Drawn:
+        """Return the batches of a step; errors of drawing them are raised here."""
+        began = time.perf_counter()
+        # The first step, and any step out of order, has not been prefetched.
+        if self._next is None or self._next[0] != step:
+            self._drawn = self._from_processes(step) if self._processes else None
+            self._next = (step, self._thread.submit(self._one, step))
+        drawn = self._next[1].result()
+        self.waited_s = time.perf_counter() - began
+        self._next = None
+        # One step ahead only: each further one would hold its batches in memory.
+        if step + 1 < self._last:
+            self._next = (step + 1, self._thread.submit(self._one, step + 1))
+        return drawn
+
+    def _one(self, step: int) -> Drawn:
+        return self._draw(step) if self._drawn is None else next(self._drawn)
+
+    def _from_processes(self, first: int) -> Iterator[Drawn]:
+        steps = range(first, max(self._last, first + 1))
+        loader = DataLoader(
+            _Steps(self._draw),
+            batch_size=None,
+            sampler=steps,
+            num_workers=self._processes,
+            collate_fn=_unchanged,
+            # Its own: a resumed run must draw the same from the global one.
+            generator=torch.Generator(),
+            multiprocessing_context="fork",
+        )
+        return iter(loader)
+
+
+class _Steps(Dataset[Drawn]):
+    """Batches by the number of their step, as a `DataLoader` reads them."""
+
+    def __init__(self, draw: Callable[[int], Drawn]) -> None:
+        self._draw = draw
+
+    def __getitem__(self, step: int) -> Drawn:
+        return self._draw(step)
+
+
+def _unchanged(drawn: Drawn) -> Drawn:
+    return drawn
+
+
+SUMMARY = "validation"
+"""Key of the mean response score over conditions, which selects the best weights."""

@@ -1,0 +1,183 @@
+"""Session folders by name; simulated mice are created if they do not exist."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from omnimouse_model.data.clock import previous_index
+from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.session import Session, Window
+from omnimouse_model.simulate import (
+    DEMO_FURTHER,
+    SMOKE_MICE,
+    STUDY_MICE,
+    TRAINING_MICE,
+    write_session,
+)
+from omnimouse_model.simulate.spiking_laboratory import (
+    ANIMALS,
+    UNSEEN_SPIKES,
+    VERSION,
+    write_animal,
+)
+from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
+from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.training.config import SessionChoice
+
+MICE = {spec.name: spec for spec in (*TRAINING_MICE, *DEMO_FURTHER, *SMOKE_MICE, *STUDY_MICE)}
+"""Specs of the simulated mice for training, by name."""
+_SPIKING = tuple(name for name in ANIMALS if name != UNSEEN_SPIKES)
+
+
+def check_mouse(name: str) -> None:
+    """Check a session's name, before any mouse is simulated.
+
+    Raises
+    ------
+    ValueError
+        The name is neither an existing path nor a simulated mouse.
+    """
+    known = (*MICE, *_SPIKING)
+    if not Path(name).exists() and name not in known:
+        raise ValueError(f"{name!r} is neither a session folder nor one of {', '.join(known)}.")
+
+
+def sessions_in(place: Path) -> list[Path]:
+    """Return the path of a session, or of all sessions of a folder, sorted by name.
+
+    Raises
+    ------
+    ValueError
+        There is no session.
+    """
+    if is_session(place):
+        return [place]
+    # Sorted: file systems list folders in any order, and ranks share sessions by index.
+    inner = sorted(place.iterdir()) if place.is_dir() else []
+    paths = [path for path in inner if is_session(path)]
+    if not paths:
+        raise ValueError(f"{place} is no session, nor a folder of sessions.")
+    return paths
+
+
+def session_place(
+    name: str,
+    mice: Path | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Return the folder of a session; simulate a mouse that does not exist yet.
+
+    Parameters
+    ----------
+    name
+        Path of a session folder, or name of a simulated mouse.
+    mice
+        Folder of the simulated mice; by default in the cache directory.
+    report
+        Called with a message for each simulated mouse.
+
+    Raises
+    ------
+    ValueError
+        The name is neither of them.
+    """
+    check_mouse(name)
+    if Path(name).exists():
+        return Path(name)
+    report(f"mouse {name} …")
+    folder = mice or cache_dir() / "mice"
+    if name in _SPIKING:
+        return write_animal(name, mice or folder / f"spikes-v{VERSION}")
+    return write_session(MICE[name], folder / name)
+
+
+@lru_cache(maxsize=64)
+def shuffled(seed: int, key: str, epoch: int, count: int) -> np.ndarray:
+    """Return the order of an epoch, a permutation of `count` numbers."""
+    rng = np.random.default_rng([seed, key_number(key), epoch])
+    return rng.permutation(count)
+
+
+def key_number(key: str) -> int:
+    """Return a number of a session's key for seeds, equal in every process."""
+    # crc32, because Python salts hash() of strings differently in every process.
+    return crc32(key.encode())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSession:
+    """A session opened for training, with its train windows.
+
+    Attributes
+    ----------
+    starts
+        Starts of the train windows, seconds on the session clock.
+    weight
+        Sampling weight.
+    truth
+        Ground truth of a simulated session, or None.
+    held_out
+        Starts of windows of the train tier that only validation reads.
+    mouse
+        Name of the session in the config; empty for one that no config names.
+    """
+
+    session: Session
+    starts: np.ndarray
+    weight: float
+    truth: Truth | None
+    held_out: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    mouse: str = ""
+
+    @property
+    def key(self) -> str:
+        """Key of the session's parameters in the network: its id."""
+        return self.session.id
+
+    def target_rates(self, window: Window, source: str, sees_responses: bool) -> np.ndarray:
+        """Return the targets of the predicted rates, float32 (60, P).
+
+        Raises
+        ------
+        ValueError
+            `source` is "truth" and the session has no ground truth.
+        """
+        if source == "responses":
+            return window.responses
+        if self.truth is None:
+            raise ValueError(f"Session {self.key!r} has no ground truth; use targets: responses.")
+        # Row k of the truth belongs to response sample k, so the same sampling rule
+        # (previous sample) keeps targets and recorded responses aligned.
+        signal = self.session.responses
+        rows = previous_index(window.times("responses"), signal.start, signal.rate_hz)
+        # Fluctuations can only be inferred from visible responses. Without these, the
+        # best possible prediction is the mean given stimulus and behaviour.
+        stored = self.truth.full if sees_responses else self.truth.drive
+        rates: np.ndarray = (stored.part(rows) / self.session.response_scale).astype(np.float32)
+        return rates
+
+
+def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSession:
+    """Open a session folder for training, with the ground truth if it has one."""
+    truth = open_truth(folder) if has_truth(folder) else None
+    session = open_session(folder)
+    if choice.neurons:
+        # The network keeps the parameters of neurons under the id of their session.
+        session = replace(session, id=choice.neurons)
+    return replace(
+        training_session(session),
+        weight=choice.weight,
+        truth=truth,
+        mouse=choice.mouse,
+    )
+
+
+def training_session(session: Session) -> TrainingSession:
+    """Return a session with its train windows (stride 1, blanks included)."""
+    # As in the official training: windows start at every screen sample.
+    starts = session.window_starts(tier="train", include_blanks=True)
+    return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)

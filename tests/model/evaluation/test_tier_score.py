@@ -1,0 +1,118 @@
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.evaluation.results import Score
+from omnimouse_model.evaluation.shard import TRAIN_WINDOWS
+from omnimouse_model.evaluation.tier_score import TierScoring, scored_tier
+from omnimouse_model.evaluation.tier_windows import (
+    scored_starts,
+    spread_starts,
+    tiers_at,
+)
+from omnimouse_model.evaluation.train_windows import train_means
+from omnimouse_model.masks import scored_cells
+from omnimouse_model.metrics import moments
+from omnimouse_model.metrics.time_blocks import BlockSums
+from tests.acceptance.live_intervals import one_window, scores_over_windows
+from tests.model.context_predictor import ContextPredictor
+from tests.predictors import EchoPredictor
+from tests.small_sessions import simulate_mouse
+
+pytestmark = pytest.mark.slow  # a simulated recording is evaluated many times
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sessions") / "small"
+    return om.open_session(simulate_mouse(folder, 40, 1.1, times=2))
+
+
+@pytest.fixture
+def mask(session):
+    return om.Mask.nothing(session).show(range(20)).ask(range(20, 40))
+
+
+def test_after_the_last_window_it_has_the_bits_of_an_evaluation(session, mask):
+    scoring = TierScoring(ContextPredictor(), session, mask)
+    found = list(scoring.refine(lambda: False))
+    assert found[0].n_windows == min(8, found[-1].n_total)
+    assert found[-1].is_complete
+    expected = om.evaluate(ContextPredictor(), session, mask).scores[0]
+    score = found[-1].score
+    assert score.is_centred
+    assert score.value != score.pooled
+    # Not the ceiling, which live scores do not have, and the groups of stimuli.
+    for one in fields(Score):
+        if one.name not in ("ceiling", "groups"):
+            np.testing.assert_equal(getattr(score, one.name), getattr(expected, one.name))
+    estimate = found[-1].estimate
+    numbers = estimate.value, estimate.low, estimate.high
+    np.testing.assert_equal(numbers, (expected.value, expected.ci_low, expected.ci_high))
+
+
+def test_the_worlds_of_live_intervals_have_its_scores(session, mask):
+    """`tests.acceptance.live_intervals` draws without windows and recordings."""
+
+    def windows_of(starts):
+        predictor, cells = ContextPredictor(), scored_cells(mask)[:, 20:]
+        windows = [session.window(start) for start in starts]
+        both = [(predictor.predict(w, mask).responses, w.responses) for w in windows]
+        predicted, recorded = ([*map(np.float64, part)] for part in zip(*both, strict=True))
+        recorded = [part[:, 20:] for part in recorded]
+        return moments(np.array(predicted), np.array(recorded), 1, cells)
+
+    scoring = TierScoring(ContextPredictor(), session, mask)
+    last = list(scoring.refine(lambda: False))[-1]
+    starts = spread_starts(scored_starts(session, "train"), TRAIN_WINDOWS)
+    of_train, trained = windows_of(starts.tolist()), BlockSums()
+    for place in range(len(starts)):
+        trained.add(place, one_window(of_train, place))
+    centres = trained.centres(train_means(session, OMNIMOUSE)[20:])
+    starts = scored_starts(session)
+    counts = tuple(last.steps)
+    found = scores_over_windows(windows_of(starts.tolist()), starts, centres, counts)
+    for count, (centred, _) in zip(counts, found, strict=True):
+        for part, expected in zip(centred, last.steps[count], strict=True):
+            np.testing.assert_allclose(part, expected, atol=1e-12)
+
+
+def test_it_stops_in_a_batch_and_goes_on_to_the_same_numbers(session, mask):
+    scoring = TierScoring(ContextPredictor(), session, mask)
+    calls = iter(range(22))
+    with pytest.raises(StoppedError):
+        list(scoring.refine(lambda: next(calls, None) is None))
+    resumed = list(scoring.refine(lambda: False))[-1]
+    whole = list(TierScoring(ContextPredictor(), session, mask).refine(lambda: False))
+    assert resumed.score.value == whole[-1].score.value
+    assert resumed.n_windows == whole[-1].n_windows
+
+
+def test_gains_are_over_the_windows_of_both(session, mask):
+    main = TierScoring(EchoPredictor(), session, mask)
+    other = TierScoring(ContextPredictor(), session, mask)
+    first = next(iter(other.refine(lambda: False)))
+    last = list(main.refine(lambda: False))[-1]
+    gain, n_windows = last.gain(first)
+    assert n_windows == first.n_windows
+    assert gain.value == last.steps[n_windows][0] - first.score.value
+    assert last.gain(TierScoring(EchoPredictor(), session, mask).result())[1] == 0
+    np.testing.assert_allclose(last.score.slope_per_neuron, 1.0)
+
+
+def test_the_tiers_of_a_window_are_those_of_its_trials_or_of_its_split(session):
+    assert scored_tier(session) == "test"
+    for tier in ("train", "validation", "test"):
+        start = float(session.window_starts(tier)[0])
+        assert tiers_at(session, start, start + 2.0) == (tier,)
+    divided = om.open_session({"responses": np.ones((3000, 5)), "rate_hz": 30.0})
+    spans = {t: divided.window_starts(t)[-1] for t in ("train", "test")}
+    for tier, start in spans.items():
+        assert tiers_at(divided, float(start), float(start) + 2.0) == (tier,)
+    middle = float(spans["train"]) + 1.0
+    assert tiers_at(divided, middle, middle + 2.0) == ("train",)
+    assert tiers_at(divided, -9.0, -7.0) == ()

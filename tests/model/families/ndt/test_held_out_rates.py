@@ -1,0 +1,98 @@
+"""Held-out entries: what each prediction can see, and its bits per spike."""
+
+import numpy as np
+import pytest
+import torch
+
+from omnimouse_model.families.ndt.held_out_rates import (
+    bits_of,
+    forward_windows,
+    inter_region,
+    intra_region,
+    last_bins,
+    one_neuron_out,
+    predicted_rates,
+)
+from omnimouse_model.families.ndt.network import Ndt, NdtConfig
+
+REGIONS = ["CA1", "CA1", "LP", "LP", "LP"]
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    config = NdtConfig(d_token=12, n_bins=40, d_model=16, n_layers=2, n_heads=2, d_inner=24)
+    return Ndt(config, {"a": 5}).eval()
+
+
+@pytest.fixture(scope="module")
+def spikes():
+    draw = torch.Generator().manual_seed(1)
+    return torch.poisson(torch.full((3, 40, 5), 0.5), generator=draw)
+
+
+def changed(spikes, bins=slice(None), neurons=slice(None)):
+    other = spikes.clone()
+    other[:, bins, neurons] += 1
+    return other
+
+
+def test_a_neuron_is_predicted_without_itself_however_many_at_once(net, spikes, monkeypatch):
+    rates = one_neuron_out(net, "a", spikes)
+    other = one_neuron_out(net, "a", changed(spikes, neurons=2))
+    np.testing.assert_allclose(rates[..., 2], other[..., 2], rtol=1e-5)
+    assert not np.allclose(rates[..., 1], other[..., 1])
+    hidden = spikes.clone()
+    hidden[..., 2] = 0
+    plain = predicted_rates(net, "a", hidden, "neuron")[..., [2]]
+    some = one_neuron_out(net, "a", spikes, np.array([2]))
+    np.testing.assert_allclose(some, plain, rtol=1e-5)
+    monkeypatch.setattr("omnimouse_model.families.ndt.held_out_rates.SEQUENCES", 4)
+    np.testing.assert_allclose(one_neuron_out(net, "a", spikes), rates, rtol=1e-5)
+    # Dropout belongs to training.
+    net.train()
+    np.testing.assert_allclose(one_neuron_out(net, "a", spikes), rates, rtol=1e-5)
+    assert net.training
+    net.eval()
+
+
+def test_a_region_is_predicted_from_others_or_from_within(net, spikes):
+    rates = inter_region(net, "a", spikes, REGIONS)
+    other = inter_region(net, "a", changed(spikes, neurons=[0, 1]), REGIONS)
+    np.testing.assert_array_equal(rates[..., :2], other[..., :2])
+    assert not np.allclose(rates[..., 2:], other[..., 2:])
+    rates = intra_region(net, "a", spikes, REGIONS)
+    other = intra_region(net, "a", changed(spikes, neurons=[0, 1]), REGIONS)
+    np.testing.assert_allclose(rates[..., 2:], other[..., 2:], rtol=1e-5)
+    assert not np.allclose(rates[..., :2], other[..., :2])
+
+
+def test_windows_see_what_was_before_them_and_nothing_later(net, spikes):
+    options = {"onset": 10, "width": 5, "n_windows": 4}
+    rates = forward_windows(net, "a", spikes, **options)
+    assert rates.shape == (3, 20, 5)
+    other = forward_windows(net, "a", changed(spikes, slice(20, None)), **options)
+    # The window that begins at bin 20 is the third.
+    np.testing.assert_array_equal(rates[:, :15], other[:, :15])
+    assert not np.allclose(rates[:, 15:], other[:, 15:])
+    # The network is causal: later bins make no difference, hidden or not.
+    visible = forward_windows(net, "a", spikes, **options, hides_future=False)
+    np.testing.assert_allclose(visible, rates, rtol=1e-5)
+    with pytest.raises(ValueError, match="bin 135"):
+        forward_windows(net, "a", spikes)
+    last = last_bins(net, "a", spikes, 5)
+    np.testing.assert_allclose(
+        last, forward_windows(net, "a", spikes, onset=35, width=5, n_windows=1)
+    )
+
+
+def test_neurons_without_spikes_are_excluded(spikes):
+    counts = spikes.numpy().astype(float)
+    counts[..., 3] = 0
+    mean = np.broadcast_to(counts.mean(axis=(0, 1)), counts.shape)
+    bits = bits_of(mean, counts)
+    assert bits.n_excluded == 1
+    assert np.isnan(bits.per_neuron[3])
+    assert bits.mean == pytest.approx(0, abs=1e-12)
+    better = np.where(counts > 0, 1.5, 0.1)
+    assert bits_of(better, counts).mean > 0.3

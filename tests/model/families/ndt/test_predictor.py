@@ -1,0 +1,192 @@
+"""The neural data transformer as a predictor: masks, prompts, batches, files."""
+
+import json
+from collections import OrderedDict
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import omnimouse_model as om
+from omnimouse_model.errors import (
+    CheckpointError,
+    StoppedError,
+    UnsupportedRequestError,
+)
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, own_to_public, save_ndt
+from omnimouse_model.families.ndt.network import Ndt, NdtConfig
+from omnimouse_model.families.ndt.predictor import TRIALS
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
+from tests.model.other_windows import window_with
+
+CONFIG = NdtConfig(d_token=12, d_model=16, n_layers=2, n_heads=2, d_inner=24)
+
+
+@pytest.fixture(scope="module")
+def spiking():
+    return om.open_session(spiking_arrays(SpikingSpec(n_trials=20)))
+
+
+@pytest.fixture(scope="module")
+def net(spiking):
+    torch.manual_seed(0)
+    return Ndt(CONFIG, {"other": 9, spiking.id: spiking.n_neurons}).eval()
+
+
+@pytest.fixture(scope="module")
+def path(net, tmp_path_factory):
+    file = tmp_path_factory.mktemp("ndt") / "ndt.safetensors"
+    save_ndt(file, NdtCheckpoint(CONFIG, asdict(TRIALS), net.state_dict(), net.sessions))
+    return file
+
+
+@pytest.fixture(scope="module")
+def predictor(path):
+    return om.load_predictor(path, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def window(spiking, predictor):
+    return spiking.window(20.0, predictor.needs.spec)
+
+
+@pytest.fixture(scope="module")
+def nothing(spiking):
+    return om.Mask.nothing(spiking, TRIALS)
+
+
+@pytest.fixture(scope="module")
+def half(nothing):
+    return nothing.show(slice(0, 24, 2)).ask(slice(1, 24, 2), slice(None))
+
+
+def test_rates_are_those_of_the_network_with_the_prompt_of_the_mask(
+    predictor, net, window, nothing, half, spiking
+):
+    area = spiking.units.area
+    first = np.flatnonzero(area == area[0])
+    others = np.setdiff1d(np.arange(24), first)
+    late = nothing.show(slice(None), slice(0, 60)).ask(slice(None), slice(60, None))
+    for mask, scheme in (
+        (half, "neuron"),  # every other unit, of both areas
+        (late, "causal"),
+        (nothing.show(others).ask(first, slice(None)), "inter-region"),
+        (nothing.show(first[1:]).ask(first[:1], slice(None)), "intra-region"),
+    ):
+        found = predictor.predict(window, mask)
+        seen = torch.from_numpy(np.where(mask.visible, window.responses, 0))
+        with torch.inference_mode():
+            rates = net(seen[None], spiking.id, scheme).log_rates[0].exp() * 50
+        expected = np.where(mask.target, rates, np.nan)[:, found.neurons]
+        np.testing.assert_allclose(found.responses, expected, rtol=1e-5)
+        assert found.units == "spikes/s"
+    some = predictor.predict(window, half, np.array([17, 3]))
+    whole = predictor.predict(window, half).responses
+    np.testing.assert_allclose(some.responses, whole[:, [8, 1]], rtol=1e-5)
+
+
+def test_hidden_and_target_spikes_change_nothing(predictor, window, nothing, half):
+    end = nothing.show(slice(None), slice(0, 60)).ask(slice(None), slice(60, None))
+    for mask in (half, end, half.hide([1, 2], slice(20, 40))):
+        changed = np.where(mask.visible, window.responses, np.float32(7))
+        other = window_with(window, responses=changed)
+        # Another predictor: the first one has the window in its cache.
+        one, two = (
+            replace(predictor, _encoded=OrderedDict()).predict(w, mask).responses
+            for w in (window, other)
+        )
+        np.testing.assert_array_equal(one, two)
+
+
+def test_windows_together_are_what_each_is_alone(predictor, spiking, nothing, half):
+    end = nothing.show(slice(None), slice(0, 60)).ask([3, 1], slice(60, None))
+    starts = spiking.window_starts(None, spec=TRIALS)[:5]
+    requests = [
+        (spiking.window(float(start), TRIALS), mask, neurons)
+        for start, mask, neurons in zip(
+            starts, [half, end, half, end, half], [None, None, [15], None, None],
+            strict=True,
+        )
+    ]  # fmt: skip
+    requests = [(w, m, None if n is None else np.array(n)) for w, m, n in requests]
+    alone = [predictor.predict(*request) for request in requests]
+    for one, other in zip(alone, predictor.predict_many(requests), strict=True):
+        np.testing.assert_allclose(one.responses, other.responses, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(one.neurons, other.neurons)
+    answers = predictor.predict_many([requests[0], (requests[1][0], nothing, None)])
+    next(answers)
+    with pytest.raises(UnsupportedRequestError, match="no target responses"):
+        next(answers)
+    with pytest.raises(StoppedError):
+        next(predictor.predict_many(requests, lambda: True))
+
+
+def test_a_stroke_between_hidden_and_target_costs_no_pass(predictor, window, half):
+    predictor.predict(window, half)
+    hidden = half.hide([1, 3], slice(None))
+    # A pass of the network would be stopped.
+    found = predictor.decode(predictor.encode(window, hidden, lambda: True))
+    assert found.neurons.tolist() == list(range(5, 24, 2))
+    with pytest.raises(StoppedError):
+        predictor.encode(window, half.hide([0], slice(None)), lambda: True)
+
+
+def test_what_it_does_not_know_is_refused_with_a_solution(predictor, spiking):
+    with pytest.raises(UnsupportedRequestError, match=r"another.*omnimouse finetune"):
+        predictor.prepare(replace(spiking, id="another"))
+    with pytest.raises(UnsupportedRequestError, match="9 neurons"):
+        predictor.prepare(replace(spiking, id="other"))
+    assert predictor.embeddings(spiking).shape == (24, 16)
+
+
+@pytest.mark.slow
+def test_it_is_evaluated_in_bits_per_spike(predictor, spiking, half):
+    result = om.evaluate(predictor, spiking, half)
+    (score,) = result.scores
+    assert result.metric == "bits_per_spike"
+    assert np.isfinite(score.value)
+    assert score.n_windows == 2
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_public_weights_load_where_a_table_names_their_sessions(
+    net, predictor, tmp_path, window, half, suffix
+):
+    public, file = own_to_public(net), tmp_path / f"public{suffix}"
+    save = save_file if suffix == ".safetensors" else torch.save
+    save(public, file)
+    table = {"omnimouse_ndt": 1, "family": "ndt", "sessions": net.sessions}
+    file.with_suffix(".json").write_text(json.dumps(table | {"config": {"n_heads": 2}}))
+    found = om.load_predictor(file, device="cpu")
+    assert found.needs.spec == TRIALS
+    assert found.net.config == replace(CONFIG, leaks=False)
+    assert "leaks" in found.checkpoint().assumed[0]
+    np.testing.assert_array_equal(
+        found.predict(window, half).responses,
+        predictor.predict(window, half).responses,
+    )
+    file.with_suffix(".json").write_text(json.dumps(table))
+    assert "8 attention heads" in om.load_predictor(file).checkpoint().assumed[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("spec", {"duration_s": 6.0, "response_rate_hz": 50.0}),
+        ("spec", {"width": 3}),
+        ("sessions", {"other": 9, "spiking-0": True}),
+        ("config", {"n_heads": 3}),
+        ("config", {"has_prompt": 1}),
+        ("assumed", 3),
+        ("omnimouse_ndt", 2),
+    ],
+)
+def test_a_wrong_field_is_named(path, tmp_path, field, value):
+    described = json.loads(path.with_suffix(".json").read_text())
+    copy = tmp_path / "ndt.safetensors"
+    copy.write_bytes(path.read_bytes())
+    copy.with_suffix(".json").write_text(json.dumps({**described, field: value}))
+    with pytest.raises(CheckpointError, match=field):
+        om.load_predictor(copy)

@@ -1,0 +1,142 @@
+"""Stored sums over blocks of tokens: the numbers of one attention, whatever was before."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.families.omnimouse import token_sums
+from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
+from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.families.omnimouse.token_sums import NeuronBlocks
+from omnimouse_model.families.omnimouse.tokens import (
+    batch_from_windows,
+    layout_from_mask,
+    responses_on,
+)
+from omnimouse_model.masks import Mask
+from tests.model.random_masks import masks
+from tests.model.small_net import SMALL
+from tests.small_sessions import write_session
+
+N = 40
+COARSE = replace(SMALL.hiera, patch_stride=(2, 8, 8), mask_unit_size=(1, 4, 4))
+PLAIN = replace(SMALL, hiera=COARSE)
+CONFIGS = {
+    "ideal": PLAIN,
+    "recorded times": replace(PLAIN, ideal_times=False, hidden_video="cut"),
+    "grouped heads": replace(PLAIN, num_kv_heads=1),
+    "behaviour needs responses": replace(PLAIN, enable_fallback_sensorium_behavior=True),
+    "time of the experiment": replace(PLAIN, add_exp_time_embedding=True),
+}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("s") / "mouse", N))
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Eight blocks in a tree of three levels."""
+    monkeypatch.setattr(token_sums, "BLOCK", 5)
+    monkeypatch.setattr(token_sums, "FAN", 4)
+
+
+def predictor_for(session, config, **options) -> TransformerPredictor:
+    net = OmniMouse(config, {session.id: N}, {session.id: "mouse"})
+    initialise(net, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(1.5).add_(0.01)
+    return TransformerPredictor(net.eval(), "small", **options)
+
+
+def latents(predictor, window, mask) -> torch.Tensor:
+    (encoded,) = predictor.encode(window, mask).state.context.encoded
+    return encoded.latents
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@given(mask=masks(N), at=st.sampled_from([1.0, 6.0]))
+@settings(max_examples=12)
+def test_sums_of_blocks_are_the_attention_to_all_tokens(session, config, mask, at):
+    predictor, window = predictor_for(session, config), session.window(at)
+    layout = layout_from_mask(mask, window.missing)
+    batch = batch_from_windows([window], [mask], config, session.id)
+    with torch.inference_mode():
+        expected = predictor.net.encode_tokens(batch, layout).latents
+    torch.testing.assert_close(latents(predictor, window, mask), expected, atol=1e-5, rtol=1e-5)
+
+
+@given(strokes=st.lists(masks(N), min_size=2, max_size=5), limit=st.sampled_from([0, 30_000, None]))
+@settings(max_examples=15)
+def test_latents_have_the_bits_of_a_fresh_encoding(session, strokes, limit):
+    predictor = predictor_for(session, PLAIN, sums_bytes=limit)
+    windows = [session.window(start_s) for start_s in (1.0, 6.0)]
+    # Forth and back, as strokes and their undo.
+    for mask in [*strokes, *strokes[::-1]]:
+        fresh = predictor_for(session, PLAIN)
+        for window in windows:
+            found, expected = (latents(one, window, mask) for one in (predictor, fresh))
+            assert torch.equal(found, expected)
+    if limit is not None:
+        assert predictor._encoder.n_bytes <= limit
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_latents_of_a_batch_have_the_bits_of_each_window_alone(session, count):
+    mask = Mask.nothing(session).show(slice(0, 30)).ask(slice(30, N), slice(30, 60))
+    windows = [session.window(1.0 + 2 * number) for number in range(count)]
+    state = predictor_for(session, PLAIN)._encoded([(w, mask) for w in windows], lambda: False)
+    for window, encoded in zip(windows, state.context.encoded, strict=True):
+        assert torch.equal(encoded.latents, latents(predictor_for(session, PLAIN), window, mask))
+
+
+def test_a_stroke_computes_the_tokens_of_its_blocks_only(session):
+    predictor, window = predictor_for(session, PLAIN), session.window(1.0)
+    mask = Mask.nothing(session).show(slice(0, 30)).ask(slice(30, N), slice(30, 60))
+    predictor.encode(window, mask)
+    assert predictor.counters["tokens"] == 30 * 11
+    blocks = NeuronBlocks.of(session.units.plane, session.units.xyz_um)
+    stroke = mask.hide([3])
+    predictor.encode(window, stroke)
+    members = blocks.members(blocks.block_of[3])
+    touched = 11 * (np.count_nonzero(members < 30) - 1)
+    assert predictor.counters["tokens"] == 30 * 11 + touched
+    # Undo, other frames' steps and other targets change no token.
+    predictor.encode(window, mask)
+    predictor.encode(window, mask.ask([35], slice(10, 20)))
+    assert predictor.counters["tokens"] == 30 * 11 + touched
+
+
+def test_values_outside_of_tokens_are_not_read(session):
+    predictor, window = predictor_for(session, PLAIN), session.window(1.0)
+    mask = Mask.nothing(session).show(slice(0, 30), slice(0, 25)).ask(slice(0, 30), slice(30, 60))
+    before = latents(predictor, window, mask)
+    values = responses_on(window, "cpu").clone()
+    values[torch.from_numpy(~mask.visible)] = torch.nan
+    predictor.clear_caches()
+    predictor._cache.get(("responses", window.key), lambda: values)
+    assert torch.equal(latents(predictor, window, mask), before)
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 1000])
+def test_blocks_are_neighbours_and_hold_each_neuron_once(monkeypatch, count):
+    monkeypatch.setattr(token_sums, "BLOCK", 64)
+    draw = np.random.default_rng(1)
+    positions = draw.uniform(0, 1000, (count, 3))
+    positions[::50] = np.nan
+    plane = draw.integers(0, 2, count)
+    blocks = NeuronBlocks.of(plane, positions)
+    assert sorted(blocks.neurons.tolist()) == list(range(count))
+    sizes = [len(blocks.members(number)) for number in range(blocks.count)]
+    assert all(size == 64 for size in sizes[:-1])
+    assert blocks.block_of[blocks.members(0)].tolist() == [0] * len(blocks.members(0))
+    if count == 1000:
+        first = positions[blocks.members(0)]
+        assert np.nanmean(np.linalg.norm(first - np.nanmean(first, axis=0), axis=1)) < 300

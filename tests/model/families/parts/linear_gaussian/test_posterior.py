@@ -1,0 +1,98 @@
+"""Posterior mean and variance against a dense solution."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.families.parts.linear_gaussian import posterior
+from omnimouse_model.families.parts.linear_gaussian.posterior import (
+    FactorModel,
+    Posterior,
+    Prior,
+    block_slice,
+)
+
+N_SAMPLES, N_NEURONS, N_FACTORS = 12, 9, 3
+TIMES_S = np.arange(N_SAMPLES) / 30
+
+
+@pytest.fixture
+def model():
+    rng = np.random.default_rng(1)
+    loadings = rng.standard_normal((N_NEURONS, N_FACTORS))
+    loadings /= np.linalg.norm(loadings, axis=0)
+    return FactorModel(
+        loadings=loadings.astype(np.float32),
+        shared=rng.gamma(1.0, 0.5, (7, N_FACTORS)),
+        private_variance=rng.uniform(0.3, 1.0, N_NEURONS).astype(np.float32),
+        private=np.array([0.3, 0.1, 0.2, 0.1, 0.1, 0.1, 0.1]),
+    )
+
+
+def dense_covariance(model):
+    """Covariance over (neuron, sample) as one matrix."""
+    loadings, factors = model.loadings, model.shared_covariance(TIMES_S)
+    shared = np.einsum("nk,mk,ktu->ntmu", loadings, loadings, factors)
+    private = model.private_covariance(TIMES_S)
+    for neuron, variance in enumerate(model.private_variance):
+        shared[neuron, :, neuron] += variance * private
+    return shared.reshape(N_NEURONS * N_SAMPLES, -1)
+
+
+@pytest.fixture(params=["half", "forecast", "random", "nothing"])
+def visible(request):
+    mask = np.zeros((N_SAMPLES, N_NEURONS), bool)
+    if request.param == "half":
+        mask[:, ::2] = True
+    elif request.param == "forecast":
+        mask[:5] = True
+    elif request.param == "random":
+        mask = np.random.default_rng(2).random(mask.shape) < 0.6
+    return mask
+
+
+def predicted(posterior, values):
+    """Conditional mean and variance of all columns, from values at visible cells."""
+    columns = np.arange(N_NEURONS)
+    residuals = np.where(posterior.visible, values, 0).astype(np.float32)
+    projections = [
+        posterior.projection(number, residuals[:, block_slice(number)])
+        for number in range(len(posterior.blocks))
+    ]
+    factors = posterior.factors(projections)
+    return posterior.mean(factors, columns, residuals), posterior.variance(columns)
+
+
+@pytest.mark.parametrize("few_patterns", [128, 0])
+def test_it_equals_the_dense_solution(model, visible, few_patterns, monkeypatch):
+    monkeypatch.setattr(posterior, "_FEW_PATTERNS", few_patterns)
+    monkeypatch.setattr(posterior, "BLOCK", 4)
+    values = np.random.default_rng(3).standard_normal(visible.shape)
+    found = predicted(Posterior(Prior.of(model, TIMES_S), visible), values)
+    covariance, known = dense_covariance(model), visible.T.ravel()
+    gain = covariance[:, known] @ np.linalg.inv(covariance[np.ix_(known, known)])
+    mean = (gain @ values.T.ravel()[known]).reshape(N_NEURONS, -1).T
+    variance = np.diag(covariance) - np.einsum("ij,ji->i", gain, covariance[known])
+    np.testing.assert_allclose(found[0], mean, atol=2e-3)
+    expected = variance.reshape(N_NEURONS, -1).T
+    if few_patterns:
+        np.testing.assert_allclose(found[1], expected, atol=2e-3)
+    else:
+        assert (found[1] > expected - 2e-3).all()
+
+
+@pytest.mark.parametrize("few_patterns", [128, 3])
+def test_bits_depend_on_the_visible_cells_alone(model, few_patterns, monkeypatch):
+    monkeypatch.setattr(posterior, "_FEW_PATTERNS", few_patterns)
+    monkeypatch.setattr(posterior, "BLOCK", 2)
+    rng, prior = np.random.default_rng(4), Prior.of(model, TIMES_S)
+    values, before = rng.standard_normal((N_SAMPLES, N_NEURONS)), None
+    visible = np.zeros(values.shape, bool)
+    for _ in range(20):
+        visible = visible.copy()
+        span = slice(*sorted(rng.integers(0, N_SAMPLES + 1, 2)))
+        visible[span, rng.integers(0, N_NEURONS, 2)] ^= True
+        before = Posterior(prior, visible, before)
+        for found, alone in zip(
+            predicted(before, values), predicted(Posterior(prior, visible), values), strict=True
+        ):
+            assert np.array_equal(found, alone)

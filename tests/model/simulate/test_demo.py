@@ -1,0 +1,71 @@
+"""The demo's sessions: where they are kept, and the command that writes mice."""
+
+import json
+
+import numpy as np
+import pytest
+
+import omnimouse_model.simulate.demo as demo
+from omnimouse_app.cli import main
+from omnimouse_app.cli import simulate as command
+from omnimouse_model.progress import CallbackJob
+from omnimouse_model.simulate import HeldOut, MouseSpec, has_truth, open_truth
+from tests.small_sessions import rough_calibration
+
+TINY = MouseSpec("tiny", "70004-1-1", 6, 7, 8, 1.0, HeldOut(1, 1, 1, 2))
+
+
+@pytest.fixture(autouse=True)
+def quick_simulation():
+    with rough_calibration():
+        yield
+
+
+def exit_code(words: list[str]) -> object:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    return end.value.code
+
+
+@pytest.mark.slow
+def test_the_demo_session_is_made_once_and_kept_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
+    monkeypatch.setattr(demo, "DEMO_SHOWN", TINY)
+    monkeypatch.setattr(demo, "UNSEEN", TINY)
+    calls: list[float] = []
+    job = CallbackJob(lambda done, total, _: calls.append(done / total))
+    folder = demo.demo_session(job)
+    assert folder.is_relative_to(tmp_path)
+    assert has_truth(folder)
+    assert calls[-1] == 1
+    calls.clear()
+    assert demo.demo_session(job) == demo.unseen_session() == folder
+    assert calls == []
+
+
+@pytest.mark.slow
+def test_the_command_writes_the_mice_it_is_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(command.SPECS, "unseen", TINY)
+    arguments = ["simulate", str(tmp_path), "--mouse", "unseen"]
+    assert exit_code([*arguments, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["session"] == "70004-1-1"
+    ceilings = open_truth(tmp_path / "tiny").ceilings
+    assert row["ceiling_drive"] == pytest.approx(np.median(ceilings.drive))
+    assert exit_code(arguments) == 0
+    assert "tiny" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_an_animal_with_spikes_is_written_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
+    session = demo.open_session("unseen-spikes")
+    assert session.path == demo.unseen_spiking_session()
+    assert demo.is_demo(session.path)
+    assert demo.model_for(session.path) == ""
+    assert demo.model_for(session.path.with_name("spikes.npz")) == "ndt-demo"
+    words = ["simulate", str(session.path.parent), "--mouse", "unseen-spikes", "--json"]
+    assert exit_code(words) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["session"] == "unseen-spikes"
+    assert 0.35 < row["ceiling_bits"] < 0.5

@@ -1,0 +1,54 @@
+"""Drawing a step ahead: in order, each once, while another is being computed."""
+
+import os
+import sys
+import threading
+
+import pytest
+import torch
+
+from omnimouse_model.training.loop import Prefetch
+
+
+def test_the_next_step_is_drawn_while_this_one_is_computed():
+    drawn: list[int] = []
+    begun = threading.Event()
+
+    def draw(step: int) -> str:
+        drawn.append(step)
+        if step == 1:
+            begun.set()
+        return f"step {step}"
+
+    with Prefetch(draw, last=3) as ahead:
+        assert ahead.take(0) == "step 0"
+        assert begun.wait(60)  # nobody has asked for step 1 yet
+        assert [ahead.take(k) for k in (1, 2)] == ["step 1", "step 2"]
+    assert drawn == [0, 1, 2]
+
+
+def test_what_drawing_raises_is_raised_where_it_is_taken():
+    def draw(step: int) -> int:
+        if step == 1:
+            raise ValueError("no window")
+        return step
+
+    with Prefetch(draw, last=3) as ahead:
+        ahead.take(0)
+        with pytest.raises(ValueError, match="no window"):
+            ahead.take(1)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs fork")
+def test_processes_draw_the_same_steps_in_order_and_pass_errors_on():
+    def draw(step: int) -> tuple[int, torch.Tensor]:
+        if step == 5:
+            raise ValueError("no window")
+        return os.getpid(), torch.full((3,), step)
+
+    with Prefetch(draw, last=6, processes=2) as ahead:
+        drawn = [ahead.take(k) for k in range(2, 5)]
+        with pytest.raises(ValueError, match="no window"):
+            ahead.take(5)
+    assert [int(values[0]) for _, values in drawn] == [2, 3, 4]
+    assert len({process for process, _ in drawn} - {os.getpid()}) == 2
