@@ -22,7 +22,7 @@ from omnimouse_model.live.inference.background_predictor import background_predi
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    PauseGate,
+    PausableJob,
     ReportProgress,
 )
 from omnimouse_model.live.inference.client import LiveClient
@@ -90,7 +90,7 @@ class Laboratory(HasBackgroundTask):
         self._running = self.chosen
         self._labels: tuple[str, ...] | None = None
         self._reopened: dict[str, ExperimentEntry] = {}
-        self._gate = PauseGate(lambda: False)
+        self._work = PausableJob()
         self._task = BackgroundTask(self._run, self._take, execution)
         client.state.events.session.connect(self._on_session)
         client.state.events.predictor_name.connect(self._on_model)
@@ -382,7 +382,7 @@ class Laboratory(HasBackgroundTask):
 
     def stop(self) -> None:
         """Stop the experiment; the same one goes on where it was."""
-        self._gate.stop()
+        self._work.stop()
         self._task.stop()
 
     def write(self, path: Path) -> list[Path]:
@@ -412,7 +412,7 @@ class Laboratory(HasBackgroundTask):
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop the experiment and end the thread."""
-        self._gate.stop()
+        self._work.stop()
         self._task.close(timeout_s)
 
     # -- internal ---------------------------------------------------------------------
@@ -429,14 +429,14 @@ class Laboratory(HasBackgroundTask):
             source,
             state.device,
             self.folder,
-            self._gate,
+            self._work,
         )
 
     def _start(self, jobs: Sequence[LabJob]) -> None:
-        # A new gate per run, because a stopped gate stays stopped.
-        self._gate.stop()
-        self._gate = PauseGate(lambda: self._client.results.is_awaited)
-        jobs = [replace(job, gate=self._gate) for job in jobs]
+        # A new job per run, because a stopped one stays stopped.
+        self._work.stop()
+        self._work = PausableJob(lambda: self._client.results.is_awaited)
+        jobs = [replace(job, work=self._work) for job in jobs]
         self._running, self._stopped = jobs[-1].name, None
         self._task.start(jobs, "Loading the model")
 
@@ -465,7 +465,7 @@ class Laboratory(HasBackgroundTask):
         self.changed.emit()
 
     def _on_stopped(self, job: LabJob) -> None:
-        if job.gate is self._gate:  # no newer run
+        if job.work is self._work:  # no newer run
             self._stopped = job
             self.changed.emit()
 
@@ -497,9 +497,9 @@ class Laboratory(HasBackgroundTask):
     def _run(
         self, jobs: Sequence[LabJob], report: ReportProgress
     ) -> Iterator[tuple[LabJob, LabResult]]:
-        job, gate, missing = jobs[0], jobs[0].gate, []
+        job, work, missing = jobs[0], jobs[0].work, []
         with background_predictor(
-            job.source, job.session, job.device, self._load, lambda: gate.is_stopped
+            job.source, job.session, job.device, self._load, lambda: work.is_stopped
         ) as predictor:
             for job in jobs:
                 label = label_of(job.name)
@@ -509,7 +509,7 @@ class Laboratory(HasBackgroundTask):
                 try:
                     yield job, run_job(job, predictor, report)
                 except StoppedError:
-                    if gate.is_stopped or not job.kept_only:
+                    if work.is_stopped or not job.kept_only:
                         self._post(partial(self._on_stopped, job))
                         raise
                     missing.append(f"{label} was not kept on this machine.")

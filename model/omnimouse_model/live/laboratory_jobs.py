@@ -17,9 +17,9 @@ from omnimouse_model.lab.experiments import (
     run_experiment,
     windows_of,
 )
-from omnimouse_model.live.inference.background_task import PauseGate, ReportProgress
+from omnimouse_model.live.inference.background_task import PausableJob, ReportProgress
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import CallbackJob, Job, duration_text
+from omnimouse_model.progress import Job, duration_text
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
@@ -133,7 +133,7 @@ class LabJob:
     source: str | Predictor
     device: str
     folder: Path
-    gate: PauseGate = field(repr=False)
+    work: PausableJob = field(repr=False)
     kept_only: bool = False
     predictor_id: str = ""
     count: RunCount = field(default_factory=RunCount, repr=False)
@@ -153,7 +153,7 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
     Raises
     ------
     StoppedError
-        The gate of the job was stopped, or kept responses are missing.
+        The run was stopped, or kept responses are missing.
     """
     if job.name in SEARCHES:
         return _search(job, predictor, _progress(job, report, "steps"))
@@ -217,4 +217,5 @@ def _progress(job: LabJob, report: ReportProgress, kind: str) -> Job:
             text += f", about {duration_text(left_s)} left"
         report(text, done / of)
 
-    return CallbackJob(progress, job.gate.wait)
+    job.work.report = progress
+    return job.work

@@ -26,12 +26,12 @@ from omnimouse_model.live.inference.engine import (
     Engine,
     Execution,
 )
-from omnimouse_model.progress import CallbackJob, Cancelled, Job, duration_text
+from omnimouse_model.progress import QUIET, CallbackJob, Cancelled, Job, duration_text, never
 
 
-# -- gate at which long work in the background waits for live requests ----------------
-class PauseGate:
-    """Gate that is closed while paused and while a live request is unfinished.
+# -- job that waits for live requests -------------------------------------------------
+class PausableJob:
+    """`Job` whose steps wait while it is paused, and while a live request is unfinished.
 
     Parameters
     ----------
@@ -40,11 +40,16 @@ class PauseGate:
 
     Attributes
     ----------
+    report
+        Receives the progress of the work; set by its owner before it begins.
     waited_s
         Total waiting time in seconds; subtracted when predictions are timed.
     """
 
-    def __init__(self, is_awaited: Callable[[], bool]) -> None:
+    device = "auto"
+
+    def __init__(self, is_awaited: Callable[[], bool] = never) -> None:
+        self.report: Callable[[int | float, int | float, str], object] = QUIET.progress
         self.waited_s = 0.0
         self.is_paused = False
         self.is_stopped = False
@@ -63,8 +68,15 @@ class PauseGate:
             self.is_stopped = True
             self._changed.notify_all()
 
-    def wait(self) -> bool:
-        """Wait while the gate is closed; return whether the work must end."""
+    def progress(self, done: int | float, total: int | float, step: str = "") -> None:
+        """Call `report`."""
+        self.report(done, total, step)
+
+    def message(self, text: str) -> None:
+        """Say nothing: panels show what was left out beside the results."""
+
+    def cancelled(self) -> bool:
+        """Wait while the work has to; return whether it must end."""
         since = perf_counter()
         with self._changed:
             while not self.is_stopped and (self.is_paused or self._is_awaited()):

@@ -30,7 +30,7 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.background_predictor import background_predictor
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
-    PauseGate,
+    PausableJob,
     ReportProgress,
     SweepEstimate,
     estimate_of,
@@ -40,7 +40,7 @@ from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.pin import is_same_predictor
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import CallbackJob, Job, duration_text
+from omnimouse_model.progress import duration_text
 from omnimouse_model.storage.cache import config_dir
 
 # -- run one context sweep on a thread of its own, out of the way of live requests ----
@@ -89,7 +89,7 @@ class SweepJob:
     about: Mapping[str, Any]
     source: str | Predictor
     session: Session | None
-    gate: PauseGate = field(repr=False)
+    work: PausableJob = field(repr=False)
     pace_key: PaceKey | None = None
 
 
@@ -107,14 +107,15 @@ def run_sweep(
     Raises
     ------
     StoppedError
-        The gate was stopped; the rows so far are saved.
+        The run was stopped; the rows so far are saved.
     ValueError
         The predictor is an object that only the live engine may stop.
     """
-    gate = job.gate
+    work = job.work
+    work.report = _timed(work, on_progress)
     device = str(job.about.get("device", "auto"))
     with background_predictor(
-        job.source, job.session, device, load, lambda: gate.is_stopped
+        job.source, job.session, device, load, lambda: work.is_stopped
     ) as predictor:
         session = job.session
         if session is None:
@@ -129,17 +130,19 @@ def run_sweep(
             **{name: getattr(job.plan, name) for name in PLAN_FIELDS},
             results=job.path,
             about=job.about,
-            job=_job_of(gate, on_progress),
+            job=work,
             on_part=on_part,
         )
         # `context_sweep` returns an incomplete sweep after a cancel.
-        if gate.is_stopped:
+        if work.is_stopped:
             raise StoppedError
         return sweep
 
 
-def _job_of(gate: PauseGate, on_progress: Callable[[SweepProgress], None]) -> Job:
-    """Return a job that also measures the time per prediction."""
+def _timed(
+    work: PausableJob, on_progress: Callable[[SweepProgress], None]
+) -> Callable[[int | float, int | float, str], None]:
+    """Return a report of a run that also measures the time per prediction."""
     origin: tuple[float, int] | None = None
 
     def progress(n_done: int | float, total: int | float, _context: str) -> None:
@@ -147,13 +150,13 @@ def _job_of(gate: PauseGate, on_progress: Callable[[SweepProgress], None]) -> Jo
         done = int(n_done)
         # Waiting for live requests does not count as computing time. The first call
         # sets the origin, so that rows read from the file do not count either.
-        now = perf_counter() - gate.waited_s
+        now = perf_counter() - work.waited_s
         origin = origin or (now, done)
         since, first = origin
         each_s = (now - since) / (done - first) if done > first else None
         on_progress(SweepProgress(done, int(total), each_s))
 
-    return CallbackJob(progress, gate.wait)
+    return progress
 
 
 # -- context sweeps over many windows, in the background, and saved sweeps ------------
@@ -191,7 +194,7 @@ class Sweeps:
         self.running: Path | None = None
         self.progress = SweepProgress(0, 0)
         self._client, self._load, self._post = client, load, execution.post
-        self._gate = PauseGate(lambda: False)
+        self._work = PausableJob()
         self._paces: dict[PaceKey, float] = {}
         self._runner = BackgroundTask(self._run, self._take_result, execution)
         self._reader = BackgroundTask(_read_folder, self._take_entries, execution)
@@ -208,7 +211,7 @@ class Sweeps:
     @property
     def is_paused(self) -> bool:
         """Whether the running sweep waits for `resume`."""
-        return self.is_busy and self._gate.is_paused
+        return self.is_busy and self._work.is_paused
 
     @property
     def error(self) -> Exception | None:
@@ -319,17 +322,17 @@ class Sweeps:
 
     def pause(self) -> None:
         """Pause the sweep after the current prediction."""
-        self._gate.pause(True)
+        self._work.pause(True)
         self.changed.emit()
 
     def resume(self) -> None:
         """Continue a paused sweep."""
-        self._gate.pause(False)
+        self._work.pause(False)
         self.changed.emit()
 
     def cancel(self) -> None:
         """Cancel the sweep; its rows stay saved, and `continue_saved` continues it."""
-        self._gate.stop()
+        self._work.stop()
         self._runner.stop()
         self.running = None
         self.changed.emit()
@@ -373,7 +376,7 @@ class Sweeps:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop the running sweep, which `continue_saved` can continue later."""
-        self._gate.stop()
+        self._work.stop()
         for task in self._tasks:
             task.close(timeout_s)
 
@@ -386,12 +389,12 @@ class Sweeps:
         session: Session | None,
         source: str | Predictor,
     ) -> None:
-        # A new gate per run: late messages of an earlier run are recognised by it.
-        self._gate = PauseGate(lambda: self._client.results.is_awaited)
+        # A new job per run: late messages of an earlier run are recognised by it.
+        self._work = PausableJob(lambda: self._client.results.is_awaited)
         self.running, self.progress = path, SweepProgress(0, 0)
         is_on_screen = is_same_predictor(source, self._client.predictor)
         key = self._pace_key if is_on_screen and session is not None else None
-        job = SweepJob(plan, path, about, source, session, self._gate, key)
+        job = SweepJob(plan, path, about, source, session, self._work, key)
         self._runner.start(job, "loading the model")
 
     def _fail(self, message: str) -> None:
@@ -413,7 +416,7 @@ class Sweeps:
         return state.predictor_name, state.device, recording
 
     def _take_progress(self, job: SweepJob, progress: SweepProgress) -> None:
-        if job.gate is self._gate and not job.gate.is_stopped:
+        if job.work is self._work and not job.work.is_stopped:
             self.progress = progress
             if progress.each_s is not None and job.pace_key is not None:
                 self._paces[job.pace_key] = progress.each_s
