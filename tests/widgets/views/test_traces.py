@@ -17,14 +17,14 @@ from omnimouse_widgets.views.text.tier_score import (
     shown_tier_score_lines,
     tier_score_tip,
 )
-from omnimouse_widgets.views.traces import evidence_of, legend_entries, trace_rows
+from omnimouse_widgets.views.traces import Shown, evidence_of, legend_entries, trace_rows
 from tests.predictors import NoisyPredictor, open_controller
 
 
 def plain_rows(controller):
     """Return the rows with predictions as they are."""
     controller.state.as_large = False
-    rows = trace_rows(controller)
+    rows = trace_rows(Shown.of(controller))
     controller.state.as_large = True
     return rows
 
@@ -62,15 +62,15 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
 
 
 def test_a_score_over_a_tier_is_computed_where_there_is_one(controller):
-    assert no_score_text(controller) == SCORING
+    assert no_score_text(controller.state, controller.results) == SCORING
     controller.requests.score_tier(False)
-    assert no_score_text(controller) == "paused"
+    assert no_score_text(controller.state, controller.results) == "paused"
     controller.requests.score_tier(True)
     controller.requests.cancel()
-    assert no_score_text(controller) == "stopped"
+    assert no_score_text(controller.state, controller.results) == "stopped"
     controller.requests.send_again()
     controller.editor.apply_preset("nothing")
-    assert "target" in no_score_text(controller)
+    assert "target" in no_score_text(controller.state, controller.results)
     label = plain_rows(controller)[0].label
     assert label.endswith(NO_TARGET)
     assert "r =" not in label
@@ -134,7 +134,7 @@ def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):
     # A prediction of a tenth of the amplitude has the same shape.
     small = replace(results.selected, responses=results.selected.responses / 10)
     results.selected = small
-    row = trace_rows(controller)[0]
+    row = trace_rows(Shown.of(controller))[0]
     raw = plain_rows(controller)[0]
     is_known = np.isfinite(raw.predicted)
     assert np.std(row.predicted[is_known]) == pytest.approx(np.std(row.truth[is_known]), rel=1e-5)
@@ -150,7 +150,7 @@ def test_a_numerically_constant_prediction_is_drawn_flat(controller):
     noise = np.random.default_rng(0).normal(size=results.selected.responses.shape)
     constant = (2 + 1e-7 * noise).astype(np.float32)
     results.selected = replace(results.selected, responses=constant)
-    row = trace_rows(controller)[0]
+    row = trace_rows(Shown.of(controller))[0]
     is_known = np.isfinite(row.predicted)
     np.testing.assert_allclose(row.predicted[is_known], 2, atol=1e-5)
     assert (row.predicted_bar, "┃" in row.label) == (0, False)
@@ -163,7 +163,7 @@ def test_a_band_is_drawn_where_predictions_have_the_scale_of_the_recording(contr
     np.testing.assert_allclose(
         raw.band - raw.predicted, [[-1] * 60, [2] * 60] + 0 * raw.predicted, rtol=1e-4
     )
-    assert trace_rows(controller)[0].band is None
+    assert trace_rows(Shown.of(controller))[0].band is None
 
 
 def test_the_legend_names_the_metric_of_the_scores():

@@ -249,7 +249,7 @@ class ControlBar(Part):
     def _score_text(self) -> str:
         """Return the score over the tier with its evidence, or why there is none."""
         lines = shown_tier_score_lines(self._controller)
-        return " · ".join(lines) or no_score_text(self._controller)
+        return " · ".join(lines) or no_score_text(self._controller.state, self._controller.results)
 
     def _freshness(self) -> str:
         return freshness_text(self._controller.results, is_long=False)[2]

@@ -167,7 +167,11 @@ def distribution_of(controller: Controller, text: str = "", against: str = "") -
     scores = results.neuron_scores
     if against in LETTERS:
         scores = None if results.scores is None else ScoresOnScreen(results.scores)
-    elif scores is not None and not scores.tier and no_score_text(controller) == SCORING:
+    elif (
+        scores is not None
+        and not scores.tier
+        and no_score_text(controller.state, results) == SCORING
+    ):
         # One window is dominated by noise: its histogram would be about zero.
         scores = None
     columns = columns_of(controller)
@@ -254,7 +258,7 @@ def summary_text(controller: Controller, spread: ScoreDistribution, text: str = 
     if not len(spread.neurons):
         if results.freshness == "error":
             return f"No prediction: {results.error}"
-        is_due = no_score_text(controller) == SCORING
+        is_due = no_score_text(state, results) == SCORING
         if is_due and (results.neuron_scores is None or not results.neuron_scores.tier):
             return SCORING
         return f"No neuron{among} has a score: paint targets, and choose a model"

@@ -49,7 +49,7 @@ from omnimouse_widgets.views.raster.view import (
     overlay_table,
     picture,
 )
-from omnimouse_widgets.views.traces import trace_rows
+from omnimouse_widgets.views.traces import Shown, trace_rows
 
 SIDE: Final = 480
 """Maximum side of the field, and height of the raster with its title, in points."""
@@ -88,7 +88,7 @@ def draw_snapshot(controller: Controller, field: Field | None) -> Snapshot:
         sheet = Sheet(WIDTH, TOP)
         sheet.text(EDGE, 9, text, TEXT, 13)
         return Snapshot(sheet.png(), text, WIDTH, TOP)
-    traces = trace_rows(controller)
+    traces = trace_rows(Shown.of(controller))
     below = TOP + SIDE + BELOW
     height = below + traces_height(min(len(traces), MAX_TRACES))
     sheet = Sheet(WIDTH, height)

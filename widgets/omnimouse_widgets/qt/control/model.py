@@ -191,7 +191,7 @@ class ModelSection(QWidget):
     def _draw_tier_score(self) -> None:
         state, found = self._controller.state, self._controller.results.tier_score
         lines = shown_tier_score_lines(self._controller)
-        score, *details = lines or [no_score_text(self._controller)]
+        score, *details = lines or [no_score_text(self._controller.state, self._controller.results)]
         is_decoding = state.mask is not None and state.mask.behavior_mode == "target"
         # The rows below must not move while scores come in: two lines for windows and
         # gain, two for the channels.

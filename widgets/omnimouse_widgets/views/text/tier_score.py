@@ -15,6 +15,8 @@ from omnimouse_model.evaluation.tier_score import (
 )
 from omnimouse_model.evaluation.tier_windows import tiers_at
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import is_served
@@ -120,7 +122,7 @@ def _compared_score(controller: Controller) -> list[str]:
     """Return the score, and a line with that of the baseline and the ceiling, if known."""
     found, state = controller.results.tier_score, controller.state
     if found is None or found.score is None or found.score.refusal:
-        return [no_score_text(controller)]
+        return [no_score_text(controller.state, controller.results)]
     texts, other = [], controller.baseline.tier_score
     if other is not None and other.mask is found.mask:
         gain, _ = found.gain(other)
@@ -152,14 +154,13 @@ def shown_tier_score_lines(controller: Controller) -> list[str]:
     return [*lines[:-1], " · ".join([*lines[-1:], "paused"])]
 
 
-def no_score_text(controller: Controller) -> str:
+def no_score_text(state: LiveState, results: Results) -> str:
     """Return `SCORING`, or the reason why there is no score over a tier."""
-    state, needs = controller.state, controller.results.needs
-    session, mask = state.session, state.mask
+    needs, session, mask = results.needs, state.session, state.mask
     if session is None or mask is None:
         return "no recording is open"
-    if controller.results.error or controller.results.is_cancelled:
-        return "no prediction" if controller.results.error else "stopped"
+    if results.error or results.is_cancelled:
+        return "no prediction" if results.error else "stopped"
     if not has_scored_targets(mask):
         return "nothing is a target of this mask"
     if not state.scores_tier:
