@@ -1,6 +1,7 @@
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from omnimouse_model.masks import TARGET, VISIBLE
@@ -169,7 +170,10 @@ def test_what_is_listed_is_painted_as_one_step(part, controller, table_page):
 
 def test_a_page_downloads_the_table_with_its_condition(part, controller, table_page):
     controller.editor.paint_cells([5], slice(30, 60), TARGET)
-    table_page.say("press", name="csv")
+    table_page.say("press", name="export")
+    message, _ = table_page.wait_for("settings")
+    assert [field["value"] for field in message["fields"]] == ["all", "csv"]
+    table_page.say("apply")
     fields, buffers = table_page.wait_for("file")
     assert fields["name"] == f"{controller.state.session.id}.csv"
     lines = buffers[0].decode().splitlines()
@@ -177,9 +181,23 @@ def test_a_page_downloads_the_table_with_its_condition(part, controller, table_p
     assert sum(not line.startswith("#") for line in lines) == 41
 
 
+def test_a_page_chooses_the_rows_and_the_kind_of_an_export(part, controller, table_page, tmp_path):
+    part.filter = "id<3"
+    table_page.say("press", name="export")
+    for field in ("rows", "kind"):
+        table_page.say("fill", name="asked", asked=True, field=field, typed=1)
+    table_page.say("apply")
+    fields, buffers = table_page.wait_for("file")
+    path = tmp_path / fields["name"]
+    path.write_bytes(buffers[0])
+    assert path.suffix == ".parquet"
+    written = pyarrow.parquet.read_table(path)["neuron"].to_pylist()
+    assert written == part.neurons.tolist() == [0, 1, 2]
+
+
 def test_without_a_session_nothing_is_painted_or_downloaded(empty_controller, page):
     part = NeuronTable(empty_controller, filter="V1 depth<250")
     part.paint(VISIBLE)
     assert part.shown == 0
-    page(part).say("press", name="csv")
+    page(part).say("press", name="export")
     assert part.problem

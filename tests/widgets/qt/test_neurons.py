@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QFileDialog
 
 from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_widgets.qt.form import SettingsDialog
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.views.neurons import COLUMNS, NeuronsView
+from omnimouse_widgets.views.neurons import COLUMNS, LISTED, NeuronsView
 
 LEFT = Qt.MouseButton.LeftButton
 NO_KEYS = Qt.KeyboardModifier.NoModifier
@@ -104,3 +106,17 @@ def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_pat
     shown = table_of(panel).item
     controller.loader.reopen(unit_tables=None)
     assert {len(texts) for texts, _ in shown.read(0, 6)} == {len(shown.columns)}
+
+
+def test_an_export_asks_for_its_settings_first(panel, controller, redraw, monkeypatch, tmp_path):
+    path = tmp_path / "listed.csv"
+    asked = (str(path), "")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: asked)
+    type_filter(panel, "id>=35", redraw)
+    panel.press("export")
+    (dialog,) = panel.findChildren(SettingsDialog)
+    assert not path.exists()
+    dialog.settings.form.set("rows", LISTED)
+    dialog.buttons.button(dialog.buttons.StandardButton.Ok).click()
+    lines = [line for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
+    assert [line.split(",")[0] for line in lines[1:]] == ["35", "36", "37", "38", "39"]

@@ -16,6 +16,7 @@ from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.views.record import (
     BRIGHT_SHARE,
+    AskSettings,
     AskText,
     Block,
     Clipboard,
@@ -23,6 +24,7 @@ from omnimouse_widgets.views.record import (
     LongTable,
     Mark,
     OpenFile,
+    Result,
     SaveFile,
     SavePicture,
     Traces,
@@ -30,12 +32,14 @@ from omnimouse_widgets.views.record import (
     choose,
     choose_next,
     fill,
+    fill_form,
     items_of,
     pick,
     pick_rows,
     plain,
     press,
     select,
+    take,
 )
 from omnimouse_widgets.views.trace_row import Scale, Trace, has_overlay, row_ranges
 
@@ -80,6 +84,7 @@ class RecordPart(Part):
         self._panel, self._blocks = panel, panel.blocks()
         self._read: Callable[[Path], object] | None = None
         self._take: Callable[[str], object] | None = None
+        self._asked: AskSettings | None = None
         self._contents: dict[str, Content] = {}
         self._moving: set[int] = set()
         columns = [block.column for block in self._blocks]
@@ -141,7 +146,11 @@ class RecordPart(Part):
         choose_next(self._panel, str(content["name"]))
 
     def on_fill(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Set a field of a form."""
+        """Set a field of a form, also of one that an action has opened."""
+        if "asked" in content and self._asked is not None:
+            fill_form(self._asked.form, str(content["field"]), content["typed"])
+            self._ask(self._asked)
+            return
         fill(self._panel, str(content["name"]), str(content["field"]), content["typed"])
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
@@ -193,7 +202,22 @@ class RecordPart(Part):
 
     def on_press(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Run an action, and send to the page what its result asks for."""
-        match press(self._panel, str(content["name"])):
+        self._answer(press(self._panel, str(content["name"])))
+
+    def on_apply(self, _: dict[str, Any], __: list[bytes]) -> None:
+        """Run the action that has opened a form."""
+        if self._asked is not None:
+            self._answer(take(self._asked))
+            self.send_now("settings", fields=[])
+
+    def _ask(self, asked: AskSettings) -> None:
+        self._asked = asked
+        self.send_now("settings", label=asked.label, fields=plain(asked.form)[0])
+
+    def _answer(self, result: Result) -> None:
+        match result:
+            case AskSettings():
+                self._ask(result)
             case Clipboard(text):
                 self.send_now("clipboard", text=text)
             case AskText(label, value, take):

@@ -13,13 +13,16 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QCheckBox,
     QComboBox,
+    QDialog,
+    QDialogButtonBox,
     QGridLayout,
     QLineEdit,
     QSlider,
+    QVBoxLayout,
     QWidget,
 )
 
-from omnimouse_widgets.qt.style.controls import NARROW_BOX, describe, show_text
+from omnimouse_widgets.qt.style.controls import NARROW_BOX, describe, scroll_vertically, show_text
 from omnimouse_widgets.qt.style.menu_box import WITH_MODIFIER
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
@@ -177,6 +180,33 @@ class SettingsForm(QWidget):
             native.setEnabled(not each.refusal)
             # A sign as well as a colour.
             show_text(self.reasons[each.name], each.reason and f"✕ {each.reason}")
+
+
+class SettingsDialog(QDialog):
+    """Form that opens before an action; it is accepted by Enter or its button.
+
+    Parameters
+    ----------
+    label
+        Title, and text of the button.
+    form
+        Description and values; they stay for the next time.
+    """
+
+    def __init__(self, label: str, form: Form[Any], parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(label.removesuffix("…"))
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.settings = SettingsForm(form)
+        standard = QDialogButtonBox.StandardButton
+        self.buttons = QDialogButtonBox(standard.Ok | standard.Cancel)
+        self.buttons.accepted.connect(self.settings.apply)
+        self.buttons.rejected.connect(self.reject)
+        self.settings.applied.connect(self.accept)
+        column = QVBoxLayout(self)
+        column.addWidget(scroll_vertically(self.settings))
+        column.addWidget(self.buttons)
+        self.resize(2 * COLUMN + 40, self.sizeHint().height())
 
 
 class _Keys(QObject):

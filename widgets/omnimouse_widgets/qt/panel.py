@@ -35,7 +35,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
-from omnimouse_widgets.qt.form import SettingsForm
+from omnimouse_widgets.qt.form import SettingsDialog, SettingsForm
 from omnimouse_widgets.qt.long_table import LongTableView
 from omnimouse_widgets.qt.plot import RecordPlot, picture_of
 from omnimouse_widgets.qt.raster.panel import RasterArea
@@ -72,6 +72,7 @@ from omnimouse_widgets.views import record
 from omnimouse_widgets.views.raster.view import RasterView
 from omnimouse_widgets.views.record import (
     Action,
+    AskSettings,
     AskText,
     Cells,
     Choice,
@@ -133,6 +134,8 @@ LONG_NAME: Final = 8
 """Letters of a choice that are always shown."""
 MIN_HEIGHT: Final = 96
 """Least height of a content in pixels."""
+LOW_HEIGHT: Final = 76
+"""Least height of a timeline in pixels."""
 IN_ROW_HEIGHT: Final = 130
 """Least height of plots beside each other, which are about as wide."""
 
@@ -264,6 +267,10 @@ class RecordPanel(QWidget):
                 dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
                 dialog.textValueSelected.connect(take)
                 dialog.open()
+            case AskSettings(label, form):
+                opened = SettingsDialog(label, form, self)
+                opened.accepted.connect(lambda: self._try(lambda: self._take(record.take(result))))
+                opened.open()
             case OpenFile(label, suffix, near, read):
                 kinds = f"*{suffix} (*{suffix});;* (*)"
                 if path := choose_file(self, suffix, label, kinds, str(near or "")):
@@ -465,7 +472,10 @@ class RecordPanel(QWidget):
                 return player
             case Timeline():
                 self.timelines[name] = timeline = Lanes(partial(self._go, name))
-                return _fill_height(timeline.canvas)
+                _fill_height(timeline.canvas)
+                # The dock of the timeline is lower than those of other contents.
+                timeline.canvas.setMinimumHeight(LOW_HEIGHT)
+                return timeline.canvas
             case Cells(tip=tip):
                 assert isinstance(self.view, RasterView)
                 return RasterArea(self.view, self._controller, tip)

@@ -179,6 +179,34 @@ def read_rows(
     ]
 
 
+LISTED: Final = "listed"
+"""Choice of the neurons that pass the filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """Neurons of an exported table, and the kind of its file."""
+
+    rows: str = setting(
+        "Neurons",
+        "Which neurons the table has",
+        "all",
+        options=(
+            ("all", "all", "All neurons, in the order of the recording"),
+            (LISTED, LISTED, "Those that pass the filter, in the order of the rows"),
+        ),
+    )
+    kind: str = setting(
+        "File",
+        "Kind of the file",
+        "csv",
+        options=(
+            ("csv", "CSV", "Text; the condition stands above the table"),
+            ("parquet", "Parquet", "Typed columns; the condition is part of the metadata"),
+        ),
+    )
+
+
 class NeuronsView:
     """Table of the neurons that pass a filter, in the order of a column.
 
@@ -198,6 +226,7 @@ class NeuronsView:
         self.sort_by, self.is_descending = "id", False
         self.filter = ""
         self.form = Form(FilterSettings, lambda: self)
+        self.export_form = Form(TableSettings)
         self.form.changed.connect(self._on_form)
         self._version = 0
         self._columns: tuple[list[object], Mapping[str, np.ndarray]] = ([], {})
@@ -305,16 +334,19 @@ class NeuronsView:
         still = [neuron for neuron in before if neuron in wanted]
         self._controller.selection.select([*still, *(n for n in rows if n not in set(before))])
 
-    def _save(self) -> SaveFile:
+    def _save(self, settings: TableSettings) -> SaveFile:
         controller = self._controller
         # Of the moment of the press.
         screen = exports.screen_content(controller.state, controller.results, controller.colouring)
 
+        neurons = self.neurons if settings.rows == LISTED else None
+        table = exports.neuron_csv if settings.kind == "csv" else exports.neuron_parquet
+
         def write(path: Path) -> list[Path]:
-            write_bytes(path, exports.neuron_csv(screen))
+            write_bytes(path, table(screen, neurons))
             return [path]
 
-        return SaveFile(f"{screen.session.id}.csv", write)
+        return SaveFile(f"{screen.session.id}.{settings.kind}", write)
 
     # -- content ----------------------------------------------------------------------
     def _settings(self) -> Sequence[Item]:
@@ -331,14 +363,14 @@ class NeuronsView:
                    partial(self.paint, code))
             for code, name in ((c, palette.STATE_NAMES[c]) for c in (VISIBLE, TARGET, HIDDEN))
         )  # fmt: skip
-        save = "Save the table of all neurons, with its condition"
+        save = "Save the table of all or of the listed neurons, with its condition"
         return [
             Row(
                 "actions",
                 (
                     Text("count", f"{n:,} of {total:,} neurons", "quiet", is_line=True),
                     Menu("paint", "Paint", "Paint the listed neurons", paints, refusal),
-                    Action("csv", "CSV", save, self._save, closed),
+                    Action("export", "Export…", save, self._save, closed, form=self.export_form),
                 ),
                 wide="count",
             )

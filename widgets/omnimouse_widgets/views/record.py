@@ -529,6 +529,15 @@ class AskText:
     take: Callable[[str], object]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AskSettings:
+    """Form to be filled; `take` receives the settings, and returns what follows."""
+
+    label: str
+    form: Form[Any]
+    take: Callable[[Any], object]
+
+
 @dataclass(frozen=True, slots=True)
 class ShowPanel:
     """Panel to be brought to the front, by title; a notebook shows all its parts."""
@@ -536,7 +545,7 @@ class ShowPanel:
     title: str
 
 
-Result = Clipboard | SaveFile | SavePicture | OpenFile | AskText | ShowPanel | None
+Result = Clipboard | SaveFile | SavePicture | OpenFile | AskText | AskSettings | ShowPanel | None
 
 
 # -- what is pressed and set ---------------------------------------------------------
@@ -546,16 +555,18 @@ class Action:
 
     `key` presses it while the focus is in the panel, such as "Left" or "Ctrl+C"; without
     a label, it is this key alone. With the name of a content in `over`, it stands in a
-    corner of that content.
+    corner of that content. With a `form`, that opens first, and `run` receives its
+    settings.
     """
 
     name: str
     label: str
     help: str
-    run: Callable[[], object]
+    run: Callable[..., object]
     refusal: str = ""
     key: str = ""
     over: str = ""
+    form: Form[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -734,8 +745,24 @@ def press(view: View, name: str) -> Result:
         raise ValueError(f"{name!r} cannot be pressed now.")
     if item.refusal:
         raise ValueError(item.refusal)
-    result = item.run()
-    return result if isinstance(result, Result) else None
+    if item.form is not None:
+        return AskSettings(item.label, item.form, item.run)
+    return _result(item.run())
+
+
+def take(asked: AskSettings) -> Result:
+    """Run what waits for a form, with its settings.
+
+    Raises
+    ------
+    ValueError
+        The form is not valid; the message states the reason.
+    """
+    return _result(asked.take(asked.form.read()))
+
+
+def _result(found: object) -> Result:
+    return found if isinstance(found, Result) else None
 
 
 def choose(view: View, name: str, value: Any) -> None:
@@ -761,11 +788,15 @@ def choose_next(view: View, name: str) -> None:
 def fill(view: View, name: str, field: str, typed: Any) -> None:
     """Set a field of settings to what was typed, or to the number of a choice."""
     item = record(view).get(name)
-    if not isinstance(item, Settings):
-        return
-    for each in item.form.fields():
+    if isinstance(item, Settings):
+        fill_form(item.form, field, typed)
+
+
+def fill_form(form: Form[Any], field: str, typed: Any) -> None:
+    """Set a field of a form to what was typed, or to the number of a choice."""
+    for each in form.fields():
         if each.name == field:
-            item.form.set(field, each.options[int(typed)][0] if each.options else typed)
+            form.set(field, each.options[int(typed)][0] if each.options else typed)
 
 
 def pick(item: Any, *place: float) -> None:

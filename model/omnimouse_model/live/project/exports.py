@@ -256,16 +256,26 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
     return columns | dict(content.measured)
 
 
-def neuron_csv(content: ScreenContent) -> bytes:
-    """Return the table of neurons as CSV; lines with # above it state the condition."""
+def neuron_csv(content: ScreenContent, neurons: np.ndarray | None = None) -> bytes:
+    """Return the table of all neurons, or of some in their order, as CSV.
+
+    Lines with # above it state the condition.
+    """
     definitions = (f"{name}: {how}" for name, how in content.definitions.items())
-    return csv_bytes(neuron_columns(content), "\n".join([content.condition, *definitions]))
+    columns = _rows_of(neuron_columns(content), neurons)
+    return csv_bytes(columns, "\n".join([content.condition, *definitions]))
 
 
-def neuron_parquet(content: ScreenContent) -> bytes:
-    """Return the table of neurons as Parquet; the metadata state the condition."""
+def neuron_parquet(content: ScreenContent, neurons: np.ndarray | None = None) -> bytes:
+    """Return the same table as Parquet; the metadata state the condition."""
     about = {"condition": content.condition, **content.definitions}
-    return parquet_bytes(neuron_columns(content), about)
+    return parquet_bytes(_rows_of(neuron_columns(content), neurons), about)
+
+
+def _rows_of(columns: dict[str, np.ndarray], neurons: np.ndarray | None) -> dict[str, np.ndarray]:
+    if neurons is None:
+        return columns
+    return {name: values[neurons] for name, values in columns.items()}
 
 
 # -- the arrays ---------------------------------------------------------------------

@@ -203,6 +203,7 @@ function render({ model, el }) {
     picture: savePicture,
     rows: (message) => { if (message.view === page.view) longTables.get(message.name)?.take(message); },
     open_file: ({ label, near }) => ask(label, near && `${near}/`, (path) => { if (path) send("read", { path }); }),
+    settings: ({ label, fields }) => showSettings(label, fields),
     ask_text: ({ label, value }) => ask(label, value, (text) => send("take", { text })),
   };
   const columns = Array.from({ length: 1 + Math.max(...columnOf) }, () => make("div"));
@@ -240,8 +241,23 @@ function render({ model, el }) {
     field.focus();
     field.select();
   };
+  // A form that an action opens. Its fields are drawn as those of a record.
+  const opened = make("div"), apply = makeButton("", "", () => send("apply", {})), close = makeButton("✕", "", () => { opened.hidden = true; });
+  let settings = null;
+  opened.hidden = true;
+  const showSettings = (label, fields) => {
+    opened.hidden = !fields.length;
+    if (!fields.length) return;
+    if (!settings || apply.textContent !== label) {
+      settings = makers.settings({ name: "asked", apply: "asked" });
+      opened.replaceChildren(settings[0], makeBar(apply, close));
+    }
+    apply.textContent = apply.ariaLabel = label;
+    settings[1]({ form: fields });
+    apply.disabled = fields.some((each) => each.reason);
+  };
   const beside = make("div", { className: "omnimouse-columns" }, ...columns);
-  el.append(asked, columns.length > 1 ? beside : columns[0], copied);
+  el.append(asked, opened, columns.length > 1 ? beside : columns[0], copied);
   bindKeys(el, keys, ({ target }) => target.matches("button"));
 
   const tones = { plain: "", quiet: "omnimouse-quiet", warning: "omnimouse-tone-waiting", problem: "omnimouse-problem" };
@@ -337,12 +353,13 @@ function render({ model, el }) {
         const control = kind === "choice" ? make("select") : make("input", { type, placeholder: empty });
         const value = () => (kind === "choice" ? control.selectedIndex : kind === "switch" ? control.checked : control.value);
         let typing = 0;
-        control.onchange = () => { clearTimeout(typing); send("fill", { name: item.name, field, typed: value() }); };
+        const of = item.name === "asked" ? { asked: true } : {};
+        control.onchange = () => { clearTimeout(typing); send("fill", { ...of, name: item.name, field, typed: value() }); };
         if (control.type === "text") control.oninput = () => { clearTimeout(typing); typing = setTimeout(control.onchange, TYPING_MS); };
         if (stroke) bindSlider(control, stroke, { name: item.name, field });
         control.addEventListener("keydown", (event) => {
           event.stopPropagation(); // letters and digits are typed
-          if (event.key === "Enter" && item.apply) { control.onchange(); press(item.apply); }
+          if (event.key === "Enter" && item.apply) { control.onchange(); if (item.name === "asked") apply.click(); else press(item.apply); }
         });
         const reason = makeProblem(), name = make("span");
         element.append(make("div", {}, make("label", { className: "omnimouse-field" }, name, control), reason));
