@@ -20,6 +20,7 @@ from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.style.menu_box import MenuBox
 from omnimouse_widgets.qt.style.wheel import CONTROLS_WITH_WHEEL
+from omnimouse_widgets.views.registry import tabs_of
 from tests.app.windows import wait_for_rest
 from tests.widgets.pointer import wheel
 
@@ -58,12 +59,9 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
     assert boxes["Raster"][2] <= boxes["Stimulus"][0]
     assert boxes["Raster"][1] == boxes["Stimulus"][1]
     assert boxes["Stimulus"][3] <= size[1]
-    tabs_of = {"Traces": {"Context", "Behaviour", "Neurons", "Scores", "Neuron"}}
-    tabs_of |= {"OmniMouse": {"What if", "Laboratory", "Ranking", "Fine-tuning"}}
-    tabs_of |= {"Raster": {"Trials", "Repeats"}}
-    for title, others in tabs_of.items():
+    for title, place in {"Traces": "results", "OmniMouse": "controls", "Raster": "samples"}.items():
         tabs = window.tabifiedDockWidgets(dock.docks[title])
-        assert set(tabs) == {dock.docks[other] for other in others}
+        assert set(tabs) == {dock.docks[other] for other in tabs_of(place) if other != title}
 
 
 def test_an_action_of_a_panel_brings_another_panel_to_the_front(dock):

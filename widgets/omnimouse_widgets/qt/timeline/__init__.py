@@ -1,1 +1,1 @@
-"""The *Time* and *Stimulus* panels, and playback."""
+"""Timelines of sessions, and the video player."""

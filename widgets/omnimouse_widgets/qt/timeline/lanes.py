@@ -34,7 +34,6 @@ class Lanes:
 
     def __init__(self, pressed: Callable[[float], object]) -> None:
         self.canvas: PlotCanvas = plot_style.canvas("")
-        self.canvas.setMinimumHeight(84)
         self.box = plot_style.PressBox(lambda x, _: pressed(x), follows_drag=True)
         axes = {"bottom": plot_style.SecondsAxis("bottom")}
         self.plot = pg.PlotItem(viewBox=self.box, axisItems=axes)
