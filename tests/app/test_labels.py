@@ -1,0 +1,169 @@
+"""Texts of the window: none is cut off without a tooltip that says all of it."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from qtpy.QtCore import QRect, Qt
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QComboBox,
+    QGraphicsItem,
+    QGraphicsSimpleTextItem,
+    QGraphicsTextItem,
+    QGraphicsView,
+    QHeaderView,
+    QLabel,
+    QMainWindow,
+    QPushButton,
+    QTabBar,
+    QWidget,
+)
+
+from omnimouse_app.tour.hand import settle, wait_for
+from omnimouse_app.window.docks import OmniMouseDock
+from tests.app.windows import SIZE, wait_for_rest
+
+pytestmark = pytest.mark.gui
+ICON_GAP = 4
+"""Pixels between an icon and its text, and at the edges of a button."""
+TEXT_MARGIN = 4
+"""Pixels around the letters of a text in a plot."""
+SMALL = (1280, 720)
+
+
+def plain(text: str) -> str:
+    """A text without tags and without the marks of keys."""
+    return re.sub(r"<[^>]+>", "", text).replace("&", "").strip()
+
+
+def is_label_cut(label: QLabel) -> bool:
+    text, width = plain(label.text()), label.contentsRect().width() + 1
+    if plain(getattr(label, "full_text", text)) != text:
+        return True
+    if not label.wordWrap():
+        hint = label.sizeHint()
+        return hint.width() > label.width() + 1 or hint.height() > label.height() + 2
+    longest = max(map(label.fontMetrics().horizontalAdvance, text.split()), default=0)
+    return longest > width or label.heightForWidth(label.width()) > label.height() + 1
+
+
+def is_button_cut(button: QAbstractButton | QComboBox) -> bool:
+    text = button.currentText() if isinstance(button, QComboBox) else plain(button.text())
+    icon = 0
+    if isinstance(button, QComboBox):
+        icon = 16  # its arrow
+    elif not button.icon().isNull():
+        icon = button.iconSize().width() + ICON_GAP
+    width = max(map(button.fontMetrics().horizontalAdvance, text.split("\n")))
+    return width + icon + ICON_GAP > button.width()
+
+
+def cut_widgets(top: QWidget) -> Iterator[tuple[str, str]]:
+    """Text and tooltip of each cut label, button, menu, tab and title of a column."""
+    for label in top.findChildren(QLabel):
+        if label.isVisible() and plain(label.text()) and is_label_cut(label):
+            yield plain(getattr(label, "full_text", label.text())), label.toolTip()
+    for kind in (QAbstractButton, QComboBox):
+        for button in top.findChildren(kind):
+            text = button.currentText() if kind is QComboBox else plain(button.text())
+            if button.isVisible() and text and is_button_cut(button):
+                yield text, button.toolTip()
+    for header in top.findChildren(QHeaderView):
+        model = header.model()
+        if not header.isVisible() or header.orientation() != Qt.Orientation.Horizontal:
+            continue
+        for column in range(header.count()):
+            role = Qt.ItemDataRole
+            text = str(model.headerData(column, header.orientation(), role.DisplayRole) or "")
+            if header.fontMetrics().horizontalAdvance(text) > header.sectionSize(column):
+                yield text, str(model.headerData(column, header.orientation(), role.ToolTipRole))
+
+
+def cut_drawings(top: QWidget) -> Iterator[tuple[str, str]]:
+    """Text and tooltip of each text in a plot that is not whole in its view."""
+    for view in top.findChildren(QGraphicsView):
+        if not view.isVisible() or view.scene() is None:
+            continue
+        room = view.viewport().rect()
+        for item in view.scene().items():
+            if not isinstance(item, (QGraphicsTextItem, QGraphicsSimpleTextItem)):
+                continue
+            text = plain(item.toPlainText() if isinstance(item, QGraphicsTextItem) else item.text())
+            if text and item.isVisible() and is_drawn(item):
+                place = view.mapFromScene(item.sceneBoundingRect()).boundingRect()
+                # The empty margin of a text may be cut.
+                place.adjust(TEXT_MARGIN, TEXT_MARGIN, -TEXT_MARGIN, -TEXT_MARGIN)
+                if not (room & clip_of(view, item)).contains(place):
+                    yield text, view.toolTip() or item.toolTip()
+
+
+def clip_of(view: QGraphicsView, item: QGraphicsItem) -> QRect:
+    """The part of a view in which an item is drawn."""
+    clip, parent = view.viewport().rect(), item.parentItem()
+    while parent is not None:
+        if parent.flags() & QGraphicsItem.GraphicsItemFlag.ItemClipsChildrenToShape:
+            clip &= view.mapFromScene(parent.sceneBoundingRect()).boundingRect()
+        parent = parent.parentItem()
+    return clip
+
+
+def is_drawn(item: QGraphicsItem | None) -> bool:
+    while item is not None:
+        if item.opacity() == 0 or not item.isVisible():
+            return False
+        item = item.parentItem()
+    return True
+
+
+def cut_tabs(window: QMainWindow) -> Iterator[tuple[str, str]]:
+    """Text and tooltip of each tab of docks that is narrower than its text."""
+    for bar in window.findChildren(QTabBar):
+        for tab in range(bar.count()):
+            width = bar.fontMetrics().horizontalAdvance(bar.tabText(tab))
+            if bar.isVisible() and width > bar.tabRect(tab).width():
+                yield bar.tabText(tab), bar.tabToolTip(tab)
+
+
+def cut_texts(dock: OmniMouseDock, title: str) -> list[str]:
+    """Texts of a panel that are cut, and that no tooltip says in full."""
+    panel, window = dock.docks[title], dock.main_window
+    found = (*cut_widgets(panel), *cut_drawings(panel), *cut_tabs(window))
+    return [text for text, tip in found if text not in plain(tip)]
+
+
+def test_no_text_of_any_panel_is_cut_without_a_tooltip(dock):
+    cut = {}
+    for size in (SMALL, SIZE):
+        dock.main_window.resize(*size)
+        wait_for_rest(dock, size)
+        for title, panel in dock.docks.items():
+            dock.bring_up(title)
+            wait_for(lambda panel=panel: not panel.widget().visibleRegion().isEmpty(), title)
+            # A panel that was just built is laid out in several turns of the event loop.
+            for _ in range(20):
+                if not (found := cut_texts(dock, title)):
+                    break
+                settle(0.05)
+            else:
+                cut[*size, title] = found
+    assert not cut
+
+
+def test_the_measure_finds_texts_that_are_cut(qtbot):
+    top = QWidget()
+    qtbot.addWidget(top)
+    narrow, wrapped, button = (
+        QLabel("decoded behaviour", top),
+        QLabel("a b c", top),
+        QPushButton("Export", top),
+    )
+    wrapped.setWordWrap(True)
+    narrow.setGeometry(0, 0, 30, 20)
+    wrapped.setGeometry(0, 30, 10, 20)
+    button.setGeometry(0, 60, 20, 20)
+    top.show()
+    assert [text for text, _ in cut_widgets(top)] == ["decoded behaviour", "a b c", "Export"]
+    for widget in (narrow, wrapped, button):
+        widget.resize(200, 100)
+    assert not list(cut_widgets(top))
