@@ -33,7 +33,7 @@ def test_the_page_presses_a_trial_and_code_chooses_a_condition(controller, page)
     assert part._constants["columns"] == [0, 0, 0, 1]
     message, _ = opened.wait_for("block2")
     table = item(message, "trials")
-    assert table["titles"] == ["trial", "onset", "tier", "choice", "stim_id"]
+    assert table["titles"] == ["trial", "onset", "part", "choice", "stim_id"]
     assert "pick" not in table
     opened.say("pick", name="trials", place=[2])
     message, _ = opened.wait_for("block1", lambda one, _: item(one, "current")["row"] == 2)

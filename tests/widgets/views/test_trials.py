@@ -39,7 +39,7 @@ def follow(view):
 def test_the_list_has_the_conditions_and_a_press_goes_to_a_trial(view, controller):
     items = record(view)
     table = items["trials"]
-    assert table.titles[:3] == ("trial", "onset", "tier")
+    assert table.titles[:3] == ("trial", "onset", "part")
     assert table.rows[2][:3] == ("3", "9.0 s", "train")
     pick(record(view)["trials"], 2)
     assert controller.navigation.trial == 2

@@ -62,12 +62,12 @@ VIEWS: Final[dict[Page, tuple[str, str]]] = {
     "gains": ("Gains", "Test scores of the curves, and gains over training anew"),
 }
 EXPLANATIONS: Final[dict[Page, str]] = {
-    "matrix": "Mean over seeds on the validation tier, and rank. Row: session of the "
+    "matrix": "Mean over seeds on the validation part, and rank. Row: session of the "
     "model; column: held-out session.",
-    "table": "Validation tier; ± standard deviation over seeds.",
-    "curves": "Test tier; bars: standard deviation over seeds and shuffles; dashed: "
+    "table": "Validation part; ± standard deviation over seeds.",
+    "curves": "Test part; bars: standard deviation over seeds and shuffles; dashed: "
     "from scratch; dotted, over trials: fitted line.",
-    "gains": "Test tier; gain over a model trained from scratch on the held-out "
+    "gains": "Test part; gain over a model trained from scratch on the held-out "
     "session; ± standard deviation over n models.",
 }
 NO_FILE: Final = "Open the results file of `omnimouse rank`"

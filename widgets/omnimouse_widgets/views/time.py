@@ -144,7 +144,7 @@ def lanes_of(overview: Overview) -> tuple[Lane, ...]:
     """Return the lanes of a session; those without values are empty."""
     stimuli = Lane(STIMULUS, tuple(kind_bars(overview)) if overview.has_trials else ())
     # Without trials, the bars show the tiers of time spans.
-    tiers = Lane("trials" if overview.has_trials else "tiers", tuple(tier_bars(overview)))
+    tiers = Lane("trials" if overview.has_trials else "parts", tuple(tier_bars(overview)))
     curves = [
         Lane(name, (), colour, in_unit(getattr(overview, values)))
         for name, colour, values in CURVES

@@ -115,7 +115,7 @@ class TrialsView:
             session.trials.tier[order].tolist(),
             *(labels[order].tolist() for labels in conditions.values()),
         ]
-        titles = ("trial", "onset", "tier", *conditions)
+        titles = ("trial", "onset", "part", *conditions)
         rows = tuple(zip(*columns, strict=True))
         return [Table("trials", TABLE_LABEL, titles, rows, self._navigation.go_to_trial)]
 
@@ -150,8 +150,8 @@ class TrialsView:
             Choice("condition", "Condition", help_text, names, averages.condition, averages.choose),
             Choice(
                 "tier",
-                "Tier",
-                "Tier of the averaged trials",
+                "Part of the recording",
+                "Part of the recording (tier) of the averaged trials",
                 tiers,
                 averages.tier,
                 averages.choose_tier,

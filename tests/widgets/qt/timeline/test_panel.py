@@ -87,8 +87,8 @@ def test_without_trials_the_time_line_has_none(controller, panel, redraw):
     controller.loader.open_now(SUITE2P)
     redraw()
     (ticks,) = panel.drawn.plot.getAxis("left")._tickLevels
-    assert [name for _, name in ticks] == ["activity", "tiers"]
-    assert [bar.kind for bar in panel.drawn.bars["tiers"].bars] == ["train", "test"]
+    assert [name for _, name in ticks] == ["activity", "parts"]
+    assert [bar.kind for bar in panel.drawn.bars["parts"].bars] == ["train", "test"]
     assert panel.drawn.place.toPlainText().endswith(" s · test")
     controller.navigation.seek(61.5)  # in the pause between the two
     redraw()

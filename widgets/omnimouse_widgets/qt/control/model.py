@@ -93,7 +93,6 @@ class ModelSection(QWidget):
         form.add("Score", row_of(self.tier_score, self.refine, stretch=0))
         form.add_rows(
             self.tier_details,
-            self.notice,
             self.stored,
             self.error,
             self.again,
@@ -152,8 +151,6 @@ class ModelSection(QWidget):
         reserve_space(self.cancel)
         self.tier_score, self.tier_details = wrapped_label(), SteadyLabel()
         self.refine = push_button("Pause", "", self._refine)
-        self.notice = wrapped_label()
-        self.notice.setToolTip("How this prediction was computed")
         tooltip = "Show the mask under which the predictions of this file were made"
         self.stored = push_button("Use the file's mask", tooltip, self._use_stored)
         self.error = wrapped_label("alert")
@@ -251,10 +248,11 @@ class ModelSection(QWidget):
         sign, tone, text = freshness_text(results, is_long=self._patience.is_long, fit=fit)
         self.dot.setText(sign)
         self.dot.set_tone(tone)
-        self.freshness.set_text(text)
-        self.freshness.setToolTip(f"Age of the displayed prediction: {text}")
+        # In this line, because a line of its own would move all that is below.
+        how = f"⚠ {results.notice}" if results.notice else ""
+        self.freshness.set_text(" · ".join(filter(None, (text, how))))
+        self.freshness.setToolTip(f"Age of the displayed prediction: {text}\n{how}".strip())
         self.cancel.setVisible(self._patience.is_long or self._baseline_patience.is_long)
-        show_text(self.notice, f"⚠ {results.notice}" if results.notice else "")
         stored = mask_of_file(self._controller.state, results.needs)
         self.stored.setVisible(stored is not None)
         knowledge = self.info.knowledge
