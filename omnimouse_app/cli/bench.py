@@ -16,6 +16,7 @@ BENCHMARKS = {
     "notebook": "Time strokes, predictions and plots in JupyterLab and a browser.",
     "read": "Count windows per second, from a recording and from the store.",
     "start": "Time the start of the application beside plain napari.",
+    "population": "Time predictions after strokes against the number of neurons.",
     "strokes": "Time predictions after strokes, for any size, without a window.",
     "sweep": "Time the live sweep against its contexts one by one.",
     "train": "Time a training step in forward passes, and its loader.",

@@ -189,20 +189,39 @@ def area_at(x_um: np.ndarray, y_um: np.ndarray) -> np.ndarray:
     return np.where(x_um > border, 0, lateral)
 
 
+_LARGEST_GAP_UM = 19.0
+"""Distance of the centres of two largest somata that touch: 8.5 + 8.5 + 2 µm."""
+
+_FULL_AFTER = 100
+"""Neurons of a plane without a free place after which the plane counts as full."""
+
+
 def _draw_anatomy(rng: np.random.Generator, n_neurons: int) -> Anatomy:
     radius = np.clip(rng.normal(6.5, 0.7, n_neurons), 5.0, 8.5)
     plane = rng.permutation(np.arange(n_neurons) % len(PLANE_DEPTHS_UM))
     x, y = np.empty(n_neurons), np.empty(n_neurons)
+    # Somata of each square of each plane; one that overlaps is in a square around.
+    squares: dict[tuple[int, int, int], list[tuple[float, float, float]]] = {}
+    n_failed = [0] * len(PLANE_DEPTHS_UM)
     for neuron in range(n_neurons):
-        neighbours = np.flatnonzero(plane[:neuron] == plane[neuron])
         # Rejection of overlapping somata in a plane. After 200 attempts an overlap is
-        # accepted, so that a dense population does not loop forever.
-        for _ in range(200):
+        # accepted, and at once in a plane in which many neurons found no place: it is full.
+        number, gap = int(plane[neuron]), float(radius[neuron]) + 2.0
+        for _ in range(200 if n_failed[number] < _FULL_AFTER else 1):
             place = rng.uniform(24.0, FIELD_UM - 24.0, 2)
-            gap = np.hypot(x[neighbours] - place[0], y[neighbours] - place[1])
-            if not np.any(gap < radius[neighbours] + radius[neuron] + 2.0):
+            right, down = place.tolist()
+            row, column = int(down // _LARGEST_GAP_UM), int(right // _LARGEST_GAP_UM)
+            if not any(
+                (other[0] - right) ** 2 + (other[1] - down) ** 2 < (other[2] + gap) ** 2
+                for near_row in (row, row - 1, row + 1)
+                for near_column in (column, column - 1, column + 1)
+                for other in squares.get((number, near_row, near_column), ())
+            ):
                 break
+        else:
+            n_failed[number] += 1
         x[neuron], y[neuron] = place
+        squares.setdefault((number, row, column), []).append((right, down, gap - 2.0))
     depth = np.array(PLANE_DEPTHS_UM)[plane] + rng.uniform(-8.0, 8.0, n_neurons)
     xyz = np.stack([x, y, depth], axis=1).astype(np.float32)
     return Anatomy(area_at(x, y), plane, xyz, radius.astype(np.float32))

@@ -1,0 +1,129 @@
+"""`omnimouse bench population`: from a mask to predictions, against the number of neurons."""
+
+from statistics import median
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from omnimouse_app.cli.inputs import device_option
+from omnimouse_app.cli.output import row
+from tests.bench.benchmark import Row, benchmark
+from tests.bench.recordings import simulated_session
+from tests.bench.untrained_model import untrained_model
+
+if TYPE_CHECKING:
+    from omnimouse_model.data.session import Session
+    from omnimouse_model.masks import Mask
+
+N_STROKE = 8
+"""Neighbouring neurons that a stroke hides, and whose traces are predicted."""
+
+
+@benchmark(
+    "population",
+    title="From a mask to predictions on {device}",
+    columns=("name", "median", "n", "unit", "cpu_ms", "neurons", "predictor", "stroke"),
+    gflops=True,
+)
+@click.option(
+    "--neurons",
+    "counts",
+    multiple=True,
+    default=(100, 1000, 4000, 10_000, 40_000),
+    type=click.IntRange(100),
+    help="Number of neurons; can be repeated.",
+)
+@click.option(
+    "--predictor",
+    "names",
+    multiple=True,
+    default=("transformer", "linear-gaussian"),
+    type=click.Choice(["transformer", "linear-gaussian"]),
+)
+@click.option("--repeats", default=10, show_default=True, type=click.IntRange(1))
+@device_option
+def command(
+    counts: tuple[int, ...], names: tuple[str, ...], repeats: int, device: str
+) -> list[Row]:
+    """Time predictions after strokes in recordings of several sizes.
+
+    Nine tenths of the neurons and the video are visible. `encoder_ms` is the encoding of a
+    mask in which a stroke hid 8 neurons: neighbours, or neurons of the whole field.
+    `traces_ms` adds the prediction of these neurons. `traces_ratio` divides it by that
+    of the smallest recording. `population_ms` is the prediction of all targets from the
+    encoding. The transformer has the size of the demo, and random weights.
+    """
+    rows: list[Row] = []
+    for name in names:
+        smallest: dict[str, float] = {}
+        for count in sorted(counts):
+            for stroke, times in measured(name, count, repeats, device).items():
+                about = {"neurons": count, "predictor": name, "stroke": stroke, "device": device}
+                for key, (wall, cpu) in times.items():
+                    found = row(key, median(wall), "ms", median=median(wall), n=len(wall))
+                    rows.append(found | {"cpu_ms": median(cpu)} | about)
+                traces = median(times["traces_ms"][0])
+                first = smallest.setdefault(stroke, traces)
+                ratio = row("traces_ratio", traces / first, "", median=traces / first, n=repeats)
+                rows.append(ratio | about)
+    return rows
+
+
+Times = dict[str, tuple[list[float], list[float]]]
+"""Wall and processor time in ms of each repeat, by name of the row."""
+
+
+def measured(name: str, count: int, repeats: int, device: str) -> dict[str, Times]:
+    """Return times by kind of stroke."""
+    import omnimouse_app as om
+
+    session = om.open_session(simulated_session(count))
+    if name == "transformer":
+        predictor = untrained_model("demo", session.id, session.n_neurons, device)
+    else:
+        predictor = om.load_predictor(name)
+    predictor.prepare(session)
+    n_visible, window = int(0.9 * count), session.window(12.0)
+    mask = om.Mask.nothing(session).show(slice(0, n_visible)).with_frames(True)
+    mask = mask.ask(slice(n_visible, count), (30, 60))
+    encoded = predictor.encode(window, mask)
+    predictor.decode(encoded, np.arange(n_visible, n_visible + N_STROKE))
+    found: dict[str, Times] = {}
+    for stroke in ("neighbours", "field"):
+        times: Times = {"encoder_ms": ([], []), "traces_ms": ([], [])}
+        for neurons in strokes(session, n_visible, stroke, repeats):
+            hidden = stroked(mask, neurons)
+            start, cpu = perf_counter(), process_time()
+            encoded = predictor.encode(window, hidden)
+            add(times["encoder_ms"], start, cpu)
+            predictor.decode(encoded, neurons)
+            add(times["traces_ms"], start, cpu)
+        found[stroke] = times
+    start, cpu = perf_counter(), process_time()
+    predictor.decode(encoded)
+    found["neighbours"]["population_ms"] = ([], [])
+    add(found["neighbours"]["population_ms"], start, cpu)
+    return found
+
+
+def strokes(session: "Session", n: int, stroke: str, repeats: int) -> list[np.ndarray]:
+    """Return the neurons of each stroke among the first n, int64 (8,)."""
+    draw = np.random.default_rng(0)
+    if stroke == "field":
+        return [draw.choice(n, N_STROKE, replace=False) for _ in range(repeats)]
+    places = session.units.xyz_um[:n]
+    centres = places[draw.integers(0, n, repeats)]
+    return [np.argsort(((places - centre) ** 2).sum(axis=1))[:N_STROKE] for centre in centres]
+
+
+def stroked(mask: "Mask", neurons: np.ndarray) -> "Mask":
+    """Return the mask in which neurons are hidden, and targets in the second half."""
+    return mask.hide(neurons).ask(neurons, (30, 60))
+
+
+def add(times: tuple[list[float], list[float]], start: float, cpu: float) -> None:
+    """Append wall and processor time since a start, in ms."""
+    times[0].append(1000 * (perf_counter() - start))
+    times[1].append(1000 * (process_time() - cpu))
