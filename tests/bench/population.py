@@ -62,12 +62,10 @@ def command(
             for stroke, times in measured(name, count, repeats, device).items():
                 about = {"neurons": count, "predictor": name, "stroke": stroke, "device": device}
                 for key, (wall, cpu) in times.items():
-                    found = row(key, median(wall), "ms", median=median(wall), n=len(wall))
-                    rows.append(found | {"cpu_ms": median(cpu)} | about)
+                    rows.append(row(key, wall, "ms", cpu_ms=median(cpu), **about))
                 traces = median(times["traces_ms"][0])
                 first = smallest.setdefault(stroke, traces)
-                ratio = row("traces_ratio", traces / first, "", median=traces / first, n=repeats)
-                rows.append(ratio | about)
+                rows.append(row("traces_ratio", [traces / first], "", **about))
     return rows
 
 
