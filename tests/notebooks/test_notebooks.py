@@ -149,3 +149,37 @@ def test_a_notebook_runs_from_top_to_bottom(path, kernel, small_model):
     for cell, before in zip(code_cells(book), stored, strict=True):
         assert cell.execution_count, cell.source
         assert kinds(cell) == kinds(before), cell.source
+
+
+def decoded(book, channel, decoder):
+    """Return the means over draws of a decoder, as the figure of notebook 4 shows them."""
+    outputs = [output for cell in code_cells(book) for output in cell.outputs]
+    figure = next(o.data[FIGURE] for o in outputs if FIGURE in o.get("data", {}))
+    titles = [note["text"] for note in figure["layout"]["annotations"]]
+    at = titles.index(channel)
+    axis = f"x{at + 1}" if at else "x"
+    return next(
+        trace["y"]
+        for trace in figure["data"]
+        if trace["xaxis"] == axis and trace.get("name", "").startswith(decoder)
+    )
+
+
+def test_the_claims_about_decoding_are_those_of_the_figure():
+    book = read(next(path for path in PATHS if path.stem.startswith("04")))
+    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+
+    def r(value):
+        return f"{value:.2f}".removeprefix("0")
+
+    shown = ("running", "pupil size", "pupil x", "pupil y")
+    model = {name: decoded(book, name, "demo-plain") for name in shown}
+    ridge = {name: decoded(book, name, "context-ridge") for name in ("pupil x", "pupil y")}
+    running, size = model["running"], model["pupil size"]
+    assert f"decodes running with r = {r(running[1])} and pupil size with {r(size[1])}" in text
+    assert f"with 256 neurons {r(running[3])} and {r(size[3])}." in text
+    x, y = (model[name][3] for name in ("pupil x", "pupil y"))
+    assert f"rises to r = {r(x)} for x and {r(y)} for y with 256 neurons" in text
+    assert f"the ridge regression to {r(ridge['pupil x'][3])} and {r(ridge['pupil y'][3])}" in text
+    for decoder in ("demo-plain", "context-ridge"):
+        assert max(decoded(book, "change of pupil size", decoder)) < 0.1
