@@ -34,6 +34,7 @@ from .errors import PredictionsFileError as PredictionsFileError
 from .errors import SessionFormatError as SessionFormatError
 from .errors import TimeRangeError as TimeRangeError
 from .errors import UnsupportedRequestError as UnsupportedRequestError
+from .evaluation.conditions import Condition as Condition
 from .evaluation.paper_table import paper_table as paper_table
 from .evaluation.results import write_neurons as write_neurons
 from .families.omnimouse.hub_checkpoints import fetch_checkpoint as fetch_checkpoint

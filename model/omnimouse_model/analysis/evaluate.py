@@ -65,10 +65,15 @@ Sessions = Session | str | Path | Sequence[Session | str | Path]
 """One or several sessions: open ones, names ("demo", "unseen"), paths, addresses."""
 
 
+Model = Predictor | Source | Path
+"""A predictor, or its name, path or factory. Signatures quote the names of such unions:
+a tooltip shows them as they are written."""
+
+
 def evaluate(
-    predictor: Predictor | Source | Path | Sequence[Predictor | Source | Path],
-    sessions: Sessions,
-    strategies: Strategies,
+    predictor: "Model | Sequence[Model]",
+    sessions: "Sessions",
+    strategies: "Strategies",
     *,
     tier: str = "test",
     starts: np.ndarray | None = None,
@@ -185,9 +190,9 @@ _OLD = ("centred", "centred_left_out", "centred_per_neuron")
 
 
 def evaluate_all(
-    predictors: Sequence[Predictor | Source | Path],
-    sessions: Sessions,
-    strategies: Strategies,
+    predictors: "Sequence[Model]",
+    sessions: "Sessions",
+    strategies: "Strategies",
     *,
     tiers: Sequence[str] = ("test",),
     seeds: Sequence[int] = (),

@@ -17,7 +17,14 @@ NeuronsOf = Callable[[Session], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Functions from session to mask and to scored neurons (None: all targets)."""
+    """Functions from session to mask and to scored neurons (None: all targets).
+
+    Examples
+    --------
+    >>> mask = om.Mask.nothing(session).show(range(20)).ask(range(20, 40), slice(30, 60))
+    >>> om.Condition("20 from 20", lambda session: mask).name
+    '20 from 20'
+    """
 
     name: str
     mask: MaskOf

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.analysis.evaluate import Sessions, listed_sessions
+from omnimouse_model.analysis.evaluate import Model, Sessions, listed_sessions
 from omnimouse_model.analysis.sweep.cells import (
     Cell,
     cell_key,
@@ -29,7 +29,6 @@ from omnimouse_model.inference.dask_map import (
     map_pieces,
     resolve_predictor,
 )
-from omnimouse_model.inference.server import Source
 from omnimouse_model.masks.selection import NeuronGroup, Neurons
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, shown_job
@@ -39,8 +38,8 @@ CELLS_TOGETHER = 16
 
 
 def context_sweep(
-    predictor: Predictor | Source | Path,
-    sessions: Sessions,
+    predictor: "Model",
+    sessions: "Sessions",
     *,
     neurons: Sequence[int] = (),
     history_samples: Sequence[int] = (),
