@@ -85,10 +85,10 @@ def command(
 ) -> None:
     """Train CONFIG: the name of a shipped config, or a YAML file of the same form.
 
-    A config with "family: twin" trains digital twins, one with "family: ndt" neural
-    data transformers, all others OmniMouse. Ctrl-C saves and ends after the current
-    step; before the first step it ends at once. The same command continues, also after
-    a kill. Under torchrun
+    The family of a config is what it trains: digital twins ("twin"), neural data
+    transformers ("ndt"), Sensorium-2023 baselines ("sensorium_factorised"), or else
+    OmniMouse. Ctrl-C saves and ends after the current step; before the first step it
+    ends at once. The same command continues, also after a kill. Under torchrun
     (torchrun --nproc-per-node N -m omnimouse_app train …) N processes share the
     sessions and train one core.
     """
@@ -329,7 +329,42 @@ class NdtTraining(FamilyTraining):
         return export_ndt(out, path, self._settings)
 
 
-_FAMILIES: dict[str, type[FamilyTraining]] = {"twin": TwinTraining, "ndt": NdtTraining}
+class FactorisedTraining(FamilyTraining):
+    """A training of the Sensorium-2023 baseline."""
+
+    models = "Sensorium-2023 baselines"
+
+    @staticmethod
+    def read(path: Path) -> Any:
+        """Return the settings of a config."""
+        from omnimouse_model.families.sensorium_factorised.training_config import (
+            read_factorised_config,
+        )
+
+        return read_factorised_config(path)
+
+    def train(self, out: Path, **options: Any) -> None:
+        """Run the steps."""
+        from omnimouse_model.families.sensorium_factorised.training import train_factorised
+
+        train_factorised(self._settings, self._sessions, out, **options)
+
+    def export(self, out: Path, path: Path) -> Path:
+        """Write the best weights of a run."""
+        from omnimouse_model.families.sensorium_factorised.checkpoint import (
+            FactorisedCheckpoint,
+        )
+        from omnimouse_model.training.checkpoints import best_or_last
+
+        FactorisedCheckpoint.read(best_or_last(out)).save(path)
+        return path
+
+
+_FAMILIES: dict[str, type[FamilyTraining]] = {
+    "twin": TwinTraining,
+    "ndt": NdtTraining,
+    "sensorium_factorised": FactorisedTraining,
+}
 
 
 def _choices(

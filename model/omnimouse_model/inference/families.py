@@ -62,7 +62,7 @@ def families() -> Mapping[str, Family]:
     An entry point that cannot be imported is left out with a warning, so that a broken
     package does not take the other families away.
     """
-    own = (_omnimouse(), _twin(), _ndt(), _baselines())
+    own = (_omnimouse(), _twin(), _ndt(), _factorised(), _baselines())
     registered = {family.name: family for family in own}
     for point in entry_points(group=GROUP):
         try:
@@ -181,6 +181,15 @@ def _ndt() -> Family:
         return load(NDT_CHECKPOINT, device)
 
     return Family(NDT_FAMILY, load, {"ndt-demo": load_demo})
+
+
+def _factorised() -> Family:
+    def load(path: Path, device: str) -> Predictor:
+        from omnimouse_model.families.sensorium_factorised.checkpoint import load_factorised
+
+        return load_factorised(path, device)
+
+    return Family("sensorium_factorised", load)
 
 
 def _baselines() -> Family:

@@ -365,7 +365,11 @@ def checkpoint_row(path: Path) -> dict[str, Any]:
     """Read a checkpoint and return the `checkpoint` row of `--json`."""
     from omnimouse_model.inference.families import NDT_FAMILY, TWIN_FAMILY, family_of
 
-    rows = {TWIN_FAMILY: _twin_row, NDT_FAMILY: _ndt_row}
+    rows = {
+        TWIN_FAMILY: _twin_row,
+        NDT_FAMILY: _ndt_row,
+        "sensorium_factorised": _factorised_row,
+    }
     return rows.get(family_of(path), _omnimouse_row)(path)
 
 
@@ -414,6 +418,18 @@ def _ndt_row(path: Path) -> dict[str, Any]:
     }
 
 
+def _factorised_row(path: Path) -> dict[str, Any]:
+    from omnimouse_model.families.sensorium_factorised.checkpoint import FactorisedCheckpoint
+
+    checkpoint = FactorisedCheckpoint.read(path)
+    return _row(checkpoint.state, checkpoint.config, str(path)) | {
+        "family": "sensorium_factorised",
+        "sessions": dict(checkpoint.n_neurons),
+        "card": dict(checkpoint.card),
+        "assumptions": [],
+    }
+
+
 def _row(state: "Mapping[str, Tensor]", config: Any, source: str) -> dict[str, Any]:
     return {
         "name": "checkpoint",
@@ -446,7 +462,11 @@ def _precision(state: "Mapping[str, Tensor]") -> str:
 def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield the text lines of a checkpoint's row."""
     yield f"Checkpoint {row['source']}"
-    lines = {"twin": _twin_lines, "ndt": _ndt_lines}
+    lines = {
+        "twin": _twin_lines,
+        "ndt": _ndt_lines,
+        "sensorium_factorised": _factorised_lines,
+    }
     yield from lines.get(row["family"], _omnimouse_lines)(row)
     neurons = sum(row["sessions"].values())
     yield f"  knows {len(row['sessions'])} sessions, {neurons:,} neurons"
@@ -489,3 +509,11 @@ def _ndt_lines(row: Mapping[str, Any]) -> Iterator[str]:
     yield (f"  {config['n_layers']} layers of width {config['d_model']}, {config['n_heads']} heads")
     n_bins = round(spec["duration_s"] * spec["response_rate_hz"])
     yield f"  trials of {n_bins} bins, {1000 / spec['response_rate_hz']:g} ms each"
+
+
+def _factorised_lines(row: Mapping[str, Any]) -> Iterator[str]:
+    core = row["config"]["core"]
+    widths = ", ".join(map(str, core["widths"]))
+    sees = "video and behaviour" if core["channels"] > 1 else "video"
+    yield f"  Sensorium-2023 baseline: {row['value']:,} numbers, {row['precision']}"
+    yield f"  {len(core['widths'])} layers of {widths} channels; sees {sees}"

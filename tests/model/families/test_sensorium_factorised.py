@@ -1,0 +1,142 @@
+"""The Sensorium-2023 baseline: what changes its rates, checkpoints, exact resume."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import omnimouse_model as om
+from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig
+from omnimouse_model.families.parts.video_clips import GrayLevels
+from omnimouse_model.families.sensorium_factorised.checkpoint import FactorisedCheckpoint
+from omnimouse_model.families.sensorium_factorised.network import (
+    FactorisedConfig,
+    FactorisedNetwork,
+)
+from omnimouse_model.families.sensorium_factorised.training import train_factorised
+from omnimouse_model.families.sensorium_factorised.training_config import (
+    FactorisedTrainConfig,
+)
+from omnimouse_model.training.checkpoints import MODEL
+from omnimouse_model.training.sessions import training_session
+
+CONFIG = FactorisedConfig(
+    core=CoreConfig(3, (2, 3), ((7, 7), (5, 5)), (11, 9)),
+    readout=ReadoutConfig(places=None),
+)
+
+
+@pytest.fixture(scope="module")
+def path(session, tmp_path_factory):
+    torch.manual_seed(0)
+    net = FactorisedNetwork(CONFIG, {session.id: session.n_neurons})
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    file = tmp_path_factory.mktemp("factorised") / "small.safetensors"
+    checkpoint = FactorisedCheckpoint(
+        CONFIG, GrayLevels(110.0, 40.0), net.n_neurons, net.state_dict(), {}
+    )
+    checkpoint.save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def predictor(path):
+    return om.load_predictor(path, device="cpu")
+
+
+@pytest.fixture
+def mask(session, predictor):
+    made = om.Mask.nothing(session, predictor.needs.spec).ask(slice(None), slice(None))
+    return made.with_frames(True).with_behavior("visible").with_guard(guarded=False)
+
+
+@pytest.fixture
+def window(session, predictor):
+    return session.window(10.0, predictor.needs.spec)
+
+
+def test_rates_do_not_depend_on_recorded_responses(predictor, window, mask, session):
+    whole = predictor.predict(window, mask)
+    assert np.isfinite(whole.responses).all()
+    assert (whole.responses >= 0).all()
+    shown = predictor.predict(window, mask.show(slice(None), slice(10, 20)))
+    asked = np.isfinite(shown.responses)
+    np.testing.assert_array_equal(shown.responses[asked], whole.responses[:, shown.neurons][asked])
+
+
+def test_hidden_video_and_behaviour_change_nothing(predictor, window, mask, session):
+    hidden = mask.with_frames(False).with_behavior("hidden")
+    seen, unseen = predictor.predict(window, mask), predictor.predict(window, hidden)
+    assert not np.allclose(seen.responses, unseen.responses)
+    clips = [
+        om.Clip(session=session, frames=np.full((60, 36, 64), gray, np.uint8), rate_hz=30.0).at(
+            window.spec
+        )
+        for gray in (0, 255)
+    ]
+    one, other = (predictor.predict(clip, hidden).responses for clip in clips)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_samples_whose_frames_were_not_recorded_are_invalid(predictor, session, mask):
+    first = predictor.predict(session.window(0.0, predictor.needs.spec), mask)
+    later = predictor.predict(session.window(10.0, predictor.needs.spec), mask)
+    assert later.valid.all()
+    assert not first.valid.all()
+    assert np.isnan(first.responses[~first.valid]).all()
+    assert np.isfinite(first.responses[first.valid]).all()
+
+
+def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
+    whole = predictor.predict(window, mask)
+    encoded = predictor.encode(window, mask)
+    order = np.array([5, 2, 9])
+    part = predictor.decode(encoded, order)
+    np.testing.assert_allclose(part.responses, whole.responses[:, order], rtol=1e-5)
+    other = session.window(14.0, predictor.needs.spec)
+    many = list(predictor.predict_many([(other, mask, None), (window, mask, None)]))
+    np.testing.assert_allclose(many[1].responses, whole.responses, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_session_is_refused(predictor, session):
+    with pytest.raises(UnsupportedRequestError, match="omnimouse train"):
+        predictor.prepare(replace(session, id="nobody"))
+
+
+def test_a_damaged_checkpoint_is_refused(path, tmp_path):
+    for file in (path, path.with_suffix(".json")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    text = (tmp_path / "small.json").read_text()
+    (tmp_path / "small.json").write_text(text.replace('"std": 40.0', '"std": "wide"'))
+    with pytest.raises(CheckpointError, match="std"):
+        om.load_predictor(tmp_path / path.name, device="cpu")
+
+
+@pytest.mark.slow
+def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path):
+    config = FactorisedTrainConfig(
+        seed=1,
+        model=CONFIG,
+        clips=2,
+        frames=24,
+        total_steps=4,
+        validate_every=2,
+        validation_windows=2,
+        save_every_s=None,
+    )
+    sessions = [training_session(session)]
+    whole = train_factorised(config, sessions, tmp_path / "whole")
+    train_factorised(config, sessions, tmp_path / "parts", max_steps=3)
+    parts = train_factorised(config, sessions, tmp_path / "parts")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+    loaded = om.load_predictor(tmp_path / "parts" / MODEL, device="cpu")
+    assert loaded.needs.sessions == {session.id}
+    with pytest.raises(ValueError, match="model"):
+        train_factorised(
+            replace(config, model=replace(CONFIG, offset=1.0)), sessions, tmp_path / "parts"
+        )
