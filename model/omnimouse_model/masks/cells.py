@@ -147,9 +147,9 @@ def states(part: np.ndarray) -> np.ndarray:
         return np.zeros(part.shape[1], np.uint8)
     low, high = part.min(axis=0), part.max(axis=0)
     found = np.where(low == high, low, MIXED).astype(np.uint8)
-    may_be_target = np.flatnonzero((low == HIDDEN) & (high == TARGET))
-    is_seen = (part[:, may_be_target] == VISIBLE).any(axis=0)
-    found[may_be_target[~is_seen]] = TARGET
+    # Bit 0 is that of `VISIBLE` alone: to compare each cell would take 20 times as long.
+    is_visible = np.bitwise_or.reduce(part, axis=0) & VISIBLE
+    found[(high == TARGET) & (is_visible == 0)] = TARGET
     return found
 
 
