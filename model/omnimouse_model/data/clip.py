@@ -12,7 +12,7 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Window, without_missing
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 
 # Without it, rounding could put a sample at the onset of a frame before that frame.
 _TOLERANCE = 1e-4
@@ -60,7 +60,7 @@ class Clip(Window):
     start_index: int = field(default=0, init=False)
     edits: tuple[Edit, ...] = field(default=(), init=False)
     exact_start: float | None = field(default=None, init=False)
-    spec: WindowSpec = OMNIMOUSE
+    spec: WindowSpec = field(default_factory=default_spec)
     frames: np.ndarray
     rate_hz: float
     behavior_by_name: Mapping[str, np.ndarray] = field(default_factory=lambda: _NO_BEHAVIOR)

@@ -25,7 +25,7 @@ from omnimouse_model.data.signal import Signal, is_interpolated
 from omnimouse_model.data.split import early_and_late, has_tiers
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.units import Units
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.display import HasSummary
 from omnimouse_model.errors import SessionFormatError
 
@@ -187,7 +187,7 @@ class Recording(HasSummary):
         stated = self.options.get("recording_rate_hz") or self.meta.get(RECORDING_RATE)
         if stated:
             return min(float(stated), rate_hz)
-        return rate_hz if is_interpolated(rate_hz, OMNIMOUSE.response_rate_hz) else None
+        return rate_hz if is_interpolated(rate_hz, RESPONSE_RATE_HZ) else None
 
     def common_interval(self) -> Interval:
         """Native span that windows may use: all streams, less 0.5 s at both ends."""

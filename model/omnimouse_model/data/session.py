@@ -38,7 +38,7 @@ from omnimouse_model.data.recording import Recording
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import BLANK_TIER, COMMON_TIERS, MEAN_GRAY
 from omnimouse_model.data.valid_starts import allowed_times, trial_starts
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import TimeRangeError, UnsupportedRequestError
 
@@ -64,7 +64,7 @@ class Session(Recording):
     """
 
     # -- windows ----------------------------------------------------------------
-    def window(self, start_s: float, spec: WindowSpec = OMNIMOUSE) -> "Window":
+    def window(self, start_s: float, spec: WindowSpec | None = None) -> "Window":
         """Return the window that begins nearest to a time of the recording.
 
         Parameters
@@ -92,6 +92,7 @@ class Session(Recording):
         omnimouse_model.errors.TimeRangeError: start_s is 100 s; session '90009-1-1' \
 was recorded from 0 to 94.5 s.
         """
+        spec = spec or default_spec()
         # Also refuses NaN, which compares false.
         if not 0 <= start_s <= self.duration_s:
             raise TimeRangeError(
@@ -117,7 +118,7 @@ was recorded from 0 to 94.5 s.
             )
 
     def nearest_window(
-        self, start_s: float, spec: WindowSpec = OMNIMOUSE, direction: int = 0
+        self, start_s: float, spec: WindowSpec | None = None, direction: int = 0
     ) -> "Window":
         """Return the window nearest to a time, which may be outside the recording.
 
@@ -130,6 +131,7 @@ was recorded from 0 to 94.5 s.
         >>> float(round(session.nearest_window(1000.0).stop_s, 1))
         94.0
         """
+        spec = spec or default_spec()
         require_events(self, spec)
         if spec.align == "trial":
             return self._trial_window(start_s, spec)
@@ -190,7 +192,7 @@ was recorded from 0 to 94.5 s.
         tier: Tiers = None,
         stride: int = 1,
         include_blanks: bool = False,
-        spec: WindowSpec = OMNIMOUSE,
+        spec: WindowSpec | None = None,
     ) -> np.ndarray:
         """Starts of whole valid windows, float64 (n,) seconds on the session clock.
 
@@ -221,6 +223,7 @@ was recorded from 0 to 94.5 s.
         >>> len(starts), float(round(starts[1] - starts[0], 2))
         (5, 2.0)
         """
+        spec = spec or default_spec()
         if spec.align == "trial":
             tiers = self._tier_names(tier, include_blanks)
             return trial_starts(self, tiers, spec)[::stride]
@@ -232,9 +235,10 @@ was recorded from 0 to 94.5 s.
         tier: Tiers = None,
         stride: int = 1,
         include_blanks: bool = False,
-        spec: WindowSpec = OMNIMOUSE,
+        spec: WindowSpec | None = None,
     ) -> np.ndarray:
         """Return the starts on the grid as indices into `start_grid`, int64 (n,)."""
+        spec = spec or default_spec()
         chosen = self._tier_names(tier, include_blanks)
         length, reads_behavior = grid_points(spec.duration_s), spec.behavior is not None
 
@@ -306,7 +310,7 @@ class Window(HasSummary):
     session: "Session"
     start_index: int
     edits: tuple[Edit, ...] = ()
-    spec: WindowSpec = OMNIMOUSE
+    spec: WindowSpec = field(default_factory=default_spec)
     exact_start: float | None = None
     _cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 

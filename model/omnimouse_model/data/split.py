@@ -14,12 +14,12 @@ import numpy as np
 
 from omnimouse_model.data.clock import full_window_starts, grid_points
 from omnimouse_model.data.stimulus import BLANK_TIER
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import WINDOW_S
 
 TRAIN_SHARE = 0.8
 SPLIT_NOTE = (
     "no tiers: the first four fifths of the time are train, the rest, after a pause "
-    f"of {OMNIMOUSE.duration_s:g} s, test"
+    f"of {WINDOW_S:g} s, test"
 )
 NO_TIER = frozenset({"", "unknown", "none", "nan"})
 """Entries of files, in lower case, for a trial without a tier."""
@@ -39,7 +39,7 @@ def early_and_late(grid: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray
     grid, inside
         Times at which frames of windows lie, and which of them windows may touch.
     """
-    length = grid_points(OMNIMOUSE.duration_s)
+    length = grid_points(WINDOW_S)
     starts = full_window_starts(inside, length)
     if not len(starts):
         return {}

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
@@ -53,7 +54,7 @@ def _fitting(mask: Mask, session: Session) -> Mask:
 
 def half_population_targets(session: Session) -> np.ndarray:
     """Return the target neurons of the mask "half of the population"."""
-    return np.flatnonzero(half_population_mask(session).target.any(axis=0))
+    return np.flatnonzero(half_population_mask(session, spec=default_spec()).target.any(axis=0))
 
 
 Strategies = str | Mask | Condition | Sequence[str | Mask | Condition]

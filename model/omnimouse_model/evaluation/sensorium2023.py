@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ
+from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, default_spec
 from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
@@ -240,9 +240,9 @@ def _window_at(session: Session, onset_s: float, first: int) -> Window:
     Near an edge of the grid of starts, rounding may select the window one sample too
     early; the next one is then used. At the end of a recording this is its last window.
     """
-    window = session.nearest_window(onset_s + first / SCREEN_RATE_HZ)
+    window = session.nearest_window(onset_s + first / SCREEN_RATE_HZ, default_spec())
     if _frames(window, onset_s)[0] < first:
-        window = session.nearest_window(onset_s + (first + 1) / SCREEN_RATE_HZ)
+        window = session.nearest_window(onset_s + (first + 1) / SCREEN_RATE_HZ, default_spec())
     return window
 
 

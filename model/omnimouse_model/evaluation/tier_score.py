@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import BehaviorScore, Score
 from omnimouse_model.evaluation.shard import Shard, ShardRun, ShardScores
@@ -285,7 +285,7 @@ class TierScore:
         return jackknife_gain(*both, limits=METRICS[one.metric].limits), n_windows
 
 
-def scored_tier(session: Session, spec: WindowSpec = OMNIMOUSE) -> str:
+def scored_tier(session: Session, spec: WindowSpec) -> str:
     """Return the tier of live scores: test, else validation, else "" for none."""
     for tier in ("test", "validation"):
         if len(tier_starts(session, tier, spec)):

@@ -12,7 +12,7 @@ from omnimouse_model.data.recording import is_test_tier
 from omnimouse_model.data.session import Session, require_trials
 from omnimouse_model.data.split import NO_TIER
 from omnimouse_model.data.stimulus import BLANK_TIER
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
 
 _ROUNDING_S = 1e-6
@@ -26,7 +26,7 @@ class WindowRule:
     include_blanks: bool
 
     @classmethod
-    def of(cls, tier: str, spec: WindowSpec = OMNIMOUSE) -> "WindowRule":
+    def of(cls, tier: str, spec: WindowSpec) -> "WindowRule":
         """Return the rule of a tier: half a window, or a whole one in validation.
 
         OmniMouse: 1 s and 2 s, as in the official evaluation. Windows in test tiers may
@@ -44,7 +44,7 @@ def scored_starts(
     session: Session,
     tier: str = "test",
     max_windows: int | None = None,
-    spec: WindowSpec = OMNIMOUSE,
+    spec: WindowSpec | None = None,
 ) -> np.ndarray:
     """Return the scored windows of a tier as starts (n,) in s on the session clock.
 
@@ -53,6 +53,7 @@ def scored_starts(
     UnsupportedRequestError
         The tier has no window, or the session no trials to which windows are aligned.
     """
+    spec = spec or default_spec()
     require_trials(session, spec)
     starts = tier_starts(session, tier, spec)
     if not len(starts):
@@ -62,7 +63,7 @@ def scored_starts(
     return spread_starts(starts, max_windows)
 
 
-def tier_starts(session: Session, tier: str, spec: WindowSpec = OMNIMOUSE) -> np.ndarray:
+def tier_starts(session: Session, tier: str, spec: WindowSpec) -> np.ndarray:
     """Return the starts (n,) of a tier's windows, none if it has no window."""
     rule = WindowRule.of(tier, spec)
     return session.window_starts(tier, rule.stride, rule.include_blanks, spec)

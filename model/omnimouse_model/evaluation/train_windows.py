@@ -6,7 +6,7 @@ import numpy as np
 
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 
 FITTED, HELD_OUT, BETWEEN = 0, 1, 2
@@ -22,7 +22,7 @@ APART_S = 2.0
 
 
 def training_windows(
-    session: Session, *, stride: int, most: int, spec: WindowSpec = OMNIMOUSE
+    session: Session, *, stride: int, most: int, spec: WindowSpec
 ) -> Iterator[tuple[int, Window]]:
     """Yield fold and window over the train tier; folds as numbered above.
 
@@ -76,7 +76,7 @@ MAX_WINDOWS = 2000
 """Windows from which mean rates are computed."""
 
 
-def mean_rates(session: Session, spec: WindowSpec = OMNIMOUSE) -> np.ndarray:
+def mean_rates(session: Session, spec: WindowSpec) -> np.ndarray:
     """Return the mean response (P,) over the train tier: normalised, or counts."""
     total, count = np.zeros(session.n_neurons), np.zeros(session.n_neurons)
     # A stride of one window: overlapping windows would count samples twice.

@@ -14,6 +14,7 @@ from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.errors import CheckpointError, SessionFormatError
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.trees import read_json
@@ -201,6 +202,8 @@ def _baselines() -> Family:
         from omnimouse_model.families.classical.predictor import naive_predictor
         from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
 
-        return LinearGaussian() if name == LinearGaussian.name else naive_predictor(name)
+        spec = default_spec()
+        is_gaussian = name == LinearGaussian.name
+        return LinearGaussian(spec) if is_gaussian else naive_predictor(name, spec)
 
     return Family("baseline", load, {name: partial(build, name) for name in BASELINES})

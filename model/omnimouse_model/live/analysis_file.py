@@ -32,7 +32,7 @@ from omnimouse_model.analysis.in_silico.counterfactual import (
 )
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import N_SAMPLES, default_spec
 from omnimouse_model.errors import AnalysisFileError, MaskError, SessionFormatError
 from omnimouse_model.lab.experiments import EXPERIMENTS
 from omnimouse_model.live.laboratory_jobs import MAX_REPEATS, ExperimentEntry
@@ -147,7 +147,7 @@ class Analysis:
     preset: str = ""
     selection: tuple[int, ...] = ()
     cursor: int = 0
-    active_span: tuple[int, int] = (0, OMNIMOUSE.n_samples)
+    active_span: tuple[int, int] = (0, N_SAMPLES)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     edits: tuple[Edit, ...] = ()
@@ -238,7 +238,7 @@ class Analysis:
             options = decode(ReadOptions, file.recording.options, "the analysis", "options")
         # The mask first: its spec limits the samples of cursor and span.
         mask = _mask(file.mask)
-        n_samples = OMNIMOUSE.n_samples if mask is None else mask.n_samples
+        n_samples = default_spec().n_samples if mask is None else mask.n_samples
         start, stop = file.view.active_span
         if not (start < stop <= n_samples and file.view.cursor < n_samples):
             found = {"cursor": file.view.cursor, "active_span": [start, stop]}

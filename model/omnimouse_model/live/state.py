@@ -14,7 +14,7 @@ from psygnal import SignalGroupDescriptor
 
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import N_SAMPLES, WindowSpec, default_spec
 from omnimouse_model.live.pin import Pin, SpanChoice
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.metrics.named import METRICS, Metric
@@ -113,7 +113,7 @@ class LiveState:
     baseline_name: str = ""
     device: Device = "auto"
     preset: str = ""
-    active_span: tuple[int, int] = (0, OMNIMOUSE.n_samples)
+    active_span: tuple[int, int] = (0, N_SAMPLES)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     areas_shown: bool = False
@@ -155,8 +155,8 @@ class LiveState:
 
     @property
     def spec(self) -> WindowSpec:
-        """Spec of the window on screen; OmniMouse's while no window is open."""
-        return OMNIMOUSE if self.window is None else self.window.spec
+        """Spec of the window on screen; the default one while no window is open."""
+        return default_spec() if self.window is None else self.window.spec
 
     @property
     def metric(self) -> Metric:

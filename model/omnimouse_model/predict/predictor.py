@@ -12,7 +12,7 @@ import numpy as np
 
 from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
@@ -62,7 +62,7 @@ class Needs:
     predicts_behavior: bool = False
     behavior_channels: int | None = None
     withholds_video: bool = True
-    spec: WindowSpec = OMNIMOUSE
+    spec: WindowSpec = field(default_factory=default_spec)
     sessions: frozenset[str] | None = None
     # Not hashed: a mapping has no hash, and `sessions` already tells models apart.
     n_neurons: Mapping[str, int] = field(default_factory=dict, hash=False)

@@ -11,6 +11,7 @@ import numpy as np
 from omnimouse_model.data.clock import previous_index
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.simulate import (
     DEMO_FURTHER,
     SMOKE_MICE,
@@ -179,5 +180,5 @@ def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSessio
 def training_session(session: Session) -> TrainingSession:
     """Return a session with its train windows (stride 1, blanks included)."""
     # As in the official training: windows start at every screen sample.
-    starts = session.window_starts(tier="train", include_blanks=True)
+    starts = session.window_starts("train", include_blanks=True, spec=default_spec())
     return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)

@@ -18,6 +18,7 @@ from omnimouse_app.cli.inputs import (
 )
 from omnimouse_app.cli.output import echo, emit, shorten, table
 from omnimouse_app.cli.progress import STOPPED, Progress, interruptible
+from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
         "spikes": session.responses.has_events,
         "trials": dict(Counter(session.trials.kind.tolist())),
         "tiers": session.tiers(),
-        "windows": len(session.window_indices()),
+        "windows": len(session.window_indices(spec=default_spec())),
         "areas": areas,
         "planes": 0 if is_on_probes else n_groups,
         "probes": n_groups if is_on_probes else 0,

@@ -7,6 +7,7 @@ import pytest
 
 from omnimouse_model.analysis.evaluate import EVALUATION, evaluate, evaluate_all
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.paper_table import (
@@ -202,7 +203,7 @@ def test_bits_per_spike_are_gains_over_the_train_mean(recording):
     assert np.isnan(mean.per_neuron[0])  # the silent unit
     spikes = [session.window(float(s)).responses[30:] for s in start]
     counts = np.concatenate(spikes) * session.response_scale
-    rates = np.broadcast_to(mean_rates(session) * session.response_scale, counts.shape)
+    rates = np.broadcast_to(mean_rates(session, OMNIMOUSE) * session.response_scale, counts.shape)
     gains = [bits_per_spike_per_neuron(r, counts).value for r in (counts, rates)]
     np.testing.assert_allclose(exact.per_neuron, gains[0] - gains[1], rtol=1e-5)
 

@@ -105,7 +105,7 @@ def test_gains_are_over_the_windows_of_both(session, mask):
 
 
 def test_the_tiers_of_a_window_are_those_of_its_trials_or_of_its_split(session):
-    assert scored_tier(session) == "test"
+    assert scored_tier(session, OMNIMOUSE) == "test"
     for tier in ("train", "validation", "test"):
         start = float(session.window_starts(tier)[0])
         assert tiers_at(session, start, start + 2.0) == (tier,)

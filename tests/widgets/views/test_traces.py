@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.evaluation import shard
 from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_model.inference.registry import load_predictor
@@ -167,5 +168,5 @@ def test_a_band_is_drawn_where_predictions_have_the_scale_of_the_recording(contr
 
 
 def test_the_legend_names_the_metric_of_the_scores():
-    entries = legend_entries(evidence="over 30 test windows", symbol="bits/spike")
+    entries = legend_entries(spec=OMNIMOUSE, evidence="over 30 test windows", symbol="bits/spike")
     assert ("bits/spike", "over 30 test windows") in {(e.glyph, e.text) for e in entries}

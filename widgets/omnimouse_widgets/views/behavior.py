@@ -143,7 +143,7 @@ class BehaviorView:
         rows = tuple(behavior_rows(state, self._results, self._pins))
         missing = NO_SESSION if state.window is None else HAS_NONE
         return [
-            Legend("legend", tuple(legend_entries())),
+            Legend("legend", tuple(legend_entries(spec=state.spec))),
             Text("status", behavior_text(state, self._results)),
             Traces("traces", LABEL, rows, "" if rows else missing, TIP, self._move),
         ]

@@ -18,6 +18,7 @@ from omnimouse_model.analysis.spikes.activity import REFRACTORY_S, SpikeActivity
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_model.evaluation.repeats import (
     AlignedPrediction,
     ClipRepeats,
@@ -654,9 +655,9 @@ def field_text(field: ReceptiveField) -> str:
     """Return one line about a receptive field, or why there is none."""
     if field.problem:
         return field.problem
-    row, column = field.centre_yx
+    (row, column), (height, width) = field.centre_yx, VIDEO_SIZE
     return (
-        f"row {row:z.0f}, column {column:z.0f} of 36 × 64 px · "
+        f"row {row:z.0f}, column {column:z.0f} of {height} × {width} px · "
         f"{1000 * field.lag_s:z.0f} ms · halves agree r = {field.reliability:z.2f} · "
         f"{KINDS[field.kind]}"
     )

@@ -8,7 +8,7 @@ from typing import Final, Self
 import numpy as np
 from psygnal import SignalInstance
 
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation
@@ -281,7 +281,7 @@ def strides(spec: WindowSpec) -> dict[int, str]:
     return strides_by_samples
 
 
-def stride_text(stride: int, spec: WindowSpec = OMNIMOUSE) -> str:
+def stride_text(stride: int, spec: WindowSpec) -> str:
     """Return what a stride does, such as `Slide the window by 1 s`."""
     verb = "Step" if stride == spec.n_samples else "Slide"
     return f"{verb} the window by {strides(spec)[stride]}"

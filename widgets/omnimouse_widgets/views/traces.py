@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self, cast
 import numpy as np
 
 from omnimouse_model.data.session import Window
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.stitching import SpanPrediction
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.controller import Controller
@@ -55,7 +55,6 @@ PENDING: Final = "…"
 
 
 SPAN_TIPS: Final = {
-    "window": f"The window of {OMNIMOUSE.duration_s:g} s",
     "10 s": "10 s around it, stitched from windows under the same mask",
     "30 s": "30 s around it, stitched from windows under the same mask",
     "trial": "The trial it lies in, stitched from windows under the same mask",
@@ -682,7 +681,7 @@ def legend_entries(
     baseline: str = "",
     *,
     is_large: bool = False,
-    spec: WindowSpec = OMNIMOUSE,
+    spec: WindowSpec,
     evidence: str = "",
     symbol: str = "r",
     has_band: bool = False,

@@ -28,7 +28,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
 )
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit, VideoEdit
 from omnimouse_model.data.session import Window
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor, take_neurons
@@ -62,7 +62,7 @@ def sort_edits(edits: Iterable[Edit]) -> tuple[Edit, ...]:
     return tuple(sorted(edits, key=lambda edit: order.index(kind_of(edit))))
 
 
-def describe_edits(edits: Iterable[Edit], spec: WindowSpec = OMNIMOUSE) -> str:
+def describe_edits(edits: Iterable[Edit], spec: WindowSpec) -> str:
     """Return a description, such as `mirrored, contrast × 0.5`, or "nothing"."""
     return ", ".join(_describe_edit(edit, spec) for edit in edits) or "nothing"
 

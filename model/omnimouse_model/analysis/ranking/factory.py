@@ -11,7 +11,7 @@ from typing import Any
 
 from omnimouse_model.analysis.finetune.run import BATCH, STEPS, finetune, is_finished
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.families.ndt.training import train_ndt, with_steps
 from omnimouse_model.families.ndt.training_config import NdtTrainConfig, read_ndt_config
 from omnimouse_model.families.ndt.trials import trial_session
@@ -85,7 +85,7 @@ class ModelFactory:
             return self.config.spec
         if isinstance(self.config, TwinTrainConfig):
             return twin_spec(*self.config.frame_size)
-        return OMNIMOUSE
+        return default_spec()
 
     def pretrain(self, sessions: Sequence[Session], seed: int, out: Path, job: Job) -> Predictor:
         """Train a model on sessions, and return its best weights."""

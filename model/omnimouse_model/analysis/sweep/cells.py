@@ -19,7 +19,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 )
 from omnimouse_model.analysis.sweep.table import SweepRow
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import Score, Scores
 from omnimouse_model.evaluation.results_store import row_key
@@ -39,7 +39,7 @@ class Cell:
     context: Context
     seed: int
     draw: Draw
-    spec: WindowSpec = OMNIMOUSE
+    spec: WindowSpec
 
     @property
     def condition(self) -> Condition:
@@ -53,9 +53,7 @@ class Cell:
         return context_mask(self.context, self.draw, self.spec)
 
 
-def planned_cells(
-    plan: SweepPlan, sessions: Sequence[Session], spec: WindowSpec = OMNIMOUSE
-) -> Iterator[Cell]:
+def planned_cells(plan: SweepPlan, sessions: Sequence[Session], spec: WindowSpec) -> Iterator[Cell]:
     """Yield all cells in the order of their rows."""
     for session in sessions:
         starts = scored_starts(session, plan.tier, plan.max_windows, spec)

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import OMNIMOUSE, RESPONSE_RATE_HZ, WindowSpec
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.masks import Mask, input_cells
 from omnimouse_model.masks.cells import (
     HasNeurons,
@@ -212,12 +212,12 @@ def too_large(context: Context, draw: Draw) -> str:
     )
 
 
-def history_end(spec: WindowSpec = OMNIMOUSE) -> int:
+def history_end(spec: WindowSpec) -> int:
     """Return the end of history: before the official guard."""
     return spec.n_samples // 2 - official_guard(spec).after
 
 
-def check_history(history: int, spec: WindowSpec = OMNIMOUSE) -> None:
+def check_history(history: int, spec: WindowSpec) -> None:
     """Raise `HistoryError` for a history that windows of a spec cannot have."""
     end = history_end(spec)
     if 0 <= history <= end and (not history or _is_read(history, spec)):
@@ -236,7 +236,7 @@ def _is_read(n_samples: int, spec: WindowSpec) -> bool:
     return bool(input_cells(Mask.nothing(1, spec).show([0], (0, n_samples))).any())
 
 
-def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> Mask:
+def context_mask(context: Context, draw: Draw, spec: WindowSpec | None = None) -> Mask:
     """Return the mask with a visible context and the targets of a draw.
 
     Raises
@@ -244,6 +244,7 @@ def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> 
     HistoryError
         The history does not fit into a window; see `check_history`.
     """
+    spec = spec or default_spec()
     check_history(context.history_samples, spec)
     later = (spec.n_samples // 2, spec.n_samples)
     # The guard of a slow recording reaches into the second half. Its samples are no
@@ -357,7 +358,7 @@ class SweepPlan:
     max_windows: int | None = None
     grid: bool = False
     metric: str = "correlation"
-    rate_hz: float = OMNIMOUSE.response_rate_hz
+    rate_hz: float = RESPONSE_RATE_HZ
     centred: bool = True
     targets: str | NeuronGroup | None = None
     pool: str | NeuronGroup | None = None

@@ -18,7 +18,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 )
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Window
-from omnimouse_model.data.window_spec import OMNIMOUSE, RESPONSE_RATE_HZ, WindowSpec
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.masks import TARGET, HasNeurons, Mask
@@ -38,7 +38,7 @@ RESAMPLES = 200
 """Sufficient for a displayed interval: a point takes about 50 ms in total."""
 
 
-def live_history(spec: WindowSpec = OMNIMOUSE) -> tuple[int, ...]:
+def live_history(spec: WindowSpec) -> tuple[int, ...]:
     """Return the histories of a live sweep: 1/3 and 5/6 of the history of a window.
 
     OmniMouse: 10 and 25 samples.
@@ -56,13 +56,14 @@ def live_plan(
     video: Sequence[bool] = (False, True),
     behavior: bool | Sequence[bool] = True,
     seeds: Sequence[int] = (SEED,),
-    spec: WindowSpec = OMNIMOUSE,
+    spec: WindowSpec | None = None,
     metric: str = "correlation",
 ) -> SweepPlan:
     """Return the plan of a live sweep: no context, history, and available neurons.
 
     Each is repeated for each choice of video and behaviour.
     """
+    spec = spec or default_spec()
     # Targets are never in a context.
     n_others = n_neurons - n_targets
     return SweepPlan(

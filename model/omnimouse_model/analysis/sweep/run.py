@@ -20,7 +20,7 @@ from omnimouse_model.analysis.sweep.cells import (
 from omnimouse_model.analysis.sweep.contexts import STORED, SweepPlan, check_history
 from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results_store import ResultsFile
 from omnimouse_model.evaluation.shard import BATCH, n_centring
@@ -288,7 +288,7 @@ def _definition(
     # Absent where they are the usual ones: existing results files are continued.
     usual = {
         "metric": "correlation",
-        "rate_hz": OMNIMOUSE.response_rate_hz,
+        "rate_hz": RESPONSE_RATE_HZ,
         "centred": False,
         "targets": None,
         "pool": None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.classical.autoregressive import HistoryRidge
 from omnimouse_model.families.classical.population_ridge import ContextRidge, VideoRidge
@@ -35,7 +35,7 @@ RULES: dict[str, type[Rule]] = {
 }
 
 
-def naive_predictor(name: str, spec: WindowSpec = OMNIMOUSE) -> "NaivePredictor":
+def naive_predictor(name: str, spec: WindowSpec | None = None) -> "NaivePredictor":
     """Return one of the naive predictors, by the names of `RULES`.
 
     Parameters
@@ -59,8 +59,8 @@ def naive_predictor(name: str, spec: WindowSpec = OMNIMOUSE) -> "NaivePredictor"
     >>> predictor.predict(session.window(20.0, spec), mask).responses.shape
     (20, 2)
     """
-    rule = RULES[name]
-    if spec != OMNIMOUSE and not rule.any_spec:
+    spec, rule = spec or default_spec(), RULES[name]
+    if spec != default_spec() and not rule.any_spec:
         general = " and ".join(n for n, other in RULES.items() if other.any_spec)
         raise UnsupportedRequestError(
             f"{name!r} reads windows of OmniMouse only; {general} read any."
@@ -73,7 +73,7 @@ class NaivePredictor(Predictor):
     """A rule as a `Predictor`: fits on `prepare`, refuses what the rule cannot do."""
 
     rule: Rule
-    spec: WindowSpec = OMNIMOUSE
+    spec: WindowSpec
     _fits: dict[str, Fit] = field(default_factory=dict, repr=False)
     # Views may prepare a session while the live engine does.
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

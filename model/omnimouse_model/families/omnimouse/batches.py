@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.data.session import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
 from omnimouse_model.families.omnimouse.tokens import (
     batch_from_windows,
@@ -171,7 +172,7 @@ def make_batch(
         position_mask, layout = _fewer_targets(position_mask, phase.max_targets, rng)
     if starts is None:
         starts = rng.choice(source.starts, phase.batch)
-    windows = [source.session.window(float(s)) for s in starts]
+    windows = [source.session.window(float(s), OMNIMOUSE) for s in starts]
     # One layout serves the whole batch because a mask is defined over positions; only
     # the neurons at these positions differ between windows.
     orders = [rng.permutation(total)[:count] for _ in windows]

@@ -117,7 +117,7 @@ def mean_mask(needs: Needs, session: Session, frames: np.ndarray, *, behavior: b
     Behaviour is visible to a transformer only if the session has its channels.
     """
     behavior = behavior and len(session.behavior_names) == needs.behavior_channels
-    mask = Mask.nothing(session).ask(slice(None), slice(None)).with_frames(frames)
+    mask = Mask.nothing(session, needs.spec).ask(slice(None), slice(None)).with_frames(frames)
     # Without latents of a population, as in the training tasks that show no responses.
     return mask.with_behavior(behavior).with_attachment(context_span=(0, 0))
 

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.evaluation.train_windows import mean_rates
 from omnimouse_model.families.omnimouse.attention import CrossAttention, GatedFeedForward
 from omnimouse_model.families.omnimouse.batches import make_batch, to_device
@@ -134,7 +135,7 @@ def shared_loadings(source: TrainingSession) -> np.ndarray:
     """
     rows = []
     for start in some_starts(source):
-        window = source.session.window(float(start))
+        window = source.session.window(float(start), OMNIMOUSE)
         full, drive = (source.target_rates(window, "truth", s) for s in (True, False))
         # Fluctuations act on the log rate. The floor keeps silent neurons finite.
         ratio = np.maximum(full[::EVERY], 1e-3) / np.maximum(drive[::EVERY], 1e-3)
@@ -159,7 +160,7 @@ def fit_batches(
     batches = []
     for source in sources:
         loadings = torch.from_numpy(shared_loadings(source).astype(np.float32))
-        means = torch.from_numpy(mean_rates(source.session)).float()
+        means = torch.from_numpy(mean_rates(source.session, OMNIMOUSE)).float()
         for task in READ_TASKS:
             batch = to_device(make_batch(source, task, phase, config, rng), device)
             batches.append(FitBatch(batch.windows, batch.layout, batch.video, loadings, means))

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import Scores
 from omnimouse_model.evaluation.run import evaluate_predictors
@@ -241,7 +242,7 @@ def draw_start(run: Run, config: TrainConfig, sessions: list[TrainingSession], t
         quiet_residuals(net)
     if config.mean_rates:
         for source in sessions:
-            set_mean_rates(net, source.key, mean_rates(source.session))
+            set_mean_rates(net, source.key, mean_rates(source.session, OMNIMOUSE))
     if config.tuned_embeddings:
         values = tuned_embeddings(
             sessions, config.model.d_embedding, config.phases[0].targets, config.seed
@@ -306,7 +307,7 @@ def _fit_attention_heads(
 def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
     """Return frames (count, 1, 60, height, width) of windows spread over a session."""
     indices = np.linspace(0, len(source.starts) - 1, count).astype(int)
-    windows = [source.session.window(float(s)) for s in source.starts[indices]]
+    windows = [source.session.window(float(s), OMNIMOUSE) for s in source.starts[indices]]
     return torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
 
 
@@ -620,7 +621,7 @@ def _demo_scores(net: OmniMouse, config: TrainConfig, source: TrainingSession) -
     conditions = _limited(DEMO, source.session, config.model.behavior_channels)
     starts = source.held_out
     if config.validation == "demo":
-        starts = scored_starts(source.session, "validation")
+        starts = scored_starts(source.session, "validation", spec=OMNIMOUSE)
     results = evaluate_predictors(
         [_predictor(net, config.precision)],
         [source.session],
@@ -668,7 +669,7 @@ def _official_starts(session: Session) -> np.ndarray:
 
     This is the rule of the official config.
     """
-    return session.window_starts(OFFICIAL_TIERS, OFFICIAL_STRIDE, include_blanks=True)
+    return session.window_starts(OFFICIAL_TIERS, OFFICIAL_STRIDE, True, OMNIMOUSE)
 
 
 def _predictor(net: OmniMouse, precision: Precision) -> TransformerPredictor:

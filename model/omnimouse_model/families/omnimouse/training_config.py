@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import MaskError
 from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.masks import Mask
@@ -40,9 +41,9 @@ def _video_stretch(count: int) -> Mask:
 EXTRA_TASKS: dict[str, Callable[[int], Mask]] = {
     "video-36": _video_stretch,
     "video-36-only": lambda n: _video_stretch(n).with_behavior("hidden"),
-    "half": lambda n: half_population_mask(n, video=False),
-    "half-video": lambda n: half_population_mask(n),
-    "half-video-decode": lambda n: half_population_mask(n).with_behavior("target"),
+    "half": lambda n: half_population_mask(n, video=False, spec=OMNIMOUSE),
+    "half-video": lambda n: half_population_mask(n, spec=OMNIMOUSE),
+    "half-video-decode": lambda n: half_population_mask(n, spec=OMNIMOUSE).with_behavior("target"),
 }
 """Additional tasks: functions from a number of neurons to a mask over positions."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from omnimouse_model.data.neuron_match import NeuronMatch
 from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.evaluation.train_windows import mean_rates
@@ -111,7 +112,7 @@ class StartValues:
             | {f"{prefix}._session_embedding": vector}
             | {f"{prefix}._neuron_embeddings.weight": neurons}
         )
-        set_mean_rates(net, key, mean_rates(self.source.session))
+        set_mean_rates(net, key, mean_rates(self.source.session, OMNIMOUSE))
 
 
 def _mean(vectors: list[Tensor]) -> Tensor:
@@ -199,7 +200,7 @@ def _candidates(model: Checkpoint, meta: dict[str, Tensor], animal: str, seed: i
 
 def _batches(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:
     for first in range(0, len(starts), BATCH):
-        yield [session.window(float(s)) for s in starts[first : first + BATCH]]
+        yield [session.window(float(s), OMNIMOUSE) for s in starts[first : first + BATCH]]
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.evaluation.train_windows import training_windows
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
@@ -37,8 +37,8 @@ def load_or_fit(
 ) -> Fit:
     """Return the stored fit of a rule to a session and a spec, or make and store it."""
     key = name
-    # Files of OmniMouse's spec have a readable name; other specs are hashed.
-    if spec != OMNIMOUSE:
+    # Files of the default spec have a readable name; other specs are hashed.
+    if spec != default_spec():
         digest = blake2b(repr(spec).encode(), digest_size=6).hexdigest()
         key = f"{name}-{digest}"
     path = cache_dir() / "naive" / f"{session.fingerprint}-{key}-v{VERSION}.npz"

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from omnimouse_model.data.session import without_missing
-from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
+from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, default_spec
 from omnimouse_model.families.parts.ridge import Sums, weights
 from omnimouse_model.training.sessions import TrainingSession
 
@@ -135,7 +135,7 @@ def tuning_weights(source: TrainingSession, targets: str) -> np.ndarray:
     session = source.session
     sums: Sums | None = None
     for start in some_starts(source):
-        window = session.window(float(start))
+        window = session.window(float(start), default_spec())
         # Only sums of products are kept, so memory does not grow with the windows.
         features = motion_energy(without_missing(window.video), SCREEN_RATE_HZ)[SCORED]
         rates = without_missing(source.target_rates(window, targets, False))[SCORED]

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.run import evaluate_predictors
 from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
@@ -467,7 +468,8 @@ def _standardise_retina(net: TwinNetwork, source: TrainingSession) -> None:
     if not len(source.starts):
         raise ValueError(f"Session {source.key!r} has no train window of 2 s.")
     starts = source.starts[np.linspace(0, len(source.starts) - 1, 20).astype(int)]
-    gray = np.stack([source.session.window(float(s)).frames_u8[::20] for s in starts])
+    windows = (source.session.window(float(start), default_spec()) for start in starts)
+    gray = np.stack([window.frames_u8[::20] for window in windows])
     perspective = net.perspective
     pixels = torch.from_numpy(gray.reshape(-1)).to(perspective.monitor.center) / 255
     response = perspective.to_response(perspective.monitor_pixel(pixels))

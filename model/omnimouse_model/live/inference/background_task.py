@@ -15,7 +15,7 @@ from psygnal import Signal, SignalInstance
 
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation.shard import n_centring
 from omnimouse_model.evaluation.tier_windows import scored_starts
@@ -334,7 +334,7 @@ def estimate_of(
     each_s: float | None,
     *,
     is_of_sweep: bool,
-    spec: WindowSpec = OMNIMOUSE,
+    spec: WindowSpec,
 ) -> SweepEstimate:
     """Return the estimate of a plan; raise `ValueError` if its tier has no window."""
     # The windows that the sweep will use, without reading any of them.

@@ -11,7 +11,7 @@ from typing import Final, Literal
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.cells import is_stored_slowly
@@ -53,11 +53,11 @@ def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
 def _half(session: Session, selected: Sequence[int]) -> Mask:
     from omnimouse_model.masks.selection import half_population_mask
 
-    return half_population_mask(session, targets=selected)
+    return half_population_mask(session, targets=selected, spec=default_spec())
 
 
 def _nothing(session: Session, _selected: Sequence[int]) -> Mask:
-    return Mask.nothing(session)
+    return Mask.nothing(session, default_spec())
 
 
 def _co_smoothing(session: Session, selected: Sequence[int]) -> Mask:
@@ -68,7 +68,7 @@ def _co_smoothing(session: Session, selected: Sequence[int]) -> Mask:
 
 def _causal(session: Session, _selected: Sequence[int]) -> Mask:
     """Ask the last bins of all neurons, from the bins before them."""
-    n_bins = OMNIMOUSE.n_samples
+    n_bins = default_spec().n_samples
     last = tuple(range(round((1 - RATIO) * n_bins), n_bins))
     return _drawn("forward-pred", session, SchemeSettings(bins=last))
 
@@ -84,11 +84,11 @@ def _over_regions(scheme: str, region: str, session: Session, selected: Sequence
 def _drawn(scheme: str, session: Session, settings: SchemeSettings) -> Mask:
     areas = session.units.area
     regions = [""] * session.n_neurons if areas is None else areas.tolist()
-    shape = (1, OMNIMOUSE.n_samples, session.n_neurons)
+    shape = (1, default_spec().n_samples, session.n_neurons)
     # A fixed seed: the same preset is the same mask, of which scores are known.
-    # They are drawn for OmniMouse's windows and mapped by time, as all presets are.
+    # They are drawn for the default windows and mapped by time, as all presets are.
     masks = draw_scheme(scheme, shape, regions, np.random.default_rng(0), settings)
-    return masks.mask_of(0, session, OMNIMOUSE)
+    return masks.mask_of(0, session, default_spec())
 
 
 def _regional(name: str, scheme: str, label: str, explanation: str) -> Preset:

@@ -7,7 +7,7 @@ import numpy as np
 
 from omnimouse_model.analysis.in_silico.counterfactual import edits_to_json
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.errors import ExportError, MaskError
 from omnimouse_model.evaluation.tier_score import MAX_WINDOWS, TierScore
 from omnimouse_model.live.mask.presets import is_preset, mask_for, preset_named
@@ -183,7 +183,7 @@ def _window_lines(window: Window, mask_lines: list[str]) -> list[str]:
     if window.session.window(start_s, window.spec).key != window.key:
         start_s = window.start_s
     # A window of another spec takes the spec from the mask.
-    if window.spec == OMNIMOUSE:
+    if window.spec == default_spec():
         return [f"window = session.window({start_s!r})", *mask_lines]
     return [*mask_lines, f"window = session.window({start_s!r}, mask.spec)"]
 

@@ -13,7 +13,7 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.live.analysis_file import ReopenedAnalysis
 from omnimouse_model.live.first_scores import FirstScores, shipped_scores
 from omnimouse_model.live.mask.presets import mask_for, preset_for, preset_named
@@ -72,7 +72,7 @@ def first_view(
     if start_s is None:
         start_s = first_start(session) if scores is None else scores.start_s
     # A remembered time may be that of another version of the recording.
-    window = session.nearest_window(start_s)
+    window = session.nearest_window(start_s, default_spec())
     wanted, preset = preset, preset_for(preset, session)
     selected = active_neurons(window) if scores is None else scores.neurons
     mask = mask_for(preset, session, selected)
@@ -181,7 +181,7 @@ def first_start(session: Session) -> float:
     for tier in ("test", "validation", "oracle", None):
         if tier is not None and not set(session.named_tiers(tier)) & set(session.tiers()):
             continue
-        starts = session.window_starts(tier=tier)
+        starts = session.window_starts(tier=tier, spec=default_spec())
         # The trials of a tier can be too short for a window.
         if len(starts):
             return float(starts[np.argmax(_activity(session, starts))])
@@ -195,7 +195,7 @@ def _activity(session: Session, starts: np.ndarray) -> np.ndarray:
     is_known = np.isfinite(overview.population)
     total = np.cumsum([0.0, *np.where(is_known, overview.population, 0.0)])
     count = np.cumsum([0, *is_known])
-    length_s = OMNIMOUSE.duration_s
+    length_s = default_spec().duration_s
     ends = (starts + length_s / 2, starts + length_s)
     first, last = (np.searchsorted(overview.edges_s, at) for at in ends)
     # The bin that contains the start begins before it.

@@ -28,6 +28,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     Shift,
 )
 from omnimouse_model.analysis.sweep.live_sweep import live_sweep
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.predict.predictor import Needs
@@ -195,12 +196,12 @@ def test_edits_go_through_json_and_pickle_unchanged(window):
 
 
 def test_words_of_edits_have_their_values():
-    assert describe_edits([]) == "nothing"
-    told = describe_edits([Contrast(0.5), Blank((30, 60)), Shift(-4, 0, 3)])
+    assert describe_edits([], OMNIMOUSE) == "nothing"
+    told = describe_edits([Contrast(0.5), Blank((30, 60)), Shift(-4, 0, 3)], OMNIMOUSE)
     for value in ("0.5", "1-2 s", "4 px left", "3 frames later"):
         assert value in told
     edits = [BehaviorSet("pupil_size", 2.0), BehaviorShift("running", -10)]
-    told = describe_edits(edits)
+    told = describe_edits(edits, OMNIMOUSE)
     assert told == "pupil size = 2, running 0.5 s earlier"
 
 

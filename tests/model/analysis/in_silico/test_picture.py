@@ -16,6 +16,7 @@ from omnimouse_model.analysis.in_silico.counterfactual import (
     edits_to_json,
 )
 from omnimouse_model.analysis.in_silico.stimulus_edits import MAX_BYTES, Contrast, Mirror, Picture
+from omnimouse_model.data.window_spec import OMNIMOUSE
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_a_picture_is_stored_in_json_and_pickle(window, clip):
     np.testing.assert_array_equal(stored.frames, clip)
     edited = apply_edits(window, [picture])
     assert pickle.loads(pickle.dumps(edited)).key == edited.key
-    assert describe_edits([picture]) == "most exciting video"
+    assert describe_edits([picture], OMNIMOUSE) == "most exciting video"
 
 
 @pytest.mark.parametrize("rate_hz", [15.0, 30.0, 60.0])

@@ -66,7 +66,7 @@ def test_curves_of_some_neurons_are_means_of_their_scores(curves, session):
     assert len(held_out) == found.sweep.rows[0].n_neurons
     visible = np.setdiff1d(np.arange(session.n_neurons), held_out)
     chosen = [*held_out[[1, 4]].tolist(), int(visible[0])]
-    cell = next(planned_cells(plan, [session]))
+    cell = next(planned_cells(plan, [session], OMNIMOUSE))
     (score,) = om.evaluate(ContextPredictor(), session, [cell.condition]).scores
     at = [list(score.neurons).index(n) for n in held_out[[1, 4]]]
     selected = found.of_neurons(chosen)

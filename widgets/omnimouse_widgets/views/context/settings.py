@@ -17,7 +17,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS
 from omnimouse_model.analysis.sweep.tier_sweep import asked_neurons
 from omnimouse_model.data.lazy import cached
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
@@ -30,7 +30,7 @@ _BOTH: Final = (True, False)
 
 def _usual_history(state: LiveState) -> tuple[int, ...]:
     """Return histories to begin with."""
-    if state.spec == OMNIMOUSE:
+    if state.spec == default_spec():
         # One token takes 10 samples, and the 5 samples before the targets stay hidden.
         return 0, 10, 15, 20, 25
     end = history_end(state.spec)
@@ -143,7 +143,7 @@ class SweepSettings:
     )
     history: tuple[int, ...] = setting(
         "History",
-        f"Visible samples of all neurons before targets: 0, or 10 to {history_end()}",
+        "Visible samples of all neurons before targets, and 0 for none",
         (),
         initial=_usual_history,
         check=_check_histories,

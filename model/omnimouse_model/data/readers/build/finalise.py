@@ -21,13 +21,13 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.valid_starts import missing_rows
-from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, VIDEO_SIZE
+from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, VIDEO_SIZE, WINDOW_S
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import label
 from omnimouse_model.storage.fingerprint import combine_options
 
 # The format refuses shorter sessions, whatever the windows of other models.
-_WINDOW_POINTS = grid_points(OMNIMOUSE.duration_s)
+_WINDOW_POINTS = grid_points(WINDOW_S)
 _STREAMS = {
     "screen": ("stimulus", "video", "screen", "image", "frames"),
     "eye_tracker": ("pupil", "eye"),
@@ -222,7 +222,7 @@ def check_overlap(session: Session) -> None:
     own = intervals["responses"]
     hint = "are all streams on one clock?"
     # Windows keep half a second from both ends.
-    if own.stop - own.start < OMNIMOUSE.duration_s + 1:
+    if own.stop - own.start < WINDOW_S + 1:
         rate_hz = session.responses.rate_hz
         hint = f"is the rate of the responses, {rate_hz:.4g} Hz, right?"
     spans = ", ".join(

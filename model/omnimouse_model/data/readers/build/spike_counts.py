@@ -9,9 +9,9 @@ from omnimouse_model.data.readers.build.placed_rows import stretches
 from omnimouse_model.data.readers.build.size_limits import check_extent
 from omnimouse_model.data.signal import Signal, rounding_of
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains, TimesFile
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 
-ROW_RATE_HZ = OMNIMOUSE.response_rate_hz
+ROW_RATE_HZ = RESPONSE_RATE_HZ
 """Rate at which spikes are counted for code that reads responses as samples.
 
 Windows of specs with another rate count the spikes in their own bins.

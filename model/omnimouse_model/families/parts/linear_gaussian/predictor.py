@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.session import Session, Window, without_missing
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.parts.fit_cache import load_or_fit
 from omnimouse_model.families.parts.linear_gaussian.fit import (
@@ -135,8 +135,8 @@ class LinearGaussian(Predictor):
 
     name = NAME
 
-    def __init__(self, spec: WindowSpec = OMNIMOUSE) -> None:
-        self._spec = spec
+    def __init__(self, spec: WindowSpec | None = None) -> None:
+        self._spec = spec or default_spec()
         self.job: Job | None = None
         self._fits: dict[tuple[str, str], tuple[LinearGaussianFit, Prior]] = {}
         self._posteriors = MemoryCache[Posterior](
