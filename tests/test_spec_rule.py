@@ -9,8 +9,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("model/omnimouse_model", "widgets/omnimouse_widgets", "omnimouse_app")
 HOME = "model/omnimouse_model/data/window_spec.py"
 """Defines OmniMouse's spec, and `default_spec` names it."""
-OMNIMOUSE_FILES = ("model/omnimouse_model/masks/token_layout",)
-"""Files of OmniMouse's family that lie elsewhere."""
 
 
 def optional_specs(trees: dict[str, ast.Module]) -> dict[str, int]:
@@ -72,11 +70,6 @@ def names_of_omnimouse(tree: ast.Module) -> list[str]:
     ]
 
 
-def is_of_omnimouse(name: str) -> bool:
-    """Return whether a file belongs to OmniMouse's family."""
-    return name.startswith(OMNIMOUSE_FILES) or "/omnimouse/" in name
-
-
 TREES = {
     path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
     for package in PACKAGES
@@ -98,7 +91,7 @@ def test_omnimouse_is_named_in_its_family_and_by_the_default_alone():
     names = [
         f"{name}:{place}"
         for name, tree in TREES.items()
-        if name != HOME and not is_of_omnimouse(name)
+        if name != HOME and "/families/omnimouse/" not in name
         for place in names_of_omnimouse(tree)
     ]
     assert names == []

@@ -17,7 +17,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 GROUP = "omnimouse.families"
 """Entry points of other packages; a family registers its attachment when it is imported."""
 # By text, as the registry names families: the family imports masks, and not the reverse.
-_OWN = {"omnimouse": "omnimouse_model.masks.token_layout"}
+_OWN = {"omnimouse": "omnimouse_model.families.omnimouse.token_layout"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

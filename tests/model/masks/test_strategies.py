@@ -8,12 +8,12 @@ from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import EmptyMaskError, MaskError
+from omnimouse_model.families.omnimouse.token_layout import token_starts
 from omnimouse_model.families.omnimouse.tokens import layout_from_mask, query_starts
 from omnimouse_model.masks import input_cells, scored_cells
 from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import Strategy, find_strategy, full_name, strategy_names
-from omnimouse_model.masks.token_layout import token_starts
 from tests.model.plain_masks import official_rows, plain_mask, scaled_counts
 from tests.predictors import EchoPredictor
 

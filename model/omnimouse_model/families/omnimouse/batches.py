@@ -11,6 +11,7 @@ from torch import Tensor
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
+from omnimouse_model.families.omnimouse.token_layout import layout_of
 from omnimouse_model.families.omnimouse.tokens import (
     batch_from_windows,
     labels_from_responses,
@@ -20,7 +21,6 @@ from omnimouse_model.families.omnimouse.training_config import Phase, Streams, d
 from omnimouse_model.masks import HIDDEN, TARGET, Mask, scored_cells
 from omnimouse_model.masks.cells import is_stored_slowly, recording_rate
 from omnimouse_model.masks.strategies import FULL_POPULATION
-from omnimouse_model.masks.token_layout import layout_of
 from omnimouse_model.training.sessions import TrainingSession, shuffled
 
 

@@ -26,6 +26,7 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.omnimouse.attention import CrossBlock, SelfBlock
 from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
 from omnimouse_model.families.omnimouse.network import HieraBlock, OmniMouse, TrunkContext
+from omnimouse_model.families.omnimouse.token_layout import layout_of
 from omnimouse_model.families.omnimouse.token_sums import NeuronBlocks, TokenBlocks, TokenEncoder
 from omnimouse_model.families.omnimouse.tokens import (
     MaskTokens,
@@ -35,7 +36,6 @@ from omnimouse_model.families.omnimouse.tokens import (
     stored_batch,
 )
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.masks.token_layout import layout_of
 from omnimouse_model.predict.devices import (
     Residence,
     cache_limit,

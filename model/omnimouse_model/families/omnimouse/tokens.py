@@ -14,10 +14,10 @@ from torch import Tensor
 from omnimouse_model.data.session import Window, without_missing
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
+from omnimouse_model.families.omnimouse.token_layout import layout_of, token_starts, video_steps
 from omnimouse_model.masks import VISIBLE, BehaviorMode, Mask, scored_cells
 from omnimouse_model.masks.cells import changed_columns, distinct_columns
 from omnimouse_model.masks.strategies import QUERY_SAMPLES, TOKEN_SAMPLES
-from omnimouse_model.masks.token_layout import layout_of, token_starts, video_steps
 
 
 def layout_from_mask(mask: Mask, missing: np.ndarray | None = None) -> Layout:

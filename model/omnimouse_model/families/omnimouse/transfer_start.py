@@ -17,10 +17,10 @@ from omnimouse_model.evaluation.train_windows import mean_rates
 from omnimouse_model.families.omnimouse.checkpoint import Checkpoint
 from omnimouse_model.families.omnimouse.config import Layout
 from omnimouse_model.families.omnimouse.network import OmniMouse, set_mean_rates
+from omnimouse_model.families.omnimouse.token_layout import layout_of
 from omnimouse_model.families.omnimouse.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.families.omnimouse.training_config import Streams
 from omnimouse_model.masks import Mask
-from omnimouse_model.masks.token_layout import layout_of
 from omnimouse_model.progress import Job
 from omnimouse_model.training.sessions import TrainingSession
 

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import MaskError
+from omnimouse_model.families.omnimouse.token_layout import TokenLayout, token_starts, video_steps
 from omnimouse_model.families.omnimouse.tokens import (
     MaskTokens,
     batch_from_windows,
@@ -25,7 +26,6 @@ from omnimouse_model.masks import (
     input_cells,
 )
 from omnimouse_model.masks.strategies import Strategy
-from omnimouse_model.masks.token_layout import TokenLayout, token_starts, video_steps
 from tests.model.random_masks import masks
 from tests.model.small_net import SMALL
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnimouse_model.families.omnimouse.token_layout import TokenLayout
 from omnimouse_model.inference.mask_delta import mask_delta
 from omnimouse_model.live.mask.editor import UndoHistory, UndoState
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.masks import Mask
-from omnimouse_model.masks.token_layout import TokenLayout
 
 N = 12
 neurons = st.lists(st.integers(0, N - 1), min_size=1, max_size=N, unique=True)
