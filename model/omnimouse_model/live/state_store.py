@@ -288,6 +288,10 @@ class StateStore:
             others = [p for p in copies if p.name not in self._in_use and p != newest]
             others.sort(key=lambda p: p.stat().st_mtime)
             old = others[: max(len(others) + 1 - MAX_UNSAVED, 0)]
+            # The clock may have jumped back: then this copy would seem to be an old one.
+            latest_ns = max((p.stat().st_mtime_ns for p in others), default=0)
+            if newest.stat().st_mtime_ns <= latest_ns:
+                os.utime(newest, ns=(latest_ns + 1000, latest_ns + 1000))
         except OSError as error:
             logger.warning("Older copies are not deleted: %s", error)
             return ()

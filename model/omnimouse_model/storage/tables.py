@@ -5,6 +5,7 @@ CSV tables of any origin are read by the names of their columns.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -21,8 +22,8 @@ MISSING = (
     'pip install pyarrow (or "omnimouse-app[analysis]"), or choose another format.'
 )
 PARQUET = ".parquet"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of a text that spreadsheets run as a formula."""
+_FORMULA = re.compile("[\\s\0\u200b\ufeff]*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n]")
+"""Beginning of a text that a spreadsheet runs as a formula, also behind signs nobody sees."""
 MOST_COLUMNS = 1000
 Column = np.ndarray | Sequence[Any]  # Any: a cell
 
@@ -110,16 +111,19 @@ def csv_bytes(columns: Mapping[str, Column], comments: str = "") -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(_cell, columns))
     writer.writerows(zip(*(map(_cell, values) for values in columns.values()), strict=True))
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8", "backslashreplace")  # names of files hold any byte
 
 
 def _cell(value: object) -> str:
     if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
         return ""
-    if isinstance(value, str):
-        # csv does not quote a carriage return, which would begin another row.
-        return ("'" * value.startswith(_FORMULA) + value).replace("\r", "\n")
-    return str(int(value)) if isinstance(value, bool | np.bool_) else str(value)
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    text = str(value)
+    if isinstance(value, int | float | np.number):
+        return text
+    # csv does not quote a carriage return, which would begin another row.
+    return ("'" * bool(_FORMULA.match(text)) + text).replace("\r", "\n")
 
 
 def parquet_bytes(columns: Mapping[str, Column], notes: Mapping[str, str]) -> bytes:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.lab.stimuli import images as image_files
 from omnimouse_model.lab.stimuli.dots import PATTERNS, kinematograms
 from omnimouse_model.lab.stimuli.gratings import drifting_gabors, pink_noise
 from omnimouse_model.lab.stimuli.images import images_in, movie, still_images
@@ -139,6 +141,14 @@ def test_images_are_shown_between_grey(tmp_path):
     assert (frames[30:] == GRAY).all()
     assert shown.events.onset.tolist() == [0.5, 0.5]
     np.testing.assert_array_equal(movie(images, SIZE).frames_of(0), images)
+
+
+def test_the_images_of_a_folder_share_one_budget(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_files, "MAX_TABLE_BYTES", 200)
+    for number in range(3):
+        Image.fromarray(np.zeros((8, 10), np.uint8)).save(tmp_path / f"{number}.png")
+    with pytest.raises(SessionFormatError, match=r"2\.png and the parts read before it unpack"):
+        images_in(tmp_path)
 
 
 def test_pipes_and_images_of_too_many_pixels_are_named(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -39,11 +40,18 @@ def test_missing_values_are_empty_and_numbers_keep_their_digits_and_signs():
     ]
 
 
-@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize(
+    "begin", [*"=+-@\t\r\n＝＋－＠", "\ufeff=", "\u200b=", "\xa0@", "\0+", " =", "\n\n-"]
+)
 def test_no_text_begins_like_a_formula_of_a_spreadsheet(begin):
     text = f"{begin}cmd|' /C calc'!A0"
     ((name,), (cell,)) = cells(csv_bytes({text: [text]}))
     assert name == cell == f"'{text}".replace("\r", "\n")
+
+
+def test_other_objects_are_texts_and_numbers_are_none():
+    columns = {"a": [PurePosixPath("=1"), -1.5, np.float32(-2), "\udcff"]}
+    assert [cell for (cell,) in cells(csv_bytes(columns))[1:]] == ["'=1", "-1.5", "-2.0", "\\udcff"]
 
 
 def test_comments_are_above_the_table_and_each_line_is_one():

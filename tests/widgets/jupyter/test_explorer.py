@@ -1,15 +1,18 @@
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 
 import pytest
 from ipywidgets.widgets.widget import _instances as widgets
+from traitlets import TraitError
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.masks import TARGET
 from omnimouse_widgets.jupyter import explorer as module
 from omnimouse_widgets.jupyter.explorer import Explorer
+from omnimouse_widgets.jupyter.transport.part import Part
 from tests.predictors import EchoPredictor
 
 
@@ -96,3 +99,33 @@ def test_what_could_not_be_fetched_is_raised(controller, monkeypatch):
     explorer = Explorer(controller=controller)
     with closing(explorer), pytest.raises(ConnectionError, match="away"):
         explorer.settled(60.0)
+
+
+ODD = (None, -1, 10**12, 1e308, float("nan"), float("inf"), "", "../..", "\x00", [], [[]], {})
+"""Values that no page of this project sends."""
+FIELDS = ("name", "value", "field", "place", "add", "start", "stop", "column", "picks", "code")
+FIELDS += ("rows", "neurons", "radius", "begin", "end", "seq", "path", "text", "view")
+
+
+@pytest.mark.slow
+def test_odd_messages_of_a_page_and_odd_traits_change_nothing_but_themselves(session_folder):
+    draw = Random(58)
+    explorer = settled_explorer(session_folder)
+    parts = [part for part in vars(explorer).values() if isinstance(part, Part)]
+    assert len(parts) > 5
+    for part in parts:
+        owners = [owner for owner in type(part).__mro__ if issubclass(owner, Part)]
+        names = {name for owner in owners for name in vars(owner) if name.startswith("on_")}
+        for op in [*sorted(names), "on_msg", "on_close"]:
+            fields = {name: draw.choice(ODD) for name in FIELDS if draw.random() < 0.8}
+            fields |= {"op": op.removeprefix("on_"), "view": "page"}
+            part._handle_custom_msg(fields, [memoryview(b"\xff" * draw.randrange(9))])
+        for trait in part.keys:
+            if trait not in ("layout", "comm"):
+                for value in ODD:
+                    with suppress(TraitError, ValueError, KeyError):
+                        part.set_state({trait: value})
+    explorer.controller.model.choose(EchoPredictor())
+    explorer.controller.editor.apply_preset("video_behavior")
+    explorer.settled(60.0)
+    explorer.close()

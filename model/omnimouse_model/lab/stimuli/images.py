@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from omnimouse_model.lab.stimuli.stimulus import GRAY, Events, Stimulus, one_event_each
 from omnimouse_model.metrics.spatial import area_average
 from omnimouse_model.storage.arrays.images import read_grey_levels
+from omnimouse_model.storage.budget import MAX_TABLE_BYTES, Budget
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -82,8 +83,9 @@ def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
             f"{folder} has no image; expected files that end with {', '.join(_ENDINGS)}."
         )
     images: list[np.ndarray] = []
+    budget = Budget(folder, most=MAX_TABLE_BYTES)
     for file in files:
-        images.append(read_grey_levels(file))
+        images.append(read_grey_levels(file, budget))
         if images[-1].shape != images[0].shape:
             raise ValueError(
                 f"{file} is {images[-1].shape}; {files[0].name} is {images[0].shape}, "

@@ -7,14 +7,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from omnimouse_model.extras import named_extras
+from omnimouse_model.storage.budget import Budget
 from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _MOST_PIXELS = 2**26
 
 
-def read_grey_levels(path: Path) -> UInt8[np.ndarray, "height width"]:
-    """Return the grey levels of an image.
+def read_grey_levels(path: Path, budget: Budget) -> UInt8[np.ndarray, "height width"]:
+    """Return the grey levels of an image, which are charged to the budget of its folder.
 
     Raises
     ------
@@ -35,4 +36,5 @@ def read_grey_levels(path: Path) -> UInt8[np.ndarray, "height width"]:
         if math.prod(image.size) > _MOST_PIXELS:
             size = f"{image.width:,} x {image.height:,} pixels"
             raise bad_file(path, "too_large", f"has {size}; at most {_MOST_PIXELS:,} are read")
+        budget.spend(path.name, math.prod(image.size))
         return np.asarray(image.convert("L"), np.uint8)

@@ -97,6 +97,14 @@ def test_unreadable_old_copies_are_not_deleted(memory, monkeypatch):
     assert gone == ()
 
 
+def test_new_copies_stay_when_the_clock_has_jumped_back(memory, tmp_path):
+    memory.fill(MAX_UNSAVED)
+    for path in unsaved_copies(tmp_path):
+        os.utime(path, (4e9, 4e9))
+    made = [memory.of.back_up(f"n{number}", memory.write)[0] for number in range(5)]
+    assert all(path.is_file() for path in made)
+
+
 @pytest.mark.slow
 def test_an_opened_copy_is_never_deleted(controller, session_folder, tmp_path, memory):
     controller.editor.paint([11], HIDDEN)

@@ -15,6 +15,7 @@ small drawing.
 
 import logging
 from collections.abc import Callable, Sequence
+from math import isnan
 from threading import Timer
 from time import monotonic
 from typing import Any, ClassVar, Final, NamedTuple
@@ -209,6 +210,10 @@ class Part(ProblemWidget):
                 follow()
                 return
             try:
+                # NaN differs from itself: the loop would never end.
+                values = change["new"] if isinstance(change["new"], tuple) else (change["new"],)
+                if any(isinstance(value, float) and isnan(value) for value in values):
+                    raise ValueError(f"{trait} needs a number, not NaN.")
                 write(change["new"])
             except Exception:
                 follow()
