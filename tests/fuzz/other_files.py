@@ -250,6 +250,7 @@ _ABOUT = {"experiment": "gratings", "model": "m", "stimulus": {"angles": [0, 90]
 
 
 def _laboratory(folder: Path) -> None:
+    _session()  # made before files are watched
     store = ResponseStore(folder / "l.zarr", _ABOUT, (2, 4, 3))
     store.write(0, np.array([0, 1]), np.ones((2, 3), np.float32))
     store.keep_findings({"preferred": np.arange(3.0)}, 1)
@@ -274,7 +275,7 @@ OTHER_FILES: dict[str, tuple[Callable[[Path], Path], Read]] = {
         _file("ensemble", _ensemble),
         lambda folder: om.load_predictor(folder / "both.ensemble.json"),
     ),
-    "laboratory": (_file("laboratory", _laboratory), _read_laboratory),
+    "laboratory": (_file("laboratory", _laboratory), _continued(_read_laboratory)),
     "mask": (
         _file("mask", _mask),
         lambda folder: om.Mask.load(folder / "mask.json"),

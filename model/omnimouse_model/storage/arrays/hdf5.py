@@ -301,7 +301,8 @@ class Hdf5:
         """
         with self.typed_errors(name or dataset):
             try:
-                if has_lengths(dataset.dtype) and part == ():
+                # The type last: h5py makes it anew at each call.
+                if isinstance(part, tuple) and not part and has_lengths(dataset.dtype):
                     return self._texts(dataset)
                 return self._chunks.read(dataset, part)
             except Exception:

@@ -217,7 +217,7 @@ class Chunks:
         if layout.is_plain and is_simple:
             values = self._decoded(dataset, layout, ranges, touched)
             if values is not None:
-                return _without_axes(values, part)
+                return values if isinstance(part, slice) else _without_axes(values, part)
         if layout.filters:
             for chunk in layout.stored(ranges):
                 self._check_chunk(dataset, layout, chunk)
@@ -280,11 +280,13 @@ class Chunks:
 
     def _layout(self, dataset: "h5py.Dataset") -> _Layout | None:
         """Return how a dataset is stored; None without chunks."""
-        if dataset.id not in self._layouts:
+        number = dataset.id
+        layout = self._layouts.get(number)
+        if layout is None and number not in self._layouts:
             if len(self._layouts) > _MOST_LAYOUTS:
                 self._layouts.clear()
-            self._layouts[dataset.id] = _Layout(dataset) if dataset.chunks else None
-        return self._layouts[dataset.id]
+            layout = self._layouts[number] = _Layout(dataset) if dataset.chunks else None
+        return layout
 
     def _decoded(
         self,
@@ -306,6 +308,9 @@ class Chunks:
                 inner = slice(begin - start, end - start)
                 pieces.append((k * step, slice(begin - low, end - low), inner))
             axes.append(pieces)
+        if all(len(pieces) == 1 for pieces in axes):
+            chunk = self._chunk(dataset, layout, sum(pieces[0][0] for pieces in axes))
+            return None if chunk is None else chunk[tuple(pieces[0][2] for pieces in axes)].copy()
         values = np.empty([high - low for low, high in ranges], layout.dtype)
         for parts in product(*axes):
             steps, into, out = zip(*parts, strict=True)
