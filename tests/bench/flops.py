@@ -25,7 +25,7 @@ from omnimouse_model.families.omnimouse.config import (
     WindowBatch,
     hidden_size,
 )
-from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
+from omnimouse_model.families.omnimouse.network import EncodedTokens, OmniMouse, initialise
 from omnimouse_model.families.omnimouse.tokens import layout_from_mask, video_step_times
 from omnimouse_model.masks import Mask
 
@@ -190,6 +190,7 @@ def masked_gflop(inputs: ForwardInput) -> dict[str, float]:
     tokens = net.encode_video(inputs.video, layout)
     context = net.encode(inputs.windows, layout, tokens, all_rows=True)
     (encoded,) = context.encoded
+    assert isinstance(encoded, EncodedTokens)
     query_plan = net.query_plan(inputs.windows, layout, context)
     d = config.d_model
     inner = hidden_size(d, config.ffn_hidden_mult)
