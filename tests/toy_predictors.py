@@ -18,8 +18,8 @@ import omnimouse_model as om
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec
 from omnimouse_model.inference import families
-from omnimouse_model.inference.families import Family
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.predict.family import Family
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,

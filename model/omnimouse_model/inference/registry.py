@@ -12,8 +12,6 @@ from omnimouse_model.errors import CheckpointError, FetchError
 from omnimouse_model.families.ensemble.ensemble import FORMAT as ENSEMBLE_FORMAT
 from omnimouse_model.families.ensemble.ensemble import SUFFIX as ENSEMBLE_SUFFIX
 from omnimouse_model.families.ensemble.ensemble import Ensemble, load_ensemble
-from omnimouse_model.families.prediction_file.file import has_predictions
-from omnimouse_model.families.prediction_file.predictor import open_predictions
 from omnimouse_model.inference.families import builders, load_of_family
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.write import write_json
@@ -106,8 +104,6 @@ def _build(name: str, device: str, connect: Collection[str] = ()) -> Predictor:
         raise _unknown(name)
     if path.name.endswith(ENSEMBLE_SUFFIX) and path.is_file():
         return load_ensemble(path, partial(_build_member, device=device), connect=connect)
-    if has_predictions(path):
-        return open_predictions(path)
     return load_of_family(path, device)
 
 

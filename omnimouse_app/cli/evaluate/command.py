@@ -270,14 +270,14 @@ def command(
     """
     if settings["metric"] not in (None, "correlation") and (paper_table or sensorium2023):
         raise click.UsageError("These protocols are scored by correlation only.")
-    from omnimouse_model.inference.families import BASELINES
+    from omnimouse_model.inference.families import baseline_names
 
     # Sessions are opened first: a wrong path is reported before a model is loaded.
     recordings = [named_session(name, **reading) for name in sessions]
     device, failure, was_stopped = settings["device"], "", False
     # A model that is named twice, or is a baseline as well, is scored once.
     own = list(dict.fromkeys(models))
-    others = [name for name in (BASELINES if baselines else ()) if name not in own]
+    others = [name for name in (baseline_names() if baselines else ()) if name not in own]
     if sensorium2023 and submission is not None:
         _write_submission(submission, models, recordings, settings["tiers"], device)
         return
@@ -310,7 +310,7 @@ def command(
         if members:
             blocks.append(_members(results, members))
         rows = [row for scores in results.values() for row in scores.rows()]
-        failure = _silent_model(_joined(results), set(BASELINES).difference(models))
+        failure = _silent_model(_joined(results), set(baseline_names()).difference(models))
         was_stopped = stop.is_received
     emit(rows, as_json=as_json, text="\n\n".join(blocks))
     if was_stopped:

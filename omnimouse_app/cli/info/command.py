@@ -364,13 +364,9 @@ MAX_SESSIONS = 12
 
 def checkpoint_row(path: Path) -> dict[str, Any]:
     """Read a checkpoint and return the `checkpoint` row of `--json`."""
-    from omnimouse_model.inference.families import NDT_FAMILY, TWIN_FAMILY, family_of
+    from omnimouse_model.inference.families import family_of
 
-    rows = {
-        TWIN_FAMILY: _twin_row,
-        NDT_FAMILY: _ndt_row,
-        "sensorium_factorised": _factorised_row,
-    }
+    rows = {"twin": _twin_row, "ndt": _ndt_row, "sensorium_factorised": _factorised_row}
     return rows.get(family_of(path), _omnimouse_row)(path)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtWidgets import QWidget
 
-from omnimouse_model.inference.families import BASELINES
+from omnimouse_model.inference.families import baseline_names
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.metrics.named import Metric
@@ -25,7 +25,7 @@ class BaselineSection(QWidget):
         self._controller = controller
         self.choice = combo_box(
             controller.model.choose_baseline,
-            [("none", ""), *((model_text(name), name) for name in BASELINES)],
+            [("none", ""), *((model_text(name), name) for name in baseline_names())],
             name="Baseline",
             tooltip="Compare the model with a baseline: the traces show its curve and "
             "score.\nIt is fitted to this session once; the model never waits for it.",
