@@ -102,7 +102,7 @@ def load_of_family(path: Path, device: str) -> Predictor:
 def family_of(path: Path) -> str:
     """Return the family that recognises a checkpoint, else the one that it names."""
     # The last one first: OmniMouse, the first, takes files that name no family.
-    for family in reversed(families().values()):
+    for family in reversed(tuple(families().values())):
         if family.owns(path):
             return family.name
     return stated_family(path)

@@ -213,7 +213,7 @@ class UnfinishedFile:
         """Write the metadata, and the mark that the file is complete."""
         notes = [self.done[number] for number in range(self.plan.n_batches)]
         hashes = json.dumps([note["hash"] for note in notes])
-        remarks = dict.fromkeys(r for note in notes for r in note["remarks"])
+        remarks = dict.fromkeys(str(remark) for note in notes for remark in note["remarks"])
         metadata = replace(
             self.plan.metadata,
             units=str(notes[0]["units"]),
@@ -343,6 +343,8 @@ def _is_sound(folder: Path, plan: Plan, number: int, note: Mapping[str, Any]) ->
     """Return whether the rows of a batch have the hash of its note."""
     count, channels = len(plan.starts_of(number)), int(note["channels"])
     first = number * BATCH
+    if not isinstance(note["units"], str) or not isinstance(note["remarks"], list):
+        raise TypeError("units or remarks of another kind")
 
     def rows(name: str, height: int) -> np.ndarray:
         return ZarrArray(folder / name).read(first * height, (first + count) * height)

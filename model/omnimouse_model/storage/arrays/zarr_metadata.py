@@ -252,7 +252,7 @@ def _layout_3(fields: Mapping[str, Any]) -> Layout:
     return Layout(
         shape,
         dtype.newbyteorder(">" if endian == "big" else "<"),
-        _fill(fields.get("fill_value"), dtype),
+        _fill(fields["fill_value"], dtype),
         piece,
         shard,
         order,
