@@ -150,8 +150,8 @@ def core_of(config: dict[str, Any]) -> CoreConfig:
         has_bias=config["bias"],
         has_norm=config["batch_norm"],
         nonlinearity=config["hidden_nonlinearities"],
-        smooth_space=config["gamma_input_spatial"],
-        smooth_time=config["gamma_input_temporal"],
+        smooth_space=float(config["gamma_input_spatial"]),
+        smooth_time=float(config["gamma_input_temporal"]),
         momentum=config.get("momentum", BATCH_NORM_MOMENTUM),
     )
 

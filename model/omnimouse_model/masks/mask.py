@@ -368,6 +368,9 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
                     f"The attachment {self.attachment.name!r} has no field {name!r}; it has "
                     f"{', '.join(known)}."
                 )
+            before = getattr(self.attachment, name)
+            if isinstance(before, np.ndarray):  # a list serves, too
+                changes[name] = np.asarray(changes[name], before.dtype)
         return self._by_hand(attachment=replace(self.attachment, **changes))
 
     def _by_hand(self, **changes: object) -> "Mask":

@@ -163,7 +163,7 @@ def test_decoding_does_not_depend_on_the_order_of_neurons() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"units": ["u", "new"]}, {"session": "new"}, {"queries": {"licks": [0.0]}}]
+    "change", [{"units": ["u", "new"]}, {"session": "new"}, {"queries": {"licks": np.zeros(1)}}]
 )
 def test_what_was_not_trained_is_refused(change: dict[str, object]) -> None:
     times = np.arange(4) / 20

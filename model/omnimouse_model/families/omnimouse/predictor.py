@@ -479,7 +479,8 @@ class TransformerPredictor(Predictor):
         """Return rates (B, Q, 5), decoded in parts if the settings limit queries."""
         ids = torch.from_numpy(neurons).to(self.device).expand(len(state.windows.neuron_ids), -1)
         # The decoder reads the vectors and biases of the requested neurons only.
-        windows = replace(state.windows, neuron_ids=ids)
+        responses = state.windows.responses[:, :, ids[0]]
+        windows = replace(state.windows, neuron_ids=ids, responses=responses)
         vectors = self.net.neuron_vectors(windows, state.context.meta)
         context = replace(state.context, neuron_vectors=vectors)
         most = self._settings.queries_per_step

@@ -110,7 +110,7 @@ def _checked(state: LiveState, predictor: str) -> tuple[Session, Window, Mask]:
 def _score_import(state: LiveState, mask: Mask, score: TierScore | None) -> list[str]:
     """Return the imports of the functions that score."""
     is_named = state.metric.name != "correlation"
-    package = "omnimouse_model.analysis.evaluate"
+    package = "omnimouse_model.evaluation"
     lines = [f"from {package}.window_scores import window_scores"] if is_named else []
     if score is not None and not score.is_complete:
         lines.insert(0, f"from {package}.tier_score import TierScoring")

@@ -346,7 +346,7 @@ class Hdf5:
 
         base = h5py.check_vlen_dtype(dtype)
         size = 1 if h5py.check_string_dtype(dtype) or base is None else np.dtype(base).itemsize
-        n_bytes = lengths.astype(np.int64) * size
+        n_bytes = np.atleast_1d(lengths.astype(np.int64) * size)
         if (longest := n_bytes.max(initial=0)) > LONGEST_TEXT:
             raise self._too_large(name, f"has a text of {longest:,} bytes")
         return n_bytes

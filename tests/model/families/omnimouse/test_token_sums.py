@@ -105,7 +105,7 @@ def test_a_stroke_computes_the_tokens_of_its_blocks_only(session):
     blocks = NeuronBlocks.of(session.units.plane, session.units.xyz_um)
     stroke = mask.hide([3])
     predictor.encode(window, stroke)
-    members = blocks.members(blocks.block_of[3])
+    members = blocks.members(int(blocks.block_of[3]))
     touched = 11 * (np.count_nonzero(members < 30) - 1)
     assert predictor.counters["tokens"] == 30 * 11 + touched
     # Undo, other frames' steps and other targets change no token.
