@@ -53,9 +53,11 @@ class Redraw(QObject):
         self._due_s = dict.fromkeys(resting, 0.0)
         self._notice: FaultNotice | None = None
         self._slots: list[tuple[Any, Draw]] = []
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._flush_if_visible)
+        # One for the next iteration of the event loop, and one for parts that rest.
+        self._timer, self._rest_timer = QTimer(self), QTimer(self)
+        for timer in (self._timer, self._rest_timer):
+            timer.setSingleShot(True)
+            timer.timeout.connect(self._flush_if_visible)
         keep_texts_plain()
         # An event filter, so that panels need not inherit from a common base class.
         panel.installEventFilter(self)
@@ -76,7 +78,7 @@ class Redraw(QObject):
             # Again and again: napari sets its own hook when the event loop starts.
             _show_errors_of_handlers()
             if self._pending:
-                self._wait(0.0)  # the panel came to the front
+                self._timer.start()  # the panel came to the front
         # Never consume an event: the panel must still receive it.
         return False
 
@@ -92,6 +94,7 @@ class Redraw(QObject):
     def stop(self) -> None:
         """Drop all connections and pending parts."""
         self._timer.stop()
+        self._rest_timer.stop()
         self._pending.clear()
         _disconnect(self._slots)
 
@@ -102,11 +105,11 @@ class Redraw(QObject):
         """
         self._timer.stop()
         now_s = monotonic()
-        rests = {n: due - now_s for n, due in self._due_s.items() if is_due and due > now_s}
+        resting = {n for n, due_s in self._due_s.items() if is_due and due_s > now_s}
         # Replace the set first: a part may request another part while it is drawn.
-        pending, self._pending = self._pending - rests.keys(), self._pending & rests.keys()
+        pending, self._pending = self._pending - resting, self._pending & resting
         for number in self._pending:
-            self._wait(rests[number])
+            self._wait_for(number, now_s)
         for number in sorted(pending):
             if number in self._due_s:
                 self._due_s[number] = now_s + REST_S
@@ -137,15 +140,18 @@ class Redraw(QObject):
     def request(self, number: int) -> None:
         """Draw one part in the next event loop iteration, or after its rest."""
         self._pending.add(number)
-        self._wait(self._due_s.get(number, 0.0) - monotonic())
-
-    def _wait(self, seconds: float) -> None:
-        """Have pending parts drawn after a time, or before if that was asked for."""
-        wait_ms = max(round(1000 * seconds), 0)
+        now_s = monotonic()
+        if self._due_s.get(number, 0.0) > now_s:
+            self._wait_for(number, now_s)
         # Restarting a running timer would postpone the drawing as long as signals
         # arrive.
-        if not self._timer.isActive() or wait_ms < self._timer.remainingTime():
-            self._timer.start(wait_ms)
+        elif not self._timer.isActive():
+            self._timer.start()
+
+    def _wait_for(self, number: int, now_s: float) -> None:
+        """Have a part drawn after its rest, or before with another one."""
+        if not self._rest_timer.isActive():
+            self._rest_timer.start(max(round(1000 * (self._due_s[number] - now_s)), 1))
 
 
 def _show_errors_of_handlers() -> None:
