@@ -2,7 +2,7 @@
 
 from shutil import copyfile
 
-from omnimouse_app.tour.hand import settle, wait_for
+from omnimouse_app.tour.hand import wait_for
 from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
 from tests.app.windows import drop_file
 from tests.widgets.pointer import press
@@ -24,6 +24,5 @@ def test_a_dropped_ranking_comes_to_the_front_and_is_read_again(dock, tmp_path):
     assert panel.content("content").model().rowCount() == 6
     assert not panel.widgets["error"].isVisible()
     press(panel.widgets["view"].button("curves"))
-    settle(0.1)
-    assert len(panel.plots["content"].shown.lines) == 3
+    wait_for(lambda: len(panel.plots["content"].shown.lines) == 3, "the curves")
     assert ranking.error is None

@@ -223,7 +223,8 @@ def panel_actions(panel: Panel, controller: "Controller") -> dict[str, str]:
         return {}
     view = resolve_name(f"omnimouse_widgets.{panel.dock.panel}").of(controller)
     return {
-        item.label: _with_key(" ".join(item.help.split()), item.key)
+        # A button that shows only a sign has a name.
+        item.label or item.name: _with_key(" ".join(item.help.split()), item.key)
         for item in record.record(view).values()
         if isinstance(item, (record.Action, record.Switch, record.Choice)) and item.help
     }
