@@ -21,13 +21,13 @@ def test_each_kind_opens_where_its_last_file_was_chosen(qtbot, tmp_path, monkeyp
     monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *given: asked.append(given[2]))
     first = str(tmp_path)
-    assert choose_file(parent, "table", "Open", "*.csv", first) == str(table)
-    choose_file(parent, "table", "Open", "*.csv", first)
-    choose_new_file(parent, "table", "Save", "n.csv", "*.csv")
-    choose_folder(parent, "recording", "Open", first)  # cancelled: nothing is remembered
-    choose_folder(parent, "recording", "Open", first)
+    assert choose_file(parent, "test-table", "Open", "*.csv", first) == str(table)
+    choose_file(parent, "test-table", "Open", "*.csv", first)
+    choose_new_file(parent, "test-table", "Save", "n.csv", "*.csv")
+    choose_folder(parent, "test-recording", "Open", first)  # cancelled: nothing is remembered
+    choose_folder(parent, "test-recording", "Open", first)
     folder = table.parent
     assert asked == [first, str(folder), str(folder / "n.csv"), first, first]
     Path.rmdir(folder)
-    choose_file(parent, "table", "Open", "*.csv", first)
+    choose_file(parent, "test-table", "Open", "*.csv", first)
     assert asked[-1] == first
