@@ -282,10 +282,11 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         assert colouring.can_compute_all
         colouring.compute_all()
         wanted = [np.nan if t.problem else t.osi for t in tunings]
-        np.testing.assert_array_equal(colouring.scale.values, wanted)
+        # Products of pieces have other shapes, and round otherwise.
+        np.testing.assert_allclose(colouring.scale.values, wanted, rtol=1e-6)
         assert not colouring.can_compute_all
         columns = colouring.measured_columns()
-        np.testing.assert_array_equal(columns["recorded_osi"], wanted)
+        np.testing.assert_allclose(columns["recorded_osi"], wanted, rtol=1e-6)
         is_selective = np.array([t.is_direction_selective for t in tunings])
         np.testing.assert_array_equal(np.isfinite(columns["recorded_preferred_deg"]), is_selective)
         assert set(colouring.definitions()) == set(columns)
