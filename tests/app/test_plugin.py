@@ -302,6 +302,7 @@ def test_page_keys_step_trials_anywhere_and_with_alt_planes(dock, monkeypatch):
         steps.clear()
     dock.bring_up("Neurons")
     view = seen(dock.panels["Neurons"].tables["rows"].widget)
+    wait_for(lambda: view.verticalScrollBar().maximum() > 0, "the rows")
     view.setCurrentIndex(view.model().index(0, 0))
     view.scrollToTop()
     top = view.verticalScrollBar().value()

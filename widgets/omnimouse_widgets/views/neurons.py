@@ -246,8 +246,8 @@ class NeuronsView:
                   controller.laboratory.measured, controller.colouring.changed]  # fmt: skip
         return [
             Block(self._settings, [self.form.changed, events.session]),
-            Block(self._actions, values, grows=True),
-            Block(self._table, values, grows=True),
+            Block(self._actions, values),
+            Block(self._table, values),
             Block(self._chosen, [*values, events.selection]),
         ]
 
