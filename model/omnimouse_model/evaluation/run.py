@@ -28,7 +28,7 @@ def metric_of(predictors: Sequence[Predictor], metric: str | None) -> str:
 
 
 def by_spec(predictors: Sequence[Predictor]) -> dict[WindowSpec, list[Predictor]]:
-    """Group predictors that read the same windows, in order of the first of each."""
+    """Return groups of predictors that read the same windows, by their first member."""
     groups: dict[WindowSpec, list[Predictor]] = {}
     for predictor in predictors:
         groups.setdefault(predictor.needs.spec, []).append(predictor)

@@ -111,7 +111,7 @@ class PositionCode(nn.Module):
         self.register_buffer("inv_freq", _MAX_PERIOD**-steps)
 
     def code(self, shape: Sequence[int]) -> Tensor:
-        """Return (C, T, H, W)."""
+        """Return the code of each place and time of a clip, (C, T, H, W)."""
         parts = []
         for axis, size in enumerate(shape):
             place = torch.arange(size, device=self.inv_freq.device).float()

@@ -1,10 +1,12 @@
 """Attention of queries to keys, and the transformer blocks around it.
 
 1. softmax attention
-2. attention under a plan: a plan (`times.AttentionPlan`) lists groups of neighbouring
-   queries with the slices of keys that they may attend
+2. attention under a plan: a plan (`AttentionPlan`) lists groups of neighbouring queries
+   with the slices of keys that they may attend
 3. self- and cross-attention with heads, normalisation and rotation
 4. transformer blocks
+
+The module is long because layers, times and plans are parts of one attention.
 """
 
 import math
@@ -303,7 +305,7 @@ class Intervals:
 
     @staticmethod
     def join(parts: Sequence["Intervals"]) -> "Intervals":
-        """Concatenate sequences."""
+        """Return the intervals of several sequences, one after the other."""
         return Intervals(
             starts=torch.cat([p.starts for p in parts]),
             ends=torch.cat([p.ends for p in parts]),

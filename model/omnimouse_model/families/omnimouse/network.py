@@ -1,10 +1,10 @@
 """OmniMouse (ICLR 2026): the stages of one forward pass, in order.
 
 1. identity: the meta vector of the session and its animal; neuron vectors
-2. tokens: responses and behaviour (`trunk`), video (`encoder`)
+2. tokens: responses, behaviour, video
 3. context: latents attend the tokens once; then latents and video tokens pass through
-   local and global self-attention layers (`trunk`)
-4. readout: queries attend the context; linear readouts (`readout`)
+   local and global self-attention layers
+4. readout: queries attend the context; linear readouts
 
 A forward pass is four calls, so that each result can serve several others: one video
 many masks, one context many queries.
@@ -17,6 +17,8 @@ many masks, one context many queries.
 The network takes tensors and indices (`layout`) and returns tensors. It does not depend
 on files, devices, masks or losses. All parameters belong to one module, with the names
 and in the order of the released checkpoints, which have one flat list of them.
+
+The module is long because one forward pass is read from top to bottom in it.
 """
 
 import math

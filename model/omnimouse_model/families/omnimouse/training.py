@@ -6,6 +6,8 @@
 
 A resumed run takes rates, weight decays and phases from the current config; its model
 must be the saved one.
+
+The module is long because one training run is read from top to bottom in it.
 """
 
 import logging

@@ -172,5 +172,5 @@ class _FeedForward(nn.Module):
 
 
 def feed_forward(width: int, mult: int, dropout: float) -> nn.Sequential:
-    """Return layer norm and gated feed-forward layers."""
+    """Return the layer norm and the gated feed-forward layers of a block, in order."""
     return nn.Sequential(nn.LayerNorm(width), _FeedForward(width, mult, dropout))

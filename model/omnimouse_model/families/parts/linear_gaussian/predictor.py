@@ -164,7 +164,7 @@ class LinearGaussian(Predictor):
         )
 
     def prepare(self, session: Session) -> None:
-        """Do nothing; a set of visible inputs is fitted when a mask first needs it."""
+        """Need nothing: the fit of a set of visible inputs is made when a mask first asks."""
 
     def fit_all(self, session: Session, cancelled: Cancelled = never) -> None:
         """Fit every set of inputs that the session has, or read the stored fits."""
