@@ -299,13 +299,13 @@ class Hdf5:
 
         `name` is for messages: HDF5 searches the whole file for that of the dataset.
         """
-        with self.typed_errors(name or dataset):
-            try:
-                # The type last: h5py makes it anew at each call.
-                if isinstance(part, tuple) and not part and has_lengths(dataset.dtype):
-                    return self._texts(dataset)
-                return self._chunks.read(dataset, part)
-            except Exception:
+        try:
+            # The type last: h5py makes it anew at each call.
+            if isinstance(part, tuple) and not part and has_lengths(dataset.dtype):
+                return self._texts(dataset)
+            return self._chunks.read(dataset, part)
+        except Exception:
+            with self.typed_errors(name or dataset):
                 # A changed or missing file is the more useful message.
                 self.source.check(now=True)
                 raise

@@ -34,11 +34,11 @@ _MOST_AT_ONCE = 10_000
 """Chunks that HDF5 reads at once: it needs 4 KB of memory for each."""
 _SLACK = 1024
 """Bytes that checksums and heads of filters add to a chunk."""
+_SMALL_BYTES = 2**13
+"""Chunks without filters up to this size are read whole."""
 _RECENT_BYTES = 16 * 2**20
 """Decoded chunks that are saved for the next reading."""
 _MOST_LAYOUTS = 1000
-_Chunk = tuple[tuple[int, ...], int, int, int]
-"""First entry of a chunk; its offset in the file, stored bytes, and filters left out."""
 _GZIP, _SHUFFLE, _CHECKSUM, _SZIP, _BITS, _SCALE, _LZF = 1, 2, 3, 4, 5, 6, 32000
 _FILTERS = {307: "bzip2", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32015: "Zstandard"}
 """Filters of the package hdf5plugin: number -> name."""
@@ -55,55 +55,79 @@ ReadAt = Callable[[int, int], bytes]
 
 
 class _Layout:
-    """Storage of a dataset in chunks: sizes, filters, and the places of its chunks."""
+    """Storage of a dataset in chunks: sizes and filters."""
 
     def __init__(self, dataset: "h5py.Dataset") -> None:
         import h5py
 
         storage, kind = dataset.id.get_create_plist(), dataset.id.get_type()
-        stored = [storage.get_filter(number) for number in range(storage.get_nfilters())]
+        self.coders = [storage.get_filter(number)[:3] for number in range(storage.get_nfilters())]
         self.shape, self.chunk = dataset.shape, dataset.chunks
         size = _item_bytes(dataset)
-        self.has_lengths = has_lengths(dataset.dtype)
-        self.dtype = _VALUE if self.has_lengths else dataset.dtype
-        self.fill = np.zeros((), _VALUE) if self.has_lengths else dataset.fillvalue
+        is_long = has_lengths(dataset.dtype)
+        self.dtype = _VALUE if is_long else dataset.dtype
+        self.fill = np.zeros((), _VALUE) if is_long else dataset.fillvalue
         self.n_bytes = math.prod(self.chunk) * size
-        self.filters = tuple(code for code, *_ in stored)
+        self.filters = tuple(code for code, *_ in self.coders)
         self.is_packed = not {_BITS, _SCALE}.isdisjoint(self.filters)
         # Stored values are those of NumPy, so that gzip can be decoded here.
-        self.is_gzip = self.filters in ((_GZIP,), (_SHUFFLE, _GZIP)) and (
-            self.filters[0] == _GZIP or stored[0][2][:1] in ((size,), ())
+        self.is_gzip = self.filters in ((), (_GZIP,), (_SHUFFLE, _GZIP)) and (
+            self.filters[:1] != (_SHUFFLE,) or self.coders[0][2][:1] in ((size,), ())
         )
-        self.is_plain = (
-            self.is_gzip and self.dtype.kind in "iuf" and kind.equal(h5py.h5t.py_create(self.dtype))
-        )
-        # HDF5 searches its whole list for the place of one chunk.
-        facts = array("q")
-        dataset.id.chunk_iter(
-            lambda of: facts.extend((*of.chunk_offset, of.byte_offset, of.size, of.filter_mask))
-        )
-        counts = [-(-n // size) for n, size in zip(self.shape, self.chunk, strict=True)]
-        self.steps = [math.prod(counts[axis + 1 :]) for axis in range(len(counts))]
-        table = np.array(facts, np.int64).reshape(-1, len(counts) + 3)
-        numbers = table[:, : len(counts)] // self.chunk @ np.array(self.steps, np.int64)
-        order = np.argsort(numbers, kind="stable")
-        self._numbers, self._table = numbers[order], table[order]
-        self.shortest = int(self._table[:, -2].min(initial=self.n_bytes))
+        # HDF5 reads a part of a large chunk that is not compressed.
+        is_read_whole = bool(self.filters) or self.n_bytes <= _SMALL_BYTES
+        is_stored = self.dtype.kind in "iuf" and kind.equal(h5py.h5t.py_create(self.dtype))
+        self.is_plain = self.is_gzip and is_read_whole and is_stored
+        self._counts = [-(-n // size) for n, size in zip(self.shape, self.chunk, strict=True)]
+        self.steps = [math.prod(self._counts[axis + 1 :]) for axis in range(len(self._counts))]
+        # HDF5 tells no size for the chunks of a dataset that has none.
+        has_any = dataset.id.chunk_iter(lambda _: True)
+        self._written = None if has_any else np.empty(0, np.int64)
+        self._is_whole = False
+        self.checked: set[int] = set()
 
-    def find(self, number: int) -> "_Chunk | None":
-        """Return a chunk by its number; None if it was never written."""
-        row = int(np.searchsorted(self._numbers, number))
-        if row == len(self._table) or self._numbers[row] != number:
+    def place(self, number: int) -> tuple[int, ...]:
+        """Return the first entry of a chunk."""
+        axes = zip(self.steps, self._counts, self.chunk, strict=True)
+        return tuple(number // step % count * size for step, count, size in axes)
+
+    def stored(self, dataset: "h5py.Dataset", number: int) -> "tuple[int, memoryview] | None":
+        """Return the filters that a chunk leaves out, and its bytes; None if never written.
+
+        Raises
+        ------
+        ValueError
+            There are more bytes than any coder makes of the chunk.
+        """
+        if self._written is not None and not self._is_written(number):
             return None
-        *place, offset, n_bytes, mask = self._table[row].tolist()
-        return tuple(place), offset, n_bytes, mask
+        into = np.empty(self.n_bytes + self.n_bytes // 8 + 2**16, np.uint8)
+        try:
+            mask, data = dataset.id.read_direct_chunk(self.place(number), out=into)
+        except RuntimeError:
+            # HDF5 has the same error for all reasons, and looks a chunk up in a list of all.
+            if self._written is None:
+                facts = array("q")
+                dataset.id.chunk_iter(lambda of: facts.extend(of.chunk_offset))
+                table = np.array(facts, np.int64).reshape(-1, len(self.chunk)) // self.chunk
+                self._written = np.sort(table @ np.array(self.steps, np.int64))
+            if self._is_written(number):
+                raise
+            return None
+        return mask, data
 
-    def stored(self, ranges: list[tuple[int, int]]) -> Iterator["_Chunk"]:
-        """Yield the chunks that a block touches, without those that were never written."""
-        touched = zip(_touched(ranges, self.chunk), self.steps, strict=True)
-        for parts in product(*([k * step for k in places] for places, step in touched)):
-            if (found := self.find(sum(parts))) is not None:
-                yield found
+    def _is_written(self, number: int) -> bool:
+        assert self._written is not None
+        row = int(np.searchsorted(self._written, number))
+        return row < len(self._written) and bool(self._written[row] == number)
+
+    def check_whole(self, dataset: "h5py.Dataset") -> None:
+        """Raise ValueError if a chunk without filters is shorter than HDF5 believes."""
+        if self._is_whole:
+            return
+        if dataset.id.chunk_iter(lambda of: of.size < self.n_bytes or None):
+            raise ValueError("a piece that is shorter than it must be")
+        self._is_whole = True
 
 
 class Chunks:
@@ -112,8 +136,6 @@ class Chunks:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._layouts: dict[Any, _Layout | None] = {}
-        # Of a place in the file: the lengths to which its bytes decode.
-        self._checked: set[tuple[int, int]] = set()
         # The values of the chunk of a number.
         self._recent: OrderedDict[tuple[_Layout, int], np.ndarray] = OrderedDict()
         self._recent_bytes = 0
@@ -154,7 +176,9 @@ class Chunks:
             coders += code in _LENGTHS
             # Both give as many bytes as their parameters say.
             is_wrong = code in (_BITS, _SCALE) and values[2] * values[4] > n_bytes
-            is_wrong = is_wrong or (code == _LZF and values[2] != n_bytes)
+            # HDF5 tells its filters nothing of texts.
+            sizes = ((n_bytes,), ()) if has_lengths(dataset.dtype) else ((n_bytes,),)
+            is_wrong = is_wrong or (code == _LZF and values[2:3] not in sizes)
             if coders > 1 or is_wrong:
                 raise self._refused(
                     "missing_filter",
@@ -199,10 +223,9 @@ class Chunks:
         layout = self._layout(dataset)
         if layout is None:
             return np.asarray(dataset[part])
-        ranges = _ranges(part, layout.shape)
+        ranges, is_simple, without = _block(part, layout.shape)
         touched = _touched(ranges, layout.chunk)
         n_chunks = math.prod(map(len, touched))
-        is_simple = _is_simple(part)
         most = _MOST_CHUNKS if is_simple else _MOST_AT_ONCE
         # A file can declare any number of chunks that it does not have.
         if n_chunks > _MOST_AT_ONCE and is_simple:
@@ -217,12 +240,11 @@ class Chunks:
         if layout.is_plain and is_simple:
             values = self._decoded(dataset, layout, ranges, touched)
             if values is not None:
-                return values if isinstance(part, slice) else _without_axes(values, part)
+                return values[without]
         if layout.filters:
-            for chunk in layout.stored(ranges):
-                self._check_chunk(dataset, layout, chunk)
-        elif layout.shortest < layout.n_bytes:
-            raise ValueError("a piece that is shorter than it must be")
+            self._check_chunks(dataset, layout, touched)
+        else:
+            layout.check_whole(dataset)
         if n_chunks <= _MOST_AT_ONCE:
             return np.asarray(dataset[part])
         values = np.empty([high - low for low, high in ranges], dataset.dtype)
@@ -231,7 +253,7 @@ class Chunks:
                 slice(a - low, b - low) for (a, b), (low, _) in zip(block, ranges, strict=True)
             ]
             values[tuple(starts)] = dataset[tuple(slice(*ends) for ends in block)]
-        return _without_axes(values, part)
+        return values[without]
 
     def lengths(self, dataset: "h5py.Dataset", read_at: ReadAt) -> np.ndarray:
         """Return the stored length of each value of any length of a dataset."""
@@ -240,12 +262,9 @@ class Chunks:
         layout = self._layout(dataset)
         if layout is not None:
             ranges = [(0, n) for n in layout.shape]
-            values = None
-            if layout.is_gzip or not layout.filters:
-                values = self._decoded(dataset, layout, ranges, _touched(ranges, layout.chunk))
+            values = self._decoded(dataset, layout, ranges, _touched(ranges, layout.chunk))
             if values is None:
-                problem = f"{dataset.name} has texts that are compressed in another way than gzip"
-                raise self._refused("missing_filter", problem, "write the file again with gzip")
+                raise ValueError("texts whose lengths are damaged")
             return np.asarray(values["length"])
         n_bytes = math.prod(dataset.shape) * _VALUE.itemsize
         if (offset := dataset.id.get_offset()) is not None:
@@ -295,7 +314,7 @@ class Chunks:
         ranges: list[tuple[int, int]],
         touched: list[range],
     ) -> np.ndarray | None:
-        """Return a block of a gzip dataset; None if HDF5 must read it."""
+        """Return a block that is decoded here; None if HDF5 must read it."""
         # Of each chunk on an axis: its part of the number, of the block, and of the chunk.
         axes: list[list[tuple[int, slice, slice]]] = []
         for (low, high), places, n, step in zip(
@@ -304,7 +323,8 @@ class Chunks:
             pieces = []
             for k in places:
                 start = k * n
-                begin, end = max(start, low), min(start + n, high)
+                begin = start if start > low else low
+                end = start + n if start + n < high else high
                 inner = slice(begin - start, end - start)
                 pieces.append((k * step, slice(begin - low, end - low), inner))
             axes.append(pieces)
@@ -321,7 +341,7 @@ class Chunks:
         return values
 
     def _chunk(self, dataset: "h5py.Dataset", layout: _Layout, number: int) -> np.ndarray | None:
-        """Return the values of a gzip chunk; None if HDF5 must read it."""
+        """Return the values of a chunk that is decoded here; None if HDF5 must read it."""
         key = layout, number
         with self._lock:
             if (known := self._recent.get(key)) is not None:
@@ -329,27 +349,32 @@ class Chunks:
                 return known
             if self._large is not None and self._large[0] == key:
                 return self._large[1]
-        stored = layout.find(number)
+        stored = self._stored(dataset, layout, number)
         if stored is None:
-            return np.full(layout.chunk, layout.fill, layout.dtype)
-        place, _, _, mask = stored
+            return np.broadcast_to(np.asarray(layout.fill, layout.dtype), layout.chunk)
+        mask, data = stored
         # HDF5 leaves out the shuffle of texts.
-        filters = [code for number, code in enumerate(layout.filters) if not mask >> number & 1]
-        data = self._bytes(dataset, layout, stored)
-        try:
-            if _GZIP in filters:
-                data = zlib.decompressobj().decompress(data, layout.n_bytes + 1)
-        except zlib.error:
-            # The message of HDF5 is known to users; it stops where this did.
-            return None
-        self._check_length(dataset, place, len(data), layout.n_bytes)
-        read = np.frombuffer(data, np.uint8)
-        if _SHUFFLE in filters:
+        filters = [code for place, code in enumerate(layout.filters) if not mask >> place & 1]
+        decoded: bytes | memoryview = data
+        if not layout.is_gzip:
+            self._check_chunk(dataset, layout, number, stored)
+            decoded = _by_hdf5(layout, mask, data)
+        elif _GZIP in filters:
+            try:
+                decoded = zlib.decompressobj().decompress(data, layout.n_bytes + 1)
+            except zlib.error:
+                # The message of HDF5 is known to users; it stops where this did.
+                return None
+        self._check_length(dataset, layout, number, len(decoded))
+        read = np.frombuffer(decoded, np.uint8)
+        if layout.is_gzip and _SHUFFLE in filters:
             planes = read.reshape(layout.dtype.itemsize, -1)
             read = np.empty(planes.shape[::-1], np.uint8)
             # One after the other: NumPy copies a transposed array in steps of one value.
             for k, plane in enumerate(planes):
                 read[:, k] = plane
+        elif decoded is data:
+            read = read.copy()  # the memory of which it is a part is longer
         values: np.ndarray = read.reshape(-1).view(layout.dtype).reshape(layout.chunk)
         with self._lock:
             if values.nbytes > _RECENT_BYTES:
@@ -361,43 +386,59 @@ class Chunks:
                     self._recent_bytes -= self._recent.popitem(last=False)[1].nbytes
         return values
 
-    def _check_chunk(self, dataset: "h5py.Dataset", layout: _Layout, stored: _Chunk) -> None:
+    def _check_chunks(self, dataset: "h5py.Dataset", layout: _Layout, touched: list[range]) -> None:
         """Raise if a chunk does not decode to its declared length: HDF5 reads beyond its end."""
-        place, offset, length, mask = stored
-        if (offset, layout.n_bytes) in self._checked:
-            return
-        for number, code in enumerate(layout.filters):
-            if code in _LENGTHS and not mask >> number & 1:
-                raw = self._bytes(dataset, layout, stored)
-                length = _LENGTHS[code](raw, layout.n_bytes + _SLACK)
-        if layout.is_packed:
-            length = max(length, layout.n_bytes)
-        self._check_length(dataset, place, length, layout.n_bytes, _SLACK)
-        self._checked.add((offset, layout.n_bytes))
+        axes = zip(touched, layout.steps, strict=True)
+        numbers = map(sum, product(*([k * step for k in places] for places, step in axes)))
+        for number in set(numbers) - layout.checked:
+            if (stored := self._stored(dataset, layout, number)) is not None:
+                self._check_chunk(dataset, layout, number, stored)
+            layout.checked.add(number)
 
-    def _bytes(self, dataset: "h5py.Dataset", layout: _Layout, stored: _Chunk) -> bytes:
-        """Return the stored bytes of a chunk; no coder makes its input much longer."""
-        place, _, n_bytes, _ = stored
-        if n_bytes > 2 * layout.n_bytes + 2**16:
-            self._check_length(dataset, place, n_bytes, layout.n_bytes)
-        return bytes(dataset.id.read_direct_chunk(place)[1])
-
-    def _check_length(
+    def _check_chunk(
         self,
         dataset: "h5py.Dataset",
-        place: tuple[int, ...],
-        found: int,
-        expected: int,
-        slack: int = 0,
+        layout: _Layout,
+        number: int,
+        stored: tuple[int, memoryview],
     ) -> None:
-        if not expected <= found <= expected + slack:
-            more = "more" if found > expected + slack else "less"
-            raise self._refused(
-                "too_large" if more == "more" else "unreadable",
-                f"the piece of {dataset.name} at {place} holds {more} than the "
-                f"{expected:,} bytes that it declares",
-                "is the file whole? copy or fetch it again",
-            )
+        mask, data = stored
+        length = len(data)
+        for place, code in enumerate(layout.filters):
+            if code not in _LENGTHS or mask >> place & 1:
+                continue
+            if code == _LZF and layout.coders[place][2] and len(data) * _LZF_RATIO <= 2**26:
+                length = layout.n_bytes  # HDF5 takes as much memory, or not much more
+            else:
+                length = _LENGTHS[code](data, layout.n_bytes + _SLACK)
+        if layout.is_packed:
+            length = max(length, layout.n_bytes)
+        self._check_length(dataset, layout, number, length, _SLACK)
+
+    def _stored(
+        self, dataset: "h5py.Dataset", layout: _Layout, number: int
+    ) -> tuple[int, memoryview] | None:
+        try:
+            return layout.stored(dataset, number)
+        except ValueError as error:
+            raise self._wrong_length(dataset, layout, number, "more") from error
+
+    def _check_length(
+        self, dataset: "h5py.Dataset", layout: _Layout, number: int, found: int, slack: int = 0
+    ) -> None:
+        if not layout.n_bytes <= found <= layout.n_bytes + slack:
+            more = "more" if found > layout.n_bytes else "less"
+            raise self._wrong_length(dataset, layout, number, more)
+
+    def _wrong_length(
+        self, dataset: "h5py.Dataset", layout: _Layout, number: int, more: str
+    ) -> SessionFormatError:
+        return self._refused(
+            "too_large" if more == "more" else "unreadable",
+            f"the piece of {dataset.name} at {layout.place(number)} holds {more} than the "
+            f"{layout.n_bytes:,} bytes that it declares",
+            "is the file whole? copy or fetch it again",
+        )
 
     def _refused(self, code: str, problem: str, hint: str) -> SessionFormatError:
         return SessionFormatError(self._path, code, f"{self._path.name}: {problem}", hint)
@@ -452,36 +493,53 @@ def _messages(item: Any, read_at: ReadAt) -> Iterator[tuple[int, bytes]]:
                 yield kind, content
 
 
-def _keys(part: Any) -> tuple[Any, ...]:
-    return part if isinstance(part, tuple) else (part,)
+def _by_hdf5(layout: _Layout, mask: int, data: memoryview) -> bytes:
+    """Return the bytes of a chunk, decoded in a file in memory: as values without a meaning.
+
+    HDF5 itself would follow the texts of a chunk into their heap.
+    """
+    import h5py
+
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk(layout.chunk)
+    for place, coder in enumerate(layout.coders):
+        if not mask >> place & 1:
+            made.set_filter(*coder)
+    kind = h5py.h5t.create(h5py.h5t.OPAQUE, layout.dtype.itemsize)
+    space = h5py.h5s.create_simple(layout.chunk)
+    with h5py.File("chunk", "w", driver="core", backing_store=False) as file:
+        chunk = h5py.h5d.create(file.id, b"chunk", kind, space, made)
+        chunk.write_direct_chunk((0,) * len(layout.chunk), bytes(data))
+        return np.asarray(h5py.Dataset(chunk)[()]).tobytes()
 
 
-def _is_simple(part: Any) -> bool:
-    """Return whether a part is made of whole numbers and slices without steps."""
-    return all(
-        (isinstance(key, int) and not isinstance(key, bool))
-        or (isinstance(key, slice) and key.step in (None, 1))
-        for key in _keys(part)
-    )
+def _block(
+    part: Any, shape: tuple[int, ...]
+) -> tuple[list[tuple[int, int]], bool, tuple[int | slice, ...]]:
+    """Return begin and end of each axis, whether a part is that block, and its part of it.
 
-
-def _ranges(part: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Return begin and end of each axis in a part; the whole axis for lists of places."""
-    keys = _keys(part)
-    ranges = [(0, n) for n in shape]
-    for axis, key in enumerate(keys[: len(shape)]):
-        n = shape[axis]
+    Lists of places make it the whole dataset; they and steps are no such block, but lie in it.
+    """
+    keys = part if isinstance(part, tuple) else (part,)
+    ranges: list[tuple[int, int]] = []
+    without: list[int | slice] = []
+    is_block = len(keys) <= len(shape)
+    for n, key in zip(shape, keys, strict=False):
         if isinstance(key, slice):
             low, high, _ = slice(key.start, key.stop).indices(n)
-            ranges[axis] = low, max(low, high)
-        elif isinstance(key, int | np.integer):
+            ranges.append((low, max(low, high)))
+            without.append(slice(None))
+            is_block = is_block and key.step in (None, 1)
+        elif isinstance(key, int | np.integer) and not isinstance(key, bool):
             place = int(key) + n if key < 0 else int(key)
             if not 0 <= place < n:
                 raise ValueError(f"there is no entry {int(key)}, only {n}")
-            ranges[axis] = place, place + 1
+            ranges.append((place, place + 1))
+            without.append(0)
         else:
-            return [(0, n) for n in shape]
-    return ranges
+            return [(0, n) for n in shape], False, ()
+    ranges += [(0, n) for n in shape[len(ranges) :]]
+    return ranges, is_block, tuple(without)
 
 
 def _touched(ranges: list[tuple[int, int]], chunk: tuple[int, ...]) -> list[range]:
@@ -505,12 +563,6 @@ def _blocks(
         yield from _blocks([*ranges[:axis], ends, *ranges[axis + 1 :]], chunk)
 
 
-def _without_axes(values: np.ndarray, part: Any) -> np.ndarray:
-    """Return a block without the axes of which one entry was asked for."""
-    keys = (0 if isinstance(key, int) else slice(None) for key in _keys(part))
-    return np.asarray(values[tuple(keys)])
-
-
 # -- the length to which stored bytes decode -------------------------------------------
 def _by_decoding(new: Callable[[], Any], data: bytes, most: int) -> int:
     """Return the decoded length, counted up to a limit."""
@@ -530,8 +582,6 @@ def _pieces(coder: Any, data: bytes, most: int) -> Iterator[bytes]:
 
 def _lzf(data: bytes, most: int) -> int:
     """Return the length that LZF codes: runs of bytes, and copies of earlier ones."""
-    if len(data) * _LZF_RATIO <= 2**26:
-        return most - _SLACK  # as declared, or not much more
     place = total = 0
     end = len(data)
     while place < end and total <= most:

@@ -103,8 +103,17 @@ def test_texts_are_read_in_blocks_and_equal_ones_are_one_object(path, monkeypatc
 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
-@pytest.mark.parametrize("options", [{}, {"chunks": (400,)}, {"compression": "gzip"}, "compact"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({}, {"chunks": (400,)}, "compact"),
+        *({"compression": name} for name in ("gzip", "lzf", 32015, 32004, 307)),
+        {"compression": 32008, "compression_opts": (0, 2)},
+    ],
+)
 def test_texts_of_every_storage_are_read(path, libver, options):
+    import hdf5plugin  # noqa: F401  # registers its filters
+
     words, kind = [f"word {k % 99}" for k in range(1000)], h5py.string_dtype()
     with h5py.File(path, "w", libver=libver, userblock_size=512) as file:
         if options == "compact":
@@ -147,6 +156,17 @@ def test_the_length_of_a_text_is_read_before_the_text(path, name, monkeypatch):
     file = Hdf5(LocalFile(path))
     with pytest.raises(SessionFormatError, match=rf"{name}.* has a text of 3,707,764,747 bytes"):
         file.attribute(file.root, name) if name == "attribute" else file.table(f"/{name}")
+
+
+def test_a_chunk_of_texts_that_is_too_short_is_refused(path):
+    # HDF5 tells LZF nothing of the size of texts, and would read beyond its end.
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset(
+            "words", data=["a"] * 8, chunks=(8,), dtype=h5py.string_dtype(), compression="lzf"
+        )
+        made.id.write_direct_chunk((0,), b"\x02abc")
+    with pytest.raises(SessionFormatError, match="holds less than the 128 bytes"):
+        Hdf5(LocalFile(path)).table("/words")
 
 
 def test_the_texts_of_an_attribute_are_counted_together(path):
