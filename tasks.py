@@ -408,10 +408,10 @@ def install_everything() -> None:
         install(*requirements("dev"))
     with step("OmniMouse Studio, editable"):
         install("--no-deps", "--no-build-isolation", "-e", str(ROOT))
-    # On all cores; pip would use one. A few packages contain files of other versions
-    # of Python, which cannot be compiled and are never imported.
+    # On all cores; pip would use one. A few packages contain files of other versions of
+    # Python, which are never imported: their syntax errors would only worry the reader.
     with step("Byte code, for a fast first start"):
-        run_logged([str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(VENV)])
+        run_logged([str(PYTHON), "-m", "compileall", "-qq", "-j", "0", str(VENV)])
 
 
 def has_working_packages() -> bool:
