@@ -31,7 +31,6 @@ from omnimouse_model.data.edit_protocol import (
     Read,
     VideoEdit,
 )
-from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.overview import Overview, summarise
 from omnimouse_model.data.recording import Recording
@@ -751,7 +750,7 @@ class Window(HasSummary):
         slots = frame_slot(times[inside], stimulus.slot_t)
         valid = inside.copy()
         valid[inside] = stimulus.trials.readable[stimulus.slot_trial[slots]]
-        recorded = fit_video(stimulus.frames(slots), size)
+        recorded = stimulus.frames(slots, size)
         if recorded.dtype.kind == "f":
             valid[inside] &= np.isfinite(recorded).all(axis=(1, 2))
         if len(recorded) == count:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, frame_slot
+from omnimouse_model.data.frames import fit_video
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import read_npy_header
@@ -130,7 +131,10 @@ class VideoSource(Protocol):
         ...
 
     def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
-        """Frames `first` to `stop` of a trial that has frames, (n, *size) as stored."""
+        """Frames `first` to `stop` of a trial that has frames, as stored.
+
+        (n, *size), or of the trial's own size where the trials of a session differ.
+        """
         ...
 
 
@@ -145,7 +149,8 @@ class Stimulus:
     slot_trial, slot_frame
         int32 (F,) trial of every slot, and frame within it.
     size
-        (height, width) or (height, width, 3) of the session's frames.
+        (height, width) or (height, width, 3) of the session's frames; of the largest
+        ones where trials differ.
     source
         The frames of the trials.
     trials
@@ -188,23 +193,35 @@ class Stimulus:
         frame: np.ndarray = self.frames(np.array([slot]))[0]
         return frame
 
-    def frames(self, slots: Int64[np.ndarray, " time"]) -> Shaped[np.ndarray, "time ..."]:
-        """Frames of ascending slots, uint8 when all are whole grays, else float32."""
+    def frames(
+        self, slots: Int64[np.ndarray, " time"], size: tuple[int, int] | None = None
+    ) -> Shaped[np.ndarray, "time ..."]:
+        """Frames of ascending slots, uint8 when all are whole grays, else float32.
+
+        Gray and averaged to a size if one is given: once, from the frames as stored.
+        """
         if not len(slots):
-            return np.zeros((0, *self.size), np.uint8)
+            return np.zeros((0, *(size or self.size)), np.uint8)
         trials, frames = self.slot_trial[slots], self.slot_frame[slots]
         # Most windows lie in one trial, of which no copy is made.
-        if trials[0] == trials[-1]:
-            return self._part(int(trials[0]), frames)
         changes = (np.flatnonzero(trials[1:] != trials[:-1]) + 1).tolist()
         parts = [
             self._part(int(trials[begin]), frames[begin:end])
             for begin, end in pairwise([0, *changes, len(slots)])
         ]
-        # float32 only if needed: it takes four times the memory of uint8.
-        if all(part.dtype == np.uint8 for part in parts):
-            return np.concatenate(parts)
-        return np.concatenate([part.astype(np.float32) for part in parts])
+        if len({part.shape[1:] for part in parts}) > 1:
+            parts = [self._at_size(part, size) for part in parts]
+        return self._at_size(parts[0] if len(parts) == 1 else _joined(parts), size)
+
+    def trial_frames(self, trial: int, first: int, stop: int) -> np.ndarray:
+        """Frames `first` to `stop` of a trial with frames, at the session's size."""
+        return self._at_size(self.source.read(trial, first, stop, self.size), None)
+
+    def _at_size(self, frames: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+        if size is None and frames.shape[1:] == self.size:
+            return frames
+        height, width = size or self.size[:2]
+        return fit_video(frames, (height, width))
 
     def _part(self, trial: int, frames: np.ndarray) -> np.ndarray:
         if not self.source.has(trial):
@@ -221,6 +238,13 @@ class Stimulus:
         gray = MEAN_GRAY if np.isnan(gray) else gray
         is_byte = gray.is_integer() and 0 <= gray <= 255
         return np.full((count, *self.size), gray, np.uint8 if is_byte else np.float32)
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    # float32 only if needed: it takes four times the memory of uint8.
+    if all(part.dtype == np.uint8 for part in parts):
+        return np.concatenate(parts)
+    return np.concatenate([part.astype(np.float32) for part in parts])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -392,7 +392,7 @@ class _Conversion:
         for trial, count in videos.trials:
             low, high = max(first - begin, 0), min(stop - begin, count)
             if low < high:
-                frames = stimulus.source.read(trial, low, high, stimulus.size)
+                frames = stimulus.trial_frames(trial, low, high)
                 parts.append(frames.astype(videos.dtype, copy=False))
             begin += count
         values = np.concatenate(parts)
@@ -523,9 +523,9 @@ def _compare_videos(path: Path, session: Session, source: Session, job: Job) -> 
         if not count or not original.source.has(trial):
             continue
         advance(job, 1.0, 1.0, "comparing")
-        frames = original.source.read(trial, 0, count, original.size)
+        frames = original.trial_frames(trial, 0, count)
         if not stored.source.has(trial) or not _same_frames(
-            stored.source.read(trial, 0, count, stored.size), frames
+            stored.trial_frames(trial, 0, count), frames
         ):
             raise _differs(path, f"the video of trial {trial} is not the source's")
 

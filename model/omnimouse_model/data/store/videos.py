@@ -67,7 +67,7 @@ def _compare_all(session: Session) -> DistinctVideos:
     for trial, count in enumerate(stimulus.trials.n_slots.tolist()):
         if not stimulus.source.has(trial) or not count:
             continue
-        frames = stimulus.source.read(trial, 0, count, stimulus.size)
+        frames = stimulus.trial_frames(trial, 0, count)
         kinds.add(frames.dtype.newbyteorder("="))
         # By contents and not by stimulus id, which a session need not have or may use
         # for videos that differ.

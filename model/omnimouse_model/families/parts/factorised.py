@@ -146,6 +146,26 @@ class _Roughness(nn.Module):
         return rough.square().sum() / kernels.square().sum()
 
 
+class _SpaceConv(nn.Conv3d):
+    """Convolution of each frame, several times as fast as that of three axes on a CPU."""
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Return maps (B, C, T, h, w)."""
+        frames = video.transpose(1, 2)
+        pad, stride = self.padding[1:], self.stride[1:]  # type: ignore[index]
+        maps = F.conv2d(frames.flatten(0, 1), self.weight[:, :, 0], self.bias, stride, pad)
+        return maps.unflatten(0, frames.shape[:2]).transpose(1, 2)
+
+
+class _TimeConv(nn.Conv3d):
+    """Convolution of each pixel along time."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps (B, C, T', h, w)."""
+        found = F.conv2d(maps.flatten(3), self.weight[..., 0], self.bias)
+        return found.unflatten(3, maps.shape[3:])
+
+
 class FactorisedCore(nn.Module):
     """Maps of video: convolutions in space, then in time."""
 
@@ -165,7 +185,7 @@ class FactorisedCore(nn.Module):
             end = f"_{n}" if n else ""
             pad = (0, space[0] // 2, space[1] // 2) if config.is_padded else 0
             parts: OrderedDict[str, nn.Module] = OrderedDict()
-            parts[f"conv_spatial{end}"] = nn.Conv3d(
+            parts[f"conv_spatial{end}"] = _SpaceConv(
                 inputs,
                 width,
                 (1, *space),
@@ -173,7 +193,7 @@ class FactorisedCore(nn.Module):
                 padding=pad,
                 bias=config.has_bias,
             )
-            parts[f"conv_temporal{end}"] = nn.Conv3d(
+            parts[f"conv_temporal{end}"] = _TimeConv(
                 width, width, (time, 1, 1), bias=config.has_bias
             )
             if config.has_norm:

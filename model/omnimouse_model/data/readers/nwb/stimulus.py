@@ -2,12 +2,12 @@
 
 import re
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.readers.build.decode_text import texts_of
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
@@ -30,7 +30,6 @@ from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.trials import clock_origins, read_presentations
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
@@ -66,10 +65,7 @@ class NwbVideo:
         self._file.source.check()
 
     def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
-        """Return frames `first` to `stop` of a trial, (n, *size).
-
-        Frames of another size are averaged to the size of the model.
-        """
+        """Return frames `first` to `stop` of a trial at their own size."""
         part = self._parts[trial]
         dataset = self._file.dataset(part.name)
         block = part.frames[first:stop]
@@ -85,7 +81,7 @@ class NwbVideo:
             stored = stored[..., :_COLOURS]
         elif stored.shape[3:] == (1,):
             stored = stored[..., 0]
-        return stored if stored.shape[1:] == size else fit_video(stored, (size[0], size[1]))
+        return np.asarray(stored)
 
 
 def read_stimulus(
@@ -123,13 +119,15 @@ def read_stimulus(
                 sizes |= dict.fromkeys(found[1])
     if not parts:
         return None
+    size = next(iter(sizes))
     if len(sizes) > 1:
-        # A session has one frame size, and no size is right for all presentations.
+        size = max((s[:2] for s in sizes), key=prod)
+        texts = ", ".join("×".join(map(str, s)) for s in sorted(sizes))
         notes.assume(
             "several_sizes",
-            "presentations differ in size: all are averaged to gray at OmniMouse's size",
+            f"presentations differ in size ({texts}): each is shown in gray at the largest, "
+            "and averaged to the size of a model from its own",
         )
-    size = next(iter(sizes)) if len(sizes) == 1 else VIDEO_SIZE
     if size[0] > size[1]:
         notes.warn(
             "frame_axes",
