@@ -144,10 +144,30 @@ def _lacking(needs: Needs, session: Session) -> list[str]:
     return [name for name in behavior.channels if name not in session.behavior_names]
 
 
+def _without_windows(needs: Needs, session: Session) -> str:
+    of, lengths = "a trial", session.trials.t_off - session.trials.t_on
+    if not len(lengths):
+        spans = session.responses.recorded_spans
+        of = "what was recorded without a pause"
+        lengths = np.diff([[0.0, session.duration_s]] if spans is None else spans, axis=1)
+    return (
+        f"no window of {needs.spec.duration_s:g} s lies within {of}, of which the longest "
+        f"lasts {lengths.max():.3g} s: nothing can be predicted"
+    )
+
+
 def _missing(needs: Needs, session: Session) -> list[str]:
     phrases = []
-    if needs.sees_video and session.stimulus is None:
+    if not len(session.window_starts(include_blanks=True, spec=needs.spec)):
+        phrases.append(_without_windows(needs, session))
+    video, stimulus = needs.spec.video, session.stimulus
+    if needs.sees_video and stimulus is None:
         phrases.append("no video: all its frames stay hidden")
+    elif needs.sees_video and video is not None and stimulus is not None:
+        size, read = stimulus.size, (video.height, video.width)
+        if size != read:
+            stored, fitted = ("×".join(map(str, one)) for one in (size, read))
+            phrases.append(f"frames of {stored}: averaged to the model's {fitted}, gray")
     n_channels, n_read = len(session.behavior_names), needs.behavior_channels
     if needs.sees_behavior and not n_channels:
         phrases.append("no behaviour: it stays hidden")

@@ -7,6 +7,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.finetune.records import covered_s
 from omnimouse_model.data.split import SPLIT_NOTE, random_tiers
 from omnimouse_model.families.classical.predictor import naive_predictor
+from omnimouse_model.predict.compatibility import check_compatibility
 from tests import SESSIONS, SUITE2P
 
 
@@ -83,7 +84,8 @@ def test_a_session_without_whole_windows_says_why():
     film = np.zeros((400, 36, 64), np.uint8)
     times = np.arange(400) / 30 + 2.0 * (np.arange(400) // 40)
     session = om.open_session(smooth(60.0, video=film, video_times=times))
-    assert "no_windows" in {note.code for note in session.warnings}
+    (reason,) = check_compatibility(om.load_predictor("mean").needs, session).missing
+    assert "no window of 2 s lies within a trial" in reason
     assert len(session.window_starts()) == 0
     assert session.split == {}
 

@@ -10,6 +10,7 @@ import omnimouse_model as om
 from omnimouse_model.data.readers.build.statistics import train_spans
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.storage.arrays.row_source import MemoryRows
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.plain_rules import PlainSession
@@ -157,7 +158,8 @@ def test_other_frame_sizes_and_colour_are_averaged_for_the_model(tmp_path):
     frames, _ = session.stimulus.sample(window.times("screen"))
     blocks = frames.mean(axis=3).reshape(60, 36, 2, 64, 2).mean(axis=(2, 4))
     np.testing.assert_allclose(window.video * 59 + 113, blocks, atol=1e-3)
-    assert any(note.code == "frame_size" for note in session.warnings)
+    (text,) = check_compatibility(om.load_predictor("video-ridge").needs, session).missing
+    assert text == "frames of 72×128×3: averaged to the model's 36×64, gray"
 
 
 def test_a_missing_response_stays_missing(tmp_path):

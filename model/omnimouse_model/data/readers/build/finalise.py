@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from omnimouse_model.data.clock import full_window_starts, grid_points
+from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.readers.build.behavior_names import note_missing
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import (
@@ -21,7 +21,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.valid_starts import missing_rows
-from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, VIDEO_SIZE, WINDOW_S
+from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, WINDOW_S
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import label
 from omnimouse_model.storage.fingerprint import combine_options
@@ -59,16 +59,13 @@ def finalise(session: Session, notes: Notes) -> Session:
     _note_absent(session, notes)
     _note_lengths(session, notes)
     if session.stimulus is not None:
-        _note_frames(session.stimulus, notes)
+        _note_values(session.stimulus, notes)
     train = train_spans(session.stimulus, session.trials, session.t0)
     behavior = {
         name: signal and complete_statistics(signal, train, notes)
         for name, signal in session.behavior.items()
     }
     note_missing(session, notes)
-    # A warning, not an error: such a recording can still be looked at.
-    if not len(full_window_starts(session.inside_trials(None), _WINDOW_POINTS)):
-        notes.warn("no_windows", _without_windows(session))
     _note_other_rate(session, notes)
     if session.recording_rate_hz is None and not session.responses.has_events:
         notes.assume(
@@ -189,22 +186,6 @@ def _note_other_rate(session: Session, notes: Notes) -> None:
         )
 
 
-def _without_windows(session: Session) -> str:
-    of, lengths = "trials", session.trials.t_off - session.trials.t_on
-    if not len(lengths):
-        of, spans = (
-            "what was recorded without a pause",
-            session.responses.recorded_spans,
-        )
-        if spans is None:
-            spans = np.array([[0.0, session.duration_s]])
-        lengths = spans[:, 1] - spans[:, 0]
-    return (
-        f"no window of OmniMouse, 2 s, lies within {of}, of which the longest lasts "
-        f"{lengths.max():.3g} s: OmniMouse cannot predict this recording"
-    )
-
-
 def check_overlap(session: Session) -> None:
     """Raise if the streams have no 2-s window in common, or cover more than a week."""
     common = session.common_interval()
@@ -234,19 +215,6 @@ def check_overlap(session: Session) -> None:
         f"{label(session.path)}: {spans}: no common 2-s window",
         hint,
     )
-
-
-def _note_frames(stimulus: Stimulus, notes: Notes) -> None:
-    """Note differences from OmniMouse's input; reads a few frames."""
-    size = stimulus.size
-    if size != VIDEO_SIZE:
-        height, width = VIDEO_SIZE
-        notes.warn(
-            "frame_size",
-            f"frames are {'×'.join(str(n) for n in size)}; OmniMouse's are "
-            f"{height}×{width} gray, to which its windows average them",
-        )
-    _note_values(stimulus, notes)
 
 
 def _note_values(stimulus: Stimulus, notes: Notes) -> None:
