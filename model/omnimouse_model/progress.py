@@ -14,8 +14,9 @@ from omnimouse_model.errors import StoppedError
 
 DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
+STARTING = "finding start values for the neurons"
 TRAINING = "training"
-"""Description of a step that trains a model."""
+"""Descriptions of the steps of a training; before it, its share is reported."""
 
 
 @runtime_checkable
@@ -118,34 +119,28 @@ def advance(job: Job, done: int | float, total: int | float, step: str = "") -> 
 class TimeLeft:
     """Estimate of the time that work still takes, from its finished shares.
 
-    Work that reports its steps as shares of the whole time, with loading and start
-    values, is estimated within a factor of two after a tenth of it.
+    Time counts from the first finished piece: before it, models are loaded and fitted,
+    which says nothing of the pace. What an earlier run finished does not count either.
 
     Parameters
     ----------
-    first
-        Share that was finished before; only work after it counts. By default the first
-        share, and the time counts from its call.
     clock
         Seconds of work; without those in which it waited for something else.
     """
 
-    def __init__(
-        self, first: float | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._clock, self._start_s = clock, clock()
-        # Above every share, so that the first one begins a step.
-        self._first = self._last = 2.0 if first is None else first
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._first = self._last = self._start_s = 0.0
 
     def seconds(self, share: float) -> float | None:
-        """Return the seconds left; None for less than 2 % of the work.
+        """Return the seconds left; None for less than 2 % of the work, and at its end.
 
         A share that is smaller than the last one begins another step.
         """
-        if share <= self._first or share < self._last:
+        if self._first <= 0.0 or share < self._last:
             self._first, self._start_s = share, self._clock()
         self._last, done = share, share - self._first
-        if done <= 0.02:
+        if done <= 0.02 or share >= 1.0:
             return None
         return (self._clock() - self._start_s) * (1 - share) / done
 

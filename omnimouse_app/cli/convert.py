@@ -14,8 +14,8 @@ from omnimouse_app.cli.inputs import (
     reading_options,
 )
 from omnimouse_app.cli.output import echo, emit, n_bytes
-from omnimouse_app.cli.progress import Progress, StopSignal, exit_stopped, interruptible, left_text
-from omnimouse_model.progress import CallbackJob, TimeLeft
+from omnimouse_app.cli.progress import Progress, StopSignal, exit_stopped, interruptible
+from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -116,17 +116,14 @@ def _convert(
     start_s = time.perf_counter()
     stop.show = progress.show_on_terminal
     stop.has_results = True
-    written_s, time_left = start_s, TimeLeft(share)
+    written_s = start_s
 
     def show(done: float, total: float, step: str) -> None:
-        nonlocal written_s, time_left
+        nonlocal written_s
         stop.check()
         if step == "writing":
             written_s = time.perf_counter()
-        elif not done:
-            time_left = TimeLeft(0.0)
-        left = left_text(time_left.seconds(done / total))
-        progress(done, total, f"{step}{left}")
+        progress(done, total, step)
 
     convert(session, target, codec, CallbackJob(show), compare=verify)
     return written_s - start_s

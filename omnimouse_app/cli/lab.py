@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from omnimouse_model.lab.recorded.comparison import RecordedComparison
     from omnimouse_model.predict.predictor import Predictor
 
-TUNED = 0.3
-"""OSI above which a neuron counts as tuned."""
 FIELD_STIMULI = {
     "dots": "fields",
     "black-dots": "black_fields",
@@ -234,6 +232,8 @@ def directions(run: Run, stimulus: str, **settings: int) -> None:
     Of a simulated session, the preferred orientations are compared with the true ones.
     """
     import numpy as np
+
+    from omnimouse_model.lab.experiments import TUNED
 
     name = "noise" if stimulus == "pink-noise" else "directions"
     found, columns = run.measure(name, **settings)

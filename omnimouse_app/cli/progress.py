@@ -13,7 +13,7 @@ import click
 
 from omnimouse_app.sigint import check_interrupt
 from omnimouse_model.display import printable
-from omnimouse_model.progress import TRAINING, CallbackJob, Job
+from omnimouse_model.progress import TRAINING, CallbackJob, Job, TimeLeft
 
 # -- ctrl-C and SIGTERM: end immediately, or after the current step -------------------
 # 128 + SIGINT (2), as in shells.
@@ -105,7 +105,7 @@ def exit_stopped(message: str) -> NoReturn:
 
 # -- progress of long commands on standard error --------------------------------------
 RECENT = 50
-"""Number of recent steps from which losses, throughput and time left are computed."""
+"""Number of recent steps from which losses and throughput are computed."""
 
 
 class Progress:
@@ -115,7 +115,7 @@ class Progress:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self._clock, self._time_left = clock, TimeLeft(clock)
         # Without a terminal, work that ends soon, also with an error, prints no
         # progress line.
         self._last_s = -float("inf") if sys.stderr.isatty() else clock()
@@ -128,9 +128,10 @@ class Progress:
         self.finish()
 
     def __call__(self, done: float, total: float, text: str) -> None:
-        """Show the progress, at most ten times per second (per minute elsewhere)."""
+        """Show progress and time left, at most ten times per second (per minute elsewhere)."""
+        left_s = self._time_left.seconds(done / max(total, 1e-12))
         if self._clock() - self._last_s >= (0.1 if sys.stderr.isatty() else 6.0):
-            self.show(f"{int(100 * done / max(total, 1e-12)):3d} %  {text}")
+            self.show(f"{int(100 * done / max(total, 1e-12)):3d} %  {text}{left_text(left_s)}")
 
     def show_share(self, share: float, text: str) -> None:
         """Show the progress of a task that reports a share from 0 to 1."""
@@ -218,20 +219,10 @@ class TrainingProgress:
                 rate = median(values)
                 text = f"{rate:,.3g}" if rate < 1000 else f"{rate:z,.0f}"
                 parts.append(f"{text} {unit}")
-        return "  ".join([*parts, *self._time_left(step)])
+        return "  ".join(parts)
 
     def _values(self, name: str) -> list[float]:
         return [row[name] for row in self._recent if name in row]
-
-    def _time_left(self, step: int) -> list[str]:
-        """Return the time left, from the second step on."""
-        first, last = self._recent[0], self._recent[-1]
-        # One row has no duration; the last step needs no estimate.
-        if step >= self._total or first is last:
-            return []
-        # Elapsed time, which includes validation and saving.
-        per_step = (last["seconds"] - first["seconds"]) / (step - first["step"])
-        return [f"{duration(per_step * (self._total - step))} left"]
 
 
 def duration(seconds: float) -> str:

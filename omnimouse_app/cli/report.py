@@ -7,8 +7,7 @@ import click
 
 from omnimouse_app.cli.inputs import device_option, file_option
 from omnimouse_app.cli.output import echo
-from omnimouse_app.cli.progress import Progress, interruptible, left_text
-from omnimouse_model.progress import TimeLeft
+from omnimouse_app.cli.progress import Progress, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
@@ -55,16 +54,13 @@ def command(
     name = analysis.name.removesuffix(SUFFIX).removesuffix(".json")
     page = out or analysis.with_name(f"{name}.html")
     with interruptible(), Progress() as progress:
-        time_left = TimeLeft()
 
         def report_progress(text: str, share: float | None = None) -> None:
-            nonlocal time_left
             # Steps of unknown length show a message only.
             if share is None:
-                time_left = TimeLeft()
                 progress.show_on_terminal(text)
             else:
-                progress.show_share(share, f"{text}{left_text(time_left.seconds(share))}")
+                progress.show_share(share, text)
 
         def report_page(text: str, share: float | None = None) -> None:
             report_progress(step_text("page", text, scores_tier=scores_tier), share)

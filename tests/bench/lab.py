@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli.inputs import device_option, named_session, threads_option
+from omnimouse_model.lab.experiments import TUNED
 from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 BUDGET_S = {"directions": 60.0, "exciting image": 20.0}
 """Budgets on two cores with the demo models."""
 REPEATS = {"directions": 10, "fields": 2, "sparse_fields": 2}
-TUNED = 0.3
 
 
 @benchmark(

@@ -17,13 +17,12 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.analysis.finetune.process import Arguments, ReportRows, spawn_finetune
-from omnimouse_model.analysis.finetune.records import STARTING
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation import shard
 from omnimouse_model.families.omnimouse import transfer_start as start
 from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
-from omnimouse_model.progress import TRAINING, CallbackJob, Job
+from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, Job
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
@@ -103,8 +102,7 @@ class ScriptedFinetuning:
         log.touch()
         rows = list(log_rows(log))
         tell(rows)
-        done = max(len(rows) - 1, 0)
-        job.progress(done, steps, STARTING)
+        job.progress(0.0, 1.0, STARTING)
         for step in range(len(rows), steps + 1):
             while step > self.last and not job.cancelled():
                 time.sleep(0.005)

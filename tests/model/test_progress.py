@@ -4,6 +4,7 @@ import io
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from omnimouse_model import progress
@@ -67,14 +68,33 @@ def test_a_notebook_gets_a_bar_if_a_user_runs_it(monkeypatch, capsys, is_looked_
 
 def test_time_left_is_that_of_the_work_so_far():
     now_s = 100.0
-    time_left = TimeLeft(clock=lambda: now_s)
+    time_left = TimeLeft(lambda: now_s)
+    assert time_left.seconds(0.0) is None
+    # The model is loaded and fitted before the first piece ends.
+    now_s = 200.0
     assert time_left.seconds(0.1) is None
-    now_s = 110.0
+    now_s = 210.0
     assert time_left.seconds(0.2) == pytest.approx(80.0)
     # Another step begins, and its own work counts.
     assert time_left.seconds(0.0) is None
-    now_s = 111.0
-    assert time_left.seconds(0.5) == pytest.approx(1.0)
+    assert time_left.seconds(0.25) is None
+    now_s = 211.0
+    assert time_left.seconds(0.5) == pytest.approx(2.0)
+    assert time_left.seconds(1.0) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_a_tenth_the_time_left_is_right_within_a_factor_of_two(seed):
+    # Pieces that take 0.5 to 1.5 s in any order, after 30 s of loading.
+    draw, now_s = np.random.default_rng(seed), 30.0
+    ends_s = now_s + np.cumsum(draw.uniform(0.5, 1.5, 200))
+    time_left = TimeLeft(lambda: now_s)
+    time_left.seconds(0.0)
+    for n_done, now_s in enumerate(ends_s, 1):
+        left_s = time_left.seconds(n_done / len(ends_s))
+        if 20 <= n_done < len(ends_s):
+            assert left_s is not None
+            assert 0.5 <= left_s / (ends_s[-1] - now_s) <= 2.0
 
 
 def test_a_part_of_a_job_reports_its_share_of_the_whole():

@@ -226,6 +226,18 @@ class BarcodeDecoding:
         """Balanced accuracy of a guess."""
         return 1 / len(self.found.classes)
 
+    @property
+    def summary(self) -> str:
+        """Balanced accuracy, beside that of shuffled labels and of a guess."""
+        text = (
+            f"{self.label} of {self.n_neurons:,} neurons: balanced accuracy "
+            f"{100 * self.found.balanced_accuracy:z.0f} %, with shuffled labels "
+            f"{100 * self.shuffled.balanced_accuracy:z.0f} %, chance {100 * self.chance:z.0f} %"
+        )
+        if self.beyond_depth is None:
+            return text
+        return f"{text}; beyond the depth: p = {self.beyond_depth.p_value:.2g}"
+
 
 @shows_progress
 def decode_barcodes(

@@ -274,6 +274,18 @@ class ExcitingInputs:
             return None
         return float(np.mean([np.corrcoef(flat[a], flat[b])[0, 1] for a, b in pairs]))
 
+    @property
+    def summary(self) -> str:
+        """Response to the best stimulus and to grey, and how well two searches agree."""
+        n = len(self.neurons)
+        text = (
+            f"{n:,} neuron{'s' if n > 1 else ''}: response {self.best_response:z.2f} "
+            f"s.d., to a grey screen {self.gray_response:z.2f}"
+        )
+        if self.agreement is None:
+            return text
+        return f"{text}; two searches agree with r = {self.agreement:z.2f}"
+
 
 @shows_progress
 def search_starts(

@@ -282,32 +282,32 @@ class Laboratory(HasBackgroundTask):
             f"predictor = om.load_predictor({source!r}, [session]{device})",
         ]
         if self.search is not None:
-            lines += [
-                "import numpy as np",
+            lines[:1] = [
                 "from dataclasses import replace",
+                "",
+                "import numpy as np",
+                "import omnimouse_app as om",
                 "from omnimouse_model.lab.exciting_search import SEARCH",
-                f"neurons = np.array({list(state.selection)})",
+            ]
+            lines += [
                 f"settings = replace(SEARCH, is_static={not self.search.is_video}, "
                 f"temperature={self.search.temperature})",
+                f"neurons = np.array({list(state.selection)})",
                 "found = om.lab.search_starts(predictor, session, neurons, settings, "
                 f"n_steps={STEPS})",
-                "video = found.videos[0]",
             ]
         elif self.experiment is None:
+            lines.insert(1, "from omnimouse_model.analysis.barcodes import learned_neurons")
             lines += [
-                "from omnimouse_model.analysis.barcodes import learned_neurons",
                 "learned = learned_neurons(predictor, session)",
                 f"found = om.lab.decode_barcodes(learned, session, {self.label!r}, folds={FOLDS})",
-                "print(found.found.balanced_accuracy)",
-                "print(found.shuffled.balanced_accuracy)",
             ]
         else:
-            lines += [
+            lines.append(
                 f"found = om.lab.run_experiment({self.chosen!r}, predictor, session, "
-                f"repeats={self.repeats})",
-                "table = found.to_dataframe()",
-            ]
-        return "\n".join(lines) + "\n"
+                f"repeats={self.repeats})"
+            )
+        return "\n".join([*lines, "print(found.summary)"]) + "\n"
 
     # -- actions ----------------------------------------------------------------------
     def choose(self, name: str) -> None:

@@ -19,7 +19,7 @@ from omnimouse_model.lab.experiments import (
 )
 from omnimouse_model.live.inference.background_task import PausableJob, ReportProgress
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Job, duration_text
+from omnimouse_model.progress import Job, TimeLeft, duration_text
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
@@ -75,8 +75,6 @@ SEARCHES: Final = {
 BARCODES: Final = "barcodes"
 """Name of the decoding of a label from what the model has learned of the neurons."""
 BARCODES_LABEL: Final = "Functional fingerprints: decode a label"
-_SETTLED_S: Final = 2.0
-"""Seconds of a run before the time that is left is told."""
 MAX_REPEATS: Final = 100
 NAMES: Final = (*EXPERIMENTS, *SEARCHES, BARCODES)
 
@@ -200,20 +198,14 @@ def _search(job: LabJob, predictor: Predictor, shown: Job) -> "ExcitingInputs":
 
 def _progress(job: LabJob, report: ReportProgress, kind: str) -> Job:
     """Return a job that counts, and reports with the expected time."""
-    began_s, before, count = monotonic(), 0, job.count
+    count, time_left = job.count, TimeLeft(lambda: monotonic() - job.work.waited_s)
 
     def progress(n_done: int | float, total: int | float, step: str) -> None:
-        nonlocal began_s, before
-        done, of = int(n_done), int(total)
-        if not count.done:
-            # Before, the model was loaded; videos of an earlier run took no time.
-            began_s, before = monotonic(), done
-        count.done, count.of = done, of
+        count.done, count.of = done, of = int(n_done), int(total)
         # All videos can be done while fields are fitted, which takes seconds.
         text = "analysing" if done == of else f"{done:,} of {of:,} {kind}"
-        passed_s = monotonic() - began_s
-        if before < done < of and passed_s > _SETTLED_S:
-            left_s = passed_s / (done - before) * (of - done)
+        left_s = time_left.seconds(done / of)
+        if left_s is not None:
             text += f", about {duration_text(left_s)} left"
         report(text, done / of)
 

@@ -250,15 +250,16 @@ def test_results_are_written_as_tables_and_belong_to_the_recording(controller, t
 
 
 @pytest.mark.slow
-def test_the_script_names_a_model_that_can_be_loaded(controller, folder):
+def test_the_script_prints_what_was_found(controller, folder, capsys):
     with pytest.raises(ExportError, match="by name"):
         controller.laboratory.as_python()
     with open_controller(folder, "video-ridge") as named:
         named.laboratory.set_repeats(2)
         script = named.laboratory.as_python()
-        compile(script, "script", "exec")
-        assert "run_experiment('directions'" in script
         assert "repeats=2" in script
+        named.laboratory.start()
+        exec(compile(script, "script", "exec"), {})
+        assert capsys.readouterr().out == f"{named.laboratory.result.summary}\n"
         for name in ("exciting", "inhibiting", "exciting_video", "barcodes"):
             named.laboratory.choose(name)
             compile(named.laboratory.as_python(), "script", "exec")

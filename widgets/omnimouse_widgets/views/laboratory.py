@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.session import Session
-from omnimouse_model.lab.experiments import CONSTANT, SILENT, ExperimentResult
+from omnimouse_model.lab.experiments import CONSTANT, SILENT, TUNED, ExperimentResult
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.laboratory_jobs import (
@@ -64,8 +64,6 @@ BARCODES_TEXT: Final = (
 NOT_RUN: Final = "Press Run"
 NO_NEURON: Final = "Select a neuron"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
-TUNED: Final = 0.3
-"""OSI above which a neuron counts as tuned."""
 DIRECTIONS: Final = (
     "Response of the neuron in focus to each direction of motion, 0° right, 90° up; yellow: the\n"
     "preferred direction; dotted: the true one, of a simulated neuron."
@@ -288,65 +286,24 @@ def summary(laboratory: Laboratory) -> str:
 
 
 def result_text(result: LabResult, columns: Mapping[str, np.ndarray]) -> str:
-    """Return what was found of the population; `columns` are those of an experiment."""
-    if isinstance(result, ExperimentResult):
-        return _experiment_text(result, columns)
-    # Told apart by a field: their modules load torch, which takes seconds.
-    if hasattr(result, "videos"):
-        return _search_text(cast("ExcitingInputs", result))
-    return _decoding_text(result)
+    """Return what was found of the population; `columns` are those of an experiment.
 
-
-def _experiment_text(result: ExperimentResult, columns: Mapping[str, np.ndarray]) -> str:
-    n, is_known = len(result.neurons), np.isfinite(result.values)
-    parts = [f"{n:,} neurons, {result.stimulus.n_videos} videos"]
-    if result.missing:
-        parts.append(f"no result for any neuron: {result.missing}")
-        return f"{'; '.join(parts)}. {result.predictor_id}"
-    if not is_known.all():
-        parts.append(f"a result for {is_known.sum():,} of them")
-    if "osi" in columns:
-        is_tuned = columns["osi"] > TUNED
-        parts.append(f"OSI above {TUNED}: {100 * is_tuned[is_known].mean():z.0f} %")
-        if "orientation_error_deg" in columns and is_tuned.any():
-            error = np.nanmedian(columns["orientation_error_deg"][is_tuned])
-            parts.append(
-                f"median difference of the preferred axis {error:z.1f}° "
-                f"({is_tuned.sum():,} neurons)"
-            )
-    elif "ssi" in columns:
-        parts.append(f"median SSI {np.nanmedian(columns['ssi']):z.2f}")
-        if "field_error_widths" in columns:
-            error = np.nanmedian(columns["field_error_widths"])
-            parts.append(f"median error of the place {error:z.3f} screen widths")
-    else:
-        experiment = result.experiment
-        median = np.nanmedian(result.values)
-        parts.append(f"median {experiment.value_label.lower()} {median:g} {experiment.unit}")
-    return "; ".join(part.strip() for part in parts) + f". {result.predictor_id}"
-
-
-def _search_text(found: "ExcitingInputs") -> str:
-    n = len(found.neurons)
-    text = (
-        f"{n:,} neuron{'s' if n > 1 else ''}: response {found.best_response:z.2f} "
-        f"s.d., to a grey screen {found.gray_response:z.2f}"
-    )
-    if found.agreement is not None:
-        text += f"; two searches agree with r = {found.agreement:z.2f}"
-    return f"{text}. {found.predictor_id}"
-
-
-def _decoding_text(decoding: "BarcodeDecoding") -> str:
-    text = (
-        f"{decoding.label} of {decoding.n_neurons:,} neurons: balanced accuracy "
-        f"{100 * decoding.found.balanced_accuracy:z.0f} %, with shuffled labels "
-        f"{100 * decoding.shuffled.balanced_accuracy:z.0f} %, chance "
-        f"{100 * decoding.chance:z.0f} %"
-    )
-    if decoding.beyond_depth is not None:
-        text += f"; beyond the depth: p = {decoding.beyond_depth.p_value:.2g}"
-    return f"{text}. {decoding.predictor_id}"
+    Of a simulated session, they contain the errors.
+    """
+    parts = [result.summary]
+    if "orientation_error_deg" in columns:
+        errors = columns["orientation_error_deg"][columns["osi"] > TUNED]
+        errors = errors[np.isfinite(errors)]
+        if len(errors):
+            error = f"{np.median(errors):z.1f}° ({len(errors):,} neurons)"
+            parts.append(f"median difference of the preferred axis {error}")
+    if "field_error_widths" in columns:
+        errors = columns["field_error_widths"]
+        errors = errors[np.isfinite(errors)]
+        if len(errors):
+            error = f"{np.median(errors):z.3f} screen widths ({len(errors):,} neurons)"
+            parts.append(f"median difference of the place {error}")
+    return f"{'; '.join(parts)}. {result.predictor_id}"
 
 
 def neuron_text(laboratory: Laboratory, session: Session | None, neuron: int | None) -> str:

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from omnimouse_model.analysis.finetune.records import (
     SAVING,
-    STARTING,
     hold_out,
     result_card,
     write_settings,
@@ -57,8 +56,8 @@ from omnimouse_model.families.twin.predictor import TwinPredictor
 from omnimouse_model.families.twin.training import train_twins
 from omnimouse_model.families.twin.training_config import TwinTrainConfig
 from omnimouse_model.masks.schemes import SCHEMES
-from omnimouse_model.progress import Job
-from omnimouse_model.training.checkpoints import FINISHED, best_or_last, saved_step
+from omnimouse_model.progress import STARTING, Job
+from omnimouse_model.training.checkpoints import FINISHED, best_or_last
 from omnimouse_model.training.loop import OnStep
 from omnimouse_model.training.sessions import TrainingSession
 
@@ -172,9 +171,9 @@ def fit_stitchers(
         mean_rates=True,
         validate_every=max(1, n_steps // NDT_VALIDATIONS),
     )
-    job.progress(max(0, saved_step(out)), n_steps, STARTING)
+    job.progress(0.0, 1.0, STARTING)
     train_ndt(config, [source], out, device=device, origin=origin, on_step=on_step, job=job)
-    job.progress(saved_step(out), n_steps, SAVING)
+    job.progress(1.0, 1.0, SAVING)
     _finish_stitchers(out, ndt, origin, source, settings)
 
 
@@ -290,9 +289,9 @@ def transfer(
     chosen = {"train": train, "seed": seed, "batch": batch}
     write_settings(out, twin.predictor_id, twin.weights, session, chosen)
     config = _twin_config(origin, train, n_steps, batch, seed)
-    job.progress(max(0, saved_step(out)), n_steps, STARTING)
+    job.progress(0.0, 1.0, STARTING)
     train_twins(config, [source], out, device=device, origin=origin, on_step=on_step, job=job)
-    job.progress(saved_step(out), n_steps, SAVING)
+    job.progress(1.0, 1.0, SAVING)
     _finish_transfer(out, twin, origin, source, settings)
 
 

@@ -109,9 +109,8 @@ def spaced(starts: np.ndarray) -> np.ndarray:
 
 # -- records of a fine-tuning: its settings, the card of its result, and its stages ---
 ABOUT = "finetune.json"
-STARTING = "finding start values for the neurons"
 SAVING = "writing the result"
-"""What is done before and after the training, as the progress of a job describes it."""
+"""What is done after the training, as the progress of a job describes it."""
 
 
 def write_settings(

@@ -28,7 +28,6 @@ from omnimouse_model.analysis.finetune.families import (
 )
 from omnimouse_model.analysis.finetune.records import (
     SAVING,
-    STARTING,
     hold_out,
     result_card,
     write_settings,
@@ -59,9 +58,9 @@ from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.predict.description import weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
+from omnimouse_model.progress import QUIET, STARTING, Job, shows_progress
 from omnimouse_model.storage.locks import sole_writer
-from omnimouse_model.training.checkpoints import BEST, FINISHED, saved_step
+from omnimouse_model.training.checkpoints import BEST, FINISHED
 from omnimouse_model.training.distributed import launched_ranks
 from omnimouse_model.training.loop import SUMMARY, OnStep
 from omnimouse_model.training.sessions import TrainingSession
@@ -207,7 +206,7 @@ def _finetune(
         chosen |= {"neurons_of": shared.sessions[1], "n_shared": len(shared)}
     write_settings(out, model.source, weights_hash(model.state), session, chosen)
     start = StartValues(model, source, train, seed, place, job, shared)
-    job.progress(max(0, saved_step(out)), config.total_steps, STARTING)
+    job.progress(0.0, 1.0, STARTING)
 
     def report_step(step: int, row: dict[str, float]) -> None:
         # Without a score, no weights would ever be the best ones: fail before training.
@@ -385,11 +384,6 @@ def _finish(
             state=model.state | best.state,
             sessions=model.sessions | best.sessions,
         )
-    step, of = saved_step(out), config.total_steps
-
-    def report_context(done: int | float, total: int | float, text: str) -> None:
-        job.progress(step, of, f"{text}: {done / total:.0%}")
-
     context: dict[str, Tensor] = {}
     if model.context:
         if start.train == "embeddings":
@@ -398,8 +392,8 @@ def _finish(
         context |= fit_context(
             TransformerPredictor(net, model.source),
             start.source.session,
-            CallbackJob(report_context, job.cancelled),
+            job,
         )
-    job.progress(step, of, SAVING)
+    job.progress(1.0, 1.0, SAVING)
     card = {"finetuned": finetuned}
     save_checkpoint(out / FINISHED, best.build(), card, model.assumed, context)

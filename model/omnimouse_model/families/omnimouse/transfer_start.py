@@ -21,7 +21,7 @@ from omnimouse_model.families.omnimouse.token_layout import layout_of
 from omnimouse_model.families.omnimouse.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.families.omnimouse.training_config import Streams
 from omnimouse_model.masks import Mask
-from omnimouse_model.progress import Job
+from omnimouse_model.progress import STARTING, Job
 from omnimouse_model.training.sessions import TrainingSession
 
 Trained = Literal["embeddings", "all"]
@@ -165,9 +165,11 @@ def embeddings_of_correlated(
     mask = streams.limit(Mask.from_strategy("test/video_behavior", count))
     layout = layout_from_mask(mask).to(device)
     predicted, recorded = [], []
-    for windows in _batches(session, spread_starts(starts, WINDOWS)):
+    chosen = spread_starts(starts, WINDOWS)
+    for windows in _batches(session, chosen):
         if job.cancelled():
             raise StoppedError("stopped before the first step; nothing was saved.")
+        job.progress(len(recorded) / len(chosen), 1.0, STARTING)
         predicted.append(_predict(net, windows, mask, layout))
         recorded += [w.filled_responses[SCORED] for w in windows]
     # (candidates, N): every known neuron with every new one.

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 from psygnal import Signal
 
 from omnimouse_model.analysis.finetune.process import Arguments, spawn_finetune
+from omnimouse_model.analysis.finetune.records import SAVING
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.live.inference.background_task import (
@@ -30,7 +31,7 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.predict.compatibility import check_compatibility
-from omnimouse_model.progress import TRAINING, CallbackJob, duration_text
+from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, TimeLeft, duration_text
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import decode
@@ -184,8 +185,6 @@ def folder_for(
 Point = tuple[int, float]
 STEPS: Final = 300
 BEGINNING: Final = "starting its process"
-RECENT: Final = 20
-"""Steps whose mean duration gives the time that is left."""
 START_CORE_S: Final = 60.0
 """Core-seconds to compute start values, for a model of the demo's size."""
 STEP_CORE_S: Final = 0.6
@@ -314,20 +313,11 @@ class Finetuning(HasBackgroundTask):
         """Progress: "step 120 of 300 · about 2 min left"; "" if nothing runs."""
         if not self.is_busy:
             return ""
-        if self.stage != TRAINING:
-            return self.stage
-        progress = f"step {self.step} of {self.n_steps}"
-        left_s = self.seconds_left
-        return progress if left_s is None else f"{progress} · about {duration_text(left_s)} left"
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimated remaining seconds of training, None if not known."""
-        # From the differences, because validation and saves are part of the time.
-        if len(self._times) < 2:
-            return None
-        (first, start_s), (last, end_s) = self._times[0], self._times[-1]
-        return (end_s - start_s) / (last - first) * max(self.n_steps - last, 0)
+        text = f"step {self.step} of {self.n_steps}" if self.stage == TRAINING else self.stage
+        if self.stage not in (BEGINNING, TRAINING, SAVING):
+            text += f": {self._stage_share:.0%}"
+        left_s = self._left_s
+        return text if left_s is None else f"{text} · about {duration_text(left_s)} left"
 
     @property
     def can_resume(self) -> bool:
@@ -466,7 +456,9 @@ class Finetuning(HasBackgroundTask):
         self.step, self.n_steps = 0, 0 if request is None else request.steps
         self.losses: list[Point] = []
         self.validations: list[Point] = []
-        self._times: list[Point] = []
+        self._stage_share = 0.0
+        self._left_s: float | None = None
+        self._time_left = TimeLeft()
         self.is_finished = False
 
     def _fail(self, message: str) -> None:
@@ -478,9 +470,6 @@ class Finetuning(HasBackgroundTask):
             return
         for row in rows:
             step = int(row["step"])
-            times = [*self._times[1 - RECENT :], (step, row["seconds"])]
-            # The rows before a pause are sent at once, and their times do not count.
-            self._times = times if len(rows) == 1 else []
             for points, value in (
                 (self.losses, row.get("loss")),
                 (self.validations, row.get(SCORE)),
@@ -498,7 +487,14 @@ class Finetuning(HasBackgroundTask):
         # Messages that arrive after a stop or a new start are dropped.
         if request is not self.request or request.stop.is_set():
             return
-        self.step, self.n_steps, self.stage = int(done), int(total), stage
+        if stage == TRAINING:
+            self.step, self.n_steps = int(done), int(total)
+        self.stage, self._stage_share = stage, done / total
+        self._left_s = self._time_left.seconds(self._stage_share)
+        if stage == STARTING and self._left_s is not None:
+            # The steps follow: they take as many times longer as for the demo's model.
+            whole_s = self._left_s / (1 - self._stage_share)
+            self._left_s += whole_s * self.n_steps * STEP_CORE_S / START_CORE_S
         self.changed.emit()
 
     def _take(self, request: FinetuneRequest) -> None:

@@ -40,7 +40,7 @@ from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.pin import is_same_predictor
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import duration_text
+from omnimouse_model.progress import TimeLeft, duration_text
 from omnimouse_model.storage.cache import config_dir
 
 # -- run one context sweep on a thread of its own, out of the way of live requests ----
@@ -57,19 +57,14 @@ PaceKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class SweepProgress:
-    """Finished and total predictions, and seconds per prediction, None if unknown.
+    """Finished and total predictions, and estimated seconds left, None if unknown.
 
     There is one prediction per context and window, also of the train tier.
     """
 
     done: int
     total: int
-    each_s: float | None = None
-
-    @property
-    def left_s(self) -> float | None:
-        """Estimated remaining seconds, None if not known yet."""
-        return None if self.each_s is None else self.each_s * (self.total - self.done)
+    left_s: float | None = None
 
     @property
     def share(self) -> float:
@@ -142,19 +137,13 @@ def run_sweep(
 def _timed(
     work: PausableJob, on_progress: Callable[[SweepProgress], None]
 ) -> Callable[[int | float, int | float, str], None]:
-    """Return a report of a run that also measures the time per prediction."""
-    origin: tuple[float, int] | None = None
+    """Return a report of a run that also estimates the time left."""
+    # Waiting for live requests does not count as computing time.
+    time_left = TimeLeft(lambda: perf_counter() - work.waited_s)
 
-    def progress(n_done: int | float, total: int | float, _context: str) -> None:
-        nonlocal origin
-        done = int(n_done)
-        # Waiting for live requests does not count as computing time. The first call
-        # sets the origin, so that rows read from the file do not count either.
-        now = perf_counter() - work.waited_s
-        origin = origin or (now, done)
-        since, first = origin
-        each_s = (now - since) / (done - first) if done > first else None
-        on_progress(SweepProgress(done, int(total), each_s))
+    def progress(done: int | float, total: int | float, _context: str) -> None:
+        left_s = time_left.seconds(done / total)
+        on_progress(SweepProgress(int(done), int(total), left_s))
 
     return progress
 
@@ -418,8 +407,9 @@ class Sweeps:
     def _take_progress(self, job: SweepJob, progress: SweepProgress) -> None:
         if job.work is self._work and not job.work.is_stopped:
             self.progress = progress
-            if progress.each_s is not None and job.pace_key is not None:
-                self._paces[job.pace_key] = progress.each_s
+            if progress.left_s is not None and job.pace_key is not None:
+                each_s = progress.left_s / (progress.total - progress.done)
+                self._paces[job.pace_key] = each_s
             self.changed.emit()
 
     def _take_part(self, job: SweepJob, sweep: ContextSweep) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.finetune.records import SAVING, STARTING, WINDOW_S, hold_out
+from omnimouse_model.analysis.finetune.records import SAVING, WINDOW_S, hold_out
 from omnimouse_model.analysis.finetune.run import is_finished
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
@@ -22,7 +22,7 @@ from omnimouse_model.families.omnimouse.checkpoint import (
 )
 from omnimouse_model.families.omnimouse.context_part import STEP, fit_context
 from omnimouse_model.predict.description import weights_hash
-from omnimouse_model.progress import TRAINING, CallbackJob
+from omnimouse_model.progress import STARTING, TRAINING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state, saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.model.finetune_process import (
@@ -275,13 +275,12 @@ def test_a_model_with_a_context_part_gets_one_for_the_session(mouse_folder, tmp_
     context = fit_context(plain, om.open_session(mouse_folder / KNOWN))
     path = save_checkpoint(tmp_path / "both", plain.net, context=context)
     new, stages = om.open_session(mouse_folder / NEW), []
-    job = CallbackJob(lambda done, total, text: stages.append(text.split(": ")))
+    job = CallbackJob(lambda done, total, text: stages.append((text, done / total)))
     ask = {"steps": 1, "batch": 1, "job": job}
     tuned = om.finetune(path, new, tmp_path / "out", **ask)
     assert tuned.has_context(new)
     assert {k: v for k, v in tuned.context.items() if k.startswith(KNOWN)}.keys() == (
         context.keys()
     )
-    assert [*dict.fromkeys(stage for stage, *_ in stages)] == STAGES
-    shares = [share for stage, *share in stages if stage == STEP]
-    assert shares[-1] == ["100%"]
+    assert [*dict.fromkeys(stage for stage, _ in stages)] == STAGES
+    assert [share for stage, share in stages if stage == STEP][-1] == 1.0

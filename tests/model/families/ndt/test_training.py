@@ -11,7 +11,6 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.analysis.export import export_ndt
-from omnimouse_model.analysis.finetune.records import STARTING
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families.ndt.checkpoint import read_ndt
@@ -20,7 +19,7 @@ from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.training import train_ndt, with_steps
 from omnimouse_model.families.ndt.training_config import NdtTrainConfig, read_ndt_config
 from omnimouse_model.families.ndt.trials import read_trials, trial_session
-from omnimouse_model.progress import CallbackJob
+from omnimouse_model.progress import STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state
 from omnimouse_model.training.config import config_path, family_of_config
 from omnimouse_model.training.metrics_log import FILE, log_rows
