@@ -88,6 +88,29 @@ def check_compatibility(needs: Needs, session: Session) -> Compatibility:
     return Compatibility(session.n_neurons, n_known, missing, needs.is_stored)
 
 
+def unused_text(needs: Needs, session: Session) -> str:
+    """Return what of a recording a model cannot use, and what it lacks; "" for nothing.
+
+    Examples
+    --------
+    >>> from omnimouse_model.predict.compatibility import unused_text
+    >>> unused_text(om.load_predictor("linear-gaussian").needs, session)
+    'The model cannot use all of this recording: its video is not read.'
+    """
+    names = session.behavior_names
+    phrases = []
+    if session.stimulus is not None and not needs.sees_video:
+        phrases.append("its video is not read")
+    behavior = needs.spec.behavior
+    if names and not needs.sees_behavior:
+        phrases.append(f"its behaviour ({', '.join(names)}) is not read")
+    elif behavior is not None and not behavior.stored_order:
+        others = [name for name in names if name not in behavior.channels]
+        phrases += [f"{', '.join(others)}: not read"] if others else []
+    phrases += _missing(needs, session)
+    return f"The model cannot use all of this recording: {'; '.join(phrases)}." if phrases else ""
+
+
 def unread_text(name: str, needs: Needs, mask: Mask) -> str:
     """Return that a predictor reads nothing of what a mask shows; "" if it does.
 
@@ -173,7 +196,9 @@ def _missing(needs: Needs, session: Session) -> list[str]:
         phrases.append("no behaviour: it stays hidden")
     # The weights of a model fix its number of channels.
     elif needs.sees_behavior and n_read is not None and n_channels != n_read:
-        phrases.append(f"{n_channels} of {n_read} behaviour channels: they can only be hidden")
+        phrases.append(
+            f"{n_channels} behaviour channels, of which the model reads {n_read}: they stay hidden"
+        )
     elif needs.sees_behavior and (lacking := _lacking(needs, session)):
         phrases.append(f"no {', '.join(lacking)}: the mean instead")
     responses = session.responses

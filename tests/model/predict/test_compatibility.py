@@ -2,9 +2,11 @@
 
 import pytest
 
+from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.compatibility import unread_text
+from omnimouse_model.predict.compatibility import unread_text, unused_text
 from omnimouse_model.predict.predictor import Needs
+from tests.small_sessions import write_session
 
 READS_NOTHING = Needs(sees_responses=False, sees_video=False, sees_behavior=False)
 READS_VIDEO = Needs(sees_responses=False, sees_video=True, sees_behavior=False)
@@ -24,3 +26,21 @@ SOME_NEURONS = NOTHING.show(range(10))
 )
 def test_a_mask_of_which_nothing_is_read_has_a_remark(needs, mask, text):
     assert unread_text("twin", needs, mask) == text
+
+
+@pytest.mark.parametrize(
+    ("needs", "said"),
+    [
+        (Needs(), ("its video is not read", "running) is not read")),
+        (READS_VIDEO, ("running) is not read",)),
+        (
+            Needs(sees_video=True, sees_behavior=True, behavior_channels=3),
+            ("5 behaviour channels, of which the model reads 3: they stay hidden",),
+        ),
+        (Needs(sees_video=True, sees_behavior=True, behavior_channels=5), ()),
+    ],
+)
+def test_what_a_model_cannot_use_of_a_recording_is_said(needs, said, tmp_path):
+    text = unused_text(needs, open_session(write_session(tmp_path / "mouse")))
+    assert bool(text) == bool(said)
+    assert all(phrase in text for phrase in said), text

@@ -12,6 +12,7 @@ from omnimouse_model.live.models.finetune import STEPS as STEPS
 from omnimouse_model.live.models.finetune import Finetuning, Point, TrainedPart
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_model.progress import TRAINING
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.form import Form, setting
@@ -187,9 +188,16 @@ class FinetuneView:
             self._head(None if saved is None else saved.path),
             Settings("settings", self.form, "start"),
             Text("message", self._offer_text()),
+            Text("unused", self._unused, "warning"),
             *self._problem(),
             Row("actions", self._buttons(start, use, refusal)),
         ]
+
+    @property
+    def _unused(self) -> str:
+        """What the model cannot use of the recording: it is said before the start."""
+        session, needs = self._state.session, self._results.needs
+        return "" if session is None or needs is None else unused_text(needs, session)
 
     def _offer_text(self) -> str:
         train, steps = self.form.value("train"), self.form.value("steps")

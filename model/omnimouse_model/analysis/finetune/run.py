@@ -12,6 +12,7 @@ folder: it can be killed, and resumes exactly.
     and the files of every run (`checkpoints`, `metrics_log`)
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,7 @@ from omnimouse_model.families.omnimouse.training_config import (
 from omnimouse_model.families.omnimouse.transfer_start import StartValues, Trained
 from omnimouse_model.families.twin.predictor import TwinPredictor
 from omnimouse_model.inference.registry import load_predictor
+from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_model.predict.description import weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
@@ -64,6 +66,8 @@ from omnimouse_model.training.checkpoints import BEST, FINISHED
 from omnimouse_model.training.distributed import launched_ranks
 from omnimouse_model.training.loop import SUMMARY, OnStep
 from omnimouse_model.training.sessions import TrainingSession
+
+logger = logging.getLogger(__name__)
 
 STEPS = 300
 BATCH = 8
@@ -160,6 +164,9 @@ def finetune(
         raise ValueError(f"train is one of {get_args(Trained)}, found {train!r}.")
     if isinstance(predictor, str | Path):
         predictor = load_predictor(predictor, device="cpu")
+    unused = unused_text(predictor.needs, session)
+    if unused:
+        logger.warning(unused)
     out, place = Path(out), resolve_device(device)
     n_steps = STEPS if steps is None else steps
     settings = (train, n_steps, batch, seed)

@@ -258,7 +258,7 @@ def test_a_folder_of_another_run_is_left_alone(mouse_folder, base, plain_run, tm
 
 
 @pytest.mark.parametrize("lacking", ["behavior", "stimulus"])
-def test_what_a_recording_lacks_is_never_shown(mouse_folder, base, tmp_path, lacking):
+def test_what_a_recording_lacks_is_never_shown(mouse_folder, base, tmp_path, lacking, caplog):
     absent = {"behavior": {"behavior": {}}, "stimulus": {"stimulus": None}}
     session = replace(om.open_session(mouse_folder / NEW), **absent[lacking], _cache={})
     rows: list[dict[str, float]] = []
@@ -268,6 +268,8 @@ def test_what_a_recording_lacks_is_never_shown(mouse_folder, base, tmp_path, lac
     assert "validation" in rows[-1]
     decodes = any(score.startswith("decode") for score in rows[0])
     assert decodes is (lacking == "stimulus")
+    said = {"behavior": "no behaviour: it stays hidden", "stimulus": "no video: all its frames"}
+    assert said[lacking] in caplog.text
 
 
 def test_a_model_with_a_context_part_gets_one_for_the_session(mouse_folder, tmp_path):
