@@ -315,7 +315,7 @@ class Finetuning(HasBackgroundTask):
             return ""
         text = f"step {self.step} of {self.n_steps}" if self.stage == TRAINING else self.stage
         if self.stage not in (BEGINNING, TRAINING, SAVING):
-            text += f": {self._stage_share:.0%}"
+            text += f": {self._stage_share:z.0%}"
         left_s = self._left_s
         return text if left_s is None else f"{text} · about {duration_text(left_s)} left"
 
