@@ -16,7 +16,8 @@ DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
 STARTING = "finding start values for the neurons"
 TRAINING = "training"
-"""Descriptions of the steps of a training; before it, its share is reported."""
+SAVING = "writing the result"
+"""Descriptions of the steps of a training; only of `TRAINING`, steps are counted."""
 
 
 @runtime_checkable

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.analysis.finetune.records import (
-    SAVING,
     hold_out,
     result_card,
     write_settings,
@@ -56,7 +55,7 @@ from omnimouse_model.families.twin.predictor import TwinPredictor
 from omnimouse_model.families.twin.training import train_twins
 from omnimouse_model.families.twin.training_config import TwinTrainConfig
 from omnimouse_model.masks.schemes import SCHEMES
-from omnimouse_model.progress import STARTING, Job
+from omnimouse_model.progress import SAVING, STARTING, Job
 from omnimouse_model.training.checkpoints import FINISHED, best_or_last
 from omnimouse_model.training.loop import OnStep
 from omnimouse_model.training.sessions import TrainingSession

@@ -109,8 +109,6 @@ def spaced(starts: np.ndarray) -> np.ndarray:
 
 # -- records of a fine-tuning: its settings, the card of its result, and its stages ---
 ABOUT = "finetune.json"
-SAVING = "writing the result"
-"""What is done after the training, as the progress of a job describes it."""
 
 
 def write_settings(

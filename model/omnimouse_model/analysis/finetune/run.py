@@ -28,7 +28,6 @@ from omnimouse_model.analysis.finetune.families import (
     transfer,
 )
 from omnimouse_model.analysis.finetune.records import (
-    SAVING,
     hold_out,
     result_card,
     write_settings,
@@ -60,7 +59,7 @@ from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_model.predict.description import weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import QUIET, STARTING, Job, shows_progress
+from omnimouse_model.progress import QUIET, SAVING, STARTING, Job, shows_progress
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.training.checkpoints import BEST, FINISHED
 from omnimouse_model.training.distributed import launched_ranks

@@ -20,7 +20,6 @@ from typing import Any, Final, Literal
 from psygnal import Signal
 
 from omnimouse_model.analysis.finetune.process import Arguments, spawn_finetune
-from omnimouse_model.analysis.finetune.records import SAVING
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.live.inference.background_task import (
@@ -31,7 +30,14 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.predict.compatibility import check_compatibility
-from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, TimeLeft, duration_text
+from omnimouse_model.progress import (
+    SAVING,
+    STARTING,
+    TRAINING,
+    CallbackJob,
+    TimeLeft,
+    duration_text,
+)
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import decode

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.finetune.records import SAVING, WINDOW_S, hold_out
+from omnimouse_model.analysis.finetune.records import WINDOW_S, hold_out
 from omnimouse_model.analysis.finetune.run import is_finished
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
@@ -22,7 +22,7 @@ from omnimouse_model.families.omnimouse.checkpoint import (
 )
 from omnimouse_model.families.omnimouse.context_part import STEP, fit_context
 from omnimouse_model.predict.description import weights_hash
-from omnimouse_model.progress import STARTING, TRAINING, CallbackJob
+from omnimouse_model.progress import SAVING, STARTING, TRAINING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state, saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.model.finetune_process import (

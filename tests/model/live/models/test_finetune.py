@@ -11,13 +11,12 @@ from multiprocessing.process import BaseProcess
 import pytest
 
 from omnimouse_model.analysis.finetune.process import spawn_finetune
-from omnimouse_model.analysis.finetune.records import SAVING
 from omnimouse_model.errors import FinetuneError, StoppedError, WorkerError
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetune import Finetuning, finetuned_in
 from omnimouse_model.predict.devices import process_bytes
-from omnimouse_model.progress import QUIET, STARTING, TRAINING, CallbackJob
+from omnimouse_model.progress import QUIET, SAVING, STARTING, TRAINING, CallbackJob
 from omnimouse_model.training.checkpoints import saved_step
 from tests.model.finetune_process import (
     KNOWN,
