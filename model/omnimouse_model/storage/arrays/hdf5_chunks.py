@@ -50,6 +50,7 @@ _ATTRIBUTE, _LAYOUT, _CONTINUED = 12, 8, 16
 """Messages in the head of an object."""
 _MOST_HEAD = 2**24
 """Bytes of the head of an object."""
+_Stored = bytes | memoryview
 ReadAt = Callable[[int, int], bytes]
 """Return some bytes of the file from an address on; addresses count from the superblock."""
 
@@ -564,12 +565,12 @@ def _blocks(
 
 
 # -- the length to which stored bytes decode -------------------------------------------
-def _by_decoding(new: Callable[[], Any], data: bytes, most: int) -> int:
+def _by_decoding(new: Callable[[], Any], data: _Stored, most: int) -> int:
     """Return the decoded length, counted up to a limit."""
     return sum(map(len, _pieces(new(), data, most)))
 
 
-def _pieces(coder: Any, data: bytes, most: int) -> Iterator[bytes]:
+def _pieces(coder: Any, data: _Stored, most: int) -> Iterator[bytes]:
     left = most + 1
     while left > 0 and not coder.eof:
         piece = coder.decompress(data, min(left, 2**20))
@@ -580,7 +581,7 @@ def _pieces(coder: Any, data: bytes, most: int) -> Iterator[bytes]:
         yield piece
 
 
-def _lzf(data: bytes, most: int) -> int:
+def _lzf(data: _Stored, most: int) -> int:
     """Return the length that LZF codes: runs of bytes, and copies of earlier ones."""
     place = total = 0
     end = len(data)
@@ -596,25 +597,25 @@ def _lzf(data: bytes, most: int) -> int:
     return total
 
 
-def _in_head(layout: str, at: int, data: bytes, most: int) -> int:
+def _in_head(layout: str, at: int, data: _Stored, most: int) -> int:
     """Return the length that is written in the head of the stored bytes."""
     return int(struct.unpack_from(layout, data, at)[0])
 
 
-def _blosc(data: bytes, most: int) -> int:
+def _blosc(data: _Stored, most: int) -> int:
     length, _, n_stored = struct.unpack_from("<III", data, 4)
     if n_stored > len(data):
         raise ValueError(f"a piece of {n_stored:,} bytes, of which {len(data):,} are there")
     return int(length)
 
 
-def _bitshuffle(data: bytes, most: int) -> int:
+def _bitshuffle(data: _Stored, most: int) -> int:
     # Without a coder behind it, it is as long as the stored bytes, and has no head.
     length = _in_head(">Q", 0, data, most)
     return len(data) if len(data) in range(most - _SLACK, most + 1) else length
 
 
-def _zstandard(data: bytes, most: int) -> int:
+def _zstandard(data: _Stored, most: int) -> int:
     if data[:4] != b"\x28\xb5\x2f\xfd":
         raise ValueError("a piece that is not of Zstandard")
     flags = data[4]
@@ -628,7 +629,7 @@ def _zstandard(data: bytes, most: int) -> int:
     return _in_head(layout, at, data, most) + (256 if size == 1 else 0)
 
 
-_LENGTHS: dict[int, Callable[[bytes, int], int]] = {
+_LENGTHS: dict[int, Callable[[_Stored, int], int]] = {
     _GZIP: partial(_by_decoding, zlib.decompressobj),
     _SZIP: partial(_in_head, "<I", 0),
     _LZF: _lzf,
