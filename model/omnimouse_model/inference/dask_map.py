@@ -16,6 +16,7 @@ from functools import lru_cache
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from omnimouse_model.data.session import Session
@@ -42,6 +43,10 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 LOCAL = "local"
 """`local` or `local:4` starts a temporary cluster of processes on this machine."""
+_NO_PAGES: dict[str, list[str]] = {
+    f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")
+}
+"""Dask serves pages about its work, logs included, to everybody who asks, without TLS."""
 _POLL_S = 0.02
 _LEAST_PENDING = 16
 
@@ -202,10 +207,12 @@ def _client(scheduler: str) -> "Iterator[Client]":
     n_workers = checked_count(count)
     with named_extras():
         import_module("cryptography")  # Security.temporary needs it
+        from dask.config import set as configured
         from distributed import LocalCluster, Security
     # In memory, for this cluster: no other account of the machine can connect.
     security = Security.temporary()
-    with interrupts_kept_from_workers():
+    scratch = TemporaryDirectory(prefix="omnimouse-dask-", ignore_cleanup_errors=True)
+    with interrupts_kept_from_workers(), configured(_NO_PAGES):
         cluster = LocalCluster(
             n_workers=n_workers,
             # One process per piece: predictors are not used from several threads.
@@ -214,9 +221,16 @@ def _client(scheduler: str) -> "Iterator[Client]":
             protocol="tls://",
             security=security,
             dashboard_address=None,
+            # Dask's own place has a name that other accounts know.
+            local_directory=scratch.name,
             silence_logs=logging.CRITICAL,  # also of the workers
         )
-    with _silent_dask(), cluster, connect(cluster.scheduler_address, security) as client:
+    with (
+        scratch,
+        _silent_dask(),
+        cluster,
+        connect(cluster.scheduler_address, security) as client,
+    ):
         yield client
 
 

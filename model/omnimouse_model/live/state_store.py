@@ -216,7 +216,7 @@ class StateStore:
         if not self._is_enabled:
             return ()
         try:
-            paths = map(Path, self._texts(self._recent_path))
+            paths = map(Path, self._texts(self._recent_path)[:MAX_RECENT])
             return tuple(path for path in paths if path.is_file())
         except (OSError, ValueError):  # not a valid path
             return ()
@@ -238,7 +238,7 @@ class StateStore:
     @property
     def recent_recordings(self) -> tuple[str, ...]:
         """Paths and addresses of recently opened recordings, newest first."""
-        return self._texts(self._recordings_path) if self._is_enabled else ()
+        return self._texts(self._recordings_path)[:MAX_RECENT] if self._is_enabled else ()
 
     def note_recording(self, session: Session) -> None:
         """Put an opened recording first in the list; samples are listed elsewhere."""

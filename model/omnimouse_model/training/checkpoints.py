@@ -40,8 +40,12 @@ class _Last:
 
     def __post_init__(self) -> None:
         # A name, and no path that leads elsewhere.
-        if not re.fullmatch(rf"{_STATE}\d{{8,}}", self.state):
+        if not _is_state(self.state):
             raise ValueError(f"state: found {shown(self.state)}, expected {_STATE}00000000")
+
+
+def _is_state(name: str) -> bool:
+    return re.fullmatch(rf"{_STATE}[0-9]{{8,18}}", name) is not None
 
 
 def last_state(out: Path) -> Path | None:
@@ -54,7 +58,10 @@ def last_state(out: Path) -> Path | None:
         return out / stored.state
     # The damaged file was set aside. The last save is complete, because files of a save
     # are removed only after the next one.
-    return max(out.glob(f"{_STATE}*"), default=None)
+    found = max((p for p in out.glob(f"{_STATE}*") if _is_state(p.name)), default=None)
+    if found is not None:
+        write_json(path, {"state": found.name})  # for whoever asks next
+    return found
 
 
 def best_or_last(out: Path) -> Path:

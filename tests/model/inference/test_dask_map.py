@@ -4,6 +4,8 @@ import signal
 import socket
 import ssl
 import time
+from http.client import HTTPConnection
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -164,16 +166,22 @@ def test_half_a_line_of_a_dead_writer_is_cut_off_by_the_next(tmp_path):
 
 
 def addresses_of_worker(_piece, job):
-    from distributed import get_worker
+    from distributed import get_client, get_worker
 
     worker = get_worker()
-    return worker.address, worker.scheduler.address
+    pages = worker.http_server.port, get_client().scheduler_info()["services"]["dashboard"]
+    return (worker.address, worker.scheduler.address), pages, Path(worker.local_directory)
 
 
 @pytest.mark.process
 def test_a_local_cluster_is_closed_to_clients_without_its_certificate():
     results = dask_map.map_pieces(addresses_of_worker, [0, 1], "local:1")
-    _, addresses = next(results)
+    _, (addresses, pages, scratch) = next(results)
+    assert scratch.parents[1].stat().st_mode & 0o077 == 0
+    for port, page in product(pages, ("health", "info/main/workers.html", "metrics", "")):
+        answer = HTTPConnection("127.0.0.1", port, timeout=30)
+        answer.request("GET", f"/{page}")
+        assert answer.getresponse().status == 404
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     for address in addresses:
@@ -186,6 +194,7 @@ def test_a_local_cluster_is_closed_to_clients_without_its_certificate():
         ):
             connection.recv(1)
     assert len(list(results)) == 1
+    assert not scratch.exists()
 
 
 def test_pieces_here_report_one_progress_and_stop_at_a_cancel():

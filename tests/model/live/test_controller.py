@@ -389,6 +389,12 @@ def test_a_damaged_recording_is_not_restored(tmp_path, caplog, damage):
     controller.close()
 
 
+def test_a_recording_whose_name_cannot_exist_is_not_restored(tmp_path):
+    write_last_session(LastSession(session="x" * 5000), tmp_path / "live.json")
+    with closing(Controller(synchronous=True, session_file=tmp_path / "live.json")) as controller:
+        assert not controller.project.restore()
+
+
 def test_a_damaged_last_session_is_ignored(tmp_path):
     path = tmp_path / "live.json"
     assert read_last_session(path) is None

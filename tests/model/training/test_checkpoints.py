@@ -1,27 +1,18 @@
+"""Saves of a run: one whose name is damaged is found all the same, each time."""
+
 import pytest
-import torch
 
-from omnimouse_model.errors import CheckpointError
-from omnimouse_model.training.checkpoints import read_state
+from omnimouse_model.training.checkpoints import LAST, last_state, saved_step
 
 
-@pytest.fixture
-def state(tmp_path):
-    path = tmp_path / "run" / "state-00000003" / "rank_0.pt"
-    path.parent.mkdir(parents=True)
-    torch.save({"step": 3, "net": {"weight": torch.zeros(1000)}}, path)
-    return path
-
-
-@pytest.mark.parametrize("damage", ["missing", "torn", "empty", "other"])
-def test_a_damaged_state_is_named(state, damage):
-    assert read_state(state)["step"] == 3
-    whole = state.read_bytes()
-    if damage == "missing":
-        state.unlink()
-    elif damage == "other":
-        torch.save([3], state)
-    else:
-        state.write_bytes(whole[: len(whole) // 2] if damage == "torn" else b"")
-    with pytest.raises(CheckpointError, match=r"rank_0\.pt"):
-        read_state(state)
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"state": "../state"}', '{"state": "state-%s"}' % ("9" * 5000)]
+)
+def test_a_damaged_name_of_the_last_save_does_not_begin_the_run_anew(tmp_path, text):
+    for name in ("state-00000004", "state-00000012", "state-~"):
+        (tmp_path / name).mkdir()
+    (tmp_path / LAST).write_text(text)
+    # A fine-tuning asks for the step first, and its training for the folder after it.
+    assert saved_step(tmp_path) == 12
+    assert last_state(tmp_path) == tmp_path / "state-00000012"
+    assert (tmp_path / f"{LAST}.damaged").read_text() == text

@@ -471,7 +471,10 @@ class Project(HasBackgroundTask):
 
 def _exists(place: str) -> bool:
     """Whether a recording's path exists; True for addresses, which are not checked."""
-    return web_address(place) is not None or Path(place).exists()
+    try:
+        return web_address(place) is not None or Path(place).exists()
+    except OSError:  # a name that no drive takes
+        return False
 
 
 def _restore_saved(view: SessionView, analysis: Analysis, path: Path, digest: str) -> SessionView:
