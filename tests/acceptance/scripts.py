@@ -132,7 +132,7 @@ def read_score(controller: Controller, n_windows: int) -> tuple[str, list[str]]:
         found = results.tier_score
         if found is None or found.mask is not controller.state.mask:
             return False
-        return found.is_complete if n_windows == ALL else found.n_windows >= n_windows
+        return found.is_complete or 0 < n_windows <= found.n_windows
 
     wait_for(is_there, "the score")
     # The score goes on; both are read of the same one.

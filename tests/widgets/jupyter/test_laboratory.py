@@ -4,6 +4,7 @@ import pytest
 
 from omnimouse_widgets.jupyter.laboratory import Laboratory
 from tests.model.lab.energy_neurons import energy_controller
+from tests.small_sessions import write_session
 
 LONG_S = 120.0
 
@@ -14,7 +15,7 @@ def controller(session, tmp_path):
         yield made
 
 
-def test_the_page_runs_an_experiment_and_gets_its_table(controller, page):
+def test_the_page_runs_an_experiment_and_gets_its_table(controller, page, tmp_path):
     part = Laboratory(controller, repeats=1)
     opened = page(part, "block1")
     opened.say("press", name="csv")
@@ -29,6 +30,9 @@ def test_the_page_runs_an_experiment_and_gets_its_table(controller, page):
     assert bytes(table).count(b"\n") == 41
     opened.say("press", name="python")
     assert "by name" in part.problem
+    controller.loader.open_now(write_session(tmp_path / "other", 12))
+    opened.wait_for("block1", lambda message, _: message["items"][0]["kind"] == "message")
+    assert part.found == ""
 
 
 def test_an_experiment_is_chosen_here_or_elsewhere(controller):

@@ -7,10 +7,11 @@ from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.laboratory import LaboratoryView
 from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.neurons import NeuronsView
-from omnimouse_widgets.views.record import Image, Polar
+from omnimouse_widgets.views.record import Image, Message, Polar
 from tests.model.lab.energy_neurons import EnergyNeurons, energy_controller
 from tests.model.live.test_laboratory import AreaCodes, with_areas
 from tests.predictors import open_controller
+from tests.small_sessions import write_session
 from tests.widgets.pointer import pick, press
 
 
@@ -52,6 +53,17 @@ def test_what_can_be_pressed_follows_the_experiment(controller, show, redraw):
     assert not widgets["run"].isEnabled()
     assert "gradient" in widgets["run"].toolTip()
     assert panel.minimumSizeHint().width() <= 400
+
+
+def test_results_leave_with_their_recording(controller, tmp_path, show, redraw):
+    panel = panel_of(controller, show)
+    run(panel, redraw)
+    assert panel.widgets["found"].text()
+    controller.loader.open_now(write_session(tmp_path / "other", 12))
+    redraw()
+    assert isinstance(panel.plots["content"].shown, Message)
+    assert panel.widgets["found"].text() == panel.widgets["neuron"].text() == ""
+    assert not panel.widgets["export"].isEnabled()
 
 
 def test_a_confusion_matrix_is_drawn(session, show, redraw):

@@ -133,11 +133,8 @@ class FinetuneView:
 
     @property
     def _shows_run(self) -> bool:
-        finetuning = self._finetuning
-        if finetuning.request is None:
-            return False
-        # A finished run of another recording gives way to an offer for this one.
-        return finetuning.is_busy or not finetuning.is_offered or finetuning.is_of_screen
+        # A run that has ended leaves with its recording, and comes back with it.
+        return self._finetuning.is_busy or self._finetuning.is_of_screen
 
     # -- actions ----------------------------------------------------------------------
     def start(self) -> None:

@@ -190,6 +190,7 @@ class Sweeps:
         self._tasks = (self._runner, self._reader)
         for task in self._tasks:
             task.changed.connect(self._on_task)
+        client.state.events.session.connect(self._on_session)
 
     # -- reading ----------------------------------------------------------------------
     @property
@@ -388,6 +389,11 @@ class Sweeps:
 
     def _fail(self, message: str) -> None:
         self._runner.fail(ValueError(message))
+
+    def _on_session(self) -> None:
+        """Draw no sweep of the recording before; saved ones stay in the list."""
+        self.compared = () if self.running is None else (self.running,)
+        self.changed.emit()
 
     def _on_task(self) -> None:
         if not self._runner.is_busy:

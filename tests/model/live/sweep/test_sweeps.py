@@ -24,6 +24,7 @@ from tests.predictors import (
     NoisyPredictor,
     tiny_transformer,
 )
+from tests.small_sessions import write_session
 
 CONTEXTS = ((0, 8), (0, 10), (True, False))  # neurons, history, video
 PLAN = SweepPlan(*CONTEXTS, seeds=(0, 1), tier="test", max_windows=2, centred=False)
@@ -276,7 +277,7 @@ def start_sweeps(controller, session):
     return start
 
 
-def test_sweeps_are_deleted_and_files_that_are_none_say_so(start_sweeps):
+def test_sweeps_are_deleted_and_files_that_are_none_say_so(start_sweeps, controller, tmp_path):
     sweeps = start_sweeps(2)
     path = sweeps.entries[0].path
     sweeps.remove(path)
@@ -286,3 +287,6 @@ def test_sweeps_are_deleted_and_files_that_are_none_say_so(start_sweeps):
     sweeps.reload_folder()
     problems = {entry.name: bool(entry.problem) for entry in sweeps.entries}
     assert problems == {"no 0": False, "odd": True}
+    sweeps.compare(sweeps.entries[-1].path, True)
+    controller.loader.open_now(write_session(tmp_path / "other", 12))
+    assert sweeps.compared == ()
