@@ -53,6 +53,13 @@ def test_examples_run(home, names, tmp_path, monkeypatch):
     assert not report, "".join(report)
 
 
+def test_the_example_of_a_public_name_stands_before_its_parameters():
+    documents = {name: getattr(om, name).__doc__ or "" for name in dir(om)}
+    assert [
+        name for name, text in documents.items() if ">>>" in text.partition("Parameters\n")[2]
+    ] == []
+
+
 def test_every_public_name_has_an_example():
     values = {n: getattr(om, n) for n in dir(om)}
     lines = {

@@ -1,6 +1,9 @@
+import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,9 @@ import omnimouse_widgets
 
 WITHOUT_Z = re.compile(r"(?<![{%])\{[^{}\n]*:[+ ]?[0-9,]*\.\d+[f%]\}")
 """A number with fixed decimals, but for formats of plotly: `%{y:.2f}`."""
+WORD_OF_CODE = re.compile(
+    r"[Bb]arcode|d-size|pupil_dsize|those of the brush|error of the axis|(?<!\()\b[Tt]iers?\b"
+)
 MAX_FILES = 20
 """Maximum number of files in a folder, without `__init__.py`."""
 
@@ -41,6 +47,34 @@ def test_no_number_on_screen_is_minus_zero(root, folder):
         if (numbers := WITHOUT_Z.findall(path.read_text("utf-8")))
     }
     assert found == {}
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *(f"widgets/omnimouse_widgets/{name}" for name in ("views", "qt", "report")),
+        *(f"omnimouse_app/{name}" for name in ("window", "field")),
+    ],
+)
+def test_words_on_screen_are_those_of_a_reader(root, folder):
+    """Words of the code stand in brackets at most, as in "part (tier)"."""
+    found = {
+        (path.name, node.lineno): node.value
+        for path in (root / folder).rglob("*.py")
+        for node in texts(path)
+        if " " in node.value and WORD_OF_CODE.search(node.value)
+    }
+    assert found == {}
+
+
+def texts(path: Path) -> Iterator[ast.Constant]:
+    """Yield the texts of a module that are no docstrings."""
+    tree = ast.parse(path.read_text("utf-8"))
+    documents = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and node not in documents:
+            yield node
 
 
 @pytest.mark.process

@@ -273,13 +273,6 @@ def check_alignment(
     At most ten minutes in six parts and 256 neurons are read. The result depends only
     on the session and the seed.
 
-    Parameters
-    ----------
-    session
-        An open session, or its path.
-    latency_s
-        Usual latencies for this kind of recording, in seconds.
-
     Examples
     --------
     >>> report = om.check_alignment(session)
@@ -287,6 +280,13 @@ def check_alignment(
     [('screen', 'responses'), ('running', 'responses'), ('running', 'pupil')]
     >>> report.warnings
     ()
+
+    Parameters
+    ----------
+    session
+        An open session, or its path.
+    latency_s
+        Usual latencies for this kind of recording, in seconds.
     """
     if not isinstance(session, Session):
         session = open_session(session)

@@ -88,6 +88,18 @@ def evaluate(
 ) -> Scores:
     """Score predictors on held-out windows.
 
+    Examples
+    --------
+    >>> strategy = "causal_response_25_behavior"
+    >>> found = om.evaluate("last", session, strategy, max_windows=3)
+    >>> score = found.scores[0]
+    >>> round(score.value, 2), score.n_neurons, score.n_windows
+    (0.37, 40, 3)
+    >>> om.evaluate(
+    ...     ["last", "mean"], "demo", strategy, max_windows=3, metric="fve"
+    ... ).rows()[0]["unit"]
+    'fraction of variance explained'
+
     Parameters
     ----------
     predictor
@@ -134,18 +146,6 @@ def evaluate(
         A session has no window of the tier, or the metric is unknown.
     StoppedError
         `job.cancelled()` returned true.
-
-    Examples
-    --------
-    >>> strategy = "causal_response_25_behavior"
-    >>> found = om.evaluate("last", session, strategy, max_windows=3)
-    >>> score = found.scores[0]
-    >>> round(score.value, 2), score.n_neurons, score.n_windows
-    (0.37, 40, 3)
-    >>> om.evaluate(
-    ...     ["last", "mean"], "demo", strategy, max_windows=3, metric="fve"
-    ... ).rows()[0]["unit"]
-    'fraction of variance explained'
     """
     # A name is a sequence too.
     if isinstance(predictor, str) or not isinstance(predictor, Sequence):
@@ -209,6 +209,18 @@ def evaluate_all(
 
     The scores of a tier are exactly those of `evaluate`, in the same order.
 
+    Examples
+    --------
+    >>> found = om.evaluate_all(
+    ...     ["mean", "last"],
+    ...     session,
+    ...     "causal_response_25_behavior",
+    ...     tiers=["validation", "test"],
+    ...     results="scores.jsonl",
+    ... )
+    >>> {tier: len(part.scores) for tier, part in found.items()}
+    {'validation': 2, 'test': 2}
+
     Parameters
     ----------
     predictors
@@ -245,18 +257,6 @@ def evaluate_all(
         `results`, scheduler or seeds.
     WorkerError
         The scheduler or its workers failed; finished shards are in `results`.
-
-    Examples
-    --------
-    >>> found = om.evaluate_all(
-    ...     ["mean", "last"],
-    ...     session,
-    ...     "causal_response_25_behavior",
-    ...     tiers=["validation", "test"],
-    ...     results="scores.jsonl",
-    ... )
-    >>> {tier: len(part.scores) for tier, part in found.items()}
-    {'validation': 2, 'test': 2}
     """
     names = as_tuple(strategies)
     if results is not None or scheduler is not None or seeds:

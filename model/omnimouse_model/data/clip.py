@@ -27,6 +27,13 @@ class Clip(Window):
     not read: they are 0 and not valid, so that a mask may ask for all and show none.
     The session only identifies the neurons; a worker gets its key and these arrays.
 
+    Examples
+    --------
+    >>> frames = np.full((60, 36, 64), 128, np.uint8)
+    >>> clip = om.Clip(session=session, frames=frames, rate_hz=30.0)
+    >>> clip.video.shape, bool(clip.valid["responses"].any())
+    ((60, 36, 64), False)
+
     Parameters
     ----------
     session
@@ -48,13 +55,6 @@ class Clip(Window):
     ------
     ValueError
         An array has another shape or type, or a rate is not above 0.
-
-    Examples
-    --------
-    >>> frames = np.full((60, 36, 64), 128, np.uint8)
-    >>> clip = om.Clip(session=session, frames=frames, rate_hz=30.0)
-    >>> clip.video.shape, bool(clip.valid["responses"].any())
-    ((60, 36, 64), False)
     """
 
     start_index: int = field(default=0, init=False)

@@ -56,6 +56,15 @@ class NeuronMatch(HasSummary):
 def match_neurons(a: Session, b: Session, by: str | None = None) -> NeuronMatch:
     """Return the neurons that two recordings of one animal share.
 
+    Examples
+    --------
+    >>> ids = {"unit_ids": np.array([11, 12, 15])}
+    >>> first = om.open_session({"responses": np.ones((600, 3)), "rate_hz": 30.0, **ids})
+    >>> ids = {"unit_ids": np.array([15, 20, 11])}
+    >>> second = om.open_session({"responses": np.ones((600, 3)), "rate_hz": 30.0, **ids})
+    >>> om.match_neurons(first, second).second
+    array([2, 0])
+
     Parameters
     ----------
     by
@@ -67,15 +76,6 @@ def match_neurons(a: Session, b: Session, by: str | None = None) -> NeuronMatch:
     ValueError
         The recordings are of two animals, an id is missing, ids only number the rows, or
         no id is shared.
-
-    Examples
-    --------
-    >>> ids = {"unit_ids": np.array([11, 12, 15])}
-    >>> first = om.open_session({"responses": np.ones((600, 3)), "rate_hz": 30.0, **ids})
-    >>> ids = {"unit_ids": np.array([15, 20, 11])}
-    >>> second = om.open_session({"responses": np.ones((600, 3)), "rate_hz": 30.0, **ids})
-    >>> om.match_neurons(first, second).second
-    array([2, 0])
     """
     animals = {one.animal_id for one in (a, b) if one.animal_id is not None}
     if len(animals) > 1:

@@ -281,6 +281,14 @@ class Window(HasSummary):
     are False in `valid`. Missing values of behaviour, and frames with missing values,
     also hold 0 and are False; a missing (NaN) response stays NaN.
 
+    Examples
+    --------
+    >>> window = session.window(start_s=12.0)
+    >>> window.responses.shape, window.video.shape
+    ((60, 40), (60, 36, 64))
+    >>> window.to_dataframe().columns.tolist()
+    ['sample', 'time_s', 'neuron', 'response_normalised', 'is_valid']
+
     Parameters
     ----------
     session
@@ -296,14 +304,6 @@ class Window(HasSummary):
     exact_start
         Start in native time of a window that does not begin on the grid: one that is
         aligned to a trial, and the warm-up before a window.
-
-    Examples
-    --------
-    >>> window = session.window(start_s=12.0)
-    >>> window.responses.shape, window.video.shape
-    ((60, 40), (60, 36, 64))
-    >>> window.to_dataframe().columns.tolist()
-    ['sample', 'time_s', 'neuron', 'response_normalised', 'is_valid']
     """
 
     session: "Session"

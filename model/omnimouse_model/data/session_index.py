@@ -201,6 +201,12 @@ class Catalogue(Sequence[Entry]):
 def catalogue(folder: str | Path, job: Job = QUIET, **reading: Any) -> Catalogue:
     """Describe every session in a folder and three levels below; reads no large data.
 
+    Examples
+    --------
+    >>> found = om.catalogue(session.path.parent)
+    >>> [(entry.id, entry.neurons) for entry in found]
+    [('90009-1-1', 40)]
+
     Parameters
     ----------
     job
@@ -212,12 +218,6 @@ def catalogue(folder: str | Path, job: Job = QUIET, **reading: Any) -> Catalogue
     ------
     NotADirectoryError
         There is no such folder.
-
-    Examples
-    --------
-    >>> found = om.catalogue(session.path.parent)
-    >>> [(entry.id, entry.neurons) for entry in found]
-    [('90009-1-1', 40)]
     """
     root = Path(folder).expanduser().absolute()
     return Catalogue(root, tuple(entries_of(root, job, **reading)))

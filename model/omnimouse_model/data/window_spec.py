@@ -75,6 +75,12 @@ class BehaviorSpec:
 class WindowSpec:
     """Duration, rates and sizes of the windows that a predictor reads.
 
+    Examples
+    --------
+    >>> spec = om.WindowSpec(duration_s=3.0, response_rate_hz=50.0, responses="count")
+    >>> spec.n_samples, spec.n_frames, spec.n_behavior
+    (150, 0, 0)
+
     Parameters
     ----------
     duration_s
@@ -99,12 +105,6 @@ class WindowSpec:
     ValueError
         A value is out of range, or a window does not contain a whole number of
         samples. The message names the field and the value.
-
-    Examples
-    --------
-    >>> spec = om.WindowSpec(duration_s=3.0, response_rate_hz=50.0, responses="count")
-    >>> spec.n_samples, spec.n_frames, spec.n_behavior
-    (150, 0, 0)
     """
 
     duration_s: float

@@ -61,6 +61,13 @@ def load_predictor(
 ) -> Predictor:
     """Build a predictor by name, or from a checkpoint file or folder.
 
+    Examples
+    --------
+    >>> om.load_predictor("ridge", [session]).predictor_id
+    'ridge'
+    >>> om.load_predictor("demo").needs.sees_video
+    True
+
     Parameters
     ----------
     name_or_path
@@ -75,13 +82,6 @@ def load_predictor(
     connect
         Hosts such as "huggingface.co" from which members that the file of an ensemble
         names may be downloaded.
-
-    Examples
-    --------
-    >>> om.load_predictor("ridge", [session]).predictor_id
-    'ridge'
-    >>> om.load_predictor("demo").needs.sees_video
-    True
     """
     predictor = _build(str(name_or_path), device, connect)
     for session in sessions or ():
@@ -140,17 +140,17 @@ def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str =
     The file has the name of each member, or its path in the folder of the file, and its
     id; `load_predictor` refuses it if the weights of a member have changed.
 
-    Raises
-    ------
-    ValueError
-        Fewer than two members, a path that does not end in `.ensemble.json`, or a member
-        outside the folder of the file.
-
     Examples
     --------
     >>> path = om.save_ensemble("both.ensemble.json", ["mean", "last"])
     >>> len(om.load_predictor(path).members)
     2
+
+    Raises
+    ------
+    ValueError
+        Fewer than two members, a path that does not end in `.ensemble.json`, or a member
+        outside the folder of the file.
     """
     loaded = (load_predictor(member, device=device) for member in members)
     write_ensemble(path, members, loaded)

@@ -69,7 +69,7 @@ def report_steps(controller: Controller, report: ReportProgress) -> None:
         if found is None or found.is_complete:
             return False
         text = (
-            f"scores of {Path(name).name} over the {found.tier} tier, "
+            f"scores of {Path(name).name} over the {found.tier} part, "
             f"{found.n_windows:,} of {found.n_total:,} windows"
         )
         tell("scores", text, found.n_windows / found.n_total)
@@ -81,7 +81,7 @@ def report_steps(controller: Controller, report: ReportProgress) -> None:
             return
         if curves is not None and not curves.is_complete:
             text = (
-                f"context curves over the {curves.tier} tier, {curves.n_windows:,} of "
+                f"context curves over the {curves.tier} part, {curves.n_windows:,} of "
                 f"{curves.n_total:,} windows"
             )
             tell("curves", text, curves.n_windows / curves.n_total)

@@ -69,6 +69,15 @@ UNGUARDED = (
 class Mask(HasSummary):
     """Visible input and targets of one window.
 
+    Examples
+    --------
+    >>> mask = om.Mask.nothing(100).show(range(50)).ask(range(50, 100), (30, 60))
+    >>> mask.cells.shape, int(mask.target.sum())
+    ((60, 100), 1500)
+    >>> mask
+    Mask: size 60 samples x 100 neurons; cells 3,000 visible, 1,500 target, 1,500 \
+hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
+
     Attributes
     ----------
     cells
@@ -92,15 +101,6 @@ class Mask(HasSummary):
         Strategy from which the mask was made, "" for a mask made by hand.
     note
         How a strategy, or a mask of another spec, was adapted; "" if it was not.
-
-    Examples
-    --------
-    >>> mask = om.Mask.nothing(100).show(range(50)).ask(range(50, 100), (30, 60))
-    >>> mask.cells.shape, int(mask.target.sum())
-    ((60, 100), 1500)
-    >>> mask
-    Mask: size 60 samples x 100 neurons; cells 3,000 visible, 1,500 target, 1,500 \
-hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     """
 
     cells: np.ndarray

@@ -164,6 +164,13 @@ def select_near(
 ) -> np.ndarray:
     """Return the neurons within a distance in µm of a point or of a neuron.
 
+    Examples
+    --------
+    >>> om.select_near(session, 5, within_um=100.0)
+    array([ 5, 30])
+    >>> om.select_near(session, 5, within_um=100.0, beyond_um=15.0)
+    array([30])
+
     Parameters
     ----------
     origin
@@ -171,13 +178,6 @@ def select_near(
     within_um, beyond_um
         The largest and the smallest distance, both included: `beyond_um=15` leaves out
         the neuron itself and neurons that its signal may contaminate.
-
-    Examples
-    --------
-    >>> om.select_near(session, 5, within_um=100.0)
-    array([ 5, 30])
-    >>> om.select_near(session, 5, within_um=100.0, beyond_um=15.0)
-    array([30])
     """
     positions = _positions(session, "um")
     if isinstance(origin, (int, np.integer)):
@@ -282,15 +282,15 @@ def select_where(
     The language and the columns are those of `neuron_table`; `mask` (in `span`, by
     default the whole window) gives the column `state`, `scores` the column `score`.
 
-    Raises
-    ------
-    ValueError
-        A term is invalid; the message shows a valid one.
-
     Examples
     --------
     >>> om.select_where(session, "V1 depth<250")[:5]
     array([ 3,  7,  8, 13, 14])
+
+    Raises
+    ------
+    ValueError
+        A term is invalid; the message shows a valid one.
     """
     return matching_neurons(words, table_columns(session, mask, span, scores))
 
@@ -307,6 +307,13 @@ def random_subset(
 
     Larger subsets of a seed contain the smaller ones.
 
+    Examples
+    --------
+    >>> om.random_subset(session, 4, seed=0)
+    array([11, 27,  4, 24])
+    >>> om.random_subset(session, 2, seed=0, among=[4, 5, 11])
+    array([11,  4])
+
     Parameters
     ----------
     session
@@ -322,13 +329,6 @@ def random_subset(
     ------
     ValueError
         There are fewer than `n`.
-
-    Examples
-    --------
-    >>> om.random_subset(session, 4, seed=0)
-    array([11, 27,  4, 24])
-    >>> om.random_subset(session, 2, seed=0, among=[4, 5, 11])
-    array([11,  4])
     """
     # Filtered after drawing, so that a subset of `among` keeps the order of the seed.
     order = random_order(session, seed)

@@ -86,6 +86,22 @@ class Encoded:
 class Prediction(HasSummary):
     """Predicted rates of one window, and the request to which they belong.
 
+    Examples
+    --------
+    >>> predictor = om.load_predictor("last", [session])
+    >>> mask = om.Mask.from_strategy("causal_response_25_behavior", session)
+    >>> prediction = predictor.predict(session.window(20.0), mask)
+    >>> prediction.responses.shape, prediction.status, bool(prediction.valid.all())
+    ((60, 40), 'ok', True)
+    >>> prediction.to_session_units().dtype
+    dtype('float32')
+    >>> prediction
+    Prediction: predictor last; responses 60 samples x 40 neurons, 1,200 predicted, \
+normalised; behaviour none; status ok
+    >>> table = prediction.to_dataframe(session.window(20.0))
+    >>> len(table), table.columns.tolist()[2:5]
+    (1200, ['neuron', 'response_normalised', 'recorded_normalised'])
+
     Attributes
     ----------
     responses
@@ -111,22 +127,6 @@ class Prediction(HasSummary):
     band
         float32 (2, n_samples, n) in `units`: lower and upper limit of the interval
         that holds 95 % of recorded responses; None if the predictor gives none.
-
-    Examples
-    --------
-    >>> predictor = om.load_predictor("last", [session])
-    >>> mask = om.Mask.from_strategy("causal_response_25_behavior", session)
-    >>> prediction = predictor.predict(session.window(20.0), mask)
-    >>> prediction.responses.shape, prediction.status, bool(prediction.valid.all())
-    ((60, 40), 'ok', True)
-    >>> prediction.to_session_units().dtype
-    dtype('float32')
-    >>> prediction
-    Prediction: predictor last; responses 60 samples x 40 neurons, 1,200 predicted, \
-normalised; behaviour none; status ok
-    >>> table = prediction.to_dataframe(session.window(20.0))
-    >>> len(table), table.columns.tolist()[2:5]
-    (1200, ['neuron', 'response_normalised', 'recorded_normalised'])
     """
 
     # NaN and not 0 where nothing was requested: 0 is a rate, and would enter a mean.

@@ -58,6 +58,14 @@ class ExplorerBox(VBox):  # type: ignore[misc]  # ipywidgets has no types
 class Explorer:
     """Interactive view of one recording: masks, predictions, sweeps and decoding.
 
+    Examples
+    --------
+    >>> explorer = Explorer("demo")            # doctest: +SKIP
+    >>> explorer.painter.paint_area("V1", 1)   # doctest: +SKIP
+    >>> explorer.settled()                     # doctest: +SKIP
+    >>> explorer.scores                        # doctest: +SKIP
+    r = 0.40 [0.33, 0.51] over 96 of 172 test windows
+
     Parameters
     ----------
     session
@@ -84,14 +92,6 @@ class Explorer:
         The parts. Each can also be used alone with the same `controller`.
     widget
         All parts in one ipywidget.
-
-    Examples
-    --------
-    >>> explorer = Explorer("demo")            # doctest: +SKIP
-    >>> explorer.painter.paint_area("V1", 1)   # doctest: +SKIP
-    >>> explorer.settled()                     # doctest: +SKIP
-    >>> explorer.scores                        # doctest: +SKIP
-    r = 0.40 [0.33, 0.51] over 96 of 172 test windows
     """
 
     def __init__(

@@ -76,11 +76,11 @@ def _over_tier(data: ReportData) -> Iterator[Markup]:
         )
         for condition, scores in known
     ]
-    heads = ("over a tier", "predictor", "windows", *summary_head(data.content.metric))
+    heads = ("over the part", "predictor", "windows", *summary_head(data.content.metric))
     keys = [key_of(condition) for condition, _ in known]
     yield table(heads, rows, n_text=3, condition_of_rows=keys)
     if len(known) < len(data.conditions):
-        text = "The other conditions have no stored score over the tier."
+        text = "The other conditions have no stored score over a part of the recording."
         yield tag("p", text, class_="quiet")
 
 

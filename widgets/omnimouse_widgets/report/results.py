@@ -86,7 +86,7 @@ def scores(data: ReportData) -> Iterator[Markup]:
     definition = data.content.shown_definition
     yield tag("p", f"{metric.symbol}: {definition}.", class_="quiet")
     if data.tier_score is None:
-        text = "Preliminary: one window alone; the test tier was not scored."
+        text = "Preliminary: one window alone; the test part was not scored."
         yield tag("p", text, class_="alert")
         yield from warnings_of(data.content.window)
     rows = [("all", *summary_cells(summary))]
@@ -265,4 +265,4 @@ def _decoded_in_tier(data: ReportData) -> Iterator[Markup]:
     ]
     titles = (f"{title_of(c)}, {windows_text(found)}" for c, found in known)
     keys = [key_of(condition) for condition, _ in known]
-    yield table(("r over a tier", *titles), rows, conditions=keys)
+    yield table(("r over a part", *titles), rows, conditions=keys)

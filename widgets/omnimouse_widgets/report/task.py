@@ -122,8 +122,8 @@ def _recording(data: ReportData) -> Iterator[tuple[object, object]]:
     place = session.path if session.origin is None else "in memory or at an address"
     yield "Place", place
     yield "Format", f"{session.format}, fingerprint {session.fingerprint}"
-    tiers = (f"{name or 'no tier'} {m:z.1f} min" for name, m in session.tiers().items())
-    yield "Tiers", ", ".join(tiers) or "none"
+    tiers = (f"{name or 'in no part'} {m:z.1f} min" for name, m in session.tiers().items())
+    yield "Parts (tiers)", ", ".join(tiers) or "none"
     if session.options:
         options = (f"{name} = {value}" for name, value in session.options.items())
         yield "Read with", ", ".join(options)

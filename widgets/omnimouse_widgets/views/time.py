@@ -34,7 +34,7 @@ LABEL: Final = "Timeline of the session"
 TIP: Final = (
     "The whole session. Click or drag: move the window · ← →: move it by itself · "
     "Shift+← →: by ten\nPgUp, PgDown: previous, next trial · , .: previous, next frame\n"
-    "Bars: trials by tier, T test, V validation, O oracle, low grey: train\n"
+    "Bars: trials by part (tier), T test, V validation, O oracle, low grey: train\n"
     "Above: the stimulus; blue: video, yellow and lower: image, lowest: blank;\n"
     "white marks: repeats of the current clip"
 )

@@ -79,7 +79,7 @@ TIP: Final = (
     "green, dotted: the baseline (–: no score in this window)\n"
     "Blue: samples that the model sees · light orange: samples that it predicts\n"
     "Other colours: pinned conditions, with their own correlations\n"
-    "r: correlation over windows of a tier, and here: over the samples shown\n"
+    "r: correlation over windows of the test part, and here: over the samples shown\n"
     "Grey bar: {bar} of the recording; orange bar: of the prediction, see the label\n"
     "A prediction is flatter than one trial, because most of a trial is not\n"
     "predictable. ≈ shape draws it as large as the recording (Shift+S: one scale).\n"

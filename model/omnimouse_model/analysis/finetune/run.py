@@ -101,6 +101,17 @@ def finetune(
     For a digital twin, this is the transfer to a new animal (`transfer`); for a neural
     data transformer, it fits the stitchers of a session (`stitchers`).
 
+    Examples
+    --------
+    One step, so that the example is quick:
+
+    >>> mine = om.finetune("demo", session, "my_mouse", steps=1, batch=1)
+    >>> session.id in mine.needs.sessions
+    True
+    >>> same = om.load_predictor("my_mouse")
+    >>> same.needs.n_neurons[session.id]
+    40
+
     Parameters
     ----------
     predictor
@@ -143,17 +154,6 @@ def finetune(
         Another process writes in `out`.
     StoppedError
         The job is cancelled; the run is saved in `out`.
-
-    Examples
-    --------
-    One step, so that the example is quick:
-
-    >>> mine = om.finetune("demo", session, "my_mouse", steps=1, batch=1)
-    >>> session.id in mine.needs.sessions
-    True
-    >>> same = om.load_predictor("my_mouse")
-    >>> same.needs.n_neurons[session.id]
-    40
     """
     if launched_ranks() > 1:
         raise FinetuneError(

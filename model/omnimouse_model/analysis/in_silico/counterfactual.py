@@ -296,15 +296,6 @@ def what_if(
 ) -> WhatIf:
     """Predict a window with edits and without them.
 
-    Parameters
-    ----------
-    neurons
-        Neurons to predict; by default all with target cells.
-    unedited
-        Known prediction without edits, computed here if absent.
-    cancelled
-        Polled between steps; `StoppedError` is raised once it returns true.
-
     Examples
     --------
     >>> from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
@@ -313,6 +304,15 @@ def what_if(
     >>> found = om.what_if(predictor, session.window(20.0), mask, [Mirror()])
     >>> found.description, found.difference.shape, found.most_changed(3).shape
     ('mirrored', (60, 40), (3,))
+
+    Parameters
+    ----------
+    neurons
+        Neurons to predict; by default all with target cells.
+    unedited
+        Known prediction without edits, computed here if absent.
+    cancelled
+        Polled between steps; `StoppedError` is raised once it returns true.
     """
     # Edits are checked before any prediction, which may take long.
     changed = apply_edits(window, edits)

@@ -75,6 +75,15 @@ def predict_session(
     An interrupted call is continued by the same call. At most 8 windows are in memory,
     and as many per piece of work of a scheduler.
 
+    Examples
+    --------
+    >>> stored = om.predict_session("mean", session, "test/video_behavior", "m.zarr")
+    >>> window = session.window(20.0)
+    >>> mask = om.Mask.from_strategy("test/video_behavior", session)
+    >>> prediction = stored.predict(window, mask)
+    >>> prediction.responses.shape, prediction.units
+    ((60, 40), 'normalised')
+
     Parameters
     ----------
     predictor
@@ -110,15 +119,6 @@ def predict_session(
         The predictor refuses the mask or the session.
     StoppedError
         `job.cancelled()` returned true; the finished batches are saved.
-
-    Examples
-    --------
-    >>> stored = om.predict_session("mean", session, "test/video_behavior", "m.zarr")
-    >>> window = session.window(20.0)
-    >>> mask = om.Mask.from_strategy("test/video_behavior", session)
-    >>> prediction = stored.predict(window, mask)
-    >>> prediction.responses.shape, prediction.units
-    ((60, 40), 'normalised')
     """
     path = Path(path).absolute()
     if path.suffix not in SUFFIXES:

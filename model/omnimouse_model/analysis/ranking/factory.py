@@ -139,6 +139,12 @@ def model_factory(
 ) -> ModelFactory:
     """Return a factory of models of one config, for `rank_sessions`.
 
+    Examples
+    --------
+    >>> factory = om.model_factory("ndt-jiang", transfer_steps=100)
+    >>> factory.spec.n_samples, factory.spec.metric
+    (150, 'bits_per_spike')
+
     Parameters
     ----------
     config
@@ -153,12 +159,6 @@ def model_factory(
     ValueError
         There is no such config, or a field is wrong; the message names it. `targets`
         must be "responses": sessions of a ranking come without ground truth.
-
-    Examples
-    --------
-    >>> factory = om.model_factory("ndt-jiang", transfer_steps=100)
-    >>> factory.spec.n_samples, factory.spec.metric
-    (150, 'bits_per_spike')
     """
     if isinstance(config, str | Path):
         path = config_path(str(config))

@@ -44,6 +44,14 @@ def rank_sessions(
     each held-out session on the train tier, and scored on the validation tier. No test
     tier can be read meanwhile (`tier_guard.without_test`).
 
+    Examples
+    --------
+    >>> factory = om.model_factory("smoke", transfer_steps=20)
+    >>> om.rank_sessions(factory, [session], [session], "test/all_response_only")
+    Traceback (most recent call last):
+    ValueError: 90009-1-1: listed twice. A held-out session must not be among the \
+pretraining sessions, and each session needs an id of its own.
+
     Parameters
     ----------
     factory
@@ -70,14 +78,6 @@ def rank_sessions(
         A session is listed twice, or lacks a tier.
     StoppedError
         `job.cancelled()` returned true; finished scores are in `results`.
-
-    Examples
-    --------
-    >>> factory = om.model_factory("smoke", transfer_steps=20)
-    >>> om.rank_sessions(factory, [session], [session], "test/all_response_only")
-    Traceback (most recent call last):
-    ValueError: 90009-1-1: listed twice. A held-out session must not be among the \
-pretraining sessions, and each session needs an id of its own.
     """
     pretraining, targets = listed_sessions(sessions), listed_sessions(heldout)
     check_sessions(pretraining, targets, factory, VALIDATION)
@@ -148,6 +148,15 @@ def pretrain_curve(
     session and scored on its test tier, beside a baseline that is trained from scratch
     on that session.
 
+    Examples
+    --------
+    >>> from omnimouse_model.analysis.ranking.rank_table import RankTable
+    >>> score = np.full((1, 1, 1), 0.3)
+    >>> ranking = RankTable(("a",), ("new",), (0,), score, (8,), "forward", "bits")
+    >>> om.pretrain_curve(om.model_factory("ndt-forecast"), ranking, [], [])
+    Traceback (most recent call last):
+    ValueError: Give one or more sessions, and one or more held-out sessions.
+
     Parameters
     ----------
     ranking
@@ -164,15 +173,6 @@ def pretrain_curve(
     ------
     ValueError
         The ranking is one of other sessions.
-
-    Examples
-    --------
-    >>> from omnimouse_model.analysis.ranking.rank_table import RankTable
-    >>> score = np.full((1, 1, 1), 0.3)
-    >>> ranking = RankTable(("a",), ("new",), (0,), score, (8,), "forward", "bits")
-    >>> om.pretrain_curve(om.model_factory("ndt-forecast"), ranking, [], [])
-    Traceback (most recent call last):
-    ValueError: Give one or more sessions, and one or more held-out sessions.
     """
     pretraining, targets = listed_sessions(sessions), listed_sessions(heldout)
     check_sessions(pretraining, targets, factory, TEST)

@@ -40,16 +40,6 @@ def read_ranking(results: str | Path, *, shuffles: int = SHUFFLES) -> StoredRank
     sessions and seeds of which all scores are in the file. If a session was changed and
     scored again, the last score counts.
 
-    Parameters
-    ----------
-    shuffles
-        Maximum number of random orders.
-
-    Raises
-    ------
-    ResultsFileError
-        The file is none of a ranking, holds several, or none is complete.
-
     Examples
     --------
     >>> from omnimouse_model.analysis.ranking.rank_table import TransferScore, open_results
@@ -64,6 +54,16 @@ def read_ranking(results: str | Path, *, shuffles: int = SHUFFLES) -> StoredRank
 1; seeds 0; warning The ranking rests on one seed (0): another one may rank the \
 sessions otherwise.
       new: b, a
+
+    Parameters
+    ----------
+    shuffles
+        Maximum number of random orders.
+
+    Raises
+    ------
+    ResultsFileError
+        The file is none of a ranking, holds several, or none is complete.
     """
     path = Path(results)
     try:

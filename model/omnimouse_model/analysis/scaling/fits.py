@@ -138,12 +138,6 @@ def scaling_curves(
     Over data there is one curve per model size, over parameters one per collection, and
     over compute one of all runs.
 
-    Warns
-    -----
-    UserWarning
-        All runs chose their sessions in the same order: the scaling may differ for
-        another order.
-
     Examples
     --------
     >>> from omnimouse_model.analysis.scaling.runs import ScalingRun, RunScore
@@ -156,6 +150,12 @@ def scaling_curves(
     >>> curve = om.scaling_curves(rows, n_resamples=10)[0]
     >>> round(curve.law.limit, 2), round(curve.law.exponent, 2)
     (0.35, 0.6)
+
+    Warns
+    -----
+    UserWarning
+        All runs chose their sessions in the same order: the scaling may differ for
+        another order.
     """
     orders = {row.run.order for row in rows}
     if axis in ("sessions", "neuron_samples", "trials") and len(orders) == 1:

@@ -114,6 +114,20 @@ def score_held_out(
     Intervals are those of a jackknife over blocks of trials; neurons are fixed. A
     condition that the recording does not allow has a refusal in place of a score.
 
+    Examples
+    --------
+    >>> import torch
+    >>> from omnimouse_model.families.ndt.network import Ndt, NdtConfig
+    >>> from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor
+    >>> from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
+    >>> spiking = om.open_session(spiking_arrays())
+    >>> sizes = NdtConfig(d_token=16, d_model=32, n_layers=1, d_inner=32)
+    >>> net = Ndt(sizes, {spiking.id: spiking.n_neurons}).eval()
+    >>> model = NdtPredictor("untrained", "", TRIALS, net, torch.device("cpu"))
+    >>> (score,) = om.score_held_out(model, spiking, ["forward"])
+    >>> score.n_trials, score.n_excluded, score.mean.value < 0.1
+    (6, 0, True)
+
     Parameters
     ----------
     max_trials
@@ -129,20 +143,6 @@ def score_held_out(
         The tier has no trial.
     StoppedError
         `job.cancelled()` returned True.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-    >>> from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor
-    >>> from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
-    >>> spiking = om.open_session(spiking_arrays())
-    >>> sizes = NdtConfig(d_token=16, d_model=32, n_layers=1, d_inner=32)
-    >>> net = Ndt(sizes, {spiking.id: spiking.n_neurons}).eval()
-    >>> model = NdtPredictor("untrained", "", TRIALS, net, torch.device("cpu"))
-    >>> (score,) = om.score_held_out(model, spiking, ["forward"])
-    >>> score.n_trials, score.n_excluded, score.mean.value < 0.1
-    (6, 0, True)
     """
     ndt = checked_ndt(model, session)
     starts = scored_starts(session, tier, max_trials, ndt.spec)

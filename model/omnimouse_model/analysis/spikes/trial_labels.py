@@ -100,13 +100,6 @@ def decode_trial_labels(
 
     Trials without a label are left out.
 
-    Raises
-    ------
-    UnsupportedRequestError
-        The model is no neural data transformer, or does not know the session; the
-        column is none with a few labels; a tier has too few of them; or the regression
-        itself is fitted with the tier ("train", "validation").
-
     Examples
     --------
     >>> import torch
@@ -120,6 +113,13 @@ def decode_trial_labels(
     >>> found = om.decode_trial_labels(model, spiking, "stim_id")
     >>> found.labels, len(found.is_right)
     (('left', 'right'), 6)
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The model is no neural data transformer, or does not know the session; the
+        column is none with a few labels; a tier has too few of them; or the regression
+        itself is fitted with the tier ("train", "validation").
     """
     encoding = _Encoding(model, session, tier)
     known = conditions(session)

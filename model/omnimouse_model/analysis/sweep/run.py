@@ -68,6 +68,23 @@ def context_sweep(
     second never in a context. Contexts of one draw are nested. See `contexts.Context`
     for the definition of a context.
 
+    Examples
+    --------
+    >>> sweep = om.context_sweep(
+    ...     "last", session, history_samples=[10, 20], seeds=2, max_windows=4
+    ... )
+    >>> curve = sweep.curve("history_samples")
+    >>> curve.values, [round(point.score, 2) for point in curve.points]
+    ((10, 20), [0.33, 0.33])
+
+    How many V1 neurons predict RL?
+
+    >>> sweep = om.context_sweep(
+    ...     "mean", session, neurons=[0, 4], targets="RL", pool="V1", seeds=1, max_windows=4
+    ... )
+    >>> sweep.plan.targets_name, sweep.plan.pool_name, sweep.rows[0].n_neurons
+    ('RL', 'V1', 4)
+
     Parameters
     ----------
     predictor
@@ -133,23 +150,6 @@ def context_sweep(
         The results file belongs to another sweep, or is damaged.
     WorkerError
         The scheduler or its workers failed; finished rows are in `results`.
-
-    Examples
-    --------
-    >>> sweep = om.context_sweep(
-    ...     "last", session, history_samples=[10, 20], seeds=2, max_windows=4
-    ... )
-    >>> curve = sweep.curve("history_samples")
-    >>> curve.values, [round(point.score, 2) for point in curve.points]
-    ((10, 20), [0.33, 0.33])
-
-    How many V1 neurons predict RL?
-
-    >>> sweep = om.context_sweep(
-    ...     "mean", session, neurons=[0, 4], targets="RL", pool="V1", seeds=1, max_windows=4
-    ... )
-    >>> sweep.plan.targets_name, sweep.plan.pool_name, sweep.rows[0].n_neurons
-    ('RL', 'V1', 4)
     """
     # The source is kept, because workers load the predictor from it.
     source = predictor

@@ -17,6 +17,11 @@ _DOWNLOAD_SHARE = 0.8
 def fetch_session(name: str, to: str | Path | None = None, job: Job | None = None) -> Path:
     """Fetch a recording; one fetched before is used without a request to the hub.
 
+    Examples
+    --------
+    >>> path = om.fetch_session("hf://datasets/owner/name/mouse-1")  # doctest: +SKIP
+    >>> session = om.open_session(path)  # doctest: +SKIP
+
     Parameters
     ----------
     name
@@ -35,11 +40,6 @@ def fetch_session(name: str, to: str | Path | None = None, job: Job | None = Non
         incomplete.
     SessionFormatError
         The archive is damaged, or has members that must not be written.
-
-    Examples
-    --------
-    >>> path = om.fetch_session("hf://datasets/owner/name/mouse-1")  # doctest: +SKIP
-    >>> session = om.open_session(path)  # doctest: +SKIP
     """
     if (ibl_name := ibl_session_name(name)) is not None:
         return fetch_ibl_session(ibl_name, to, QUIET if job is None else job)

@@ -20,6 +20,11 @@ _FETCHING = 0.9
 def fetch_checkpoint(name: str, to: str | Path | None = None, job: Job | None = None) -> Path:
     """Download a checkpoint; one downloaded before is used without a request.
 
+    Examples
+    --------
+    >>> path = om.fetch_checkpoint("omnimouse-5M")  # doctest: +SKIP
+    >>> predictor = om.load_predictor(path)  # doctest: +SKIP
+
     Parameters
     ----------
     name
@@ -41,11 +46,6 @@ def fetch_checkpoint(name: str, to: str | Path | None = None, job: Job | None = 
         incomplete.
     CheckpointError
         The files are not safe to read, or not an OmniMouse.
-
-    Examples
-    --------
-    >>> path = om.fetch_checkpoint("omnimouse-5M")  # doctest: +SKIP
-    >>> predictor = om.load_predictor(path)  # doctest: +SKIP
     """
     place = require_place(name)
     if place.kind != "model":

@@ -19,6 +19,16 @@ Array = np.ndarray | Tensor
 class DigitalTwin:
     """Rates of one scan's units for any video, with the state from frame to frame.
 
+    Examples
+    --------
+    >>> from omnimouse_model.families.twin.config import TwinConfig
+    >>> from omnimouse_model.families.twin.network import TwinNetwork
+    >>> sizes = TwinConfig(retina_height=16, retina_width=24)
+    >>> twin = om.DigitalTwin(TwinNetwork(sizes, n_units=3))
+    >>> video = np.full((4, 36, 64), 128, np.uint8)
+    >>> twin.predict(video).shape, twin.stream(video[0]).shape
+    ((4, 3), (3,))
+
     Parameters
     ----------
     net
@@ -30,16 +40,6 @@ class DigitalTwin:
     ----------
     state
         What the next frames continue; None before the first frame.
-
-    Examples
-    --------
-    >>> from omnimouse_model.families.twin.config import TwinConfig
-    >>> from omnimouse_model.families.twin.network import TwinNetwork
-    >>> sizes = TwinConfig(retina_height=16, retina_width=24)
-    >>> twin = om.DigitalTwin(TwinNetwork(sizes, n_units=3))
-    >>> video = np.full((4, 36, 64), 128, np.uint8)
-    >>> twin.predict(video).shape, twin.stream(video[0]).shape
-    ((4, 3), (3,))
     """
 
     def __init__(self, net: TwinNetwork, unit_ids: tuple[int, ...] = ()) -> None:

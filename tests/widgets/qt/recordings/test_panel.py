@@ -56,7 +56,7 @@ def test_every_recording_is_a_row_in_words(panel):
     assert column(panel, "neurons") == ["–", "12", "30", "16"]
     assert column(panel, "format")[1:] == ["experanto", "experanto", "suite2p"]
     for title, row, words in (
-        ("by tier", 1, "train 0.2, validation"),
+        ("by part", 1, "train 0.2, validation"),
         ("by stimulus", 1, "video 0.3"),
         ("behaviour", 1, "running"),
         ("problems", 0, "data.npy"),

@@ -245,10 +245,10 @@ def summary_of(session: Session) -> str:
 
 
 def channels_of(session: Session) -> str:
-    """Return the behaviour channels and the minutes of every tier."""
+    """Return the behaviour channels and the minutes of every part of the recording."""
     minutes = [f"{tier} {length:z.1f} min" for tier, length in session.tiers().items()]
     behavior = ", ".join(session.behavior_names) or "none"
-    return f"Behaviour: {behavior}\nTiers: {', '.join(minutes)}"
+    return f"Behaviour: {behavior}\nParts (tiers): {', '.join(minutes)}"
 
 
 def _notes_title(count: int, is_open: bool, has_warnings: bool) -> str:

@@ -21,7 +21,7 @@ TITLES: Final = (
     "neurons",
     "areas",
     "minutes",
-    "by tier",
+    "by part",
     "by stimulus",
     "behaviour",
     "problems",
@@ -29,7 +29,7 @@ TITLES: Final = (
 KEYS: Final[dict[str, Callable[[Entry], Any]]] = {
     "neurons": lambda entry: entry.neurons,
     "minutes": lambda entry: entry.total_minutes,
-    "by tier": lambda entry: entry.total_minutes,
+    "by part": lambda entry: entry.total_minutes,
     "by stimulus": lambda entry: sum(entry.stimulus_minutes.values()),
     "problems": lambda entry: len(entry.problems) if entry.is_read else 1_000_000,
 }

@@ -104,7 +104,7 @@ def _tiers(state: LiveState) -> Options:
     names: list[str] = []
     if session is not None:
         # Their minutes take as long as the list of trials, and each key reads the form.
-        names = cached(session._cache, "tier names", lambda: list(session.tiers()))
+        names = cached(session._cache, "tier_names", lambda: list(session.tiers()))
     tiers = ["test", *(tier for tier in names if tier not in ("none", "test"))]
     return [(tier, tier, "") for tier in tiers]
 
@@ -171,14 +171,14 @@ class SweepSettings:
     )
     windows: int | None = setting(
         "Windows",
-        "Maximum number of windows, spread over the tier; empty for all",
+        "Maximum number of windows, spread over the part; empty for all",
         32,
         low=1,
         empty="all",
     )
     tier: str = setting(
         "Part",
-        "Part of the recording (tier); “test”: all test tiers",
+        "Part of the recording (tier); “test”: all test parts",
         "test",
         options=_tiers,
     )

@@ -166,7 +166,7 @@ class ContextView:
             "sweep": ("Sweep…", "Sweep over many windows in the background"),
             "saved": ("Saved…", "Compare, resume or delete sweeps"),
         }
-        live = "Show the curves of held-out and of selected neurons over the tier"
+        live = "Show the curves of the target and the selected neurons over the test part"
         return [
             Row(
                 "controls",

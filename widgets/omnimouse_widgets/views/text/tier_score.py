@@ -24,7 +24,7 @@ from omnimouse_widgets.views.text.model import MEANINGS
 from omnimouse_widgets.views.text.units import channel_text
 
 _TIP: Final = (
-    "Mean over the target neurons, for the mask on screen in all windows of the tier, "
+    "Mean over the target neurons, for the mask on screen in all windows of that part (tier), "
     "refined while nothing else is requested. 95 % interval: these neurons in further "
     "windows. "
 )
@@ -34,7 +34,7 @@ IN_TRAIN: Final = (
 SCORING: Final = "scoring…"
 NO_TARGET: Final = "not a target of this mask"
 _CENTRED: Final = (
-    "Correlations of responses are about the means of the train tier, so that few "
+    "Correlations of responses are about the means of the train part, so that few "
     "windows give hardly lower values than many; those of behaviour are pooled."
 )
 
@@ -42,7 +42,11 @@ _CENTRED: Final = (
 def window_tier_text(window: Window) -> str:
     """Return the part of the recording (tier) in which a window lies: "test part of …"."""
     tiers = tiers_at(window.session, window.start_s, window.stop_s)
-    return f"{' and '.join(tiers)} part of the recording" if tiers else "no part with a tier"
+    return (
+        f"{' and '.join(tiers)} part of the recording"
+        if tiers
+        else "outside the parts of the recording"
+    )
 
 
 def train_warning(window: Window) -> str:
