@@ -151,10 +151,105 @@ def test_a_notebook_runs_from_top_to_bottom(path, kernel, small_model):
         assert kinds(cell) == kinds(before), cell.source
 
 
+# -- claims of the texts ---------------------------------------------------------------
+def book_of(number):
+    return read(next(path for path in PATHS if path.stem.startswith(number)))
+
+
+def prose(book):
+    return "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+
+
+def printed(book):
+    """Return all text that the stored run printed or showed."""
+    outputs = [output for cell in code_cells(book) for output in cell.outputs]
+    return "\n".join(one.get("text") or one.data.get("text/plain", "") for one in outputs)
+
+
+def numbers(pattern, book):
+    """Return the numbers of a line of the stored run."""
+    return [float(text) for text in re.search(pattern, printed(book)).groups()]
+
+
+def figures(book):
+    outputs = [output for cell in code_cells(book) for output in cell.outputs]
+    return [one.data[FIGURE] for one in outputs if FIGURE in one.get("data", {})]
+
+
+def short(value):
+    return f"{value:.2f}".removeprefix("0")
+
+
+def test_the_claims_about_context_are_those_of_the_figures():
+    book = book_of("02")
+    curves, grid = ([trace["y"] for trace in figure["data"]] for figure in figures(book))
+    with_video, without, with_video_past, past = curves
+    text = prose(book)
+    assert f"({short(with_video[0])} to {short(with_video[-1])})" in text
+    assert max(with_video_past) < with_video[-1]
+    assert f"rise from {short(without[0])}. The first 16 neurons add about " in text
+    assert f"about {short(without[1] - without[0])}; sixteen times as many" in text
+    assert f"add another {short(without[3] - without[1])}." in text
+    assert f"(a third of a second) add about {short(past[1] - past[0])}," in text
+    assert abs(past[2] - past[1]) < 0.005
+    none, ten = (line[3] - line[0] for line in grid[:2])
+    assert f"add about {short(none)}; with 10 samples of history, about {short(ten)}" in text
+
+
+def test_the_claims_about_gains_are_those_of_the_run():
+    book = book_of("03")
+    text = prose(book)
+    scores, gains = (numbers(rf"{name} in test against .* r = (\S+)", book)[0]
+                     for name in ("score", "gain"))  # fmt: skip
+    assert f"(r = {short(scores)})" in text
+    assert f"(r = {short(gains)})" in text
+    means = numbers(r"mean gain, test and oracle (\S+) (\S+)", book)
+    assert "gain is {} and {} in the two".format(*map(short, means)) in text
+    assert min(numbers(r"share that gain.* (\d+)% (\d+)%", book)) > 80
+    assert max(*means) < 0.1
+
+
+def test_the_claims_about_a_new_mouse_are_those_of_the_run():
+    book = book_of("05")
+    average, start, tuned = (numbers(rf"{name} +r = (\S+),", book)[0]
+                             for name in ("average neuron", "start values", "fine-tuned"))  # fmt: skip
+    assert start - average > 0.9 * (tuned - average)
+    assert "Almost all of this gain is in the start values" in prose(book)
+    low, share = numbers(r"95 % (\S+) to .*, (\d+)% of the neurons", book)
+    assert low > 0
+    assert share > 50
+    before, after = numbers(r"held-out score (\S+) → (\d\.\d+)", book)
+    assert before < after < before + 0.02
+
+
+def test_the_claims_about_a_twin_are_those_of_the_run():
+    book = book_of("06")
+    found, shuffled, chance = numbers(r"accuracy (\S+), shuffled (\S+), chance (\S+)", book)
+    assert max(found, shuffled) < chance + 0.05
+    assert "its areas differ little" in prose(book)
+    assert numbers(r"error of the orientation (\S+)°", book)[0] < 5
+    grey, best = numbers(r"response (\S+) to grey, (\S+) s.d. at best", book)
+    assert best > 2 * grey
+
+
+def test_the_claims_about_a_ranking_are_those_of_the_run():
+    book = book_of("07")
+    places = re.findall(r"^(\d) spikes\S* (.*)$", printed(book), re.MULTILINE)
+    assert [place for place, shared in places if shared] == ["1", "2", "3"]
+    rows = re.findall(r"^\d+ +(\w+) +(\d) +\S+ +(\S+) +(\S+) +(\S+)", printed(book), re.MULTILINE)
+    value = {(order, int(k)): float(score) for order, k, score, _, _ in rows}
+    gain = {(order, int(k)): float(gained) for order, k, _, _, gained in rows}
+    for k in range(1, 5):
+        assert value["ranked", k] > value["random", k] > value["reverse", k]
+    assert [key for key, gained in gain.items() if gained > 0.005] == [("ranked", 2)]
+    assert "Only the core of two relatives is better than training from scratch" in prose(book)
+    spread = {int(k): float(sd) for order, k, _, sd, _ in rows if order == "ranked"}
+    assert max(spread, key=spread.__getitem__) == 3
+
+
 def decoded(book, channel, decoder):
     """Return the means over draws of a decoder, as the figure of notebook 4 shows them."""
-    outputs = [output for cell in code_cells(book) for output in cell.outputs]
-    figure = next(o.data[FIGURE] for o in outputs if FIGURE in o.get("data", {}))
+    figure = figures(book)[0]
     titles = [note["text"] for note in figure["layout"]["annotations"]]
     at = titles.index(channel)
     axis = f"x{at + 1}" if at else "x"
@@ -166,12 +261,8 @@ def decoded(book, channel, decoder):
 
 
 def test_the_claims_about_decoding_are_those_of_the_figure():
-    book = read(next(path for path in PATHS if path.stem.startswith("04")))
-    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
-
-    def r(value):
-        return f"{value:.2f}".removeprefix("0")
-
+    book = book_of("04")
+    text, r = prose(book), short
     shown = ("running", "pupil size", "pupil x", "pupil y")
     model = {name: decoded(book, name, "demo-plain") for name in shown}
     ridge = {name: decoded(book, name, "context-ridge") for name in ("pupil x", "pupil y")}

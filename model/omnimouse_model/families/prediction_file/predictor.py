@@ -27,17 +27,6 @@ from omnimouse_model.progress import Cancelled, never
 def open_predictions(path: str | Path) -> "StoredPredictions":
     """Open a file of predictions as a predictor.
 
-    Parameters
-    ----------
-    path
-        A zarr folder or NWB file of `predict_session`, or of another program that
-        writes the same format (see docs/families.md).
-
-    Raises
-    ------
-    PredictionsFileError
-        The file is missing, unfinished or of another format, or has a wrong field.
-
     Examples
     --------
     >>> mask = "causal_response_25_behavior"
@@ -51,6 +40,17 @@ def open_predictions(path: str | Path) -> "StoredPredictions":
     ... )
     >>> one == other
     True
+
+    Parameters
+    ----------
+    path
+        A zarr folder or NWB file of `predict_session`, or of another program that
+        writes the same format (see docs/families.md).
+
+    Raises
+    ------
+    PredictionsFileError
+        The file is missing, unfinished or of another format, or has a wrong field.
     """
     return StoredPredictions(open_file(path))
 

@@ -1,0 +1,118 @@
+"""How right the time left is that stands on screen while long work runs.
+
+usage: python -m tests.acceptance.time_left [fit|sweep|laboratory|fine-tuning …]
+
+Runs each kind of work without a screen, reads its message as a panel does, and compares
+each "about … left" after the first tenth with the time that really was left. Prints the
+shares of the messages within a factor of two, and the worst factor. Exits with 1 if
+fewer than nine in ten are. Takes about 10 minutes on two cores.
+"""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.recording.samples import SAMPLES
+from tests.acceptance.scripts import wait_for
+
+SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+FACTOR = 2.0
+NEARLY_OVER_S = 3.0
+"""Times below are rounded to few seconds, and not compared."""
+Message = Callable[[], str]
+
+
+def opened(controller: Controller, sample: str, model: str) -> None:
+    """Open a sample, and wait for its first prediction."""
+    controller.model.choose(model)
+    controller.loader.open(SAMPLES[sample])
+    wait_for(lambda: not controller.loader.is_busy, "the recording")
+
+
+def fit(controller: Controller) -> Message:
+    """Fit a baseline to a recording."""
+    opened(controller, "unseen", "linear-gaussian")
+    return lambda: controller.workers.fit if controller.results.is_awaited else ""
+
+
+def sweep(controller: Controller) -> Message:
+    """Compute a context sweep."""
+    opened(controller, "demo", "demo")
+    wait_for(lambda: not controller.results.is_awaited, "the prediction")
+    controller.sweeps.start(SweepPlan(neurons=(0, 64, 256), video=(True, False), max_windows=8))
+    return lambda: controller.sweeps.message
+
+
+def laboratory(controller: Controller) -> Message:
+    """Show gratings to a twin."""
+    opened(controller, "demo", "twin-demo")
+    wait_for(lambda: not controller.results.is_awaited, "the prediction")
+    controller.laboratory.set_repeats(3)
+    controller.laboratory.start()
+    return lambda: controller.laboratory.message
+
+
+def finetune(controller: Controller) -> Message:
+    """Fine-tune the transformer to a new mouse."""
+    opened(controller, "unseen", "demo-plain")
+    wait_for(lambda: controller.finetuning.is_offered, "the model")
+    controller.finetuning.start(steps=60)
+    return lambda: controller.finetuning.message
+
+
+KINDS: dict[str, Callable[[Controller], Message]] = {
+    "fit": fit,
+    "sweep": sweep,
+    "laboratory": laboratory,
+    "fine-tuning": finetune,
+}
+
+
+def factors(message: Message) -> tuple[float, list[float]]:
+    """Return the seconds of some work, and estimated by real seconds left of each message."""
+    start_s, told = time.monotonic(), []
+    wait_for(lambda: bool(message()), "the first message")
+    while text := message():
+        found = re.search(r"about ([\d.]+) (s|min|h) left", text)
+        if found:
+            told.append((time.monotonic(), float(found[1]) * SECONDS[found[2]]))
+        time.sleep(0.1)
+    end_s = time.monotonic()
+    tenth_s = start_s + (end_s - start_s) / 10
+    return end_s - start_s, [
+        left_s / (end_s - at_s)
+        for at_s, left_s in told
+        if at_s > tenth_s and end_s - at_s > NEARLY_OVER_S
+    ]
+
+
+def main() -> int:
+    """Measure the kinds of the command line, all by default."""
+    is_right = True
+    print("work            took s   messages   within a factor of 2   lowest   highest")
+    for name in sys.argv[1:] or KINDS:
+        with TemporaryDirectory() as folder:
+            memory = Path(folder) / "live.json"
+            with closing(Controller(session_file=memory)) as controller:
+                controller.sweeps.folder = controller.finetuning.folder = Path(folder)
+                controller.laboratory.folder = Path(folder)
+                took_s, found = factors(KINDS[name](controller))
+        within = [1 / FACTOR <= factor <= FACTOR for factor in found]
+        share = sum(within) / max(len(within), 1)
+        is_right &= share >= 0.9
+        least, most = min(found, default=float("nan")), max(found, default=float("nan"))
+        print(
+            f"{name:14s} {took_s:7.0f} {len(found):10d} {share:22.0%} {least:8.2f} {most:9.2f}",
+            flush=True,
+        )
+    return 0 if is_right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
