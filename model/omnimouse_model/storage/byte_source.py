@@ -2,11 +2,14 @@
 
 import os
 import stat
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, runtime_checkable
+from weakref import ref
 
 from omnimouse_model.storage.files import FileStamp, bad_file, open_binary, unreadable
 
@@ -67,8 +70,26 @@ _FLAGS = (
 )
 
 
+_KEEPS_OPEN = hasattr(os, "preadv")
+"""Not on Windows, where an open file cannot be removed."""
+_MOST_OPEN = 8
+_lock = Lock()
+_open_files: "OrderedDict[int, ref[BlockFile]]" = OrderedDict()
+"""Files that are open between two readings, the latest last."""
+
+
+def _renew_lock() -> None:
+    """Another thread may hold the lock while the process is forked."""
+    global _lock
+    _lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 class BlockFile:
-    """A file that is read in blocks, opened for each reading.
+    """A file that is read in blocks; the last ones that were read stay open.
 
     A map would be faster to write, but access beyond the end of a mapped file that has
     become shorter kills the process (SIGBUS).
@@ -94,6 +115,7 @@ class BlockFile:
         self._identity: tuple[int, int] | None = None
         self._flags = _FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
         self._stamp: FileStamp | None = None
+        self._file: int | None = None
         with self.opened() as file:
             info = os.fstat(file)
             self._stamp = FileStamp.of(path, info)
@@ -110,10 +132,24 @@ class BlockFile:
         assert self._stamp is not None
         self._stamp.check()
 
+    # The number of an open file means nothing to another process or object.
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+    def __del__(self) -> None:
+        file = getattr(self, "_file", None)
+        if file is not None:
+            os.close(file)
+
     @contextmanager
     def opened(self) -> Iterator[int]:
         """Yield the number of the open file, which is the one of the first opening."""
-        file = self._handle()
+        with _lock:  # two threads do not use one number
+            file, self._file = self._file, None
+        if file is not None and not os.fstat(file).st_nlink:  # the name is of another now
+            os.close(file)
+            file = None
+        file = self._handle() if file is None else file
         try:
             info = os.fstat(file)
             if not stat.S_ISREG(info.st_mode):
@@ -121,8 +157,25 @@ class BlockFile:
             if self._stamp is not None:
                 self._stamp.check(info)
             yield file
-        finally:
+        except BaseException:
             os.close(file)
+            raise
+        self._keep(file)
+
+    def _keep(self, file: int) -> None:
+        """Keep a file open for the next reading, and close the one that waits longest."""
+        unused: int | None = file
+        with _lock:
+            if _KEEPS_OPEN and self._file is None:
+                self._file, unused = file, None
+                _open_files[id(self)] = ref(self)
+                _open_files.move_to_end(id(self))
+                if len(_open_files) > _MOST_OPEN:
+                    oldest = _open_files.popitem(last=False)[1]()
+                    if oldest is not None:
+                        unused, oldest._file = oldest._file, None
+        if unused is not None:
+            os.close(unused)
 
     def _handle(self) -> int:
         if self._inside is None or self._identity is not None:

@@ -90,6 +90,23 @@ def test_a_file_that_shrinks_while_it_is_read_is_one_line(tmp_path, monkeypatch)
         file.open()
 
 
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="no file stays open there")
+def test_few_files_stay_open_and_one_that_is_exchanged_is_not_read(tmp_path, monkeypatch):
+    opened, open_file = [], os.open
+    for number in range(12):
+        np.save(tmp_path / f"{number}.npy", np.full(5, number))
+    files = [npy_file(tmp_path / f"{number}.npy") for number in range(12)]
+    monkeypatch.setattr("os.open", lambda *a, **k: opened.append(a) or open_file(*a, **k))
+    for number, file in [*enumerate(files), (11, files[11]), *enumerate(files[8:], 8)]:
+        assert file.read(0, 5).tolist() == [number] * 5
+        assert sum(file._file._file is not None for file in files) <= 8
+    assert len(opened) <= 12
+    np.save(tmp_path / "other.npy", np.zeros(5, int))
+    (tmp_path / "other.npy").replace(tmp_path / "11.npy")
+    with pytest.raises(SessionFormatError, match="changed while"):
+        files[11].read(0, 5)
+
+
 def test_a_system_without_reading_at_a_position_reads_the_same(tmp_path, monkeypatch):
     # Windows has no `preadv`.
     np.save(tmp_path / "a.npy", VALUES)
