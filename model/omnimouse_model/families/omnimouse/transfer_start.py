@@ -164,7 +164,8 @@ def embeddings_of_correlated(
     count = net.session(KEY).n_neurons
     mask = streams.limit(Mask.from_strategy("test/video_behavior", count))
     layout = layout_from_mask(mask).to(device)
-    predicted, recorded = [], []
+    predicted: list[np.ndarray] = []
+    recorded: list[np.ndarray] = []
     chosen = spread_starts(starts, WINDOWS)
     for windows in _batches(session, chosen):
         if job.cancelled():
