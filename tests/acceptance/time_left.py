@@ -1,6 +1,6 @@
 """How right the time left is that stands on screen while long work runs.
 
-usage: python -m tests.acceptance.time_left [fit|sweep|laboratory|fine-tuning …]
+usage: python -m tests.acceptance.time_left [sweep|laboratory|fine-tuning|fit …]
 
 Runs each kind of work without a screen, reads its message as a panel does, and compares
 each "about … left" after the first tenth with the time that really was left. Prints the
@@ -8,6 +8,7 @@ shares of the messages within a factor of two, and the worst factor. Exits with 
 fewer than nine in ten are. Takes about 10 minutes on two cores.
 """
 
+import os
 import re
 import sys
 import time
@@ -36,9 +37,10 @@ def opened(controller: Controller, sample: str, model: str) -> None:
 
 
 def fit(controller: Controller) -> Message:
-    """Fit a baseline to a recording."""
+    """Fit a baseline to a recording, of which no fit is kept."""
+    os.environ["OMNIMOUSE_CACHE"] = str(controller.store.folder)
     opened(controller, "unseen", "linear-gaussian")
-    return lambda: controller.workers.fit if controller.results.is_awaited else ""
+    return lambda: controller.workers.fit
 
 
 def sweep(controller: Controller) -> Message:
@@ -67,10 +69,10 @@ def finetune(controller: Controller) -> Message:
 
 
 KINDS: dict[str, Callable[[Controller], Message]] = {
-    "fit": fit,
     "sweep": sweep,
     "laboratory": laboratory,
     "fine-tuning": finetune,
+    "fit": fit,  # last: its cache is another one
 }
 
 
