@@ -162,6 +162,13 @@ def test_pipes_and_images_of_too_many_pixels_are_named(tmp_path, monkeypatch):
         images_in(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["missing", "notes.txt"])
+def test_a_folder_of_images_that_is_missing_or_a_file_is_named(tmp_path, name):
+    (tmp_path / "notes.txt").write_text("no folder")
+    with pytest.raises(SessionFormatError, match=f"{name} cannot be read"):
+        images_in(tmp_path / name)
+
+
 def test_images_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(ValueError, match="no image"):
         images_in(tmp_path)

@@ -9,6 +9,7 @@ from omnimouse_model.lab.stimuli.stimulus import GRAY, Events, Stimulus, one_eve
 from omnimouse_model.metrics.spatial import area_average
 from omnimouse_model.storage.arrays.images import read_grey_levels
 from omnimouse_model.storage.budget import MAX_TABLE_BYTES, Budget
+from omnimouse_model.storage.files import unreadable
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -77,7 +78,10 @@ def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
         Pillow is missing.
     """
     folder = Path(folder)
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _ENDINGS)
+    try:
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _ENDINGS)
+    except OSError as error:
+        raise unreadable(folder, error) from error
     if not files:
         raise ValueError(
             f"{folder} has no image; expected files that end with {', '.join(_ENDINGS)}."
