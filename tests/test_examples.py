@@ -9,7 +9,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.families.omnimouse import checkpoint
-from omnimouse_model.families.omnimouse import transfer_start as start
+from omnimouse_model.families.omnimouse import transfer as start
 from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_model.simulate import demo
 from tests.model.finetune_process import small_net

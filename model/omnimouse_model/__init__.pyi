@@ -16,6 +16,7 @@ from .analysis.spikes.held_out_scores import score_held_out as score_held_out
 from .analysis.spikes.trial_labels import decode_trial_labels as decode_trial_labels
 from .analysis.sweep.run import context_sweep as context_sweep
 from .analysis.sweep.table import ContextSweep as ContextSweep
+from .analysis.train import fit as fit
 from .data.clip import Clip as Clip
 from .data.hub.fetch_session import fetch_session as fetch_session
 from .data.neuron_match import join_neurons as join_neurons
@@ -57,6 +58,8 @@ from .masks.selection import select_scores as select_scores
 from .masks.selection import select_where as select_where
 from .masks.strategies import find_strategy as find_strategy
 from .masks.strategies import strategy_names as strategy_names
+from .predict.predictor import Encoded as Encoded
+from .predict.predictor import Needs as Needs
 from .predict.predictor import Prediction as Prediction
 from .predict.predictor import Predictor as Predictor
 from .simulate.demo import demo_session as demo_session

@@ -104,6 +104,33 @@ def part_of(job: Job, first: int | float, last: int | float) -> Job:
     return CallbackJob(report, job.cancelled, job.message, job.device)
 
 
+class LimitedJob:
+    """A job that is cancelled after a number of further steps.
+
+    Attributes
+    ----------
+    is_reached
+        Whether these steps are done.
+    """
+
+    def __init__(self, job: Job, steps: int) -> None:
+        self.device = job.device
+        self.message, self._job, self._steps = job.message, job, steps
+        self._first: float | None = None
+        self.is_reached = False
+
+    def progress(self, done: int | float, total: int | float, step: str = "") -> None:
+        """Count the steps from the first report on, and pass it on."""
+        if step not in (STARTING, SAVING):
+            self._first = done if self._first is None else self._first
+            self.is_reached = done - self._first >= self._steps
+        self._job.progress(done, total, step)
+
+    def cancelled(self) -> bool:
+        """Whether the steps are done, or the job is cancelled."""
+        return self.is_reached or self._job.cancelled()
+
+
 def advance(job: Job, done: int | float, total: int | float, step: str = "") -> None:
     """Report progress between two steps.
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "report": "Write a saved analysis as one HTML page.",
     "simulate": "Write simulated mice with known ground truth.",
     "train": "Train a model from a config.",
+    "fit": "Train a small model of a family on one recording.",
     "finetune": "Fine-tune a model to a new session.",
     "bench": "Run the project's benchmarks.",
     "doctor": "Check this machine, and list a remedy for each problem.",

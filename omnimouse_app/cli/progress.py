@@ -173,12 +173,10 @@ class TrainingProgress:
     ----------
     progress
         Where the lines are shown.
-    total
-        Number of steps of the run.
     """
 
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._total = progress, total
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._total = progress, 0
         self._recent: list[dict[str, float]] = []
 
     def __call__(self, facts: dict[str, float]) -> None:
@@ -194,9 +192,10 @@ class TrainingProgress:
             click.echo(f"step {step}: {_validation(facts)}", err=True)
 
     def show_other(self, done: float, total: float, text: str) -> None:
-        """Show work before and after the steps."""
-        if text != TRAINING:
-            self._progress(done, total, text)
+        """Show the steps of a family without a log, and work before and after steps."""
+        self._total = int(total)
+        if text != TRAINING or not self._recent:
+            self._progress(done, total, f"step {done:g}/{total:g}  {text}".rstrip())
 
     def finish(self) -> None:
         """Keep the last line on screen."""

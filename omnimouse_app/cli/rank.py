@@ -201,14 +201,13 @@ def _computed(
     device: str,
 ) -> "tuple[RankTable, PretrainCurve | None]":
     """Return ranking and curve; compute the scores that the file lacks."""
-    from omnimouse_model.analysis.finetune.run import BATCH, STEPS
     from omnimouse_model.analysis.ranking.factory import model_factory
     from omnimouse_model.analysis.ranking.rank import pretrain_curve, rank_sessions
 
     factory = model_factory(
         config,
-        transfer_steps=STEPS if steps is None else steps,
-        transfer_batch=batch or BATCH,
+        transfer_steps=steps,
+        transfer_batch=batch,
         device=device,
     )
     criterion = _criterion(task, metric, max_windows, factory.spec)

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from omnimouse_model.analysis.evaluate import evaluate
-from omnimouse_model.analysis.finetune.records import hold_out
 from omnimouse_model.analysis.finetune.run import finetune
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
@@ -30,6 +29,7 @@ from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.omnimouse.training import Origin, train
 from omnimouse_model.families.omnimouse.training_config import Group, Phase, TrainConfig
 from omnimouse_model.masks.selection import half_population_mask
+from omnimouse_model.training.transfer import hold_out
 from tests.model.known_sessions import write_known_session
 from tests.model.small_net import SMALL
 

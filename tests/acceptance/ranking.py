@@ -7,8 +7,9 @@ check fails (spec/ndt.md §9.8). Stopped, the same command continues.
 """
 
 import argparse
+import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from omnimouse_model.analysis.ranking.rank import pretrain_curve, rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.families.ndt.network import NdtConfig
 from omnimouse_model.families.ndt.training_config import NdtTrainConfig
+from omnimouse_model.inference.families import TrainingPlan
 from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.trees import decode_json
+from omnimouse_model.training.config import RunSettings
 from tests.model.dynamics_world import (
     HELDOUT,
     N_BINS,
@@ -66,7 +70,9 @@ def small_factory() -> ModelFactory:
         mean_rates=True,
         validate_every=75,
     )
-    return ModelFactory(config, TRANSFER_STEPS, BATCH, device="cpu")
+    tree = decode_json(json.dumps(asdict(config)), "the config")
+    plan = TrainingPlan("ndt", RunSettings(tree=tree), config)
+    return ModelFactory(plan, {"steps": TRANSFER_STEPS, "batch": BATCH}, device="cpu")
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,15 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from omnimouse_model.analysis.evaluate import evaluate
-from omnimouse_model.analysis.finetune.families import FROZEN
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.families.twin.predictor import TwinPredictor, load_twin
 from omnimouse_model.families.twin.training import train_twins
-from omnimouse_model.families.twin.training_config import read_twin_config
+from omnimouse_model.families.twin.transfer import FROZEN
+from omnimouse_model.inference.families import training_plan
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.progress import QUIET
 from omnimouse_model.simulate.demo import unseen_session
-from omnimouse_model.training.config import config_path
 from omnimouse_model.training.sessions import TrainingSession, training_session
 
 STEPS_ALONE, STEPS_TRANSFER = 900, 300
@@ -49,7 +48,7 @@ def main(folder: Path) -> int:
     assert isinstance(demo, TwinPredictor)
     assert demo.checkpoint is not None
     config = replace(
-        read_twin_config(config_path("twin-demo")),
+        training_plan("twin-demo").config,
         targets="responses",
         cycle_epochs=STEPS_ALONE,
         epoch_steps=1,

@@ -54,9 +54,9 @@ def test_a_checkpoint_is_described_for_people_and_for_programs(info):
     assert "90000-2-1: 1,000" in text
     _, text = info(str(DEMO), "--json")
     (row,) = json.loads(text)["rows"]
-    assert row["precision"] == "float32"
+    assert row["facts"]["precision"] == "float32"
     assert row["config"]["hiera"]["embed_dim"] == 96
-    assert row["context_part"] == ["90000-2-1"]
+    assert row["facts"]["context part"] == "90000-2-1"
 
 
 def test_a_twin_is_described_like_any_checkpoint(info):

@@ -18,8 +18,8 @@ from tests.bench.benchmark import Row, benchmark
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
     from omnimouse_model.families.omnimouse.checkpoint import Checkpoint
-    from omnimouse_model.families.omnimouse.transfer_start import Trained
     from omnimouse_model.predict.predictor import Predictor
+    from omnimouse_model.training.config import Trained
 
 UNSEEN, COMPANION = "unseen", "mouse-1"
 MICE = (UNSEEN, COMPANION)

@@ -57,10 +57,9 @@ def command(
     pass is the loss without gradients. Batches are drawn as the config states, from
     the sessions of --session.
     """
-    from omnimouse_model.families.omnimouse.training_config import read_config
+    from omnimouse_model.inference.families import training_plan
     from omnimouse_model.predict.devices import resolve_device
     from omnimouse_model.predict.memory_fallback import computes_in_bf16
-    from omnimouse_model.training.config import config_path
     from omnimouse_model.training.sessions import training_session
     from tests.bench.step_cost import step_cost
 
@@ -71,7 +70,7 @@ def command(
     rows: list[Row] = []
     for name in configs:
         click.echo(f"{name} …", err=True)
-        settings = read_config(config_path(name))
+        settings = training_plan(name).config
         # Responses only, so that the costs of different configs can be compared.
         responses = tuple(replace(p, targets="responses") for p in settings.phases)
         dtype = precision or settings.precision

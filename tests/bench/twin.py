@@ -54,14 +54,13 @@ def command(repeats: int, fnn: Path | None, device: str) -> list[Row]:
     from omnimouse_app.cli.output import matmul_gflops
     from omnimouse_model.families.twin.config import TwinConfig
     from omnimouse_model.families.twin.network import TwinNetwork
-    from omnimouse_model.families.twin.training_config import read_twin_config
+    from omnimouse_model.inference.families import training_plan
     from omnimouse_model.predict.devices import resolve_device
-    from omnimouse_model.training.config import config_path
 
     place = resolve_device(device)
     if fnn is not None and place.type != "cpu":
         raise click.UsageError("--fnn compares both programs on the CPU: --device cpu.")
-    demo = read_twin_config(config_path("twin-demo"))
+    demo = training_plan("twin-demo").config
     rows: list[Row] = []
     for size, config, frame, units in (
         ("full", TwinConfig(), FULL, 10),

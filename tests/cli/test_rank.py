@@ -9,12 +9,13 @@ import pytest
 import yaml
 
 import omnimouse_model as om
-from omnimouse_model.analysis.ranking.factory import TRAINED, model_factory
+from omnimouse_model.analysis.ranking.factory import model_factory
 from omnimouse_model.analysis.ranking.rank import rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import models_folder
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.families.ndt.checkpoint import SCHEMES_OF, read_ndt
 from omnimouse_model.progress import CallbackJob
+from omnimouse_model.training.config import RECORD
 from tests.cli.runner import run_command
 from tests.model.poisson_world import poisson_arrays
 
@@ -78,7 +79,7 @@ def test_the_command_ranks_and_draws(study, tmp_path):
     models = sorted((tmp_path / "moved").glob("*/core"))
     # Two sessions, both together, and the baseline.
     assert len(models) == 4
-    assert all((core / TRAINED).exists() for core in models)
+    assert all((core / RECORD).exists() for core in models)
     transferred = read_ndt(next((tmp_path / "moved").glob("*/to *")))
     assert transferred.card[SCHEMES_OF] == ["causal"]
 

@@ -30,17 +30,16 @@ from omnimouse_model.families.ndt.network import Ndt
 from omnimouse_model.families.ndt.predictor import TRIALS, spec_of
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.families.omnimouse.network import OmniMouse, check_size
-from omnimouse_model.families.omnimouse.training_config import read_config
 from omnimouse_model.families.twin.checkpoint import TwinCheckpoint, read_twins, save_twins
 from omnimouse_model.families.twin.network import TwinNetwork
 from omnimouse_model.families.twin.released import read_released
+from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
 from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.progress import QUIET, CallbackJob
-from omnimouse_model.training.config import config_path
 from tests import FIXTURES
 from tests.fuzz.outcome import UNFINISHED, network_and_folder
 from tests.model.families.ndt.test_predictor import CONFIG as NDT
@@ -94,7 +93,7 @@ def _config(folder: Path) -> None:
 
 
 def _read_config(folder: Path) -> object:
-    config = read_config(folder / "train.yaml")
+    config = training_plan(folder / "train.yaml").config
     check_size(config.model, {"mouse": 100}, str(folder / "train.yaml"))
     return config
 

@@ -19,11 +19,12 @@ import omnimouse_model as om
 from omnimouse_model.analysis.finetune.process import Arguments, ReportRows, spawn_finetune
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation import shard
-from omnimouse_model.families.omnimouse import transfer_start as start
+from omnimouse_model.families.omnimouse import transfer as start
 from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, Job
 from omnimouse_model.training.metrics_log import FILE, log_rows
+from omnimouse_model.training.transfer import STARTING
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 

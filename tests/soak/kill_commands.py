@@ -32,7 +32,7 @@ from omnimouse_app.cli import main
 from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_model.families.omnimouse.config import SIZES
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
-from omnimouse_model.training.config import config_path
+from omnimouse_model.inference.families import config_path
 from tests.hub_server import Hub, Repository, hub_endpoint
 from tests.model.finetune_process import KNOWN, NEW, few_windows, small_net
 from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
@@ -48,7 +48,7 @@ IMPORTED = (
     "omnimouse_model.data.conversion.write",
     "omnimouse_model.data.hub.fetch_session",
     "omnimouse_model.families.omnimouse.hub_checkpoints",
-    "omnimouse_model.analysis.export",
+    "omnimouse_model.families.omnimouse.export",
     "omnimouse_model.analysis.finetune.run",
     "omnimouse_model.families.omnimouse.training",
     "omnimouse_model.analysis.scaling.study",

@@ -8,14 +8,24 @@ that names a `Family`. Nothing in this repository changes for that:
 """
 
 import logging
+import re
+import weakref
 from collections.abc import Iterator, Mapping
-from functools import cache
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.predict.family import Build, Family, stated_family
+from omnimouse_model.predict.compatibility import FALLBACK
+from omnimouse_model.predict.family import Build, Description, Family, Training, stated_family
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.storage.trees import read_yaml_mapping
+from omnimouse_model.training.checkpoints import FINISHED, MODEL, best_or_last
+from omnimouse_model.training.config import RunSettings, named_config, shipped_or_own
 
 GROUP = "omnimouse.families"
 OWN = (
@@ -27,9 +37,6 @@ OWN = (
     "omnimouse_model.families.prediction_file.family:FAMILY",
 )
 """The families of this package."""
-BASELINES = "baseline"
-"""Name of the family of predictors that are fitted to one session."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -72,31 +79,58 @@ def builders() -> dict[str, Build]:
     for family in families().values():
         for name, build in family.names.items():
             # The first family that has a name keeps it, as for the families themselves.
-            by_name.setdefault(name, build)
+            by_name.setdefault(name, partial(_built_by, family.name, build))
     return by_name
+
+
+def _built_by(family: str, build: Build, device: str) -> Predictor:
+    return remember(build(device), family)
 
 
 def baseline_names() -> tuple[str, ...]:
     """Return the predictors that are fitted to a session, from the simplest to the best."""
-    family = families().get(BASELINES)
-    return () if family is None else tuple(family.names)
+    return next((tuple(one.names) for one in families().values() if FALLBACK in one.names), ())
 
 
 def load_of_family(path: Path, device: str) -> Predictor:
     """Build a predictor from a checkpoint, by the family that recognises it.
+
+    Of the folder of a run, the best weights are loaded, else the last.
 
     Raises
     ------
     CheckpointError
         No installed package knows the family.
     """
+    family = _known_family(path)
+    is_run = not (path / FINISHED).exists() and (path / MODEL).exists()
+    file = best_or_last(path) if is_run else path
+    return remember(family.load(file, device), family.name)
+
+
+def describe(path: Path) -> tuple[Family, Description]:
+    """Return the family of a checkpoint, and what it says of it.
+
+    Raises
+    ------
+    CheckpointError
+        No installed package knows the family, or a file is damaged.
+    """
+    family = _known_family(path)
+    if family.describe is not None:
+        return family, family.describe(path)
+    needs = family.load(path, "cpu").needs
+    return family, Description(family.label, dict(needs.n_neurons))
+
+
+def _known_family(path: Path) -> Family:
     name = family_of(path)
     if name not in families():
         raise CheckpointError(
             f"{path} is a checkpoint of family {name[:80]!r}; the installed families "
             f"are {', '.join(families())}. Install the package that adds this family."
         )
-    return families()[name].load(path, device)
+    return families()[name]
 
 
 def family_of(path: Path) -> str:
@@ -106,3 +140,117 @@ def family_of(path: Path) -> str:
         if family.owns(path):
             return family.name
     return stated_family(path)
+
+
+# -- the family of a predictor ---------------------------------------------------------
+_built: dict[int, tuple[weakref.ref[Predictor], str]] = {}
+
+
+def remember(predictor: Predictor, family: str) -> Predictor:
+    """Return a predictor that a family has built, for `family_of_predictor`."""
+    with suppress(TypeError):  # a class without weak references is known by its module
+        key = id(predictor)
+        _built[key] = (weakref.ref(predictor, lambda _: _built.pop(key, None)), family)
+    return predictor
+
+
+def family_of_predictor(predictor: Predictor) -> Family | None:
+    """Return the family that has built a predictor; None for one of no family."""
+    reference, name = _built.get(id(predictor), (None, ""))
+    if reference is not None and reference() is predictor:
+        return families().get(name)
+    # Built by a constructor: its code lies beside that of the family.
+    module = type(predictor).__module__
+    for point in _points():
+        folder = point.module.rpartition(".")[0] or point.module
+        if f"{module}.".startswith(f"{folder}."):
+            return next((f for f in families().values() if f is point.load()), None)
+    return None
+
+
+def weights_in(predictor: Predictor) -> str:
+    """Return the hash at the end of a predictor's id: a file can be renamed or moved."""
+    found = re.search(r"[@(]([0-9a-f]+)\)?$", predictor.predictor_id)
+    return predictor.predictor_id if found is None else found[1]
+
+
+def family_of_name(name: str) -> Family | None:
+    """Return the family of a predictor's name, file or folder; None if it has none."""
+    for family in families().values():
+        if name in family.names:
+            return family
+    try:
+        path = Path(name)
+        return families().get(family_of(path)) if name and path.exists() else None
+    except OSError:  # a name that is too long for a path
+        return None
+
+
+# -- training configs ------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """A training config that was read: what a family trains, and how.
+
+    Attributes
+    ----------
+    settings
+        Fields that all families share, and the tree of the family.
+    config
+        The frozen config that the family has read.
+    """
+
+    family: str
+    settings: RunSettings
+    config: Any
+
+    @property
+    def training(self) -> Training:
+        """The training of the family."""
+        training = families()[self.family].training
+        assert training is not None  # `training_plan` refuses a family without one
+        return training
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Windows of the models that are trained."""
+        return self.training.spec(self.config)
+
+
+def config_path(name: str) -> Path:
+    """Return the path of a shipped training config by name, or the given path.
+
+    Raises
+    ------
+    ValueError
+        Neither is a file; the message lists the shipped configs.
+    """
+    trainings = [one.training for one in families().values() if one.training is not None]
+    shipped = {k: path for training in reversed(trainings) for k, path in training.configs.items()}
+    return shipped_or_own(name, shipped, "training config")
+
+
+def training_plan(config: str | Path, changes: Mapping[str, Any] | None = None) -> TrainingPlan:
+    """Read a training config by the family that it names.
+
+    Parameters
+    ----------
+    config
+        Name of a shipped config, or a YAML file.
+    changes
+        Values that replace keys of the file.
+
+    Raises
+    ------
+    ValueError
+        There is no such config, its family trains nothing, or a field is wrong.
+    """
+    path = config_path(str(config))
+    with named_config(path):
+        settings = RunSettings.of({**read_yaml_mapping(path), **(changes or {})})
+        # Configs were of the first family before they named one.
+        name = settings.family or next(iter(families()))
+        family = families().get(name)
+        if family is None or family.training is None:
+            able = ", ".join(k for k, one in families().items() if one.training is not None)
+            raise ValueError(f"family is {name[:80]!r}; those that train are {able}")
+        return TrainingPlan(name, settings, family.training.read(settings.tree))

@@ -6,17 +6,20 @@ It has the version of its form, the family, the config and the sessions. Both fi
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.storage.tensors import write_safetensors
+from omnimouse_model.predict.family import Description
+from omnimouse_model.storage.tensors import read_safetensors, write_safetensors
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import Within, decode, refused_as, shown
 from omnimouse_model.storage.write import write_json
@@ -108,23 +111,108 @@ _MAX_SIZE, _MAX_COUNT = 4096, 64
 Config = TypeVar("Config")
 
 
-def save_described(
-    path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> None:
-    """Write weights and their description, each atomically."""
+FORMAT = 1
+"""Version of the envelope: the fields that `save_checkpoint` adds to those of a family."""
+FINISHED, BEST, MODEL = "finetuned.safetensors", "best.safetensors", "model.safetensors"
+"""Weights in the folder of a run: of a fine-tuning, of the best validation, and the last."""
+
+
+class Envelope(NamedTuple):
+    """A checkpoint that was read: tensors, family, what the family says, and its pair id."""
+
+    tensors: dict[str, Tensor]
+    family: str
+    about: dict[str, Any]
+    pair: str | None
+
+
+def save_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], family: str, about: Mapping[str, Any]
+) -> Path:
+    """Write weights and the JSON file beside them, each atomically.
+
+    Parameters
+    ----------
+    path
+        The .safetensors file; no other process may write it meanwhile.
+    about
+        What the family says of the weights, as JSON: config, sessions, card.
+    """
+    path = path.with_suffix(".safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
     pair = secrets.token_hex(8)
+    provenance = {"software": f"omnimouse-app {_version()}"}
+    envelope = {"format": FORMAT, "family": family, "provenance": provenance, "pair": pair}
     # The weights last: with them, the checkpoint is complete.
-    write_json(path.with_suffix(".json"), {**description, "pair": pair})
-    write_safetensors(path, tensors, {"pair": pair})
+    write_json(path.with_suffix(".json"), {**envelope, **about})
+    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    write_safetensors(path, plain, {"pair": pair})
+    return path
 
 
-def check_pair(description: Mapping[str, Any], notes: Mapping[str, str], path: Path) -> None:
+def _version() -> str:
+    try:
+        return version("omnimouse-app")
+    except PackageNotFoundError:  # a clone that is not installed
+        return "from a clone"
+
+
+def checkpoint_file(path: Path) -> Path:
+    """Return the weights in the folder of a run, or the path of a file."""
+    if path.is_dir():
+        return next((path / n for n in (FINISHED, BEST, MODEL) if (path / n).exists()), path)
+    return path.with_suffix(".safetensors") if path.suffix == ".json" else path
+
+
+def read_checkpoint(path: Path, family: str = "") -> Envelope:
+    """Read the weights in a file, or in the folder of a run, and what is said of them.
+
+    Parameters
+    ----------
+    family
+        Family that is expected; any without it.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing, damaged, of another family or of a newer version, or both were
+        not saved together.
+    """
+    file = checkpoint_file(path)
+    about = read_about(file, family)
+    tensors, notes = read_safetensors(file)
+    _check_pair(about, notes, file)
+    return Envelope(tensors, family or str(about.get("family", "")), about, about.get("pair"))
+
+
+def read_about(path: Path, family: str = "") -> dict[str, Any]:
+    """Read and check the JSON file beside weights; see `read_checkpoint`."""
+    described = path.with_suffix(".json")
+    with refused_as(CheckpointError):
+        about = decode(dict[str, Any], read_json(described), described)
+    stated = about.get("family", family)
+    if family and stated != family:
+        raise CheckpointError(
+            f"{described} is a checkpoint of family {shown(stated)}, not of {family!r}; "
+            "load it with load_predictor."
+        )
+    # Older files of some families have their version under the name of the family.
+    older = (value for key, value in about.items() if key.startswith("omnimouse_"))
+    form = about.get("format", next(older, None))
+    if form != FORMAT:
+        raise CheckpointError(
+            f"{described}: format is {shown(form)}, not {FORMAT}: it is no checkpoint of "
+            f"{family or 'this project'}, or a newer version wrote it. Update omnimouse-app."
+        )
+    return about
+
+
+def _check_pair(about: Mapping[str, Any], notes: Mapping[str, str], path: Path) -> None:
     """Raise `CheckpointError` if weights and description were not saved together.
 
     Of files that were saved before both had a `pair`, this is not known; the log says so.
     """
-    stated, found = description.get("pair"), notes.get("pair")
+    stated, found = about.get("pair"), notes.get("pair")
     described = path.with_suffix(".json").name
     if stated is None and found is None:
         _log.warning(
@@ -138,32 +226,6 @@ def check_pair(description: Mapping[str, Any], notes: Mapping[str, str], path: P
             f"{path.name} and {described} were not saved together: one of them was "
             "replaced, or saving was cut short. Copy both again, or train on."
         )
-
-
-def read_description(path: Path, key: str, version: int, what: str) -> dict[str, Any]:
-    """Read the description of the weights in `path`.
-
-    Parameters
-    ----------
-    key, version
-        Field with the version of the form, and the version that is read.
-    what
-        The model, for messages.
-
-    Raises
-    ------
-    CheckpointError
-        The file is missing, damaged or of another form.
-    """
-    described = path.with_suffix(".json")
-    with refused_as(CheckpointError):
-        description = decode(dict[str, Any], read_json(described), described)
-    if description.get(key) != version:
-        raise CheckpointError(
-            f"{described}: {key} is not {version}: it is no checkpoint of {what}, or a "
-            "newer version wrote it."
-        )
-    return description
 
 
 def session_counts(description: Mapping[str, Any], path: Path) -> dict[str, int]:
@@ -204,6 +266,50 @@ def config_of(
                 f"{path}: config.{name}: found {shown(value)}, expected at most {limit}"
             )
     return config
+
+
+def describe_weights(
+    title: str,
+    tensors: Mapping[str, Tensor],
+    config: Any,
+    sessions: Mapping[str, int],
+    assumptions: Iterable[str] = (),
+    **facts: str | int | float,
+) -> Description:
+    """Return the description of a checkpoint for `omnimouse info`.
+
+    Parameters
+    ----------
+    config
+        A dataclass, whose fields become facts that begin with "config.".
+    facts
+        Further facts; underscores stand for spaces.
+    """
+    counts: Counter[str] = Counter()
+    for tensor in tensors.values():
+        counts[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+    stated: dict[str, str | int | float] = {
+        "parameters": sum(counts.values()),
+        # Of most numbers; counters and frequencies have their own.
+        "precision": max(counts, key=counts.__getitem__, default="none"),
+        **{name.replace("_", " "): value for name, value in facts.items()},
+        **_flat(asdict(config), "config"),
+    }
+    return Description(title, dict(sessions), stated, tuple(assumptions))
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str | int | float]:
+    """Return nested values by their path; lists as text."""
+    flat: dict[str, str | int | float] = {}
+    for key, value in values.items():
+        name = f"{prefix}.{key}"
+        if isinstance(value, Mapping):
+            flat |= _flat(value, name)
+        elif isinstance(value, list | tuple):
+            flat[name] = ", ".join(map(str, value))
+        else:
+            flat[name] = value if isinstance(value, str | int | float) else str(value)
+    return flat
 
 
 def weights_hash(state: dict[str, Tensor]) -> str:

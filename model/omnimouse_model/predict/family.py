@@ -1,15 +1,106 @@
-"""A family of models: all that the registry knows of a kind of model."""
+"""A family of models: all that the rest of the project knows of a kind of model.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+All objects are frozen. A part that a family does not offer is None; commands and front
+ends then say what is missing. Functions import their code when they are called, so that
+a menu of all families loads no network.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.typed import decode
 
 Build = Callable[[str], Predictor]
 """Function from a device to a predictor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What `omnimouse info` prints of a checkpoint.
+
+    Attributes
+    ----------
+    sessions
+        Session id -> number of neurons.
+    facts
+        Label -> text or number. "parameters" is the number of weights, "size" the name
+        of a published size; fields of a config begin with "config.".
+    assumptions
+        Settings that the files do not state.
+    """
+
+    title: str
+    sessions: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A task that is offered on screen and by name; without a mask, `reason` says why."""
+
+    name: str
+    mask: Mask | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Training of a family.
+
+    Attributes
+    ----------
+    read
+        Returns the frozen config of a tree: a YAML file without the keys that all
+        families share (`training.config.SHARED`). Raises `ValueError` that names a
+        wrong field.
+    spec
+        Windows of the models that a config trains.
+    start
+        Trains on open sessions, or resumes the run in `out`, and returns the model of
+        the best weights: `start(config, sessions, out, job, seed=0)`. Raises
+        `StoppedError` if the job is cancelled; the run is then saved.
+    configs
+        Shipped configs by name; `om.fit(NAME, session)` trains `NAME-small`.
+    """
+
+    read: Callable[[Mapping[str, Any]], Any]
+    spec: Callable[[Any], WindowSpec]
+    start: Callable[..., Predictor]
+    configs: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Fine-tuning of a model of a family to a session.
+
+    Attributes
+    ----------
+    options
+        Frozen dataclass with defaults; the metadata of a field may have a "help". Forms
+        and the options of commands are made from it. A ranking and the commands set
+        `steps`, `batch` and `seed` where there are such fields.
+    start
+        Fine-tunes, or resumes the run in `out`, and returns the result, which
+        `Family.load(out, device)` loads, too.
+    """
+
+    options: type
+    start: Callable[[Predictor, Session, Any, Path, Job], Predictor]
+
+
+def _no_presets(session: Session) -> Sequence[Preset]:
+    """Offer no presets beyond those of all models."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,25 +110,74 @@ class Family:
     Parameters
     ----------
     name
-        Written into checkpoints as `family`.
+        Written into checkpoints as `family`, and used in commands.
     load
         Builds a predictor from the path of a checkpoint, on a device.
+    title, summary
+        Label in menus, and one sentence for users.
     names
         Predictors that need no file: name -> builder on a device.
     recognises
         Whether a path is a checkpoint of this family; by default one that names it.
+    describe
+        What `omnimouse info` prints of a checkpoint; by default its JSON file is read.
+    presets
+        Tasks that this family offers for a session, beside those of all models.
+    training, transfer
+        None for a family that is not trained here.
+    export
+        Writes the weights of a run, `export(run, path)`: a checkpoint for a path that
+        ends with .safetensors, else the official layout of the family into a folder.
     """
 
     name: str
     load: Callable[[Path, str], Predictor]
+    title: str = ""
+    summary: str = ""
     names: Mapping[str, Build] = field(default_factory=dict)
     recognises: Callable[[Path], bool] | None = None
+    describe: Callable[[Path], Description] | None = None
+    presets: Callable[[Session], Sequence[Preset]] = _no_presets
+    training: Training | None = None
+    transfer: Transfer | None = None
+    export: Callable[[Path, Path], object] | None = None
 
     def owns(self, path: Path) -> bool:
         """Return whether a path is a checkpoint of this family."""
         if self.recognises is not None:
             return self.recognises(path)
         return stated_family(path) == self.name
+
+    @property
+    def label(self) -> str:
+        """Label in menus."""
+        return self.title or self.name
+
+
+def shipped_configs(folder: Path) -> dict[str, Path]:
+    """Return the configs in a folder by name, for `Training.configs`."""
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def transfer_options(transfer: Transfer, values: Mapping[str, Any], model: str) -> Any:
+    """Return the options of a transfer; values of None stand for the defaults.
+
+    Raises
+    ------
+    ValueError
+        The family has no such option, or a value does not fit; the message names it.
+    """
+    stated = {name: value for name, value in values.items() if value is not None}
+    known = {one.name for one in fields(transfer.options)}
+    if unknown := stated.keys() - known:
+        raise ValueError(
+            f"{model} has no option {', '.join(sorted(unknown))}; its options are "
+            f"{', '.join(sorted(known))}."
+        )
+    # Objects, such as a session, are no values of a file.
+    objects = {name: value for name, value in stated.items() if isinstance(value, Session)}
+    plain = {name: value for name, value in stated.items() if name not in objects}
+    return replace(decode(transfer.options, plain, "the options"), **objects)
 
 
 def stated_family(path: Path) -> str:

@@ -54,6 +54,11 @@ class Needs:
         Optional methods that the predictor offers.
     is_stored
         True for predictions of a file, which no mask and no input can change.
+
+    Examples
+    --------
+    >>> om.Needs(sees_video=True, sessions=frozenset({"a"}), n_neurons={"a": 9}).spec.n_samples
+    60
     """
 
     sees_responses: bool = True
@@ -75,6 +80,14 @@ class Encoded:
     """Result of `encode`, independent of the neurons that are decoded from it.
 
     `state` has a type of the predictor's own; only the same predictor can decode it.
+
+    Examples
+    --------
+    >>> encoded = om.load_predictor("mean", [session]).encode(
+    ...     session.window(20.0), om.Mask.nothing(session).ask([0])
+    ... )
+    >>> isinstance(encoded, om.Encoded)
+    True
     """
 
     window: Window

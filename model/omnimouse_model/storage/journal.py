@@ -62,6 +62,18 @@ def read_lines(path: Path) -> list[JsonObject]:
         return whole_lines(_content(file, path))[0]
 
 
+def lines_after(path: Path, n_bytes: int) -> tuple[list[JsonObject], int]:
+    """Return the whole lines behind so many bytes, and where they end.
+
+    A file that has become shorter has no new lines yet.
+    """
+    with open_without_links(path, "rb") as file:
+        start = min(n_bytes, os.fstat(file.fileno()).st_size)
+        file.seek(start)
+        lines, n_read = whole_lines(_content(file, path))
+    return lines, start + n_read
+
+
 def _content(file: BinaryIO, path: Path) -> bytes:
     if os.fstat(file.fileno()).st_size > MAX_JSON_BYTES:
         raise ResultsFileError(f"{path} has more than {MAX_JSON_BYTES:,} bytes.")

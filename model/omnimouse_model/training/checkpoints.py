@@ -20,16 +20,19 @@ from pathlib import Path
 from typing import Any
 
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.predict.description import BEST as BEST
+from omnimouse_model.predict.description import FINISHED as FINISHED
+from omnimouse_model.predict.description import MODEL as MODEL
 from omnimouse_model.storage.state import read_or_set_aside
 from omnimouse_model.storage.tensors import load_pickle, write_pickle
 from omnimouse_model.storage.typed import shown
 from omnimouse_model.storage.write import write_json
+from omnimouse_model.training.config import RunSettings, run_record
 from omnimouse_model.training.distributed import Team
 
 log = logging.getLogger(__name__)
 LAST = "last.json"
 _STATE = "state-"
-MODEL, BEST = "model.safetensors", "best.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +175,29 @@ def _remove_others(folder: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-# -- resuming -----------------------------------------------------------------------
+# -- results ------------------------------------------------------------------------
+def exported(run: Path, path: Path, models: str) -> RunSettings:
+    """Return the record of a run whose weights are exported to a file.
+
+    Raises
+    ------
+    ValueError
+        The path is no .safetensors file: the models have no layout but ours.
+    """
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: {models} have no official layout; name a .safetensors file.")
+    return run_record(run)
 
 
-FINISHED = "finetuned.safetensors"
-"""The result of a fine-tuning, in one folder with the last and best weights."""
+def run_card(card: Mapping[str, Any] | None, settings: RunSettings) -> dict[str, Any]:
+    """Return the card of a checkpoint with how it was trained.
+
+    `same_neurons` maps the key of a session in training to that of another recording.
+    """
+    # The description has the sizes of the network.
+    tree = {k: v for k, v in settings.tree.items() if k not in ("model", "spec")}
+    return dict(card or {}) | {
+        "trained_on": [choice.mouse for choice in settings.sessions],
+        "same_neurons": settings.notes.get("renames", {}),
+        "settings": {"seed": settings.seed, **tree},
+    }

@@ -1,13 +1,15 @@
 """Fields of training configs that all families share, and the files of configs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from omnimouse_model.storage.trees import read_yaml_mapping
-from omnimouse_model.storage.typed import Within
+from omnimouse_model.data.session import Session
+from omnimouse_model.storage.trees import read_json, read_yaml_mapping
+from omnimouse_model.storage.typed import Within, decode
+from omnimouse_model.storage.write import write_json
 
 Targets = Literal["responses", "truth"]
 
@@ -36,52 +38,145 @@ class SessionChoice:
     neurons: str = ""
 
 
+SHARED = ("family", "sessions", "seed", "save_every", "save_every_s", "notes")
+"""Keys of a training config that all families share; the rest is the family's."""
+RECORD = "run.json"
+"""File in the folder of a run that says what it was started with."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """A training config: the fields that all families share, and the tree of the family.
+
+    Attributes
+    ----------
+    family
+        Name of the family; "" in older configs, which are of the first family.
+    save_every, save_every_s
+        Steps, and seconds, between saves.
+    notes
+        `renames`: key of a session -> key of another recording of the same neurons,
+        which an export gives it. Else free.
+    tree
+        The other keys, for `predict.family.Training.read`.
+    places
+        Folders of the sessions, in their order; known once they are opened.
+    is_replaced
+        Whether the caller gave other sessions than the config names.
+    """
+
+    family: str = ""
+    sessions: tuple[SessionChoice, ...] = ()
+    seed: int = 0
+    save_every: Count | None = None
+    save_every_s: float | None = 120.0
+    notes: dict[str, Any] = field(default_factory=dict)
+    tree: dict[str, Any] = field(default_factory=dict)
+    places: tuple[str, ...] = ()
+    is_replaced: bool = False
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "RunSettings":
+        """Return the settings of a parsed config; `ValueError` names a wrong field."""
+        shared = {key: value for key, value in values.items() if key in SHARED}
+        settings = decode(cls, shared, "the file")
+        return replace(settings, tree={k: v for k, v in values.items() if k not in SHARED})
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """The fields that the config of a family repeats for its loop."""
+        names = ("sessions", "save_every", "save_every_s", "notes")
+        return {name: getattr(self, name) for name in names}
+
+
+def read_run_settings(path: Path) -> RunSettings:
+    """Read a training config from a YAML file.
+
+    Raises
+    ------
+    ValueError
+        The file is not YAML, or a field that all families share is wrong.
+    """
+    with named_config(path):
+        return RunSettings.of(read_yaml_mapping(path))
+
+
+def write_record(out: Path, settings: RunSettings) -> None:
+    """Write what a run was started with into its folder."""
+    write_json(out / RECORD, asdict(settings))
+
+
+def run_record(out: Path) -> RunSettings:
+    """Return what the run in a folder was started with; the defaults without a record."""
+    path = out / RECORD
+    return decode(RunSettings, read_json(path), path) if path.exists() else RunSettings()
+
+
+Trained = Literal["embeddings", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOptions:
+    """Options of a fine-tuning of a network with a core and parts of each session."""
+
+    train: Trained = field(
+        default="embeddings",
+        metadata={
+            "help": "embeddings: the parts of this recording, on a frozen core; predictions "
+            "for other recordings do not change. all: the core, too; the result knows only "
+            "this recording"
+        },
+    )
+    steps: Annotated[int, Within(0, 10**9)] = field(
+        default=300,
+        metadata={
+            "help": "Maximum number; training ends if the held-out score no longer increases"
+        },
+    )
+    batch: Count = field(default=8, metadata={"help": "Windows per step"})
+    seed: int = field(default=0, metadata={"help": "Of held-out windows and start values"})
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronTransferOptions(TransferOptions):
+    """Options of a fine-tuning of a network with a vector for each neuron."""
+
+    neurons_of: Session | None = field(
+        default=None,
+        metadata={
+            "help": "Recording that the model knows, with some of the same neurons by their "
+            "ids (`match_neurons`): their vectors start at those of the model"
+        },
+    )
+
+
 @contextmanager
 def named_config(path: str | Path) -> Iterator[None]:
     """Begin the message of every `ValueError` in the block with the path of a config."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(
-            f"{path} is not a training config: {error}. The shipped one is an "
-            f"example: {_FAMILIES / 'omnimouse' / 'configs' / 'demo.yaml'}"
-        ) from error
+        raise ValueError(f"{path} is not a training config: {error}") from error
 
 
-def family_of_config(path: Path) -> str:
-    """Return the family that a training config names, "" without one."""
-    with named_config(path):
-        return str(read_yaml_mapping(path).get("family", ""))
-
-
-def check_sessions(choices: Sequence[SessionChoice]) -> None:
-    """Raise ValueError if sessions have fields that only OmniMouse reads."""
+def check_sessions(choices: Sequence[SessionChoice], title: str) -> None:
+    """Raise ValueError if sessions have fields that a family does not read."""
     if any(choice.neurons or choice.context for choice in choices):
-        raise ValueError("sessions[]: neurons and context are fields of OmniMouse")
+        raise ValueError(f"sessions[]: {title} reads neither neurons nor context")
 
 
-_FAMILIES = Path(__file__).parent.parent / "families"
-
-
-def config_path(name: str) -> Path:
-    """Return the path of a shipped config by name, or the given path.
+def shipped_or_own(name: str, shipped: Mapping[str, Path], what: str) -> Path:
+    """Return the shipped file of that name, or the path.
 
     Raises
     ------
     ValueError
-        Neither is a file; the message lists the shipped configs.
+        Neither is a file; the message lists the shipped ones.
     """
-    return shipped_or_own(name, _FAMILIES.glob("*/configs/*.yaml"), "training config")
-
-
-def shipped_or_own(name: str, shipped: Iterable[Path], what: str) -> Path:
-    """Return the shipped file of that name, or the path; see `config_path`."""
-    by_name = {path.stem: path for path in shipped}
-    place = by_name.get(name, Path(name))
+    place = shipped.get(name, Path(name))
     if not place.is_file():
-        names = ", ".join(sorted(by_name))
         raise ValueError(
             f"There is no {what} {name!r}: give a YAML file, or the name of a "
-            f"shipped one ({names})."
+            f"shipped one ({', '.join(sorted(shipped))})."
         )
     return place

@@ -147,6 +147,7 @@ def joined(device: torch.device) -> Iterator[Team]:
     if launched_ranks() == 1:
         yield Team()
         return
+    global _joined
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # Both backends on GPUs: flags, sums and Python objects are CPU tensors, gradients
@@ -154,9 +155,19 @@ def joined(device: torch.device) -> Iterator[Team]:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
     try:
-        yield Team(dist.get_rank(), dist.get_world_size())
+        _joined = Team(dist.get_rank(), dist.get_world_size())
+        yield _joined
     finally:
+        _joined = Team()
         dist.destroy_process_group()
+
+
+_joined = Team()
+
+
+def current_team() -> Team:
+    """Return the team that this process has joined; size one without `torchrun`."""
+    return _joined
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

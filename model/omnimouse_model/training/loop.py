@@ -28,9 +28,7 @@ from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import writing
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.metrics_log import MetricsLog
-
-OnStep = Callable[[int, dict[str, float]], None]
+from omnimouse_model.training.metrics_log import MetricsLog, OnStep
 
 
 @runtime_checkable
@@ -119,8 +117,8 @@ class TrainingSettings(Protocol):
 
 
 @runtime_checkable
-class Training(Protocol):
-    """The training of one family, as the loop drives it."""
+class TrainingRun(Protocol):
+    """A run of the training of one family, as the loop drives it."""
 
     @property
     def state(self) -> TrainingState:
@@ -152,7 +150,7 @@ class Training(Protocol):
         """Save the state, and the weights that it has reached."""
 
 
-Kind = TypeVar("Kind", bound=Training)
+Kind = TypeVar("Kind", bound=TrainingRun)
 
 
 def run_training(
@@ -199,7 +197,7 @@ def run_training(
 
 
 def _run(
-    training: Training,
+    training: TrainingRun,
     out: Path,
     device: torch.device | str,
     team: Team,
@@ -219,6 +217,9 @@ def _run(
     # -1 for a new run removes all rows of an earlier run without a save.
     log = MetricsLog(out, run.step if is_resumed else -1) if team.is_main else None
     clock = _Clock(run.seconds)
+    # The steps before this call: a caller that limits the steps counts from here.
+    if settings.total_steps:
+        job.progress(run.step, settings.total_steps, TRAINING)
 
     def report(row: dict[str, float]) -> None:
         if log is not None:
@@ -260,7 +261,7 @@ def _run(
             log.close()
 
 
-def _has_ended(training: Training, last: int) -> bool:
+def _has_ended(training: TrainingRun, last: int) -> bool:
     """Return True if all steps are done or validation has stopped improving."""
     run, patience = training.state, training.settings.patience
     has_score = run.best[0] > float("-inf")
@@ -268,7 +269,7 @@ def _has_ended(training: Training, last: int) -> bool:
     return run.step >= last or is_flat
 
 
-def _first_scores(training: Training, clock: "_Clock") -> dict[str, float]:
+def _first_scores(training: TrainingRun, clock: "_Clock") -> dict[str, float]:
     """Return the log row of step 0: validation scores before training."""
     row: dict[str, float] = {}
     _validate(training, row)
@@ -277,7 +278,7 @@ def _first_scores(training: Training, clock: "_Clock") -> dict[str, float]:
     return row | {"seconds": run.seconds, "step": run.step}
 
 
-def _validate(training: Training, row: dict[str, float]) -> bool:
+def _validate(training: TrainingRun, row: dict[str, float]) -> bool:
     """Add validation scores to `row`; return True if they are the best so far."""
     row |= training.scores()
     run, score = training.state, row.get(SUMMARY, float("-inf"))

@@ -1,14 +1,16 @@
 """Log of a training run: one JSON line per step, and TensorBoard events."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.storage.journal import append_line, json_line, read_lines
+from omnimouse_model.progress import CallbackJob, Job
+from omnimouse_model.storage.journal import append_line, json_line, lines_after, read_lines
 from omnimouse_model.storage.write import write_bytes
 
+OnStep = Callable[[int, dict[str, float]], None]
 FILE = "metrics.jsonl"
 EVENTS = "tensorboard"
 
@@ -46,7 +48,30 @@ class MetricsLog:
 def log_rows(path: Path) -> Iterator[dict[str, float]]:
     """Yield the rows of a log file; an incomplete last line is ignored."""
     for row in read_lines(path):
-        yield {k: math.nan if v is None else v for k, v in row.items()}
+        yield _numbers(row)
+
+
+def reports_rows(job: Job, out: Path, on_step: OnStep) -> Job:
+    """Return the job of a run that also calls `on_step` with each new row of its log.
+
+    The rows are read from the log, so that a family reports progress only.
+    """
+    path = out / FILE
+    end = path.stat().st_size if path.exists() else 0
+
+    def report(done: int | float, total: int | float, step: str) -> None:
+        nonlocal end
+        if path.exists():
+            rows, end = lines_after(path, end)
+            for row in rows:
+                on_step(int(row["step"]), _numbers(row))
+        job.progress(done, total, step)
+
+    return CallbackJob(report, job.cancelled, job.message, job.device)
+
+
+def _numbers(row: Mapping[str, float | None]) -> dict[str, float]:
+    return {k: math.nan if v is None else v for k, v in row.items()}
 
 
 def _plain(row: dict[str, float]) -> dict[str, float | None]:

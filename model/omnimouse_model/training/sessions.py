@@ -1,6 +1,6 @@
 """Session folders by name; simulated mice are created if they do not exist."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +27,8 @@ from omnimouse_model.simulate.spiking_laboratory import (
 )
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
 from omnimouse_model.storage.cache import cache_dir
-from omnimouse_model.training.config import SessionChoice
+from omnimouse_model.training.config import RunSettings, SessionChoice
+from omnimouse_model.training.distributed import current_team
 
 MICE = {spec.name: spec for spec in (*TRAINING_MICE, *DEMO_FURTHER, *SMOKE_MICE, *STUDY_MICE)}
 """Specs of the simulated mice for training, by name."""
@@ -164,17 +165,48 @@ class TrainingSession:
 
 def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSession:
     """Open a session folder for training, with the ground truth if it has one."""
-    truth = open_truth(folder) if has_truth(folder) else None
-    session = open_session(folder)
-    if choice.neurons:
-        # The network keeps the parameters of neurons under the id of their session.
-        session = replace(session, id=choice.neurons)
+    return _chosen(training_session(open_session(folder)), choice, folder)
+
+
+def _chosen(source: TrainingSession, choice: SessionChoice, folder: Path) -> TrainingSession:
+    """Return a session with weight, key and ground truth of its choice in a config."""
+    session = source.session
     return replace(
-        training_session(session),
+        source,
+        # The network keeps the parameters of neurons under the id of their session.
+        session=replace(session, id=choice.neurons) if choice.neurons else session,
         weight=choice.weight,
-        truth=truth,
+        truth=open_truth(folder) if has_truth(folder) else None,
         mouse=choice.mouse,
     )
+
+
+def training_sessions(
+    sessions: Sequence[Session],
+    settings: RunSettings,
+    open_one: Callable[[Session], TrainingSession] | None = None,
+) -> list[TrainingSession]:
+    """Return open sessions with their train windows, and with what a config says of them.
+
+    Parameters
+    ----------
+    sessions
+        Those of this process, as `Training.start` gets them.
+    settings
+        Record of the run (`training.config.run_record`).
+    open_one
+        Returns the train windows of a session; by default `training_session`.
+    """
+    open_one = open_one or training_session
+    sources = [open_one(session) for session in sessions]
+    choices = list(zip(settings.sessions, settings.places, strict=False))
+    if not choices:
+        return sources
+    own = current_team().share_of(choices)
+    return [
+        _chosen(source, choice, Path(place))
+        for source, (choice, place) in zip(sources, own, strict=True)
+    ]
 
 
 def training_session(session: Session) -> TrainingSession:

@@ -22,13 +22,11 @@ from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from omnimouse_model.data.session import Session
     from omnimouse_model.data.session_index import Catalogue, Entry
     from omnimouse_model.data.signal import Signal
     from omnimouse_model.data.stimulus import Stimulus
-    from omnimouse_model.families.omnimouse.checkpoint import Checkpoint
+    from omnimouse_model.predict.family import Description
 
 CHECKPOINT_FILES = (".safetensors", ".ckpt", ".pt")
 STREAMS = {"screen": "video", "eye_tracker": "pupil", "treadmill": "running"}
@@ -61,8 +59,8 @@ SORTED_BY = ("path", "id", "animal", "format", "neurons", "minutes", "problems")
 def command(path: str, as_json: bool, column: str, check: bool, reading: dict[str, Any]) -> None:
     """Describe the session, checkpoint or folder of sessions at PATH.
 
-    'demo', 'unseen', 'spikes' and 'unseen-spikes' are the simulated sessions,
-    'twin-demo' is the demo twin, 'ndt-demo' the demo transformer of spikes. A session
+    'demo', 'unseen', 'spikes' and 'unseen-spikes' are the simulated sessions; the name
+    of a model, such as 'twin-demo', describes it. A session
     that cannot be read ends with one line that names the file, the expected content and
     a remedy, and exit status 1.
     """
@@ -70,12 +68,10 @@ def command(path: str, as_json: bool, column: str, check: bool, reading: dict[st
 
     # A local file has precedence over a name on the hub.
     is_local = path in DEMO_SESSIONS or Path(path).exists()
-    from omnimouse_model.families.ndt.checkpoint import NDT_CHECKPOINT
-    from omnimouse_model.families.twin.checkpoint import TWIN_CHECKPOINT
+    from omnimouse_model.inference.families import builders
 
-    demos = {file.stem: file for file in (TWIN_CHECKPOINT, NDT_CHECKPOINT)}
-    if path in demos and not is_local:
-        row = checkpoint_row(demos[path])
+    if path in builders() and not is_local:
+        row = predictor_row(path)
     elif path not in DEMO_SESSIONS and is_checkpoint(Path(path)):
         row = checkpoint_row(Path(path))
     elif not is_local and (place := hub_place(path)) and place.kind == "model":
@@ -363,108 +359,67 @@ MAX_SESSIONS = 12
 
 
 def checkpoint_row(path: Path) -> dict[str, Any]:
-    """Read a checkpoint and return the `checkpoint` row of `--json`."""
-    from omnimouse_model.inference.families import family_of
+    """Describe a checkpoint by its family; the `checkpoint` row of `--json`."""
+    from omnimouse_model.inference.families import describe
 
-    rows = {"twin": _twin_row, "ndt": _ndt_row, "sensorium_factorised": _factorised_row}
-    return rows.get(family_of(path), _omnimouse_row)(path)
+    family, description = describe(path)
+    return _row(family.name, str(path), description)
 
 
-def _omnimouse_row(path: Path) -> dict[str, Any]:
-    from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
+def predictor_row(name: str) -> dict[str, Any]:
+    """Describe a model that needs no file, in the same form."""
+    from omnimouse_model.inference.families import family_of_predictor
+    from omnimouse_model.inference.registry import load_predictor
+    from omnimouse_model.predict.family import Description
 
-    checkpoint = read_checkpoint(path)
-    return _row(checkpoint.state, checkpoint.config, checkpoint.source) | {
-        "family": "omnimouse",
-        "size": _size_name(checkpoint),
-        "sessions": checkpoint.sessions,
-        "assumptions": list(checkpoint.assumed),
-        "context_part": sorted({name.split(".")[0] for name in checkpoint.context}),
+    predictor = load_predictor(name, device="cpu")
+    family, needs = family_of_predictor(predictor), predictor.needs
+    reads = {
+        "responses": needs.sees_responses,
+        "video": needs.sees_video,
+        "behaviour": needs.sees_behavior,
     }
-
-
-def _twin_row(path: Path) -> dict[str, Any]:
-    from omnimouse_model.families.twin.predictor import load_twin
-
-    twin = load_twin(path, "cpu")
-    assert twin.checkpoint is not None  # every loaded twin has one
-    checkpoint = twin.checkpoint()
-    state = dict(checkpoint.core)
-    for key, own in checkpoint.sessions.items():
-        state |= {f"{key}.{name}": value for name, value in own.items()}
-    return _row(state, checkpoint.config, str(path)) | {
-        "family": "twin",
-        "frame_size": list(checkpoint.frame_size),
-        "sessions": dict(twin.n_neurons),
-        "card": dict(checkpoint.card or {}),
-        "assumptions": [],
+    facts: dict[str, str | int | float] = {
+        "sees": ", ".join(label for label, is_read in reads.items() if is_read) or "nothing",
+        "windows": f"{needs.spec.n_samples} samples in {needs.spec.duration_s:g} s",
+        **({"sessions": "any recording"} if needs.sessions is None else {}),
     }
+    title = name if family is None else family.label
+    description = Description(title, dict(needs.n_neurons), facts)
+    return _row("" if family is None else family.name, predictor.predictor_id, description)
 
 
-def _ndt_row(path: Path) -> dict[str, Any]:
-    from omnimouse_model.families.ndt.checkpoint import read_ndt
-    from omnimouse_model.families.ndt.predictor import spec_of
-
-    checkpoint = read_ndt(path)
-    return _row(checkpoint.state, checkpoint.config, checkpoint.source) | {
-        "family": "ndt",
-        "spec": asdict(spec_of(checkpoint)),
-        "sessions": dict(checkpoint.sessions),
-        "card": dict(checkpoint.card or {}),
-        "assumptions": list(checkpoint.assumed),
-    }
-
-
-def _factorised_row(path: Path) -> dict[str, Any]:
-    from omnimouse_model.families.sensorium_factorised.checkpoint import FactorisedCheckpoint
-
-    checkpoint = FactorisedCheckpoint.read(path)
-    return _row(checkpoint.state, checkpoint.config, str(path)) | {
-        "family": "sensorium_factorised",
-        "sessions": dict(checkpoint.n_neurons),
-        "card": dict(checkpoint.card),
-        "assumptions": [],
-    }
-
-
-def _row(state: "Mapping[str, Tensor]", config: Any, source: str) -> dict[str, Any]:
+def _row(family: str, source: str, description: "Description") -> dict[str, Any]:
+    facts = dict(description.facts)
+    config: dict[str, Any] = {}
+    for path in [path for path in facts if path.startswith("config.")]:
+        *folders, last = path.split(".")[1:]
+        place = config
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = facts.pop(path)
     return {
         "name": "checkpoint",
-        "value": sum(tensor.numel() for tensor in state.values()),
+        "value": facts.pop("parameters", None),
         "unit": "parameters",
-        "precision": _precision(state),
-        "config": asdict(config),
+        "family": family,
+        "title": description.title,
+        "size": facts.pop("size", "custom"),
+        "facts": facts,
+        "config": config,
+        "sessions": dict(description.sessions),
+        "assumptions": list(description.assumptions),
         "source": source,
     }
-
-
-def _size_name(checkpoint: "Checkpoint") -> str:
-    from omnimouse_model.families.omnimouse.config import SIZES
-
-    # A checkpoint stores its config, not the name of its size.
-    for name, config in SIZES.items():
-        if config == checkpoint.config:
-            return name
-    return "custom"
-
-
-def _precision(state: "Mapping[str, Tensor]") -> str:
-    """Return the dtype of most numbers; counters and frequencies have their own."""
-    counts: Counter[str] = Counter()
-    for tensor in state.values():
-        counts[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
-    return max(counts, key=counts.__getitem__, default="none")
 
 
 def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield the text lines of a checkpoint's row."""
     yield f"Checkpoint {row['source']}"
-    lines = {
-        "twin": _twin_lines,
-        "ndt": _ndt_lines,
-        "sensorium_factorised": _factorised_lines,
-    }
-    yield from lines.get(row["family"], _omnimouse_lines)(row)
+    size = "" if row["size"] == "custom" else f" {row['size']}"
+    count = "" if row["value"] is None else f": {row['value']:,} parameters"
+    yield f"  {row['title']}{size}{count}"
+    yield from (f"  {label}: {fact}" for label, fact in row["facts"].items())
     neurons = sum(row["sessions"].values())
     yield f"  knows {len(row['sessions'])} sessions, {neurons:,} neurons"
     for name, count in list(row["sessions"].items())[:MAX_SESSIONS]:
@@ -475,42 +430,5 @@ def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
     if row["assumptions"]:
         yield "Assumed"
         yield from (f"  - {message}" for message in row["assumptions"])
-    yield "The complete config is in --json."
-
-
-def _omnimouse_lines(row: Mapping[str, Any]) -> Iterator[str]:
-    config = row["config"]
-    size = f"size {row['size']}" if row["size"] != "custom" else "a size of its own"
-    yield f"  {size}: {row['value']:,} parameters, {row['precision']}"
-    yield (
-        f"  {config['num_layers']} layers of width {config['d_model']}, {config['num_heads']} heads"
-    )
-    if row["context_part"]:
-        yield f"  context part for {', '.join(row['context_part'])}"
-
-
-def _twin_lines(row: Mapping[str, Any]) -> Iterator[str]:
-    config = row["config"]
-    height, width = row["frame_size"]
-    yield f"  digital twin: {row['value']:,} numbers, {row['precision']}"
-    yield (
-        f"  {config['streams']} streams, {config['core']}, retina "
-        f"{config['retina_height']} x {config['retina_width']}, frames of "
-        f"{height} x {width} px"
-    )
-
-
-def _ndt_lines(row: Mapping[str, Any]) -> Iterator[str]:
-    config, spec = row["config"], row["spec"]
-    yield f"  neural data transformer: {row['value']:,} parameters, {row['precision']}"
-    yield (f"  {config['n_layers']} layers of width {config['d_model']}, {config['n_heads']} heads")
-    n_bins = round(spec["duration_s"] * spec["response_rate_hz"])
-    yield f"  trials of {n_bins} bins, {1000 / spec['response_rate_hz']:g} ms each"
-
-
-def _factorised_lines(row: Mapping[str, Any]) -> Iterator[str]:
-    core = row["config"]["core"]
-    widths = ", ".join(map(str, core["widths"]))
-    sees = "video and behaviour" if core["channels"] > 1 else "video"
-    yield f"  Sensorium-2023 baseline: {row['value']:,} numbers, {row['precision']}"
-    yield f"  {len(core['widths'])} layers of {widths} channels; sees {sees}"
+    if row["config"]:
+        yield "The complete config is in --json."

@@ -1,7 +1,7 @@
 """Panel *Fine-tuning*: settings, progress, curves and actions of a fine-tuning."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -15,7 +15,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_model.progress import TRAINING
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.form import Form, setting
+from omnimouse_widgets.views.form import Form, setting, settings_of
 from omnimouse_widgets.views.record import (
     Action,
     Block,
@@ -100,7 +100,15 @@ class FinetuneView:
 
     def __init__(self, finetuning: Finetuning, state: LiveState, results: Results) -> None:
         self._finetuning, self._state, self._results = finetuning, state, results
-        self.form = Form(FinetuneSettings)
+        self.form: Form[Any] = Form(FinetuneSettings)
+        self._match_family()
+        state.events.predictor_name.connect(self._match_family)
+
+    def _match_family(self) -> None:
+        """Show the options of the chosen model's family."""
+        options = self._finetuning.options
+        if options is not None:
+            self.form.show(settings_of(options, FinetuneSettings))
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
@@ -136,6 +144,20 @@ class FinetuneView:
         # A run that has ended leaves with its recording, and comes back with it.
         return self._finetuning.is_busy or self._finetuning.is_of_screen
 
+    @property
+    def _train(self) -> TrainedPart:
+        """Trained part of the form; families without a choice train their own."""
+        train: TrainedPart = self._value("train", "embeddings")
+        return train
+
+    @property
+    def _steps(self) -> int:
+        return int(self._value("steps", STEPS))
+
+    def _value(self, name: str, default: Any) -> Any:
+        names = {one.name for one in self.form.fields()}
+        return self.form.value(name) if name in names else default
+
     # -- actions ----------------------------------------------------------------------
     def start(self) -> None:
         """Start, start over or continue a run.
@@ -148,7 +170,7 @@ class FinetuneView:
         finetuning = self._finetuning
         if not self._shows_run:
             settings = self.form.read()
-            finetuning.start(train=settings.train, steps=settings.steps)
+            finetuning.start(**{one.name: getattr(settings, one.name) for one in fields(settings)})
         elif finetuning.is_stale:
             finetuning.start_over()
         else:
@@ -156,7 +178,7 @@ class FinetuneView:
 
     def use(self) -> None:
         """Choose the fine-tuned model; after a stop, its current weights."""
-        saved = self._finetuning.saved_result(self.form.value("train"))
+        saved = self._finetuning.saved_result(self._train)
         if self._shows_run:
             self._finetuning.use()
         elif saved is not None:
@@ -169,10 +191,10 @@ class FinetuneView:
             return self._run()
         if not finetuning.is_offered:
             return [Text("message", NOT_OFFERED, "quiet")]
-        saved = finetuning.saved_result(self.form.value("train"))
+        saved = finetuning.saved_result(self._train)
         start, use = "Start", ""
         if saved is not None:
-            is_longer = not saved.is_finished or saved.step < self.form.value("steps")
+            is_longer = not saved.is_finished or saved.step < self._steps
             # A stopped run is continued in its own folder: starting again would lose its
             # steps. With more steps than before, a finished run can continue.
             start = "Resume" if is_longer else ""
@@ -197,7 +219,7 @@ class FinetuneView:
         return "" if session is None or needs is None else unused_text(needs, session)
 
     def _offer_text(self) -> str:
-        train, steps = self.form.value("train"), self.form.value("steps")
+        train, steps = self._train, self._steps
         saved = self._finetuning.saved_result(train)
         if saved is not None and saved.is_finished:
             gain = gain_text(saved.start_score, saved.best_score)

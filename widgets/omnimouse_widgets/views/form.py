@@ -19,7 +19,7 @@ goes there at once.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from math import isfinite
 from pathlib import Path
 from types import NoneType
@@ -97,6 +97,40 @@ def setting(
     return field(default=default, metadata={_KEY: description})
 
 
+def settings_of(options: type, own: type) -> type:
+    """Return settings for the plain fields of a dataclass whose metadata has a "help".
+
+    Parameters
+    ----------
+    options
+        Frozen dataclass with defaults, such as the options of a family's fine-tuning.
+    own
+        Settings that describe some of these fields better.
+    """
+    described = {one.name: one for one in fields(own)}
+    hints, own_hints = get_type_hints(options), get_type_hints(own)
+    made = []
+    for one in fields(options):
+        hint, help_text = hints[one.name], str(one.metadata.get("help", ""))
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if one.name in described:
+            about: _Description = described[one.name].metadata[_KEY]
+            made.append((one.name, own_hints[one.name], _with_default(about, default)))
+            continue
+        choices = get_args(hint) if get_origin(hint) is Literal else ()
+        if not choices and hint not in (bool, int, float, str):
+            continue  # an object, such as a recording, is given in code
+        label = one.name.replace("_", " ").capitalize()
+        offered = tuple((choice, str(choice), "") for choice in choices)
+        made.append((one.name, hint, setting(label, help_text, default, options=offered)))
+    return make_dataclass(options.__name__, made, frozen=True, slots=True)
+
+
+def _with_default(about: _Description, default: Any) -> Any:
+    described = replace(about, initial=lambda context: default)
+    return field(default=default, metadata={_KEY: described})
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field as it is drawn.
@@ -148,15 +182,22 @@ class Form(Generic[Settings]):
     """
 
     def __init__(self, settings: type[Settings], context: Callable[[], Any] = lambda: None) -> None:
-        self._settings, self._context = settings, context
+        self._context = context
+        self._typed: dict[str, tuple[Any, Any]] = {}
+        self.changed = SignalInstance()
+        self.show(settings)
+
+    def show(self, settings: type[Settings]) -> None:
+        """Take the fields of other settings; those of the same name keep their values."""
+        self._settings = settings
         self._hints = get_type_hints(settings)
         # mypy: a type variable has no bound "dataclass"
         listed = fields(settings)  # type: ignore[arg-type]
         self._described: dict[str, _Description] = {
             each.name: each.metadata[_KEY] for each in listed
         }
-        self._typed: dict[str, tuple[Any, Any]] = {}
-        self.changed = SignalInstance()
+        self._typed = {k: v for k, v in self._typed.items() if k in self._described}
+        self.changed.emit()
 
     def set(self, name: str, typed: Any) -> None:
         """Take what a user typed or chose, or a value from code."""

@@ -3,43 +3,18 @@
 This is what a ranking of sessions (`om.rank_sessions`) needs of a family.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.analysis.finetune.run import BATCH, STEPS, finetune, is_finished
+from omnimouse_model.analysis.finetune.run import finetune
+from omnimouse_model.analysis.train import train_plan
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import WindowSpec, default_spec
-from omnimouse_model.families.ndt.training import train_ndt, with_steps
-from omnimouse_model.families.ndt.training_config import NdtTrainConfig, read_ndt_config
-from omnimouse_model.families.ndt.trials import trial_session
-from omnimouse_model.families.omnimouse.training import train, with_epochs
-from omnimouse_model.families.omnimouse.training_config import TrainConfig, read_config
-from omnimouse_model.families.twin.predictor import twin_spec
-from omnimouse_model.families.twin.training import train_twins
-from omnimouse_model.families.twin.training_config import TwinTrainConfig, read_twin_config
-from omnimouse_model.inference.registry import load_predictor
-from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.inference.families import TrainingPlan, families, training_plan
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Job
-from omnimouse_model.storage.trees import decode_json
-from omnimouse_model.storage.write import write_json
-from omnimouse_model.training.checkpoints import best_or_last
-from omnimouse_model.training.config import config_path, family_of_config
-from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.sessions import training_session
-
-Config = NdtTrainConfig | TwinTrainConfig | TrainConfig
-TRAINED = "trained.json"
-"""File in the folder of a training that is complete."""
-_OWN = ("seed", "sessions", "save_every", "save_every_s", "notes")
-"""Fields of a config that the ranking sets, or on which no model depends."""
-_READERS: Mapping[str, Callable[[Path], Config]] = {
-    "ndt": read_ndt_config,
-    "twin": read_twin_config,
-}
+from omnimouse_model.progress import CallbackJob, Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,93 +23,60 @@ class ModelFactory:
 
     Attributes
     ----------
-    config
+    plan
         Config of a family; its seed and sessions are not used. One that counts epochs
         trains longer on more sessions, one that counts steps equally long.
-    transfer_steps, transfer_batch
-        Steps and windows per step of a transfer, which is a fine-tuning of the
-        parameters of the session (`om.finetune`).
+    transfer_settings
+        Options of a transfer, which is a fine-tuning of the parameters of the session
+        (`om.finetune`).
     device
         Where models are trained.
     """
 
-    config: Config
-    transfer_steps: int = STEPS
-    transfer_batch: int = BATCH
+    plan: TrainingPlan
+    transfer_settings: Mapping[str, Any]
     device: str = "auto"
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Family and config, as JSON values."""
-        fields = {k: v for k, v in asdict(self.config).items() if k not in _OWN}
-        return {
-            "family": type(self.config).__name__,
-            # Tuples become lists, as in a file.
-            "config": decode_json(json.dumps(fields), "the config"),
-        }
-
-    @property
-    def transfer_settings(self) -> Mapping[str, Any]:
-        """Steps and batch of a transfer."""
-        return {"steps": self.transfer_steps, "batch": self.transfer_batch}
+        return {"family": self.plan.family, "config": self.plan.settings.tree}
 
     @property
     def spec(self) -> WindowSpec:
         """Windows of the models."""
-        if isinstance(self.config, NdtTrainConfig):
-            return self.config.spec
-        if isinstance(self.config, TwinTrainConfig):
-            return twin_spec(*self.config.frame_size)
-        return default_spec()
+        return self.plan.spec
 
     def pretrain(self, sessions: Sequence[Session], seed: int, out: Path, job: Job) -> Predictor:
-        """Train a model on sessions, and return its best weights."""
-        if not (out / TRAINED).exists():
-            self._train(sessions, seed, out, job)
-            write_json(out / TRAINED, {"sessions": [s.id for s in sessions], "seed": seed})
-        return load_predictor(best_or_last(out), device=self.device)
+        """Train a model on sessions, or resume, and return its best weights."""
+        settings = replace(self.plan.settings, seed=seed, sessions=(), is_replaced=True)
+        return train_plan(replace(self.plan, settings=settings), sessions, out, self._job(job))
 
     def transfer(
         self, model: Predictor, session: Session, seed: int, out: Path, job: Job
     ) -> Predictor:
         """Fit the parts of a new session on the frozen core of a model."""
-        if is_finished(out):
-            return load_predictor(out, device=self.device)
+        options: dict[str, Any] = dict(self.transfer_settings)
+        if "seed" in _options(self.plan.family):
+            options["seed"] = seed
         return finetune(
             model,
             session,
             out,
-            steps=self.transfer_steps,
-            batch=self.transfer_batch,
-            seed=seed,
             device=self.device,
             job=job,
+            **options,
         )
 
-    def _train(self, sessions: Sequence[Session], seed: int, out: Path, job: Job) -> None:
-        """Start or resume the training of the family."""
-        config = replace(self.config, seed=seed, sessions=())
-        if isinstance(config, NdtTrainConfig):
-            sources = [trial_session(session, config.spec) for session in sessions]
-            config = with_steps(config, sources)
-        else:
-            sources = [training_session(session) for session in sessions]
-        if isinstance(config, TrainConfig):
-            config = with_epochs(config, sources, Team())
-        options: dict[str, Any] = {"device": resolve_device(self.device), "job": job}
-        if isinstance(config, NdtTrainConfig):
-            train_ndt(config, sources, out, **options)
-        elif isinstance(config, TwinTrainConfig):
-            train_twins(config, sources, out, **options)
-        else:
-            train(config, sources, out, **options)
+    def _job(self, job: Job) -> Job:
+        return CallbackJob(job.progress, job.cancelled, job.message, self.device)
 
 
 def model_factory(
-    config: str | Path | Config,
+    config: str | Path,
     *,
-    transfer_steps: int = STEPS,
-    transfer_batch: int = BATCH,
+    transfer_steps: int | None = None,
+    transfer_batch: int | None = None,
     device: str = "auto",
 ) -> ModelFactory:
     """Return a factory of models of one config, for `rank_sessions`.
@@ -148,33 +90,48 @@ def model_factory(
     Parameters
     ----------
     config
-        Name of a shipped config, a YAML file, or a config. For neural data
-        transformers, `schemes: [causal]` trains forward prediction alone, as in the
-        paper's ranking.
-    transfer_steps, transfer_batch, device
+        Name of a shipped config, or a YAML file. For neural data transformers,
+        `schemes: [causal]` trains forward prediction alone, as in the paper's ranking.
+    transfer_steps, transfer_batch
+        Steps and windows per step of a transfer; by default those of the family.
+    device
         See `ModelFactory`.
 
     Raises
     ------
     ValueError
-        There is no such config, or a field is wrong; the message names it. `targets`
-        must be "responses": sessions of a ranking come without ground truth.
+        There is no such config, its family has no transfer, or a field is wrong; the
+        message names it. `targets` must be "responses": sessions of a ranking come
+        without ground truth.
     """
-    if isinstance(config, str | Path):
-        path = config_path(str(config))
-        config = _READERS.get(family_of_config(path), read_config)(path)
-    _check_targets(config)
-    return ModelFactory(config, transfer_steps, transfer_batch, device)
+    plan = training_plan(config)
+    _check_targets(plan.settings.tree)
+    known = _options(plan.family)
+    wanted = {"steps": transfer_steps, "batch": transfer_batch}
+    if unknown := [name for name, value in wanted.items() if value and name not in known]:
+        raise ValueError(f"A transfer of {plan.family} has no option {', '.join(unknown)}.")
+    settings = {k: known[k] if v is None else v for k, v in wanted.items() if k in known}
+    return ModelFactory(plan, settings, device)
 
 
-def _check_targets(config: Config) -> None:
-    """Raise ValueError if a config trains on the rates of a simulator."""
-    targets: list[str] = []
-    if isinstance(config, TwinTrainConfig):
-        targets = [config.targets]
-    elif isinstance(config, TrainConfig):
-        targets = [phase.targets for phase in config.phases]
-    if "truth" in targets:
-        raise ValueError(
-            "targets is 'truth'; expected 'responses', since a ranking trains on what was recorded."
-        )
+def _options(family: str) -> Mapping[str, Any]:
+    """Return the options of a family's transfer, with their defaults."""
+    transfer = families()[family].transfer
+    if transfer is None:
+        raise ValueError(f"{families()[family].label} has no transfer, which a ranking needs.")
+    options = transfer.options()
+    return {one.name: getattr(options, one.name) for one in fields(options)}
+
+
+def _check_targets(tree: Mapping[str, Any]) -> None:
+    """Raise ValueError if a config, or a phase of it, trains on the rates of a simulator."""
+    for name, value in tree.items():
+        inner = value if isinstance(value, list) else [value]
+        for part in inner:
+            if isinstance(part, Mapping):
+                _check_targets(part)
+        if name == "targets" and value == "truth":
+            raise ValueError(
+                "targets is 'truth'; expected 'responses', since a ranking trains on what "
+                "was recorded."
+            )

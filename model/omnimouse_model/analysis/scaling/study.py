@@ -32,6 +32,7 @@ from omnimouse_model.families.omnimouse.loading import load_checkpoint_predictor
 from omnimouse_model.families.omnimouse.training import split_parameters, train
 from omnimouse_model.families.omnimouse.training_config import TrainConfig, config_from
 from omnimouse_model.masks.strategies import find_strategy
+from omnimouse_model.predict.family import shipped_configs
 from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.trees import read_yaml_mapping
@@ -144,7 +145,7 @@ def plan_path(name: str) -> Path:
     ValueError
         Neither is a file; the message lists the shipped plans.
     """
-    return shipped_or_own(name, _PLANS.glob("*.yaml"), "plan of a scaling study")
+    return shipped_or_own(name, shipped_configs(_PLANS), "plan of a scaling study")
 
 
 # -- nested collections of training sessions, with a manifest of their contents -------
@@ -345,13 +346,15 @@ def study_runs(
 def _config(plan: StudyPlan, model: str, members: tuple[Member, ...], seed: int) -> TrainConfig:
     """Return the training config of one run."""
     sessions = tuple(SessionChoice(member["path"]) for member in members)
-    config = plan.config_of(model).with_sessions(sessions)
+    config = plan.config_of(model)
     # Steps are per session or per run; see `StudyPlan.steps_of`.
     times = len(members) if plan.steps_of == "each session" else 1
     return replace(
         config,
         seed=seed,
-        phases=tuple(replace(p, steps=p.steps * times) for p in config.phases),
+        sessions=sessions,
+        # Phases of a plan read all sessions of the collection.
+        phases=tuple(replace(p, steps=p.steps * times, sessions=None) for p in config.phases),
     )
 
 

@@ -29,4 +29,10 @@ def _build(name: str, device: str) -> Predictor:
     return LinearGaussian(spec) if is_gaussian else naive_predictor(name, spec)
 
 
-FAMILY = Family("baseline", _load, {name: partial(_build, name) for name in NAMES})
+FAMILY = Family(
+    "classical",
+    _load,
+    title="Baselines",
+    summary="Means, interpolation and regressions that are fitted to each recording.",
+    names={name: partial(_build, name) for name in NAMES},
+)

@@ -15,21 +15,20 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.predict.description import (
-    check_pair,
+    checkpoint_file,
     config_of,
     load_strictly,
-    read_description,
-    save_described,
+    read_about,
+    read_checkpoint,
+    save_checkpoint,
     session_counts,
 )
-from omnimouse_model.storage.tensors import read_safetensors, read_tensors
+from omnimouse_model.storage.tensors import read_tensors
 from omnimouse_model.storage.typed import decode, refused_as
-from omnimouse_model.training.checkpoints import FINISHED
 
 NDT_CHECKPOINT = Path(__file__).parent / "ndt-demo.safetensors"
 """Weights of the demo transformer of spikes, trained on six simulated animals."""
 FAMILY = "ndt"
-FORMAT = 1
 SESSION_TABLE = "encoder.embedder.embed_session.weight"
 SCHEMES_OF = "schemes"
 """Key of the masking schemes of the training in the card; absent in older files."""
@@ -89,17 +88,14 @@ class NdtCheckpoint:
 
 def save_ndt(path: Path, checkpoint: NdtCheckpoint) -> None:
     """Write a checkpoint to a file and its description."""
-    description = {
-        "omnimouse_ndt": FORMAT,
-        "family": FAMILY,
+    about = {
         "config": asdict(checkpoint.config),
         "spec": dict(checkpoint.spec),
         "sessions": dict(checkpoint.sessions),
         "card": dict(checkpoint.card or {}),
         "assumed": list(checkpoint.assumed),
     }
-    tensors = {k: v.detach().cpu() for k, v in checkpoint.state.items()}
-    save_described(path, description, tensors)
+    save_checkpoint(path, checkpoint.state, FAMILY, about)
 
 
 def read_ndt(path: Path) -> NdtCheckpoint:
@@ -116,17 +112,15 @@ def read_ndt(path: Path) -> NdtCheckpoint:
     CheckpointError
         A file is missing, damaged or of another form; the message names the field.
     """
-    path = path / FINISHED if path.is_dir() else path
+    path = checkpoint_file(path)
     described = path.with_suffix(".json")
-    if path.suffix == ".json":
-        path = path.with_suffix(".safetensors")
-    description = read_description(path, "omnimouse_ndt", FORMAT, "a neural data transformer")
+    if path.suffix == ".safetensors":
+        envelope = read_checkpoint(path, FAMILY)
+        state, description = envelope.tensors, envelope.about
+    else:
+        # Public weights do not name the file that describes them.
+        state, description = read_tensors(path), read_about(path, FAMILY)
     sessions = session_counts(description, described)
-    is_safetensors = path.suffix == ".safetensors"
-    state, notes = read_safetensors(path) if is_safetensors else (read_tensors(path), {})
-    # Public weights never name the file that describes them.
-    if is_safetensors or "pair" in description:
-        check_pair(description, notes, path)
     with refused_as(CheckpointError):
         assumed = decode(tuple[str, ...], description.get("assumed") or [], described, "assumed")
     if is_public(state):

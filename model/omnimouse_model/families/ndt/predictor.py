@@ -22,8 +22,9 @@ from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, read_ndt
 from omnimouse_model.families.ndt.network import Ndt
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.schemes import nearest_scheme
-from omnimouse_model.predict.description import weights_hash
+from omnimouse_model.predict.description import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import (
     NOT_DECODED,
     Encoded,
@@ -266,3 +267,19 @@ def spec_of(checkpoint: NdtCheckpoint) -> WindowSpec:
             f"at most {limit} (n_bins)."
         )
     return spec
+
+
+def describe_ndt(path: Path) -> Description:
+    """Return what `omnimouse info` prints of a checkpoint."""
+    checkpoint = read_ndt(path)
+    config, spec = checkpoint.config, spec_of(checkpoint)
+    bins = f"{spec.n_samples} bins, {1000 / spec.response_rate_hz:g} ms each"
+    return describe_weights(
+        "neural data transformer",
+        checkpoint.state,
+        config,
+        checkpoint.sessions,
+        checkpoint.assumed,
+        network=f"{config.n_layers} layers of width {config.d_model}, {config.n_heads} heads",
+        trials=bins,
+    )

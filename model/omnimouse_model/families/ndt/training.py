@@ -9,8 +9,9 @@ each session has stitchers of its own, which a step on another session does not 
     RUN/best.safetensors, .json    the same for the best validation score so far
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
@@ -20,33 +21,79 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.families.ndt.checkpoint import (
     RATE_OF,
     SCHEMES_OF,
     SESSION_TABLE,
     NdtCheckpoint,
+    read_ndt,
     save_ndt,
 )
 from omnimouse_model.families.ndt.network import Ndt, poisson_loss
-from omnimouse_model.families.ndt.training_config import NdtTrainConfig, one_cycle
-from omnimouse_model.families.ndt.trials import Batch, Trials, read_trials
+from omnimouse_model.families.ndt.predictor import NdtPredictor, load_ndt
+from omnimouse_model.families.ndt.training_config import (
+    NdtTrainConfig,
+    one_cycle,
+)
+from omnimouse_model.families.ndt.trials import Batch, Trials, read_trials, trial_session
 from omnimouse_model.metrics.information import bits_per_spike
+from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
+    best_or_last,
     check_saved,
+    exported,
     last_state,
     rank_files,
     read_state,
+    run_card,
     state_of_rank,
     write_state,
 )
-from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import SUMMARY, LoopState, OnStep, run_training
-from omnimouse_model.training.sessions import TrainingSession
+from omnimouse_model.training.config import check_sessions, run_record
+from omnimouse_model.training.distributed import Team, current_team, local_device
+from omnimouse_model.training.loop import SUMMARY, LoopState, run_training
+from omnimouse_model.training.metrics_log import OnStep
+from omnimouse_model.training.sessions import TrainingSession, training_sessions
 
 ALONE = Team()
+
+
+def start_ndt(
+    config: NdtTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
+) -> NdtPredictor:
+    """Train on open sessions, or resume, and return the best model (`Training.start`)."""
+    settings = run_record(out)
+    config = replace(config, seed=seed, **settings.shared)
+    check_sessions(config.sessions, "a neural data transformer")
+    device, team = local_device(resolve_device(job.device)), current_team()
+    sources = training_sessions(sessions, settings, partial(trial_session, spec=config.spec))
+    train_ndt(config, sources, out, device=device, team=team, job=job)
+    return load_ndt(best_or_last(out), job.device)
+
+
+def export_ndt(run: Path, path: Path) -> None:
+    """Write the best weights of a run, else the last (`Family.export`)."""
+    settings = exported(run, path, "neural data transformers")
+    checkpoint = read_ndt(best_or_last(run))
+    card = run_card(checkpoint.card, settings)
+    save_ndt(path, replace(_renamed(checkpoint, card["same_neurons"]), card=card))
+
+
+def _renamed(checkpoint: NdtCheckpoint, renames: dict[str, str]) -> NdtCheckpoint:
+    state: dict[str, Tensor] = checkpoint.shared
+    sessions = {}
+    for key, count in checkpoint.sessions.items():
+        name = renames.get(key, key)
+        sessions[name] = count
+        for tensor, value in checkpoint.stitchers(key).items():
+            state[tensor.replace(f".{key}.", f".{name}.", 1)] = value
+    return replace(checkpoint, state=state, sessions=sessions)
+
+
 LEAST_RATE = 1e-3
 """Lowest mean count per bin from which a bias is initialised."""
 

@@ -1,8 +1,7 @@
 """Configuration of a training of neural data transformers, read from one YAML file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -13,9 +12,8 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.families.ndt.network import PROMPTS, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.masks.schemes import RATIO, SCHEMES
-from omnimouse_model.storage.trees import read_yaml_mapping
 from omnimouse_model.storage.typed import decode
-from omnimouse_model.training.config import Count, SessionChoice, check_sessions, named_config
+from omnimouse_model.training.config import Count, SessionChoice
 
 # -- optimiser and learning rate of the neural data transformer -----------------------
 LR = 1e-4
@@ -51,7 +49,6 @@ def one_cycle(
 
 
 # -- configuration of a training of neural data transformers --------------------------
-FAMILY = "ndt"
 Trained = Literal["all", "stitchers"]
 
 
@@ -99,7 +96,7 @@ class NdtTrainConfig:
         `renames`: key of a session -> key of another recording of the same neurons.
     """
 
-    seed: int
+    seed: int = 0
     model: NdtConfig = field(default_factory=NdtConfig)
     spec: WindowSpec = TRIALS
     sessions: tuple[SessionChoice, ...] = ()
@@ -133,27 +130,17 @@ class NdtTrainConfig:
         return self.causal_ratio if scheme == "causal" else self.ratio
 
 
-def read_ndt_config(path: Path) -> NdtTrainConfig:
-    """Read a training config of neural data transformers from a YAML file.
+def read_ndt_config(tree: Mapping[str, Any]) -> NdtTrainConfig:
+    """Return the training config of neural data transformers from a parsed file.
 
     Raises
     ------
     ValueError
-        The file is not YAML, or a field is unknown, missing or out of range; the
-        message names the field.
+        A field is unknown, missing or out of range; the message names it.
     """
-    with named_config(path):
-        values = read_yaml_mapping(path)
-        values.pop("family", None)
-        if isinstance(trials := values.get("spec", {}), dict):
-            values["spec"] = asdict(TRIALS) | trials
-        config = decode(NdtTrainConfig, values, "the file")
-        _check(config)
-        return config
-
-
-def _check(config: NdtTrainConfig) -> None:
-    check_sessions(config.sessions)
+    if isinstance(trials := tree.get("spec", {}), Mapping):
+        tree = {**tree, "spec": asdict(TRIALS) | dict(trials)}
+    config = decode(NdtTrainConfig, tree, "the file")
     if config.spec.n_samples > config.model.n_bins:
         raise ValueError(
             f"spec has {config.spec.n_samples} bins; model.n_bins is {config.model.n_bins}"
@@ -164,3 +151,4 @@ def _check(config: NdtTrainConfig) -> None:
     for name in ("ratio", "causal_ratio"):
         if not 0 < getattr(config, name) <= 1:
             raise ValueError(f"{name} is {getattr(config, name)}; expected 0 to 1")
+    return config

@@ -2,20 +2,17 @@
 
 import logging
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from omnimouse_model.data.clock import grid_points
-from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
 from omnimouse_model.families.ndt.training_config import NdtTrainConfig
 from omnimouse_model.masks.schemes import SchemeSettings, draw_scheme
-from omnimouse_model.training.config import SessionChoice
 from omnimouse_model.training.sessions import TrainingSession, key_number, shuffled
 
 MIN_TRIALS = 2
@@ -130,11 +127,6 @@ class Trials:
 
 
 # -- opening -------------------------------------------------------------------------
-def open_trial_session(folder: Path, choice: SessionChoice, spec: WindowSpec) -> TrainingSession:
-    """Open a session for training, with the starts of its train trials."""
-    return replace(trial_session(open_session(folder), spec), weight=choice.weight)
-
-
 def trial_session(session: Session, spec: WindowSpec) -> TrainingSession:
     """Return a session with the starts of its train trials.
 

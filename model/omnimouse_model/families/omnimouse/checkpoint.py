@@ -19,19 +19,20 @@ from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.families.omnimouse.network import OmniMouse, check_numbers
 from omnimouse_model.predict.description import (
     MAX_SESSIONS,
-    check_pair,
+    describe_weights,
     load_strictly,
-    save_described,
 )
+from omnimouse_model.predict.description import read_checkpoint as read_envelope
+from omnimouse_model.predict.description import save_checkpoint as write_envelope
+from omnimouse_model.predict.family import Description
 from omnimouse_model.storage.files import open_binary
-from omnimouse_model.storage.tensors import load_pickle, read_safetensors
+from omnimouse_model.storage.tensors import load_pickle
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import Within, decode, refused_as, shown
 from omnimouse_model.training.checkpoints import FINISHED
 
 DEMO = Path(__file__).parent / "demo.safetensors"
 """Weights of the demo model; `demo.json` in the same folder describes them."""
-FORMAT = 1
 FAMILY = "omnimouse"
 CONTEXT = "context_part."
 """Prefix of the tensors of a context part in the file of the weights."""
@@ -108,20 +109,16 @@ def save_checkpoint(
 
     `card`, `assumed` and `context` are those of `Checkpoint`.
     """
-    path = Path(path).with_suffix(".safetensors")
-    state = {k: v.detach().cpu() for k, v in net.state_dict().items()}
-    state |= {CONTEXT + k: v for k, v in (context or {}).items()}
-    description = {
-        "format": FORMAT,
-        "family": FAMILY,
+    path = Path(path)
+    state = net.state_dict() | {CONTEXT + k: v for k, v in (context or {}).items()}
+    about = {
         "config": asdict(net.config),
         "sessions": net.session_sizes,
         "animals": net.animals,
         "card": card or {},
         "assumed": list(assumed),
     }
-    save_described(path, description, state)
-    return path
+    return write_envelope(path, state, FAMILY, about)
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
@@ -138,13 +135,9 @@ def read_own(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path.name} has no {described.name} beside it; the config is in there."
         )
+    state, _, about, _ = read_envelope(path, FAMILY)
     with refused_as(CheckpointError):
-        stored = decode(dict[str, Any], read_json(described), described)
-        # First: the fields of another family, or of a newer version, are not ours.
-        _check_form(stored, described)
-        description = decode(_Description, stored, described, is_open=True)
-    state, notes = read_safetensors(path)
-    check_pair(stored, notes, path)
+        description = decode(_Description, about, described, is_open=True)
     context = {
         key.removeprefix(CONTEXT): state.pop(key) for key in list(state) if key.startswith(CONTEXT)
     }
@@ -176,21 +169,6 @@ class _Description:
     animals: dict[str, str]
     assumed: tuple[str, ...] = ()
     card: dict[str, Any] | None = None
-
-
-def _check_form(stored: Mapping[str, Any], path: Path) -> None:
-    """Raise `CheckpointError` for another family, or a newer version."""
-    family, version = stored.get("family", FAMILY), stored.get("format")
-    if family != FAMILY:
-        raise CheckpointError(
-            f"{path} is a checkpoint of family {shown(family)}, not of {FAMILY!r}; "
-            "load it with load_predictor."
-        )
-    if not isinstance(version, int) or version > FORMAT:
-        raise CheckpointError(
-            f"{path} was written by a newer version ({shown(version)}, not {FORMAT}); "
-            "update omnimouse-app."
-        )
 
 
 # -- Official checkpoints: the names of their configuration, folders of `rank_<r>.ckpt`
@@ -493,3 +471,22 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     elif path.suffix in (".safetensors", ".json"):
         return read_own(path.with_suffix(".safetensors"))
     return read_official(path)
+
+
+def describe(path: Path) -> Description:
+    """Return what `omnimouse info` prints of a checkpoint."""
+    checkpoint = read_checkpoint(path)
+    config, parts = checkpoint.config, sorted({k.split(".")[0] for k in checkpoint.context})
+    # A checkpoint stores its config, not the name of its size.
+    sizes = [name for name, size in SIZES.items() if size == config]
+    network = f"{config.num_layers} layers of width {config.d_model}, {config.num_heads} heads"
+    return describe_weights(
+        "OmniMouse",
+        checkpoint.state,
+        config,
+        checkpoint.sessions,
+        checkpoint.assumed,
+        size=sizes[0] if sizes else "custom",
+        network=network,
+        **({"context_part": ", ".join(parts)} if parts else {}),
+    )

@@ -41,6 +41,10 @@ from omnimouse_model.families.omnimouse.batches import (
     to_device,
 )
 from omnimouse_model.families.omnimouse.checkpoint import Checkpoint, save_checkpoint
+from omnimouse_model.families.omnimouse.loading import (
+    OmniMousePredictor,
+    load_checkpoint_predictor,
+)
 from omnimouse_model.families.omnimouse.network import (
     HieraBlock,
     OmniMouse,
@@ -65,11 +69,12 @@ from omnimouse_model.families.omnimouse.training_config import (
     Phase,
     Streams,
     TrainConfig,
+    check_phase_sessions,
 )
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import strategy_names
-from omnimouse_model.predict.devices import torch_threads
+from omnimouse_model.predict.devices import resolve_device, torch_threads
 from omnimouse_model.predict.memory_fallback import (
     Precision,
     computes_in_bf16,
@@ -78,15 +83,18 @@ from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
+    best_or_last,
     last_state,
     rank_files,
     read_state,
     state_of_rank,
     write_state,
 )
-from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import MAX_SKIPPED, SUMMARY, OnStep, run_training
-from omnimouse_model.training.sessions import TrainingSession
+from omnimouse_model.training.config import run_record
+from omnimouse_model.training.distributed import Team, current_team, local_device
+from omnimouse_model.training.loop import MAX_SKIPPED, SUMMARY, run_training
+from omnimouse_model.training.metrics_log import OnStep
+from omnimouse_model.training.sessions import TrainingSession, training_sessions
 
 
 # -- State of a training run, with start values of the run and of each phase ---------
@@ -919,6 +927,23 @@ def _floats(net: nn.Module) -> list[Tensor]:
 
 # -- training of OmniMouse
 ALONE = Team()
+
+
+def start_omnimouse(
+    config: TrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
+) -> OmniMousePredictor:
+    """Train on open sessions, or resume, and return the best model (`Training.start`)."""
+    settings = run_record(out)
+    config = replace(config, seed=seed, **settings.shared)
+    if settings.is_replaced:
+        # Phases name sessions of the config: of others, all phases read all.
+        phases = tuple(replace(phase, sessions=None) for phase in config.phases)
+        config = replace(config, phases=phases)
+    check_phase_sessions(config)
+    device, team = local_device(resolve_device(job.device)), current_team()
+    sources = training_sessions(sessions, settings)
+    train(config, sources, out, device=device, team=team, job=job)
+    return load_checkpoint_predictor(best_or_last(out), device=job.device)
 
 
 @shows_progress

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from reprlib import repr as shortened
 from typing import Annotated, Any, Literal
 
@@ -17,9 +16,8 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.predict.memory_fallback import Precision
-from omnimouse_model.storage.trees import read_yaml_mapping
 from omnimouse_model.storage.typed import Within, decode
-from omnimouse_model.training.config import SessionChoice, Targets, named_config
+from omnimouse_model.training.config import Count, SessionChoice, Targets
 
 # -- tasks of training: the official masks and some additional ones -------------------
 ALL_OFFICIAL = "train"
@@ -212,11 +210,11 @@ class Phase:
 class TrainConfig:
     """All settings of a training run."""
 
-    seed: int
     model: OmniMouseConfig
     phases: Annotated[tuple[Phase, ...], Within(1, 1000)]
     core: Group
     session: Group
+    seed: int = 0
     sessions: tuple[SessionChoice, ...] = ()
     sampling: Sampling = "weighted"
     """Order of sessions and windows.
@@ -281,32 +279,19 @@ class TrainConfig:
             count, step = count + taken * phase.accumulate, step - taken
         return count
 
-    def with_sessions(self, sessions: tuple[SessionChoice, ...]) -> "TrainConfig":
-        """Return the config for other sessions; all of its phases read all of them."""
-        phases = tuple(replace(phase, sessions=None) for phase in self.phases)
-        return replace(self, sessions=sessions, phases=phases)
-
     @property
     def total_steps(self) -> int:
         """Number of steps of all phases."""
         return sum(phase.steps for phase in self.phases)
 
 
-def read_config(path: str | Path) -> TrainConfig:
-    """Read a training config from a YAML file.
-
-    Raises
-    ------
-    ValueError
-        The file is not YAML, or a field is unknown, missing or not a number; the
-        message names the field.
-    """
-    with named_config(path):
-        return config_from(read_yaml_mapping(Path(path)))
-
-
 def config_from(raw: Mapping[str, Any]) -> TrainConfig:
-    """Return the config from parsed YAML; `ValueError` names a wrong field."""
+    """Return the config from parsed YAML; `ValueError` names a wrong field.
+
+    The key `accumulate` stands for that of every phase.
+    """
+    raw = {key: value for key, value in raw.items() if key != "family"}
+    accumulate = decode(Count | None, raw.pop("accumulate", None), "the file", "accumulate")
     size = raw.get("model")
     if isinstance(size, str):
         if size not in SIZES:
@@ -320,11 +305,15 @@ def config_from(raw: Mapping[str, Any]) -> TrainConfig:
                 check_task(name)
             except MaskError as error:
                 raise ValueError(f"phases[{number}].tasks: {error}") from error
-    _check_phase_sessions(config)
+    if accumulate is not None:
+        phases = tuple(replace(phase, accumulate=accumulate) for phase in config.phases)
+        config = replace(config, phases=phases)
+    if config.sessions:
+        check_phase_sessions(config)
     return config
 
 
-def _check_phase_sessions(config: TrainConfig) -> None:
+def check_phase_sessions(config: TrainConfig) -> None:
     """Raise ValueError if a phase cannot read the sessions that it names."""
     known = [choice.mouse for choice in config.sessions]
     for number, phase in enumerate(config.phases):
@@ -339,6 +328,3 @@ def _check_phase_sessions(config: TrainConfig) -> None:
                     f"{where} names {shortened(name)}, but sessions has "
                     f"{', '.join(known) or 'none'}"
                 )
-
-
-# -- paths of shipped configs ---------------------------------------------------------

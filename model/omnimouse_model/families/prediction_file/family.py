@@ -14,4 +14,10 @@ def _load(path: Path, device: str) -> Predictor:
     return open_predictions(path)
 
 
-FAMILY = Family("prediction_file", _load, recognises=has_predictions)
+FAMILY = Family(
+    "prediction_file",
+    _load,
+    title="Predictions in a file",
+    summary="Predictions that this or another program computed and stored.",
+    recognises=has_predictions,
+)

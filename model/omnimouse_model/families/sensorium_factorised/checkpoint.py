@@ -20,19 +20,18 @@ from omnimouse_model.families.sensorium_factorised.network import (
 )
 from omnimouse_model.families.sensorium_factorised.predictor import FactorisedPredictor
 from omnimouse_model.predict.description import (
-    check_pair,
+    describe_weights,
     load_strictly,
-    read_description,
-    save_described,
+    read_checkpoint,
+    save_checkpoint,
     session_counts,
     weights_hash,
 )
 from omnimouse_model.predict.devices import resolve_device
-from omnimouse_model.storage.tensors import read_safetensors
+from omnimouse_model.predict.family import Description
 from omnimouse_model.storage.typed import decode, refused_as
 
 FAMILY = "sensorium_factorised"
-_KEY, _VERSION = "omnimouse_factorised", 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +58,13 @@ class FactorisedCheckpoint:
 
     def save(self, path: Path) -> None:
         """Write weights and description."""
-        description = {
-            _KEY: _VERSION,
-            "family": FAMILY,
+        about = {
             "config": asdict(self.config),
             "gray": asdict(self.gray),
             "sessions": dict(self.n_neurons),
             "card": dict(self.card),
         }
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.state.items()}
-        save_described(path, description, tensors)
+        save_checkpoint(path, self.state, FAMILY, about)
 
     @classmethod
     def read(cls, path: Path) -> "FactorisedCheckpoint":
@@ -80,14 +76,26 @@ class FactorisedCheckpoint:
             A file is missing, damaged or of another form.
         """
         described = path.with_suffix(".json")
-        description = read_description(path, _KEY, _VERSION, "the Sensorium-2023 baseline")
-        tensors, notes = read_safetensors(path)
-        check_pair(description, notes, path)
+        tensors, _, description, _ = read_checkpoint(path, FAMILY)
         with refused_as(CheckpointError):
             config = decode(FactorisedConfig, description.get("config"), described, "config")
             gray = decode(GrayLevels, description.get("gray"), described, "gray")
         counts = session_counts(description, described)
         return cls(config, gray, counts, tensors, description.get("card") or {})
+
+    @property
+    def description(self) -> Description:
+        """What `omnimouse info` prints."""
+        core = self.config.core
+        sees = "video and behaviour" if core.channels > 1 else "video"
+        return describe_weights(
+            "Sensorium-2023 baseline",
+            self.state,
+            self.config,
+            self.n_neurons,
+            network=f"{len(core.widths)} layers of {', '.join(map(str, core.widths))} channels",
+            sees=sees,
+        )
 
     def predictor(self, name: str, weights: str, device: torch.device) -> FactorisedPredictor:
         """Return the predictor of these weights."""

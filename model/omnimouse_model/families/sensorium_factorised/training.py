@@ -9,6 +9,7 @@ weights so far are restored.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.run import evaluate_predictors
@@ -31,7 +33,10 @@ from omnimouse_model.families.parts.video_clips import (
     inverse_elu,
     measured_gray,
 )
-from omnimouse_model.families.sensorium_factorised.checkpoint import FactorisedCheckpoint
+from omnimouse_model.families.sensorium_factorised.checkpoint import (
+    FactorisedCheckpoint,
+    load_factorised,
+)
 from omnimouse_model.families.sensorium_factorised.network import FactorisedNetwork
 from omnimouse_model.families.sensorium_factorised.predictor import (
     FactorisedPredictor,
@@ -41,20 +46,46 @@ from omnimouse_model.families.sensorium_factorised.training_config import (
     FactorisedTrainConfig,
 )
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
+    best_or_last,
     check_saved,
+    exported,
     last_state,
+    run_card,
     state_of_rank,
     write_state,
 )
-from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import SUMMARY, LoopState, OnStep, run_training
-from omnimouse_model.training.sessions import TrainingSession, key_number
+from omnimouse_model.training.config import check_sessions, run_record
+from omnimouse_model.training.distributed import Team, current_team
+from omnimouse_model.training.loop import SUMMARY, LoopState, run_training
+from omnimouse_model.training.metrics_log import OnStep
+from omnimouse_model.training.sessions import TrainingSession, key_number, training_sessions
 
 ALONE = Team()
+
+
+def start_factorised(
+    config: FactorisedTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
+) -> FactorisedPredictor:
+    """Train on open sessions, or resume, and return the best model (`Training.start`)."""
+    settings = run_record(out)
+    config = replace(config, seed=seed, **settings.shared)
+    check_sessions(config.sessions, "the Sensorium-2023 baseline")
+    sources = training_sessions(sessions, settings)
+    device = resolve_device(job.device)
+    train_factorised(config, sources, out, device=device, team=current_team(), job=job)
+    return load_factorised(best_or_last(out), job.device)
+
+
+def export_factorised(run: Path, path: Path) -> None:
+    """Write the best weights of a run, else the last (`Family.export`)."""
+    settings = exported(run, path, "Sensorium-2023 baselines")
+    checkpoint = FactorisedCheckpoint.read(best_or_last(run))
+    replace(checkpoint, card=run_card(checkpoint.card, settings)).save(path)
 
 
 def train_factorised(

@@ -1,19 +1,12 @@
 """Configuration of a training of the Sensorium-2023 baseline."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from omnimouse_model.families.sensorium_factorised.network import FactorisedConfig
-from omnimouse_model.storage.trees import read_yaml_mapping
 from omnimouse_model.storage.typed import decode
-from omnimouse_model.training.config import (
-    Count,
-    SessionChoice,
-    Targets,
-    check_sessions,
-    named_config,
-)
+from omnimouse_model.training.config import Count, SessionChoice, Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +62,18 @@ class FactorisedTrainConfig:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def read_factorised_config(path: Path) -> FactorisedTrainConfig:
-    """Read a training config from a YAML file.
+def read_factorised_config(tree: Mapping[str, Any]) -> FactorisedTrainConfig:
+    """Return the training config from a parsed file (`Training.read`).
 
     Raises
     ------
     ValueError
-        The file is not YAML, or a field is unknown or of another type; the message
-        names the field.
+        A field is unknown or of another type; the message names it.
     """
-    with named_config(path):
-        values = read_yaml_mapping(path)
-        values.pop("family", None)
-        config = decode(FactorisedTrainConfig, values, "the file")
-        check_sessions(config.sessions)
-        if config.frames <= config.model.core.lost_frames:
-            raise ValueError(
-                f"frames must be more than the {config.model.core.lost_frames} that the "
-                f"core takes, found {config.frames}"
-            )
-        return config
+    config = decode(FactorisedTrainConfig, tree, "the file")
+    if config.frames <= config.model.core.lost_frames:
+        raise ValueError(
+            f"frames must be more than the {config.model.core.lost_frames} that the "
+            f"core takes, found {config.frames}"
+        )
+    return config

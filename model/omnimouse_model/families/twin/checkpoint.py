@@ -19,19 +19,17 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.twin.config import TwinConfig
 from omnimouse_model.families.twin.network import TwinNetwork
 from omnimouse_model.predict.description import (
-    check_pair,
+    checkpoint_file,
     config_of,
     load_strictly,
-    read_description,
-    save_described,
+    read_checkpoint,
+    save_checkpoint,
     session_counts,
 )
-from omnimouse_model.storage.tensors import read_safetensors
 
 TWIN_CHECKPOINT = Path(__file__).parent / "twin-demo.safetensors"
 """Weights of the demo twin, a small digital twin of the demo mouse."""
 FAMILY = "twin"
-FORMAT = 1
 MEAN = "mean"
 _COUNTS = ("streams", "gaze_layers", "state_layers", "block_layers")
 """Fields of which each unit is a layer or a copy."""
@@ -112,15 +110,13 @@ def save_twins(path: Path, checkpoint: TwinCheckpoint) -> None:
     tensors = dict(checkpoint.core)
     for key, own in checkpoint.sessions.items():
         tensors |= {f"sessions.{key}.{name}": value for name, value in own.items()}
-    description = {
-        "omnimouse_twin": FORMAT,
-        "family": FAMILY,
+    about = {
         "config": asdict(checkpoint.config),
         "frame_size": list(checkpoint.frame_size),
         "sessions": {key: checkpoint.n_units(key) for key in checkpoint.sessions},
         "card": dict(checkpoint.card or {}),
     }
-    save_described(path, description, tensors)
+    save_checkpoint(path, tensors, FAMILY, about)
 
 
 def read_twins(path: Path) -> TwinCheckpoint:
@@ -131,10 +127,9 @@ def read_twins(path: Path) -> TwinCheckpoint:
     CheckpointError
         A file is missing, damaged or of another form; the message names the field.
     """
-    description = read_description(path, "omnimouse_twin", FORMAT, "a digital twin")
+    path = checkpoint_file(path)
     described = path.with_suffix(".json")
-    tensors, notes = read_safetensors(path)
-    check_pair(description, notes, path)
+    tensors, _, description, _ = read_checkpoint(path, FAMILY)
     core = {k: v for k, v in tensors.items() if k.startswith("core.")}
     sessions: dict[str, dict[str, Tensor]] = {}
     for key, count in session_counts(description, described).items():

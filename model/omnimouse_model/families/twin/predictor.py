@@ -18,8 +18,9 @@ from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_
 from omnimouse_model.families.twin.network import TwinNetwork, TwinState
 from omnimouse_model.families.twin.released import CORE, read_released, scans
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.description import weights_hash
+from omnimouse_model.predict.description import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import (
     NOT_DECODED,
     Encoded,
@@ -33,7 +34,6 @@ from omnimouse_model.predict.predictor import (
 )
 from omnimouse_model.predict.request_batches import predict_in_batches
 from omnimouse_model.progress import Cancelled, never, stop_if
-from omnimouse_model.training.checkpoints import FINISHED
 
 RATE_HZ = 30.0
 WARMUP_S = 1.0
@@ -400,7 +400,7 @@ def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPre
     if (path / CORE).exists():
         return _load_release(path, device, name or path.name)
     # The folder of a fine-tuning has its result.
-    checkpoint = read_twins(path / FINISHED if path.is_dir() else path)
+    checkpoint = read_twins(path)
     tensors = {
         f"{key}.{tensor}": value
         for key, own in checkpoint.sessions.items()
@@ -465,3 +465,23 @@ def _load_release(path: Path, device: str, name: str) -> TwinPredictor:
 def _frozen(net: TwinNetwork) -> TwinNetwork:
     # Gradients of the weights would keep the activations of every request.
     return net.requires_grad_(False).eval()
+
+
+def describe_twin(path: Path) -> Description:
+    """Return what `omnimouse info` prints of a checkpoint, or of a released folder."""
+    twin = load_twin(path, "cpu")
+    assert twin.checkpoint is not None  # every loaded twin has one
+    checkpoint = twin.checkpoint()
+    config, (height, width) = checkpoint.config, checkpoint.frame_size
+    state = dict(checkpoint.core)
+    for key, own in checkpoint.sessions.items():
+        state |= {f"{key}.{name}": value for name, value in own.items()}
+    retina = f"{config.retina_height} x {config.retina_width}"
+    return describe_weights(
+        "digital twin",
+        state,
+        config,
+        twin.n_neurons,
+        network=f"{config.streams} streams, {config.core}, retina {retina}",
+        frames=f"{height} x {width} px",
+    )

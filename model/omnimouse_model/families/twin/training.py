@@ -9,7 +9,7 @@ its gradient is the mean over the sessions of a step. A step uses one random str
     RUN/best.safetensors, .json    the same for the best validation score so far
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite
@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.run import evaluate_predictors
 from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
 from omnimouse_model.families.parts.motion_energy import PLACES, tuning_weights
-from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, save_twins
+from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_twins, save_twins
 from omnimouse_model.families.twin.clips import (
     Clips,
     clip_spec,
@@ -37,27 +38,59 @@ from omnimouse_model.families.twin.optimiser import AdaptiveSgd, freeze, learnin
 from omnimouse_model.families.twin.predictor import (
     TwinOfSession,
     TwinPredictor,
+    load_twin,
     twin_spec,
 )
 from omnimouse_model.families.twin.training_config import TwinTrainConfig
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
+    best_or_last,
     check_saved,
+    exported,
     last_state,
     rank_files,
     read_state,
+    run_card,
     state_of_rank,
     write_state,
 )
-from omnimouse_model.training.config import Targets
-from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import SUMMARY, LoopState, OnStep, run_training
-from omnimouse_model.training.sessions import TrainingSession, key_number
+from omnimouse_model.training.config import Targets, check_sessions, run_record
+from omnimouse_model.training.distributed import Team, current_team, local_device
+from omnimouse_model.training.loop import SUMMARY, LoopState, run_training
+from omnimouse_model.training.metrics_log import OnStep
+from omnimouse_model.training.sessions import TrainingSession, key_number, training_sessions
 
 ALONE = Team()
+
+
+def start_twins(
+    config: TwinTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
+) -> TwinPredictor:
+    """Train on open sessions, or resume, and return the best twins (`Training.start`)."""
+    settings = run_record(out)
+    config = replace(config, seed=seed, **settings.shared)
+    check_sessions(config.sessions, "a digital twin")
+    device, team = local_device(resolve_device(job.device)), current_team()
+    sources = training_sessions(sessions, settings)
+    train_twins(config, sources, out, device=device, team=team, job=job)
+    return load_twin(best_or_last(out), job.device)
+
+
+def export_twins(run: Path, path: Path) -> None:
+    """Write the best twins of a run, else the last (`Family.export`)."""
+    settings = exported(run, path, "digital twins")
+    checkpoint = read_twins(best_or_last(run))
+    card = run_card(checkpoint.card, settings)
+    card |= {"targets": settings.tree.get("targets", "responses")}
+    renames = card["same_neurons"]
+    sessions = {renames.get(key, key): own for key, own in checkpoint.sessions.items()}
+    save_twins(path, replace(checkpoint, sessions=sessions, card=card))
+
+
 OWN = ("perspective", "modulation", "readout")
 """Parts that each session has for itself."""
 

@@ -1,22 +1,14 @@
 """Configuration of a training of digital twins, read from one YAML file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omnimouse_model.families.twin.config import TwinConfig
 from omnimouse_model.families.twin.network import POSITION_SD
-from omnimouse_model.storage.trees import read_yaml_mapping
 from omnimouse_model.storage.typed import Within, decode
-from omnimouse_model.training.config import (
-    Count,
-    SessionChoice,
-    Targets,
-    check_sessions,
-    named_config,
-)
+from omnimouse_model.training.config import Count, SessionChoice, Targets
 
-FAMILY = "twin"
 Side = Annotated[int, Within(2, 4096)]
 Start = Literal["center", "receptive-fields"]
 
@@ -65,8 +57,8 @@ class TwinTrainConfig:
         `renames`: key of a session -> key of another recording of the same neurons.
     """
 
-    seed: int
     frame_size: tuple[Side, Side]
+    seed: int = 0
     model: TwinConfig = field(default_factory=TwinConfig)
     sessions: tuple[SessionChoice, ...] = ()
     sessions_per_step: Count | None = None
@@ -104,22 +96,15 @@ class TwinTrainConfig:
         return divmod(epoch, self.cycle_epochs)
 
 
-def read_twin_config(path: Path) -> TwinTrainConfig:
-    """Read a training config of twins from a YAML file.
+def read_twin_config(tree: Mapping[str, Any]) -> TwinTrainConfig:
+    """Return the training config of twins from a parsed file (`Training.read`).
 
     Raises
     ------
     ValueError
-        The file is not YAML, or a field is unknown, missing or of another type; the
-        message names the field.
+        A field is unknown, missing or of another type; the message names it.
     """
-    with named_config(path):
-        values = read_yaml_mapping(path)
-        values.pop("family", None)
-        config = decode(TwinTrainConfig, values, "the file")
-        check_sessions(config.sessions)
-        if config.burn_in >= config.frames:
-            raise ValueError(
-                f"burn_in must be below frames ({config.frames}), found {config.burn_in}"
-            )
-        return config
+    config = decode(TwinTrainConfig, tree, "the file")
+    if config.burn_in >= config.frames:
+        raise ValueError(f"burn_in must be below frames ({config.frames}), found {config.burn_in}")
+    return config

@@ -19,6 +19,7 @@ from omnimouse_model.analysis.in_silico.counterfactual import edits_for
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError
+from omnimouse_model.inference.families import family_of_name
 from omnimouse_model.inference.mask_delta import MaskDelta, is_same, mask_delta
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.mask.presets import (
@@ -38,6 +39,7 @@ from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode, Mask, Neurons, Samples
+from omnimouse_model.predict.family import Preset as FamilyPreset
 
 CODE_NAMES: Final = {HIDDEN: "hidden", VISIBLE: "visible", TARGET: "target"}
 BUDGET_BYTES = 50 * 2**20
@@ -269,6 +271,7 @@ class MaskEditor:
         self, state: LiveState, results: Results, requests: Requests, lock: threading.RLock
     ) -> None:
         self.next_preset = state.preset or DEFAULT_PRESET
+        self._own_presets: tuple[tuple[str, str], dict[str, FamilyPreset]] = (("", ""), {})
         self.on_unpin: Callable[[Pin, bool], None] = lambda pin, is_pinned: None
         self._state, self._results = state, results
         self._requests, self._lock = requests, lock
@@ -394,7 +397,21 @@ class MaskEditor:
         session = self._state.session
         if session is None:
             return tuple((preset.name, preset.label) for preset in presets)
-        return tuple((preset.name, label_in(preset, session.n_neurons)) for preset in presets)
+        common = ((preset.name, label_in(preset, session.n_neurons)) for preset in presets)
+        return (*common, *((name, own.name) for name, own in self._family_presets().items()))
+
+    def _family_presets(self) -> dict[str, FamilyPreset]:
+        """Return the presets of the chosen model's family, by family and name."""
+        session, model = self._state.session, self._state.predictor_name
+        if session is None:
+            return {}
+        # Views ask after each change of anything: a family is asked once per session.
+        key = session.fingerprint, model
+        if self._own_presets[0] != key:
+            family = family_of_name(model)
+            own = () if family is None else family.presets(session)
+            self._own_presets = key, {f"{family.name}:{one.name}": one for one in own if family}
+        return self._own_presets[1]
 
     @property
     def preset_problems(self) -> dict[str, str]:
@@ -402,7 +419,9 @@ class MaskEditor:
         session = self._state.session
         if session is None:
             return {}
-        problems = {name: lack(name, session) for name, _ in self.presets}
+        own = self._family_presets()
+        problems = {name: lack(name, session) for name, _ in self.presets if name not in own}
+        problems |= {name: one.reason for name, one in own.items() if one.mask is None}
         return {name: problem for name, problem in problems.items() if problem}
 
     def apply_preset(self, name: str) -> None:
@@ -415,6 +434,11 @@ class MaskEditor:
         """
         with self._lock:
             session, selection = self._state.open_session, self._state.selection
+            if (own := self._family_presets().get(name)) is not None:
+                if own.mask is None:
+                    raise MaskError(f"Preset {own.name!r} is not possible: {own.reason}")
+                self.set_mask(own.mask, own.name)
+                return
             if problem := lack(name, session):
                 raise MaskError(f"Preset {name!r} is not possible: {problem}")
             preset = preset_named(regional_name(name, session, selection))

@@ -11,8 +11,8 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,6 +22,7 @@ from psygnal import Signal
 from omnimouse_model.analysis.finetune.process import Arguments, spawn_finetune
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
+from omnimouse_model.inference.families import family_of_name
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -94,7 +95,9 @@ class _About:
 
     model: str
     session: str
-    train: TrainedPart
+    train: TrainedPart = "embeddings"
+    is_finished: bool = False
+    """Of a family that writes no card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,9 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
         rows: list[dict[str, float]] = []
         # The weights, written after their card, exist only for a finished fine-tuning;
         # before, the log is read.
-        if (path / WEIGHTS).exists():
+        if about.is_finished:
+            result = _Result()
+        elif (path / WEIGHTS).exists():
             card = read_json(path / CARD)["card"]["finetuned"]
             result = decode(_Result, card, path / CARD, "card.finetuned", is_open=True)
         elif (path / FILE).exists():
@@ -212,6 +217,7 @@ class FinetuneRequest:
     steps: int = STEPS
     device: str = "auto"
     stop: threading.Event = field(default_factory=threading.Event)
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Finetuning(HasBackgroundTask):
@@ -264,7 +270,17 @@ class Finetuning(HasBackgroundTask):
             return False
         # A model that knows the session has learned its neurons already.
         is_new = check_compatibility(needs, state.session).is_new
-        return is_new and isinstance(self._client.predictor, str)
+        is_named = isinstance(self._client.predictor, str)
+        return is_new and is_named and self.options is not None
+
+    @property
+    def options(self) -> type | None:
+        """Options of a fine-tuning of the chosen model, as its family states them.
+
+        None for a model whose family has no fine-tuning.
+        """
+        family = family_of_name(self._client.state.predictor_name)
+        return None if family is None or family.transfer is None else family.transfer.options
 
     def saved_result(self, train: TrainedPart = "embeddings") -> FinetunedModel | None:
         """Return the saved fine-tuning of model and recording on screen, or None."""
@@ -372,8 +388,11 @@ class Finetuning(HasBackgroundTask):
         *,
         train: TrainedPart = "embeddings",
         steps: int = STEPS,
+        **others: Any,
     ) -> None:
         """Start a fine-tuning, or continue the one in its folder.
+
+        `others` are further options of the family.
 
         Model and recording are those on screen by default; `out` is `folder_for` by
         default. If it cannot start, `error` says why.
@@ -391,7 +410,10 @@ class Finetuning(HasBackgroundTask):
         path = self.folder_for(predictor_name, session, train) if out is None else Path(out)
         # The process of the fine-tuning may have another working folder.
         path = path.absolute()
-        self._begin(FinetuneRequest(predictor_name, session, path, train, steps, state.device))
+        request = FinetuneRequest(
+            predictor_name, session, path, train, steps, state.device, others=others
+        )
+        self._begin(request)
 
     def resume(self) -> None:
         """Continue a stopped or failed fine-tuning from its last save."""
@@ -520,13 +542,12 @@ class Finetuning(HasBackgroundTask):
         def post(take: Callable[..., None], *told: Any) -> None:
             self._post(partial(take, request, *told))
 
-        arguments = Arguments(
-            request.model,
-            request.session,
-            request.path,
-            request.device,
-            {"train": request.train, "steps": request.steps},
-        )
+        options = {"train": request.train, "steps": request.steps, **request.others}
+        family = family_of_name(request.model)
+        if family is not None and family.transfer is not None:
+            known = {one.name for one in fields(family.transfer.options)}
+            options = {name: value for name, value in options.items() if name in known}
+        arguments = Arguments(request.model, request.session, request.path, request.device, options)
         job = CallbackJob(partial(post, self._take_progress), request.stop.is_set)
         rows = partial(post, self._take_rows)
         spawn_finetune(arguments, job, rows, lambda: self._is_closing)

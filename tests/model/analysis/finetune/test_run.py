@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.finetune.records import WINDOW_S, hold_out
 from omnimouse_model.analysis.finetune.run import is_finished
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
@@ -25,6 +24,7 @@ from omnimouse_model.predict.description import weights_hash
 from omnimouse_model.progress import SAVING, STARTING, TRAINING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state, saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows
+from omnimouse_model.training.transfer import WINDOW_S, hold_out
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
@@ -226,7 +226,7 @@ def test_a_refusal_writes_nothing(mouse_folder, base, tmp_path, monkeypatch):
     out = tmp_path / "out"
     new = om.open_session(mouse_folder / NEW)
     known = om.open_session(mouse_folder / KNOWN)
-    assert refusal("ridge", new, out) == "no_transformer"
+    assert refusal("ridge", new, out) == "no_transfer"
     assert refusal(base, known, out) == "known"
     assert refusal(base, replace(new, id=KNOWN), out) == "neurons"
     assert refusal(base, replace(new, id="b.1"), out) == "session_id"

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from omnimouse_model.analysis.export import renamed
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.omnimouse import checkpoint as official
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.families.omnimouse.config import SIZES
+from omnimouse_model.families.omnimouse.export import renamed
 from omnimouse_model.families.omnimouse.network import OmniMouse
 from omnimouse_model.predict import description
 from tests.hostile_pickles import CallingPickle

@@ -8,9 +8,8 @@ from omnimouse_model.analysis.spikes.held_out_scores import held_out_rates, tria
 from omnimouse_model.families.ndt.checkpoint import NDT_CHECKPOINT, read_ndt
 from omnimouse_model.families.ndt.held_out_rates import bits_of
 from omnimouse_model.families.ndt.predictor import TRIALS
-from omnimouse_model.families.ndt.training_config import read_ndt_config
 from omnimouse_model.families.omnimouse.checkpoint import DEMO, read_checkpoint
-from omnimouse_model.families.omnimouse.training_config import read_config
+from omnimouse_model.inference.families import training_plan
 from omnimouse_model.simulate import TRAINING_MICE
 from omnimouse_model.simulate.demo import DEMO_SHOWN, UNSEEN
 from omnimouse_model.simulate.spiking_laboratory import (
@@ -19,7 +18,6 @@ from omnimouse_model.simulate.spiking_laboratory import (
     laboratory_animal,
     laboratory_rates,
 )
-from omnimouse_model.training.config import config_path
 
 
 def test_the_checkpoint_is_small_of_the_shipped_config_and_knows_its_mice():
@@ -28,7 +26,7 @@ def test_the_checkpoint_is_small_of_the_shipped_config_and_knows_its_mice():
     assert read.sessions[DEMO_SHOWN.data_key] == DEMO_SHOWN.n_neurons >= 1000
     assert len(read.sessions) == len(TRAINING_MICE) >= 8
     assert UNSEEN.data_key not in read.sessions
-    assert read.config == read_config(config_path("demo")).model
+    assert read.config == training_plan("demo").config.model
     assert read.config.hidden_video == "blank"
     assert {key.split(".")[0] for key in read.context} == {DEMO_SHOWN.data_key}
 
@@ -36,7 +34,7 @@ def test_the_checkpoint_is_small_of_the_shipped_config_and_knows_its_mice():
 def test_the_transformer_of_spikes_is_small_and_of_the_shipped_config():
     read = read_ndt(NDT_CHECKPOINT)
     assert NDT_CHECKPOINT.stat().st_size <= 5e6
-    assert read.config == read_ndt_config(config_path("ndt-demo")).model
+    assert read.config == training_plan("ndt-demo").config.model
     assert set(read.sessions) == {*ANIMALS} - {UNSEEN_SPIKES}
     assert read.card is not None
     assert read.card["trained_on"] == [*read.sessions]

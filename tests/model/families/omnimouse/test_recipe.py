@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from omnimouse_model.analysis import export
-from omnimouse_model.analysis.export import write_official
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.omnimouse import checkpoint as official
 from omnimouse_model.families.omnimouse import training_config as configs
 from omnimouse_model.families.omnimouse.batches import Turn, epoch_batches
+from omnimouse_model.families.omnimouse.export import write_official
 from omnimouse_model.families.omnimouse.training import learning_rate, start_run, train, with_epochs
 from omnimouse_model.families.omnimouse.training_config import (
     Group,
     Phase,
     TrainConfig,
-    read_config,
 )
+from omnimouse_model.inference.families import training_plan
 from omnimouse_model.masks.strategies import Strategy
 from omnimouse_model.training.checkpoints import last_state, read_state
-from omnimouse_model.training.config import SessionChoice, config_path
+from omnimouse_model.training.config import SessionChoice
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.metrics_log import FILE, MetricsLog, log_rows
 from omnimouse_model.training.sessions import open_training_session
@@ -53,7 +53,7 @@ def sessions(tmp_path_factory):
 
 
 def test_rates_rise_stay_and_fall_as_officially():
-    config = read_config(config_path("omnimouse-5M"))
+    config = training_plan("omnimouse-5M").config
     constant, decay = config.phases
     for group in (config.core, config.session):
         assert learning_rate(group, constant, 0) == pytest.approx(1e-7)

@@ -6,8 +6,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.families.omnimouse.network import check_size
-from omnimouse_model.families.omnimouse.training_config import read_config
-from omnimouse_model.training.config import config_path
+from omnimouse_model.inference.families import training_plan
 from tests.model.small_net import SMALL
 
 
@@ -29,5 +28,5 @@ def test_an_absurd_size_is_named(changes, field):
 def test_the_shipped_and_the_official_sizes_are_accepted():
     check_size(SMALL, {"a": 3, "b": 4}, "x.yaml")
     for name in ("demo", "omnimouse-300M"):
-        check_size(read_config(config_path(name)).model, {"a": 3}, name)
+        check_size(training_plan(name).config.model, {"a": 3}, name)
     assert om.load_predictor("demo").needs.n_neurons

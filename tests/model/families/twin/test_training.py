@@ -9,20 +9,19 @@ import torch
 from jaxtyping import TypeCheckError
 
 import omnimouse_model as om
-from omnimouse_model.analysis.export import export_twins
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families.twin.checkpoint import read_twins
 from omnimouse_model.families.twin.clips import clip_spec, clip_starts
 from omnimouse_model.families.twin.config import TwinConfig
 from omnimouse_model.families.twin.network import TwinNetwork
-from omnimouse_model.families.twin.training import _positions, train_twins
+from omnimouse_model.families.twin.training import _positions, export_twins, train_twins
 from omnimouse_model.families.twin.training_config import (
     TwinTrainConfig,
-    read_twin_config,
 )
+from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.training.checkpoints import last_state, read_state
-from omnimouse_model.training.config import SessionChoice, config_path, family_of_config
+from omnimouse_model.training.config import RunSettings, SessionChoice, write_record
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_model.training.sessions import open_training_session
 from tests import FIXTURES
@@ -240,8 +239,8 @@ def test_a_gradient_that_is_not_finite_changes_nothing(sessions, tmp_path, monke
 
 
 def test_an_export_renames_sessions(sessions, twins, tmp_path):
-    config = replace(CONFIG, notes={"renames": {"a-1-1": "a-2-1"}})
-    export_twins(twins, tmp_path / "t.safetensors", config)
+    write_record(twins, RunSettings(notes={"renames": {"a-1-1": "a-2-1"}}))
+    export_twins(twins, tmp_path / "t.safetensors")
     assert om.load_predictor(tmp_path / "t.safetensors").needs.sessions == {
         "a-2-1",
         "b-1-1",
@@ -250,10 +249,10 @@ def test_an_export_renames_sessions(sessions, twins, tmp_path):
 
 def test_the_shipped_config_is_one(tmp_path):
     path = config_path("twin-demo")
-    assert family_of_config(path) == "twin"
-    assert family_of_config(config_path("demo")) == ""
-    config = read_twin_config(path)
-    assert config.sessions
+    plan = training_plan(path)
+    assert plan.family == "twin"
+    assert plan.settings.sessions
+    config = plan.config
     assert TwinNetwork(config.model, 3).n_units == 3
     wrong = tmp_path / "c.yaml"
     for line, field in (
@@ -265,4 +264,4 @@ def test_the_shipped_config_is_one(tmp_path):
     ):
         wrong.write_text(f"family: twin\nseed: 1\nframe_size: [18, 32]\n{line}\n")
         with pytest.raises(ValueError, match=field):
-            read_twin_config(wrong)
+            training_plan(wrong)

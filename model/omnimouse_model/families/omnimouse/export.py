@@ -1,10 +1,8 @@
-"""Export of a training run of each family as a checkpoint that others can load.
+"""Export of a run of OmniMouse: a checkpoint of this project, or the published format.
 
-The card of a checkpoint states how it was trained; sessions may get the key of another
-recording of the same neurons. A run of OmniMouse can also be written in the format of
-the published checkpoints (`write_official`): one file `rank_<r>.ckpt` per process, with
-tensors and plain containers only, so that `nets.official` and torch's restricted
-unpickler can read it. The official loader finds the weights by the same names.
+The published format is one file `rank_<r>.ckpt` per process, with tensors and plain
+containers only, so that torch's restricted unpickler can read it. The official loader
+finds the weights by the same names.
 """
 
 import random
@@ -18,8 +16,6 @@ from torch import Tensor
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, read_ndt, save_ndt
-from omnimouse_model.families.ndt.training_config import NdtTrainConfig
 from omnimouse_model.families.omnimouse.checkpoint import (
     Checkpoint,
     read_checkpoint,
@@ -28,44 +24,32 @@ from omnimouse_model.families.omnimouse.checkpoint import (
 from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.families.omnimouse.context_part import fit_context
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.families.omnimouse.training_config import TrainConfig
-from omnimouse_model.families.twin.checkpoint import TwinCheckpoint, read_twins, save_twins
-from omnimouse_model.families.twin.training_config import TwinTrainConfig
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.families.omnimouse.training_config import TrainConfig, config_from
 from omnimouse_model.storage.tensors import write_pickle
-from omnimouse_model.training.checkpoints import best_or_last, last_state, rank_files, read_state
-from omnimouse_model.training.sessions import session_place
+from omnimouse_model.training.checkpoints import MODEL, last_state, rank_files, read_state
+from omnimouse_model.training.config import run_record
 
 
-# -- OmniMouse -------------------------------------------------------------------------
-def export_run(
-    run: Path,
-    path: Path,
-    config: TrainConfig,
-    mice: Path | None = None,
-    job: Job = QUIET,
-) -> Path:
-    """Write the averaged weights of a run to `path`, with data for the model card.
+def export_run(run: Path, path: Path) -> None:
+    """Write the averaged weights of a run (`Family.export`).
 
-    Parameters
-    ----------
-    run
-        Folder of a training run.
-    path
-        File to write (.safetensors); its JSON is written to the same folder.
-    config
-        Config of the run. `notes["renames"]` maps the key of a session in training to
-        the key of another recording of the same neurons.
-    mice
-        Folder of the simulated mice, see `session_place`.
-    job
-        Progress and stop request; see `progress.Job`.
+    A path that ends with .safetensors becomes a checkpoint of this project, with data
+    for the model card; any other a folder in the published format.
     """
+    settings = run_record(run)
+    config = replace(config_from(settings.tree), **settings.shared)
+    if path.suffix != ".safetensors":
+        write_official(run, path, config)
+        return
     # The demo is trained on one recording and shown on another of the same neurons.
     renames = config.notes.get("renames", {})
-    checkpoint = renamed(read_checkpoint(run / "model.safetensors"), renames)
+    checkpoint = renamed(read_checkpoint(run / MODEL), renames)
     card = (checkpoint.card or {}) | model_card(config)
-    places = [session_place(c.mouse, mice) for c in config.sessions if c.context]
+    places = [
+        place
+        for choice, place in zip(config.sessions, settings.places, strict=False)
+        if choice.context
+    ]
     context: dict[str, Tensor] = {}
     if places:
         net = checkpoint.build().requires_grad_(False)
@@ -74,8 +58,8 @@ def export_run(
             session = open_session(place)
             # A fit belongs to the neurons: it is stored under the key of the model.
             session = replace(session, id=renames.get(session.id, session.id))
-            context |= fit_context(transformer, session, job)
-    return save_checkpoint(path, checkpoint.build(), card, context=context)
+            context |= fit_context(transformer, session)
+    save_checkpoint(path, checkpoint.build(), card, context=context)
 
 
 def model_card(config: TrainConfig) -> dict[str, Any]:
@@ -186,59 +170,4 @@ def _random_states() -> dict[str, Any]:
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy": (kind, np.asarray(keys).tolist(), *rest),
         "python": random.getstate(),
-    }
-
-
-# -- other families -------------------------------------------------------------------
-def export_ndt(run: Path, path: Path, config: NdtTrainConfig) -> Path:
-    """Write the best weights of a run, else the last, with data for the model card.
-
-    Parameters
-    ----------
-    run
-        Folder of a training run.
-    path
-        File to write (.safetensors); its JSON is written to the same folder.
-    config
-        Config of the run. `notes["renames"]` maps the key of a session in training to
-        the key of another recording of the same neurons.
-    """
-    checkpoint = read_ndt(best_or_last(run))
-    card = _card(checkpoint, config)
-    save_ndt(path, replace(_renamed_ndt(checkpoint, card["same_neurons"]), card=card))
-    return path
-
-
-def _renamed_ndt(checkpoint: NdtCheckpoint, renames: dict[str, str]) -> NdtCheckpoint:
-    state: dict[str, Tensor] = checkpoint.shared
-    sessions = {}
-    for key, count in checkpoint.sessions.items():
-        name = renames.get(key, key)
-        sessions[name] = count
-        for tensor, value in checkpoint.stitchers(key).items():
-            state[tensor.replace(f".{key}.", f".{name}.", 1)] = value
-    return replace(checkpoint, state=state, sessions=sessions)
-
-
-def export_twins(run: Path, path: Path, config: TwinTrainConfig) -> Path:
-    """Write the best twins of a run, else the last; see `export_ndt`."""
-    checkpoint = read_twins(best_or_last(run))
-    card = _card(checkpoint, config) | {"targets": config.targets, "start": config.start}
-    renames = card["same_neurons"]
-    sessions = {renames.get(key, key): own for key, own in checkpoint.sessions.items()}
-    save_twins(path, replace(checkpoint, sessions=sessions, card=card))
-    return path
-
-
-def _card(
-    checkpoint: NdtCheckpoint | TwinCheckpoint, config: NdtTrainConfig | TwinTrainConfig
-) -> dict[str, Any]:
-    """Return the card of a checkpoint with how it was trained."""
-    settings = asdict(config)
-    for name in {"model", "spec", "sessions", "notes"} & settings.keys():
-        del settings[name]
-    return dict(checkpoint.card or {}) | {
-        "trained_on": [choice.mouse for choice in config.sessions],
-        "same_neurons": config.notes.get("renames", {}),
-        "settings": settings,
     }

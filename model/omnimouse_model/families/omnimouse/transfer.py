@@ -1,31 +1,174 @@
-"""Start values of a fine-tuning: the core of a model, and a new session."""
+"""Fine-tuning of OmniMouse: vectors of a new session and its neurons, on a frozen core.
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+With `train="embeddings"`, as in the paper, trained are the vectors of the session and its
+neurons, the biases of the neurons, and the vector of an unknown animal. With "all", all
+parameters are trained.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.data.neuron_match import NeuronMatch
+from omnimouse_model.data.neuron_match import NeuronMatch, match_neurons
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
-from omnimouse_model.errors import StoppedError
+from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.evaluation.train_windows import mean_rates
-from omnimouse_model.families.omnimouse.checkpoint import Checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import (
+    Checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from omnimouse_model.families.omnimouse.config import Layout
+from omnimouse_model.families.omnimouse.context_part import OmniMouseWithContext, fit_context
+from omnimouse_model.families.omnimouse.loading import (
+    OmniMousePredictor,
+    load_checkpoint_predictor,
+)
 from omnimouse_model.families.omnimouse.network import OmniMouse, set_mean_rates
+from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.omnimouse.token_layout import layout_of
 from omnimouse_model.families.omnimouse.tokens import batch_from_windows, layout_from_mask
-from omnimouse_model.families.omnimouse.training_config import Streams
+from omnimouse_model.families.omnimouse.training import Origin, train
+from omnimouse_model.families.omnimouse.training_config import (
+    Group,
+    Phase,
+    Streams,
+    TrainConfig,
+    official_tasks,
+)
 from omnimouse_model.masks import Mask
-from omnimouse_model.progress import STARTING, Job
+from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import SAVING, STARTING, Job
+from omnimouse_model.training.checkpoints import BEST, FINISHED
+from omnimouse_model.training.config import NeuronTransferOptions, Trained
+from omnimouse_model.training.loop import SUMMARY
 from omnimouse_model.training.sessions import TrainingSession
+from omnimouse_model.training.transfer import (
+    check_name,
+    check_unknown,
+    hold_out,
+    result_card,
+)
 
-Trained = Literal["embeddings", "all"]
 ANIMALS = "animal_params._animal_embeddings."
+
+
+SESSION_LR = 5e-3
+CORE_LR = 1e-4
+"""A seventh of the official rate, because the core is already trained."""
+# Number of validations over all steps, in addition to the one before the first step.
+VALIDATIONS = 10
+AVERAGE = 0.97
+"""Decay of the average of the weights, which covers about the last 33 steps."""
+PATIENCE = 6
+"""Number of validations without a better score after which a run ends."""
+
+
+def transfer_omnimouse(
+    predictor: Predictor,
+    session: Session,
+    options: NeuronTransferOptions,
+    out: Path,
+    job: Job,
+) -> OmniMousePredictor:
+    """Fine-tune a transformer to a session (`Transfer.start`)."""
+    check_unknown(predictor, session, options.train)
+    check_name(session)
+    model = _checkpoint_of(predictor)
+    known = options.neurons_of
+    shared = None if known is None else _shared(model, session, known)
+    # Windows are held out by the seed, so a resumed run has the same split.
+    source, device = hold_out(session, options.seed), resolve_device(job.device)
+    config = _config(model, source, options)
+    start = StartValues(model, source, options.train, options.seed, device, job, shared)
+    job.progress(0.0, 1.0, STARTING)
+
+    def check_score(step: int, row: dict[str, float]) -> None:
+        # Without a score, no weights would ever be the best ones: fail before training.
+        if step == 0 and SUMMARY not in row:
+            raise FinetuneError(
+                "no_score",
+                f"The {len(source.held_out)} windows of session {session.id!r} that "
+                "are held out have no score: the recorded responses are no numbers "
+                "there. Look at its response file, or choose another seed.",
+            )
+
+    origin = Origin(start.animals, start.fill, start.is_trained)
+    train(config, [source], out, device=device, origin=origin, on_step=check_score, job=job)
+    _write_result(out, start, config, device, job)
+    return load_checkpoint_predictor(out, device=job.device)
+
+
+def _checkpoint_of(predictor: Predictor) -> Checkpoint:
+    """Return the model as a checkpoint on the CPU."""
+    context: Mapping[str, Tensor] = {}
+    if isinstance(predictor, OmniMouseWithContext):
+        context = predictor.context
+        predictor = predictor.transformer
+    assert isinstance(predictor, TransformerPredictor)
+    net = predictor.net
+    return Checkpoint(
+        config=net.config,
+        state={k: v.detach().cpu() for k, v in net.state_dict().items()},
+        sessions=net.session_sizes,
+        animals=dict(net.animals),
+        source=predictor.predictor_id,
+        assumed=predictor.assumed,
+        context=context,
+    )
+
+
+def _shared(model: Checkpoint, session: Session, known: Session) -> NeuronMatch:
+    """Return the neurons that the session shares with one that the model knows."""
+    n_neurons = model.sessions.get(known.id)
+    if n_neurons != known.n_neurons:
+        found = "does not know" if n_neurons is None else f"knows {n_neurons:,} neurons of"
+        raise FinetuneError(
+            "neurons_of",
+            f"{model.source!r} {found} session {known.id!r}, which has {known.n_neurons:,}: "
+            "neurons_of is a recording with which the model was trained.",
+        )
+    try:
+        return match_neurons(session, known)
+    except ValueError as error:
+        raise FinetuneError("neurons_of", str(error)) from error
+
+
+def _config(
+    model: Checkpoint, source: TrainingSession, options: NeuronTransferOptions
+) -> TrainConfig:
+    """Return the training config of a fine-tuning run."""
+    steps = options.steps
+    validate_every = max(1, steps // VALIDATIONS)
+    phase = Phase(
+        name=options.train,
+        steps=steps,
+        batch=options.batch,
+        tasks=official_tasks(Streams.of(source.session, model.config.behavior_channels)),
+        warmup=min(20, steps),
+        decay=0.5,
+        behavior_weight=model.config.behavior_loss_factor,
+    )
+    return TrainConfig(
+        seed=options.seed,
+        model=model.config,
+        phases=(phase,),
+        # Weight decays of the official recipe, for core and session groups.
+        core=Group(lr=CORE_LR, weight_decay=0.1),
+        session=Group(lr=SESSION_LR, weight_decay=0.001),
+        sampling="balanced",
+        average=AVERAGE,
+        validate_every=validate_every,
+        validation="held-out",
+        patience=PATIENCE * validate_every,
+    )
 
 
 @dataclass(slots=True)
@@ -240,3 +383,57 @@ def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     # 1e-6: a constant neuron gets correlation 0 instead of NaN.
     a, b = ((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6) for x in (a, b))
     return np.asarray(a.T @ b / len(a))
+
+
+# -- the result ----------------------------------------------------------------------
+def _write_result(
+    out: Path,
+    start: StartValues,
+    config: TrainConfig,
+    device: torch.device,
+    job: Job,
+) -> None:
+    """Write the best weights, together with the known sessions of the model.
+
+    A model with a context part gets one for the session.
+
+    Raises
+    ------
+    CheckpointError
+        A frozen tensor has changed.
+    StoppedError
+        The job is cancelled during the fit of the context part.
+    """
+    model, best = start.model, read_checkpoint(out / BEST)
+    frozen = {k: v for k, v in start.base.items() if not start.is_trained(k)}
+    trained = [best.state[k] for k in best.state if start.is_trained(k)]
+    assert best.card is not None
+    about = {
+        "model": model.source,
+        "session": start.source.key,
+        "animal_was_known": start.animal in model.animals.values(),
+        "train": start.train,
+        "seed": config.seed,
+        "unit": "single-trial correlation",
+    }
+    finetuned = result_card(about, frozen, best.state, trained, out, best.card)
+    # Other sessions remain valid only with an unchanged core.
+    if start.train == "embeddings":
+        best = replace(
+            best,
+            state=model.state | best.state,
+            sessions=model.sessions | best.sessions,
+        )
+    context: dict[str, Tensor] = {}
+    if model.context:
+        if start.train == "embeddings":
+            context |= model.context
+        net = best.build().requires_grad_(False).to(device)
+        context |= fit_context(
+            TransformerPredictor(net, model.source),
+            start.source.session,
+            job,
+        )
+    job.progress(1.0, 1.0, SAVING)
+    card = {"finetuned": finetuned}
+    save_checkpoint(out / FINISHED, best.build(), card, model.assumed, context)

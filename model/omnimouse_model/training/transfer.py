@@ -1,23 +1,26 @@
-"""Held-out windows of a fine-tuning, and the records of its settings and its result."""
+"""What fine-tunings of all families share: held-out windows, and the card of a result.
+
+The caller of a transfer writes its settings (`analysis.finetune`); a family trains, and
+writes its result with a card.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WINDOW_S
-from omnimouse_model.errors import FinetuneError
+from omnimouse_model.errors import CheckpointError, FinetuneError
 from omnimouse_model.predict.description import weights_hash
-from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import decode, refused_as, shown
-from omnimouse_model.storage.write import write_json
-from omnimouse_model.training.checkpoints import LAST
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.training.checkpoints import best_or_last
+from omnimouse_model.training.config import Trained
 from omnimouse_model.training.loop import SUMMARY
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_model.training.sessions import TrainingSession, training_session
@@ -107,48 +110,40 @@ def spaced(starts: np.ndarray) -> np.ndarray:
     return np.array(spaced_starts)
 
 
-# -- records of a fine-tuning: its settings, the card of its result, and its stages ---
-ABOUT = "finetune.json"
+# -- options, checks and the card of a result ------------------------------------------
+def check_unknown(predictor: Predictor, session: Session, train: Trained) -> None:
+    """Raise `FinetuneError` if a model knows the session, and not all of it is trained."""
+    known, name = predictor.needs.n_neurons.get(session.id), predictor.predictor_id
+    if known is not None and known != session.n_neurons:
+        raise FinetuneError(
+            "neurons",
+            f"{name!r} knows session {session.id!r} with {known:,} neurons, this recording "
+            f"has {session.n_neurons:,}: is it the same export? Give the other one another "
+            "name.",
+        )
+    if known is not None and train != "all":
+        raise FinetuneError(
+            "known",
+            f"{name!r} knows session {session.id!r} already: use it as it is, or fine-tune "
+            'all of it to the session (train="all").',
+        )
 
 
-def write_settings(
-    out: Path,
-    source: str,
-    weights: str,
-    session: Session,
-    settings: Mapping[str, Any],
-) -> None:
-    """Write the settings of the run into `out`; refuse a folder with another run."""
-    about = {
-        "model": source,
-        "weights": weights,
-        "session": session.id,
-        "recording": session.fingerprint,
-        **settings,
-    }
-    path = out / ABOUT
-    if path.exists():
-        with refused_as(partial(FinetuneError, "other_run")):
-            saved = decode(dict[str, Any], read_json(path), path)
-        # [1:] leaves out the model's name: a file can be renamed or moved, and the hash
-        # of the weights identifies the model.
-        other = [name for name in list(about)[1:] if saved.get(name) != about[name]]
-        if other:
-            text = ", ".join(f"{n} {shown(saved.get(n))}, not {about[n]!r}" for n in other)
-            raise FinetuneError(
-                "other_run",
-                f"{out} holds another fine-tuning ({text}): choose another folder.",
-            )
-        return
-    if (out / LAST).exists() or (out / FILE).exists():
-        raise FinetuneError("other_run", f"{out} holds a training run: choose another folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(path, about)
+def check_name(session: Session) -> None:
+    """Raise `FinetuneError` if the id of a session cannot be part of a parameter's name."""
+    # Parameter names use dots as separators, and torch refuses module names with dots.
+    if "." in session.id:
+        raise FinetuneError(
+            "session_id",
+            f"Session {session.id!r} has a dot in its name, which no checkpoint can "
+            "hold: rename its folder, or its data_key.",
+        )
 
 
 def result_card(
     about: Mapping[str, Any],
     frozen: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
     trained: Iterable[Tensor],
     out: Path,
     best: Mapping[str, Any],
@@ -159,13 +154,25 @@ def result_card(
     ----------
     about
         Model, session, mode, seed, and the unit of the scores.
-    frozen, trained
-        Tensors that kept their values, and those that were trained.
+    frozen, found
+        Tensors that must have kept their values, and those of the best weights.
+    trained
+        Tensors that were trained.
     out
         Folder of the run, with its log.
     best
         Card of the best weights.
+
+    Raises
+    ------
+    CheckpointError
+        A frozen tensor has changed.
     """
+    if any(not torch.equal(found[name], value) for name, value in frozen.items()):
+        raise CheckpointError(
+            f"{best_or_last(out)} does not hold the frozen weights of {about['model']}: it "
+            "was written over. Remove the folder and fine-tune again."
+        )
     rows = list(log_rows(out / FILE))
     # Step 0 is the validation before training (`loop`).
     before = rows[0].get(SUMMARY) if rows[0]["step"] == 0 else None

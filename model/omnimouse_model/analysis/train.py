@@ -1,0 +1,161 @@
+"""Train a config of any family on open sessions, and fit a small model to a recording.
+
+    predictor = om.fit("sensorium-factorised", session)
+
+A run is a folder. It records what it was started with (`training.config.RECORD`), and the
+same call resumes it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.inference.families import (
+    TrainingPlan,
+    config_path,
+    families,
+    load_of_family,
+    remember,
+    training_plan,
+)
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import QUIET, CallbackJob, Job, LimitedJob, shows_progress
+from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.training.config import RECORD, run_record, write_record
+from omnimouse_model.training.distributed import current_team
+from omnimouse_model.training.metrics_log import OnStep, reports_rows
+
+SMALL = "-small"
+"""End of the names of configs that train in minutes."""
+
+
+def train_plan(plan: TrainingPlan, sessions: Sequence[Session], out: Path, job: Job) -> Predictor:
+    """Train or resume a run in `out`, and return the model of its best weights.
+
+    Parameters
+    ----------
+    sessions
+        Open sessions of this process; under `torchrun`, its share of them.
+
+    Raises
+    ------
+    StoppedError
+        The job is cancelled; the run is saved.
+    ValueError
+        A session does not suit the config, or `out` holds another run.
+    """
+    team = current_team()
+    before = run_record(out) if (out / RECORD).exists() else None
+    if team.is_main:
+        out.mkdir(parents=True, exist_ok=True)
+        write_record(out, plan.settings)
+    # The other processes read the record that the main one has written.
+    team.wait()
+    try:
+        trained = plan.training.start(plan.config, sessions, out, job, seed=plan.settings.seed)
+    except StoppedError:
+        raise
+    except Exception:
+        # The run in the folder, which refused this config, keeps its record.
+        if team.is_main and before is not None:
+            write_record(out, before)
+        raise
+    return remember(trained, plan.family)
+
+
+@shows_progress
+def fit(
+    name: str,
+    session: Session,
+    out: str | Path | None = None,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    on_step: OnStep = lambda step, row: None,
+    job: Job = QUIET,
+) -> Predictor:
+    """Train a small model of a family on one recording; the same call resumes it.
+
+    Examples
+    --------
+    >>> om.fit("nothing", session)
+    Traceback (most recent call last):
+    ValueError: There is no training config 'nothing': give a YAML file, or the name of a \
+shipped one (...).
+
+    Parameters
+    ----------
+    name
+        A family or one of its models, such as "sensorium-factorised", of which the
+        shipped config `NAME-small` is trained; or any training config.
+    out
+        Folder of the run, which `load_predictor(out)` loads; by default in the cache, by
+        config, recording and seed.
+    steps
+        Largest number of further steps; by default all of the config.
+    on_step
+        Called with each step and its row of the log, if the family writes one.
+    job
+        Progress in steps, and stop request.
+
+    Returns
+    -------
+    Predictor
+        The model with the best weights so far; it knows this recording.
+
+    Raises
+    ------
+    ValueError
+        There is no such family or config, or the recording does not suit it.
+    StoppedError
+        The job is cancelled; the run is saved in `out`.
+    """
+    plan = training_plan(_config_of(name), {"sessions": [], "seed": seed})
+    plan = replace(plan, settings=replace(plan.settings, is_replaced=True))
+    place = _place(plan, session) if out is None else Path(out)
+    with sole_writer(place):
+        return run_steps(plan, [session], place, job, steps, device=device, on_step=on_step)
+
+
+def run_steps(
+    plan: TrainingPlan,
+    sessions: Sequence[Session],
+    out: Path,
+    job: Job,
+    steps: int | None,
+    *,
+    device: str = "auto",
+    on_step: OnStep = lambda step, row: None,
+) -> Predictor:
+    """Train at most so many further steps, and return the best weights so far."""
+    job = reports_rows(CallbackJob(job.progress, job.cancelled, job.message, device), out, on_step)
+    if steps is None:
+        return train_plan(plan, sessions, out, job)
+    limited = LimitedJob(job, steps)
+    try:
+        return train_plan(plan, sessions, out, limited)
+    except StoppedError:
+        if not limited.is_reached or job.cancelled():
+            raise
+    return load_of_family(out, device)
+
+
+def _config_of(name: str) -> Path:
+    """Return the small config of a family or model, else the config of that name."""
+    small = {f"{name}{SMALL}", f"{name.replace('-', '_')}{SMALL}"}
+    for family in families().values():
+        for config, path in (family.training.configs if family.training else {}).items():
+            if config in small:
+                return path
+    return config_path(name)
+
+
+def _place(plan: TrainingPlan, session: Session) -> Path:
+    facts = (plan.family, plan.settings.tree, plan.settings.seed, session.fingerprint)
+    digest = blake2b(repr(facts).encode(), digest_size=6).hexdigest()
+    return cache_dir() / "fits" / f"{plan.family}-{digest}"

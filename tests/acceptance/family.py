@@ -1,0 +1,391 @@
+"""Take a package that adds families through the library, the commands and both front ends.
+
+usage: python -m tests.acceptance.family PACKAGE [--no-window] [--only CHECK]
+
+PACKAGE is a folder with a pyproject.toml that states entry points of the group
+`omnimouse.families`, or the name of an installed distribution. A folder is not installed:
+its entry points are put on the path of this process and of those that it starts. Prints
+one line per check and exits with 1 if one fails. `--no-window` leaves the napari window
+out, which needs a display.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+GROUP = "omnimouse.families"
+STEPS = 2
+"""Steps of every short training."""
+KNOWN, OTHER, NEW = "a-1-1", "b-1-1", "c-1-1"
+
+
+def entry_points_of(package: Path) -> dict[str, str]:
+    """Return the families that a folder's pyproject.toml states."""
+    project = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["project"]
+    return dict(project.get("entry-points", {}).get(GROUP, {}))
+
+
+@contextmanager
+def on_path(package: Path) -> Iterator[tuple[str, ...]]:
+    """Put a package and its entry points on the path; yield the paths."""
+    source = package / "src" if (package / "src").is_dir() else package
+    with TemporaryDirectory() as site:
+        info = Path(site) / "package_under_test-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: package-under-test\nVersion: 1.0\n"
+        )
+        lines = [f"{name} = {value}" for name, value in entry_points_of(package).items()]
+        (info / "entry_points.txt").write_text(f"[{GROUP}]\n" + "\n".join(lines) + "\n")
+        paths = (site, str(source.resolve()))
+        before = os.environ.get("PYTHONPATH", "")
+        sys.path[:0] = paths
+        # Worker processes and commands find the package, too.
+        os.environ["PYTHONPATH"] = os.pathsep.join([*paths, before])
+        try:
+            yield paths
+        finally:
+            os.environ["PYTHONPATH"] = before
+            for path in paths:
+                sys.path.remove(path)
+
+
+class Course:
+    """All checks of one family, in a folder; each is a method."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        import omnimouse_model as om
+        from omnimouse_model.inference.families import families
+        from tests.small_sessions import write_session
+
+        self.name, self.folder = name, folder
+        self.family = families()[name]
+        places = [
+            write_session(folder / key, 12 + k, 4) for k, key in enumerate((KNOWN, OTHER, NEW))
+        ]
+        self.places = places
+        self.known, self.other, self.new = (om.open_session(place) for place in places)
+        self.model: Any = None
+        self.file: Path | None = None
+
+    # -- the object -------------------------------------------------------------------
+    def check_texts(self) -> None:
+        family = self.family
+        assert family.name == self.name, "the entry point has another name than the family"
+        assert family.title, "title is empty"
+        assert family.summary, "summary is empty"
+
+    def check_names(self) -> None:
+        import omnimouse_model as om
+
+        for name in self.family.names:
+            predictor = om.load_predictor(name, device="cpu")
+            assert isinstance(predictor, om.Predictor), f"{name} is no predictor"
+            self._contract(predictor)
+            done = self._command("info", name, "--json")
+            assert json.loads(done)["rows"][0]["family"] == self.name
+
+    def check_presets(self) -> None:
+        import omnimouse_model as om
+
+        for session in (self.known, bare_session()):
+            for preset in self.family.presets(session):
+                assert preset.name
+                assert isinstance(preset.mask, om.Mask) or preset.reason
+
+    # -- training ---------------------------------------------------------------------
+    def check_training(self) -> None:
+        """Train, stop, continue: as in one go; then load, describe, export and score."""
+        import omnimouse_model as om
+        from omnimouse_model.analysis.train import run_steps
+        from omnimouse_model.inference.families import describe
+        from omnimouse_model.progress import QUIET
+
+        plan = self._plan()
+        sessions = [self.known, self.other]
+        whole = run_steps(plan, sessions, self.folder / "whole", QUIET, 2 * STEPS, device="cpu")
+        run_steps(plan, sessions, self.folder / "parts", QUIET, STEPS, device="cpu")
+        parts = run_steps(plan, sessions, self.folder / "parts", QUIET, STEPS, device="cpu")
+        assert hash_of(whole) == hash_of(parts), "a stopped training continues otherwise"
+        known = whole.needs.sessions
+        assert known is None or {s.id for s in sessions} <= known
+        self.file = self.folder / "whole"
+        self.model = om.load_predictor(self.file, device="cpu")
+        assert hash_of(self.model) == hash_of(whole), "load gives another model"
+        family, description = describe(self.file)
+        assert family.name == self.name
+        assert set(description.sessions) == set(whole.needs.n_neurons)
+        self._contract(whole)
+        if self.family.export is not None:
+            path = self.folder / "exported.safetensors"
+            self.family.export(self.file, path)
+            assert om.load_predictor(path, device="cpu").needs.n_neurons == whole.needs.n_neurons
+
+    def check_fit(self) -> None:
+        import omnimouse_model as om
+
+        if self._small() is None:
+            return
+        fitted = om.fit(self.name, self.known, self.folder / "fit", steps=STEPS, device="cpu")
+        assert fitted.needs.sessions is None or self.known.id in fitted.needs.sessions
+
+    def check_scores(self) -> None:
+        import omnimouse_model as om
+
+        predictor = self._model()
+        if predictor is None:
+            return
+        scores = om.evaluate(predictor, [self.known], self._mask(predictor), tier="train")
+        assert len(scores.scores) == 1
+
+    # -- transfer and ranking ---------------------------------------------------------
+    def check_transfer(self) -> None:
+        import omnimouse_model as om
+
+        if self.family.transfer is None or self._model() is None:
+            return
+        assert is_dataclass(self.family.transfer.options)
+        self.family.transfer.options()
+        out, options = self.folder / "transfer", self._steps()
+        before = self._model().needs.n_neurons
+        tuned = om.finetune(self._model(), self.new, out, device="cpu", **options)
+        assert tuned.needs.sessions is None or self.new.id in tuned.needs.sessions
+        again = om.finetune(self._model(), self.new, out, device="cpu", **options)
+        assert hash_of(tuned) == hash_of(again), "the same call gives another result"
+        assert hash_of(om.load_predictor(out, device="cpu")) == hash_of(tuned)
+        assert before == self._model().needs.n_neurons, "the model was changed in place"
+
+    def check_ranking(self) -> None:
+        import omnimouse_model as om
+
+        if self.family.transfer is None or self.family.training is None:
+            return
+        config = self._config()
+        steps = self._steps().get("steps")
+        factory = om.model_factory(config, transfer_steps=steps, device="cpu")
+        criterion = self._criterion(factory.spec)
+        table = om.rank_sessions(
+            factory,
+            [self.known, self.other],
+            [self.new],
+            criterion,
+            seeds=(0,),
+            results=self.folder / "x.ranking.jsonl",
+        )
+        assert table.rows()
+
+    # -- commands ---------------------------------------------------------------------
+    def check_commands(self) -> None:
+        if self.family.training is None:
+            return
+        run, tuned = self.folder / "command", self.folder / "command-tuned"
+        places = [w for place in self.places[:2] for w in ("--sessions", place)]
+        self._command("train", self._config(), *places, "--out", run, "--steps", STEPS)
+        (row,) = json.loads(self._command("info", run, "--json"))["rows"]
+        assert row["family"] == self.name
+        mask = self.folder / "mask.json"
+        self._mask(self._model()).save(mask)
+        words = ["--tier", "train", "--device", "cpu"]
+        session = self.places[0]
+        self._command(
+            "predict",
+            session,
+            "--model",
+            run,
+            "--mask",
+            mask,
+            "--out",
+            self.folder / "p.zarr",
+            *words,
+        )
+        if self._small() is not None:
+            self._command("fit", self.name, session, "--out", self.folder / "f", "--steps", STEPS)
+        if self.family.transfer is not None:
+            options = [w for k, v in self._steps().items() for w in ("--set", f"{k}={v}")]
+            self._command("finetune", run, self.places[2], "--out", tuned, *options)
+            (row,) = json.loads(self._command("info", tuned, "--json"))["rows"]
+            assert row["family"] == self.name
+
+    # -- front ends -------------------------------------------------------------------
+    def check_window(self) -> None:
+        """Open napari with the model: a prediction is on screen, and its presets work."""
+        from omnimouse_app.window.launch import launch
+
+        dock = launch(self.places[0], self._chosen(), device="cpu", show=False)
+        try:
+            self._drive(dock.controller)
+        finally:
+            dock.close()
+
+    def check_notebook(self) -> None:
+        """Show the whole instrument in a notebook cell."""
+        import omnimouse_app as om
+
+        explorer = om.Explorer(self.places[0], self._chosen(), baseline="")
+        try:
+            self._drive(explorer.settled(120.0).controller)
+        finally:
+            explorer.close()
+
+    def _drive(self, controller: Any) -> None:
+        assert controller.requests.wait(120.0)
+        error = controller.results.error
+        assert error is None, f"{error}"
+        for name, problem in controller.editor.preset_problems.items():
+            assert problem, name
+        offered = {name for name, _ in controller.editor.presets}
+        for preset in self.family.presets(self.known):
+            name = f"{self.name}:{preset.name}"
+            assert name in offered, f"{name} is not offered"
+            if preset.mask is not None:
+                controller.editor.apply_preset(name)
+                assert controller.requests.wait(120.0)
+                assert controller.results.error is None
+
+    # -- parts ------------------------------------------------------------------------
+    def _contract(self, predictor: Any) -> None:
+        """Check what every predictor promises (`contract.md`)."""
+        from tests.model.other_windows import window_with
+
+        window, mask = self.known.window(2.0, predictor.needs.spec), self._mask(predictor)
+        if predictor.needs.sessions is not None and self.known.id not in predictor.needs.sessions:
+            return
+        predictor.prepare(self.known)
+        prediction = predictor.predict(window, mask)
+        target = mask.target[:, prediction.neurons]
+        values = prediction.responses
+        assert values.shape == target.shape
+        assert np.isnan(values[~target]).all(), "a value that nobody asked for"
+        computed = target & prediction.valid[:, None]
+        assert np.isfinite(values[computed]).all(), "an asked value is not finite"
+        encoded = predictor.encode(window, mask)
+        halves = np.array_split(prediction.neurons, 2)
+        parts = [predictor.decode(encoded, half).responses for half in halves]
+        assert np.allclose(np.concatenate(parts, axis=1), values, atol=1e-5, equal_nan=True)
+        withheld = np.where(mask.visible, window.responses, np.float32(7))
+        other = predictor.predict(window_with(window, responses=withheld), mask)
+        assert np.array_equal(other.responses, values, equal_nan=True), "withheld values leak"
+
+    def _mask(self, predictor: Any) -> Any:
+        import omnimouse_model as om
+
+        spec = predictor.needs.spec
+        mask, half = om.Mask.nothing(self.known, spec), spec.n_samples // 2
+        if predictor.needs.sees_responses:
+            mask = mask.show(range(0, 6), slice(None))
+        if spec.video is not None and predictor.needs.sees_video:
+            mask = mask.with_frames(True)
+        return mask.ask(range(6, 12), slice(half, None))
+
+    def _model(self) -> Any:
+        if self.model is None and self.family.training is not None:
+            self.check_training()
+        return self.model
+
+    def _chosen(self) -> Any:
+        if self.family.training is not None:
+            self._model()
+            return self.file
+        return next(iter(self.family.names), "mean")
+
+    def _config(self) -> Path:
+        training = self.family.training
+        assert training is not None
+        small = self._small()
+        return small if small is not None else next(iter(training.configs.values()))
+
+    def _small(self) -> Path | None:
+        training = self.family.training
+        return None if training is None else training.configs.get(f"{self.name}-small")
+
+    def _plan(self) -> Any:
+        from omnimouse_model.inference.families import training_plan
+
+        return training_plan(self._config(), {"sessions": []})
+
+    def _steps(self) -> dict[str, int]:
+        assert self.family.transfer is not None
+        names = {one.name for one in fields(self.family.transfer.options)}
+        return {"steps": STEPS} if "steps" in names else {}
+
+    def _criterion(self, spec: Any) -> Any:
+        from omnimouse_model.analysis.ranking.criterion import task_score
+
+        return task_score("causal_response_25_behavior", spec, max_windows=2)
+
+    def _command(self, *words: object) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "omnimouse_app", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        text = f"omnimouse {' '.join(map(str, words))}: {done.stderr[-2000:]}"
+        assert done.returncode == 0, text
+        return done.stdout
+
+
+def hash_of(predictor: Any) -> str:
+    """Return the hash in a predictor's id, without the name of a file."""
+    from omnimouse_model.inference.families import weights_in
+
+    return weights_in(predictor)
+
+
+def bare_session() -> Any:
+    """Return a recording without video, behaviour and positions."""
+    import omnimouse_model as om
+
+    draw = np.random.default_rng(0)
+    arrays: Mapping[str, Any] = {"responses": draw.gamma(2, 1, (900, 5)), "rate_hz": 30.0}
+    return om.open_session(arrays)
+
+
+CHECKS = (
+    *("texts", "names", "presets", "training", "fit", "scores", "transfer", "ranking"),
+    *("commands", "window", "notebook"),
+)
+
+
+def run(name: str, checks: tuple[str, ...], report: Callable[[str], None]) -> int:
+    """Run the checks of one family; return the number of failures."""
+    failed = 0
+    with TemporaryDirectory() as folder:
+        course = Course(name, Path(folder))
+        for check in checks:
+            try:
+                getattr(course, f"check_{check}")()
+                report(f"{name}: {check}: passed")
+            except Exception as error:  # the course goes on, and says what failed
+                failed += 1
+                report(f"{name}: {check}: FAILED: {type(error).__name__}: {error}")
+    return failed
+
+
+def main(words: list[str]) -> int:
+    """Run the course of all families of a package."""
+    only = words[words.index("--only") + 1] if "--only" in words else ""
+    checks = tuple(c for c in CHECKS if not only or c == only)
+    if "--no-window" in words:
+        checks = tuple(c for c in checks if c != "window")
+    package = Path(words[0])
+    if package.is_dir():
+        with on_path(package):
+            return sum(run(name, checks, print) for name in entry_points_of(package)) > 0
+    points = distribution(words[0]).entry_points.select(group=GROUP)
+    return sum(run(point.name, checks, print) for point in points) > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
