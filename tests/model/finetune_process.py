@@ -24,7 +24,6 @@ from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, Job
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from omnimouse_model.training.transfer import STARTING
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 

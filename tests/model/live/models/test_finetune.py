@@ -18,7 +18,6 @@ from omnimouse_model.live.models.finetune import Finetuning, finetuned_in
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.progress import QUIET, SAVING, STARTING, TRAINING, CallbackJob
 from omnimouse_model.training.checkpoints import saved_step
-from omnimouse_model.training.transfer import SAVING, STARTING
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
