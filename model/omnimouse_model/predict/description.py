@@ -197,11 +197,11 @@ def read_about(path: Path, family: str = "") -> dict[str, Any]:
             "load it with load_predictor."
         )
     # Older files of some families have their version under the name of the family.
-    older = (value for key, value in about.items() if key.startswith("omnimouse_"))
-    form = about.get("format", next(older, None))
-    if form != FORMAT:
+    older = (key for key in about if key.startswith("omnimouse_"))
+    key = "format" if "format" in about else next(older, "format")
+    if (form := about.get(key)) != FORMAT:
         raise CheckpointError(
-            f"{described}: format is {shown(form)}, not {FORMAT}: it is no checkpoint of "
+            f"{described}: {key} is {shown(form)}, not {FORMAT}: it is no checkpoint of "
             f"{family or 'this project'}, or a newer version wrote it. Update omnimouse-app."
         )
     return about

@@ -291,7 +291,7 @@ def config_from(raw: Mapping[str, Any]) -> TrainConfig:
     The key `accumulate` stands for that of every phase.
     """
     raw = {key: value for key, value in raw.items() if key != "family"}
-    accumulate = decode(Count | None, raw.pop("accumulate", None), "the file", "accumulate")
+    accumulate = raw.pop("accumulate", None)
     size = raw.get("model")
     if isinstance(size, str):
         if size not in SIZES:
@@ -306,6 +306,7 @@ def config_from(raw: Mapping[str, Any]) -> TrainConfig:
             except MaskError as error:
                 raise ValueError(f"phases[{number}].tasks: {error}") from error
     if accumulate is not None:
+        accumulate = decode(Count, accumulate, "the file", "accumulate")
         phases = tuple(replace(phase, accumulate=accumulate) for phase in config.phases)
         config = replace(config, phases=phases)
     if config.sessions:

@@ -180,7 +180,7 @@ def test_public_weights_load_where_a_table_names_their_sessions(
         ("config", {"n_heads": 3}),
         ("config", {"has_prompt": 1}),
         ("assumed", 3),
-        ("omnimouse_ndt", 2),
+        ("format", 2),
     ],
 )
 def test_a_wrong_field_is_named(path, tmp_path, field, value):

@@ -213,7 +213,7 @@ def test_a_released_folder_serves_its_scans():
         ("frame_size", ["a" * 5000, 32]),
         ("sessions", {"x": -1}),
         ("config", {"streams": "4"}),
-        ("omnimouse_twin", 2),
+        ("format", 2),
     ],
 )
 def test_a_wrong_field_is_named(path, tmp_path, field, value):
