@@ -24,7 +24,6 @@ from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.family import Build, Description, Family, Training, stated_family
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.trees import read_yaml_mapping
-from omnimouse_model.training.checkpoints import FINISHED, MODEL, best_or_last
 from omnimouse_model.training.config import RunSettings, named_config, shipped_or_own
 
 GROUP = "omnimouse.families"
@@ -102,6 +101,9 @@ def load_of_family(path: Path, device: str) -> Predictor:
     CheckpointError
         No installed package knows the family.
     """
+    # Imported here: it imports torch, and a window lists families before it needs any.
+    from omnimouse_model.training.checkpoints import FINISHED, MODEL, best_or_last
+
     family = _known_family(path)
     is_run = not (path / FINISHED).exists() and (path / MODEL).exists()
     file = best_or_last(path) if is_run else path
