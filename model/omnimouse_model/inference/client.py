@@ -427,35 +427,32 @@ class WorkerPredictor(Predictor):
     def _request(
         self, verb: str, *arguments: Any, cancelled: Cancelled, poll_s: float = POLL_S
     ) -> Any:
-        """Send a message and return the value of its reply, or raise its error."""
-        assert self._link is not None
-        self._number += 1
-        # Packed twice: the worker can read the number even if the arguments fail.
-        message = packed((verb, self._number, packed(arguments)))
-        self._is_asked = True
-        try:
-            self._link.send(message)
-            self._bytes_sent += len(message)
-            return self._receive(self._number, cancelled, poll_s)
-        finally:
-            self._is_asked = False
+        """Send a message and return the value of its reply, or raise its error.
 
-    def _receive(self, number: int, cancelled: Cancelled, poll_s: float) -> Any:
-        """Wait for the reply to a message; replies to cancelled ones are ignored."""
+        Replies to cancelled messages are ignored.
+        """
         link = self._link
         assert link is not None
-        while True:
-            while (message := link.receive(poll_s)) is None:
-                if cancelled():
-                    self._cancelled, self._n_crashes = number, 0
-                    link.cancel(number)
-                    raise StoppedError
-            answered, counters, error, value = unpacked(message)
-            # The worker survived the cancelled request.
-            if answered >= self._cancelled:
-                self._cancelled = 0
-            if answered == number:
-                break
+        self._number = number = self._number + 1
+        # Packed twice: the worker can read the number even if the arguments fail.
+        message = packed((verb, number, packed(arguments)))
+        self._is_asked = True
+        try:
+            link.send(message)
+            self._bytes_sent += len(message)
+            answered = 0
+            while answered != number:
+                while (reply := link.receive(poll_s)) is None:
+                    if cancelled():
+                        self._cancelled, self._n_crashes = number, 0
+                        link.cancel(number)
+                        raise StoppedError
+                answered, counters, error, value = unpacked(reply)
+                # The worker survived the cancelled request.
+                if answered >= self._cancelled:
+                    self._cancelled = 0
+        finally:
+            self._is_asked = False
         self._server_counters = counters
         if error is not None:
             raise error

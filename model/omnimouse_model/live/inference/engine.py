@@ -156,7 +156,7 @@ class Engine:
     def run_idle_work(self) -> None:
         """Run all idle work now, if the engine is synchronous: it has no thread."""
         if self._synchronous:
-            self._work_for_all()
+            self._work_when_idle()
 
     def cancel(self) -> None:
         """Drop the waiting request, and stop the running one at its next check."""
@@ -219,7 +219,10 @@ class Engine:
                 self._is_running = False
                 self._changed.notify_all()
             self._note_answered(submission)
-            self._work_when_idle()
+            with self._changed:
+                is_quiet = not self._changed.wait_for(self._is_next, QUIET_S)
+            if is_quiet:
+                self._work_when_idle()
         self._close_call()
 
     def _next(self) -> _Submission | None:
@@ -231,98 +234,87 @@ class Engine:
             self._is_running = True
             return submission
 
-    def _work_when_idle(self) -> None:
-        """Run `call.when_idle` after `QUIET_S` without a request, until the next."""
-        if self._when_idle is None:
-            return
-        with self._changed:
-            if self._changed.wait_for(self._is_next, QUIET_S):
-                return
-        self._work_for_all()
-
     def _note_answered(self, submission: _Submission) -> None:
         """Make a request the newest one that has idle work."""
         self._answered.pop(submission.on_answer, None)
         self._answered[submission.on_answer] = submission
 
-    def _work_for_all(self) -> None:
-        """Run `call.when_idle` for the last request of each caller, newest first."""
-        if self._when_idle is not None:
-            for submission in reversed(self._answered.values()):
-                # Work that has ended for a call of the user goes on after the call.
-                while self._work_for(submission, self._when_idle):
-                    with self._changed:
-                        while is_called() and not self._is_next():
-                            self._changed.wait(LOOK_S)
-
     def _is_next(self) -> bool:
         return self._waiting is not None or self._is_closed
 
-    def _work_for(self, submission: _Submission, when_idle: Call) -> bool:
-        """Post the values of the idle work for a request, until the next request.
+    def _work_when_idle(self) -> None:
+        """Post the values of `call.when_idle` for the last request of each caller.
 
-        Returns whether it has ended because the user waits for a call.
+        The newest request comes first; a new one ends the work.
         """
-        number, request = submission.number, submission.request
-        has_yielded = False
+        if (when_idle := self._when_idle) is None:
+            return
+        waiting, has_yielded = [*self._answered.values()], False
 
         def cancelled() -> bool:
             nonlocal has_yielded
             # Unlike a request, this work ends at once, also in its first stage.
-            if self._is_next() or self._is_stopped(number):
+            if self._is_next() or self._is_stopped(waiting[-1].number):
                 return True
             has_yielded = has_yielded or is_called()
             return has_yielded
 
-        if cancelled():
-            return has_yielded
-        try:
-            for value in when_idle(request, cancelled):
-                if cancelled():
-                    break
-                answer = Answer(number, request, "stage", value)
-                self._post(partial(self._deliver, answer, submission.on_answer))
-        except StoppedError:
-            pass
-        except Exception:
-            # The request itself succeeded. A lasting error is raised again, and shown,
-            # by the next request.
-            logger.info("Work between requests failed.", exc_info=True)
-        return has_yielded
+        while waiting:
+            last, has_yielded = waiting[-1], False
+            try:
+                for value in () if cancelled() else when_idle(last.request, cancelled):
+                    if cancelled():
+                        break
+                    answer = Answer(last.number, last.request, "stage", value)
+                    self._post(partial(self._deliver, answer, last.on_answer))
+            except StoppedError:
+                pass
+            except Exception:
+                # The request itself succeeded. A lasting error is raised again, and
+                # shown, by the next request.
+                logger.info("Work between requests failed.", exc_info=True)
+            if not has_yielded:
+                waiting.pop()
+                continue
+            # Work that has ended for a call of the user goes on after the call.
+            with self._changed:
+                while is_called() and not self._is_next():
+                    self._changed.wait(LOOK_S)
 
     def _answer(self, submission: _Submission) -> None:
-        # Posted one by one while the request runs, not collected: the first stage must
-        # be drawn before the next one is computed.
-        for answer in self._answers(submission):
-            self._post(partial(self._deliver, answer, submission.on_answer))
-
-    def _answers(self, submission: _Submission) -> Iterator[Answer]:
-        """Yield the answers to one request; an exception becomes an "error" answer."""
+        """Post the answers to one request; an exception becomes an "error" answer."""
         number, request = submission.number, submission.request
         n_stages = 0
 
         def cancelled() -> bool:
             return self._is_outdated(number, n_stages)
 
-        def answer_of(kind: AnswerKind, value: Any = None, error: Any = None) -> Answer:
+        def post(kind: AnswerKind, value: Any = None, error: Any = None) -> None:
             elapsed_ms = (perf_counter() - submission.since) * 1e3
-            return Answer(number, request, kind, value, error, elapsed_ms)
+            answer = Answer(number, request, kind, value, error, elapsed_ms)
+            self._post(partial(self._deliver, answer, submission.on_answer))
 
-        try:
-            for value in self._call(request, cancelled):
-                yield answer_of("stage", value)
-                n_stages += 1
-                if cancelled():
-                    break
-        except StoppedError:
-            pass
-        except Exception as error:
-            logger.info("Request %d failed.", number, exc_info=True)
-            yield answer_of("error", error=error)
-            return
+        stages: Iterator[Any] | None = None
+        while True:
+            # Each stage is posted while the request runs: the first one must be drawn
+            # before the next one is computed. What a synchronous listener raises is no
+            # failure of the request.
+            try:
+                stages = iter(self._call(request, cancelled)) if stages is None else stages
+                value = next(stages)
+            except (StopIteration, StoppedError):
+                break
+            except Exception as error:
+                logger.info("Request %d failed.", number, exc_info=True)
+                post("error", error=error)
+                return
+            post("stage", value)
+            n_stages += 1
+            if cancelled():
+                break
         # A request that a newer one replaced after its first stage is stopped, not
         # done: its caller must not treat it as complete.
-        yield answer_of("stopped" if cancelled() else "done")
+        post("stopped" if cancelled() else "done")
 
     def _is_stopped(self, number: int) -> bool:
         """Whether a request is cancelled or dropped."""

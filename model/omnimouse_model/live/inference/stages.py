@@ -148,10 +148,7 @@ class StageRunner:
         """Yield the stages of a request; see the module's docstring."""
         if isinstance(request, PinRequest):
             yield from self._pinned.stages(request, cancelled)
-        else:
-            yield from self._stages(request, cancelled)
-
-    def _stages(self, request: LiveRequest | LoadRequest, cancelled: Cancelled) -> Iterator[Stage]:
+            return
         if isinstance(request, LoadRequest):
             yield _described("loaded", self._load_for(request, None, cancelled))
             return
