@@ -38,6 +38,35 @@ def test_no_module_imports_one_of_the_project_by_a_text(root):
     assert [path.name for path in paths if pattern.search(path.read_text("utf-8"))] == []
 
 
+COMPOSITION = {"of", "make_panel", "key_actions", "panel_actions", "closing_question"}
+"""Functions that take the parts of a view, a drawer or a key out of a controller."""
+ROOTS = {"explorer.py", "snapshot", "report"}
+"""`Explorer` makes all parts of a notebook; a saved picture and a report collect the whole
+screen."""
+
+
+def test_views_and_drawers_receive_parts_and_not_the_controller(root):
+    """A view can be made, tested and read with the parts that it uses alone."""
+    folders = [root / "widgets/omnimouse_widgets", root / "omnimouse_app/field"]
+    found = []
+    for path in (path for folder in folders for path in folder.rglob("*.py")):
+        if not ROOTS.isdisjoint(path.parts):
+            continue
+        # A notebook widget is made by users, who have the controller of an `Explorer`.
+        is_widget = path.parent.name in ("jupyter", "transport")
+        allowed = COMPOSITION | ({"__init__"} if is_widget else set())
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name not in allowed:
+                arguments = [*node.args.args, *node.args.kwonlyargs]
+                if any(
+                    a.annotation and "Controller" in ast.unparse(a.annotation) for a in arguments
+                ):
+                    found.append(f"{path.name}: {node.name} takes a controller")
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "self._controller":
+                found.append(f"{path.name}: a controller is kept")
+    assert found == []
+
+
 @pytest.mark.parametrize("folder", ["model/omnimouse_model/live", "widgets", "omnimouse_app"])
 def test_no_number_on_screen_is_minus_zero(root, folder):
     """The option `z` of a format prints -0.001 as 0.00."""

@@ -8,9 +8,11 @@ from napari.layers import Shapes
 from napari.utils.notifications import show_warning
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.inference.engine import Execution
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.planes import Planes
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from omnimouse_widgets.views.field.areas import (
     AreaOutline,
@@ -27,8 +29,8 @@ class AreaLayer:
 
     Parameters
     ----------
-    controller
-        Its state says whether areas are shown; the visibility switch in napari's layer
+    state, colouring, planes
+        The state says whether areas are shown; the visibility switch in napari's layer
         list changes that state. Areas are never shown in the 3-D view, where the switch
         has no effect on the state.
     add, is_in_viewer
@@ -38,11 +40,13 @@ class AreaLayer:
 
     def __init__(
         self,
-        controller: Controller,
+        state: LiveState,
+        colouring: Colouring,
+        planes: Planes,
         add: Callable[[Any, str], None],
         is_in_viewer: Callable[[Any], bool],
     ) -> None:
-        self._controller = controller
+        self._state, self._colouring, self._planes = state, colouring, planes
         self._add, self._is_in_viewer = add, is_in_viewer
         self._field: Field | None = None
         # Computed outlines that have no layer yet.
@@ -56,7 +60,7 @@ class AreaLayer:
 
     def show(self, session: Session, field: Field) -> None:
         """Show or hide the areas as the state says; start the computation if needed."""
-        state = self._controller.state
+        state = self._state
         is_shown = state.areas_shown and not state.in_space
         if is_shown and self._pending is not None:
             self._make_layer(self._pending)
@@ -96,7 +100,7 @@ class AreaLayer:
 
     def _show_plane(self, layer: Shapes) -> None:
         """Show the outlines and names of the displayed planes only."""
-        plane = self._controller.planes.number
+        plane = self._planes.number
         # Hidden outlines stay in the layer with alpha 0, so that shapes and `_outlines`
         # keep the same order.
         is_visible = np.array([plane in (None, outline.plane) for outline in self._outlines])
@@ -109,8 +113,8 @@ class AreaLayer:
 
     def _toggled(self) -> None:
         """Copy the visibility of the layer to the state."""
-        if self.layer is not None and not self._controller.state.in_space:
-            self._controller.colouring.outline_areas(self.layer.visible)
+        if self.layer is not None and not self._state.in_space:
+            self._colouring.outline_areas(self.layer.visible)
 
     def _report_fault(self) -> None:
         if self.task.error is not None:

@@ -1,10 +1,15 @@
 """Text on the canvas until the first stroke: what is shown, how good, and what to try."""
 
-from typing import Any
+from typing import Any, Self
 
 from psygnal import SignalInstance
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.state_store import StateStore
 from omnimouse_widgets.views.text.tier_score import guide_text
 
 
@@ -15,43 +20,63 @@ class FirstHint:
     ----------
     viewer
         The napari viewer, whose text overlay shows the hint if it is not in use.
-    controller
-        Source of the mask; its first undoable change ends the hint.
+    state, results, baseline, colouring
+        What the hint tells about.
+    editor, store
+        Whether something was changed, which ends the hint, or was before.
     """
 
-    def __init__(self, viewer: Any, controller: Controller) -> None:
-        self._overlay, self._controller = viewer.canvas.overlays.text, controller
+    def __init__(
+        self,
+        viewer: Any,
+        state: LiveState,
+        results: Results,
+        baseline: Results,
+        editor: MaskEditor,
+        colouring: Colouring,
+        store: StateStore,
+    ) -> None:
+        self._overlay = viewer.canvas.overlays.text
+        self._state, self._results, self._baseline = state, results, baseline
+        self._editor, self._colouring = editor, colouring
         self._is_shown = False
         # Another plugin may show a text of its own.
         is_free = not (self._overlay.visible and self._overlay.text)
-        if is_free and not controller.store.load().session:
-            controller.state.events.mask.connect(self._follow)
+        if is_free and not store.load().session:
+            state.events.mask.connect(self._follow)
             # What a model reads is known once it is loaded; its score is refined.
             for signal in self._signals():
                 signal.connect(self._follow)
             self._follow()
 
+    @classmethod
+    def of(cls, viewer: Any, controller: Controller) -> Self:
+        """Return the hint of a controller."""
+        c = controller
+        return cls(viewer, c.state, c.results, c.baseline, c.editor, c.colouring, c.store)
+
     def _signals(self) -> tuple[SignalInstance, ...]:
-        controller = self._controller
         return (
-            controller.results.changed,
-            controller.baseline.changed,
-            controller.colouring.changed,
+            self._results.changed,
+            self._baseline.changed,
+            self._colouring.changed,
         )
 
     def close(self) -> None:
         """Remove the hint for good."""
-        self._controller.state.events.mask.disconnect(self._follow, missing_ok=True)
+        self._state.events.mask.disconnect(self._follow, missing_ok=True)
         for signal in self._signals():
             signal.disconnect(self._follow, missing_ok=True)
         if self._is_shown:
             self._overlay.visible = self._is_shown = False
 
     def _follow(self) -> None:
-        mask = self._controller.state.mask
-        if self._controller.editor.can_undo:
+        mask = self._state.mask
+        if self._editor.can_undo:
             self.close()
         elif mask is not None:
             self._overlay.position, self._overlay.font_size = "bottom_center", 9
-            self._overlay.text = guide_text(self._controller)
+            self._overlay.text = guide_text(
+                self._state, self._results, self._baseline, self._colouring
+            )
             self._overlay.visible = self._is_shown = True

@@ -1,7 +1,6 @@
 """Keys of the field, bound to the neuron layer; napari's other keys do not change."""
 
 from collections.abc import Callable, Generator
-from functools import partial
 from html import escape
 from typing import Any
 
@@ -11,9 +10,8 @@ from qtpy.QtWidgets import QApplication, QDialog, QMainWindow, QTextBrowser, QVB
 
 from omnimouse_app.field.brush import Brush
 from omnimouse_app.field.layers import RESTORE_KEY
-from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.qt.style.shortcuts import KEYS
-from omnimouse_widgets.views.registry import PANELS, panel_actions
+from omnimouse_widgets.qt.style.shortcuts import KEYS, KeyActions
+from omnimouse_widgets.views.registry import PANELS, Panel
 
 FIELD_KEYS: dict[str, str] = {
     "P": "brush on or off",
@@ -41,7 +39,7 @@ def all_keys() -> dict[str, str]:
     return {key.key: key.description for key in KEYS} | PANEL_KEYS | FIELD_KEYS
 
 
-def show_keys(controller: Controller) -> None:
+def show_keys(actions_of: Callable[[Panel], dict[str, str]]) -> None:
     """Show all keys, and what each panel shows and does, in a non-modal window."""
     # A second call brings the open window to the front.
     for window in QApplication.topLevelWidgets():
@@ -57,7 +55,7 @@ def show_keys(controller: Controller) -> None:
     page = QTextBrowser()
     parts = [_rows("Keys", all_keys())]
     for panel in PANELS:
-        parts.append(_rows(panel.title, {"": panel.help} | panel_actions(panel, controller)))
+        parts.append(_rows(panel.title, {"": panel.help} | actions_of(panel)))
     page.setHtml("".join(parts))
     layout = QVBoxLayout(box)
     layout.addWidget(page)
@@ -76,7 +74,7 @@ def _rows(title: str, texts: dict[str, str]) -> str:
 
 def bind_keys(
     layer: Labels,
-    controller: Controller,
+    keys: KeyActions,
     brush: Brush,
     *,
     play: Callable[[], None],
@@ -89,7 +87,7 @@ def bind_keys(
     `window.docks` and `window.instrument` handle these keys.
     """
     strokes: dict[str, Callable[[], object]] = {
-        _napari_name(key.key): partial(key.action, controller) for key in KEYS
+        _napari_name(key): action for key, action in keys.items()
     }
     strokes |= {
         "P": lambda: brush.toggle("brush"),

@@ -32,7 +32,10 @@ from omnimouse_app.field.plane_tiles import (
 )
 from omnimouse_app.field.points_3d import SpaceView
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.planes import Planes
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.views.field.colours import core_and_rim, flat_rows
 from omnimouse_widgets.views.field.layout import (
     Field,
@@ -57,14 +60,14 @@ _SETTLED_MS = 400
 
 
 class FieldLayers(QObject):
-    """Keep the layers of one viewer up to date with one controller.
+    """Keep the layers of one viewer up to date with one live state.
 
     Parameters
     ----------
     viewer
         The napari viewer (or the proxy that a plugin receives).
-    controller
-        Source of the displayed state, and receiver of strokes.
+    state, results, colouring, planes
+        What is drawn: mask, scores, colours, and the planes shown.
     brush
         Pointer tools that act on the neuron layer.
     parent
@@ -74,10 +77,20 @@ class FieldLayers(QObject):
     layer_made = Signal(object)
     """Emitted with the new neuron layer of a session."""
 
-    def __init__(self, viewer: Any, controller: Controller, brush: Brush, parent: QObject) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        state: LiveState,
+        results: Results,
+        colouring: Colouring,
+        planes: Planes,
+        brush: Brush,
+        parent: QObject,
+    ) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._controller = controller
+        self._state, self._results, self._colouring = state, results, colouring
+        self._planes = planes
         self._brush = brush
         self._session: Session | None = None
         self.field: Field | None = None
@@ -88,15 +101,17 @@ class FieldLayers(QObject):
         self.colours: LabelColours | None = None
         self.tiles: tuple[Tile, ...] = ()
         self.areas = AreaLayer(
-            controller,
+            state,
+            colouring,
+            planes,
             self._add_for_display,
             lambda layer: layer in self._viewer.layers,
         )
         self.space = SpaceView(
             viewer,
             brush.select,
-            lambda neuron: describe(controller, neuron),
-            lambda: controller.planes.show_in_space(False),
+            lambda neuron: describe(state, results, neuron),
+            lambda: planes.show_in_space(False),
         )
         self._field_layers: list[Layer] = []
         self._faded: list[tuple[Layer, float]] = []
@@ -110,7 +125,7 @@ class FieldLayers(QObject):
 
     # -- connections --------------------------------------------------------------
     def _connect(self) -> list[tuple[Any, Callable[..., None]]]:
-        state, results = self._controller.state.events, self._controller.results.events
+        state, results = self._state.events, self._results.events
         links: list[tuple[Any, Callable[..., None]]] = [
             (state.session, self.show_session),
             (state.areas_shown, self._show_areas),
@@ -120,7 +135,7 @@ class FieldLayers(QObject):
         self._viewer.layers.events.removed.connect(self._note_removed)
         signals = (state.mask, state.active_span, state.colour_by, state.selection,
                  results.neuron_scores, results.population_freshness,
-                 self._controller.colouring.changed)  # fmt: skip
+                 self._colouring.changed)  # fmt: skip
         links += [(signal, self.request_drawing) for signal in signals]
         for signal, slot in links:
             signal.connect(slot)
@@ -149,7 +164,7 @@ class FieldLayers(QObject):
     # -- a session's layers -------------------------------------------------------
     def show_session(self) -> None:
         """Make the layers of the session, unless they exist already."""
-        session = self._controller.state.session
+        session = self._state.session
         # Compare identity, not the id: the same recording can be opened again with
         # other options.
         if session is self._session:
@@ -184,7 +199,7 @@ class FieldLayers(QObject):
             self._add_to_field(outline_layer(field), "outlines of probes")
             self._add_to_field(text_layer(field), "probes")
         elif self.tiles:
-            name_of = self._controller.planes.label_of
+            name_of = self._planes.label_of
             self.names = self._add_to_field(label_layer(self.tiles, name_of), "planes")
         if len(positioned_neurons_without_pixels(field)):
             self.without_pixels = self._add_to_field(
@@ -208,7 +223,7 @@ class FieldLayers(QObject):
         if self.field is None or self.space.is_shown:
             return
         self._viewer.reset_view()
-        tile = tile_of(self.tiles, self._controller.planes.number)
+        tile = tile_of(self.tiles, self._planes.number)
         if tile is not None:
             camera = self._viewer.scene.camera
             camera.center = (*camera.center[:-2], *tile.centre)
@@ -218,7 +233,7 @@ class FieldLayers(QObject):
 
     def _show_plane(self) -> None:
         """Show one plane without the others, or all planes."""
-        planes, field = self._controller.planes, self.field
+        planes, field = self._planes, self.field
         if field is None:
             return
         tile = tile_of(self.tiles, planes.number)
@@ -278,7 +293,7 @@ class FieldLayers(QObject):
             self._viewer.help = f"OmniMouse layer deleted · {RESTORE_KEY}: restore it"
         # The next change of plane would bring outlines back that the state shows.
         if areas is not None and areas.visible and areas not in layers:
-            self._controller.colouring.outline_areas(False)
+            self._colouring.outline_areas(False)
             self._viewer.help = "outlines of areas deleted · A: show them"
 
     def _activate(self) -> None:
@@ -290,7 +305,7 @@ class FieldLayers(QObject):
 
     def _show_space(self) -> None:
         """Switch to the 3-D view of the neurons, or back to the field."""
-        in_space, session = self._controller.state.in_space, self._session
+        in_space, session = self._state.in_space, self._session
         if session is None or in_space == self.space.is_shown:
             return
         if in_space:
@@ -318,14 +333,14 @@ class FieldLayers(QObject):
         self._frame.stop()
         if self.colours is None or self.field is None:
             return
-        colours = core_and_rim(self._controller, self.field)
+        colours = core_and_rim(self._state, self._results, self._colouring, self.field)
         if colours is None:
             return
-        selected = np.asarray(self._controller.state.selection, np.int64)
-        self.space.colour(*colours, selected, self._controller.planes.is_visible)
+        selected = np.asarray(self._state.selection, np.int64)
+        self.space.colour(*colours, selected, self._planes.is_visible)
         if self.neurons not in self._viewer.layers:
             return  # deleted: there is nothing on screen to colour
-        rows = flat_rows(self._controller, self.field, *colours)
+        rows = flat_rows(self._state, self._planes, self.field, *colours)
         # The fast path does not update the thumbnail; `_catch_up` does so later.
         self._is_thumbnail_old |= self.colours.show(rows)
         # The public path takes 6-13 ms and 3-D points take 40 ms: at most 20 drawings
@@ -352,10 +367,10 @@ class FieldLayers(QObject):
         """Return the status bar text for a position on the field, "" for none."""
         if self.field is None or self._session is None:
             return ""
-        neurons = self._controller.planes.visible_among(neurons_at(self.field, y, x))
+        neurons = self._planes.visible_among(neurons_at(self.field, y, x))
         if not len(neurons):
             return ""
-        return describe(self._controller, int(neurons[0]), others=len(neurons) - 1)
+        return describe(self._state, self._results, int(neurons[0]), others=len(neurons) - 1)
 
     def show_mean_alone(self, alone: bool) -> None:
         """Hide the neurons while the key for the mean image is held, then show them."""

@@ -137,7 +137,7 @@ ACTIONS: Final[dict[str, Action]] = {
     "play": lambda dock: dock.play(),
     "stop": lambda dock: dock.controller.requests.cancel(),
     "ask_again": lambda dock: dock.controller.requests.send_again(),
-    "copy_score": _on_controller(selection.copy_score),
+    "copy_score": _on_controller(lambda c: selection.copy_score(c.state, c.results)),
     "filter_neurons": _filter_neurons,
     "next_neuron": lambda dock: _step_neuron(dock, 1),
     "previous_neuron": lambda dock: _step_neuron(dock, -1),

@@ -8,6 +8,7 @@ next start restores the layout that the user left.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.recordings.panel import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
-from omnimouse_widgets.views.registry import Area, docks, tabs_of
+from omnimouse_widgets.views.registry import Area, docks, panel_actions, tabs_of
 from omnimouse_widgets.views.stimulus import StimulusView
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class OmniMouseDock(QWidget):
         self.docks: dict[str, QDockWidget] = {}
         self._layout: DockLayout | None = None
         self._first_layout = QByteArray()
-        self.control = ControlPanel(self.controller, self.instrument.brush)
+        self.control = ControlPanel.of(self.controller, self.instrument.brush)
         self.control.analysis.offer_report(_draw_report)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
@@ -234,7 +235,8 @@ class OmniMouseDock(QWidget):
             self.controller.loader.open(folder)
 
     def _show_recordings(self) -> None:
-        show_recordings(self.controller, self.main_window)
+        made = self.controller
+        show_recordings(made.state, made.loader, made.recordings, self.main_window)
 
     def play(self) -> None:
         """Play or pause, with the stimulus panel shown: playback stops when hidden."""
@@ -270,7 +272,7 @@ class OmniMouseDock(QWidget):
 
     def show_keys(self) -> None:
         """Show all keys, and what each panel shows and does."""
-        show_keys(self.controller)
+        show_keys(partial(panel_actions, self.controller))
 
     def bring_up(self, title: str) -> None:
         """Show a dock in front of the other tabs."""

@@ -1,5 +1,6 @@
 """Controller, brush and layers of one viewer, independent of any dock."""
 
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_widgets.qt.style.shortcuts import key_actions
 from omnimouse_widgets.qt.style.ui_thread import qt_post
-from omnimouse_widgets.views.registry import closing_question
+from omnimouse_widgets.views.registry import closing_question, panel_actions
 
 Model = str | Path | Predictor
 
@@ -87,11 +89,13 @@ class Instrument(QObject):
         self.brush = Brush(made.state, made.editor, made.selection, made.planes, viewer)
         last = self.controller.store.load().brush_radius
         self.brush.radius = settings.brush_radius or last or FIRST_RADIUS
-        self.layers = FieldLayers(viewer, self.controller, self.brush, self)
+        self.layers = FieldLayers(
+            viewer, made.state, made.results, made.colouring, made.planes, self.brush, self
+        )
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()
         self.controller.loader.before_show = import_for_layers
-        self._hint = FirstHint(viewer, self.controller)
+        self._hint = FirstHint.of(viewer, made)
         self.is_closed = False
         self._window: QMainWindow | None = None
         application = QApplication.instance()
@@ -102,7 +106,7 @@ class Instrument(QObject):
     def _bind_keys(self, layer: Labels) -> None:
         bind_keys(
             layer,
-            self.controller,
+            key_actions(self.controller),
             self.brush,
             play=self.play_pressed.emit,
             show_mean_alone=self.layers.show_mean_alone,
@@ -181,7 +185,7 @@ class Instrument(QObject):
         """Handle "?", the only key for which napari's key bindings have no name."""
         is_help = event.type() == QEvent.Type.KeyPress and event.text() == "?"
         if is_help:
-            show_keys(self.controller)
+            show_keys(partial(panel_actions, self.controller))
         return is_help
 
     def _take_drop(self, event: QDropEvent) -> bool:

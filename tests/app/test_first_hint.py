@@ -20,7 +20,7 @@ def controller(session_folder):
 
 def test_it_names_the_inputs_until_the_first_stroke(controller):
     viewer = ViewerModel()
-    hint = FirstHint(viewer, controller)
+    hint = FirstHint.of(viewer, controller)
     shown = viewer.canvas.overlays.text
     assert shown.visible
     assert "from video + behaviour:" in shown.text
@@ -35,10 +35,10 @@ def test_a_later_start_and_another_text_stay_as_they_are(controller, monkeypatch
     viewer = ViewerModel()
     shown = viewer.canvas.overlays.text
     shown.text, shown.visible = "frame 3", True
-    FirstHint(viewer, controller).close()
+    FirstHint.of(viewer, controller).close()
     assert (shown.text, shown.visible) == ("frame 3", True)
     last = replace(controller.store.load(), session="mouse")
     monkeypatch.setattr(StateStore, "load", lambda _: last)
     viewer = ViewerModel()
-    FirstHint(viewer, controller)
+    FirstHint.of(viewer, controller)
     assert not viewer.canvas.overlays.text.visible

@@ -160,7 +160,15 @@ def walks() -> dict[str, Walk]:
     brush = Brush(
         controller.state, controller.editor, controller.selection, controller.planes, viewer
     )
-    layers = FieldLayers(viewer, controller, brush, owner)
+    layers = FieldLayers(
+        viewer,
+        controller.state,
+        controller.results,
+        controller.colouring,
+        controller.planes,
+        brush,
+        owner,
+    )
     layers.show_session()
     state, results = controller.state, controller.results
 

@@ -20,7 +20,7 @@ def controller(session, tmp_path):
 
 @pytest.fixture
 def panel(controller, show):
-    return show(RecordPanel(ContextView.of(controller), controller), 400, 460)
+    return show(RecordPanel.of(ContextView.of(controller), controller), 400, 460)
 
 
 def type_into(panel, field, text):

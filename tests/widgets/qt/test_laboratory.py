@@ -22,7 +22,7 @@ def controller(session, tmp_path):
 
 
 def panel_of(controller, show):
-    return show(RecordPanel(LaboratoryView.of(controller), controller), 400, 560)
+    return show(RecordPanel.of(LaboratoryView.of(controller), controller), 400, 560)
 
 
 def run(panel, redraw):
@@ -83,7 +83,7 @@ def test_results_are_columns_of_the_table_of_neurons(session, show, redraw, tmp_
     with open_controller(session, EnergyNeurons(reads_places=True)) as controller:
         laboratory = controller.laboratory
         laboratory.folder = tmp_path
-        panel = show(RecordPanel(NeuronsView.of(controller), controller), 500, 400)
+        panel = show(RecordPanel.of(NeuronsView.of(controller), controller), 500, 400)
         table = panel.tables["rows"].table
         n_columns = table.columnCount()
         laboratory.choose("fields")
@@ -99,7 +99,7 @@ def test_results_are_columns_of_the_table_of_neurons(session, show, redraw, tmp_
 
 
 def test_the_neuron_panel_shows_the_result_of_its_neuron(controller, show, redraw):
-    neuron = show(RecordPanel(NeuronView.of(controller), controller), 420, 900)
+    neuron = show(RecordPanel.of(NeuronView.of(controller), controller), 420, 900)
     redraw()
     assert "found_plot" not in neuron.plots
     run(panel_of(controller, show), redraw)

@@ -16,7 +16,7 @@ from tests.widgets.pointer import pick, pixel, press
 
 @pytest.fixture
 def panel(controller, show):
-    return show(RecordPanel(RankingView.of(controller), controller), 400, 470)
+    return show(RecordPanel.of(RankingView.of(controller), controller), 400, 470)
 
 
 def cells(view):

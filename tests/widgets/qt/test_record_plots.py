@@ -77,7 +77,7 @@ def view():
 
 @pytest.fixture
 def panel(view, controller, show):
-    return show(RecordPanel(view, controller), 500, 260)
+    return show(RecordPanel.of(view, controller), 500, 260)
 
 
 def test_rows_and_places_are_pressed_and_a_key_acts(panel, view, redraw):

@@ -39,6 +39,10 @@ def controller(session):
         yield made
 
 
+def scored_parts(controller):
+    return controller.state, controller.results, controller.colouring
+
+
 def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, session):
     results, mask = controller.results, controller.state.mask
     here = results.scores[7]
@@ -58,8 +62,9 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     assert results.shown_scores[7] == value
     assert str(found.n_total) in evidence_of(controller.results)
     # The histogram as well; only pinned conditions have scores of the window alone.
-    assert str(found.n_total) in distribution_of(controller).evidence
-    assert str(found.n_total) not in distribution_of(controller, against="A").evidence
+    parts = scored_parts(controller)
+    assert str(found.n_total) in distribution_of(*parts).evidence
+    assert str(found.n_total) not in distribution_of(*parts, against="A").evidence
 
 
 def test_a_score_over_a_tier_is_computed_where_there_is_one(controller):
@@ -120,14 +125,16 @@ def test_a_score_without_windows_of_the_train_tier_is_called_pooled(
         scoring = TierScoring(NoisyPredictor("noisy"), session, mask)
         *_, found = scoring.refine(lambda: False)
         results.tier_score = found
-        first = shown_tier_score_lines(controller)[0]
+        first = shown_tier_score_lines(
+            controller.state, controller.results, controller.baseline, controller.colouring
+        )[0]
         assert first.startswith(f"{word} r = ".strip())
         assert ("do not compare" in tier_score_tip(found)) == bool(word)
         assert evidence_of(results).endswith(word or "windows")
         content = screen_content(controller.state, results, controller.colouring)
         means = "these windows" if word else "the train tier"
         assert f"about the means of {means}," in content.shown_definition
-        assert distribution_of(controller).evidence.endswith(word or "windows")
+        assert distribution_of(*scored_parts(controller)).evidence.endswith(word or "windows")
 
 
 def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):

@@ -44,7 +44,7 @@ class BehaviorDecoder(RecordPart):
         self.bind_field("cursor", controller.navigation.set_cursor)
 
     def _mode(self) -> str:
-        mask = self._controller.state.mask
+        mask = self._state.mask
         return "hidden" if mask is None else mask.behavior_mode
 
     def __repr__(self) -> str:

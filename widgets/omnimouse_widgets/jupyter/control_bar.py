@@ -68,6 +68,18 @@ class ControlBar(Part):
     _offer: Any = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._downloads, self._loader = controller.downloads, controller.loader
+        self._results, self._baseline, self._colouring = (
+            controller.results,
+            controller.baseline,
+            controller.colouring,
+        )
+        self._finetuning, self._project, self._requests = (
+            controller.finetuning,
+            controller.project,
+            controller.requests,
+        )
+        self._workers = controller.workers
         super().__init__(controller, **traits)
         # Function of the offered button; the trait `_offer` is the button's text.
         self._offer_function: Callable[[], object] = lambda: None
@@ -81,33 +93,33 @@ class ControlBar(Part):
         self.bind("freshness", controller.results.changed, self._freshness)
 
     def _video(self) -> str:
-        mask = self._controller.state.mask
+        mask = self._state.mask
         return "" if mask is None or not len(mask.frames) else video_name(mask.frames)
 
     def _behavior(self) -> str:
-        mask = self._controller.state.mask
+        mask = self._state.mask
         return "" if mask is None else mask.behavior_mode
 
     def _set_frames(self, name: str) -> None:
         if name not in VIDEO_NAMES:
             raise ValueError(f"Video is one of {', '.join(VIDEO_NAMES)}, not {name!r}.")
-        n_frames = self._controller.state.spec.n_frames
-        self._controller.editor.set_frames(video_span(name, n_frames))
+        n_frames = self._state.spec.n_frames
+        self._editor.set_frames(video_span(name, n_frames))
 
     def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of choices, description and progress."""
-        controller, results = self._controller, self._controller.results
+        results = self._results
         # A finished fine-tuning adds a model to the choices.
-        events, finetuned = controller.state.events, controller.finetuning.finished
-        progress = [controller.loader.changed, controller.downloads.changed]
-        progress.append(controller.workers.changed)
+        events, finetuned = self._state.events, self._finetuning.finished
+        progress = [self._loader.changed, self._downloads.changed]
+        progress.append(self._workers.changed)
         choices = [events.session, events.predictor_name, finetuned, self.spec_changed]
         choices += [results.events.needs, events.preset]
         return (
             Drawing(self._draw_choices, choices),
             Drawing(
                 self._draw_text,
-                [events.session, events.preset, controller.project.changed],
+                [events.session, events.preset, self._project.changed],
                 [results.changed],
                 [events.mask],
             ),
@@ -115,13 +127,13 @@ class ControlBar(Part):
             Drawing(
                 self._draw_actions,
                 [events.scores_tier, events.mask, events.baseline_name],
-                [results.changed, controller.baseline.changed, controller.colouring.changed],
+                [results.changed, self._baseline.changed, self._colouring.changed],
             ),
         )
 
     def is_awaiting(self) -> bool:
         """Return whether the status text will soon change again."""
-        return self._controller.results.is_awaited
+        return self._results.is_awaited
 
     def offer(self, text: str, function: Callable[[], object]) -> None:
         """Show a button with a text that calls a function once; "" removes it."""
@@ -136,54 +148,53 @@ class ControlBar(Part):
 
     def on_stop(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Stop the current task: opening, download or prediction."""
-        controller = self._controller
         # A prediction needs a recording and a model: stop the earliest step first.
-        if controller.loader.is_busy:
-            controller.loader.stop()
-        elif controller.downloads.is_busy:
-            controller.downloads.stop()
+        if self._loader.is_busy:
+            self._loader.stop()
+        elif self._downloads.is_busy:
+            self._downloads.stop()
         else:
-            controller.requests.cancel()
+            self._requests.cancel()
 
     def on_repeat(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Repeat the request after an error or a stop."""
-        self._controller.requests.send_again()
+        self._requests.send_again()
 
     def on_connect(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Connect to the server that the file of the model names."""
-        self._controller.requests.connect()
+        self._requests.connect()
 
     def on_wait(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Go on waiting for a model whose process does not answer."""
-        self._controller.workers.wait()
+        self._workers.wait()
 
     def on_restart(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Start the process of a model that does not answer again."""
-        self._controller.workers.restart()
+        self._workers.restart()
 
     def on_refine(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Pause the scores over the tier, or continue them."""
-        self._controller.requests.score_tier(not self._controller.state.scores_tier)
+        self._requests.score_tier(not self._state.scores_tier)
 
     def on_file_mask(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Show the mask under which the predictions of the chosen file were made."""
         mask = self._file_mask()
         if mask is not None:
-            self._controller.editor.set_mask(mask, "Mask of the predictions")
+            self._editor.set_mask(mask, "Mask of the predictions")
 
     def _file_mask(self) -> Mask | None:
-        return mask_of_file(self._controller.state, self._controller.results.needs)
+        return mask_of_file(self._state, self._results.needs)
 
     # -- to the page ------------------------------------------------------------------
     def _draw_choices(self) -> None:
-        state = self._controller.state
-        results = self._controller.finetuning.results
+        state = self._state
+        results = self._finetuning.results
         tuned = {str(result.path): result.text for result in results}
         # dict.fromkeys removes duplicates and keeps the order, unlike a set.
         names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
         session, spec = state.session, state.spec
-        offered = self._controller.editor.presets
-        problems = self._controller.editor.preset_problems
+        offered = self._editor.presets
+        problems = self._editor.preset_problems
         self.add_message(
             "choices",
             presets=[[*entry, problems.get(entry[0], "")] for entry in offered],
@@ -198,14 +209,14 @@ class ControlBar(Part):
         )
 
     def _draw_text(self) -> None:
-        state, results = self._controller.state, self._controller.results
+        state, results = self._state, self._results
         session, mask = state.session, state.mask
         title = "No recording is open"
         if session is not None:
             neurons = f"{session.n_neurons:,} neurons"
             title = f"{session.id} · {neurons} · {session.recorded_text}"
         # For example, that a preset does not fit the recording.
-        warnings = list(self._controller.project.messages)
+        warnings = list(self._project.messages)
         if mask is not None and results.needs is not None:
             warnings += caveats(mask, results.needs)
         if results.notice:
@@ -214,10 +225,10 @@ class ControlBar(Part):
         self.add_if_changed("text", title=title, meaning=meaning, warnings=warnings)
 
     def _draw_progress(self) -> None:
-        controller, results = self._controller, self._controller.results
-        loader, downloads = controller.loader, controller.downloads
+        results = self._results
+        loader, downloads = self._loader, self._downloads
         error = loader.error or downloads.error or results.error or ""
-        fit = controller.workers.fit
+        fit = self._workers.fit
         sign, tone, freshness = freshness_text(results, is_long=False, fit=fit)
         self.add_if_changed(
             "progress",
@@ -231,25 +242,27 @@ class ControlBar(Part):
             is_awaited=results.is_awaited,
             can_repeat=bool(results.error) or results.was_stopped,
             host=results.asked_host if results.error else "",
-            silent=SILENT if controller.workers.is_silent else "",
+            silent=SILENT if self._workers.is_silent else "",
             delay_ms=DELAY_MS,
         )
 
     def _draw_actions(self) -> None:
-        state, found = self._controller.state, self._controller.results.tier_score
+        state, found = self._state, self._results.tier_score
         self.add_if_changed(
             "actions",
             can_refine=found is not None and not found.is_complete,
             is_refining=state.scores_tier,
             score=self._score_text(),
-            guide="" if self._controller.editor.can_undo else guide_text(self._controller),
+            guide=""
+            if self._editor.can_undo
+            else guide_text(self._state, self._results, self._baseline, self._colouring),
             has_file_mask=self._file_mask() is not None,
         )
 
     def _score_text(self) -> str:
         """Return the score over the tier with its evidence, or why there is none."""
-        lines = shown_tier_score_lines(self._controller)
-        return " · ".join(lines) or no_score_text(self._controller.state, self._controller.results)
+        lines = shown_tier_score_lines(self._state, self._results, self._baseline, self._colouring)
+        return " · ".join(lines) or no_score_text(self._state, self._results)
 
     def _freshness(self) -> str:
-        return freshness_text(self._controller.results, is_long=False)[2]
+        return freshness_text(self._results, is_long=False)[2]

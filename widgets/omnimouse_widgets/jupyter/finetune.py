@@ -41,6 +41,7 @@ class FineTune(RecordPart):
     is_shown = Bool(False).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._finetuning = controller.finetuning
         self._view = view = FinetuneView.of(controller)
         super().__init__(view, controller, **traits)
         for name in ("train", "steps"):
@@ -68,7 +69,7 @@ class FineTune(RecordPart):
         Exception
             If fine-tuning failed.
         """
-        finetuning = self._controller.finetuning
+        finetuning = self._finetuning
         if not finetuning.wait(timeout_s):
             raise TimeoutError(f"Not done after {timeout_s:z.0f} s: {finetuning.message}.")
         if finetuning.error is not None:
@@ -77,7 +78,7 @@ class FineTune(RecordPart):
 
     def stop(self) -> None:
         """Stop fine-tuning; the latest checkpoint remains usable."""
-        self._controller.finetuning.stop()
+        self._finetuning.stop()
 
     def use(self) -> None:
         """Choose the result as the model; after a stop, the latest checkpoint."""
@@ -95,7 +96,7 @@ class FineTune(RecordPart):
             raise ValueError(f"{name}: {field.reason or f'{value!r} is not offered'}.")
 
     def _share(self) -> float:
-        finetuning = self._controller.finetuning
+        finetuning = self._finetuning
         return 1.0 if finetuning.is_finished else finetuning.share
 
     def _show(self, _: object = None) -> None:

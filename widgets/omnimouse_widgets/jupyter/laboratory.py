@@ -35,6 +35,7 @@ class Laboratory(RecordPart):
     found = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._laboratory = controller.laboratory
         super().__init__(LaboratoryView.of(controller), controller, **traits)
         laboratory = controller.laboratory
         changed = laboratory.changed
@@ -46,7 +47,7 @@ class Laboratory(RecordPart):
         self.bind("found", changed, lambda: summary(laboratory))
 
     def _share(self) -> float:
-        laboratory = self._controller.laboratory
+        laboratory = self._laboratory
         if laboratory.is_busy:
             return laboratory.share or 0.0
         return self.progress if self.result is None else 1.0
@@ -54,11 +55,11 @@ class Laboratory(RecordPart):
     @property
     def result(self) -> Any:
         """The result of the chosen experiment, None before it ran."""
-        return self._controller.laboratory.results.get(self.experiment)
+        return self._laboratory.results.get(self.experiment)
 
     def start(self) -> "Laboratory":
         """Start the experiment in the background; see `wait`."""
-        self._controller.laboratory.start()
+        self._laboratory.start()
         return self
 
     def wait(self, timeout_s: float | None = None) -> "Laboratory":
@@ -71,7 +72,7 @@ class Laboratory(RecordPart):
         Exception
             If it failed.
         """
-        laboratory = self._controller.laboratory
+        laboratory = self._laboratory
         if not laboratory.wait(timeout_s):
             raise TimeoutError(f"Not done after {timeout_s} s: {laboratory.message}.")
         if laboratory.error is not None:
@@ -80,7 +81,7 @@ class Laboratory(RecordPart):
 
     def stop(self) -> None:
         """Stop the experiment; the next run goes on where it was."""
-        self._controller.laboratory.stop()
+        self._laboratory.stop()
 
     def __repr__(self) -> str:
         return "Run this cell to experiment on the model."

@@ -101,6 +101,12 @@ class MaskPainter(Part):
     _colours: Any = List(list(palette.STATE_COLOURS)).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._results, self._selection, self._colouring = (
+            controller.results,
+            controller.selection,
+            controller.colouring,
+        )
+        self._shown_planes = controller.planes
         # Outlining takes a second: not on the thread that draws all parts.
         self._outlining: BackgroundTask[tuple[Session, Field], OutlinedAreas] = BackgroundTask(
             outline_areas, self._take_outlines
@@ -137,7 +143,7 @@ class MaskPainter(Part):
 
     def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of field, colours and undo names."""
-        state, results = self._controller.state.events, self._controller.results.events
+        state, results = self._state.events, self._results.events
         return (
             Drawing(self._draw_field, [state.session]),
             Drawing(self._draw_planes, [state.session, state.plane_shown]),
@@ -154,22 +160,22 @@ class MaskPainter(Part):
                     state.colour_by,
                     results.neuron_scores,
                     results.population_freshness,
-                    self._controller.colouring.changed,
+                    self._colouring.changed,
                 ],
             ),
             # `answers`: during a stroke, the undo names wait for the prediction.
-            Drawing(self._draw_steps, results=[self._controller.editor.history_changed]),
+            Drawing(self._draw_steps, results=[self._editor.history_changed]),
         )
 
     def is_awaiting(self) -> bool:
         """Return whether colours for a new prediction are still to come."""
-        return self._controller.results.population_freshness in ("stale", "running")
+        return self._results.population_freshness in ("stale", "running")
 
     # -- what code may call -----------------------------------------------------------
     @property
     def field(self) -> Field | None:
         """The assignment of pixels to neurons; None without a session."""
-        session = self._controller.state.session
+        session = self._state.session
         if session is None:
             return None
         # Rasterising the neurons is slow: done once per session. `_field_number` counts
@@ -182,8 +188,8 @@ class MaskPainter(Part):
     def paint(self, neurons: Sequence[int] | np.ndarray, code: int | None = None) -> None:
         """Paint neurons as one undo step; `code` defaults to that of the brush."""
         code = self.code if code is None else code
-        with self._controller.editor.stroke(self.stroke_name({"code": code})):
-            self._controller.editor.paint(neurons, code)
+        with self._editor.stroke(self.stroke_name({"code": code})):
+            self._editor.paint(neurons, code)
 
     def paint_area(self, name: str, code: int | None = None) -> None:
         """Paint all neurons of a brain area.
@@ -211,27 +217,27 @@ class MaskPainter(Part):
         # uint32 is the array type of the page; numpy indexing expects int64.
         neurons = np.frombuffer(buffers[0], np.uint32).astype(np.int64)
         if len(neurons):
-            self._controller.editor.paint(neurons, int(content["code"]))
+            self._editor.paint(neurons, int(content["code"]))
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neuron at a pixel; a repeated click selects the next one below."""
         neurons = self._neurons_at(content)
-        selection = self._controller.state.selection
+        selection = self._state.selection
         if not len(neurons):
             return
         if not content.get("add"):
-            self._controller.selection.select([neuron_on_click(neurons, selection)])
+            self._selection.select([neuron_on_click(neurons, selection)])
         elif (neuron := int(neurons[0])) in selection:
-            self._controller.selection.select([n for n in selection if n != neuron])
+            self._selection.select([n for n in selection if n != neuron])
         else:
-            self._controller.selection.select([neuron], add=True)
+            self._selection.select([neuron], add=True)
 
     def on_hover(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Send a description of the neuron at the pointer."""
         neurons = self._neurons_at(content)
         text = ""
         if len(neurons):
-            text = describe(self._controller, int(neurons[0]), others=len(neurons) - 1)
+            text = describe(self._state, self._results, int(neurons[0]), others=len(neurons) - 1)
         self.send_now("hovered", text=text, to=content["view"])
 
     def on_area(self, content: dict[str, Any], _: list[bytes]) -> None:
@@ -244,23 +250,23 @@ class MaskPainter(Part):
 
     def on_toggle_colours(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Switch between colours of the mask and those of the last other quantity."""
-        self._controller.colouring.toggle()
+        self._colouring.toggle()
 
     def on_compute(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Compute the quantity that colours the neurons for all of them, or stop it."""
-        if (action := compute_action(self._controller.colouring)) is not None:
+        if (action := compute_action(self._colouring)) is not None:
             action.run()
 
     def _neurons_at(self, content: dict[str, Any]) -> np.ndarray:
         if self.field is None:
             return np.empty(0, np.int64)
         neurons = neurons_at(self.field, float(content["y"]), float(content["x"]))
-        return self._controller.planes.visible_among(neurons)
+        return np.asarray(self._shown_planes.visible_among(neurons))
 
     # -- to the page ------------------------------------------------------------------
     def _draw_field(self) -> None:
         """Send the pixels of the field, which are constant for a recording."""
-        field, session = self.field, self._controller.state.session
+        field, session = self.field, self._state.session
         if field is None or session is None:
             self.add_message("nothing")
             return
@@ -289,8 +295,8 @@ class MaskPainter(Part):
 
     def _draw_planes(self) -> None:
         """Send the names of the planes, and the part of the field that is shown."""
-        planes, field = self._controller.planes, self.field
-        session = self._controller.state.session
+        planes, field = self._shown_planes, self.field
+        session = self._state.session
         if field is None or session is None:
             return
         number = planes.number
@@ -306,12 +312,12 @@ class MaskPainter(Part):
 
     def _draw_areas(self) -> None:
         """Send the outlines of the areas, or start to compute them."""
-        session, field = self._controller.state.session, self.field
+        session, field = self._state.session, self.field
         outlined, error = self._outlined, self._outlining.error
         if error is not None:
             raise error
         outlines = []
-        is_shown = self._controller.state.areas_shown and bool(self.areas)
+        is_shown = self._state.areas_shown and bool(self.areas)
         if is_shown and session is not None and field is not None:
             if outlined is None or outlined.session is not session:
                 if not self._outlining.message:
@@ -336,7 +342,7 @@ class MaskPainter(Part):
         """Send the states of all or of the changed neurons, and their colours."""
         # Read before the state: see `Part.handled`.
         handled = dict(self.handled)
-        state, field = self._controller.state, self.field
+        state, field = self._state, self.field
         mask = state.mask
         # A new session is set before its mask. The signal of the mask follows.
         if field is None or mask is None or mask.n_neurons != field.n_neurons:
@@ -361,35 +367,32 @@ class MaskPainter(Part):
         self._sent = (key, codes, handled)
 
     def _draw_steps(self) -> None:
-        controller = self._controller
-        self.add_if_changed(
-            "steps", undo=controller.editor.undo_name, redo=controller.editor.redo_name
-        )
+        self.add_if_changed("steps", undo=self._editor.undo_name, redo=self._editor.redo_name)
 
     def _colour_rows(self, field: Field) -> np.ndarray | None:
         """Return uint8 (2, P, 4) colours of cores and rims; None if codes suffice."""
-        scale = self._controller.colouring.scale
+        scale = self._colouring.scale
         # The page knows the colours of the states: send colours only for numbers.
-        is_number = self._controller.state.colour_by == "score" or (
-            scale is not None and scale.is_known
+        is_number = self._state.colour_by == "score" or (scale is not None and scale.is_known)
+        colours = (
+            core_and_rim(self._state, self._results, self._colouring, field) if is_number else None
         )
-        colours = core_and_rim(self._controller, field) if is_number else None
         return None if colours is None else _bytes(*colours)
 
     # -- values of traits -------------------------------------------------------------
     def _set_code(self, code: int) -> None:
-        self._controller.editor.set_brush(code)
+        self._editor.set_brush(code)
         # Choosing a code shows the intention to paint.
         if self.tool == "select":
             self.tool = "brush"
 
     def _counts(self) -> dict[str, int]:
-        counts, _ = counted(self._controller.state)
+        counts, _ = counted(self._state)
         return {palette.STATE_NAMES[code]: int(counts[code]) for code in ORDER}
 
     def _groups(self, kind: str) -> np.ndarray:
         """Return the area or the probe of each neuron; empty if there are none."""
-        session = self._controller.state.session
+        session = self._state.session
         groups = None if session is None else getattr(session.units, kind)
         return np.asarray([] if groups is None else groups).astype(str)
 
@@ -402,11 +405,11 @@ class MaskPainter(Part):
         if not len(neurons):
             names = self._names(kind)
             raise ValueError(f"No neurons of {kind} {name!r}; known: {names}.")
-        self.paint(self._controller.planes.visible_among(neurons), code)
+        self.paint(self._shown_planes.visible_among(neurons), code)
 
     def _read_planes(self) -> list[tuple[int | str, str]]:
         """Return the choices of the menu, "" for all; none with fewer than two."""
-        planes = self._controller.planes
+        planes = self._shown_planes
         if not planes.numbers:
             return []
         each = [(number, planes.label_of(number)) for number in planes.numbers]
@@ -419,12 +422,12 @@ class MaskPainter(Part):
             self._outlining.close(0.0)
 
     def _read_choices(self) -> list[list[str]]:
-        choices = self._controller.colouring.choices
+        choices = self._colouring.choices
         return [[q.name, q.label, q.explanation] for q in choices]
 
     def _read_legend(self) -> dict[str, Any]:
         """Return the legend of the quantity that colours the neurons."""
-        colouring = self._controller.colouring
+        colouring = self._colouring
         scale = colouring.scale
         legend: dict[str, Any] = {"text": colouring.message}
         if (action := compute_action(colouring)) is not None:

@@ -19,6 +19,7 @@ from omnimouse_widgets.views.record import (
     AskSettings,
     AskText,
     Block,
+    Cells,
     Clipboard,
     Content,
     LongTable,
@@ -81,6 +82,7 @@ class RecordPart(Part):
     _constants = Dict().tag(sync=True)
 
     def __init__(self, panel: View, controller: Controller, **traits: Any) -> None:
+        self._results = controller.results
         self._panel, self._blocks = panel, panel.blocks()
         self._read: Callable[[Path], object] | None = None
         self._take: Callable[[str], object] | None = None
@@ -96,13 +98,13 @@ class RecordPart(Part):
 
     def drawings(self) -> Sequence[Drawing]:
         """Return a drawing function for each block of the record."""
-        drawings, events = [], self._controller.state.events
+        drawings, events = [], self._state.events
         for number, block in enumerate(self._blocks):
             groups: tuple[list[Any], ...] = ([], [], [])
             for signal in block.signals:
                 # A change of the mask starts a request; a result or another window may
                 # be replaced by the result of that request. Compared by identity.
-                is_result = signal in (events.window, self._controller.results.changed)
+                is_result = signal in (events.window, self._results.changed)
                 groups[2 if signal is events.mask else is_result].append(signal)
             drawings.append(Drawing(partial(self._draw, number, block), *groups))
         return drawings
@@ -245,7 +247,12 @@ class RecordPart(Part):
 
 
 def _packed(part: Any) -> Any:
-    """Return traces as the message of all rows; the time axes are sent once."""
+    """Return traces as the message of all rows; the time axes are sent once.
+
+    Cells are sent by their part, which knows what the page has.
+    """
+    if isinstance(part, Cells):
+        return {"kind": "cells", "name": part.name, "label": part.label, "tip": part.tip}
     if not isinstance(part, Traces):
         return part
     fields, buffers = rows_message(part.rows, part.scale)

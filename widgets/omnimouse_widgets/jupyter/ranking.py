@@ -34,6 +34,7 @@ class Ranking(RecordPart):
     axis = Enum(list(AXES), "k").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._ranking = controller.ranking
         panel, ranking = RankingView.of(controller), controller.ranking
         super().__init__(panel, controller, **traits)
         self.bind(
@@ -50,7 +51,7 @@ class Ranking(RecordPart):
     @property
     def stored(self) -> StoredRanking | None:
         """Ranking and curve of the file; None before they are read."""
-        content = self._controller.ranking.content
+        content = self._ranking.content
         return None if content is None else content.stored
 
     def wait(self, timeout_s: float | None = None) -> "Ranking":
@@ -63,7 +64,7 @@ class Ranking(RecordPart):
         Exception
             If the file cannot be read.
         """
-        ranking = self._controller.ranking
+        ranking = self._ranking
         if not ranking.wait(timeout_s):
             raise TimeoutError(f"Not read after {timeout_s} s: {ranking.path}.")
         if ranking.error is not None:

@@ -8,13 +8,14 @@ from typing import Any, Final
 import numpy as np
 from traitlets import CaselessStrEnum, Float, Int, Tuple
 
+from omnimouse_model.data.session import Window
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import VISIBLE, Mask
+from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing
-from omnimouse_widgets.views.raster.rows import ORDERINGS, RasterRows
+from omnimouse_widgets.views.raster.rows import ORDERINGS, RasterPicture, RasterRows
 from omnimouse_widgets.views.raster.view import (
     ALL_ROWS,
     GREY,
@@ -27,11 +28,12 @@ from omnimouse_widgets.views.raster.view import (
     TITLES,
     TOOLS,
     VIEWS,
-    RasterPicture,
     RasterView,
+    names_of,
     overlay_table,
     spike_ticks,
 )
+from omnimouse_widgets.views.record import Cells
 
 Buffers = list[np.ndarray]
 _MAX_LAYOUTS: Final = 8
@@ -85,6 +87,8 @@ class Raster(RecordPart):
     radius = Float(6.0, min=1.0, max=60.0).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._neuron_order = controller.neuron_order
+        self._results, self._selection = controller.results, controller.selection
         # `_layouts` maps revisions to row layouts that messages of the page may refer
         # to. `_sent` contains the objects in the latest drawing; see `_draw_rows`.
         self._raster = raster = RasterView.of(controller)
@@ -108,27 +112,27 @@ class Raster(RecordPart):
 
     def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of the record, of constants, and of the cells."""
-        controller = self._controller
-        state, results = controller.state.events, controller.results.events
+        state, results = self._state.events, self._results.events
         cells = Drawing(
             self._draw_cells,
             signals=(
                 *(state.session, state.active_span, state.selection),
                 *(state.raster_order, state.raster_view),
-                *(controller.neuron_order.changed, self._raster.rows_moved),
+                *(self._neuron_order.changed, self._raster.rows_moved),
             ),
             results=(
                 *(state.window, results.population),
                 *(results.population_freshness, results.neuron_scores),
             ),
-            requests=(state.mask, controller.editor.history_changed),
+            requests=(state.mask, self._editor.history_changed),
         )
-        # Constants have no signals: they are drawn once for each page.
-        return *super().drawings(), Drawing(self._draw_constants), cells
+        *others, frame, _ = super().drawings()
+        # The frame and constants have no signals: they are drawn once for each page.
+        return *others, Drawing(frame.draw), Drawing(self._draw_constants), cells
 
     def is_awaiting(self) -> bool:
         """Return whether the prediction of the population is still to come."""
-        return self._controller.results.population_freshness in ("stale", "running")
+        return self._results.population_freshness in ("stale", "running")
 
     def deactivate(self) -> None:
         """Stop computing the similarity order and release the last recording."""
@@ -145,7 +149,7 @@ class Raster(RecordPart):
     ) -> None:
         """Paint cells of the mask; `code` defaults to that of the brush."""
         code = self.code if code is None else code
-        self._controller.editor.paint_cells(neurons, samples, code)
+        self._editor.paint_cells(neurons, samples, code)
 
     # -- from the page ----------------------------------------------------------------
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
@@ -170,14 +174,14 @@ class Raster(RecordPart):
             if not content.get("all"):
                 neurons = rows.neurons(rows.edges[first], rows.edges[last - 1])
             samples = slice(int(start), int(stop))
-            self._controller.editor.paint_cells(neurons, samples, int(content["code"]))
+            self._editor.paint_cells(neurons, samples, int(content["code"]))
 
     def on_select(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neurons of a row."""
         rows, row = self._layouts.get(int(content["rows"])), int(content["row"])
         if rows is not None and 0 <= row < len(rows):
             neurons = rows.neurons(rows.edges[row], rows.edges[row])
-            self._controller.selection.select(neurons)
+            self._selection.select(neurons)
 
     # -- to the page ------------------------------------------------------------------
     def _draw_constants(self) -> None:
@@ -201,33 +205,26 @@ class Raster(RecordPart):
         """Send rows, values and mask, each only if it differs from that of the page."""
         # Read before the state: see `Part.handled`.
         handled = dict(self.handled)
-        state = self._controller.state
-        session, mask, window = state.session, state.mask, state.window
-        if session is None or mask is None or window is None:
-            self._sent = {}
-            self.add_message("nothing")
-            return
-        if window.session is not session or mask.n_neurons != session.n_neurons:
-            return  # a new recording is being set; its next signal requests a drawing
-        if mask.n_samples != window.spec.n_samples:
-            return  # likewise for a model that reads other windows
-        rows = self._raster.place_rows()
-        if rows is None:
+        (cells,), (marks,) = self._raster.cells(), self._raster.over()
+        rows, window = cells.rows, cells.window
+        if rows is None or window is None:
+            # A recording, or a model that reads other windows, may just be set: its next
+            # signal requests a drawing.
+            if self._state.session is None:
+                self._sent = {}
+                self.add_message("nothing")
             return
         if rows is not self._layouts.get(self._revision):
             self._revision += 1
             self._layouts[self._revision] = rows
             while len(self._layouts) > _MAX_LAYOUTS:
                 self._layouts.popitem(last=False)
-        prediction = self._controller.results.population
         # Each field depends only on the objects in its key. All keys contain the
         # revision, because codes and values are in the order of the rows.
-        # Most windows have no missing response, and the same codes.
-        is_missing = window.missing is not None
         keys: dict[str, tuple[Any, ...]] = {
-            "layout": (self._revision, mask.n_samples),
-            "codes": (self._revision, mask, window if is_missing else None),
-            "values": (self._revision, window, prediction, state.raster_view),
+            "layout": (self._revision, cells.n_samples),
+            "codes": (self._revision, cells.codes),
+            "values": (self._revision, cells.pictures),
             "ticks": (self._revision, window),
         }
         is_new = {name: not _is_same(key, self._sent.get(name, ())) for name, key in keys.items()}
@@ -235,13 +232,13 @@ class Raster(RecordPart):
         buffers: Buffers = []
         fields: dict[str, Any] = {}
         if is_new["layout"]:
-            fields["layout"] = self._layout(rows, mask)
-        if is_new["codes"] and (codes := self._raster.codes()) is not None:
+            fields["layout"] = _layout(cells, rows, window)
+        if is_new["codes"] and cells.codes is not None:
             fields["codes"] = len(buffers)
-            buffers.append(codes)
+            buffers.append(cells.codes)
         if is_new["values"]:
             fields["values"] = []
-            for picture in self._raster.pictures():
+            for picture in cells.pictures:
                 number = {"picture": picture.image, "buffer": len(buffers)}
                 fields["values"].append({**number, "title": picture.title, "ends": picture.ends})
                 buffers.append(_places_in_table(picture, rows))
@@ -249,15 +246,14 @@ class Raster(RecordPart):
             ticks = spike_ticks(window, rows, 0, window.spec.n_samples)
             fields["ticks"] = None if ticks is None else len(buffers)
             buffers += [] if ticks is None else [ticks]
-        span, colour = self._raster.span_outline()
         facts = {
             "handled": handled,
             **fields,
             "rows": self._revision,
-            "marks": self._raster.marks(),
-            "span": span,
-            "span_colour": colour,
-            "is_old": self._controller.results.is_population_old,
+            "marks": marks.rows,
+            "span": marks.span,
+            "span_colour": marks.colour,
+            "is_old": marks.is_old,
         }
         # Without new fields, the small facts are sent only if they changed.
         if fields:
@@ -266,18 +262,18 @@ class Raster(RecordPart):
             self.add_if_changed("raster", **facts)
         self._sent = keys
 
-    def _layout(self, rows: RasterRows, mask: Mask) -> dict[str, Any]:
-        """Return the rows in view with the names of their neurons, and the axis."""
-        assert self._raster.arrangement is not None
-        return {
-            "neurons": len(rows.order),
-            "start": rows.start,
-            "stop": rows.stop,
-            "size": rows.members.shape[0],
-            "samples": mask.n_samples,
-            "ticks": [[float(row), text] for row, text in self._raster.arrangement.ticks],
-            "names": self._raster.names(rows),
-        }
+
+def _layout(cells: Cells, rows: RasterRows, window: Window) -> dict[str, Any]:
+    """Return the rows in view with the names of their neurons, and the axis."""
+    return {
+        "neurons": len(rows.order),
+        "start": rows.start,
+        "stop": rows.stop,
+        "size": rows.members.shape[0],
+        "samples": cells.n_samples,
+        "ticks": [[float(row), text] for row, text in cells.ticks],
+        "names": names_of(rows, window),
+    }
 
 
 def _is_same(key: tuple[Any, ...], other: tuple[Any, ...]) -> bool:

@@ -39,6 +39,7 @@ class ContextSweep(RecordPart):
     progress = Float(0.0)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._results, self._sweeps = controller.results, controller.sweeps
         self.view = view = ContextView.of(controller)
         self._latest_run: Path | None = None
         super().__init__(view, controller, **traits)
@@ -69,7 +70,7 @@ class ContextSweep(RecordPart):
         ValueError
             If the plan contains an impossible context, or no sweep can start now.
         """
-        sweeps = self._controller.sweeps
+        sweeps = self._sweeps
         # `error` may be that of an earlier sweep: clear it before reading it below.
         sweeps.clear_error()
         sweeps.start(SweepPlan(**fields) if plan is None else plan, name)
@@ -93,11 +94,11 @@ class ContextSweep(RecordPart):
     def _shown_table(self) -> SweepTable | None:
         if not self.view.is_live:
             return self.view.table
-        live = live_sweeps(self._controller.state, self._controller.results)
+        live = live_sweeps(self._state, self._results)
         return next(iter(live.values()), None)
 
     def _follow_progress(self) -> None:
-        sweeps = self._controller.sweeps
+        sweeps = self._sweeps
         # The latest sweep is remembered, so that `progress` stays 1 after its end.
         self._latest_run = sweeps.running or self._latest_run
         entry = None if self._latest_run is None else sweeps.entry_of(self._latest_run)

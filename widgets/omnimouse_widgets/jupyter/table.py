@@ -53,7 +53,7 @@ class NeuronTable(RecordPart):
         self.view.set_order(self.view.sort_by, is_descending=is_descending)
 
     def _n_shown(self) -> int:
-        session = self._controller.state.session
+        session = self._state.session
         # Without a filter, a stroke need not read all columns.
         if session is None or self.view.filter:
             return len(self.view.neurons)

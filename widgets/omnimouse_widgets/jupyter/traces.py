@@ -49,6 +49,7 @@ class Traces(RecordPart):
     height = Int(360, min=80).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._results = controller.results
         super().__init__(TracesView.of(controller), controller, **traits)
         state, pins, events = controller.state, controller.pins, controller.state.events
         self.bind_field("selection", controller.selection.select)
@@ -66,8 +67,8 @@ class Traces(RecordPart):
 
     def is_awaiting(self) -> bool:
         """Return whether the prediction of the selected neurons is still to come."""
-        return self._controller.results.freshness in ("stale", "running")
+        return self._results.freshness in ("stale", "running")
 
     def _freshness(self) -> str:
-        sign, _, text = freshness_text(self._controller.results, is_long=False)
+        sign, _, text = freshness_text(self._results, is_long=False)
         return f"{sign} {text}"

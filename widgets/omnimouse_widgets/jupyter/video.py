@@ -68,6 +68,7 @@ class VideoScrubber(Part):
     stride = Int(1, min=1).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._stimulus_edits = controller.stimulus_edits
         self._stimulus, self._session = StimulusView.of(controller), TimeView.of(controller)
         # `_requests`: chunk numbers by view, most urgent first.
         # `_jumps`: number of position changes that did not come from a page; a page
@@ -92,10 +93,10 @@ class VideoScrubber(Part):
 
     def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of record, session, playhead, mask, edits, chunks."""
-        events, view = self._controller.state.events, self._stimulus
+        events, view = self._state.events, self._stimulus
         # Without the cursor: the page tells time and frame, because it is ahead.
         window = [events.window, events.session, view.changed]
-        trial = self._controller.navigation.trial_changed
+        trial = self._navigation.trial_changed
         return (
             Drawing(self._draw_record, [*window, trial]),
             Drawing(self._draw_timeline, [events.session]),
@@ -167,7 +168,7 @@ class VideoScrubber(Part):
     # -- the playhead -----------------------------------------------------------------
     @property
     def _film(self) -> Film | None:
-        state = self._controller.state
+        state = self._state
         return None if state.session is None else Film(state.session, state.spec)
 
     def _go(self, film: Film, target: int, *, slides: bool) -> None:
@@ -175,7 +176,7 @@ class VideoScrubber(Part):
 
         With `slides`, the window moves by `stride` if the cursor passes its end.
         """
-        state, n_frames = self._controller.state, _window_frames(film.spec)
+        state, n_frames = self._state, _window_frames(film.spec)
         if state.window is None:
             return
         target = min(max(target, 0), film.n_frames - 1)
@@ -188,13 +189,13 @@ class VideoScrubber(Part):
             # Keep the cursor at its position in the window. Near an end of the session
             # the window cannot move as far, so compute the cursor from its real start.
             start = max(target - film.frame_at(state.cursor), 0)
-            self._controller.navigation.seek_nearest(film.seconds(start))
+            self._navigation.seek_nearest(film.seconds(start))
             assert state.window is not None
             frame = target - film.start_of(state.window)
-        self._controller.navigation.set_cursor(film.sample_at(frame))
+        self._navigation.set_cursor(film.sample_at(frame))
 
     def _time(self) -> float:
-        state = self._controller.state
+        state = self._state
         if state.window is None:
             return 0.0
         film = Film(state.window.session, state.spec)
@@ -230,7 +231,7 @@ class VideoScrubber(Part):
 
     def _draw_film(self) -> None:
         """Send the length of the session, and the steps of playback."""
-        film, spec = self._film, self._controller.state.spec
+        film, spec = self._film, self._state.spec
         self._requests.clear()
         if film is None:
             self.add_message("film", film="", frames=0, **_window_fields(spec))
@@ -258,7 +259,7 @@ class VideoScrubber(Part):
         # Read before the state: an old number with a newer position is corrected by the
         # next drawing, whereas a new number with an old position would move the page.
         handled, jumps = dict(self.handled), self._jumps
-        state = self._controller.state
+        state = self._state
         if state.window is not None:
             film = Film(state.window.session, state.spec)
             driver, _ = self._driver
@@ -273,13 +274,13 @@ class VideoScrubber(Part):
 
     def _draw_frames(self) -> None:
         """Send which frames of the window are visible to the model."""
-        handled, mask = dict(self.handled), self._controller.state.mask
+        handled, mask = dict(self.handled), self._state.mask
         visible = [] if mask is None else mask.frames.astype(int).tolist()
         self.add_if_changed("frames", visible=visible, handled=handled)
 
     def _draw_edited(self) -> None:
         """Send the frames of the window after the video edits, if there are any."""
-        stimulus_edits = self._controller.stimulus_edits
+        stimulus_edits = self._stimulus_edits
         is_edited = any(isinstance(edit, VideoEdit) for edit in stimulus_edits.edits)
         window = stimulus_edits.window if is_edited else None
         if window is None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
@@ -32,6 +32,7 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
@@ -62,6 +63,7 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import RowView, row_table
 from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
+from omnimouse_widgets.qt.style.shortcuts import KeyActions, key_actions
 from omnimouse_widgets.qt.style.theme import ToneLabel, drawn_pixmap, wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 from omnimouse_widgets.qt.timeline.lanes import Lanes
@@ -69,11 +71,11 @@ from omnimouse_widgets.qt.timeline.player import VideoPlayer
 from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
 from omnimouse_widgets.qt.traces.plot import WIDTH, TraceStack
 from omnimouse_widgets.views import record
-from omnimouse_widgets.views.raster.view import RasterView
 from omnimouse_widgets.views.record import (
     Action,
     AskSettings,
     AskText,
+    CellMarks,
     Cells,
     Choice,
     ChosenRows,
@@ -146,7 +148,7 @@ def make_panel(path: str, controller: Controller) -> QWidget:
     if issubclass(made, QWidget):
         widget: QWidget = made(controller)
         return widget
-    return RecordPanel(made.of(controller), controller)
+    return RecordPanel.of(made.of(controller), controller)
 
 
 class RecordPanel(QWidget):
@@ -156,8 +158,10 @@ class RecordPanel(QWidget):
     ----------
     view
         Content and actions.
-    controller
-        Receiver of the keys that all panels share.
+    editor
+        Receiver of strokes.
+    keys
+        What the keys do that all panels share.
 
     Attributes
     ----------
@@ -169,10 +173,10 @@ class RecordPanel(QWidget):
 
     panel_wanted = Signal(str)
 
-    def __init__(self, view: View, controller: Controller) -> None:
+    def __init__(self, view: View, editor: MaskEditor, keys: KeyActions) -> None:
         super().__init__()
         self.setObjectName(f"omnimouse-{view.name}")
-        self.view, self._controller = view, controller
+        self.view, self._editor = view, editor
         self.widgets: dict[str, Any] = {}
         self.plots: dict[str, RecordPlot] = {}
         self.stacks: dict[str, TraceStack] = {}
@@ -212,10 +216,15 @@ class RecordPanel(QWidget):
             parts.append((draw, block.signals))
         below.addWidget(self.notice)
         self.notice.hide()
-        shortcuts.bind_keys(self, controller)
+        shortcuts.bind_keys(self, keys)
         # A press beside the widgets gives the focus that the keys need.
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.redraw = Redraw(self, *parts, resting=resting)
+
+    @classmethod
+    def of(cls, view: View, controller: Controller) -> Self:
+        """Return the panel of a view, with the parts of a controller."""
+        return cls(view, controller.editor, key_actions(controller))
 
     # -- what the user does -----------------------------------------------------------
     def press(self, name: str) -> None:
@@ -381,7 +390,7 @@ class RecordPanel(QWidget):
     def _is_new(self, key: str, entry: Item) -> bool:
         """Return whether an entry differs from the one drawn, and keep it."""
         # Drawn after each of their signals: to compare them takes as long.
-        if isinstance(entry, (Traces, ChosenRows, CurrentRow)):
+        if isinstance(entry, (Cells, Traces, ChosenRows, CurrentRow)):
             return True
         # Compared as JSON and bytes, because arrays have no equality.
         json, arrays = record.plain(entry)
@@ -451,8 +460,8 @@ class RecordPanel(QWidget):
             case Settings(form=form, apply=apply):
                 fields = SettingsForm(form)
                 fields.applied.connect(lambda: self.press(apply) if apply else None)
-                fields.drag_begun.connect(self._controller.editor.begin_stroke)
-                fields.drag_ended.connect(lambda _: self._controller.editor.end_stroke())
+                fields.drag_begun.connect(self._editor.begin_stroke)
+                fields.drag_ended.connect(lambda _: self._editor.end_stroke())
                 return fields
             case Table():
                 view = _table_view(QStandardItemModel(self), entry)
@@ -467,8 +476,8 @@ class RecordPanel(QWidget):
                 return _matrix_view(QStandardItemModel(self))
             case Frames():
                 player = VideoPlayer(entry)
-                player.stroke_begun.connect(self._controller.editor.begin_stroke)
-                player.stroke_ended.connect(self._controller.editor.end_stroke)
+                player.stroke_begun.connect(self._editor.begin_stroke)
+                player.stroke_ended.connect(self._editor.end_stroke)
                 return player
             case Timeline():
                 self.timelines[name] = timeline = Lanes(partial(self._go, name))
@@ -477,8 +486,7 @@ class RecordPanel(QWidget):
                 timeline.canvas.setMinimumHeight(LOW_HEIGHT)
                 return timeline.canvas
             case Cells(tip=tip):
-                assert isinstance(self.view, RasterView)
-                return RasterArea(self.view, self._controller, tip)
+                return RasterArea(tip)
             case Traces(tip=tip, colours=(first, second)):
                 self.stacks[name] = stack = TraceStack(partial(self._pick, name), tip)
                 stack.truth.setPen(plot_style.pen(first, WIDTH))
@@ -549,6 +557,8 @@ class RecordPanel(QWidget):
                 _fill_matrix(widget, item)
             case Frames():
                 widget.show_item(item)
+            case Cells():
+                widget.show_cells(item)
             case Timeline():
                 self.timelines[item.name].show(item)
             case Traces():
@@ -569,6 +579,9 @@ class RecordPanel(QWidget):
             self.tables[mark.content].mark(mark)
         if isinstance(mark, Place) and mark.content in self.timelines:
             self.timelines[mark.content].show_place(mark)
+        area = self.widgets.get(f"{mark.content}:cells")
+        if isinstance(mark, CellMarks) and area is not None:
+            area.show_marks(mark)
         view = self.widgets.get(f"{mark.content}:table")
         if isinstance(mark, CurrentRow) and view is not None:
             if mark.row is None:

@@ -10,9 +10,14 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.neurons.quantities import score_quantity
 from omnimouse_model.live.project import exports
-from omnimouse_model.live.state import MAX_SELECTED
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import MAX_SELECTED, LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, STATE_NAMES, TARGET, TRANSITION, VISIBLE
 from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 from omnimouse_model.storage.write import write_bytes
@@ -57,57 +62,58 @@ SELECT_TIP: Final = (
 NO_SESSION: Final = "No session is open"
 
 
-def titles_of(controller: Controller) -> tuple[str, ...]:
+def titles_of(state: LiveState) -> tuple[str, ...]:
     """Return the title of each of `COLUMNS`: units have a probe in place of a plane.
 
     A title is also the key of the displayed values in `columns_of`.
     """
-    session = controller.state.session
+    session = state.session
     plane = "plane" if session is None or session.units.probe is None else "probe"
     return tuple(plane if name == "plane" else name for name in COLUMNS)
 
 
-def column_names(controller: Controller) -> tuple[str, ...]:
+def column_names(state: LiveState, colouring: Colouring) -> tuple[str, ...]:
     """Return the keys of the displayed columns in `columns_of`, from left to right."""
-    return (*titles_of(controller), *property_names(controller))
+    return (*titles_of(state), *property_names(state, colouring))
 
 
-def property_names(controller: Controller) -> tuple[str, ...]:
+def property_names(state: LiveState, colouring: Colouring) -> tuple[str, ...]:
     """Return the names of columns from tables of the user, and from experiments."""
-    session = controller.state.session
+    session = state.session
     if session is None:
         return ()
     properties = session.units.properties.items()
     joined = (name for name, values in properties if values.ndim == 1)
-    return (*joined, *controller.colouring.measured_columns())
+    return (*joined, *colouring.measured_columns())
 
 
-def property_tooltip(controller: Controller, name: str) -> str:
+def property_tooltip(colouring: Colouring, name: str) -> str:
     """Return where a column of `property_names` comes from."""
-    definitions = controller.colouring.definitions()
+    definitions = colouring.definitions()
     return definitions.get(name, "From the unit tables of the recording")
 
 
-def tooltips_of(controller: Controller) -> tuple[str, ...]:
+def tooltips_of(state: LiveState, results: Results, colouring: Colouring) -> tuple[str, ...]:
     """Return the tooltip of each of `column_names`."""
-    quantity = score_quantity(controller.state.metric, controller.results.neuron_scores)
+    quantity = score_quantity(state.metric, results.neuron_scores)
     score = quantity.explanation
-    own = (_TOOLTIPS.get(name, score) for name in titles_of(controller))
+    own = (_TOOLTIPS.get(name, score) for name in titles_of(state))
     return (
         *own,
-        *(property_tooltip(controller, n) for n in property_names(controller)),
+        *(property_tooltip(colouring, n) for n in property_names(state, colouring)),
     )
 
 
-def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
+def columns_of(
+    state: LiveState, results: Results, colouring: Colouring
+) -> Mapping[str, np.ndarray]:
     """Return (P,) arrays of all columns, and of the positions x and y."""
-    state, results = controller.state, controller.results
     if state.session is None or state.mask is None:
         # Sorting and filtering distinguish text by dtype, also in an empty table.
         texts = dict.fromkeys(TEXT_COLUMNS, np.empty(0, str))
         return dict.fromkeys((*COLUMNS, "x", "y"), np.empty(0)) | texts
     columns = table_columns(state.session, state.mask, state.active_span, results.shown_scores)
-    return {**columns, **controller.colouring.measured_columns()}
+    return {**columns, **colouring.measured_columns()}
 
 
 def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:
@@ -221,8 +227,17 @@ class NeuronsView:
     name = "neurons"
     changed = Signal()
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        editor: MaskEditor,
+        selection: Selection,
+        laboratory: Laboratory,
+        colouring: Colouring,
+    ) -> None:
+        self._state, self._results, self._editor = state, results, editor
+        self._selection, self._laboratory, self._colouring = selection, laboratory, colouring
         self.sort_by, self.is_descending = "id", False
         self.filter = ""
         self.form = Form(FilterSettings, lambda: self)
@@ -235,15 +250,22 @@ class NeuronsView:
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller)
+        return cls(
+            controller.state,
+            controller.results,
+            controller.editor,
+            controller.selection,
+            controller.laboratory,
+            controller.colouring,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: filter, actions, table, and the selected rows."""
-        controller, events = self._controller, self._controller.state.events
-        results = controller.results.events
+        events = self._state.events
+        results = self._results.events
         values = [self.changed, events.session, events.mask, events.active_span,
                   results.neuron_scores, results.population_freshness,
-                  controller.laboratory.measured, controller.colouring.changed]  # fmt: skip
+                  self._laboratory.measured, self._colouring.changed]  # fmt: skip
         return [
             Block(self._settings, [self.form.changed, events.session]),
             Block(self._actions, values),
@@ -255,14 +277,14 @@ class NeuronsView:
     @property
     def columns(self) -> Mapping[str, np.ndarray]:
         """Values (P,) of all columns by name; see `columns_of`."""
-        state, results = self._controller.state, self._controller.results
-        measured = self._controller.colouring.measured_columns()
+        state, results = self._state, self._results
+        measured = self._colouring.measured_columns()
         key: list[object] = [state.session, state.mask, state.active_span, results.shown_scores,
                tuple(measured), *measured.values()]  # fmt: skip
         before = self._columns[0]
         # By identity: masks and arrays are replaced, never changed.
         if len(key) != len(before) or not all(map(_is_same, key, before)):
-            self._columns = key, columns_of(self._controller)
+            self._columns = key, columns_of(self._state, self._results, self._colouring)
         return self._columns[1]
 
     @property
@@ -313,8 +335,8 @@ class NeuronsView:
         ValueError
             There is no such column.
         """
-        names = (*COLUMNS, *property_names(self._controller))
-        if name not in names and name not in column_names(self._controller):
+        names = (*COLUMNS, *property_names(self._state, self._colouring))
+        if name not in names and name not in column_names(self._state, self._colouring):
             raise ValueError(f"sort_by: found {name!r}, expected one of {', '.join(names)}.")
         self.sort_by, self.is_descending = name, is_descending
         self.changed.emit()
@@ -322,22 +344,21 @@ class NeuronsView:
     def paint(self, code: int | None = None) -> None:
         """Paint every neuron that passes the filter, as one undo step."""
         if len(self.neurons):
-            self._controller.editor.paint(self.neurons, code)
+            self._editor.paint(self.neurons, code)
 
     def _choose(self, rows: Sequence[int]) -> None:
         """Select rows; earlier neurons keep their order, and hidden ones stay selected."""
-        before = self._controller.state.selection
+        before = self._state.selection
         shown, wanted = set(self.neurons.tolist()), set(rows)
         if wanted == set(before) & shown:
             return
         # The state keeps the latest neurons, so new ones go last.
         still = [neuron for neuron in before if neuron in wanted]
-        self._controller.selection.select([*still, *(n for n in rows if n not in set(before))])
+        self._selection.select([*still, *(n for n in rows if n not in set(before))])
 
     def _save(self, settings: TableSettings) -> SaveFile:
-        controller = self._controller
         # Of the moment of the press.
-        screen = exports.screen_content(controller.state, controller.results, controller.colouring)
+        screen = exports.screen_content(self._state, self._results, self._colouring)
 
         neurons = self.neurons if settings.rows == LISTED else None
         table = exports.neuron_csv if settings.kind == "csv" else exports.neuron_parquet
@@ -353,7 +374,7 @@ class NeuronsView:
         return [Settings("filter", self.form)]
 
     def _actions(self) -> Sequence[Item | Row]:
-        session, n = self._controller.state.session, len(self.neurons)
+        session, n = self._state.session, len(self.neurons)
         total = 0 if session is None else session.n_neurons
         closed = NO_SESSION if session is None else ""
         refusal = closed or ("" if self.form.is_valid else "The filter is not valid")
@@ -378,8 +399,8 @@ class NeuronsView:
 
     def _table(self) -> Sequence[Item]:
         columns = self.columns
-        names = [name for name in column_names(self._controller) if name in columns]
-        is_old = self._controller.results.are_scores_old
+        names = [name for name in column_names(self._state, self._colouring) if name in columns]
+        is_old = self._results.are_scores_old
         older = f"\n{OLDER} Scores of an older task"
         described = tuple(
             Column(
@@ -389,7 +410,9 @@ class NeuronsView:
                 columns[name].dtype.kind == "U",
                 name == "score" and is_old,
             )
-            for name, tip in zip(names, tooltips_of(self._controller), strict=False)
+            for name, tip in zip(
+                names, tooltips_of(self._state, self._results, self._colouring), strict=False
+            )
         )
         neurons = self.neurons
         return [
@@ -397,11 +420,11 @@ class NeuronsView:
                 "rows", SELECT_TIP, self._version, described, len(neurons), "state",
                 self.sort_by, self.is_descending, self.sort, neurons,
                 partial(read_rows, columns, names, neurons),
-                lambda: self._controller.state.selection, self._choose,
+                lambda: self._state.selection, self._choose,
             )
         ]  # fmt: skip
 
     def _chosen(self) -> Sequence[Item]:
-        selection = self._controller.state.selection
+        selection = self._state.selection
         rows = np.flatnonzero(np.isin(self.neurons, selection[-1:]))
         return [ChosenRows("selection", "rows", selection, int(rows[0]) if len(rows) else None)]

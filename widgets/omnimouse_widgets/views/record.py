@@ -21,8 +21,10 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from omnimouse_model.data.session import Window
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.form import Form
+from omnimouse_widgets.views.raster.rows import RasterPicture, RasterRows
 from omnimouse_widgets.views.trace_row import Scale, Trace
 
 NO_SESSION: Final = "No session is open"
@@ -315,17 +317,56 @@ class Traces:
     request: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """Neurons by samples under a mask that is painted: the content of the view *Raster*.
+    """Neurons by samples under a mask that is painted.
 
-    It has no values: which rows are in view depends on the zoom of the front end, which
-    asks the view for them.
+    Parts that did not change are the same objects, so that a front end draws the others
+    alone.
+
+    Attributes
+    ----------
+    rows, ticks
+        Binned rows in view, None without a window; (row, text) on their axis.
+    rows_shown, n_homes
+        First row in view and the one after the last, (0, 0) for all; number of times
+        that the user went back to all rows and samples.
+    pictures, codes
+        Values in their colours, from left to right; display codes of the rows.
+    window
+        Window whose spikes are drawn as ticks where there is room.
+    tool
+        Returns what the left button does.
+    begin, end, paint
+        A stroke; `paint` is called with neurons and samples.
+    select, set_cursor
+        Called with neurons; with a sample.
+    show_rows
+        Called with the first row in view and the one after the last.
+    point_at, point_away
+        Called with sample and row under the pointer; when it has gone.
     """
 
     name: str
     label: str
     tip: str
+    rows: RasterRows | None
+    ticks: Sequence[tuple[float, str]]
+    n_samples: int
+    rows_shown: tuple[float, float]
+    n_homes: int
+    pictures: tuple[RasterPicture, ...]
+    codes: np.ndarray | None
+    window: Window | None
+    tool: Callable[[], str]
+    begin: Callable[[], object]
+    end: Callable[[], object]
+    paint: Callable[[Any, Any], object]
+    select: Callable[[Sequence[int]], object]
+    set_cursor: Callable[[int], object]
+    show_rows: Callable[[float, float], object]
+    point_at: Callable[[int, float], object]
+    point_away: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -659,7 +700,23 @@ class Place:
     lane: str = ""
 
 
-Mark = Overlay | CurrentRow | ChosenRows | Place
+@dataclass(frozen=True, slots=True)
+class CellMarks:
+    """Rows of selected neurons, samples of the brush, and cursor over cells.
+
+    `is_old` fades the predicted values: they belong to an older request.
+    """
+
+    name: str
+    content: str
+    rows: tuple[int, ...]
+    span: tuple[int, int]
+    colour: str
+    cursor: int
+    is_old: bool
+
+
+Mark = Overlay | CurrentRow | ChosenRows | Place | CellMarks
 """What is drawn over a content and takes no place."""
 Item = (
     Text | Progress | Legend | Content | Mark | Action | Menu | Choice | Number | Switch | Settings

@@ -217,7 +217,7 @@ def docks() -> Iterator[tuple[Panel, Dock]]:
             yield panel, panel.dock
 
 
-def panel_actions(panel: Panel, controller: "Controller") -> dict[str, str]:
+def panel_actions(controller: "Controller", panel: Panel) -> dict[str, str]:
     """Return the buttons of a panel with their help and keys; those that it has now."""
     if panel.dock is None or not panel.dock.panel.startswith("views."):
         return {}

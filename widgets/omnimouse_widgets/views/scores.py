@@ -8,11 +8,14 @@ from typing import Final, Literal, Self, cast, get_args
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
-from omnimouse_model.live.results import IN_WINDOW, ScoresOnScreen
-from omnimouse_model.live.state import MAX_SELECTED, ColourBy
+from omnimouse_model.live.results import IN_WINDOW, Results, ScoresOnScreen
+from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
 from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
@@ -157,31 +160,28 @@ class SecondQuantity:
         return bool(np.isfinite(self.values).any())
 
 
-def distribution_of(controller: Controller, text: str = "", against: str = "") -> ScoreDistribution:
+def distribution_of(
+    state: LiveState, results: Results, colouring: Colouring, text: str = "", against: str = ""
+) -> ScoreDistribution:
     """Return the scores on screen of the neurons passing a filter.
 
     A pinned condition has scores of the window alone, so that they are drawn `against`
     scores of the window.
     """
-    results = controller.results
     scores = results.neuron_scores
     if against in LETTERS:
         scores = None if results.scores is None else ScoresOnScreen(results.scores)
-    elif (
-        scores is not None
-        and not scores.tier
-        and no_score_text(controller.state, results) == SCORING
-    ):
+    elif scores is not None and not scores.tier and no_score_text(state, results) == SCORING:
         # One window is dominated by noise: its histogram would be about zero.
         scores = None
-    columns = columns_of(controller)
+    columns = columns_of(state, results, colouring)
     # Scores of another number of neurons belong to another session.
     if scores is None or len(columns["id"]) != len(scores.values):
         return spread(np.empty(0, np.int64), np.empty(0))
     neurons = matching_neurons(text, columns)
     neurons = neurons[np.isfinite(scores.values[neurons])]
     values = scores.values[neurons].astype(float)
-    found = spread(neurons, values, controller.state.metric)
+    found = spread(neurons, values, state.metric)
     return replace(found, evidence=scores.evidence)
 
 
@@ -214,12 +214,14 @@ def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
     return np.arange(low, high + 1) * width
 
 
-def second_quantity(controller: Controller, against: str, neurons: np.ndarray) -> SecondQuantity:
+def second_quantity(
+    state: LiveState, colouring: Colouring, pins: Pins, against: str, neurons: np.ndarray
+) -> SecondQuantity:
     """Return the second quantity of some neurons; `against` is one of `AGAINST`."""
     if against in LETTERS:
-        return _pinned(controller, LETTERS.index(against), neurons)
+        return _pinned(state, pins, LETTERS.index(against), neurons)
     name = cast(ColourBy, against)
-    scale = controller.colouring.scale_of(name)
+    scale = colouring.scale_of(name)
     if scale is None:
         return SecondQuantity(against, np.full(len(neurons), np.nan))
     quantity = scale.quantity
@@ -227,31 +229,32 @@ def second_quantity(controller: Controller, against: str, neurons: np.ndarray) -
     if against in WITHOUT_ORDER:
         values = values + _SPREAD * ((neurons * _GOLDEN) % 1.0 - 0.5)
     unit = f" ({quantity.unit})" if quantity.unit not in ("", "r") else ""
-    problem = controller.colouring.message_of(name)
+    problem = colouring.message_of(name)
     # Ceilings are correlations: they bound no other metric.
-    is_score = quantity.unit == "r" == controller.state.metric.symbol
+    is_score = quantity.unit == "r" == state.metric.symbol
     return SecondQuantity(quantity.label + unit, values, scale.categories, is_score, problem)
 
 
-def quantity_choices(controller: Controller, chosen: str) -> list[list[str]]:
+def quantity_choices(state: LiveState, colouring: Colouring, chosen: str) -> list[list[str]]:
     """Return name, label and explanation of all choices, including `chosen`."""
-    quantities = [q for q in controller.colouring.choices if q.name not in ABSENT]
+    quantities = [q for q in colouring.choices if q.name not in ABSENT]
     choices = [[q.name, q.label, q.explanation] for q in quantities]
     choices += [
         [pin.letter, f"{pin.letter} {pin.name}", "Score under a pinned condition"]
-        for pin in controller.state.pins
+        for pin in state.pins
     ]
     if chosen not in [name for name, *_ in choices]:
         choices.append([chosen, _label_of(chosen), "Not known here"])
     return choices
 
 
-def summary_text(controller: Controller, spread: ScoreDistribution, text: str = "") -> str:
+def summary_text(
+    state: LiveState, results: Results, spread: ScoreDistribution, text: str = ""
+) -> str:
     """Return how the scores of the neurons are spread.
 
     Without scores, return the reason.
     """
-    state, results = controller.state, controller.results
     if state.session is None:
         return "No session is open"
     among = f" that the filter keeps ({text})" if text else ""
@@ -295,8 +298,17 @@ class ScoresView:
     name = "scores"
     changed = Signal()
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        baseline: Results,
+        selection: Selection,
+        colouring: Colouring,
+        pins: Pins,
+    ) -> None:
+        self._state, self._results, self._baseline = state, results, baseline
+        self._selection, self._colouring, self._pins = selection, colouring, pins
         self.against, self.filter = "mean", ""
         self.tool: Outline = "rectangle"
         self.message = ""
@@ -309,13 +321,20 @@ class ScoresView:
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller)
+        return cls(
+            controller.state,
+            controller.results,
+            controller.baseline,
+            controller.selection,
+            controller.colouring,
+            controller.pins,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: controls, summary, plots, and the selected neurons."""
-        controller, events = self._controller, self._controller.state.events
-        scored = [self.changed, events.session, controller.results.changed, events.pins,
-                  controller.pins.changed, controller.colouring.changed]  # fmt: skip
+        events = self._state.events
+        scored = [self.changed, events.session, self._results.changed, events.pins,
+                  self._pins.changed, self._colouring.changed]  # fmt: skip
         return [
             Block(tuple, [self.changed], follow=self._follow),
             Block(self._controls, scored, grows=True),
@@ -328,18 +347,20 @@ class ScoresView:
         """Read the quantity of the horizontal axis while the panel is visible."""
         is_read = is_visible and self.against not in LETTERS
         quantity = cast(ColourBy, self.against) if is_read else None
-        self._controller.colouring.draw(self, quantity)
+        self._colouring.draw(self, quantity)
 
     # -- what the user does -----------------------------------------------------------
     @property
     def spread(self) -> ScoreDistribution:
         """Scores of the neurons that pass the filter, and their histogram."""
-        return distribution_of(self._controller, self.filter, self.against)
+        return distribution_of(
+            self._state, self._results, self._colouring, self.filter, self.against
+        )
 
     @property
     def summary(self) -> str:
         """Number of scored neurons and their scores, or why there are none."""
-        return summary_text(self._controller, self.spread, self.filter)
+        return summary_text(self._state, self._results, self.spread, self.filter)
 
     def set_against(self, name: str) -> None:
         """Choose the horizontal axis of the scatter plot."""
@@ -354,7 +375,7 @@ class ScoresView:
         ValueError
             It is not valid; nothing changes.
         """
-        matching_neurons(text.strip(), columns_of(self._controller))
+        matching_neurons(text.strip(), columns_of(self._state, self._results, self._colouring))
         self.filter = text.strip()
         self.changed.emit()
 
@@ -369,7 +390,7 @@ class ScoresView:
 
     def select(self, neurons: np.ndarray, *, is_added: bool = False) -> None:
         """Select the neurons; of more than 64, those with the highest scores."""
-        self._controller.selection.select(neurons, is_added)
+        self._selection.select(neurons, is_added)
         n = len(neurons)
         text = f"Of {n:,} the {MAX_SELECTED} with the highest scores are selected"
         self.message = text if n > MAX_SELECTED else ""
@@ -408,10 +429,12 @@ class ScoresView:
 
     # -- content ----------------------------------------------------------------------
     def _controls(self) -> Sequence[Item | Row]:
-        choices = quantity_choices(self._controller, self.against)
+        choices = quantity_choices(self._state, self._colouring, self.against)
         reason = "" if len(self.spread.scores) else self.summary
-        tip = "\n".join(shown_tier_score_lines(self._controller))
-        tip = f"{tip}\n{shown_score_tip(self._controller)}".strip()
+        tip = "\n".join(
+            shown_tier_score_lines(self._state, self._results, self._baseline, self._colouring)
+        )
+        tip = f"{tip}\n{shown_score_tip(self._state, self._results, self._colouring)}".strip()
         return [
             Row(
                 "controls",
@@ -434,11 +457,13 @@ class ScoresView:
 
     def _plots(self) -> Sequence[Item | Row]:
         found = self.spread
-        across = second_quantity(self._controller, self.against, found.neurons)
+        across = second_quantity(
+            self._state, self._colouring, self._pins, self.against, found.neurons
+        )
         self._shown = found, across
         if not len(found.neurons):
             return [Message("histogram", "Scores", self.summary)]
-        is_old = self._controller.results.are_scores_old
+        is_old = self._results.are_scores_old
         return [
             Row("plots", (self._histogram(found, is_old), self._scatter(found, across, is_old)))
         ]
@@ -463,7 +488,7 @@ class ScoresView:
         known = np.isfinite(across.values)
         if not known.any():
             return Message("scatter", label, across.problem or f"◌ reading {across.label}")
-        ids = columns_of(self._controller)["id"][found.neurons]
+        ids = columns_of(self._state, self._results, self._colouring)["id"][found.neurons]
         tips = () if len(ids) > MOST_TIPS else tuple(
             f"neuron {name:z.0f}\n{found.metric.text(score)}"
             for name, score in zip(ids[known], found.scores[known], strict=True)
@@ -485,7 +510,7 @@ class ScoresView:
     def _selected(self) -> Sequence[Item]:
         """Return the selected neurons over both plots."""
         (found, across), colour = self._shown, palette.SELECTED
-        chosen = self._controller.state.selection
+        chosen = self._state.selection
         counts = found.counts_of(chosen) if len(found.scores) else np.zeros(0)
         is_chosen = np.isin(found.neurons, chosen) & np.isfinite(across.values)
         return [
@@ -556,15 +581,15 @@ def _label_of(name: str) -> str:
     return labels.get(cast(ColourBy, name), f"Pinned {name}")
 
 
-def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> SecondQuantity:
+def _pinned(state: LiveState, pins: Pins, slot: int, neurons: np.ndarray) -> SecondQuantity:
     """Return scores in the same window under a pinned condition."""
-    pins, unknown = controller.pins, np.full(len(neurons), np.nan)
+    unknown = np.full(len(neurons), np.nan)
     letter = LETTERS[slot]
-    pin = next((p for p in controller.state.pins if p.slot == slot), None)
+    pin = next((p for p in state.pins if p.slot == slot), None)
     if pin is None:
         problem = f"Nothing is pinned as {letter}: pin a condition under Traces"
         return SecondQuantity(_label_of(letter), unknown, problem=problem)
-    label = f"{controller.state.metric.symbol}, {letter} {pin.name}"
+    label = f"{state.metric.symbol}, {letter} {pin.name}"
     answer = pins.predictions.windows.get(slot)
     if answer is None:
         problem = pins.problem_of(pin) or pins.predictions.message

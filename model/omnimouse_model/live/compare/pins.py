@@ -221,6 +221,12 @@ class Pins:
         """Show or hide a pin; hidden pins are not predicted."""
         self._replace(slot, is_shown=is_shown)
 
+    def toggle(self, slot: int) -> None:
+        """Show or hide the pin of a slot; an empty slot is ignored."""
+        for pin in self._state.pins:
+            if pin.slot == slot:
+                self.show(slot, not pin.is_shown)
+
     def choose_span(self, choice: SpanChoice) -> None:
         """Choose the span of the traces; raise `ValueError` if it is unknown."""
         if choice not in SPAN_CHOICES:

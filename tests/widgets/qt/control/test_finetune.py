@@ -8,6 +8,7 @@ from omnimouse_model.errors import FinetuneError
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.control.model import ModelSection
+from omnimouse_widgets.qt.control.panel import Sections
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from omnimouse_widgets.views.finetune import NOT_OFFERED, FinetuneView
@@ -32,7 +33,7 @@ def controller(mouse_folder, script, tmp_path, qtbot):
 
 @pytest.fixture
 def panel(controller, show, qtbot):
-    made = show(RecordPanel(FinetuneView.of(controller), controller), 400, 500)
+    made = show(RecordPanel.of(FinetuneView.of(controller), controller), 400, 500)
     qtbot.waitUntil(lambda: is_shown(made, "start"), timeout=LONG_MS)
     return made
 
@@ -60,7 +61,7 @@ def begin_finetuning(panel, steps: int, qtbot) -> None:
 
 
 def test_it_ends_with_the_result_chosen(controller, panel, script, show, qtbot):
-    model: ModelSection = show(ModelSection(controller), 330, 620)
+    model: ModelSection = show(Sections.of(controller).model, 330, 620)
     qtbot.waitUntil(model.finetune.isVisible, timeout=LONG_MS)
     with qtbot.waitSignal(model.panel_wanted) as wanted:
         press(model.finetune)

@@ -7,8 +7,8 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog
 from omnimouse_model.data.hub.connections import VARIABLE
 from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_widgets.qt.control import model
-from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER, ModelSection
-from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER
+from omnimouse_widgets.qt.control.panel import ControlPanel, Sections
 from tests.model.official_shards import official_net
 from tests.predictors import FarPredictor
 from tests.widgets.pointer import pick, press, wait
@@ -16,11 +16,11 @@ from tests.widgets.pointer import pick, press, wait
 
 @pytest.fixture
 def section(controller, show):
-    return show(ModelSection(controller), 400, 300)
+    return show(Sections.of(controller).model, 400, 300)
 
 
 def test_controls_below_the_score_stay_while_it_is_refined(controller, show, redraw, monkeypatch):
-    panel = show(ControlPanel(controller), 400, 900)
+    panel = show(ControlPanel.of(controller), 400, 900)
     steps = [
         [],
         ["r = 0.01", "4 of 172 test windows, preliminary"],
@@ -34,7 +34,7 @@ def test_controls_below_the_score_stay_while_it_is_refined(controller, show, red
         "running 0.90"
     )
     shown = []
-    monkeypatch.setattr(model, "shown_tier_score_lines", lambda _: shown)
+    monkeypatch.setattr(model, "shown_tier_score_lines", lambda *_: shown)
     for behavior, more in (("visible", []), ("target", [decoded])):
         controller.editor.set_behavior(behavior)
         places = set()

@@ -32,7 +32,7 @@ def brush():
 
 @pytest.fixture
 def panel(controller, brush, show):
-    return show(ControlPanel(controller, brush), 400, 1000)
+    return show(ControlPanel.of(controller, brush), 400, 1000)
 
 
 def test_the_session_is_named_with_what_it_holds_and_its_notes(panel, controller):
@@ -242,7 +242,7 @@ def test_the_rate_of_the_recording_can_be_stated(panel, controller, redraw):
 
 
 def test_the_empty_panel_does_nothing_and_has_no_error(empty_controller, show):
-    panel = show(ControlPanel(empty_controller), 400, 800)
+    panel = show(ControlPanel.of(empty_controller), 400, 800)
     for key in (Qt.Key.Key_1, Qt.Key.Key_Period, Qt.Key.Key_C, Qt.Key.Key_Comma):
         QTest.keyClick(panel, key)
     control = Qt.KeyboardModifier.ControlModifier

@@ -17,6 +17,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.live.analysis_file import write_analysis
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
+from omnimouse_widgets.qt.control.panel import Sections
 from omnimouse_widgets.qt.control.project import AnalysisSection
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
@@ -35,7 +36,7 @@ def controller(tmp_path):
 
 @pytest.fixture
 def section(controller, show):
-    return show(AnalysisSection(controller), 400, 200)
+    return show(Sections.of(controller).analysis, 400, 200)
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ EXPORTS = ("export_table", "export_arrays", "export_figure", "export_report")
 def test_no_file_is_asked_for_without_a_recording(
     empty_controller, show, dialog_titles, redraw, export
 ):
-    section: AnalysisSection = show(AnalysisSection(empty_controller), 400, 200)
+    section: AnalysisSection = show(Sections.of(empty_controller).analysis, 400, 200)
     assert not section.save_button.isEnabled()
     section.offer_report(lambda what, tell: b"")
     getattr(section, export)()

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog
 import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state_store import read_last_session
+from omnimouse_widgets.qt.control.panel import Sections
 from omnimouse_widgets.qt.control.recording import RecordingSection
 from tests import SUITE2P
 from tests.predictors import EchoPredictor
@@ -47,7 +48,7 @@ def controller(memory):
 
 @pytest.fixture
 def section(controller, show):
-    return show(RecordingSection(controller), 400, 400)
+    return show(Sections.of(controller).recording, 400, 400)
 
 
 def test_a_missing_rate_is_asked_for(section, controller, without_rate, qtbot, memory):

@@ -38,9 +38,13 @@ def controller():
     made.close()
 
 
+def recordings_of(controller):
+    return RecordingsPanel(controller.state, controller.loader, controller.recordings)
+
+
 @pytest.fixture
 def panel(controller, folder, show, qtbot):
-    made: RecordingsPanel = show(RecordingsPanel(controller), 1000, 300)
+    made: RecordingsPanel = show(recordings_of(controller), 1000, 300)
     controller.recordings.read_folder(folder)
     wait(qtbot, lambda: not made.stop.isVisible() and made.rows.rowCount() == 4)
     return made
@@ -92,6 +96,6 @@ def test_a_double_click_opens_one(panel, controller, folder, qtbot):
 
 
 def test_a_folder_without_recordings_says_so(controller, tmp_path, show, qtbot):
-    panel = show(RecordingsPanel(controller), 1000, 300)
+    panel = show(recordings_of(controller), 1000, 300)
     controller.recordings.read_folder(tmp_path)
     wait(qtbot, panel.problem.isVisible)

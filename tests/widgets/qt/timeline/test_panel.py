@@ -13,7 +13,7 @@ from tests.widgets.pointer import canvas_position, drag, pixel
 
 def shown(show, controller) -> RecordPanel:
     """Return a panel; `drawn` are its lanes, and `trial` the box of trials."""
-    panel = show(RecordPanel(TimeView.of(controller), controller), 900, 130)
+    panel = show(RecordPanel.of(TimeView.of(controller), controller), 900, 130)
     panel.drawn = panel.timelines["timeline"]
     panel.canvas, panel.box = panel.drawn.canvas, panel.drawn.box
     panel.trial = panel.widgets.get("trial")

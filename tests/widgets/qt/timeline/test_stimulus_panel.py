@@ -16,7 +16,7 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 def shown(show, controller) -> VideoPlayer:
     """Return the frames of a panel; `panel` is what they belong to."""
-    panel = show(RecordPanel(StimulusView.of(controller), controller), 360, 280)
+    panel = show(RecordPanel.of(StimulusView.of(controller), controller), 360, 280)
     player: VideoPlayer = panel.content("frames")
     player.panel, player.stimulus = panel, panel.view
     return player

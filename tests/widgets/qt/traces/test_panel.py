@@ -11,7 +11,7 @@ from tests.widgets.pointer import canvas_position, drag
 @pytest.fixture
 def panel(controller, show):
     controller.selection.select([7, 3, 21])
-    return show(RecordPanel(TracesView.of(controller), controller), 420, 420)
+    return show(RecordPanel.of(TracesView.of(controller), controller), 420, 420)
 
 
 def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, redraw):
@@ -70,7 +70,7 @@ def test_a_baseline_is_drawn_with_its_score_and_name(panel, controller, redraw):
 
 @pytest.fixture
 def behavior(controller, show):
-    return show(RecordPanel(BehaviorView.of(controller), controller), 420, 420)
+    return show(RecordPanel.of(BehaviorView.of(controller), controller), 420, 420)
 
 
 def test_channels_are_named_and_drawn_against_the_decode(behavior, controller, redraw):

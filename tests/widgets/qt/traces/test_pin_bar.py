@@ -24,7 +24,7 @@ def panel(controller, show):
     controller.model.choose(SloppyPredictor())
     controller.editor.apply_preset("video_behavior")
     controller.selection.select(SELECTED)
-    return show(RecordPanel(TracesView.of(controller), controller), 420, 420)
+    return show(RecordPanel.of(TracesView.of(controller), controller), 420, 420)
 
 
 def test_shift_p_pins_and_four_are_all(panel, controller, redraw):
@@ -112,7 +112,7 @@ def threaded_controller(session, gate):
 
 def test_progress_is_shown_and_can_be_stopped(threaded_controller, gate, show, qtbot):
     pins, results = threaded_controller.pins, threaded_controller.results
-    panel = show(RecordPanel(TracesView.of(threaded_controller), threaded_controller), 420, 420)
+    panel = show(RecordPanel.of(TracesView.of(threaded_controller), threaded_controller), 420, 420)
     wait(qtbot, lambda: results.freshness == "fresh" and not results.is_awaited)
     assert "stop" not in panel.widgets
     pins.choose_span("10 s")

@@ -36,12 +36,11 @@ from omnimouse_widgets.views.field.colours import (
 )
 from omnimouse_widgets.views.field.layout import Field
 from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
-from omnimouse_widgets.views.raster.rows import Arrangement, RasterRows, arrange
+from omnimouse_widgets.views.raster.rows import Arrangement, RasterImage, RasterRows, arrange
 from omnimouse_widgets.views.raster.view import (
     GREY,
     OVERLAYS,
     TITLES,
-    RasterImage,
     age_text,
     blended,
     coloured,
@@ -152,10 +151,10 @@ def field_pixels(controller: Controller, field: Field) -> np.ndarray:
         # Only the common part, in case the mean image has another size than the labels.
         height, width = np.minimum(grey.shape[:2], pixels.shape[:2])
         pixels[:height, :width] = grey[:height, :width]
-    colours = core_and_rim(controller, field)
+    colours = core_and_rim(controller.state, controller.results, controller.colouring, field)
     if colours is not None:
         # One colour per label; the place before them is the background, label 0.
-        rows = flat_rows(controller, field, *colours)
+        rows = flat_rows(controller.state, controller.planes, field, *colours)
         is_drawn = np.concatenate([[False], rows[:, 3] > 0])[field.labels]
         table = np.concatenate([np.zeros((1, 3), np.uint8), label_colours(rows)])
         pixels[is_drawn] = table[field.labels[is_drawn]]
@@ -196,10 +195,10 @@ def field_place(field: Field) -> tuple[float, float, float, float]:
 
 
 def _draw_field(sheet: Sheet, controller: Controller, field: Field) -> None:
-    colours = core_and_rim(controller, field)
+    colours = core_and_rim(controller.state, controller.results, controller.colouring, field)
     # Exact colours let a reader match neurons with the legend.
     if colours is not None:
-        rows = label_colours(flat_rows(controller, field, *colours))
+        rows = label_colours(flat_rows(controller.state, controller.planes, field, *colours))
         distinct = np.unique(rows, axis=0)
         if len(distinct) <= MAX_EXACT_COLOURS:
             sheet.keep_exact(*map(hex_of, distinct))

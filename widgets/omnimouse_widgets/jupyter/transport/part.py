@@ -110,7 +110,8 @@ class Part(ProblemWidget):
     longer than a small drawing."""
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        self._controller = controller
+        self._state, self._editor = controller.state, controller.editor
+        self._navigation = controller.navigation
         self._views: set[str] = set()
         self._overdue: set[str] = set()
         self._unconfirmed_s: dict[str, float] = {}  # view: time of the first message
@@ -141,11 +142,6 @@ class Part(ProblemWidget):
             for signal in drawing.requests:
                 self._link(signal, self._slot(number, lambda: True))
         self.on_msg(self._receive)
-
-    @property
-    def controller(self) -> Controller:
-        """The controller whose state and results are shown."""
-        return self._controller
 
     @property
     def is_visible(self) -> bool:
@@ -235,7 +231,7 @@ class Part(ProblemWidget):
 
         See `bind`.
         """
-        name, state = field or trait, self._controller.state
+        name, state = field or trait, self._state
         self.bind(trait, getattr(state.events, name), lambda: getattr(state, name), write)
 
     # -- to the page ------------------------------------------------------------------
@@ -391,41 +387,41 @@ class Part(ProblemWidget):
 
     def _begin(self, content: dict[str, Any]) -> None:
         """Begin a stroke; it ends at the latest when its view is removed."""
-        self._controller.editor.begin_stroke(self.stroke_name(content))
+        self._editor.begin_stroke(self.stroke_name(content))
         self._painting = str(content["view"])
 
     def on_end(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """End the stroke."""
         self._painting = ""
-        self._controller.editor.end_stroke()
+        self._editor.end_stroke()
 
     # Keyboard shortcuts that all parts share; see `commonKeys` in `common.js`.
     def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Undo the latest step."""
-        self._controller.editor.undo()
+        self._editor.undo()
 
     def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Redo the step that was undone last."""
-        self._controller.editor.redo()
+        self._editor.redo()
 
     def on_code(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Set the code of the brush: 0 hidden, 1 visible, 2 target."""
-        self._controller.editor.set_brush(int(content["code"]))
+        self._editor.set_brush(int(content["code"]))
 
     def on_step(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Move the cursor by samples; past an end of the window, the window moves."""
-        self._controller.navigation.step_cursor(int(content["n"]))
+        self._navigation.step_cursor(int(content["n"]))
 
     def on_steps(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Move the cursor by samples, or the window by multiples of its length."""
         if content.get("windows"):
-            self._controller.navigation.step_window(int(content["windows"]))
+            self._navigation.step_window(int(content["windows"]))
         if content.get("samples"):
-            self._controller.navigation.step_cursor(int(content["samples"]))
+            self._navigation.step_cursor(int(content["samples"]))
 
     def on_trial(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Move by `n` trials."""
-        self._controller.navigation.step_trial(int(content["n"]))
+        self._navigation.step_trial(int(content["n"]))
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Set traits from the page; errors appear in `problem`."""
@@ -441,7 +437,7 @@ class Part(ProblemWidget):
 
     def _check_spec(self) -> None:
         """Emit `spec_changed` if needed; windows move often, their spec rarely."""
-        spec = self._controller.state.spec
+        spec = self._state.spec
         if spec != self._spec:
             self._spec = spec
             self.spec_changed.emit()

@@ -17,7 +17,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.recording.loader import SessionLoader
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import UNGUARDED
 from omnimouse_model.masks.cells import recording_rate
 from omnimouse_model.masks.remarks import guard_text
@@ -30,9 +32,9 @@ from omnimouse_widgets.qt.style.theme import wrapped_label
 class AdvancedSection(QWidget):
     """Fields for cuts, the span of context latents, and the guard of targets."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState, editor: MaskEditor, loader: SessionLoader) -> None:
         super().__init__()
-        self._controller = controller
+        self._state, self._editor = state, editor
         self.cuts = QLineEdit()
         self.cuts.setPlaceholderText("none")
         self.cuts.setToolTip("Samples that no response token crosses, e.g. 20, 40")
@@ -49,7 +51,7 @@ class AdvancedSection(QWidget):
         self.guarded.toggled.connect(lambda on: self._change(guarded=on))
         self.rate = number_box(
             QDoubleSpinBox,
-            lambda: controller.loader.reopen(recording_rate_hz=self.rate.value()),
+            lambda: loader.reopen(recording_rate_hz=self.rate.value()),
             name="Recorded at",
             tooltip="Samples per second before the responses were upsampled: slow\n"
             "recordings have a wider guard. The recording is opened again.",
@@ -73,13 +75,13 @@ class AdvancedSection(QWidget):
         guard_form.add("Recorded at", self.rate)
         guard_form.add_rows(self.width_text, self.warning)
         Form(self).add_rows(self.layout_rows, guard_rows)
-        events = controller.state.events
+        events = state.events
         self.redraw = Redraw(self, (self._draw, [events.mask, events.session]))
 
     # -- what the user does -----------------------------------------------------------
     @property
     def _n_samples(self) -> int:
-        return self._controller.state.spec.n_samples
+        return self._state.spec.n_samples
 
     def _cuts_edited(self) -> None:
         numbers = self.cuts.text().replace(",", " ").split()
@@ -100,21 +102,21 @@ class AdvancedSection(QWidget):
         self._draw()
 
     def _change_layout(self, **changes: Any) -> None:
-        mask = self._controller.state.mask
+        mask = self._state.mask
         if mask is not None:
             self._change(attachment=mask.with_attachment(**changes).attachment)
 
     def _change(self, **changes: Any) -> None:
-        mask = self._controller.state.mask
+        mask = self._state.mask
         if mask is None or all(getattr(mask, k) == v for k, v in changes.items()):
             return
         # A changed mask is no longer the named preset.
         changed = replace(mask, name="", note="", **changes)
-        self._controller.editor.set_mask(changed, "Advanced settings")
+        self._editor.set_mask(changed, "Advanced settings")
 
     # -- from state to screen -----------------------------------------------------
     def _draw(self) -> None:
-        mask = self._controller.state.mask
+        mask = self._state.mask
         self.setEnabled(mask is not None)
         if mask is None:
             return
@@ -140,6 +142,6 @@ class AdvancedSection(QWidget):
         # Counts are not upsampled, so they need no guard.
         self.guarded.setVisible(mask.spec.responses == "trace")
         with QSignalBlocker(self.rate):
-            self.rate.setValue(recording_rate(self._controller.state.session))
+            self.rate.setValue(recording_rate(self._state.session))
         show_text(self.width_text, guard_text(mask))
         show_text(self.warning, "" if mask.guarded else f"⚠ {UNGUARDED}")

@@ -6,8 +6,9 @@ import numpy as np
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.inference.families import baseline_names
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.choice import ModelChoice
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.metrics.named import Metric
 from omnimouse_model.predict.predictor import is_served
 from omnimouse_widgets.qt.style.controls import combo_box, show_text
@@ -20,11 +21,13 @@ from omnimouse_widgets.views.text.model import model_text
 class BaselineSection(QWidget):
     """Choice of a baseline, and the mean scores of baseline and model as text."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self, state: LiveState, results: Results, baseline: Results, model: ModelChoice
+    ) -> None:
         super().__init__()
-        self._controller = controller
+        self._state, self._results, self._baseline = state, results, baseline
         self.choice = combo_box(
-            controller.model.choose_baseline,
+            model.choose_baseline,
             [("none", ""), *((model_text(name), name) for name in baseline_names())],
             name="Baseline",
             tooltip="Compare the model with a baseline: the traces show its curve and "
@@ -34,23 +37,23 @@ class BaselineSection(QWidget):
         form = Form(self)
         form.add("Baseline", self.choice)
         form.add("", self.summary)
-        events = controller.state.events
+        events = state.events
         signals = [
             *(events.baseline_name, events.predictor_name),
-            controller.baseline.changed,
+            baseline.changed,
         ]
         self.redraw = Redraw(self, (self._draw, signals))
 
     def _draw(self) -> None:
-        controller, name = self._controller, self._controller.state.baseline_name
+        name = self._state.baseline_name
         # Code may choose a baseline that is not in the list, e.g. a file.
         if self.choice.findData(name) < 0:
             self.choice.addItem(Path(name).name, name)
         self.choice.setCurrentIndex(self.choice.findData(name))
-        metric = controller.state.metric
-        text = baseline_text(name, controller.baseline, controller.results, metric)
-        needs, spec = controller.baseline.needs, controller.state.spec
-        if name and not controller.state.compared_baseline:
+        metric = self._state.metric
+        text = baseline_text(name, self._baseline, self._results, metric)
+        needs, spec = self._baseline.needs, self._state.spec
+        if name and not self._state.compared_baseline:
             text = "The model itself: choose another one to compare it with."
         elif needs is not None and not is_served(needs.spec, spec):
             text = "No common score: it predicts other windows than the model."

@@ -5,7 +5,9 @@ from typing import Any, Final, Protocol
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QLabel, QSpinBox, QWidget
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.neurons.planes import PaintedRegion
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.controls import (
@@ -45,12 +47,18 @@ class FieldBrush(Protocol):
 class BrushSection(QWidget):
     """Settings of strokes on the field; `field` adds its tool and radius."""
 
-    def __init__(self, controller: Controller, field: FieldBrush | None = None) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        editor: MaskEditor,
+        painted_region: PaintedRegion,
+        field: FieldBrush | None = None,
+    ) -> None:
         super().__init__()
-        self._controller = controller
+        self._state, self._editor, self._painted_region = state, editor, painted_region
         self._field = field
         self.code = SegmentedButton(CODES, "Paint")
-        self.code.picked.connect(controller.editor.set_brush)
+        self.code.picked.connect(editor.set_brush)
         form = Form(self)
         form.add("Paint", self.code)
         self._build_span(form)
@@ -58,10 +66,10 @@ class BrushSection(QWidget):
             self._build_field(form, field)
         self._build_growth(form)
         self._build_history(form)
-        events = controller.state.events
+        events = state.events
         span = [events.brush_code, events.active_span]
-        growth = [*span, events.mask, events.session, controller.painted_region.changed]
-        history = [controller.editor.history_changed, events.session]
+        growth = [*span, events.mask, events.session, painted_region.changed]
+        history = [editor.history_changed, events.session]
         tool = [] if field is None else [field.tool_changed, field.radius_changed]
         self.redraw = Redraw(
             self,
@@ -105,7 +113,7 @@ class BrushSection(QWidget):
         form.add("Tool", row_of(self.tool, self.radius, self.pixels, stretch=0))
 
     def _build_growth(self, form: Form) -> None:
-        region = self._controller.painted_region
+        region = self._painted_region
         self.grow = push_button("Grow", "", region.grow)
         self.shrink = push_button("Shrink", "", region.shrink)
         self.distance = number_box(
@@ -122,8 +130,8 @@ class BrushSection(QWidget):
         form.add("By distance", row)
 
     def _build_history(self, form: Form) -> None:
-        self.undo = push_button("Undo", "", self._controller.editor.undo)
-        self.redo = push_button("Redo", "", self._controller.editor.redo)
+        self.undo = push_button("Undo", "", self._editor.undo)
+        self.redo = push_button("Redo", "", self._editor.redo)
         for button in (self.undo, self.redo):
             fit_panel_width(button)
             button.setStyleSheet("QPushButton { text-align: left; padding: 3px 6px; }")
@@ -139,8 +147,8 @@ class BrushSection(QWidget):
         if start >= stop:
             start, stop = (start, start + 1) if changed is self.start else (stop - 1, stop)
         # `_draw_brush` sets the boxes, too: only a difference is a user action.
-        if (start, stop) != self._controller.state.active_span:
-            self._controller.editor.set_active_span(start, stop)
+        if (start, stop) != self._state.active_span:
+            self._editor.set_active_span(start, stop)
 
     def _radius_picked(self, radius: int) -> None:
         assert self._field is not None
@@ -150,7 +158,7 @@ class BrushSection(QWidget):
 
     # -- from state to screen -----------------------------------------------------
     def _draw_brush(self) -> None:
-        state = self._controller.state
+        state = self._state
         self.code.show_value(state.brush_code)
         n_samples, (start, stop) = state.spec.n_samples, state.active_span
         for box, value, least, end in (
@@ -165,8 +173,8 @@ class BrushSection(QWidget):
 
     def _draw_growth(self) -> None:
         region, code = (
-            self._controller.painted_region,
-            self._controller.state.brush_code,
+            self._painted_region,
+            self._state.brush_code,
         )
         word = palette.STATE_NAMES[code]
         near = f"{region.distance:g} {region.unit}"
@@ -192,11 +200,10 @@ class BrushSection(QWidget):
         self.pixels.setText(f"{self._field.radius:z.0f} px")
 
     def _draw_history(self) -> None:
-        controller = self._controller
         for button, verb, key, name, is_possible in (
-            (self.undo, "Undo", "Ctrl+Z", controller.editor.undo_name, controller.editor.can_undo),
-            (self.redo, "Redo", "Ctrl+Shift+Z", controller.editor.redo_name,
-             controller.editor.can_redo),
+            (self.undo, "Undo", "Ctrl+Z", self._editor.undo_name, self._editor.can_undo),
+            (self.redo, "Redo", "Ctrl+Shift+Z", self._editor.redo_name,
+             self._editor.can_redo),
         ):  # fmt: skip
             button.setEnabled(is_possible)
             button.setText(f"{verb}: {_short(name)}" if name else verb)

@@ -3,7 +3,8 @@
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.analysis.clock_check import AlignmentReport
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.recording.loader import ClockCheck
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.style.controls import push_button, show_text
 from omnimouse_widgets.qt.style.form import Form
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -18,15 +19,15 @@ TOOLTIP = (
 class ClockCheckSection(QWidget):
     """Button to check, stop or hide; lags with confidence, and warnings, as text."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState, clock_check: ClockCheck) -> None:
         super().__init__()
-        self._check = controller.clock_check
-        self._state = controller.state
+        self._check = clock_check
+        self._state = state
         self.button = push_button("", TOOLTIP, self._press)
         self.progress, self.lags = wrapped_label(), wrapped_label()
         self.warnings = wrapped_label("alert")
         Form(self).add_rows(self.button, self.progress, self.warnings, self.lags)
-        signals = [self._check.changed, controller.state.events.session]
+        signals = [self._check.changed, state.events.session]
         self.redraw = Redraw(self, (self._draw, signals))
 
     def _press(self) -> None:

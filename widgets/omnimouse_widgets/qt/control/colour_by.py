@@ -6,9 +6,10 @@ import numpy as np
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.quantities import Quantity, Scale
-from omnimouse_model.live.state import ColourBy
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import ColourBy, LiveState
 from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.colour_bar import ColourBar
@@ -38,9 +39,9 @@ _SWATCHES = 4
 class ColourMenu(MenuBox):
     """Menu of all quantities that the session has."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState, colouring: Colouring) -> None:
         super().__init__()
-        self._controller = controller
+        self._state, self._colouring = state, colouring
         describe(self, "Quantity that colours the neurons (C: state)", "Colour by")
         fit_panel_width(self)
         self.activated.connect(lambda _: self._choose_current())
@@ -52,17 +53,17 @@ class ColourMenu(MenuBox):
     def _choose_current(self) -> None:
         name = self.currentData()
         # Until the next drawing, the menu lists the quantities of the last recording.
-        if name in {quantity.name for quantity in self._controller.colouring.choices}:
-            self._controller.colouring.choose(cast(ColourBy, name))
+        if name in {quantity.name for quantity in self._colouring.choices}:
+            self._colouring.choose(cast(ColourBy, name))
 
     def draw(self) -> None:
         """Fill the menu with the quantities of the session and show the current one."""
-        choices = self._controller.colouring.choices
+        choices = self._colouring.choices
         set_items(self, [(_titled(quantity), quantity.name) for quantity in choices])
         for at, quantity in enumerate(choices):
             role = Qt.ItemDataRole.ToolTipRole
             self.setItemData(at, quantity.explanation, role)
-        self.setCurrentIndex(self.findData(self._controller.state.colour_by))
+        self.setCurrentIndex(self.findData(self._state.colour_by))
 
 
 def _titled(quantity: Quantity) -> str:
@@ -80,9 +81,9 @@ class ColourLegend(QWidget):
         Meaning of the other rings: visible, without score, unknown, selected.
     """
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState, results: Results, colouring: Colouring) -> None:
         super().__init__()
-        self._controller = controller
+        self._state, self._results, self._colouring = state, results, colouring
         self.bar = ColourBar()
         self.swatches = QWidget()
         self._grid = QGridLayout(self.swatches)
@@ -123,8 +124,8 @@ class ColourLegend(QWidget):
 
     def draw(self) -> None:
         """Show the legend of the current colours."""
-        colouring, results = self._controller.colouring, self._controller.results
-        scale, by_score = colouring.scale, self._controller.state.colour_by == "score"
+        colouring, results = self._colouring, self._results
+        scale, by_score = colouring.scale, self._state.colour_by == "score"
         # While a quantity is being read, the field still shows the states.
         if scale is not None and not scale.is_known and not by_score:
             scale = None
@@ -154,7 +155,7 @@ class ColourLegend(QWidget):
         self.unknown_ring.setVisible(is_unknown and not by_score)
 
     def _press(self) -> None:
-        action = compute_action(self._controller.colouring)
+        action = compute_action(self._colouring)
         if action is not None:
             action.run()
 

@@ -2,7 +2,6 @@
 
 from qtpy.QtWidgets import QWidget
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.choice import ModelDownloads
 from omnimouse_widgets.qt.style.controls import (
     dismiss_button,
@@ -17,9 +16,9 @@ from omnimouse_widgets.qt.style.theme import wrapped_label
 class DownloadSection(QWidget):
     """Progress bar with a stop button; afterwards the problem, resume and dismiss."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, downloads: ModelDownloads) -> None:
         super().__init__()
-        models = self._models = controller.downloads
+        models = self._models = downloads
         self.bar = progress_bar("Downloaded")
         tooltip = "Stop the download; the downloaded part stays on disk"
         self.stop = push_button("Stop", tooltip, models.stop)

@@ -4,7 +4,7 @@ from qtpy.QtCore import QRectF, QSize
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import MIXED
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.form import Form, row_of
@@ -16,9 +16,9 @@ from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
 class MaskCountsSection(QWidget):
     """Bar with the share of each state, and the numbers below."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState) -> None:
         super().__init__()
-        self._controller = controller
+        self._state = state
         self.bar = _Shares()
         self.numbers: dict[int, QLabel] = {}
         grid = QGridLayout()
@@ -43,12 +43,12 @@ class MaskCountsSection(QWidget):
             "Number of neurons per state, in the samples that a stroke on the field "
             "sets.\nBelow: neurons whose state changes within these samples."
         )
-        events = controller.state.events
+        events = state.events
         signals = [events.mask, events.active_span, events.session]
         self.redraw = Redraw(self, (self._draw, signals))
 
     def _draw(self) -> None:
-        state = self._controller.state
+        state = self._state
         counts, changes = counted(state)
         start, stop = state.active_span
         for code, label in self.numbers.items():

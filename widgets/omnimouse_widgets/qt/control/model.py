@@ -9,9 +9,14 @@ from qtpy.QtWidgets import QComboBox, QInputDialog, QWidget
 
 from omnimouse_model.data.hub.names import CHECKPOINTS
 from omnimouse_model.inference.registry import must_be_fetched, predictor_names
-from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.choice import mask_of_file
+from omnimouse_model.live.inference.client import Requests
+from omnimouse_model.live.inference.worker_watch import WorkerWatch
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.models.choice import ModelChoice, ModelDownloads, mask_of_file
+from omnimouse_model.live.models.finetune import Finetuning
+from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.control.download import DownloadSection
 from omnimouse_widgets.qt.control.model_info import ModelInfoSection
 from omnimouse_widgets.qt.style.controls import (
@@ -77,10 +82,24 @@ class ModelSection(QWidget):
 
     panel_wanted = Signal(str)
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        baseline: Results,
+        editor: MaskEditor,
+        model: ModelChoice,
+        downloads: ModelDownloads,
+        colouring: Colouring,
+        finetuning: Finetuning,
+        requests: Requests,
+        workers: WorkerWatch,
+    ) -> None:
         super().__init__()
-        self._controller = controller
-        results, baseline = controller.results, controller.baseline
+        self._state, self._results, self._baseline = state, results, baseline
+        self._editor, self._model, self._downloads = editor, model, downloads
+        self._colouring, self._finetuning, self._requests = colouring, finetuning, requests
+        self._workers = workers
         self._patience = Patience(results, self)
         self._baseline_patience = Patience(baseline, self)
         for patience in (self._patience, self._baseline_patience):
@@ -100,8 +119,7 @@ class ModelSection(QWidget):
             self.silent,
             row_of(self.wait, self.restart),
         )
-        events, models = controller.state.events, controller.downloads
-        finetuning = controller.finetuning
+        events, models = state.events, downloads
         info_signals = [events.session, results.changed, finetuning.changed]
         self.redraw = Redraw(
             self,
@@ -109,17 +127,16 @@ class ModelSection(QWidget):
                                 finetuning.finished]),
             (self._draw_device, [events.device, results.events.devices]),
             (self._draw_freshness, [results.changed, baseline.changed,
-                                     controller.workers.changed]),
+                                     workers.changed]),
             (self._draw_tier_score, [results.changed, baseline.changed, events.scores_tier,
-                                     events.mask, controller.colouring.changed]),
-            (self._draw_silence, [controller.workers.changed]),
+                                     events.mask, colouring.changed]),
+            (self._draw_silence, [workers.changed]),
             (self.download.draw, [models.changed]),
             (self.info.draw, info_signals),
             (self._draw_finetune, info_signals),
         )  # fmt: skip
 
     def _build(self) -> None:
-        controller = self._controller
         self.model = combo_box(self._choose, name="Model")
         self.model.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -137,30 +154,30 @@ class ModelSection(QWidget):
         self.model.addItem("checkpoint or predictions file…", FILE)
         self.model.addItem("checkpoint or predictions folder…", FOLDER)
         self.device = combo_box(
-            controller.model.choose_device,
+            self._model.choose_device,
             name="Device",
             tooltip="Device that computes the predictions; auto: the fastest available",
         )
         self.device.setMaximumWidth(76)
-        self.download = DownloadSection(controller)
-        self.info = ModelInfoSection(controller)
+        self.download = DownloadSection(self._downloads)
+        self.info = ModelInfoSection(self._state, self._results, self._model, self._finetuning)
         self.finetune = push_button("", OPEN_TIP, lambda: self.panel_wanted.emit("Fine-tuning"))
         self.dot, self.freshness = ToneLabel(), ElidedLabel()
         tooltip = "Stop the prediction of the model and of the baseline"
-        self.cancel = push_button("Stop", tooltip, controller.requests.cancel)
+        self.cancel = push_button("Stop", tooltip, self._requests.cancel)
         reserve_space(self.cancel)
         self.tier_score, self.tier_details = wrapped_label(), SteadyLabel()
         self.refine = push_button("Pause", "", self._refine)
         tooltip = "Show the mask under which the predictions of this file were made"
         self.stored = push_button("Use the file's mask", tooltip, self._use_stored)
         self.error = wrapped_label("alert")
-        self.silent, workers = wrapped_label("alert"), controller.workers
+        self.silent, workers = wrapped_label("alert"), self._workers
         self.wait = push_button("Wait", WAIT_TIP, workers.wait)
         self.restart = push_button("Restart", RESTART_TIP, workers.restart)
         tooltip = "Connect to the server that the file of the model names"
-        self.connect_button = push_button("Connect", tooltip, controller.requests.connect)
+        self.connect_button = push_button("Connect", tooltip, self._requests.connect)
         tooltip = "Request the same prediction again"
-        self.again = push_button("Predict again", tooltip, controller.requests.send_again)
+        self.again = push_button("Predict again", tooltip, self._requests.send_again)
 
     # -- what the user does -----------------------------------------------------------
     def _choose(self, name: str) -> None:
@@ -168,17 +185,17 @@ class ModelSection(QWidget):
         chosen = dialogs[name](self) if name in dialogs else name
         # Qt's dialogs return "" if they are cancelled.
         if chosen:
-            self._controller.model.choose(chosen)
+            self._model.choose(chosen)
         # After a cancelled dialog the box must show the current model again.
         self._draw_model()
 
     def _refine(self) -> None:
-        self._controller.requests.score_tier(not self._controller.state.scores_tier)
+        self._requests.score_tier(not self._state.scores_tier)
 
     def _use_stored(self) -> None:
-        mask = mask_of_file(self._controller.state, self._controller.results.needs)
+        mask = mask_of_file(self._state, self._results.needs)
         if mask is not None:
-            self._controller.editor.set_mask(mask, "Mask of the predictions")
+            self._editor.set_mask(mask, "Mask of the predictions")
 
     def _out_of_patience(self, patience: Patience) -> None:
         patience.is_long = True
@@ -186,9 +203,9 @@ class ModelSection(QWidget):
 
     # -- from state to screen -----------------------------------------------------
     def _draw_tier_score(self) -> None:
-        state, found = self._controller.state, self._controller.results.tier_score
-        lines = shown_tier_score_lines(self._controller)
-        score, *details = lines or [no_score_text(self._controller.state, self._controller.results)]
+        state, found = self._state, self._results.tier_score
+        lines = shown_tier_score_lines(self._state, self._results, self._baseline, self._colouring)
+        score, *details = lines or [no_score_text(self._state, self._results)]
         is_decoding = state.mask is not None and state.mask.behavior_mode == "target"
         # The rows below must not move while scores come in: two lines for windows and
         # gain, two for the channels.
@@ -196,20 +213,20 @@ class ModelSection(QWidget):
         self.tier_score.setText(score)
         self.tier_details.set_text("\n".join(details))
         for label in (self.tier_score, self.tier_details):
-            label.setToolTip(shown_score_tip(self._controller))
+            label.setToolTip(shown_score_tip(self._state, self._results, self._colouring))
         self.refine.setText("Pause" if state.scores_tier else "Go on")
         verb = "Stop" if state.scores_tier else "Continue"
         self.refine.setToolTip(f"{verb} to refine the score over further windows")
         self.refine.setEnabled(found is None or not found.is_complete)
 
     def _draw_model(self) -> None:
-        name = self._controller.state.predictor_name
+        name = self._state.predictor_name
         # A download changes "hub" to "downloaded".
         for released in CHECKPOINTS:
             place = "hub" if must_be_fetched(released) else "downloaded"
             at = self.model.findData(released)
             self.model.setItemText(at, f"{released} · {place}")
-        for tuned in self._controller.finetuning.results:
+        for tuned in self._finetuning.results:
             # Runs can finish while the application is open: add only new results.
             if self.model.findData(str(tuned.path)) < 0:
                 self.model.insertItem(0, tuned.text, str(tuned.path))
@@ -223,28 +240,28 @@ class ModelSection(QWidget):
         )
 
     def _draw_finetune(self) -> None:
-        text = open_label(self._controller.finetuning)
+        text = open_label(self._finetuning)
         self.finetune.setText(text)
         self.finetune.setVisible(bool(text))
 
     def _draw_device(self) -> None:
         """List the available devices and the chosen one, which may be unavailable."""
-        chosen = self._controller.state.device
-        devices = dict.fromkeys((*self._controller.results.devices, chosen))
+        chosen = self._state.device
+        devices = dict.fromkeys((*self._results.devices, chosen))
         set_items(self.device, [(device, device) for device in devices])
         self.device.setCurrentIndex(self.device.findData(chosen))
 
     def _draw_silence(self) -> None:
-        is_silent = self._controller.workers.is_silent
+        is_silent = self._workers.is_silent
         show_text(self.silent, SILENT if is_silent else "")
         self.wait.setVisible(is_silent)
         self.restart.setVisible(is_silent)
 
     def _draw_freshness(self) -> None:
-        results, baseline = self._controller.results, self._controller.baseline
+        results, baseline = self._results, self._baseline
         self._patience.follow()
         self._baseline_patience.follow()
-        fit = self._controller.workers.fit
+        fit = self._workers.fit
         sign, tone, text = freshness_text(results, is_long=self._patience.is_long, fit=fit)
         self.dot.setText(sign)
         self.dot.set_tone(tone)
@@ -253,7 +270,7 @@ class ModelSection(QWidget):
         self.freshness.set_text(" · ".join(filter(None, (text, how))))
         self.freshness.setToolTip(f"Age of the displayed prediction: {text}\n{how}".strip())
         self.cancel.setVisible(self._patience.is_long or self._baseline_patience.is_long)
-        stored = mask_of_file(self._controller.state, results.needs)
+        stored = mask_of_file(self._state, results.needs)
         self.stored.setVisible(stored is not None)
         knowledge = self.info.knowledge
         is_unknown = knowledge is not None and not knowledge.is_supported

@@ -4,7 +4,10 @@ from typing import Final
 
 from qtpy.QtWidgets import QWidget
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.choice import ModelChoice
+from omnimouse_model.live.models.finetune import Finetuning
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.compatibility import (
     FALLBACK,
     Compatibility,
@@ -27,26 +30,25 @@ MODEL_TIP: Final = "Use the model that was trained on this sample"
 class ModelInfoSection(QWidget):
     """One line of information; if needed also missing inputs and a remedy."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self, state: LiveState, results: Results, model: ModelChoice, finetuning: Finetuning
+    ) -> None:
         super().__init__()
-        self._controller = controller
+        self._state, self._results, self._model = state, results, model
+        self._finetuning = finetuning
         self.line = QuietLine()
         self.remedy, self.missing = wrapped_label("alert"), wrapped_label()
         self.missing.setToolTip("Inputs that the model needs and this session lacks")
-        self.instead = push_button(
-            "", "", lambda: controller.model.choose(controller.model.suitable)
-        )
+        self.instead = push_button("", "", lambda: model.choose(model.suitable))
         self.stand_in = wrapped_label("quiet")
-        self.finetune = push_button(
-            "", FINETUNE_TIP, lambda: controller.model.choose(controller.model.unfamiliar)
-        )
+        self.finetune = push_button("", FINETUNE_TIP, lambda: model.choose(model.unfamiliar))
         rows = (self.remedy, self.instead, self.stand_in, self.finetune, self.missing)
         Form(self).add_rows(self.line, *rows)
 
     @property
     def knowledge(self) -> Compatibility | None:
         """Compatibility of model and session; None until both are known."""
-        session, needs = self._controller.state.session, self._controller.results.needs
+        session, needs = self._state.session, self._results.needs
         # `needs` is known only after the model has been loaded.
         if session is None or needs is None:
             return None
@@ -57,7 +59,7 @@ class ModelInfoSection(QWidget):
 
         The panel calls this: an empty section is not visible and would not redraw.
         """
-        knowledge, residence = self.knowledge, self._controller.results.residence
+        knowledge, residence = self.knowledge, self._results.residence
         texts = [] if knowledge is None else [known_text(knowledge)]
         texts += [] if residence is None else place_text(residence)
         line = " · ".join(texts)
@@ -65,10 +67,10 @@ class ModelInfoSection(QWidget):
         self.line.setToolTip("" if residence is None else place_tooltip(residence))
         self.line.setVisible(bool(line))
         # A fine-tuning of this recording is the remedy: do not offer another one.
-        is_finetuned = self._controller.finetuning.is_of_screen
+        is_finetuned = self._finetuning.is_of_screen
         remedy = "" if knowledge is None or is_finetuned else knowledge.remedy
         show_text(self.remedy, f"✕ {remedy}" if remedy else "")
-        unfamiliar = "" if is_finetuned else self._controller.model.unfamiliar
+        unfamiliar = "" if is_finetuned else self._model.unfamiliar
         show_text(self.stand_in, stand_in_text(unfamiliar))
         self.finetune.setVisible(bool(unfamiliar))
         self.finetune.setText(f"Fine-tune {unfamiliar}…")
@@ -79,7 +81,7 @@ class ModelInfoSection(QWidget):
     def _draw_instead(self, *, is_shown: bool) -> None:
         self.instead.setVisible(is_shown)
         if is_shown:
-            name = self._controller.model.suitable
+            name = self._model.suitable
             self.instead.setText(f"Use {name} instead")
             self.instead.setToolTip(FALLBACK_TIP if name == FALLBACK else MODEL_TIP)
 

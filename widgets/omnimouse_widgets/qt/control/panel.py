@@ -4,12 +4,16 @@ Controls for every request are at the top and fit on a 13-inch screen. Controls 
 occasional use are below, in closed sections.
 """
 
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.report import report_of_screen
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.control.advanced import AdvancedSection
 from omnimouse_widgets.qt.control.baseline import BaselineSection
 from omnimouse_widgets.qt.control.brush import BrushSection, FieldBrush
@@ -24,8 +28,60 @@ from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import scroll_vertically
 from omnimouse_widgets.qt.style.form import Section
 from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.shortcuts import KeyActions
+from omnimouse_widgets.views.traces import TracesView
 
 MIN_WIDTH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """Sections of the panel; each receives the parts that it uses."""
+
+    recording: RecordingSection
+    analysis: AnalysisSection
+    model: ModelSection
+    task: TaskSection
+    brush: BrushSection
+    counts: MaskCountsSection
+    baseline: BaselineSection
+    view: ViewSection
+    clock_check: ClockCheckSection
+    advanced: AdvancedSection
+
+    @classmethod
+    def of(cls, controller: Controller, brush: FieldBrush | None = None) -> Self:
+        """Return the sections of a controller; see `ControlPanel`."""
+        c = controller
+        return cls(
+            RecordingSection(c.state, c.loader, c.recordings, c.store),
+            AnalysisSection(
+                c.state,
+                c.exports,
+                c.project,
+                partial(report_of_screen, c),
+                partial(TracesView.of, c),
+            ),
+            ModelSection(
+                c.state,
+                c.results,
+                c.baseline,
+                c.editor,
+                c.model,
+                c.downloads,
+                c.colouring,
+                c.finetuning,
+                c.requests,
+                c.workers,
+            ),
+            TaskSection(c.state, c.results, c.editor),
+            BrushSection(c.state, c.editor, c.painted_region, brush),
+            MaskCountsSection(c.state),
+            BaselineSection(c.state, c.results, c.baseline, c.model),
+            ViewSection(c.state, c.results, c.selection, c.colouring, c.planes),
+            ClockCheckSection(c.state, c.clock_check),
+            AdvancedSection(c.state, c.editor, c.loader),
+        )
 
 
 class ControlPanel(QWidget):
@@ -33,27 +89,24 @@ class ControlPanel(QWidget):
 
     Parameters
     ----------
-    controller
-        Source of `state` and `results`, and receiver of the user actions.
-    brush
-        Brush of the field, if the application has one; adds its tool and radius.
+    state
+        Source of the mask, on which the sections in view depend.
+    keys
+        What the keys do that all panels share.
+    sections
+        The sections, from `Sections.of`.
     """
 
-    def __init__(self, controller: Controller, brush: FieldBrush | None = None) -> None:
+    def __init__(self, state: LiveState, keys: KeyActions, sections: Sections) -> None:
         super().__init__()
         self.setObjectName("omnimouse-control")
-        self._controller = controller
-        self.recording = RecordingSection(controller)
-        self.analysis = AnalysisSection(controller)
-        self.model = ModelSection(controller)
-        self.task = TaskSection(controller)
-        self.brush = BrushSection(controller, brush)
-        self.counts = MaskCountsSection(controller)
-        self.baseline = BaselineSection(controller)
-        self.view = ViewSection(controller)
-        self.clock_check = ClockCheckSection(controller)
-        self.advanced = AdvancedSection(controller)
-        shortcuts.bind_keys(self, controller)
+        self._state = state
+        self.recording, self.analysis = sections.recording, sections.analysis
+        self.model, self.task, self.brush = sections.model, sections.task, sections.brush
+        self.counts, self.baseline = sections.counts, sections.baseline
+        self.view, self.clock_check = sections.view, sections.clock_check
+        self.advanced = sections.advanced
+        shortcuts.bind_keys(self, keys)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         self._opened: Section | None = None
@@ -64,8 +117,17 @@ class ControlPanel(QWidget):
         self._soon.timeout.connect(self._bring_into_view)
         column.addWidget(self._scrolled())
         self.setMinimumWidth(MIN_WIDTH)
-        events = controller.state.events
+        events = state.events
         self.redraw = Redraw(self, (self._draw_advanced, [events.mask, events.session]))
+
+    @classmethod
+    def of(cls, controller: Controller, brush: FieldBrush | None = None) -> Self:
+        """Return the panel of a controller.
+
+        `brush` is that of the field, if the application has one; it adds tool and radius.
+        """
+        sections = Sections.of(controller, brush)
+        return cls(controller.state, shortcuts.key_actions(controller), sections)
 
     def _scrolled(self) -> QScrollArea:
         content = QWidget()
@@ -95,7 +157,7 @@ class ControlPanel(QWidget):
 
     def _draw_advanced(self) -> None:
         """Hide the section for masks without an attachment and without a guard."""
-        mask = self._controller.state.mask
+        mask = self._state.mask
         is_trace = mask is None or mask.spec.responses == "trace"
         has_layout = mask is not None and mask.attachment is not None
         self.advanced_section.setVisible(is_trace or has_layout)

@@ -2,7 +2,8 @@
 
 from qtpy.QtWidgets import QWidget
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.planes import Planes
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,
@@ -22,12 +23,11 @@ PLACES = (
 class PlaneRow(QWidget):
     """Buttons *Field | 3-D*, and a menu of imaging planes if there are several."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState, planes: Planes) -> None:
         super().__init__()
-        self._controller = controller
+        self._state, self._planes = state, planes
         self.space = SegmentedButton(PLACES, "Field or 3-D")
-        self.space.picked.connect(controller.planes.show_in_space)
-        planes = controller.planes
+        self.space.picked.connect(planes.show_in_space)
         self.plane = combo_box(planes.show, offered=lambda: (None, *planes.numbers))
         fit_panel_width(self.plane)
         row = row_of(self.space, self.plane)
@@ -37,7 +37,7 @@ class PlaneRow(QWidget):
 
     def draw(self) -> None:
         """Show the planes of the session and the current choices."""
-        planes, session = self._controller.planes, self._controller.state.session
+        planes, session = self._planes, self._state.session
         has_probes = session is not None and session.units.probe is not None
         kind = "probe" if has_probes else "imaging plane"
         tooltip = (
@@ -51,7 +51,7 @@ class PlaneRow(QWidget):
         self.plane.setCurrentIndex(self.plane.findData(planes.number))
         # A session with one plane or probe has only the entry for all.
         self.plane.setVisible(len(names) > 1)
-        self.space.show_value(self._controller.state.in_space)
+        self.space.show_value(self._state.in_space)
         why_flat = planes.flat_reason
         button = self.space.button(True)
         button.setEnabled(not why_flat)

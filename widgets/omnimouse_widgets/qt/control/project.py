@@ -15,10 +15,12 @@ from qtpy.QtWidgets import (
 
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
+from omnimouse_model.live.project.exports import Exports
+from omnimouse_model.live.project.project import Project
 from omnimouse_model.live.project.unsaved_backups import plain_name
-from omnimouse_model.live.report import ReportData, report_of_screen
+from omnimouse_model.live.report import ReportData
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.style.controls import (
     describe,
     dismiss_button,
@@ -30,6 +32,7 @@ from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, c
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
+from omnimouse_widgets.views.traces import TracesView
 
 ANALYSES = f"Analyses (*{SUFFIX});;All files (*)"
 TOOLTIP = (
@@ -49,12 +52,26 @@ class AnalysisSection(QWidget):
 
     Progress and result of an export replace the name until dismissed, so that no
     control moves under the pointer.
+
+    Parameters
+    ----------
+    report
+        Returns the data of a report on the screen.
+    traces
+        Returns the traces that a figure shows.
     """
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        exports: Exports,
+        project: Project,
+        report: Callable[[], ReportData],
+        traces: Callable[[], TracesView],
+    ) -> None:
         super().__init__()
-        self._controller = controller
-        self._analyses, self._exports = controller.project, controller.exports
+        self._state, self._exports, self._analyses = state, exports, project
+        self._report, self._traces = report, traces
         self._copied = ""
         # The application sets these two functions: this package does not render
         # reports, and views do not communicate with each other.
@@ -89,7 +106,7 @@ class AnalysisSection(QWidget):
             self.connect_button,
             self.messages,
         )
-        events = controller.state.events
+        events = state.events
         signals = [events.session, events.window, events.mask, events.selection,
                    events.predictor_name, events.baseline_name, events.edits,
                    events.pins, self._analyses.changed,
@@ -140,7 +157,7 @@ class AnalysisSection(QWidget):
         if not self._analyses.can_save():
             return
         title = "Save analysis"
-        session = self._controller.state.session
+        session = self._state.session
         name = self._analyses.name or ("analysis" if session is None else session.id)
         path = self._choose_path(title, f"{plain_name(name)}{SUFFIX}", ANALYSES)
         if path is not None:
@@ -197,7 +214,7 @@ class AnalysisSection(QWidget):
                 raise ExportError(f"{path.name}: end it in .png or .svg.")
             condition = self._figure_condition()
             # Draw now, on the Qt thread; only the bytes go to the background task.
-            content = traces_figure(self._controller, condition, is_svg=kind == ".svg")
+            content = traces_figure(self._traces(), condition, is_svg=kind == ".svg")
         except ExportError as error:
             self._exports.refuse(error)
             return
@@ -212,7 +229,7 @@ class AnalysisSection(QWidget):
             If no figure can be drawn.
         """
         condition = self._exports.condition
-        if not self._controller.state.selection:
+        if not self._state.selection:
             raise ExportError("Select neurons first: there is no trace to draw.")
         return condition
 
@@ -224,7 +241,7 @@ class AnalysisSection(QWidget):
     def export_report(self) -> None:
         """Choose a file and write the report of the current analysis to it."""
         draw = self._draw_report
-        if draw is None or not self._exports.is_ready(lambda: report_of_screen(self._controller)):
+        if draw is None or not self._exports.is_ready(self._report):
             return
         name = f"{self._analyses.name or 'report'}.html"
         path = self._choose_path("Report", name, REPORT)
@@ -232,7 +249,7 @@ class AnalysisSection(QWidget):
             return
         # The state can change while the file dialog is open: collect it again.
         try:
-            data = report_of_screen(self._controller)
+            data = self._report()
         except ExportError as error:
             self._exports.refuse(error)
             return
@@ -242,7 +259,7 @@ class AnalysisSection(QWidget):
         """Copy a script that repeats the current request to the clipboard."""
         self._dismiss()
         try:
-            script = self._controller.project.script()
+            script = self._analyses.script()
         except ExportError as error:
             self._exports.refuse(error)
             return
@@ -335,7 +352,7 @@ class AnalysisSection(QWidget):
 
     def _draw(self) -> None:
         analyses, exports = self._analyses, self._exports
-        is_open = self._controller.state.session is not None
+        is_open = self._state.session is not None
         status = self._export_status()
         self.mark.setVisible(analyses.is_changed)
         self.name.set_text(status or analyses.name or "Analysis not saved")

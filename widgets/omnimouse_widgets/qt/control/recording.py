@@ -16,8 +16,10 @@ from qtpy.QtWidgets import (
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.recording.loader import FolderIndex, SessionLoader
 from omnimouse_model.live.recording.samples import with_model
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.simulate.demo import is_demo
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
@@ -51,9 +53,11 @@ class RecordingSection(QWidget):
     offers a choice if the files contain several kinds of responses.
     """
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self, state: LiveState, loader: SessionLoader, recordings: FolderIndex, store: StateStore
+    ) -> None:
         super().__init__()
-        self._controller = controller
+        self._state, self._loader, self._recordings, self._store = state, loader, recordings, store
         self.name = ElidedLabel()
         self.name.setStyleSheet("font-weight: 600;")
         self.open = QPushButton("Open…")
@@ -67,7 +71,7 @@ class RecordingSection(QWidget):
         samples, self.recent = QMenu("Sample", menu), QMenu("Recent", menu)
         self.recent.setToolTipsVisible(True)
         for label, name in SAMPLE_LABELS.items():
-            samples.addAction(label, partial(controller.loader.open, with_model(name)))
+            samples.addAction(label, partial(loader.open, with_model(name)))
         for submenu in (samples, self.recent):
             menu.addMenu(submenu)
         menu.addSeparator()
@@ -83,7 +87,7 @@ class RecordingSection(QWidget):
         self.summary, self.notes, self.progress = (wrapped_label() for _ in range(3))
         self.problem = wrapped_label("alert")
         self.dismiss = dismiss_button(
-            controller.loader.clear_error, "Dismiss: the recording above is still open"
+            loader.clear_error, "Dismiss: the recording above is still open"
         )
         self.rate = scroll_past(QDoubleSpinBox())
         self.rate.setRange(0.1, 1000.0)
@@ -102,7 +106,7 @@ class RecordingSection(QWidget):
             row_of(self.rate, self.use_rate, stretch=0),
             self.series,
         )
-        session, changed = controller.state.events.session, controller.loader.changed
+        session, changed = state.events.session, loader.changed
         self.redraw = Redraw(
             self,
             (self._draw, [session]),
@@ -113,9 +117,9 @@ class RecordingSection(QWidget):
 
     # -- what the user does -----------------------------------------------------------
     def _list_recent(self) -> None:
-        self.join.setEnabled(self._controller.state.session is not None)
+        self.join.setEnabled(self._state.session is not None)
         self.recent.clear()
-        for place in self._controller.store.recent_recordings:
+        for place in self._store.recent_recordings:
             # "&" would mark a key of the menu.
             name = Path(place).name.replace("&", "&&")
             action = QAction(name, self.recent)
@@ -135,7 +139,7 @@ class RecordingSection(QWidget):
         title, kinds = "Properties of neurons", "Tables (*.csv)"
         path = choose_file(self, "properties", title, kinds, self._near())
         if path:
-            self._controller.loader.reopen(unit_tables=str(path))
+            self._loader.reopen(unit_tables=str(path))
 
     def _enter_address(self) -> None:
         label = "https://… of an NWB file, hf://…, or the name of a released recording:"
@@ -152,35 +156,35 @@ class RecordingSection(QWidget):
         title = "Recordings in a folder"
         folder = choose_folder(self, "recordings", title, self._near())
         if folder:
-            self._controller.recordings.read_folder(folder)
+            self._recordings.read_folder(folder)
 
     def _near(self) -> str:
         """Return the folder of the first dialog: that of the open recording."""
-        session = self._controller.state.session
+        session = self._state.session
         return str(session.path.parent) if session is not None else ""
 
     def _open_at_rate(self) -> None:
         # A typed rate counts although the box has not lost the focus.
         self.rate.interpretText()
-        self._controller.loader.open_again(rate_hz=self.rate.value())
+        self._loader.open_again(rate_hz=self.rate.value())
 
     def _choose_series(self, name: str) -> None:
-        session = self._controller.state.session
+        session = self._state.session
         if session is not None and name != session.series:
-            self._controller.loader.reopen(series=name)
+            self._loader.reopen(series=name)
 
     def _series_choices(self) -> dict[str, str]:
         """Return series -> explanation of the open recording."""
-        session = self._controller.state.session
+        session = self._state.session
         return {} if session is None else dict(session.series_choices)
 
     def open_folder(self, folder: str | Path) -> None:
         """Open a recording; errors are shown in this section."""
-        self._controller.loader.open(folder)
+        self._loader.open(folder)
 
     # -- from state to screen -----------------------------------------------------
     def _draw(self) -> None:
-        session = self._controller.state.session
+        session = self._state.session
         self.name.set_text("No session" if session is None else name_of(session))
         self.name.setToolTip("" if session is None else str(session.path))
         self._draw_summary()
@@ -197,14 +201,14 @@ class RecordingSection(QWidget):
         show_text(self.notes, text if is_open else "")
 
     def _draw_summary(self) -> None:
-        session = self._controller.state.session
+        session = self._state.session
         # While the first one is opened, its progress stands below.
-        empty = "" if self._controller.loader.is_busy else "Open a recording."
+        empty = "" if self._loader.is_busy else "Open a recording."
         show_text(self.summary, empty if session is None else summary_of(session))
 
     def _draw_series(self) -> None:
         """Show the open series, also after another series could not be read."""
-        session = self._controller.state.session
+        session = self._state.session
         choices = self._series_choices()
         self.series.setVisible(len(choices) > 1)
         set_items(self.series, [(f"Responses: {name}", name) for name in choices])
@@ -218,7 +222,7 @@ class RecordingSection(QWidget):
             )
 
     def _draw_opening(self) -> None:
-        opener, fault = self._controller.loader, self._controller.loader.error
+        opener, fault = self._loader, self._loader.error
         show_text(self.progress, f"◌ {opener.message}…" if opener.is_busy else "")
         # Some exceptions have no message; the name of the type is then shown.
         reason = "" if fault is None else str(fault) or type(fault).__name__

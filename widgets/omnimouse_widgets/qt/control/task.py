@@ -5,12 +5,14 @@ from typing import cast
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.mask.presets import (
     name_and_region,
     regions_of,
     with_region,
 )
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import BehaviorMode
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.controls import combo_box, set_items, show_text
@@ -43,12 +45,12 @@ BEHAVIOR = tuple(Choice(mode, mode, text, COLOURS[mode]) for mode, text in MODES
 class TaskSection(QWidget):
     """Choices of mask preset, visible video and use of behaviour."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState, results: Results, editor: MaskEditor) -> None:
         super().__init__()
-        self._controller = controller
+        self._state, self._results, self._editor = state, results, editor
         self.preset = combo_box(
             self._preset_picked,
-            [(label, name) for name, label in controller.editor.presets],
+            [(label, name) for name, label in editor.presets],
             tooltip="Choose a task; painting changes it to a task made by hand",
             name="Preset",
         )
@@ -57,7 +59,7 @@ class TaskSection(QWidget):
         self.preset.setMinimumContentsLength(12)
         self.region = combo_box(
             self._region_picked,
-            offered=lambda: regions_of(controller.state.session),
+            offered=lambda: regions_of(state.session),
             name="Region",
             tooltip="The region that is predicted",
         )
@@ -67,9 +69,7 @@ class TaskSection(QWidget):
         self.video = SegmentedButton(VIDEO, "Video")
         self.video.picked.connect(self._video_picked)
         self.behavior = SegmentedButton(BEHAVIOR, "Behaviour")
-        self.behavior.picked.connect(
-            lambda mode: controller.editor.set_behavior(cast(BehaviorMode, mode))
-        )
+        self.behavior.picked.connect(lambda mode: editor.set_behavior(cast(BehaviorMode, mode)))
         self.caveat = wrapped_label("alert")
         form = Form(self)
         form.add("Preset", row_of(self.preset, self.region, stretch=0))
@@ -78,41 +78,41 @@ class TaskSection(QWidget):
         # Last: a long explanation moves no control out of a small window.
         form.add("", self.meaning)
         form.add("", self.caveat)
-        events = controller.state.events
+        events = state.events
         self.redraw = Redraw(
             self,
             (
                 self._draw_preset,
                 [
                     *(events.preset, events.mask, events.session),
-                    controller.results.events.needs,
+                    results.events.needs,
                 ],
             ),
             (self._draw_modalities, [events.mask, events.session, events.window]),
-            (self._draw_caveat, [events.mask, controller.results.changed]),
+            (self._draw_caveat, [events.mask, results.changed]),
         )
 
     def _preset_picked(self, name: str) -> None:
-        is_possible = name not in self._controller.editor.preset_problems
-        if self._controller.state.session is not None and is_possible:
-            self._controller.editor.apply_preset(name)
+        is_possible = name not in self._editor.preset_problems
+        if self._state.session is not None and is_possible:
+            self._editor.apply_preset(name)
         # If nothing was applied, show the preset of the state again. A menu that is not
         # drawn yet offers what was possible in the last recording.
         self._draw_preset()
 
     def _video_picked(self, name: str) -> None:
-        n_frames = self._controller.state.spec.n_frames
-        self._controller.editor.set_frames(video_span(name, n_frames))
+        n_frames = self._state.spec.n_frames
+        self._editor.set_frames(video_span(name, n_frames))
 
     def _region_picked(self, region: str) -> None:
-        state = self._controller.state
-        self._controller.editor.apply_preset(with_region(state.preset, region))
+        state = self._state
+        self._editor.apply_preset(with_region(state.preset, region))
 
     # -- from state to screen -----------------------------------------------------
     def _draw_preset(self) -> None:
-        state = self._controller.state
-        set_items(self.preset, [(text, name) for name, text in self._controller.editor.presets])
-        problems = self._controller.editor.preset_problems
+        state = self._state
+        set_items(self.preset, [(text, name) for name, text in self._editor.presets])
+        problems = self._editor.preset_problems
         for number in range(self.preset.count()):
             problem = problems.get(self.preset.itemData(number), "")
             self.preset.setItemData(number, problem, Qt.ItemDataRole.ToolTipRole)
@@ -126,11 +126,11 @@ class TaskSection(QWidget):
         self.region.setVisible(bool(region))
         set_items(self.region, [(text, text) for text in regions_of(state.session)])
         self.region.setCurrentIndex(self.region.findData(region))
-        self.meaning.setText(task_text(self._controller.state))
+        self.meaning.setText(task_text(self._state))
 
     def _draw_modalities(self) -> None:
-        mask, session = self._controller.state.mask, self._controller.state.session
-        spec = self._controller.state.spec
+        mask, session = self._state.mask, self._state.session
+        spec = self._state.spec
         no_video = no_behavior = ""
         if session is None or session.stimulus is None:
             no_video = "This session has no video"
@@ -155,6 +155,6 @@ class TaskSection(QWidget):
         self.behavior.show_value(mask.behavior_mode)
 
     def _draw_caveat(self) -> None:
-        mask, needs = self._controller.state.mask, self._controller.results.needs
+        mask, needs = self._state.mask, self._results.needs
         texts = [] if mask is None or needs is None else caveats(mask, needs)
         show_text(self.caveat, "\n".join(texts))

@@ -11,7 +11,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.recording.loader import FolderIndex, SessionLoader
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.recordings.table_model import (
     TITLES,
     FilteredRecordings,
@@ -41,11 +42,17 @@ class RecordingsPanel(QWidget):
         Parent widget.
     """
 
-    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        loader: SessionLoader,
+        recordings: FolderIndex,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("omnimouse-recordings")
         self.setWindowTitle("Recordings")
-        self._controller = controller
+        self._state, self._loader, self._recordings = state, loader, recordings
         self.table = RecordingsTable()
         self.rows = FilteredRecordings(self.table)
         self._build_top()
@@ -54,8 +61,8 @@ class RecordingsPanel(QWidget):
         top = row_of(self.filter, self.count, self.stop, stretch=0)
         column_in(self, top, self.problem, self.view, self.progress, stretch=2)
         self.resize(*SIZE)
-        search, opening = controller.recordings.changed, controller.loader.changed
-        session = controller.state.events.session
+        search, opening = recordings.changed, loader.changed
+        session = state.events.session
         self.redraw = Redraw(
             self,
             (self._draw_rows, [search]),
@@ -74,7 +81,7 @@ class RecordingsPanel(QWidget):
         self.stop = push_button(
             "Stop",
             "Stop the search; the recordings found so far remain",
-            self._controller.recordings.stop,
+            self._recordings.stop,
         )
 
     def _build_view(self) -> None:
@@ -99,7 +106,7 @@ class RecordingsPanel(QWidget):
         """Stop the search of the folder."""
         # A hidden panel must not keep reading folders, e.g. on a network drive.
         super().hideEvent(event)
-        self._controller.recordings.stop()
+        self._recordings.stop()
 
     # -- what the user does -----------------------------------------------------------
     def _apply_filter(self, text: str) -> None:
@@ -116,11 +123,11 @@ class RecordingsPanel(QWidget):
         if index.isValid():
             # The index belongs to the sorted and filtered rows.
             entry = self.table.entries[self.rows.mapToSource(index).row()]
-            self._controller.loader.open(entry.path)
+            self._loader.open(entry.path)
 
     # -- from state to screen ---------------------------------------------------------
     def _draw_rows(self) -> None:
-        index = self._controller.recordings.index
+        index = self._recordings.index
         self.table.show_index(index)
         self._draw_count()
         place = "" if index is None else f" in {index.folder}"
@@ -130,7 +137,7 @@ class RecordingsPanel(QWidget):
         self.count.setText(f"{self.rows.rowCount():,} of {self.table.rowCount():,}")
 
     def _draw_progress(self) -> None:
-        recordings, opener = self._controller.recordings, self._controller.loader
+        recordings, opener = self._recordings, self._loader
         # Opening a recording is a direct request of the user and has priority.
         text = opener.message or recordings.message
         self.progress.set_text(f"◌ {text}…" if text else "")
@@ -138,7 +145,7 @@ class RecordingsPanel(QWidget):
         show_text(self.problem, self._problem())
 
     def _problem(self) -> str:
-        recordings, opener = self._controller.recordings, self._controller.loader
+        recordings, opener = self._recordings, self._loader
         if opener.error is not None:
             return f"Not opened: {opener.name}: {opener.error}"
         if recordings.error is not None:
@@ -149,16 +156,18 @@ class RecordingsPanel(QWidget):
         return ""
 
     def _draw_open(self) -> None:
-        session = self._controller.state.session
+        session = self._state.session
         self.table.mark_open(None if session is None else session.path)
 
 
-def show_recordings(controller: Controller, window: QMainWindow) -> RecordingsPanel:
+def show_recordings(
+    state: LiveState, loader: SessionLoader, recordings: FolderIndex, window: QMainWindow
+) -> RecordingsPanel:
     """Show the recordings table of a window; it is closed with the window."""
     # One table per window: it keeps the last search.
     panel: RecordingsPanel | None = window.findChild(RecordingsPanel)
     if panel is None:
-        panel = RecordingsPanel(controller, window)
+        panel = RecordingsPanel(state, loader, recordings, window)
         panel.setWindowFlag(Qt.WindowType.Dialog)
     panel.show()
     panel.raise_()

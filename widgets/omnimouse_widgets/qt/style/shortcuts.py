@@ -1,6 +1,6 @@
 """Keyboard shortcuts of all panels, also listed in the help."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LETTERS, MAX_PINS
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 
 
@@ -23,17 +24,17 @@ class Key:
     action: Callable[[Controller], object]
 
 
-def toggle_pin(slot: int, controller: Controller) -> None:
-    """Show or hide the pin of a slot; an empty slot is ignored."""
-    for pin in controller.state.pins:
-        if pin.slot == slot:
-            controller.pins.show(slot, not pin.is_shown)
+KeyActions = Mapping[str, Callable[[], object]]
+"""Key -> what it does; made by `key_actions`."""
 
 
-def switch_scale(controller: Controller) -> None:
+def _pin_switch(slot: int) -> Callable[[Controller], object]:
+    return lambda controller: controller.pins.toggle(slot)
+
+
+def _switch_scale(state: LiveState) -> None:
     """Switch traces between scales that show the shapes and one scale for all."""
-    is_large = controller.state.as_large
-    controller.state.common_scale, controller.state.as_large = is_large, not is_large
+    state.common_scale, state.as_large = state.as_large, not state.as_large
 
 
 KEYS: Final = (
@@ -63,11 +64,14 @@ KEYS: Final = (
         "shrink the painted region by a distance",
         lambda c: c.painted_region.shrink(),
     ),
-    Key("Shift+S", "traces: as large as the recording, or one scale", switch_scale),
+    Key(
+        "Shift+S",
+        "traces: as large as the recording, or one scale",
+        lambda c: _switch_scale(c.state),
+    ),
     Key("Shift+P", "pin the current condition", lambda c: c.pins.pin_or_notify()),
     *(
-        Key(f"Alt+{n}", f"show or hide pin {LETTERS[n - 1]}", partial(toggle_pin, n - 1))
-        # `partial` binds the slot now; a lambda would use the last value of `n`.
+        Key(f"Alt+{n}", f"show or hide pin {LETTERS[n - 1]}", _pin_switch(n - 1))
         for n in range(1, MAX_PINS + 1)
     ),
     Key("N", "information on the next selected neuron", lambda c: c.neuron_info.step(1)),
@@ -86,10 +90,15 @@ SHARED: Final = {key.key for key in KEYS}
 """Keys of all panels, which `bind_keys` adds."""
 
 
-def bind_keys(panel: QWidget, controller: Controller) -> None:
-    """Add `KEYS` to a panel and all its widgets."""
-    for key in KEYS:
-        bind(panel, key.key, partial(key.action, controller))
+def key_actions(controller: Controller) -> KeyActions:
+    """Return the actions of `KEYS`, which panels and the field bind."""
+    return {key.key: partial(key.action, controller) for key in KEYS}
+
+
+def bind_keys(panel: QWidget, keys: KeyActions) -> None:
+    """Add keys to a panel and all its widgets."""
+    for key, action in keys.items():
+        bind(panel, key, action)
 
 
 def bind(panel: QWidget, key: str, action: Callable[[], object]) -> QShortcut:

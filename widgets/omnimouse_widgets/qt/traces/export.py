@@ -7,12 +7,11 @@ import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QPainter, QTextDocument
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.picture import SHARPNESS, Picture
 from omnimouse_widgets.qt.traces.legend import signs_html
 from omnimouse_widgets.qt.traces.plot import TraceStack
-from omnimouse_widgets.views.record import Legend, Traces, record
+from omnimouse_widgets.views.record import Legend, Switch, Traces, record
 from omnimouse_widgets.views.traces import LARGE, TracesView
 
 WIDTH: Final = 820
@@ -21,21 +20,23 @@ AXIS_HEIGHT: Final = 44
 MARGIN: Final = 10
 
 
-def traces_figure(controller: Controller, condition: str, *, is_svg: bool) -> bytes:
+def traces_figure(view: TracesView, condition: str, *, is_svg: bool) -> bytes:
     """Return a figure of the traces on white, independent of the panel's size.
 
     Parameters
     ----------
-    controller
-        Controller whose selected neurons are drawn in their current state.
+    view
+        The traces as they are shown now.
     condition
         Text below the figure and in the description field of the file.
     is_svg
         Return an SVG; otherwise a PNG.
     """
-    condition = f"{condition}\n{LARGE}" if controller.state.as_large else condition
-    items = record(TracesView.of(controller)).values()
+    found = record(view)
+    items, as_large = found.values(), found["as_large"]
     (traces,) = (item for item in items if isinstance(item, Traces))
+    if isinstance(as_large, Switch) and as_large.is_on:
+        condition = f"{condition}\n{LARGE}"
     legends = [item.signs for item in items if isinstance(item, Legend) and item.signs]
     stack = _drawn_stack(traces)
     canvas = stack.canvas

@@ -16,6 +16,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, SavedSweep, colum
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves, is_of_mask
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.sweep.current_point import (
@@ -26,7 +27,7 @@ from omnimouse_model.live.sweep.current_point import (
     live_sweeps,
     selected_sweep,
 )
-from omnimouse_model.live.sweep.sweeps import MAX_COMPARED
+from omnimouse_model.live.sweep.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.context.curves import DASHES, TIP, DrawnSweep, context_plots, place_on
@@ -93,14 +94,16 @@ class ContextView:
     name = "context"
     changed = Signal()
 
-    def __init__(self, controller: Controller) -> None:
-        self._state, self._results = controller.state, controller.results
-        self._sweeps, self._requests = controller.sweeps, controller.requests
+    def __init__(
+        self, state: LiveState, results: Results, sweeps: Sweeps, requests: Requests
+    ) -> None:
+        self._state, self._results = state, results
+        self._sweeps, self._requests = sweeps, requests
         self.is_live = True
         self.hidden: tuple[str, ...] = ()
         self.page: Page = ""
         self.table: ContextSweep | None = None
-        self.form = Form(SweepSettings, lambda: controller.state)
+        self.form = Form(SweepSettings, lambda: state)
         self._saved: Path | None = None
         self._unconfirmed: Path | None = None
         self._plots: tuple[list[object], tuple[Curves, ...]] = ([], ())
@@ -108,7 +111,7 @@ class ContextView:
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller)
+        return cls(controller.state, controller.results, controller.sweeps, controller.requests)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: controls, plots or form, mark, texts, and saved sweeps."""

@@ -5,9 +5,11 @@ Also the levels of the mean image below them.
 
 import numpy as np
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.neurons.quantities import Scale
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.field.layout import Field
@@ -128,12 +130,13 @@ def label_rows(
     return rows
 
 
-def core_and_rim(controller: Controller, field: Field) -> tuple[np.ndarray, np.ndarray] | None:
+def core_and_rim(
+    state: LiveState, results: Results, colouring: Colouring, field: Field
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Return core and rim colours (P, 4) of all neurons.
 
     None while mask and field belong to different sessions.
     """
-    state, results = controller.state, controller.results
     if state.mask is None or state.mask.n_neurons != field.n_neurons:
         return None
     states = state.mask.state_in(state.active_span)
@@ -143,23 +146,23 @@ def core_and_rim(controller: Controller, field: Field) -> tuple[np.ndarray, np.n
     # Codes are ordered hidden < visible < target, so the maximum is target where any
     # sample is a target.
     most = state.mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
-    scale = controller.colouring.scale
+    scale = colouring.scale
     if scale is not None and scale.is_known:
         return scale_colours(scale, states, most, has_rims=field.has_rims)
     return state_colours(states, most)
 
 
 def flat_rows(
-    controller: Controller, field: Field, core: np.ndarray, rim: np.ndarray
+    state: LiveState, planes: Planes, field: Field, core: np.ndarray, rim: np.ndarray
 ) -> np.ndarray:
     """Return colour rows (n_labels, 4); neurons of other planes are transparent.
 
     Changes `core` and `rim` in place.
     """
-    is_visible = controller.planes.is_visible
+    is_visible = planes.is_visible
     if is_visible is not None:
         core[~is_visible, 3] = rim[~is_visible, 3] = 0
-    selected = controller.planes.visible_among(np.asarray(controller.state.selection, np.int64))
+    selected = planes.visible_among(np.asarray(state.selection, np.int64))
     return label_rows(core, rim, selected, has_rims=field.has_rims)
 
 

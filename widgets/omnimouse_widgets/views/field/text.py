@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import (
     HIDDEN,
@@ -18,19 +18,18 @@ from omnimouse_model.masks import (
 from omnimouse_widgets.views.record import Action
 
 
-def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
+def describe(state: LiveState, results: Results, neuron: int, *, others: int = 0) -> str:
     """Return name, state in the active span, area, depth and score, as far as known.
 
     Parameters
     ----------
-    controller
-        Source of session, mask and scores.
+    state, results
+        Session and mask; scores.
     neuron
         Index of the neuron in the session.
     others
         Number of further neurons at the same pixel.
     """
-    state, results = controller.state, controller.results
     if state.session is None or state.mask is None:
         return ""
     units = state.session.units

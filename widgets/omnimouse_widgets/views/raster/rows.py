@@ -8,15 +8,15 @@ size. Painting a bin paints every neuron in it.
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.units import Units
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
-from omnimouse_model.live.state import RasterOrder
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState, RasterOrder
 from omnimouse_model.masks import (
     HIDDEN,
     MIXED,
@@ -54,6 +54,29 @@ def row_order(keys: np.ndarray | None, n_neurons: int) -> np.ndarray:
     if keys is None:
         return np.arange(n_neurons)
     return np.argsort(keys, kind="stable")
+
+
+RasterImage = Literal["truth", "prediction", "residual"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RasterPicture:
+    """Values (n_samples, P) with the levels and colours to draw them in.
+
+    Attributes
+    ----------
+    image, title
+        What is drawn, and its name.
+    ends
+        Numbers of the end colours of a residual, else ().
+    """
+
+    image: RasterImage
+    values: np.ndarray
+    levels: tuple[float, float]
+    table: np.ndarray
+    title: str
+    ends: tuple[str, ...] = ()
 
 
 def rows_in_view(n_rows: int, low: float, high: float) -> tuple[int, int]:
@@ -271,15 +294,15 @@ def missing(ordering: Ordering, units: Units) -> str:
     return ""
 
 
-def order_text(controller: Controller) -> str:
+def order_text(state: LiveState, results: Results, neuron_order: SimilarityOrder) -> str:
     """Return why the chosen order is not applied, or ""."""
-    session, ordering = controller.state.session, controller.state.raster_order
+    session, ordering = state.session, state.raster_order
     if session is None:
         return ""
     if ordering == "similarity":
-        return _similarity_text(controller.neuron_order)
+        return _similarity_text(neuron_order)
     problem = missing(ordering, session.units)
-    if ordering == "score" and controller.results.shown_scores is None:
+    if ordering == "score" and results.shown_scores is None:
         problem = "no scores yet"
     return f"{problem}: as stored" if problem else ""
 

@@ -1,7 +1,7 @@
 """Panel *Raster*: neurons by samples of the window, with the mask over them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Final, Literal, Self, cast
@@ -12,10 +12,14 @@ from psygnal import SignalInstance
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
+from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.results import Results
-from omnimouse_model.live.state import RasterOrder
+from omnimouse_model.live.state import LiveState, RasterOrder
 from omnimouse_model.live.state import RasterView as ShownPictures
-from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, VISIBLE, Mask
+from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, VISIBLE, Mask, Neurons, Samples
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.raster.rows import (
@@ -25,6 +29,8 @@ from omnimouse_widgets.views.raster.rows import (
     UNREAD,
     UNSCORED_TARGET,
     Arrangement,
+    RasterImage,
+    RasterPicture,
     RasterRows,
     arrange,
     order_text,
@@ -34,6 +40,7 @@ from omnimouse_widgets.views.record import (
     NO_SESSION,
     Action,
     Block,
+    CellMarks,
     Cells,
     Choice,
     Item,
@@ -41,8 +48,6 @@ from omnimouse_widgets.views.record import (
     Text,
 )
 from omnimouse_widgets.views.text import units
-
-RasterImage = Literal["truth", "prediction", "residual"]
 
 VIEWS: Final[dict[ShownPictures, str]] = {
     "truth": "recorded",
@@ -99,9 +104,6 @@ ORDER_TIP: Final = "Order of the rows, from top to bottom"
 class RasterView:
     """Values of neurons by samples, with the mask over them, and how they are shown.
 
-    A front end draws the content `Cells` with `place_rows`, `pictures`, `codes` and
-    `marks`: which rows are in view depends on its zoom.
-
     Attributes
     ----------
     tool
@@ -116,13 +118,25 @@ class RasterView:
 
     name = "raster"
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        editor: MaskEditor,
+        neuron_order: SimilarityOrder,
+        selection: Selection,
+        navigation: Navigation,
+    ) -> None:
+        self._state, self._results, self._editor = state, results, editor
+        self._neuron_order, self._selection, self._navigation = neuron_order, selection, navigation
         self.tool: Tool = "paint"
         self.rows_shown = ALL_ROWS
         self.tool_changed, self.rows_moved = SignalInstance(), SignalInstance()
         self.arrangement: Arrangement | None = None
         self.rows: RasterRows | None = None
+        self._n_homes = 0
+        self._codes: tuple[object, ...] = (None,)
+        self._pictures: tuple[object, ...] = (None,)
         self._hatched: tuple[str, ...] = ()
         self._hatched_changed, self._pointed = SignalInstance(), SignalInstance()
         self._pointer_text = ""
@@ -130,28 +144,40 @@ class RasterView:
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller)
+        return cls(
+            controller.state,
+            controller.results,
+            controller.editor,
+            controller.neuron_order,
+            controller.selection,
+            controller.navigation,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: tools, choices with the state of the raster, and the cells."""
-        controller, events = self._controller, self._controller.state.events
-        order, results = controller.neuron_order.changed, controller.results
+        events = self._state.events
+        order, results = self._neuron_order.changed, self._results
         looks = [events.raster_order, events.raster_view]
         status = [*looks, results.changed, order, self._hatched_changed, self._pointed]
+        placed = [events.session, events.mask, events.active_span, *looks, order,
+                  results.events.scores, self._editor.history_changed, self.rows_moved,
+                  events.window]  # fmt: skip
         return [
             # The comparison of neurons is costly; a hidden raster does not need it.
             Block(tuple, [], follow=self._follow),
             Block(self._tools, [self.tool_changed, events.brush_code, events.session]),
             Block(self._choices, [*status, events.session, self.rows_moved]),
-            Block(lambda: [Cells("cells", "Neurons by samples", TIP)], []),
-        ]
+            Block(self.cells, [*placed, results.events.population]),
+            Block(self.over, [*placed, events.selection, events.brush_code, events.cursor,
+                               results.events.population_freshness]),
+        ]  # fmt: skip
 
     def _follow(self, is_visible: bool) -> None:
         if not is_visible:
-            self._controller.neuron_order.pause()
+            self._neuron_order.pause()
 
     def _tools(self) -> Sequence[Row]:
-        editor, code = self._controller.editor, self._controller.state.brush_code
+        editor, code = self._editor, self._state.brush_code
         tools = tuple(
             (tool, tool.capitalize().removesuffix("s"), tip) for tool, tip in TOOLS.items()
         )
@@ -173,7 +199,7 @@ class RasterView:
         ]  # fmt: skip
 
     def _choices(self) -> Sequence[Row]:
-        state, order = self._controller.state, self._controller.neuron_order
+        state, order = self._state, self._neuron_order
         orders = tuple((name, text, MEANINGS[name]) for name, text in ORDERINGS.items())
         views = tuple((name, text, "") for name, text in VIEWS.items())
         items: list[Item] = [
@@ -182,7 +208,9 @@ class RasterView:
         ]  # fmt: skip
         if state.raster_order == "similarity" and order.is_busy:
             items.append(Action("similarity", "Stop", "Stop the comparison", order.stop))
-        elif state.raster_order == "similarity" and order_text(self._controller):
+        elif state.raster_order == "similarity" and order_text(
+            self._state, self._results, self._neuron_order
+        ):
             items.append(Action("similarity", "Compare", "Compare the neurons again", order.retry))
         set_view = partial(setattr, state, "raster_view")
         text = self._pointer_text or self.status_text()
@@ -203,7 +231,7 @@ class RasterView:
         # To the top at the same zoom: the rows in view would be those of no neuron that
         # was there before.
         low, high = self.rows_shown
-        self._controller.state.raster_order = cast(RasterOrder, order)
+        self._state.raster_order = cast(RasterOrder, order)
         self.show_rows(0.0, high - low)
 
     def show_rows(self, low: float, high: float) -> None:
@@ -215,12 +243,12 @@ class RasterView:
 
     def show_all(self) -> None:
         """Show all rows; also emitted if only the time is zoomed."""
-        self.rows_shown = ALL_ROWS
+        self.rows_shown, self._n_homes = ALL_ROWS, self._n_homes + 1
         self.rows_moved.emit()
 
     def zoom(self, factor: float) -> None:
         """Show `factor` as many rows around the middle of those in view."""
-        mask = self._controller.state.mask
+        mask = self._state.mask
         if mask is None:
             return
         n = mask.n_neurons
@@ -242,13 +270,53 @@ class RasterView:
             self._pointer_text = text
             self._pointed.emit()
 
+    def _paint(self, neurons: Neurons, samples: Samples) -> None:
+        self._editor.paint_cells(neurons, samples, self._state.brush_code)
+
     # -- what is drawn ----------------------------------------------------------------
-    def place_rows(self) -> RasterRows | None:
+    def cells(self) -> tuple[Cells]:
+        """Return rows, values and mask, as the same objects while they are the same."""
+        state, editor, rows = self._state, self._editor, self._place_rows()
+        window, mask = state.window, state.mask
+        is_whole = (
+            rows is not None
+            and window is not None
+            and mask is not None
+            and window.session is state.session
+            and mask.n_samples == window.spec.n_samples
+        )
+        # Else a recording, or a model that reads other windows, is being set: the next
+        # signal reads again.
+        ticks = self.arrangement.ticks if self.arrangement is not None else ()
+        return (
+            Cells(
+                "cells", "Neurons by samples", TIP,
+                rows if is_whole else None, ticks, state.spec.n_samples, self.rows_shown,
+                self._n_homes, self._drawn_pictures() if is_whole else (),
+                self._drawn_codes() if is_whole else None, window,
+                lambda: self.tool, editor.begin_stroke, editor.end_stroke, self._paint,
+                self._selection.select, self._navigation.set_cursor, self.show_rows,
+                self.point_at, self.point_away,
+            ),
+        )  # fmt: skip
+
+    def over(self) -> tuple[CellMarks]:
+        """Return the marks over the cells."""
+        state = self._state
+        # The colour of hidden (code 0) is too dark for the black background.
+        code = state.brush_code
+        colour = palette.STATE_COLOURS[code] if code else palette.AXIS
+        return (
+            CellMarks("marks", "cells", self._marks(), state.active_span, colour, state.cursor,
+                      self._results.is_population_old),
+        )  # fmt: skip
+
+    def _place_rows(self) -> RasterRows | None:
         """Order and bin the rows in view; return the same object for the same rows.
 
         The order is kept during a stroke: rows must not move under the pointer.
         """
-        state, n = self._controller.state, 0
+        state, n = self._state, 0
         if state.session is None or state.mask is None:
             self.arrangement = self.rows = None
             return None
@@ -256,7 +324,7 @@ class RasterView:
         if self.arrangement is not None and len(self.arrangement.order) != n:
             # Another number of neurons means another recording.
             self.arrangement, self.rows_shown = None, ALL_ROWS
-        if self.arrangement is None or not self._controller.editor.in_stroke:
+        if self.arrangement is None or not self._editor.in_stroke:
             self.arrangement = self._arranged(state.session, state.mask)
         order, (low, high) = self.arrangement.order, self.rows_shown
         start, stop = rows_in_view(n, low, high) if low < high else (0, n)
@@ -270,33 +338,40 @@ class RasterView:
         return self.rows
 
     def _arranged(self, session: Session, mask: Mask) -> Arrangement:
-        state, similarity = self._controller.state, self._controller.neuron_order
+        state, similarity = self._state, self._neuron_order
         # Similarity is computed in the background, and only while it is the order.
         if state.raster_order == "similarity":
             similarity.request()
         else:
             similarity.pause()
-        scores = self._controller.results.shown_scores
+        scores = self._results.shown_scores
         span, order = state.active_span, similarity.order
         return arrange(state.raster_order, session.units, mask, span, scores, order)
 
-    def pictures(self) -> "list[RasterPicture]":
+    def _drawn_pictures(self) -> tuple[RasterPicture, ...]:
         """Return the pictures of the chosen view, from left to right."""
-        state = self._controller.state
-        population = self._controller.results.population
-        if state.window is None:
-            return []
-        shown = images_of(state.raster_view)
-        found = [picture(image, state.window, population) for image in shown]
-        # A single picture of activity is named by the menu; a residual needs its levels.
-        return found if len(shown) > 1 or found[0].ends else [replace(found[0], title="")]
+        state, population = self._state, self._results.population
+        assert state.window is not None
+        key = state.window, population, state.raster_view
+        # By identity: windows and predictions are replaced, never changed.
+        if not _is_same(key, self._pictures[:-1]):
+            shown = images_of(state.raster_view)
+            found = tuple(picture(image, state.window, population) for image in shown)
+            # A single picture of activity is named by the menu; a residual needs its levels.
+            if len(found) == 1 and not found[0].ends:
+                found = (replace(found[0], title=""),)
+            self._pictures = *key, found
+        return cast(tuple[RasterPicture, ...], self._pictures[-1])
 
-    def codes(self) -> np.ndarray | None:
+    def _drawn_codes(self) -> np.ndarray:
         """Return the display codes of the rows in view."""
-        mask = self._controller.state.mask
-        if self.rows is None or mask is None:
-            return None
-        codes = self.rows.codes(mask, self._controller.state.window)
+        mask, window, rows = self._state.mask, self._state.window, self.rows
+        assert mask is not None and window is not None and rows is not None  # noqa: PT018
+        # Most windows have no missing response, and the same codes.
+        key = rows, mask, None if window.missing is None else window
+        if not _is_same(key, self._codes[:-1]):
+            self._codes = *key, rows.codes(mask, window)
+        codes = cast(np.ndarray, self._codes[-1])
         # The status line has the reasons for the hatching.
         reasons = hatch_text(codes)
         if reasons != self._hatched:
@@ -304,50 +379,42 @@ class RasterView:
             self._hatched_changed.emit()
         return codes
 
-    def marks(self) -> list[int]:
+    def _marks(self) -> tuple[int, ...]:
         """Return the rows of the selected neurons."""
         if self.arrangement is None:
-            return []
+            return ()
         # Inverse permutation: O(P) once, instead of a search for each neuron.
         order = self.arrangement.order
         position = np.empty(len(order), np.int64)
         position[order] = np.arange(len(order))
         # The selection may belong to a newer session.
-        known = [n for n in self._controller.state.selection if n < len(order)]
-        return [int(place) for place in position[known]]
-
-    def span_outline(self) -> tuple[tuple[int, int], str]:
-        """Return the active span, and the colour of the brush for its outline."""
-        state = self._controller.state
-        # The colour of hidden (code 0) is too dark for the black background.
-        code = state.brush_code
-        return state.active_span, palette.STATE_COLOURS[code] if code else palette.AXIS
+        known = [n for n in self._state.selection if n < len(order)]
+        return tuple(int(place) for place in position[known])
 
     def status_text(self) -> str:
         """Return the order, the age of the prediction, hatching, and neurons per row."""
-        controller, rows = self._controller, self.rows
-        if controller.state.session is None:
+        rows = self.rows
+        if self._state.session is None:
             return NO_SESSION
         size = 1 if rows is None else rows.members.shape[0]
-        is_recorded = controller.state.raster_view == "truth"
-        age = "" if is_recorded else age_text(controller.results)
+        is_recorded = self._state.raster_view == "truth"
+        age = "" if is_recorded else age_text(self._results)
         per_row = f"{size} neurons / row" if size > 1 else ""
-        return " · ".join(filter(None, (order_text(controller), age, *self._hatched, per_row)))
-
-    def names(self, rows: RasterRows) -> list[str]:
-        """Return the names of the neurons of each row."""
-        session = self._controller.state.session
-        assert session is not None
-        units, size = session.units.names, rows.members.shape[0]
-        more = "…" if size > MAX_NAMES else ""
-        return [
-            ", ".join(map(str, units[rows.order[a : min(b, a + MAX_NAMES)]])) + more
-            for a, b in pairwise(rows.edges.tolist())
-        ]
+        return " · ".join(
+            filter(
+                None,
+                (
+                    order_text(self._state, self._results, self._neuron_order),
+                    age,
+                    *self._hatched,
+                    per_row,
+                ),
+            )
+        )
 
     def describe(self, sample: int, row: float) -> str:
         """Return e.g. `neuron 412 · target · sample 33`, and why it is hatched."""
-        state, rows = self._controller.state, self.rows
+        state, rows = self._state, self.rows
         mask, session = state.mask, state.session
         if rows is None or mask is None or session is None:
             return ""
@@ -363,24 +430,20 @@ class RasterView:
         return f"{text} · ▨ {HATCHED[code]}" if code in HATCHED else text
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RasterPicture:
-    """Values (n_samples, P) with the levels and colours to draw them in.
+def names_of(rows: RasterRows, window: Window) -> list[str]:
+    """Return the names of the neurons of each row."""
+    units, size = window.session.units.names, rows.members.shape[0]
+    more = "…" if size > MAX_NAMES else ""
+    return [
+        ", ".join(map(str, units[rows.order[a : min(b, a + MAX_NAMES)]])) + more
+        for a, b in pairwise(rows.edges.tolist())
+    ]
 
-    Attributes
-    ----------
-    image, title
-        What is drawn, and its name.
-    ends
-        Numbers of the end colours of a residual, else ().
-    """
 
-    image: RasterImage
-    values: np.ndarray
-    levels: tuple[float, float]
-    table: np.ndarray
-    title: str
-    ends: tuple[str, ...] = ()
+def _is_same(key: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    return len(key) == len(other) and all(
+        a is b or (isinstance(a, str) and a == b) for a, b in zip(key, other, strict=True)
+    )
 
 
 def images_of(view: ShownPictures) -> tuple[RasterImage, ...]:

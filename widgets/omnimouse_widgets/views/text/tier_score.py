@@ -14,7 +14,7 @@ from omnimouse_model.evaluation.tier_score import (
     has_tier_score,
 )
 from omnimouse_model.evaluation.tier_windows import tiers_at
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.metrics import Metric
@@ -55,11 +55,11 @@ def train_warning(window: Window) -> str:
     return IN_TRAIN if is_train else ""
 
 
-def shown_score_tip(controller: Controller) -> str:
+def shown_score_tip(state: LiveState, results: Results, colouring: Colouring) -> str:
     """Return the tooltip of the score of the mask on screen, with that of its ceiling."""
-    tip = tier_score_tip(controller.results.tier_score)
-    ceiling, n_known, n_targets = stimulus_ceiling(controller)
-    found = controller.colouring.ceiling
+    tip = tier_score_tip(results.tier_score)
+    ceiling, n_known, n_targets = stimulus_ceiling(state, results, colouring)
+    found = colouring.ceiling
     if not np.isfinite(ceiling) or found is None:
         return tip
     return (
@@ -87,24 +87,26 @@ def tier_score_tip(found: TierScore | None) -> str:
     return _TIP + (POOLED if is_pooled else _CENTRED) + "".join(decoded)
 
 
-def stimulus_ceiling(controller: Controller) -> tuple[float, int, int]:
+def stimulus_ceiling(
+    state: LiveState, results: Results, colouring: Colouring
+) -> tuple[float, int, int]:
     """Return the ceiling of the stimulus alone, and of how many of the scored neurons.
 
     It is the mean correlation of a perfect prediction of the responses to a clip with
     single repeats of the clip: NaN without repeats, or for another metric.
     """
-    found, ceiling = controller.results.tier_score, controller.colouring.ceiling
+    found, ceiling = results.tier_score, colouring.ceiling
     if found is None or found.score is None or ceiling is None or found.score.is_pooled:
         return float("nan"), 0, 0
     of_targets = ceiling.single_trial_max[np.asarray(found.score.neurons)]
     known = of_targets[np.isfinite(of_targets)]
-    is_known = len(known) and controller.state.metric.symbol == "r"
+    is_known = len(known) and state.metric.symbol == "r"
     return float(known.mean()) if is_known else float("nan"), len(known), len(of_targets)
 
 
-def guide_text(controller: Controller) -> str:
+def guide_text(state: LiveState, results: Results, baseline: Results, colouring: Colouring) -> str:
     """Return for a new user: who predicts what from what, how well, and what to try."""
-    state, needs, mask = controller.state, controller.results.needs, controller.state.mask
+    needs, mask = results.needs, state.mask
     if mask is None:
         return ""
     inputs = inputs_label(bool(mask.frames.any()), mask.has_visible_behavior)
@@ -116,43 +118,47 @@ def guide_text(controller: Controller) -> str:
     tip = "Drag over neurons to show them to the model, too."
     if not reads_neurons:
         tip = "This model reads no neurons: hide video or behaviour."
-    score, *others = _compared_score(controller)
+    score, *others = _compared_score(state, results, baseline, colouring)
     # Short lines: the canvas of a small screen has room for about 50 letters.
     lines = [f"{model} predicts the orange neurons", f"from {inputs}: {score}"]
     return "\n".join([*lines, *others, tip])
 
 
-def _compared_score(controller: Controller) -> list[str]:
+def _compared_score(
+    state: LiveState, results: Results, baseline: Results, colouring: Colouring
+) -> list[str]:
     """Return the score, and a line with that of the baseline and the ceiling, if known."""
-    found, state = controller.results.tier_score, controller.state
+    found = results.tier_score
     if found is None or found.score is None or found.score.refusal:
-        return [no_score_text(controller.state, controller.results)]
-    texts, other = [], controller.baseline.tier_score
+        return [no_score_text(state, results)]
+    texts, other = [], baseline.tier_score
     if other is not None and other.mask is found.mask:
         gain, _ = found.gain(other)
         name = Path(state.baseline_name).name
         if np.isfinite(gain.value):
             texts.append(f"{name} {found.estimate.value - gain.value:z.2f}")
-    ceiling = stimulus_ceiling(controller)[0]
+    ceiling = stimulus_ceiling(state, results, colouring)[0]
     if np.isfinite(ceiling):
         texts.append(f"stimulus alone at most {ceiling:z.2f}")
     score = state.metric.text(found.estimate.value)
     return [score, " · ".join(texts)] if texts else [score]
 
 
-def shown_tier_score_lines(controller: Controller) -> list[str]:
+def shown_tier_score_lines(
+    state: LiveState, results: Results, baseline: Results, colouring: Colouring
+) -> list[str]:
     """Return the lines of the mask on screen."""
-    found = controller.results.tier_score
+    found = results.tier_score
     lines = tier_score_lines(
         found,
-        controller.state.metric,
-        controller.baseline.tier_score,
-        Path(controller.state.baseline_name).name,
+        state.metric,
+        baseline.tier_score,
+        Path(state.baseline_name).name,
     )
-    ceiling = stimulus_ceiling(controller)[0]
+    ceiling = stimulus_ceiling(state, results, colouring)[0]
     if np.isfinite(ceiling) and found is not None and not found.is_preliminary:
         lines[1] += f" · stimulus alone ≤ {ceiling:z.2f}"
-    if controller.state.scores_tier:
+    if state.scores_tier:
         return lines
     # Not a line of its own: a pause must not move what is below.
     return [*lines[:-1], " · ".join([*lines[-1:], "paused"])]
