@@ -6,6 +6,7 @@ because Python calls `__getattr__` only for missing names.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from napari.utils.notifications import show_warning
@@ -22,6 +23,7 @@ from omnimouse_widgets.qt.control import selection
 from omnimouse_widgets.qt.control.project import AnalysisSection
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.shortcuts import KEYS
+from omnimouse_widgets.views.files import CONTENTS
 from omnimouse_widgets.views.registry import docks
 from omnimouse_widgets.views.text.model import VIDEO_NAMES, video_span
 
@@ -50,14 +52,17 @@ KEYED: Final = {
     "what_if_reset": "Shift+W",
 }
 """Keyboard shortcut of each command that has one."""
+
+
+def _export(content: str, section: AnalysisSection) -> None:
+    section.export(content)
+
+
 ANALYSIS: Final[dict[str, Callable[[AnalysisSection], object]]] = {
     "save_analysis": AnalysisSection.save,
     "save_analysis_as": AnalysisSection.save_as,
     "open_analysis": AnalysisSection.open_analysis,
-    "export_table": AnalysisSection.export_table,
-    "export_arrays": AnalysisSection.export_arrays,
-    "export_figure": AnalysisSection.export_figure,
-    "export_report": AnalysisSection.export_report,
+    **{f"export_{content}": partial(_export, content) for content in CONTENTS},
     "copy_as_python": AnalysisSection.copy_as_python,
 }
 """Commands of the analysis section."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.settings import get_settings
 from qtpy.QtCore import QByteArray, QCoreApplication, QEvent, QObject, Qt, QTimer
@@ -45,10 +45,6 @@ from omnimouse_widgets.qt.recordings.panel import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
 from omnimouse_widgets.views.registry import Area, docks, panel_actions, tabs_of
 from omnimouse_widgets.views.stimulus import StimulusView
-
-if TYPE_CHECKING:
-    from omnimouse_model.live.inference.background_task import ReportProgress
-    from omnimouse_model.live.report import ReportData
 
 DOCK_NAME = "OmniMouse (OmniMouse)"
 """Name that napari gives the dock of the manifest's only widget."""
@@ -93,7 +89,6 @@ class OmniMouseDock(QWidget):
         self._layout: DockLayout | None = None
         self._first_layout = QByteArray()
         self.control = ControlPanel.of(self.controller, self.instrument.brush)
-        self.control.analysis.offer_report(_draw_report)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         # Otherwise napari adds a stretch below it, after a start from the menu.
@@ -288,13 +283,6 @@ class OmniMouseDock(QWidget):
             # Lists the dock in the Window menu, where a hidden one can be shown again.
             menu=self._viewer.window.window_menu,
         )
-
-
-def _draw_report(data: "ReportData", report_progress: "ReportProgress") -> bytes:
-    # Imported here: most windows write no report.
-    from omnimouse_widgets.report import report_bytes
-
-    return report_bytes(data, report_progress)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from .jupyter.behavior import BehaviorDecoder as BehaviorDecoder
 from .jupyter.control_bar import ControlBar as ControlBar
 from .jupyter.explorer import Explorer as Explorer
+from .jupyter.files import Files as Files
 from .jupyter.finetune import FineTune as FineTune
 from .jupyter.laboratory import Laboratory as Laboratory
 from .jupyter.neuron import Neuron as Neuron

@@ -2,16 +2,23 @@
 
 import gc
 import weakref
+from functools import partial
 from typing import Any
 
 import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.panel import make_panel
+from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
 from omnimouse_widgets.views.registry import docks
 
-OTHERS = ("qt.control.panel:ControlPanel", "qt.recordings.panel:RecordingsPanel")
+MAKERS = {path: partial(make_panel, path) for path in (dock.panel for _, dock in docks())}
+MAKERS |= {
+    "main": ControlPanel.of,
+    "recordings": lambda c: RecordingsPanel(c.state, c.loader, c.recordings),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,10 +41,10 @@ def connections(controller: Controller) -> int:
     return sum(map(len, signals))
 
 
-@pytest.mark.parametrize("path", [*(dock.panel for _, dock in docks()), *OTHERS])
-def test_a_closed_panel_leaves_no_connection_and_no_object(path, controller, qapp):
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_closed_panel_leaves_no_connection_and_no_object(name, controller, qapp):
     before = connections(controller)  # the controller's own
-    panel: Any = make_panel(path, controller)
+    panel: Any = MAKERS[name](controller)
     assert connections(controller) == before  # not on screen yet
     panel.show()
     qapp.processEvents()

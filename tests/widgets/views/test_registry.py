@@ -7,15 +7,27 @@ from pkgutil import resolve_name
 from typing import get_args
 
 import pytest
-from qtpy.QtWidgets import QWidget
+from psygnal import SignalInstance
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QSlider,
+    QWidget,
+)
 
 import omnimouse_widgets
 from omnimouse_widgets.jupyter.explorer import Explorer
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.transport.part import Part
+from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.views.record import (
     Action,
+    CellMarks,
     Choice,
     Frames,
     Item,
@@ -35,7 +47,7 @@ PAGE = Path(omnimouse_widgets.__file__).parent / "jupyter" / "static"
 
 def test_every_dock_names_a_panel_that_exists_once():
     panels = [resolve_name(f"omnimouse_widgets.{dock.panel}") for _, dock in docks()]
-    assert all(issubclass(panel, QWidget) or hasattr(panel, "blocks") for panel in panels)
+    assert all(hasattr(panel, "blocks") for panel in panels)
     assert len(set(panels)) == len(panels)
     titles = [panel.title for panel in PANELS]
     assert len(set(titles)) == len(titles)
@@ -74,12 +86,12 @@ def test_the_page_of_the_video_has_each_field_and_action_of_its_views(controller
             assert is_stride or re.search(rf'["\.]{item.name}\b', page), item.name
 
 
-# The page draws these in a part of its own, `video.js`.
-OF_VIDEO = {Frames, Timeline, Place}
+# The page draws these in parts of its own, `video.js` and `raster.js`.
+OF_OTHERS = {Frames, Timeline, Place, CellMarks}
 
 
 @pytest.mark.parametrize(
-    "kind", sorted(set(get_args(Item)) - OF_VIDEO, key=str), ids=lambda kind: kind.__name__
+    "kind", sorted(set(get_args(Item)) - OF_OTHERS, key=str), ids=lambda kind: kind.__name__
 )
 def test_the_page_draws_each_kind_of_item(kind):
     page = (PAGE / "panel.js").read_text("utf-8")
@@ -95,6 +107,68 @@ def test_napari_draws_each_kind_of_item(kind):
     is_drawn = rf"(case|\|) {kind.__name__}\("
     is_marked = rf"isinstance\(mark, {kind.__name__}\)"
     assert re.search(is_marked if kind in get_args(Mark) else is_drawn, panel)
+
+
+MAIN = {
+    "bar": "model.model=predictor task.preset=preset task.region=preset task.video=video "
+    "task.behavior=behavior model.cancel=stop model.download.stop=stop model.again=repeat "
+    "model.connect_button=connect model.wait=wait model.restart=restart model.refine=refine "
+    "model.stored=file_mask model.info.instead=predictor",
+    "painter": "brush.code=code brush.start=span brush.stop=span brush.tool=tool "
+    "brush.radius=radius brush.undo=undo brush.redo=redo view.areas=areas_shown "
+    "view.colour_by=colour_by view.clear=selection view.legend.compute=compute "
+    "view.planes.plane=plane",
+    "files": "recording.series=reading recording.rate=rate recording.use_rate=rate "
+    "advanced.rate=reading analysis.more=export",
+    "finetune": "model.finetune=train model.info.finetune=train",
+}
+"""Part of an `Explorer`: control of the main panel = its trait, message or form there."""
+IN_CODE = {
+    "advanced.cuts advanced.start advanced.stop advanced.guarded": "Explorer.mask",
+    "analysis.save_button analysis.connect_button analysis.find_button": "controller.project",
+    "recording.open model.download.resume": "Explorer.open",
+    "baseline.choice model.device": "Explorer(baseline=, device=)",
+    "brush.grow brush.shrink brush.distance": "controller.painted_region",
+    "clock_check.button": "om.check_alignment",
+    "view.copy": "Explorer.scores",
+    "view.planes.space": "3-D is napari's",
+    "analysis.dismiss analysis.stop_button recording.dismiss recording.notes_button "
+    "model.download.dismiss": "what they close or open is always shown, or an exception",
+}
+"""Controls that notebooks lack, because a line of code is shorter."""
+
+
+def controls_of(panel, name=""):
+    """Names of the controls of a widget and of its own parts."""
+    kinds = QAbstractButton, QComboBox, QAbstractSpinBox, QSlider, QLineEdit
+    for key, value in vars(panel).items():
+        if isinstance(value, (*kinds, SegmentedButton, SettingsForm)):
+            yield f"{name}{key}"
+        elif isinstance(value, QWidget) and type(value).__module__.startswith("omnimouse_"):
+            yield from controls_of(value, f"{name}{key}.")
+
+
+@pytest.mark.gui
+def test_each_control_of_the_main_panel_is_in_notebooks_or_a_line_of_code(qapp, controller):
+    class FieldBrush:
+        tool, radius = "brush", 3.0
+        tool_changed, radius_changed = SignalInstance(), SignalInstance()
+
+    panel = ControlPanel.of(controller, FieldBrush())
+    pairs = {name: dict(pair.split("=") for pair in text.split()) for name, text in MAIN.items()}
+    listed = [control for found in pairs.values() for control in found]
+    listed += [control for controls in IN_CODE for control in controls.split()]
+    drawn = {name for name in controls_of(panel) if "_section." not in name}
+    assert sorted(listed) == sorted(drawn)
+    explorer = Explorer(controller=controller)
+    for name, found in pairs.items():
+        part = getattr(explorer, name)
+        for target in found.values():
+            is_form = hasattr(getattr(part, "_panel", None), target)
+            assert part.has_trait(target) or hasattr(part, f"on_{target}") or is_form, target
+            # Fields and actions of a record are drawn by their kind.
+            assert is_form or isinstance(part, RecordPart) or re.search(target, part._esm), target
+    explorer.close()
 
 
 def test_a_panel_that_a_front_end_lacks_has_a_reason_and_no_other_has_one():

@@ -26,6 +26,7 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
 from omnimouse_widgets.jupyter.control_bar import ControlBar
+from omnimouse_widgets.jupyter.files import Files
 from omnimouse_widgets.jupyter.finetune import FineTune
 from omnimouse_widgets.jupyter.laboratory import Laboratory
 from omnimouse_widgets.jupyter.neuron import Neuron
@@ -88,7 +89,7 @@ class Explorer:
         The controller, which contains the state and the results.
     bar, finetune, painter, raster, video, traces
     sweep, behavior, table, neuron_scores, neuron, trials, repeats, what_if, laboratory
-    ranking
+    ranking, files
         The parts. Each can also be used alone with the same `controller`.
     widget
         All parts in one ipywidget.
@@ -126,6 +127,7 @@ class Explorer:
         self.what_if = WhatIf(controller)
         self.laboratory = Laboratory(controller)
         self.ranking = Ranking(controller)
+        self.files = Files(controller)
         # Both parts validate the filter, so an invalid one is rejected on either side.
         link((self.table, "filter"), (self.neuron_scores, "filter"))
         self.widget = self._layout()

@@ -142,13 +142,10 @@ IN_ROW_HEIGHT: Final = 130
 """Least height of plots beside each other, which are about as wide."""
 
 
-def make_panel(path: str, controller: Controller) -> QWidget:
-    """Return the panel of a class "module:class": a widget, or a view to be drawn."""
-    made = resolve_name(f"omnimouse_widgets.{path}")
-    if issubclass(made, QWidget):
-        widget: QWidget = made(controller)
-        return widget
-    return RecordPanel.of(made.of(controller), controller)
+def make_panel(path: str, controller: Controller) -> "RecordPanel":
+    """Return the panel of a view "module:class" below `omnimouse_widgets`."""
+    view = resolve_name(f"omnimouse_widgets.{path}")
+    return RecordPanel.of(view.of(controller), controller)
 
 
 class RecordPanel(QWidget):

@@ -26,8 +26,7 @@ class Dock:
     Attributes
     ----------
     panel
-        "module:class" below `omnimouse_widgets`: a view of `record`, or a widget of Qt
-        that takes a controller.
+        "module:class" of a view, below `omnimouse_widgets`.
     area
         Side of the canvas.
     tabs
@@ -164,6 +163,14 @@ PANELS: Final = (
         is_tab=True,
     ),
     Panel(
+        "Files",
+        "Options of the recording's reader, and exports of what is on screen.",
+        "notebooks.md#files-explorerfiles",
+        part="files",
+        is_tab=True,
+        reason="In napari, the menus *Open…* and *File* of *OmniMouse* open its forms.",
+    ),
+    Panel(
         "Fine-tuning",
         "Training of the model on a recording that it does not know.",
         "training.md#fine-tuning-to-your-own-mouse",
@@ -219,7 +226,7 @@ def docks() -> Iterator[tuple[Panel, Dock]]:
 
 def panel_actions(controller: "Controller", panel: Panel) -> dict[str, str]:
     """Return the buttons of a panel with their help and keys; those that it has now."""
-    if panel.dock is None or not panel.dock.panel.startswith("views."):
+    if panel.dock is None:
         return {}
     view = resolve_name(f"omnimouse_widgets.{panel.dock.panel}").of(controller)
     return {

@@ -407,18 +407,27 @@ class Exports(HasBackgroundTask):
         The default kind is the file's suffix. Errors are in `error`.
         """
         path = Path(path).expanduser()
-        make = _KINDS.get(kind or path.suffix.removeprefix(".").lower())
-        if make is None:
-            endings = ", ".join(f".{kind}" for kind in _KINDS)
-            message = f"{path.name} says no kind of file: end it in {endings}."
-            return self.refuse(ExportError(message))
         try:
-            # A snapshot on the drawing thread: the state may change while the file is
-            # written.
-            content = self._content()
+            made = self.maker(kind or path.suffix.removeprefix(".").lower())
         except ExportError as error:
             return self.refuse(error)
-        self.write(path, lambda _: make(content))
+        self.write(path, made)
+
+    def maker(self, kind: str) -> MakeContent:
+        """Return what makes a file of a kind from a snapshot of the screen.
+
+        Raises
+        ------
+        ExportError
+            There is no such kind, or nothing to export.
+        """
+        make = _KINDS.get(kind)
+        if make is None:
+            endings = ", ".join(f".{each}" for each in _KINDS)
+            raise ExportError(f"{kind!r} is no kind of file: end its name in {endings}.")
+        # Taken on the drawing thread: the state may change while the file is written.
+        content = self._content()
+        return lambda _: make(content)
 
     def write(self, path: str | Path, make_content: MakeContent) -> None:
         """Write the bytes that `make_content` returns, called in the background.

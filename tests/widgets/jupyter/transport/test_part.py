@@ -40,11 +40,11 @@ class CursorPart(Part):
         self.bind("cursor", state.events.cursor, lambda: state.cursor, write)
 
     def drawings(self):
-        return [Drawing(self.draw, [self._controller.state.events.cursor])]
+        return [Drawing(self.draw, [self._state.events.cursor])]
 
     def draw(self):
         self.drawn_on.add(threading.current_thread().name)
-        self.add_message("cursor", at=self._controller.state.cursor)
+        self.add_message("cursor", at=self._state.cursor)
 
 
 @pytest.fixture

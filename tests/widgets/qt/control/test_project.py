@@ -19,6 +19,7 @@ from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.control.panel import Sections
 from omnimouse_widgets.qt.control.project import AnalysisSection
+from omnimouse_widgets.views.files import CONTENTS
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
 
@@ -144,7 +145,7 @@ def test_a_server_that_an_analysis_names_is_asked_about(section, controller, tmp
 def test_the_figure_has_the_traces_and_their_condition(section, controller, tmp_path):
     controller.selection.select([3, 14, 15])
     for ending in ("png", "svg"):
-        section.write_figure(tmp_path / f"traces.{ending}")
+        section.write("figure", tmp_path / f"traces.{ending}")
     assert controller.exports.error is None
     image = QImage(str(tmp_path / "traces.png"))
     mask_id = controller.state.mask.mask_id
@@ -174,7 +175,7 @@ def test_a_figure_of_nothing_or_of_no_kind_is_refused(
     section, controller, tmp_path, redraw, ending, selection, problem
 ):
     controller.selection.select(selection)
-    section.write_figure(tmp_path / f"traces.{ending}")
+    section.write("figure", tmp_path / f"traces.{ending}")
     redraw()
     assert problem in section.problem.text()
     assert not list(tmp_path.glob("traces*"))
@@ -193,7 +194,12 @@ def dialog_titles(monkeypatch):
     return titles
 
 
-EXPORTS = ("export_table", "export_arrays", "export_figure", "export_report")
+EXPORTS = tuple(f"export {content}" for content in CONTENTS)
+
+
+def run(section: AnalysisSection, name: str) -> None:
+    method, *content = name.split()
+    getattr(section, method)(*content)
 
 
 @pytest.mark.parametrize("export", [*EXPORTS, "save", "save_as"])
@@ -202,8 +208,7 @@ def test_no_file_is_asked_for_without_a_recording(
 ):
     section: AnalysisSection = show(Sections.of(empty_controller).analysis, 400, 200)
     assert not section.save_button.isEnabled()
-    section.offer_report(lambda what, tell: b"")
-    getattr(section, export)()
+    run(section, export)
     redraw()
     assert dialog_titles == []
     assert section.problem.isVisible()
@@ -211,15 +216,14 @@ def test_no_file_is_asked_for_without_a_recording(
 
 @pytest.mark.parametrize("export", EXPORTS)
 def test_no_file_is_asked_in_vain(section, controller, dialog_titles, redraw, export):
-    section.offer_report(lambda what, tell: b"")
     controller.selection.select([3])
-    getattr(section, export)()
+    run(section, export)
     assert len(dialog_titles) == 1
     controller.results.population_freshness = "stopped"
-    if export == "export_figure":
+    if export == "export figure":
         controller.results.population_freshness = "fresh"
         controller.selection.select([])
-    getattr(section, export)()
+    run(section, export)
     redraw()
     assert len(dialog_titles) == 1
     assert section.problem.isVisible()

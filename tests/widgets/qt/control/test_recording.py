@@ -56,8 +56,9 @@ def test_a_missing_rate_is_asked_for(section, controller, without_rate, qtbot, m
     section.open_folder(without_rate)
     wait(qtbot, section.rate.isVisible)
     assert "fs" in section.problem.text()
-    QTest.keyClick(section.rate, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
-    QTest.keyClicks(section.rate, "12.5")
+    box = section.rate.controls["rate_hz"].native
+    QTest.keyClick(box, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    QTest.keyClicks(box, "12.5")
     press(section.use_rate)
     wait(qtbot, lambda: not section.rate.isVisible())
     state = controller.state

@@ -20,7 +20,7 @@ from omnimouse_widgets.qt.control.brush import BrushSection, FieldBrush
 from omnimouse_widgets.qt.control.clock_check import ClockCheckSection
 from omnimouse_widgets.qt.control.mask_counts import MaskCountsSection
 from omnimouse_widgets.qt.control.model import ModelSection
-from omnimouse_widgets.qt.control.project import AnalysisSection
+from omnimouse_widgets.qt.control.project import AnalysisSection, figure_maker, report_maker
 from omnimouse_widgets.qt.control.recording import RecordingSection
 from omnimouse_widgets.qt.control.selection import ViewSection
 from omnimouse_widgets.qt.control.task import TaskSection
@@ -29,6 +29,7 @@ from omnimouse_widgets.qt.style.controls import scroll_vertically
 from omnimouse_widgets.qt.style.form import Section
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.shortcuts import KeyActions
+from omnimouse_widgets.views.files import FilesView
 from omnimouse_widgets.views.traces import TracesView
 
 MIN_WIDTH = 300
@@ -53,15 +54,12 @@ class Sections:
     def of(cls, controller: Controller, brush: FieldBrush | None = None) -> Self:
         """Return the sections of a controller; see `ControlPanel`."""
         c = controller
+        traces = partial(figure_maker, c.state, c.exports, partial(TracesView.of, c))
+        report = partial(report_maker, partial(report_of_screen, c))
+        files = FilesView.of(c, {"figure": traces, "report": report})
         return cls(
-            RecordingSection(c.state, c.loader, c.recordings, c.store),
-            AnalysisSection(
-                c.state,
-                c.exports,
-                c.project,
-                partial(report_of_screen, c),
-                partial(TracesView.of, c),
-            ),
+            RecordingSection(c.state, c.loader, c.recordings, c.store, files),
+            AnalysisSection(c.state, c.exports, c.project, files),
             ModelSection(
                 c.state,
                 c.results,

@@ -15,12 +15,12 @@ from qtpy.QtWidgets import (
 
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX
-from omnimouse_model.live.inference.background_task import ReportProgress
-from omnimouse_model.live.project.exports import Exports
+from omnimouse_model.live.project.exports import Exports, MakeContent
 from omnimouse_model.live.project.project import Project
 from omnimouse_model.live.project.unsaved_backups import plain_name
 from omnimouse_model.live.report import ReportData
 from omnimouse_model.live.state import LiveState
+from omnimouse_widgets.qt.form import SettingsDialog
 from omnimouse_widgets.qt.style.controls import (
     describe,
     dismiss_button,
@@ -32,6 +32,7 @@ from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, c
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
+from omnimouse_widgets.views.files import CONTENTS, KINDS, FilesView
 from omnimouse_widgets.views.traces import TracesView
 
 ANALYSES = f"Analyses (*{SUFFIX});;All files (*)"
@@ -40,11 +41,6 @@ TOOLTIP = (
     "The screen's content is saved automatically and restored after a restart."
 )
 KEY = "Ctrl+S in a panel of OmniMouse; on the canvas it saves layers of napari"
-TABLE, ARRAYS = "CSV (*.csv);;Parquet (*.parquet)", "NumPy (*.npz)"
-FIGURE = "PNG (*.png);;SVG (*.svg)"
-REPORT = "HTML (*.html)"
-DrawReport = Callable[[ReportData, ReportProgress], bytes]
-"""Function that renders the HTML page of a report."""
 
 
 class AnalysisSection(QWidget):
@@ -55,10 +51,8 @@ class AnalysisSection(QWidget):
 
     Parameters
     ----------
-    report
-        Returns the data of a report on the screen.
-    traces
-        Returns the traces that a figure shows.
+    files
+        Form of exports, and what makes their contents.
     """
 
     def __init__(
@@ -66,16 +60,12 @@ class AnalysisSection(QWidget):
         state: LiveState,
         exports: Exports,
         project: Project,
-        report: Callable[[], ReportData],
-        traces: Callable[[], TracesView],
+        files: FilesView,
     ) -> None:
         super().__init__()
         self._state, self._exports, self._analyses = state, exports, project
-        self._report, self._traces = report, traces
+        self._files = files
         self._copied = ""
-        # The application sets these two functions: this package does not render
-        # reports, and views do not communicate with each other.
-        self._draw_report: DrawReport | None = None
         self.mark = ToneLabel("●", "waiting")
         describe(self.mark, f"Changed since the last save ({KEY})", "Unsaved changes")
         self.name = ElidedLabel()
@@ -131,13 +121,7 @@ class AnalysisSection(QWidget):
         self.backups_action.triggered.connect(lambda: self.open_backup())
         menu.addAction(self.backups_action)
         menu.addSeparator()
-        menu.addAction("Export table of neurons…", self.export_table)
-        menu.addAction("Export arrays…", self.export_arrays)
-        menu.addAction("Export figure of traces…", self.export_figure)
-        self.report_action = QAction("Report…", menu)
-        self.report_action.triggered.connect(lambda: self.export_report())
-        self.report_action.setVisible(False)  # until `offer_report` sets a renderer
-        menu.addAction(self.report_action)
+        menu.addAction("Export…", self.ask_export)
         menu.addAction("Copy as Python", self.copy_as_python)
         menu.setToolTipsVisible(True)
         menu.aboutToShow.connect(lambda: self._fill_recent())
@@ -181,79 +165,42 @@ class AnalysisSection(QWidget):
         if self._may_leave():
             self._analyses.open(path)
 
-    def export_table(self) -> None:
-        """Choose a file and write the table of neurons to it."""
-        self._export("Export table of neurons", "neurons.csv", TABLE)
+    def ask_export(self) -> None:
+        """Ask what is exported, and then for its file."""
+        dialog = SettingsDialog("Export…", self._files.export, self)
+        dialog.accepted.connect(self._export_chosen)
+        dialog.open()
 
-    def export_arrays(self) -> None:
-        """Choose a file and write the arrays to it."""
-        self._export("Export arrays", "window.npz", ARRAYS)
+    def _export_chosen(self) -> None:
+        settings = self._files.export.read()
+        self.export(settings.content, settings.kind)
 
-    def _export(self, title: str, name: str, kinds: str) -> None:
-        if self._exports.is_ready():
-            path = self._choose_path(title, name, kinds)
-            if path is not None:
-                self._exports.export(path)
-
-    def export_figure(self) -> None:
-        """Choose a file and draw the traces to it."""
-        if not self._exports.is_ready(self._figure_condition):
+    def export(self, content: str, kind: str = "") -> None:
+        """Choose a file, by default of any kind of the content, and write it."""
+        kinds = {ending: name for ending, name in KINDS[content] if kind in ("", ending)}
+        first = next(iter(kinds))
+        if not self._exports.is_ready(lambda: self._files.makers[content](first)):
             return
-        path = self._choose_path("Export figure of traces", "traces.png", FIGURE)
+        label, _, name = CONTENTS[content]
+        name = self._analyses.name or name if content == "report" else name
+        choices = ";;".join(f"{text} (*.{ending})" for ending, text in kinds.items())
+        path = self._choose_path(f"Export: {label}", f"{name}.{first}", choices)
         if path is not None:
-            self.write_figure(path)
+            self.write(content, path)
 
-    def write_figure(self, path: Path) -> None:
-        """Draw the traces to a .png or .svg file."""
-        # Imported late: pyqtgraph and QtSvg would slow down the start.
-        from omnimouse_widgets.qt.traces.export import traces_figure
-
-        kind = path.suffix.lower()
+    def write(self, content: str, path: Path) -> None:
+        """Write a content to a file, whose kind is that of its ending."""
+        kind, endings = path.suffix.lower().removeprefix("."), dict(KINDS[content])
         try:
-            if kind not in (".png", ".svg"):
-                raise ExportError(f"{path.name}: end it in .png or .svg.")
-            condition = self._figure_condition()
-            # Draw now, on the Qt thread; only the bytes go to the background task.
-            content = traces_figure(self._traces(), condition, is_svg=kind == ".svg")
+            if kind not in endings:
+                known = " or ".join(f".{ending}" for ending in endings)
+                raise ExportError(f"{path.name}: end it in {known}.")
+            # The state can change while a dialog is open: it is read again.
+            make = self._files.makers[content](kind)
         except ExportError as error:
             self._exports.refuse(error)
             return
-        self._exports.write(path, lambda _: content)
-
-    def _figure_condition(self) -> str:
-        """Return the caption of a figure.
-
-        Raises
-        ------
-        ExportError
-            If no figure can be drawn.
-        """
-        condition = self._exports.condition
-        if not self._state.selection:
-            raise ExportError("Select neurons first: there is no trace to draw.")
-        return condition
-
-    def offer_report(self, draw: DrawReport) -> None:
-        """Add *Report…* to the menu, rendered by `draw`."""
-        self._draw_report = draw
-        self.report_action.setVisible(True)
-
-    def export_report(self) -> None:
-        """Choose a file and write the report of the current analysis to it."""
-        draw = self._draw_report
-        if draw is None or not self._exports.is_ready(self._report):
-            return
-        name = f"{self._analyses.name or 'report'}.html"
-        path = self._choose_path("Report", name, REPORT)
-        if path is None:
-            return
-        # The state can change while the file dialog is open: collect it again.
-        try:
-            data = self._report()
-        except ExportError as error:
-            self._exports.refuse(error)
-            return
-        self._exports.write(path, lambda tell: draw(data, tell))
+        self._exports.write(path, make)
 
     def copy_as_python(self) -> None:
         """Copy a script that repeats the current request to the clipboard."""
@@ -381,3 +328,33 @@ class AnalysisSection(QWidget):
         if (path := exports.written_path) is None:
             return ""
         return f"✓ Written: {path if full_path else path.name}"
+
+
+def report_maker(report: Callable[[], ReportData], _: str) -> MakeContent:
+    """Return what makes the page of a report."""
+    # Imported here: most windows write no report.
+    from omnimouse_widgets.report import report_bytes
+
+    data = report()
+    return lambda tell: report_bytes(data, tell)
+
+
+def figure_maker(
+    state: LiveState, exports: Exports, traces: Callable[[], TracesView], kind: str
+) -> MakeContent:
+    """Return the drawn traces of the selected neurons.
+
+    Raises
+    ------
+    ExportError
+        No figure can be drawn.
+    """
+    # Imported here: QtSvg would slow down the start.
+    from omnimouse_widgets.qt.traces.export import traces_figure
+
+    condition = exports.condition
+    if not state.selection:
+        raise ExportError("Select neurons first: there is no trace to draw.")
+    # Drawn now, on the Qt thread; only the bytes go to the background task.
+    content = traces_figure(traces(), condition, is_svg=kind == "svg")
+    return lambda _: content

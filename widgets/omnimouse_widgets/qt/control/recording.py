@@ -7,7 +7,6 @@ from typing import Final
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAction,
-    QDoubleSpinBox,
     QInputDialog,
     QMenu,
     QPushButton,
@@ -15,15 +14,14 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.recording.loader import FolderIndex, SessionLoader
 from omnimouse_model.live.recording.samples import with_model
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.simulate.demo import is_demo
+from omnimouse_widgets.qt.form import SettingsDialog, SettingsForm
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
-    describe,
     dismiss_button,
     name_menu,
     push_button,
@@ -35,7 +33,7 @@ from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.qt.style.wheel import scroll_past
+from omnimouse_widgets.views.files import FilesView
 
 SAMPLE_LABELS: Final = {
     "Demo mouse, with the demo model": "demo",
@@ -54,10 +52,16 @@ class RecordingSection(QWidget):
     """
 
     def __init__(
-        self, state: LiveState, loader: SessionLoader, recordings: FolderIndex, store: StateStore
+        self,
+        state: LiveState,
+        loader: SessionLoader,
+        recordings: FolderIndex,
+        store: StateStore,
+        files: FilesView,
     ) -> None:
         super().__init__()
         self._state, self._loader, self._recordings, self._store = state, loader, recordings, store
+        self._files = files
         self.name = ElidedLabel()
         self.name.setStyleSheet("font-weight: 600;")
         self.open = QPushButton("Open…")
@@ -79,6 +83,10 @@ class RecordingSection(QWidget):
         self.join.setToolTip("Join the columns of a table to the neurons by unit_id")
         self.join.triggered.connect(self._choose_table)
         menu.addAction(self.join)
+        self.options = QAction("Options of the reader…", menu)
+        self.options.setToolTip("Read the recording again: rate, kind of responses, units")
+        self.options.triggered.connect(lambda: self.ask_options())
+        menu.addAction(self.options)
         menu.aboutToShow.connect(self._list_recent)
         self.open.setMenu(menu)
         tooltip = "Show what is missing, unusual or assumed in this recording"
@@ -89,13 +97,9 @@ class RecordingSection(QWidget):
         self.dismiss = dismiss_button(
             loader.clear_error, "Dismiss: the recording above is still open"
         )
-        self.rate = scroll_past(QDoubleSpinBox())
-        self.rate.setRange(0.1, 1000.0)
-        # A start value: the response rate of OmniMouse's spec.
-        self.rate.setValue(30.0)
-        self.rate.setSuffix(" Hz")
-        describe(self.rate, "Sampling rate of the responses of each plane", "Rate")
-        self.use_rate = push_button("Open at this rate", "", self._open_at_rate)
+        self.rate = SettingsForm(files.rate)
+        self.rate.applied.connect(files.open_at_rate)
+        self.use_rate = push_button("Open at this rate", "", self.rate.apply)
         self.series = combo_box(self._choose_series, offered=self._series_choices, name="Series")
         Form(self).add_rows(
             row_of(self.name, self.notes_button, self.open, stretch=0),
@@ -103,7 +107,8 @@ class RecordingSection(QWidget):
             self.notes,
             self.progress,
             row_of(self.problem, self.dismiss, stretch=0),
-            row_of(self.rate, self.use_rate, stretch=0),
+            self.rate,
+            self.use_rate,
             self.series,
         )
         session, changed = state.events.session, loader.changed
@@ -117,7 +122,8 @@ class RecordingSection(QWidget):
 
     # -- what the user does -----------------------------------------------------------
     def _list_recent(self) -> None:
-        self.join.setEnabled(self._state.session is not None)
+        for action in (self.join, self.options):
+            action.setEnabled(self._state.session is not None)
         self.recent.clear()
         for place in self._store.recent_recordings:
             # "&" would mark a key of the menu.
@@ -163,10 +169,11 @@ class RecordingSection(QWidget):
         session = self._state.session
         return str(session.path.parent) if session is not None else ""
 
-    def _open_at_rate(self) -> None:
-        # A typed rate counts although the box has not lost the focus.
-        self.rate.interpretText()
-        self._loader.open_again(rate_hz=self.rate.value())
+    def ask_options(self) -> None:
+        """Ask with which options the recording is read again."""
+        dialog = SettingsDialog("Options of the reader…", self._files.reading, self)
+        dialog.accepted.connect(self._files.open_again)
+        dialog.open()
 
     def _choose_series(self, name: str) -> None:
         session = self._state.session
@@ -229,10 +236,8 @@ class RecordingSection(QWidget):
         named = f"{opener.name}: {reason}" if opener.name else reason
         show_text(self.problem, f"Not opened: {named}" if reason else "")
         self.dismiss.setVisible(bool(reason))
-        # Only this error can be solved with a number from the user.
-        lacks_rate = isinstance(fault, SessionFormatError) and (fault.code == MISSING_RATE)
-        self.rate.setVisible(lacks_rate)
-        self.use_rate.setVisible(lacks_rate)
+        self.rate.setVisible(self._files.lacks_rate)
+        self.use_rate.setVisible(self._files.lacks_rate)
 
 
 def name_of(session: Session) -> str:

@@ -1,0 +1,272 @@
+"""Panel *Files*: how the open recording is read, and what is exported.
+
+Notebooks have it as a tab. In napari, the menus *Open…* and *File* open the same forms,
+so that the main panel stays short.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.project.exports import MakeContent
+from omnimouse_model.live.recording.loader import SessionLoader
+from omnimouse_model.live.report import no_report
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.storage.write import write_bytes
+from omnimouse_widgets.views.form import Form, setting
+from omnimouse_widgets.views.record import (
+    NO_SESSION,
+    Action,
+    Block,
+    Item,
+    Progress,
+    Row,
+    SaveFile,
+    Settings,
+    Text,
+)
+
+Maker = Callable[[str], MakeContent]
+"""Returns what makes a file of a kind, from what is on screen."""
+NOT_SPIKES: Final = "This recording has no sorted spikes"
+CONTENTS: Final = {
+    "table": ("Table of neurons", "Position, area, state and score of each neuron", "neurons"),
+    "arrays": ("Arrays of the window", "Recorded and predicted values, and the mask", "window"),
+    "figure": ("Figure of traces", "Traces of the selected neurons on white", "traces"),
+    "report": ("Report", "Task, scores, comparisons and script on one page", "report"),
+}
+"""Label, help and suggested name of what is exported."""
+KINDS: Final = {
+    "table": (("csv", "CSV"), ("parquet", "Parquet")),
+    "arrays": (("npz", "NumPy"),),
+    "figure": (("png", "PNG"), ("svg", "SVG")),
+    "report": (("html", "HTML"),),
+}
+"""Ending and name of the kinds of files of each content."""
+
+
+def _stored(name: str) -> Callable[[Session | None], Any]:
+    """Return a function that reads an option with which the recording was opened."""
+    return lambda session: None if session is None else session.options.get(name)
+
+
+def _of_spikes(session: Session | None) -> str:
+    return "" if session is not None and session.responses.has_events else NOT_SPIKES
+
+
+def _series(session: Session | None) -> Sequence[tuple[Any, str, str]]:
+    choices = {} if session is None else dict(session.series_choices)
+    return [(name, name, text) for name, text in choices.items()] or [("", "the only one", "")]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """Facts that the files of a recording lack or state wrongly; see `ReadOptions`.
+
+    The context is the open recording, or None.
+    """
+
+    series: str = setting(
+        "Responses",
+        "Kind of responses that is read",
+        "",
+        options=_series,
+        initial=lambda session: "" if session is None else session.series,
+    )
+    rate_hz: float | None = setting(
+        "Rate", "Samples of the responses per second", None, unit="Hz", low=0.1, high=1000.0,
+        empty="from the files", initial=_stored("rate_hz"),
+    )  # fmt: skip
+    recording_rate_hz: float | None = setting(
+        "Recorded at",
+        "Samples per second before the responses were upsampled",
+        None,
+        unit="Hz",
+        low=0.1,
+        high=1000.0,
+        empty="as stored",
+        initial=_stored("recording_rate_hz"),
+    )
+    cells_only: bool = setting(
+        "Cells only",
+        "Leave out regions that the files mark as no cells",
+        True,
+        initial=lambda session: session is None or session.options.get("cells_only", True),
+    )
+    unit_tables: str | None = setting(
+        "Properties", "CSV file, or folder of them, with properties of the neurons by unit_id",
+        None, empty="none", initial=_stored("unit_tables"),
+    )  # fmt: skip
+    quality: str | None = setting(
+        "Quality", "Least quality label of a unit, or the text that it must be", None,
+        empty="any", initial=_stored("quality"), refusal=_of_spikes,
+    )  # fmt: skip
+    min_rate_hz: float | None = setting(
+        "Least rate", "Spikes per second that a unit must have", None, unit="spikes/s", low=0.0,
+        empty="none", initial=_stored("min_rate_hz"), refusal=_of_spikes,
+    )  # fmt: skip
+    min_presence: float | None = setting(
+        "Presence", "Share of the recording in which a unit must have spikes", None, low=0.0,
+        high=1.0, empty="none", initial=_stored("min_presence"), refusal=_of_spikes,
+    )  # fmt: skip
+    trial_event: str | None = setting(
+        "Trials begin", "Column of the trial table, such as stimOn_times", None,
+        empty="as the reader says", initial=_stored("trial_event"), refusal=_of_spikes,
+    )  # fmt: skip
+    split_seed: int | None = setting(
+        "Split", "Seed that divides the trials of a recording without tiers", None, low=0,
+        empty="as stored", initial=_stored("split_seed"),
+    )  # fmt: skip
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of `open_session`, by name."""
+        found = asdict(self) | {"series": self.series or None}
+        with suppress(ValueError):  # a label
+            found["quality"] = float(self.quality or "")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class RateSettings:
+    """What is asked if the files of a recording do not say their rate."""
+
+    rate_hz: float = setting(
+        "Rate", "Sampling rate of the responses of each plane", 30.0, unit="Hz", low=0.1,
+        high=1000.0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """What is exported, and the kind of its file; the context is the view."""
+
+    content: str = setting(
+        "Content",
+        "What is exported, with the condition under which it was made",
+        "table",
+        options=lambda view: [(name, *CONTENTS[name][:2]) for name in view.makers],
+    )
+    kind: str = setting(
+        "File",
+        "Kind of the file",
+        "csv",
+        options=lambda view: [(*kind, "") for kind in KINDS[view.export.value("content")]],
+    )
+
+
+class FilesView:
+    """Forms of the reader's options and of exports.
+
+    Parameters
+    ----------
+    makers
+        Content -> function of the kind of file, which takes what is on screen and
+        returns what makes the bytes.
+
+    Attributes
+    ----------
+    reading, rate, export
+        The forms.
+    """
+
+    name = "files"
+
+    def __init__(
+        self, state: LiveState, loader: SessionLoader, makers: Mapping[str, Maker]
+    ) -> None:
+        self._state, self._loader = state, loader
+        self.makers = makers
+        self.reading = Form(ReadSettings, lambda: state.session)
+        self.rate = Form(RateSettings)
+        self.export = Form(ExportSettings, lambda: self)
+
+    @classmethod
+    def of(cls, controller: Controller, makers: Mapping[str, Maker]) -> Self:
+        """Return the view of a controller; `makers` adds contents that a front end draws."""
+        maker = controller.exports.maker
+        every = {"table": maker, "arrays": maker, **makers}
+        return cls(controller.state, controller.loader, every)
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the record: options of the reader, missing rate, and exports."""
+        session, opening = self._state.events.session, self._loader.changed
+        return [
+            Block(self._reading, [session, opening, self.reading.changed]),
+            Block(self._asked, [opening, self.rate.changed]),
+            Block(self._export, [session, self.export.changed]),
+        ]
+
+    # -- what the user does -----------------------------------------------------------
+    @property
+    def lacks_rate(self) -> bool:
+        """Whether the latest opening failed because the files do not say their rate."""
+        fault = self._loader.error
+        return isinstance(fault, SessionFormatError) and fault.code == MISSING_RATE
+
+    def open_again(self) -> None:
+        """Open the recording on screen with the options of the form."""
+        self._loader.reopen(**self.reading.read().options())
+
+    def open_at_rate(self) -> None:
+        """Repeat the opening that failed, with the rate of the form."""
+        self._loader.open_again(rate_hz=self.rate.read().rate_hz)
+
+    def save(self) -> SaveFile:
+        """Return the file that the form of exports describes."""
+        settings = self.export.read()
+        # Of the moment of the press.
+        make = self.makers[settings.content](settings.kind)
+
+        def write(path: Path) -> list[Path]:
+            write_bytes(path, make(no_report))
+            return [path]
+
+        return SaveFile(f"{CONTENTS[settings.content][2]}.{settings.kind}", write)
+
+    # -- content ----------------------------------------------------------------------
+    def _reading(self) -> Sequence[Item | Row]:
+        session, loader = self._state.session, self._loader
+        name = "" if session is None else f" of {session.id}"
+        closed = NO_SESSION if session is None else ""
+        refusal = closed or ("" if self.reading.is_valid else "A value is not valid")
+        fault = "" if loader.error is None else f"Not opened: {loader.name}: {loader.error}"
+        return [
+            Text("reader", f"Options of the reader{name}"),
+            Settings("reading", self.reading, "open_again"),
+            Row(
+                "actions",
+                (
+                    Action("open_again", "Open again", "Read the recording with these options",
+                           self.open_again, refusal),
+                    Action("reset", "Reset", "Set the options with which it was read",
+                           self.reading.reset, closed),
+                    Text("space", ""),
+                ),
+                wide="space",
+            ),
+            *([Progress("opening", loader.message, None)] if loader.is_busy else []),
+            Text("fault", fault, "problem"),
+        ]  # fmt: skip
+
+    def _asked(self) -> Sequence[Item | Row]:
+        if not self.lacks_rate:
+            return []
+        help_text = "Open the recording at this rate"
+        return [
+            Settings("rate", self.rate, "open_at_rate"),
+            Action("open_at_rate", "Open at this rate", help_text, self.open_at_rate,
+                   "" if self.rate.is_valid else "The rate is not valid"),
+        ]  # fmt: skip
+
+    def _export(self) -> Sequence[Item | Row]:
+        closed = NO_SESSION if self._state.session is None else ""
+        return [
+            Text("exports", "Export"),
+            Settings("export", self.export, "save"),
+            Action("save", "Save…", "Save what is on screen to a file", self.save, closed),
+        ]
