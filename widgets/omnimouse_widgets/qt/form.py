@@ -206,7 +206,7 @@ class SettingsDialog(QDialog):
         column = QVBoxLayout(self)
         column.addWidget(scroll_vertically(self.settings))
         column.addWidget(self.buttons)
-        self.resize(2 * COLUMN + 40, self.sizeHint().height())
+        self.resize(3 * COLUMN, self.sizeHint().height())
 
 
 class _Keys(QObject):

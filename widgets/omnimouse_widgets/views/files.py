@@ -61,7 +61,7 @@ def _of_spikes(session: Session | None) -> str:
 
 def _series(session: Session | None) -> Sequence[tuple[Any, str, str]]:
     choices = {} if session is None else dict(session.series_choices)
-    return [(name, name, text) for name, text in choices.items()] or [("", "the only one", "")]
+    return [(name, name, text) for name, text in choices.items()] or [("", "only one", "")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class ReadSettings:
     )
     rate_hz: float | None = setting(
         "Rate", "Samples of the responses per second", None, unit="Hz", low=0.1, high=1000.0,
-        empty="from the files", initial=_stored("rate_hz"),
+        empty="from files", initial=_stored("rate_hz"),
     )  # fmt: skip
     recording_rate_hz: float | None = setting(
         "Recorded at",
@@ -116,7 +116,7 @@ class ReadSettings:
     )  # fmt: skip
     trial_event: str | None = setting(
         "Trials begin", "Column of the trial table, such as stimOn_times", None,
-        empty="as the reader says", initial=_stored("trial_event"), refusal=_of_spikes,
+        empty="usual one", initial=_stored("trial_event"), refusal=_of_spikes,
     )  # fmt: skip
     split_seed: int | None = setting(
         "Split", "Seed that divides the trials of a recording without tiers", None, low=0,
