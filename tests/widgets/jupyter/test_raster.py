@@ -8,7 +8,7 @@ from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.raster import Raster
-from omnimouse_widgets.views.raster.view import levels_of
+from omnimouse_widgets.views.raster import levels_of
 
 
 @pytest.fixture

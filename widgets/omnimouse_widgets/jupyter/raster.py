@@ -15,8 +15,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing
-from omnimouse_widgets.views.raster.rows import ORDERINGS, RasterPicture, RasterRows
-from omnimouse_widgets.views.raster.view import (
+from omnimouse_widgets.views.raster import (
     ALL_ROWS,
     GREY,
     HATCHED,
@@ -33,6 +32,7 @@ from omnimouse_widgets.views.raster.view import (
     overlay_table,
     spike_ticks,
 )
+from omnimouse_widgets.views.raster_rows import ORDERINGS, RasterPicture, RasterRows
 from omnimouse_widgets.views.record import Cells
 
 Buffers = list[np.ndarray]

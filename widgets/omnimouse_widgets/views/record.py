@@ -24,7 +24,7 @@ from jaxtyping import Float, UInt8
 from omnimouse_model.data.session import Window
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.form import Form
-from omnimouse_widgets.views.raster.rows import RasterPicture, RasterRows
+from omnimouse_widgets.views.raster_rows import RasterPicture, RasterRows
 from omnimouse_widgets.views.trace_row import Scale, Trace
 
 NO_SESSION: Final = "No session is open"

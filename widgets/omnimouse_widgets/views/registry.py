@@ -188,7 +188,7 @@ PANELS: Final = (
         "Raster",
         "Neurons × samples of the window: recorded, predicted and residual.",
         "napari.md#inspect-the-prediction",
-        Dock("views.raster.view:RasterView", "bottom", "samples", is_front=True),
+        Dock("views.raster:RasterView", "bottom", "samples", is_front=True),
         part="raster",
     ),
     Panel(

@@ -12,7 +12,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.raster.panel import RasterArea
-from omnimouse_widgets.views.raster.view import OVERLAYS, RasterView, levels_of
+from omnimouse_widgets.views.raster import OVERLAYS, RasterView, levels_of
 from omnimouse_widgets.views.record import choose
 from tests.widgets.pointer import canvas_position, drag, pixel, wheel
 

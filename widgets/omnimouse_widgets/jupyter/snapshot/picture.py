@@ -36,8 +36,7 @@ from omnimouse_widgets.views.field.colours import (
 )
 from omnimouse_widgets.views.field.layout import Field
 from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
-from omnimouse_widgets.views.raster.rows import Arrangement, RasterImage, RasterRows, arrange
-from omnimouse_widgets.views.raster.view import (
+from omnimouse_widgets.views.raster import (
     GREY,
     OVERLAYS,
     TITLES,
@@ -48,6 +47,7 @@ from omnimouse_widgets.views.raster.view import (
     overlay_table,
     picture,
 )
+from omnimouse_widgets.views.raster_rows import Arrangement, RasterImage, RasterRows, arrange
 from omnimouse_widgets.views.traces import Shown, trace_rows
 
 SIDE: Final = 480

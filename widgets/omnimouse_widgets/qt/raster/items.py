@@ -13,7 +13,7 @@ from qtpy.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPolygonF
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.views.raster.view import TICK_HEIGHT
+from omnimouse_widgets.views.raster import TICK_HEIGHT
 
 
 class _InView(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped

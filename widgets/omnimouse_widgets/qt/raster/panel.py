@@ -7,8 +7,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from omnimouse_widgets.qt.raster.gestures import RasterGestures
 from omnimouse_widgets.qt.raster.plot import RasterPlot
 from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.views.raster.rows import RasterImage, RasterRows
-from omnimouse_widgets.views.raster.view import (
+from omnimouse_widgets.views.raster import (
     ALL_ROWS,
     OVERLAYS,
     TITLES,
@@ -16,6 +15,7 @@ from omnimouse_widgets.views.raster.view import (
     overlay_table,
     spike_ticks,
 )
+from omnimouse_widgets.views.raster_rows import RasterImage, RasterRows
 from omnimouse_widgets.views.record import CellMarks, Cells
 
 AXIS_WIDTH = 58

@@ -22,7 +22,7 @@ from omnimouse_model.live.state import RasterView as ShownPictures
 from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, VISIBLE, Mask, Neurons, Samples
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.raster.rows import (
+from omnimouse_widgets.views.raster_rows import (
     MEANINGS,
     MISSING,
     ORDERINGS,

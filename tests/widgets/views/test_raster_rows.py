@@ -7,7 +7,8 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.units import Units
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import VISIBLE, Mask, input_cells, scored_cells
-from omnimouse_widgets.views.raster.rows import (
+from omnimouse_widgets.views.raster import hatch_text
+from omnimouse_widgets.views.raster_rows import (
     MISSING,
     UNREAD,
     UNSCORED_TARGET,
@@ -15,7 +16,6 @@ from omnimouse_widgets.views.raster.rows import (
     arrange,
     missing,
 )
-from omnimouse_widgets.views.raster.view import hatch_text
 
 
 @given(st.integers(1, 900), st.integers(1, 60), st.data())

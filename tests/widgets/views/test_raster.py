@@ -6,8 +6,8 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
-from omnimouse_widgets.views.raster import view as ticks
-from omnimouse_widgets.views.raster.rows import RasterRows
+from omnimouse_widgets.views import raster as ticks
+from omnimouse_widgets.views.raster_rows import RasterRows
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,0 @@
-"""The panel *Raster*: order and binning of its rows, and its record."""
