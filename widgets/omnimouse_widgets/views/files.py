@@ -119,7 +119,7 @@ class ReadSettings:
         empty="usual one", initial=_stored("trial_event"), refusal=_of_spikes,
     )  # fmt: skip
     split_seed: int | None = setting(
-        "Split", "Seed that divides the trials of a recording that has no parts (tiers)", None, low=0,
+        "Split", "Seed that divides the trials where no parts (tiers) are stored", None, low=0,
         empty="as stored", initial=_stored("split_seed"),
     )  # fmt: skip
 
