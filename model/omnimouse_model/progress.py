@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,19 +159,27 @@ class TimeLeft:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._first = self._last = self._start_s = 0.0
+        self._first = 0.0
+        # Shares and seconds of the reports since the middle of what is done.
+        self._told: deque[tuple[float, float]] = deque()
 
     def seconds(self, share: float) -> float | None:
         """Return the seconds left; None for less than 2 % of the work, and at its end.
 
-        A share that is smaller than the last one begins another step.
+        The pace is that of the later half of what is done: first pieces also fill
+        caches. A share that is smaller than the last one begins another step.
         """
-        if self._first <= 0.0 or share < self._last:
-            self._first, self._start_s = share, self._clock()
-        self._last, done = share, share - self._first
+        if self._first <= 0.0 or share < self._told[-1][0]:
+            self._first = share
+            self._told.clear()
+        self._told.append((share, self._clock()))
+        done = share - self._first
         if done <= 0.02 or share >= 1.0:
             return None
-        return (self._clock() - self._start_s) * (1 - share) / done
+        while self._told[1][0] <= share - done / 2:
+            self._told.popleft()
+        (begin, begin_s), (_, now_s) = self._told[0], self._told[-1]
+        return (now_s - begin_s) * (1 - share) / (share - begin)
 
 
 def duration_text(seconds: float) -> str:

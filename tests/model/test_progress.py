@@ -83,6 +83,15 @@ def test_time_left_is_that_of_the_work_so_far():
     assert time_left.seconds(1.0) is None
 
 
+def test_the_first_pieces_of_work_count_no_longer_when_later_ones_are_fast():
+    now_s = 0.0
+    time_left = TimeLeft(lambda: now_s)
+    for n_done in range(1, 51):
+        now_s += 10.0 if n_done <= 10 else 1.0
+        left_s = time_left.seconds(n_done / 100)
+    assert left_s == pytest.approx(50.0)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_after_a_tenth_the_time_left_is_right_within_a_factor_of_two(seed):
     # Pieces that take 0.5 to 1.5 s in any order, after 30 s of loading.
