@@ -123,6 +123,12 @@ def _predict(ending: str, inputs: Path, out: Path) -> list[str]:
     return [*words, "--out", f"{out}/predictions{ending}"]
 
 
+def _lab(inputs: Path, out: Path) -> list[str]:
+    model, session = f"{inputs}/base.safetensors", f"{inputs}/mice/{KNOWN}"
+    words = ["lab", "directions", "--session", session, "--model", model, "--repeats", "1"]
+    return [*words, "--results", f"{out}/results.zarr", "--out", f"{out}/t.csv", "--device", "cpu"]
+
+
 def _fetch(address: str, inputs: Path, out: Path) -> list[str]:
     return ["fetch", address, "--to", str(out)]
 
@@ -135,6 +141,7 @@ COMMANDS = {
     "scaling": Command(_scaling),
     "predict": Command(lambda *folders: _predict(".zarr", *folders)),
     "predict-nwb": Command(lambda *folders: _predict(".nwb", *folders)),
+    "lab": Command(_lab),
     "fetch": Command(lambda *folders: _fetch("hf://datasets/lab/mice/a.tar", *folders)),
     "fetch-model": Command(lambda *folders: _fetch("hf://lab/model", *folders)),
 }
