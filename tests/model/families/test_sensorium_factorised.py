@@ -8,16 +8,18 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.families.parts.clip_models import ClipCheckpoint
+from omnimouse_model.families.parts.clip_training import train_clips
 from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig
 from omnimouse_model.families.parts.video_clips import GrayLevels
-from omnimouse_model.families.sensorium_factorised.checkpoint import FactorisedCheckpoint
 from omnimouse_model.families.sensorium_factorised.network import (
+    FACTORISED,
     FactorisedConfig,
     FactorisedNetwork,
 )
-from omnimouse_model.families.sensorium_factorised.training import train_factorised
-from omnimouse_model.families.sensorium_factorised.training_config import (
+from omnimouse_model.families.sensorium_factorised.training import (
     FactorisedTrainConfig,
+    FactorisedTraining,
 )
 from omnimouse_model.training.checkpoints import MODEL
 from omnimouse_model.training.sessions import training_session
@@ -36,8 +38,8 @@ def path(session, tmp_path_factory):
         for parameter in net.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
     file = tmp_path_factory.mktemp("factorised") / "small.safetensors"
-    checkpoint = FactorisedCheckpoint(
-        CONFIG, GrayLevels(110.0, 40.0), net.n_neurons, net.state_dict(), {}
+    checkpoint = ClipCheckpoint(
+        FACTORISED, CONFIG, GrayLevels(110.0, 40.0), net.n_neurons, net.state_dict(), {}
     )
     checkpoint.save(file)
     return file
@@ -103,7 +105,7 @@ def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
 
 
 def test_an_unknown_session_is_refused(predictor, session):
-    with pytest.raises(UnsupportedRequestError, match="omnimouse train"):
+    with pytest.raises(UnsupportedRequestError, match="omnimouse fit"):
         predictor.prepare(replace(session, id="nobody"))
 
 
@@ -129,14 +131,17 @@ def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path):
         save_every_s=None,
     )
     sessions = [training_session(session)]
-    whole = train_factorised(config, sessions, tmp_path / "whole")
-    train_factorised(config, sessions, tmp_path / "parts", max_steps=3)
-    parts = train_factorised(config, sessions, tmp_path / "parts")
+    whole = train_clips(FactorisedTraining, config, sessions, tmp_path / "whole")
+    train_clips(FactorisedTraining, config, sessions, tmp_path / "parts", max_steps=3)
+    parts = train_clips(FactorisedTraining, config, sessions, tmp_path / "parts")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
     loaded = om.load_predictor(tmp_path / "parts" / MODEL, device="cpu")
     assert loaded.needs.sessions == {session.id}
     with pytest.raises(ValueError, match="model"):
-        train_factorised(
-            replace(config, model=replace(CONFIG, offset=1.0)), sessions, tmp_path / "parts"
+        train_clips(
+            FactorisedTraining,
+            replace(config, model=replace(CONFIG, offset=1.0)),
+            sessions,
+            tmp_path / "parts",
         )

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimouse_model.families.latent_zig.density import mean
+from omnimouse_model.families.parts.clip_models import ClipFamily
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     FactorisedCore,
@@ -27,6 +29,7 @@ from omnimouse_model.families.parts.factorised import (
     module_key,
     rows_of,
 )
+from omnimouse_model.families.parts.video_clips import Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,3 +261,76 @@ def theta_and_q(
         else:
             logit_q, log_theta = logit_q + latents @ of_q.T, log_theta + latents @ of_theta.T
     return F.elu(log_theta) + 1 + 1e-6, torch.sigmoid(logit_q) * 0.99999 + 1e-6
+
+
+# -- as a family of clip models --------------------------------------------------------
+_DRAWS = 64
+"""Draws of the prior, the same for all samples, so that a rate does not flicker."""
+_MOST = 2.0
+"""Largest factor of visible responses: in the training, half of them are hidden."""
+
+
+def scaled_to_all(visible: Tensor) -> Tensor:
+    """Return responses (B, T, N), hidden ones NaN, as the encoder reads them.
+
+    Hidden ones are 0, and the others are scaled as if all were visible; at most as in
+    the training, so that few visible neurons say little.
+    """
+    is_visible = visible.isfinite()
+    count = is_visible.sum(-1, keepdim=True).clamp(min=1)
+    factor = (visible.shape[-1] / count).clamp(max=_MOST)
+    return torch.where(is_visible, visible, 0.0) * factor
+
+
+def _state(
+    net: ZigNetwork, session: str, inputs: Inputs, visible: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Return maps and posterior means; None for the prior, without visible responses."""
+    maps = net.core(inputs.video)
+    latents = None
+    if net.config.latent is not None and bool(visible.isfinite().any()):
+        latents = net.posterior(scaled_to_all(visible), session, maps.shape[2])
+    return maps, latents
+
+
+def _rates(
+    net: ZigNetwork, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
+) -> Tensor:
+    """Return the means of the distribution; of the prior, over its draws."""
+    maps, latents = state
+    assert maps is not None
+    logit_q, log_theta = net.readout_of(session).parameters_at(maps, neurons=neurons)
+    k = net.shape(session)
+    k = k if neurons is None else k[neurons]
+    if net.config.latent is None:
+        theta, q = theta_and_q(logit_q, log_theta)
+        return mean(theta, k, q)
+    weights = net.latent_weights(session)
+    if neurons is not None:
+        weights = weights[0][neurons], weights[1][neurons]
+    if latents is not None:
+        theta, q = theta_and_q(logit_q, log_theta, latents, weights)
+        return mean(theta, k, q)
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(_DRAWS, net.config.latent.n_latents, generator=generator)
+    theta, q = torch.zeros_like(log_theta), torch.zeros_like(logit_q)
+    for draw in draws.to(maps.device):
+        one = theta_and_q(logit_q, log_theta, draw.expand(*maps.shape[:1], 1, -1), weights)
+        theta, q = theta + one[0] / _DRAWS, q + one[1] / _DRAWS
+    return mean(theta, k, q)
+
+
+def _reads_no_behavior(config: ZigConfig) -> bool:
+    return False
+
+
+LATENT_ZIG = ClipFamily(
+    "latent_zig",
+    "latent zero-inflated gamma model",
+    ZigConfig,
+    ZigNetwork,
+    _state,
+    _rates,
+    _reads_no_behavior,
+    reads_responses=True,
+)

@@ -17,41 +17,45 @@ from omnimouse_model.progress import Job
 
 
 def _load(path: Path, device: str) -> Predictor:
-    from omnimouse_model.families.sensorium_factorised.checkpoint import load_factorised
+    from omnimouse_model.families.parts.clip_models import load_clip_model
+    from omnimouse_model.families.sensorium_factorised.network import FACTORISED
 
-    return load_factorised(path, device)
+    return load_clip_model(FACTORISED, path, device)
 
 
 def _describe(path: Path) -> Description:
-    from omnimouse_model.families.sensorium_factorised.checkpoint import FactorisedCheckpoint
+    from omnimouse_model.families.parts.clip_models import ClipCheckpoint
+    from omnimouse_model.families.sensorium_factorised.network import FACTORISED
 
-    return FactorisedCheckpoint.read(path).description
+    return ClipCheckpoint.read(FACTORISED, path).description
 
 
 def _read(tree: Mapping[str, Any]) -> Any:
-    from omnimouse_model.families.sensorium_factorised.training_config import read_factorised_config
+    from omnimouse_model.families.sensorium_factorised.training import read_factorised_config
 
     return read_factorised_config(tree)
 
 
 def _spec(config: Any) -> WindowSpec:
-    from omnimouse_model.families.sensorium_factorised.predictor import factorised_spec
+    from omnimouse_model.families.sensorium_factorised.network import FACTORISED
 
-    return factorised_spec(config.model)
+    return FACTORISED.spec(config.model)
 
 
 def _train(
     config: Any, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
 ) -> Predictor:
-    from omnimouse_model.families.sensorium_factorised.training import start_factorised
+    from omnimouse_model.families.parts.clip_training import start_clips
+    from omnimouse_model.families.sensorium_factorised.training import FactorisedTraining
 
-    return start_factorised(config, sessions, out, job, seed)
+    return start_clips(FactorisedTraining, config, sessions, out, job, seed)
 
 
 def _export(run: Path, path: Path) -> None:
-    from omnimouse_model.families.sensorium_factorised.training import export_factorised
+    from omnimouse_model.families.parts.clip_training import export_clips
+    from omnimouse_model.families.sensorium_factorised.network import FACTORISED
 
-    export_factorised(run, path)
+    export_clips(FACTORISED, run, path)
 
 
 FAMILY = Family(

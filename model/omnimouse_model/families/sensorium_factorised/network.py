@@ -14,6 +14,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimouse_model.families.parts.clip_models import ClipFamily
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     FactorisedCore,
@@ -23,6 +24,7 @@ from omnimouse_model.families.parts.factorised import (
     module_key,
     rows_of,
 )
+from omnimouse_model.families.parts.video_clips import Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +149,35 @@ class FactorisedNetwork(nn.Module):
         """Return the sum of all penalties that a session's batch adds to its loss."""
         space, time = self.core.penalties()
         return space + time + self.readout_of(session).penalty()
+
+
+# -- as a family of clip models --------------------------------------------------------
+def _state(
+    net: FactorisedNetwork, session: str, inputs: Inputs, visible: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Return maps and gaze."""
+    return net.core(inputs.video), inputs.pupil
+
+
+def _rates(
+    net: FactorisedNetwork, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
+) -> Tensor:
+    maps, pupil = state
+    assert maps is not None
+    return net.rates(maps, session, pupil, neurons=neurons)
+
+
+def _reads_behavior(config: FactorisedConfig) -> bool:
+    """Video alone needs no behaviour."""
+    return config.core.channels > 1 or config.shifter is not None
+
+
+FACTORISED = ClipFamily(
+    "sensorium_factorised",
+    "Sensorium-2023 baseline",
+    FactorisedConfig,
+    FactorisedNetwork,
+    _state,
+    _rates,
+    _reads_behavior,
+)

@@ -1,0 +1,104 @@
+"""The latent model: what its latents read, its prior, and exact resume."""
+
+import numpy as np
+import pytest
+import torch
+
+import omnimouse_model as om
+from omnimouse_model.data.session import Window
+from omnimouse_model.families.latent_zig.network import (
+    LATENT_ZIG,
+    LatentConfig,
+    ZigConfig,
+    ZigNetwork,
+)
+from omnimouse_model.families.latent_zig.training import ZigTrainConfig, ZigTraining
+from omnimouse_model.families.parts.clip_models import ClipCheckpoint
+from omnimouse_model.families.parts.clip_training import train_clips
+from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig
+from omnimouse_model.families.parts.video_clips import GrayLevels
+from omnimouse_model.training.checkpoints import MODEL
+from omnimouse_model.training.sessions import training_session
+
+CONFIG = ZigConfig(
+    core=CoreConfig(1, (2, 3), ((7, 7), (5, 5)), (11, 9)),
+    readout=ReadoutConfig(places=None, has_bias=False),
+    kernel=(3, 3),
+    latent=LatentConfig(3, 6, 5),
+)
+
+
+@pytest.fixture(scope="module")
+def predictor(session, tmp_path_factory):
+    torch.manual_seed(0)
+    net = ZigNetwork(CONFIG, {session.id: session.n_neurons})
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    file = tmp_path_factory.mktemp("zig") / "small.safetensors"
+    state = net.state_dict()
+    ClipCheckpoint(LATENT_ZIG, CONFIG, GrayLevels(110.0, 40.0), net.n_neurons, state, {}).save(file)
+    return om.load_predictor(file, device="cpu")
+
+
+@pytest.fixture
+def mask(session, predictor):
+    made = om.Mask.nothing(session, predictor.needs.spec).with_frames(True)
+    return made.ask(np.arange(10), slice(None)).with_guard(guarded=False)
+
+
+@pytest.fixture
+def window(session, predictor):
+    return session.window(10.0, predictor.needs.spec)
+
+
+def test_rates_follow_visible_responses_and_no_hidden_ones(predictor, window, mask, monkeypatch):
+    shown = mask.show(np.arange(10, 20), slice(0, 30))
+    given, recorded = predictor.predict(window, shown).responses, window.responses
+    assert not np.allclose(predictor.predict(window, mask).responses, given)
+    values = np.where(shown.visible, recorded, np.float32(9))
+    monkeypatch.setattr(Window, "responses", property(lambda _: values))
+    np.testing.assert_array_equal(predictor.predict(window, shown).responses, given)
+    values = np.where(shown.visible, recorded + 1, recorded)
+    assert not np.allclose(predictor.predict(window, shown).responses, given)
+
+
+def test_the_prior_has_no_chance_in_it(predictor, window, mask):
+    one, two = (predictor.predict(window, mask).responses for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    assert (one > 0).all()
+
+
+def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
+    shown = mask.show(np.arange(10, 20))
+    whole = predictor.predict(window, shown)
+    order = np.array([5, 2, 9])
+    part = predictor.decode(predictor.encode(window, shown), order)
+    np.testing.assert_allclose(part.responses, whole.responses[:, order], rtol=1e-5)
+    other = session.window(14.0, predictor.needs.spec)
+    many = list(predictor.predict_many([(other, mask, None), (window, shown, None)]))
+    np.testing.assert_allclose(many[1].responses, whole.responses, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path):
+    config = ZigTrainConfig(
+        seed=1,
+        model=CONFIG,
+        clips=2,
+        frames=24,
+        video_steps=2,
+        draws=2,
+        total_steps=4,
+        validate_every=2,
+        validation_windows=2,
+        save_every_s=None,
+    )
+    sessions = [training_session(session)]
+    whole = train_clips(ZigTraining, config, sessions, tmp_path / "whole")
+    train_clips(ZigTraining, config, sessions, tmp_path / "parts", max_steps=3)
+    parts = train_clips(ZigTraining, config, sessions, tmp_path / "parts")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+    loaded = om.load_predictor(tmp_path / "parts" / MODEL, device="cpu")
+    assert loaded.needs.sessions == {session.id}
