@@ -21,6 +21,7 @@ print(*families(), load_predictor("mean").predictor_id if "mean" in predictor_na
         ("twin", "twin"),
         ("ndt", "ndt"),
         ("sensorium_factorised", "sensorium_factorised"),
+        ("latent_zig", "latent_zig"),
         ("classical", "classical"),
         ("prediction_file", "prediction_file"),
     ],
