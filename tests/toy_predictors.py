@@ -212,7 +212,9 @@ def _load(path, device):
     return TOYS[path.with_suffix(".json").read_text("utf-8").split('"')[-2]]()
 
 
-FAMILY = Family("toy", _load, {name: lambda _, made=made: made() for name, made in TOYS.items()})
+FAMILY = Family(
+    "toy", _load, names={name: lambda _, made=made: made() for name, made in TOYS.items()}
+)
 
 
 def write_package(folder: Path) -> None:
