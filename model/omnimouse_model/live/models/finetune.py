@@ -517,7 +517,7 @@ class Finetuning(HasBackgroundTask):
             return
         if stage == TRAINING:
             self.step, self.n_steps = int(done), int(total)
-        self.stage, self._stage_share = stage, done / total
+        self.stage, self._stage_share = stage, done / total if total else 0.0
         self._left_s = self._time_left.seconds(self._stage_share)
         if stage == STARTING and self._left_s is not None:
             # The steps follow: they take as many times longer as for the demo's model.
