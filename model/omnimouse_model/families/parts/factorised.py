@@ -152,9 +152,11 @@ class _SpaceConv(nn.Conv3d):
     def forward(self, video: Tensor) -> Tensor:
         """Return maps (B, C, T, h, w)."""
         frames = video.transpose(1, 2)
-        pad, stride = self.padding[1:], self.stride[1:]  # type: ignore[index]
-        maps = F.conv2d(frames.flatten(0, 1), self.weight[:, :, 0], self.bias, stride, pad)
-        return maps.unflatten(0, frames.shape[:2]).transpose(1, 2)
+        pad, stride = self.padding[1:], self.stride[1:]
+        weight = self.weight[:, :, 0]
+        maps: Tensor = F.conv2d(frames.flatten(0, 1), weight, self.bias, stride, pad)
+        shown: Tensor = maps.unflatten(0, frames.shape[:2])
+        return shown.transpose(1, 2)
 
 
 class _TimeConv(nn.Conv3d):
@@ -163,7 +165,8 @@ class _TimeConv(nn.Conv3d):
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps (B, C, T', h, w)."""
         found = F.conv2d(maps.flatten(3), self.weight[..., 0], self.bias)
-        return found.unflatten(3, maps.shape[3:])
+        shown: Tensor = found.unflatten(3, maps.shape[3:])
+        return shown
 
 
 class FactorisedCore(nn.Module):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.analysis import export
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.omnimouse import checkpoint as official
+from omnimouse_model.families.omnimouse import export
 from omnimouse_model.families.omnimouse import training_config as configs
 from omnimouse_model.families.omnimouse.batches import Turn, epoch_batches
 from omnimouse_model.families.omnimouse.export import write_official

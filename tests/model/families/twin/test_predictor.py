@@ -229,9 +229,10 @@ def test_a_wrong_field_is_named(path, tmp_path, field, value):
 def test_behaviour_is_read_by_name_and_what_lacks_is_told(predictor, session):
     found = check_compatibility(predictor.needs, session)
     assert found.is_supported
-    assert not found.missing
+    scaled = "frames of 36×64: averaged to the model's 18×32, gray"
+    assert found.missing == (scaled,)
     blind = replace(session, behavior={**session.behavior, "treadmill": None})
-    (phrase,) = check_compatibility(predictor.needs, blind).missing
+    _, phrase = check_compatibility(predictor.needs, blind).missing
     assert "running" in phrase
 
 
