@@ -215,8 +215,9 @@ def _is_allowed(event: str, args: tuple[Any, ...]) -> bool:
             return _may_write is not None
         return _is_inside(opened)
     places = {"os.rename": args[:2], "os.symlink": args[1:2]}.get(event, args[:1])
-    # These act on a link, not on what it leads to; on one, "mkdir" fails.
-    if event in ("os.remove", "os.symlink", "os.mkdir"):
+    if event == "os.mkdir" and os.path.islink(args[0]):  # it fails, wherever the link leads
+        return True
+    if event in ("os.remove", "os.symlink"):  # a link, not what it leads to
         places = tuple(Path(os.fsdecode(place)).parent for place in places)
     return all(map(_is_inside, places))
 
