@@ -139,14 +139,14 @@ class Folder:
             If it has another number of values.
         """
         values = self._array("trials", name)
-        if values is not None and len(values) != self.n_trials:
-            raise SessionFormatError(
-                self.root / "meta" / "trials" / f"{name}.npy",
-                "wrong_length",
-                f"trials/{name}.npy has {len(values)} values for {self.n_trials} trials",
-                "was the download complete?",
-            )
-        return values
+        if values is None or values.size == self.n_trials:
+            return None if values is None else values.reshape(self.n_trials)
+        raise SessionFormatError(
+            self.root / "meta" / "trials" / f"{name}.npy",
+            "wrong_length",
+            f"trials/{name}.npy has {values.size} values for {self.n_trials} trials",
+            "was the download complete?",
+        )
 
     def trial_arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays of `meta/trials` with one value per trial, by name."""

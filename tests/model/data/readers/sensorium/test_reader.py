@@ -274,5 +274,7 @@ def test_pickled_and_short_arrays_are_refused(folder):
     tiers = folder / "meta" / "trials" / "tiers.npy"
     np.save(tiers, np.array(TIERS[:2]))
     check_refusal(folder, "2 values for 4 trials")
+    np.save(tiers, np.array("train"))
+    check_refusal(folder, "1 values for 4 trials")
     np.save(tiers, np.array(TIERS, object), allow_pickle=True)
     check_refusal(folder, "pickled")
