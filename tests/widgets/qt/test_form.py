@@ -1,11 +1,14 @@
 """Form of Qt: typed keys, choices, reasons, Enter, Tab and the width."""
 
+from dataclasses import dataclass
+
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShortcut
 from qtpy.QtTest import QTest
 
 from omnimouse_widgets.qt.form import COLUMN, SettingsForm
+from omnimouse_widgets.views.form import setting
 from tests.widgets.settings import Recording, Settings, form_of
 
 
@@ -97,3 +100,20 @@ def test_letters_in_a_list_run_no_shortcut_of_the_panel(drawn, qtbot):
     tier.setFocus()
     with qtbot.assertNotEmitted(shortcut.activated):
         QTest.keyClick(tier, Qt.Key.Key_F)
+
+
+def test_a_form_that_shows_other_settings_has_their_controls(drawn, redraw):
+    @dataclass(frozen=True)
+    class Other:
+        neurons: float = setting("Neurons", "Their share", 0.5)
+        rate: int = setting("Rate", "Of learning", 3)
+
+    drawn.form.show(Other)
+    redraw()
+    assert list(drawn.controls) == ["neurons", "rate"]
+    assert all(control.native.isVisible() for control in drawn.controls.values())
+    type_into(drawn.controls["neurons"].native, "0.25")
+    assert drawn.form.read() == Other(0.25, 3)
+    drawn.form.show(Settings)
+    redraw()
+    assert next(iter(drawn.controls)) == "rate_hz"

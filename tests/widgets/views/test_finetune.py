@@ -1,5 +1,11 @@
 """The panel *Fine-tuning*: texts of its end, and axes of its curves."""
 
+from dataclasses import dataclass, field
+
+import pytest
+
+from omnimouse_model.live.models.finetune import Finetuning
+from omnimouse_widgets.jupyter.finetune import FineTune
 from omnimouse_widgets.views.finetune import NOT_OFFERED, FinetuneView, gain_text, span_of
 from omnimouse_widgets.views.record import record
 
@@ -23,3 +29,20 @@ def test_without_a_model_and_a_recording_nothing_is_offered(empty_controller):
     assert record(view)["message"].text == NOT_OFFERED
     assert not view.is_shown
     assert not view.status
+
+
+def test_a_family_with_other_options_has_its_own_form(empty_controller, monkeypatch):
+    @dataclass(frozen=True)
+    class Options:
+        rate: float = field(default=0.5, metadata={"help": "Learning rate"})
+
+    part = FineTune(empty_controller)
+    monkeypatch.setattr(Finetuning, "options", Options)
+    empty_controller.state.predictor_name = "toy"
+    assert not part.problem
+    assert (part.train, part.steps) == (None, None)
+    with pytest.raises(ValueError, match="no such option"):
+        part.train = "all"
+    view = FinetuneView.of(empty_controller)
+    assert [(each.name, each.value) for each in view.form.fields()] == [("rate", 0.5)]
+    part.close()

@@ -19,10 +19,11 @@ class FineTune(RecordPart):
     Attributes
     ----------
     train
-        Trained parameters: "embeddings", or "all" to include the core.
+        Trained parameters: "embeddings", or "all" to include the core; None if the
+        family of the model has no such option.
     steps
         Maximum number of steps; training stops earlier if the held-out score no longer
-        increases.
+        increases. None if the family of the model has no such option.
     progress
         Progress from 0 to 1; read-only.
     status
@@ -45,7 +46,7 @@ class FineTune(RecordPart):
         self._view = view = FinetuneView.of(controller)
         super().__init__(view, controller, **traits)
         for name in ("train", "steps"):
-            read = partial(view.form.value, name)
+            read = partial(view.value, name)
             self.bind(name, view.form.changed, read, partial(self._set, name))
         self.bind("progress", view.signals, self._share)
         self.bind("status", view.signals, lambda: view.status)
@@ -87,8 +88,9 @@ class FineTune(RecordPart):
     # -- from state to screen ---------------------------------------------------------
     def _set(self, name: str, value: object) -> None:
         """Set a field by code; refuse a value that is not valid."""
-        form = self._view.form
-        before = form.value(name)
+        form, before = self._view.form, self._view.value(name)
+        if before is None:
+            raise ValueError(f"{name}: the chosen model has no such option.")
         form.set(name, value)
         (field,) = (each for each in form.fields() if each.name == name)
         if field.reason or form.value(name) != value:

@@ -72,17 +72,29 @@ class SettingsForm(QWidget):
         self.controls: dict[str, Any] = {}
         self.reasons: dict[str, ToneLabel] = {}
         self._labels: dict[str, ToneLabel] = {}
+        self._made: list[tuple[str, str]] = []
         self._n_columns = 0
         self._keys = _Keys(self)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(8)
         self._grid.setVerticalSpacing(3)
-        for each in form.fields():
-            self._add(each)
-        self._lay_out(1)
         self.draw()
         self.redraw = Redraw(self, (self.draw, [form.changed, *signals]))
+
+    def _make(self, fields: Sequence[Field]) -> None:
+        """Make the controls of the fields in place of those before."""
+        for name, control in self.controls.items():
+            for widget in (control.native, self._labels[name], self.reasons[name]):
+                self._grid.removeWidget(widget)
+                widget.hide()
+                widget.deleteLater()
+        for made in (self.controls, self._labels, self.reasons):
+            made.clear()
+        for each in fields:
+            self._add(each)
+        n_columns, self._n_columns = max(self._n_columns, 1), 0
+        self._lay_out(n_columns)
 
     def _add(self, each: Field) -> None:
         # Only where a form is shown: the import takes a third of a second.
@@ -158,8 +170,13 @@ class SettingsForm(QWidget):
             self.applied.emit()
 
     def draw(self) -> None:
-        """Show values, choices and reasons of the form."""
-        for each in self.form.fields():
+        """Show values, choices and reasons; a form may show other settings."""
+        fields = self.form.fields()
+        named = [(each.name, each.kind) for each in fields]
+        if named != self._made:
+            self._made = named
+            self._make(fields)
+        for each in fields:
             control = self.controls[each.name]
             native: QWidget = control.native
             with control.changed.blocked():
@@ -188,7 +205,7 @@ class SettingsDialog(QDialog):
     Parameters
     ----------
     label
-        Title, and text of the button.
+        Title.
     form
         Description and values; they stay for the next time.
     """

@@ -9,7 +9,7 @@ import numpy as np
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetune import STEPS as STEPS
-from omnimouse_model.live.models.finetune import Finetuning, Point, TrainedPart
+from omnimouse_model.live.models.finetune import FinetunedModel, Finetuning, Point, TrainedPart
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.compatibility import unused_text
@@ -46,6 +46,7 @@ TIPS: Final = {
     "spike, on held-out windows",
     "dismiss": "Hide this run; its folder is not deleted",
 }
+PARTS: Final = {"embeddings": " train the embeddings", "all": " train all weights"}
 MIN_SPAN: Final = 0.02
 """Minimum range of the vertical axis; smaller differences are noise."""
 MOST_POINTS: Final = 1000
@@ -144,19 +145,15 @@ class FinetuneView:
         # A run that has ended leaves with its recording, and comes back with it.
         return self._finetuning.is_busy or self._finetuning.is_of_screen
 
-    @property
-    def _train(self) -> TrainedPart:
-        """Trained part of the form; families without a choice train their own."""
-        train: TrainedPart = self._value("train", "embeddings")
-        return train
-
-    @property
-    def _steps(self) -> int:
-        return int(self._value("steps", STEPS))
-
-    def _value(self, name: str, default: Any) -> Any:
+    def value(self, name: str) -> Any:
+        """Return an option of the form; None if the model's family has no such option."""
         names = {one.name for one in self.form.fields()}
-        return self.form.value(name) if name in names else default
+        return self.form.value(name) if name in names else None
+
+    @property
+    def _saved(self) -> FinetunedModel | None:
+        train: TrainedPart = self.value("train") or "embeddings"
+        return self._finetuning.saved_result(train)
 
     # -- actions ----------------------------------------------------------------------
     def start(self) -> None:
@@ -178,7 +175,7 @@ class FinetuneView:
 
     def use(self) -> None:
         """Choose the fine-tuned model; after a stop, its current weights."""
-        saved = self._finetuning.saved_result(self._train)
+        saved = self._saved
         if self._shows_run:
             self._finetuning.use()
         elif saved is not None:
@@ -191,10 +188,10 @@ class FinetuneView:
             return self._run()
         if not finetuning.is_offered:
             return [Text("message", NOT_OFFERED, "quiet")]
-        saved = finetuning.saved_result(self._train)
+        saved = self._saved
         start, use = "Start", ""
         if saved is not None:
-            is_longer = not saved.is_finished or saved.step < self._steps
+            is_longer = not saved.is_finished or saved.step < (self.value("steps") or 0)
             # A stopped run is continued in its own folder: starting again would lose its
             # steps. With more steps than before, a finished run can continue.
             start = "Resume" if is_longer else ""
@@ -219,17 +216,17 @@ class FinetuneView:
         return "" if session is None or needs is None else unused_text(needs, session)
 
     def _offer_text(self) -> str:
-        train, steps = self._train, self._steps
-        saved = self._finetuning.saved_result(train)
+        saved = self._saved
         if saved is not None and saved.is_finished:
             gain = gain_text(saved.start_score, saved.best_score)
             return f"A finished run of {saved.step} steps exists: {gain}."
-        part = "the embeddings" if train == "embeddings" else "all weights"
-        time = self._finetuning.estimate(steps)
-        plan = f"{steps} steps train {part}" + (f" · {time}" if time else "")
+        steps, part = self.value("steps"), PARTS.get(self.value("train"), "")
+        # The family of the model may have neither option.
+        time = "" if steps is None else self._finetuning.estimate(steps)
+        plan = "" if steps is None else f"{steps} steps{part}" + (f" · {time}" if time else "")
         if saved is None:
             return plan
-        return f"A run stopped at step {saved.step} and can be resumed. {plan}"
+        return f"A run stopped at step {saved.step} and can be resumed. {plan}".strip()
 
     def _run(self) -> Sequence[Item | Row]:
         finetuning = self._finetuning

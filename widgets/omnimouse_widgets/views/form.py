@@ -178,7 +178,7 @@ class Form(Generic[Settings]):
     Attributes
     ----------
     changed
-        Emitted after `set` and `reset`.
+        Emitted after `set`, `reset` and `show`.
     """
 
     def __init__(self, settings: type[Settings], context: Callable[[], Any] = lambda: None) -> None:

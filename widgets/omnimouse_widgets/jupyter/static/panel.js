@@ -348,6 +348,7 @@ function render({ model, el }) {
     // why it is refused.
     settings: (item) => {
       const element = make("div", { className: "omnimouse-settings" }), cells = new Map();
+      let made = "";
       const makeCell = ({ name: field, kind, empty, stroke }) => {
         const type = stroke ? "range" : kind === "switch" ? "checkbox" : "text";
         const control = kind === "choice" ? make("select") : make("input", { type, placeholder: empty });
@@ -365,28 +366,37 @@ function render({ model, el }) {
         element.append(make("div", {}, make("label", { className: "omnimouse-field" }, name, control), reason));
         return { control, reason, name, options: "" };
       };
-      return [element, ({ form }) => form.forEach((each) => {
-        if (!cells.has(each.name)) cells.set(each.name, makeCell(each));
-        const cell = cells.get(each.name), { control } = cell, options = JSON.stringify(each.options);
-        if (each.kind === "choice") {
-          const same = JSON.stringify(each.value), at = each.options.findIndex(([value]) => JSON.stringify(value) === same);
-          // Filling an open select would close it.
-          if (cell.options !== options) fillSelect(control, each.options.map(([, text, tip], k) => [k, text, tip]));
-          cell.options = options;
-          control.selectedIndex = at;
-        } else if (each.kind === "switch") control.checked = each.value;
-        else if (each.stroke) {
-          [control.min, control.max] = each.ends;
-          if (!control.isDragged) control.value = each.value; // the page is ahead of the kernel
+      return [element, ({ form }) => {
+        // A form may show other settings: those of another family of models.
+        const named = JSON.stringify(form.map(({ name, kind }) => [name, kind]));
+        if (named !== made) {
+          cells.clear();
+          element.replaceChildren();
         }
-        // Not while the user goes on typing.
-        else if (control !== control.getRootNode().activeElement || !control.value) control.value = each.value;
-        cell.name.textContent = each.unit && !each.stroke ? `${each.label} (${each.unit})` : each.label;
-        control.disabled = Boolean(each.refusal);
-        control.title = each.refusal || (each.stroke ? `${each.help}: ${each.value} ${each.unit}` : each.help);
-        control.setAttribute("aria-invalid", String(Boolean(each.reason)));
-        showProblem(cell.reason, each.reason && `✕ ${each.reason}`); // a sign as well as a colour
-      })];
+        made = named;
+        form.forEach((each) => {
+          if (!cells.has(each.name)) cells.set(each.name, makeCell(each));
+          const cell = cells.get(each.name), { control } = cell, options = JSON.stringify(each.options);
+          if (each.kind === "choice") {
+            const same = JSON.stringify(each.value), at = each.options.findIndex(([value]) => JSON.stringify(value) === same);
+            // Filling an open select would close it.
+            if (cell.options !== options) fillSelect(control, each.options.map(([, text, tip], k) => [k, text, tip]));
+            cell.options = options;
+            control.selectedIndex = at;
+          } else if (each.kind === "switch") control.checked = each.value;
+          else if (each.stroke) {
+            [control.min, control.max] = each.ends;
+            if (!control.isDragged) control.value = each.value; // the page is ahead of the kernel
+          }
+          // Not while the user goes on typing.
+          else if (control !== control.getRootNode().activeElement || !control.value) control.value = each.value;
+          cell.name.textContent = each.unit && !each.stroke ? `${each.label} (${each.unit})` : each.label;
+          control.disabled = Boolean(each.refusal);
+          control.title = each.refusal || (each.stroke ? `${each.help}: ${each.value} ${each.unit}` : each.help);
+          control.setAttribute("aria-invalid", String(Boolean(each.reason)));
+          showProblem(cell.reason, each.reason && `✕ ${each.reason}`); // a sign as well as a colour
+        });
+      }];
     },
     legend: () => {
       const element = make("div", { className: "omnimouse-signs" });
