@@ -1,5 +1,6 @@
 """Left-button gestures on the raster: look, or paint in one of four ways."""
 
+from collections.abc import Callable
 from typing import Final
 
 from psygnal import Signal
@@ -36,15 +37,11 @@ class RasterGestures:
         self.cells: Cells | None = None
         self.box: RasterBlock | None = None
         # `_held` is the tool of the current stroke, `_last` the last pointer position
-        # (None between strokes), `_start` the corner of a box.
+        # (None between strokes), `_start` the corner of a box, `_end` ends a stroke.
         self._held = ""
         self._last: Point | None = None
         self._start: Point = (0.0, 0.0)
-
-    @property
-    def is_painting(self) -> bool:
-        """Whether the left button is down on the raster with a paint tool."""
-        return self._last is not None and self._held != "look"
+        self._end: Callable[[], object] | None = None
 
     def pressed(self, at: Point, box: RasterBox) -> None:
         """Begin a stroke, or select what is under the pointer."""
@@ -55,7 +52,9 @@ class RasterGestures:
         if self._held == "look":
             self._look(at, select=True)
             return
-        # All cells until the release are one undo step.
+        # All cells until the release are one undo step. It ends also if the recording is
+        # gone by then.
+        self._end = self.cells.end
         self.cells.begin()
         self._stroke(at, box)
 
@@ -71,17 +70,17 @@ class RasterGestures:
 
     def released(self, at: Point, box: RasterBox) -> None:
         """End the stroke; a box is painted only now."""
-        if self._last is None or self.cells is None:
+        if self._last is None:
             return
-        # Both depend on `_last` and `box`, which the next line clears.
-        painted, block = self.is_painting, self.box
-        self._last = self.box = None
+        # Of the stroke, which the next line clears.
+        end, block = self._end, self.box
+        self._last = self.box = self._end = None
         self.box_changed.emit()
-        if not painted:
+        if end is None:
             return
         if block is not None:
             self._paint(block)
-        self.cells.end()
+        end()
 
     def _look(self, at: Point, *, select: bool) -> None:
         cells = self.cells
