@@ -31,12 +31,12 @@ def documented(part: type[Part]) -> Iterator[tuple[list[str], str]]:
 
 
 def table(part: type[Part]) -> str:
-    """Return the attributes of a part as a Markdown table."""
+    """Return the attributes of a part as a Markdown table, or that it has none."""
     lines = ["| trait | meaning |", "| --- | --- |"]
     for names, description in documented(part):
         code_names = ", ".join(f"`{name}`" for name in names)
         lines.append(f"| {code_names} | {description} |")
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else "It has no traits of its own."
 
 
 def updated(text: str) -> str:
