@@ -41,7 +41,7 @@ TIP: Final = (
     "Bars: s.e.m. over draws of neurons; with one draw, the 95 % interval over time.\n"
     "Solid lines: the mask's target neurons over the test part, from 24 windows; broken\n"
     "lines: the selected ones of them. Before, pale lines: the selected neurons in\n"
-    "this window. Star and dotted line: the current mask, over it, too; before,\n"
+    "this window. Star and dotted line: the current mask, over that part, too; before,\n"
     "at the mean score of the selected neurons in this window (open star: none of\n"
     "them is a target; the mean is over the targets). A star stands only beside curves\n"
     "of the same targets and pool.\n"
