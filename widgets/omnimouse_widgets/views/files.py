@@ -208,6 +208,16 @@ class FilesView:
         fault = self._loader.error
         return isinstance(fault, SessionFormatError) and fault.code == MISSING_RATE
 
+    @property
+    def fault(self) -> str:
+        """Why the latest opening failed, "" if it did not."""
+        fault, name = self._loader.error, self._loader.name
+        if fault is None:
+            return ""
+        # Some exceptions have no message; a made recording has no name.
+        reason = str(fault) or type(fault).__name__
+        return ": ".join(filter(None, ("Not opened", name, reason)))
+
     def open_again(self) -> None:
         """Open the recording on screen with the options of the form."""
         self._loader.reopen(**self.reading.read().options())
@@ -234,7 +244,6 @@ class FilesView:
         name = "" if session is None else f" of {session.id}"
         closed = NO_SESSION if session is None else ""
         refusal = closed or ("" if self.reading.is_valid else "A value is not valid")
-        fault = "" if loader.error is None else f"Not opened: {loader.name}: {loader.error}"
         return [
             Text("reader", f"Options of the reader{name}"),
             Settings("reading", self.reading, "open_again"),
@@ -250,7 +259,7 @@ class FilesView:
                 wide="space",
             ),
             *([Progress("opening", loader.message, None)] if loader.is_busy else []),
-            Text("fault", fault, "problem"),
+            Text("fault", self.fault, "problem"),
         ]  # fmt: skip
 
     def _asked(self) -> Sequence[Item | Row]:

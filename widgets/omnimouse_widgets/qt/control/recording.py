@@ -229,13 +229,10 @@ class RecordingSection(QWidget):
             )
 
     def _draw_opening(self) -> None:
-        opener, fault = self._loader, self._loader.error
+        opener = self._loader
         show_text(self.progress, f"◌ {opener.message}…" if opener.is_busy else "")
-        # Some exceptions have no message; the name of the type is then shown.
-        reason = "" if fault is None else str(fault) or type(fault).__name__
-        named = f"{opener.name}: {reason}" if opener.name else reason
-        show_text(self.problem, f"Not opened: {named}" if reason else "")
-        self.dismiss.setVisible(bool(reason))
+        show_text(self.problem, self._files.fault)
+        self.dismiss.setVisible(bool(self._files.fault))
         self.rate.setVisible(self._files.lacks_rate)
         self.use_rate.setVisible(self._files.lacks_rate)
 
