@@ -8,8 +8,13 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.finetune import STEPS as STEPS
-from omnimouse_model.live.models.finetune import FinetunedModel, Finetuning, Point, TrainedPart
+from omnimouse_model.live.models.finetune import (
+    STEPS,
+    FinetunedModel,
+    Finetuning,
+    Point,
+    TrainedPart,
+)
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.compatibility import unused_text
@@ -245,7 +250,7 @@ class FinetuneView:
             Text("message", self._run_text()),
         ]
         if finetuning.is_busy:
-            # Only training has a known length.
+            # The bar is of the steps; other stages tell their share in the message.
             share = finetuning.share if finetuning.stage == TRAINING else None
             stop = Action("stop", "Stop", TIPS["stop"], finetuning.stop)
             items.append(Row("progress", (Progress("bar", "Fine-tuned", share), stop), "bar"))
