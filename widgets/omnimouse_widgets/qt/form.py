@@ -172,7 +172,7 @@ class SettingsForm(QWidget):
     def draw(self) -> None:
         """Show values, choices and reasons; a form may show other settings."""
         fields = self.form.fields()
-        named = [(each.name, each.kind) for each in fields]
+        named: list[tuple[str, str]] = [(each.name, each.kind) for each in fields]
         if named != self._made:
             self._made = named
             self._make(fields)
