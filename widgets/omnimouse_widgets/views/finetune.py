@@ -224,11 +224,13 @@ class FinetuneView:
         saved = self._saved
         if saved is not None and saved.is_finished:
             gain = gain_text(saved.start_score, saved.best_score)
-            return f"A finished run of {saved.step} steps exists: {gain}."
-        steps, part = self.value("steps"), PARTS.get(self.value("train"), "")
+            # A family that writes no card does not say how many.
+            steps = f" of {saved.step} steps" if saved.step else ""
+            return f"A finished run{steps} exists: {gain}."
         # The family of the model may have neither option.
-        time = "" if steps is None else self._finetuning.estimate(steps)
-        plan = "" if steps is None else f"{steps} steps{part}" + (f" · {time}" if time else "")
+        n_steps, part = self.value("steps"), PARTS.get(self.value("train"), "")
+        time = "" if n_steps is None else self._finetuning.estimate(n_steps)
+        plan = "" if n_steps is None else f"{n_steps} steps{part}" + (f" · {time}" if time else "")
         if saved is None:
             return plan
         return f"A run stopped at step {saved.step} and can be resumed. {plan}".strip()
