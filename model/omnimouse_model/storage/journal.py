@@ -75,8 +75,9 @@ def lines_after(path: Path, n_bytes: int) -> tuple[list[JsonObject], int]:
 
 
 def _content(file: BinaryIO, path: Path) -> bytes:
-    if os.fstat(file.fileno()).st_size > MAX_JSON_BYTES:
-        raise ResultsFileError(f"{path} has more than {MAX_JSON_BYTES:,} bytes.")
+    """Return what is behind the position of a file."""
+    if os.fstat(file.fileno()).st_size - file.tell() > MAX_JSON_BYTES:
+        raise ResultsFileError(f"{path} has more than {MAX_JSON_BYTES:,} bytes to read.")
     return file.read()
 
 

@@ -16,6 +16,7 @@ from omnimouse_model.storage.journal import (
     append_line,
     check_own,
     json_line,
+    lines_after,
     open_journal,
     read_lines,
     whole_lines,
@@ -194,3 +195,8 @@ def test_a_file_of_lines_has_a_limit(tmp_path, monkeypatch):
     append_line(tmp_path / "x.jsonl", {"step": 1})
     with pytest.raises(ResultsFileError, match=r"x\.jsonl has more than 10 bytes"):
         read_lines(tmp_path / "x.jsonl")
+    # A log that is followed may be longer: only what is new is read.
+    monkeypatch.setattr(journal, "MAX_JSON_BYTES", 20)
+    n_bytes = (tmp_path / "x.jsonl").stat().st_size
+    append_line(tmp_path / "x.jsonl", {"step": 2})
+    assert lines_after(tmp_path / "x.jsonl", n_bytes)[0] == [{"step": 2}]
