@@ -78,6 +78,9 @@ def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
     other = session.window(14.0, predictor.needs.spec)
     many = list(predictor.predict_many([(other, mask, None), (window, shown, None)]))
     np.testing.assert_allclose(many[1].responses, whole.responses, rtol=1e-4, atol=1e-5)
+    # Beside one with visible responses, a window without any has the prior, too.
+    alone = predictor.predict(other, mask).responses
+    np.testing.assert_allclose(many[0].responses, alone, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

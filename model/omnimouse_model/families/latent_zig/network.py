@@ -285,20 +285,22 @@ def scaled_to_all(visible: Tensor) -> Tensor:
 def _state(
     net: ZigNetwork, session: str, inputs: Inputs, visible: Tensor
 ) -> tuple[Tensor | None, ...]:
-    """Return maps and posterior means; None for the prior, without visible responses."""
+    """Return maps and posterior means, which are NaN for clips without visible responses."""
     maps = net.core(inputs.video)
-    latents = None
-    if net.config.latent is not None and bool(visible.isfinite().any()):
-        latents = net.posterior(scaled_to_all(visible), session, maps.shape[2])
-    return maps, latents
+    if net.config.latent is None:
+        return maps, None
+    latents = net.posterior(scaled_to_all(visible), session, maps.shape[2])
+    is_shown = visible.isfinite().flatten(1).any(1)
+    return maps, torch.where(is_shown[:, None, None], latents, torch.nan)
 
 
 def _rates(
     net: ZigNetwork, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
 ) -> Tensor:
-    """Return the means of the distribution; of the prior, over its draws."""
+    """Return the means of the distribution of a clip; of the prior, over its draws."""
     maps, latents = state
     assert maps is not None
+    assert len(maps) == 1
     logit_q, log_theta = net.readout_of(session).parameters_at(maps, neurons=neurons)
     k = net.shape(session)
     k = k if neurons is None else k[neurons]
@@ -308,7 +310,7 @@ def _rates(
     weights = net.latent_weights(session)
     if neurons is not None:
         weights = weights[0][neurons], weights[1][neurons]
-    if latents is not None:
+    if latents is not None and not bool(latents.isnan().any()):
         theta, q = theta_and_q(logit_q, log_theta, latents, weights)
         return mean(theta, k, q)
     generator = torch.Generator().manual_seed(0)
