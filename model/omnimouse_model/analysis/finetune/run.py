@@ -174,11 +174,14 @@ def _write_settings(
         "session": session.id,
         "recording": session.fingerprint,
         # The number of steps may grow.
-        **{k: _plain(v) for k, v in values.items() if k != "steps" and v is not None},
+        **{k: _plain(v) for k, v in values.items() if k != "steps"},
     }
     if (out / ABOUT).exists():
         saved = _settings_in(out)
-        if other := [name for name in about if saved.get(name) != about[name]]:
+        # Records without a family are older: their hash leaves out a context part. That
+        # frozen weights are those of the model is checked at the end of the run.
+        same = about.keys() - (set() if "family" in saved else {"weights"})
+        if other := [name for name in about if name in same and saved.get(name) != about[name]]:
             text = ", ".join(f"{n} {shown(saved.get(n))}, not {about[n]!r}" for n in other)
             raise FinetuneError(
                 "other_run",

@@ -1,6 +1,7 @@
 """Fine-tuning: a session is learned, nothing else moves, and a kill changes nothing."""
 
 import itertools
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.finetune.run import is_finished
+from omnimouse_model.analysis.finetune.run import ABOUT, is_finished
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families.omnimouse.checkpoint import (
@@ -286,3 +287,8 @@ def test_a_model_with_a_context_part_gets_one_for_the_session(mouse_folder, tmp_
     )
     assert [*dict.fromkeys(stage for stage, _ in stages)] == STAGES
     assert [share for stage, share in stages if stage == STEP][-1] == 1.0
+    # Older versions wrote no family, and the hash of the network without its context part.
+    record = tmp_path / "out" / ABOUT
+    about = json.loads(record.read_text()) | {"weights": plain.weights_hash}
+    record.write_text(json.dumps({k: v for k, v in about.items() if k != "family"}))
+    assert om.finetune(path, new, tmp_path / "out", **ask).has_context(new)
