@@ -13,7 +13,7 @@ import click
 
 from omnimouse_app.sigint import check_interrupt
 from omnimouse_model.display import printable
-from omnimouse_model.progress import TRAINING, CallbackJob, Job, TimeLeft
+from omnimouse_model.progress import SAVING, STARTING, TRAINING, CallbackJob, Job, TimeLeft
 
 # -- ctrl-C and SIGTERM: end immediately, or after the current step -------------------
 # 128 + SIGINT (2), as in shells.
@@ -193,9 +193,13 @@ class TrainingProgress:
 
     def show_other(self, done: float, total: float, text: str) -> None:
         """Show the steps of a family without a log, and work before and after steps."""
-        self._total = int(total)
-        if text != TRAINING or not self._recent:
-            self._progress(done, total, f"step {done:g}/{total:g}  {text}".rstrip())
+        if text not in (STARTING, SAVING):
+            self._total = int(total)
+        # Of other work, only the share means something.
+        if text not in ("", TRAINING):
+            self._progress(done, total, text)
+        elif not self._recent:
+            self._progress(done, total, f"step {done:.0f}/{self._total}")
 
     def finish(self) -> None:
         """Keep the last line on screen."""

@@ -5,6 +5,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_app.cli.progress import TrainingProgress
+from omnimouse_model.progress import STARTING, TRAINING
 from tests.cli.test_commands import run
 from tests.cli.test_train import interrupted
 from tests.model.finetune_process import (
@@ -26,6 +27,14 @@ def place(tmp_path_factory):
 def command(place: Path, out: Path, *more: str) -> list[str]:
     paths = [str(place / "base.safetensors"), str(place / NEW), "--out", str(out)]
     return ["finetune", *paths, "--batch", "1", "--device", "cpu", *more]
+
+
+def test_only_steps_are_counted():
+    said = []
+    training = TrainingProgress(lambda done, total, text: said.append(text))
+    training.show_other(0.3, 1.0, STARTING)
+    training.show_other(2, 10, TRAINING)
+    assert said == [STARTING, "step 2/10"]
 
 
 def test_ctrl_c_saves_and_the_command_continues(place, tmp_path, monkeypatch, capsys):
