@@ -146,7 +146,7 @@ class BlockFile:
         """Yield the number of the open file, which is the one of the first opening."""
         with _lock:  # two threads do not use one number
             file, self._file = self._file, None
-        if file is not None and not os.fstat(file).st_nlink:  # the name is of another now
+        if file is not None and not _has_name(file):  # the name is of another file now
             os.close(file)
             file = None
         file = self._handle() if file is None else file
@@ -210,6 +210,14 @@ class BlockFile:
         if len(into):
             found = f"ends {len(into):,} bytes before its values do"
             raise bad_file(self.path, "changed", found, "was it copied completely?")
+
+
+def _has_name(file: int) -> bool:
+    """Whether an open file still has a name; a drive on the network may have forgotten it."""
+    try:
+        return os.fstat(file).st_nlink > 0
+    except OSError:
+        return False
 
 
 def _read_at(file: int, offset: int, view: memoryview) -> int:
