@@ -91,12 +91,13 @@ class ZigTraining(ClipTraining):
             self.net.shape(key).copy_(shape)
         return False
 
-    def loss(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, int]:
-        """Return the negative likelihood of hidden responses with the divergence."""
+    def loss(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, float]:
+        """Return the negative likelihood of hidden responses with the divergence, per frame."""
         config, net = self.settings, self.net
         maps = net.core(inputs.video)
-        n_clips, n_frames, n_neurons = len(maps), maps.shape[2], net.n_neurons[batch.session]
-        places = torch.randn(n_clips * n_frames, n_neurons, 2, device=self.device)
+        n_neurons, total_frames = net.n_neurons[batch.session], len(maps) * maps.shape[2]
+        n_frames = maps.shape[2]
+        places = torch.randn(total_frames, n_neurons, 2, device=self.device)
         logit_q, log_theta = net.readout_of(batch.session).parameters_at(maps, noise=places)
         responses = batch.responses.to(self.device)
         scored = responses[:, -n_frames:].isfinite()
@@ -110,7 +111,7 @@ class ZigTraining(ClipTraining):
                 q,
                 variant=config.likelihood_variant,
             )
-            return -(found * scored).sum() / (n_clips * n_frames), int(scored.sum())
+            return -(found * scored).sum() / total_frames, float(scored.sum()) / total_frames
         is_hidden = torch.rand_like(responses) <= _HIDDEN
         shown = torch.where(is_hidden, 0.0, responses.nan_to_num()) / (1 - _HIDDEN)
         means = net.posterior(shown, batch.session, n_frames)
@@ -128,7 +129,7 @@ class ZigTraining(ClipTraining):
         scored = scored & is_hidden[:, -n_frames:]
         apart = divergence(means, spread, config.kl_variant)
         total = config.kl_weight * apart - (found * scored).sum()
-        return total / (n_clips * n_frames), int(scored.sum())
+        return total / total_frames, float(scored.sum()) / total_frames
 
     def condition(self) -> Condition:
         """Video, and from the latent steps on every second neuron for the others."""

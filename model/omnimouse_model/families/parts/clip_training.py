@@ -200,8 +200,8 @@ class ClipTraining(ABC):
         """Set start values; return whether a step was made."""
 
     @abstractmethod
-    def loss(self, batch: "Batch", inputs: Inputs) -> tuple[Tensor, int]:
-        """Return the loss of a batch, summed, and how many responses are in it."""
+    def loss(self, batch: "Batch", inputs: Inputs) -> tuple[Tensor, float]:
+        """Return the loss of a batch, and the number of responses over which it is a sum."""
 
     @abstractmethod
     def condition(self) -> Condition:
