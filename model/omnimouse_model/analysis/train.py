@@ -25,6 +25,7 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import QUIET, CallbackJob, Job, LimitedJob, shows_progress
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.training.checkpoints import saved_step
 from omnimouse_model.training.config import RECORD, run_record, write_record
 from omnimouse_model.training.distributed import current_team
 from omnimouse_model.training.metrics_log import OnStep, reports_rows
@@ -50,7 +51,10 @@ def train_plan(plan: TrainingPlan, sessions: Sequence[Session], out: Path, job: 
     """
     team = current_team()
     before = run_record(out) if (out / RECORD).exists() else None
+    is_older = False
     if team.is_main:
+        # Runs of older versions have no record.
+        is_older = before is None and saved_step(out) >= 0
         out.mkdir(parents=True, exist_ok=True)
         write_record(out, plan.settings)
     # The other processes read the record that the main one has written.
@@ -63,6 +67,8 @@ def train_plan(plan: TrainingPlan, sessions: Sequence[Session], out: Path, job: 
         # The run in the folder, which refused this config, keeps its record.
         if team.is_main and before is not None:
             write_record(out, before)
+        elif is_older:
+            (out / RECORD).unlink()
         raise
     return remember(trained, plan.family)
 

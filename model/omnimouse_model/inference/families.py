@@ -102,13 +102,17 @@ def load_of_family(path: Path, device: str) -> Predictor:
     CheckpointError
         No installed package knows the family.
     """
+    family = _known_family(path)
+    return remember(family.load(_weights_of(path), device), family.name)
+
+
+def _weights_of(path: Path) -> Path:
+    """Return the best weights in the folder of a run, else the last; other paths as they are."""
     # Imported here: it imports torch, and a window lists families before it needs any.
     from omnimouse_model.training.checkpoints import FINISHED, MODEL, best_or_last
 
-    family = _known_family(path)
     is_run = not (path / FINISHED).exists() and (path / MODEL).exists()
-    file = best_or_last(path) if is_run else path
-    return remember(family.load(file, device), family.name)
+    return best_or_last(path) if is_run else path
 
 
 def describe(path: Path) -> tuple[Family, Description]:
@@ -119,10 +123,10 @@ def describe(path: Path) -> tuple[Family, Description]:
     CheckpointError
         No installed package knows the family, or a file is damaged.
     """
-    family = _known_family(path)
+    family, weights = _known_family(path), _weights_of(path)
     if family.describe is not None:
-        return family, family.describe(path)
-    needs = family.load(path, "cpu").needs
+        return family, family.describe(weights)
+    needs = family.load(weights, "cpu").needs
     return family, Description(family.label, dict(needs.n_neurons))
 
 

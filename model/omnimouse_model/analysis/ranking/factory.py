@@ -3,8 +3,9 @@
 This is what a ranking of sessions (`om.rank_sessions`) needs of a family.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.inference.families import TrainingPlan, families, training_plan
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job
+from omnimouse_model.storage.trees import decode_json
+from omnimouse_model.training.config import SHARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,13 @@ class ModelFactory:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Family and config, as JSON values."""
-        return {"family": self.plan.family, "config": self.plan.settings.tree}
+        """Family and config, as JSON values; with defaults, which may change."""
+        config, values = self.plan.config, dict(self.plan.settings.tree)
+        if is_dataclass(config) and not isinstance(config, type):
+            values = {k: v for k, v in asdict(config).items() if k not in SHARED}
+        # Tuples become lists, as in a file.
+        text = json.dumps(values, default=str)
+        return {"family": self.plan.family, "config": decode_json(text, "the config")}
 
     @property
     def spec(self) -> WindowSpec:

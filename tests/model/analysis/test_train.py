@@ -1,0 +1,45 @@
+"""Records of runs, and what a config or a folder of a run is for the commands."""
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from omnimouse_model.analysis.ranking.factory import model_factory
+from omnimouse_model.analysis.train import train_plan
+from omnimouse_model.families.omnimouse.checkpoint import DEMO
+from omnimouse_model.inference.families import TrainingPlan, describe, training_plan
+from omnimouse_model.progress import QUIET
+from omnimouse_model.storage.write import write_json
+from omnimouse_model.training.checkpoints import BEST, LAST, MODEL
+from omnimouse_model.training.config import run_record
+
+
+def refuse(*_arguments, **_options):
+    raise ValueError("of another training")
+
+
+def test_a_run_that_refuses_a_config_keeps_its_record(tmp_path, monkeypatch):
+    refusing = property(lambda _: SimpleNamespace(start=refuse))
+    monkeypatch.setattr(TrainingPlan, "training", refusing)
+    # A run of an older version has no record.
+    write_json(tmp_path / LAST, {"state": "state-00000001"})
+    (tmp_path / "state-00000001").mkdir()
+    with pytest.raises(ValueError, match="another training"):
+        train_plan(training_plan("smoke"), [], tmp_path, QUIET)
+    assert run_record(tmp_path).family == ""
+
+
+def test_the_folder_of_a_run_is_described_by_its_best_weights(tmp_path):
+    for name in (BEST, MODEL):
+        shutil.copy(DEMO, tmp_path / name)
+        shutil.copy(DEMO.with_suffix(".json"), (tmp_path / name).with_suffix(".json"))
+    family, description = describe(tmp_path)
+    assert family.name == "omnimouse"
+    assert description.facts == describe(DEMO)[1].facts
+
+
+def test_settings_of_a_ranking_have_the_defaults_that_a_config_leaves_out():
+    factory = model_factory("ndt-small")
+    assert factory.settings["config"].keys() > factory.plan.settings.tree.keys()
+    assert "seed" not in factory.settings["config"]
