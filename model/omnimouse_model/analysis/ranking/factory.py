@@ -9,15 +9,24 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.analysis.finetune.run import finetune
+from omnimouse_model.analysis.finetune.run import finetune, is_finished
 from omnimouse_model.analysis.train import train_plan
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.inference.families import TrainingPlan, families, training_plan
+from omnimouse_model.inference.families import (
+    TrainingPlan,
+    families,
+    load_of_family,
+    training_plan,
+)
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job
 from omnimouse_model.storage.trees import decode_json
+from omnimouse_model.storage.write import write_json
 from omnimouse_model.training.config import SHARED
+
+TRAINED = "trained.json"
+"""File in the folder of a training that is complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +66,21 @@ class ModelFactory:
 
     def pretrain(self, sessions: Sequence[Session], seed: int, out: Path, job: Job) -> Predictor:
         """Train a model on sessions, or resume, and return its best weights."""
+        if (out / TRAINED).exists():
+            return load_of_family(out, self.device)
         settings = replace(self.plan.settings, seed=seed, sessions=(), is_replaced=True)
-        return train_plan(replace(self.plan, settings=settings), sessions, out, self._job(job))
+        job = CallbackJob(job.progress, job.cancelled, job.message, self.device)
+        trained = train_plan(replace(self.plan, settings=settings), sessions, out, job)
+        write_json(out / TRAINED, {"sessions": [s.id for s in sessions], "seed": seed})
+        return trained
 
     def transfer(
         self, model: Predictor, session: Session, seed: int, out: Path, job: Job
     ) -> Predictor:
         """Fit the parts of a new session on the frozen core of a model."""
+        # A fine-tuning that is called again writes its result anew, which can take minutes.
+        if is_finished(out):
+            return load_of_family(out, self.device)
         options: dict[str, Any] = dict(self.transfer_settings)
         if "seed" in _options(self.plan.family):
             options["seed"] = seed
@@ -75,9 +92,6 @@ class ModelFactory:
             job=job,
             **options,
         )
-
-    def _job(self, job: Job) -> Job:
-        return CallbackJob(job.progress, job.cancelled, job.message, self.device)
 
 
 def model_factory(
