@@ -81,6 +81,21 @@ def _content(file: BinaryIO, path: Path) -> bytes:
     return file.read()
 
 
+def cut_lines(path: Path, keeps: Callable[[JsonObject], bool]) -> None:
+    """Cut a file of any length before the first line that is torn or not kept."""
+    n_bytes = 0
+    with open_without_links(path, "r+b") as file:
+        for line in file:
+            try:
+                values = parsed_line(line)
+            except ValueError:
+                break
+            if not keeps(values):
+                break
+            n_bytes += len(line)
+        file.truncate(n_bytes)
+
+
 def append_line(path: Path, values: Mapping[str, Any]) -> None:
     """Append a line to a file, which need not exist."""
     with open_without_links(path, "ab") as file:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omnimouse_model.progress import CallbackJob, Job
-from omnimouse_model.storage.journal import append_line, json_line, lines_after, read_lines
-from omnimouse_model.storage.write import write_bytes
+from omnimouse_model.storage.journal import append_line, cut_lines, lines_after, read_lines
 
 OnStep = Callable[[int, dict[str, float]], None]
 FILE = "metrics.jsonl"
@@ -26,8 +25,7 @@ class MetricsLog:
     def __init__(self, out: Path, step: int) -> None:
         self._path = out / FILE
         if self._path.exists():
-            rows = [row for row in log_rows(self._path) if row["step"] <= step]
-            write_bytes(self._path, b"".join(json_line(_plain(row)) for row in rows))
+            cut_lines(self._path, lambda row: row["step"] <= step)
         self._events = _events(out / EVENTS, step)
 
     def add(self, row: dict[str, float]) -> None:
