@@ -215,7 +215,8 @@ def _is_allowed(event: str, args: tuple[Any, ...]) -> bool:
             return _may_write is not None
         return _is_inside(opened)
     places = {"os.rename": args[:2], "os.symlink": args[1:2]}.get(event, args[:1])
-    if event == "os.mkdir" and Path(os.fsdecode(args[0])).is_symlink():  # it fails, wherever the link leads
+    # It fails, wherever the link leads.
+    if event == "os.mkdir" and Path(os.fsdecode(args[0])).is_symlink():
         return True
     if event in ("os.remove", "os.symlink"):  # a link, not what it leads to
         places = tuple(Path(os.fsdecode(place)).parent for place in places)
