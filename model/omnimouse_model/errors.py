@@ -149,7 +149,7 @@ class FinetuneError(CodedError):
     Parameters
     ----------
     code
-        "no_transformer", "known", "neurons", "session_id", "no_train", "too_short",
+        "no_transfer", "known", "neurons", "session_id", "no_train", "too_short",
         "no_spikes", "no_score", "other_run", "processes", "busy" or
         "no_model_or_session".
     message

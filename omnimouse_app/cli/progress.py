@@ -199,7 +199,7 @@ class TrainingProgress:
         if text not in ("", TRAINING):
             self._progress(done, total, text)
         elif not self._recent:
-            self._progress(done, total, f"step {done:.0f}/{self._total}")
+            self._progress(done, total, f"step {int(done)}/{self._total}")
 
     def finish(self) -> None:
         """Keep the last line on screen."""

@@ -97,6 +97,10 @@ def test_a_spiking_session_is_explored(dock, spiking):
     assert picture.ticks.spikes is None
     wheel(raster.canvas.viewport(), 12)
     wait_for(lambda: picture.ticks.spikes is not None, "the ticks")
-    low, high = picture.box.viewRange()[1]
-    rows = picture.ticks.spikes[:, 1]
-    assert low - 1 <= rows.min() <= rows.max() <= high
+
+    def are_in_view():
+        low, high = picture.box.viewRange()[1]
+        rows = picture.ticks.spikes[:, 1]
+        return low - 1 <= rows.min() <= rows.max() <= high
+
+    wait_for(are_in_view, "the ticks of the rows in view alone")

@@ -89,10 +89,7 @@ def fit(
 
     Examples
     --------
-    >>> om.fit("nothing", session)
-    Traceback (most recent call last):
-    ValueError: There is no training config 'nothing': give a YAML file, or the name of a \
-shipped one (...).
+    >>> predictor = om.fit("sensorium-factorised", session)  # doctest: +SKIP
 
     Parameters
     ----------

@@ -355,7 +355,7 @@ def row_text(entry: Entry, folder: Path) -> dict[str, str]:
         "neurons": f"{entry.neurons:,}" if entry.neurons else EMPTY,
         "areas": ", ".join(entry.areas) or EMPTY,
         "minutes": f"{entry.total_minutes:.1f}" if entry.is_read else EMPTY,
-        "by tier": _minutes(entry.minutes),
+        "by part": _minutes(entry.minutes),
         "by stimulus": _minutes(entry.stimulus_minutes),
         "behaviour": ", ".join(channels) or EMPTY,
         "problems": _problems(entry),

@@ -94,7 +94,7 @@ def unused_text(needs: Needs, session: Session) -> str:
     Examples
     --------
     >>> from omnimouse_model.predict.compatibility import unused_text
-    >>> unused_text(om.load_predictor("linear-gaussian").needs, session)
+    >>> unused_text(om.load_predictor("ridge").needs, session)
     'The model cannot use all of this recording: its video is not read.'
     """
     names = session.behavior_names

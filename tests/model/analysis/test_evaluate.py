@@ -398,9 +398,10 @@ def test_the_table_can_be_markdown_without_baselines(folder):
 
 
 def test_progress_goes_to_standard_error(capsys):
-    progress = Progress(clock=iter([0.0, 7.0, 7.0, 7.5]).__next__)
-    progress(1, 4, "first")
-    progress(2, 4, "soon after")
+    now = [0.0]
+    progress = Progress(clock=lambda: now[0])
+    for now[0], done, text in ((7.0, 1, "first"), (7.5, 2, "soon after")):
+        progress(done, 4, text)
     progress.finish()
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -88,7 +88,7 @@ def test_the_page_starts_it_and_its_result_is_chosen(part, controller, script, p
 
 
 def test_why_it_failed_is_raised_for_code_and_told_in_the_page(part, script, page):
-    script.fault = FinetuneError("no_transformer", "'mean' has no embeddings")
+    script.fault = FinetuneError("no_transfer", "'mean' has no embeddings")
     part.start()
     with pytest.raises(FinetuneError, match="'mean'"):
         part.wait(PATIENCE_S)

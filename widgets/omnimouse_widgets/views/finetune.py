@@ -94,27 +94,23 @@ class FinetuneSettings:
 
 
 class FinetuneView:
-    """Offer of a fine-tuning with its form, and the latest run with its curves.
-
-    Attributes
-    ----------
-    form
-        Settings of the next run.
-    """
+    """Offer of a fine-tuning with its form, and the latest run with its curves."""
 
     name = "finetune"
 
     def __init__(self, finetuning: Finetuning, state: LiveState, results: Results) -> None:
         self._finetuning, self._state, self._results = finetuning, state, results
-        self.form: Form[Any] = Form(FinetuneSettings)
-        self._match_family()
-        state.events.predictor_name.connect(self._match_family)
+        self._form: Form[Any] = Form(FinetuneSettings)
+        self._options: type | None = None
 
-    def _match_family(self) -> None:
-        """Show the options of the chosen model's family."""
+    @property
+    def form(self) -> Form[Any]:
+        """Settings of the next run: the options of the chosen model's family."""
         options = self._finetuning.options
-        if options is not None:
-            self.form.show(settings_of(options, FinetuneSettings))
+        if options is not None and options is not self._options:
+            self._options = options
+            self._form.show(settings_of(options, FinetuneSettings))
+        return self._form
 
     @classmethod
     def of(cls, controller: Controller) -> Self:

@@ -111,7 +111,7 @@ def test_errors_and_the_death_of_the_process_are_reported(mouse_folder, tmp_path
     run = long_run(mouse_folder, tmp_path / "run")
     with pytest.raises(FinetuneError) as error:
         spawn_finetune(replace(run, model="ridge"), QUIET, lambda rows: None)
-    assert error.value.code == "no_transformer"
+    assert error.value.code == "no_transfer"
 
     def kill(done, total, text):
         for process in processes():
