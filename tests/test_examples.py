@@ -14,7 +14,11 @@ from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_model.simulate import demo
 from tests.model.finetune_process import small_net
 
-NOT_RUN = {"fetch_checkpoint": "uses a network", "fetch_session": "uses a network"}
+NOT_RUN = {
+    "fetch_checkpoint": "uses a network",
+    "fetch_session": "uses a network",
+    "fit": "trains for minutes",
+}
 
 
 @pytest.fixture(scope="module")

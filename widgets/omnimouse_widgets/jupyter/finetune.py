@@ -47,7 +47,7 @@ class FineTune(RecordPart):
         super().__init__(view, controller, **traits)
         for name in ("train", "steps"):
             read = partial(view.value, name)
-            self.bind(name, view.form.changed, read, partial(self._set, name))
+            self.bind(name, view.signals, read, partial(self._set, name))
         self.bind("progress", view.signals, self._share)
         self.bind("status", view.signals, lambda: view.status)
         self.bind("is_shown", view.signals, lambda: view.is_shown)

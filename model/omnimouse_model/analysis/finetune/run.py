@@ -10,6 +10,7 @@ killed, and resumes exactly.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -113,13 +114,30 @@ def finetune(
     ValueError
         The family has no such option, or a value does not fit.
     """
+    if isinstance(predictor, str | Path):
+        predictor = load_predictor(predictor, device="cpu")
+    family = family_of_predictor(predictor)
+    can_transfer = family is not None and family.transfer is not None
+    if can_transfer and (unused := unused_text(predictor.needs, session)):
+        logger.warning(unused)
+    return transferred(predictor, session, Path(out), device, on_step, job, options)
+
+
+def transferred(
+    predictor: Predictor,
+    session: Session,
+    out: Path,
+    device: str,
+    on_step: OnStep,
+    job: Job,
+    options: Mapping[str, Any],
+) -> Predictor:
+    """Fine-tune as `finetune` does, without telling what the model cannot use."""
     if launched_ranks() > 1:
         raise FinetuneError(
             "processes", "Fine-tuning runs in one process: start it without torchrun."
         )
-    if isinstance(predictor, str | Path):
-        predictor = load_predictor(predictor, device="cpu")
-    out, family = Path(out), family_of_predictor(predictor)
+    family = family_of_predictor(predictor)
     if family is None or family.transfer is None:
         able = (one.label for one in families().values() if one.transfer is not None)
         raise FinetuneError(
@@ -127,8 +145,6 @@ def finetune(
             f"{predictor.predictor_id!r} has nothing to fine-tune; models of these families "
             f"have: {', '.join(able)}. Baselines are fitted to any session as they are.",
         )
-    if unused := unused_text(predictor.needs, session):
-        logger.warning(unused)
     chosen = transfer_options(family.transfer, options, family.label)
     job = CallbackJob(job.progress, job.cancelled, job.message, device)
     with sole_writer(out):

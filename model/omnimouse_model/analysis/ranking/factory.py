@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.analysis.finetune.run import finetune, is_finished
+from omnimouse_model.analysis.finetune.run import is_finished, transferred
 from omnimouse_model.analysis.train import train_plan
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
@@ -84,14 +84,7 @@ class ModelFactory:
         options: dict[str, Any] = dict(self.transfer_settings)
         if "seed" in _options(self.plan.family):
             options["seed"] = seed
-        return finetune(
-            model,
-            session,
-            out,
-            device=self.device,
-            job=job,
-            **options,
-        )
+        return transferred(model, session, out, self.device, lambda step, row: None, job, options)
 
 
 def model_factory(
