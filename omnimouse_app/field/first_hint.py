@@ -1,5 +1,6 @@
 """Text on the canvas until the first stroke: what is shown, how good, and what to try."""
 
+from textwrap import fill
 from typing import Any, Self
 
 from psygnal import SignalInstance
@@ -11,6 +12,9 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_widgets.views.text.tier_score import guide_text
+
+_FONT_POINTS, _LETTER_PX = 9, 9.0
+"""Size of the text, and width of a wide letter of it."""
 
 
 class FirstHint:
@@ -36,6 +40,7 @@ class FirstHint:
         colouring: Colouring,
         store: StateStore,
     ) -> None:
+        self._canvas = viewer.canvas
         self._overlay = viewer.canvas.overlays.text
         self._state, self._results, self._baseline = state, results, baseline
         self._editor, self._colouring = editor, colouring
@@ -47,6 +52,7 @@ class FirstHint:
             # What a model reads is known once it is loaded; its score is refined.
             for signal in self._signals():
                 signal.connect(self._follow)
+            self._canvas.events.size.connect(self._follow)
             self._follow()
 
     @classmethod
@@ -67,16 +73,19 @@ class FirstHint:
         self._state.events.mask.disconnect(self._follow, missing_ok=True)
         for signal in self._signals():
             signal.disconnect(self._follow, missing_ok=True)
+        self._canvas.events.size.disconnect(self._follow)
         if self._is_shown:
             self._overlay.visible = self._is_shown = False
 
-    def _follow(self) -> None:
+    def _follow(self, _: object = None) -> None:
         mask = self._state.mask
         if self._editor.can_undo:
             self.close()
         elif mask is not None:
-            self._overlay.position, self._overlay.font_size = "bottom_center", 9
-            self._overlay.text = guide_text(
-                self._state, self._results, self._baseline, self._colouring
-            )
+            text = guide_text(self._state, self._results, self._baseline, self._colouring)
+            # napari cuts a line that is wider than the canvas.
+            n_letters = max(20, int(self._canvas.size[1] / _LETTER_PX))
+            self._overlay.position = "bottom_center"
+            self._overlay.font_size = _FONT_POINTS
+            self._overlay.text = "\n".join(fill(line, n_letters) for line in text.split("\n"))
             self._overlay.visible = self._is_shown = True

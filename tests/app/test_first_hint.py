@@ -31,6 +31,18 @@ def test_it_names_the_inputs_until_the_first_stroke(controller):
     hint.close()
 
 
+def test_no_line_is_wider_than_the_canvas(controller):
+    viewer = ViewerModel()
+    hint = FirstHint.of(viewer, controller)
+    shown = viewer.canvas.overlays.text
+    for width in (900, 330):
+        viewer.canvas.size = (300, width)
+        assert max(map(len, shown.text.split("\n"))) <= width / 9
+    hint.close()
+    viewer.canvas.size = (300, 500)
+    assert not shown.visible
+
+
 def test_a_later_start_and_another_text_stay_as_they_are(controller, monkeypatch):
     viewer = ViewerModel()
     shown = viewer.canvas.overlays.text
