@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import omnimouse_model
 from omnimouse_model.extras import named_extras
+from omnimouse_model.public_names import shorten_signatures
 
 if TYPE_CHECKING:
     from omnimouse_app.window.launch import launch as launch
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 _FRONT_ENDS = {
     "launch": "omnimouse_app.window.launch",
-    "Explorer": "omnimouse_widgets.jupyter.explorer",
+    "Explorer": "omnimouse_widgets",
 }
-"""Public name of a front end -> the module that defines it."""
+"""Public name of a front end -> the module or package that has it."""
 
 
 def __getattr__(name: str) -> Any:
@@ -40,7 +41,9 @@ def __getattr__(name: str) -> Any:
         return figures
     with named_extras():
         home = _FRONT_ENDS.get(name)
-        return getattr(import_module(home) if home else omnimouse_model, name)
+        value = getattr(import_module(home) if home else omnimouse_model, name)
+    shorten_signatures(value)
+    return value
 
 
 def __dir__() -> list[str]:

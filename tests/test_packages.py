@@ -1,15 +1,18 @@
 import ast
+import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 import omnimouse_app.window.launch
 import omnimouse_model
+import omnimouse_model.simulate
 import omnimouse_widgets
+from omnimouse_model.public_names import TOOLTIP_CHARACTERS
 
 WITHOUT_Z = re.compile(r"(?<![{%])\{[^{}\n]*:[+ ]?[0-9,]*\.\d+[f%]\}")
 """A number with fixed decimals, but for formats of plotly: `%{y:.2f}`."""
@@ -151,6 +154,42 @@ def test_the_public_names_exist_and_no_others(package):
         assert getattr(package, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         package.nonsense  # noqa: B018
+
+
+def tooltip_owners():
+    """Public functions and classes, with their names."""
+    packages = (omnimouse_app, omnimouse_app.lab, omnimouse_app.lab.stimuli, omnimouse_app.plot)
+    for package in (*packages, omnimouse_model.simulate, omnimouse_widgets):
+        for name in (name for name in dir(package) if name[0] != "_"):
+            value = getattr(package, name)
+            is_error = isinstance(value, type) and issubclass(value, Exception)
+            if (isinstance(value, type) or inspect.isfunction(value)) and not is_error:
+                yield f"{package.__name__}.{name}", value
+
+
+def test_signatures_are_short_enough_for_a_tooltip():
+    """A notebook shows them above the docstring, which describes the arguments."""
+    found = {}
+    for owner, value in tooltip_owners():
+        shown = {owner: value}
+        if isinstance(value, type):
+            own = (name for name in vars(value) if name[0] != "_")
+            methods = {f"{owner}.{name}": getattr(value, name) for name in own}
+            shown |= {name: one for name, one in methods.items() if inspect.isroutine(one)}
+        for name, one in shown.items():
+            text = str(inspect.signature(one))
+            if len(text) > TOOLTIP_CHARACTERS or re.search(r"omnimouse_\w+\.|collections\.", text):
+                found[name] = text
+    assert found == {}
+
+
+def test_a_short_signature_has_types_and_a_long_one_has_names_and_defaults():
+    text = str(inspect.signature(omnimouse_app.Condition))
+    assert text.startswith("(name: str, mask: Callable[[Session], Mask], neurons")
+    text = str(inspect.signature(omnimouse_app.context_sweep))
+    assert text.startswith("(predictor, sessions, *, neurons=(), history_samples=(), video=(True,)")
+    assert text.endswith(" on_part=…) -> ContextSweep")
+    assert omnimouse_app.context_sweep.__annotations__["seeds"] == int | Sequence[int]
 
 
 def documented_names(root):

@@ -1,11 +1,17 @@
-"""Public names of a package, whose modules are imported when a name is first used."""
+"""Public names of a package: imported when first used, with signatures for a tooltip."""
 
+import inspect
+import re
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import lazy_loader
 
 from omnimouse_model.extras import named_extras
+
+TOOLTIP_CHARACTERS = 300
+"""Longest signature with types. A longer one would fill the screen of a notebook."""
 
 
 def public_names(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -21,6 +27,61 @@ def public_names(package: str, file: str) -> tuple[Callable[[str], Any], Callabl
         if name not in known:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         with named_extras():
-            return load(name)
+            value = load(name)
+        shorten_signatures(value)
+        return value
 
     return get, names
+
+
+# -- signatures as tooltips and `help` show them --------------------------------------
+class _Text(str):
+    """What stands in a signature without quotes: a type, or a default."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+_shortened: set[object] = set()
+
+
+def shorten_signatures(value: object) -> None:
+    """Give a function, or the public methods of a class, a signature for the tooltip.
+
+    `inspect` prints each type with its module, five times as long as in the code. Here
+    types have their names alone, and none stand where that is still too long: the
+    docstring describes the arguments. Type checkers and annotations are not affected.
+    """
+    if not isinstance(value, type | FunctionType) or value in _shortened:
+        return
+    _shortened.add(value)
+    own = vars(value) if isinstance(value, type) else {"": value}
+    for name, one in own.items():
+        function = getattr(one, "__func__", one)  # of a class method or static method
+        if isinstance(function, FunctionType) and (name == "__init__" or name[:1] != "_"):
+            short = _short(inspect.signature(function))
+            function.__signature__ = short  # type: ignore[attr-defined] # read by `inspect`
+
+
+def _short(signature: inspect.Signature) -> inspect.Signature:
+    """Return a signature whose types are texts, or which has none but the result."""
+    plain = [
+        one.replace(default=_Text("…")) if isinstance(one.default, FunctionType) else one
+        for one in signature.parameters.values()
+    ]
+    result = _type_text(signature.return_annotation)
+    typed = [one.replace(annotation=_type_text(one.annotation)) for one in plain]
+    short = inspect.Signature(typed, return_annotation=result)
+    if len(str(short)) <= TOOLTIP_CHARACTERS:
+        return short
+    untyped = [one.replace(annotation=inspect.Parameter.empty) for one in plain]
+    return inspect.Signature(untyped, return_annotation=result)
+
+
+def _type_text(annotation: Any) -> Any:
+    """Return a type as text without modules."""
+    if annotation is inspect.Parameter.empty:
+        return annotation
+    if isinstance(annotation, str):
+        return _Text(annotation.strip("\"'"))
+    return _Text(re.sub(r"\b(?:[A-Za-z_]\w*\.)+", "", inspect.formatannotation(annotation)))
