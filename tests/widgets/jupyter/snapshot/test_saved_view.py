@@ -39,17 +39,26 @@ class DisplayRecorder:
     def __init__(self) -> None:
         self.calls: list[tuple[dict[str, Any], bool]] = []
         self.ids: set[str] = set()
+        self.notes: list[str] = []
         self.changed = threading.Condition()
 
     def display(self, bundle: dict[str, Any], **options: Any) -> None:
         with self.changed:
+            if options["display_id"].endswith("-note"):
+                self.notes.append(bundle["text/plain"])
+                self.changed.notify_all()
+                return
             self.calls.append((bundle, options["update"]))
             self.ids.add(options["display_id"])
             self.changed.notify_all()
 
-    def wait_for(self, n: int) -> bool:
+    def wait_for(self, n: int, wait_s: float = 60) -> bool:
         with self.changed:
-            return self.changed.wait_for(lambda: len(self.calls) >= n, 60)
+            return self.changed.wait_for(lambda: len(self.calls) >= n, wait_s)
+
+    def wait_for_notes(self, n: int) -> bool:
+        with self.changed:
+            return self.changed.wait_for(lambda: len(self.notes) >= n, 60)
 
 
 @pytest.fixture
@@ -140,6 +149,38 @@ def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):
     until_idle(state_keeper)
     assert len(screen.calls) == 2
     assert screen.ids == {state_keeper.display_id}
+
+
+def test_a_picture_that_is_not_of_the_view_says_so(controller, screen):
+    with closing(SavedPicture(controller, quiet_s=60)) as state_keeper:
+        state_keeper.show()
+        assert screen.notes == [""]
+        controller.editor.paint([0], HIDDEN)
+        assert screen.wait_for_notes(2)
+        assert "has changed since" in screen.notes[1]
+        controller.editor.paint([1], HIDDEN)
+        state_keeper.draw()
+        assert "18 visible" in screen.calls[-1][0]["text/plain"]
+        assert screen.notes[2:] == [""]
+
+
+def test_a_picture_of_a_recording_that_is_being_opened_says_so(controller, screen, monkeypatch):
+    monkeypatch.setattr(type(controller.loader), "is_busy", True)
+    with closing(SavedPicture(controller, quiet_s=60)) as state_keeper:
+        state_keeper.show()
+    assert "has changed since" in screen.notes[0]
+    controller.state.session = None
+    assert picture.caption(controller) == "The recording is being opened."
+
+
+def test_a_view_that_never_rests_is_drawn(controller, screen):
+    with closing(SavedPicture(controller, quiet_s=0.2)) as state_keeper:
+        state_keeper.show()
+        for neuron in range(1000):
+            controller.editor.paint([neuron % 20], neuron % 2)
+            if screen.wait_for(2, 0.01):
+                break
+        assert len(screen.calls) > 1
 
 
 @pytest.fixture

@@ -106,7 +106,11 @@ def caption(controller: Controller) -> str:
     """Return `demo · window 12.0 s · 743 visible, 257 target · median r 0.41 · …`."""
     state, results = controller.state, controller.results
     if state.session is None or state.window is None or state.mask is None:
-        return "No recording is open."
+        return (
+            "The recording is being opened."
+            if controller.loader.is_busy
+            else "No recording is open."
+        )
     states = _state_text(controller)
     start, stop = state.active_span
     if (start, stop) != (0, state.mask.n_samples):

@@ -2,9 +2,10 @@
 
 The picture is a separate output, hidden by the live output (`static/style.css`). It is
 replaced when the view has settled: `QUIET_S` after the last change, with all results
-received and no open stroke. If no page shows the live view, the picture is drawn at the
-end of a cell without this delay, so that a notebook executed without a browser contains
-the results.
+received and no open stroke. Until then a second output says that the view has changed
+since, because the notebook may be saved meanwhile. If no page shows the live view, the
+picture is drawn at the end of a cell without this delay, so that a notebook executed
+without a browser contains the results.
 """
 
 import atexit
@@ -30,6 +31,12 @@ QUIET_S: Final = 2.0
 """Time in seconds without a change after which the view counts as settled."""
 AWAITED: Final = ("running", "stale")
 """States of a prediction whose replacement is still to come."""
+MOST_QUIETS: Final = 5
+"""A view that never rests, as while it is scored, is drawn after so many quiet times."""
+CHANGED: Final = (
+    "The view has changed since this picture was drawn: the notebook was saved too early for "
+    "the next one."
+)
 MAX_ATTEMPTS: Final = 3
 """Maximum number of attempts if the view changes during a drawing."""
 Bundle = dict[str, Any]
@@ -69,7 +76,8 @@ class SavedPicture:
         self._is_live, self._quiet_s = is_live, quiet_s
         self._field: tuple[Session, Field] | None = None
         self._changed, self._drawing = threading.Condition(), threading.Lock()
-        self._changed_s = 0.0
+        self._first_s = self._changed_s = 0.0
+        self._note: str | None = None
         self._is_due = self._is_closed = False
         self._thread: threading.Thread | None = None
         self._output: Bundle | None = None
@@ -82,7 +90,9 @@ class SavedPicture:
             self._follow()
         with self._drawing:
             self._output = self._draw() or _bundle("The picture is being drawn.")
-            self._publish(self._output)
+            self._publish(self._output, self.display_id)
+            self._note = "" if self._is_settled and not self._is_due else CHANGED
+            self._publish(_note_bundle(self._note), f"{self.display_id}-note")
 
     def draw(self) -> None:
         """Draw at once if the picture is outdated and the view has settled."""
@@ -117,7 +127,9 @@ class SavedPicture:
     def _note_change(self) -> None:
         """Note a possible change; called often and on any thread."""
         with self._changed:
-            self._is_due, self._changed_s = True, monotonic()
+            self._changed_s = monotonic()
+            self._first_s = self._first_s if self._is_due else self._changed_s
+            self._is_due = True
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(
                     target=self._watch, name="omnimouse-picture", daemon=True
@@ -129,18 +141,24 @@ class SavedPicture:
     def _is_settled(self) -> bool:
         results = self._controller.results
         is_awaited = results.freshness in AWAITED or results.population_freshness in AWAITED
-        return not (is_awaited or self._controller.editor.in_stroke)
+        is_opening = self._controller.loader.is_busy
+        return not (is_awaited or is_opening or self._controller.editor.in_stroke)
 
     def _watch(self) -> None:
         """Draw each time the view has settled; end when no drawing is due."""
-        while self._wait_until_due():
-            self._update()
+        is_due = True
+        while is_due:
+            if self._is_due:
+                self._tell(CHANGED)
+            if is_due := self._wait_until_due():
+                self._update()
 
     def _wait_until_due(self) -> bool:
         """Wait for the next drawing; return False if none is due."""
         with self._changed:
             while self._is_due and not self._is_closed:
-                wait_s = self._changed_s + self._quiet_s - monotonic()
+                latest_s = self._first_s + MOST_QUIETS * self._quiet_s
+                wait_s = min(self._changed_s + self._quiet_s, latest_s) - monotonic()
                 if wait_s <= 0 and self._is_settled:
                     return True
                 # The end of a stroke or of a request is a change, too, which wakes this
@@ -155,25 +173,28 @@ class SavedPicture:
         """Replace the picture if it differs; runs on the calling thread."""
         with self._drawing:
             output = self._draw()
-            if output is None or output == self._output or self._is_closed:
+            if output is None or self._is_closed:
                 return
-            self._output = output
-            try:
-                self._publish(output, update=True)
-            except Exception as error:  # the kernel may be shutting down
-                self._report(error)
+            if output != self._output:
+                self._output = output
+                self._publish(output, self.display_id, update=True)
+            if not self._is_due:
+                self._tell("")
 
-    def _publish(self, output: Bundle, *, update: bool = False) -> None:
+    def _tell(self, note: str) -> None:
+        """Set the text below the picture; "" while the picture is of the view."""
+        if self._note is not None and note != self._note:
+            self._note = note
+            self._publish(_note_bundle(note), f"{self.display_id}-note", update=True)
+
+    def _publish(self, output: Bundle, display_id: str, *, update: bool = False) -> None:
         from IPython.display import display
 
         metadata = {"image/png": {"width": WIDTH}} if "image/png" in output else {}
-        display(
-            output,
-            raw=True,
-            metadata=metadata,
-            display_id=self.display_id,
-            update=update,
-        )
+        try:
+            display(output, raw=True, metadata=metadata, display_id=display_id, update=update)
+        except Exception as error:  # the kernel may be shutting down
+            self._report(error)
 
     def _draw(self) -> Bundle | None:
         """Return the output; None if every attempt failed because of a change.
@@ -227,6 +248,11 @@ def _bundle(content: Snapshot | str) -> Bundle:
         "text/html": f'<div class="omnimouse-last">{html}</div>',
         **png,
     }
+
+
+def _note_bundle(note: str) -> Bundle:
+    """Return the output of a text about the picture, which is hidden with it."""
+    return {"text/plain": note, "text/html": f'<div class="omnimouse-last">{escape(note)}</div>'}
 
 
 def _draw_after_cells(picture: SavedPicture) -> None:
