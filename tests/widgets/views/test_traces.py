@@ -132,7 +132,7 @@ def test_a_score_without_windows_of_the_train_tier_is_called_pooled(
         assert ("do not compare" in tier_score_tip(found)) == bool(word)
         assert evidence_of(results).endswith(word or "windows")
         content = screen_content(controller.state, results, controller.colouring)
-        means = "these windows" if word else "the train tier"
+        means = "these windows" if word else "the train part of the recording"
         assert f"about the means of {means}," in content.shown_definition
         assert distribution_of(*scored_parts(controller)).evidence.endswith(word or "windows")
 

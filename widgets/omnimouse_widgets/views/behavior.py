@@ -56,7 +56,7 @@ MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 LABEL: Final = "Behaviour, recorded and decoded"
 TIP: Final = (
     "Recorded (white) and decoded (orange, dashed) behaviour, z-scored.\n"
-    "The predictor itself decodes behaviour · grey bar: 1 s.d. of the session\n"
+    "The model itself decodes behaviour · grey bar: 1 s.d. of the recording\n"
     "Click or drag: move the cursor"
 )
 

@@ -51,7 +51,7 @@ def definition_of_shown(metric: Metric, scores: ScoresOnScreen) -> str:
         return definition_of(metric)
     means = ""
     if metric.name == "correlation":
-        of = "these windows" if scores.is_pooled else "the train tier"
+        of = "these windows" if scores.is_pooled else "the train part of the recording"
         means = f", about the means of {of}"
     return f"{metric.unit}{means}, {scores.evidence}"
 

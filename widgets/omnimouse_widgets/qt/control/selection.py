@@ -41,7 +41,7 @@ class ViewSection(QWidget):
         self.planes = PlaneRow(state, planes)
         self.copy = push_button(
             "Copy score",
-            "Copy the score with its definition, condition, predictor and neurons",
+            "Copy the score with its definition, condition, model and neurons",
             lambda: copy_score(state, results),
         )
         form = Form(self)
