@@ -121,8 +121,6 @@ def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
     controller = dock.controller
     frames = _Frames(Canvas(dock.viewer, dock.main_window).widget)
     panels: list[Any] = [dock.panels[title] for title in ("Raster", "Stimulus", "Traces")]
-    # Cells and frames are drawn by parts of their panels.
-    panels += [panels[0].content("cells"), panels[1].content("frames")]
     rates: list[float] = []
     # There must be room for the steps forward before the end of the recording.
     controller.navigation.step_window(-SCRUB)
