@@ -1,12 +1,14 @@
-"""Advanced section: cuts, context span and guard of the mask.
+"""Sections for occasional use: comparison with a baseline, alignment of clocks, the mask.
 
 Cuts and context span are values of OmniMouse's attachment; masks of other models have
 none, and their rows are hidden.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -17,16 +19,34 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from omnimouse_model.analysis.clock_check import AlignmentReport
+from omnimouse_model.inference.families import baseline_names
 from omnimouse_model.live.mask.editor import MaskEditor
-from omnimouse_model.live.recording.loader import SessionLoader
+from omnimouse_model.live.models.choice import ModelChoice
+from omnimouse_model.live.recording.loader import ClockCheck, SessionLoader
+from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import UNGUARDED
 from omnimouse_model.masks.cells import recording_rate
 from omnimouse_model.masks.remarks import guard_text
-from omnimouse_widgets.qt.style.controls import describe, number_box, show_text
+from omnimouse_model.metrics.named import Metric
+from omnimouse_model.predict.predictor import is_served
+from omnimouse_widgets.qt.style.controls import (
+    combo_box,
+    describe,
+    number_box,
+    push_button,
+    show_text,
+)
 from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.views.text.model import model_text
+
+CHECK_TIP = (
+    "Estimate the lags between screen, responses and behaviour from the recording, and "
+    "check its clocks. This takes some seconds."
+)
 
 
 class AdvancedSection(QWidget):
@@ -145,3 +165,116 @@ class AdvancedSection(QWidget):
             self.rate.setValue(recording_rate(self._state.session))
         show_text(self.width_text, guard_text(mask))
         show_text(self.warning, "" if mask.guarded else f"⚠ {UNGUARDED}")
+
+
+class BaselineSection(QWidget):
+    """Choice of a baseline, and the mean scores of baseline and model as text."""
+
+    def __init__(
+        self, state: LiveState, results: Results, baseline: Results, model: ModelChoice
+    ) -> None:
+        super().__init__()
+        self._state, self._results, self._baseline = state, results, baseline
+        self.choice = combo_box(
+            model.choose_baseline,
+            [("none", ""), *((model_text(name), name) for name in baseline_names())],
+            name="Baseline",
+            tooltip="Compare the model with a baseline: the traces show its curve and "
+            "score.\nIt is fitted to this session once; the model never waits for it.",
+        )
+        self.summary = wrapped_label()
+        form = Form(self)
+        form.add("Baseline", self.choice)
+        form.add("", self.summary)
+        events = state.events
+        signals = [
+            *(events.baseline_name, events.predictor_name),
+            baseline.changed,
+        ]
+        self.redraw = Redraw(self, (self._draw, signals))
+
+    def _draw(self) -> None:
+        name = self._state.baseline_name
+        # Code may choose a baseline that is not in the list, e.g. a file.
+        if self.choice.findData(name) < 0:
+            self.choice.addItem(Path(name).name, name)
+        self.choice.setCurrentIndex(self.choice.findData(name))
+        metric = self._state.metric
+        text = baseline_text(name, self._baseline, self._results, metric)
+        needs, spec = self._baseline.needs, self._state.spec
+        if name and not self._state.compared_baseline:
+            text = "The model itself: choose another one to compare it with."
+        elif needs is not None and not is_served(needs.spec, spec):
+            text = "No common score: it predicts other windows than the model."
+        show_text(self.summary, text)
+
+
+def baseline_text(name: str, results: Results, model: Results, metric: Metric) -> str:
+    """Return both mean scores, or the progress or the error of the baseline."""
+    if not name:
+        return ""
+    if results.error is not None:
+        return results.error
+    # Both scores must be of the same task, so an old population score is not shown.
+    if results.population_freshness == "fresh":
+        scores = _mean_score(results), _mean_score(model)
+        numbers = "baseline {}, model {}.".format(*scores)
+        return f"Mean {metric.symbol} in this window: {numbers}"
+    if results.is_awaited:
+        return "Predicting…" if results.population is not None else "Fitting…"
+    if results.was_stopped:
+        older = ": an older prediction is shown" if results.is_population_old else ""
+        return f"Stopped{older}."
+    return "No prediction is requested."
+
+
+def _mean_score(results: Results) -> str:
+    if results.scores is None or not np.isfinite(results.scores).any():
+        return "–"
+    # Neurons without target samples have no score (NaN).
+    return f"{np.nanmean(results.scores):z.2f}"
+
+
+class ClockCheckSection(QWidget):
+    """Button to check, stop or hide; lags with confidence, and warnings, as text."""
+
+    def __init__(self, state: LiveState, clock_check: ClockCheck) -> None:
+        super().__init__()
+        self._check = clock_check
+        self._state = state
+        self.button = push_button("", CHECK_TIP, self._press)
+        self.progress, self.lags = wrapped_label(), wrapped_label()
+        self.warnings = wrapped_label("alert")
+        Form(self).add_rows(self.button, self.progress, self.warnings, self.lags)
+        signals = [self._check.changed, state.events.session]
+        self.redraw = Redraw(self, (self._draw, signals))
+
+    def _press(self) -> None:
+        # `forget` stops a running check and removes a finished report.
+        if self._check.is_busy or self._check.report is not None:
+            self._check.clear()
+        else:
+            self._check.check()
+
+    def _draw(self) -> None:
+        check, report = self._check, self._check.report
+        self.button.setEnabled(self._state.session is not None)
+        # One button with three actions, because only one of them is possible at a time.
+        text = "Check alignment" if report is None else "Hide alignment"
+        self.button.setText("Stop" if check.is_busy else text)
+        self.button.setToolTip("" if check.is_busy or report is not None else CHECK_TIP)
+        show_text(self.progress, f"◌ {check.message}…" if check.is_busy else "")
+        quiet, alert = ([], []) if report is None else report_lines(report)
+        if check.error is not None:
+            alert = [f"Not checked: {check.error}"]
+        show_text(self.lags, "\n".join(f"• {line}" for line in quiet))
+        show_text(self.warnings, "\n".join(f"⚠ {line}" for line in alert))
+
+
+def report_lines(report: AlignmentReport) -> tuple[list[str], list[str]]:
+    """Return the lines without and with a need for attention, with confidence."""
+    # A warning can be the text of a lag: it is then shown only among the warnings.
+    lines = {lag.describe(): f"{lag.describe()} ({lag.confidence()})" for lag in report.lags}
+    alert = [lines.get(text, text) for text in report.warnings]
+    quiet = [line for text, line in lines.items() if text not in report.warnings]
+    return [report.remark] if report.remark else quiet, alert

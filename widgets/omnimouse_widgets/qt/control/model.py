@@ -1,4 +1,4 @@
-"""Model section: predictor, device and freshness of the prediction."""
+"""Model section: predictor, device and freshness; what the model knows; its download."""
 
 from functools import partial
 from pathlib import Path
@@ -17,26 +17,35 @@ from omnimouse_model.live.models.finetune import Finetuning
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_widgets.qt.control.download import DownloadSection
-from omnimouse_widgets.qt.control.model_info import ModelInfoSection
+from omnimouse_model.predict.compatibility import (
+    FALLBACK,
+    Compatibility,
+    check_compatibility,
+)
+from omnimouse_model.predict.devices import Residence, process_bytes
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
+    dismiss_button,
+    progress_bar,
     push_button,
     set_items,
+    set_share,
     show_text,
 )
 from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder
-from omnimouse_widgets.qt.style.form import ElidedLabel, Form, reserve_space, row_of
+from omnimouse_widgets.qt.style.form import ElidedLabel, Form, QuietLine, reserve_space, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import SteadyLabel, ToneLabel, wrapped_label
 from omnimouse_widgets.views.finetune import OPEN_TIP, open_label
 from omnimouse_widgets.views.text.model import (
+    FINETUNE_TIP,
     MEANINGS,
     RESTART_TIP,
     SILENT,
     WAIT_TIP,
     freshness_text,
     model_text,
+    stand_in_text,
 )
 from omnimouse_widgets.views.text.tier_score import (
     no_score_text,
@@ -48,6 +57,12 @@ PATIENCE_MS: Final = 150
 """Delay before "predicting…" is shown; for faster results it would only flicker."""
 FILE, FOLDER, ADDRESS = "file…", "folder…", "address…"
 """Model choices that open a dialog."""
+MIB: Final = 2**20
+FALLBACK_TIP: Final = (
+    f"Fit {FALLBACK} to this session and use it; the session stays open.\n"
+    f'In Python: om.load_predictor("{FALLBACK}", [session])'
+)
+MODEL_TIP: Final = "Use the model that was trained on this sample"
 
 
 class Patience(QTimer):
@@ -298,3 +313,161 @@ def _enter_address(parent: QWidget) -> str:
     label = "hf://owner/model, or omnimouse-1M … omnimouse-300M:"
     text, is_accepted = QInputDialog.getText(parent, "A model of the hub", label)
     return text.strip() if is_accepted else ""
+
+
+class ModelInfoSection(QWidget):
+    """One line of information; if needed also missing inputs and a remedy."""
+
+    def __init__(
+        self, state: LiveState, results: Results, model: ModelChoice, finetuning: Finetuning
+    ) -> None:
+        super().__init__()
+        self._state, self._results, self._model = state, results, model
+        self._finetuning = finetuning
+        self.line = QuietLine()
+        self.remedy, self.missing = wrapped_label("alert"), wrapped_label()
+        self.missing.setToolTip("Inputs that the model needs and this session lacks")
+        self.instead = push_button("", "", lambda: model.choose(model.suitable))
+        self.stand_in = wrapped_label("quiet")
+        self.finetune = push_button("", FINETUNE_TIP, lambda: model.choose(model.unfamiliar))
+        rows = (self.remedy, self.instead, self.stand_in, self.finetune, self.missing)
+        Form(self).add_rows(self.line, *rows)
+
+    @property
+    def knowledge(self) -> Compatibility | None:
+        """Compatibility of model and session; None until both are known."""
+        session, needs = self._state.session, self._results.needs
+        # `needs` is known only after the model has been loaded.
+        if session is None or needs is None:
+            return None
+        return check_compatibility(needs, session)
+
+    def draw(self) -> None:
+        """Show the current information.
+
+        The panel calls this: an empty section is not visible and would not redraw.
+        """
+        knowledge, residence = self.knowledge, self._results.residence
+        texts = [] if knowledge is None else [known_text(knowledge)]
+        texts += [] if residence is None else place_text(residence)
+        line = " · ".join(texts)
+        self.line.set_text(line)
+        self.line.setToolTip("" if residence is None else place_tooltip(residence))
+        self.line.setVisible(bool(line))
+        # A fine-tuning of this recording is the remedy: do not offer another one.
+        is_finetuned = self._finetuning.is_of_screen
+        remedy = "" if knowledge is None or is_finetuned else knowledge.remedy
+        show_text(self.remedy, f"✕ {remedy}" if remedy else "")
+        unfamiliar = "" if is_finetuned else self._model.unfamiliar
+        show_text(self.stand_in, stand_in_text(unfamiliar))
+        self.finetune.setVisible(bool(unfamiliar))
+        self.finetune.setText(f"Fine-tune {unfamiliar}…")
+        self._draw_instead(is_shown=bool(remedy))
+        missing = () if knowledge is None else knowledge.missing
+        show_text(self.missing, "\n".join(f"• {text}" for text in missing))
+
+    def _draw_instead(self, *, is_shown: bool) -> None:
+        self.instead.setVisible(is_shown)
+        if is_shown:
+            name = self._model.suitable
+            self.instead.setText(f"Use {name} instead")
+            self.instead.setToolTip(FALLBACK_TIP if name == FALLBACK else MODEL_TIP)
+
+
+def known_text(knowledge: Compatibility) -> str:
+    """Return e.g. `✓ 1,000 of 1,000 neurons known`."""
+    sign = "✓" if knowledge.is_supported else "✕"
+    known = " known" if knowledge.n_known else ""
+    return f"{sign} {knowledge.text}{known}"
+
+
+def place_text(residence: Residence) -> list[str]:
+    """Return the short name of the hardware and the memory of the process."""
+    # None if the process has ended or the system does not report it.
+    n_bytes = process_bytes(residence.process_id)
+    memory = [] if n_bytes is None else [size_text(n_bytes)]
+    return [residence.hardware.partition(",")[0], *memory]
+
+
+def place_tooltip(residence: Residence) -> str:
+    """Return the tooltip with hardware, size of the weights and memory."""
+    lines = [
+        "Neurons of this session for which the model has embeddings",
+        f"Device: {residence.hardware}",
+    ]
+    if residence.n_bytes:
+        lines.append(f"Weights: {size_text(residence.n_bytes)}")
+    if (n_bytes := process_bytes(residence.process_id)) is not None:
+        lines.append(f"Memory of the process: {size_text(n_bytes)}")
+    return "\n".join(lines)
+
+
+def size_text(n_bytes: int) -> str:
+    """Return e.g. `14 MB` or `1.2 GB`, in units of 1,024."""
+    # From 1,000 MB on, `:.3g` would switch to an exponent.
+    if n_bytes < 1000 * MIB:
+        return f"{n_bytes / MIB:.3g} MB"
+    return f"{n_bytes / MIB / 1024:.2g} GB"
+
+
+class DownloadSection(QWidget):
+    """Progress bar with a stop button; afterwards the problem, resume and dismiss."""
+
+    def __init__(self, downloads: ModelDownloads) -> None:
+        super().__init__()
+        models = self._models = downloads
+        self.bar = progress_bar("Downloaded")
+        tooltip = "Stop the download; the downloaded part stays on disk"
+        self.stop = push_button("Stop", tooltip, models.stop)
+        self.progress = wrapped_label()
+        self.problem = wrapped_label("alert", is_selectable=True)
+        self.resume = push_button("", "", models.start_or_resume)
+        self.dismiss = dismiss_button(models.clear)
+        Form(self).add_rows(
+            self.progress,
+            row_of(self.bar, self.stop, stretch=0),
+            self.problem,
+            row_of(self.resume, self.dismiss, stretch=0),
+        )
+
+    def draw(self) -> None:
+        """Show the current download.
+
+        The panel calls this: an empty section is not visible and would not redraw.
+        """
+        models = self._models
+        busy: tuple[QWidget, ...] = (self.bar, self.stop, self.progress)
+        for widget in busy:
+            widget.setVisible(models.is_busy)
+        self.progress.setText(f"◌ {models.name}: {models.message}…")
+        set_share(self.bar, models.share)
+        # A new attempt removes the message about the previous one.
+        problem = "" if models.is_busy else problem_of(models)
+        self.problem.setText(problem)
+        for widget in (self.problem, self.resume, self.dismiss):
+            widget.setVisible(bool(problem))
+        is_new = models.is_offered
+        text = "Download" if is_new else "Resume"
+        self.resume.setText("Try again" if models.error is not None else text)
+        self.resume.setToolTip(
+            "Download the model from the hub and use it"
+            if is_new
+            else "Continue after the last byte that was received"
+        )
+        self.dismiss.setToolTip(
+            "Cancel: choose another model above" if is_new else "Cancel: keep the model"
+        )
+
+
+def problem_of(models: ModelDownloads) -> str:
+    """Return why the requested model is missing, or ""."""
+    if not models.name:
+        return ""
+    if models.error is not None:
+        return f"✕ {models.name} was not downloaded: {models.error}"
+    if models.is_offered:
+        return f"{models.name} is not on this machine. Download it or choose another."
+    if models.stopped_at is not None:
+        at = f"{100 * models.stopped_at:z.0f} %"
+        return f"{models.name}: stopped at {at}; the downloaded part stays on disk."
+    return ""

@@ -14,11 +14,12 @@ from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.live.state import LiveState
-from omnimouse_widgets.qt.control.advanced import AdvancedSection
-from omnimouse_widgets.qt.control.baseline import BaselineSection
-from omnimouse_widgets.qt.control.brush import BrushSection, FieldBrush
-from omnimouse_widgets.qt.control.clock_check import ClockCheckSection
-from omnimouse_widgets.qt.control.mask_counts import MaskCountsSection
+from omnimouse_widgets.qt.control.advanced import (
+    AdvancedSection,
+    BaselineSection,
+    ClockCheckSection,
+)
+from omnimouse_widgets.qt.control.brush import BrushSection, FieldBrush, MaskCountsSection
 from omnimouse_widgets.qt.control.model import ModelSection
 from omnimouse_widgets.qt.control.project import AnalysisSection, figure_maker, report_maker
 from omnimouse_widgets.qt.control.recording import RecordingSection
