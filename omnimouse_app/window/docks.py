@@ -239,7 +239,8 @@ class OmniMouseDock(QWidget):
         panel = self.panels["Stimulus"]
         assert isinstance(panel, RecordPanel)
         assert isinstance(panel.view, StimulusView)
-        panel.view.play(not panel.view.is_playing)
+        playback = panel.view.playback
+        playback.play(not playback.is_playing)
 
     def _follow_wishes(self, panel: QWidget) -> None:
         if isinstance(panel, RecordPanel):

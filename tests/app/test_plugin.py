@@ -223,7 +223,7 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
     assert state.window.start_s == pytest.approx(start, abs=0.1)
     dock.docks["Stimulus"].hide()
     commands.play()
-    assert dock.panels["Stimulus"].view.is_playing
+    assert dock.panels["Stimulus"].view.playback.is_playing
     assert dock.docks["Stimulus"].isVisible()
     commands.play()
     commands.stop()

@@ -33,7 +33,7 @@ def choose_model(tab, name):
 def check_journey(tab, folder, model, other, metric, shape):
     """Scrub, score, sweep, pin beside another model, save and reopen."""
     start_s = tab.evaluate("explorer.start_s")
-    tab.part("video").get_by_role("button", name="Previous trial (PgUp)").click()
+    tab.part("video").get_by_role("button", name="Previous window").click()
     tab.wait_for_kernel(f"explorer.start_s < {start_s}", True)
     show(tab, "Scores")
     tab.part("scores").get_by_text(metric).first.wait_for()

@@ -102,7 +102,7 @@ def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
     wait_for(lambda: not controller.loader.is_busy, "the recording", PATIENCE_S)
     dock.main_window.resize(*SIZES[0])
     dock.viewer.dims.ndisplay = 2
-    if dock.panels["Stimulus"].view.is_playing:
+    if dock.panels["Stimulus"].view.playback.is_playing:
         dock.play()
     controller.loader.open_now(recording)
     controller.model.choose("slow")

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +6,6 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.data.window_spec import VideoSpec
-from omnimouse_widgets.jupyter.film import Film
 from omnimouse_widgets.jupyter.video import VideoScrubber
 
 CHUNK = 256
@@ -51,27 +49,6 @@ def test_frames_of_a_chunk_are_those_of_the_windows(video_page, session):
         np.testing.assert_array_equal(both[at : at + 60], window.frames_u8)
 
 
-def test_frames_leave_out_a_pause_of_the_recording(session):
-    start, n = session.t0, session.responses.n_samples
-    spans = start + np.array([[0, 200], [400, n - 1]]) / session.responses.rate_hz
-    responses = replace(session.responses, recorded_spans=spans)
-    film = Film(replace(session, responses=responses, _cache={}), om.OMNIMOUSE)
-    ((first, lost_s),) = film.pauses
-    grid = film.session.start_grid - start
-    assert grid[first] - grid[first - 1] == pytest.approx(lost_s + 1 / 30, abs=1e-3)
-    assert lost_s == pytest.approx(199 / 30, abs=0.04)
-    for frame in (0, first - 1, first, film.n_frames - 1):
-        assert film.frame_near(film.seconds(frame)) == frame
-    assert film.frame_near(8.0) == first - 1
-    assert film.frame_near(12.0) == first
-    # Frames after the pause are those of their time.
-    number = first // film.per_chunk
-    frames, _ = film.read(number * film.per_chunk)
-    window = film.session.nearest_window(film.seconds(first + 10))
-    row = film.start_of(window) - number * film.per_chunk
-    np.testing.assert_array_equal(frames[row : row + 20], window.frames_u8[:20])
-
-
 def test_the_last_chunk_ends_with_the_session(video_page, session):
     last = (len(session.start_grid) - 1) // CHUNK
     frames, _ = chunk(video_page, last)
@@ -104,35 +81,26 @@ def test_raw_frames_of_another_size_and_no_video_at_all(video_page, controller):
     assert film["strides"][0] == [150, "Step the window by 3 s"]
 
 
-@pytest.mark.parametrize(
-    ("at", "plays", "stride", "moved", "cursor"),
-    [
-        (41, False, 60, 0, 41),  # within the window
-        (200, False, 60, 142, 58),  # out of it: the window moves along
-        (61, True, 60, 60, 1),  # played past its end: by the stride
-        (61, True, 30, 30, 31),
-        (61, True, 3, 3, 58),
-    ],
-)
-def test_the_playhead_moves_the_cursor_or_the_window(
-    video, video_page, controller, at, plays, stride, moved, cursor
-):
+def test_a_page_that_plays_slides_the_window_by_the_stride(video, video_page, controller):
     controller.navigation.seek(4.0)
     controller.navigation.set_cursor(58)
     start = controller.state.window.start_index
-    video.stride = stride
-    go(video_page, start + at, plays=plays)
-    assert controller.state.cursor == cursor
-    assert controller.state.window.start_index == start + moved
+    video.stride = 30
+    go(video_page, start + 61, plays=True)
+    assert controller.state.cursor == 31
+    assert controller.state.window.start_index == start + 30
+    go(video_page, start + 200)
+    assert controller.state.cursor == 31
+    assert controller.state.window.start_index == start + 169
 
 
-@pytest.mark.parametrize("at", [0, 7, -1])
-def test_the_ends_of_the_session_are_reached(video_page, controller, session, at):
-    at %= len(session.start_grid)
-    controller.navigation.seek(6.0)
-    controller.navigation.set_cursor(30)
-    go(video_page, at)
-    assert controller.state.window.start_index + controller.state.cursor == at
+def test_steps_of_windows_of_trials_are_trials(video, video_page, controller):
+    controller.state.window = controller.state.session.window(
+        5.0, om.WindowSpec(1.0, 30.0, align="trial")
+    )
+    before = controller.navigation.trial
+    video_page.say("press", name="window_next")
+    assert controller.navigation.trial == before + 1
 
 
 def test_of_two_pages_that_play_one_moves_the_window(video_page, controller):

@@ -13,8 +13,8 @@ from traitlets import Bool, Dict, Float, Int
 from omnimouse_model.data.edit_protocol import VideoEdit
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.playback import Film, frame_at_sample, frame_rate, window_frames
 from omnimouse_widgets import palette
-from omnimouse_widgets.jupyter.film import Film, frame_rate
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.views.record import choose, items_of, plain, press
@@ -70,6 +70,7 @@ class VideoScrubber(Part):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._stimulus_edits = controller.stimulus_edits
         self._stimulus, self._session = StimulusView.of(controller), TimeView.of(controller)
+        self._playback = self._stimulus.playback
         # `_requests`: chunk numbers by view, most urgent first.
         # `_jumps`: number of position changes that did not come from a page; a page
         # that plays follows a position only if this number has changed.
@@ -80,22 +81,24 @@ class VideoScrubber(Part):
         self._moving_thread = 0
         self._driver = ("", 0.0)
         super().__init__(controller, **traits)
-        events, view = controller.state.events, self._stimulus
-        self.bind("playing", view.changed, lambda: view.is_playing, view.play)
-        self.bind("rate", view.changed, lambda: view.speed, view.set_speed)
-        signals = [view.changed, self.spec_changed]
-        self.bind("stride", signals, lambda: view.stride, view.set_stride)
+        events, playback = controller.state.events, self._playback
+        changed = playback.changed
+        self.bind("playing", changed, lambda: playback.is_playing, playback.play)
+        self.bind("rate", changed, lambda: playback.speed, playback.set_speed)
+        signals = [changed, self.spec_changed]
+        self.bind("stride", signals, lambda: playback.stride, playback.set_stride)
         self.bind_field("cursor", controller.navigation.set_cursor)
-        self.bind("time_s", [events.window, events.cursor], self._time, self.go_to)
-        for signal in (events.window, events.cursor):
+        place = [events.window, events.cursor]
+        self.bind("time_s", place, lambda: playback.time_s, self.go_to)
+        for signal in place:
             self._link(signal, self._count_jump)
         self.observe(lambda _: self._set_driver(""), "playing")
 
     def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of record, session, playhead, mask, edits, chunks."""
-        events, view = self._state.events, self._stimulus
+        events = self._state.events
         # Without the cursor: the page tells time and frame, because it is ahead.
-        window = [events.window, events.session, view.changed]
+        window = [events.window, events.session, self._playback.changed]
         trial = self._navigation.trial_changed
         return (
             Drawing(self._draw_record, [*window, trial]),
@@ -121,10 +124,10 @@ class VideoScrubber(Part):
         ValueError
             If no session is open.
         """
-        film = self._film
+        film = self._playback.film
         if film is None:
             raise ValueError("No session is open; call open_session(path) first.")
-        self._go(film, film.frame_near(time_s), slides=False)
+        self._playback.move_to(film.frame_near(time_s))
 
     # -- from the page ----------------------------------------------------------------
     def on_press(self, content: dict[str, Any], _: list[bytes]) -> None:
@@ -137,7 +140,8 @@ class VideoScrubber(Part):
 
     def on_chunks(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Queue chunks of frames in this order; replaces the earlier requests."""
-        if self._film is not None and content["film"] == self._film.name:
+        film = self._playback.film
+        if film is not None and content["film"] == film.name:
             self._requests[str(content["view"])] = [int(n) for n in content["chunks"]]
             self._chunks_requested.emit()
 
@@ -151,10 +155,10 @@ class VideoScrubber(Part):
             return
         self._set_driver(view if is_playing else "")
         # A late message about another session or model is ignored.
-        film = self._film
+        film = self._playback.film
         if film is not None and content["film"] == film.name:
             with self._moving():
-                self._go(film, int(content["frame"]), slides=is_playing)
+                self._playback.move_to(int(content["frame"]), is_played=is_playing)
 
     def stroke_name(self, _content: dict[str, Any]) -> str:
         """Return the name of the undo step of a stroke over frames."""
@@ -166,41 +170,6 @@ class VideoScrubber(Part):
             self._stimulus.show_frames(int(first), int(stop), bool(content["is_visible"]))
 
     # -- the playhead -----------------------------------------------------------------
-    @property
-    def _film(self) -> Film | None:
-        state = self._state
-        return None if state.session is None else Film(state.session, state.spec)
-
-    def _go(self, film: Film, target: int, *, slides: bool) -> None:
-        """Move the playhead to a frame of the session.
-
-        With `slides`, the window moves by `stride` if the cursor passes its end.
-        """
-        state, n_frames = self._state, _window_frames(film.spec)
-        if state.window is None:
-            return
-        target = min(max(target, 0), film.n_frames - 1)
-        frame = target - film.start_of(state.window)
-        if slides and frame >= n_frames:
-            step = film.sample_at(frame) - state.cursor
-            self._stimulus.advance(step)
-            return
-        if not 0 <= frame < n_frames:
-            # Keep the cursor at its position in the window. Near an end of the session
-            # the window cannot move as far, so compute the cursor from its real start.
-            start = max(target - film.frame_at(state.cursor), 0)
-            self._navigation.seek_nearest(film.seconds(start))
-            assert state.window is not None
-            frame = target - film.start_of(state.window)
-        self._navigation.set_cursor(film.sample_at(frame))
-
-    def _time(self) -> float:
-        state = self._state
-        if state.window is None:
-            return 0.0
-        film = Film(state.window.session, state.spec)
-        return film.seconds(film.start_of(state.window) + film.frame_at(state.cursor))
-
     @contextmanager
     def _moving(self) -> Iterator[None]:
         """Do not count position changes on this thread inside the block as jumps."""
@@ -231,7 +200,7 @@ class VideoScrubber(Part):
 
     def _draw_film(self) -> None:
         """Send the length of the session, and the steps of playback."""
-        film, spec = self._film, self._state.spec
+        film, spec = self._playback.film, self._state.spec
         self._requests.clear()
         if film is None:
             self.add_message("film", film="", frames=0, **_window_fields(spec))
@@ -266,7 +235,7 @@ class VideoScrubber(Part):
             self.add_message(
                 "position",
                 start=film.start_of(state.window),
-                cursor=film.frame_at(state.cursor),
+                cursor=frame_at_sample(state.spec, state.cursor),
                 driver=driver,
                 jumps=jumps,
                 handled=handled,
@@ -293,7 +262,7 @@ class VideoScrubber(Part):
     def _draw_chunk(self) -> None:
         """Send one requested chunk, and request this drawing again for the others."""
         # One chunk per drawing: strokes and positions are not delayed by many chunks.
-        film, number = self._film, self._next_chunk()
+        film, number = self._playback.film, self._next_chunk()
         if film is None or film.spec.video is None or number is None:
             return
         first = number * film.per_chunk
@@ -312,16 +281,11 @@ class VideoScrubber(Part):
         return None
 
 
-def _window_frames(spec: WindowSpec) -> int:
-    """Return the frames of a window; without video, its samples."""
-    return spec.n_samples if spec.video is None else spec.n_frames
-
-
 def _window_fields(spec: WindowSpec) -> dict[str, Any]:
     """Return the sizes and rates of a window and of its frames."""
     video = spec.video
     return {
-        "window": _window_frames(spec),
+        "window": window_frames(spec),
         "window_s": spec.duration_s,
         "rate_hz": frame_rate(spec),
         "reads_video": video is not None,

@@ -22,6 +22,7 @@ from omnimouse_model.live.laboratory_jobs import (
 )
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
+from omnimouse_model.live.playback import frame_at_sample, frame_rate
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
 from omnimouse_model.progress import duration_text
@@ -48,7 +49,6 @@ from omnimouse_widgets.views.record import (
     ShowPanel,
     Text,
 )
-from omnimouse_widgets.views.time import frame_at_sample
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
@@ -430,9 +430,9 @@ def _confusion(decoding: "BarcodeDecoding") -> Matrix:
 
 def _found_frame(state: LiveState, found: "ExcitingInputs") -> UInt8[np.ndarray, "height width"]:
     """Return the frame of a found video at the time of the cursor."""
-    frames, video = found.videos[0], state.spec.video
-    step = 1.0 if video is None else found.rate_hz / video.rate_hz
-    at = min(int(frame_at_sample(state.spec, state.cursor) * step + 1e-6), len(frames) - 1)
+    frames, spec = found.videos[0], state.spec
+    step = found.rate_hz / frame_rate(spec)
+    at = min(int(frame_at_sample(spec, state.cursor) * step + 1e-6), len(frames) - 1)
     return np.asarray(frames[at])
 
 

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from functools import partial
-from time import perf_counter
 from typing import Final, Self
 
 import numpy as np
-from psygnal import SignalInstance
 
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.playback import Playback, frame_at_sample, sample_at_frame
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
@@ -26,7 +25,7 @@ from omnimouse_widgets.views.record import (
     Text,
 )
 from omnimouse_widgets.views.text.model import NO_VIDEO
-from omnimouse_widgets.views.time import BETWEEN_TRIALS, frame_at_sample, sample_at_frame
+from omnimouse_widgets.views.time import BETWEEN_TRIALS
 
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0)
 SHORT_STRIDES_S: Final = (1.0, 0.5, 0.1)
@@ -73,26 +72,19 @@ PAINT_FRAMES: Final = "Paint frames"
 
 
 class StimulusView:
-    """Video with playback; the play keys of all panels use it.
+    """Video with its playback.
 
     Attributes
     ----------
-    is_playing, speed, stride
-        Whether playback runs; session seconds per second; step of the window in samples
-        when the cursor passes its end.
-    changed
-        Emitted after a change of one of them.
+    playback
+        The playhead; the play keys of all panels use it.
     """
 
     name = "stimulus"
 
     def __init__(self, state: LiveState, navigation: Navigation, editor: MaskEditor) -> None:
         self._state, self._navigation, self._editor = state, navigation, editor
-        self.changed = SignalInstance()
-        self.is_playing, self.speed = False, 1.0
-        self._stride = state.spec, state.spec.n_samples
-        # Time at which playback began, and samples by which it has moved since.
-        self._began_s, self._moved = 0.0, 0
+        self.playback = Playback(state, navigation)
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
@@ -101,110 +93,47 @@ class StimulusView:
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: frame and strip, and the bar below them."""
-        events = self._state.events
-        frames = [self.changed, events.window, events.cursor, events.mask]
+        events, changed = self._state.events, self.playback.changed
+        frames = [changed, events.window, events.cursor, events.mask]
         return [
             Block(tuple, [], follow=self._follow),
             Block(self._frames, frames),
-            Block(self.bar, [self.changed, events.window, events.cursor]),
+            Block(self.bar, [changed, events.window, events.cursor]),
         ]
 
     def _follow(self, is_visible: bool) -> None:
         # Playback moves the window, and every move requests a prediction.
         if not is_visible:
-            self.play(False)
+            self.playback.play(False)
 
     def bar(self) -> Sequence[Item | Row]:
         """Return the controls of playback, and the time at the cursor."""
-        state, step = self._state, self._navigation.step_cursor
+        state, step, playback = self._state, self._navigation.step_cursor, self.playback
         speeds = tuple((f"{speed:g}", f"×{speed:g}", "") for speed in SPEEDS)
-        play = "❚❚" if self.is_playing else "▶"
+        is_on = playback.is_playing
+        play = "❚❚" if is_on else "▶"
         sliding = tuple(
             Action(
                 f"stride{stride}",
-                f"{'✓' if stride == self.stride else '　'} {stride_text(stride, state.spec)}",
+                f"{'✓' if stride == playback.stride else '　'} {stride_text(stride, state.spec)}",
                 STRIDE_TIP,
-                partial(self.set_stride, stride),
+                partial(playback.set_stride, stride),
             )
             for stride in strides(state.spec)
         )
-        clock, is_on = clock_text(state), self.is_playing
-        help_text = f"{PLAY_TIPS[self.is_playing]}; the arrow: step of the window"
+        help_text = f"{PLAY_TIPS[is_on]}; the arrow: step of the window"
         items: tuple[Item, ...] = (
             Action("back", "‹", "Previous frame (,)", partial(step, -1), key=","),
-            Switch("playing", play, help_text, is_on, self.play, actions=sliding, key="K"),
+            Switch("playing", play, help_text, is_on, playback.play, actions=sliding, key="K"),
             Action("next", "›", "Next frame (.)", partial(step, 1), key="."),
             Choice(
-                "speed", "Speed", "Session seconds per second", speeds, f"{self.speed:g}",
-                lambda speed: self.set_speed(float(speed)),
+                "speed", "Speed", "Session seconds per second", speeds, f"{playback.speed:g}",
+                lambda speed: playback.set_speed(float(speed)),
             ),
         )  # fmt: skip
         # A line of its own: beside the buttons it would be cut in a narrow dock.
         tip = "Session time and frame at the cursor"
-        return [Row("bar", items), Text("clock", clock, tip=tip, is_line=True)]
-
-    # -- playback ---------------------------------------------------------------------
-    @property
-    def stride(self) -> int:
-        """The chosen stride; a whole window after the model reads other windows."""
-        spec, stride = self._stride
-        whole = self._state.spec.n_samples
-        return min(stride, whole) if spec == self._state.spec else whole
-
-    def play(self, is_playing: bool) -> None:
-        """Start playback at the cursor, or stop it there."""
-        is_playing = is_playing and self._state.window is not None
-        if is_playing != self.is_playing:
-            self.is_playing = is_playing
-            self._began_s, self._moved = perf_counter(), 0
-            self.changed.emit()
-
-    def tick(self) -> None:
-        """Move the cursor to the sample that is due since the start of playback.
-
-        After a late tick, playback skips frames and keeps its speed.
-        """
-        state = self._state
-        elapsed_s = perf_counter() - self._began_s
-        due = int(elapsed_s * state.spec.response_rate_hz * self.speed)
-        if due > self._moved:
-            # Counting from the start, not from the last tick, avoids rounding drift.
-            step, self._moved = due - self._moved, due
-            before = state.window, state.cursor
-            self.advance(step)
-            if (state.window, state.cursor) == before:
-                self.play(False)  # the end of the session
-
-    def advance(self, step: int) -> None:
-        """Move the cursor by `step` samples of the session.
-
-        The window moves by `stride` samples when the cursor passes its end.
-        """
-        state, spec, stride = self._state, self._state.spec, self.stride
-        cursor, window = state.cursor + step, state.window
-        if window is None or cursor < spec.n_samples or stride == spec.n_samples:
-            self._navigation.step_cursor(step)
-            return
-        self._navigation.seek_nearest(window.start_s + stride / spec.response_rate_hz, 1)
-        assert state.window is not None
-        # The window may have moved by less at the end of the session: the cursor stays at
-        # its time.
-        moved = round((state.window.start_s - window.start_s) * spec.response_rate_hz)
-        self._navigation.set_cursor(cursor - moved)
-
-    def set_speed(self, speed: float) -> None:
-        """Set the session seconds per second."""
-        if speed != self.speed:
-            self.speed = speed
-            # The samples due are counted from a start at constant speed.
-            self._began_s, self._moved = perf_counter(), 0
-            self.changed.emit()
-
-    def set_stride(self, stride: int) -> None:
-        """Set the step of the window; a whole window shows each sample once."""
-        if stride != self.stride:
-            self._stride = self._state.spec, stride
-            self.changed.emit()
+        return [Row("bar", items), Text("clock", clock_text(state), tip=tip, is_line=True)]
 
     # -- frames -----------------------------------------------------------------------
     def _frames(self) -> Sequence[Item]:
@@ -222,7 +151,7 @@ class StimulusView:
                 note, colour = INVALID_FRAME, palette.PROBLEM
             elif not visible[at]:
                 note, colour = HIDDEN_FRAME, palette.AXIS
-        tick = self.tick if self.is_playing else None
+        tick = self.playback.tick if self.playback.is_playing else None
         return [
             Frames(
                 "frames", LABEL, TIP, pixels, missing, note, colour, visible, at,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import ceil
 from typing import Final, Self
 
 import numpy as np
@@ -201,23 +200,6 @@ def move_cursor(state: LiveState, navigation: Navigation, time_s: float) -> None
     if state.window is not None:
         time = state.window.timestamps["responses"]
         navigation.set_cursor(cursor_sample(time_s, time))
-
-
-def frame_at_sample(spec: WindowSpec, sample: int) -> int:
-    """Return the video frame on screen at a response sample; 0 without video."""
-    if spec.video is None:
-        return 0
-    # 1e-6: a sample at the onset of a frame belongs to it in spite of rounding.
-    frame = int(sample * spec.video.rate_hz / spec.response_rate_hz + 1e-6)
-    return min(frame, spec.n_frames - 1)
-
-
-def sample_at_frame(spec: WindowSpec, frame: int) -> int:
-    """Return the first response sample at which a video frame is on screen."""
-    if spec.video is None:
-        return 0
-    sample = ceil(frame * spec.response_rate_hz / spec.video.rate_hz - 1e-6)
-    return min(sample, spec.n_samples - 1)
 
 
 def letters_in(lanes: Sequence[Lane]) -> str:

@@ -35,6 +35,7 @@ from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.planes import Selection
+from omnimouse_model.live.playback import frame_at_sample
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
@@ -56,7 +57,7 @@ from omnimouse_widgets.views.record import (
 )
 from omnimouse_widgets.views.text.model import NO_VIDEO, half_text
 from omnimouse_widgets.views.text.units import bar_height
-from omnimouse_widgets.views.time import cursor_s, frame_at_sample, move_cursor
+from omnimouse_widgets.views.time import cursor_s, move_cursor
 from omnimouse_widgets.views.trace_row import Trace
 from omnimouse_widgets.views.traces import least_span, predicted_of
 

@@ -6,7 +6,7 @@ from qtpy.QtTest import QTest
 from omnimouse_model.data.window_spec import VideoSpec, WindowSpec
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.timeline.player import VideoPlayer
-from omnimouse_widgets.views.record import press as act
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.stimulus import StimulusView
 from omnimouse_widgets.views.text.model import NO_VIDEO
 from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
@@ -15,10 +15,10 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
 def shown(show, controller) -> VideoPlayer:
-    """Return the frames of a panel; `panel` is what they belong to."""
+    """Return the frames of a panel; `panel` and `playback` are what they belong to."""
     panel = show(RecordPanel.of(StimulusView.of(controller), controller), 360, 280)
     player: VideoPlayer = panel.content("frames")
-    player.panel, player.stimulus = panel, panel.view
+    player.panel, player.playback = panel, panel.view.playback
     return player
 
 
@@ -74,51 +74,37 @@ def test_playing_runs_the_cursor_until_it_is_paused_or_hidden(panel, controller,
     speed = panel.panel.widgets["speed"]
     speed.setCurrentIndex(speed.findData("2"))
     speed.activated.emit(speed.currentIndex())
-    assert panel.stimulus.speed == 2.0
+    assert panel.playback.speed == 2.0
     QTest.keyClick(panel.canvas, Qt.Key.Key_K)
-    assert panel.stimulus.is_playing
+    assert panel.playback.is_playing
     wait(qtbot, lambda: controller.state.cursor >= 3)
     QTest.keyClick(panel.canvas, Qt.Key.Key_K)
-    assert not panel.stimulus.is_playing
-    panel.stimulus.play(True)
+    assert not panel.playback.is_playing
+    panel.playback.play(True)
     panel.panel.hide()
     redraw()
-    assert not panel.stimulus.is_playing
+    assert not panel.playback.is_playing
 
 
 def test_playing_stops_at_the_end_of_the_session(panel, controller, qtbot):
     controller.navigation.seek_nearest(1e6)
     controller.navigation.set_cursor(56)
-    panel.stimulus.set_speed(2.0)
-    panel.stimulus.play(True)
-    wait(qtbot, lambda: not panel.stimulus.is_playing)
+    panel.playback.set_speed(2.0)
+    panel.playback.play(True)
+    wait(qtbot, lambda: not panel.playback.is_playing)
     assert controller.state.cursor == 59
 
 
-@pytest.mark.parametrize(("stride", "cursor"), [(60, 0), (30, 30), (3, 57)])
-def test_playing_slides_by_the_stride(panel, controller, monkeypatch, stride, cursor):
-    """Sample after sample of the session is shown, whatever the stride."""
-    now = [0.0]
-    clock = "omnimouse_widgets.views.stimulus.perf_counter"
-    monkeypatch.setattr(clock, lambda: now[0])
-    controller.navigation.seek(4.0)
-    controller.navigation.set_cursor(59)
-    start = controller.state.window.start_s
-    act(panel.stimulus, f"stride{stride}")
-    panel.stimulus.play(True)
-    now[0] = 1.02 / 30
-    panel.stimulus.tick()
-    panel.stimulus.play(False)
-    assert controller.state.cursor == cursor
-    moved = controller.state.window.start_s - start
-    assert moved == pytest.approx(stride / 30, abs=1e-3)
+def test_an_entry_of_the_menu_sets_the_stride(panel):
+    record.press(panel.panel.view, "stride30")
+    assert panel.playback.stride == 30
 
 
 def test_without_a_session_nothing_plays_steps_or_scrubs(empty_controller, show):
     panel = shown(show, empty_controller)
     assert panel.message.text
-    panel.stimulus.play(True)
-    assert not panel.stimulus.is_playing
+    panel.playback.play(True)
+    assert not panel.playback.is_playing
     drag(panel.strip, [strip_at(panel, 10), strip_at(panel, 20)], keys=SHIFT)
     press(panel.panel.widgets["back"])
     QTest.keyClick(panel.canvas, Qt.Key.Key_Comma)

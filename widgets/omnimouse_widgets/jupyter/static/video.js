@@ -43,10 +43,11 @@ function render({ model, el }) {
   session.canvas.setAttribute("role", "presentation");
   session.canvas.removeAttribute("aria-label");
   const coarse = makeRange(texts.coarse);
-  // The page plays and steps itself; all else is for the kernel. Labels come from the record.
+  // The page plays and steps frames itself; all else is for the kernel, which knows where the
+  // windows of trials begin. Labels come from the record.
   const own = {
     back: () => step(-film.step), next: () => step(film.step),
-    window_back: () => step(-film.window), window_next: () => step(film.window),
+    window_back: () => send("press", { name: "window_back" }), window_next: () => send("press", { name: "window_next" }),
     playing: () => set("playing", !model.get("playing")),
   };
   const buttons = new Map(["window_back", "back", "playing", "next", "window_next"].map((name) => [name, makeButton("", "", own[name])]));
@@ -226,7 +227,6 @@ function render({ model, el }) {
   // A move during playback continues from the new position.
   const jumpTo = (target, event) => { goTo(target, event); if (clock) restartClock(); };
   const step = (by) => jumpTo(at + by);
-  const trial = (n) => send("trial", { n });
   function restartClock() { clock = { at, since: performance.now() }; }
   function tick(now) {
     ticking = 0;
