@@ -49,7 +49,7 @@ def command(
     from omnimouse_model.live.analysis_file import SUFFIX
     from omnimouse_model.live.inference.score_store import ScoreStore
     from omnimouse_model.live.report import report_of_file, step_text
-    from omnimouse_widgets.report import write_page
+    from omnimouse_widgets.report.page import write_page
 
     name = analysis.name.removesuffix(SUFFIX).removesuffix(".json")
     page = out or analysis.with_name(f"{name}.html")

@@ -4,7 +4,7 @@ import io
 import numpy as np
 import pytest
 
-from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
+from omnimouse_widgets.jupyter.results import BehaviorDecoder
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from omnimouse_widgets.jupyter.files import Files
+from omnimouse_widgets.jupyter.jobs import Files
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_the_page_gets_the_file_that_the_form_describes(files_page):
 def test_the_recording_is_read_again_with_the_options(files_page, controller):
     files_page.say("fill", name="reading", field="split_seed", typed="-1")
     files_page.say("press", name="open_again")
-    assert "not valid" in files_page.part.problem
+    assert "Split: at least 0, found -1" in files_page.part.problem
     assert not controller.loader.is_busy
     files_page.say("fill", name="reading", field="split_seed", typed="7")
     files_page.say("press", name="open_again")

@@ -5,7 +5,7 @@ from omnimouse_model.errors import FinetuneError
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.jupyter.control_bar import ControlBar
-from omnimouse_widgets.jupyter.finetune import FineTune
+from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import smoothed
 from tests.model.finetune_process import NEW, PATIENCE_S
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from omnimouse_widgets.jupyter.laboratory import Laboratory
+from omnimouse_widgets.jupyter.jobs import Laboratory
 from tests.model.lab.energy_neurons import energy_controller
 from tests.small_sessions import write_session
 

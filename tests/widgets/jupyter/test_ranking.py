@@ -5,7 +5,7 @@ import pytest
 
 from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
 from omnimouse_model.errors import ResultsFileError
-from omnimouse_widgets.jupyter.ranking import Ranking
+from omnimouse_widgets.jupyter.jobs import Ranking
 
 LONG_S = 60.0
 

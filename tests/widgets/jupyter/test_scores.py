@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from omnimouse_widgets.jupyter.scores import NeuronScores
+from omnimouse_widgets.jupyter.results import NeuronScores
 from tests.predictors import NoisyPredictor
 
 

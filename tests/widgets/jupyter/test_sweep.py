@@ -3,7 +3,7 @@
 import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_widgets.jupyter.sweep import ContextSweep
+from omnimouse_widgets.jupyter.jobs import ContextSweep
 from omnimouse_widgets.views.context.view import FROM_CODE
 from tests.predictors import NoisyPredictor
 

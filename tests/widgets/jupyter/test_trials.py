@@ -5,7 +5,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
-from omnimouse_widgets.jupyter.trials import Repeats, Trials
+from omnimouse_widgets.jupyter.results import Repeats, Trials
 from omnimouse_widgets.views.repeats import NO_CLIPS
 from tests.predictors import open_controller
 from tests.small_sessions import simulate_mouse

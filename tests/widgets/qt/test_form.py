@@ -6,8 +6,9 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShortcut
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QWidget
 
-from omnimouse_widgets.qt.form import COLUMN, SettingsForm
+from omnimouse_widgets.qt.form import COLUMN, SettingsDialog, SettingsForm
 from omnimouse_widgets.views.form import setting
 from tests.widgets.settings import Recording, Settings, form_of
 
@@ -117,3 +118,23 @@ def test_a_form_that_shows_other_settings_has_their_controls(drawn, redraw):
     drawn.form.show(Settings)
     redraw()
     assert next(iter(drawn.controls)) == "rate_hz"
+
+
+def test_the_button_of_a_dialog_names_the_action_and_says_why_it_is_disabled(
+    recording, show, redraw
+):
+    form, parent = form_of(recording), show(QWidget(), 300, 200)
+    dialog = SettingsDialog("Export…", ("Save…", "Save to a file"), form, parent)
+    dialog.open()
+    redraw()
+    assert dialog.windowTitle() == "Export"
+    assert (dialog.button.text(), dialog.button.toolTip()) == ("Save…", "Save to a file")
+    form.set("history", "3")
+    redraw()
+    assert not dialog.button.isEnabled()
+    assert dialog.button.toolTip() == form.refusal == "History: even numbers only"
+    form.reset()
+    redraw()
+    assert dialog.button.isEnabled()
+    dialog.button.click()
+    assert dialog.result() == dialog.DialogCode.Accepted

@@ -117,6 +117,6 @@ def test_an_export_asks_for_its_settings_first(panel, controller, redraw, monkey
     (dialog,) = panel.findChildren(SettingsDialog)
     assert not path.exists()
     dialog.settings.form.set("rows", LISTED)
-    dialog.buttons.button(dialog.buttons.StandardButton.Ok).click()
+    dialog.button.click()
     lines = [line for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
     assert [line.split(",")[0] for line in lines[1:]] == ["35", "36", "37", "38", "39"]

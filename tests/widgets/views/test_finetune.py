@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from omnimouse_model.live.models.finetune import Finetuning
-from omnimouse_widgets.jupyter.finetune import FineTune
+from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import NOT_OFFERED, FinetuneView, gain_text, span_of
 from omnimouse_widgets.views.record import record
 

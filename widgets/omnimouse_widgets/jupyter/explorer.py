@@ -24,23 +24,22 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.cache import config_dir
-from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
 from omnimouse_widgets.jupyter.control_bar import ControlBar
-from omnimouse_widgets.jupyter.files import Files
-from omnimouse_widgets.jupyter.finetune import FineTune
-from omnimouse_widgets.jupyter.laboratory import Laboratory
-from omnimouse_widgets.jupyter.neuron import Neuron
+from omnimouse_widgets.jupyter.jobs import ContextSweep, Files, FineTune, Laboratory, Ranking
 from omnimouse_widgets.jupyter.painter import MaskPainter
-from omnimouse_widgets.jupyter.ranking import Ranking
 from omnimouse_widgets.jupyter.raster import Raster
-from omnimouse_widgets.jupyter.scores import NeuronScores
+from omnimouse_widgets.jupyter.results import (
+    BehaviorDecoder,
+    Neuron,
+    NeuronScores,
+    NeuronTable,
+    Repeats,
+    Traces,
+    Trials,
+    WhatIf,
+)
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
-from omnimouse_widgets.jupyter.sweep import ContextSweep
-from omnimouse_widgets.jupyter.table import NeuronTable
-from omnimouse_widgets.jupyter.traces import Traces
-from omnimouse_widgets.jupyter.trials import Repeats, Trials
 from omnimouse_widgets.jupyter.video import VideoScrubber
-from omnimouse_widgets.jupyter.what_if import WhatIf
 from omnimouse_widgets.views.registry import PANELS
 
 _RUNS: dict[tuple[str, str], tuple[object, int]] = {}

@@ -214,7 +214,7 @@ class RecordPart(Part):
 
     def _ask(self, asked: AskSettings) -> None:
         self._asked = asked
-        self.send_now("settings", label=asked.label, fields=plain(asked.form)[0])
+        self.send_now("settings", label=asked.label, help=asked.help, fields=plain(asked.form)[0])
 
     def _answer(self, result: Result) -> None:
         match result:

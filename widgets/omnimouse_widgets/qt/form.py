@@ -22,7 +22,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_widgets.qt.style.controls import NARROW_BOX, describe, scroll_vertically, show_text
+from omnimouse_widgets.qt.style.controls import (
+    NARROW_BOX,
+    describe,
+    push_button,
+    scroll_vertically,
+    show_text,
+)
 from omnimouse_widgets.qt.style.menu_box import WITH_MODIFIER
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
@@ -166,7 +172,7 @@ class SettingsForm(QWidget):
 
     def apply(self) -> None:
         """Emit `applied` if all fields are valid."""
-        if self.form.is_valid:
+        if not self.form.refusal:
             self.applied.emit()
 
     def draw(self) -> None:
@@ -204,26 +210,40 @@ class SettingsDialog(QDialog):
 
     Parameters
     ----------
-    label
-        Title.
+    title
+        Title of the dialog.
+    action
+        Name and help of the action, for the button.
     form
         Description and values; they stay for the next time.
+
+    Attributes
+    ----------
+    button
+        Runs the action; disabled, with the reason, while a field is not valid.
     """
 
-    def __init__(self, label: str, form: Form[Any], parent: QWidget) -> None:
+    def __init__(self, title: str, action: tuple[str, str], form: Form[Any], parent: QWidget):
         super().__init__(parent)
-        self.setWindowTitle(label.removesuffix("…"))
+        self.setWindowTitle(title.removesuffix("…"))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.settings = SettingsForm(form)
-        standard = QDialogButtonBox.StandardButton
-        self.buttons = QDialogButtonBox(standard.Ok | standard.Cancel)
-        self.buttons.accepted.connect(self.settings.apply)
-        self.buttons.rejected.connect(self.reject)
+        self.settings, (name, self._help) = SettingsForm(form), action
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.button = push_button(name, self._help, self.settings.apply)
+        self.button.setDefault(True)
+        buttons.addButton(self.button, QDialogButtonBox.ButtonRole.AcceptRole)
+        buttons.rejected.connect(self.reject)
         self.settings.applied.connect(self.accept)
         column = QVBoxLayout(self)
         column.addWidget(scroll_vertically(self.settings))
-        column.addWidget(self.buttons)
+        column.addWidget(buttons)
         self.resize(3 * COLUMN, self.sizeHint().height())
+        self.redraw = Redraw(self, (self._draw, [form.changed]))
+
+    def _draw(self) -> None:
+        refusal = self.settings.form.refusal
+        self.button.setEnabled(not refusal)
+        describe(self.button, refusal or self._help)
 
 
 class _Keys(QObject):

@@ -110,6 +110,7 @@ from omnimouse_widgets.views.record import (
     Timeline,
     Traces,
     View,
+    WriteFile,
 )
 
 TONES: Final[dict[record.Tone, Tone]] = {
@@ -273,8 +274,8 @@ class RecordPanel(QWidget):
                 dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
                 dialog.textValueSelected.connect(take)
                 dialog.open()
-            case AskSettings(label, form):
-                opened = SettingsDialog(label, form, self)
+            case AskSettings(label, help_text, form):
+                opened = SettingsDialog(label, (label, help_text), form, self)
                 opened.accepted.connect(lambda: self._try(lambda: self._take(record.take(result))))
                 opened.open()
             case OpenFile(label, suffix, near, read):
@@ -284,6 +285,9 @@ class RecordPanel(QWidget):
             case SaveFile(name) | SavePicture(name):
                 if path := self._ask_for_path(name):
                     self.save(result, Path(path))
+            case WriteFile(name, begin):
+                if path := self._ask_for_path(name):
+                    begin(Path(path))
             case None:
                 pass
 

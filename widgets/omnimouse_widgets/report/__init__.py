@@ -1,5 +1,15 @@
 """Report: one HTML page that needs no other file and no network."""
 
-from omnimouse_widgets.report.page import report_bytes as report_bytes
-from omnimouse_widgets.report.page import write_page as write_page
-from omnimouse_widgets.report.page import write_report as write_report
+from functools import partial
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.project.exports import MakeContent
+from omnimouse_model.live.report import report_of_screen
+
+
+def report_maker(controller: Controller, _kind: str) -> MakeContent:
+    """Return what makes the page of what is on screen now; for exports."""
+    # Imported here: most windows and notebooks write no report.
+    from omnimouse_widgets.report.page import report_bytes
+
+    return partial(report_bytes, report_of_screen(controller))

@@ -7,17 +7,14 @@ so that the main panel stays short.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.project.exports import MakeContent
+from omnimouse_model.live.project.exports import Exports, MakeContent
 from omnimouse_model.live.recording.loader import SessionLoader
-from omnimouse_model.live.report import no_report
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets.views.form import Form, setting
 from omnimouse_widgets.views.record import (
     NO_SESSION,
@@ -26,13 +23,17 @@ from omnimouse_widgets.views.record import (
     Item,
     Progress,
     Row,
-    SaveFile,
     Settings,
     Text,
+    WriteFile,
 )
 
 Maker = Callable[[str], MakeContent]
 """Returns what makes a file of a kind, from what is on screen."""
+OPEN_AGAIN: Final = ("Open again", "Read the recording with these options")
+SAVE: Final = ("Save…", "Save what is on screen to a file")
+WRITING: Final = "Another file is being written"
+STOP_TIP: Final = "Stop writing; an existing file is not changed"
 NOT_SPIKES: Final = "This recording has no sorted spikes"
 CONTENTS: Final = {
     "table": ("Table of neurons", "Position, area, state and score of each neuron", "neurons"),
@@ -177,9 +178,13 @@ class FilesView:
     name = "files"
 
     def __init__(
-        self, state: LiveState, loader: SessionLoader, makers: Mapping[str, Maker]
+        self,
+        state: LiveState,
+        loader: SessionLoader,
+        exports: Exports,
+        makers: Mapping[str, Maker],
     ) -> None:
-        self._state, self._loader = state, loader
+        self._state, self._loader, self._exports = state, loader, exports
         self.makers = makers
         self.reading = Form(ReadSettings, lambda: state.session)
         self.rate = Form(RateSettings)
@@ -190,7 +195,7 @@ class FilesView:
         """Return the view of a controller; `makers` adds contents that a front end draws."""
         maker = controller.exports.maker
         every = {"table": maker, "arrays": maker, **makers}
-        return cls(controller.state, controller.loader, every)
+        return cls(controller.state, controller.loader, controller.exports, every)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: options of the reader, missing rate, and exports."""
@@ -198,7 +203,7 @@ class FilesView:
         return [
             Block(self._reading, [session, opening, self.reading.changed]),
             Block(self._asked, [opening, self.rate.changed]),
-            Block(self._export, [session, self.export.changed]),
+            Block(self._export, [session, self.export.changed, self._exports.changed]),
         ]
 
     # -- what the user does -----------------------------------------------------------
@@ -226,32 +231,27 @@ class FilesView:
         """Repeat the opening that failed, with the rate of the form."""
         self._loader.open_again(rate_hz=self.rate.read().rate_hz)
 
-    def save(self) -> SaveFile:
+    def save(self) -> WriteFile:
         """Return the file that the form of exports describes."""
         settings = self.export.read()
         # Of the moment of the press.
         make = self.makers[settings.content](settings.kind)
-
-        def write(path: Path) -> list[Path]:
-            write_bytes(path, make(no_report))
-            return [path]
-
-        return SaveFile(f"{CONTENTS[settings.content][2]}.{settings.kind}", write)
+        name = f"{CONTENTS[settings.content][2]}.{settings.kind}"
+        return WriteFile(name, lambda path: self._exports.write(path, make))
 
     # -- content ----------------------------------------------------------------------
     def _reading(self) -> Sequence[Item | Row]:
         session, loader = self._state.session, self._loader
         name = "" if session is None else f" of {session.id}"
         closed = NO_SESSION if session is None else ""
-        refusal = closed or ("" if self.reading.is_valid else "A value is not valid")
         return [
             Text("reader", f"Options of the reader{name}"),
             Settings("reading", self.reading, "open_again"),
             Row(
                 "actions",
                 (
-                    Action("open_again", "Open again", "Read the recording with these options",
-                           self.open_again, refusal),
+                    Action("open_again", *OPEN_AGAIN, self.open_again,
+                           closed or self.reading.refusal),
                     Action("reset", "Reset", "Set the options with which it was read",
                            self.reading.reset, closed),
                     Text("space", ""),
@@ -269,13 +269,22 @@ class FilesView:
         return [
             Settings("rate", self.rate, "open_at_rate"),
             Action("open_at_rate", "Open at this rate", help_text, self.open_at_rate,
-                   "" if self.rate.is_valid else "The rate is not valid"),
+                   self.rate.refusal),
         ]  # fmt: skip
 
     def _export(self) -> Sequence[Item | Row]:
+        exports = self._exports
         closed = NO_SESSION if self._state.session is None else ""
+        stop = Action("stop", "Stop", STOP_TIP, exports.stop)
+        fault = exports.error
         return [
             Text("exports", "Export"),
             Settings("export", self.export, "save"),
-            Action("save", "Save…", "Save what is on screen to a file", self.save, closed),
+            Action("save", *SAVE, self.save, closed or (WRITING if exports.is_busy else "")),
+            *(
+                [Progress("writing", exports.message, exports.share), stop]
+                if exports.is_busy
+                else []
+            ),
+            Text("not_written", "" if fault is None else str(fault), "problem"),
         ]

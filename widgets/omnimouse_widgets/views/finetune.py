@@ -41,7 +41,6 @@ NOT_OFFERED: Final = (
     "Choose a model by its name, file or folder, and a recording that it does not know: it "
     "can then be fine-tuned to the recording."
 )
-NOT_VALID: Final = "A field above has a value that is not possible"
 OPEN_TIP: Final = "Fine-tune the model to this recording, for which it has no embeddings"
 TIPS: Final = {
     "start": "Train in a separate process; you can work on, or quit and resume later",
@@ -200,14 +199,13 @@ class FinetuneView:
                 use = USE_MODEL
             else:
                 use = USE_CURRENT if saved.start_score is not None else ""
-        refusal = "" if self.form.is_valid else NOT_VALID
         return [
             self._head(None if saved is None else saved.path),
             Settings("settings", self.form, "start"),
             Text("message", self._offer_text()),
             Text("unused", self._unused, "warning"),
             *self._problem(),
-            Row("actions", self._buttons(start, use, refusal)),
+            Row("actions", self._buttons(start, use, self.form.refusal)),
         ]
 
     @property

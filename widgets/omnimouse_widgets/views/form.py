@@ -258,17 +258,17 @@ class Form(Generic[Settings]):
         ValueError
             A value is not valid; the message names the label and the reason.
         """
-        values = {}
-        for name, about in self._described.items():
-            values[name], reason = self._checked(name)
-            if reason:
-                raise ValueError(f"{about.label}: {reason}.")
-        return self._settings(**values)
+        if refusal := self.refusal:
+            raise ValueError(f"{refusal}.")
+        return self._settings(**{name: self._checked(name)[0] for name in self._described})
 
     @property
-    def is_valid(self) -> bool:
-        """Whether `read` returns the settings."""
-        return not any(self._checked(name)[1] for name in self._described)
+    def refusal(self) -> str:
+        """Why the first field that is not valid is refused, with its label; "" without one."""
+        for name, about in self._described.items():
+            if reason := self._checked(name)[1]:
+                return f"{about.label}: {reason}"
+        return ""
 
     def _kind(self, name: str) -> Kind:
         if self._described[name].options:

@@ -308,7 +308,7 @@ class NeuronsView:
 
     # -- what the user does -----------------------------------------------------------
     def _on_form(self) -> None:
-        if self.form.is_valid:
+        if not self.form.refusal:
             self.filter = str(self.form.value("text")).strip()
         self.changed.emit()
 
@@ -377,8 +377,7 @@ class NeuronsView:
         session, n = self._state.session, len(self.neurons)
         total = 0 if session is None else session.n_neurons
         closed = NO_SESSION if session is None else ""
-        refusal = closed or ("" if self.form.is_valid else "The filter is not valid")
-        refusal = refusal or ("" if n else "No neuron passes the filter")
+        refusal = closed or self.form.refusal or ("" if n else "No neuron passes the filter")
         paints = tuple(
             Action(f"paint {name}", name, f"Paint the listed neurons {name}",
                    partial(self.paint, code))

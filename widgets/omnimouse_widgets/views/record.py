@@ -540,6 +540,17 @@ class SaveFile:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteFile:
+    """File that is written in the background; `begin` gets the chosen path.
+
+    The record says how far it is, and offers to stop it. `name` is suggested.
+    """
+
+    name: str
+    begin: Callable[[Path], object]
+
+
+@dataclass(frozen=True, slots=True)
 class SavePicture:
     """Picture of a content as it is drawn, with a description below it.
 
@@ -572,9 +583,13 @@ class AskText:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AskSettings:
-    """Form to be filled; `take` receives the settings, and returns what follows."""
+    """Form to be filled; `take` receives the settings, and returns what follows.
+
+    `label` and `help` are those of the action that waits for it.
+    """
 
     label: str
+    help: str
     form: Form[Any]
     take: Callable[[Any], object]
 
@@ -586,7 +601,17 @@ class ShowPanel:
     title: str
 
 
-Result = Clipboard | SaveFile | SavePicture | OpenFile | AskText | AskSettings | ShowPanel | None
+Result = (
+    Clipboard
+    | SaveFile
+    | WriteFile
+    | SavePicture
+    | OpenFile
+    | AskText
+    | AskSettings
+    | ShowPanel
+    | None
+)
 
 
 # -- what is pressed and set ---------------------------------------------------------
@@ -803,7 +828,7 @@ def press(view: View, name: str) -> Result:
     if item.refusal:
         raise ValueError(item.refusal)
     if item.form is not None:
-        return AskSettings(item.label, item.form, item.run)
+        return AskSettings(item.label, item.help, item.form, item.run)
     return _result(item.run())
 
 

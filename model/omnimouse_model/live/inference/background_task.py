@@ -257,6 +257,11 @@ class HasBackgroundTask:
         return self._task.message
 
     @property
+    def share(self) -> float | None:
+        """Finished share (0-1), None if not known."""
+        return self._task.share
+
+    @property
     def is_busy(self) -> bool:
         """Whether the task runs."""
         return self._task.is_busy

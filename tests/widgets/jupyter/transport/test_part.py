@@ -6,12 +6,9 @@ from weakref import ref
 import pytest
 from traitlets import Int
 
-from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
+from omnimouse_widgets.jupyter.jobs import ContextSweep
 from omnimouse_widgets.jupyter.raster import Raster
-from omnimouse_widgets.jupyter.scores import NeuronScores
-from omnimouse_widgets.jupyter.sweep import ContextSweep
-from omnimouse_widgets.jupyter.table import NeuronTable
-from omnimouse_widgets.jupyter.traces import Traces
+from omnimouse_widgets.jupyter.results import BehaviorDecoder, NeuronScores, NeuronTable, Traces
 from omnimouse_widgets.jupyter.transport import part as module
 from omnimouse_widgets.jupyter.transport.draw_thread import (
     CONFIRMATION_S,

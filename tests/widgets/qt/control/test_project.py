@@ -19,6 +19,7 @@ from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.control.panel import Sections
 from omnimouse_widgets.qt.control.project import AnalysisSection
+from omnimouse_widgets.qt.traces.export import traces_figure
 from omnimouse_widgets.views.files import CONTENTS
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
@@ -159,6 +160,25 @@ def test_the_figure_has_the_traces_and_their_condition(section, controller, tmp_
     assert "neuron 14" in written
     assert QSvgRenderer(QByteArray(written.encode())).isValid()
     assert not list(tmp_path.glob(".traces*"))
+
+
+def test_an_exported_figure_is_drawn_once(
+    section, controller, tmp_path, answer_dialogs, monkeypatch
+):
+    drawn = []
+
+    def draw(*args: Any, **options: Any) -> bytes:
+        drawn.append(options)
+        return traces_figure(*args, **options)
+
+    monkeypatch.setattr("omnimouse_widgets.qt.traces.export.traces_figure", draw)
+    controller.selection.select([3, 14])
+    for ending in ("png", "svg"):
+        drawn.clear()
+        answer_dialogs(tmp_path / f"traces.{ending}")
+        section.export("figure", ending)
+        assert (tmp_path / f"traces.{ending}").stat().st_size > 1000
+        assert len(drawn) == 1
 
 
 def pixels_near(image: QImage, colour: tuple[int, int, int]) -> int:

@@ -203,7 +203,7 @@ function render({ model, el }) {
     picture: savePicture,
     rows: (message) => { if (message.view === page.view) longTables.get(message.name)?.take(message); },
     open_file: ({ label, near }) => ask(label, near && `${near}/`, (path) => { if (path) send("read", { path }); }),
-    settings: ({ label, fields }) => showSettings(label, fields),
+    settings: (message) => showSettings(message),
     ask_text: ({ label, value }) => ask(label, value, (text) => send("take", { text })),
   };
   const columns = Array.from({ length: 1 + Math.max(...columnOf) }, () => make("div"));
@@ -245,16 +245,18 @@ function render({ model, el }) {
   const opened = make("div"), apply = makeButton("", "", () => send("apply", {})), close = makeButton("✕", "", () => { opened.hidden = true; });
   let settings = null;
   opened.hidden = true;
-  const showSettings = (label, fields) => {
+  const showSettings = ({ label, help, fields }) => {
     opened.hidden = !fields.length;
     if (!fields.length) return;
     if (!settings || apply.textContent !== label) {
       settings = makers.settings({ name: "asked", apply: "asked" });
       opened.replaceChildren(settings[0], makeBar(apply, close));
     }
-    apply.textContent = apply.ariaLabel = label;
+    const wrong = fields.find((each) => each.reason);
     settings[1]({ form: fields });
-    apply.disabled = fields.some((each) => each.reason);
+    apply.textContent = apply.ariaLabel = label;
+    apply.title = wrong ? `${wrong.label}: ${wrong.reason}` : help;
+    apply.disabled = Boolean(wrong);
   };
   const beside = make("div", { className: "omnimouse-columns" }, ...columns);
   el.append(asked, opened, columns.length > 1 ? beside : columns[0], copied);

@@ -12,7 +12,6 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.control.advanced import (
     AdvancedSection,
@@ -21,7 +20,7 @@ from omnimouse_widgets.qt.control.advanced import (
 )
 from omnimouse_widgets.qt.control.brush import BrushSection, FieldBrush, MaskCountsSection
 from omnimouse_widgets.qt.control.model import ModelSection
-from omnimouse_widgets.qt.control.project import AnalysisSection, figure_maker, report_maker
+from omnimouse_widgets.qt.control.project import AnalysisSection, figure_maker
 from omnimouse_widgets.qt.control.recording import RecordingSection
 from omnimouse_widgets.qt.control.selection import ViewSection
 from omnimouse_widgets.qt.control.task import TaskSection
@@ -30,6 +29,7 @@ from omnimouse_widgets.qt.style.controls import scroll_vertically
 from omnimouse_widgets.qt.style.form import Section
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.shortcuts import KeyActions
+from omnimouse_widgets.report import report_maker
 from omnimouse_widgets.views.files import FilesView
 from omnimouse_widgets.views.traces import TracesView
 
@@ -56,8 +56,7 @@ class Sections:
         """Return the sections of a controller; see `ControlPanel`."""
         c = controller
         traces = partial(figure_maker, c.state, c.exports, partial(TracesView.of, c))
-        report = partial(report_maker, partial(report_of_screen, c))
-        files = FilesView.of(c, {"figure": traces, "report": report})
+        files = FilesView.of(c, {"figure": traces, "report": partial(report_maker, c)})
         return cls(
             RecordingSection(c.state, c.loader, c.recordings, c.store, files),
             AnalysisSection(c.state, c.exports, c.project, files),

@@ -18,7 +18,6 @@ from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.project.exports import Exports, MakeContent
 from omnimouse_model.live.project.project import Project
 from omnimouse_model.live.project.unsaved_backups import plain_name
-from omnimouse_model.live.report import ReportData
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.form import SettingsDialog
 from omnimouse_widgets.qt.style.controls import (
@@ -32,7 +31,7 @@ from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, c
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
-from omnimouse_widgets.views.files import CONTENTS, KINDS, FilesView
+from omnimouse_widgets.views.files import CONTENTS, KINDS, SAVE, STOP_TIP, FilesView
 from omnimouse_widgets.views.traces import TracesView
 
 ANALYSES = f"Analyses (*{SUFFIX});;All files (*)"
@@ -85,9 +84,7 @@ class AnalysisSection(QWidget):
             "Connect to the server of the recording, which the analysis names",
             self._analyses.connect,
         )
-        self.stop_button = push_button(
-            "Stop", "Stop writing; an existing file is not changed", self._exports.stop
-        )
+        self.stop_button = push_button("Stop", STOP_TIP, self._exports.stop)
         status = (self.mark, self.name, self.stop_button, self.dismiss)
         Form(self).add_rows(
             row_of(*status, self.save_button, self.more, stretch=1),
@@ -167,7 +164,7 @@ class AnalysisSection(QWidget):
 
     def ask_export(self) -> None:
         """Ask what is exported, and then for its file."""
-        dialog = SettingsDialog("Export…", self._files.export, self)
+        dialog = SettingsDialog("Export…", SAVE, self._files.export, self)
         dialog.accepted.connect(self._export_chosen)
         dialog.open()
 
@@ -179,13 +176,19 @@ class AnalysisSection(QWidget):
         """Choose a file, by default of any kind of the content, and write it."""
         kinds = {ending: name for ending, name in KINDS[content] if kind in ("", ending)}
         first = next(iter(kinds))
-        if not self._exports.is_ready(lambda: self._files.makers[content](first)):
+        # Taken, or drawn, once: a dialog for what cannot be exported would be in vain.
+        made: list[MakeContent] = []
+        if not self._exports.is_ready(lambda: made.append(self._files.makers[content](first))):
             return
         label, _, name = CONTENTS[content]
         name = self._analyses.name or name if content == "report" else name
         choices = ";;".join(f"{text} (*.{ending})" for ending, text in kinds.items())
         path = self._choose_path(f"Export: {label}", f"{name}.{first}", choices)
-        if path is not None:
+        if path is None:
+            return
+        if path.suffix.lower() == f".{first}":
+            self._exports.write(path, made[0])
+        else:
             self.write(content, path)
 
     def write(self, content: str, path: Path) -> None:
@@ -195,7 +198,6 @@ class AnalysisSection(QWidget):
             if kind not in endings:
                 known = " or ".join(f".{ending}" for ending in endings)
                 raise ExportError(f"{path.name}: end it in {known}.")
-            # The state can change while a dialog is open: it is read again.
             make = self._files.makers[content](kind)
         except ExportError as error:
             self._exports.refuse(error)
@@ -328,15 +330,6 @@ class AnalysisSection(QWidget):
         if (path := exports.written_path) is None:
             return ""
         return f"✓ Written: {path if full_path else path.name}"
-
-
-def report_maker(report: Callable[[], ReportData], _: str) -> MakeContent:
-    """Return what makes the page of a report."""
-    # Imported here: most windows write no report.
-    from omnimouse_widgets.report import report_bytes
-
-    data = report()
-    return lambda tell: report_bytes(data, tell)
 
 
 def figure_maker(

@@ -33,7 +33,7 @@ from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.files import FilesView
+from omnimouse_widgets.views.files import OPEN_AGAIN, FilesView
 
 SAMPLE_LABELS: Final = {
     "Demo mouse, with the demo model": "demo",
@@ -117,7 +117,7 @@ class RecordingSection(QWidget):
             (self._draw, [session]),
             (self._draw_series, [session, changed]),
             (self._draw_summary, [changed]),
-            (self._draw_opening, [changed]),
+            (self._draw_opening, [changed, files.rate.changed]),
         )
 
     # -- what the user does -----------------------------------------------------------
@@ -171,7 +171,7 @@ class RecordingSection(QWidget):
 
     def ask_options(self) -> None:
         """Ask with which options the recording is read again."""
-        dialog = SettingsDialog("Options of the reader…", self._files.reading, self)
+        dialog = SettingsDialog("Options of the reader…", OPEN_AGAIN, self._files.reading, self)
         dialog.accepted.connect(self._files.open_again)
         dialog.open()
 
@@ -235,6 +235,8 @@ class RecordingSection(QWidget):
         self.dismiss.setVisible(bool(self._files.fault))
         self.rate.setVisible(self._files.lacks_rate)
         self.use_rate.setVisible(self._files.lacks_rate)
+        self.use_rate.setEnabled(not self._files.rate.refusal)
+        self.use_rate.setToolTip(self._files.rate.refusal)
 
 
 def name_of(session: Session) -> str:

@@ -303,7 +303,7 @@ class ContextView:
             text = "" if estimate is None else f"{plan.asked}: {estimate.text}"
         except ValueError as error:
             # A reason stands at its field already.
-            text, tone, refusal = (str(error) if self.form.is_valid else ""), "warning", str(error)
+            text, tone, refusal = ("" if self.form.refusal else str(error)), "warning", str(error)
         if self._state.session is None:
             refusal = NO_SESSION
         elif self._sweeps.is_busy:
