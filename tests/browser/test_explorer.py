@@ -67,6 +67,23 @@ def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
     fresh_explorer.page.wait_for_function(f"!{IS_UNSAVED}")
 
 
+CONTROLS = {
+    "control": "Model|Preset|Region|Video|Behaviour|Stop|Predict again|Wait|Restart|"
+    "Use the file's mask",
+    "painter": "Tool|Paint|First sample that a stroke sets|Sample after the last one that a "
+    "stroke sets|Colour neurons by|Imaging planes|Areas|Paint a brain area|Undo|Redo|Fit",
+}
+"""Names of the controls that two parts draw by hand, also of those that are hidden now."""
+NAMES = """part => [...part.querySelectorAll("button, select, input, [role=group]")]
+  .map(one => one.ariaLabel || one.textContent || one.title)"""
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_part_that_is_drawn_by_hand_has_all_its_controls(fresh_explorer, name):
+    found = fresh_explorer.part(name).first.evaluate(NAMES)
+    assert [control for control in CONTROLS[name].split("|") if control not in found] == []
+
+
 def test_scrubbing_moves_the_window_of_the_kernel(fresh_explorer):
     before, since = fresh_explorer.evaluate("explorer.start_s"), fresh_explorer.now_ms()
     fresh_explorer.part("video").first.locator("canvas").first.press("Shift+ArrowRight")

@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 from typing import get_args
 
 import pytest
+from ipywidgets import Tab
 from psygnal import SignalInstance
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -53,11 +54,25 @@ def test_every_dock_names_a_panel_that_exists_once():
     assert len(set(titles)) == len(titles)
 
 
-def test_every_part_of_an_explorer_is_that_of_a_panel(controller):
+def on_page(widget):
+    """Yield a notebook widget and all that it contains."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from on_page(child)
+
+
+def test_every_panel_has_its_part_on_the_page_of_an_explorer(controller):
     explorer = Explorer(controller=controller)
-    parts = {name for name, value in vars(explorer).items() if isinstance(value, Part)}
+    parts = {name: value for name, value in vars(explorer).items() if isinstance(value, Part)}
+    assert {panel.part for panel in PANELS if panel.part} == set(parts)
+    shown = list(on_page(explorer.widget))
+    assert [name for name, part in parts.items() if part not in shown] == []
+    (tabs,) = (widget for widget in shown if isinstance(widget, Tab))
+    named = [panel for panel in PANELS if panel.is_tab]
+    assert list(tabs.titles) == [panel.title for panel in named]
+    for panel, child in zip(named, tabs.children, strict=True):
+        assert parts[panel.part] in list(on_page(child))
     explorer.close()
-    assert {panel.part for panel in PANELS if panel.part} == parts
 
 
 def test_both_front_ends_draw_the_same_view_of_a_panel(controller):
@@ -136,14 +151,22 @@ IN_CODE = {
     "model.download.dismiss": "what they close or open is always shown, or an exception",
 }
 """Controls that notebooks lack, because a line of code is shorter."""
+MENUS = {
+    "recording.open": "Folder…|File (NWB, npz)…|Recordings in a folder…|"
+    "Address (https, model hub)…|Sample|Recent||Properties of neurons (CSV)…|"
+    "Options of the reader…",
+    "analysis.more": "Save analysis|Save analysis as…|Open analysis…|Recent analyses|"
+    "Backups of unsaved work…||Export…|Copy as Python",
+}
+"""Entries of the menus of the main panel, with their separators."""
 
 
 def controls_of(panel, name=""):
-    """Names of the controls of a widget and of its own parts."""
+    """Names and widgets of the controls of a widget and of its own parts."""
     kinds = QAbstractButton, QComboBox, QAbstractSpinBox, QSlider, QLineEdit
     for key, value in vars(panel).items():
         if isinstance(value, (*kinds, SegmentedButton, SettingsForm)):
-            yield f"{name}{key}"
+            yield f"{name}{key}", value
         elif isinstance(value, QWidget) and type(value).__module__.startswith("omnimouse_"):
             yield from controls_of(value, f"{name}{key}.")
 
@@ -158,8 +181,12 @@ def test_each_control_of_the_main_panel_is_in_notebooks_or_a_line_of_code(qapp, 
     pairs = {name: dict(pair.split("=") for pair in text.split()) for name, text in MAIN.items()}
     listed = [control for found in pairs.values() for control in found]
     listed += [control for controls in IN_CODE for control in controls.split()]
-    drawn = {name for name in controls_of(panel) if "_section." not in name}
+    drawn = {name: one for name, one in controls_of(panel) if "_section." not in name}
     assert sorted(listed) == sorted(drawn)
+    assert [name for name, one in drawn.items() if not panel.isAncestorOf(one)] == []
+    for name, entries in MENUS.items():
+        found = [action.text().partition("\t")[0] for action in drawn[name].menu().actions()]
+        assert found == entries.split("|"), name
     explorer = Explorer(controller=controller)
     for name, found in pairs.items():
         part = getattr(explorer, name)
@@ -167,7 +194,9 @@ def test_each_control_of_the_main_panel_is_in_notebooks_or_a_line_of_code(qapp, 
             is_form = hasattr(getattr(part, "_panel", None), target)
             assert part.has_trait(target) or hasattr(part, f"on_{target}") or is_form, target
             # Fields and actions of a record are drawn by their kind.
-            assert is_form or isinstance(part, RecordPart) or re.search(target, part._esm), target
+            is_drawn = is_form or isinstance(part, RecordPart)
+            asked = rf'(set|send|follow)\("{target}|, "{target}"\)'
+            assert is_drawn or re.search(asked, part._esm), target
     explorer.close()
 
 
