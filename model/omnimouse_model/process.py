@@ -1,6 +1,6 @@
 """Start and end of child processes that do not import the user's script.
 
-`predict.worker` runs predictors in such processes, and `train.finetune` fine-tuning.
+`inference` runs predictors in such processes, and `analysis.finetune` fine-tuning.
 """
 
 import multiprocessing

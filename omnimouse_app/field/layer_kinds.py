@@ -37,7 +37,7 @@ class NeuronLabels(Labels):
         return status_of(self.describe_at(float(y), float(x)) or place)
 
     def new_colormap(self, seed: int | None = None) -> None:
-        """Do nothing on *Shuffle colors* of napari: colours show states or scores."""
+        """Ignore *Shuffle colors* of napari: colours show states or scores."""
 
     @property
     def _type_string(self) -> str:

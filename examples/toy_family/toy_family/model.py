@@ -58,7 +58,7 @@ class Toy(om.Predictor):
         return om.Needs(spec=SPEC, sessions=frozenset(counts), n_neurons=counts)
 
     def prepare(self, session: om.Session) -> None:
-        """Do nothing: the model needs no data of a session beforehand."""
+        """Accept any session: the model keeps no data of one."""
 
     def encode(self, window: om.Window, mask: om.Mask, cancelled: Any = None) -> om.Encoded:
         """Return the drive of the window; hidden and target values are never read."""
@@ -123,7 +123,7 @@ def load(path: Path) -> Toy:
 
 # -- training --------------------------------------------------------------------------
 def train(config: Config, sessions: Sequence[om.Session], out: Path, job: Job, seed: int) -> Toy:
-    """Learn the weight and all gains; resumes from the model in `out`."""
+    """Fit the weight and the gains of all sessions, or go on from the model in `out`."""
     toy = Toy(1.0, {}, {}) if not (out / MODEL).exists() else load(out / MODEL)
     for session in sessions:
         toy = _with_session(toy, session)
@@ -135,7 +135,7 @@ def train(config: Config, sessions: Sequence[om.Session], out: Path, job: Job, s
 def transfer(
     predictor: om.Predictor, session: om.Session, options: Options, out: Path, job: Job
 ) -> Toy:
-    """Learn the gains of a new session on the frozen weight."""
+    """Fit the gains of a new session; the weight stays as it is."""
     assert isinstance(predictor, Toy)
     if session.id in predictor.means:
         raise FinetuneError("known", f"{predictor.predictor_id} knows {session.id} already.")
@@ -166,7 +166,7 @@ def _descend(
     *,
     is_frozen: bool,
 ) -> Toy:
-    """Run the steps that are left; every window is drawn by the number of its step."""
+    """Train up to a number of steps and save the model; a step draws its window by its number."""
     starts = [session.window_starts("train", spec=SPEC) for session in sessions]
     for session, of_session in zip(sessions, starts, strict=True):
         if not len(of_session):

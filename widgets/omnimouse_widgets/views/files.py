@@ -232,7 +232,7 @@ class FilesView:
         self._loader.open_again(rate_hz=self.rate.read().rate_hz)
 
     def save(self) -> WriteFile:
-        """Return the file that the form of exports describes."""
+        """Return the file to export, with its name and how it is written."""
         settings = self.export.read()
         # Of the moment of the press.
         make = self.makers[settings.content](settings.kind)

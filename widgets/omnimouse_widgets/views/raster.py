@@ -301,7 +301,7 @@ class RasterView:
         )  # fmt: skip
 
     def over(self) -> tuple[CellMarks]:
-        """Return the marks over the cells."""
+        """Return what is drawn over the raster: painted cells, the time span and the cursor."""
         state = self._state
         # The colour of hidden (code 0) is too dark for the black background.
         code = state.brush_code
@@ -366,7 +366,9 @@ class RasterView:
     def _drawn_codes(self) -> np.ndarray:
         """Return the display codes of the rows in view."""
         mask, window, rows = self._state.mask, self._state.window, self.rows
-        assert mask is not None and window is not None and rows is not None  # noqa: PT018
+        assert mask is not None
+        assert window is not None
+        assert rows is not None
         # Most windows have no missing response, and the same codes.
         key = rows, mask, None if window.missing is None else window
         if not _is_same(key, self._codes[:-1]):

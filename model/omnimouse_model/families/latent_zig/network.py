@@ -265,7 +265,7 @@ def theta_and_q(
 
 # -- as a family of clip models --------------------------------------------------------
 _DRAWS = 64
-"""Draws of the prior, the same for all samples, so that a rate does not flicker."""
+"""Number of draws of the prior; all samples use the same ones, else a rate would be noisy."""
 _MOST = 2.0
 """Largest factor of visible responses: in the training, half of them are hidden."""
 

@@ -190,7 +190,7 @@ class OmniMouseWithContext(LinearGaussian):
         return self.transformer.embeddings(session, cancelled)
 
     def fit_all(self, session: Session, cancelled: Cancelled = never) -> None:
-        """Do nothing: the parts were fitted with the weights."""
+        """Return at once: the context part was fitted when it was trained."""
 
     def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Run the transformer for a window before a mask for it is requested."""

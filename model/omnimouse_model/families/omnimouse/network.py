@@ -1046,7 +1046,7 @@ def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
 # 2. the mean rates and embeddings of neurons, and quiet residual branches
 #
 # Only the first is part of OmniMouse. The second is ours and optional, as are the start
-# values of `train.initialisation`, which shorten training on few sessions.
+# values of `start_values`, which shorten training on few sessions.
 # -- 1. the values of the released models ---------------------------------------------
 
 

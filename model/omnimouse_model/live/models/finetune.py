@@ -1,6 +1,6 @@
 """Fine-tuning of the chosen model to the recording on screen, in the background.
 
-It runs in its own process (`train.finetune.process`) and saves to a folder that depends
+It runs in its own process (`analysis.finetune.process`) and saves to a folder that depends
 on the model and the recording, so that a stopped fine-tuning continues from its last
 save.
 The result is chosen as predictor when it is finished.

@@ -56,7 +56,7 @@ class MemoryRows:
         self._values = values
 
     def check(self) -> None:
-        """Do nothing: values in memory cannot change."""
+        """Return at once: values in memory cannot change."""
 
     def open(self) -> np.ndarray:
         """Return all values."""
