@@ -5,6 +5,7 @@ from .analysis.clock_check import check_alignment as check_alignment
 from .analysis.evaluate import evaluate as evaluate
 from .analysis.evaluate import evaluate_all as evaluate_all
 from .analysis.finetune.run import finetune as finetune
+from .analysis.fit import fit as fit
 from .analysis.in_silico.counterfactual import what_if as what_if
 from .analysis.predictions.run import predict_session as predict_session
 from .analysis.ranking.factory import model_factory as model_factory
@@ -16,7 +17,6 @@ from .analysis.spikes.held_out_scores import score_held_out as score_held_out
 from .analysis.spikes.trial_labels import decode_trial_labels as decode_trial_labels
 from .analysis.sweep.run import context_sweep as context_sweep
 from .analysis.sweep.table import ContextSweep as ContextSweep
-from .analysis.train import fit as fit
 from .data.clip import Clip as Clip
 from .data.hub.fetch_session import fetch_session as fetch_session
 from .data.neuron_match import join_neurons as join_neurons

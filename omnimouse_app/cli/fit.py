@@ -45,7 +45,7 @@ def command(
     NAME may also be a training config. Ctrl-C saves and ends after the current step. The
     same command continues, also after a kill.
     """
-    from omnimouse_model.analysis.train import fit
+    from omnimouse_model.analysis.fit import fit
     from omnimouse_model.errors import StoppedError
 
     recording = named_session(session, **reading)

@@ -86,7 +86,7 @@ def command(
     after a kill. Under torchrun (torchrun --nproc-per-node N -m omnimouse_app train …) N
     processes share the sessions and train one core.
     """
-    from omnimouse_model.analysis.train import run_steps
+    from omnimouse_model.analysis.fit import run_steps
     from omnimouse_model.inference.families import families, training_plan
     from omnimouse_model.predict.devices import resolve_device
     from omnimouse_model.storage.locks import sole_writer

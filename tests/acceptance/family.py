@@ -108,7 +108,7 @@ class Course:
     def check_training(self) -> None:
         """Train, stop, continue: as in one go; then load, describe, export and score."""
         import omnimouse_model as om
-        from omnimouse_model.analysis.train import run_steps
+        from omnimouse_model.analysis.fit import run_steps
         from omnimouse_model.inference.families import describe
         from omnimouse_model.progress import QUIET
 

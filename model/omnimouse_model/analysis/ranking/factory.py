@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from omnimouse_model.analysis.finetune.run import is_finished, transferred
-from omnimouse_model.analysis.train import train_plan
+from omnimouse_model.analysis.fit import train_plan
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.inference.families import (
@@ -139,7 +139,7 @@ def _options(family: str) -> Mapping[str, Any]:
 
 
 def _check_targets(tree: Mapping[str, Any]) -> None:
-    """Raise ValueError if a config, or a phase of it, trains on the rates of a simulator."""
+    """Refuse a config that trains on the rates of a simulator (`ValueError`)."""
     for name, value in tree.items():
         inner = value if isinstance(value, list) else [value]
         for part in inner:
