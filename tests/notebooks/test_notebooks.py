@@ -36,8 +36,8 @@ shard.TRAIN_WINDOWS = 1
 """Fewer windows for the means of centred scores, which take most of the time."""
 SMALL_MODEL = """
 from pathlib import Path
-from omnimouse_model.families.omnimouse import checkpoint
-checkpoint.DEMO = Path({path!r})
+from omnimouse_model.families.omnimouse import family
+family.DEMO = Path({path!r})
 """
 """Code that replaces the demo model in the kernel of a notebook by a small one.
 
@@ -123,7 +123,7 @@ def kernel():
 @pytest.fixture(scope="module")
 def small_model(tmp_path_factory):
     """Code that replaces the demo's net by a small one for the same mouse."""
-    from omnimouse_model.families.omnimouse.checkpoint import DEMO
+    from omnimouse_model.families.omnimouse.family import DEMO
     from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
     from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
     from tests.model.finetune_process import small_net

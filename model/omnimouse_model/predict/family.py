@@ -7,7 +7,9 @@ a menu of all families loads no network.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from omnimouse_model.data.session import Session
@@ -128,6 +130,9 @@ class Family:
     export
         Writes the weights of a run, `export(run, path)`: a checkpoint for a path that
         ends with .safetensors, else the official layout of the family into a folder.
+    convert
+        Writes weights in a layout of another program as a checkpoint, with some lines for
+        its card: `convert(source, path, card)`; None where there is no such layout.
     """
 
     name: str
@@ -141,6 +146,7 @@ class Family:
     training: Training | None = None
     transfer: Transfer | None = None
     export: Callable[[Path, Path], object] | None = None
+    convert: Callable[[Path, Path, dict[str, Any] | None], Path] | None = None
 
     def owns(self, path: Path) -> bool:
         """Return whether a path is a checkpoint of this family."""
@@ -152,6 +158,18 @@ class Family:
     def label(self) -> str:
         """Label in menus."""
         return self.title or self.name
+
+
+def later(place: str) -> Callable[..., Any]:
+    """Return the function at `module:name`, whose module is imported when it is called.
+
+    The name can have dots: `module:OBJECT.method`.
+    """
+    return partial(_call, place)
+
+
+def _call(place: str, /, *arguments: Any, **options: Any) -> Any:
+    return resolve_name(place)(*arguments, **options)
 
 
 def shipped_configs(folder: Path) -> dict[str, Path]:

@@ -2,7 +2,7 @@
 
     RUN/last.json                  name of the folder with the last complete save
     RUN/state-00001200/rank_0.pt   weights, average and optimisers of one rank
-    RUN/model.safetensors, .json   the weights of all ranks (`nets.checkpoint`)
+    RUN/model.safetensors, .json   the weights of all ranks
     RUN/best.safetensors, .json    the same for the best validation score so far
 
 Every file is written atomically, and `last.json` after all others. A run that is
@@ -152,20 +152,30 @@ def state_of_rank(folder: Path, team: Team) -> dict[str, Any]:
     return read_state(folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt")
 
 
-def check_saved(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
-    """Check that a save belongs to this training.
+def saved_state(out: Path, team: Team, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what this rank has saved last in a run; None for a new run.
+
+    Parameters
+    ----------
+    wanted
+        Settings that a run cannot change.
 
     Raises
     ------
     ValueError
-        A setting differs; the message names it.
+        One of them differs; the message names it.
     """
+    folder = last_state(out)
+    if folder is None:
+        return None
+    saved = state_of_rank(folder, team)
     for name, value in wanted.items():
         if saved.get(name) != value:
             raise ValueError(
                 f"{folder} was trained with {name} {saved.get(name)}; found {value}. "
                 "Use the same, or another --out."
             )
+    return saved
 
 
 def _remove_others(folder: Path) -> None:

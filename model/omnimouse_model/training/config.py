@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,25 +38,38 @@ class SessionChoice:
     neurons: str = ""
 
 
-SHARED = ("family", "sessions", "seed", "save_every", "save_every_s", "notes")
-"""Keys of a training config that all families share; the rest is the family's."""
-RECORD = "run.json"
-"""File in the folder of a run that says what it was started with."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedFields:
+    """Fields of a training that all families share.
+
+    Attributes
+    ----------
+    sessions
+        Sessions to train on.
+    seed
+        Seed of start values, and of all that is drawn in training.
+    save_every, save_every_s
+        Steps, and seconds, between saves; None for no such saves.
+    notes
+        `renames`: key of a session -> key of another recording of the same neurons,
+        which an export gives it. Else free.
+    """
+
+    sessions: tuple[SessionChoice, ...] = ()
+    seed: int = 0
+    save_every: Count | None = None
+    save_every_s: float | None = 120.0
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class RunSettings:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings(SharedFields):
     """A training config: the fields that all families share, and the tree of the family.
 
     Attributes
     ----------
     family
         Name of the family; "" in older configs, which are of the first family.
-    save_every, save_every_s
-        Steps, and seconds, between saves.
-    notes
-        `renames`: key of a session -> key of another recording of the same neurons,
-        which an export gives it. Else free.
     tree
         The other keys, for `predict.family.Training.read`.
     places
@@ -66,11 +79,6 @@ class RunSettings:
     """
 
     family: str = ""
-    sessions: tuple[SessionChoice, ...] = ()
-    seed: int = 0
-    save_every: Count | None = None
-    save_every_s: float | None = 120.0
-    notes: dict[str, Any] = field(default_factory=dict)
     tree: dict[str, Any] = field(default_factory=dict)
     places: tuple[str, ...] = ()
     is_replaced: bool = False
@@ -85,8 +93,13 @@ class RunSettings:
     @property
     def shared(self) -> dict[str, Any]:
         """The fields that the config of a family repeats for its loop."""
-        names = ("sessions", "save_every", "save_every_s", "notes")
-        return {name: getattr(self, name) for name in names}
+        return {one.name: getattr(self, one.name) for one in fields(SharedFields)}
+
+
+SHARED = ("family", *(one.name for one in fields(SharedFields)))
+"""Keys of a training config that all families share; the rest is the family's."""
+RECORD = "run.json"
+"""File in the folder of a run that says what it was started with."""
 
 
 def read_run_settings(path: Path) -> RunSettings:

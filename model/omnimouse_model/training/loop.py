@@ -11,10 +11,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
@@ -22,17 +22,26 @@ from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.progress import TRAINING, Job
+from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.progress import QUIET, TRAINING, Job, shows_progress
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import writing
-from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.checkpoints import best_or_last
+from omnimouse_model.training.config import run_record
+from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep
+from omnimouse_model.training.sessions import TrainingSession, training_sessions
+
+ALONE = Team()
+MAX_SKIPPED = 10
+"""Steps in a row whose loss is not finite that mean divergence."""
 
 
-@runtime_checkable
-class TrainingState(Protocol):
+@dataclass(slots=True, kw_only=True)
+class LoopState:
     """Where a run is.
 
     Attributes
@@ -41,25 +50,8 @@ class TrainingState(Protocol):
         Finished steps, and the time that they took, before a resume, too.
     best
         Best validation score so far, and its step.
-    """
-
-    step: int
-    seconds: float
-    best: tuple[float, int]
-
-
-MAX_SKIPPED = 10
-"""Steps in a row whose loss is not finite that mean divergence."""
-
-
-@dataclass(slots=True)
-class LoopState:
-    """A `TrainingState` that counts steps whose loss was not finite.
-
-    Attributes
-    ----------
     skipped
-        Number of such steps in a row.
+        Number of steps in a row whose loss was not finite.
     """
 
     step: int = 0
@@ -84,6 +76,16 @@ class LoopState:
         if self.skipped == MAX_SKIPPED:
             raise ValueError(f"The loss was not finite in {MAX_SKIPPED} steps in a row; lower lr.")
         self.step += 1
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """Step, time and best score, as a save has them."""
+        return {"step": self.step, "seconds": self.seconds, "best": self.best}
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Steps and hours, for the card of the weights of this step."""
+        return {"steps": self.step, "hours": round(self.seconds / 3600, 2)}
 
     def load(self, saved: Mapping[str, Any]) -> None:
         """Take step, time and best score of a save."""
@@ -118,15 +120,19 @@ class TrainingSettings(Protocol):
 
 @runtime_checkable
 class TrainingRun(Protocol):
-    """A run of the training of one family, as the loop drives it."""
+    """Training of one model: its start, steps, validation and saves, which the loop calls."""
 
     @property
-    def state(self) -> TrainingState:
+    def state(self) -> LoopState:
         """Where the run is."""
 
     @property
     def settings(self) -> TrainingSettings:
         """Settings of the loop."""
+
+    @property
+    def result(self) -> Any:
+        """What is trained: a network, or several by session."""
 
     def resume(self) -> bool:
         """Load the last save; False if there is none."""
@@ -136,9 +142,6 @@ class TrainingRun(Protocol):
 
     def draw(self, number: int) -> Any:
         """Return the batches of a step; called in another thread."""
-
-    def begin_step(self) -> None:
-        """Prepare the next step."""
 
     def step(self, drawn: Any) -> dict[str, float]:
         """Train on the batches of a step, and return its row of the log."""
@@ -150,56 +153,103 @@ class TrainingRun(Protocol):
         """Save the state, and the weights that it has reached."""
 
 
-Kind = TypeVar("Kind", bound=TrainingRun)
-
-
-def run_training(
-    open_training: Callable[[], Kind],
+@shows_progress
+def train(
+    open_training: Callable[..., TrainingRun],
+    config: Any,
+    sessions: list[TrainingSession],
     out: Path,
-    device: torch.device | str,
-    team: Team,
-    max_steps: int | None,
-    on_step: OnStep,
-    job: Job,
-) -> Kind:
-    """Run or resume a training in `out`, until its steps end.
+    *,
+    device: torch.device | str = "cpu",
+    team: Team = ALONE,
+    max_steps: int | None = None,
+    origin: Any = None,
+    on_step: OnStep = lambda step, row: None,
+    job: Job = QUIET,
+) -> Any:
+    """Train until the steps end or the score is flat, or go on with it; save in `out`.
 
     Parameters
     ----------
     open_training
-        Called once, when no other process writes in `out`.
+        The training of a family before its first step, from `config`, `sessions`, `out`,
+        `device`, `team` and `origin`; called when no other process writes in `out`.
+    sessions
+        Sessions of this process; other ranks of a team have others.
     max_steps
         Maximum number of steps of this call.
+    origin
+        A model that gives start values, which are validated as step 0; None for new ones.
     on_step
         Called on every rank with the step and its row of the log.
     job
         Progress in steps, and stop request, which is asked after every step; one of a rank
         ends the run on all ranks.
 
+    Returns
+    -------
+    `TrainingRun.result`.
+
     Raises
     ------
-    StoppedError
-        The job is cancelled; the run is saved.
     OutputBusyError
         Another process trains in `out`.
+    StoppedError
+        The job is cancelled; the run is saved.
+    ValueError
+        A session has nothing to train on, or a save belongs to another training.
     """
+    device = torch.device(device)
     out.mkdir(parents=True, exist_ok=True)
     # The ranks of a team write in one folder.
     with writing(out), sole_writer(out) if team.is_main else nullcontext():
-        training = open_training()
+        training = open_training(config, sessions, out, device, team, origin)
         is_stopped = _run(training, out, device, team, max_steps, on_step, job)
     if is_stopped:
         step, of = training.state.step, training.settings.total_steps
         raise StoppedError(
             f"stopped at step {step} of {of}; saved in {out}: the same call goes on from there."
         )
-    return training
+    return training.result
+
+
+def train_as_recorded(
+    open_training: Callable[..., TrainingRun],
+    config: Any,
+    sessions: Sequence[Session],
+    out: Path,
+    job: Job,
+    seed: int = 0,
+    open_one: Callable[[Session], TrainingSession] | None = None,
+) -> Path:
+    """Train on open sessions as the record of the run says; return the best weights.
+
+    The arguments are those of `Training.start`, with `open_one` of `training_sessions`.
+    """
+    settings = run_record(out)
+    config = replace(config, **settings.shared | {"seed": seed})
+    device, team = local_device(resolve_device(job.device)), current_team()
+    sources = training_sessions(sessions, settings, open_one)
+    train(open_training, config, sources, out, device=device, team=team, job=job)
+    return best_or_last(out)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Draw from the global generators with a seed in the block, and restore them after it.
+
+    With a seed of the step, a resumed run draws the same.
+    """
+    is_gpu = torch.device(device).type == "cuda"
+    with torch.random.fork_rng([device] if is_gpu else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _run(
     training: TrainingRun,
     out: Path,
-    device: torch.device | str,
+    device: torch.device,
     team: Team,
     max_steps: int | None,
     on_step: OnStep,
@@ -238,7 +288,6 @@ def _run(
             (is_cancelled,) = team.any([job.cancelled()])
             is_over = is_cancelled or _has_ended(training, last)
             while not is_over:
-                training.begin_step()
                 clock.begin()
                 row = training.step(prefetch.take(run.step))
                 row |= clock.rates(row) | {"waited_s": prefetch.waited_s}

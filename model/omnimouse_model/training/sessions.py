@@ -28,7 +28,7 @@ from omnimouse_model.simulate.spiking_laboratory import (
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.training.config import RunSettings, SessionChoice
-from omnimouse_model.training.distributed import current_team
+from omnimouse_model.training.distributed import Team, current_team
 
 MICE = {spec.name: spec for spec in (*TRAINING_MICE, *DEMO_FURTHER, *SMOKE_MICE, *STUDY_MICE)}
 """Specs of the simulated mice for training, by name."""
@@ -207,6 +207,16 @@ def training_sessions(
         _chosen(source, choice, Path(place))
         for source, (choice, place) in zip(sources, own, strict=True)
     ]
+
+
+def check_distinct(sessions: Sequence[TrainingSession], team: Team) -> None:
+    """Raise `ValueError` if two sessions of the ranks have one id."""
+    keys = [key for own in team.gather([s.key for s in sessions]) for key in own]
+    if len(set(keys)) < len(keys):
+        raise ValueError(
+            f"Two sessions have the same id, of {', '.join(sorted(keys))}: each "
+            "needs one of its own."
+        )
 
 
 def training_session(session: Session) -> TrainingSession:

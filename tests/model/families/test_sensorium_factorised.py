@@ -9,19 +9,17 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.parts.clip_models import ClipCheckpoint
-from omnimouse_model.families.parts.clip_training import train_clips
 from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig
 from omnimouse_model.families.parts.video_clips import GrayLevels
 from omnimouse_model.families.sensorium_factorised.network import (
     FACTORISED,
     FactorisedConfig,
     FactorisedNetwork,
-)
-from omnimouse_model.families.sensorium_factorised.training import (
     FactorisedTrainConfig,
     FactorisedTraining,
 )
 from omnimouse_model.training.checkpoints import MODEL
+from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session
 
 CONFIG = FactorisedConfig(
@@ -131,16 +129,16 @@ def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path):
         save_every_s=None,
     )
     sessions = [training_session(session)]
-    whole = train_clips(FactorisedTraining, config, sessions, tmp_path / "whole")
-    train_clips(FactorisedTraining, config, sessions, tmp_path / "parts", max_steps=3)
-    parts = train_clips(FactorisedTraining, config, sessions, tmp_path / "parts")
+    whole = train(FactorisedTraining.of, config, sessions, tmp_path / "whole")
+    train(FactorisedTraining.of, config, sessions, tmp_path / "parts", max_steps=3)
+    parts = train(FactorisedTraining.of, config, sessions, tmp_path / "parts")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
     loaded = om.load_predictor(tmp_path / "parts" / MODEL, device="cpu")
     assert loaded.needs.sessions == {session.id}
     with pytest.raises(ValueError, match="model"):
-        train_clips(
-            FactorisedTraining,
+        train(
+            FactorisedTraining.of,
             replace(config, model=replace(CONFIG, offset=1.0)),
             sessions,
             tmp_path / "parts",

@@ -25,7 +25,6 @@ from omnimouse_model.families.latent_zig.network import LATENT_ZIG, ZigConfig, t
 from omnimouse_model.families.parts.clip_training import Batch, ClipTrainConfig, ClipTraining
 from omnimouse_model.families.parts.video_clips import Inputs
 from omnimouse_model.masks import Mask
-from omnimouse_model.storage.typed import decode
 from omnimouse_model.training.config import Count
 
 _HIDDEN = 0.5
@@ -34,7 +33,7 @@ _SHAPE_CLIPS = 200
 """Train clips from which the shape of each neuron is fitted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZigTrainConfig(ClipTrainConfig):
     """Settings of a training; the defaults are those of the public code.
 
@@ -52,7 +51,6 @@ class ZigTrainConfig(ClipTrainConfig):
         "public" reproduces the public scripts, whose values are no likelihood.
     """
 
-    seed: int = 111
     lr_patience: Count = 10
     min_lr: float = 1e-5
     model: ZigConfig = field(default_factory=ZigConfig)
@@ -63,36 +61,34 @@ class ZigTrainConfig(ClipTrainConfig):
     likelihood_variant: Variant = "correct"
 
 
-def read_zig_config(tree: Mapping[str, Any]) -> ZigTrainConfig:
-    """Return the training config from a parsed file (`Training.read`).
-
-    Raises
-    ------
-    ValueError
-        A field is unknown, of another type, or not served; the message names it.
-    """
-    config = decode(ZigTrainConfig, tree, "the file")
-    config.check(config.model.core.lost_frames)
-    if config.model.latent is not None and config.model.latent.position_layers:
-        raise ValueError("latent.position_layers is read from published weights only: use [].")
-    return config
-
-
 class ZigTraining(ClipTraining):
-    """Steps on video and responses."""
+    """Training of the latent model on video and responses."""
 
     family = LATENT_ZIG
+    config = ZigTrainConfig
+
+    @classmethod
+    def read(cls, tree: Mapping[str, Any]) -> ZigTrainConfig:
+        """Return the training config from a parsed file (`Training.read`)."""
+        config: ZigTrainConfig = super().read(tree)
+        if config.model.latent is not None and config.model.latent.position_layers:
+            raise ValueError("latent.position_layers is read from published weights only: use [].")
+        return config
 
     def start(self) -> bool:
         """Fit the shape of the gamma part of each neuron to train clips."""
         for key, source in self.sessions.items():
-            clips = self.read(source, spread_starts(self.starts[key], _SHAPE_CLIPS))
+            clips = self.clips(source, spread_starts(self.starts[key], _SHAPE_CLIPS))
             shape = fit_shape(clips.responses.flatten(0, 1))
             self.net.shape(key).copy_(shape)
         return False
 
     def loss(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, float]:
-        """Return the negative likelihood of hidden responses with the divergence, per frame."""
+        """Return the loss per frame: minus the log-likelihood of hidden responses, and a penalty.
+
+        The penalty is the divergence of the latents from their prior. The first steps,
+        of the video model alone, score all responses and have no penalty.
+        """
         config, net = self.settings, self.net
         maps = net.core(inputs.video)
         n_neurons, total_frames = net.n_neurons[batch.session], len(maps) * maps.shape[2]
@@ -132,7 +128,7 @@ class ZigTraining(ClipTraining):
         return total / total_frames, float(scored.sum()) / total_frames
 
     def condition(self) -> Condition:
-        """Video, and from the latent steps on every second neuron for the others."""
+        """Return video; after the first steps also half of the neurons, to predict the others."""
         is_latent = self.state.step > self.settings.video_steps
 
         def mask(session: Session) -> Mask:

@@ -26,8 +26,6 @@ from omnimouse_model.predict.description import (
 from omnimouse_model.storage.tensors import read_tensors
 from omnimouse_model.storage.typed import decode, refused_as
 
-NDT_CHECKPOINT = Path(__file__).parent / "ndt-demo.safetensors"
-"""Weights of the demo transformer of spikes, trained on six simulated animals."""
 FAMILY = "ndt"
 SESSION_TABLE = "encoder.embedder.embed_session.weight"
 SCHEMES_OF = "schemes"

@@ -16,6 +16,9 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.ndt.network import Ndt
 from omnimouse_model.metrics.information import (
     bits_per_spike,
@@ -30,6 +33,8 @@ LAST = 10
 """Bins at the end of a trial that the public code predicts."""
 SEQUENCES = 256
 """Trials that are predicted at once."""
+BLOCK = 3
+"""Block, counted from 1, whose output is a feature of trials; of fewer, the last one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +67,94 @@ def bits_of(rates: np.ndarray, spikes: np.ndarray) -> Bits:
         bits_per_spike(rates, spikes).value,
         len(values) - len(known),
     )
+
+
+def rates_of(
+    condition: str, net: Ndt, session: Session, counts: np.ndarray, spec: WindowSpec, job: Job
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rates and spikes of a condition (`HeldOutPredictor.held_out_rates`).
+
+    Spikes are NaN where they are unknown; the network gets none there, as in training.
+    "forward" has the bins of its windows alone: eleven windows from the onset on, as in
+    the paper; shorter trials have fewer.
+    """
+    device = next(net.parameters()).device
+    spikes = torch.from_numpy(np.nan_to_num(counts)).to(device)
+    if condition == "forward":
+        onset, n_windows = _forward_bins(spec)
+        rates = forward_windows(net, session.id, spikes, onset=onset, n_windows=n_windows)
+        return rates, counts[:, onset : onset + n_windows * WINDOW]
+    if condition == "co-smoothing":
+        return one_neuron_out(net, session.id, spikes, job=job), counts
+    regions = _regions(condition, session)
+    if condition == "inter-region":
+        rates = inter_region(net, session.id, spikes, regions)
+    else:
+        rates = intra_region(net, session.id, spikes, regions, job)
+    # Neurons without a region are predicted by no condition over regions.
+    return rates, np.where(np.array(regions) == "", np.float32("nan"), counts)
+
+
+def _forward_bins(spec: WindowSpec) -> tuple[int, int]:
+    """Return the bin of the onset, and the number of windows from there on.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The trials have no window after the onset.
+    """
+    onset = round(-spec.trial_offset_s * spec.response_rate_hz)
+    if onset < 0:
+        raise UnsupportedRequestError(
+            f"The model's trials begin {spec.trial_offset_s:g} s after the onset: "
+            "there are no bins of the onset to predict from."
+        )
+    n_windows = min(N_WINDOWS, (spec.n_samples - onset) // WINDOW)
+    if n_windows < 1:
+        raise UnsupportedRequestError(
+            f"The model's trials have {spec.n_samples - onset} bins from the onset "
+            f"on; a window has {WINDOW}."
+        )
+    return onset, n_windows
+
+
+def _regions(condition: str, session: Session) -> Sequence[str]:
+    """Return the region of each neuron, "" where it is not known.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        A condition over regions is not possible.
+    """
+    regions, names = session.units.region_of, session.units.regions
+    if not names:
+        raise UnsupportedRequestError("The recording does not state the region of its units.")
+    if condition == "inter-region" and len(names) == 1:
+        placed = "units with a region" if "" in regions else "units"
+        raise UnsupportedRequestError(
+            f"All {placed} are in {names[0]}: there is no other to predict from."
+        )
+    return regions
+
+
+@torch.inference_mode()
+def trial_features(
+    net: Ndt, session: str, counts: np.ndarray
+) -> Float[np.ndarray, "trial d_model"]:
+    """Return the mean over bins of the third block's output, all spikes visible.
+
+    Unknown counts are no spikes, as in training.
+    """
+    counts = np.nan_to_num(counts)
+    device = next(net.parameters()).device
+    name = f"block.{min(BLOCK, net.config.n_layers) - 1}.out"
+    parts = []
+    for part in torch.from_numpy(counts).to(device).split(SEQUENCES):
+        found: dict[str, Tensor] = {}
+        # Every scheme but "causal" has attention between all bins.
+        net.encode(part, session, "neuron", record=found.__setitem__)
+        parts.append(found[name][:, -counts.shape[1] :].mean(1).cpu().double())
+    return np.asarray(torch.cat(parts).numpy())
 
 
 def one_neuron_out(

@@ -5,9 +5,8 @@ prompt is that of the scheme that the mask resembles (`masks.schemes.nearest_sch
 under "causal", a bin sees no later one.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +18,16 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec, spec_from_dict
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, read_ndt
+from omnimouse_model.families.ndt.held_out_rates import rates_of, trial_features
 from omnimouse_model.families.ndt.network import Ndt
-from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.families.parts.network_predictor import NetworkPredictor
+from omnimouse_model.masks import Mask
 from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.description import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import (
-    NOT_DECODED,
-    Encoded,
-    Needs,
-    Prediction,
-    Predictor,
-    Request,
-    check_known,
-    check_request,
-    check_responses_asked,
-)
-from omnimouse_model.predict.request_batches import predict_in_batches
-from omnimouse_model.progress import Cancelled, never, stop_if
+from omnimouse_model.predict.predictor import Needs, check_known
+from omnimouse_model.progress import QUIET, Cancelled, Job, never, stop_if
 
 TRIALS = WindowSpec(
     duration_s=3.0,
@@ -50,20 +40,14 @@ TRIALS = WindowSpec(
 NEW_SESSION = (
     "Fine-tune it to this recording: omnimouse finetune, or om.finetune(predictor, session, out)."
 )
-_BATCH = 8
-"""Windows predicted at once."""
-_KEPT = 8
-"""Number of encoded windows in memory: going back to one costs nothing."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class NdtPredictor(Predictor):
+class NdtPredictor(NetworkPredictor):
     """Rates of hidden spikes from visible ones.
 
     Parameters
     ----------
-    name, weights
-        Name, and hash of the weights.
     spec
         Trials that it reads.
     net
@@ -75,18 +59,10 @@ class NdtPredictor(Predictor):
         is still trained.
     """
 
-    name: str
-    weights: str
     spec: WindowSpec
     net: Ndt
     device: torch.device
     checkpoint: Callable[[], NdtCheckpoint] | None = None
-    _encoded: OrderedDict[Any, Tensor] = field(default_factory=OrderedDict, repr=False)
-
-    @property
-    def predictor_id(self) -> str:
-        """Name and hash of the weights."""
-        return f"{self.name} ({self.weights})"
 
     @property
     def needs(self) -> Needs:
@@ -95,7 +71,7 @@ class NdtPredictor(Predictor):
             spec=self.spec,
             sessions=frozenset(self.net.sessions),
             n_neurons=self.net.sessions,
-            methods=frozenset({"embeddings"}),
+            methods=frozenset({"embeddings", "held_out"}),
         )
 
     def prepare(self, session: Session) -> None:
@@ -108,63 +84,6 @@ class NdtPredictor(Predictor):
         """
         check_known(self.name, self.net.sessions, session, NEW_SESSION)
 
-    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
-        """Compute the tokens of the bins, which serve all neurons."""
-        self._check(window, mask)
-        scheme = _scheme_of(window.session, mask)
-        # Hidden cells and targets are both 0: changing one into the other costs
-        # nothing.
-        key = (window.key, np.packbits(mask.visible).tobytes(), scheme)
-        bins = self._encoded.pop(key, None)
-        if bins is None:
-            bins = self._bins([(window, mask)], scheme, cancelled)
-        self._encoded[key] = bins
-        while len(self._encoded) > _KEPT:
-            self._encoded.popitem(last=False)
-        return Encoded(window, mask, (bins, scored_cells(mask)))
-
-    @torch.inference_mode()
-    def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
-    ) -> Prediction:
-        """Read the rates of neurons from the bins."""
-        stop_if(cancelled)
-        bins, cells = encoded.state
-        if neurons is None:
-            neurons = np.flatnonzero(cells.any(axis=0))
-        neurons = np.asarray(neurons, np.int64)
-        window, mask = encoded.window, encoded.mask
-        chosen = torch.from_numpy(neurons).to(self.device)
-        rates = self.net.read(bins, window.session.id, chosen)[0].exp().cpu().numpy()
-        counts = self.spec.responses == "count"
-        if counts:
-            rates = rates * np.float32(self.spec.response_rate_hz)
-        values = np.where(cells[:, neurons], rates, np.float32(np.nan))
-        found = Prediction(
-            responses=np.asarray(values, np.float32),
-            neurons=neurons,
-            behavior=None,
-            mask_id=mask.mask_id,
-            predictor_id=self.predictor_id,
-            scale=None if counts else window.session.response_scale[neurons],
-            units="spikes/s" if counts else "normalised",
-            times_s=window.sample_times_s,
-        )
-        return found.with_remark(NOT_DECODED) if mask.has_behavior_target else found
-
-    def predict_many(
-        self, requests: Iterable[Request], cancelled: Cancelled = never
-    ) -> Iterator[Prediction]:
-        """Yield the predictions of requests in order, several windows at once."""
-
-        def check(request: Request) -> None:
-            self._check(*request[:2])
-
-        yield from predict_in_batches(requests, _BATCH, check, self._predict_batch, cancelled)
-
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the readout weights of each neuron, float32 (P, d_model)."""
         stop_if(cancelled)
@@ -173,23 +92,43 @@ class NdtPredictor(Predictor):
         assert isinstance(weight, Tensor)
         return weight.detach().cpu().numpy()
 
-    # -- parts ------------------------------------------------------------------------
-    def _check(self, window: Window, mask: Mask) -> None:
-        check_request(self.predictor_id, self.needs, window, mask)
-        check_responses_asked(self.name, mask)
-        self.prepare(window.session)
+    def held_out_rates(
+        self, condition: str, session: Session, counts: np.ndarray, job: Job = QUIET
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return rates and spikes of hidden entries; see `HeldOutPredictor`."""
+        return rates_of(condition, self.net, session, counts, self.spec, job)
 
-    def _predict_batch(self, batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
-        schemes = [_scheme_of(window.session, mask) for window, mask, _ in batch]
+    def trial_features(self, session: Session, counts: np.ndarray) -> np.ndarray:
+        """Return the mean output of the third block, float64 (trial, d_model)."""
+        return trial_features(self.net, session.id, counts)
+
+    # -- parts ------------------------------------------------------------------------
+    def _key(self, window: Window, mask: Mask) -> Any:
+        # Hidden cells and targets are both 0: changing one into the other costs nothing.
+        return np.packbits(mask.visible).tobytes(), _scheme_of(window.session, mask)
+
+    def _rates(
+        self, state: Tensor, window: Window, neurons: np.ndarray
+    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+        chosen = torch.from_numpy(neurons).to(self.device)
+        rates = self.net.read(state, window.session.id, chosen)[0].exp().cpu().numpy()
+        if self.spec.responses != "count":
+            return rates, {}
+        rates = rates * np.float32(self.spec.response_rate_hz)
+        return rates, {"scale": None, "units": "spikes/s"}
+
+    def _states(
+        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
+    ) -> Sequence[Tensor]:
+        """Return the encoded bins (1, T, d_model) of windows of one session."""
+        schemes = [_scheme_of(window.session, mask) for window, mask in requests]
         bins: dict[int, Tensor] = {}
         # The prompt is one per forward pass.
         for scheme in dict.fromkeys(schemes):
             members = [k for k, own in enumerate(schemes) if own == scheme]
-            encoded = self._bins([batch[k][:2] for k in members], scheme, cancelled)
+            encoded = self._bins([requests[k] for k in members], scheme, cancelled)
             bins |= dict(zip(members, encoded.split(1), strict=True))
-        for number, (window, mask, neurons) in enumerate(batch):
-            state = bins[number], scored_cells(mask)
-            yield self.decode(Encoded(window, mask, state), neurons)
+        return [bins[number] for number in range(len(requests))]
 
     @torch.inference_mode()
     def _bins(
@@ -225,7 +164,7 @@ def _scheme_of(session: Session, mask: Mask) -> str:
 
 
 def load_ndt(path: str | Path, device: str = "auto", name: str = "") -> NdtPredictor:
-    """Load a predictor from a checkpoint; see `nets.ndt.checkpoint.read_ndt`.
+    """Load a predictor from a checkpoint.
 
     Raises
     ------
@@ -282,4 +221,5 @@ def describe_ndt(path: Path) -> Description:
         checkpoint.assumed,
         network=f"{config.n_layers} layers of width {config.d_model}, {config.n_heads} heads",
         trials=bins,
+        shared_parameters=sum(value.numel() for value in checkpoint.shared.values()),
     )

@@ -5,7 +5,7 @@
 A batch has trials of one session under one masking scheme. The transformer is shared;
 each session has stitchers of its own, which a step on another session does not move.
 
-    RUN/model.safetensors, .json   all sessions (`nets.ndt.checkpoint`)
+    RUN/model.safetensors, .json   all sessions (`checkpoint`)
     RUN/best.safetensors, .json    the same for the best validation score so far
 """
 
@@ -38,41 +38,39 @@ from omnimouse_model.families.ndt.training_config import (
 )
 from omnimouse_model.families.ndt.trials import Batch, Trials, read_trials, trial_session
 from omnimouse_model.metrics.information import bits_per_spike
-from omnimouse_model.predict.devices import resolve_device
-from omnimouse_model.progress import QUIET, Job, shows_progress
+from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
     best_or_last,
-    check_saved,
     exported,
-    last_state,
     rank_files,
     read_state,
     run_card,
-    state_of_rank,
+    saved_state,
     write_state,
 )
 from omnimouse_model.training.config import check_sessions, run_record
-from omnimouse_model.training.distributed import Team, current_team, local_device
-from omnimouse_model.training.loop import SUMMARY, LoopState, run_training
-from omnimouse_model.training.metrics_log import OnStep
-from omnimouse_model.training.sessions import TrainingSession, training_sessions
-
-ALONE = Team()
+from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import (
+    ALONE,
+    SUMMARY,
+    LoopState,
+    seeded,
+    train,
+    train_as_recorded,
+)
+from omnimouse_model.training.sessions import TrainingSession, check_distinct
 
 
 def start_ndt(
     config: NdtTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
 ) -> NdtPredictor:
     """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-    settings = run_record(out)
-    config = replace(config, seed=seed, **settings.shared)
-    check_sessions(config.sessions, "a neural data transformer")
-    device, team = local_device(resolve_device(job.device)), current_team()
-    sources = training_sessions(sessions, settings, partial(trial_session, spec=config.spec))
-    train_ndt(config, sources, out, device=device, team=team, job=job)
-    return load_ndt(best_or_last(out), job.device)
+    check_sessions(run_record(out).sessions, "a neural data transformer")
+    open_one = partial(trial_session, spec=config.spec)
+    best = train_as_recorded(_NdtTraining.of, config, sessions, out, job, seed, open_one)
+    return load_ndt(best, job.device)
 
 
 def export_ndt(run: Path, path: Path) -> None:
@@ -98,48 +96,6 @@ LEAST_RATE = 1e-3
 """Lowest mean count per bin from which a bias is initialised."""
 
 
-@shows_progress
-def train_ndt(
-    config: NdtTrainConfig,
-    sessions: list[TrainingSession],
-    out: Path,
-    *,
-    device: torch.device | str = "cpu",
-    team: Team = ALONE,
-    max_steps: int | None = None,
-    origin: NdtCheckpoint | None = None,
-    on_step: OnStep = lambda step, row: None,
-    job: Job = QUIET,
-) -> Ndt:
-    """Train until all steps are done, and save in `out`.
-
-    Parameters
-    ----------
-    sessions
-        Sessions of this process; other ranks of a team have others.
-    origin
-        A model whose transformer is the start; it is validated as step 0.
-    on_step, job
-        See `train.omnimouse.train`.
-
-    Raises
-    ------
-    OutputBusyError
-        Another process trains in `out`.
-    StoppedError
-        The job is cancelled; the run is saved.
-    ValueError
-        A session has too few trials, or a save belongs to another training.
-    """
-    place = torch.device(device)
-
-    def open_training() -> _NdtTraining:
-        return _NdtTraining.of(config, sessions, out, place, team, origin)
-
-    training = run_training(open_training, out, place, team, max_steps, on_step, job)
-    return training.net
-
-
 def with_steps(
     config: NdtTrainConfig, sessions: list[TrainingSession], team: Team = ALONE
 ) -> NdtTrainConfig:
@@ -155,7 +111,7 @@ def with_steps(
 
 @dataclass(slots=True)
 class _NdtTraining:
-    """The training of a transformer, as the loop drives it.
+    """A training of a transformer: network, trials and optimiser of one process.
 
     Attributes
     ----------
@@ -189,15 +145,10 @@ class _NdtTraining:
         """Build the network and its optimiser."""
         config = with_steps(config, sessions, team)
         trials = tuple(read_trials(source, config) for source in sessions)
-        listed = team.gather([(own.key, own.n_neurons) for own in trials])
-        counts = dict(pair for of_rank in listed for pair in of_rank)
-        if len(counts) < sum(map(len, listed)):
-            raise ValueError(
-                f"Two sessions have the same id, of {', '.join(sorted(counts))}: each "
-                "needs one of its own."
-            )
-        with torch.random.fork_rng([]):
-            torch.manual_seed(config.seed)
+        check_distinct(sessions, team)
+        listed = team.gather({own.key: own.n_neurons for own in trials})
+        counts = {key: count for of_rank in listed for key, count in of_rank.items()}
+        with seeded(config.seed):
             net = Ndt(config.model, counts).to(device)
         if config.trained == "stitchers":
             for _, parameter in net.shared():
@@ -207,6 +158,11 @@ class _NdtTraining:
             trained, max(1, config.total_steps), config.lr, config.weight_decay
         )
         return cls(config, trials, net, out, device, team, origin, optimiser, schedule)
+
+    @property
+    def result(self) -> Ndt:
+        """The network."""
+        return self.net
 
     @property
     def shared(self) -> list[Tensor]:
@@ -232,19 +188,18 @@ class _NdtTraining:
         return True
 
     def resume(self) -> bool:
-        folder = last_state(self.out)
-        if folder is None:
+        saved = saved_state(self.out, self.team, self._identity)
+        if saved is None:
             return False
-        saved = state_of_rank(folder, self.team)
-        check_saved(saved, self._identity(), folder)
         self.net.load_state_dict(saved["net"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])
         self.state.load(saved)
         return True
 
+    @property
     def _identity(self) -> dict[str, Any]:
-        """Return what a run cannot change when it is resumed."""
+        """What a run cannot change when it is resumed."""
         return {
             "model": repr(self.settings.model),
             "ranks": self.team.size,
@@ -268,17 +223,13 @@ class _NdtTraining:
         rng = np.random.default_rng([config.seed, number, self.team.rank])
         return self.trials[index].batch(config, epoch, place, rng)
 
-    def begin_step(self) -> None:
-        """Do nothing: a step needs no preparation."""
-
     def step(self, drawn: Batch) -> dict[str, float]:
         """Train on one batch, and return the values to log."""
         config, lr = self.settings, self.optimiser.param_groups[0]["lr"]
         self.net.train()
         self.optimiser.zero_grad()
         loss = self._backward(drawn.to(self.device))
-        finish = self.team.start_average(self.shared)
-        finish()
+        self.team.start_average(self.shared)()
         norm = self._mean_gradients()
         total, count, n_bad = self.team.sums(
             [
@@ -307,13 +258,8 @@ class _NdtTraining:
     def _backward(self, batch: Batch) -> float:
         """Add the gradients of a batch, and return its loss."""
         config = self.settings
-        # The dropout uses the global generator. It is forked, so that the state of the
-        # caller does not change, and seeded by step, so that a resumed run agrees.
-        gpus = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(gpus):
-            torch.manual_seed(
-                (config.seed + 1) * 1_000_003 + self.state.step * 1009 + self.team.rank
-            )
+        seed = (config.seed + 1) * 1_000_003 + self.state.step * 1009 + self.team.rank
+        with seeded(seed, self.device):
             output = self.net(batch.seen, batch.session, batch.scheme)
         loss = poisson_loss(
             output.log_rates,
@@ -375,10 +321,8 @@ class _NdtTraining:
     def save(self) -> None:
         """Save the state of the run, and the model of all ranks as a checkpoint."""
         state = {
-            "step": self.state.step,
-            "seconds": self.state.seconds,
-            "best": self.state.best,
-            **self._identity(),
+            **self.state.saved,
+            **self._identity,
             "own": [trials.key for trials in self.trials],
             "net": self.net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -396,10 +340,8 @@ class _NdtTraining:
                 if name.split(".")[1] in saved["own"]
                 and name.startswith(("stitchers.", "readouts."))
             }
-        step, best = self.state.step, self.state.best
         card = {
-            "steps": step,
-            "hours": round(self.state.seconds / 3600, 2),
+            **self.state.card,
             # A fine-tuning trains under the same ones, and with this rate.
             SCHEMES_OF: list(self.settings.schemes),
             RATE_OF: self.settings.lr,
@@ -413,8 +355,12 @@ class _NdtTraining:
         )
         save_ndt(self.out / MODEL, model)
         if self.state.is_best:
-            scored = replace(model, card=card | {"validation": best[0]})
+            scored = replace(model, card=card | {"validation": self.state.best[0]})
             save_ndt(self.out / BEST, scored)
+
+
+train_ndt = partial(train, _NdtTraining.of)
+"""Function that trains a transformer; `origin` is an `NdtCheckpoint`."""
 
 
 def _squares(gradients: list[Tensor]) -> float:

@@ -13,7 +13,7 @@ from omnimouse_model.families.ndt.network import PROMPTS, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.masks.schemes import RATIO, SCHEMES
 from omnimouse_model.storage.typed import decode
-from omnimouse_model.training.config import Count, SessionChoice
+from omnimouse_model.training.config import Count, SharedFields
 
 # -- optimiser and learning rate of the neural data transformer -----------------------
 LR = 1e-4
@@ -52,21 +52,18 @@ def one_cycle(
 Trained = Literal["all", "stitchers"]
 
 
-@dataclass(frozen=True, slots=True)
-class NdtTrainConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NdtTrainConfig(SharedFields):
     """All settings of a training; the defaults are those of Jiang et al. 2025.
+
+    Each session is visited in proportion to its number of batches; its weight is not read.
 
     Attributes
     ----------
-    seed
-        Seed of start values, order of trials, masks and dropout.
     model
         Sizes of the network.
     spec
         Trials: duration, bins per second, and start relative to the onset.
-    sessions
-        Sessions to train on. Each is visited in proportion to its number of batches;
-        weights are not read.
     schemes
         Masking schemes, of which each batch has one.
     ratio, causal_ratio
@@ -90,16 +87,10 @@ class NdtTrainConfig:
     validate_every, validation_trials, patience
         Steps between validations; trials of each session; steps without a better score
         after which the run ends.
-    save_every, save_every_s
-        Steps, and seconds, between saves.
-    notes
-        `renames`: key of a session -> key of another recording of the same neurons.
     """
 
-    seed: int = 0
     model: NdtConfig = field(default_factory=NdtConfig)
     spec: WindowSpec = TRIALS
-    sessions: tuple[SessionChoice, ...] = ()
     schemes: tuple[str, ...] = PROMPTS
     ratio: float = RATIO
     causal_ratio: float = RATIO
@@ -116,9 +107,6 @@ class NdtTrainConfig:
     validate_every: Count = 500
     validation_trials: Count | None = 48
     patience: Count | None = None
-    save_every: Count | None = None
-    save_every_s: float | None = 120.0
-    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def total_steps(self) -> int:

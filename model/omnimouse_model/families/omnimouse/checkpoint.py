@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
@@ -31,8 +32,6 @@ from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import Within, decode, refused_as, shown
 from omnimouse_model.training.checkpoints import FINISHED
 
-DEMO = Path(__file__).parent / "demo.safetensors"
-"""Weights of the demo model; `demo.json` in the same folder describes them."""
 FAMILY = "omnimouse"
 CONTEXT = "context_part."
 """Prefix of the tensors of a context part in the file of the weights."""
@@ -480,6 +479,8 @@ def describe(path: Path) -> Description:
     # A checkpoint stores its config, not the name of its size.
     sizes = [name for name, size in SIZES.items() if size == config]
     network = f"{config.num_layers} layers of width {config.d_model}, {config.num_heads} heads"
+    with torch.device("meta"):
+        core = OmniMouse(config, {}, {})
     return describe_weights(
         "OmniMouse",
         checkpoint.state,
@@ -488,5 +489,6 @@ def describe(path: Path) -> Description:
         checkpoint.assumed,
         size=sizes[0] if sizes else "custom",
         network=network,
+        shared_parameters=sum(value.numel() for value in core.parameters()),
         **({"context_part": ", ".join(parts)} if parts else {}),
     )

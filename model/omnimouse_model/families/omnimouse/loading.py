@@ -1,6 +1,5 @@
 """OmniMouse predictors from checkpoints: reading, device, identification by weights."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +10,13 @@ from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.description import weights_hash
 from omnimouse_model.predict.devices import resolve_device
 
-logger = logging.getLogger(__name__)
-
 OmniMousePredictor = TransformerPredictor | OmniMouseWithContext
 
 
 def load_checkpoint_predictor(
     path: str | Path,
-    *,
     device: str = "auto",
+    *,
     name: str | None = None,
     with_context: bool = True,
 ) -> OmniMousePredictor:

@@ -74,16 +74,15 @@ from omnimouse_model.families.omnimouse.training_config import (
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import strategy_names
-from omnimouse_model.predict.devices import resolve_device, torch_threads
+from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.memory_fallback import (
     Precision,
     computes_in_bf16,
 )
-from omnimouse_model.progress import QUIET, Job, shows_progress
+from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
-    best_or_last,
     last_state,
     rank_files,
     read_state,
@@ -91,17 +90,23 @@ from omnimouse_model.training.checkpoints import (
     write_state,
 )
 from omnimouse_model.training.config import run_record
-from omnimouse_model.training.distributed import Team, current_team, local_device
-from omnimouse_model.training.loop import MAX_SKIPPED, SUMMARY, run_training
-from omnimouse_model.training.metrics_log import OnStep
-from omnimouse_model.training.sessions import TrainingSession, training_sessions
+from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import (
+    MAX_SKIPPED,
+    SUMMARY,
+    LoopState,
+    seeded,
+    train_as_recorded,
+)
+from omnimouse_model.training.loop import train as train_run
+from omnimouse_model.training.sessions import TrainingSession
 
 
 # -- State of a training run, with start values of the run and of each phase ---------
 # The state is the net, its average and the optimisers. `checkpoints` saves it and resumes
 # a run.
-@dataclass(slots=True)
-class Run:
+@dataclass(slots=True, kw_only=True)
+class Run(LoopState):
     """State of a training run on one rank.
 
     Attributes
@@ -114,12 +119,6 @@ class Run:
         session key -> number of neurons, for the sessions of all ranks.
     optimisers
         "core" and "session": the optimisers of the two parameter groups.
-    seconds
-        Duration of training so far, including the time before it was resumed.
-    best
-        Best validation score so far, and its step.
-    skipped
-        Number of consecutive steps with a loss that was not finite.
     """
 
     net: OmniMouse
@@ -127,10 +126,6 @@ class Run:
     counts: dict[str, int]
     optimisers: dict[str, torch.optim.AdamW]
     device: torch.device
-    step: int = 0
-    seconds: float = 0.0
-    best: tuple[float, int] = (float("-inf"), 0)
-    skipped: int = 0
 
     @property
     def result(self) -> OmniMouse:
@@ -483,9 +478,7 @@ def _state(run: Run, team: Team) -> dict[str, Any]:
     """Return the state that one rank saves; only the main rank saves the core."""
     average = run.average
     return {
-        "step": run.step,
-        "seconds": run.seconds,
-        "best": run.best,
+        **run.saved,
         "ranks": team.size,
         "model": repr(run.net.config),
         "sessions": run.net.session_sizes,
@@ -515,11 +508,9 @@ def _save_result(run: Run, out: Path, folder: Path) -> None:
             state = read_state(path)
             weights |= state["average"] or state["net"]
         net = Checkpoint(net.config, weights, run.counts, net.animals, str(folder)).build()
-    card = {"steps": run.step, "hours": round(run.seconds / 3600, 2)}
-    save_checkpoint(out / MODEL, net, card)
-    # (-inf, 0) is the value before the first validation, and 0 can be a valid step.
-    if run.best[1] == run.step and run.best[0] > float("-inf"):
-        save_checkpoint(out / BEST, net, card | {"validation": run.best[0]})
+    save_checkpoint(out / MODEL, net, run.card)
+    if run.is_best:
+        save_checkpoint(out / BEST, net, run.card | {"validation": run.best[0]})
 
 
 def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
@@ -547,8 +538,7 @@ def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
         # load_state_dict also restores the saved settings; those of the config apply.
         optimiser.load_state_dict(saved)
         optimiser.param_groups[0] |= _now(settings[name])
-    run.step, run.seconds = state["step"], state["seconds"]
-    run.best = tuple(state["best"])
+    run.load(state)
     _log.info("resumed at step %d", run.step)
     return True
 
@@ -777,10 +767,8 @@ def _gradients(run: Run, config: TrainConfig, phase: Phase, drawn: Step) -> list
         rows = parallel_gradients(forward, drawn.batches, list(run.net.parameters()))
     else:
         rows = []
-        # Dropped paths use the global generator. It is forked, so that the state of the
-        # caller does not change, and seeded by step, so that a resumed run agrees.
-        with torch.random.fork_rng(_gpus(run.device)):
-            torch.manual_seed(drawn.seed)
+        # Dropped paths use the global generator.
+        with seeded(drawn.seed, run.device):
             for batch in drawn.batches:
                 loss, row = forward(batch)
                 # With a frozen core, a loss may depend on no trained parameter.
@@ -855,10 +843,6 @@ def _over_ranks(rows: list[dict[str, float]], team: Team) -> dict[str, float]:
     return means | dict(zip(names, totals[-len(names) :], strict=True))
 
 
-def _gpus(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
-
-
 def batch_loss(
     net: OmniMouse, batch: Batch, phase: Phase, precision: Precision
 ) -> tuple[Tensor, dict[str, float]]:
@@ -926,78 +910,23 @@ def _floats(net: nn.Module) -> list[Tensor]:
 
 
 # -- training of OmniMouse
-ALONE = Team()
-
-
 def start_omnimouse(
     config: TrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
 ) -> OmniMousePredictor:
     """Train on open sessions, or resume, and return the best model (`Training.start`)."""
     settings = run_record(out)
-    config = replace(config, seed=seed, **settings.shared)
     if settings.is_replaced:
         # Phases name sessions of the config: of others, all phases read all.
         phases = tuple(replace(phase, sessions=None) for phase in config.phases)
         config = replace(config, phases=phases)
-    check_phase_sessions(config)
-    device, team = local_device(resolve_device(job.device)), current_team()
-    sources = training_sessions(sessions, settings)
-    train(config, sources, out, device=device, team=team, job=job)
-    return load_checkpoint_predictor(best_or_last(out), device=job.device)
-
-
-@shows_progress
-def train(
-    config: TrainConfig,
-    sessions: list[TrainingSession],
-    out: Path,
-    *,
-    device: torch.device | str = "cpu",
-    team: Team = ALONE,
-    max_steps: int | None = None,
-    origin: Origin | None = None,
-    on_step: OnStep = lambda step, row: None,
-    job: Job = QUIET,
-) -> OmniMouse:
-    """Train until the phases end, and save in `out`.
-
-    Parameters
-    ----------
-    sessions
-        Sessions of this process; other ranks of a team have others.
-    origin
-        Start values of a new run, instead of drawn ones; they are validated as step 0.
-    on_step
-        Called on every rank with the step and its row of the log.
-    job
-        Progress in steps, and stop request, which is asked after every step; one of a rank
-        ends the run on all ranks.
-
-    Returns
-    -------
-    OmniMouse
-        The net with averaged weights if the config has averaging.
-
-    Raises
-    ------
-    OutputBusyError
-        Another process trains in `out`.
-    StoppedError
-        The job is cancelled; the run is saved.
-    """
-
-    def open_training() -> _OmniMouseTraining:
-        settings = with_epochs(config, sessions, team)
-        run = start_run(settings, sessions, device, team, origin)
-        return _OmniMouseTraining(run, settings, sessions, out, team, origin)
-
-    training = run_training(open_training, out, device, team, max_steps, on_step, job)
-    return training.state.result
+    check_phase_sessions(replace(config, sessions=settings.sessions))
+    best = train_as_recorded(_OmniMouseTraining.of, config, sessions, out, job, seed)
+    return load_checkpoint_predictor(best, job.device)
 
 
 @dataclass(slots=True)
 class _OmniMouseTraining:
-    """The training of OmniMouse, as the loop drives it."""
+    """A training of OmniMouse: its state, config and sessions."""
 
     state: Run
     settings: TrainConfig
@@ -1005,6 +934,26 @@ class _OmniMouseTraining:
     out: Path
     team: Team
     origin: Origin | None
+
+    @classmethod
+    def of(
+        cls,
+        config: TrainConfig,
+        sessions: list[TrainingSession],
+        out: Path,
+        device: torch.device,
+        team: Team,
+        origin: Origin | None,
+    ) -> "_OmniMouseTraining":
+        """Build net and optimisers, without start values."""
+        config = with_epochs(config, sessions, team)
+        run = start_run(config, sessions, device, team, origin)
+        return cls(run, config, sessions, out, team, origin)
+
+    @property
+    def result(self) -> OmniMouse:
+        """The net, with averaged weights if the config has averaging."""
+        return self.state.result
 
     def resume(self) -> bool:
         is_resumed = resume(self.state, self.out, self.settings, self.team)
@@ -1029,16 +978,18 @@ class _OmniMouseTraining:
         return draw_step(self.settings, self.sessions, self.team.rank, number)
 
     def step(self, drawn: Step) -> dict[str, float]:
-        return train_step(self.state, self.settings, drawn, self.team)
-
-    def begin_step(self) -> None:
         begin_phase(self.state, self.settings, self.sessions)
+        return train_step(self.state, self.settings, drawn, self.team)
 
     def scores(self) -> dict[str, float]:
         return validation_scores(self.state.result, self.settings, self.sessions, self.team)
 
     def save(self) -> None:
         save(self.state, self.out, self.team)
+
+
+train = partial(train_run, _OmniMouseTraining.of)
+"""Function that trains OmniMouse; `origin` is an `Origin`."""
 
 
 def with_epochs(config: TrainConfig, sessions: list[TrainingSession], team: Team) -> TrainConfig:

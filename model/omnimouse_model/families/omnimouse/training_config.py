@@ -1,7 +1,7 @@
 """Configuration of a training run, read from one YAML file; its tasks, and their draws."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from reprlib import repr as shortened
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.predict.memory_fallback import Precision
 from omnimouse_model.storage.typed import Within, decode
-from omnimouse_model.training.config import Count, SessionChoice, Targets
+from omnimouse_model.training.config import Count, SharedFields, Targets
 
 # -- tasks of training: the official masks and some additional ones -------------------
 ALL_OFFICIAL = "train"
@@ -206,16 +206,14 @@ class Phase:
     sessions: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig(SharedFields):
     """All settings of a training run."""
 
     model: OmniMouseConfig
     phases: Annotated[tuple[Phase, ...], Within(1, 1000)]
     core: Group
     session: Group
-    seed: int = 0
-    sessions: tuple[SessionChoice, ...] = ()
     sampling: Sampling = "weighted"
     """Order of sessions and windows.
 
@@ -226,10 +224,6 @@ class TrainConfig:
     """Parameter group of the animal vectors; "core" if ranks share animals."""
     average: float = 0.0
     """Decay per step of the moving average of the weights; 0 for no average."""
-    save_every: int | None = None
-    """Number of steps between saves; None saves by time only."""
-    save_every_s: float | None = 120.0
-    """Seconds between saves; None saves by steps only."""
     validate_every: int = 250
     validation: Validation = "demo"
     """Conditions of validation.
@@ -259,7 +253,6 @@ class TrainConfig:
     """Initialise the video encoder as motion-energy filters."""
     tuned_embeddings: bool = False
     """Initialise neuron embeddings from a ridge regression on motion energy."""
-    notes: dict[str, Any] = field(default_factory=dict)
 
     def phase_at(self, step: int) -> tuple[Phase, int]:
         """Return the phase of a step, and the step's index within the phase."""

@@ -103,7 +103,7 @@ def transfer_omnimouse(
     origin = Origin(start.animals, start.fill, start.is_trained)
     train(config, [source], out, device=device, origin=origin, on_step=check_score, job=job)
     _write_result(out, start, config, device, job)
-    return load_checkpoint_predictor(out, device=job.device)
+    return load_checkpoint_predictor(out, job.device)
 
 
 def _checkpoint_of(predictor: Predictor) -> Checkpoint:

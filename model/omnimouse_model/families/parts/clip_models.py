@@ -3,7 +3,7 @@
 A family states in `ClipFamily` what differs: its network, its inputs and its rates.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,14 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.parts.factorised import CoreConfig
+from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.parts.video_clips import (
     GrayLevels,
     Inputs,
     core_spec,
     read_window,
 )
-from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import (
     describe_weights,
     load_strictly,
@@ -34,24 +35,9 @@ from omnimouse_model.predict.description import (
 )
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import (
-    NOT_DECODED,
-    Encoded,
-    Needs,
-    Prediction,
-    Predictor,
-    Request,
-    check_known,
-    check_request,
-    check_responses_asked,
-)
-from omnimouse_model.predict.request_batches import predict_in_batches
-from omnimouse_model.progress import Cancelled, never, stop_if
+from omnimouse_model.predict.predictor import Needs, check_known
+from omnimouse_model.progress import Cancelled, stop_if
 from omnimouse_model.storage.typed import decode, refused_as
-
-NOT_READ = "visible responses are not read"
-_BATCH = 4
-"""Windows predicted at once."""
 
 
 class ClipConfig(Protocol):
@@ -97,6 +83,23 @@ class ClipFamily:
     def spec(self, config: Any) -> WindowSpec:
         """Return the spec of the windows that a network of this config reads."""
         return core_spec(config.core, reads_behavior=self.reads_behavior(config))
+
+    def load(self, path: Path, device: str = "auto") -> "ClipPredictor":
+        """Load a predictor from a checkpoint (`Family.load`).
+
+        Raises
+        ------
+        CheckpointError
+            A file is missing, damaged or of another form.
+        """
+        checkpoint = ClipCheckpoint.read(self, path)
+        return checkpoint.predictor(
+            path.stem, weights_hash(dict(checkpoint.state)), resolve_device(device)
+        )
+
+    def describe(self, path: Path) -> Description:
+        """Return what `omnimouse info` prints of a checkpoint (`Family.describe`)."""
+        return ClipCheckpoint.read(self, path).description
 
 
 # -- checkpoints -----------------------------------------------------------------------
@@ -175,29 +178,13 @@ class ClipCheckpoint:
         return ClipPredictor(name, weights, self.family, network.to(device), self.gray, device)
 
 
-def load_clip_model(family: ClipFamily, path: Path, device: str = "auto") -> "ClipPredictor":
-    """Load a predictor from a checkpoint.
-
-    Raises
-    ------
-    CheckpointError
-        A file is missing, damaged or of another form.
-    """
-    checkpoint = ClipCheckpoint.read(family, path)
-    return checkpoint.predictor(
-        path.stem, weights_hash(dict(checkpoint.state)), resolve_device(device)
-    )
-
-
 # -- prediction ------------------------------------------------------------------------
 @dataclass(slots=True, eq=False, repr=False)
-class ClipPredictor(Predictor):
+class ClipPredictor(NetworkPredictor):
     """Rates of the neurons of the sessions that a network knows, from their video.
 
     Parameters
     ----------
-    name, weights
-        Name, and hash of the weights.
     network
         The network of all sessions, in evaluation mode.
     gray
@@ -206,17 +193,10 @@ class ClipPredictor(Predictor):
         Where it computes.
     """
 
-    name: str
-    weights: str
     family: ClipFamily
     network: Any
     gray: GrayLevels
     device: torch.device
-
-    @property
-    def predictor_id(self) -> str:
-        """Name and hash of the weights."""
-        return f"{self.name} ({self.weights})"
 
     @property
     def needs(self) -> Needs:
@@ -247,66 +227,29 @@ class ClipPredictor(Predictor):
             )
         self.network.to(self.device)
 
-    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
-        """Compute what a window and its warm-up give for all neurons."""
-        self._check((window, mask, None))
-        stop_if(cancelled)
-        return self._encoded([(window, mask)])[0]
-
-    @torch.inference_mode()
-    def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
-    ) -> Prediction:
-        """Compute the rates of neurons."""
-        stop_if(cancelled)
-        window, mask, cells = encoded.window, encoded.mask, scored_cells(encoded.mask)
-        state, valid = encoded.state
-        if neurons is None:
-            neurons = np.flatnonzero(cells.any(axis=0))
-        neurons = np.asarray(neurons, np.int64)
-        chosen = torch.as_tensor(neurons, device=self.device)
-        rates = self.family.rates(self.network, window.session.id, state, chosen)[0]
-        asked = cells[:, neurons] & valid[:, None]
-        found = Prediction(
-            responses=np.where(asked, rates.cpu().numpy(), np.float32(np.nan)),
-            neurons=neurons,
-            behavior=None,
-            mask_id=mask.mask_id,
-            predictor_id=self.predictor_id,
-            scale=window.session.response_scale[neurons],
-            times_s=window.sample_times_s,
-            valid=valid,
-        )
-        is_unread = bool(mask.visible.any()) and not self.family.reads_responses
-        for is_so, remark in ((mask.has_behavior_target, NOT_DECODED), (is_unread, NOT_READ)):
-            found = found.with_remark(remark) if is_so else found
-        return found
-
-    def predict_many(
-        self, requests: Iterable[Request], cancelled: Cancelled = never
-    ) -> Iterator[Prediction]:
-        """Yield the predictions of requests in order, several windows at once."""
-
-        def predict(batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
-            encoded = self._encoded([(window, mask) for window, mask, _ in batch])
-            for one, (_, _, neurons) in zip(encoded, batch, strict=True):
-                yield self.decode(one, neurons, cancelled)
-
-        yield from predict_in_batches(requests, _BATCH, self._check, predict, cancelled)
-
     # -- parts ------------------------------------------------------------------------
-    def _check(self, request: Request) -> None:
-        window, mask, _ = request
-        check_request(self.predictor_id, self.needs, window, mask)
-        check_responses_asked(self.name, mask)
-        self.prepare(window.session)
+    @property
+    def _size(self) -> int:
+        return 4
+
+    def _key(self, window: Window, mask: Mask) -> Any:
+        responses = mask.visible.tobytes() if self.family.reads_responses else b""
+        return mask.frames.tobytes(), mask.channel_modes, responses
+
+    def _rates(
+        self, state: Any, window: Window, neurons: np.ndarray
+    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+        parts, valid = state
+        chosen = torch.as_tensor(neurons, device=self.device)
+        rates = self.family.rates(self.network, window.session.id, parts, chosen)[0]
+        return np.where(valid[:, None], rates.cpu().numpy(), np.float32(np.nan)), {"valid": valid}
 
     @torch.inference_mode()
-    def _encoded(self, requests: Sequence[tuple[Window, Mask]]) -> list[Encoded]:
-        """Return state and valid samples of windows of one session."""
+    def _states(
+        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
+    ) -> Sequence[Any]:
+        """Return what the family computes of windows, and their valid samples."""
+        stop_if(cancelled)
         read = [read_window(window, mask, self.gray) for window, mask in requests]
         frames, behavior, valid = zip(*read, strict=True)
         has_behavior = behavior[0] is not None
@@ -322,9 +265,6 @@ class ClipPredictor(Predictor):
         session = requests[0][0].session.id
         state = self.family.state(self.network, session, inputs, visible.to(self.device))
         return [
-            Encoded(
-                *requests[n],
-                (tuple(None if part is None else part[n : n + 1] for part in state), ok),
-            )
+            (tuple(None if part is None else part[n : n + 1] for part in state), ok)
             for n, ok in enumerate(valid)
         ]

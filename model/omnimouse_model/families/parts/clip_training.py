@@ -10,7 +10,7 @@ weights so far are restored. A family adds its loss.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +28,6 @@ from omnimouse_model.families.parts.clip_models import (
     ClipCheckpoint,
     ClipFamily,
     ClipPredictor,
-    load_clip_model,
 )
 from omnimouse_model.families.parts.video_clips import (
     RATE_HZ,
@@ -38,46 +37,37 @@ from omnimouse_model.families.parts.video_clips import (
     cortical_grids,
     measured_gray,
 )
-from omnimouse_model.predict.devices import resolve_device
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import Job
+from omnimouse_model.storage.typed import decode
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
     best_or_last,
-    check_saved,
     exported,
-    last_state,
     run_card,
-    state_of_rank,
+    saved_state,
     write_state,
 )
 from omnimouse_model.training.config import (
     Count,
-    SessionChoice,
+    SharedFields,
     Targets,
     check_sessions,
     run_record,
 )
-from omnimouse_model.training.distributed import Team, current_team
-from omnimouse_model.training.loop import SUMMARY, LoopState, run_training
-from omnimouse_model.training.metrics_log import OnStep
-from omnimouse_model.training.sessions import TrainingSession, key_number, training_sessions
-
-ALONE = Team()
+from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import ALONE, SUMMARY, LoopState, seeded, train_as_recorded
+from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
 
 
-@dataclass(frozen=True, slots=True)
-class ClipTrainConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipTrainConfig(SharedFields):
     """Settings of a training; a family adds `model`, the sizes of its network.
 
     The defaults are those of the public Sensorium-2023 baseline.
 
     Attributes
     ----------
-    seed
-        Seed of start values, clips and drawn places.
-    sessions
-        Sessions to train on.
     clips, frames
         Clips of a session per step, and frames of a clip at 30 Hz.
     targets
@@ -93,14 +83,8 @@ class ClipTrainConfig:
     validate_every, validation_windows, patience
         Steps between validations; windows of each; steps without a better score after
         which the run ends.
-    save_every, save_every_s
-        Steps, and seconds, between saves.
-    notes
-        Free.
     """
 
-    seed: int = 42
-    sessions: tuple[SessionChoice, ...] = ()
     clips: Count = 8
     frames: Count = 80
     targets: Targets = "responses"
@@ -113,17 +97,6 @@ class ClipTrainConfig:
     validate_every: Count = 60
     validation_windows: Count | None = 48
     patience: Count | None = None
-    save_every: int | None = None
-    save_every_s: float | None = 120.0
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    def check(self, lost_frames: int) -> None:
-        """Raise `ValueError` if a clip has no output of a core that takes some frames."""
-        if self.frames <= lost_frames:
-            raise ValueError(
-                f"frames must be more than the {lost_frames} that the core takes, "
-                f"found {self.frames}"
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +116,7 @@ class Batch:
 
 @dataclass(slots=True)
 class ClipTraining(ABC):
-    """The training as the loop drives it; a family adds `start` and `loss`.
+    """A training on video clips; a family adds its config, `start`, `loss` and `condition`.
 
     Attributes
     ----------
@@ -155,6 +128,7 @@ class ClipTraining(ABC):
     """
 
     family: ClassVar[ClipFamily]
+    config: ClassVar[type]
     settings: Any
     sessions: dict[str, TrainingSession]
     starts: dict[str, np.ndarray]
@@ -176,15 +150,17 @@ class ClipTraining(ABC):
         sessions: list[TrainingSession],
         out: Path,
         device: torch.device,
+        team: Team,
+        origin: None = None,
     ) -> "ClipTraining":
-        """Return a training before its first step."""
+        """Return a training before its first step; `ValueError` with several processes."""
+        if team.size > 1:
+            raise ValueError(f"{cls.family.title} trains in one process.")
+        check_distinct(sessions, team)
         by_key = {s.key: s for s in sessions}
-        if len(by_key) < len(sessions):
-            raise ValueError("Two sessions have the same id; each needs one of its own.")
         coordinates, readout = cortical_grids(sessions, config.model.readout)
         model = replace(config.model, readout=readout)
-        with torch.random.fork_rng([]):
-            torch.manual_seed(config.seed)
+        with seeded(config.seed):
             n_neurons = {key: s.session.n_neurons for key, s in by_key.items()}
             net = cls.family.network(model, n_neurons, coordinates).to(device)
         duration_s = config.frames / RATE_HZ
@@ -194,10 +170,55 @@ class ClipTraining(ABC):
         gray = measured_gray(by_key, starts, spec)
         return cls(config, by_key, starts, net, gray, spec, out, device, optimiser)
 
+    @property
+    def result(self) -> Any:
+        """The network."""
+        return self.net
+
+    # -- as parts of a `Family` -------------------------------------------------------
+    @classmethod
+    def read(cls, tree: Mapping[str, Any]) -> Any:
+        """Return the training config from a parsed file (`Training.read`).
+
+        Raises
+        ------
+        ValueError
+            A field is unknown, of another type or out of range; the message names it.
+        """
+        config: Any = decode(cls.config, tree, "the file")
+        lost_frames = config.model.core.lost_frames
+        if config.frames <= lost_frames:
+            raise ValueError(
+                f"frames must be more than the {lost_frames} that the core takes, "
+                f"found {config.frames}"
+            )
+        return config
+
+    @classmethod
+    def windows(cls, config: Any) -> WindowSpec:
+        """Return the windows of the models that a config trains (`Training.spec`)."""
+        return cls.family.spec(config.model)
+
+    @classmethod
+    def train(
+        cls, config: Any, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
+    ) -> ClipPredictor:
+        """Train on open sessions, or resume, and return the best model (`Training.start`)."""
+        check_sessions(run_record(out).sessions, cls.family.title)
+        best = train_as_recorded(cls.of, config, sessions, out, job, seed)
+        return cls.family.load(best, job.device)
+
+    @classmethod
+    def export(cls, run: Path, path: Path) -> None:
+        """Write the best weights of a run, else the last (`Family.export`)."""
+        settings = exported(run, path, cls.family.title)
+        checkpoint = ClipCheckpoint.read(cls.family, best_or_last(run))
+        replace(checkpoint, card=run_card(checkpoint.card, settings)).save(path)
+
     # -- start and resume --------------------------------------------------------------
     @abstractmethod
     def start(self) -> bool:
-        """Set start values; return whether a step was made."""
+        """Set the start values; True if they are worth a score and a save."""
 
     @abstractmethod
     def loss(self, batch: "Batch", inputs: Inputs) -> tuple[Tensor, float]:
@@ -209,18 +230,20 @@ class ClipTraining(ABC):
 
     def resume(self) -> bool:
         """Load the last save; return whether there is one."""
-        folder = last_state(self.out)
-        if folder is None:
+        saved = saved_state(self.out, ALONE, self._identity)
+        if saved is None:
             return False
-        saved = state_of_rank(folder, ALONE)
-        wanted = {"model": repr(self.net.config), "sessions": self.net.n_neurons}
-        check_saved(saved, wanted, folder)
         self.net.load_state_dict(saved["net"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.best, self.decays, self.flat = saved["best_net"], saved["decays"], saved["flat"]
         self.gray = GrayLevels(*saved["gray"])
         self.state.load(saved)
         return True
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What a run cannot change when it is resumed."""
+        return {"model": repr(self.net.config), "sessions": self.net.n_neurons}
 
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> list[Batch]:
@@ -229,10 +252,10 @@ class ClipTraining(ABC):
         for key, source in self.sessions.items():
             rng = np.random.default_rng([self.settings.seed, key_number(key), number])
             starts = rng.choice(self.starts[key], self.settings.clips)
-            batches.append(self.read(source, starts))
+            batches.append(self.clips(source, starts))
         return batches
 
-    def read(self, source: TrainingSession, starts: np.ndarray) -> Batch:
+    def clips(self, source: TrainingSession, starts: np.ndarray) -> Batch:
         """Read the clips that begin at some times."""
         windows = [source.session.window(float(start), self.spec) for start in starts]
         responses = []
@@ -249,18 +272,12 @@ class ClipTraining(ABC):
         inputs = Inputs.of(frames, behavior, self.net.config.core.channels)
         return Batch(source.key, inputs, torch.from_numpy(np.stack(responses)).float())
 
-    def begin_step(self) -> None:  # noqa: B027  # the loop asks for it
-        """Nothing is to be prepared."""
-
     def step(self, drawn: list[Batch]) -> dict[str, float]:
         """Train on one batch of each session."""
         config = self.settings
         self.net.train()
         self.optimiser.zero_grad()
-        gpus = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(gpus):
-            # Seeded by step: a resumed run draws the same places.
-            torch.manual_seed(config.seed + self.state.step)
+        with seeded(config.seed + self.state.step, self.device):
             losses = [self._backward(batch) for batch in drawn]
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
         is_finite = bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
@@ -286,7 +303,7 @@ class ClipTraining(ABC):
         return float(fit.detach()) / max(n_responses, 1)
 
     def _n_clips(self, session: str) -> float:
-        """Return the number of clips that the train tier has side by side."""
+        """Return how many clips without overlap fill the train tier of a session."""
         step_s = self.sessions[session].session.start_grid
         apart = self.spec.duration_s / float(np.median(np.diff(step_s)))
         return max(1.0, len(self.starts[session]) / apart)
@@ -335,11 +352,8 @@ class ClipTraining(ABC):
     def save(self) -> None:
         """Save the state of the run, and the weights as checkpoints."""
         state = {
-            "step": self.state.step,
-            "seconds": self.state.seconds,
-            "best": self.state.best,
-            "model": repr(self.net.config),
-            "sessions": self.net.n_neurons,
+            **self.state.saved,
+            **self._identity,
             "net": self.net.state_dict(),
             "best_net": self.best,
             "optimiser": self.optimiser.state_dict(),
@@ -350,8 +364,7 @@ class ClipTraining(ABC):
         write_state(self.out, self.state.step, state, ALONE, self._write_result)
 
     def _write_result(self, _folder: Path) -> None:
-        step, best = self.state.step, self.state.best
-        card = {"steps": step, "hours": round(self.state.seconds / 3600, 2)}
+        best, card = self.state.best, self.state.card
         last = ClipCheckpoint(
             self.family,
             self.net.config,
@@ -364,63 +377,3 @@ class ClipTraining(ABC):
         if self.best:
             scored = {"steps": best[1], "validation": best[0]}
             replace(last, state=self.best, card=card | scored).save(self.out / BEST)
-
-
-# -- a run ---------------------------------------------------------------------------
-def train_clips(
-    training: type[ClipTraining],
-    config: Any,
-    sessions: list[TrainingSession],
-    out: Path,
-    *,
-    device: torch.device | str = "cpu",
-    team: Team = ALONE,
-    max_steps: int | None = None,
-    on_step: OnStep = lambda step, row: None,
-    job: Job = QUIET,
-) -> Any:
-    """Train until the steps end or the score is flat, save in `out`, return the network.
-
-    Raises
-    ------
-    OutputBusyError
-        Another process trains in `out`.
-    StoppedError
-        The job is cancelled; the run is saved.
-    ValueError
-        A session has no clip, a save belongs to another training, or there are several
-        processes.
-    """
-    if team.size > 1:
-        raise ValueError(f"{training.family.title} trains in one process.")
-    place = torch.device(device)
-
-    def open_training() -> ClipTraining:
-        return training.of(config, sessions, out, place)
-
-    return run_training(open_training, out, place, team, max_steps, on_step, job).net
-
-
-def start_clips(
-    training: type[ClipTraining],
-    config: Any,
-    sessions: Sequence[Session],
-    out: Path,
-    job: Job,
-    seed: int = 0,
-) -> ClipPredictor:
-    """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-    settings, family = run_record(out), training.family
-    config = replace(config, seed=seed, **settings.shared)
-    check_sessions(config.sessions, family.title)
-    sources = training_sessions(sessions, settings)
-    device = resolve_device(job.device)
-    train_clips(training, config, sources, out, device=device, team=current_team(), job=job)
-    return load_clip_model(family, best_or_last(out), job.device)
-
-
-def export_clips(family: ClipFamily, run: Path, path: Path) -> None:
-    """Write the best weights of a run, else the last (`Family.export`)."""
-    settings = exported(run, path, family.title)
-    checkpoint = ClipCheckpoint.read(family, best_or_last(run))
-    replace(checkpoint, card=run_card(checkpoint.card, settings)).save(path)

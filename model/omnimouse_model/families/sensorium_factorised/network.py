@@ -1,4 +1,4 @@
-"""The network of the Sensorium-2023 baseline, from video to rates.
+"""The Sensorium-2023 baseline: its network, from video to rates, and its training.
 
     video (+ pupil size, running) -> FactorisedCore -> maps
     pupil center -> Shifter of the session -> shift of all places
@@ -9,12 +9,16 @@ Source: Turishcheva et al. 2023 (Sensorium 2023) and its public code.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.families.parts.clip_models import ClipFamily
+from omnimouse_model.families.parts.clip_training import Batch, ClipTrainConfig, ClipTraining
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     FactorisedCore,
@@ -24,7 +28,9 @@ from omnimouse_model.families.parts.factorised import (
     module_key,
     rows_of,
 )
-from omnimouse_model.families.parts.video_clips import Inputs
+from omnimouse_model.families.parts.losses import poisson_sum
+from omnimouse_model.families.parts.video_clips import Inputs, inverse_elu
+from omnimouse_model.masks import Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ class FactorisedNetwork(nn.Module):
 def _state(
     net: FactorisedNetwork, session: str, inputs: Inputs, visible: Tensor
 ) -> tuple[Tensor | None, ...]:
-    """Return maps and gaze."""
+    """Return the maps of the core, and the gaze."""
     return net.core(inputs.video), inputs.pupil
 
 
@@ -168,7 +174,7 @@ def _rates(
 
 
 def _reads_behavior(config: FactorisedConfig) -> bool:
-    """Video alone needs no behaviour."""
+    """Return whether a config reads behaviour beside video."""
     return config.core.channels > 1 or config.shifter is not None
 
 
@@ -181,3 +187,49 @@ FACTORISED = ClipFamily(
     _rates,
     _reads_behavior,
 )
+
+
+# -- training --------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactorisedTrainConfig(ClipTrainConfig):
+    """Settings of a training; the defaults are those of the public baseline.
+
+    Attributes
+    ----------
+    model
+        Sizes of the network.
+    """
+
+    model: FactorisedConfig = field(default_factory=FactorisedConfig)
+
+
+class FactorisedTraining(ClipTraining):
+    """Training on video, gaze and behaviour: Poisson loss of rates at drawn places."""
+
+    family = FACTORISED
+    config = FactorisedTrainConfig
+
+    def start(self) -> bool:
+        """Set the biases to the mean responses."""
+        for key, source in self.sessions.items():
+            mean = source.session.units.mean / source.session.response_scale
+            readout = self.net.readout_of(key)
+            if readout.config.has_bias:
+                with torch.no_grad():
+                    readout.bias.copy_(inverse_elu(torch.as_tensor(mean)))
+        return False
+
+    def loss(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, int]:
+        """Return the Poisson loss, and how many responses are in it."""
+        maps = self.net.core(inputs.video)
+        n_frames, n_neurons = maps.shape[2], self.net.n_neurons[batch.session]
+        noise = torch.randn(len(maps) * n_frames, n_neurons, 2, device=self.device)
+        rates = self.net.rates(maps, batch.session, inputs.pupil, noise=noise)
+        responses = batch.responses[:, -n_frames:].to(self.device)
+        recorded = responses.isfinite()
+        return poisson_sum(rates[recorded], responses[recorded]), int(recorded.sum())
+
+    def condition(self) -> Condition:
+        """Return video alone, or with behaviour where the model reads it."""
+        name = "test/video_behavior" if self.spec.behavior else "test/video_only"
+        return Condition(name.removeprefix("test/"), partial(Mask.from_strategy, name))

@@ -27,8 +27,6 @@ from omnimouse_model.predict.description import (
     session_counts,
 )
 
-TWIN_CHECKPOINT = Path(__file__).parent / "twin-demo.safetensors"
-"""Weights of the demo twin, a small digital twin of the demo mouse."""
 FAMILY = "twin"
 MEAN = "mean"
 _COUNTS = ("streams", "gaze_layers", "state_layers", "block_layers")

@@ -1,93 +1,45 @@
-"""The digital twin as a `Family`; its code is imported when a function is called."""
+"""The digital twin as a `Family`."""
 
-from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.predict.family import (
-    Description,
     Family,
     Training,
     Transfer,
+    later,
     shipped_configs,
     stated_family,
 )
-from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Job
 from omnimouse_model.training.config import TransferOptions
 
+_HERE = "omnimouse_model.families.twin"
+_LOAD = later(f"{_HERE}.predictor:load_twin")
+DEMO = Path(__file__).with_name("twin-demo.safetensors")
+"""Weights of the demo twin, a small digital twin of the demo mouse."""
 RELEASED = "params_core.pt"
 """File by which a folder of released digital twins is recognised."""
-
-
-def _load(path: Path, device: str) -> Predictor:
-    from omnimouse_model.families.twin.predictor import load_twin
-
-    return load_twin(path, device)
-
-
-def _demo(device: str) -> Predictor:
-    from omnimouse_model.families.twin.checkpoint import TWIN_CHECKPOINT
-    from omnimouse_model.families.twin.predictor import load_twin
-
-    return load_twin(TWIN_CHECKPOINT, device, "twin-demo")
 
 
 def _recognises(path: Path) -> bool:
     return (path / RELEASED).is_file() or stated_family(path) == FAMILY.name
 
 
-def _describe(path: Path) -> Description:
-    from omnimouse_model.families.twin.predictor import describe_twin
-
-    return describe_twin(path)
-
-
-def _read(tree: Mapping[str, Any]) -> Any:
-    from omnimouse_model.families.twin.training_config import read_twin_config
-
-    return read_twin_config(tree)
-
-
-def _spec(config: Any) -> WindowSpec:
-    from omnimouse_model.families.twin.predictor import twin_spec
-
-    return twin_spec(*config.frame_size)
-
-
-def _train(
-    config: Any, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
-) -> Predictor:
-    from omnimouse_model.families.twin.training import start_twins
-
-    return start_twins(config, sessions, out, job, seed)
-
-
-def _transfer(
-    predictor: Predictor, session: Session, options: Any, out: Path, job: Job
-) -> Predictor:
-    from omnimouse_model.families.twin.transfer import transfer_twin
-
-    return transfer_twin(predictor, session, options, out, job)
-
-
-def _export(run: Path, path: Path) -> None:
-    from omnimouse_model.families.twin.training import export_twins
-
-    export_twins(run, path)
-
-
 FAMILY = Family(
     "twin",
-    _load,
+    _LOAD,
     title="Digital twin",
     summary="Convolutional network with gaze and behaviour: predicts responses from video.",
-    names={"twin-demo": _demo},
+    names={"twin-demo": partial(_LOAD, DEMO)},
     recognises=_recognises,
-    describe=_describe,
-    training=Training(_read, _spec, _train, shipped_configs(Path(__file__).parent / "configs")),
-    transfer=Transfer(TransferOptions, _transfer),
-    export=_export,
+    describe=later(f"{_HERE}.predictor:describe_twin"),
+    training=Training(
+        later(f"{_HERE}.training_config:read_twin_config"),
+        attrgetter("spec"),
+        later(f"{_HERE}.training:start_twins"),
+        shipped_configs(Path(__file__).parent / "configs"),
+    ),
+    transfer=Transfer(TransferOptions, later(f"{_HERE}.transfer:transfer_twin")),
+    export=later(f"{_HERE}.training:export_twins"),
 )

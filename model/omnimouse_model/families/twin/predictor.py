@@ -1,7 +1,6 @@
 """The digital twin as a predictor of recorded windows."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,16 @@ from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_twins
+from omnimouse_model.families.twin.family import RELEASED
 from omnimouse_model.families.twin.network import TwinNetwork, TwinState
-from omnimouse_model.families.twin.released import CORE, read_released, scans
-from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.families.twin.released import read_released, scans
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import (
-    NOT_DECODED,
-    Encoded,
-    Needs,
-    Prediction,
-    Predictor,
-    Request,
-    check_known,
-    check_request,
-    check_responses_asked,
-)
-from omnimouse_model.predict.request_batches import predict_in_batches
+from omnimouse_model.predict.predictor import Needs, Prediction, check_known
 from omnimouse_model.progress import Cancelled, never, stop_if
 
 RATE_HZ = 30.0
@@ -49,9 +39,6 @@ HIDDEN_GRAY = 113
 """Gray level of frames that a mask hides: the mean of natural movies."""
 _BATCH, _BATCH_PIXELS = 8, 2**15
 """Windows predicted at once, and the limit of the pixels of their frames together."""
-_KEPT = 8
-"""Number of encoded windows in memory: going back to one costs nothing."""
-NOT_READ = "visible responses are not read"
 
 
 def twin_spec(height: int, width: int, warmup_s: float = WARMUP_S) -> WindowSpec:
@@ -89,13 +76,11 @@ class TwinOfSession:
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class TwinPredictor(Predictor):
+class TwinPredictor(NetworkPredictor):
     """Rates from video, gaze and behaviour; never from recorded responses.
 
     Parameters
     ----------
-    name, weights
-        Name, and hash of the weights.
     spec
         Windows that it reads.
     load
@@ -109,20 +94,12 @@ class TwinPredictor(Predictor):
         twin that is still trained.
     """
 
-    name: str
-    weights: str
     spec: WindowSpec
     load: Callable[[str], TwinOfSession]
     n_neurons: Mapping[str, int]
     device: torch.device
     checkpoint: Callable[[], TwinCheckpoint] | None = None
     _twins: dict[str, TwinOfSession] = field(default_factory=dict, repr=False)
-    _encoded: OrderedDict[Any, Tensor] = field(default_factory=OrderedDict, repr=False)
-
-    @property
-    def predictor_id(self) -> str:
-        """Name and hash of the weights."""
-        return f"{self.name} ({self.weights})"
 
     @property
     def needs(self) -> Needs:
@@ -146,72 +123,6 @@ class TwinPredictor(Predictor):
             The session is unknown, has another number of neurons, or has no video.
         """
         self._twin_of(session)
-
-    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
-        """Compute the core's maps of a window after its warm-up."""
-        self._check(window, mask)
-        twin = self._twin_of(window.session)
-        # Only these parts of a mask change a prediction, so that painting responses
-        # costs nothing.
-        key = (window.key, mask.frames.tobytes(), mask.channel_modes)
-        maps = self._encoded.pop(key, None)
-        if maps is None:
-            maps = self._maps(twin.net, [(window, mask)], cancelled)
-        self._encoded[key] = maps
-        while len(self._encoded) > _KEPT:
-            self._encoded.popitem(last=False)
-        return Encoded(window, mask, (maps, scored_cells(mask)))
-
-    @torch.inference_mode()
-    def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
-    ) -> Prediction:
-        """Read the rates of neurons from the maps."""
-        stop_if(cancelled)
-        maps, cells = encoded.state
-        if neurons is None:
-            neurons = np.flatnonzero(cells.any(axis=0))
-        neurons = np.asarray(neurons, np.int64)
-        session = encoded.window.session
-        twin = self._twin_of(session)
-        rates = self._rates(twin, maps, session, neurons)
-        mask = encoded.mask
-        values = np.where(cells[:, neurons], rates, np.nan)
-        found = self._prediction(encoded.window, neurons, values, mask.mask_id)
-        for is_so, remark in (
-            (mask.has_behavior_target, NOT_DECODED),
-            (bool(mask.visible.any()), NOT_READ),
-        ):
-            found = found.with_remark(remark) if is_so else found
-        return found
-
-    def predict_many(
-        self, requests: Iterable[Request], cancelled: Cancelled = never
-    ) -> Iterator[Prediction]:
-        """Yield the predictions of requests in order, several windows at once.
-
-        Small networks spend most of their time between operations, so that several
-        windows take little longer than one.
-        """
-        video = self.spec.video
-        assert video is not None
-        size = max(1, min(_BATCH, _BATCH_PIXELS // (video.height * video.width)))
-
-        def check(request: Request) -> None:
-            self._check(*request[:2])
-
-        yield from predict_in_batches(requests, size, check, self._predict_batch, cancelled)
-
-    @torch.inference_mode()
-    def _predict_batch(self, batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
-        net = self._twin_of(batch[0][0].session).net
-        maps = self._maps(net, [(window, mask) for window, mask, _ in batch], cancelled)
-        for number, (window, mask, neurons) in enumerate(batch):
-            own = maps[:, number : number + 1], scored_cells(mask)
-            yield self.decode(Encoded(window, mask, own), neurons)
 
     # -- optional methods -------------------------------------------------------------
     def start(self, session: Session, cancelled: Cancelled = never) -> TwinState:
@@ -238,8 +149,8 @@ class TwinPredictor(Predictor):
             stop_if(cancelled)
         maps = torch.cat(parts)
         neurons = np.arange(session.n_neurons)
-        rates = self._rates(twin, maps, session, neurons)
-        return self._prediction(inputs, neurons, rates, every.mask_id), state
+        rates = self._responses(twin, maps, session, neurons)
+        return self._prediction(inputs, neurons, rates, every.mask_id, {}), state
 
     @torch.enable_grad()
     def stimulus_gradient(
@@ -292,9 +203,19 @@ class TwinPredictor(Predictor):
         return column_row.flip(-1).cpu().numpy().astype(np.float32)
 
     # -- parts ------------------------------------------------------------------------
-    def _check(self, window: Window, mask: Mask) -> None:
-        check_request(self.predictor_id, self.needs, window, mask)
-        check_responses_asked(self.name, mask)
+    @property
+    def _size(self) -> int:
+        video = self.spec.video
+        assert video is not None
+        return max(1, min(_BATCH, _BATCH_PIXELS // (video.height * video.width)))
+
+    def _key(self, window: Window, mask: Mask) -> Any:
+        return mask.frames.tobytes(), mask.channel_modes
+
+    def _rates(
+        self, state: Tensor, window: Window, neurons: np.ndarray
+    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+        return self._responses(self._twin_of(window.session), state, window.session, neurons), {}
 
     def _twin_of(self, session: Session) -> TwinOfSession:
         check_known(self.name, self.n_neurons, session, "A new animal needs a transfer.")
@@ -309,10 +230,11 @@ class TwinPredictor(Predictor):
         return self._twins[session.id]
 
     @torch.inference_mode()
-    def _maps(
-        self, net: TwinNetwork, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
-    ) -> Tensor:
-        """Return the core's maps (T, N, C, H, W) of windows of one session."""
+    def _states(
+        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
+    ) -> Sequence[Tensor]:
+        """Return the core's maps (T, 1, C, H, W) of windows after their warm-up."""
+        net = self._twin_of(requests[0][0].session).net
         state = net.start(len(requests))
         before = []
         for window, mask in requests:
@@ -330,7 +252,8 @@ class TwinPredictor(Predictor):
         for maps in net.maps(*_joined(inputs), state):
             parts.append(maps)
             stop_if(cancelled)
-        return torch.cat(parts)
+        of_windows: tuple[Tensor, ...] = torch.cat(parts).split(1, dim=1)
+        return of_windows
 
     def _inputs(
         self, window: Window, seen: np.ndarray, modes: Sequence[str]
@@ -347,7 +270,7 @@ class TwinPredictor(Predictor):
             values[:, None, N_GAZE:],
         )
 
-    def _rates(
+    def _responses(
         self, twin: TwinOfSession, maps: Tensor, session: Session, neurons: np.ndarray
     ) -> np.ndarray:
         """Return responses (T, n) in the model's normalised units."""
@@ -360,19 +283,6 @@ class TwinPredictor(Predictor):
         """Return normalised units per rate, float32 (P,)."""
         mean = session.units.mean if twin.mean is None else twin.mean
         return np.asarray(mean / session.response_scale, np.float32)
-
-    def _prediction(
-        self, window: Window, neurons: np.ndarray, rates: np.ndarray, mask_id: str
-    ) -> Prediction:
-        return Prediction(
-            responses=np.asarray(rates, np.float32),
-            neurons=neurons,
-            behavior=None,
-            mask_id=mask_id,
-            predictor_id=self.predictor_id,
-            scale=window.session.response_scale[neurons],
-            times_s=window.sample_times_s,
-        )
 
 
 Inputs = tuple[Tensor, Tensor, Tensor]
@@ -397,7 +307,7 @@ def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPre
         A file is missing, damaged or of another form.
     """
     path = Path(path)
-    if (path / CORE).exists():
+    if (path / RELEASED).exists():
         return _load_release(path, device, name or path.name)
     # The folder of a fine-tuning has its result.
     checkpoint = read_twins(path)
@@ -484,4 +394,5 @@ def describe_twin(path: Path) -> Description:
         twin.n_neurons,
         network=f"{config.streams} streams, {config.core}, retina {retina}",
         frames=f"{height} x {width} px",
+        shared_parameters=sum(value.numel() for value in checkpoint.core.values()),
     )

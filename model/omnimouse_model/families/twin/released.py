@@ -15,13 +15,13 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.twin.config import TwinConfig
+from omnimouse_model.families.twin.family import RELEASED
 from omnimouse_model.families.twin.network import TwinNetwork
 from omnimouse_model.predict.description import load_strictly
 from omnimouse_model.storage.tables import csv_rows
 from omnimouse_model.storage.tensors import read_tensors
 from omnimouse_model.storage.typed import refused_as
 
-CORE = "params_core.pt"
 _MAX_TABLE = 64 * 2**20
 _SCAN = re.compile(r"(\d{1,4})[-_](\d{1,4})")
 
@@ -91,7 +91,7 @@ def read_released(
         session, number = _chosen_scan(path, scan)
         source = f"{path} (scan {session}-{number})"
         own = read_tensors(path / f"params_{session}_{number}.pt")
-        core = read_tensors(path / CORE)
+        core = read_tensors(path / RELEASED)
         if both := sorted(core.keys() & own.keys()):
             raise CheckpointError(f"{source}: {both[0]} is in both files.")
         state = core | own

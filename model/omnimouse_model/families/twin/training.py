@@ -5,7 +5,7 @@
 Each session has its own perspective, modulation and readout; the core is shared, and
 its gradient is the mean over the sessions of a step. A step uses one random stream.
 
-    RUN/model.safetensors, .json   the twins of all sessions (`nets.twin.checkpoint`)
+    RUN/model.safetensors, .json   the twins of all sessions (`checkpoint`)
     RUN/best.safetensors, .json    the same for the best validation score so far
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,45 +40,40 @@ from omnimouse_model.families.twin.predictor import (
     TwinOfSession,
     TwinPredictor,
     load_twin,
-    twin_spec,
 )
 from omnimouse_model.families.twin.training_config import TwinTrainConfig
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.devices import resolve_device
-from omnimouse_model.progress import QUIET, Job, shows_progress
+from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
     best_or_last,
-    check_saved,
     exported,
-    last_state,
     rank_files,
     read_state,
     run_card,
-    state_of_rank,
+    saved_state,
     write_state,
 )
 from omnimouse_model.training.config import Targets, check_sessions, run_record
-from omnimouse_model.training.distributed import Team, current_team, local_device
-from omnimouse_model.training.loop import SUMMARY, LoopState, run_training
-from omnimouse_model.training.metrics_log import OnStep
-from omnimouse_model.training.sessions import TrainingSession, key_number, training_sessions
-
-ALONE = Team()
+from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import (
+    SUMMARY,
+    LoopState,
+    seeded,
+    train,
+    train_as_recorded,
+)
+from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
 
 
 def start_twins(
     config: TwinTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
 ) -> TwinPredictor:
     """Train on open sessions, or resume, and return the best twins (`Training.start`)."""
-    settings = run_record(out)
-    config = replace(config, seed=seed, **settings.shared)
-    check_sessions(config.sessions, "a digital twin")
-    device, team = local_device(resolve_device(job.device)), current_team()
-    sources = training_sessions(sessions, settings)
-    train_twins(config, sources, out, device=device, team=team, job=job)
-    return load_twin(best_or_last(out), job.device)
+    check_sessions(run_record(out).sessions, "a digital twin")
+    best = train_as_recorded(_TwinTraining.of, config, sessions, out, job, seed)
+    return load_twin(best, job.device)
 
 
 def export_twins(run: Path, path: Path) -> None:
@@ -95,53 +91,6 @@ OWN = ("perspective", "modulation", "readout")
 """Parts that each session has for itself."""
 
 
-@shows_progress
-def train_twins(
-    config: TwinTrainConfig,
-    sessions: list[TrainingSession],
-    out: Path,
-    *,
-    device: torch.device | str = "cpu",
-    team: Team = ALONE,
-    max_steps: int | None = None,
-    origin: TwinCheckpoint | None = None,
-    on_step: OnStep = lambda step, row: None,
-    job: Job = QUIET,
-) -> dict[str, TwinNetwork]:
-    """Train until all cycles end, and save in `out`.
-
-    Parameters
-    ----------
-    sessions
-        Sessions of this process; other ranks of a team have others.
-    origin
-        A model whose core, perspective and modulation are the start values; they are
-        validated as step 0.
-    on_step, job
-        See `train.omnimouse.train`.
-
-    Returns
-    -------
-    The network of each session of this process, by key; all have the same core.
-
-    Raises
-    ------
-    OutputBusyError
-        Another process trains in `out`.
-    StoppedError
-        The job is cancelled; the run is saved.
-    ValueError
-        A session has no clip, or a save belongs to another training.
-    """
-    place = torch.device(device)
-
-    def open_training() -> _TwinTraining:
-        return _TwinTraining.of(config, sessions, out, place, team, origin)
-
-    training = run_training(open_training, out, place, team, max_steps, on_step, job)
-    return training.nets
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawn:
     """Clips of one step, with its stream and number."""
@@ -153,7 +102,7 @@ class _Drawn:
 
 @dataclass(slots=True)
 class _TwinTraining:
-    """The training of twins, as the loop drives it.
+    """A training of twins: networks, clips and optimisers of the sessions of this process.
 
     Attributes
     ----------
@@ -189,17 +138,11 @@ class _TwinTraining:
         origin: TwinCheckpoint | None,
     ) -> "_TwinTraining":
         """Build the networks and their optimisers, without start values."""
-        keys = [key for own in team.gather([s.key for s in sessions]) for key in own]
-        if len(set(keys)) < len(keys):
-            raise ValueError(
-                f"Two sessions have the same id, of {', '.join(sorted(keys))}: each "
-                "needs one of its own."
-            )
+        check_distinct(sessions, team)
         nets = {}
         for source in sessions:
             # By session, so that its start does not depend on the ranks.
-            with torch.random.fork_rng([]):
-                torch.manual_seed(_seed(config.seed, source.key))
+            with seeded(_seed(config.seed, source.key)):
                 nets[source.key] = TwinNetwork(config.model, source.session.n_neurons)
         first = next(iter(nets.values()))
         for net in nets.values():
@@ -233,6 +176,11 @@ class _TwinTraining:
         return training
 
     @property
+    def result(self) -> dict[str, TwinNetwork]:
+        """The network of each session of this process, by key; all have the same core."""
+        return self.nets
+
+    @property
     def core(self) -> list[Tensor]:
         """Parameters of the shared core."""
         return list(next(iter(self.nets.values())).core.parameters())
@@ -245,22 +193,24 @@ class _TwinTraining:
         return self.origin is not None
 
     def resume(self) -> bool:
-        folder = last_state(self.out)
-        if folder is None:
+        saved = saved_state(self.out, self.team, self._identity)
+        if saved is None:
             return False
-        saved = state_of_rank(folder, self.team)
-        wanted = {
-            "model": repr(self.settings.model),
-            "ranks": self.team.size,
-            "sessions": {key: net.n_units for key, net in self.nets.items()},
-        }
-        check_saved(saved, wanted, folder)
         for key, net in self.nets.items():
             net.load_state_dict(saved["nets"][key])
         for name, optimiser in self.optimisers.items():
             _load_momentum(optimiser, saved["momentum"][name])
         self.state.load(saved)
         return True
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What a run cannot change when it is resumed."""
+        return {
+            "model": repr(self.settings.model),
+            "ranks": self.team.size,
+            "sessions": {key: net.n_units for key, net in self.nets.items()},
+        }
 
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> _Drawn:
@@ -286,8 +236,8 @@ class _TwinTraining:
             )
         return _Drawn(clips, stream, number)
 
-    def begin_step(self) -> None:
-        """Restart the noise and the momentum at the start of a further cycle."""
+    def _begin_cycle(self) -> None:
+        """Restart noise and momentum where a further cycle begins."""
         config = self.settings
         cycle, epoch = config.epoch_of(self.state.step)
         is_first = self.state.step % config.epoch_steps == 0
@@ -301,6 +251,7 @@ class _TwinTraining:
 
     def step(self, drawn: _Drawn) -> dict[str, float]:
         """Train on the clips of one step, and return the values to log."""
+        self._begin_cycle()
         config = self.settings
         cycle, epoch = config.epoch_of(self.state.step)
         lr = learning_rate(epoch, cycle, config.lr, config.cycle_epochs, config.warmup_epochs)
@@ -308,8 +259,7 @@ class _TwinTraining:
             _train_mode(net, config.frozen)
             net.zero_grad()
         losses = [self._backward(clips, drawn) for clips in drawn.clips]
-        finish = self.team.start_average(self.core)
-        finish()
+        self.team.start_average(self.core)()
         # Gradients are sums over the sessions of a rank, then means over the ranks.
         share = self.team.size / self.n_sessions
         for parameter in self.core:
@@ -352,11 +302,7 @@ class _TwinTraining:
         """Add the gradients of some clips of a session, and return their loss."""
         net, config = self.nets[clips.session], self.settings
         clips = clips.to(self.device)
-        # The noise uses the global generator. It is forked, so that the state of the
-        # caller does not change, and seeded by step, so that a resumed run agrees.
-        gpus = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(gpus):
-            torch.manual_seed(_seed(config.seed, clips.session) + drawn.number)
+        with seeded(_seed(config.seed, clips.session) + drawn.number, self.device):
             state = net.start(config.clips, drawn.stream)
         output = net(clips.gray, clips.pupil, clips.behavior, state)
         loss = net.loss(output.logits, clips.responses, config.burn_in)
@@ -373,7 +319,7 @@ class _TwinTraining:
     def _validation(self) -> dict[str, float]:
         key, source = next(iter(self.sessions.items()))
         net = self.nets[key].eval()
-        spec = twin_spec(*self.settings.frame_size)
+        spec = self.settings.spec
         predictor = TwinPredictor(
             "training",
             str(self.state.step),
@@ -402,12 +348,8 @@ class _TwinTraining:
     def save(self) -> None:
         """Save the state of the run, and the twins of all ranks as a checkpoint."""
         state = {
-            "step": self.state.step,
-            "seconds": self.state.seconds,
-            "best": self.state.best,
-            "ranks": self.team.size,
-            "model": repr(self.settings.model),
-            "sessions": {key: net.n_units for key, net in self.nets.items()},
+            **self.state.saved,
+            **self._identity,
             "nets": {key: net.state_dict() for key, net in self.nets.items()},
             "means": {key: torch.from_numpy(m) for key, m in self.means.items()},
             "momentum": {k: _momentum(o) for k, o in self.optimisers.items()},
@@ -421,14 +363,16 @@ class _TwinTraining:
             saved = read_state(path)
             nets |= saved["nets"]
             means |= saved["means"]
-        step, best = self.state.step, self.state.best
-        card = {"steps": step, "hours": round(self.state.seconds / 3600, 2)}
-        config = self.settings
+        config, card = self.settings, self.state.card
         twins = TwinCheckpoint.of(nets, means, config.model, config.frame_size, card)
         save_twins(self.out / MODEL, twins)
         if self.state.is_best:
-            scored = replace(twins, card=card | {"validation": best[0]})
+            scored = replace(twins, card=card | {"validation": self.state.best[0]})
             save_twins(self.out / BEST, scored)
+
+
+train_twins = partial(train, _TwinTraining.of)
+"""Function that trains twins; `origin` is a `TwinCheckpoint`."""
 
 
 def _seed(seed: int, session: str) -> int:

@@ -4,29 +4,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.families.twin.config import TwinConfig
 from omnimouse_model.families.twin.network import POSITION_SD
+from omnimouse_model.families.twin.predictor import twin_spec
 from omnimouse_model.storage.typed import Within, decode
-from omnimouse_model.training.config import Count, SessionChoice, Targets
+from omnimouse_model.training.config import Count, SharedFields, Targets
 
 Side = Annotated[int, Within(2, 4096)]
 Start = Literal["center", "receptive-fields"]
 
 
-@dataclass(frozen=True, slots=True)
-class TwinTrainConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinTrainConfig(SharedFields):
     """All settings of a training; the defaults are those of Wang et al. 2025.
 
     Attributes
     ----------
-    seed
-        Seed of start values, clips, streams and noise.
     model
         Sizes of the network.
     frame_size
         Height and width in pixels of the frames.
-    sessions
-        Sessions to train on, with weights by which they are drawn.
     sessions_per_step
         Sessions of one step in each process; None for all.
     clips, frames, burn_in
@@ -51,16 +49,10 @@ class TwinTrainConfig:
     validate_every, validation_windows, patience
         Steps between validations; windows of each; steps without a better score after
         which the run ends.
-    save_every, save_every_s
-        Steps, and seconds, between saves.
-    notes
-        `renames`: key of a session -> key of another recording of the same neurons.
     """
 
     frame_size: tuple[Side, Side]
-    seed: int = 0
     model: TwinConfig = field(default_factory=TwinConfig)
-    sessions: tuple[SessionChoice, ...] = ()
     sessions_per_step: Count | None = None
     clips: Count = 5
     frames: Count = 70
@@ -81,9 +73,11 @@ class TwinTrainConfig:
     validate_every: Count = 512
     validation_windows: Count | None = 48
     patience: Count | None = None
-    save_every: int | None = None
-    save_every_s: float | None = 120.0
-    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Windows of the twins that are trained."""
+        return twin_spec(*self.frame_size)
 
     @property
     def total_steps(self) -> int:

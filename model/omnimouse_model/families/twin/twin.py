@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.twin.checkpoint import TWIN_CHECKPOINT, read_twins
+from omnimouse_model.families.twin.checkpoint import read_twins
+from omnimouse_model.families.twin.family import DEMO
 from omnimouse_model.families.twin.network import TwinNetwork, TwinOutput, TwinState
 from omnimouse_model.families.twin.released import read_released
 from omnimouse_model.predict.description import Record, no_record
@@ -66,8 +67,8 @@ class DigitalTwin:
         CheckpointError
             A file is missing, damaged or of another form, or does not have the session.
         """
-        path = TWIN_CHECKPOINT if str(path) == TWIN_CHECKPOINT.stem else Path(path)
-        if path.suffix != TWIN_CHECKPOINT.suffix:
+        path = DEMO if str(path) == DEMO.stem else Path(path)
+        if path.suffix != DEMO.suffix:
             files = read_released(path, scan)
             return cls(files.build().to(device), files.unit_ids)
         checkpoint = read_twins(path)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.spikes.held_out_scores import held_out_rates, trial_counts
-from omnimouse_model.families.ndt.checkpoint import NDT_CHECKPOINT, read_ndt
+from omnimouse_model.analysis.spikes.held_out_scores import trial_counts
+from omnimouse_model.families.ndt.checkpoint import read_ndt
+from omnimouse_model.families.ndt.family import DEMO as NDT_DEMO
 from omnimouse_model.families.ndt.held_out_rates import bits_of
 from omnimouse_model.families.ndt.predictor import TRIALS
-from omnimouse_model.families.omnimouse.checkpoint import DEMO, read_checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
+from omnimouse_model.families.omnimouse.family import DEMO
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.simulate import TRAINING_MICE
 from omnimouse_model.simulate.demo import DEMO_SHOWN, UNSEEN
@@ -32,8 +34,8 @@ def test_the_checkpoint_is_small_of_the_shipped_config_and_knows_its_mice():
 
 
 def test_the_transformer_of_spikes_is_small_and_of_the_shipped_config():
-    read = read_ndt(NDT_CHECKPOINT)
-    assert NDT_CHECKPOINT.stat().st_size <= 5e6
+    read = read_ndt(NDT_DEMO)
+    assert NDT_DEMO.stat().st_size <= 5e6
     assert read.config == training_plan("ndt-demo").config.model
     assert set(read.sessions) == {*ANIMALS} - {UNSEEN_SPIKES}
     assert read.card is not None
@@ -49,5 +51,5 @@ def test_the_transformer_of_spikes_predicts_regions_and_the_future():
     places = np.searchsorted(session.trials.t_on - 0.5, starts - 1e-6)
     oracle = bits_of(laboratory_rates("spikes")[places], counts).pooled
     for condition, share in (("inter-region", 0.8), ("forward", 0.5)):
-        rates, spikes = held_out_rates(condition, model, session, counts)
+        rates, spikes = model.held_out_rates(condition, session, counts)
         assert bits_of(rates, spikes).pooled > share * oracle

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 
 import omnimouse_model as om
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.evaluation import fit_cache
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.families.ensemble.ensemble import Ensemble
-from omnimouse_model.families.parts import fit_cache
 from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.families.parts.linear_gaussian.series import train_windows
 from omnimouse_model.masks import scored_cells

@@ -1,0 +1,152 @@
+"""Predictors of responses by a network: checks, kept encodings, batches and remarks.
+
+A family adds what its network computes of windows, and how it reads rates from that.
+"""
+
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from omnimouse_model.data.session import Window
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.predict.predictor import (
+    NOT_DECODED,
+    Encoded,
+    Prediction,
+    Predictor,
+    Request,
+    check_request,
+    check_responses_asked,
+)
+from omnimouse_model.predict.request_batches import predict_in_batches
+from omnimouse_model.progress import Cancelled, never, stop_if
+
+NOT_READ = "visible responses are not read"
+_KEPT = 8
+"""Number of encoded windows in memory: going back to one costs nothing."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class NetworkPredictor(Predictor):
+    """Rates of responses by a network.
+
+    Parameters
+    ----------
+    name, weights
+        Name, and hash of the weights.
+    """
+
+    name: str
+    weights: str
+    _encoded: OrderedDict[Any, Any] = field(default_factory=OrderedDict, init=False)
+
+    @property
+    def predictor_id(self) -> str:
+        """Name and hash of the weights."""
+        return f"{self.name} ({self.weights})"
+
+    # -- of a family -------------------------------------------------------------------
+    @abstractmethod
+    def _key(self, window: Window, mask: Mask) -> Any:
+        """Return what of a window and a mask changes their state."""
+
+    @abstractmethod
+    def _states(
+        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
+    ) -> Sequence[Any]:
+        """Return what the network computes of windows of one session, for all neurons."""
+
+    @abstractmethod
+    def _rates(
+        self, state: Any, window: Window, neurons: np.ndarray
+    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+        """Return the rates of neurons (T, n), and the fields of their `Prediction`.
+
+        Rates without fields are in normalised units.
+        """
+
+    @property
+    def _size(self) -> int:
+        """Maximum number of windows that are computed at once."""
+        return 8
+
+    # -- the same for all --------------------------------------------------------------
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
+        """Compute what a window gives for all neurons, or take it from an earlier call."""
+        self._check((window, mask, None))
+        # The parts that change a state: painting others costs nothing.
+        key = window.key, self._key(window, mask)
+        if key not in self._encoded:
+            (state,) = self._states([(window, mask)], cancelled)
+            self._encoded[key] = state
+        self._encoded.move_to_end(key)
+        while len(self._encoded) > _KEPT:
+            self._encoded.popitem(last=False)
+        return Encoded(window, mask, (self._encoded[key], scored_cells(mask)))
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
+        """Read the rates of neurons from what `encode` has computed."""
+        stop_if(cancelled)
+        window, mask, (state, cells) = encoded.window, encoded.mask, encoded.state
+        if neurons is None:
+            neurons = np.flatnonzero(cells.any(axis=0))
+        neurons = np.asarray(neurons, np.int64)
+        rates, fields = self._rates(state, window, neurons)
+        values = np.where(cells[:, neurons], rates, np.float32(np.nan))
+        found = self._prediction(window, neurons, values, mask.mask_id, fields)
+        is_unread = bool(mask.visible.any()) and not self.needs.sees_responses
+        for is_so, remark in ((mask.has_behavior_target, NOT_DECODED), (is_unread, NOT_READ)):
+            found = found.with_remark(remark) if is_so else found
+        return found
+
+    def predict_many(
+        self, requests: Iterable[Request], cancelled: Cancelled = never
+    ) -> Iterator[Prediction]:
+        """Yield the predictions of requests in order, several windows at once.
+
+        Small networks spend most of their time between operations, so that several
+        windows take little longer than one.
+        """
+
+        def predict(batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
+            states = self._states([(window, mask) for window, mask, _ in batch], cancelled)
+            for state, (window, mask, neurons) in zip(states, batch, strict=True):
+                yield self.decode(Encoded(window, mask, (state, scored_cells(mask))), neurons)
+
+        yield from predict_in_batches(requests, self._size, self._check, predict, cancelled)
+
+    def _check(self, request: Request) -> None:
+        window, mask, _ = request
+        check_request(self.predictor_id, self.needs, window, mask)
+        check_responses_asked(self.name, mask)
+        self.prepare(window.session)
+
+    def _prediction(
+        self,
+        window: Window,
+        neurons: np.ndarray,
+        rates: np.ndarray,
+        mask_id: str,
+        fields: Mapping[str, Any],
+    ) -> Prediction:
+        scale = {"scale": window.session.response_scale[neurons]}
+        return Prediction(
+            responses=np.asarray(rates, np.float32),
+            neurons=neurons,
+            behavior=None,
+            mask_id=mask_id,
+            predictor_id=self.predictor_id,
+            times_s=window.sample_times_s,
+            **(scale | dict(fields)),
+        )
