@@ -41,6 +41,48 @@ def test_no_module_imports_one_of_the_project_by_a_text(root):
     assert [path.name for path in paths if pattern.search(path.read_text("utf-8"))] == []
 
 
+REGISTRY = {
+    "omnimouse_model/own_families.py",
+    "omnimouse_model/__init__.pyi",
+    # An ensemble is made of predictors of any family, by the registry of predictors.
+    "omnimouse_model/inference/registry.py",
+}
+"""Files outside `families/` that name the folder of a family: lists of families and names."""
+PARTS = "parts"
+"""Folder of what several families share."""
+
+
+def named_families(path: Path) -> set[str]:
+    """Folders of families that a file imports, or names as `module:object`."""
+    tree = ast.parse(path.read_text("utf-8"))
+    texts = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                texts += [one.name for one in names]
+            case ast.ImportFrom(module=str(module), names=names):
+                texts += [f"{module}.{one.name}" for one in names]
+            case ast.Constant(value=str(text)) if re.fullmatch(r"[\w.:]+", text):
+                texts.append(text)
+    found = [re.match(r"\.?(?:omnimouse_model\.)?families\.(\w+)", text) for text in texts]
+    folders = {path.name for path in FAMILIES.glob("*/")}
+    return {match[1] for match in found if match} & folders
+
+
+FAMILIES = Path(omnimouse_model.__file__).parent / "families"
+
+
+def test_code_names_the_folder_of_a_family_in_it_and_in_the_registry_alone(root):
+    found = []
+    for folder in (root / "model", root / "widgets", root / "omnimouse_app"):
+        for path in (*folder.rglob("*.py"), *folder.rglob("*.pyi")):
+            place = path.relative_to(folder).as_posix()
+            own = {path.parts[len(FAMILIES.parts)], PARTS} if FAMILIES in path.parents else set()
+            if place not in REGISTRY and (others := named_families(path) - own):
+                found.append(f"{place}: {', '.join(sorted(others))}")
+    assert found == []
+
+
 COMPOSITION = {"of", "make_panel", "key_actions", "panel_actions", "closing_question"}
 """Functions that take the parts of a view, a drawer or a key out of a controller."""
 ROOTS = {"explorer.py", "snapshot", "report"}

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
+from omnimouse_model import own_families
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec
 from omnimouse_model.inference import families
@@ -221,7 +222,7 @@ def write_package(folder: Path) -> None:
     """Install the toys for processes that have a folder on their path."""
     package = folder / "toy_families-0.1.dist-info"
     package.mkdir(parents=True)
-    point = f"[{families.GROUP}]\ntoy = tests.toy_predictors:FAMILY\n"
+    point = f"[{own_families.GROUP}]\ntoy = tests.toy_predictors:FAMILY\n"
     (package / "entry_points.txt").write_text(point, "utf-8")
     (package / "METADATA").write_text("Name: toy-families\nVersion: 0.1\n", "utf-8")
 
@@ -230,11 +231,11 @@ def write_package(folder: Path) -> None:
 def install_toys() -> Iterator[None]:
     """Add entry points of a package with the toys, and of a package that is broken."""
     points = [
-        EntryPoint("broken", "tests.toy_predictors:NOTHING", families.GROUP),
-        EntryPoint("toy", "tests.toy_predictors:FAMILY", families.GROUP),
+        EntryPoint("broken", "tests.toy_predictors:NOTHING", own_families.GROUP),
+        EntryPoint("toy", "tests.toy_predictors:FAMILY", own_families.GROUP),
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(families, "entry_points", lambda group: points)
+        patch.setattr(own_families, "entry_points", lambda group: points)
         families.families.cache_clear()
         yield
     families.families.cache_clear()

@@ -38,9 +38,9 @@ from .errors import UnsupportedRequestError as UnsupportedRequestError
 from .evaluation.conditions import Condition as Condition
 from .evaluation.paper_table import paper_table as paper_table
 from .evaluation.results import write_neurons as write_neurons
-from .families.omnimouse.hub_checkpoints import fetch_checkpoint as fetch_checkpoint
-from .families.prediction_file.predictor import open_predictions as open_predictions
+from .families.prediction_file.family import open_predictions as open_predictions
 from .families.twin.twin import DigitalTwin as DigitalTwin
+from .inference.hub_checkpoints import fetch_checkpoint as fetch_checkpoint
 from .inference.registry import load_predictor as load_predictor
 from .inference.registry import save_ensemble as save_ensemble
 from .masks.attachment import Remark as Remark

@@ -26,8 +26,14 @@ def public_names(package: str, file: str) -> tuple[Callable[[str], Any], Callabl
     def get(name: str) -> Any:
         if name not in known:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        with named_extras():
-            value = load(name)
+        try:
+            with named_extras():
+                value = load(name)
+        except ModuleNotFoundError as error:
+            # Without the folder of a family, its names are gone.
+            if not str(error.name).startswith(f"{package}.families."):
+                raise
+            raise AttributeError(f"module {package!r} has no attribute {name!r}") from error
         shorten_signatures(value)
         return value
 

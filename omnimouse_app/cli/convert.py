@@ -180,7 +180,7 @@ def _is_official(source: Path) -> bool:
 
 
 def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
-    from omnimouse_model.families.omnimouse.checkpoint import convert_official
+    from omnimouse_model.inference.families import converted
 
     if target.suffix != ".safetensors":
         raise click.UsageError(f"A checkpoint's file ends in .safetensors: {target}")
@@ -189,7 +189,7 @@ def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
         raise FileExistsError(f"{target} exists: choose another name")
     start_s = time.perf_counter()
     with interruptible():
-        path = convert_official(source, target)
+        path = converted(Path(source), target)
     row = {
         "name": "checkpoint",
         "value": path.stat().st_size / 2**20,

@@ -18,8 +18,8 @@ from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
-    from omnimouse_model.families.prediction_file.predictor import StoredPredictions
     from omnimouse_model.masks import Mask
+    from omnimouse_model.predict.prediction_file.predictor import StoredPredictions
 
 
 @click.command("predict")
@@ -73,7 +73,7 @@ def command(
     """
     from omnimouse_model.analysis.predictions.run import predict_session
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.families.prediction_file.file import (
+    from omnimouse_model.predict.prediction_file.file import (
         saved_windows,
         unfinished_path,
     )

@@ -36,9 +36,9 @@ from omnimouse_app.window.malloc import return_free_memory
 from omnimouse_app.window.panels import Panels
 from omnimouse_model.analysis.ranking.rank_table import SUFFIX as RANKING_SUFFIX
 from omnimouse_model.data.session_index import holds_sessions
-from omnimouse_model.families.prediction_file.file import has_predictions
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.predict.prediction_file.file import has_predictions
 from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.recordings.panel import show_recordings

@@ -20,7 +20,6 @@ from omnimouse_app.cli.output import markdown_table
 from omnimouse_model.analysis.finetune.run import finetune
 from omnimouse_model.analysis.spikes.held_out_scores import (
     HELD_OUT,
-    held_out_rates,
     trial_counts,
 )
 from omnimouse_model.analysis.spikes.trial_labels import decode_trial_labels
@@ -76,7 +75,7 @@ def animal(model: NdtPredictor, session: Session) -> Animal:
         for tier in ("train", "validation", "test")
     )
     sums: dict[str, LikelihoodSums] = {
-        condition: LikelihoodSums.of(*held_out_rates(condition, model, session, test))
+        condition: LikelihoodSums.of(*model.held_out_rates(condition, session, test))
         for condition in HELD_OUT
     }
     rates = laboratory_rates(session.id)[session.trials.tier == "test"]

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from omnimouse_model.data.hub import body, exchange, fetch
 from omnimouse_model.data.hub.fetch_session import fetch_session
 from omnimouse_model.errors import FetchError, SessionFormatError
-from omnimouse_model.families.omnimouse.hub_checkpoints import fetch_checkpoint
+from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
 from omnimouse_model.progress import QUIET
 from tests.fuzz.outcome import listing, network_and_folder
 from tests.fuzz.process import FaultError

@@ -47,7 +47,7 @@ IMPORTED = (
     "omnimouse_model.analysis.sweep.run",
     "omnimouse_model.data.conversion.write",
     "omnimouse_model.data.hub.fetch_session",
-    "omnimouse_model.families.omnimouse.hub_checkpoints",
+    "omnimouse_model.inference.hub_checkpoints",
     "omnimouse_model.families.omnimouse.export",
     "omnimouse_model.analysis.finetune.run",
     "omnimouse_model.families.omnimouse.training",

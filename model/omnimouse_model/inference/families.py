@@ -10,40 +10,23 @@ that names a `Family`. Nothing in this repository changes for that:
 import logging
 import re
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.own_families import family_points
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.family import Build, Description, Family, Training, stated_family
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.trees import read_yaml_mapping
 from omnimouse_model.training.config import RunSettings, named_config, shipped_or_own
 
-GROUP = "omnimouse.families"
-OWN = (
-    "omnimouse_model.families.omnimouse.family:FAMILY",
-    "omnimouse_model.families.twin.family:FAMILY",
-    "omnimouse_model.families.ndt.family:FAMILY",
-    "omnimouse_model.families.sensorium_factorised.family:FAMILY",
-    "omnimouse_model.families.latent_zig.family:FAMILY",
-    "omnimouse_model.families.classical.family:FAMILY",
-    "omnimouse_model.families.prediction_file.family:FAMILY",
-)
-"""The families of this package."""
 _log = logging.getLogger(__name__)
-
-
-def _points() -> Iterator[EntryPoint]:
-    for place in OWN:
-        yield EntryPoint(place.split(".")[2], place, GROUP)
-    yield from entry_points(group=GROUP)
 
 
 # Cached: reading the entry points of all installed packages takes milliseconds.
@@ -55,7 +38,7 @@ def families() -> Mapping[str, Family]:
     does not take the other families away.
     """
     registered: dict[str, Family] = {}
-    for point in _points():
+    for point in family_points():
         try:
             family = point.load()
         except Exception as error:  # foreign code fails in many ways
@@ -149,6 +132,20 @@ def family_of(path: Path) -> str:
     return stated_family(path)
 
 
+def converted(source: Path, path: Path, card: dict[str, Any] | None = None) -> Path:
+    """Write weights in a layout of another program as a checkpoint of their family.
+
+    Raises
+    ------
+    CheckpointError
+        The family converts none, or the files are damaged.
+    """
+    family = _known_family(source)
+    if family.convert is None:
+        raise CheckpointError(f"{source}: weights of {family.label} need no conversion.")
+    return family.convert(source, path, card)
+
+
 # -- the family of a predictor ---------------------------------------------------------
 _built: dict[int, tuple[weakref.ref[Predictor], str]] = {}
 
@@ -168,7 +165,7 @@ def family_of_predictor(predictor: Predictor) -> Family | None:
         return families().get(name)
     # Built by a constructor: its code lies beside that of the family.
     module = type(predictor).__module__
-    for point in _points():
+    for point in family_points():
         folder = point.module.rpartition(".")[0] or point.module
         if f"{module}.".startswith(f"{folder}."):
             return next((f for f in families().values() if f is point.load()), None)
@@ -253,11 +250,16 @@ def training_plan(config: str | Path, changes: Mapping[str, Any] | None = None) 
     """
     path = config_path(str(config))
     with named_config(path):
-        settings = RunSettings.of({**read_yaml_mapping(path), **(changes or {})})
-        # Configs were of the first family before they named one.
-        name = settings.family or next(iter(families()))
-        family = families().get(name)
-        if family is None or family.training is None:
-            able = ", ".join(k for k, one in families().items() if one.training is not None)
-            raise ValueError(f"family is {name[:80]!r}; those that train are {able}")
-        return TrainingPlan(name, settings, family.training.read(settings.tree))
+        return plan_of({**read_yaml_mapping(path), **(changes or {})})
+
+
+def plan_of(values: Mapping[str, Any]) -> TrainingPlan:
+    """Return the plan of a parsed training config; see `training_plan`."""
+    settings = RunSettings.of(values)
+    # Configs were of the first family before they named one.
+    name = settings.family or next(iter(families()))
+    family = families().get(name)
+    if family is None or family.training is None:
+        able = ", ".join(k for k, one in families().items() if one.training is not None)
+        raise ValueError(f"family is {name[:80]!r}; those that train are {able}")
+    return TrainingPlan(name, settings, family.training.read(settings.tree))

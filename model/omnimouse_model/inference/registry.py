@@ -97,7 +97,7 @@ def _build(name: str, device: str, connect: Collection[str] = ()) -> Predictor:
     is_there = _exists(path)
     if not is_there and (place := hub_place(name)) is not None:
         # Imported here because it imports torch, which baselines do not need.
-        from omnimouse_model.families.omnimouse.hub_checkpoints import fetch_checkpoint
+        from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
 
         path, is_there = fetch_checkpoint(str(place)), True
     if not is_there:

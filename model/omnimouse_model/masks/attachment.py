@@ -13,11 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.data.window_spec import WindowSpec
-
-GROUP = "omnimouse.families"
-"""Entry points of other packages; a family registers its attachment when it is imported."""
-# By text, as the registry names families: the family imports masks, and not the reverse.
-_OWN = {"omnimouse": "omnimouse_model.families.omnimouse.token_layout"}
+from omnimouse_model.own_families import ATTACHMENTS, GROUP
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +165,7 @@ def first_attachment(spec: WindowSpec, n_neurons: int) -> Attachment | None:
 
 
 def _register_own() -> None:
-    for name, module in _OWN.items():
+    for name, module in ATTACHMENTS.items():
         if name not in _KINDS:
             import_module(module)
 

@@ -16,7 +16,7 @@ from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
-from omnimouse_model.progress import Cancelled, never, stop_if
+from omnimouse_model.progress import QUIET, Cancelled, Job, never, stop_if
 
 if TYPE_CHECKING:
     import pandas
@@ -28,8 +28,11 @@ NOT_DECODED = "behaviour is not decoded"
 """Remarks of models that predict responses alone."""
 _MAX_KNOWN = 5
 """Known sessions that a message lists."""
-OptionalMethod = Literal["step", "stimulus_gradient", "embeddings", "stimulus_positions"]
-"""Methods beyond `Predictor`, see `capabilities`; "step" stands for start and step."""
+OptionalMethod = Literal[
+    "step", "stimulus_gradient", "embeddings", "stimulus_positions", "held_out"
+]
+"""Methods beyond `Predictor`; "step" stands for start and step, "held_out" for those of
+`HeldOutPredictor`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -565,6 +568,34 @@ class Located(Protocol):
 
     def stimulus_positions(self, session: Session) -> np.ndarray:
         """Return row and column of the places, float32 (P, 2), as shares of a frame."""
+        ...
+
+
+@runtime_checkable
+class HeldOutPredictor(Predictor, Protocol):
+    """A predictor of spikes in trials that predicts hidden ones, and has features of trials."""
+
+    def held_out_rates(
+        self, condition: str, session: Session, counts: np.ndarray, job: Job = QUIET
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rates per bin of hidden spikes, and their counts (trial, bin, neuron).
+
+        Parameters
+        ----------
+        condition
+            What is hidden; see `analysis.spikes.held_out_scores`.
+        counts
+            Counts of trials, NaN where they are unknown.
+
+        Raises
+        ------
+        UnsupportedRequestError
+            The condition is not possible in the session.
+        """
+        ...
+
+    def trial_features(self, session: Session, counts: np.ndarray) -> np.ndarray:
+        """Return features (trial, feature) of trials whose counts are all visible."""
         ...
 
 

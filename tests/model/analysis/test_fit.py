@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from omnimouse_model.analysis.ranking.factory import model_factory
 from omnimouse_model.analysis.fit import train_plan
+from omnimouse_model.analysis.ranking.factory import model_factory
 from omnimouse_model.families.omnimouse.family import DEMO
 from omnimouse_model.inference.families import TrainingPlan, describe, training_plan
 from omnimouse_model.progress import QUIET

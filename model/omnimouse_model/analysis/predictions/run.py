@@ -27,17 +27,6 @@ from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import centring_starts
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.extras import named_extras
-from omnimouse_model.families.prediction_file.file import (
-    NWB_METADATA,
-    NWB_MODULE,
-    StoredArrays,
-    open_arrays,
-)
-from omnimouse_model.families.prediction_file.metadata import Metadata
-from omnimouse_model.families.prediction_file.predictor import (
-    StoredPredictions,
-    open_predictions,
-)
 from omnimouse_model.inference.dask_map import (
     TaskPredictor,
     map_pieces,
@@ -46,6 +35,15 @@ from omnimouse_model.inference.dask_map import (
 from omnimouse_model.inference.server import Source
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.remarks import lost_all_targets
+from omnimouse_model.predict.prediction_file.file import (
+    NWB_METADATA,
+    NWB_MODULE,
+    StoredArrays,
+    open_arrays,
+    open_file,
+)
+from omnimouse_model.predict.prediction_file.metadata import Metadata
+from omnimouse_model.predict.prediction_file.predictor import StoredPredictions
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.arrays.hdf5 import hdf5_to_write
@@ -136,7 +134,7 @@ def predict_session(
         else:
             with shown_job(job) as shown:
                 _write(path, plan, model, scheduler, shown)
-    return open_predictions(path)
+    return StoredPredictions(open_file(path))
 
 
 def _write(path: Path, plan: Plan, model: TaskPredictor, scheduler: str | None, job: Job) -> None:

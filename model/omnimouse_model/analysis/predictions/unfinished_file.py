@@ -22,9 +22,9 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import RESPONSE_CHUNK, compressors
 from omnimouse_model.errors import PredictionsFileError, ResultsFileError, SessionFormatError
 from omnimouse_model.evaluation.accumulate import CHANNELS
-from omnimouse_model.families.prediction_file.file import open_file, unfinished_path
-from omnimouse_model.families.prediction_file.metadata import Metadata
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.prediction_file.file import open_file, unfinished_path
+from omnimouse_model.predict.prediction_file.metadata import Metadata
 from omnimouse_model.storage.arrays.zarr_arrays import (
     ZarrArray,
     array_to_write,

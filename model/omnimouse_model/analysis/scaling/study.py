@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omnimouse_model.analysis.evaluate import evaluate
+from omnimouse_model.analysis.fit import train_plan
 from omnimouse_model.analysis.scaling.runs import (
     SCALING,
     SUFFIX,
@@ -25,12 +26,18 @@ from omnimouse_model.analysis.scaling.runs import (
     ScalingRun,
     run_scores,
 )
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.session_index import Catalogue, Entry, catalogue_of
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.evaluation.results_store import ResultsFile, row_key
-from omnimouse_model.families.omnimouse.loading import load_checkpoint_predictor
-from omnimouse_model.families.omnimouse.training import split_parameters, train
-from omnimouse_model.families.omnimouse.training_config import TrainConfig, config_from
+from omnimouse_model.inference.families import (
+    TrainingPlan,
+    describe,
+    load_of_family,
+    plan_of,
+    weights_in,
+)
 from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.predict.family import shipped_configs
 from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
@@ -41,12 +48,7 @@ from omnimouse_model.storage.write import write_json
 from omnimouse_model.training.checkpoints import MODEL
 from omnimouse_model.training.config import SessionChoice, shipped_or_own
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from omnimouse_model.training.sessions import (
-    TrainingSession,
-    open_training_session,
-    session_place,
-    sessions_in,
-)
+from omnimouse_model.training.sessions import session_place, sessions_in
 
 # -- Plan of a scaling study: models, collections, orders and seeds, from one YAML file
 # The plan also contains a training config (`config`), shared by all model sizes.
@@ -104,10 +106,30 @@ class StudyPlan:
     tier: str = "test"
     max_windows: int | None = None
 
-    def config_of(self, model: str) -> TrainConfig:
-        """Return the training config of a size; `ValueError` names a wrong field."""
-        # Seed 0 is a placeholder: each run of the study has its own.
-        return config_from({**self.training, "seed": 0, "model": self.models[model]})
+    def training_of(self, model: str, sessions: Sequence[str] = (), seed: int = 0) -> TrainingPlan:
+        """Return the training of a size on sessions; `ValueError` names a wrong field."""
+        # Steps are per session or per run.
+        times = len(sessions) if sessions and self.steps_of == "each session" else 1
+        plan = plan_of({**_longer(self.training, times), "seed": seed, "model": self.models[model]})
+        choices = tuple(SessionChoice(place) for place in sessions)
+        # Phases of a plan read all sessions of the collection.
+        settings = replace(
+            plan.settings, sessions=choices, places=tuple(sessions), is_replaced=True
+        )
+        return replace(plan, settings=settings)
+
+
+def _longer(tree: Any, times: int) -> Any:
+    """Return a training config of so many times its steps."""
+    if isinstance(tree, list):
+        return [_longer(one, times) for one in tree]
+    if not isinstance(tree, Mapping):
+        return tree
+    counts = ("steps", "total_steps")
+    return {
+        key: value * times if key in counts and isinstance(value, int) else _longer(value, times)
+        for key, value in tree.items()
+    }
 
 
 def read_plan(path: str | Path) -> StudyPlan:
@@ -128,7 +150,7 @@ def read_plan(path: str | Path) -> StudyPlan:
         for strategy in plan.strategies:
             find_strategy(strategy)
         for model in plan.models:
-            plan.config_of(model)
+            plan.training_of(model)
     except ValueError as error:
         raise ValueError(
             f"{path} is not the plan of a scaling study: {error}. The shipped one is "
@@ -220,15 +242,15 @@ class StudyRun:
 
     Attributes
     ----------
-    config
-        Its training config, including its sessions.
+    plan
+        Its training config, with its sessions and seed.
     members
         Entries of these sessions in the manifest.
     """
 
     model: str
     order: int
-    config: TrainConfig
+    plan: TrainingPlan
     members: tuple[Member, ...]
 
     @property
@@ -236,17 +258,22 @@ class StudyRun:
         """Name of the run's folder and of the trained model."""
         return (
             f"{self.model}, {len(self.members)} sessions, order {self.order}, "
-            f"seed {self.config.seed}"
+            f"seed {self.plan.settings.seed}"
         )
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the training."""
+        return int(getattr(self.plan.config, "total_steps", 0))
 
     def key(self, condition: str) -> str:
         """Return the key of the run's row of a condition in the results."""
         # Training settings are not in the key: they are in the header of the file.
         return row_key(
-            model=asdict(self.config.model),
+            model=asdict(self.plan.config)["model"],
             sessions=[member["id"] for member in self.members],
             order=self.order,
-            seed=self.config.seed,
+            seed=self.plan.settings.seed,
             condition=condition,
         )
 
@@ -307,7 +334,7 @@ def _run_study(
     runs = list(study_runs(plan, catalogue, evaluated, folder))
     file = ResultsFile(SCALING, results, _definition(plan, evaluated))
     _check_names(file, plan, runs)
-    total = sum(run.config.total_steps for run in runs)
+    total = sum(run.total_steps for run in runs)
     done = 0
     for run in runs:
 
@@ -321,7 +348,7 @@ def _run_study(
             work = _Work(run, folder / run.name, device, report, job)
             for row in work.rows(plan, evaluated, missing):
                 file.add(run.key(row.condition), row)
-        done += run.config.total_steps
+        done += run.total_steps
 
 
 def study_runs(
@@ -338,26 +365,11 @@ def study_runs(
         for order, collections in drawn.items():
             for model in plan.models:
                 for members in collections:
-                    config = _config(plan, model, members, seed)
-                    yield StudyRun(model, order, config, members)
+                    places = [member["path"] for member in members]
+                    yield StudyRun(model, order, plan.training_of(model, places, seed), members)
 
 
 # -- runs and sessions of a plan ------------------------------------------------------
-def _config(plan: StudyPlan, model: str, members: tuple[Member, ...], seed: int) -> TrainConfig:
-    """Return the training config of one run."""
-    sessions = tuple(SessionChoice(member["path"]) for member in members)
-    config = plan.config_of(model)
-    # Steps are per session or per run; see `StudyPlan.steps_of`.
-    times = len(members) if plan.steps_of == "each session" else 1
-    return replace(
-        config,
-        seed=seed,
-        sessions=sessions,
-        # Phases of a plan read all sessions of the collection.
-        phases=tuple(replace(p, steps=p.steps * times, sessions=None) for p in config.phases),
-    )
-
-
 def _sessions(plan: StudyPlan, mice: Path | None, job: Job) -> Catalogue:
     """Return all sessions of the plan; missing simulated mice are simulated."""
     places: list[Path] = []
@@ -423,16 +435,15 @@ class _Work:
 
     def rows(self, plan: StudyPlan, evaluated: list[str], strategies: list[str]) -> list[RunScore]:
         """Train or resume the run, and return its scores, one row per condition."""
-        sessions = [
-            open_training_session(Path(choice.mouse), choice) for choice in self.run.config.sessions
-        ]
+        sessions = [open_session(place) for place in self.run.plan.settings.places]
         run = self._trained(sessions)
-        steps = self.run.config.total_steps
+        steps = self.run.total_steps
         self.report(steps, "scoring")
+        predictor = load_of_family(self.out / MODEL, self.device)
         scores = evaluate(
-            load_checkpoint_predictor(self.out / MODEL, device=self.device, name=self.run.name),
+            predictor,
             # The same sessions for all collections, so that scores are comparable.
-            [source.session for source in sessions if source.key in evaluated],
+            [session for session in sessions if session.id in evaluated],
             strategies,
             tier=plan.tier,
             max_windows=plan.max_windows,
@@ -441,23 +452,24 @@ class _Work:
         refused = [score.refusal for score in scores.scores if score.refusal]
         if refused:
             raise ValueError(f"strategies: {refused[0]}")
-        return run_scores(run, scores, {})
+        # By the name of the run: each has its own.
+        name = f"{self.run.name}@{weights_in(predictor)}"
+        return [replace(row, predictor=name) for row in run_scores(run, scores, {})]
 
-    def _trained(self, sessions: list[TrainingSession]) -> ScalingRun:
+    def _trained(self, sessions: list[Session]) -> ScalingRun:
         """Train or resume the run, and return its description."""
-        config = self.run.config
         self.report(0, "training")
-        net = train(
-            config,
-            sessions,
-            self.out,
-            device=self.device,
-            job=CallbackJob(lambda done, _, step: self.report(int(done), step), self.job.cancelled),
-        )
+
+        def progress(done: int | float, total: int | float, step: str) -> None:
+            self.report(int(done), step)
+
+        job = CallbackJob(progress, self.job.cancelled, device=self.device)
+        train_plan(self.run.plan, sessions, self.out, job)
         # The core only: embeddings grow with the number of neurons, and cost few
         # operations.
-        parameters = sum(p.numel() for p in split_parameters(net)[0])
-        tokens = sum(row["tokens"] for row in log_rows(self.out / FILE))
+        facts = describe(self.out / MODEL)[1].facts
+        parameters = int(facts.get("shared parameters", facts["parameters"]))
+        tokens = sum(row.get("tokens", 0.0) for row in log_rows(self.out / FILE))
         return ScalingRun(
             model=self.run.model,
             parameters=parameters,
@@ -467,19 +479,18 @@ class _Work:
             # 6 operations per parameter and token, 2 forward and 4 backward (Kaplan et
             # al., 2020).
             compute=6.0 * parameters * tokens,
-            seed=config.seed,
+            seed=self.run.plan.settings.seed,
             order=f"random {self.run.order}",
         )
 
 
-def _neuron_samples(source: TrainingSession) -> int:
+def _neuron_samples(session: Session) -> int:
     """Return the number of neurons times samples of the train tier."""
-    session = source.session
     # tiers() gives minutes.
     seconds = 60.0 * session.tiers().get("train", 0.0)
     return session.n_neurons * round(seconds * session.responses.rate_hz)
 
 
-def _trials(source: TrainingSession) -> int:
+def _trials(session: Session) -> int:
     """Return the number of trials of the train tier."""
-    return int((source.session.trials.tier == "train").sum())
+    return int((session.trials.tier == "train").sum())

@@ -8,38 +8,25 @@
 Source: Jiang et al. 2025, with the metric of the Neural Latents Benchmark.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float32
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.tier_windows import scored_starts
-from omnimouse_model.families.ndt.held_out_rates import (
-    N_WINDOWS,
-    WINDOW,
-    forward_windows,
-    inter_region,
-    intra_region,
-    one_neuron_out,
-)
-from omnimouse_model.families.ndt.predictor import NdtPredictor
 from omnimouse_model.metrics.information import LikelihoodSums
 from omnimouse_model.metrics.time_blocks import Estimate, jackknife, time_blocks
-from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import QUIET, CallbackJob, Job, shown_job
+from omnimouse_model.predict.predictor import HeldOutPredictor, Predictor
+from omnimouse_model.progress import CallbackJob, Job, shown_job
 
 HeldOut = Literal["co-smoothing", "forward", "inter-region", "intra-region"]
 HELD_OUT: Final[tuple[HeldOut, ...]] = get_args(HeldOut)
 Counts = Float32[np.ndarray, "trial bin neuron"]
-Scored = Float32[np.ndarray, "trial scored neuron"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +96,7 @@ def score_held_out(
     max_trials: int | None = None,
     job: Job | None = None,
 ) -> list[HeldOutScore]:
-    """Score a neural data transformer on hidden spikes of a tier's trials.
+    """Score a model on hidden spikes of a tier's trials; neural data transformers predict them.
 
     Intervals are those of a jackknife over blocks of trials; neurons are fixed. A
     condition that the recording does not allow has a refusal in place of a score.
@@ -138,25 +125,27 @@ def score_held_out(
     Raises
     ------
     UnsupportedRequestError
-        The model is no neural data transformer, or does not know the session.
+        The model predicts no held-out spikes, or does not know the session.
     ValueError
         The tier has no trial.
     StoppedError
         `job.cancelled()` returned True.
     """
-    ndt = checked_ndt(model, session)
-    starts = scored_starts(session, tier, max_trials, ndt.spec)
-    counts = trial_counts(session, ndt, starts)
-    blocks = time_blocks(starts, ndt.spec.duration_s)
+    held_out = checked_held_out(model, session)
+    spec = held_out.needs.spec
+    starts = scored_starts(session, tier, max_trials, spec)
+    counts = trial_counts(session, held_out, starts)
+    blocks = time_blocks(starts, spec.duration_s)
     with shown_job(job) as shown:
         return [
-            _score(condition, ndt, session, counts, blocks, tier, shown) for condition in conditions
+            _score(condition, held_out, session, counts, blocks, tier, shown)
+            for condition in conditions
         ]
 
 
 def _score(
     condition: HeldOut,
-    model: NdtPredictor,
+    model: HeldOutPredictor,
     session: Session,
     counts: Counts,
     blocks: np.ndarray,
@@ -166,99 +155,37 @@ def _score(
     """Return the score of one condition, or its refusal."""
     named = CallbackJob(lambda done, of, _: job.progress(done, of, condition), job.cancelled)
     about = (condition, model.predictor_id, session.id, tier, len(counts))
-    refusal = _refusal(condition, session, model.spec)
-    if refusal:
+    try:
+        rates, spikes = model.held_out_rates(condition, session, counts, named)
+    except UnsupportedRequestError as error:
         nothing = jackknife(float("nan"), [])
         silent = np.full(session.n_neurons, np.nan)
-        return HeldOutScore(*about, nothing, nothing, silent, refusal)
-    rates, spikes = held_out_rates(condition, model, session, counts, named)
+        return HeldOutScore(*about, nothing, nothing, silent, str(error))
     found = _estimates(LikelihoodSums.of(rates, spikes), blocks)
     return HeldOutScore(*about, *found)
 
 
-def held_out_rates(
-    condition: HeldOut,
-    model: NdtPredictor,
-    session: Session,
-    counts: Counts,
-    job: Job = QUIET,
-) -> tuple[Scored, Scored]:
-    """Return the rates per bin of the hidden entries, and their spikes.
-
-    Spikes are NaN where they are unknown; the network gets none there, as in training.
-    "forward" has the bins of its windows alone: eleven windows from the onset on, as in
-    the paper; shorter trials have fewer.
-    """
-    spikes = torch.from_numpy(np.nan_to_num(counts)).to(model.device)
-    if condition == "forward":
-        onset, n_windows = _forward_bins(model.spec)
-        rates = forward_windows(*(model.net, session.id, spikes), onset=onset, n_windows=n_windows)
-        return rates, counts[:, onset : onset + n_windows * WINDOW]
-    regions = session.units.region_of
-    rates_of: dict[str, Callable[..., np.ndarray]] = {
-        "co-smoothing": partial(one_neuron_out, job=job),
-        "inter-region": partial(inter_region, regions=regions),
-        "intra-region": partial(intra_region, regions=regions, job=job),
-    }
-    rates = rates_of[condition](model.net, session.id, spikes)
-    # Neurons without a region are predicted by no condition over regions.
-    if "region" in condition:
-        counts = np.where(np.array(regions) == "", np.float32("nan"), counts)
-    return rates, counts
-
-
-def checked_ndt(model: Predictor, session: Session) -> NdtPredictor:
-    """Return the model if it is a neural data transformer that knows the session.
+def checked_held_out(model: Predictor, session: Session) -> HeldOutPredictor:
+    """Return the model if it predicts held-out spikes and knows the session.
 
     Raises
     ------
     UnsupportedRequestError
-        It is not.
+        It does not.
     """
-    if not isinstance(model, NdtPredictor):
+    if not ("held_out" in model.needs.methods and isinstance(model, HeldOutPredictor)):
         raise UnsupportedRequestError(
-            f"{model.predictor_id} is no neural data transformer: held-out spikes are "
-            "scored of these alone. Other models are scored by strategies."
+            f"{model.predictor_id} predicts no held-out spikes, as neural data transformers "
+            "do. Other models are scored by strategies."
         )
     model.prepare(session)
     return model
 
 
-def trial_counts(session: Session, model: NdtPredictor, starts: np.ndarray) -> Counts:
+def trial_counts(session: Session, model: Predictor, starts: np.ndarray) -> Counts:
     """Return the counts of trials, NaN where they are unknown."""
-    windows = (session.window(float(start), model.spec) for start in starts)
+    windows = (session.window(float(start), model.needs.spec) for start in starts)
     return np.stack([w.responses for w in windows]).astype(np.float32)
-
-
-def _forward_bins(spec: WindowSpec) -> tuple[int, int]:
-    """Return the bin of the onset, and the number of windows from there on."""
-    onset = round(-spec.trial_offset_s * spec.response_rate_hz)
-    return onset, min(N_WINDOWS, (spec.n_samples - onset) // WINDOW)
-
-
-def _refusal(condition: HeldOut, session: Session, spec: WindowSpec) -> str:
-    """Return why a condition is not possible in a session, else ""."""
-    if condition == "forward":
-        onset, n_windows = _forward_bins(spec)
-        if onset < 0:
-            return (
-                f"The model's trials begin {spec.trial_offset_s:g} s after the onset: "
-                "there are no bins of the onset to predict from."
-            )
-        if n_windows < 1:
-            return (
-                f"The model's trials have {spec.n_samples - onset} bins from the onset "
-                f"on; a window has {WINDOW}."
-            )
-    if "region" not in condition:
-        return ""
-    names = session.units.regions
-    if not names:
-        return "The recording does not state the region of its units."
-    if condition == "inter-region" and len(names) == 1:
-        placed = "units with a region" if "" in session.units.region_of else "units"
-        return f"All {placed} are in {names[0]}: there is no other to predict from."
-    return ""
 
 
 def _estimates(sums: LikelihoodSums, blocks: np.ndarray) -> tuple[Estimate, Estimate, np.ndarray]:

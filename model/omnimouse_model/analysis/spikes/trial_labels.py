@@ -1,8 +1,8 @@
 """Decoding of labels of trials, such as the choice, from a model of spikes.
 
-The output of the third block is averaged over the bins of a trial, of which all spikes
-are visible, without a causal mask. A logistic regression predicts the label; its L2
-penalty is that with the smallest log loss on the validation trials.
+The model gives features of each trial, of which all spikes are visible. A logistic
+regression predicts the label; its L2 penalty is that with the smallest log loss on the
+validation trials.
 
 Source: Jiang et al. 2025; the average over bins is an assumption.
 """
@@ -12,22 +12,17 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from omnimouse_model.analysis.peri_event import conditions, event_windows
-from omnimouse_model.analysis.spikes.held_out_scores import checked_ndt, trial_counts
+from omnimouse_model.analysis.spikes.held_out_scores import checked_held_out, trial_counts
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
-from omnimouse_model.families.ndt.held_out_rates import SEQUENCES
-from omnimouse_model.families.ndt.predictor import NdtPredictor
 from omnimouse_model.metrics.choices import accuracy, accuracy_interval
 from omnimouse_model.metrics.logistic import fit_logistic
 from omnimouse_model.predict.predictor import Predictor
-
-BLOCK: Final = 3
-"""Block, counted from 1, whose output is decoded; of fewer blocks, the last one."""
 
 PENALTIES: Final = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Candidate weights of the sum of squared coefficients, beside the mean log loss."""
@@ -117,7 +112,7 @@ def decode_trial_labels(
     Raises
     ------
     UnsupportedRequestError
-        The model is no neural data transformer, or does not know the session; the
+        The model predicts no held-out spikes, or does not know the session; the
         column is none with a few labels; a tier has too few of them; or the regression
         itself is fitted with the tier ("train", "validation").
     """
@@ -163,12 +158,12 @@ class _Encoding:
     Raises
     ------
     UnsupportedRequestError
-        The model is no neural data transformer, or does not know the session; or the
+        The model predicts no held-out spikes, or does not know the session; or the
         regression itself is fitted with the tier.
     """
 
     def __init__(self, model: Predictor, session: Session, tier: str) -> None:
-        self.model, self.session = checked_ndt(model, session), session
+        self.model, self.session = checked_held_out(model, session), session
         if tier in FITTED_WITH:
             raise UnsupportedRequestError(
                 "Labels are decoded with a regression that is fitted on the tier "
@@ -192,17 +187,17 @@ class _Encoding:
 
     def _encode(self, tier: str) -> tuple[np.ndarray, np.ndarray]:
         """Encode a tier: row numbers of its trials, and features (trial, d_model)."""
-        trials, windows = event_windows(self.session, self.model.spec, tier)
+        trials, windows = event_windows(self.session, self.model.needs.spec, tier)
         starts = np.array([window.start_s for window in windows])
         if not len(starts):
-            return trials, np.zeros((0, self.model.net.config.d_model))
+            return trials, np.zeros((0, 0))
         counts = trial_counts(self.session, self.model, starts)
-        return trials, trial_features(self.model, self.session, counts)
+        return trials, self.model.trial_features(self.session, counts)
 
 
 def _decoding(encoding: _Encoding, column: str, labels: np.ndarray) -> TrialDecoding:
     """Fit the regression of a column, and decode the labels of the tier."""
-    ndt, session, tier = encoding.model, encoding.session, encoding.tier
+    model, session, tier = encoding.model, encoding.session, encoding.tier
     x, of_train = encoding.labelled(labels, "train")
     x_validation, of_validation = encoding.labelled(labels, "validation")
     x_test, true = encoding.labelled(labels, tier)
@@ -232,7 +227,7 @@ def _decoding(encoding: _Encoding, column: str, labels: np.ndarray) -> TrialDeco
     return TrialDecoding(
         column,
         tuple(names.tolist()),
-        ndt.predictor_id,
+        model.predictor_id,
         session.id,
         tier,
         accuracy(chosen, true, balanced=False).value,
@@ -242,22 +237,3 @@ def _decoding(encoding: _Encoding, column: str, labels: np.ndarray) -> TrialDeco
         penalty,
         right,
     )
-
-
-@torch.inference_mode()
-def trial_features(
-    model: NdtPredictor, session: Session, counts: np.ndarray
-) -> Float[np.ndarray, "trial d_model"]:
-    """Return the mean over bins of the third block's output, all spikes visible.
-
-    Unknown counts are no spikes, as in training.
-    """
-    net, counts = model.net, np.nan_to_num(counts)
-    name = f"block.{min(BLOCK, net.config.n_layers) - 1}.out"
-    parts = []
-    for part in torch.from_numpy(counts).to(model.device).split(SEQUENCES):
-        found: dict[str, Tensor] = {}
-        # Every scheme but "causal" has attention between all bins.
-        net.encode(part, session.id, "neuron", record=found.__setitem__)
-        parts.append(found[name][:, -counts.shape[1] :].mean(1).cpu().double())
-    return np.asarray(torch.cat(parts).numpy())

@@ -11,6 +11,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import N_SAMPLES, WindowSpec
+from omnimouse_model.evaluation.fit_cache import Fit
 from omnimouse_model.evaluation.train_windows import (
     BETWEEN,
     FITTED,
@@ -24,7 +25,6 @@ from omnimouse_model.families.classical.rules import (
     mean_remark,
     refuse_without_history,
 )
-from omnimouse_model.families.parts.fit_cache import Fit
 from omnimouse_model.families.parts.ridge import PENALTIES
 from omnimouse_model.families.parts.visible_input import VisibleInput, behavior_inputs, behavior_of
 from omnimouse_model.masks import Mask

@@ -10,6 +10,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, WindowSpec
+from omnimouse_model.evaluation.fit_cache import Fit
 from omnimouse_model.evaluation.train_windows import (
     BETWEEN,
     FITTED,
@@ -18,7 +19,6 @@ from omnimouse_model.evaluation.train_windows import (
     training_windows,
 )
 from omnimouse_model.families.classical.rules import RulePrediction, mean_remark, refuse_behavior
-from omnimouse_model.families.parts.fit_cache import Fit
 from omnimouse_model.families.parts.motion_energy import N_FEATURES, motion_energy
 from omnimouse_model.families.parts.ridge import (
     Covariance,

@@ -11,10 +11,10 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation.fit_cache import LOWEST, Fit, load_or_fit
 from omnimouse_model.families.classical.autoregressive import HistoryRidge
 from omnimouse_model.families.classical.population_ridge import ContextRidge, VideoRidge
 from omnimouse_model.families.classical.rules import Interpolation, LastSample, Rule, TrainMean
-from omnimouse_model.families.parts.fit_cache import LOWEST, Fit, load_or_fit
 from omnimouse_model.families.parts.visible_input import VisibleInput
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import (

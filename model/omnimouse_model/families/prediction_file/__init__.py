@@ -1,1 +1,1 @@
-"""Predictions in a file, made here or elsewhere, as a predictor."""
+"""Predictions in a file, made here or elsewhere, as a family of models."""

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import PredictionsFileError
-from omnimouse_model.families.prediction_file.file import open_arrays
-from omnimouse_model.families.prediction_file.metadata import Metadata
 from omnimouse_model.inference.registry import must_be_fetched
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -21,6 +19,8 @@ from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.live.state_store import LastSession, StateStore
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import FALLBACK, check_compatibility
+from omnimouse_model.predict.prediction_file.file import open_arrays
+from omnimouse_model.predict.prediction_file.metadata import Metadata
 from omnimouse_model.predict.predictor import Needs, Predictor
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.demo import model_for
@@ -111,7 +111,7 @@ class ModelDownloads(HasBackgroundTask):
 
 def _fetched(name: str, report: ReportProgress) -> Iterator[str]:
     # Imported here, on the background thread, to keep the start of the app fast.
-    from omnimouse_model.families.omnimouse.hub_checkpoints import fetch_checkpoint
+    from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
 
     # It may have arrived meanwhile, for example by `omnimouse fetch`.
     if must_be_fetched(name):

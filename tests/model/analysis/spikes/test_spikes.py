@@ -12,7 +12,6 @@ from omnimouse_model.analysis.spikes import trial_labels
 from omnimouse_model.analysis.spikes.activity import spike_activity
 from omnimouse_model.analysis.spikes.held_out_scores import (
     HELD_OUT,
-    held_out_rates,
     trial_counts,
 )
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
@@ -88,7 +87,7 @@ def test_what_is_not_possible_is_said(spiking, model):
     unknown = replace(spiking, units=replace(spiking.units, area=None))
     (score,) = om.score_held_out(model, unknown, ["intra-region"])
     assert "does not state the region" in score.refusal
-    with pytest.raises(UnsupportedRequestError, match="no neural data transformer"):
+    with pytest.raises(UnsupportedRequestError, match="predicts no held-out spikes"):
         om.score_held_out(om.load_predictor("mean"), spiking)
     with pytest.raises(StoppedError):
         om.score_held_out(model, spiking, ["co-smoothing"], job=CallbackJob(cancelled=lambda: True))
@@ -113,8 +112,8 @@ def test_unknown_bins_are_not_scored(spiking, model):
     silent, unknown = counts.copy(), counts.copy()
     silent[0, -10:], unknown[0, -10:] = 0, np.nan
     for condition in HELD_OUT:
-        expected, known = held_out_rates(condition, model, spiking, silent)
-        rates, spikes = held_out_rates(condition, model, spiking, unknown)
+        expected, known = model.held_out_rates(condition, spiking, silent)
+        rates, spikes = model.held_out_rates(condition, spiking, unknown)
         np.testing.assert_array_equal(rates, expected)
         is_known = np.isfinite(spikes)
         assert is_known.all() == (condition == "forward")
@@ -141,13 +140,13 @@ def test_all_columns_share_one_encoding(arrays, model, monkeypatch):
     columns = {"trial_side": sides, "trial_choice": hidden}
     session = om.open_session(arrays | columns)
     expected = om.decode_trial_labels(model, session, "side")
-    encoded, features = [], trial_labels.trial_features
+    encoded, features = [], NdtPredictor.trial_features
 
     def counted(model, session, counts):
         encoded.append(len(counts))
         return features(model, session, counts)
 
-    monkeypatch.setattr(trial_labels, "trial_features", counted)
+    monkeypatch.setattr(NdtPredictor, "trial_features", counted)
     found = trial_labels.decode_every_label(model, session)
     assert len(encoded) == 3
     assert sum(encoded) == N_TRIALS

@@ -8,12 +8,11 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.display import HasSummary
 from omnimouse_model.errors import NotStoredError, UnsupportedRequestError
-from omnimouse_model.families.prediction_file.file import (
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.predict.prediction_file.file import (
     PredictionsFile,
     Series,
-    open_file,
 )
-from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
@@ -22,37 +21,6 @@ from omnimouse_model.predict.predictor import (
     check_request,
 )
 from omnimouse_model.progress import Cancelled, never
-
-
-def open_predictions(path: str | Path) -> "StoredPredictions":
-    """Open a file of predictions as a predictor.
-
-    Examples
-    --------
-    >>> mask = "causal_response_25_behavior"
-    >>> path = om.predict_session("last", session, mask, "last.zarr", tier="test").path
-    >>> stored = om.open_predictions(path)
-    >>> stored.file.metadata.predictor, stored.file.responses.shape[1]
-    ('last', 40)
-    >>> one, other = (
-    ...     om.evaluate(predictor, session, mask).scores[0].value
-    ...     for predictor in (stored, om.load_predictor("last"))
-    ... )
-    >>> one == other
-    True
-
-    Parameters
-    ----------
-    path
-        A zarr folder or NWB file of `predict_session`, or of another program that
-        writes the same format (see docs/families.md).
-
-    Raises
-    ------
-    PredictionsFileError
-        The file is missing, unfinished or of another format, or has a wrong field.
-    """
-    return StoredPredictions(open_file(path))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from omnimouse_model.data.hub.fetch import fetch_place, require_place
 from omnimouse_model.data.hub.listing import HubFile, Listing, list_files
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import CheckpointError, FetchError
+from omnimouse_model.inference.families import converted
 from omnimouse_model.progress import Job
 
 _FETCHING = 0.9
@@ -54,7 +55,7 @@ def fetch_checkpoint(name: str, to: str | Path | None = None, job: Job | None = 
 
 
 def _put(found: Listing, files: Path, target: Path, job: Job) -> None:
-    """Move the checkpoint to its target; convert official shards to one file."""
+    """Move the checkpoint to its target; official shards become one file."""
     folder = files / PurePosixPath(found.files[0].path).parent
     # A listing has the files of one checkpoint, so the first one tells its format.
     if found.files[0].path.endswith(".ckpt"):
@@ -64,9 +65,6 @@ def _put(found: Listing, files: Path, target: Path, job: Job) -> None:
 
 
 def _convert(shards: Path, folder: Path, found: Listing) -> Path:
-    # Here because it imports torch, which a download does not need.
-    from omnimouse_model.families.omnimouse.checkpoint import convert_official
-
     # An interrupted conversion left its folder with the files of the download, which
     # are removed together.
     folder.mkdir()
@@ -74,7 +72,7 @@ def _convert(shards: Path, folder: Path, found: Listing) -> Path:
     if found.licence:
         card["licence"] = found.licence
     try:
-        convert_official(shards, folder / f"{found.place.name}.safetensors", card)
+        converted(shards, folder / f"{found.place.name}.safetensors", card)
     except CheckpointError:
         shutil.rmtree(shards)  # otherwise the next call would find them again
         raise

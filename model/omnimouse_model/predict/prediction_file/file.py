@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.errors import PredictionsFileError, SessionFormatError
-from omnimouse_model.families.prediction_file.metadata import FORMAT, Metadata
+from omnimouse_model.predict.prediction_file.metadata import FORMAT, Metadata
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrGroup
 from omnimouse_model.storage.byte_source import LocalFile

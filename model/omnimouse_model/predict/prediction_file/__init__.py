@@ -1,0 +1,1 @@
+"""The file of predictions: its arrays and metadata, whoever wrote it."""
