@@ -16,6 +16,7 @@ import click
 from omnimouse_app.cli.output import n_bytes
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.signal import Signal
 from omnimouse_model.storage.trees import decode_json
 from tests.bench.benchmark import PEAK_MIB, Row, benchmark
 from tests.bench.peers.reference_package import ReferencePackage
@@ -266,6 +267,9 @@ def _rule_reader(session: "Session") -> Reader:
     """Return a reader of the same values, sample by sample, as the format defines."""
     import numpy as np
 
+    # In memory: stored samples are no map of a file.
+    data = {n: s.data for n, s in session.streams.items() if isinstance(s, Signal)}
+
     def values(name: str, window: Any) -> Any:
         # Written as the format's definition, without the code of `Signal`, so that it
         # is an independent reference.
@@ -276,7 +280,7 @@ def _rule_reader(session: "Session") -> Reader:
         step = 1.0 / signal.rate_hz
         # Last sample at or before each time, with the phase shift of each column.
         rows = np.floor((times[:, None] - shift - signal.start) / step).astype(int)
-        stored = np.asarray(signal.data)[rows, np.arange(signal.n_columns)]
+        stored = data[name][rows, np.arange(signal.n_columns)]
         if name == "responses":
             return stored.astype(np.float32) / session.response_scale
         mean, std = session.behavior_statistics(name)
