@@ -1,9 +1,7 @@
 """The visual stimulus: frame slots on the session's clock, and the trial table."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,9 +12,8 @@ from jaxtyping import Float32, Float64, Int32, Int64, Shaped
 from omnimouse_model.data.clock import Interval, frame_slot
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.array_file import ArrayFile
-from omnimouse_model.storage.arrays.npy import read_npy_header
-from omnimouse_model.storage.files import FileStamp, open_binary, unreadable
+from omnimouse_model.storage.arrays.npy import stamped_array
+from omnimouse_model.storage.files import FileStamp, unreadable
 
 BLANK_TIER = "blank"
 COMMON_TIERS = frozenset(
@@ -30,8 +27,6 @@ Any session accepts them: one without such trials has no windows of that tier.
 """
 MEAN_GRAY = 113.0
 """The gray level of which the normalised value is 0."""
-# Each header is small, and training visits the trials in random order.
-_CACHED_HEADERS = 4096
 
 
 TRIAL_COLUMNS: dict[str, type] = {
@@ -204,6 +199,8 @@ class Stimulus:
             return np.zeros((0, *(size or self.size)), np.uint8)
         trials, frames = self.slot_trial[slots], self.slot_frame[slots]
         # Most windows lie in one trial, of which no copy is made.
+        if trials[0] == trials[-1]:
+            return self._at_size(self._part(int(trials[0]), frames), size)
         changes = (np.flatnonzero(trials[1:] != trials[:-1]) + 1).tolist()
         parts = [
             self._part(int(trials[begin]), frames[begin:end])
@@ -211,7 +208,7 @@ class Stimulus:
         ]
         if len({part.shape[1:] for part in parts}) > 1:
             parts = [self._at_size(part, size) for part in parts]
-        return self._at_size(parts[0] if len(parts) == 1 else _joined(parts), size)
+        return self._at_size(_joined(parts), size)
 
     def trial_frames(self, trial: int, first: int, stop: int) -> np.ndarray:
         """Frames `first` to `stop` of a trial with frames, at the session's size."""
@@ -228,7 +225,7 @@ class Stimulus:
             return self._uniform(trial, len(frames))
         first, last = int(frames[0]), int(frames[-1])
         stored = self.source.read(trial, first, last + 1, self.size)
-        if last - first + 1 == len(frames) and (np.diff(frames) == 1).all():
+        if last - first + 1 == len(frames) and (frames[1:] > frames[:-1]).all():
             return stored
         selected: np.ndarray = stored[frames - first]
         return selected
@@ -274,33 +271,11 @@ class TrialFiles:
         file = self.files[trial]
         if file is None:
             raise KeyError(f"Trial {trial} has no frames of its own.")
-        path = file.path
-        shape, fortran, dtype, offset = _header(file, size)
-        if fortran:
-            file.check()
-            return ArrayFile(path, dtype, shape, offset, fortran=True).read(first, stop)
-        try:
-            frame_bytes = int(np.prod(size)) * dtype.itemsize
-            # Read, not mapped: a file that shrinks gives an error and no SIGBUS.
-            with open_binary(path) as stream:
-                file.check(os.fstat(stream.fileno()))
-                stream.seek(offset + first * frame_bytes)
-                data = stream.read((stop - first) * frame_bytes)
-        except SessionFormatError:
-            raise
-        except (OSError, ValueError) as error:
-            raise unreadable(path, error) from error
-        if len(data) != (stop - first) * frame_bytes:
-            raise unreadable(path, EOFError(f"it ends after {len(data)} bytes"))
-        return np.frombuffer(data, dtype).reshape(stop - first, *size)
-
-
-@lru_cache(maxsize=_CACHED_HEADERS)
-def _header(file: FileStamp, size: tuple[int, ...]) -> tuple[Any, ...]:
-    """Return shape, Fortran order, dtype and offset of the data of a trial's file."""
-    with open_binary(file.path) as stream:
-        shape, fortran, dtype, offset = read_npy_header(stream, file.path)
-    return frame_shape(shape, size, file.path), fortran, dtype, offset
+        array = stamped_array(file)
+        shape = frame_shape(array.shape, size, file.path)
+        if stop > shape[0]:
+            raise unreadable(file.path, EOFError(f"it ends after {shape[0]} frames"))
+        return array.read(first, stop) if array.shape == shape else array.open()[None]
 
 
 def frame_shape(stored: tuple[int, ...], size: tuple[int, ...], path: Path) -> tuple[int, ...]:

@@ -2,12 +2,12 @@
 
 import os
 import stat
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from io import FileIO
 from pathlib import Path
-from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 from weakref import ref
 
@@ -72,20 +72,36 @@ _FLAGS = (
 
 _KEEPS_OPEN = hasattr(os, "preadv")
 """Not on Windows, where an open file cannot be removed."""
-_MOST_OPEN = 8
-_lock = Lock()
-_open_files: "OrderedDict[int, ref[BlockFile]]" = OrderedDict()
-"""Files that are open between two readings, the latest last."""
 
 
-def _renew_lock() -> None:
-    """Another thread may hold the lock while the process is forked."""
-    global _lock
-    _lock = Lock()
+def _read_at(file: int, offset: int, view: memoryview) -> int:
+    """Return how many bytes from an offset on were read into a view."""
+    if _KEEPS_OPEN:
+        return os.preadv(file, [view], offset)
+    os.lseek(file, offset, os.SEEK_SET)
+    data = os.read(file, len(view))
+    view[: len(data)] = data
+    return len(data)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+_MOST_OPEN = 32
+_OPEN_SHARE = 8
+"""At most one of so many files that a process may open."""
+_open_files: "deque[ref[BlockFile]]" = deque()
+"""Files that stay open between two readings, the next one to be closed first.
+
+Each step is one call of a `deque`, which threads and forks cannot interrupt.
+"""
+
+
+@cache
+def _most_open() -> int:
+    try:
+        from resource import RLIMIT_NOFILE, getrlimit
+    except ImportError:
+        return _MOST_OPEN
+    limit = getrlimit(RLIMIT_NOFILE)[0]
+    return min(_MOST_OPEN, limit // _OPEN_SHARE) if limit > 0 else _MOST_OPEN
 
 
 class BlockFile:
@@ -115,11 +131,16 @@ class BlockFile:
         self._identity: tuple[int, int] | None = None
         self._flags = _FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
         self._stamp: FileStamp | None = None
-        self._file: int | None = None
+        self._begin()
         with self.opened() as file:
             info = os.fstat(file)
             self._stamp = FileStamp.of(path, info)
             self._identity = (info.st_dev, info.st_ino)
+
+    def _begin(self) -> None:
+        # The number of the file while it is open and nobody reads.
+        self._idle: deque[int] = deque()
+        self._is_listed = False
 
     @property
     def size(self) -> int:
@@ -134,48 +155,81 @@ class BlockFile:
 
     # The number of an open file means nothing to another process or object.
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None}
+        return {**self.__dict__, "_idle": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
 
     def __del__(self) -> None:
-        file = getattr(self, "_file", None)
-        if file is not None:
-            os.close(file)
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        with suppress(AttributeError, IndexError):  # not opened, or read by a thread
+            os.close(self._idle.pop())
 
     @contextmanager
     def opened(self) -> Iterator[int]:
         """Yield the number of the open file, which is the one of the first opening."""
-        with _lock:  # two threads do not use one number
-            file, self._file = self._file, None
-        if file is not None and not _has_name(file):  # the name is of another file now
-            os.close(file)
-            file = None
-        file = self._handle() if file is None else file
+        file = self._taken()
         try:
-            info = os.fstat(file)
-            if not stat.S_ISREG(info.st_mode):
-                raise bad_file(self.path, "unreadable", "is not a plain file")
-            if self._stamp is not None:
-                self._stamp.check(info)
             yield file
         except BaseException:
             os.close(file)
             raise
         self._keep(file)
 
+    def read(self, offset: int, into: memoryview) -> None:
+        """Fill memory with the bytes from an offset on; see `opened` and `fill`."""
+        # Without the context manager, which takes as long as the reading.
+        file = self._taken()
+        try:
+            self.fill(file, offset, into)
+        except BaseException:
+            os.close(file)
+            raise
+        self._keep(file)
+
+    def _taken(self) -> int:
+        """Return the number of the open file, which nobody else reads, after all checks."""
+        try:
+            file = self._idle.pop()
+        except IndexError:
+            file = self._handle()
+        try:
+            info = os.fstat(file)
+            # No name: it belongs to another file now.
+            is_lost = not info.st_nlink
+        except OSError:  # a drive on the network may have forgotten it
+            is_lost = True
+        if is_lost:
+            os.close(file)
+            file = self._handle()
+            info = os.fstat(file)
+        try:
+            if not stat.S_ISREG(info.st_mode):
+                raise bad_file(self.path, "unreadable", "is not a plain file")
+            if self._stamp is not None:
+                self._stamp.check(info)
+        except BaseException:
+            os.close(file)
+            raise
+        return file
+
     def _keep(self, file: int) -> None:
-        """Keep a file open for the next reading, and close the one that waits longest."""
-        unused: int | None = file
-        with _lock:
-            if _KEEPS_OPEN and self._file is None:
-                self._file, unused = file, None
-                _open_files[id(self)] = ref(self)
-                _open_files.move_to_end(id(self))
-                if len(_open_files) > _MOST_OPEN:
-                    oldest = _open_files.popitem(last=False)[1]()
-                    if oldest is not None:
-                        unused, oldest._file = oldest._file, None
-        if unused is not None:
-            os.close(unused)
+        """Keep a file open for the next reading, and close the one that is open longest."""
+        if not _KEEPS_OPEN or self._idle:  # another thread's number is there
+            os.close(file)
+            return
+        self._idle.append(file)
+        if self._is_listed:
+            return
+        self._is_listed = True
+        _open_files.append(ref(self))
+        while len(_open_files) > _most_open():
+            if (oldest := _open_files.popleft()()) is not None:
+                oldest._is_listed = False
+                oldest._close_idle()
 
     def _handle(self) -> int:
         if self._inside is None or self._identity is not None:
@@ -191,8 +245,8 @@ class BlockFile:
         with open_binary(self.path, self._inside, is_named=self._is_named) as stream:
             return os.dup(stream.fileno())
 
-    def read(self, file: int, offset: int, into: memoryview) -> None:
-        """Fill memory with the bytes of the open file from an offset on.
+    def fill(self, file: int, offset: int, into: memoryview) -> None:
+        """Fill memory with the bytes of an open file from an offset on.
 
         Raises
         ------
@@ -210,21 +264,3 @@ class BlockFile:
         if len(into):
             found = f"ends {len(into):,} bytes before its values do"
             raise bad_file(self.path, "changed", found, "was it copied completely?")
-
-
-def _has_name(file: int) -> bool:
-    """Whether an open file still has a name; a drive on the network may have forgotten it."""
-    try:
-        return os.fstat(file).st_nlink > 0
-    except OSError:
-        return False
-
-
-def _read_at(file: int, offset: int, view: memoryview) -> int:
-    """Return how many bytes from an offset on were read into a view."""
-    if hasattr(os, "preadv"):
-        return os.preadv(file, [view], offset)
-    os.lseek(file, offset, os.SEEK_SET)
-    data = os.read(file, len(view))
-    view[: len(data)] = data
-    return len(data)

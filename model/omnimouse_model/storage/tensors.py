@@ -237,12 +237,12 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         source = BlockFile(path)
         with source.opened() as file:
             head = bytearray(8)
-            source.read(file, 0, memoryview(head))
+            source.fill(file, 0, memoryview(head))
             n_header = int.from_bytes(head, "little")
             if n_header > min(_MAX_HEADER, source.size - 8):
                 raise ValueError(f"a header of {n_header:,} bytes")
             text = bytearray(n_header)
-            source.read(file, 8, memoryview(text))
+            source.fill(file, 8, memoryview(text))
             header = decode_json(bytes(text), path.name)
             notes = header.pop("__metadata__", {})
             if len(header) > _MAX_TENSORS or not all(
@@ -261,7 +261,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 if 8 + n_header + stop > source.size:
                     raise ValueError(f"{name[:80]!r} at {first} to {stop}, behind its end")
                 tensor, at = torch.empty(stop - first, dtype=torch.uint8), stop
-                source.read(file, 8 + n_header + first, tensor.numpy().data)
+                source.fill(file, 8 + n_header + first, tensor.numpy().data)
                 values = tensor != 0 if dtype == torch.bool else tensor.view(dtype)
                 tensors[name] = values.reshape(shape)
             return tensors, dict(notes)

@@ -75,10 +75,7 @@ class ArrayFile:
         # One run of bytes, the usual case.
         first, stop, _ = slice(first, stop).indices(self.shape[0])
         out = np.empty((max(0, stop - first), *self.shape[1:]), self.dtype)
-        with self._file.opened() as file:
-            if out.size:
-                begin = self.offset + first * (out.nbytes // len(out))
-                self._file.read(file, begin, _memory(out))
+        self._file.read(self.offset + first * (out.nbytes // max(1, len(out))), _memory(out))
         return out
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
@@ -228,7 +225,7 @@ def _fill(out: np.ndarray, places: _Places, array: ArrayFile, file: int) -> None
     """Fill an array, which is not empty, with the values of the places."""
     memory, source = _memory(out), array._file
     if not places.shape:
-        source.read(file, array.offset, memory)
+        source.fill(file, array.offset, memory)
         return
     axis, runs = places.split()
     step, is_whole = places.step(axis), places.is_whole_behind(axis)
@@ -245,10 +242,10 @@ def _fill(out: np.ndarray, places: _Places, array: ArrayFile, file: int) -> None
             into = memory[at : at + run.count * n_place]
             at += len(into)
             if is_whole and run.taken is None:
-                source.read(file, begin + run.first * step, into)
+                source.fill(file, begin + run.first * step, into)
                 continue
             block = np.empty((run.stop - run.first, *places.shape[axis + 1 :]), out.dtype)
-            source.read(file, begin + run.first * step, _memory(block))
+            source.fill(file, begin + run.first * step, _memory(block))
             block = block if run.taken is None else block[run.taken]
             for k, taken in enumerate(places.taken[axis + 1 :], 1):
                 key = slice(taken.start, taken.stop) if isinstance(taken, range) else taken

@@ -241,7 +241,7 @@ class Chunks:
         if layout.is_plain and is_simple:
             values = self._decoded(dataset, layout, ranges, touched)
             if values is not None:
-                return values[without]
+                return np.asarray(values[without])
         if layout.filters:
             self._check_chunks(dataset, layout, touched)
         else:
@@ -254,7 +254,7 @@ class Chunks:
                 slice(a - low, b - low) for (a, b), (low, _) in zip(block, ranges, strict=True)
             ]
             values[tuple(starts)] = dataset[tuple(slice(*ends) for ends in block)]
-        return values[without]
+        return np.asarray(values[without])
 
     def lengths(self, dataset: "h5py.Dataset", read_at: ReadAt) -> np.ndarray:
         """Return the stored length of each value of any length of a dataset."""

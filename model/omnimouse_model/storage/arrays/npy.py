@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile, sound_values
 from omnimouse_model.storage.budget import LONGEST_TEXT, MAX_TEXT_BYTES, Budget
 from omnimouse_model.storage.files import (
+    FileStamp,
     bad_file,
     damage_refused,
     label,
@@ -46,6 +48,15 @@ def npy_file(path: Path, inside: Path | None = None, *, is_named: bool = False) 
             "incomplete download? fetch it again",
         )
     return ArrayFile(path, dtype, shape, offset, fortran, inside=inside, is_named=is_named)
+
+
+@lru_cache(maxsize=4096)  # training visits the files of trials in random order
+def stamped_array(file: FileStamp) -> ArrayFile:
+    """Return the array of a `.npy` file, which has not changed since it was stamped."""
+    array = npy_file(file.path)
+    # Afterwards: each reading compares the file with what was opened.
+    file.check()
+    return array
 
 
 def load_small_array(path: Path, inside: Path, *, is_named: bool = False) -> np.ndarray:

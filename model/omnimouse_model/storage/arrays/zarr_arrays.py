@@ -11,7 +11,6 @@ import math
 import os
 import stat
 from collections.abc import Mapping
-from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -216,42 +215,38 @@ class ZarrArray:
         out = np.empty(size, self.dtype)
         if not out.size:
             return out
-        ranges = [
-            range(low // c, (high - 1) // c + 1)
-            for (low, high), c in zip(bounds, self.chunk, strict=True)
-        ]
-        opened = _Opened()
-        with opened:
-            for place in product(*ranges):
-                target, source = [], []
-                for (low, high), c, at in zip(bounds, self.chunk, place, strict=True):
-                    begin, end = max(low, at * c), min(high, (at + 1) * c)
-                    target.append(slice(begin - low, end - low))
-                    source.append(slice(begin - at * c, end - at * c))
-                out[tuple(target)] = self._decoded(place, opened)[tuple(source)]
+        shard = self._layout.shard
+        counts = (1,) * len(size) if shard is None else shard.counts
+        # Of each chunk on an axis: its file, its place in that, in the block, in itself.
+        axes: list[list[tuple[int, int, slice, slice]]] = []
+        step = 1
+        for (low, high), n, count in reversed([*zip(bounds, self.chunk, counts, strict=True)]):
+            places = []
+            for at in range(low // n, (high - 1) // n + 1):
+                start, (file, inner) = at * n, divmod(at, count)
+                begin, end = max(low, start), min(high, start + n)
+                into, out_of = slice(begin - low, end - low), slice(begin - start, end - start)
+                places.append((file, inner * step, into, out_of))
+            axes.insert(0, places)
+            step *= count
+        for parts in product(*axes):
+            piece, numbers, target, source = zip(*parts, strict=True)
+            out[target] = self._decoded(piece, sum(numbers))[source]
         return out
 
     # -- chunks -----------------------------------------------------------------
-    def _decoded(self, place: tuple[int, ...], opened: "_Opened") -> np.ndarray:
-        """Return one chunk, valid until this thread's next one."""
-        layout, shard = self._layout, self._layout.shard
-        piece, number = place, 0
-        if shard is not None:
-            pairs = [divmod(at, n) for at, n in zip(place, shard.counts, strict=True)]
-            piece = tuple([at for at, _ in pairs])
-            number = 0
-            for (_, at), n in zip(pairs, shard.counts, strict=True):
-                number = number * n + at
-        stored = self._stored(piece, number, opened)
+    def _decoded(self, piece: tuple[int, ...], number: int) -> np.ndarray:
+        """Return the chunk of a number in a file, valid until this thread's next one."""
+        layout = self._layout
+        stored = self._stored(piece, number)
         if stored is None:
             if self._is_whole:
                 raise self._missing(piece)
             return np.broadcast_to(layout.fill, layout.chunk)
-        n_bytes = layout.n_chunk_bytes
         try:
             for unpack, most in layout.unpack:
                 stored = unpack(stored, most)
-            if stored.nbytes != n_bytes:
+            if stored.nbytes != layout.n_chunk_bytes:
                 raise ValueError("a piece is of another size")
         except Exception as error:  # decoders raise errors of many types
             raise self._broken(piece, str(error)[:200]) from error
@@ -265,21 +260,14 @@ class ZarrArray:
         turned = values.reshape([layout.chunk[axis] for axis in layout.order])
         return turned.transpose(layout.turned)
 
-    def _stored(self, piece: tuple[int, ...], number: int, opened: "_Opened") -> np.ndarray | None:
-        """Return the bytes of a chunk as they are stored, None if they are not.
-
-        `number` is that of the chunk in its shard.
-        """
-        if opened.piece != piece:
-            source = self._file(piece)
-            if source is None:
-                return None
-            opened.open(piece, source)
-        source, file = opened.source, opened.file
-        assert source is not None
+    def _stored(self, piece: tuple[int, ...], number: int) -> np.ndarray | None:
+        """Return the bytes of a chunk as they are stored, None if they are not."""
+        source = self._file(piece)
+        if source is None:
+            return None
         offset, length = 0, source.size
         if self._layout.shard is not None:
-            entries = self._entries(piece, source, file)
+            entries = self._entries(piece, source)
             offset, length = entries[2 * number], entries[2 * number + 1]
             if offset == length == _NOT_STORED:
                 return None
@@ -287,10 +275,10 @@ class ZarrArray:
         if offset + length > source.size or length > most:
             raise self._broken(piece, f"a piece at {offset} is not there")
         stored = stored_memory(length)
-        source.read(file, offset, stored.data)
+        source.read(offset, stored.data)
         return stored
 
-    def _entries(self, piece: tuple[int, ...], source: BlockFile, file: int) -> memoryview:
+    def _entries(self, piece: tuple[int, ...], source: BlockFile) -> memoryview:
         """Return offset and length of every chunk of a shard, one after the other."""
         shard = self._layout.shard
         assert shard is not None
@@ -299,7 +287,7 @@ class ZarrArray:
             if source.size < shard.n_index_bytes:
                 raise self._broken(piece, "it is too short for its index")
             index = np.empty(shard.n_index_bytes, np.uint8)
-            source.read(file, begin, index.data)
+            source.read(begin, index.data)
             try:
                 entries = verified(index) if shard.has_checksum else index
             except ValueError as error:
@@ -336,28 +324,6 @@ class ZarrArray:
             f"{label(self.path)}/{name} is damaged: {problem}",
             "copy the store again, or convert the session again",
         )
-
-
-class _Opened:
-    """The file of the last chunk, which often holds the next one as well."""
-
-    def __init__(self) -> None:
-        self.piece: tuple[int, ...] | None = None
-        self.source: BlockFile | None = None
-        self.file = -1
-        self._closing = ExitStack()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        self._closing.close()
-
-    def open(self, piece: tuple[int, ...], source: BlockFile) -> None:
-        """Close the last file and open that of another piece."""
-        self._closing.close()
-        self.piece, self.source = piece, source
-        self.file = self._closing.enter_context(source.opened())
 
 
 # -- writing ------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage import byte_source
 from omnimouse_model.storage.arrays import array_file
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import npy_file
@@ -93,13 +94,14 @@ def test_a_file_that_shrinks_while_it_is_read_is_one_line(tmp_path, monkeypatch)
 @pytest.mark.skipif(not hasattr(os, "preadv"), reason="no file stays open there")
 def test_few_files_stay_open_and_one_that_is_exchanged_is_not_read(tmp_path, monkeypatch):
     opened, open_file = [], os.open
+    monkeypatch.setattr(byte_source, "_most_open", lambda: 8)
     for number in range(12):
         np.save(tmp_path / f"{number}.npy", np.full(5, number))
     files = [npy_file(tmp_path / f"{number}.npy") for number in range(12)]
     monkeypatch.setattr("os.open", lambda *a, **k: opened.append(a) or open_file(*a, **k))
     for number, file in [*enumerate(files), (11, files[11]), *enumerate(files[8:], 8)]:
         assert file.read(0, 5).tolist() == [number] * 5
-        assert sum(file._file._file is not None for file in files) <= 8
+        assert sum(len(file._file._idle) for file in files) <= 8
     assert len(opened) <= 12
     np.save(tmp_path / "other.npy", np.zeros(5, int))
     (tmp_path / "other.npy").replace(tmp_path / "11.npy")
@@ -111,6 +113,7 @@ def test_a_system_without_reading_at_a_position_reads_the_same(tmp_path, monkeyp
     # Windows has no `preadv`.
     np.save(tmp_path / "a.npy", VALUES)
     monkeypatch.delattr("os.preadv", raising=False)
+    monkeypatch.setattr(byte_source, "_KEEPS_OPEN", False)
     file = npy_file(tmp_path / "a.npy")
     assert np.array_equal(file.read(3, 9), VALUES[3:9])
     assert np.array_equal(file.open(), VALUES)

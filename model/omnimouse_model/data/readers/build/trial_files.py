@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.storage.arrays.array_file import ArrayFile
-from omnimouse_model.storage.arrays.npy import npy_file
+from omnimouse_model.storage.arrays.npy import stamped_array
 from omnimouse_model.storage.files import FileStamp
 
 HOLE_S = 2.5
@@ -149,10 +149,7 @@ class TrialRows:
     def _trial(self, trial: int) -> ArrayFile | None:
         """Return the file of one trial, or None."""
         file = self._files[trial]
-        if file is None:
-            return None
-        file.check()
-        return npy_file(file.path)
+        return None if file is None else stamped_array(file)
 
     def _part(self, stored: ArrayFile, rows: slice | np.ndarray, columns: slice) -> np.ndarray:
         """Return values (time, columns) of one trial."""

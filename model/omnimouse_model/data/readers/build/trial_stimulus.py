@@ -20,7 +20,7 @@ from omnimouse_model.data.stimulus import (
     VideoSource,
 )
 from omnimouse_model.storage.arrays.array_file import ArrayFile
-from omnimouse_model.storage.arrays.npy import npy_file
+from omnimouse_model.storage.arrays.npy import stamped_array
 from omnimouse_model.storage.files import FileStamp
 
 _HOLE: dict[str, Any] = {
@@ -115,9 +115,7 @@ class TrialFrames:
 
     def stored(self, trial: int) -> ArrayFile:
         """Return the array of a trial, as its file holds it."""
-        file = self.files[trial // 2]
-        file.check()
-        return npy_file(file.path)
+        return stamped_array(self.files[trial // 2])
 
 
 def note_trial_clock(notes: Notes) -> None:
