@@ -120,8 +120,11 @@ def command(
             sys.exit(STOPPED if stop.is_received else 0)
         progress.finish()
         if export is not None and family.export is not None and not stop.is_received:
-            family.export(out, export)
-            echo(f"wrote {export}")
+            # The run is saved, so that a signal ends the export at once.
+            stop.has_results = False
+            with contextlib.suppress(KeyboardInterrupt):  # reported below
+                family.export(out, export)
+                echo(f"wrote {export}")
     if stop.is_received:
         exit_stopped(f"saved in {out}: the same command continues.")
     echo(f"trained; the weights are in {out}", err=True)

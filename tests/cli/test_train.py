@@ -130,6 +130,13 @@ def test_twins_are_trained_stopped_continued_and_exported(
         patch.setattr(TrainingProgress, "__call__", interrupted)
         assert run(*command) == 130
     assert steps(out) == [1]
+    with monkeypatch.context() as patch:
+        # Ctrl-C while the weights are exported, which takes minutes with a context part.
+        place = "omnimouse_model.families.twin.training.exported"
+        patch.setattr(place, lambda *_: signal.raise_signal(signal.SIGINT))
+        assert run(*command, "--export", str(file)) == 130
+    assert f"saved in {out}" in capsys.readouterr().err
+    assert not file.exists()
     assert run(*command, "--export", str(file)) == 0
     assert steps(out) == [1, 2, 3]
     assert load_predictor(file).needs.sessions == {"m1-1-1", "m2-1-1"}

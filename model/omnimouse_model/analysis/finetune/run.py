@@ -27,7 +27,7 @@ from omnimouse_model.inference.families import (
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_model.predict.family import Family, transfer_options
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Composed, Predictor
 from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.trees import read_json
@@ -194,10 +194,11 @@ def _write_settings(
     }
     if (out / ABOUT).exists():
         saved = _settings_in(out)
-        # Records without a family are older: their hash leaves out a context part. That
-        # frozen weights are those of the model is checked at the end of the run.
-        same = about.keys() - (set() if "family" in saved else {"weights"})
-        if other := [name for name in about if name in same and saved.get(name) != about[name]]:
+        # Records without a family are older: their hash leaves out a context part.
+        parts = predictor.members if isinstance(predictor, Composed) else ()
+        if "family" not in saved and saved.get("weights") in [weights_in(one) for one in parts]:
+            saved["weights"] = about["weights"]
+        if other := [name for name in about if saved.get(name) != about[name]]:
             text = ", ".join(f"{n} {shown(saved.get(n))}, not {about[n]!r}" for n in other)
             raise FinetuneError(
                 "other_run",

@@ -173,6 +173,11 @@ class OmniMouseWithContext(LinearGaussian):
         return self.transformer.needs
 
     @property
+    def members(self) -> tuple[TransformerPredictor]:
+        """The transformer without the context part."""
+        return (self.transformer,)
+
+    @property
     def residence(self) -> Residence:
         """Hardware and size of the transformer."""
         return self.transformer.residence

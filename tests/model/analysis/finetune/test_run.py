@@ -292,3 +292,6 @@ def test_a_model_with_a_context_part_gets_one_for_the_session(mouse_folder, tmp_
     about = json.loads(record.read_text()) | {"weights": plain.weights_hash}
     record.write_text(json.dumps({k: v for k, v in about.items() if k != "family"}))
     assert om.finetune(path, new, tmp_path / "out", **ask).has_context(new)
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"weights": "00000000"}))
+    with pytest.raises(FinetuneError, match="weights"):
+        om.finetune(path, new, tmp_path / "out", **ask)
