@@ -1,19 +1,31 @@
 """Build a predictor from a name, a checkpoint, an ensemble or the model hub."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from reprlib import Repr
+from typing import NoReturn
+
+import numpy as np
 
 from omnimouse_model.data.hub.fetch import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, hub_place
-from omnimouse_model.data.session import Session
-from omnimouse_model.errors import CheckpointError, FetchError
+from omnimouse_model.data.session import Session, Window
+from omnimouse_model.errors import CheckpointError, FetchError, UnsupportedRequestError
 from omnimouse_model.families.ensemble.ensemble import FORMAT as ENSEMBLE_FORMAT
 from omnimouse_model.families.ensemble.ensemble import SUFFIX as ENSEMBLE_SUFFIX
 from omnimouse_model.families.ensemble.ensemble import Ensemble, load_ensemble
-from omnimouse_model.inference.families import builders, load_of_family
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.inference.families import (
+    builders,
+    families,
+    load_of_family,
+    training_plan,
+)
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.family import Family
+from omnimouse_model.predict.predictor import Encoded, Needs, Predictor
+from omnimouse_model.progress import Cancelled, never
 from omnimouse_model.storage.write import write_json
 
 _SHORT = Repr()
@@ -28,7 +40,7 @@ def predictor_names() -> tuple[str, ...]:
 
 def is_predictor(name: str) -> bool:
     """Return whether a name is registered, a path, or an address of the hub."""
-    if name in builders():
+    if name in builders() or _family_without_weights(name) is not None:
         return True
     try:
         # Without a request to the hub: a view asks while the user types.
@@ -74,7 +86,8 @@ def load_predictor(
         One of `predictor_names()`; the path of a checkpoint, of an ensemble or of a
         file of predictions (`open_predictions`); or an entry of the model hub such as
         `omnimouse-5M` or `hf://owner/name`, which is downloaded the first time
-        (`fetch_checkpoint`).
+        (`fetch_checkpoint`). The name of a family alone, such as `latent-zig`, gives a
+        predictor that refuses sessions until it is trained (`fit`).
     sessions
         Sessions to prepare now; any other is prepared on its first use.
     device
@@ -100,6 +113,8 @@ def _build(name: str, device: str, connect: Collection[str] = ()) -> Predictor:
         from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
 
         path, is_there = fetch_checkpoint(str(place)), True
+    if not is_there and (family := _family_without_weights(name)) is not None:
+        return Unfitted(name, _needs(family))
     if not is_there:
         raise _unknown(name)
     if path.name.endswith(ENSEMBLE_SUFFIX) and path.is_file():
@@ -112,6 +127,54 @@ def _build_member(name: str, device: str) -> Predictor:
     if not Path(name).is_absolute() and name not in builders() and hub_place(name) is None:
         raise _unknown(name)
     return _build(name, device)
+
+
+# -- names without weights ------------------------------------------------------------
+@dataclass(slots=True, eq=False, repr=False)
+class Unfitted(Predictor):
+    """A family's name without weights: refuses every session, and says what to do."""
+
+    predictor_id: str
+    needs: Needs
+
+    def prepare(self, session: Session) -> NoReturn:
+        """Refuse the session.
+
+        Raises
+        ------
+        UnsupportedRequestError
+            Always; the message names `om.fit`.
+        """
+        name = self.predictor_id
+        raise UnsupportedRequestError(
+            f"{name!r} has no weights: om.fit({name!r}, session) trains them on a recording, "
+            "and om.load_predictor(PATH) loads those of a training."
+        )
+
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> NoReturn:
+        """Refuse the window."""
+        self.prepare(window.session)
+
+    def decode(
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
+    ) -> NoReturn:
+        """Refuse the window."""
+        self.prepare(encoded.window.session)
+
+
+def _family_without_weights(name: str) -> Family | None:
+    """Return the family of a name that has a training; None for other names."""
+    for family in families().values():
+        if family.training is not None and name in (family.name, family.name.replace("_", "-")):
+            return family
+    return None
+
+
+def _needs(family: Family) -> Needs:
+    """Return the needs of the models that the smallest shipped config trains."""
+    configs = family.training.configs if family.training is not None else {}
+    config = next((c for c in configs if c.endswith("-small")), next(iter(configs), None))
+    return Needs() if config is None else Needs(spec=training_plan(config).spec)
 
 
 def _unknown(name: str) -> CheckpointError:

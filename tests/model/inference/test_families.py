@@ -1,38 +1,118 @@
+"""Families by name: what one leaves behind that is removed, and names without weights."""
+
+import json
+import os
+import shutil
 import subprocess
 import sys
+from functools import partial
+from pkgutil import resolve_name
 
 import pytest
 
+import omnimouse_app
+import omnimouse_model
+import omnimouse_model as om
+import omnimouse_widgets
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.inference.families import families
+from omnimouse_model.inference.registry import predictor_names
+from omnimouse_model.own_families import OWN
+from omnimouse_model.predict.family import Family, later
 
-WITHOUT = """
-import sys
-sys.modules[{module!r}] = None  # its import fails, as without the folder
-from omnimouse_model.inference.families import families
-from omnimouse_model.inference.registry import load_predictor, predictor_names
-print(*families(), load_predictor("mean").predictor_id if "mean" in predictor_names() else "-")
+NAMES = {"twin": {"DigitalTwin"}, "prediction_file": {"open_predictions"}}
+"""Public names of a family's folder."""
+USE = """
+import json
+from importlib import import_module
+from pkgutil import walk_packages
+
+import omnimouse_app.cli
+import omnimouse_model as om
+from omnimouse_model.inference.families import config_path, families, training_plan
+from omnimouse_model.inference.registry import predictor_names
+
+for package in (om, omnimouse_app.cli):
+    for module in walk_packages(package.__path__, f"{package.__name__}."):
+        import_module(module.name)
+lacking = [name for name in dir(om) if not hasattr(om, name)]
+for name in predictor_names():
+    om.load_predictor(name, device="cpu")
+trained = [one for one in families().values() if one.training is not None]
+for config in (config for one in trained for config in one.training.configs):
+    training_plan(config)
+print(json.dumps([list(families()), list(predictor_names()), lacking]))
 """
 
 
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the packages, from which folders can be removed."""
+    place = tmp_path_factory.mktemp("copy")
+    for package in (omnimouse_model, omnimouse_widgets, omnimouse_app):
+        (folder,) = package.__path__
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(folder, place / package.__name__, ignore=ignored)
+    return place
+
+
+@pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.parametrize(
-    ("folder", "name"),
-    [
-        ("twin", "twin"),
-        ("ndt", "ndt"),
-        ("sensorium_factorised", "sensorium_factorised"),
-        ("latent_zig", "latent_zig"),
-        ("classical", "classical"),
-        ("prediction_file", "prediction_file"),
-    ],
-)
-def test_without_the_folder_of_a_family_the_others_are_there(folder, name):
-    code = WITHOUT.format(module=f"omnimouse_model.families.{folder}")
+@pytest.mark.parametrize("place", OWN[1:])
+def test_a_family_that_is_removed_leaves_all_others_and_takes_its_names(place, copy, tmp_path):
+    name = place.split(".")[2]
+    package = copy / "omnimouse_model"
+    folder, registry = package / "families" / name, package / "own_families.py"
+    lines = registry.read_text("utf-8")
+    assert lines.count(f'    "{place}",\n') == 1
+    registry.write_text(lines.replace(f'    "{place}",\n', ""), "utf-8")
+    folder.rename(tmp_path / name)
+    env = os.environ | {"PYTHONPATH": str(copy)}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", USE], env=env, cwd=copy, capture_output=True, text=True, timeout=300
     )
-    *found, mean = done.stdout.split()
+    (tmp_path / name).rename(folder)
+    registry.write_text(lines, "utf-8")
+    assert done.returncode == 0, done.stderr
+    found, names, lacking = json.loads(done.stdout)
     assert found == [other for other in families() if other != name]
-    assert mean == ("-" if folder == "classical" else "mean")
-    assert f"Family {folder}" in done.stderr
-    assert "is left out" in done.stderr
+    assert names == [n for n in predictor_names() if n not in families()[name].names]
+    assert set(lacking) == NAMES.get(name, set())
+
+
+def test_a_family_that_cannot_be_imported_is_left_out_with_a_warning(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "omnimouse_model.families.twin.family", None)
+    families.cache_clear()
+    try:
+        assert "twin" not in families()
+        assert "omnimouse" in families()
+    finally:
+        monkeypatch.undo()
+        families.cache_clear()
+    assert "Family twin" in caplog.text
+    assert "is left out" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", families().values(), ids=families())
+def test_functions_that_a_family_names_by_text_are_there(family: Family):
+    parts = [family.load, family.describe, family.export, family.convert]
+    if family.training is not None:
+        parts += [family.training.read, family.training.spec, family.training.start]
+    if family.transfer is not None:
+        parts.append(family.transfer.start)
+    texts = [
+        part.args[0] for part in parts if isinstance(part, partial) and part.func is later("").func
+    ]
+    assert all(callable(resolve_name(text)) for text in texts)
+
+
+@pytest.mark.parametrize("name", ["latent-zig", "sensorium-factorised", "ndt"])
+def test_a_name_without_weights_refuses_and_says_what_to_do(name, session):
+    predictor = om.load_predictor(name)
+    assert predictor.predictor_id == name
+    with pytest.raises(UnsupportedRequestError, match=rf"om\.fit\('{name}', session\)"):
+        predictor.prepare(session)
+    with pytest.raises(UnsupportedRequestError, match="no weights"):
+        om.load_predictor(name, [session])
+    assert name not in predictor_names()
