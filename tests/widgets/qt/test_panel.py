@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.ranking import NO_FILE, RankingView
-from omnimouse_widgets.views.record import SavePicture
+from omnimouse_widgets.views.record import Block, Choice, Row, SavePicture, Text
 from tests.widgets.pointer import pick, pixel, press
 
 
@@ -120,3 +120,26 @@ def test_a_press_keeps_the_focus_and_a_refusal_is_shown(panel, controller, redra
     monkeypatch.setattr(type(controller.ranking), "read_again", refuse)
     press(panel.widgets["refresh"])
     assert panel.notice.text() == "The drive is full."
+
+
+class Chosen:
+    """A choice beside a text, as in *Repeats*."""
+
+    name = "chosen"
+    options = (("0", "clip 12 · 10 × 8.0 s · oracle", ""), ("1", "clip 2", ""))
+
+    def blocks(self):
+        return [Block(self._row, [])]
+
+    def _row(self):
+        choice = Choice("clip", "Clip", "A clip", self.options, "0", lambda value: None)
+        return [Row("head", (choice, Text("about", "", is_line=True)), wide="about")]
+
+
+@pytest.mark.parametrize(("width", "is_whole"), [(700, True), (140, False)])
+def test_a_choice_shows_its_whole_text_where_there_is_room(controller, show, width, is_whole):
+    panel = show(RecordPanel.of(Chosen(), controller), width, 240)
+    box = panel.widgets["clip"]
+    text = box.fontMetrics().horizontalAdvance(Chosen.options[0][1])
+    assert (box.width() > text) == is_whole
+    assert panel.minimumSizeHint().width() <= 140

@@ -652,8 +652,8 @@ def _sign_icon(glyph: str, colour: str) -> QIcon:
 def _menu_box(choice: Choice, choose: Callable[[Any], object]) -> QComboBox:
     box = combo_box(choose, tooltip=choice.help, name=choice.label)
     if any(len(label) > LONG_NAME for _, label, _ in choice.options):
-        # Cut in a narrow dock.
-        box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        # Cut in a narrow dock, as wide as the texts in others.
+        box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToContents)
         box.setMinimumContentsLength(LONG_NAME)
     return box
 

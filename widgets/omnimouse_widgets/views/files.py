@@ -273,18 +273,16 @@ class FilesView:
         ]  # fmt: skip
 
     def _export(self) -> Sequence[Item | Row]:
-        exports = self._exports
+        exports, writing = self._exports, list[Item]()
         closed = NO_SESSION if self._state.session is None else ""
         stop = Action("stop", "Stop", STOP_TIP, exports.stop)
         fault = exports.error
+        if exports.is_busy:
+            writing = [Progress("writing", exports.message, exports.share), stop]
         return [
             Text("exports", "Export"),
             Settings("export", self.export, "save"),
             Action("save", *SAVE, self.save, closed or (WRITING if exports.is_busy else "")),
-            *(
-                [Progress("writing", exports.message, exports.share), stop]
-                if exports.is_busy
-                else []
-            ),
+            *writing,
             Text("not_written", "" if fault is None else str(fault), "problem"),
         ]

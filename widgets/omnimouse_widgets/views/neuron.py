@@ -211,7 +211,7 @@ class NeuronView:
             title, selection = heading(session, neuron), self._state.selection
             now = state_text(self._state, self._results, neuron)
             if len(selection) > 1 and neuron in selection:
-                now += f" · {selection.index(neuron) + 1}/{len(selection)}"
+                now += f" · {selection.index(neuron) + 1} of {len(selection)} selected"
         progress = f"{PENDING} {facts.message}…" if facts.is_busy else ""
         if facts.is_stopped and not facts.is_busy:
             progress = "Stopped before the end of the computation."
@@ -469,7 +469,7 @@ def lag_plot(field: ReceptiveField | None) -> Plot:
     """Return the strength at the map's peak against the lag, with the best one."""
     label, title = "Lag of the receptive field", "lag (ms)"
     if field is None or field.problem:
-        return Message("lag", label, PENDING if field is None else "", title=title)
+        return Message("lag", label, PENDING if field is None else NONE_FOUND, title=title)
     lags_ms = 1000 * field.lags_s
     # The range contains 0, the level of no influence, which has its own line.
     low, high = float(min(field.course.min(), 0)), float(max(field.course.max(), 0))
