@@ -159,6 +159,46 @@ def test_curves_follow_the_theme_of_the_page_and_images_do_not(fresh_explorer):
 
 
 # -- scores ---------------------------------------------------------------------------
+TOUCHING = """part => {
+  const places = [...part.querySelectorAll("svg text")]
+    .filter((one) => one.textContent.endsWith("°")).map((one) => one.getBoundingClientRect());
+  return places.length < 3 || places.some((a, k) => places.slice(k + 1).some((b) =>
+    a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom));
+}"""
+"""Whether there are too few angles on the axis, or two that touch."""
+
+
+def test_angles_on_the_axis_of_a_neuron_do_not_touch(fresh_explorer):
+    tab = fresh_explorer
+    tab.page.get_by_role("tab", name="Neuron", exact=True).last.click()
+    tab.wait_for_kernel(
+        "bool((found := explorer.controller.neuron_info.current) and found.is_complete)", True
+    )
+    part = tab.part("neuron").first
+    part.get_by_text("direction of motion").first.wait_for()
+    assert not part.evaluate(TOUCHING)
+
+
+def test_a_report_is_saved_and_a_refused_value_disables_its_action(fresh_explorer):
+    tab = fresh_explorer
+    tab.page.get_by_role("tab", name="Files", exact=True).last.click()
+    part = tab.part("files").first
+    split, again = part.get_by_label("Split"), part.get_by_role("button", name="Open again")
+    split.fill("-3")
+    part.get_by_text("at least 0, found -3").wait_for()
+    assert again.is_disabled()
+    assert again.get_attribute("title") == "Split: at least 0, found -3"
+    split.fill("")
+    part.get_by_text("at least 0, found -3").wait_for(state="hidden")
+    assert again.is_enabled()
+    part.get_by_label("Content").select_option(label="Report")
+    tab.wait_for_kernel("explorer.files._panel.export.read().content", "report")
+    with tab.page.expect_download() as download:
+        part.get_by_role("button", name="Save…").click()
+    assert download.value.suggested_filename == "report.html"
+    tab.wait_for_kernel("explorer.controller.exports.is_busy", False)
+
+
 def test_bars_and_points_of_the_scores_select_neurons(fresh_explorer):
     fresh_explorer.page.get_by_role("tab", name="Scores", exact=True).last.click()
     part = fresh_explorer.page.locator(".omnimouse-scores")

@@ -2,6 +2,7 @@ import pytest
 
 from omnimouse_model.data.hub.connections import VARIABLE
 from omnimouse_widgets.jupyter.control_bar import ControlBar
+from omnimouse_widgets.views.text.tier_score import guide_text
 from tests.predictors import FarPredictor
 
 
@@ -74,3 +75,10 @@ def test_the_page_asks_about_the_server_that_a_model_names(controller, page, mon
     seen.wait_for("progress", lambda fields, _: fields["host"] == "data.example")
     seen.say("connect")
     seen.wait_for("progress", lambda fields, _: not fields["host"] and not fields["error"])
+
+
+def test_the_lines_of_the_first_text_are_sentences_where_a_page_joins_them(controller):
+    parts = controller.state, controller.results, controller.baseline, controller.colouring
+    *told, tip = guide_text(*parts).split("\n")
+    assert told[-1].endswith((".", "…"))
+    assert tip.endswith(".")

@@ -9,7 +9,7 @@ const ROWS = 360; // height of rows of traces
 const IN_ROW = 220; // width and height of a drawing in a row
 const LISTED = 8; // rows of a list
 const TYPING_MS = 120; // after the last letter, a text is sent
-const GROUND = "#16181d", INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11;
+const GROUND = "#16181d", INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11, LETTER = 6; // size and width of a letter
 
 function shape(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -74,6 +74,15 @@ function wrapped(text, most) {
   return lines;
 }
 const finite = (values) => values.filter(Number.isFinite);
+// Every tick, or every second, third …: the most whose texts do not touch.
+function apart(ticks, xOf) {
+  const halfOf = (text) => text.length * LETTER / 2 + 2;
+  for (let each = 1; each < ticks.length; each++) {
+    const kept = ticks.filter((_, k) => k % each === 0);
+    if (kept.every(([x, text], k) => !k || xOf(x) - halfOf(text) >= xOf(kept[k - 1][0]) + halfOf(kept[k - 1][1]))) return kept;
+  }
+  return ticks.slice(0, 1);
+}
 
 // Each returns the shapes of a content in WIDE x TALL.
 const drawings = {
@@ -113,7 +122,7 @@ const drawings = {
       text.split("\n").forEach((line, k) => shapes.push(words(line, LEFT - 6, yOf(y) + 4 + 13 * k, { anchor: "end" })));
     const across = roundStep(span / 5), round = Array.from({ length: item.ticks ? 0 : Math.floor((first + span) / across) - Math.ceil(first / across) + 1 },
       (_, k) => (Math.ceil(first / across) + k) * across);
-    for (const [x, text] of item.ticks ?? round.map((x) => [x, String(Number(x.toPrecision(3)))])) shapes.push(words(text, xOf(x), height - BELOW + 16));
+    for (const [x, text] of apart(item.ticks ?? round.map((x) => [x, String(Number(x.toPrecision(3)))]), xOf)) shapes.push(words(text, xOf(x), height - BELOW + 16));
     shapes.push(words(item.across, (LEFT + width) / 2, height - 8));
     shapes.push(words(item.up, 12, height / 2, { transform: `rotate(-90 12 ${height / 2})` }));
     if (item.baseline) shapes.push(path([LEFT, width - RIGHT].map((x) => [x, yOf(item.baseline[0])]), INK, { "stroke-dasharray": "4 3" }));
@@ -357,7 +366,7 @@ function render({ model, el }) {
         const value = () => (kind === "choice" ? control.selectedIndex : kind === "switch" ? control.checked : control.value);
         let typing = 0;
         const of = item.name === "asked" ? { asked: true } : {};
-        control.onchange = () => { clearTimeout(typing); send("fill", { ...of, name: item.name, field, typed: value() }); };
+        control.onchange = () => { clearTimeout(typing); typing = 0; send("fill", { ...of, name: item.name, field, typed: value() }); };
         if (control.type === "text") control.oninput = () => { clearTimeout(typing); typing = setTimeout(control.onchange, TYPING_MS); };
         if (stroke) bindSlider(control, stroke, { name: item.name, field });
         control.addEventListener("keydown", (event) => {
@@ -366,7 +375,7 @@ function render({ model, el }) {
         });
         const reason = makeProblem(), name = make("span");
         element.append(make("div", {}, make("label", { className: "omnimouse-field" }, name, control), reason));
-        return { control, reason, name, options: "" };
+        return { control, reason, name, options: "", isTyping: () => typing !== 0 };
       };
       return [element, ({ form }) => {
         // A form may show other settings: those of another family of models.
@@ -391,7 +400,7 @@ function render({ model, el }) {
             if (!control.isDragged) control.value = each.value; // the page is ahead of the kernel
           }
           // Not while the user goes on typing.
-          else if (control !== control.getRootNode().activeElement || !control.value) control.value = each.value;
+          else if (!cell.isTyping() && (control !== control.getRootNode().activeElement || !control.value)) control.value = each.value;
           cell.name.textContent = each.unit && !each.stroke ? `${each.label} (${each.unit})` : each.label;
           control.disabled = Boolean(each.refusal);
           control.title = each.refusal || (each.stroke ? `${each.help}: ${each.value} ${each.unit}` : each.help);
@@ -430,7 +439,7 @@ function render({ model, el }) {
     cells: (item) => rasterCells(item, { model, page, handlers, keys, statusOf: () => elements.get("status")?.[0] }),
     row: () => {
       const element = makeBar();
-      return [element, (now, arrays) => { drawEntries(element, now.items, arrays, true); element.hidden = !now.items.length; }];
+      return [element, (now, arrays) => { drawEntries(element, now.items, arrays, now.items.length > 1); element.hidden = !now.items.length; }];
     },
   };
   // A drag of a slider is one undo step: its first message begins it, and its last ends it.

@@ -121,7 +121,10 @@ def guide_text(state: LiveState, results: Results, baseline: Results, colouring:
     score, *others = _compared_score(state, results, baseline, colouring)
     # Short lines: the canvas of a small screen has room for about 50 letters.
     lines = [f"{model} predicts the orange neurons", f"from {inputs}: {score}"]
-    return "\n".join([*lines, *others, tip])
+    lines += [f"({text})" for text in others]
+    # A page joins the lines to sentences.
+    end = "" if lines[-1].endswith((".", "…")) else "."
+    return "\n".join([*lines[:-1], lines[-1] + end, tip])
 
 
 def _compared_score(
