@@ -145,6 +145,8 @@ def _start(program: str, cache: Path) -> dict[str, float]:
         check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"The start failed: {done.stderr.strip()[-2000:]}")
+        raise RuntimeError(
+            f"The start ended with code {done.returncode}: {done.stderr.strip()[-2000:]}"
+        )
     times: dict[str, float] = decode_json(done.stdout.splitlines()[-1], "the measurement")
     return times
