@@ -232,3 +232,13 @@ def test_another_window_is_drawn_and_painted_to_its_end(show, look_at):
     panel.gestures.pressed((149.5, 2.5), picture.box)
     panel.gestures.released((149.5, 2.5), picture.box)
     assert state.mask.cells[149, 2] == state.brush_code
+
+
+def test_a_picture_without_a_place_belongs_to_the_scene(raster):
+    """Python does not own it: Qt's end would delete its parts a second time."""
+    area = raster
+
+    assert len(area._visible) < len(area.pictures)
+    for picture in area.pictures.values():
+        assert picture.plot.scene() is area.canvas.scene()
+        assert picture.plot.isVisible() == (picture in area._visible.values())

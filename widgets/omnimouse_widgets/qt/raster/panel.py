@@ -64,15 +64,19 @@ class RasterArea(QWidget):
 
     def _place_pictures(self, names: list[RasterImage]) -> None:
         """Place the pictures side by side; keep the zoom."""
-        for raster in self.pictures.values():
-            # Removing a plot that is not in the layout raises an error.
-            if raster.plot.scene() is not None:
-                self.canvas.ci.removeItem(raster.plot)
+        for raster in self._visible.values():
+            self.canvas.ci.removeItem(raster.plot)
         self._visible = {name: self.pictures[name] for name in names}
         for number, raster in enumerate(self._visible.values()):
             # All pictures share the rows, so one axis is sufficient.
             raster.plot.showAxis("left", number == 0)
             self.canvas.ci.addItem(raster.plot, 0, number)
+        for name, raster in self.pictures.items():
+            raster.plot.setVisible(name in self._visible)
+            # The scene owns a picture that has no place, too: Qt cannot end reliably
+            # while Python owns a plot with parts that belong to Python objects.
+            if raster.plot.scene() is None:
+                self.canvas.scene().addItem(raster.plot)
         self._share_width()
 
     def _share_width(self) -> None:
