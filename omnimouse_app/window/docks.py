@@ -6,6 +6,7 @@ them. Closing a dock hides it; the Window menu shows it again at the same place.
 next start restores the layout that the user left.
 """
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -130,6 +131,7 @@ class OmniMouseDock(QWidget):
     def _forget_viewer(self) -> None:
         self._viewer = None
         self.controller.recordings.requested.disconnect(self._show_recordings)
+        gc.unfreeze()  # what `launch` froze, with objects of the program that called it
         return_free_memory()
 
     @property
