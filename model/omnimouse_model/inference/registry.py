@@ -51,17 +51,18 @@ def is_predictor(name: str) -> bool:
 
 def must_be_fetched(name: str) -> bool:
     """Return whether a predictor is on the hub and not yet on this machine."""
-    if name in builders():
-        return False
     try:
         if not name or Path(name).exists():
             return False
         place = hub_place(name)
-        return place is not None and not local_path(place, None).exists()
+        if place is None or local_path(place, None).exists():
+            return False
     except FetchError:  # a malformed address: fetching reports what is wrong with it
-        return True
+        pass
     except OSError:  # a name too long for a path
         return False
+    # The last question: it imports all families, which the start of a window awaits.
+    return name not in builders()
 
 
 def load_predictor(

@@ -8,6 +8,7 @@ HTML of the tooltips of widgets, `<qt>…</qt>`, so that they wrap; those remain
 from html import escape
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
+from qtpy.QtGui import QHelpEvent
 from qtpy.QtWidgets import QApplication, QLabel, QWidget
 
 
@@ -26,7 +27,12 @@ class _PlainTexts(QObject):
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Set the format of labels, and of the label that shows tooltips."""
-        kind = event.type() if event is not None else None
+        # Qt asks after each event of the application, and `type()` makes an enum: first
+        # the classes of object and event.
+        is_help = isinstance(event, QHelpEvent)
+        if event is None or not (is_help or isinstance(watched, QLabel)):
+            return False
+        kind = event.type()
         if kind == QEvent.Type.Polish and isinstance(watched, QLabel):
             if _shows_tooltips(watched):
                 watched.setTextFormat(self._format)
