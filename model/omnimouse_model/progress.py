@@ -13,6 +13,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from omnimouse_model.errors import StoppedError
 
+BURST_S = 0.1
+"""Longest time between reports that come together."""
 DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
 STARTING = "finding start values for the neurons"
@@ -150,6 +152,7 @@ class TimeLeft:
 
     Time counts from the first finished piece: before it, models are loaded and fitted,
     which says nothing of the pace. What an earlier run finished does not count either.
+    Reports that come together are one: their pieces were computed together.
 
     Parameters
     ----------
@@ -158,7 +161,7 @@ class TimeLeft:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self._clock, self._begun_s = clock, clock()
         self._first = 0.0
         # Shares and seconds of the reports since the middle of what is done.
         self._told: deque[tuple[float, float]] = deque()
@@ -169,16 +172,20 @@ class TimeLeft:
         The pace is that of the later half of what is done: first pieces also fill
         caches. A share that is smaller than the last one begins another step.
         """
+        now_s = self._clock()
         if self._first <= 0.0 or share < self._told[-1][0]:
             self._first = share
             self._told.clear()
-        self._told.append((share, self._clock()))
+        elif now_s - self._told[-1][1] < min(BURST_S, 0.05 * (now_s - self._begun_s)):
+            now_s = self._told.pop()[1]
+            self._first = self._first if self._told else share
+        self._told.append((share, now_s))
         done = share - self._first
         if done <= 0.02 or share >= 1.0:
             return None
         while self._told[1][0] <= share - done / 2:
             self._told.popleft()
-        (begin, begin_s), (_, now_s) = self._told[0], self._told[-1]
+        begin, begin_s = self._told[0]
         return (now_s - begin_s) * (1 - share) / (share - begin)
 
 

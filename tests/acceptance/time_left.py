@@ -47,7 +47,9 @@ def sweep(controller: Controller) -> Message:
     """Compute a context sweep."""
     opened(controller, "demo", "demo")
     wait_for(lambda: not controller.results.is_awaited, "the prediction")
-    controller.sweeps.start(SweepPlan(neurons=(0, 64, 256), seeds=(0,), max_windows=8))
+    controller.sweeps.start(
+        SweepPlan(neurons=(0, 64, 256), video=(True, False), seeds=(0, 1), max_windows=32)
+    )
     return lambda: controller.sweeps.message
 
 

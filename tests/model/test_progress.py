@@ -92,6 +92,16 @@ def test_the_first_pieces_of_work_count_no_longer_when_later_ones_are_fast():
     assert left_s == pytest.approx(50.0)
 
 
+def test_pieces_that_are_computed_together_count_as_one():
+    now_s, left_s = 0.0, None
+    time_left = TimeLeft(lambda: now_s)
+    for n_done in range(1, 33):
+        # Batches of eight, which are reported one by one at the end of their 4 s.
+        now_s += 4.0 if n_done % 8 == 1 else 0.001
+        left_s = time_left.seconds(n_done / 64)
+    assert left_s == pytest.approx(16.0, rel=0.01)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_after_a_tenth_the_time_left_is_right_within_a_factor_of_two(seed):
     # Pieces that take 0.5 to 1.5 s in any order, after 30 s of loading.

@@ -116,11 +116,14 @@ class ShardRun:
     job: Job
     done: int = 0
 
-    def report(self, step: str) -> None:
-        """Report progress, or raise `StoppedError`."""
+    def report(self, step: str, n_begun: int = 0) -> None:
+        """Report progress, or raise `StoppedError`.
+
+        `n_begun` predictions are of a batch that is not finished.
+        """
         if self.job.cancelled():
             raise StoppedError("The evaluation was cancelled.")
-        self.job.progress(self.done, self.total, step)
+        self.job.progress(self.done + n_begun, self.total, step)
 
 
 @dataclass(slots=True, eq=False)
@@ -146,7 +149,8 @@ class ShardScores:
     batches: list[np.ndarray] = field(init=False, repr=False)
     added: set[tuple[int, int]] = field(default_factory=set, repr=False)
     is_whole: bool = True
-    _n_centred: int = field(init=False, default=0)
+    _centred: set[tuple[int, int]] = field(init=False, default_factory=set)
+    _trained: list[list[RunningScore]] = field(init=False, default_factory=list)
     _blocks: np.ndarray = field(init=False, repr=False)
     _groups: list[list[RunningScore]] = field(init=False, repr=False)
     _expected: list[tuple[RunningScore, ArrayFile | MemoryRows]] = field(init=False, repr=False)
@@ -190,15 +194,23 @@ class ShardScores:
         for place, group in enumerate(self._groups):
             if (number, place) in self.added:
                 continue
-            self.run.report(f"{session.id}: {group[0].condition.name}, {group[0].name}")
-            predictions = _predictions(group, windows, self.run.job.cancelled)
-            self.is_whole = False
-            _add_predictions(group, windows, predictions)
+            self._add_group(group, windows, group[0].name)
             self.added.add((number, place))
-            self.is_whole = True
-            self.run.done += len(windows) * len(group)
         for ceiling, rates in self._expected:
             _add_expected(ceiling, windows, rates)
+
+    def _add_group(
+        self, group: list[RunningScore], windows: list[tuple[Window, int]], what: str
+    ) -> None:
+        """Predict windows in one condition, and add them to its scores."""
+        step = f"{self.shard.session.id}: {group[0].condition.name}, {what}"
+        self.run.report(step)
+        report = partial(self.run.report, step)
+        predictions = _predictions(group, windows, report, self.run.job.cancelled)
+        self.is_whole = False
+        _add_predictions(group, windows, predictions)
+        self.is_whole = True
+        self.run.done += len(windows) * len(group)
 
     @property
     def n_bytes(self) -> int:
@@ -215,19 +227,21 @@ class ShardScores:
             return
         # A block for each window: they show how much the mean varies.
         windows = [(session.window(s, spec), k) for k, s in enumerate(starts)]
-        # Goes on after a stop: live curves have many groups, and strokes come often.
-        for group in self._groups[self._n_centred :]:
-            self.run.report(f"{session.id}: {group[0].condition.name}, train windows")
-            trained = [score.without_samples() for score in group]
-            predictions = _predictions(trained, windows, self.run.job.cancelled)
-            _add_predictions(trained, windows, predictions)
+        self._trained = self._trained or [
+            [score.without_samples() for score in group] for group in self._groups
+        ]
+        # In batches, as the windows that are scored: all groups share their video. Goes on
+        # after a stop: live curves have many groups, and strokes come often.
+        for first in range(0, len(windows), BATCH):
+            for place, trained in enumerate(self._trained):
+                if (first, place) not in self._centred:
+                    self._add_group(trained, windows[first : first + BATCH], "train windows")
+                    self._centred.add((first, place))
+        for group, trained in zip(self._groups, self._trained, strict=True):
             for score, part in zip(group, trained, strict=True):
-                if not part.blocks.blocks:
-                    continue
-                means = train_means(session, spec)[score.neurons]
-                score.centres = part.blocks.centres(means)
-            self._n_centred += 1
-            self.run.done += len(windows) * len(group)
+                if part.blocks.blocks:
+                    means = train_means(session, spec)[score.neurons]
+                    score.centres = part.blocks.centres(means)
         for ceiling, rates in self._expected:
             part = ceiling.without_samples()
             _add_expected(part, windows, rates)
@@ -348,9 +362,13 @@ def _scored_cells(
 def _predictions(
     group: list[RunningScore],
     windows: Sequence[tuple[Window, int]],
+    report: Callable[[int], None],
     cancelled: Callable[[], bool],
 ) -> list[Prediction]:
-    """Return the predictions for all scores of a group; none if it is refused."""
+    """Return the predictions for all scores of a group; none if it is refused.
+
+    `report` gets their number while they come.
+    """
     first = group[0]
     if first.refusal or first.predictor is None:
         return []
@@ -359,8 +377,12 @@ def _predictions(
     if not len(neurons) and not first.mask.has_behavior_target:
         return []
     requests = ((window, first.mask, neurons) for window, _ in windows)
+    found: list[Prediction] = []
     try:
-        return list(first.predictor.predict_many(requests, cancelled))
+        for prediction in first.predictor.predict_many(requests, cancelled):
+            found.append(prediction)
+            report(len(found) * len(group))
+        return found
     except UnsupportedRequestError as error:
         for score in group:
             score.refusal = str(error)

@@ -342,8 +342,12 @@ def video_pieces(asked: VideoTask, windows_each: int, videos: Sequence[int]) -> 
 def _piece_responses(piece: Piece, job: Job) -> list[VideoResponses]:
     """Return the responses to the videos of a piece, fewer once the job is cancelled."""
     asked, videos = piece
-    with asked.predictor.loaded(asked.session) as (predictor, session):
-        return list(_video_responses(predictor, session, asked, videos, job))
+    found: list[VideoResponses] = []
+    with asked.predictor.loaded(asked.session) as (predictor, session), suppress(StoppedError):
+        for responses in _video_responses(predictor, session, asked, videos, job):
+            found.append(responses)
+            job.progress(len(found), len(videos))
+    return found
 
 
 def require_video(predictor: Predictor, session: Session) -> None:
@@ -454,18 +458,21 @@ def collected_responses(
     if store is not None:
         responses, is_done = store.read()
     missing = np.flatnonzero(~is_done).tolist()
-    done = n_videos - len(missing)
+    done = before = n_videos - len(missing)
     if done:
         job.progress(done, n_videos)
-    quiet = CallbackJob(cancelled=job.cancelled)
-    for _, finished in map_pieces(_piece_responses, pieces_of(missing), scheduler, quiet):
+    shown = CallbackJob(
+        lambda n, _, step: job.progress(before + round(n), n_videos, step), job.cancelled
+    )
+    pieces = pieces_of(missing)
+    sizes = [len(videos) for _, videos in pieces]
+    for _, finished in map_pieces(_piece_responses, pieces, scheduler, shown, sizes):
         for video, found in finished:
             own = np.flatnonzero(events.video == video)
             responses[own] = found
             if store is not None:
                 store.write(video, own, found)
             done += 1
-            job.progress(done, n_videos)
     if done < n_videos or job.cancelled():
         raise StoppedError(f"Stopped after {done} of {n_videos} videos.")
     return responses

@@ -290,10 +290,27 @@ def test_progress_runs_to_its_total(session):
         job=CallbackJob(lambda done, total, what: seen.append((done, total))),
     )
     dones = [done for done, _ in seen]
-    assert dones == sorted(dones)
     # Each predictor and condition also predicts 16 windows of the train tier.
-    n_train = 2 * 2 * 16
-    assert seen[-1] == (n_train + 15, n_train + 20)
+    total = 2 * 2 * (16 + 5)
+    # Prediction by prediction, so that the time left is known soon.
+    assert list(dict.fromkeys(dones)) == list(range(total + 1))
+    assert seen[-1] == (total, total)
+
+
+def test_all_conditions_of_some_windows_come_before_other_windows(session):
+    """So that a model encodes the video of each window once."""
+
+    class Listing(NoisyPredictor):
+        def encode(self, window, mask, cancelled=never):
+            asked.append((window.start_s, mask.mask_id))
+            return super().encode(window, mask, cancelled)
+
+    asked = []
+    evaluate(Listing(), session, [STIMULUS, FORECAST], max_windows=8)
+    starts = [start for start, _ in asked]
+    batches = [starts[k : k + 8] for k in range(0, len(starts), 8)]
+    assert len(batches) == 2 * 3
+    assert batches[::2] == batches[1::2]
 
 
 def test_cancelling_stops_at_once(session):

@@ -45,7 +45,8 @@ def test_workers_find_the_same(name, settings, session, scheduler):
     )
     np.testing.assert_allclose(there.responses, here.responses, rtol=0, atol=1e-6)
     n = here.stimulus.n_videos
-    assert seen == [(done, n) for done in range(1, n + 1)]
+    assert seen == sorted(set(seen))  # one for each piece that a worker has finished
+    assert seen[-1] == (n, n)
     assert there.predictor_id == here.predictor_id
 
 

@@ -14,6 +14,7 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.live import laboratory_jobs
+from omnimouse_model.live.inference import background_task
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_widgets.report.page import report_page
 from omnimouse_widgets.views.context.view import live_text
@@ -95,7 +96,9 @@ def stop_after(laboratory, share):
             laboratory.stop()
 
     laboratory.changed.connect(press)
-    laboratory.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background_task, "REPORT_EVERY_S", 0.0)  # this model takes no time
+        laboratory.start()
     laboratory.changed.disconnect(press)
 
 
