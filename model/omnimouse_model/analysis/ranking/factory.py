@@ -55,9 +55,12 @@ class ModelFactory:
         config, values = self.plan.config, dict(self.plan.settings.tree)
         if is_dataclass(config) and not isinstance(config, type):
             values = {k: v for k, v in asdict(config).items() if k not in SHARED}
+        # Scores of earlier versions have the name of the class, where a family has its own.
+        kind = type(config)
+        family = kind.__name__ if self.plan.family in kind.__module__.split(".") else ""
         # Tuples become lists, as in a file.
         text = json.dumps(values, default=str)
-        return {"family": self.plan.family, "config": decode_json(text, "the config")}
+        return {"family": family or self.plan.family, "config": decode_json(text, "the config")}
 
     @property
     def spec(self) -> WindowSpec:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.ranking.core_runs import HeldBackError
-from omnimouse_model.analysis.ranking.criterion import TaskScore, task_score
+import omnimouse_model as om
+from omnimouse_model.analysis.ranking.core_runs import HeldBackError, Study
+from omnimouse_model.analysis.ranking.criterion import TaskScore, criterion_of, task_score
 from omnimouse_model.analysis.ranking.rank import pretrain_curve, rank_sessions
-from omnimouse_model.analysis.ranking.rank_table import open_results
-from omnimouse_model.analysis.ranking.results_file import read_ranking
+from omnimouse_model.analysis.ranking.rank_table import RANKING, open_results
+from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING, read_ranking
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.inference.registry import load_predictor
@@ -318,3 +319,10 @@ def test_a_ranking_of_other_sessions_is_refused(study):
     (factory, sessions, *others), options = study
     with pytest.raises(ValueError, match="d differ"):
         pretrain_curve(factory, table, sessions[:3], *others, **options)
+
+
+def test_scores_that_an_earlier_version_computed_are_those_of_the_same_settings():
+    """The demo's file was written by one; its command stands in the documentation."""
+    factory = om.model_factory("ndt-forecast-small", transfer_steps=200, transfer_batch=32)
+    study = Study(factory, criterion_of("forward", factory.spec), "validation")
+    assert {score.study for score in RANKING.read(DEMO_RANKING)[1]} == {study.key}
