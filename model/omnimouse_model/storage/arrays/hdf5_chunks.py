@@ -34,8 +34,10 @@ _MOST_AT_ONCE = 10_000
 """Chunks that HDF5 reads at once: it needs 4 KB of memory for each."""
 _SLACK = 1024
 """Bytes that checksums and heads of filters add to a chunk."""
-_SMALL_BYTES = 2**13
-"""Chunks without filters up to this size are read whole."""
+_SMALL_BYTES, _CACHED_BYTES = 2**13, 2**20
+"""Chunks without filters up to these sizes are read whole: here, and by HDF5 for its cache."""
+_LISTED = 50
+"""Chunks whose sizes HDF5 lists in the time in which one is read here."""
 _RECENT_BYTES = 16 * 2**20
 """Decoded chunks that are saved for the next reading."""
 _MOST_LAYOUTS = 1000
@@ -75,10 +77,8 @@ class _Layout:
         self.is_gzip = self.filters in ((), (_GZIP,), (_SHUFFLE, _GZIP)) and (
             self.filters[:1] != (_SHUFFLE,) or self.coders[0][2][:1] in ((size,), ())
         )
-        # HDF5 reads a part of a large chunk that is not compressed.
-        is_read_whole = bool(self.filters) or self.n_bytes <= _SMALL_BYTES
         is_stored = self.dtype.kind in "iuf" and kind.equal(h5py.h5t.py_create(self.dtype))
-        self.is_plain = self.is_gzip and is_read_whole and is_stored
+        self._is_plain, self._n_read = self.is_gzip and is_stored, 0
         self._counts = [-(-n // size) for n, size in zip(self.shape, self.chunk, strict=True)]
         self.steps = [math.prod(self._counts[axis + 1 :]) for axis in range(len(self._counts))]
         # HDF5 tells no size for the chunks of a dataset that has none.
@@ -86,6 +86,15 @@ class _Layout:
         self._written = None if has_any else np.empty(0, np.int64)
         self._is_whole = False
         self.checked: set[int] = set()
+
+    def is_decoded_here(self, n_chunks: int) -> bool:
+        """Whether so many chunks are decoded here, and not by HDF5."""
+        if not self._is_plain or self.filters or self.n_bytes <= _SMALL_BYTES:
+            return self._is_plain
+        # HDF5 reads a part of a large chunk, and others sooner; but it needs the check of all.
+        self._n_read += n_chunks
+        is_sooner = not self._is_whole and self._n_read * _LISTED < math.prod(self._counts)
+        return is_sooner and self.n_bytes <= _CACHED_BYTES
 
     def place(self, number: int) -> tuple[int, ...]:
         """Return the first entry of a chunk."""
@@ -102,7 +111,10 @@ class _Layout:
         """
         if self._written is not None and not self._is_written(number):
             return None
-        into = np.empty(self.n_bytes + self.n_bytes // 8 + 2**16, np.uint8)
+        # Without filters, HDF5 believes that a chunk is whole, and leaves out what it lacks.
+        is_packed = bool(self.filters)
+        most = self.n_bytes + is_packed * (self.n_bytes // 8 + 2**16)
+        into = (np.empty if is_packed else np.zeros)(most, np.uint8)
         try:
             mask, data = dataset.id.read_direct_chunk(self.place(number), out=into)
         except RuntimeError:
@@ -238,7 +250,7 @@ class Chunks:
                 f"of which at most {most:,} are read at once",
                 "write it again in larger chunks",
             )
-        if layout.is_plain and is_simple:
+        if is_simple and layout.is_decoded_here(n_chunks):
             values = self._decoded(dataset, layout, ranges, touched)
             if values is not None:
                 return np.asarray(values[without])

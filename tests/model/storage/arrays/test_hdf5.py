@@ -324,6 +324,21 @@ def test_no_chunk_decodes_to_another_length_than_it_declares(path, options, n_by
         file.read(file.dataset("/v"), slice(0, 10))
 
 
+def test_of_chunks_without_filters_those_that_are_not_read_are_not_looked_at(path):
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("v", (5_000_000,), "u1", chunks=(10_000,))
+        made[:20_000] = 1
+        made.id.write_direct_chunk((30_000,), bytes([2]) * 9_999)
+    file = Hdf5(LocalFile(path))
+    assert file.read(file.dataset("/v"), slice(19_999, 20_003)).tolist() == [1, 0, 0, 0]
+    # HDF5 would read beyond its memory.
+    assert file.read(file.dataset("/v"), slice(39_998, 40_001)).tolist() == [2, 0, 0]
+    # When many were read, the list of all is made, and HDF5 reads the others.
+    file.read(file.dataset("/v"), slice(40_000, 90_000))
+    with pytest.raises(SessionFormatError, match="shorter than it must be"):
+        file.read(file.dataset("/v"), slice(100_000, 140_000))
+
+
 def test_a_dataset_of_many_chunks_that_were_never_written_is_refused(path):
     with h5py.File(path, "w") as file:
         file.create_dataset("v", (90_000,), "f8", chunks=(1,))
