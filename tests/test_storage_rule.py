@@ -27,6 +27,28 @@ CALLS_THAT_BEGIN = ("zarr.open", "zarr.load", "zarr.save", "zarr.create", "panda
 CALLS_THAT_BEGIN += ("pyarrow.parquet.", "pyarrow.csv.", "pyarrow.feather.", "pyarrow.dataset.")
 METHODS = ("read_text", "read_bytes", "write_text", "write_bytes", "open_memmap", "to_parquet")
 MODES = frozenset("rwxabt+")
+# Readers of recordings look at paths through the kit alone: what is opened is checked there.
+DATA = "model/omnimouse_model/data/"
+LOOKS = ("exists", "is_file", "is_dir", "is_symlink", "stat", "lstat", "iterdir", "readlink")
+SEARCHES = ("glob", "rglob", "walk")
+LOOKING_CALLS = ("os.scandir", "os.listdir", "os.walk", "os.stat", "os.lstat", "os.access")
+LOOKING_CALLS += tuple(f"os.path.{name}" for name in ("exists", "lexists", "isfile", "isdir"))
+LOOKING_CALLS += ("os.path.islink", "os.path.getsize", "glob.glob", "glob.iglob")
+
+
+def looks(source: str) -> list[str]:
+    """Return `line: name` of each place of a module that looks at a path beside the kit."""
+    names, found = {}, []
+    for node in _run(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(_imported(node))
+        elif isinstance(node, ast.Call):
+            name, is_plain = _full_name(node.func, names), not (node.args or node.keywords)
+            method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            is_look = (method in LOOKS and is_plain) or method in SEARCHES
+            if is_look or name in LOOKING_CALLS:
+                found.append((node.lineno, name or method))
+    return [f"{line}: {name}" for line, name in sorted(found)]
 
 
 def violations(source: str) -> list[str]:
@@ -112,6 +134,33 @@ def test_nothing_outside_storage_opens_a_file():
         for place in violations(path.read_text(encoding="utf-8"))
     ]
     assert not found, "use omnimouse_model.storage:\n" + "\n".join(found)
+
+
+def test_readers_look_at_paths_through_the_kit():
+    found = [
+        f"{path.name}:{place}"
+        for path in sorted((ROOT / DATA).rglob("*.py"))
+        for place in looks(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "use the looks of omnimouse_model.storage.files:\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_found"),
+    [
+        ("path.exists()", True),
+        ("(path / 'a').is_dir()", True),
+        ("path.stat().st_size", True),
+        ("sorted(path.glob('*'))", True),
+        ("import os; os.path.lexists(path)", True),
+        ("from os import scandir; scandir(path)", True),
+        ("links.exists(b'a')", False),
+        ("is_file(path)", False),
+        ("paths_in(folder)", False),
+    ],
+)
+def test_a_look_at_a_path_is_found(line, is_found):
+    assert bool(looks(line)) == is_found
 
 
 @pytest.mark.parametrize(

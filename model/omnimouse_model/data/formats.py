@@ -18,7 +18,14 @@ from omnimouse_model.data.readers.suite2p import reader as suite2p
 from omnimouse_model.data.readers.trial_tree import reader as trial_tree
 from omnimouse_model.data.store import reader as store
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import missing, unreadable
+from omnimouse_model.storage.files import (
+    folders_in,
+    is_folder,
+    is_link,
+    is_there,
+    missing,
+    paths_in,
+)
 
 READERS = {
     "experanto": experanto,
@@ -50,28 +57,20 @@ def session_folder(path: Path) -> Path:
     """
     # Unlike those of `Path`, they raise nothing for a user or a name that cannot exist.
     path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
-    if not os.path.exists(path):  # noqa: PTH110
-        if os.path.islink(path):  # noqa: PTH114
+    if not is_there(path):
+        if is_link(path):
             raise missing(path)
         raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
     if path.name in _PARTS and is_recording(path.parent):
         return path.parent
-    if not path.is_dir() or is_recording(path):
+    if not is_folder(path) or is_recording(path):
         return path
-    try:
-        with os.scandir(path) as found:
-            entries = [*found]
-            # Of a link alone, this asks the file system.
-            inner = [Path(entry.path) for entry in entries if entry.is_dir()]
-        files = nwb_files(path)
-    except OSError as error:
-        raise unreadable(path, error) from error
+    entries, inner, files = paths_in(path), folders_in(path), nwb_files(path)
     if len(inner) == 1 and is_recording(inner[0]):
         return inner[0]
     if len(files) != 1:
         return path
-    others = (Path(entry.path) for entry in entries[:_EXAMINED])
-    if not any(is_recording(entry) for entry in others if entry not in files):
+    if not any(is_recording(entry) for entry in entries[:_EXAMINED] if entry not in files):
         return session_folder(files[0])
     return path
 
@@ -79,12 +78,8 @@ def session_folder(path: Path) -> Path:
 def nwb_files(folder: Path) -> list[Path]:
     """Return the NWB files of a folder by their names, sorted."""
     # macOS stores attributes of a file beside it, in one that begins with "._".
-    with os.scandir(folder) as entries:
-        return sorted(
-            Path(entry.path)
-            for entry in entries
-            if fnmatch(entry.name, "[!.]*.nwb") and not entry.is_dir()
-        )
+    named = (path for path in paths_in(folder) if fnmatch(path.name, "[!.]*.nwb"))
+    return [path for path in named if not is_folder(path)]
 
 
 def is_recording(path: Path) -> bool:

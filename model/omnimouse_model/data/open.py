@@ -2,7 +2,6 @@
 
 import copyreg
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -35,7 +34,14 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
 from omnimouse_model.storage.archives import is_archive
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE
-from omnimouse_model.storage.files import open_binary, unreadable
+from omnimouse_model.storage.files import (
+    is_folder,
+    is_link,
+    is_there,
+    open_binary,
+    paths_in,
+    unreadable,
+)
 from omnimouse_model.storage.http_file import RemoteFile, display_address, web_address
 
 logger = logging.getLogger(__name__)
@@ -251,7 +257,7 @@ copyreg.pickle(Session, _reduce)
 
 def check_exists(path: str | Path) -> None:
     """Raise `SessionFormatError` for a local path that does not exist, at once."""
-    if web_address(path) is None and not Path(path).exists() and not _is_elsewhere(path):
+    if web_address(path) is None and not is_there(Path(path)) and not _is_elsewhere(path):
         raise _unknown(Path(path))
 
 
@@ -264,7 +270,7 @@ def _on_this_machine(path: str | Path) -> Path:
     """Return the local path, after a download from the hub or of IBL if necessary."""
     name = str(path)
     # Unlike that of `Path`, it raises nothing for a name that no system can hold.
-    if os.path.exists(path) or not _is_elsewhere(path):  # noqa: PTH110
+    if is_there(path) or not _is_elsewhere(path):
         return Path(path)
     from omnimouse_model.data.hub.fetch_session import fetch_session
 
@@ -281,7 +287,7 @@ def _unknown(path: Path) -> SessionFormatError:
             f"`omnimouse fetch {path}` unpacks it safely",
         )
     try:
-        problem, hint = _of_folder(path) if path.is_dir() else _of_file(path)
+        problem, hint = _of_folder(path) if is_folder(path) else _of_file(path)
     except SessionFormatError as error:  # a pointer to content elsewhere, a pipe
         return error
     except OSError as error:
@@ -336,9 +342,9 @@ def _visible(folder: Path) -> list[str]:
     """Return the sorted names in a folder, without hidden ones."""
     # macOS adds files that begin with a dot, and a folder for them.
     return sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if not entry.name.startswith(".") and entry.name != "__MACOSX"
+        path.name
+        for path in paths_in(folder)
+        if not path.name.startswith(".") and path.name != "__MACOSX"
     )
 
 
@@ -346,10 +352,10 @@ def _only_recording(folder: Path) -> Path | None:
     """Return the recording that lies alone in a folder, as one NWB file does."""
     found: list[str] = []
     with suppress(OSError):  # `_unknown` tells what cannot be read
-        if folder.is_dir():
+        if is_folder(folder):
             found = _recordings_in(folder, _visible(folder))
     # A link may lead anywhere, and deeper recordings belong to other folders.
-    if len(found) != 1 or "/" in found[0] or (folder / found[0]).is_symlink():
+    if len(found) != 1 or "/" in found[0] or is_link(folder / found[0]):
         return None
     return folder / found[0]
 
@@ -368,10 +374,9 @@ def _recordings_in(folder: Path, names: Sequence[str]) -> list[str]:
             if is_recording(path):
                 found.append(path.relative_to(folder).as_posix())
             # A link to a parent folder would never end.
-            elif path.is_dir() and not path.is_symlink():
+            elif is_folder(path) and not is_link(path):
                 with suppress(OSError):  # a folder that may not be listed
-                    inner = sorted(path.iterdir())
-                    below += [entry for entry in inner if entry.name[0] != "."]
+                    below += [inner for inner in paths_in(path) if inner.name[0] != "."]
         level = below
     return found
 

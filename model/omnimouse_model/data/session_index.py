@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.display import printable
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
+from omnimouse_model.storage.files import is_file, is_folder, is_link, paths_in
 
 _DEEPEST = 3
 # Names that `holds_sessions` lists, and paths that it examines (up to 0.1 ms each): it
@@ -232,11 +234,11 @@ def catalogue_of(places: Sequence[Path], **reading: Any) -> Catalogue:
 
 def entries_of(folder: Path, job: Job = QUIET, **reading: Any) -> Iterator[Entry]:
     """Yield the entries of a folder as they are read; see `catalogue`."""
-    if folder.is_file():
+    if is_file(folder):
         raise NotADirectoryError(
             f"{folder} is a file, not a folder of recordings: open_session reads one recording."
         )
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise NotADirectoryError(f"{folder} is no folder.")
     places = sorted(_places(folder, _DEEPEST, lambda inner: advance(job, 0, 0, inner.name)))
     for done, place in enumerate(places):
@@ -250,11 +252,11 @@ def holds_sessions(folder: str | Path) -> bool:
     At most 32 paths are examined: folders, then files, then the contents of folders.
     """
     root = Path(folder)
-    if not root.is_dir() or is_session(root):
+    if not is_folder(root) or is_session(root):
         return False
     names = list(islice(_inner(root), _NAMES))
-    folders = [path for path in names if path.is_dir()]
-    files = (path for path in names if not path.is_dir())
+    folders = [path for path in names if is_folder(path)]
+    files = (path for path in names if not is_folder(path))
     inner = chain.from_iterable(map(_inner, folders))
     return any(map(is_recording, islice(chain(folders, files, inner), _EXAMINED)))
 
@@ -269,12 +271,8 @@ def names_in(folder: str | Path) -> list[str]:
 
 def _inner(folder: Path) -> Iterator[Path]:
     """Yield the visible contents of a folder; nothing if it cannot be read."""
-    try:
-        for path in folder.iterdir():
-            if not path.name.startswith("."):
-                yield path
-    except OSError:
-        return
+    with suppress(SessionFormatError):
+        yield from (path for path in paths_in(folder) if not path.name.startswith("."))
 
 
 def _places(folder: Path, depth: int, enter: Callable[[Path], None]) -> Iterator[Path]:
@@ -284,11 +282,11 @@ def _places(folder: Path, depth: int, enter: Callable[[Path], None]) -> Iterator
         if (
             path.name.endswith(_UNFINISHED)
             or _is_place(path)
-            or (path.suffix.lower() in _ENDINGS and path.is_file())
+            or (path.suffix.lower() in _ENDINGS and is_file(path))
         ):
             yield path
         # A link to a parent folder would never end.
-        elif depth > 1 and path.is_dir() and not path.is_symlink():
+        elif depth > 1 and is_folder(path) and not is_link(path):
             yield from _places(path, depth - 1, enter)
 
 

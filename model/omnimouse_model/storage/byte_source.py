@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from weakref import ref
 
-from omnimouse_model.storage.files import FileStamp, bad_file, open_binary, unreadable
+from omnimouse_model.storage.files import FileStamp, bad_file, missing, open_binary, unreadable
 
 
 @runtime_checkable
@@ -235,6 +235,8 @@ class BlockFile:
         if self._inside is None or self._identity is not None:
             try:
                 file = os.open(self.path, self._flags)
+            except FileNotFoundError as error:
+                raise missing(self.path) from error
             except OSError as error:
                 raise unreadable(self.path, error) from error
             info = os.fstat(file)

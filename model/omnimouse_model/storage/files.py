@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ELOOP, EMLINK, ENOTDIR, ENXIO
 from io import FileIO
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from omnimouse_model.errors import SessionFormatError
 
@@ -26,8 +27,11 @@ _NAMES = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")
 _FILE = os.O_RDONLY | sum(getattr(os, name, 0) for name in _NAMES)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+# Not on macOS and Windows, where a look goes by the name.
+_LOOK = os.O_PATH | os.O_CLOEXEC if hasattr(os, "O_PATH") else 0
 _OPENS_FROM_FOLDERS = bool(_NO_LINK) and os.open in os.supports_dir_fd
 _MAX_LINKS = 40
+T = TypeVar("T")
 _BLOCK = 2**20
 
 
@@ -80,6 +84,105 @@ def open_binary(
             stream.close()
             raise
     return stream
+
+
+# -- looks, which choose what to do next and never allow an opening -------------------
+def look(path: Path | str, *, follows: bool = True) -> os.stat_result | None:
+    """Return what lies at a path, which is not opened; None for nothing.
+
+    What is opened afterwards can be something else: opening checks it again.
+
+    Parameters
+    ----------
+    follows
+        Whether a link stands for what it leads to, and one to nothing for nothing.
+
+    Raises
+    ------
+    SessionFormatError
+        A folder on the way may not be entered.
+    """
+    try:
+        if not _LOOK:
+            return Path(path).stat(follow_symlinks=follows)
+        handle = os.open(path, _LOOK | (0 if follows else _NO_LINK))
+    except PermissionError as error:
+        raise unreadable(Path(path), error) from error
+    except (OSError, ValueError):  # also of names that no system can hold
+        return None
+    try:
+        return os.fstat(handle)
+    finally:
+        os.close(handle)
+
+
+def is_there(path: Path | str, *, follows: bool = True) -> bool:
+    """Return whether anything lies at a path; see `look`."""
+    return look(path, follows=follows) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a plain file, or a link to one, lies at a path; see `look`."""
+    info = look(path)
+    return info is not None and stat.S_ISREG(info.st_mode)
+
+
+def is_folder(path: Path, *, follows: bool = True) -> bool:
+    """Return whether a folder, or a link to one, lies at a path; see `look`."""
+    info = look(path, follows=follows)
+    return info is not None and stat.S_ISDIR(info.st_mode)
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file; 0 if there is none; see `look`."""
+    info = look(path)
+    return 0 if info is None else info.st_size
+
+
+def is_link(path: Path | str) -> bool:
+    """Return whether a link lies at a path; see `look`."""
+    info = look(path, follows=False)
+    return info is not None and stat.S_ISLNK(info.st_mode)
+
+
+def paths_in(folder: Path, most: int | None = None) -> list[Path]:
+    """Return the sorted paths in a folder; none if there is no folder.
+
+    Raises
+    ------
+    SessionFormatError
+        It cannot be listed, or has more than `most` entries.
+    """
+    return sorted(Path(entry.path) for entry in _listed(folder, most))
+
+
+def folders_in(folder: Path, most: int | None = None, *, follows: bool = True) -> list[Path]:
+    """Return the sorted folders in a folder, as `paths_in` does; only links are asked."""
+    found = _listed(folder, most)
+    return sorted(Path(entry.path) for entry in found if entry.is_dir(follow_symlinks=follows))
+
+
+def _listed(folder: Path, most: int | None) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(folder) as entries:
+            found = list(islice(entries, most and most + 1))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError) as error:
+        raise unreadable(folder, error) from error
+    if most and len(found) > most:
+        raise bad_file(folder, "too_large", f"has more than {most:,} entries")
+    return found
+
+
+def unless_missing(read: Callable[[], T]) -> T | None:
+    """Return what a function reads; None if its file is not there, or a link to nothing."""
+    try:
+        return read()
+    except SessionFormatError as error:
+        if error.code not in ("missing_file", "not_fetched"):
+            raise
+        return None
 
 
 def begins_with(path: Path, magic: bytes) -> bool:

@@ -113,8 +113,9 @@ def test_the_files_of_a_large_folder_are_not_asked_one_by_one(tmp_path, monkeypa
     for number in range(300):
         (tmp_path / f"{number}.tif").touch()
     monkeypatch.setattr(formats, "READERS", {})
-    asked, stat = [], os.stat
+    asked, stat, look = [], os.stat, os.open
     monkeypatch.setattr(os, "stat", lambda *a, **k: asked.append(a) or stat(*a, **k))
+    monkeypatch.setattr(os, "open", lambda *a, **k: asked.append(a) or look(*a, **k))
     assert formats.session_folder(tmp_path) == tmp_path
     assert 0 < len(asked) < 10
 

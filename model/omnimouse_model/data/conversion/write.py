@@ -62,6 +62,7 @@ from omnimouse_model.storage.arrays.zarr_arrays import (
     update_attributes,
 )
 from omnimouse_model.storage.arrays.zarr_metadata import MAX_CHUNK_BYTES
+from omnimouse_model.storage.files import is_file, is_folder, is_there
 from omnimouse_model.storage.journal import (
     JOURNAL,
     Journal,
@@ -119,10 +120,10 @@ def convert(
         the unfinished store is of another session, or the store differs from it.
     """
     path = path.absolute()
-    if path.exists():
+    if is_there(path):
         raise FileExistsError(f"{path} is there already: choose another name.")
     source = session.path
-    if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+    if is_folder(source) and path.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"{path} is inside the session {source} itself: choose a place beside it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path), sole_writer(path):
@@ -230,7 +231,7 @@ class _Conversion:
 
     def is_complete(self, path: Path) -> bool:
         """Return whether a folder is a complete store of the same source."""
-        if not (path / "zarr.json").is_file():
+        if not is_file(path / "zarr.json"):
             return False
         try:
             attributes = read_json_mapping(path / "zarr.json").get("attributes")
@@ -242,7 +243,7 @@ class _Conversion:
     def share(self) -> float:
         """Return the share of the pieces in the journal, below 1."""
         journal = self.part / JOURNAL
-        lines = read_lines(journal) if journal.exists() else []
+        lines = read_lines(journal) if is_there(journal) else []
         if lines[:1] != [self.header]:
             return 0.0
         done = _hashes(lines[1:])

@@ -13,6 +13,7 @@ from omnimouse_model.data.hub.auth import endpoint
 from omnimouse_model.data.hub.ibl_sessions import SERVER
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.errors import ConnectError, FetchError
+from omnimouse_model.storage.files import is_there
 from omnimouse_model.storage.http_file import web_address
 
 VARIABLE = "OMNIMOUSE_CONNECT"
@@ -37,7 +38,7 @@ def host_of(name: str | Path) -> str:
     if (address := web_address(text)) is not None:
         return urlsplit(address if "://" in address else _DANDI).netloc.rsplit("@", 1)[-1].lower()
     try:
-        is_on_hub = not os.path.exists(text) and hub_place(text) is not None  # noqa: PTH110
+        is_on_hub = not is_there(text) and hub_place(text) is not None
     except (FetchError, OSError, ValueError):  # no valid name; opening it says what is wrong
         return ""
     return urlsplit(endpoint()).netloc.lower() if is_on_hub else ""

@@ -16,6 +16,7 @@ from omnimouse_model.data.hub.auth import (
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError
+from omnimouse_model.storage.files import is_folder, paths_in, size_of
 
 # By name, because huggingface_hub changed its HTTP library between versions and the
 # classes changed with it.
@@ -97,7 +98,10 @@ def _host_of(error: BaseException) -> str:
 
 def folder_bytes(folder: Path) -> int:
     """Return the total size in bytes of the files at and below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(
+        folder_bytes(path) if is_folder(path, follows=False) else size_of(path)
+        for path in paths_in(folder)
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, part_of, shown_job
 from omnimouse_model.storage.archives import is_plain_name, leads_outside
 from omnimouse_model.storage.cache import cache_dir
-from omnimouse_model.storage.files import open_binary
+from omnimouse_model.storage.files import is_there, open_binary, paths_in, size_of
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.locks import OutputBusyError, open_without_links, sole_writer
 from omnimouse_model.storage.trees import read_json_mapping
@@ -127,7 +127,7 @@ def fetch_files(listing: Listing, folder: Path, job: Job = QUIET) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Existence is sufficient: only a file with the right checksum is given its name.
-    missing = [f for f in listing.files if not path_inside(folder, f.path).exists()]
+    missing = [f for f in listing.files if not is_there(path_inside(folder, f.path))]
     _check_space(listing, folder, missing)
     done = listing.size - sum(file.size for file in missing)
     for file in missing:
@@ -147,7 +147,7 @@ def _check_space(listing: Listing, folder: Path, missing: list[HubFile]) -> None
     """Raise FetchError if the drive has too little space."""
     # Space for the missing bytes, and for one copy of everything, since the files are
     # unpacked or converted beside the download.
-    saved = sum(_size(_part_of(folder, file)) for file in missing)
+    saved = sum(size_of(_part_of(folder, file)) for file in missing)
     required = sum(file.size for file in missing) - saved + listing.size
     free = shutil.disk_usage(folder).free
     if required > free:
@@ -169,9 +169,9 @@ def _fetch_file(
     target = path_inside(folder, file.path)
     part = _part_of(folder, file)
     # Too long: the server sent the wrong bytes, and appending cannot repair that.
-    if _size(part) > file.size:
+    if size_of(part) > file.size:
         part.unlink()
-    if not part.exists() or _size(part) < file.size:
+    if not is_there(part) or size_of(part) < file.size:
         _download(listing, file, part, report)
     if _checksum(part, len(file.checksum)) != file.checksum:
         part.unlink()
@@ -189,7 +189,7 @@ def _download(listing: Listing, file: HubFile, part: Path, report: Callable[[int
     from huggingface_hub.errors import HfHubHTTPError
 
     dropped = (http_error(), ConnectionError, TimeoutError)
-    largest, n_tries = _size(part), 0
+    largest, n_tries = size_of(part), 0
     fault: BaseException = ConnectionError("it ends too early, again and again")
     while n_tries < _TRIES:
         try:
@@ -202,13 +202,13 @@ def _download(listing: Listing, file: HubFile, part: Path, report: Callable[[int
         except dropped as error:
             fault = error
         # A refused file of no bytes has no part.
-        if part.exists() and _size(part) >= file.size:
+        if is_there(part) and size_of(part) >= file.size:
             return
         # Only tries without progress count, so that a slow unstable connection can
         # finish a large file.
-        n_tries = 0 if _size(part) > largest else n_tries + 1
-        largest = max(largest, _size(part))
-        report(_size(part))  # may raise, so that the user can stop between tries
+        n_tries = 0 if size_of(part) > largest else n_tries + 1
+        largest = max(largest, size_of(part))
+        report(size_of(part))  # may raise, so that the user can stop between tries
         time.sleep(_PAUSE_S)
     raise fault
 
@@ -227,7 +227,7 @@ def _append(listing: Listing, file: HubFile, part: Path, report: Callable[[int],
     # Large files are redirected to storage on another host. The address is resolved
     # first, so that the token is not sent there.
     address = location_of(url, headers)
-    n_bytes = _size(part)
+    n_bytes = size_of(part)
     if n_bytes:
         headers["Range"] = f"bytes={n_bytes}-"
     with open_without_links(part, "ab") as stream, answer_to(address, headers, hub=url) as response:
@@ -240,17 +240,13 @@ def _append(listing: Listing, file: HubFile, part: Path, report: Callable[[int],
             report(stream.tell())
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
 def _checksum(path: Path, length: int) -> str:
     """Return the SHA-256 (64 digits), or git's SHA-1 of a blob (40 digits)."""
     # Files in LFS are named by SHA-256, small ones by git's blob hash: SHA-1 of a
     # header with the size, then the bytes.
     digest = hashlib.sha256()
     if length == 40:
-        digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
+        digest = hashlib.sha1(f"blob {size_of(path)}\0".encode())
     with open_binary(path) as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
@@ -274,12 +270,12 @@ def locked_target(place: HubPlace, target: Path, job: Job = QUIET) -> Iterator[P
     """
     work = work_folder(target)
     # A run that was killed at its end has left its working folder.
-    if _is_fetched(place, target) and not work.exists():
+    if _is_fetched(place, target) and not is_there(work):
         yield None
         return
     with ExitStack() as stack:
         _wait_for(stack, target, job)
-        new_folders = [f for f in target.parents if not f.exists()]  # innermost first
+        new_folders = [f for f in target.parents if not is_there(f)]  # innermost first
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             # Checked again under the lock: another process may have finished meanwhile.
@@ -320,7 +316,7 @@ def commit_folder(work: Path, listing: Listing) -> Path:
     """Return the folder of a commit; remove those of other commits."""
     # Files of two commits must not be mixed, so each commit begins anew.
     folder = path_inside(work, listing.commit[:12])
-    for other in work.glob("*"):
+    for other in paths_in(work):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     return folder
@@ -328,7 +324,7 @@ def commit_folder(work: Path, listing: Listing) -> Path:
 
 def _is_fetched(place: HubPlace, target: Path) -> bool:
     """Return whether a target was fetched before; raise if it is something else."""
-    if not target.exists():
+    if not is_there(target):
         return False
     try:
         address = read_json_mapping(_record_of(target)).get("address")

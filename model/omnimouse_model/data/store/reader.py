@@ -31,7 +31,7 @@ from omnimouse_model.data.store.tables import table_digest, trials_of, units_of
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.row_source import MemoryRows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
-from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.files import bad_file, is_file, is_folder
 from omnimouse_model.storage.fingerprint import combine_options, folder_fingerprint
 from omnimouse_model.storage.trees import read_json_mapping
 
@@ -42,7 +42,7 @@ _STREAMS = ("eye_tracker", "treadmill")
 def recognises(path: Path) -> bool:
     """Return whether a folder is a store, complete or not."""
     metadata = path / "zarr.json"
-    if not path.is_dir() or not metadata.is_file():
+    if not is_folder(path) or not is_file(metadata):
         return False
     try:
         attributes = read_json_mapping(metadata).get("attributes")
@@ -51,7 +51,7 @@ def recognises(path: Path) -> bool:
     # A group that lost its attributes is recognised by its arrays, so that the error is
     # about a damaged or unfinished store.
     is_ours = isinstance(attributes, Mapping) and attributes.get("format") == FORMAT
-    return is_ours or (path / "responses" / "data").is_dir()
+    return is_ours or is_folder(path / "responses" / "data")
 
 
 def read(path: Path, options: ReadOptions, *, is_unfinished: bool = False) -> Session:

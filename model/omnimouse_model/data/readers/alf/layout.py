@@ -5,15 +5,14 @@ sorter and revision can be absent. Names may begin with a namespace (`_ibl_`) an
 contain the identity of the file.
 """
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import bad_file, unreadable
+from omnimouse_model.storage.files import bad_file, folders_in, is_folder, paths_in
 
 DIRECT = "alf"
 """Name of the sorter whose files lie in the folder of the probe itself."""
@@ -199,30 +198,13 @@ def _datasets(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     # Revisions are ordered by name: files of later ones replace those of earlier ones.
     for place in (folder, *revisions):
-        for entry in _entries(place):
-            name = dataset_name(entry.name)
-            if name and not entry.is_dir():
-                found[name] = Path(entry.path)
+        for path in paths_in(place, _MAX_ENTRIES):
+            name = dataset_name(path.name)
+            if name and not is_folder(path):
+                found[name] = path
     return found
 
 
 def _folders(folder: Path) -> list[Path]:
     # Linked folders could lead outside, or never end.
-    return [Path(entry.path) for entry in _entries(folder) if entry.is_dir(follow_symlinks=False)]
-
-
-def _entries(folder: Path) -> Sequence["os.DirEntry[str]"]:
-    """Return the entries of a folder, sorted by name; empty if it does not exist."""
-    try:
-        with os.scandir(folder) as listed:
-            entries = []
-            for entry in listed:
-                entries.append(entry)
-                if len(entries) > _MAX_ENTRIES:
-                    problem = f"has more than {_MAX_ENTRIES:,} entries"
-                    raise bad_file(folder, "too_large", problem)
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    except OSError as error:
-        raise unreadable(folder, error) from error
-    return sorted(entries, key=lambda entry: entry.name)
+    return folders_in(folder, _MAX_ENTRIES, follows=False)

@@ -58,7 +58,7 @@ from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
 from omnimouse_model.storage.arrays.row_source import MemoryRows
-from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.files import bad_file, is_file
 from omnimouse_model.storage.fingerprint import folder_fingerprint
 from omnimouse_model.storage.tables import csv_rows
 
@@ -269,7 +269,7 @@ def _known(ids: np.ndarray, root: Path, notes: Notes) -> tuple[dict[int, str], s
     for folder in (root, root / "alf"):
         for name in TABLES:
             path = folder / name
-            if not path.is_file():
+            if not is_file(path):
                 continue
             names = read_side_stream(
                 f"names of regions ({name})", partial(_of_table, path, root), notes

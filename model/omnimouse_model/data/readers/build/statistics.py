@@ -1,6 +1,7 @@
 """Means and standard deviations of a stream: stored or computed."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array
-from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.files import bad_file, unless_missing
 
 # Statistics come from a sample of rows in this many runs, so that opening a session
 # stays fast: at most this many rows and bytes (as float64).
@@ -121,9 +122,9 @@ def with_stored_statistics(signal: Signal, root: Path, notes: Notes) -> Signal:
 
 def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray | None:
     path = root / signal.name / "meta" / f"{name}.npy"
-    if not path.exists():
+    values = unless_missing(partial(load_small_array, path, root))
+    if values is None:
         return None
-    values = load_small_array(path, root)
     if values.dtype.kind not in "fiu" or values.size != signal.n_columns:
         columns = "units" if signal.name == "responses" else "channels"
         raise bad_file(

@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,17 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.units import Units
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import npy_file
-from omnimouse_model.storage.files import FileStamp, bad_file, read_text, unreadable
+from omnimouse_model.storage.files import (
+    FileStamp,
+    bad_file,
+    folders_in,
+    is_file,
+    is_link,
+    is_there,
+    paths_in,
+    read_text,
+    unless_missing,
+)
 from omnimouse_model.storage.tables import MOST_COLUMNS
 
 MATRICES = ("readout_weights", "readout_locations")
@@ -135,21 +146,18 @@ def table_stamps(path: str | Path) -> tuple[FileStamp, ...]:
 
 def _files(path: Path) -> list[Path]:
     """Return the tables at a path."""
-    if path.is_file():
+    if is_file(path):
         return [path]
-    if not path.exists():
+    if not is_there(path):
         raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
-    try:
-        found = sorted(path.glob("*.csv")) + sorted(path.glob("*/*.csv"))
-    except OSError as error:
-        raise unreadable(path, error) from error
+    found = paths_in(path)
+    for folder in folders_in(path, follows=False):
+        found += paths_in(folder)
     # Tables of other things, such as of scans, have no units in their name.
     found = [
         file
         for file in found
-        if file.is_file()
-        and "unit" in file.stem
-        and not (file.is_symlink() or file.parent.is_symlink())
+        if file.suffix == ".csv" and "unit" in file.stem and is_file(file) and not is_link(file)
     ]
     if not found:
         raise SessionFormatError(
@@ -321,9 +329,9 @@ def _columns(table: _Table) -> Iterator[tuple[str, np.ndarray]]:
     folder = table.path.parent
     for stem in MATRICES:
         path = folder / f"{stem}.npy"
-        if not path.exists():
+        file = unless_missing(partial(npy_file, path, folder))
+        if file is None:
             continue
-        file = npy_file(path, folder)
         if len(file.shape) != 2 or file.dtype.kind != "f":
             problem = f"is {file.shape} {file.dtype}; (units, values) expected"
             raise bad_file(path, "wrong_shape", problem)

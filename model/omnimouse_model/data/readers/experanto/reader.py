@@ -44,7 +44,18 @@ from omnimouse_model.storage.arrays.npy import (
     load_small_array,
     npy_file,
 )
-from omnimouse_model.storage.files import bad_file, label, missing, open_binary
+from omnimouse_model.storage.files import (
+    bad_file,
+    is_folder,
+    is_link,
+    is_there,
+    label,
+    missing,
+    open_binary,
+    paths_in,
+    size_of,
+    unless_missing,
+)
 from omnimouse_model.storage.fingerprint import folder_fingerprint
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 
@@ -56,11 +67,11 @@ _NOT_READ = ("truth", "__pycache__")
 
 def recognises(path: Path) -> bool:
     """Return whether a folder looks like an experanto session."""
-    if not path.is_dir():
+    if not is_folder(path):
         return False
     # Data without a description count, so that reading them reports the error.
     files = (*LOOKED_FOR, "responses/data.mem", "responses/data.npy")
-    return any((path / file).exists() for file in files)
+    return any(is_there(path / file) for file in files)
 
 
 def read(path: Path, options: ReadOptions) -> Session:
@@ -110,13 +121,13 @@ def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
         If there is no description of responses.
     """
     meta = root / "responses" / "meta.yml"
-    if meta.exists():
+    if is_there(meta):
         if read_yaml_mapping(meta, root).get("modality") == "spikes":
             return read_spikes(root, "responses", notes)
         return read_sequence(root, "responses", notes)
-    if (root / "spikes" / "meta.yml").exists():
+    if is_there(root / "spikes" / "meta.yml"):
         return read_spikes(root, "spikes", notes)
-    if meta.is_symlink():
+    if is_link(meta):
         raise missing(meta)
     raise SessionFormatError(
         meta,
@@ -138,15 +149,15 @@ def _recording_rate(meta: Mapping[str, Any], root_meta: Mapping[str, Any]) -> di
 def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
     """Note the devices of the folder that are not read."""
     read = {used, "screen", "imaging", *BEHAVIOR}
-    others = sorted({p.parent.name for p in root.glob("*/meta.yml")} - read)
+    others = sorted({p.name for p in paths_in(root) if is_there(p / "meta.yml")} - read)
     if others:
         notes.assume("other_devices", f"not read: {', '.join(others)}")
 
 
 def _is_described(root: Path, name: str, notes: Notes) -> bool:
-    is_described = (root / name / "meta.yml").exists()
+    is_described = is_there(root / name / "meta.yml")
     # A folder without its description is an error of the files; no folder is normal.
-    if not is_described and (root / name).is_dir():
+    if not is_described and is_folder(root / name):
         notes.warn("missing_meta", f"{name}/meta.yml is missing; the {name} is not read")
     return is_described
 
@@ -174,7 +185,7 @@ def _root_metadata(root: Path, notes: Notes) -> Mapping[str, Any]:
     path = root / "meta.json"
     # A damaged meta.json is no reason to refuse the recording.
     try:
-        return read_json_mapping(path, root) if path.exists() else {}
+        return unless_missing(partial(read_json_mapping, path, root)) or {}
     except SessionFormatError as error:
         notes.warn("bad_identity", f"{error.message}; the folder's name is used")
         return {}
@@ -260,7 +271,7 @@ class _Arrays:
             except SessionFormatError as error:
                 if error.code == "outside":
                     raise
-        if path.exists():
+        if is_there(path):
             return read_side_stream(
                 name, lambda _: load_small_array(path, self.root, is_named=is_named), self.notes
             )
@@ -309,9 +320,9 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
         If the file lacks an array.
     """
     path = root / "imaging" / "rois.npz"
-    if not path.exists():
+    stored = unless_missing(partial(Npz, path, MAX_SMALL_ARRAY_BYTES, root))
+    if stored is None:
         return None
-    stored = Npz(path, MAX_SMALL_ARRAY_BYTES, root)
     if not {"offsets", "yx", "weight"} <= set(stored):
         raise SessionFormatError(path, "wrong_shape", "rois.npz must hold offsets, yx and weight")
     offsets, pixels, weight = (stored[name] for name in ("offsets", "yx", "weight"))
@@ -336,8 +347,8 @@ def read_images(root: Path, notes: Notes) -> tuple[dict[str, np.ndarray], dict[s
     """Read mean images and metadata of the `imaging` folder, empty if missing."""
     folder = root / "imaging"
     images: dict[str, np.ndarray] = {}
-    if (folder / "mean_image.npy").exists():
-        image = load_small_array(folder / "mean_image.npy", root)
+    image = unless_missing(partial(load_small_array, folder / "mean_image.npy", root))
+    if image is not None:
         if image.dtype.kind not in "fiu":
             notes.warn("wrong_shape", f"mean_image.npy holds {image.dtype}; left out")
             image = np.zeros((0, 0, 0))  # a stack of no planes: adds no image
@@ -349,7 +360,7 @@ def read_images(root: Path, notes: Notes) -> tuple[dict[str, np.ndarray], dict[s
         else:
             notes.warn("wrong_shape", f"mean_image.npy is {image.shape}; left out")
     described = folder / "meta.yml"
-    facts = read_yaml_mapping(described, root) if described.exists() else {}
+    facts = unless_missing(partial(read_yaml_mapping, described, root)) or {}
     facts.pop("modality", None)
     return images, facts
 
@@ -396,14 +407,14 @@ def _offsets(meta: Mapping[str, Any], path: Path) -> np.ndarray:
 
 def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
     npy, mem, path = folder / "spikes.npy", folder / "spikes.mem", folder / "meta.yml"
-    if not npy.exists() and not mem.exists():
+    if not is_there(npy) and not is_there(mem):
         raise SessionFormatError(
             folder,
             "missing_data",
             f"{folder.name}: neither spikes.npy nor spikes.mem found",
             "was the download complete?",
         )
-    if mem.exists() and (flag(meta, "is_mem_mapped", path) or not npy.exists()):
+    if is_there(mem) and (flag(meta, "is_mem_mapped", path) or not is_there(npy)):
         dtype = float_dtype(meta, path) if "dtype" in meta else np.dtype(np.float64)
         file = ArrayFile(mem, dtype, (_count(mem, dtype),), inside=folder.parent)
     else:
@@ -420,7 +431,7 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
 
 def _count(path: Path, dtype: np.dtype[Any]) -> int:
     """Return how many numbers a file without a header holds."""
-    size = path.stat().st_size
+    size = size_of(path)
     count, remainder = divmod(size, dtype.itemsize)
     if remainder:
         raise bad_file(

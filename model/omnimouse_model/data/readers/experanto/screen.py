@@ -26,7 +26,7 @@ from omnimouse_model.data.stimulus import (
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
-from omnimouse_model.storage.files import FileStamp, bad_file, label, stamped_files
+from omnimouse_model.storage.files import FileStamp, bad_file, is_there, label, stamped_files
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 
 # -- reader of the trial table of an experanto screen: metadata of each trial
@@ -90,7 +90,7 @@ def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial
     """
     combined = folder / "combined_meta.json"
     numbered = sorted(n for n in stamped_files(folder / "meta") if _NUMBERED.fullmatch(n))
-    if combined.exists():
+    if is_there(combined):
         stored: Mapping[str, Any] = read_json_mapping(combined, folder.parent)
         _note_stale(folder, stored, numbered, notes)
         source = combined

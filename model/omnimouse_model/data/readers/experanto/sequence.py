@@ -21,7 +21,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
-from omnimouse_model.storage.files import bad_file, label
+from omnimouse_model.storage.files import bad_file, is_there, label, size_of, unless_missing
 from omnimouse_model.storage.trees import read_yaml_mapping
 
 # Samples by which the declared end may lie after the last sample. In the official
@@ -63,20 +63,20 @@ def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:
     # other ignores it and prefers data.npy. Without the key, data.npy is read here.
     npy, mem, path = folder / "data.npy", folder / "data.mem", folder / "meta.yml"
     mapped = flag(meta, "is_mem_mapped", path)
-    if not npy.exists() and not mem.exists():
+    if not is_there(npy) and not is_there(mem):
         raise SessionFormatError(
             folder,
             "missing_data",
             f"{folder.name}: neither data.npy nor data.mem found",
             "was the download complete?",
         )
-    if npy.exists() and mem.exists():
+    if is_there(npy) and is_there(mem):
         used = mem if mapped else npy
         notes.warn(
             "two_data_files",
             f"{folder.name} holds data.npy and data.mem; {used.name} is read",
         )
-    use_mem = mem.exists() and (mapped is True or not npy.exists())
+    use_mem = is_there(mem) and (mapped is True or not is_there(npy))
     return _mem_samples(mem, meta) if use_mem else _npy_samples(npy, meta)
 
 
@@ -85,7 +85,7 @@ def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     rows = count(meta, "n_timestamps", described)
     columns = count(meta, "n_signals", described)
     dtype = float_dtype(meta, described)
-    size, expected = path.stat().st_size, rows * columns * dtype.itemsize
+    size, expected = size_of(path), rows * columns * dtype.itemsize
     # `.mem` has no header. A file that is too long must be refused as well: with a
     # wrong number of columns, all values would be read at wrong places.
     if size != expected:
@@ -208,10 +208,8 @@ def _check_timestamps(signal: Signal, folder: Path, notes: Notes) -> None:
     The reference package never reads them, so they only lead to warnings.
     """
     path = folder / "timestamps.npy"
-    if not path.exists():
-        return
-    times = npy_file(path, folder.parent).open()
-    if times.ndim != 1 or len(times) < 2 or times.dtype.kind != "f":
+    times = unless_missing(lambda: npy_file(path, folder.parent).open())
+    if times is None or times.ndim != 1 or len(times) < 2 or times.dtype.kind != "f":
         return
     spans = np.diff(times.astype(np.float64))
     span = float(times[-1]) - float(times[0])

@@ -39,7 +39,7 @@ from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 from omnimouse_model.storage.arrays.zarr_metadata import read_node
 from omnimouse_model.storage.byte_source import LocalFile
-from omnimouse_model.storage.files import begins_with
+from omnimouse_model.storage.files import begins_with, is_folder
 from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
 from omnimouse_model.storage.http_file import RemoteFile
 
@@ -53,7 +53,7 @@ def recognises(path: Path) -> bool:
 
     An HDF5 file that cannot be opened counts, so that reading it reports the error.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _is_zarr(path)
     # The signature first: it needs no h5py.
     if not begins_with(path, SIGNATURE):
@@ -76,7 +76,7 @@ def _is_zarr(folder: Path) -> bool:
 
 def read(path: Path, options: ReadOptions) -> Session:
     """Open an NWB file, or a folder of NWB as zarr; see `open_session`."""
-    if path.is_dir():
+    if is_folder(path):
         return _read(ZarrFile(path), folder_fingerprint(path), options)
     return _read(Hdf5(LocalFile(path)), file_fingerprint(path), options)
 

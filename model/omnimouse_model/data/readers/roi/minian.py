@@ -11,6 +11,7 @@ from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.roi.extraction import Extraction, Masks, image_masks, wrong
 from omnimouse_model.storage.arrays.row_source import Rows, pick_in_blocks
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
+from omnimouse_model.storage.files import is_file, is_folder
 from omnimouse_model.storage.tables import csv_rows
 
 _SERIES = {"S": "deconvolved activity", "C": "denoised traces"}
@@ -23,7 +24,7 @@ _AXES = "_ARRAY_DIMENSIONS"
 
 def recognises(folder: Path) -> bool:
     """Return whether a folder holds the masks and traces of Minian."""
-    groups = [(folder / f"{name}.zarr").is_dir() for name in (_MASKS, *_SERIES)]
+    groups = [is_folder(folder / f"{name}.zarr") for name in (_MASKS, *_SERIES)]
     return groups[0] and any(groups[1:])
 
 
@@ -57,7 +58,7 @@ def extract(folder: Path, notes: Notes) -> Extraction:
     arrays = {
         name: _group(folder, name).array(name)
         for name in _SERIES
-        if (folder / f"{name}.zarr").is_dir()
+        if is_folder(folder / f"{name}.zarr")
     }
     turned = {name: _is_transposed(folder, name, array) for name, array in arrays.items()}
     shapes = {n: a.shape[::-1] if turned[n] else a.shape for n, a in arrays.items()}
@@ -136,7 +137,7 @@ def _masks(folder: Path, n_regions: int, notes: Notes) -> Masks:
 
 
 def _image(folder: Path, notes: Notes) -> np.ndarray | None:
-    if not (folder / f"{_IMAGE}.zarr").is_dir():
+    if not is_folder(folder / f"{_IMAGE}.zarr"):
         return None
     image = _group(folder, _IMAGE).array(_IMAGE).part()
     if image.ndim != 2 or image.dtype.kind not in "fiu":
@@ -147,7 +148,7 @@ def _image(folder: Path, notes: Notes) -> np.ndarray | None:
 def _rate(folder: Path, group: ZarrGroup, n_frames: int, notes: Notes) -> float | None:
     """Return the mean rate of the frames in the table of times, None without one."""
     path = folder / _TIMES
-    if not path.is_file():
+    if not is_file(path):
         return None
     try:
         table = csv_rows(path, (_NUMBER, _TIME_MS), _MAX_CSV_BYTES)

@@ -21,7 +21,7 @@ from omnimouse_model.data.units import Roi
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
 from omnimouse_model.storage.byte_source import LocalFile
-from omnimouse_model.storage.files import open_binary
+from omnimouse_model.storage.files import is_file, is_folder, open_binary
 from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
 
 LOOKED_FOR = (
@@ -36,8 +36,8 @@ _LARGEST = 1e30
 def recognises(path: Path) -> bool:
     """Return whether a file or folder has the fields of one of the programs."""
     suffix = path.suffix.lower()
-    if not path.is_file():
-        return path.is_dir() and minian.recognises(path)
+    if not is_file(path):
+        return is_folder(path) and minian.recognises(path)
     if suffix in inscopix.SUFFIXES:
         return True
     programs = [one for one in (caiman, matlab_outputs) if suffix in one.SUFFIXES]
@@ -57,8 +57,8 @@ def read(path: Path, options: ReadOptions) -> Session:
     """Open the output of a program that finds regions; see `open_session`."""
     notes = Notes()
     suffix = path.suffix.lower()
-    is_folder = path.is_dir()
-    if is_folder:
+    has_folder = is_folder(path)
+    if has_folder:
         found = minian.extract(path, notes)
     elif suffix in inscopix.SUFFIXES:
         found = inscopix.extract(path, notes)
@@ -87,7 +87,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         animal_id=None,
         path=path,
         format=found.format,
-        fingerprint=folder_fingerprint(path) if is_folder else file_fingerprint(path),
+        fingerprint=folder_fingerprint(path) if has_folder else file_fingerprint(path),
         units=make_units(
             responses,
             notes,
@@ -109,7 +109,7 @@ def read(path: Path, options: ReadOptions) -> Session:
 
 def _name(path: Path) -> str:
     """Return the name of the recording: that of the folder around one called minian."""
-    if path.is_file():
+    if is_file(path):
         return path.stem
     return path.parent.name if path.name.lower() == "minian" else path.name
 

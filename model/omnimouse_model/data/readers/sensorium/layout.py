@@ -1,5 +1,6 @@
 """Layout of a Sensorium folder: files per stream and trial, with checks."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ from omnimouse_model.data.readers.build.statistics import usable_statistics
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
-from omnimouse_model.storage.files import FileStamp, bad_file, stamped_files
+from omnimouse_model.storage.files import (
+    FileStamp,
+    bad_file,
+    is_folder,
+    stamped_files,
+    unless_missing,
+)
 from omnimouse_model.storage.trees import read_json_mapping
 
 RATE_HZ = 30.0
@@ -42,7 +49,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._links = _links(root)
-        self.is_video = self.data("videos").is_dir()
+        self.is_video = is_folder(self.data("videos"))
         self._numbers = {name: self._numbered(name) for name in self.streams}
         screen = self._numbers[self.screen]
         if not screen:
@@ -166,7 +173,7 @@ class Folder:
         stored: list[np.ndarray | None] = []
         for name in ("mean", "std"):
             path, file = folder / f"{name}.npy", f"responses/all/{name}.npy"
-            values = load_small_array(path, self.root) if path.exists() else None
+            values = unless_missing(partial(load_small_array, path, self.root))
             if values is None:
                 pass
             elif values.size == self.n_units and values.dtype.kind in "fiu":
@@ -184,7 +191,8 @@ class Folder:
     # -- within -----------------------------------------------------------------
     def _array(self, kind: str, name: str) -> np.ndarray | None:
         path = self.root / "meta" / kind / f"{name}.npy"
-        return decode_texts(load_small_array(path, self.root)) if path.exists() else None
+        values = unless_missing(partial(load_small_array, path, self.root))
+        return None if values is None else decode_texts(values)
 
     def _numbered(self, stream: str) -> dict[int, FileStamp]:
         """Return the files of a stream by trial number."""
@@ -235,9 +243,7 @@ class Folder:
 def _links(root: Path) -> dict[str, str]:
     """Return stream name -> folder name from `config.json`; paths are refused."""
     path = root / "config.json"
-    if not path.exists():
-        return {}
-    links = read_json_mapping(path, root).get("links")
+    links = (unless_missing(partial(read_json_mapping, path, root)) or {}).get("links")
     if not isinstance(links, dict):
         return {}
     for name, other in links.items():

@@ -41,7 +41,7 @@ from omnimouse_model.data.units import Units
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.row_source import MemoryRows
-from omnimouse_model.storage.files import FileStamp, bad_file
+from omnimouse_model.storage.files import FileStamp, bad_file, is_folder
 from omnimouse_model.storage.fingerprint import folder_fingerprint
 
 # -- reader of the trials of a Sensorium folder: lengths, tiers, behaviour, gaps
@@ -356,8 +356,8 @@ _NAME = re.compile(r"(?:static|dynamic)?(\d+)-(\d+)-(\d+)")
 
 def recognises(path: Path) -> bool:
     """Return whether a folder holds videos or images and a trial table."""
-    has_frames = any((path / folder).is_dir() for folder in LOOKED_FOR)
-    return has_frames and (path / "meta" / "trials").is_dir()
+    has_frames = any(is_folder(path / folder) for folder in LOOKED_FOR)
+    return has_frames and is_folder(path / "meta" / "trials")
 
 
 def read(path: Path, options: ReadOptions) -> Session:

@@ -1,6 +1,5 @@
 """Tables of a suite2p plane: `.npy` files, or variables of `Fall.mat` for MATLAB."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.matlab import MatFile, StoredArray, open_mat
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
-from omnimouse_model.storage.files import bad_file, label
+from omnimouse_model.storage.files import bad_file, is_there, label
 from omnimouse_model.storage.pickles import load_pickled
 
 MATLAB = "Fall.mat"
@@ -27,8 +26,8 @@ def is_plane(folder: Path) -> bool:
     """Return whether a folder holds traces and tables of suite2p, or its `Fall.mat`."""
     # Traces alone could be those of another program. A link to nothing counts: the
     # error for it says what to do.
-    return os.path.lexists(folder / MATLAB) or all(
-        any(os.path.lexists(folder / file) for file in files) for files in (TRACES, TABLES)
+    return is_there(folder / MATLAB, follows=False) or all(
+        any(is_there(folder / file, follows=False) for file in files) for files in (TRACES, TABLES)
     )
 
 
@@ -41,7 +40,7 @@ class Tables:
         self._has_files = matlab is None
         path = matlab or folder / MATLAB
         self._mat: MatFile | None = None
-        if os.path.lexists(path):
+        if is_there(path, follows=False):
             try:
                 # The user names a MATLAB file that is opened by itself.
                 self._mat = open_mat(path, root if matlab is None else None)
@@ -52,7 +51,7 @@ class Tables:
 
     def _has(self, name: str) -> bool:
         # A link to nothing counts: reading it says what to do.
-        return self._has_files and os.path.lexists(self.folder / f"{name}.npy")
+        return self._has_files and is_there(self.folder / f"{name}.npy", follows=False)
 
     def _in_mat(self, name: str) -> MatFile | None:
         """Return the MATLAB file if it holds a table that no file holds."""

@@ -1,6 +1,5 @@
 """Reader of suite2p folders: one plane, or several planes scanned in turn."""
 
-import os
 import re
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -38,6 +37,7 @@ from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.matlab import open_mat
 from omnimouse_model.storage.arrays.npy import load_small_array
+from omnimouse_model.storage.files import folders_in, is_file, is_folder, is_there
 from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
 
 LOOKED_FOR = ("suite2p/plane0", MATLAB)
@@ -51,7 +51,7 @@ _SAME_RATE = 1e-3
 
 def recognises(path: Path) -> bool:
     """Return whether a path is of suite2p: planes, one plane, or its `Fall.mat`."""
-    if path.is_file():
+    if is_file(path):
         return path.suffix == _MAT_SUFFIX and _is_output(path)
     return bool(_plane_folders(path) or _without_traces(path))
 
@@ -70,7 +70,7 @@ def _is_output(path: Path) -> bool:
 def read(path: Path, options: ReadOptions) -> Session:
     """Open a suite2p folder or its MATLAB output; see `open_session`."""
     notes = Notes()
-    matlab = path if path.is_file() else None
+    matlab = path if is_file(path) else None
     root = path if matlab is None else path.parent
     folders = _plane_folders(path)
     if not folders:
@@ -134,7 +134,7 @@ def _plane_folders(path: Path) -> dict[int | None, Path]:
     MATLAB file of one of them. The folder `combined` repeats all planes; it is read if
     it is opened itself, or the only one.
     """
-    if path.is_file():
+    if is_file(path):
         return {_number(path.parent): path.parent}
     if is_plane(path):
         return {_number(path): path}
@@ -159,20 +159,20 @@ def _number(folder: Path) -> int | None:
 def _numbered(root: Path) -> dict[int, Path]:
     """Return the folders `planeN` by number, in their order."""
     try:
-        found = list(root.iterdir()) if root.is_dir() else []
-    except OSError:
+        found = folders_in(root)
+    except SessionFormatError:
         return {}
-    numbers = {_number(folder): folder for folder in found if folder.is_dir()}
-    return {n: numbers[n] for n in sorted(n for n in numbers if n is not None)}
+    numbers = {n: path for path in found if (n := _number(path)) is not None}
+    return dict(sorted(numbers.items()))
 
 
 def _without_traces(path: Path) -> list[str]:
     """Return names of planes that have tables of suite2p and no traces."""
-    if not path.is_dir():
+    if not is_folder(path):
         return []
     folders = [f for root in (path, path / "suite2p") for f in _numbered(root).values()]
     folders += [path] * (_number(path) is not None)
-    return [f.name for f in folders if any((f / file).is_file() for file in TABLES)]
+    return [f.name for f in folders if any(is_file(f / file) for file in TABLES)]
 
 
 def _not_read(folders: dict[int | None, Path], notes: Notes) -> list[int]:
@@ -192,7 +192,7 @@ def _not_read(folders: dict[int | None, Path], notes: Notes) -> list[int]:
             )
             continue
         lacks = "neither F.npy nor spks.npy"
-        if any(os.path.lexists(path / file) for file in TRACES):
+        if any(is_there(path / file, follows=False) for file in TRACES):
             lacks = "no other file of suite2p than traces"
         notes.warn("lost_plane", f"{path.name} has {lacks}: left out")
     return not_read
@@ -265,7 +265,7 @@ class _BadFrames:
         is_inner = first.name == _COMBINED or _PLANE.fullmatch(first.name)
         # Above what was opened, only where suite2p looks for it.
         is_looked_for = is_inner and (not is_outside or first.parent.name == "suite2p")
-        if not is_looked_for or not os.path.lexists(above / _BAD_FRAMES):
+        if not is_looked_for or not is_there(above / _BAD_FRAMES, follows=False):
             return cls(None, False)
         numbers = load_small_array(above / _BAD_FRAMES, above).reshape(-1)
         return cls(numbers, is_outside)

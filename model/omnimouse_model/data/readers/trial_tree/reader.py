@@ -36,7 +36,16 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.row_source import MemoryRows
-from omnimouse_model.storage.files import FileStamp, bad_file, label, stamped_files
+from omnimouse_model.storage.files import (
+    FileStamp,
+    bad_file,
+    folders_in,
+    is_folder,
+    is_link,
+    label,
+    paths_in,
+    stamped_files,
+)
 from omnimouse_model.storage.fingerprint import folder_fingerprint
 
 # -- files of a trial tree: one `.npy` per trial in a folder for each kind of data
@@ -91,13 +100,13 @@ def tree_folders(root: Path) -> list[Path]:
     """
     if _is_tree(root):
         return [root]
-    if not root.is_dir():
+    if not is_folder(root):
         return []
     return [
         folder
         for prefix in (TRAINING, EVALUATION)
-        for folder in sorted(root.glob(f"{prefix}*"))
-        if not folder.is_symlink() and any((folder / k).is_dir() for k in _NEEDED)
+        for folder in _named(root, prefix)
+        if not is_link(folder) and any(is_folder(folder / k) for k in _NEEDED)
     ]
 
 
@@ -145,8 +154,8 @@ def _note_links(root: Path, notes: Notes) -> None:
     linked = [
         folder.name
         for prefix in (TRAINING, EVALUATION)
-        for folder in sorted(root.glob(f"{prefix}*"))
-        if folder.is_symlink()
+        for folder in _named(root, prefix)
+        if is_link(folder)
     ]
     if linked:
         names = ", ".join(linked)
@@ -172,14 +181,14 @@ class _Tree:
         self.size = size
         """Height and width of the frames, and number of neurons."""
         # A download that lacks `training` must not be taken for repeats.
-        self.is_training = (root / "training").is_dir() or root.name.startswith(TRAINING)
+        self.is_training = is_folder(root / "training") or root.name.startswith(TRAINING)
         for kind in _NEEDED:
-            if not (root / kind).is_dir():
+            if not is_folder(root / kind):
                 raise bad_file(root, "missing_folder", f"has no folder {kind}", _INCOMPLETE)
         self.kinds = [
             *(("training", "samples") if self.is_training else ()),
             *_NEEDED,
-            *(kind for kind in _OPTIONAL if (root / kind).is_dir()),
+            *(kind for kind in _OPTIONAL if is_folder(root / kind)),
         ]
 
     def trials(self) -> list[TreeTrial]:
@@ -189,8 +198,7 @@ class _Tree:
         clips = {
             entry.name
             for kind in self.kinds
-            for entry in (self.root / kind).iterdir()
-            if entry.is_dir() and not entry.is_symlink()
+            for entry in folders_in(self.root / kind, follows=False)
         }
         loose = self._names(stamped_files(self.root / "stimuli"))
         if loose:
@@ -300,8 +308,12 @@ class _Tree:
         return int(values.item())
 
 
+def _named(root: Path, prefix: str) -> list[Path]:
+    return [path for path in paths_in(root) if path.name.startswith(prefix)]
+
+
 def _is_tree(folder: Path) -> bool:
-    return all((folder / kind).is_dir() for kind in _NEEDED)
+    return all(is_folder(folder / kind) for kind in _NEEDED)
 
 
 def _wrong(file: ArrayFile, expected: str) -> SessionFormatError:
