@@ -35,6 +35,7 @@ from omnimouse_widgets.views.record import (
     Mark,
     Number,
     Place,
+    Plot,
     Switch,
     Timeline,
     items_of,
@@ -95,10 +96,13 @@ def test_both_front_ends_draw_the_same_view_of_a_panel(controller):
 def test_the_page_of_the_video_has_each_field_and_action_of_its_views(controller):
     views = StimulusView.of(controller), TimeView.of(controller)
     page = (PAGE / "video.js").read_text("utf-8")
+    (listed,) = re.findall(r"buttons = new Map\(\[([^\]]*)\]", page)
     for item in items_of([*views[0].bar(), *views[1].steps()]):
-        if isinstance(item, (Choice, Number, Switch)) or (isinstance(item, Action) and item.label):
-            is_stride = item.name.startswith("stride")  # of a list that the page fills
-            assert is_stride or re.search(rf'["\.]{item.name}\b', page), item.name
+        if isinstance(item, (Choice, Number)):
+            assert re.search(rf"items\.{item.name}\b", page), item.name
+        is_stride = item.name.startswith("stride")  # of a list that the page fills
+        if isinstance(item, (Action, Switch)) and item.label and not is_stride:
+            assert f'"{item.name}"' in listed, item.name
 
 
 # The page draws these in parts of its own, `video.js` and `raster.js`.
@@ -118,10 +122,15 @@ def test_the_page_draws_each_kind_of_item(kind):
 
 @pytest.mark.parametrize("kind", get_args(Item), ids=lambda kind: kind.__name__)
 def test_napari_draws_each_kind_of_item(kind):
-    panel = Path(inspect.getfile(RecordPanel)).read_text("utf-8")
-    is_drawn = rf"(case|\|) {kind.__name__}\("
-    is_marked = rf"isinstance\(mark, {kind.__name__}\)"
-    assert re.search(is_marked if kind in get_args(Mark) else is_drawn, panel)
+    if kind in get_args(Mark):
+        drawn = [(rf"isinstance\(mark, {kind.__name__}\)", RecordPanel._show_mark)]
+    else:
+        case = rf"(case|\|) {kind.__name__}\("
+        # Plots are all made by the last lines.
+        makes = [] if kind in get_args(Plot) else [RecordPanel._make]
+        drawn = [(case, function) for function in (*makes, RecordPanel._show)]
+    for pattern, function in drawn:
+        assert re.search(pattern, inspect.getsource(function)), function.__name__
 
 
 MAIN = {
