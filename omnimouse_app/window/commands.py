@@ -19,7 +19,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import PRESETS
 from omnimouse_model.live.pin import MAX_PINS, SPAN_CHOICES, SpanChoice
 from omnimouse_model.masks import BehaviorMode
-from omnimouse_widgets.qt.control import selection
+from omnimouse_widgets.qt.control import view
 from omnimouse_widgets.qt.control.project import AnalysisSection
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.shortcuts import KEYS
@@ -142,7 +142,7 @@ ACTIONS: Final[dict[str, Action]] = {
     "play": lambda dock: dock.play(),
     "stop": lambda dock: dock.controller.requests.cancel(),
     "ask_again": lambda dock: dock.controller.requests.send_again(),
-    "copy_score": _on_controller(lambda c: selection.copy_score(c.state, c.results)),
+    "copy_score": _on_controller(lambda c: view.copy_score(c.state, c.results)),
     "filter_neurons": _filter_neurons,
     "next_neuron": lambda dock: _step_neuron(dock, 1),
     "previous_neuron": lambda dock: _step_neuron(dock, -1),

@@ -22,8 +22,8 @@ from omnimouse_widgets.qt.control.brush import BrushSection, FieldBrush, MaskCou
 from omnimouse_widgets.qt.control.model import ModelSection
 from omnimouse_widgets.qt.control.project import AnalysisSection, figure_maker
 from omnimouse_widgets.qt.control.recording import RecordingSection
-from omnimouse_widgets.qt.control.selection import ViewSection
 from omnimouse_widgets.qt.control.task import TaskSection
+from omnimouse_widgets.qt.control.view import ViewSection
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import scroll_vertically
 from omnimouse_widgets.qt.style.form import Section

@@ -1,28 +1,32 @@
-"""Menu of the quantity that colours the neurons, and the colour legend."""
+"""View section: display and selection of neurons, their colours and what these mean."""
 
 from typing import cast
 
 import numpy as np
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QCheckBox, QGridLayout, QVBoxLayout, QWidget
 
 from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.planes import Planes, Selection
 from omnimouse_model.live.neurons.quantities import Quantity, Scale
+from omnimouse_model.live.project.exports import score_text
 from omnimouse_model.live.results import Results
-from omnimouse_model.live.state import ColourBy, LiveState
+from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
 from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.colour_bar import ColourBar
 from omnimouse_widgets.qt.style.controls import (
+    combo_box,
     describe,
     fit_panel_width,
     push_button,
     set_items,
     show_text,
 )
-from omnimouse_widgets.qt.style.form import row_of
+from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.menu_box import MenuBox
-from omnimouse_widgets.qt.style.segmented_button import swatch
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton, swatch
 from omnimouse_widgets.qt.style.theme import (
     ToneLabel,
     icon_label,
@@ -32,8 +36,125 @@ from omnimouse_widgets.qt.style.theme import (
 )
 from omnimouse_widgets.views.field.text import ORDER, compute_action
 
+IN_SPACE = "The neurons at their positions in the cortex; drag to turn them (Shift+D)"
+PLACES = (
+    Choice(False, "Field", "The imaging field, which can be painted"),
+    Choice(True, "3-D", IN_SPACE),
+)
 _SWATCHES = 4
 """Number of areas per row of the legend."""
+
+
+class ViewSection(QWidget):
+    """Controls for display, selection and colours of the neurons, with a legend."""
+
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        selection: Selection,
+        colouring: Colouring,
+        planes: Planes,
+    ) -> None:
+        super().__init__()
+        self._state, self._results, self._colouring = state, results, colouring
+        self.selection = wrapped_label()
+        self.selection.setToolTip(f"Neurons whose traces are shown, at most {MAX_SELECTED}")
+        self.clear = push_button("Clear", "Clear the selection", lambda: selection.select([]))
+        self.colour_by = ColourMenu(state, colouring)
+        self.legend = ColourLegend(state, results, colouring)
+        self.areas = QCheckBox("Outline brain areas")
+        self.areas.setToolTip("Show the outline and the name of each area (A)")
+        # `clicked` is emitted for the user only, `toggled` also by `_draw_areas`.
+        self.areas.clicked.connect(colouring.outline_areas)
+        self.planes = PlaneRow(state, planes)
+        self.copy = push_button(
+            "Copy score",
+            "Copy the score with its definition, condition, model and neurons",
+            lambda: copy_score(state, results),
+        )
+        form = Form(self)
+        form.add("Neurons", self.planes)
+        form.add("Selected", row_of(self.selection, self.clear, stretch=0))
+        form.add("Colour by", self.colour_by)
+        form.add_rows(self.legend, self.areas, self.copy)
+        events = state.events
+        colours = [events.colour_by, events.session, colouring.changed]
+        self.redraw = Redraw(
+            self,
+            (self.planes.draw, [events.session, events.plane_shown, events.in_space]),
+            (self._draw_selection, [events.selection, events.session]),
+            # The unit of the score is that of the window's spec.
+            (self.colour_by.draw, [*colours, events.window]),
+            (self._draw_areas, [events.areas_shown, events.session]),
+            (self._draw_legend, [*colours, results.changed]),
+        )
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_selection(self) -> None:
+        state = self._state
+        names = () if state.session is None else state.session.units.names
+        text = ", ".join(str(names[neuron]) for neuron in state.selection)
+        self.selection.setText(text or "none")
+        self.clear.setEnabled(bool(text))
+
+    def _draw_areas(self) -> None:
+        has_areas = self._colouring.has_areas
+        self.areas.setVisible(has_areas)
+        self.areas.setChecked(self._state.areas_shown)
+
+    def _draw_legend(self) -> None:
+        self.legend.draw()
+        scores = self._results.shown_scores
+        # Scores are all NaN if the mask has no target samples.
+        self.copy.setEnabled(scores is not None and bool(np.isfinite(scores).any()))
+
+
+def copy_score(state: LiveState, results: Results) -> None:
+    """Copy the displayed score with its definition and conditions."""
+    text = score_text(state, results)
+    clipboard = QApplication.clipboard()
+    if text and clipboard is not None:
+        clipboard.setText(text)
+
+
+class PlaneRow(QWidget):
+    """Buttons *Field | 3-D*, and a menu of imaging planes if there are several."""
+
+    def __init__(self, state: LiveState, planes: Planes) -> None:
+        super().__init__()
+        self._state, self._planes = state, planes
+        self.space = SegmentedButton(PLACES, "Field or 3-D")
+        self.space.picked.connect(planes.show_in_space)
+        self.plane = combo_box(planes.show, offered=lambda: (None, *planes.numbers))
+        fit_panel_width(self.plane)
+        row = row_of(self.space, self.plane)
+        row.setStretch(0, 2)
+        row.setStretch(1, 3)
+        self.setLayout(row)
+
+    def draw(self) -> None:
+        """Show the planes of the session and the current choices."""
+        planes, session = self._planes, self._state.session
+        has_probes = session is not None and session.units.probe is not None
+        kind = "probe" if has_probes else "imaging plane"
+        tooltip = (
+            f"Show all {kind}s, or only one; painting then changes only the neurons "
+            "shown (Alt+PgUp, Alt+PgDown)"
+        )
+        describe(self.plane, tooltip, kind.capitalize())
+        every = planes.label_of_all
+        names = [(every, None), *((planes.label_of(n), n) for n in planes.numbers)]
+        set_items(self.plane, names)
+        self.plane.setCurrentIndex(self.plane.findData(planes.number))
+        # A session with one plane or probe has only the entry for all.
+        self.plane.setVisible(len(names) > 1)
+        self.space.show_value(self._state.in_space)
+        why_flat = planes.flat_reason
+        button = self.space.button(True)
+        button.setEnabled(not why_flat)
+        # A disabled button still shows its tooltip, which gives the reason.
+        button.setToolTip(f"No 3-D: {why_flat}" if why_flat else IN_SPACE)
 
 
 class ColourMenu(MenuBox):
