@@ -1,1 +1,1 @@
-"""The *OmniMouse* panel: one section per file."""
+"""The *OmniMouse* panel: its sections."""
