@@ -1,7 +1,7 @@
-"""Repairs of napari's canvas: release of VisPy objects and of old grids.
+"""Repairs of napari's canvas: release of VisPy objects and of old grids, the first circle.
 
-Both use private names of napari 0.9; if they are missing, a warning is logged and
-nothing is changed.
+All use private names of napari 0.9; if they are missing, a warning is logged and nothing
+is changed.
 """
 
 import logging
@@ -12,12 +12,22 @@ logger = logging.getLogger(__name__)
 
 
 def repair_canvas(viewer: Any) -> None:
-    """Correct two faults of napari's canvas; a second call changes nothing."""
-    for repair in (_free_in_own_context, _release_old_grids):
+    """Correct three faults of napari's canvas; a second call changes nothing."""
+    for repair in (_free_in_own_context, _release_old_grids, _hide_first_circle):
         try:
             repair(viewer.window._qt_viewer.canvas)
         except AttributeError:
             logger.warning("napari's canvas is not repaired: it changed", exc_info=True)
+
+
+def _hide_first_circle(canvas: Any) -> None:
+    """Keep the circle of the brush out of sight until the pointer is on the canvas.
+
+    Before that, napari draws a quarter of it in the corner.
+    """
+    circle = canvas.viewer.canvas.overlays._brush_circle
+    if circle.position == (0, 0):
+        circle.position = (-(2**14), -(2**14))
 
 
 def _free_in_own_context(canvas: Any) -> None:

@@ -23,7 +23,7 @@ from omnimouse_model.live.laboratory_jobs import BARCODES, label_of
 from omnimouse_model.simulate.demo import demo_session, spiking_session
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.laboratory import LaboratoryView
-from omnimouse_widgets.views.record import press
+from omnimouse_widgets.views.record import choose, press
 
 # Seconds: timeout of computations over many windows on a slow machine.
 _LONG_S = 900.0
@@ -232,7 +232,7 @@ def rank_the_sessions(story: Story) -> None:
             "Test score over the number of sessions, in three orders.",
         ),
     ):
-        panel.widgets["view"].button(view).click()
+        choose(panel.view, "view", view)
         settle(0.3)
         story.picture(name, title, explanation)
     story.dock.bring_up("OmniMouse")

@@ -10,6 +10,7 @@ from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from vispy.gloo import glir
 
+from omnimouse_app.field.canvas_repairs import repair_canvas
 from omnimouse_app.tour.hand import settle, wait_for
 
 pytestmark = pytest.mark.gui
@@ -100,3 +101,13 @@ def test_layers_are_whole_after_grid_mode(dock, grid):
     grid.enabled = False
     assert before > 1000
     assert n_white() == before
+
+
+def test_the_circle_of_the_brush_is_not_on_the_canvas_before_the_pointer(dock):
+    circle = dock.viewer.canvas.overlays._brush_circle
+    circle.position = (0, 0)
+    repair_canvas(dock.viewer)
+    assert max(circle.position) < -circle.size
+    circle.position = (30, 40)
+    repair_canvas(dock.viewer)
+    assert circle.position == (30, 40)

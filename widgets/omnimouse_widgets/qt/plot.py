@@ -36,6 +36,7 @@ _BAND_ALPHA: Final = 45
 """Opacity of the band around a line."""
 _TICKS_WIDTH: Final = 58
 """Width in pixels of a vertical axis with given texts."""
+_NO_TICKS_WIDTH: Final = 6
 _DASHES: Final[dict[Dash, tuple[float, ...]]] = {
     "dashed": (3, 2),
     "dotted": (1, 2),
@@ -187,7 +188,8 @@ class RecordPlot:
         left, up = self.plot.getAxis("left"), plot.up_ticks
         left.setTicks(None if up is None else [up])
         # The width of given texts is not measured before the first painting.
-        left.setWidth(None if up is None else _TICKS_WIDTH)
+        room = _TICKS_WIDTH if up or plot.up else _NO_TICKS_WIDTH
+        left.setWidth(None if up is None else room)
         if plot.raster is not None:
             pixels, (first, last, low, high) = plot.raster.pixels, plot.raster.place
             image = plot_style.image()

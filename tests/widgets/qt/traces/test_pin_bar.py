@@ -127,3 +127,18 @@ def test_progress_is_shown_and_can_be_stopped(threaded_controller, gate, show, q
     panel.redraw.flush()
     assert LIVE not in pins.predictions.spans
     assert len(panel.stacks["traces"].drawn_values(0)[0]) == 60
+
+
+@pytest.mark.parametrize("width", [420, 320, 900])
+def test_no_score_of_a_pin_is_cut(panel, controller, redraw, width):
+    for preset in ("video_behavior", "video_only", "causal_response_25_behavior"):
+        controller.editor.apply_preset(preset)
+        controller.pins.pin()
+    panel.resize(width, 420)
+    redraw()
+    stack = panel.stacks["traces"]
+    for number, label in enumerate(stack._labels):
+        assert label.textItem.boundingRect().width() <= stack.box.width()
+        marks = stack._traces[number].marks
+        assert len(marks) == 3
+        assert all(score in stack.labels[number] for _, score, _ in marks)

@@ -2,7 +2,7 @@
 // Elements are kept by the names of their items, so that the focus stays.
 
 let WIDE = 520, TALL = 300; // of the drawing that is made now; smaller in a row
-const LEFT = 52, RIGHT = 12, ABOVE = 12, BELOW = 42;
+const TICKED = 52, RIGHT = 12, ABOVE = 12, BELOW = 42;
 const RIM = 1.12; // of the largest value: where the colours of directions are
 const HEAD = 16; // height of a title
 const ROWS = 360; // height of rows of traces
@@ -100,6 +100,7 @@ const drawings = {
     const low = bottom, high = above, margin = item.limits ? 0 : 14; // within given limits, nothing is added
     const first = item.limits ? place(left) : left, span = Math.max((item.limits ? place(right) : right) - first, 0.01);
     const tall = Math.max(high - low, 1e-12);
+    const LEFT = item.up || !item.up_ticks || item.up_ticks.length ? TICKED : RIGHT; // room for texts, if there are any
     const xOf = (x) => LEFT + margin + (place(x) - first) / span * (width - LEFT - RIGHT - 2 * margin);
     const names = item.lines.filter((line) => line.label).map((line) => [line.label, line.colour]);
     if (item.baseline) names.push([item.baseline[1], INK]);

@@ -77,7 +77,7 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
     content.curves.forEach((curve, number) => {
       if (!LIMITS.includes(curve)) drawCurve(context, rows, curve, number);
     });
-    rows.forEach((each) => drawLabel(context, each, width));
+    drawLabels(context, rows, width);
     context.restore();
     placeCursor();
     const drawn = { name, request: content.request, rows: rows.length, ms: performance.now() - since };
@@ -179,13 +179,19 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
     context.setLineDash([]);
     context.globalAlpha = 1;
   }
-  function drawLabel(context, { label: long, short, marks, top }, width) {
-    const texts = [[layout.isLow ? short : long, colours.text]];
-    for (const [letter, score, colour] of marks)
-      texts.push([layout.isLow ? ` ${score}` : ` · ${letter} ${score}`, colour]);
+  // All rows have the same form: the longest that fits in each of them.
+  function drawLabels(context, rows, width) {
     const maxWidth = layout.isLow ? layout.left - 6 : width - 12;
-    const y = top + (layout.isLow ? Math.min(layout.row, LOW) / 2 : 9);
+    const forms = [[false, true], [true, true], [true, false]].slice(layout.isLow ? 2 : 0);
+    const textsOf = ({ label: long, short, marks }, [isShort, hasLetters]) => [[isShort ? short : long, colours.text],
+      ...marks.map(([letter, score, colour]) => [hasLetters ? ` · ${letter} ${score}` : ` ${score}`, colour])];
     context.font = FONT;
+    const lengthOf = (texts) => context.measureText(texts.map(([text]) => text).join("")).width;
+    const form = forms.find((each) => rows.every((row) => lengthOf(textsOf(row, each)) <= maxWidth)) ?? forms.at(-1);
+    for (const row of rows) drawLabel(context, textsOf(row, form), row.top, maxWidth);
+  }
+  function drawLabel(context, texts, top, maxWidth) {
+    const y = top + (layout.isLow ? Math.min(layout.row, LOW) / 2 : 9);
     const widths = texts.map(([text]) => context.measureText(text).width);
     const total = widths.reduce((sum, each) => sum + each, 0);
     context.fillStyle = "rgba(22, 24, 29, 0.55)";

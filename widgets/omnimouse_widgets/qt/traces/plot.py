@@ -291,9 +291,13 @@ class TraceStack(QObject):
         return [label.toPlainText() for label in self._labels]
 
     def _label(self, traces: Sequence[Trace]) -> None:
-        # Index 0 is the long form of a label, index 1 the one for low rows.
+        # From the longest form of a label to the one for low rows.
         self._html = [
-            (_html(trace.label, trace), _html(trace.short_label, trace, is_short=True))
+            (
+                _html(trace.label, trace),
+                _html(trace.short_label, trace),
+                _html(trace.short_label, trace, is_short=True),
+            )
             for trace in traces
         ]
         while len(self._labels) > len(traces):
@@ -325,12 +329,23 @@ class TraceStack(QObject):
         self.axis.start = start
         self.plot.setRange(xRange=(left, stop), yRange=(-0.08, n), padding=0)
         for number, label in enumerate(self._labels):
-            html = self._html[number][is_low]
+            label.setPos(left, n - number)
+        # All rows have the same form: the longest that fits in each of them.
+        for form in (2,) if is_low else (0, 1, 2):
+            if self._set_labels(form):
+                break
+
+    def _set_labels(self, form: int) -> bool:
+        """Set all labels to a form; return whether they fit in the width."""
+        for number, label in enumerate(self._labels):
+            html = self._html[number][form]
             # Setting HTML lays out the text again, so skip unchanged labels.
             if self._label_html[number] != html:
                 label.setHtml(html)
                 self._label_html[number] = html
-            label.setPos(left, n - number)
+            if label.textItem.boundingRect().width() > self.box.width():
+                return False
+        return True
 
     def _shade(self, traces: Sequence[Trace]) -> None:
         """Draw the mask states of all rows as one image, with gaps between rows."""
