@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "Open the demo in a window, or write pictures of it.",
     "info": "Describe a session or checkpoint, and its problems.",
     "convert": "Write a session into the store: one folder, checked, compressed.",
+    "convert-weights": "Write published weights of a baseline as a checkpoint.",
     "fetch": "Download checkpoints and recordings from the model hub.",
     "evaluate": "Score predictors on sessions, with baselines and ceilings.",
     "predict": "Write the predictions of a recording to one file.",

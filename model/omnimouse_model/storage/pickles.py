@@ -71,7 +71,7 @@ def load_pickled(path: Path, inside: Path | None = None) -> Any:
         data = stream.read()
     try:
         scan_opcodes(data)
-        content = _plain(_Reader(data, path).load(), {})
+        content = plain_value(PlainReader(data, path).load())
     except SessionFormatError:
         raise
     except Exception as error:  # a pickle is a program, and can fail in any way
@@ -272,7 +272,7 @@ _MOVED = {"pathlib._local": "pathlib"} | {
 }
 
 
-class _Reader(pickle._Unpickler):
+class PlainReader(pickle._Unpickler):
     """Python's unpickler, limited to the names above."""
 
     read: Callable[[int], bytes]  # both are set by `pickle._Unpickler.load`
@@ -283,7 +283,7 @@ class _Reader(pickle._Unpickler):
         super().__init__(BytesIO(data), encoding="latin1")
         self._path = path
         # A pickle can pass one remembered object to many calls that copy it.
-        self._budget = _COPIES * len(data) + _SPARE_BYTES
+        self.budget = _COPIES * len(data) + _SPARE_BYTES
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the replacement for a name; raise for unknown names."""
@@ -299,12 +299,13 @@ class _Reader(pickle._Unpickler):
 
     def _called(self, make: Callable[..., Any], *args: Any) -> Any:
         """Call `make` while the arguments of all calls stay within the limit."""
-        self._spend(map(_bytes_of, args))
+        self.spend(map(_bytes_of, args))
         return make(*args)
 
-    def _spend(self, sizes: Iterable[int]) -> None:
-        self._budget -= sum(sizes)
-        if self._budget < 0:
+    def spend(self, sizes: Iterable[int]) -> None:
+        """Raise ValueError if the copies so far are far larger than the file."""
+        self.budget -= sum(sizes)
+        if self.budget < 0:
             raise ValueError("it makes far more than it holds")
 
     def load_build(self) -> None:
@@ -316,7 +317,7 @@ class _Reader(pickle._Unpickler):
         if not isinstance(target, _Value | _Type):
             raise ValueError(f"a state of a {type(target).__name__}")
         # Arrays of Python 2 copy their data, and many can refer to one text.
-        self._spend(len(part) for part in state if isinstance(part, str))
+        self.spend(len(part) for part in state if isinstance(part, str))
         target.__setstate__(state)
 
     def load_items(self) -> None:
@@ -371,7 +372,7 @@ def _bytes_of(value: Any) -> int:
     return 8
 
 
-def _plain(value: Any, finished: dict[int, Any], depth: int = 0) -> Any:
+def plain_value(value: Any, finished: dict[int, Any] | None = None, depth: int = 0) -> Any:
     """Return an unpickled value with arrays for notes, and lists for tuples and sets.
 
     Parameters
@@ -380,6 +381,7 @@ def _plain(value: Any, finished: dict[int, Any], depth: int = 0) -> Any:
         Converted containers by `id`, so that shared containers are converted once. The
         unpickled tree keeps all objects alive, so ids stay unique.
     """
+    finished = {} if finished is None else finished
     if isinstance(value, _Value):
         value = value.value
         if value is _UNFINISHED:
@@ -403,9 +405,9 @@ def _converted(value: Any, finished: dict[int, Any], depth: int) -> Any:
     # The settings and regions of suite2p have text keys; other keys are dropped.
     if isinstance(value, dict):
         texts = [k for k in value if isinstance(k, str)]
-        return {k: _plain(value[k], finished, depth) for k in texts}
+        return {k: plain_value(value[k], finished, depth) for k in texts}
     if isinstance(value, list | tuple):
-        return [_plain(v, finished, depth) for v in value]
+        return [plain_value(v, finished, depth) for v in value]
     if isinstance(value, bytearray):
         return bytes(value)
     # None; a dtype or function by itself is not data.

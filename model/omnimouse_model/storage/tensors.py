@@ -61,7 +61,8 @@ def load_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
     """
     try:
         with open_binary(path) as stream:
-            _check_archive(stream)
+            _, program = checked_archive(stream)
+            _check_program(program)
             stream.seek(0)
             with torch.serialization.safe_globals(list(allowed)):
                 content = torch.load(stream, map_location="cpu", weights_only=True, mmap=False)
@@ -96,8 +97,14 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[
         save_file(plain, temporary, metadata=dict(notes))
 
 
-def _check_archive(stream: BinaryIO) -> None:
-    """Raise ValueError for an archive that `torch.save` would not write."""
+def checked_archive(stream: BinaryIO) -> tuple[str, bytes]:
+    """Return the folder in an archive of `torch.save`, and the pickle in it.
+
+    Raises
+    ------
+    ValueError
+        PyTorch would not write such an archive.
+    """
     # The form of old versions of PyTorch is a tar archive, which it would unpack.
     if not zipfile.is_zipfile(stream):
         raise ValueError("it is no file of PyTorch.")
@@ -115,7 +122,7 @@ def _check_archive(stream: BinaryIO) -> None:
         programs = [m for m in members if m.filename.rpartition("/")[2] == "data.pkl"]
         if len(programs) != 1 or programs[0].file_size > _MAX_PROGRAM:
             raise ValueError("it has no pickle of tensors.")
-        _check_program(archive.read(programs[0]))
+        return programs[0].filename.removesuffix("data.pkl"), archive.read(programs[0])
 
 
 def _check_program(data: bytes) -> None:
