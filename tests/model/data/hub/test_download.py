@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shutil
 import tarfile
 import threading
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.cli.runner import run_command
 from tests.hub_server import COMMIT, Hub, Pause, Repository, local_server
 from tests.model.experanto_folder import write_folder
 from tests.model.official_shards import SESSIONS, SMALL, write_shards
+from tests.soak.killed_process import Moment, end_of, forked
 
 SESSION = "dynamic29513-3-5-Video-" + "9b" * 16 + "_30hz"
 DATASET = ("dataset", "the-enigma-project/omnimouse-dataset")
@@ -201,6 +203,35 @@ def test_a_stop_at_any_point_loses_nothing_and_leaves_no_half_session(hub):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_kill_before_any_change_of_a_file_leaves_no_half_session(
+    hub, cache, session_folder, tmp_path
+):
+    for change in range(1, 1000, 7):
+        shutil.rmtree(cache, ignore_errors=True)
+        work = forked(lambda: fetch(ADDRESS) and 0, {}, tmp_path)
+        ended = end_of(work, tmp_path / "log", Moment(change=change), WAIT_S)
+        target = local_path(PLACE, None)
+        if not ended.is_killed:
+            assert ended.status == 0, ended.text
+            assert change > 10
+            break
+        if target.exists():  # it has its name when it is whole
+            assert files_of(target) == files_of(session_folder)
+        # What is left over is continued or removed by the next call.
+        assert files_of(fetch(ADDRESS)) == files_of(session_folder)
+        assert {path.name for path in target.parent.iterdir()} == {
+            target.name,
+            f"{target.name}.hub.json",
+        }
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
 def test_a_busy_hub_and_a_connection_that_drops_are_tried_again(hub, session_tar):
     hub.busy, hub.cut_after = 3, len(session_tar) // 2
     assert om.open_session(fetch(SESSION)).n_neurons == 9
