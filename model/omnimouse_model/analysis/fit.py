@@ -7,6 +7,7 @@ same call resumes it.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -24,9 +25,11 @@ from omnimouse_model.inference.families import (
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import QUIET, CallbackJob, Job, LimitedJob, shows_progress
 from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.files import is_folder
 from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.state import read_or_set_aside
 from omnimouse_model.training.checkpoints import saved_step
-from omnimouse_model.training.config import RECORD, run_record, write_record
+from omnimouse_model.training.config import RECORD, RunSettings, write_record
 from omnimouse_model.training.distributed import current_team
 from omnimouse_model.training.metrics_log import OnStep, reports_rows
 
@@ -50,11 +53,11 @@ def train_plan(plan: TrainingPlan, sessions: Sequence[Session], out: Path, job: 
         A session does not suit the config, or `out` holds another run.
     """
     team = current_team()
-    before = run_record(out) if (out / RECORD).exists() else None
-    is_older = False
+    before, is_new, step = None, False, -1
     if team.is_main:
-        # Runs of older versions have no record.
-        is_older = before is None and saved_step(out) >= 0
+        # Runs of older versions have no record, and a damaged one is written anew.
+        is_new, step = not is_folder(out), saved_step(out)
+        before = read_or_set_aside(out / RECORD, RunSettings)
         out.mkdir(parents=True, exist_ok=True)
         write_record(out, plan.settings)
     # The other processes read the record that the main one has written.
@@ -64,11 +67,15 @@ def train_plan(plan: TrainingPlan, sessions: Sequence[Session], out: Path, job: 
     except StoppedError:
         raise
     except Exception:
-        # The run in the folder, which refused this config, keeps its record.
+        # The run in the folder, which refused this config, keeps its record; a run that
+        # never began leaves none, and no folder.
         if team.is_main and before is not None:
             write_record(out, before)
-        elif is_older:
+        elif team.is_main and saved_step(out) in (-1, step):
             (out / RECORD).unlink()
+            if is_new:
+                with suppress(OSError):  # a log of its first steps
+                    out.rmdir()
         raise
     return remember(trained, plan.family)
 

@@ -52,19 +52,39 @@ def _is_state(name: str) -> bool:
 
 
 def last_state(out: Path) -> Path | None:
-    """Return the folder of the last complete save of a run; None if there is none."""
+    """Return the folder of the last complete save of a run; None if there is none.
+
+    Raises
+    ------
+    CheckpointError
+        `last.json` is damaged, and no save proves that it is complete.
+    """
     path = out / LAST
     if not path.exists():
         return None
     stored = read_or_set_aside(path, _Last)
     if stored is not None:
         return out / stored.state
-    # The damaged file was set aside. The last save is complete, because files of a save
-    # are removed only after the next one.
-    found = max((p for p in out.glob(f"{_STATE}*") if _is_state(p.name)), default=None)
+    # The damaged file was set aside. A kill may have left a part of a newer save.
+    states = [p for p in out.glob(f"{_STATE}*") if _is_state(p.name)]
+    found = max(filter(_is_complete, states), default=None)
     if found is not None:
         write_json(path, {"state": found.name})  # for whoever asks next
+    elif states:
+        raise CheckpointError(
+            f"{path} is damaged, and no save in {out} is complete: the same command again "
+            f"trains from the start. {out / MODEL} is the result so far."
+        )
     return found
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether the states of all ranks are in a folder, each of which is written as a whole."""
+    files = rank_files(folder)
+    try:
+        return bool(files) and read_state(files[0]).get("ranks", 1) == len(files)
+    except CheckpointError:
+        return False
 
 
 def best_or_last(out: Path) -> Path:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import unless_missing
 from omnimouse_model.storage.trees import read_json, read_yaml_mapping
 from omnimouse_model.storage.typed import Within, decode
 from omnimouse_model.storage.write import write_json
@@ -122,7 +124,11 @@ def write_record(out: Path, settings: RunSettings) -> None:
 def run_record(out: Path) -> RunSettings:
     """Return what the run in a folder was started with; the defaults without a record."""
     path = out / RECORD
-    return decode(RunSettings, read_json(path), path) if path.exists() else RunSettings()
+    try:
+        return decode(RunSettings, unless_missing(lambda: read_json(path)) or {}, path)
+    except SessionFormatError as error:
+        hint = "start the same training again, which writes it anew"
+        raise SessionFormatError(path, error.code, error.message, hint) from error
 
 
 Trained = Literal["embeddings", "all"]
