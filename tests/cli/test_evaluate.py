@@ -53,3 +53,10 @@ def test_whole_clips_are_scored_and_submitted(folder, tmp_path):
     assert rows[0]["n_trials"] == 3
     run(folder, *ask, "--submission", str(path))
     assert pyarrow.parquet.read_table(path).num_rows == 3
+
+
+def test_the_table_of_the_paper_has_its_published_numbers_below(folder):
+    text = run(folder, "--table", "paper", "--model", "last").stdout
+    rows = [line.split() for line in text.splitlines() if line.split()]
+    assert [row for row in rows if row[0] == "last" and row[-1] == "measured"]
+    assert [row for row in rows if row[0] == "OmniMouse-80M"]

@@ -197,14 +197,11 @@ def _interval(row: Row, prefix: str) -> str:
     help="A strategy such as test/video_behavior. May be repeated.",
 )
 @click.option(
-    "--demo-table",
-    is_flag=True,
-    help="Score the conditions of the demo table; the default without a strategy.",
-)
-@click.option(
-    "--paper-table",
-    is_flag=True,
-    help="Score the conditions of the paper's table of tasks, and print that table.",
+    "--table",
+    "named_table",
+    type=click.Choice(["paper", "demo"]),
+    help="Score the conditions of a table: of the paper's tasks, beside its published "
+    "numbers, or of the demo (the default without a strategy).",
 )
 @held_out_option
 @click.option(
@@ -247,8 +244,7 @@ def command(
     models: tuple[str, ...],
     sessions: tuple[str, ...],
     strategies: tuple[str, ...],
-    demo_table: bool,
-    paper_table: bool,
+    named_table: str | None,
     held_out: tuple[str, ...],
     sensorium2023: bool,
     submission: Path | None,
@@ -268,7 +264,9 @@ def command(
     request that a predictor does not support is shown as "–". With --out, Ctrl-C loses
     no finished result: the same command continues.
     """
-    if settings["metric"] not in (None, "correlation") and (paper_table or sensorium2023):
+    if settings["metric"] not in (None, "correlation") and (
+        named_table == "paper" or sensorium2023
+    ):
         raise click.UsageError("These protocols are scored by correlation only.")
     from omnimouse_model.inference.families import baseline_names
 
@@ -299,14 +297,14 @@ def command(
             is_here = settings["scheduler"] is None
             predictors = [*mean.members, mean] if is_here else [*own, str(ensemble)]
             predictors += others
-        conditions = _conditions(strategies, demo_table, paper_table)
+        conditions = _conditions(strategies, named_table)
         results, stop = _evaluate(predictors, recordings, conditions, out, settings)
         if parquet is not None:
             from omnimouse_model.evaluation.results import write_neurons
 
             write_neurons(_joined(results), parquet)
         layout = markdown_table if as_markdown else table
-        blocks = _blocks(results, recordings, layout, paper_table)
+        blocks = _blocks(results, recordings, layout, with_paper=named_table == "paper")
         if members:
             blocks.append(_members(results, members))
         rows = [row for scores in results.values() for row in scores.rows()]
@@ -322,13 +320,13 @@ def command(
 
 
 def _conditions(
-    strategies: tuple[str, ...], demo_table: bool, paper_table: bool
+    strategies: tuple[str, ...], named_table: str | None
 ) -> "tuple[Condition | str, ...]":
     from omnimouse_model.evaluation.conditions import DEMO
     from omnimouse_model.evaluation.paper_table import STRATEGIES
 
-    named = (*(STRATEGIES if paper_table else ()), *strategies)
-    if demo_table or not named:
+    named = (*(STRATEGIES if named_table == "paper" else ()), *strategies)
+    if named_table == "demo" or not named:
         # The conditions of the demo table are objects: some have no published name.
         return (*DEMO, *named)
     return tuple(dict.fromkeys(named))
@@ -348,7 +346,7 @@ def _evaluate(
     is_named = out is not None or settings["scheduler"] is not None
     if is_named and not all(isinstance(condition, str) for condition in conditions):
         raise click.UsageError(
-            "With --out or --scheduler name the conditions: --strategy or --paper-table."
+            "With --out or --scheduler name the conditions: --strategy or --table paper."
         )
     with interruptible() as stop, Progress() as progress:
         # With something to save, Ctrl-C ends after the current step instead of at once.
@@ -395,6 +393,7 @@ def _blocks(
     results: "dict[str, Scores]",
     sessions: "Sequence[Session]",
     layout: "Layout",
+    *,
     with_paper: bool,
 ) -> list[str]:
     from omnimouse_app.cli.evaluate.report import paper_rows, report
