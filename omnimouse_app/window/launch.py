@@ -187,11 +187,12 @@ def _in_new_viewer(
             viewer = napari.Viewer(title=TITLE, show=False)
             panels.result()
         from omnimouse_app.window.docks import open_instrument, unsaved_settings
+        from omnimouse_widgets.qt.style.plain_text import texts_without_files
     # Also on Ctrl-C: otherwise the worker process would outlive this one.
     except BaseException:
         controller.close()
         raise
-    with unsaved_settings():
+    with unsaved_settings(), texts_without_files():
         dock = open_instrument(viewer, controller)
         if show:
             viewer.show()

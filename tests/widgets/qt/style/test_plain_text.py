@@ -1,7 +1,7 @@
 """Tooltips and labels of panels are plain, whatever a file has written into them."""
 
 import pytest
-from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt
 from qtpy.QtGui import QHelpEvent, QTextDocument
 from qtpy.QtWidgets import (
     QApplication,
@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_widgets.qt.style.plain_text import keep_texts_plain
+from omnimouse_widgets.qt.style.plain_text import keep_texts_plain, texts_without_files
 
 HOSTILE = "mouse <img src='file:///etc/passwd'> &lt;b> 7\nsecond line"
 
@@ -119,3 +119,20 @@ def test_labels_of_others_keep_their_html(qtbot, panel):
     other.show()
     assert other.textFormat() == Qt.TextFormat.AutoText
     assert shown_text(tip_over(other)) == "About"
+
+
+def test_labels_of_a_window_that_is_being_made_are_plain_once_it_is(qtbot):
+    application = QApplication.instance()
+    for own_filter in application.findChildren(QObject):
+        if type(own_filter).__name__ == "_PlainTexts":
+            application.removeEventFilter(own_filter)
+            own_filter.setParent(None)
+    with texts_without_files():
+        panel = Panel()
+        qtbot.addWidget(panel)
+        early = QLabel(HOSTILE, panel)
+        panel.show()
+    late = QLabel(HOSTILE, panel)
+    late.show()
+
+    assert shown_text(early) == shown_text(late) == HOSTILE

@@ -5,18 +5,40 @@ filter of the application sees a label before its text is laid out. napari makes
 HTML of the tooltips of widgets, `<qt>…</qt>`, so that they wrap; those remain.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
 from qtpy.QtGui import QHelpEvent
 from qtpy.QtWidgets import QApplication, QLabel, QWidget
 
+_waiting: list[bool] = []
+
 
 def keep_texts_plain() -> None:
     """Install the filter, once per application."""
     application = QCoreApplication.instance()
-    if application is not None and application.findChild(_PlainTexts) is None:
+    is_new = application is not None and application.findChild(_PlainTexts) is None
+    if is_new and not _waiting:
         _PlainTexts(application)
+
+
+@contextmanager
+def texts_without_files() -> Iterator[None]:
+    """Install the filter at the end: no text of a file is shown until then.
+
+    Its calls are a twentieth of the time in which a new window is made.
+    """
+    _waiting.append(True)
+    try:
+        yield
+    finally:
+        _waiting.pop()
+        keep_texts_plain()
+        for widget in QApplication.allWidgets():
+            if isinstance(widget, QLabel):
+                _PlainTexts.keep_plain(widget)
 
 
 class _PlainTexts(QObject):
@@ -36,11 +58,17 @@ class _PlainTexts(QObject):
         if kind == QEvent.Type.Polish and isinstance(watched, QLabel):
             if _shows_tooltips(watched):
                 watched.setTextFormat(self._format)
-            elif watched.textFormat() == Qt.TextFormat.AutoText and _is_of_panel(watched):
-                watched.setTextFormat(Qt.TextFormat.PlainText)
+            else:
+                self.keep_plain(watched)
         elif kind == QEvent.Type.ToolTip and isinstance(watched, QWidget):
             self._prepare_tooltip(watched)
         return False
+
+    @staticmethod
+    def keep_plain(label: QLabel) -> None:
+        """Set the format of a label of this project that Qt would guess."""
+        if label.textFormat() == Qt.TextFormat.AutoText and _is_of_panel(label):
+            label.setTextFormat(Qt.TextFormat.PlainText)
 
     def _prepare_tooltip(self, widget: QWidget) -> None:
         tip = widget.toolTip()
