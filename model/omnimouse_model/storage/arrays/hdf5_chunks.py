@@ -22,6 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.hdf5_heads import (
+    LAYOUT,
+    ReadAt,
+    attribute_values,
+    messages,
+)
 
 if TYPE_CHECKING:
     import h5py
@@ -48,13 +54,7 @@ _LZF_RATIO = 90
 """Bytes that LZF can make of one stored byte."""
 _VALUE = np.dtype([("length", "<u4"), ("place", "<u8"), ("number", "<u4")])
 """What is stored for a value of any length: the value itself is in a heap."""
-_ATTRIBUTE, _LAYOUT, _CONTINUED = 12, 8, 16
-"""Messages in the head of an object."""
-_MOST_HEAD = 2**24
-"""Bytes of the head of an object."""
 _Stored = bytes | memoryview
-ReadAt = Callable[[int, int], bytes]
-"""Return some bytes of the file from an address on; addresses count from the superblock."""
 
 
 class _Layout:
@@ -283,8 +283,8 @@ class Chunks:
         if (offset := dataset.id.get_offset()) is not None:
             stored = read_at(offset, n_bytes)
         elif dataset.id.get_create_plist().get_layout() == h5py.h5d.COMPACT:
-            messages = _messages(dataset, read_at)
-            stored = next(data[4:] for kind, data in messages if kind == _LAYOUT and data[0] > 2)
+            found = messages(dataset, read_at)
+            stored = next(data[4:] for kind, data in found if kind == LAYOUT and data[0] > 2)
         else:
             stored = bytes(n_bytes)  # never written
         return np.frombuffer(stored[:n_bytes], _VALUE)["length"].reshape(dataset.shape)
@@ -293,20 +293,13 @@ class Chunks:
         self, item: Any, name: bytes, n_values: int, read_at: ReadAt
     ) -> np.ndarray:
         """Return the stored length of each value of any length of an attribute."""
-        for kind, data in _messages(item, read_at):
-            if kind != _ATTRIBUTE:
-                continue
-            version, _, *sizes = struct.unpack_from("<BBHHH", data)
-            at = 9 if version == 3 else 8
-            if data[at : at + sizes[0]].rstrip(b"\0") == name:
-                # Name, type and shape are before the values.
-                at += sum(-(-n // 8) * 8 if version == 1 else n for n in sizes)
-                return np.frombuffer(data, _VALUE, n_values, at)["length"]
-        # HDF5 moves many attributes of one object to a heap, in files for newer versions.
+        values = attribute_values(item, name, read_at)
+        if values is not None:
+            return np.frombuffer(values, _VALUE, n_values)["length"]
         raise self._refused(
             "unreadable",
-            f"{item.name} has its {name.decode('utf-8', 'replace')[:80]} in a heap, "
-            "where texts are not read",
+            f"{item.name} has its {name.decode('utf-8', 'replace')[:80]} beside attributes that "
+            "are not read, or has two of that name",
             "write the file again for older versions: h5py.File(…, libver='earliest')",
         )
 
@@ -468,42 +461,6 @@ def _item_bytes(dataset: "h5py.Dataset") -> int:
     """Return the stored bytes of a value of a dataset."""
     is_long = has_lengths(dataset.dtype)
     return _VALUE.itemsize if is_long else int(dataset.id.get_type().get_size())
-
-
-def _messages(item: Any, read_at: ReadAt) -> Iterator[tuple[int, bytes]]:
-    """Yield kind and content of the messages in the head of a group or dataset."""
-    import h5py
-
-    start = item.file.userblock_size
-    place = start + h5py.h5o.get_info(item.id).addr
-    head = read_at(place, 64)
-    is_new = head[:4] == b"OHDR"
-    layout, begin = (struct.Struct("<BHB"), 6) if is_new else (struct.Struct("<HHB3x"), 8)
-    size = 4
-    if is_new:
-        begin += 16 * bool(head[5] & 32) + 4 * bool(head[5] & 16)
-        size = 1 << (head[5] & 3)
-    # Of newer heads, each message may have the number of its creation.
-    prefix = layout.size + 2 * bool(is_new and head[5] & 4)
-    n_bytes = int.from_bytes(head[begin : begin + size], "little")
-    parts, left = [(place + (begin + size if is_new else 16), n_bytes)], _MOST_HEAD
-    while parts:
-        place, n_bytes = parts.pop(0)
-        left -= n_bytes + 64
-        if left < 0:
-            raise ValueError("the head of an object is too long")
-        data, at = read_at(place, n_bytes), 0
-        while at + prefix <= len(data):
-            kind, size, flags = layout.unpack_from(data, at)
-            content = data[at + prefix : at + prefix + size]
-            at += prefix + size
-            if kind == _CONTINUED:
-                address, length = struct.unpack_from("<QQ", content)
-                # Newer parts have a signature and a checksum of four bytes each.
-                skip = 4 * is_new
-                parts.append((start + address + skip, length - 2 * skip))
-            elif not flags & 2:  # a message that objects share is elsewhere
-                yield kind, content
 
 
 def _by_hdf5(layout: _Layout, mask: int, data: memoryview) -> bytes:

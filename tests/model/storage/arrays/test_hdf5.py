@@ -169,6 +169,39 @@ def test_a_chunk_of_texts_that_is_too_short_is_refused(path):
         Hdf5(LocalFile(path)).table("/words")
 
 
+@pytest.mark.parametrize("n_attributes", [9, 40, 700])
+def test_many_attributes_are_read_from_their_heap(path, n_attributes, monkeypatch):
+    with h5py.File(path, "w", libver="latest", userblock_size=512) as file:
+        for number in range(n_attributes):
+            file.attrs[f"a{number}"] = [f"text {number}", "ä" * number]
+        file.attrs["number"] = np.arange(50)
+        file.attrs["long"] = "x" * 2**21
+    file = Hdf5(LocalFile(path))
+    for number in range(0, n_attributes, 1 + n_attributes // 20):
+        found = file.attribute(file.root, f"a{number}")
+        assert found.tolist() == [f"text {number}", "ä" * number]
+    assert file.attribute(file.root, "number").tolist() == list(range(50))
+    # HDF5 takes the memory of a text before anybody sees it.
+    monkeypatch.setattr(h5py.AttributeManager, "__getitem__", None)
+    with pytest.raises(SessionFormatError, match=r"\(long\) has a text of 2,097,152 bytes"):
+        file.attribute(file.root, "long")
+
+
+@pytest.mark.parametrize("change", ["large", "tree", "heap", "row"])
+def test_attributes_whose_texts_cannot_be_found_for_sure_are_refused(path, change):
+    with h5py.File(path, "w", libver="latest") as file:
+        for number in range(300):
+            file.attrs[f"a{number}"] = "x" * 11
+        if change == "large":  # it lies outside of the heap's blocks
+            file.attrs["large"] = np.zeros(8000)
+    opened = Hdf5(LocalFile(path))
+    read_at, marks = opened._read_at, {"tree": b"BTLF", "heap": b"FRHP", "row": b"FHIB"}
+    mark = marks.get(change, b"none")
+    opened._read_at = lambda *place: read_at(*place).replace(mark, b"????")
+    with pytest.raises(SessionFormatError, match=r"a7|damaged"):
+        opened.attribute(opened.root, "a7")
+
+
 def test_the_texts_of_an_attribute_are_counted_together(path):
     # All of them could be one text of the file, of which HDF5 makes as many copies.
     with h5py.File(path, "w") as file:
