@@ -1,4 +1,4 @@
-"""Text on the canvas until the first stroke: what is shown, how good, and what to try."""
+"""Text on the canvas until the first stroke or other colours: what is shown, how good it is."""
 
 from textwrap import fill
 from typing import Any, Self
@@ -48,7 +48,6 @@ class FirstHint:
         # Another plugin may show a text of its own.
         is_free = not (self._overlay.visible and self._overlay.text)
         if is_free and not store.load().session:
-            state.events.mask.connect(self._follow)
             # What a model reads is known once it is loaded; its score is refined.
             for signal in self._signals():
                 signal.connect(self._follow)
@@ -63,6 +62,7 @@ class FirstHint:
 
     def _signals(self) -> tuple[SignalInstance, ...]:
         return (
+            *(self._state.events.mask, self._state.events.colour_by),
             self._results.changed,
             self._baseline.changed,
             self._colouring.changed,
@@ -70,7 +70,6 @@ class FirstHint:
 
     def close(self) -> None:
         """Remove the hint for good."""
-        self._state.events.mask.disconnect(self._follow, missing_ok=True)
         for signal in self._signals():
             signal.disconnect(self._follow, missing_ok=True)
         self._canvas.events.size.disconnect(self._follow)
@@ -79,7 +78,8 @@ class FirstHint:
 
     def _follow(self, _: object = None) -> None:
         mask = self._state.mask
-        if self._editor.can_undo:
+        # It explains the colours of the states.
+        if self._editor.can_undo or self._state.colour_by != "state":
             self.close()
         elif mask is not None:
             text = guide_text(self._state, self._results, self._baseline, self._colouring)

@@ -31,6 +31,14 @@ def test_it_names_the_inputs_until_the_first_stroke(controller):
     hint.close()
 
 
+def test_it_ends_with_other_colours_than_it_explains(controller):
+    viewer = ViewerModel()
+    hint = FirstHint.of(viewer, controller)
+    controller.colouring.choose("depth")
+    assert not viewer.canvas.overlays.text.visible
+    hint.close()
+
+
 def test_no_line_is_wider_than_the_canvas(controller):
     viewer = ViewerModel()
     hint = FirstHint.of(viewer, controller)

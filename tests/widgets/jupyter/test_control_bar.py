@@ -82,3 +82,10 @@ def test_the_lines_of_the_first_text_are_sentences_where_a_page_joins_them(contr
     *told, tip = guide_text(*parts).split("\n")
     assert told[-1].endswith((".", "…"))
     assert tip.endswith(".")
+
+
+def test_the_first_text_promises_no_prediction_where_there_is_none(controller):
+    controller.editor.apply_preset("video_behavior")
+    controller.model.choose("last")
+    parts = controller.state, controller.results, controller.baseline, controller.colouring
+    assert guide_text(*parts).startswith("last (last visible value) has no prediction here.")

@@ -26,7 +26,15 @@ from omnimouse_model.live.inference.engine import (
     Engine,
     Execution,
 )
-from omnimouse_model.progress import QUIET, CallbackJob, Cancelled, Job, duration_text, never
+from omnimouse_model.progress import (
+    QUIET,
+    CallbackJob,
+    Cancelled,
+    Job,
+    TimeLeft,
+    duration_text,
+    never,
+)
 
 
 # -- job that waits for live requests -------------------------------------------------
@@ -105,10 +113,13 @@ class ReportProgress(Protocol):
 
 
 def percent_job(report: ReportProgress, text: str) -> Job:
-    """Return a job whose progress is reported as a text with percents."""
+    """Return a job whose progress is reported as a text with percents and the time left."""
+    time_left = TimeLeft()
 
     def show(done: int | float, total: int | float, step: str) -> None:
-        report(f"{text}: {100 * done / total:z.0f} %")
+        left_s = time_left.seconds(done / total)
+        left = "" if left_s is None else f", about {duration_text(left_s)} left"
+        report(f"{text}: {100 * done / total:z.0f} %{left}", done / total)
 
     return CallbackJob(show)
 

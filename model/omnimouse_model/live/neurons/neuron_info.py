@@ -32,7 +32,7 @@ from omnimouse_model.live.inference.background_task import (
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.progress import CallbackJob, part_of
+from omnimouse_model.progress import part_of
 
 _CACHE_SIZE = 512
 """Neurons whose properties are kept; the least recently computed are dropped."""
@@ -311,16 +311,10 @@ def _compute_all(request: _Request, report: ReportProgress) -> Iterator[_Result]
     """
     session, indices = request
     total = len(indices)
+    whole = percent_job(report, "Receptive fields and tuning")
     for first in range(0, total, _PIECE):
         neurons = np.array(indices[first : first + _PIECE], np.int64)
-
-        def show(
-            done: float, of: float, step: str, first: int = first, n: int = len(neurons)
-        ) -> None:
-            share = (first + n * done / of) / total
-            report(f"Receptive fields and tuning: {100 * share:z.0f} %", share)
-
-        job = CallbackJob(show)
+        job = part_of(whole, first / total, (first + len(neurons)) / total)
         fields = receptive_fields(session, neurons, job=part_of(job, 0.0, 0.5))
         centres = [(np.nan, np.nan) if f.problem else f.centre_yx for f in fields]
         tunings = direction_tuning(session, neurons, np.array(centres), job=part_of(job, 0.5, 1.0))

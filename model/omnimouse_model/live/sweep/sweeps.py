@@ -269,8 +269,10 @@ class Sweeps:
         plan = replace(plan, metric=spec.metric, rate_hz=spec.response_rate_hz)
         path = _free_path(self.folder, session.id)
         label = self._client.state.predictor_name
+        # By default, the name says what is asked, where that is not the usual question.
+        asked = "" if plan.targets is None and plan.pool is None else f"{plan.asked} · "
         about = {
-            "name": name or f"{session.id} · {Path(label).name}",
+            "name": name or f"{asked}{session.id} · {Path(label).name}",
             "begun": datetime.now().strftime("%Y-%m-%d %H:%M"),
             # An object has no name that could load it again.
             "predictor": source if isinstance(source, str) else "",

@@ -86,6 +86,18 @@ def test_it_ends_with_the_result_chosen(controller, panel, script, show, qtbot):
     qtbot.waitUntil(lambda: not model.finetune.isVisible())
 
 
+def test_one_press_chooses_the_unfamiliar_model_and_opens_its_form(
+    controller, show, qtbot, monkeypatch
+):
+    monkeypatch.setattr(controller.model, "unfamiliar", "mean")
+    model: ModelSection = show(Sections.of(controller).model, 330, 620)
+    qtbot.waitUntil(model.info.finetune.isVisible, timeout=LONG_MS)
+    with qtbot.waitSignal(model.panel_wanted) as wanted:
+        press(model.info.finetune)
+    assert wanted.args == ["Fine-tuning"]
+    assert controller.state.predictor_name == "mean"
+
+
 def test_a_stop_offers_the_result_and_to_go_on(controller, panel, script, qtbot):
     begin_finetuning(panel, 4000, qtbot)
     for step in (2, 3):

@@ -75,6 +75,12 @@ def test_a_baseline_is_a_choice_with_its_refusal(panel, controller, redraw):
     assert controller.state.baseline_name == "video-ridge"
     for scores in (controller.baseline.scores, controller.results.scores):
         assert f"{np.nanmean(scores):.2f}" in baseline.summary.text()
+    controller.requests.finish_scores()
+    redraw()
+    found, other = controller.results.tier_score, controller.baseline.tier_score
+    assert f"over {found.n_windows} test windows" in baseline.summary.text()
+    for one in (found, other):
+        assert f"{one.estimate.value:.2f}" in baseline.summary.text()
     controller.model.choose("video-ridge")
     redraw()
     assert "itself" in baseline.summary.text()

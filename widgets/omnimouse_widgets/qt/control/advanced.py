@@ -189,7 +189,7 @@ class BaselineSection(QWidget):
         events = state.events
         signals = [
             *(events.baseline_name, events.predictor_name),
-            baseline.changed,
+            *(baseline.changed, results.changed),
         ]
         self.redraw = Redraw(self, (self._draw, signals))
 
@@ -215,6 +215,14 @@ def baseline_text(name: str, results: Results, model: Results, metric: Metric) -
         return ""
     if results.error is not None:
         return results.error
+    # Over many windows where both are known: one window says little.
+    found, other = model.tier_score, results.tier_score
+    if found is not None and other is not None and found.mask is other.mask:
+        gain, n_windows = found.gain(other)
+        if n_windows == found.n_windows and np.isfinite(gain.value):
+            value = found.estimate.value
+            numbers = f"baseline {value - gain.value:z.2f}, model {value:z.2f}."
+            return f"{metric.symbol} over {n_windows} {found.tier} windows: {numbers}"
     # Both scores must be of the same task, so an old population score is not shown.
     if results.population_freshness == "fresh":
         scores = _mean_score(results), _mean_score(model)

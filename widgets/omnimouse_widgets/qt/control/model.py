@@ -176,7 +176,9 @@ class ModelSection(QWidget):
         self.device.setMaximumWidth(76)
         self.download = DownloadSection(self._downloads)
         self.info = ModelInfoSection(self._state, self._results, self._model, self._finetuning)
-        self.finetune = push_button("", OPEN_TIP, lambda: self.panel_wanted.emit("Fine-tuning"))
+        self.finetune = push_button("", OPEN_TIP, self._open_finetuning)
+        # After its model is chosen: one press leads to the form.
+        self.info.finetune.clicked.connect(self._open_finetuning)
         self.dot, self.freshness = ToneLabel(), ElidedLabel()
         tooltip = "Stop the prediction of the model and of the baseline"
         self.cancel = push_button("Stop", tooltip, self._requests.cancel)
@@ -211,6 +213,9 @@ class ModelSection(QWidget):
         mask = mask_of_file(self._state, self._results.needs)
         if mask is not None:
             self._editor.set_mask(mask, "Mask of the predictions")
+
+    def _open_finetuning(self) -> None:
+        self.panel_wanted.emit("Fine-tuning")
 
     def _out_of_patience(self, patience: Patience) -> None:
         patience.is_long = True

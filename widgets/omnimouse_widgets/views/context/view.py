@@ -355,6 +355,9 @@ class ContextView:
     def status(self) -> str:
         """Evidence and age of the curves, or why there are none."""
         missing = " ".join(self.missing().split())
+        if missing == NOT_LIVE:
+            saved = [each for each in self.drawn() if each.sweep.rows]
+            missing = " · ".join(map(sweep_text, saved)) or NOT_LIVE
         return missing or live_text(self._state, self._results)
 
     @property
@@ -486,6 +489,15 @@ def tier_name(curves: TierCurves) -> str:
     if curves.is_complete:
         windows = f"{curves.n_total:,} windows"
     return f"{curves.tier} part, {windows}"
+
+
+def sweep_text(drawn: DrawnSweep) -> str:
+    """Return what a saved sweep asks: "– – LM from V1: 124 targets, 32 windows, 5 draws"."""
+    plan, rows = drawn.sweep.plan, drawn.sweep.rows
+    n_targets, n_windows = (max(getattr(r, n) for r in rows) for n in ("n_neurons", "n_windows"))
+    draws = f"{len(plan.seeds)} draw{'s' * (len(plan.seeds) != 1)}"
+    asked = f"{plan.asked}: {n_targets:,} targets, {n_windows:,} {plan.tier} windows, {draws}"
+    return f"{DASHES[drawn.line][1]} {asked}"
 
 
 def live_text(state: LiveState, results: Results) -> str:

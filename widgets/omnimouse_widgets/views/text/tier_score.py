@@ -114,6 +114,8 @@ def guide_text(state: LiveState, results: Results, baseline: Results, colouring:
         inputs = "neurons" if inputs == "nothing" else f"neurons + {inputs}"
     name = Path(state.predictor_name).name
     model = f"{name} ({MEANINGS[name]})" if name in MEANINGS else name or "The model"
+    if results.error:
+        return f"{model} has no prediction here.\nThe line of the model says why, and what to do."
     reads_neurons = needs is None or needs.sees_responses
     tip = "Drag over neurons to show them to the model, too."
     if not reads_neurons:
