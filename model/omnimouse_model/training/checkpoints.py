@@ -190,12 +190,24 @@ def saved_state(out: Path, team: Team, wanted: Mapping[str, Any]) -> dict[str, A
         return None
     saved = state_of_rank(folder, team)
     for name, value in wanted.items():
-        if saved.get(name) != value:
-            raise ValueError(
-                f"{folder} was trained with {name} {saved.get(name)}; found {value}. "
-                "Use the same, or another --out."
-            )
+        if (found := saved.get(name)) != value:
+            raise ValueError(f"{folder} was trained with {_difference(name, found, value)}")
     return saved
+
+
+def _difference(name: str, saved: Any, wanted: Any) -> str:
+    """Return what a save was trained with, what is given now, and what to do."""
+    if name == "ranks":
+        return (
+            f"{saved} processes, these are {wanted}: the sessions are shared out otherwise. "
+            f"Start it with {saved}."
+        )
+    if name in ("sessions", "animals") and isinstance(saved, dict):
+        return (
+            f"other {name}: {saved}; found {wanted}. Give the same ones in the same order, "
+            "or another --out."
+        )
+    return f"another {name}: {saved}; found {wanted}. Use the same, or another --out."
 
 
 def _remove_others(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import unless_missing
-from omnimouse_model.storage.trees import read_json, read_yaml_mapping
+from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import Within, decode
 from omnimouse_model.storage.write import write_json
 
@@ -102,18 +102,6 @@ SHARED = ("family", *(one.name for one in fields(SharedFields)))
 """Keys of a training config that all families share; the rest is the family's."""
 RECORD = "run.json"
 """File in the folder of a run that says what it was started with."""
-
-
-def read_run_settings(path: Path) -> RunSettings:
-    """Read a training config from a YAML file.
-
-    Raises
-    ------
-    ValueError
-        The file is not YAML, or a field that all families share is wrong.
-    """
-    with named_config(path):
-        return RunSettings.of(read_yaml_mapping(path))
 
 
 def write_record(out: Path, settings: RunSettings) -> None:

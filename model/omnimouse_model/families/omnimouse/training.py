@@ -83,10 +83,9 @@ from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
-    last_state,
     rank_files,
     read_state,
-    state_of_rank,
+    saved_state,
     write_state,
 )
 from omnimouse_model.training.config import run_record
@@ -259,13 +258,6 @@ def draw_start(run: Run, config: TrainConfig, sessions: list[TrainingSession], t
     team.copy_from_main(run.group("core"))
     if run.average is not None:
         run.average.load_state_dict(net.state_dict())
-
-
-def set_start_values(run: Run, origin: Origin) -> None:
-    """Set net and average to the start values of an existing model."""
-    origin.fill(run.net)
-    if run.average is not None:
-        run.average.load_state_dict(run.net.state_dict())
 
 
 def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -> None:
@@ -462,34 +454,6 @@ OWN = "sess_params."
 _log = logging.getLogger(__name__)
 
 
-def save(run: Run, out: Path, team: Team) -> None:
-    """Save the state of the run, and its result as a checkpoint.
-
-    Every rank must call it: ranks wait for each other.
-    """
-
-    def write_result(folder: Path) -> None:
-        _save_result(run, out, folder)
-
-    write_state(out, run.step, _state(run, team), team, write_result)
-
-
-def _state(run: Run, team: Team) -> dict[str, Any]:
-    """Return the state that one rank saves; only the main rank saves the core."""
-    average = run.average
-    return {
-        **run.saved,
-        "ranks": team.size,
-        "model": repr(run.net.config),
-        "sessions": run.net.session_sizes,
-        "animals": dict(run.net.animals),
-        "net": _own_weights(run.net, team),
-        "average": None if average is None else _own_weights(average, team),
-        "core": run.optimisers["core"].state_dict() if team.is_main else None,
-        "session": run.optimisers["session"].state_dict(),
-    }
-
-
 def _own_weights(net: OmniMouse, team: Team) -> dict[str, Tensor]:
     """Return the weights that this rank saves."""
     state = dict(net.state_dict())
@@ -513,68 +477,11 @@ def _save_result(run: Run, out: Path, folder: Path) -> None:
         save_checkpoint(out / BEST, net, run.card | {"validation": run.best[0]})
 
 
-def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
-    """Load the last save of a run into `run`; return False if there is none.
-
-    Raises
-    ------
-    ValueError
-        The save has another model config, other sessions or another number of ranks.
-    """
-    folder = last_state(out)
-    if folder is None:
-        return False
-    state = state_of_rank(folder, team)
-    _check(state, run, folder, team)
-    main = state if team.is_main else read_state(folder / "rank_0.pt")
-    run.net.load_state_dict(_joined(main, state, "net"))
-    if run.average is not None:
-        # The config may have turned averaging on only after this save.
-        which = "average" if state["average"] else "net"
-        run.average.load_state_dict(_joined(main, state, which))
-    settings = {"core": config.core, "session": config.session}
-    for name, saved in (("core", main["core"]), ("session", state["session"])):
-        optimiser = run.optimisers[name]
-        # load_state_dict also restores the saved settings; those of the config apply.
-        optimiser.load_state_dict(saved)
-        optimiser.param_groups[0] |= _now(settings[name])
-    run.load(state)
-    _log.info("resumed at step %d", run.step)
-    return True
-
-
-def _now(group: Group) -> dict[str, Any]:
-    """Return the optimiser settings of the current config, without learning rate."""
-    weight_decay = group.weight_decay
-    return {"betas": group.betas, "eps": group.eps, "weight_decay": weight_decay}
-
-
 def _joined(main: dict[str, Any], state: dict[str, Any], which: str) -> dict[str, Tensor]:
     """Return the weights of the main rank's core and of a rank's own sessions."""
     own: dict[str, Tensor] = state[which]
     core = {k: v for k, v in main[which].items() if not k.startswith(OWN)}
     return core | {k: v for k, v in own.items() if k.startswith(OWN)}
-
-
-def _check(state: dict[str, Any], run: Run, folder: Path, team: Team) -> None:
-    """Raise ValueError if a saved state does not belong to this run."""
-    where = f"{folder} was trained with"
-    if state["model"] != repr(run.net.config):
-        raise ValueError(
-            f"{where} another model config; use another --out, or take the config it "
-            f"was trained with: {state['model']}"
-        )
-    if state["ranks"] != team.size:
-        raise ValueError(
-            f"{where} {state['ranks']} processes, these are {team.size}: the sessions "
-            f"are shared out otherwise. Start it with {state['ranks']}."
-        )
-    sizes = run.net.session_sizes
-    if state["sessions"] != sizes or state["animals"] != run.net.animals:
-        raise ValueError(
-            f"{where} other sessions: {sorted(state['sessions'])}; found "
-            f"{sorted(sizes)}. Give the same ones in the same order, or another --out."
-        )
 
 
 # -- Validation scores during training -----------------------------------------------
@@ -955,15 +862,51 @@ class _OmniMouseTraining:
         """The net, with averaged weights if the config has averaging."""
         return self.state.result
 
+    @property
+    def _identity(self) -> dict[str, Any]:
+        net = self.state.net
+        return {
+            "model": repr(net.config),
+            "ranks": self.team.size,
+            "sessions": net.session_sizes,
+            "animals": dict(net.animals),
+        }
+
     def resume(self) -> bool:
-        is_resumed = resume(self.state, self.out, self.settings, self.team)
-        if is_resumed:
-            self._compile()
-        return is_resumed
+        run, config = self.state, self.settings
+        state = saved_state(self.out, self.team, self._identity)
+        if state is None:
+            return False
+        main = state
+        if not self.team.is_main:
+            main = saved_state(self.out, Team(size=self.team.size), {})
+            assert main is not None
+        run.net.load_state_dict(_joined(main, state, "net"))
+        if run.average is not None:
+            # The config may have turned averaging on only after this save.
+            which = "average" if state["average"] else "net"
+            run.average.load_state_dict(_joined(main, state, which))
+        saved = {"core": (main["core"], config.core), "session": (state["session"], config.session)}
+        for name, (of_optimiser, group) in saved.items():
+            optimiser = run.optimisers[name]
+            # load_state_dict also restores the saved settings; those of the config apply.
+            optimiser.load_state_dict(of_optimiser)
+            optimiser.param_groups[0] |= {
+                "betas": group.betas,
+                "eps": group.eps,
+                "weight_decay": group.weight_decay,
+            }
+        run.load(state)
+        _log.info("resumed at step %d", run.step)
+        self._compile()
+        return True
 
     def start(self) -> bool:
+        run = self.state
         if self.origin is not None:
-            set_start_values(self.state, self.origin)
+            self.origin.fill(run.net)
+            if run.average is not None:
+                run.average.load_state_dict(run.net.state_dict())
         else:
             draw_start(self.state, self.settings, self.sessions, self.team)
         self._compile()
@@ -985,7 +928,17 @@ class _OmniMouseTraining:
         return validation_scores(self.state.result, self.settings, self.sessions, self.team)
 
     def save(self) -> None:
-        save(self.state, self.out, self.team)
+        run, average = self.state, self.state.average
+        state = {
+            **run.saved,
+            **self._identity,
+            "net": _own_weights(run.net, self.team),
+            "average": None if average is None else _own_weights(average, self.team),
+            # Only the main rank saves the core.
+            "core": run.optimisers["core"].state_dict() if self.team.is_main else None,
+            "session": run.optimisers["session"].state_dict(),
+        }
+        write_state(self.out, run.step, state, self.team, partial(_save_result, run, self.out))
 
 
 train = partial(train_run, _OmniMouseTraining.of)

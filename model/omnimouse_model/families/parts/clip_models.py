@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.parts.factorised import CoreConfig
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.parts.video_clips import (
     GrayLevels,
@@ -38,15 +37,6 @@ from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs, check_known
 from omnimouse_model.progress import Cancelled, stop_if
 from omnimouse_model.storage.typed import decode, refused_as
-
-
-class ClipConfig(Protocol):
-    """Sizes of a network on the factorised core; a frozen dataclass."""
-
-    @property
-    def core(self) -> CoreConfig:
-        """Sizes of the core."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,16 @@ A family adds what its network computes of windows, and how it reads rates from 
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
 import torch
 
 from omnimouse_model.data.session import Window
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import (
     NOT_DECODED,
@@ -23,7 +25,6 @@ from omnimouse_model.predict.predictor import (
     check_request,
     check_responses_asked,
 )
-from omnimouse_model.predict.request_batches import predict_in_batches
 from omnimouse_model.progress import Cancelled, never, stop_if
 
 NOT_READ = "visible responses are not read"
@@ -124,7 +125,7 @@ class NetworkPredictor(Predictor):
             for state, (window, mask, neurons) in zip(states, batch, strict=True):
                 yield self.decode(Encoded(window, mask, (state, scored_cells(mask))), neurons)
 
-        yield from predict_in_batches(requests, self._size, self._check, predict, cancelled)
+        yield from _in_batches(requests, self._size, self._check, predict, cancelled)
 
     def _check(self, request: Request) -> None:
         window, mask, _ = request
@@ -150,3 +151,53 @@ class NetworkPredictor(Predictor):
             times_s=window.sample_times_s,
             **(scale | dict(fields)),
         )
+
+
+# -- requests of one session that are predicted together -------------------------------
+def _in_batches(
+    requests: Iterable[Request],
+    size: int,
+    check: Callable[[Request], None],
+    predict: Callable[[list[Request], Cancelled], Iterator[Prediction]],
+    cancelled: Cancelled,
+) -> Iterator[Prediction]:
+    """Yield the predictions of requests in order, several windows at once.
+
+    Parameters
+    ----------
+    size
+        Maximum number of windows of a batch; all have one session and spec.
+    check
+        Raises `UnsupportedRequestError` for a request that cannot be served. The
+        predictions before it are yielded first.
+    predict
+        Yields the predictions of a batch.
+    cancelled
+        As in `Predictor`.
+    """
+    for _, group in groupby(requests, key=_key):
+        while batch := list(islice(group, size)):
+            stop_if(cancelled)
+            served, refusal = _served(batch, check)
+            if served:
+                yield from predict(served, cancelled)
+            if refusal is not None:
+                raise refusal
+
+
+def _key(request: Request) -> tuple[object, ...]:
+    """Return equal keys for windows that can be computed together."""
+    window = request[0]
+    return window.session.id, window.session.fingerprint, window.spec
+
+
+def _served(
+    batch: list[Request], check: Callable[[Request], None]
+) -> tuple[list[Request], UnsupportedRequestError | None]:
+    """Return the requests before the first refused one, and its error."""
+    for number, request in enumerate(batch):
+        try:
+            check(request)
+        except UnsupportedRequestError as error:
+            return batch[:number], error
+    return batch, None
