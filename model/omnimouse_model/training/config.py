@@ -65,6 +65,23 @@ class SharedFields:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainFields(SharedFields):
+    """Fields of the training configs of this package that the loop reads.
+
+    A config has `total_steps` beside them, as a field or a property.
+
+    Attributes
+    ----------
+    validate_every, patience
+        Steps between validations; steps without a better score after which the run ends,
+        None for no limit.
+    """
+
+    validate_every: Count = 250
+    patience: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings(SharedFields):
     """A training config: the fields that all families share, and the tree of the family.
 

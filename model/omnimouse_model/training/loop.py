@@ -30,7 +30,7 @@ from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import writing
 from omnimouse_model.training.checkpoints import best_or_last
-from omnimouse_model.training.config import run_record
+from omnimouse_model.training.config import SharedFields, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep
 from omnimouse_model.training.sessions import TrainingSession, training_sessions
@@ -94,31 +94,6 @@ class LoopState:
 
 
 @runtime_checkable
-class TrainingSettings(Protocol):
-    """Settings of a config that the loop reads."""
-
-    @property
-    def total_steps(self) -> int:
-        """Number of steps of the whole run."""
-
-    @property
-    def validate_every(self) -> int:
-        """Number of steps between validations."""
-
-    @property
-    def patience(self) -> int | None:
-        """Steps without a better score after which the run ends."""
-
-    @property
-    def save_every(self) -> int | None:
-        """Number of steps between saves; None saves by time only."""
-
-    @property
-    def save_every_s(self) -> float | None:
-        """Seconds between saves; None saves by steps only."""
-
-
-@runtime_checkable
 class TrainingRun(Protocol):
     """Training of one model: its start, steps, validation and saves, which the loop calls."""
 
@@ -127,8 +102,8 @@ class TrainingRun(Protocol):
         """Where the run is."""
 
     @property
-    def settings(self) -> TrainingSettings:
-        """Settings of the loop."""
+    def settings(self) -> Any:
+        """`TrainFields`, and `total_steps`."""
 
     @property
     def result(self) -> Any:
@@ -360,7 +335,7 @@ class _Clock:
         counted = {k: step[k] / taken for k in ("windows", "tokens") if k in step}
         return {"seconds": self.seconds} | {f"{name}_per_s": rate for name, rate in counted.items()}
 
-    def is_due(self, config: TrainingSettings, step: int) -> bool:
+    def is_due(self, config: SharedFields, step: int) -> bool:
         """Return True if the config asks for a save after this step."""
         if config.save_every is not None and step % config.save_every == 0:
             return True

@@ -13,7 +13,7 @@ from omnimouse_model.families.ndt.network import PROMPTS, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.masks.schemes import RATIO, SCHEMES
 from omnimouse_model.storage.typed import decode
-from omnimouse_model.training.config import Count, SharedFields
+from omnimouse_model.training.config import Count, TrainFields
 
 # -- optimiser and learning rate of the neural data transformer -----------------------
 LR = 1e-4
@@ -53,7 +53,7 @@ Trained = Literal["all", "stitchers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NdtTrainConfig(SharedFields):
+class NdtTrainConfig(TrainFields):
     """All settings of a training; the defaults are those of Jiang et al. 2025.
 
     Each session is visited in proportion to its number of batches; its weight is not read.
@@ -84,9 +84,8 @@ class NdtTrainConfig(SharedFields):
         "all", or the stitchers of the sessions alone, on a frozen transformer.
     mean_rates
         Initialise the biases of the readout from the mean rates of the neurons.
-    validate_every, validation_trials, patience
-        Steps between validations; trials of each session; steps without a better score
-        after which the run ends.
+    validation_trials
+        Trials of each session in a validation; None for all.
     """
 
     model: NdtConfig = field(default_factory=NdtConfig)
@@ -106,7 +105,6 @@ class NdtTrainConfig(SharedFields):
     mean_rates: bool = False
     validate_every: Count = 500
     validation_trials: Count | None = 48
-    patience: Count | None = None
 
     @property
     def total_steps(self) -> int:

@@ -17,7 +17,7 @@ from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.predict.memory_fallback import Precision
 from omnimouse_model.storage.typed import Within, decode
-from omnimouse_model.training.config import Count, SharedFields, Targets
+from omnimouse_model.training.config import Count, Targets, TrainFields
 
 # -- tasks of training: the official masks and some additional ones -------------------
 ALL_OFFICIAL = "train"
@@ -207,7 +207,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig(SharedFields):
+class TrainConfig(TrainFields):
     """All settings of a training run."""
 
     model: OmniMouseConfig
@@ -224,7 +224,8 @@ class TrainConfig(SharedFields):
     """Parameter group of the animal vectors; "core" if ranks share animals."""
     average: float = 0.0
     """Decay per step of the moving average of the weights; 0 for no average."""
-    validate_every: int = 250
+    validation_windows: int | None = 48
+    """Maximum number of validation windows per session; None for all."""
     validation: Validation = "demo"
     """Conditions of validation.
 
@@ -232,13 +233,6 @@ class TrainConfig(SharedFields):
     windows of the train tier that training does not read, "official" the official
     validation masks on all sessions.
     """
-    patience: int | None = None
-    """Number of steps without a better validation score after which the run ends.
-
-    None for no limit.
-    """
-    validation_windows: int | None = 48
-    """Maximum number of validation windows per session; None for all."""
     precision: Precision = "auto"
     """Precision of autocast; "auto" is bf16 on a GPU and fp32 on a CPU."""
     compile: bool = False

@@ -50,8 +50,8 @@ from omnimouse_model.training.checkpoints import (
 )
 from omnimouse_model.training.config import (
     Count,
-    SharedFields,
     Targets,
+    TrainFields,
     check_sessions,
     run_record,
 )
@@ -61,7 +61,7 @@ from omnimouse_model.training.sessions import TrainingSession, check_distinct, k
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipTrainConfig(SharedFields):
+class ClipTrainConfig(TrainFields):
     """Settings of a training; a family adds `model`, the sizes of its network.
 
     The defaults are those of the public Sensorium-2023 baseline.
@@ -80,9 +80,8 @@ class ClipTrainConfig(SharedFields):
         score.
     weight_decay
         Of AdamW.
-    validate_every, validation_windows, patience
-        Steps between validations; windows of each; steps without a better score after
-        which the run ends.
+    validation_windows
+        Windows of each validation; None for all.
     """
 
     clips: Count = 8
@@ -96,7 +95,6 @@ class ClipTrainConfig(SharedFields):
     weight_decay: float = 0.01
     validate_every: Count = 60
     validation_windows: Count | None = 48
-    patience: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,14 +9,14 @@ from omnimouse_model.families.twin.config import TwinConfig
 from omnimouse_model.families.twin.network import POSITION_SD
 from omnimouse_model.families.twin.predictor import twin_spec
 from omnimouse_model.storage.typed import Within, decode
-from omnimouse_model.training.config import Count, SharedFields, Targets
+from omnimouse_model.training.config import Count, Targets, TrainFields
 
 Side = Annotated[int, Within(2, 4096)]
 Start = Literal["center", "receptive-fields"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TwinTrainConfig(SharedFields):
+class TwinTrainConfig(TrainFields):
     """All settings of a training; the defaults are those of Wang et al. 2025.
 
     Attributes
@@ -46,9 +46,8 @@ class TwinTrainConfig(SharedFields):
         See `AdaptiveSgd`.
     frozen
         Modules that are not trained, such as "core".
-    validate_every, validation_windows, patience
-        Steps between validations; windows of each; steps without a better score after
-        which the run ends.
+    validation_windows
+        Windows of each validation; None for all.
     """
 
     frame_size: tuple[Side, Side]
@@ -72,7 +71,6 @@ class TwinTrainConfig(SharedFields):
     frozen: tuple[str, ...] = ()
     validate_every: Count = 512
     validation_windows: Count | None = 48
-    patience: Count | None = None
 
     @property
     def spec(self) -> WindowSpec:
