@@ -17,16 +17,20 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
+import pytest
 
 GROUP = "omnimouse.families"
 STEPS = 2
 """Steps of every short training."""
+PATIENCE_S = 180.0
 KNOWN, OTHER, NEW = "a-1-1", "b-1-1", "c-1-1"
 
 
@@ -104,6 +108,44 @@ class Course:
                 assert preset.name
                 assert isinstance(preset.mask, om.Mask) or preset.reason
 
+    def check_attachment(self) -> None:
+        """Keep what the family stores in a mask: in a file, and through an edit."""
+        import omnimouse_model as om
+
+        for mask in self._attached():
+            path = self.folder / "attached.json"
+            mask.save(path)
+            loaded = om.Mask.load(path)
+            assert loaded.attachment == mask.attachment, "a file loses the attachment"
+            assert loaded.mask_id == mask.mask_id
+            edited = mask.hide([0]).show([0])
+            assert edited.attachment == mask.attachment.after_edit(edited.cells)
+            predictor = self._model()
+            if predictor is not None and self._knows(predictor):
+                window = self.known.window(2.0, mask.spec)
+                assert np.array_equal(
+                    predictor.predict(window, loaded).responses,
+                    predictor.predict(window, mask).responses,
+                    equal_nan=True,
+                )
+
+    def check_refusals(self) -> None:
+        """Say in one line what the family does not offer: in the library and in a command."""
+        import omnimouse_model as om
+        from omnimouse_model.errors import FinetuneError
+
+        out = self.folder / "refused"
+        if self.family.training is None:
+            with refused(ValueError):
+                om.fit(self.name, self.known, out)
+            self._refused_command("fit", self.name, self.places[0], "--out", out)
+        if self.family.transfer is None and (predictor := self._model()) is not None:
+            with refused(FinetuneError):
+                om.finetune(predictor, self.new, out)
+            name = str(self._chosen())
+            self._refused_command("finetune", name, self.places[2], "--out", out)
+        assert not out.exists(), "a refusal leaves a folder behind"
+
     # -- training ---------------------------------------------------------------------
     def check_training(self) -> None:
         """Train, stop, continue: as in one go; then load, describe, export and score."""
@@ -112,6 +154,8 @@ class Course:
         from omnimouse_model.inference.families import describe
         from omnimouse_model.progress import QUIET
 
+        if self.family.training is None:
+            return
         plan = self._plan()
         sessions = [self.known, self.other]
         whole = run_steps(plan, sessions, self.folder / "whole", QUIET, 2 * STEPS, device="cpu")
@@ -219,48 +263,83 @@ class Course:
 
     # -- front ends -------------------------------------------------------------------
     def check_window(self) -> None:
-        """Open napari with the model: a prediction is on screen, and its presets work."""
+        """Open napari with the model: predictions, presets and a fine-tuning on screen."""
+        from omnimouse_app.tour.hand import wait_for
         from omnimouse_app.window.launch import launch
 
         dock = launch(self.places[0], self._chosen(), device="cpu", show=False)
         try:
-            self._drive(dock.controller)
+            self._drive(dock.controller, partial(wait_for, timeout_s=PATIENCE_S))
         finally:
-            dock.close()
+            dock.close_viewer()
 
     def check_notebook(self) -> None:
-        """Show the whole instrument in a notebook cell."""
+        """Do the same in a notebook cell."""
         import omnimouse_app as om
 
         explorer = om.Explorer(self.places[0], self._chosen(), baseline="")
         try:
-            self._drive(explorer.settled(120.0).controller)
+            self._drive(explorer.controller, waited)
         finally:
             explorer.close()
 
-    def _drive(self, controller: Any) -> None:
-        assert controller.requests.wait(120.0)
-        error = controller.results.error
-        assert error is None, f"{error}"
-        for name, problem in controller.editor.preset_problems.items():
+    def _drive(self, controller: Any, wait: Callable[[Callable[[], bool], str], object]) -> None:
+        spec = self._model().needs.spec if self._model() is not None else None
+        results, editor = controller.results, controller.editor
+
+        def is_answered() -> bool:
+            if results.error is not None:
+                return True
+            is_fresh = results.freshness == results.population_freshness == "fresh"
+            return is_fresh and spec in (None, controller.state.spec)
+
+        def answer(of: str) -> None:
+            wait(is_answered, f"the answer of {of}")
+            assert results.error is None, f"{of}: {results.error}"
+
+        answer("the model")
+        for name, problem in editor.preset_problems.items():
             assert problem, name
-        offered = {name for name, _ in controller.editor.presets}
+        offered = {name for name, _ in editor.presets}
         for preset in self.family.presets(self.known):
             name = f"{self.name}:{preset.name}"
             assert name in offered, f"{name} is not offered"
-            if preset.mask is not None:
-                controller.editor.apply_preset(name)
-                assert controller.requests.wait(120.0)
-                assert controller.results.error is None
+            if preset.mask is None:
+                continue
+            before = controller.state.mask
+            editor.apply_preset(name)
+            answer(name)
+            assert controller.state.mask.attachment == preset.mask.attachment
+            editor.undo()
+            assert controller.state.mask == before
+            editor.redo()
+            assert controller.state.mask.attachment == preset.mask.attachment
+            answer(name)
+        # Fine-tune the model to another recording, and use the result.
+        controller.loader.open_now(self.places[2])
+        finetuning = controller.finetuning
+        if self.family.transfer is None or self.family.training is None:
+            assert not finetuning.is_offered
+            return
+        # A baseline has taken the place of a model that does not know the recording.
+        controller.model.choose(str(self._chosen()))
+        wait(lambda: finetuning.is_offered, "a fine-tuning that is offered")
+        finetuning.start(**self._steps())
+        wait(lambda: finetuning.is_finished or finetuning.error is not None, "its result")
+        assert finetuning.error is None, f"{finetuning.error}"
+        if not finetuning.is_chosen:
+            finetuning.use()
+        wait(lambda: results.needs is not None and self._knows(results, self.new), "the result")
+        answer("the fine-tuned model")
 
     # -- parts ------------------------------------------------------------------------
     def _contract(self, predictor: Any) -> None:
         """Check what every predictor promises (`contract.md`)."""
         from tests.model.other_windows import window_with
 
-        window, mask = self.known.window(2.0, predictor.needs.spec), self._mask(predictor)
-        if predictor.needs.sessions is not None and self.known.id not in predictor.needs.sessions:
+        if not self._knows(predictor):
             return
+        window, mask = self.known.window(2.0, predictor.needs.spec), self._mask(predictor)
         predictor.prepare(self.known)
         prediction = predictor.predict(window, mask)
         target = mask.target[:, prediction.neurons]
@@ -277,6 +356,14 @@ class Course:
         other = predictor.predict(window_with(window, responses=withheld), mask)
         assert np.array_equal(other.responses, values, equal_nan=True), "withheld values leak"
 
+    def _knows(self, predictor: Any, session: Any = None) -> bool:
+        known = predictor.needs.sessions
+        return known is None or (session or self.known).id in known
+
+    def _attached(self) -> list[Any]:
+        masks = [preset.mask for preset in self.family.presets(self.known) if preset.mask]
+        return [m for m in masks if m.attachment is not None and m.attachment.name == self.name]
+
     def _mask(self, predictor: Any) -> Any:
         import omnimouse_model as om
 
@@ -289,8 +376,12 @@ class Course:
         return mask.ask(range(6, 12), slice(half, None))
 
     def _model(self) -> Any:
+        import omnimouse_model as om
+
         if self.model is None and self.family.training is not None:
             self.check_training()
+        if self.model is None and self.family.names:
+            self.model = om.load_predictor(next(iter(self.family.names)), device="cpu")
         return self.model
 
     def _chosen(self) -> Any:
@@ -324,16 +415,39 @@ class Course:
 
         return task_score("causal_response_25_behavior", spec, max_windows=2)
 
+    def _refused_command(self, *words: object) -> None:
+        done = ran(*words)
+        assert done.returncode == 1, done
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        assert len(lines) == 1, f"a refusal is one line, not {lines}"
+
     def _command(self, *words: object) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "omnimouse_app", *map(str, words)],
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        done = ran(*words)
         text = f"omnimouse {' '.join(map(str, words))}: {done.stderr[-2000:]}"
         assert done.returncode == 0, text
         return done.stdout
+
+
+def waited(is_over: Callable[[], bool], what: str) -> None:
+    """Wait until other threads have done something."""
+    end = monotonic() + PATIENCE_S
+    while not is_over():
+        assert monotonic() < end, f"waited {PATIENCE_S:g} s for {what}"
+        sleep(0.01)
+
+
+def ran(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command of `omnimouse`."""
+    command = [sys.executable, "-m", "omnimouse_app", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+
+@contextmanager
+def refused(kind: type[Exception]) -> Iterator[None]:
+    """Fail unless the block raises an error of this kind, in one line."""
+    with pytest.raises(kind) as error:
+        yield
+    assert "\n" not in str(error.value), f"a refusal is one line, not {error.value}"
 
 
 def hash_of(predictor: Any) -> str:
@@ -353,8 +467,8 @@ def bare_session() -> Any:
 
 
 CHECKS = (
-    *("texts", "names", "presets", "training", "fit", "scores", "transfer", "ranking"),
-    *("commands", "window", "notebook"),
+    *("texts", "names", "presets", "attachment", "training", "fit", "scores", "transfer"),
+    *("ranking", "commands", "refusals", "window", "notebook"),
 )
 
 
@@ -362,6 +476,8 @@ def run(name: str, checks: tuple[str, ...], report: Callable[[str], None]) -> in
     """Run the checks of one family; return the number of failures."""
     failed = 0
     with TemporaryDirectory() as folder:
+        # Models that the front ends fine-tune are not those of the user.
+        os.environ |= dict.fromkeys(("OMNIMOUSE_CACHE", "OMNIMOUSE_CONFIG"), f"{folder}/user")
         course = Course(name, Path(folder))
         for check in checks:
             try:

@@ -5,8 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import omnimouse_model as om
+from omnimouse_model.errors import MaskError
 from omnimouse_model.families import Description, Family, Job, Preset, Training, Transfer
+from omnimouse_model.masks import register_attachment
+from omnimouse_model.masks.attachment import Remark
 
 NAME = "toy"
 SPEC = om.WindowSpec(duration_s=2.0, response_rate_hz=30.0)
@@ -34,6 +39,50 @@ class Options:
     seed: int = field(default=0, metadata={"help": "Of the order of the windows"})
 
 
+@dataclass(frozen=True, slots=True)
+class Muted:
+    """What masks of the family hold: neurons that the model does not read (an attachment)."""
+
+    neurons: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the family."""
+        return NAME
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values of which `_decode` makes an equal attachment."""
+        return {"neurons": list(self.neurons)}
+
+    def after_edit(self, cells: np.ndarray) -> "Muted":
+        """Return the same: painting changes no muted neuron."""
+        return self
+
+    def read_cells(self, visible: np.ndarray) -> np.ndarray:
+        """Return the visible cells without muted neurons."""
+        read = visible.copy()
+        read[:, list(self.neurons)] = False
+        return read
+
+    def predicted_cells(self, target: np.ndarray) -> np.ndarray:
+        """Return all targets; `MaskError` for a mask of too few neurons."""
+        if max(self.neurons, default=-1) >= target.shape[1]:
+            raise MaskError(f"There is no neuron {max(self.neurons)} to mute.")
+        return target
+
+    def remarks(self, mask: om.Mask) -> Sequence[Remark]:
+        """Say which visible cells are not read."""
+        unread = mask.visible & ~self.read_cells(mask.visible)
+        return Remark.on_cells("muted", unread, "are not read: their neurons are muted")
+
+
+def _decode(values: Mapping[str, Any], spec: om.WindowSpec, n_neurons: int) -> Muted:
+    return Muted(tuple(int(neuron) for neuron in values.get("neurons", ())))
+
+
+register_attachment(NAME, _decode, SPEC)
+
+
 def _load(path: Path, device: str) -> om.Predictor:
     from toy_family.model import load
 
@@ -53,7 +102,8 @@ def _presets(session: om.Session) -> Sequence[Preset]:
         return [Preset("every second neuron", None, "The recording has one neuron.")]
     mask = om.Mask.nothing(session, SPEC)
     mask = mask.show(range(0, session.n_neurons, 2)).ask(range(1, session.n_neurons, 2))
-    return [Preset("every second neuron", mask, "")]
+    muted = mask.with_attachment(neurons=(0,))
+    return [Preset("every second neuron", mask), Preset("the first neuron muted", muted)]
 
 
 def _read(tree: Mapping[str, Any]) -> Config:

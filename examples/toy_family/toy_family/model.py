@@ -17,6 +17,7 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families import Job, read_checkpoint, save_checkpoint
+from omnimouse_model.masks.mask import input_cells
 from omnimouse_model.predict.predictor import (
     check_known,
     check_request,
@@ -68,7 +69,7 @@ class Toy(om.Predictor):
         check_known(self.name, self.needs.n_neurons, window.session, help_text)
         drive = np.zeros(len(mask.cells), np.float32)
         if mask.visible.any():
-            visible = mask.visible & np.isfinite(window.responses)
+            visible = input_cells(mask) & np.isfinite(window.responses)
             drive = _drive(window.responses, visible, self.means[window.session.id])
         return om.Encoded(window, mask, drive)
 
