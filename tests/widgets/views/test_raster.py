@@ -7,7 +7,9 @@ import omnimouse_model as om
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets.views import raster as ticks
+from omnimouse_widgets.views.raster import RasterView
 from omnimouse_widgets.views.raster_rows import RasterRows
+from omnimouse_widgets.views.record import record
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +42,12 @@ def test_there_are_none_for_several_neurons_per_row_or_too_many(window, monkeypa
     assert ticks.spike_ticks(window, rows, 0, 150) is None
     assert not ticks.are_ticks(2.0, 10.0)
     assert ticks.are_ticks(8.0, 8.0)
+
+
+def test_the_text_of_the_pointer_leaves_with_its_recording(controller):
+    view = RasterView.of(controller)
+    view.cells()
+    view.point_at(24, 3.0)
+    assert record(view)["status"].text == "3 · hidden · sample 24"
+    controller.loader.open_now(om.open_session(spiking_arrays(SpikingSpec(n_trials=3))))
+    assert "sample 24" not in record(view)["status"].text

@@ -223,7 +223,7 @@ class NeuronView:
         work = (Text("progress", progress), *work) if work else ()
         fault = f"⚠ Not computed: {facts.error}" if facts.error else ""
         return [
-            Text("heading", title),
+            Text("heading", title, tip=title, is_line=True),
             Text("now", now, tip=NOW_TIP),
             Row("actions", self._actions("" if is_known else now)),
             Row("work", work, wide="progress"),

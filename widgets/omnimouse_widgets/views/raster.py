@@ -139,7 +139,8 @@ class RasterView:
         self._pictures: tuple[object, ...] = (None,)
         self._hatched: tuple[str, ...] = ()
         self._hatched_changed, self._pointed = SignalInstance(), SignalInstance()
-        self._pointer_text = ""
+        # Of the cell under the pointer, and the session that has it.
+        self._pointer_text, self._pointed_in = "", state.session
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
@@ -213,7 +214,8 @@ class RasterView:
         ):
             items.append(Action("similarity", "Compare", "Compare the neurons again", order.retry))
         set_view = partial(setattr, state, "raster_view")
-        text = self._pointer_text or self.status_text()
+        is_same = self._pointed_in is self._state.session
+        text = (self._pointer_text if is_same else "") or self.status_text()
         items += [
             Choice("view", "What the raster shows", VIEW_TIP, views, state.raster_view, set_view,
                    key="V"),
@@ -266,8 +268,9 @@ class RasterView:
         self._set_pointer_text("")
 
     def _set_pointer_text(self, text: str) -> None:
-        if text != self._pointer_text:
-            self._pointer_text = text
+        session = self._state.session
+        if text != self._pointer_text or session is not self._pointed_in:
+            self._pointer_text, self._pointed_in = text, session
             self._pointed.emit()
 
     def _paint(self, neurons: Neurons, samples: Samples) -> None:
