@@ -19,9 +19,9 @@ _waiting: list[bool] = []
 def keep_texts_plain() -> None:
     """Install the filter, once per application."""
     application = QCoreApplication.instance()
-    is_new = application is not None and application.findChild(_PlainTexts) is None
-    if is_new and not _waiting:
-        _PlainTexts(application)
+    if application is None or _waiting or application.findChild(_PlainTexts) is not None:
+        return
+    _PlainTexts(application)
 
 
 @contextmanager
