@@ -17,9 +17,9 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.inference.families import (
     TrainingPlan,
     config_path,
-    families,
     load_of_family,
     remember,
+    small_config,
     training_plan,
 )
 from omnimouse_model.predict.predictor import Predictor
@@ -32,9 +32,6 @@ from omnimouse_model.training.checkpoints import saved_step
 from omnimouse_model.training.config import RECORD, RunSettings, write_record
 from omnimouse_model.training.distributed import current_team
 from omnimouse_model.training.metrics_log import OnStep, reports_rows
-
-SMALL = "-small"
-"""End of the names of configs that train in minutes."""
 
 
 def train_plan(plan: TrainingPlan, sessions: Sequence[Session], out: Path, job: Job) -> Predictor:
@@ -125,7 +122,7 @@ def fit(
     StoppedError
         The job is cancelled; the run is saved in `out`.
     """
-    plan = training_plan(_config_of(name), {"sessions": [], "seed": seed})
+    plan = training_plan(small_config(name) or config_path(name), {"sessions": [], "seed": seed})
     plan = replace(plan, settings=replace(plan.settings, is_replaced=True))
     place = _place(plan, session) if out is None else Path(out)
     with sole_writer(place):
@@ -153,16 +150,6 @@ def run_steps(
         if not limited.is_reached or job.cancelled():
             raise
     return load_of_family(out, device)
-
-
-def _config_of(name: str) -> Path:
-    """Return the small config of a family or model, else the config of that name."""
-    small = {f"{name}{SMALL}", f"{name.replace('-', '_')}{SMALL}"}
-    for family in families().values():
-        for config, path in (family.training.configs if family.training else {}).items():
-            if config in small:
-                return path
-    return config_path(name)
 
 
 def _place(plan: TrainingPlan, session: Session) -> Path:

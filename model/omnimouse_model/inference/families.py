@@ -233,6 +233,19 @@ def config_path(name: str) -> Path:
     return shipped_or_own(name, shipped, "training config")
 
 
+def small_config(name: str) -> Path | None:
+    """Return the config with which `om.fit` trains a family or one of its models.
+
+    It is shipped under the name `NAME-small`; None for other names.
+    """
+    small = {f"{name}-small", f"{name.replace('-', '_')}-small"}
+    for family in families().values():
+        for config, path in (family.training.configs if family.training else {}).items():
+            if config in small:
+                return path
+    return None
+
+
 def training_plan(config: str | Path, changes: Mapping[str, Any] | None = None) -> TrainingPlan:
     """Read a training config by the family that it names.
 

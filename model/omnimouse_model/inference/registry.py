@@ -18,12 +18,11 @@ from omnimouse_model.families.ensemble.ensemble import SUFFIX as ENSEMBLE_SUFFIX
 from omnimouse_model.families.ensemble.ensemble import Ensemble, load_ensemble
 from omnimouse_model.inference.families import (
     builders,
-    families,
     load_of_family,
+    small_config,
     training_plan,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.family import Family
 from omnimouse_model.predict.predictor import Encoded, Needs, Predictor
 from omnimouse_model.progress import Cancelled, never
 from omnimouse_model.storage.write import write_json
@@ -40,7 +39,7 @@ def predictor_names() -> tuple[str, ...]:
 
 def is_predictor(name: str) -> bool:
     """Return whether a name is registered, a path, or an address of the hub."""
-    if name in builders() or _family_without_weights(name) is not None:
+    if name in builders() or small_config(name) is not None:
         return True
     try:
         # Without a request to the hub: a view asks while the user types.
@@ -114,8 +113,8 @@ def _build(name: str, device: str, connect: Collection[str] = ()) -> Predictor:
         from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
 
         path, is_there = fetch_checkpoint(str(place)), True
-    if not is_there and (family := _family_without_weights(name)) is not None:
-        return Unfitted(name, _needs(family))
+    if not is_there and (config := small_config(name)) is not None:
+        return Unfitted(name, Needs(spec=training_plan(config).spec))
     if not is_there:
         raise _unknown(name)
     if path.name.endswith(ENSEMBLE_SUFFIX) and path.is_file():
@@ -161,21 +160,6 @@ class Unfitted(Predictor):
     ) -> NoReturn:
         """Refuse the window."""
         self.prepare(encoded.window.session)
-
-
-def _family_without_weights(name: str) -> Family | None:
-    """Return the family of a name that has a training; None for other names."""
-    for family in families().values():
-        if family.training is not None and name in (family.name, family.name.replace("_", "-")):
-            return family
-    return None
-
-
-def _needs(family: Family) -> Needs:
-    """Return the needs of the models that the smallest shipped config trains."""
-    configs = family.training.configs if family.training is not None else {}
-    config = next((c for c in configs if c.endswith("-small")), next(iter(configs), None))
-    return Needs() if config is None else Needs(spec=training_plan(config).spec)
 
 
 def _unknown(name: str) -> CheckpointError:
