@@ -137,7 +137,9 @@ def read_score(controller: Controller, n_windows: int) -> tuple[str, list[str]]:
     # The score goes on; both are read of the same one.
     while True:
         found, script = results.tier_score, controller.project.script()
-        lines = shown_tier_score_lines(controller)
+        lines = shown_tier_score_lines(
+            controller.state, results, controller.baseline, controller.colouring
+        )
         if results.tier_score is found:
             break
     assert found is not None

@@ -139,6 +139,36 @@ def test_the_last_picture_is_kept_out_of_sight_and_shown_where_no_kernel_is(
     tab.errors.clear()
 
 
+def saved_view(tab: NotebookPage) -> tuple[str, bool]:
+    """Save; return the caption of the picture in the file, and whether it is called old."""
+    tab.save()
+    book = json.loads((tab.server.folder / tab.name).read_text("utf-8"))
+    texts = ["".join(output["data"]["text/plain"]) for output in book["cells"][1]["outputs"]]
+    (caption,) = (text for text in texts if text.startswith("OmniMouse, last view"))
+    return caption, any("has changed since" in text for text in texts)
+
+
+@pytest.mark.acceptance
+def test_a_notebook_saved_at_once_has_the_view_or_says_that_it_has_not(tab):
+    tab.open(["import omnimouse_app as om\nexplorer = om.Explorer('demo', 'mean')", "explorer"])
+    tab.run_all()
+    caption, is_old = saved_view(tab)
+    assert is_old or "1,000 target" in caption
+    wait_for_neurons(tab)
+    tab.evaluate("explorer.controller.editor.set_brush(1)")
+    mask = painted(tab)
+    caption, is_old = saved_view(tab)
+    assert is_old or f"{mask['visible']:,} visible" in caption
+    wait_for_picture_of(tab, mask["visible"])
+    tab.page.wait_for_function(
+        "![...document.querySelectorAll('.omnimouse-last')]"
+        ".some((part) => part.textContent.includes('has changed since'))"
+    )
+    caption, is_old = saved_view(tab)
+    assert not is_old
+    assert f"{mask['visible']:,} visible" in caption
+
+
 @pytest.mark.acceptance
 @pytest.mark.parametrize("front", ["notebook", "voila"])
 def test_in_another_front_end_a_stroke_is_painted_and_answered(tab, front):

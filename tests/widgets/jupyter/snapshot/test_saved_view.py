@@ -109,8 +109,11 @@ def test_neurons_have_the_colours_of_the_mask(controller, field):
 
 def test_the_captions_numbers_are_the_librarys(controller):
     controller.model.choose("context-ridge")
+    # A score of one window would say nothing.
+    assert "score: scoring…" in picture.caption(controller)
+    controller.requests.finish_scores()
     words, state = picture.caption(controller), controller.state
-    scores = controller.results.scores
+    scores = controller.results.neuron_scores.values
     median = float(np.median(scores[np.isfinite(scores)]))
     assert median == pytest.approx(score_summary(scores).median)
     known = (state.session.id, f"{state.window.start_s:.1f} s", f"{median:.2f}")

@@ -48,6 +48,7 @@ from omnimouse_widgets.views.raster import (
     picture,
 )
 from omnimouse_widgets.views.raster_rows import Arrangement, RasterImage, RasterRows, arrange
+from omnimouse_widgets.views.text.tier_score import no_score_text
 from omnimouse_widgets.views.traces import Shown, trace_rows
 
 SIDE: Final = 480
@@ -141,6 +142,9 @@ def _score_text(controller: Controller) -> str:
     summary = score_summary(results.shown_scores)
     if scores is None or not summary.n:
         return "no score"
+    # Of one window, it would say nothing.
+    if not scores.tier:
+        return f"score: {no_score_text(controller.state, results)}"
     older = " (of an older request)" if results.are_scores_old else ""
     median = controller.state.metric.named(f"{summary.median:z.2f}", " ")
     return f"median {median} {scores.evidence}{older}"
