@@ -29,6 +29,7 @@ def write(path: Path) -> None:
     painter, left = QPainter(image), 0
     for width, height in SIZES:
         form = SettingsForm(ContextView.of(controller).form)
+        form.fit(width)
         form.resize(width, height)
         form.show()
         if left:

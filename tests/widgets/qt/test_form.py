@@ -23,6 +23,11 @@ def drawn(recording, show):
     return show(SettingsForm(form_of(recording), [recording.changed]), 420, 260)
 
 
+def form_widget(dialog, name):
+    """Return the control of a field."""
+    return dialog.settings.controls[name].native
+
+
 def type_into(control, text):
     control.setFocus()
     control.selectAll()
@@ -128,6 +133,9 @@ def test_the_button_of_a_dialog_names_the_action_and_says_why_it_is_disabled(
     dialog.open()
     redraw()
     assert dialog.windowTitle() == "Export"
+    # No empty space between the rows.
+    first, second = (form_widget(dialog, name).geometry() for name in ("rate_hz", "history"))
+    assert first.bottom() < second.top() < first.bottom() + 20
     assert (dialog.button.text(), dialog.button.toolTip()) == ("Save…", "Save to a file")
     form.set("history", "3")
     redraw()

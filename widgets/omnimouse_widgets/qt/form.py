@@ -153,6 +153,10 @@ class SettingsForm(QWidget):
             return
         self._n_columns = n_columns
         before: QWidget | None = None
+        # Free height is below the fields, not between them.
+        for row in range(self._grid.rowCount()):
+            self._grid.setRowStretch(row, 0)
+        self._grid.setRowStretch(2 * len(self.controls), 1)
         for number, name in enumerate(self.controls):
             row, column = 2 * (number // n_columns), 2 * (number % n_columns)
             native = self.controls[name].native
@@ -168,7 +172,11 @@ class SettingsForm(QWidget):
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Use two columns where there is room."""
         super().resizeEvent(event)
-        self._lay_out(2 if self.width() >= 2 * COLUMN and len(self.controls) > 1 else 1)
+        self.fit(self.width())
+
+    def fit(self, width: int) -> None:
+        """Use two columns if there is room for them in a width."""
+        self._lay_out(2 if width >= 2 * COLUMN and len(self.controls) > 1 else 1)
 
     def apply(self) -> None:
         """Emit `applied` if all fields are valid."""
@@ -237,6 +245,7 @@ class SettingsDialog(QDialog):
         column = QVBoxLayout(self)
         column.addWidget(scroll_vertically(self.settings))
         column.addWidget(buttons)
+        self.settings.fit(3 * COLUMN)
         self.resize(3 * COLUMN, self.sizeHint().height())
         self.redraw = Redraw(self, (self._draw, [form.changed]))
 
