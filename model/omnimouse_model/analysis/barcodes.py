@@ -60,7 +60,7 @@ class LearnedNeurons:
             return np.zeros(0, np.int64), np.zeros(0)
         # Once, because a view asks while the user steps through neurons; float64,
         # because rounding would give a neuron a distance to its equal.
-        barcodes = cached(self._cache, "float64", partial(self.barcodes.astype, float))
+        barcodes = cached(self, "float64", partial(self.barcodes.astype, float))
         own = np.broadcast_to(barcodes[neuron], barcodes.shape)
         distance = angular_distance(own, barcodes)
         distance[neuron] = np.nan

@@ -104,7 +104,7 @@ class Clip(Window):
     def key(self) -> Hashable:
         """Identity of a clip: the session, a hash of the arrays, and the spec."""
         session = self.session
-        digest = cached(self._cache, "digest", self._digest)
+        digest = cached(self, "digest", self._digest)
         return session.id, session.fingerprint, digest, self.spec
 
     def _digest(self) -> str:

@@ -1,15 +1,23 @@
-"""Values that are computed at their first use."""
+"""Values of an object that are computed at their first use."""
 
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 Value = TypeVar("Value")
 
 
-def cached(cache: dict[Any, Any], key: Hashable, compute: Callable[[], Value]) -> Value:
-    """Return the value of a key; compute and store it at the first call."""
+@runtime_checkable
+class HasCache(Protocol):
+    """An object that keeps computed values, such as a session or a window."""
+
+    @property
+    def _cache(self) -> dict[Any, Any]: ...
+
+
+def cached(owner: HasCache, key: Hashable, compute: Callable[[], Value]) -> Value:
+    """Return the value that an object keeps under a key; compute it at the first call."""
     # `functools.cached_property` needs a `__dict__`, which slotted classes lack.
-    if key not in cache:
-        cache[key] = compute()
-    value: Value = cache[key]
+    if key not in owner._cache:
+        owner._cache[key] = compute()
+    value: Value = owner._cache[key]
     return value

@@ -147,7 +147,7 @@ class Recording(HasSummary):
     @property
     def response_scale(self) -> np.ndarray:
         """float32 (P,): session units per unit of the model's normalised responses."""
-        return cached(self._cache, "scale", lambda: self.units.scale.astype(np.float32))
+        return cached(self, "scale", lambda: self.units.scale.astype(np.float32))
 
     def behavior_statistics(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Mean and std float32 (C,) by which a behaviour stream is z-scored."""
@@ -197,7 +197,7 @@ class Recording(HasSummary):
     def start_grid(self) -> np.ndarray:
         """Native times at which windows may begin or a frame of them lie, (n,)."""
         spans = self.responses.recorded_spans
-        return cached(self._cache, "grid", lambda: start_grid(self.common_interval(), spans))
+        return cached(self, "grid", lambda: start_grid(self.common_interval(), spans))
 
     @property
     def split(self) -> dict[str, np.ndarray]:

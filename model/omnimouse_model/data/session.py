@@ -164,7 +164,7 @@ was recorded from 0 to 94.5 s.
             starts = full_window_starts(recorded, length)
             return starts, self.start_grid[starts]
 
-        starts, begins = cached(self._cache, ("without pauses", length), find)
+        starts, begins = cached(self, ("without pauses", length), find)
         if not len(starts):
             raise ValueError(
                 f"Session {self.id!r} was recorded in {len(self.without_pauses())} "
@@ -245,7 +245,7 @@ was recorded from 0 to 94.5 s.
             allowed = allowed_times(self, chosen, reads_behavior)
             return full_window_starts(allowed, length)
 
-        starts = cached(self._cache, ("starts", chosen, length, reads_behavior), find)
+        starts = cached(self, ("starts", chosen, length, reads_behavior), find)
         return starts[::stride]
 
     def _tier_names(self, tier: Tiers, include_blanks: bool) -> frozenset[str] | None:
@@ -269,7 +269,7 @@ was recorded from 0 to 94.5 s.
         >>> session.overview(n_bins=100).population.shape
         (100,)
         """
-        return cached(self._cache, ("overview", n_bins), lambda: summarise(self, n_bins))
+        return cached(self, ("overview", n_bins), lambda: summarise(self, n_bins))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
@@ -472,7 +472,7 @@ class Window(HasSummary):
         """
         if not self.spec.warmup_s:
             return None
-        return cached(self._cache, "warmup", self._make_warmup)
+        return cached(self, "warmup", self._make_warmup)
 
     def _make_warmup(self) -> "Window":
         # Edits are counted from the first frame of the window and do not reach back.
@@ -500,7 +500,7 @@ class Window(HasSummary):
     @property
     def missing(self) -> Bool[np.ndarray, "time neuron"] | None:
         """bool (n_samples, P): responses that were not recorded; None if all were."""
-        return cached(self._cache, "missing", self._find_missing)
+        return cached(self, "missing", self._find_missing)
 
     def _find_missing(self) -> np.ndarray | None:
         responses = self.responses
@@ -538,7 +538,7 @@ class Window(HasSummary):
             return np.zeros((0, 0, 0), np.float32)
         if self.spec.video.is_raw:
             return self.frames_u8
-        return cached(self._cache, "video", self._normalised_video)
+        return cached(self, "video", self._normalised_video)
 
     @property
     def behavior(self) -> Float32[np.ndarray, "time channel"]:
@@ -547,7 +547,7 @@ class Window(HasSummary):
         A spec in stored order gets every channel of the session: eye tracker, then
         running. A channel that the session lacks holds 0; see `missing_channels`.
         """
-        return cached(self._cache, "behavior", self._ordered_behavior)
+        return cached(self, "behavior", self._ordered_behavior)
 
     @property
     def has_video(self) -> bool:
@@ -619,7 +619,7 @@ class Window(HasSummary):
         >>> values.shape, bool(valid.all())
         ((40, 1), True)
         """
-        return cached(self._cache, name, partial(self._read_stream, name))
+        return cached(self, name, partial(self._read_stream, name))
 
     def times(self, stream: str) -> Float64[np.ndarray, " time"]:
         """Native sample times of a stream in this window, float64."""
@@ -628,7 +628,7 @@ class Window(HasSummary):
             return np.zeros(0)
         read = partial(window_times, self.native_start, rate_hz, count)
         # Streams of one rate share their times.
-        return cached(self._cache, f"times {rate_hz} {count}", read)
+        return cached(self, f"times {rate_hz} {count}", read)
 
     # -- responses ----------------------------------------------------------------
     def _read_stream(self, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -726,7 +726,7 @@ class Window(HasSummary):
         return video
 
     def _frames(self) -> tuple[np.ndarray, np.ndarray]:
-        return cached(self._cache, "frames", self._read_frames)
+        return cached(self, "frames", self._read_frames)
 
     def _read_frames(self) -> tuple[np.ndarray, np.ndarray]:
         read: Read = self._frames_at

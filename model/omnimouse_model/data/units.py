@@ -126,7 +126,7 @@ class Units:
     @property
     def names(self) -> np.ndarray:
         """int64 (N,) names for display: the session's ids, or indices if ids repeat."""
-        return cached(self._cache, "names", self._unique_names)
+        return cached(self, "names", self._unique_names)
 
     def _unique_names(self) -> np.ndarray:
         # Ids of several planes can repeat; a name must identify one neuron.

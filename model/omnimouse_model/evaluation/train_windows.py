@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from omnimouse_model.data.clock import grid_points
+from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
@@ -114,7 +115,4 @@ def train_means(session: Session, spec: WindowSpec) -> np.ndarray:
     UnsupportedRequestError
         The session has no training windows.
     """
-    key = ("train means", spec)
-    if key not in session._cache:
-        session._cache[key] = mean_rates(session, spec)
-    return np.asarray(session._cache[key])
+    return cached(session, ("train means", spec), lambda: mean_rates(session, spec))

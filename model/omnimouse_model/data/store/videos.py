@@ -52,7 +52,7 @@ def distinct_videos(session: Session) -> DistinctVideos:
     """
     # All videos must be read to compare them, which takes long; a conversion needs the
     # result several times.
-    return cached(session._cache, "store_frames", partial(_compare_all, session))
+    return cached(session, "store_frames", partial(_compare_all, session))
 
 
 def _compare_all(session: Session) -> DistinctVideos:

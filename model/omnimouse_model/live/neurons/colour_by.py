@@ -399,7 +399,7 @@ def _never_recorded(session: Session) -> np.ndarray:
         values = signal.file.pick(rows, slice(None))
         return np.asarray(is_still & ~np.isfinite(values).any(axis=0))
 
-    return cached(session._cache, "never recorded", find)
+    return cached(session, "never recorded", find)
 
 
 def _read_ceiling(

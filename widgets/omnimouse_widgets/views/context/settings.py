@@ -104,7 +104,7 @@ def _tiers(state: LiveState) -> Options:
     names: list[str] = []
     if session is not None:
         # Their minutes take as long as the list of trials, and each key reads the form.
-        names = cached(session._cache, "tier_names", lambda: list(session.tiers()))
+        names = cached(session, "tier_names", lambda: list(session.tiers()))
     tiers = ["test", *(tier for tier in names if tier not in ("none", "test"))]
     return [(tier, tier, "") for tier in tiers]
 
