@@ -90,12 +90,13 @@ def load_of_family(path: Path, device: str) -> Predictor:
 
 
 def _weights_of(path: Path) -> Path:
-    """Return the best weights in the folder of a run, else the last; other paths as they are."""
+    """Return the weights in the folder of a training; other paths as they are."""
     # Imported here: it imports torch, and a window lists families before it needs any.
-    from omnimouse_model.training.checkpoints import FINISHED, MODEL, best_or_last
+    from omnimouse_model.predict.description import FINISHED, checkpoint_file
 
-    is_run = not (path / FINISHED).exists() and (path / MODEL).exists()
-    return best_or_last(path) if is_run else path
+    # A fine-tuning is named by its folder, and a file can be of any kind.
+    found = checkpoint_file(path) if path.is_dir() else path
+    return path if found.name == FINISHED else found
 
 
 def describe(path: Path) -> tuple[Family, Description]:

@@ -7,7 +7,7 @@ It has the version of its form, the family, the config and the sessions. Both fi
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
@@ -115,6 +115,8 @@ FORMAT = 1
 """Version of the envelope: the fields that `save_checkpoint` adds to those of a family."""
 FINISHED, BEST, MODEL = "finetuned.safetensors", "best.safetensors", "model.safetensors"
 """Weights in the folder of a run: of a fine-tuning, of the best validation, and the last."""
+TRAINED = (BEST, MODEL)
+"""Weights that a training writes; without a score there are no best ones."""
 
 
 class Envelope(NamedTuple):
@@ -157,10 +159,13 @@ def _version() -> str:
         return "from a clone"
 
 
-def checkpoint_file(path: Path) -> Path:
-    """Return the weights in the folder of a run, or the path of a file."""
+def checkpoint_file(path: Path, names: Sequence[str] = (FINISHED, *TRAINED)) -> Path:
+    """Return the first weights of these names in the folder of a run, or the path of a file.
+
+    A folder without weights, such as one of another layout, is returned as it is.
+    """
     if path.is_dir():
-        return next((path / n for n in (FINISHED, BEST, MODEL) if (path / n).exists()), path)
+        return next((path / n for n in names if (path / n).exists()), path)
     return path.with_suffix(".safetensors") if path.suffix == ".json" else path
 
 

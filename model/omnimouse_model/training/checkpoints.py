@@ -87,15 +87,6 @@ def _is_complete(folder: Path) -> bool:
         return False
 
 
-def best_or_last(out: Path) -> Path:
-    """Return the weights of the best validation of a run, else those of its last save.
-
-    A run of few steps may have no score: constant predictions have no correlation.
-    """
-    best = out / BEST
-    return best if best.exists() else out / MODEL
-
-
 def saved_step(out: Path) -> int:
     """Return the step of the last complete save of a run; -1 if there is none."""
     folder = last_state(out)

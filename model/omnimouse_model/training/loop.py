@@ -24,12 +24,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.progress import QUIET, TRAINING, Job, shows_progress
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import writing
-from omnimouse_model.training.checkpoints import best_or_last
 from omnimouse_model.training.config import SharedFields, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep
@@ -206,7 +206,7 @@ def train_as_recorded(
     device, team = local_device(resolve_device(job.device)), current_team()
     sources = training_sessions(sessions, settings, open_one)
     train(open_training, config, sources, out, device=device, team=team, job=job)
-    return best_or_last(out)
+    return checkpoint_file(out, TRAINED)
 
 
 @contextmanager

@@ -17,9 +17,8 @@ from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WINDOW_S
 from omnimouse_model.errors import CheckpointError, FinetuneError
-from omnimouse_model.predict.description import weights_hash
+from omnimouse_model.predict.description import TRAINED, checkpoint_file, weights_hash
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.training.checkpoints import best_or_last
 from omnimouse_model.training.config import Trained
 from omnimouse_model.training.loop import SUMMARY
 from omnimouse_model.training.metrics_log import FILE, log_rows
@@ -170,8 +169,8 @@ def result_card(
     """
     if any(not torch.equal(found[name], value) for name, value in frozen.items()):
         raise CheckpointError(
-            f"{best_or_last(out)} does not hold the frozen weights of {about['model']}: it "
-            "was written over. Remove the folder and fine-tune again."
+            f"{checkpoint_file(out, TRAINED)} does not hold the frozen weights of "
+            f"{about['model']}: it was written over. Remove the folder and fine-tune again."
         )
     rows = list(log_rows(out / FILE))
     # Step 0 is the validation before training (`loop`).

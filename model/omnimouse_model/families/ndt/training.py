@@ -38,11 +38,11 @@ from omnimouse_model.families.ndt.training_config import (
 )
 from omnimouse_model.families.ndt.trials import Batch, Trials, read_trials, trial_session
 from omnimouse_model.metrics.information import bits_per_spike
+from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
-    best_or_last,
     exported,
     rank_files,
     read_state,
@@ -76,7 +76,7 @@ def start_ndt(
 def export_ndt(run: Path, path: Path) -> None:
     """Write the best weights of a run, else the last (`Family.export`)."""
     settings = exported(run, path, "neural data transformers")
-    checkpoint = read_ndt(best_or_last(run))
+    checkpoint = read_ndt(checkpoint_file(run, TRAINED))
     card = run_card(checkpoint.card, settings)
     save_ndt(path, replace(_renamed(checkpoint, card["same_neurons"]), card=card))
 

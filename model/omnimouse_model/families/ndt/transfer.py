@@ -28,10 +28,11 @@ from omnimouse_model.families.ndt.training import train_ndt
 from omnimouse_model.families.ndt.training_config import NdtTrainConfig
 from omnimouse_model.families.ndt.trials import MIN_TRIALS, trial_session
 from omnimouse_model.masks.schemes import SCHEMES
+from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job
-from omnimouse_model.training.checkpoints import FINISHED, best_or_last
+from omnimouse_model.training.checkpoints import FINISHED
 from omnimouse_model.training.config import TransferOptions
 from omnimouse_model.training.sessions import TrainingSession
 from omnimouse_model.training.transfer import (
@@ -146,7 +147,7 @@ def _write_result(
     options: TransferOptions,
 ) -> None:
     """Write the best weights, together with the known sessions of a frozen model."""
-    best = read_ndt(best_or_last(out))
+    best = read_ndt(checkpoint_file(out, TRAINED))
     is_frozen = options.train == "embeddings"
     frozen = dict(origin.shared) if is_frozen else {}
     table = frozen.pop(SESSION_TABLE, None)

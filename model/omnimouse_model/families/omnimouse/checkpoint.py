@@ -20,6 +20,7 @@ from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.families.omnimouse.network import OmniMouse, check_numbers
 from omnimouse_model.predict.description import (
     MAX_SESSIONS,
+    checkpoint_file,
     describe_weights,
     load_strictly,
 )
@@ -30,7 +31,6 @@ from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.tensors import load_pickle
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import Within, decode, refused_as, shown
-from omnimouse_model.training.checkpoints import FINISHED
 
 FAMILY = "omnimouse"
 CONTEXT = "context_part."
@@ -458,10 +458,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not path.exists():
         raise CheckpointError(f"There is no checkpoint at {path}.")
     if path.is_dir():
+        if (file := checkpoint_file(path)) != path:
+            return read_own(file)
         files = sorted(path.glob("*.safetensors"))
-        # A fine-tuning has its last and best weights in the folder of its result.
-        if path / FINISHED in files:
-            return read_own(path / FINISHED)
         if len(files) > 1:
             names = [file.name for file in files]
             raise CheckpointError(f"{path} holds several checkpoints: {names}; name one.")

@@ -37,12 +37,12 @@ from omnimouse_model.families.parts.video_clips import (
     cortical_grids,
     measured_gray,
 )
+from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.storage.typed import decode
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
-    best_or_last,
     exported,
     run_card,
     saved_state,
@@ -210,7 +210,7 @@ class ClipTraining(ABC):
     def export(cls, run: Path, path: Path) -> None:
         """Write the best weights of a run, else the last (`Family.export`)."""
         settings = exported(run, path, cls.family.title)
-        checkpoint = ClipCheckpoint.read(cls.family, best_or_last(run))
+        checkpoint = ClipCheckpoint.read(cls.family, checkpoint_file(run, TRAINED))
         replace(checkpoint, card=run_card(checkpoint.card, settings)).save(path)
 
     # -- start and resume --------------------------------------------------------------

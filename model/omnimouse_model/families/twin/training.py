@@ -43,11 +43,11 @@ from omnimouse_model.families.twin.predictor import (
 )
 from omnimouse_model.families.twin.training_config import TwinTrainConfig
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
-    best_or_last,
     exported,
     rank_files,
     read_state,
@@ -79,7 +79,7 @@ def start_twins(
 def export_twins(run: Path, path: Path) -> None:
     """Write the best twins of a run, else the last (`Family.export`)."""
     settings = exported(run, path, "digital twins")
-    checkpoint = read_twins(best_or_last(run))
+    checkpoint = read_twins(checkpoint_file(run, TRAINED))
     card = run_card(checkpoint.card, settings)
     card |= {"targets": settings.tree.get("targets", "responses")}
     renames = card["same_neurons"]

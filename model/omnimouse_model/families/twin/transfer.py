@@ -13,10 +13,11 @@ from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_
 from omnimouse_model.families.twin.predictor import TwinPredictor, load_twin
 from omnimouse_model.families.twin.training import train_twins
 from omnimouse_model.families.twin.training_config import TwinTrainConfig
+from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job
-from omnimouse_model.training.checkpoints import FINISHED, best_or_last
+from omnimouse_model.training.checkpoints import FINISHED
 from omnimouse_model.training.config import TransferOptions
 from omnimouse_model.training.sessions import TrainingSession
 from omnimouse_model.training.transfer import (
@@ -83,7 +84,7 @@ def _write_result(
     options: TransferOptions,
 ) -> None:
     """Write the best weights, together with the known sessions of a frozen core."""
-    best = read_twins(best_or_last(out))
+    best = read_twins(checkpoint_file(out, TRAINED))
     own = best.sessions[source.key]
     is_frozen = options.train == "embeddings"
     frozen = dict(origin.core) if is_frozen else {}
