@@ -29,7 +29,8 @@ from omnimouse_model.families.parts.factorised import (
     module_key,
     rows_of,
 )
-from omnimouse_model.families.parts.video_clips import Inputs
+from omnimouse_model.families.parts.video_clips import Inputs, clip_spec
+from omnimouse_model.progress import Cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +284,10 @@ def scaled_to_all(visible: Tensor) -> Tensor:
 
 
 def _state(
-    net: ZigNetwork, session: str, inputs: Inputs, visible: Tensor
+    net: ZigNetwork, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
 ) -> tuple[Tensor | None, ...]:
     """Return maps and posterior means, which are NaN for clips without visible responses."""
-    maps = net.core(inputs.video)
+    maps = net.core(inputs.video(net.config.core.channels))
     if net.config.latent is None:
         return maps, None
     latents = net.posterior(scaled_to_all(visible), session, maps.shape[2])
@@ -322,17 +323,15 @@ def _rates(
     return mean(theta, k, q)
 
 
-def _reads_no_behavior(config: ZigConfig) -> bool:
-    return False
-
-
 LATENT_ZIG = ClipFamily(
     "latent_zig",
     "latent zero-inflated gamma model",
     ZigConfig,
     ZigNetwork,
-    _state,
-    _rates,
-    _reads_no_behavior,
+    spec=lambda config: clip_spec(config.core.lost_frames, reads_behavior=False),
+    layers=lambda config: config.core.layers,
+    state=_state,
+    rates=_rates,
+    valid=lambda config, usable: config.core.valid(usable),
     reads_responses=True,
 )

@@ -22,7 +22,7 @@ from omnimouse_model.families.latent_zig.density import (
     log_likelihood,
 )
 from omnimouse_model.families.latent_zig.network import LATENT_ZIG, ZigConfig, theta_and_q
-from omnimouse_model.families.parts.clip_training import Batch, ClipTrainConfig, ClipTraining
+from omnimouse_model.families.parts.clip_training import Batch, CoreTrainConfig, CoreTraining
 from omnimouse_model.families.parts.video_clips import Inputs
 from omnimouse_model.masks import Mask
 from omnimouse_model.training.config import Count
@@ -34,7 +34,7 @@ _SHAPE_CLIPS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZigTrainConfig(ClipTrainConfig):
+class ZigTrainConfig(CoreTrainConfig):
     """Settings of a training; the defaults are those of the public code.
 
     Attributes
@@ -61,7 +61,7 @@ class ZigTrainConfig(ClipTrainConfig):
     likelihood_variant: Variant = "correct"
 
 
-class ZigTraining(ClipTraining):
+class ZigTraining(CoreTraining):
     """Training of the latent model on video and responses."""
 
     family = LATENT_ZIG
@@ -90,7 +90,7 @@ class ZigTraining(ClipTraining):
         of the video model alone, score all responses and have no penalty.
         """
         config, net = self.settings, self.net
-        maps = net.core(inputs.video)
+        maps = net.core(inputs.video(net.config.core.channels))
         n_neurons, total_frames = net.n_neurons[batch.session], len(maps) * maps.shape[2]
         n_frames = maps.shape[2]
         places = torch.randn(total_frames, n_neurons, 2, device=self.device)

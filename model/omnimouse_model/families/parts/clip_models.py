@@ -1,4 +1,4 @@
-"""Checkpoints and predictors of the networks that are built on the factorised core.
+"""Checkpoints and predictors of the networks of video at 30 Hz.
 
 A family states in `ClipFamily` what differs: its network, its inputs and its rates.
 """
@@ -17,12 +17,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
-from omnimouse_model.families.parts.video_clips import (
-    GrayLevels,
-    Inputs,
-    core_spec,
-    read_window,
-)
+from omnimouse_model.families.parts.video_clips import GrayLevels, Inputs
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import (
     describe_weights,
@@ -39,6 +34,10 @@ from omnimouse_model.progress import Cancelled, stop_if
 from omnimouse_model.storage.typed import decode, refused_as
 
 
+def _one(config: Any) -> float:
+    return 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class ClipFamily:
     """What is a family's own.
@@ -51,28 +50,46 @@ class ClipFamily:
         Class of its configs.
     network
         (config, session -> number of neurons, session -> coordinates) -> network. It has
-        `core`, `config` and `n_neurons`.
+        `config` and `n_neurons`.
+    spec
+        Config -> windows that a network reads.
+    layers
+        Config -> what `omnimouse info` says of a network.
     state
-        (network, session, inputs, visible responses (B, T', N), hidden ones NaN) -> what
-        `rates` needs of B clips: a tensor, or several, with B items.
+        (network, session, inputs, visible responses (B, T', N), hidden ones NaN, whether
+        it is cancelled) -> what `rates` needs of B clips: a tensor, or several, with B items.
     rates
         (network, session, state, neurons) -> rates (B, T', n).
-    reads_behavior, reads_responses
-        Whether a config reads behaviour, and whether the family reads responses.
+    valid
+        (config, usable frames (T,)) -> samples (T',) that have a prediction.
+    reads_responses
+        Whether the family reads responses.
+    is_raw
+        Whether it reads frames and behaviour as recorded, and not normalised.
+    unit
+        Config -> unit of the rates, as a part of a neuron's standard deviation; None for
+        rates in the units of the recording.
     """
 
     name: str
     title: str
     config: type
     network: Callable[..., nn.Module]
-    state: Callable[[Any, str, Inputs, Tensor], tuple[Tensor | None, ...]]
+    spec: Callable[[Any], WindowSpec]
+    layers: Callable[[Any], str]
+    state: Callable[[Any, str, Inputs, Tensor, Cancelled], tuple[Tensor | None, ...]]
     rates: Callable[[Any, str, tuple[Tensor | None, ...], Tensor | None], Tensor]
-    reads_behavior: Callable[[Any], bool]
+    valid: Callable[[Any, np.ndarray], np.ndarray]
     reads_responses: bool = False
+    is_raw: bool = False
+    unit: Callable[[Any], float | None] = _one
 
-    def spec(self, config: Any) -> WindowSpec:
-        """Return the spec of the windows that a network of this config reads."""
-        return core_spec(config.core, reads_behavior=self.reads_behavior(config))
+    def units(self, config: Any, session: Session) -> np.ndarray:
+        """Return normalised responses per unit of the rates, float32 (N,)."""
+        unit = self.unit(config)
+        if unit is None:
+            return (1 / session.response_scale).astype(np.float32)
+        return np.full(session.n_neurons, unit, np.float32)
 
     def load(self, path: Path, device: str = "auto") -> "ClipPredictor":
         """Load a predictor from a checkpoint (`Family.load`).
@@ -146,9 +163,8 @@ class ClipCheckpoint:
     @property
     def description(self) -> Description:
         """What `omnimouse info` prints."""
-        core = self.config.core
         inputs = ["video"]
-        if self.family.reads_behavior(self.config):
+        if self.family.spec(self.config).behavior is not None:
             inputs.append("behaviour")
         if self.family.reads_responses:
             inputs.append("responses")
@@ -157,7 +173,7 @@ class ClipCheckpoint:
             self.state,
             self.config,
             self.n_neurons,
-            network=f"{len(core.widths)} layers of {', '.join(map(str, core.widths))} channels",
+            network=self.family.layers(self.config),
             sees=" and ".join([", ".join(inputs[:-1])] * (len(inputs) > 1) + inputs[-1:]),
         )
 
@@ -191,12 +207,12 @@ class ClipPredictor(NetworkPredictor):
     @property
     def needs(self) -> Needs:
         """What it can see and predict, and which sessions it knows."""
-        config = self.network.config
+        spec = self.family.spec(self.network.config)
         return Needs(
             sees_responses=self.family.reads_responses,
             sees_video=True,
-            sees_behavior=self.family.reads_behavior(config),
-            spec=self.family.spec(config),
+            sees_behavior=spec.behavior is not None,
+            spec=spec,
             sessions=frozenset(self.network.n_neurons),
             n_neurons=self.network.n_neurons,
         )
@@ -231,8 +247,10 @@ class ClipPredictor(NetworkPredictor):
     ) -> tuple[np.ndarray, Mapping[str, Any]]:
         parts, valid = state
         chosen = torch.as_tensor(neurons, device=self.device)
-        rates = self.family.rates(self.network, window.session.id, parts, chosen)[0]
-        return np.where(valid[:, None], rates.cpu().numpy(), np.float32(np.nan)), {"valid": valid}
+        session = window.session
+        rates = self.family.rates(self.network, session.id, parts, chosen)[0].cpu().numpy()
+        rates = rates * self.family.units(self.network.config, session)[neurons]
+        return np.where(valid[:, None], rates, np.float32(np.nan)), {"valid": valid}
 
     @torch.inference_mode()
     def _states(
@@ -240,20 +258,17 @@ class ClipPredictor(NetworkPredictor):
     ) -> Sequence[Any]:
         """Return what the family computes of windows, and their valid samples."""
         stop_if(cancelled)
-        read = [read_window(window, mask, self.gray) for window, mask in requests]
-        frames, behavior, valid = zip(*read, strict=True)
-        has_behavior = behavior[0] is not None
-        inputs = Inputs.of(
-            np.stack(frames),
-            np.stack([x for x in behavior if x is not None]) if has_behavior else None,
-            self.network.config.core.channels,
-        ).to(self.device)
+        inputs = Inputs.of(requests, self.gray, is_raw=self.family.is_raw)
+        config = self.network.config
+        valid = [self.family.valid(config, usable) for usable in inputs.usable.numpy()]
         visible = torch.empty(len(requests), 0, 0)
         if self.family.reads_responses:
             shown = [np.where(m.visible, w.responses, np.nan) for w, m in requests]
             visible = torch.from_numpy(np.stack(shown)).float()
         session = requests[0][0].session.id
-        state = self.family.state(self.network, session, inputs, visible.to(self.device))
+        state = self.family.state(
+            self.network, session, inputs.to(self.device), visible.to(self.device), cancelled
+        )
         return [
             (tuple(None if part is None else part[n : n + 1] for part in state), ok)
             for n, ok in enumerate(valid)

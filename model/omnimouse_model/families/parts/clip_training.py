@@ -1,11 +1,11 @@
-"""Training of the networks that are built on the factorised core.
+"""Training of the networks of video at 30 Hz, and of those on the factorised core.
 
     RUN/model.safetensors, .json   the last weights
     RUN/best.safetensors, .json    those of the best validation score so far
 
-A step has one batch of each session; their gradients are summed. The learning rate
-falls when the validation score has not risen for some validations, and then the best
-weights so far are restored. A family adds its loss.
+On the factorised core, a step has one batch of each session; their gradients are summed.
+The learning rate falls when the validation score has not risen for some validations, and
+then the best weights so far are restored. A family adds its loss.
 """
 
 import math
@@ -62,39 +62,50 @@ from omnimouse_model.training.sessions import TrainingSession, check_distinct, k
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipTrainConfig(TrainFields):
-    """Settings of a training; a family adds `model`, the sizes of its network.
-
-    The defaults are those of the public Sensorium-2023 baseline.
+    """Settings of a training; a family adds `model`, the sizes of its network, and `frames`.
 
     Attributes
     ----------
-    clips, frames
-        Clips of a session per step, and frames of a clip at 30 Hz.
+    clips
+        Clips per step.
     targets
         The noisy "responses", or the exact conditional means of the simulator
         ("truth").
     total_steps
-        Steps of the whole run; each has a batch of every session.
-    lr, lr_factor, min_lr, lr_patience
-        Learning rate, and its reduction after so many validations without a better
-        score.
-    weight_decay
-        Of AdamW.
+        Steps of the whole run.
+    lr, min_lr, weight_decay
+        First or highest, and lowest learning rate, and weight decay of AdamW.
     validation_windows
         Windows of each validation; None for all.
     """
 
     clips: Count = 8
-    frames: Count = 80
     targets: Targets = "responses"
     total_steps: Count = 12_000
     lr: float = 0.005
-    lr_factor: float = 0.3
     min_lr: float = 1e-4
-    lr_patience: Count = 5
     weight_decay: float = 0.01
     validate_every: Count = 60
     validation_windows: Count | None = 48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreTrainConfig(ClipTrainConfig):
+    """Settings of a training on the factorised core: `clips` of each session per step.
+
+    The defaults are those of the public Sensorium-2023 baseline.
+
+    Attributes
+    ----------
+    frames
+        Frames of a clip at 30 Hz.
+    lr_factor, lr_patience
+        Reduction of the learning rate after so many validations without a better score.
+    """
+
+    frames: Count = 80
+    lr_factor: float = 0.3
+    lr_patience: Count = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,15 +125,12 @@ class Batch:
 
 @dataclass(slots=True)
 class ClipTraining(ABC):
-    """A training on video clips; a family adds its config, `start`, `loss` and `condition`.
+    """A training on video clips.
 
     Attributes
     ----------
     best
         Weights of the best score.
-    decays, flat
-        How often the learning rate has fallen, and validations without a better score
-        since then.
     """
 
     family: ClassVar[ClipFamily]
@@ -137,8 +145,6 @@ class ClipTraining(ABC):
     device: torch.device
     optimiser: torch.optim.AdamW
     best: dict[str, Tensor] = field(default_factory=dict)
-    decays: int = 0
-    flat: int = 0
     state: LoopState = field(default_factory=LoopState)
 
     @classmethod
@@ -156,13 +162,10 @@ class ClipTraining(ABC):
             raise ValueError(f"{cls.family.title} trains in one process.")
         check_distinct(sessions, team)
         by_key = {s.key: s for s in sessions}
-        coordinates, readout = cortical_grids(sessions, config.model.readout)
-        model = replace(config.model, readout=readout)
         with seeded(config.seed):
-            n_neurons = {key: s.session.n_neurons for key, s in by_key.items()}
-            net = cls.family.network(model, n_neurons, coordinates).to(device)
+            net = cls.network(config, sessions).to(device)
         duration_s = config.frames / RATE_HZ
-        spec = replace(cls.family.spec(model), duration_s=duration_s, warmup_s=0.0)
+        spec = replace(cls.family.spec(net.config), duration_s=duration_s, warmup_s=0.0)
         optimiser = torch.optim.AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)
         starts = {key: clip_starts(source, spec) for key, source in by_key.items()}
         gray = measured_gray(by_key, starts, spec)
@@ -170,7 +173,7 @@ class ClipTraining(ABC):
 
     @property
     def result(self) -> Any:
-        """The network."""
+        """The network, with the weights that are validated and saved."""
         return self.net
 
     # -- as parts of a `Family` -------------------------------------------------------
@@ -184,7 +187,7 @@ class ClipTraining(ABC):
             A field is unknown, of another type or out of range; the message names it.
         """
         config: Any = decode(cls.config, tree, "the file")
-        lost_frames = config.model.core.lost_frames
+        lost_frames = cls.windows(config).of_warmup.n_frames
         if config.frames <= lost_frames:
             raise ValueError(
                 f"frames must be more than the {lost_frames} that the core takes, "
@@ -214,13 +217,27 @@ class ClipTraining(ABC):
         replace(checkpoint, card=run_card(checkpoint.card, settings)).save(path)
 
     # -- start and resume --------------------------------------------------------------
+    @classmethod
+    @abstractmethod
+    def network(cls, config: Any, sessions: Sequence[TrainingSession]) -> Any:
+        """Return the network before the first step."""
+
     @abstractmethod
     def start(self) -> bool:
         """Set the start values; True if they are worth a score and a save."""
 
     @abstractmethod
-    def loss(self, batch: "Batch", inputs: Inputs) -> tuple[Tensor, float]:
-        """Return the loss of a batch, and the number of responses over which it is a sum."""
+    def draw(self, number: int) -> Any:
+        """Draw the batches of a step, from generators of its number."""
+
+    @abstractmethod
+    def backward(self, drawn: Any) -> tuple[float, int]:
+        """Add the gradients of the batches of a step; return their loss, and how many clips."""
+
+    @property
+    @abstractmethod
+    def rate(self) -> float:
+        """Learning rate of the next step."""
 
     @abstractmethod
     def condition(self) -> Condition:
@@ -231,12 +248,16 @@ class ClipTraining(ABC):
         saved = saved_state(self.out, ALONE, self._identity)
         if saved is None:
             return False
+        self.load(saved)
+        return True
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Load what a save holds."""
         self.net.load_state_dict(saved["net"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.best, self.decays, self.flat = saved["best_net"], saved["decays"], saved["flat"]
+        self.best = saved["best_net"]
         self.gray = GrayLevels(*saved["gray"])
         self.state.load(saved)
-        return True
 
     @property
     def _identity(self) -> dict[str, Any]:
@@ -244,81 +265,45 @@ class ClipTraining(ABC):
         return {"model": repr(self.net.config), "sessions": self.net.n_neurons}
 
     # -- steps -------------------------------------------------------------------------
-    def draw(self, number: int) -> list[Batch]:
-        """Draw clips of each session, from generators of the step's number."""
-        batches = []
-        for key, source in self.sessions.items():
-            rng = np.random.default_rng([self.settings.seed, key_number(key), number])
-            starts = rng.choice(self.starts[key], self.settings.clips)
-            batches.append(self.clips(source, starts))
-        return batches
-
     def clips(self, source: TrainingSession, starts: np.ndarray) -> Batch:
         """Read the clips that begin at some times."""
         windows = [source.session.window(float(start), self.spec) for start in starts]
+        unit = self.family.units(self.net.config, source.session)
         responses = []
         for window in windows:
             sees_responses = self.family.reads_responses
             values = source.target_rates(window, self.settings.targets, sees_responses)
             recorded = window.valid["responses"][:, None]
             # A Poisson loss needs rates: deconvolved activity is cut at 0.
-            responses.append(np.where(recorded, np.maximum(values, 0), np.nan))
-        frames = np.stack([self.gray.normalised(window.frames_u8) for window in windows])
-        behavior = None
-        if self.spec.behavior is not None:
-            behavior = np.nan_to_num(np.stack([window.behavior for window in windows]))
-        inputs = Inputs.of(frames, behavior, self.net.config.core.channels)
+            responses.append(np.where(recorded, np.maximum(values, 0) / unit, np.nan))
+        inputs = Inputs.of(
+            [(window, None) for window in windows], self.gray, is_raw=self.family.is_raw
+        )
         return Batch(source.key, inputs, torch.from_numpy(np.stack(responses)).float())
 
-    def step(self, drawn: list[Batch]) -> dict[str, float]:
-        """Train on one batch of each session."""
-        config = self.settings
+    def step(self, drawn: Any) -> dict[str, float]:
+        """Train on the batches of a step."""
         self.net.train()
         self.optimiser.zero_grad()
-        with seeded(config.seed + self.state.step, self.device):
-            losses = [self._backward(batch) for batch in drawn]
+        with seeded(self.settings.seed + self.state.step, self.device):
+            loss, n_clips = self.backward(drawn)
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
         is_finite = bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
-        lr = max(config.lr * config.lr_factor**self.decays, config.min_lr)
+        lr = self.rate
         self.state.count(is_skipped=not is_finite)
         if is_finite:
             for group in self.optimiser.param_groups:
                 group["lr"] = lr
             self.optimiser.step()
-        return {
-            "loss": float(np.mean(losses)),
-            "windows": float(len(drawn) * config.clips),
-            "step": self.state.step,
-            "lr": lr,
-        }
-
-    def _backward(self, batch: Batch) -> float:
-        """Add the gradients of a batch, and return the loss per response."""
-        fit, n_responses = self.loss(batch, batch.inputs.to(self.device))
-        # As in the public code: the weight of a batch follows the size of the data.
-        scale = math.sqrt(self._n_clips(batch.session) / len(batch.responses))
-        (fit * scale + self.net.penalty(batch.session)).backward()
-        return float(fit.detach()) / max(n_responses, 1)
-
-    def _n_clips(self, session: str) -> float:
-        """Return how many clips without overlap fill the train tier of a session."""
-        step_s = self.sessions[session].session.start_grid
-        apart = self.spec.duration_s / float(np.median(np.diff(step_s)))
-        return max(1.0, len(self.starts[session]) / apart)
+        return {"loss": loss, "windows": float(n_clips), "step": self.state.step, "lr": lr}
 
     # -- validation and results --------------------------------------------------------
     def scores(self) -> dict[str, float]:
-        """Return the mean correlation of validation windows; lower the rate if flat."""
+        """Return the mean correlation of validation windows, and keep the best weights."""
         scores = self._validation()
-        score = scores.get(SUMMARY, float("-inf"))
-        if score > self.state.best[0]:
-            state = self.net.state_dict()
-            self.best, self.flat = {k: v.detach().clone() for k, v in state.items()}, 0
-            return scores
-        self.flat += 1
-        if self.flat >= self.settings.lr_patience and self.best:
-            self.net.load_state_dict(self.best)
-            self.decays, self.flat = self.decays + 1, 0
+        if scores.get(SUMMARY, float("-inf")) > self.state.best[0]:
+            state = self.result.state_dict()
+            self.best = {k: v.detach().clone() for k, v in state.items()}
         return scores
 
     def _validation(self) -> dict[str, float]:
@@ -326,7 +311,7 @@ class ClipTraining(ABC):
             "training",
             str(self.state.step),
             self.family,
-            self.net.eval(),
+            self.result.eval(),
             self.gray,
             self.device,
         )
@@ -349,29 +334,104 @@ class ClipTraining(ABC):
 
     def save(self) -> None:
         """Save the state of the run, and the weights as checkpoints."""
-        state = {
+        write_state(self.out, self.state.step, self.saved, ALONE, self._write_result)
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """What a save holds."""
+        return {
             **self.state.saved,
             **self._identity,
             "net": self.net.state_dict(),
             "best_net": self.best,
             "optimiser": self.optimiser.state_dict(),
-            "decays": self.decays,
-            "flat": self.flat,
             "gray": [self.gray.mean, self.gray.std],
         }
-        write_state(self.out, self.state.step, state, ALONE, self._write_result)
 
     def _write_result(self, _folder: Path) -> None:
         best, card = self.state.best, self.state.card
+        net = self.result
         last = ClipCheckpoint(
-            self.family,
-            self.net.config,
-            self.gray,
-            self.net.n_neurons,
-            self.net.state_dict(),
-            card,
+            self.family, net.config, self.gray, net.n_neurons, net.state_dict(), card
         )
         last.save(self.out / MODEL)
         if self.best:
             scored = {"steps": best[1], "validation": best[0]}
             replace(last, state=self.best, card=card | scored).save(self.out / BEST)
+
+
+class CoreTraining(ClipTraining):
+    """A training on the factorised core; a family adds config, `start`, `loss`, `condition`.
+
+    Attributes
+    ----------
+    decays, flat
+        How often the learning rate has fallen, and validations without a better score
+        since then.
+    """
+
+    decays = flat = 0
+
+    @classmethod
+    def network(cls, config: Any, sessions: Sequence[TrainingSession]) -> Any:
+        """Return the network, with places from the cortex where all are known."""
+        coordinates, readout = cortical_grids(sessions, config.model.readout)
+        n_neurons = {s.key: s.session.n_neurons for s in sessions}
+        return cls.family.network(replace(config.model, readout=readout), n_neurons, coordinates)
+
+    @abstractmethod
+    def loss(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, float]:
+        """Return the loss of a batch, and the number of responses over which it is a sum."""
+
+    def draw(self, number: int) -> list[Batch]:
+        """Draw clips of each session, from generators of the step's number."""
+        batches = []
+        for key, source in self.sessions.items():
+            rng = np.random.default_rng([self.settings.seed, key_number(key), number])
+            starts = rng.choice(self.starts[key], self.settings.clips)
+            batches.append(self.clips(source, starts))
+        return batches
+
+    def backward(self, drawn: list[Batch]) -> tuple[float, int]:
+        """Add the gradients of one batch of each session."""
+        losses = [self._backward(batch) for batch in drawn]
+        return float(np.mean(losses)), sum(len(batch.responses) for batch in drawn)
+
+    def _backward(self, batch: Batch) -> float:
+        """Add the gradients of a batch, and return the loss per response."""
+        fit, n_responses = self.loss(batch, batch.inputs.to(self.device))
+        # As in the public code: the weight of a batch follows the size of the data.
+        scale = math.sqrt(self._n_clips(batch.session) / len(batch.responses))
+        (fit * scale + self.net.penalty(batch.session)).backward()
+        return float(fit.detach()) / max(n_responses, 1)
+
+    def _n_clips(self, session: str) -> float:
+        """Return how many clips without overlap fill the train tier of a session."""
+        step_s = self.sessions[session].session.start_grid
+        apart = self.spec.duration_s / float(np.median(np.diff(step_s)))
+        return max(1.0, len(self.starts[session]) / apart)
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+        config = self.settings
+        return float(max(config.lr * config.lr_factor**self.decays, config.min_lr))
+
+    def scores(self) -> dict[str, float]:
+        """Return the scores; lower the learning rate if they are flat."""
+        scores = super().scores()
+        self.flat = 0 if scores.get(SUMMARY, float("-inf")) > self.state.best[0] else self.flat + 1
+        if self.flat >= self.settings.lr_patience and self.best:
+            self.net.load_state_dict(self.best)
+            self.decays, self.flat = self.decays + 1, 0
+        return scores
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """What a save holds."""
+        return super().saved | {"decays": self.decays, "flat": self.flat}
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Load what a save holds."""
+        super().load(saved)
+        self.decays, self.flat = saved["decays"], saved["flat"]

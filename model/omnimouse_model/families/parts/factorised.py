@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 
 _FUNCTIONS = {"elu": nn.ELU, "relu": nn.ReLU, "softplus": nn.Softplus}
@@ -68,6 +70,15 @@ class CoreConfig:
     def lost_frames(self) -> int:
         """Number of first frames that have no output."""
         return sum(k - 1 for k in self.temporal)
+
+    @property
+    def layers(self) -> str:
+        """What `omnimouse info` says of the core."""
+        return f"{len(self.widths)} layers of {', '.join(map(str, self.widths))} channels"
+
+    def valid(self, usable: np.ndarray) -> np.ndarray:
+        """Return which outputs (T',) have their frame and those before, of usable frames (T,)."""
+        return np.asarray(sliding_window_view(usable, self.lost_frames + 1).all(-1))
 
 
 @dataclass(frozen=True, slots=True)

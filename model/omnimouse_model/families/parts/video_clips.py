@@ -1,6 +1,6 @@
-"""Windows and clips of the models that are built on the factorised core.
+"""Windows and clips of the models of video at 30 Hz, for prediction and training.
 
-The warm-up of a window are the frames that the core takes without giving an output.
+The warm-up of a window are the frames that a model takes before its first output.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from omnimouse_model.data.session import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.evaluation.tier_windows import spread_starts
-from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig, source_grid
+from omnimouse_model.families.parts.factorised import ReadoutConfig, source_grid
 from omnimouse_model.masks import Mask
 from omnimouse_model.training.sessions import TrainingSession
 
@@ -27,14 +26,14 @@ _MEASURED = 40
 """Train windows from which the gray levels are measured."""
 
 
-def core_spec(core: CoreConfig, *, reads_behavior: bool) -> WindowSpec:
-    """Return the spec of windows of a model with this core."""
+def clip_spec(lost_frames: int, *, reads_behavior: bool) -> WindowSpec:
+    """Return the spec of windows of a model that takes so many frames before an output."""
     return WindowSpec(
         duration_s=2.0,
         response_rate_hz=RATE_HZ,
         video=VideoSpec(RATE_HZ, *FRAME_SIZE, is_raw=True),
         behavior=BehaviorSpec(RATE_HZ, CHANNELS) if reads_behavior else None,
-        warmup_s=core.lost_frames / RATE_HZ,
+        warmup_s=lost_frames / RATE_HZ,
     )
 
 
@@ -45,66 +44,97 @@ class GrayLevels:
     mean: float
     std: float
 
-    def normalised(self, frames: np.ndarray) -> np.ndarray:
-        """Return uint8 frames in standard deviations from the mean, float32."""
-        return (frames.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
-
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the network sees of some clips.
+    """What a network sees of some clips.
 
     Attributes
     ----------
-    video
-        (B, C, T, H, W): normalised frames, and channels of behaviour.
-    pupil
-        (B, 2, T), or None for video alone.
+    frames
+        float32 (B, T, H, W).
+    behavior
+        float32 (B, T, 4), the `CHANNELS`; None for video alone.
+    usable
+        bool (B, T): False for frames that were not recorded. Hidden frames are usable.
     """
 
-    video: Tensor
-    pupil: Tensor | None
+    frames: Tensor
+    behavior: Tensor | None
+    usable: Tensor
 
     @classmethod
-    def of(cls, frames: np.ndarray, behavior: np.ndarray | None, channels: int) -> "Inputs":
-        """Return the inputs of normalised frames (B, T, H, W) and behaviour (B, T, 4)."""
-        video = torch.from_numpy(frames)[:, None]
-        if behavior is None:
-            return cls(video, None)
-        values = torch.from_numpy(np.asarray(behavior, np.float32)).transpose(1, 2)
-        flat = values[:, : channels - 1, :, None, None].expand(-1, -1, -1, *video.shape[-2:])
-        return cls(torch.cat([video, flat], 1), values[:, N_STATE:])
+    def of(
+        cls, windows: Iterable[tuple[Window, Mask | None]], gray: GrayLevels, *, is_raw: bool
+    ) -> "Inputs":
+        """Return the inputs of windows, warm-up first; see `_read`."""
+        frames, behavior, usable = zip(
+            *(_read(window, mask, gray, is_raw) for window, mask in windows), strict=True
+        )
+        stacked = [np.stack(part) if part[0] is not None else None for part in (frames, behavior)]
+        seen, values = (None if part is None else torch.from_numpy(part) for part in stacked)
+        assert seen is not None
+        return cls(seen, values, torch.from_numpy(np.stack(usable)))
+
+    def video(self, channels: int) -> Tensor:
+        """Return (B, C, T, H, W): frames, and channels of behaviour of constant images."""
+        video = self.frames[:, None]
+        if self.behavior is None or channels == 1:
+            return video
+        values = self.behavior.transpose(1, 2)[:, : channels - 1, :, None, None]
+        return torch.cat([video, values.expand(-1, -1, -1, *video.shape[-2:])], 1)
+
+    @property
+    def gaze(self) -> Tensor | None:
+        """(B, 2, T), or None for video alone."""
+        return None if self.behavior is None else self.behavior.transpose(1, 2)[:, N_STATE:]
 
     def to(self, device: torch.device) -> "Inputs":
         """Return the inputs on a device."""
-        pupil = None if self.pupil is None else self.pupil.to(device)
-        return Inputs(self.video.to(device), pupil)
+        behavior = None if self.behavior is None else self.behavior.to(device)
+        return Inputs(self.frames.to(device), behavior, self.usable.to(device))
 
 
-def read_window(
-    window: Window, mask: Mask, gray: GrayLevels
+def _read(
+    window: Window, mask: Mask | None, gray: GrayLevels, is_raw: bool
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Return normalised frames, behaviour and valid samples, warm-up first.
+    """Return frames, behaviour and usable frames, warm-up first.
 
-    Hidden values are the mean. A mask that hides the first frame hides the warm-up. The
-    behaviour is None if the spec has none.
+    Both are as recorded (`is_raw`) or normalised. Hidden values are the mean. A mask that
+    hides the first frame hides the warm-up. The behaviour is None if the spec has none.
     """
-    warmup = window.warmup
-    assert warmup is not None
-    n_lost = warmup.spec.n_frames
-    levels = np.concatenate([warmup.frames_u8, window.frames_u8])
-    before = np.full(n_lost, bool(mask.frames[0]))
-    seen = np.concatenate([before, mask.frames])
-    frames = np.where(seen[:, None, None], gray.normalised(levels), np.float32(0))
-    recorded = np.concatenate([warmup.valid["video"], window.valid["video"]])
-    # A hidden frame needs no recording. An output needs its frame and those before.
-    usable = recorded | ~seen
-    valid = np.asarray(sliding_window_view(usable, n_lost + 1).all(-1))
+    parts = [part for part in (window.warmup, window) if part is not None]
+    frames = np.concatenate([part.frames_u8 for part in parts]).astype(np.float32)
+    usable = np.concatenate([part.valid["video"] for part in parts])
+    if mask is not None:
+        before = np.full(len(frames) - len(mask.frames), bool(mask.frames[0]))
+        is_seen = np.concatenate([before, mask.frames])
+        frames[~is_seen] = gray.mean
+        # A hidden frame needs no recording.
+        usable = usable | ~is_seen
+    if not is_raw:
+        frames = (frames - np.float32(gray.mean)) / np.float32(gray.std)
     if window.spec.behavior is None:
-        return frames, None, valid
-    visible = np.array([mode == "visible" for mode in mask.channel_modes])
-    values = np.concatenate([warmup.behavior, window.behavior])
-    return frames, np.where(visible, np.nan_to_num(values), 0.0), valid
+        return frames, None, usable
+    values = np.nan_to_num(np.concatenate([part.behavior for part in parts]))
+    if mask is not None:
+        values = np.where([mode == "visible" for mode in mask.channel_modes], values, 0.0)
+    if is_raw:
+        mean, std = _statistics(window.session)
+        values = values * std + mean
+    return frames, np.asarray(values, np.float32), usable
+
+
+def _statistics(session: Session) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of the `CHANNELS`; 0 and 1 of those it lacks."""
+    mean, std = np.zeros(len(CHANNELS)), np.ones(len(CHANNELS))
+    for signal in session.behavior.values():
+        if signal is None or signal.mean is None or signal.std is None:
+            continue
+        for name, *values in zip(signal.names, signal.mean, signal.std, strict=True):
+            if name in CHANNELS:
+                mean[CHANNELS.index(name)], std[CHANNELS.index(name)] = values
+    return mean, std
 
 
 # -- training --------------------------------------------------------------------------

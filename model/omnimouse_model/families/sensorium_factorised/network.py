@@ -16,9 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.families.parts.clip_models import ClipFamily
-from omnimouse_model.families.parts.clip_training import Batch, ClipTrainConfig, ClipTraining
+from omnimouse_model.families.parts.clip_training import (
+    Batch,
+    CoreTrainConfig,
+    CoreTraining,
+)
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     FactorisedCore,
@@ -29,8 +34,9 @@ from omnimouse_model.families.parts.factorised import (
     rows_of,
 )
 from omnimouse_model.families.parts.losses import poisson_sum
-from omnimouse_model.families.parts.video_clips import Inputs, inverse_elu
+from omnimouse_model.families.parts.video_clips import Inputs, clip_spec, inverse_elu
 from omnimouse_model.masks import Mask
+from omnimouse_model.progress import Cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +165,10 @@ class FactorisedNetwork(nn.Module):
 
 # -- as a family of clip models --------------------------------------------------------
 def _state(
-    net: FactorisedNetwork, session: str, inputs: Inputs, visible: Tensor
+    net: FactorisedNetwork, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
 ) -> tuple[Tensor | None, ...]:
     """Return the maps of the core, and the gaze."""
-    return net.core(inputs.video), inputs.pupil
+    return net.core(inputs.video(net.config.core.channels)), inputs.gaze
 
 
 def _rates(
@@ -173,9 +179,9 @@ def _rates(
     return net.rates(maps, session, pupil, neurons=neurons)
 
 
-def _reads_behavior(config: FactorisedConfig) -> bool:
-    """Return whether a config reads behaviour beside video."""
-    return config.core.channels > 1 or config.shifter is not None
+def _spec(config: FactorisedConfig) -> WindowSpec:
+    reads_behavior = config.core.channels > 1 or config.shifter is not None
+    return clip_spec(config.core.lost_frames, reads_behavior=reads_behavior)
 
 
 FACTORISED = ClipFamily(
@@ -183,15 +189,17 @@ FACTORISED = ClipFamily(
     "Sensorium-2023 baseline",
     FactorisedConfig,
     FactorisedNetwork,
-    _state,
-    _rates,
-    _reads_behavior,
+    spec=_spec,
+    layers=lambda config: config.core.layers,
+    state=_state,
+    rates=_rates,
+    valid=lambda config, usable: config.core.valid(usable),
 )
 
 
 # -- training --------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FactorisedTrainConfig(ClipTrainConfig):
+class FactorisedTrainConfig(CoreTrainConfig):
     """Settings of a training; the defaults are those of the public baseline.
 
     Attributes
@@ -203,7 +211,7 @@ class FactorisedTrainConfig(ClipTrainConfig):
     model: FactorisedConfig = field(default_factory=FactorisedConfig)
 
 
-class FactorisedTraining(ClipTraining):
+class FactorisedTraining(CoreTraining):
     """Training on video, gaze and behaviour: Poisson loss of rates at drawn places."""
 
     family = FACTORISED
@@ -221,10 +229,10 @@ class FactorisedTraining(ClipTraining):
 
     def loss(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, int]:
         """Return the Poisson loss, and how many responses are in it."""
-        maps = self.net.core(inputs.video)
+        maps = self.net.core(inputs.video(self.net.config.core.channels))
         n_frames, n_neurons = maps.shape[2], self.net.n_neurons[batch.session]
         noise = torch.randn(len(maps) * n_frames, n_neurons, 2, device=self.device)
-        rates = self.net.rates(maps, batch.session, inputs.pupil, noise=noise)
+        rates = self.net.rates(maps, batch.session, inputs.gaze, noise=noise)
         responses = batch.responses[:, -n_frames:].to(self.device)
         recorded = responses.isfinite()
         return poisson_sum(rates[recorded], responses[recorded]), int(recorded.sum())
