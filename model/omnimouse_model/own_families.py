@@ -14,6 +14,7 @@ OWN = (
     "omnimouse_model.families.ndt.family:FAMILY",
     "omnimouse_model.families.sensorium_factorised.family:FAMILY",
     "omnimouse_model.families.latent_zig.family:FAMILY",
+    "omnimouse_model.families.dwiseneuro.family:FAMILY",
     "omnimouse_model.families.classical.family:FAMILY",
     "omnimouse_model.families.prediction_file.family:FAMILY",
 )

@@ -516,7 +516,7 @@ def dwise_lines(folder: Folder) -> Iterator[Line]:
             dropout=c["drop_rate"],
             path_dropout=c["drop_path_rate"],
         ),
-        c["readout_outputs"],
+        {str(mouse): n for mouse, n in enumerate(c["readout_outputs"])},
     ).eval()
     net.load_state_dict(folder.state)
     kinds: dict[str | None, Callable[..., dict[str, Tensor]]] = {
@@ -564,7 +564,8 @@ def _dwise_trial(
     stacked = stacked_input(video, behavior, pupil, height, width)
     sliding = Sliding(case["stack"], case["step"], case["blend"])
     n_frames = video.shape[1]
-    rates = [net(stacked[:, :, frames], case["mouse"]) for frames in sliding.windows(n_frames)]
+    mouse = str(case["mouse"])
+    rates = [net(stacked[:, :, frames], mouse) for frames in sliding.windows(n_frames)]
     responses, weights = sliding.average(torch.cat(rates), n_frames, is_public=True)
     return {
         "stacked": stacked[0, :, :: case["stacked_every"]],
@@ -579,8 +580,13 @@ def _by_mouse(inputs: dict[str, Tensor], kind: str) -> list[Tensor]:
 
 
 def _dwise_loss(_net: Any, case: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    rates, targets = _by_mouse(inputs, "prediction"), _by_mouse(inputs, "target")
-    return {"loss": mice_poisson(rates, targets, inputs["mice_weights"], case["eps"])}
+    weights = inputs["mice_weights"]
+    # Clips without a weight of a mouse are skipped.
+    rates, targets = (
+        [values[own != 0] for values, own in zip(_by_mouse(inputs, kind), weights.T, strict=True)]
+        for kind in ("prediction", "target")
+    )
+    return {"loss": mice_poisson(rates, targets, weights, case["eps"])}
 
 
 def _dwise_distillation(

@@ -176,7 +176,7 @@ def test_what_was_not_trained_is_refused(change: dict[str, object]) -> None:
 def test_published_network_has_the_published_sizes() -> None:
     neurons = [7863, 7908, 8202, 7939, 8122, 7440, 7928, 8285, 7671, 7495]
     with torch.device("meta"):
-        net = DwiseNetwork(DwiseConfig(), neurons)
+        net = DwiseNetwork(DwiseConfig(), {str(n): n for n in neurons})
     parts = [sum(p.numel() for p in m.parameters()) for m in (net.core, net.cortex, net)]
     assert parts == [3_673_404, 5_402_624, 170_656_070]
 

@@ -107,7 +107,10 @@ def test_functions_that_a_family_names_by_text_are_there(family: Family):
     assert all(callable(resolve_name(text)) for text in texts)
 
 
-@pytest.mark.parametrize("name", ["latent-zig", "sensorium-factorised", "ndt", "mtm"])
+WITHOUT_WEIGHTS = ["latent-zig", "sensorium-factorised", "dwiseneuro", "ndt", "mtm"]
+
+
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
 def test_a_name_without_weights_refuses_and_says_what_to_do(name, session):
     predictor = om.load_predictor(name)
     assert predictor.predictor_id == name

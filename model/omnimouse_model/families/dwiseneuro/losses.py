@@ -18,17 +18,15 @@ def mice_poisson(
     Parameters
     ----------
     rates, responses
-        (B, N, T) per mouse.
+        (b, N, T) per mouse, of the clips in which it has a weight.
     weights
-        (B, M), which are divided by their sum over the batch. A mouse without weight is
-        left out.
+        (B, M), which are divided by their sum over the batch.
     """
     shares = weights / weights.sum()
     loss = weights.new_zeros(())
-    for mouse, (rate, response) in enumerate(zip(rates, responses, strict=True)):
-        used = shares[:, mouse] != 0
-        for share, own, target in zip(shares[used, mouse], rate[used], response[used], strict=True):
-            loss = loss + share * poisson_sum(own, target, eps)
+    for share, rate, response in zip(shares.T, rates, responses, strict=True):
+        for part, own, target in zip(share[share != 0], rate, response, strict=True):
+            loss = loss + part * poisson_sum(own, target, eps)
     return loss
 
 

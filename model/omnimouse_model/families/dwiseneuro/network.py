@@ -10,15 +10,94 @@ Source: the public code of the winning solution; module names are the public one
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimouse_model.families.parts.clip_models import ClipFamily
+from omnimouse_model.families.parts.video_clips import FRAME_SIZE, N_STATE, Inputs, clip_spec
+from omnimouse_model.progress import Cancelled, stop_if
+from omnimouse_model.storage.typed import Within
+
 _MAX_PERIOD = 10_000.0
+_AT_ONCE = 8
+"""Windows that are computed at once: a stop request waits for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sliding:
+    """How windows of frames slide over a trial.
+
+    Attributes
+    ----------
+    n_frames, step
+        Frames of a window, and their distance.
+    blend
+        "ones": all frames of a window weigh the same; "linear": from 0 to 1.
+    hop
+        Frames between the starts of windows: 1 in the public code. More is faster.
+    """
+
+    n_frames: Annotated[int, Within(1, 1000)] = 16
+    step: Annotated[int, Within(1, 1000)] = 2
+    blend: Literal["ones", "linear"] = "ones"
+    hop: Annotated[int, Within(1, 1000)] = 1
+
+    @property
+    def span(self) -> int:
+        """Number of frames from the first to the last of a window."""
+        return (self.n_frames - 1) * self.step + 1
+
+    def windows(self, n_frames: int) -> Tensor:
+        """Return the frames (windows, n) of all windows of a trial, int64."""
+        last = n_frames - self.span
+        starts = torch.arange(max(0, last + 1))
+        # The last ones, so that every frame of the end is in a window.
+        starts = starts[((last - starts) % self.hop == 0) | (starts > last - self.step)]
+        return starts[:, None] + torch.arange(self.n_frames) * self.step
+
+    def average(
+        self,
+        rates: Tensor,
+        n_frames: int,
+        used: Tensor | None = None,
+        *,
+        is_public: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weighted average over windows, and the weight of each frame.
+
+        Parameters
+        ----------
+        rates
+            (windows, N, n) of all windows of a trial.
+        used
+            bool (windows,): False for windows that are left out.
+        is_public
+            As in the public code, which divides by the weights without weighting
+            (the same for "ones" only), and gives 0 where there is no prediction.
+
+        Returns
+        -------
+        (N, T), NaN for frames without weight, and (T,).
+        """
+        frames = self.windows(n_frames).to(rates.device)
+        weights = torch.ones(frames.shape, device=rates.device)
+        if self.blend == "linear":
+            weights = weights * torch.linspace(0, 1, self.n_frames, device=rates.device)
+        if used is not None:
+            weights = weights * used[:, None]
+        total = rates.new_zeros(n_frames).index_add_(0, frames.flatten(), weights.flatten())
+        flat = (rates if is_public else rates * weights[:, None]).transpose(0, 1).flatten(1)
+        added = rates.new_zeros(rates.shape[1], n_frames).index_add_(1, frames.flatten(), flat)
+        if is_public:
+            return added / total.clamp(min=1), total
+        return (added / total).where(total > 0, torch.nan), total
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +107,7 @@ class DwiseConfig:
     Attributes
     ----------
     channels
-        Of the input: video, two of behaviour, two of the pupil center.
+        Of the input: video, two of behaviour, two of the pupil center; 1 for video alone.
     widths, strides
         Input width and spatial stride of each block.
     spatial, temporal
@@ -41,6 +120,13 @@ class DwiseConfig:
         Beta of the last nonlinearity.
     dropout, path_dropout
         Before the readout, and of whole blocks (deeper ones more).
+    size
+        Height and width of an image, in which the video is centred on zeros.
+    sliding
+        Frames of a window, and how windows slide over a trial.
+    unit
+        Unit of the rates, as a part of a neuron's standard deviation; None for rates in
+        the units of the recording, as in the public code.
     """
 
     channels: int = 5
@@ -55,6 +141,9 @@ class DwiseConfig:
     softplus: float = 0.07
     dropout: float = 0.4
     path_dropout: float = 0.1
+    size: tuple[int, int] = (64, 64)
+    sliding: Sliding = Sliding()
+    unit: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.strides) or not self.widths:
@@ -62,6 +151,8 @@ class DwiseConfig:
                 f"widths and strides have {len(self.widths)} and {len(self.strides)} entries; "
                 "expected one of each per block."
             )
+        if self.size[0] < FRAME_SIZE[0] or self.size[1] < FRAME_SIZE[1]:
+            raise ValueError(f"size is {self.size}; the video has {FRAME_SIZE}.")
 
 
 class _Norm(nn.Module):
@@ -81,6 +172,41 @@ def _tiled(x: Tensor, width: int) -> Tensor:
     """Return (B, C, ...) with the channels repeated, and cut to a width."""
     times = -(-width // x.shape[1])
     return torch.cat([x] * times, 1)[:, :width] if times > 1 else x[:, :width]
+
+
+class _PointConv(nn.Conv3d):
+    """Convolution of each pixel and frame alone; on a CPU twice as fast as that of three axes."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps (B, C', T, H, W)."""
+        found = F.conv1d(maps.flatten(2), self.weight[..., 0, 0])
+        shown: Tensor = found.unflatten(2, maps.shape[2:])
+        return shown
+
+
+class _SpaceConv(nn.Conv3d):
+    """Convolution of each channel and frame, twice as fast."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps (B, C, T, h, w)."""
+        width, n_frames = maps.shape[1:3]
+        weight = self.weight[:, :, 0].repeat_interleave(n_frames, 0)
+        padding = self.kernel_size[1] // 2, self.kernel_size[2] // 2
+        images, groups = maps.flatten(1, 2), width * n_frames
+        found = F.conv2d(images, weight, None, self.stride[1:], padding, groups=groups)
+        shown: Tensor = found.unflatten(1, (width, n_frames))
+        return shown
+
+
+class _TimeConv(nn.Conv3d):
+    """Convolution of each channel and pixel along time, five times as fast."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps (B, C, T, H, W)."""
+        padding, weight = (self.kernel_size[0] // 2, 0), self.weight[..., 0]
+        found = F.conv2d(maps.flatten(3), weight, None, 1, padding, groups=self.groups)
+        shown: Tensor = found.unflatten(3, maps.shape[3:])
+        return shown
 
 
 class _DropPath(nn.Module):
@@ -150,9 +276,9 @@ class InvertedResidual(nn.Module):
         self.outputs, self.stride = outputs, stride
         wide = inputs * config.expansion
         space, time = config.spatial, config.temporal
-        self.conv_pw = nn.Sequential(nn.Conv3d(inputs, wide, 1, bias=False), _Norm(wide, 3))
+        self.conv_pw = nn.Sequential(_PointConv(inputs, wide, 1, bias=False), _Norm(wide, 3))
         self.spat_covn_dw = nn.Sequential(
-            nn.Conv3d(
+            _SpaceConv(
                 wide,
                 wide,
                 (1, space, space),
@@ -164,12 +290,12 @@ class InvertedResidual(nn.Module):
             _Norm(wide, 3),
         )
         self.temp_covn_dw = nn.Sequential(
-            nn.Conv3d(wide, wide, (time, 1, 1), padding=(time // 2, 0, 0), groups=wide, bias=False),
+            _TimeConv(wide, wide, (time, 1, 1), padding=(time // 2, 0, 0), groups=wide, bias=False),
             _Norm(wide, 3),
         )
         self.se = _SqueezeExcite(wide, config.squeeze)
         self.conv_pwl = nn.Sequential(
-            nn.Conv3d(wide, outputs, 1, bias=False), _Norm(outputs, 3, acts=False)
+            _PointConv(wide, outputs, 1, bias=False), _Norm(outputs, 3, acts=False)
         )
         self.drop_path = _DropPath(path_dropout)
         self.bn_sc = _Norm(outputs, 3, acts=False)
@@ -191,7 +317,7 @@ class _Core(nn.Module):
         super().__init__()
         first, n = config.widths[0], len(config.widths)
         self.stem = nn.Sequential(
-            nn.Conv3d(config.channels, first, 1, bias=False), _Norm(first, 3, acts=False)
+            _PointConv(config.channels, first, 1, bias=False), _Norm(first, 3, acts=False)
         )
         blocks: list[nn.Module] = []
         for i, (inputs, stride) in enumerate(zip(config.widths, config.strides, strict=True)):
@@ -254,9 +380,21 @@ class Readout(nn.Module):
             nn.Conv1d(config.cortex[-1], rows, 1, groups=config.groups),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return rates (B, N, T) of features (B, C, T)."""
-        return F.softplus(self.layer(x)[:, : self.n_neurons], self.beta)
+    def forward(self, x: Tensor, neurons: Tensor | None = None) -> Tensor:
+        """Return rates (B, n, T) of features (B, C, T), of some neurons or all."""
+        dropout, layer = self.layer
+        assert isinstance(layer, nn.Conv1d)
+        x = dropout(x)
+        if neurons is None:
+            return F.softplus(layer(x)[:, : self.n_neurons], self.beta)
+        # A few neurons: the whole layer takes seconds for thousands.
+        weight, group = layer.weight[neurons], neurons // (len(layer.weight) // layer.groups)
+        parts = x.unflatten(1, (layer.groups, -1))
+        values = x.new_empty(len(x), len(neurons), x.shape[2])
+        bias = self.get_parameter("layer.1.bias")
+        for g in range(layer.groups):
+            values[:, group == g] = F.conv1d(parts[:, g], weight[group == g])
+        return F.softplus(values + bias[neurons, None], self.beta)
 
 
 class DwiseNetwork(nn.Module):
@@ -265,27 +403,33 @@ class DwiseNetwork(nn.Module):
     Parameters
     ----------
     n_neurons
-        Number of neurons of each mouse.
+        Mouse, which is the session -> number of its neurons, in the order of the readouts.
     """
 
-    def __init__(self, config: DwiseConfig, n_neurons: Sequence[int]) -> None:
+    def __init__(self, config: DwiseConfig, n_neurons: Mapping[str, int]) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.n_neurons = config, dict(n_neurons)
         self.core, self.cortex = _Core(config), _Cortex(config)
-        self.readouts = nn.ModuleList(Readout(config, n) for n in n_neurons)
+        self.readouts = nn.ModuleList(Readout(config, n) for n in n_neurons.values())
+
+    def readout_of(self, session: str) -> Readout:
+        """Return the readout of a mouse."""
+        readout = self.readouts[list(self.n_neurons).index(session)]
+        assert isinstance(readout, Readout)
+        return readout
 
     def features(self, x: Tensor) -> Tensor:
         """Return the features (B, C, T) that all readouts share, of input (B, C, T, H, W)."""
         features: Tensor = self.cortex(self.core(x).mean((3, 4)))
         return features
 
-    def forward(self, x: Tensor, mouse: int) -> Tensor:
+    def forward(self, x: Tensor, session: str) -> Tensor:
         """Return rates (B, N, T) of a mouse."""
-        rates: Tensor = self.readouts[mouse](self.features(x))
+        rates: Tensor = self.readout_of(session)(self.features(x))
         return rates
 
 
-# -- inputs, and trials that are longer than a window ----------------------------------
+# -- as a family of clip models --------------------------------------------------------
 def stacked_input(
     video: Tensor, behavior: Tensor, pupil: Tensor, height: int, width: int
 ) -> Tensor:
@@ -305,57 +449,75 @@ def stacked_input(
     return torch.cat([padded[:, None], flat.expand(-1, -1, -1, height, width)], 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Sliding:
-    """How windows of frames slide over a trial.
+def stacked(config: DwiseConfig, inputs: Inputs) -> Tensor:
+    """Return what a network reads of clips, (B, C, T, height, width)."""
+    values = inputs.frames.new_empty(*inputs.frames.shape[:2], 0)
+    if inputs.behavior is not None:
+        values = inputs.behavior[..., : config.channels - 1]
+    values = values.transpose(1, 2)
+    return stacked_input(inputs.frames, values[:, :N_STATE], values[:, N_STATE:], *config.size)
 
-    Attributes
-    ----------
-    n_frames, step
-        Frames of a window, and their distance.
-    blend
-        "ones": all frames of a window weigh the same; "linear": from 0 to 1.
-    """
 
-    n_frames: int = 16
-    step: int = 2
-    blend: str = "ones"
+def _state(
+    net: DwiseNetwork, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
+) -> tuple[Tensor | None, ...]:
+    """Return the features (B, windows, C, n) of all windows, and the usable frames."""
+    frames = net.config.sliding.windows(inputs.frames.shape[1]).to(inputs.frames.device)
+    found = []
+    for clip in stacked(net.config, inputs):
+        parts = []
+        for some in frames.split(_AT_ONCE):
+            stop_if(cancelled)
+            parts.append(net.features(clip[:, some].transpose(0, 1)))
+        found.append(torch.cat(parts))
+    return torch.stack(found), inputs.usable
 
-    @property
-    def span(self) -> int:
-        """Number of frames from the first to the last of a window."""
-        return (self.n_frames - 1) * self.step + 1
 
-    def windows(self, n_frames: int) -> Tensor:
-        """Return the frames (windows, n) of all windows of a trial, int64."""
-        starts = torch.arange(max(0, n_frames - self.span + 1))
-        return starts[:, None] + torch.arange(self.n_frames) * self.step
+def _rates(
+    net: DwiseNetwork, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
+) -> Tensor:
+    """Return the averages over windows whose frames were all recorded."""
+    features, usable = state
+    assert features is not None
+    assert usable is not None
+    sliding, readout = net.config.sliding, net.readout_of(session)
+    frames, lost = sliding.windows(usable.shape[1]), sliding.span - 1
+    means = [
+        sliding.average(readout(own, neurons), len(frames_usable), frames_usable[frames].all(1))[0]
+        for own, frames_usable in zip(features, usable, strict=True)
+    ]
+    return torch.stack(means)[..., lost:].transpose(1, 2)
 
-    def average(
-        self, rates: Tensor, n_frames: int, *, is_public: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Return the weighted average over windows, and the weight of each frame.
 
-        Parameters
-        ----------
-        rates
-            (windows, N, n) of all windows of a trial.
-        is_public
-            As in the public code, which divides by the weights without weighting
-            (the same for "ones" only), and gives 0 where there is no prediction.
+def _valid(config: DwiseConfig, usable: np.ndarray) -> np.ndarray:
+    """Return which samples a window of recorded frames predicts with some weight."""
+    sliding = config.sliding
+    frames = sliding.windows(len(usable))
+    used = torch.from_numpy(usable)[frames].all(1)
+    nothing = torch.zeros(len(frames), 0, sliding.n_frames)
+    _, weights = sliding.average(nothing, len(usable), used)
+    return np.asarray(weights[sliding.span - 1 :] > 0)
 
-        Returns
-        -------
-        (N, T), NaN for frames without weight, and (T,).
-        """
-        frames = self.windows(n_frames).to(rates.device)
-        weight = torch.ones(self.n_frames, device=rates.device)
-        if self.blend == "linear":
-            weight = torch.linspace(0, 1, self.n_frames, device=rates.device)
-        total = rates.new_zeros(n_frames)
-        total.index_add_(0, frames.flatten(), weight.repeat(len(frames)))
-        flat = (rates if is_public else rates * weight).transpose(0, 1).flatten(1)
-        added = rates.new_zeros(rates.shape[1], n_frames).index_add_(1, frames.flatten(), flat)
-        if is_public:
-            return added / total.clamp(min=1), total
-        return (added / total).where(total > 0, torch.nan), total
+
+def _network(
+    config: DwiseConfig,
+    n_neurons: Mapping[str, int],
+    coordinates: Mapping[str, Tensor] | None = None,
+) -> DwiseNetwork:
+    return DwiseNetwork(config, n_neurons)
+
+
+DWISENEURO = ClipFamily(
+    "dwiseneuro",
+    "DwiseNeuro",
+    DwiseConfig,
+    _network,
+    # The samples of a window are in as many sliding windows as those of a long trial.
+    spec=lambda config: clip_spec(config.sliding.span - 1, reads_behavior=config.channels > 1),
+    layers=lambda config: f"{len(config.widths)} blocks of {', '.join(map(str, config.widths))}",
+    state=_state,
+    rates=_rates,
+    valid=_valid,
+    is_raw=True,
+    unit=lambda config: config.unit,
+)

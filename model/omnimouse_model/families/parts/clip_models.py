@@ -179,9 +179,13 @@ class ClipCheckpoint:
 
     def predictor(self, name: str, weights: str, device: torch.device) -> "ClipPredictor":
         """Return the predictor of these weights."""
+        network = self.network(name).to(device)
+        return ClipPredictor(name, weights, self.family, network, self.gray, device)
+
+    def network(self, name: str) -> Any:
+        """Return the network of these weights; `name` is for messages."""
         build = partial(self.family.network, self.config, self.n_neurons)
-        network = load_strictly(build, self.state, name)
-        return ClipPredictor(name, weights, self.family, network.to(device), self.gray, device)
+        return load_strictly(build, self.state, name)
 
 
 # -- prediction ------------------------------------------------------------------------

@@ -1,0 +1,340 @@
+"""DwiseNeuro: what changes its rates, sliding windows, checkpoints, training, exact resume."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import omnimouse_model as om
+from omnimouse_model.data.session import Window
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.families.dwiseneuro.network import (
+    DWISENEURO,
+    DwiseConfig,
+    DwiseNetwork,
+    Sliding,
+)
+from omnimouse_model.families.dwiseneuro.training import DwiseTrainConfig, DwiseTraining
+from omnimouse_model.families.parts.clip_models import ClipCheckpoint
+from omnimouse_model.families.parts.video_clips import GrayLevels
+from omnimouse_model.training.checkpoints import MODEL
+from omnimouse_model.training.loop import ALONE, train
+from omnimouse_model.training.sessions import training_session
+
+CONFIG = DwiseConfig(
+    widths=(4, 6),
+    strides=(2, 4),
+    expansion=2,
+    squeeze=2,
+    cortex=(8, 12),
+    size=(40, 64),
+    softplus=0.5,
+    unit=0.1,
+    sliding=Sliding(n_frames=4, step=2),
+)
+"""Windows of seven frames; images with a border."""
+
+
+def written(config, session, folder, n_neurons=None):
+    torch.manual_seed(0)
+    net = DwiseNetwork(config, n_neurons or {session.id: session.n_neurons})
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    path = folder / "small.safetensors"
+    gray = GrayLevels(110.0, 40.0)
+    ClipCheckpoint(DWISENEURO, config, gray, net.n_neurons, net.state_dict(), {}).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def path(session, tmp_path_factory):
+    return written(CONFIG, session, tmp_path_factory.mktemp("dwise"))
+
+
+@pytest.fixture(scope="module")
+def predictor(path):
+    return om.load_predictor(path, device="cpu")
+
+
+@pytest.fixture
+def mask(session, predictor):
+    made = om.Mask.nothing(session, predictor.needs.spec).ask(slice(None), slice(None))
+    return made.with_frames(True).with_behavior("visible").with_guard(guarded=False)
+
+
+@pytest.fixture
+def window(session, predictor):
+    return session.window(10.0, predictor.needs.spec)
+
+
+# -- what it sees ----------------------------------------------------------------------
+def test_recorded_responses_are_never_read(predictor, window, mask, monkeypatch):
+    whole = predictor.predict(window, mask)
+    assert np.isfinite(whole.responses).all()
+    assert (whole.responses > 0).all()
+    shown = predictor.predict(window, mask.show(slice(None), slice(10, 20)))
+    assert "visible responses are not read" in shown.status
+    monkeypatch.setattr(Window, "responses", property(lambda _: None))
+    again = replace(predictor).predict(window, mask)
+    np.testing.assert_array_equal(again.responses, whole.responses)
+
+
+def test_white_noise_cannot_be_predicted(predictor, session, monkeypatch):
+    def noise(window):
+        rng = np.random.default_rng(round(window.start_s * 1000))
+        return rng.gamma(1.0, 1.0, (60, session.n_neurons)).astype(np.float32)
+
+    monkeypatch.setattr(Window, "responses", property(noise))
+    for score in om.evaluate(predictor, session, "test/video_behavior").scores:
+        assert abs(score.value) < 0.1
+
+
+def test_hidden_video_and_behaviour_change_nothing(predictor, window, mask, session):
+    hidden = mask.with_frames(False).with_behavior("hidden")
+    seen, unseen = predictor.predict(window, mask), predictor.predict(window, hidden)
+    assert not np.allclose(seen.responses, unseen.responses)
+    clips = [
+        om.Clip(session=session, frames=np.full((60, 36, 64), gray, np.uint8), rate_hz=30.0).at(
+            window.spec
+        )
+        for gray in (0, 255)
+    ]
+    one, other = (predictor.predict(clip, hidden).responses for clip in clips)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_hidden_behaviour_is_the_mean_in_the_units_of_the_recording(
+    predictor, window, mask, monkeypatch
+):
+    unseen = predictor.predict(window, mask.with_behavior("hidden")).responses
+    z_scored = property(lambda window: np.zeros((window.spec.n_behavior, 4), np.float32))
+    monkeypatch.setattr(Window, "behavior", z_scored)
+    mean = replace(predictor).predict(window, mask).responses
+    np.testing.assert_allclose(mean, unseen, rtol=1e-5)
+
+
+# -- sliding windows -------------------------------------------------------------------
+def test_a_sample_is_the_mean_over_all_windows_that_have_it(predictor, window, mask):
+    found = predictor.predict(window, mask).responses
+    net, warmup = predictor.network, window.warmup
+    frames = np.concatenate([warmup.frames_u8, window.frames_u8]).astype(np.float32)
+    behavior = np.concatenate([warmup.behavior, window.behavior])
+    mean, std = (
+        np.array([statistics[name] for name in ("pupil_size", "running", "pupil_x", "pupil_y")])
+        for statistics in statistics_of(window.session)
+    )
+    behavior = (np.nan_to_num(behavior) * std + mean).astype(np.float32)
+    images = np.zeros((len(frames), 5, 40, 64), np.float32)
+    images[:, 0, 2:38] = frames
+    images[:, 1:] = behavior[:, :, None, None]
+    sample = 25
+    rates = []
+    with torch.no_grad():
+        for place in range(4):
+            own = len(warmup.frames_u8) + sample - 2 * place + 2 * np.arange(4)
+            clip = torch.from_numpy(images[own]).transpose(0, 1)[None]
+            rates.append(net(clip, window.session.id)[0, :, place].numpy())
+    np.testing.assert_allclose(found[sample], 0.1 * np.mean(rates, 0), rtol=1e-4)
+
+
+def statistics_of(session):
+    """Return name -> mean, and name -> standard deviation, of all channels."""
+    means, stds = {}, {}
+    for stream, signal in session.behavior.items():
+        mean, std = session.behavior_statistics(stream)
+        means |= dict(zip(signal.names, mean, strict=True))
+        stds |= dict(zip(signal.names, std, strict=True))
+    return means, stds
+
+
+def test_samples_without_a_window_of_recorded_frames_are_invalid(
+    predictor, session, mask, monkeypatch
+):
+    def is_recorded(window):
+        times_s = window.times("video")
+        return {"video": (times_s < 10.49) | (times_s > 10.65)}
+
+    window = session.window(10.0, predictor.needs.spec)
+    whole = predictor.predict(window, mask)
+    assert whole.valid.all()
+    monkeypatch.setattr(Window, "valid", property(is_recorded))
+    found = replace(predictor).predict(session.window(10.0, predictor.needs.spec), mask)
+    assert np.flatnonzero(~found.valid).tolist() == [15, 16, 17, 18, 19]
+    assert np.isnan(found.responses[~found.valid]).all()
+    assert np.isfinite(found.responses[found.valid]).all()
+    # Samples in no window with a gap are as they were.
+    np.testing.assert_allclose(found.responses[26:], whole.responses[26:], rtol=1e-5)
+
+
+def test_frames_without_weight_are_invalid():
+    config = replace(CONFIG, sliding=Sliding(4, 2, "linear"))
+    usable = np.ones(40, bool)
+    usable[:6] = False
+    # Of a window of frames, the first one has no weight; two windows begin a recording.
+    assert np.flatnonzero(~DWISENEURO.valid(config, usable)).tolist() == [0, 1]
+    assert DWISENEURO.valid(CONFIG, usable).all()
+
+
+@pytest.mark.parametrize("blend", ["ones", "linear"])
+@pytest.mark.parametrize("hop", [1, 4, 5])
+def test_windows_left_out_have_no_weight_and_every_later_frame_has_some(blend, hop):
+    sliding = Sliding(4, 2, blend, hop)
+    windows = sliding.windows(30)
+    rates = torch.full((len(windows), 2, 4), 2.5)
+    rates[0] = 100
+    used = torch.ones(len(windows), dtype=torch.bool)
+    used[0] = False
+    mean, weight = sliding.average(rates, 30, used)
+    assert torch.allclose(mean[:, weight > 0], torch.tensor(2.5))
+    assert (weight[-6:] > 0).all()
+
+
+# -- parts, sessions and units ---------------------------------------------------------
+def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
+    whole = predictor.predict(window, mask)
+    encoded = predictor.encode(window, mask)
+    order = np.array([session.n_neurons - 1, 5, 2, 9])
+    part = predictor.decode(encoded, order)
+    np.testing.assert_allclose(part.responses, whole.responses[:, order], rtol=1e-5)
+    other = session.window(14.0, predictor.needs.spec)
+    many = list(predictor.predict_many([(other, mask, None), (window, mask, None)]))
+    np.testing.assert_allclose(many[1].responses, whole.responses, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stop_request_is_answered_between_windows(predictor, window, mask):
+    asked = []
+
+    def cancelled():
+        asked.append(True)
+        return len(asked) > 3
+
+    with pytest.raises(StoppedError):
+        replace(predictor).encode(window, mask, cancelled)
+
+
+def test_rates_in_the_units_of_the_recording_are_normalised(session, window, mask, tmp_path):
+    config = replace(CONFIG, unit=None)
+    recorded = om.load_predictor(written(config, session, tmp_path), device="cpu")
+    found = recorded.predict(window, mask)
+    tenths = replace(recorded, network=load(config, CONFIG, recorded)).predict(window, mask)
+    scaled = tenths.responses / 0.1 / session.response_scale
+    np.testing.assert_allclose(found.responses, scaled, rtol=1e-5)
+    np.testing.assert_allclose(found.to_session_units(), tenths.responses * 10, rtol=1e-5)
+
+
+def load(config, other, predictor):
+    """Return the network of a predictor with another config of the same sizes."""
+    net = DwiseNetwork(other, predictor.network.n_neurons).eval()
+    net.load_state_dict(predictor.network.state_dict())
+    return net
+
+
+def test_an_unknown_session_is_refused(predictor, session):
+    with pytest.raises(UnsupportedRequestError, match="omnimouse fit"):
+        predictor.prepare(replace(session, id="nobody"))
+
+
+def test_a_model_of_video_alone_reads_no_behaviour(session, tmp_path):
+    alone = om.load_predictor(written(replace(CONFIG, channels=1), session, tmp_path), device="cpu")
+    assert not alone.needs.sees_behavior
+    asked = om.Mask.nothing(session, alone.needs.spec).ask(slice(None)).with_frames(True)
+    found = alone.predict(session.window(10.0, alone.needs.spec), asked)
+    assert np.isfinite(found.responses[30:]).all()
+
+
+# -- training --------------------------------------------------------------------------
+SETTINGS = DwiseTrainConfig(
+    seed=1,
+    model=CONFIG,
+    clips=3,
+    total_steps=4,
+    warmup_steps=2,
+    average=0.5,
+    validate_every=2,
+    validation_windows=2,
+    save_every_s=None,
+)
+
+
+def test_the_rate_rises_then_falls_along_a_cosine(session, tmp_path):
+    settings = replace(SETTINGS, total_steps=10, lr=1.0, min_lr=0.1)
+    training = opened(settings, session, tmp_path)
+    rates = []
+    for step in range(11):
+        training.state.step = step
+        rates.append(training.rate)
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[6] == pytest.approx(0.55)
+    assert rates[10] == pytest.approx(0.1)
+
+
+def test_the_first_rates_are_the_mean_responses(session, tmp_path):
+    training = opened(SETTINGS, session, tmp_path)
+    training.start()
+    training.net.eval()
+    for part in (training.net, training.result):
+        rates = part.readout_of(session.id)(torch.zeros(1, 12, 1))[0, :, 0]
+        mean = session.units.mean / session.response_scale / CONFIG.unit
+        np.testing.assert_allclose(rates.detach(), np.maximum(mean, 1e-3), rtol=1e-3)
+
+
+def test_mixed_clips_have_mixed_responses(session, tmp_path):
+    training = opened(SETTINGS, session, tmp_path)
+    plain = opened(replace(SETTINGS, mixed=0.0), session, tmp_path).draw(5)[0]
+    mixed = opened(replace(SETTINGS, mixed=1.0), session, tmp_path).draw(5)[0]
+    assert plain.images.shape == mixed.images.shape == (3, 5, 4, 40, 64)
+    assert plain.responses.shape == mixed.responses.shape == (3, session.n_neurons, 4)
+    # Behaviour is constant over an image without a box.
+    flat = plain.images[:, 1:].flatten(3)
+    assert torch.equal(flat.amax(-1), flat.amin(-1))
+    flat = mixed.images[:, 1:].flatten(3)
+    assert not torch.equal(flat.amax(-1), flat.amin(-1))
+    again = training.draw(5)[0]
+    assert torch.equal(training.draw(5)[0].images, again.images)
+
+
+def test_a_teacher_gives_the_targets_of_the_other_mice(session, tmp_path):
+    other = replace(session, id="other")
+    sources = [training_session(session), training_session(other)]
+    counts = {s.key: s.session.n_neurons for s in sources}
+    teacher = written(CONFIG, session, tmp_path, counts)
+    settings = replace(SETTINGS, teacher=str(teacher), mixed=0.0, clips=2)
+    training = opened(settings, sources, tmp_path)
+    alone = opened(replace(settings, teacher=None), sources, tmp_path)
+    for one in (training, alone):
+        one.net.readouts[1].layer[1].weight.grad = None
+        # All clips are of the first mouse.
+        drawn = [clips for n in range(9) for clips in one.draw(n) if clips.session == session.id]
+        one.net.eval()
+        one.backward(drawn[:1])
+    taught, untaught = (one.net.readouts[1].layer[1].weight.grad for one in (training, alone))
+    assert float(taught.abs().sum()) > 0
+    assert untaught is None or float(untaught.abs().sum()) == 0
+
+
+def test_a_teacher_of_other_neurons_is_refused(path, session, tmp_path):
+    other = training_session(replace(session, id="other"))
+    with pytest.raises(ValueError, match="teacher"):
+        opened(replace(SETTINGS, teacher=str(path)), [other], tmp_path)
+
+
+def opened(settings, sources, folder):
+    """Return a training before its first step, of sessions or one of them."""
+    if not isinstance(sources, list):
+        sources = [training_session(sources)]
+    return DwiseTraining.of(settings, sources, folder, torch.device("cpu"), ALONE, None)
+
+
+@pytest.mark.slow
+def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path):
+    sessions = [training_session(session)]
+    whole = train(DwiseTraining.of, SETTINGS, sessions, tmp_path / "whole")
+    train(DwiseTraining.of, SETTINGS, sessions, tmp_path / "parts", max_steps=3)
+    parts = train(DwiseTraining.of, SETTINGS, sessions, tmp_path / "parts")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+    loaded = om.load_predictor(tmp_path / "parts" / MODEL, device="cpu")
+    assert loaded.needs.sessions == {session.id}
+    assert torch.equal(loaded.network.core.stem[0].weight, whole.core.stem[0].weight)
