@@ -341,7 +341,8 @@ def _plot(
         "step",
         "",
         ticks,
-        limits=(-0.02 * last, 1.02 * last, low - margin, high + margin),
+        # Qt leaves out a number that is wider than its end of the axis.
+        limits=(-0.06 * last, 1.1 * last, low - margin, high + margin),
         title=title,
         tip=TIPS["loss"],
     )

@@ -332,14 +332,17 @@ class Finetuning(HasBackgroundTask):
 
     @property
     def message(self) -> str:
-        """Progress: "step 120 of 300 · about 2 min left"; "" if nothing runs."""
+        """Progress: "step 120 of 300 · about 2 min left of the training"; "" if idle."""
         if not self.is_busy:
             return ""
         text = f"step {self.step} of {self.n_steps}" if self.stage == TRAINING else self.stage
         if self.stage not in (BEGINNING, TRAINING, SAVING):
             text += f": {self._stage_share:z.0%}"
-        left_s = self._left_s
-        return text if left_s is None else f"{text} · about {duration_text(left_s)} left"
+        if self._left_s is None:
+            return text
+        # A model with a context part fits it afterwards, with an estimate of its own.
+        of = " of the training" if self.stage == TRAINING else ""
+        return f"{text} · about {duration_text(self._left_s)} left{of}"
 
     @property
     def can_resume(self) -> bool:
