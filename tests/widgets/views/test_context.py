@@ -121,6 +121,20 @@ def test_a_sweep_asks_what_the_mask_or_the_form_says(view, controller, session):
     assert "No neuron is selected" in items["start"].refusal
 
 
+def test_the_numbers_of_neurons_follow_the_pool_until_the_user_types(view, controller):
+    controller.editor.paint(range(40), HIDDEN)
+    controller.editor.paint(range(8), TARGET)
+    controller.editor.paint([20, 21], VISIBLE)
+    assert view.form.value("neurons") == (0,)
+    fill(view, pool="all others")
+    assert view.form.value("neurons") == (0, 16)
+    fill(view, pool="of the mask")
+    assert view.form.value("neurons") == (0,)
+    fill(view, neurons="0, 2")
+    fill(view, pool="all others")
+    assert view.form.value("neurons") == (0, 2)
+
+
 def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     controller.editor.paint(range(40), HIDDEN)
     controller.editor.paint(range(8), TARGET)

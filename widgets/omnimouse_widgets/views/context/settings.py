@@ -17,10 +17,11 @@ from omnimouse_model.analysis.sweep.contexts import (
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS
 from omnimouse_model.analysis.sweep.tier_sweep import asked_neurons
 from omnimouse_model.data.lazy import cached
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
-from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_widgets.views.form import Options, setting
 
 MASK, OTHERS, SELECTED = "of the mask", "all others", "selected"
@@ -42,7 +43,7 @@ def _check_histories(histories: tuple[int, ...], state: LiveState) -> None:
         check_history(history, state.spec)
 
 
-def _fitting_neurons(state: LiveState) -> tuple[int, ...]:
+def usual_neurons(state: LiveState) -> tuple[int, ...]:
     """Return the context sizes that the pool of the mask has, or that leave targets."""
     if state.session is None:
         return ()
@@ -50,6 +51,20 @@ def _fitting_neurons(state: LiveState) -> tuple[int, ...]:
     if state.mask is not None:
         targets, pool = asked_neurons(state.mask)
         largest = int((pool & ~targets).sum()) if targets.any() else largest
+    return tuple(count for count in (0, *NEURONS) if count <= largest)
+
+
+def fitting_neurons(session: Session, plan: SweepPlan) -> tuple[int, ...]:
+    """Return the context sizes that the pool of a plan has, or that leave targets."""
+    largest = largest_context(session.n_neurons, NEURONS)
+    if plan.targets is not None or plan.pool is not None:
+        is_shown = np.ones(session.n_neurons, bool)
+        if plan.pool is not None:
+            is_shown[:] = False
+            is_shown[neurons_of(session, plan.pool)] = True
+        if plan.targets is not None:
+            is_shown[neurons_of(session, plan.targets)] = False
+        largest = int(is_shown.sum())
     return tuple(count for count in (0, *NEURONS) if count <= largest)
 
 
@@ -139,7 +154,7 @@ class SweepSettings:
         "Numbers of other visible neurons, separated by commas",
         (),
         low=0,
-        initial=_fitting_neurons,
+        initial=usual_neurons,
     )
     history: tuple[int, ...] = setting(
         "History",

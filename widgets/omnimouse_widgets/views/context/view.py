@@ -31,7 +31,11 @@ from omnimouse_model.live.sweep.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.context.curves import DASHES, TIP, DrawnSweep, context_plots, place_on
-from omnimouse_widgets.views.context.settings import SweepSettings
+from omnimouse_widgets.views.context.settings import (
+    SweepSettings,
+    fitting_neurons,
+    usual_neurons,
+)
 from omnimouse_widgets.views.form import Form
 from omnimouse_widgets.views.record import (
     Action,
@@ -104,6 +108,8 @@ class ContextView:
         self.page: Page = ""
         self.table: ContextSweep | None = None
         self.form = Form(SweepSettings, lambda: state)
+        self._suggested: tuple[int, ...] | None = None
+        self.form.changed.connect(self._suggest)
         self._saved: Path | None = None
         self._unconfirmed: Path | None = None
         self._plots: tuple[list[object], tuple[Curves, ...]] = ([], ())
@@ -269,6 +275,21 @@ class ContextView:
         if not self.is_live and self.table is not None:
             return ""
         return live_problem(self._state, self._results, is_live=self.is_live)
+
+    def _suggest(self) -> None:
+        """Let the numbers of neurons follow the pool, until the user has typed others."""
+        session = self._state.session
+        if session is None:
+            return
+        before = self.form.value("neurons")
+        try:
+            plan = self.form.read().plan(self._state)
+        except ValueError:
+            return
+        fitting = fitting_neurons(session, plan)
+        if before != fitting and before in (self._suggested, usual_neurons(self._state)):
+            self._suggested = fitting
+            self.form.set("neurons", ", ".join(map(str, fitting)))
 
     def _content(self) -> Sequence[Item | Row]:
         if self.page == "sweep":
