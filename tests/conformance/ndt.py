@@ -20,7 +20,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.families.ndt.checkpoint import from_public, own_to_public
 from omnimouse_model.families.ndt.held_out_rates import (
     bits_of,
     forward_windows,
@@ -33,6 +32,7 @@ from omnimouse_model.families.ndt.network import CAUSAL, Ndt, NdtConfig, poisson
 from omnimouse_model.families.ndt.training_config import START, one_cycle
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
 from tests.conformance.line import Line, run
+from tests.conformance.public_ndt import from_public, own_to_public
 
 MAPS, LOSS, BITS, GRADIENTS = 1e-4, 1e-4, 1e-5, 1e-3
 TRAINED, MOST_TRAINED, SHARE = 2e-5, 1e-3, 0.999

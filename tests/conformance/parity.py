@@ -11,7 +11,7 @@ import builtins
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnimouse_model.families.omnimouse.checkpoint import Checkpoint, config_from_official
-from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
+from omnimouse_model.errors import CheckpointError
+from omnimouse_model.families.omnimouse.checkpoint import Checkpoint
+from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
 from omnimouse_model.families.omnimouse.network import (
     OmniMouse,
     TrunkContext,
@@ -35,9 +36,87 @@ from omnimouse_model.families.omnimouse.tokens import (
 )
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.strategies import Strategy
+from omnimouse_model.storage.typed import decode
 from tests.conformance.line import Line, run
 
 TOLERANCE = 1e-4
+# Names of the settings of the released models, and of the fields of a config.
+_OFFICIAL_NAMES = {
+    "num_samples_per_s": "sample_rate_hz",
+    "num_samples_per_block": "n_samples",
+    "response_window_size_samples": "response_window_samples",
+    "response_latent_window_size_samples": "response_latent_window_samples",
+    "response_latent_window_stride_samples": "response_latent_stride_samples",
+    "num_self_attends_per_block": "num_layers",
+    "response_softplus_beta": "softplus_beta",
+    "response_poisson_loss_eps": "poisson_eps",
+    "response_loss_clamp_value": "response_loss_clamp",
+    "behavior_loss_clamp_value": "behavior_loss_clamp",
+    "num_behavior_samples_per_block": "n_behavior_samples",
+}
+_HIERA_NAMES = {
+    "hiera_embed_dim": "embed_dim",
+    "hiera_num_heads": "num_heads",
+    "hiera_stages": "stages",
+    "hiera_mask_unit_size": "mask_unit_size",
+    "hiera_patch_kernel": "patch_kernel",
+    "hiera_patch_stride": "patch_stride",
+    "hiera_patch_padding": "patch_padding",
+    "hiera_mlp_ratio": "mlp_ratio",
+    "hiera_drop_path_rate": "drop_path_rate",
+    "video_channels": "channels",
+    "num_frames_per_block": "frames",
+    "video_resolution": "resolution",
+}
+# Settings whose other values this network does not implement.
+_FIXED = {
+    "use_pre_norm": True,
+    "use_qk_norm": True,
+    "use_post_norm": False,
+    "norm_type": "rms",
+    "ffn_activation": "silu",
+    "local_global_layout": "interleaved",
+    "per_channel_behavior_readout": True,
+    "hiera_q_pool": 1,
+    "hiera_q_stride": (1, 2, 2),
+    "hiera_sep_pos_embed": True,
+    "rotate_values": False,
+    "behavior_as_channels": False,
+    "behavior_output_activation": None,
+    # Masks and tokens are built with these lengths.
+    "skip_n_samples": 5,
+    "interpolation_buffer": 5,
+    "response_window_size_samples": 10,
+    "response_stride_samples": 5,
+}
+
+
+def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
+    """Return the config of official settings.
+
+    Raises
+    ------
+    CheckpointError
+        A setting has a value that no released model uses.
+    """
+    for name, value in _FIXED.items():
+        if name in settings and _plain(settings[name]) != value:
+            raise CheckpointError(
+                f"{name} = {settings[name]!r} is not supported; released models use {value!r}."
+            )
+    known = {f.name for f in fields(OmniMouseConfig)} - {"hiera"}
+    plain, hiera = {}, {}
+    # Settings of data loading and training are in the same file, and are left out.
+    for name, value in settings.items():
+        if name in _HIERA_NAMES:
+            hiera[_HIERA_NAMES[name]] = value
+        elif _OFFICIAL_NAMES.get(name, name) in known:
+            plain[_OFFICIAL_NAMES.get(name, name)] = value
+    return decode(OmniMouseConfig, plain | {"hiera": hiera}, "the settings of training")
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omnimouse_model.families.ndt.checkpoint import UNUSED, own_to_public
+from omnimouse_model.families.ndt.checkpoint import UNUSED
 from omnimouse_model.families.ndt.network import Ndt
 from omnimouse_model.families.ndt.trials import Batch
+from tests.conformance.public_ndt import own_to_public
 
 N_JOBS = 8
 """Neurons that the public scripts evaluate at once."""

@@ -74,18 +74,18 @@ def divergence(means: Tensor, spread: Tensor, variant: Variant = "correct") -> T
     return (n * spread + squares - n - n * spread.log()) / 2
 
 
-def fit_shape(responses: Tensor, rho: float = THRESHOLD, largest: float = 80.0) -> Tensor:
+def fit_shape(responses: Tensor) -> Tensor:
     """Return the maximum-likelihood shape k (N,) of the gamma part of each neuron.
 
     Parameters
     ----------
     responses
-        (T, N); NaN where missing. Responses of at least `rho` are used, at most
-        `largest` each.
+        (T, N); NaN where missing. Responses of at least `THRESHOLD` are used, at most
+        80 each.
 
     A neuron with fewer than two different such responses gets k = 1.
     """
-    values = responses.double().clamp(max=largest) - rho
+    values = responses.double().clamp(max=80.0) - THRESHOLD
     used = values > 0
     n = used.sum(0).clamp(min=1)
     total = torch.where(used, values, 0.0).sum(0)

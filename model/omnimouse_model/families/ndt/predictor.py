@@ -163,7 +163,7 @@ def _scheme_of(session: Session, mask: Mask) -> str:
     return nearest_scheme(mask.cells, None if area is None else area.tolist())
 
 
-def load_ndt(path: str | Path, device: str = "auto", name: str = "") -> NdtPredictor:
+def load_ndt(path: str | Path, device: str = "auto") -> NdtPredictor:
     """Load a predictor from a checkpoint.
 
     Raises
@@ -176,7 +176,7 @@ def load_ndt(path: str | Path, device: str = "auto", name: str = "") -> NdtPredi
     net = checkpoint.build().requires_grad_(False).eval()
     place = resolve_device(device)
     return NdtPredictor(
-        name or path.stem,
+        path.stem,
         weights_hash(dict(checkpoint.state)),
         spec_of(checkpoint),
         net.to(place),

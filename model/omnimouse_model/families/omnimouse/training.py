@@ -301,9 +301,9 @@ def _fit_attention_heads(
     run.net.to(run.device)
 
 
-def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
-    """Return frames (count, 1, 60, height, width) of windows spread over a session."""
-    indices = np.linspace(0, len(source.starts) - 1, count).astype(int)
+def _some_video(source: TrainingSession) -> Tensor:
+    """Return frames (16, 1, 60, height, width) of windows spread over a session."""
+    indices = np.linspace(0, len(source.starts) - 1, 16).astype(int)
     windows = [source.session.window(float(s), OMNIMOUSE) for s in source.starts[indices]]
     return torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
 
@@ -877,10 +877,9 @@ class _OmniMouseTraining:
         state = saved_state(self.out, self.team, self._identity)
         if state is None:
             return False
-        main = state
-        if not self.team.is_main:
-            main = saved_state(self.out, Team(size=self.team.size), {})
-            assert main is not None
+        team = self.team
+        of_main = None if team.is_main else saved_state(self.out, Team(size=team.size), {})
+        main = of_main or state
         run.net.load_state_dict(_joined(main, state, "net"))
         if run.average is not None:
             # The config may have turned averaging on only after this save.

@@ -295,7 +295,7 @@ def _joined(inputs: Sequence[Inputs]) -> Inputs:
     return frames, gaze, behavior
 
 
-def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPredictor:
+def load_twin(path: str | Path, device: str = "auto") -> TwinPredictor:
     """Load a predictor from a checkpoint of this project, or from released files.
 
     A released folder serves all its scans, whose sessions are named like "4-7" or
@@ -308,7 +308,7 @@ def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPre
     """
     path = Path(path)
     if (path / RELEASED).exists():
-        return _load_release(path, device, name or path.name)
+        return _load_release(path, device)
     # The folder of a fine-tuning has its result.
     checkpoint = read_twins(path)
     tensors = {
@@ -325,7 +325,7 @@ def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPre
         return TwinOfSession(net, mean if is_known else None)
 
     return TwinPredictor(
-        name or path.stem,
+        path.stem,
         weights_hash({**checkpoint.core, **tensors}),
         twin_spec(*checkpoint.frame_size),
         load,
@@ -335,7 +335,7 @@ def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPre
     )
 
 
-def _load_release(path: Path, device: str, name: str) -> TwinPredictor:
+def _load_release(path: Path, device: str) -> TwinPredictor:
     keys = [f"{session}-{scan}" for session, scan in scans(path)]
     if not keys:
         raise CheckpointError(f"{path} has no params_<session>_<scan>.pt.")
@@ -362,7 +362,7 @@ def _load_release(path: Path, device: str, name: str) -> TwinPredictor:
     # Recordings of the release are named with the animal, its files without.
     named = {f"{MICRONS_ANIMAL}-{key}": file for key, file in files.items()} | files
     return TwinPredictor(
-        name,
+        path.name,
         weights_hash(weights),
         twin_spec(*FRAME_SIZE),
         lambda session: TwinOfSession(_frozen(named[session].build())),

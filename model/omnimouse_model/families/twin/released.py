@@ -65,10 +65,11 @@ class ReleasedTwin:
         return net
 
 
-def read_released(
-    path: str | Path, scan: str | None = None, config: TwinConfig | None = None
-) -> ReleasedTwin:
+def read_released(path: str | Path, scan: str | None = None) -> ReleasedTwin:
     """Read one scan of a released folder, or a complete state dict.
+
+    Sizes are those of the tensors' shapes, with strides, pools and nonlinearities of the
+    release.
 
     Parameters
     ----------
@@ -76,9 +77,6 @@ def read_released(
         Folder with `params_core.pt`, or a file with all tensors of one scan.
     scan
         Session and scan such as "4-7"; a folder needs it if it has several.
-    config
-        Sizes; by default those of the tensors' shapes, with strides, pools and
-        nonlinearities of the release.
 
     Raises
     ------
@@ -100,7 +98,7 @@ def read_released(
         source, state = str(path), read_tensors(path)
         _rows_of(state, source)
     try:
-        config = config or config_from_shapes(state)
+        config = config_from_shapes(state)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{source} has no tensor {error} of a digital twin.") from error
     return ReleasedTwin(config, state, source, unit_ids)

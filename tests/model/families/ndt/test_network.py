@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.ndt.checkpoint import from_public, own_to_public
 from omnimouse_model.families.ndt.network import Dropout, Ndt, NdtConfig, poisson_loss
 from omnimouse_model.families.ndt.training_config import one_cycle
 from tests import FIXTURES
 from tests.conformance import ndt as conformance
+from tests.conformance.public_ndt import from_public, own_to_public
 
 FIXTURE = FIXTURES / "ndt_parity"
 SMALL = NdtConfig(

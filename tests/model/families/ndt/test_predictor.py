@@ -14,10 +14,11 @@ from omnimouse_model.errors import (
     StoppedError,
     UnsupportedRequestError,
 )
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, own_to_public, save_ndt
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, save_ndt
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
+from tests.conformance.public_ndt import own_to_public
 from tests.model.other_windows import window_with
 
 CONFIG = NdtConfig(d_token=12, d_model=16, n_layers=2, n_heads=2, d_inner=24)

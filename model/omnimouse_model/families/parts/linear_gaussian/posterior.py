@@ -336,11 +336,11 @@ def _private_shape(private: np.ndarray, lag_s: np.ndarray, n: int) -> np.ndarray
     return np.asarray(shares / shares.sum())
 
 
-def _non_negative(a: np.ndarray, b: np.ndarray, rounds: int = 300) -> np.ndarray:
+def _non_negative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Minimise |a w - b| with w >= 0 for each column of b, by coordinate descent."""
     gram, target = a.T @ a, a.T @ b
     w = np.zeros_like(target)
-    for _ in range(rounds):
+    for _ in range(300):
         for j in range(len(gram)):
             w[j] = np.maximum(0, w[j] + (target[j] - gram[j] @ w) / gram[j, j])
     return np.asarray(w)
