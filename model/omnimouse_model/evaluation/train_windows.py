@@ -43,8 +43,8 @@ def training_windows(
         starts = session.window_starts("train", stride, include_blanks=True, spec=spec)
     if not len(starts):
         raise UnsupportedRequestError(
-            f"Session {session.id!r} has no window of tier 'train' to fit a naive "
-            f"predictor on; {session.tiers_text()}.{_remedy(tiers, spec)}"
+            f"Session {session.id!r} has no window of tier 'train' to fit a baseline "
+            f"to; {session.tiers_text()}.{_remedy(tiers, spec)}"
         )
     # Every k-th window, with k rounded up: at most `most` windows.
     starts = starts[:: -(-len(starts) // most)]

@@ -211,8 +211,7 @@ class TransformerPredictor(Predictor):
             some = ", ".join(sorted(sizes)[:3]) + (", …" if len(sizes) > 3 else "")
             raise UnsupportedRequestError(
                 f"{self.name!r} does not know session {session.id!r}; it knows "
-                f"{some}. Fine-tune it (`omnimouse finetune`), or choose a naive "
-                "predictor."
+                f"{some}. Fine-tune it (`omnimouse finetune`), or choose a baseline."
             )
         if session.n_neurons != sizes[session.id]:
             raise UnsupportedRequestError(
