@@ -1,7 +1,6 @@
 """Byte sources of recordings stored as one file: a local file or a URL."""
 
 import os
-import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from weakref import ref
 
-from omnimouse_model.storage.files import FileStamp, bad_file, missing, open_binary, unreadable
+from omnimouse_model.storage.files import FileStamp, bad_file, open_binary, unreadable
 
 
 @runtime_checkable
@@ -60,14 +59,6 @@ class LocalFile:
     def check(self, *, now: bool = False) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed."""
         self._stamp.check()
-
-
-_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_BINARY", 0)
-)
 
 
 _KEEPS_OPEN = hasattr(os, "preadv")
@@ -127,15 +118,11 @@ class BlockFile:
         follow: bool = True,
     ) -> None:
         self.path = path
-        self._inside, self._is_named = inside, is_named
-        self._identity: tuple[int, int] | None = None
-        self._flags = _FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
-        self._stamp: FileStamp | None = None
+        self._place: dict[str, Any] = {"inside": inside, "is_named": is_named, "follows": follow}
         self._begin()
-        with self.opened() as file:
-            info = os.fstat(file)
-            self._stamp = FileStamp.of(path, info)
-            self._identity = (info.st_dev, info.st_ino)
+        file = self._handle()
+        self._stamp = FileStamp.of(path, os.fstat(file))
+        self._keep(file)
 
     def _begin(self) -> None:
         # The number of the file while it is open and nobody reads.
@@ -145,12 +132,10 @@ class BlockFile:
     @property
     def size(self) -> int:
         """Bytes of the file when it was first opened."""
-        assert self._stamp is not None
         return self._stamp.size
 
     def check(self) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed."""
-        assert self._stamp is not None
         self._stamp.check()
 
     # The number of an open file means nothing to another process or object.
@@ -207,10 +192,7 @@ class BlockFile:
             file = self._handle()
             info = os.fstat(file)
         try:
-            if not stat.S_ISREG(info.st_mode):
-                raise bad_file(self.path, "unreadable", "is not a plain file")
-            if self._stamp is not None:
-                self._stamp.check(info)
+            self._stamp.check(info)
         except BaseException:
             os.close(file)
             raise
@@ -232,19 +214,7 @@ class BlockFile:
                 oldest._close_idle()
 
     def _handle(self) -> int:
-        if self._inside is None or self._identity is not None:
-            try:
-                file = os.open(self.path, self._flags)
-            except FileNotFoundError as error:
-                raise missing(self.path) from error
-            except OSError as error:
-                raise unreadable(self.path, error) from error
-            info = os.fstat(file)
-            # The same file as at the first opening, when its place was checked.
-            if self._inside is None or (info.st_dev, info.st_ino) == self._identity:
-                return file
-            os.close(file)
-        with open_binary(self.path, self._inside, is_named=self._is_named) as stream:
+        with open_binary(self.path, **self._place) as stream:
             return os.dup(stream.fileno())
 
     def fill(self, file: int, offset: int, into: memoryview) -> None:

@@ -50,18 +50,7 @@ def read_json_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
     return _mapping(read_json(path, inside, nan=True), path, "JSON")
 
 
-def read_json_lines(path: Path, limit: int = MAX_JSON_BYTES) -> Iterator[Any]:
-    """Yield the value of each line; a last line without its line break is left out.
-
-    A killed process can leave half a line.
-    """
-    for number, line in enumerate(read_bytes(path, limit).split(b"\n")[:-1], 1):
-        yield decode_json(line, path, line=number)
-
-
-def decode_json(
-    text: str | bytes, place: str | Path, *, nan: bool = False, line: int | None = None
-) -> Any:
+def decode_json(text: str | bytes, place: str | Path, *, nan: bool = False) -> Any:
     """Return the value of JSON text.
 
     Parameters
@@ -70,15 +59,13 @@ def decode_json(
         File, or words such as "the answer of the hub", for messages.
     nan
         Whether NaN is read.
-    line
-        Line of the file at which the text is, for messages.
 
     Raises
     ------
     SessionFormatError
         The text is no JSON, or exceeds a limit.
     """
-    with _refused(place, "JSON", line):
+    with _refused(place, "JSON"):
         if isinstance(text, bytes):
             # One sign that is not of ASCII makes Python store four bytes for each.
             if len(text) > _MAX_WIDE_BYTES and not text.isascii():
@@ -288,13 +275,13 @@ def _wrong(event: Any, problem: str) -> yaml.MarkedYAMLError:
 
 # -- both ---------------------------------------------------------------------------
 @contextmanager
-def _refused(place: str | Path, kind: str, line: int | None = None) -> Iterator[None]:
+def _refused(place: str | Path, kind: str) -> Iterator[None]:
     """Turn errors of a parser in the block into `SessionFormatError`."""
     try:
         yield
     except (yaml.YAMLError, ValueError, RecursionError, ArithmeticError) as error:
         mark = getattr(error, "problem_mark", None)  # of YAML
-        line = line or getattr(error, "lineno", None if mark is None else mark.line + 1)
+        line = getattr(error, "lineno", None if mark is None else mark.line + 1)
         position = "" if line is None else f" line {line}"
         problem = str(getattr(error, "problem", None) or getattr(error, "msg", error))
         if isinstance(error, UnicodeError):

@@ -13,7 +13,6 @@ from omnimouse_model.storage.trees import (
     MAX_DEPTH,
     decode_json,
     read_json,
-    read_json_lines,
     read_json_mapping,
     read_yaml_mapping,
 )
@@ -121,14 +120,6 @@ def test_the_line_of_damaged_json_is_named(tmp_path):
     (tmp_path / "a.json").write_text('{"a": 1,\n "b": x}')
     with pytest.raises(SessionFormatError, match=r"a\.json line 2: not valid JSON"):
         read_json_mapping(tmp_path / "a.json")
-
-
-def test_lines_are_values_and_half_a_line_at_the_end_is_left_out(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2}\n{"a"')
-    assert list(read_json_lines(tmp_path / "a.jsonl")) == [{"a": 1}, {"a": 2}]
-    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a"\n')
-    with pytest.raises(SessionFormatError, match=r"a\.jsonl line 2:"):
-        list(read_json_lines(tmp_path / "a.jsonl"))
 
 
 PLAIN = {

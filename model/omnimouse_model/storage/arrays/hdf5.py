@@ -19,7 +19,8 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.hdf5_chunks import Chunks, has_lengths
+from omnimouse_model.storage.arrays.hdf5_chunks import VALUE, Chunks, has_lengths
+from omnimouse_model.storage.arrays.hdf5_heads import attribute_values
 from omnimouse_model.storage.arrays.row_source import pick_in_blocks
 from omnimouse_model.storage.budget import LONGEST_TEXT, MAX_TABLE_BYTES, MAX_TEXT_BYTES, Budget
 from omnimouse_model.storage.byte_source import Source
@@ -367,9 +368,16 @@ class Hdf5:
                 raise self._too_large(f"{item.name} ({name})", found)
             _check_parts(dtype)
             if has_lengths(dtype):
-                lengths = self._chunks.attribute_lengths(
-                    item, _encoded(name), n_values, self._read_at
-                )
+                values = attribute_values(item, _encoded(name), self._read_at)
+                if values is None:
+                    raise SessionFormatError(
+                        self.path,
+                        "unreadable",
+                        f"{self.path.name}: {item.name} has its {name[:80]} beside attributes "
+                        "that are not read, or has two of that name",
+                        "write the file again for older versions: h5py.File(…, libver='earliest')",
+                    )
+                lengths = np.frombuffer(values, VALUE, n_values)["length"]
                 n_bytes = self._checked(dtype, lengths, f"{item.name} ({name})")
                 if n_bytes.sum() > SCALAR_BYTES:
                     found = f"has texts of {n_bytes.sum():,} bytes"

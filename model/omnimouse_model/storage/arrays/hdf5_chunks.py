@@ -25,7 +25,6 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5_heads import (
     LAYOUT,
     ReadAt,
-    attribute_values,
     messages,
 )
 
@@ -52,7 +51,7 @@ _FILTERS = {307: "bzip2", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 320
 """Filters of the package hdf5plugin: number -> name."""
 _LZF_RATIO = 90
 """Bytes that LZF can make of one stored byte."""
-_VALUE = np.dtype([("length", "<u4"), ("place", "<u8"), ("number", "<u4")])
+VALUE = np.dtype([("length", "<u4"), ("place", "<u8"), ("number", "<u4")])
 """What is stored for a value of any length: the value itself is in a heap."""
 _Stored = bytes | memoryview
 
@@ -68,8 +67,8 @@ class _Layout:
         self.shape, self.chunk = dataset.shape, dataset.chunks
         size = _item_bytes(dataset)
         is_long = has_lengths(dataset.dtype)
-        self.dtype = _VALUE if is_long else dataset.dtype
-        self.fill = np.zeros((), _VALUE) if is_long else dataset.fillvalue
+        self.dtype = VALUE if is_long else dataset.dtype
+        self.fill = np.zeros((), VALUE) if is_long else dataset.fillvalue
         self.n_bytes = math.prod(self.chunk) * size
         self.filters = tuple(code for code, *_ in self.coders)
         self.is_packed = not {_BITS, _SCALE}.isdisjoint(self.filters)
@@ -279,7 +278,7 @@ class Chunks:
             if values is None:
                 raise ValueError("texts whose lengths are damaged")
             return np.asarray(values["length"])
-        n_bytes = math.prod(dataset.shape) * _VALUE.itemsize
+        n_bytes = math.prod(dataset.shape) * VALUE.itemsize
         if (offset := dataset.id.get_offset()) is not None:
             stored = read_at(offset, n_bytes)
         elif dataset.id.get_create_plist().get_layout() == h5py.h5d.COMPACT:
@@ -287,21 +286,7 @@ class Chunks:
             stored = next(data[4:] for kind, data in found if kind == LAYOUT and data[0] > 2)
         else:
             stored = bytes(n_bytes)  # never written
-        return np.frombuffer(stored[:n_bytes], _VALUE)["length"].reshape(dataset.shape)
-
-    def attribute_lengths(
-        self, item: Any, name: bytes, n_values: int, read_at: ReadAt
-    ) -> np.ndarray:
-        """Return the stored length of each value of any length of an attribute."""
-        values = attribute_values(item, name, read_at)
-        if values is not None:
-            return np.frombuffer(values, _VALUE, n_values)["length"]
-        raise self._refused(
-            "unreadable",
-            f"{item.name} has its {name.decode('utf-8', 'replace')[:80]} beside attributes that "
-            "are not read, or has two of that name",
-            "write the file again for older versions: h5py.File(…, libver='earliest')",
-        )
+        return np.frombuffer(stored[:n_bytes], VALUE)["length"].reshape(dataset.shape)
 
     def _layout(self, dataset: "h5py.Dataset") -> _Layout | None:
         """Return how a dataset is stored; None without chunks."""
@@ -460,7 +445,7 @@ def has_lengths(dtype: np.dtype[Any]) -> bool:
 def _item_bytes(dataset: "h5py.Dataset") -> int:
     """Return the stored bytes of a value of a dataset."""
     is_long = has_lengths(dataset.dtype)
-    return _VALUE.itemsize if is_long else int(dataset.id.get_type().get_size())
+    return VALUE.itemsize if is_long else int(dataset.id.get_type().get_size())
 
 
 def _by_hdf5(layout: _Layout, mask: int, data: memoryview) -> bytes:
