@@ -1,5 +1,6 @@
 """DwiseNeuro: what changes its rates, sliding windows, checkpoints, training, exact resume."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from omnimouse_model.families.parts.video_clips import GrayLevels
 from omnimouse_model.training.checkpoints import MODEL
 from omnimouse_model.training.loop import ALONE, train
 from omnimouse_model.training.sessions import training_session
+from tests.cli.runner import run_command
 
 CONFIG = DwiseConfig(
     widths=(4, 6),
@@ -242,6 +244,24 @@ def test_a_model_of_video_alone_reads_no_behaviour(session, tmp_path):
     asked = om.Mask.nothing(session, alone.needs.spec).ask(slice(None)).with_frames(True)
     found = alone.predict(session.window(10.0, alone.needs.spec), asked)
     assert np.isfinite(found.responses[30:]).all()
+
+
+def test_weights_in_the_layout_of_the_public_program_become_a_checkpoint(path, predictor, tmp_path):
+    state = predictor.network.state_dict()
+    published = tmp_path / "model-021.pth"
+    torch.save(
+        {"model_name": "MouseModel", "params": {"lr": 1e-3}, "nn_state_dict": state}, published
+    )
+    stated = json.loads(path.with_suffix(".json").read_text())
+    about = tmp_path / "about.json"
+    about.write_text(json.dumps({key: stated[key] for key in ("config", "gray", "sessions")}))
+    target = tmp_path / "model.safetensors"
+    done = run_command(
+        "convert-weights", published, target, "--family", "dwiseneuro", "--about", about
+    )
+    assert done.exit_code == 0, done.output
+    found = om.load_predictor(target, device="cpu").network.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in state.items())
 
 
 # -- training --------------------------------------------------------------------------
