@@ -334,10 +334,13 @@ def test_a_teacher_gives_the_targets_of_the_other_mice(session, tmp_path):
     assert untaught is None or float(untaught.abs().sum()) == 0
 
 
-def test_a_teacher_of_other_neurons_is_refused(path, session, tmp_path):
+def test_a_teacher_of_other_neurons_or_units_is_refused(path, session, tmp_path):
+    settings = replace(SETTINGS, teacher=str(path))
     other = training_session(replace(session, id="other"))
-    with pytest.raises(ValueError, match="teacher"):
-        opened(replace(SETTINGS, teacher=str(path)), [other], tmp_path)
+    with pytest.raises(ValueError, match=r"teacher.*sessions"):
+        opened(settings, [other], tmp_path)
+    with pytest.raises(ValueError, match=r"teacher.*unit"):
+        opened(replace(settings, model=replace(CONFIG, unit=None)), session, tmp_path)
 
 
 def opened(settings, sources, folder):

@@ -7,8 +7,7 @@ each clip for the mice that did not see it.
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.families.dwiseneuro.losses import cut_mix, distillation_weights, mice_poisson
 from omnimouse_model.families.dwiseneuro.network import (
     DWISENEURO,
@@ -27,7 +25,6 @@ from omnimouse_model.families.dwiseneuro.network import (
 )
 from omnimouse_model.families.parts.clip_models import ClipCheckpoint
 from omnimouse_model.families.parts.clip_training import ClipTrainConfig, ClipTraining
-from omnimouse_model.masks import Mask
 from omnimouse_model.storage.typed import Within
 from omnimouse_model.training.config import Count
 from omnimouse_model.training.sessions import TrainingSession, key_number
@@ -243,21 +240,23 @@ class DwiseTraining(ClipTraining):
         turn = math.pi * (step - config.warmup_steps) / n_steps
         return float(config.min_lr + (config.lr - config.min_lr) * (1 + math.cos(turn)) / 2)
 
-    def condition(self) -> Condition:
-        """Return video alone, or with behaviour where the model reads it."""
-        name = "test/video_behavior" if self.spec.behavior else "test/video_only"
-        return Condition(name.removeprefix("test/"), partial(Mask.from_strategy, name))
-
 
 def _read_teacher(config: DwiseTrainConfig, n_neurons: Mapping[str, int]) -> DwiseNetwork:
     path = Path(str(config.teacher))
     checkpoint = ClipCheckpoint.read(DWISENEURO, path)
-    found = replace(checkpoint.config, sliding=config.model.sliding, size=config.model.size)
-    if dict(checkpoint.n_neurons) != dict(n_neurons) or found != checkpoint.config:
-        raise ValueError(
-            f"teacher {path} knows {dict(checkpoint.n_neurons)}, size and sliding "
-            f"{checkpoint.config.size}, {checkpoint.config.sliding}; this training has "
-            f"{dict(n_neurons)}, {config.model.size}, {config.model.sliding}."
+    shared = ("channels", "size", "sliding", "unit")
+    wanted, found = (
+        {"sessions": dict(counts)} | {name: getattr(model, name) for name in shared}
+        for counts, model in (
+            (n_neurons, config.model),
+            (checkpoint.n_neurons, checkpoint.config),
         )
+    )
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise ValueError(
+                f"teacher {path} has {name} {found[name]}, and this training {value}: "
+                "train both on the same sessions, windows and units."
+            )
     network: DwiseNetwork = checkpoint.network(str(path))
     return network

@@ -12,6 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +38,7 @@ from omnimouse_model.families.parts.video_clips import (
     cortical_grids,
     measured_gray,
 )
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.storage.typed import decode
@@ -239,9 +241,10 @@ class ClipTraining(ABC):
     def rate(self) -> float:
         """Learning rate of the next step."""
 
-    @abstractmethod
     def condition(self) -> Condition:
-        """Return the condition of the validation."""
+        """Return the condition of the validation: video, and behaviour where it is read."""
+        name = "test/video_behavior" if self.spec.behavior else "test/video_only"
+        return Condition(name.removeprefix("test/"), partial(Mask.from_strategy, name))
 
     def resume(self) -> bool:
         """Load the last save; return whether there is one."""
@@ -361,7 +364,7 @@ class ClipTraining(ABC):
 
 
 class CoreTraining(ClipTraining):
-    """A training on the factorised core; a family adds config, `start`, `loss`, `condition`.
+    """A training on the factorised core; a family adds its config, `start` and `loss`.
 
     Attributes
     ----------

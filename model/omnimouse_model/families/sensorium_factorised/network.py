@@ -9,7 +9,6 @@ Source: Turishcheva et al. 2023 (Sensorium 2023) and its public code.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -17,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.families.parts.clip_models import ClipFamily
 from omnimouse_model.families.parts.clip_training import (
     Batch,
@@ -35,7 +33,6 @@ from omnimouse_model.families.parts.factorised import (
 )
 from omnimouse_model.families.parts.losses import poisson_sum
 from omnimouse_model.families.parts.video_clips import Inputs, clip_spec, inverse_elu
-from omnimouse_model.masks import Mask
 from omnimouse_model.progress import Cancelled
 
 
@@ -236,8 +233,3 @@ class FactorisedTraining(CoreTraining):
         responses = batch.responses[:, -n_frames:].to(self.device)
         recorded = responses.isfinite()
         return poisson_sum(rates[recorded], responses[recorded]), int(recorded.sum())
-
-    def condition(self) -> Condition:
-        """Return video alone, or with behaviour where the model reads it."""
-        name = "test/video_behavior" if self.spec.behavior else "test/video_only"
-        return Condition(name.removeprefix("test/"), partial(Mask.from_strategy, name))
