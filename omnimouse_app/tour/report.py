@@ -216,10 +216,17 @@ class Story:
         return took
 
     def wait_for_score(self) -> None:
-        """Wait until enough windows are scored for an interval."""
-        results = self.dock.controller.results
+        """Wait until enough windows are scored for an interval, also of the baseline."""
+        controller = self.dock.controller
+        asked = [controller.results]
+        if controller.state.compared_baseline:
+            asked.append(controller.baseline)
         wait_for(
-            lambda: results.tier_score is not None and not results.tier_score.is_preliminary,
+            lambda: all(
+                one.error is not None
+                or (one.tier_score is not None and not one.tier_score.is_preliminary)
+                for one in asked
+            ),
             "the score",
             TRACES_S,
         )

@@ -120,3 +120,14 @@ def test_an_export_asks_for_its_settings_first(panel, controller, redraw, monkey
     dialog.button.click()
     lines = [line for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
     assert [line.split(",")[0] for line in lines[1:]] == ["35", "36", "37", "38", "39"]
+
+
+@pytest.mark.parametrize("width", [260, 400, 900])
+def test_the_state_of_a_neuron_is_not_cut(panel, redraw, width):
+    panel.resize(width, 420)
+    redraw()
+    view, titles = panel.tables["rows"].widget, panel.tables["rows"]._titles
+    state = titles.sectionSize(COLUMNS.index("state"))
+    assert state > view.fontMetrics().horizontalAdvance("hidden → target") + 16
+    # Without a gap at the right of a wide table.
+    assert titles.length() >= view.viewport().width()

@@ -17,7 +17,6 @@ from qtpy.QtCore import (
     Qt,
 )
 from qtpy.QtGui import QColor, QIcon
-from qtpy.QtWidgets import QHeaderView
 
 from omnimouse_widgets.qt.style.controls import describe
 from omnimouse_widgets.qt.style.row_table import RowView, row_table
@@ -29,6 +28,8 @@ SELECT: Final = (
 )
 TITLE_MARGIN: Final = 22
 """Width in pixels of the sort arrow and the margins of a title."""
+SIGNED_LETTERS: Final = 19
+"""Letters for which the signed column has room, with its sign."""
 CHUNK: Final = 64
 """Number of rows that are read together."""
 FADED: Final = QColor(128, 134, 145)
@@ -152,6 +153,7 @@ class LongTableView:
         self._selection.selectionChanged.connect(lambda *_: self._on_selected())
         # Qt clears the selection of a view when its model is reset.
         self.table.modelReset.connect(self._fit)
+        self.widget.resized.connect(self._fit_signed)
 
     def show(self, item: LongTable) -> None:
         """Show other content."""
@@ -199,8 +201,14 @@ class LongTableView:
         for number, column in enumerate(self.table.item.columns):
             width = self._titles.fontMetrics().horizontalAdvance(column.name) + TITLE_MARGIN
             self._titles.resizeSection(number, width)
-            is_signed = column.name == self.table.item.signed
-            modes = QHeaderView.ResizeMode
-            self._titles.setSectionResizeMode(
-                number, modes.Stretch if is_signed else modes.Interactive
-            )
+        self._fit_signed()
+
+    def _fit_signed(self) -> None:
+        """Give the signed column the width that is left, at least that of its texts."""
+        titles, names = self._titles, [column.name for column in self.table.item.columns]
+        signed = names.index(self.table.item.signed)
+        others = sum(titles.sectionSize(n) for n in range(len(names)) if n != signed)
+        least = SIGNED_LETTERS * titles.fontMetrics().averageCharWidth()
+        viewport = self.widget.viewport()
+        assert viewport is not None
+        titles.resizeSection(signed, max(viewport.width() - others, least))

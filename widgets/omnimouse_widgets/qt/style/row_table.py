@@ -1,12 +1,14 @@
 """Common table style: whole rows, sorted by header, without a grid."""
 
-from qtpy.QtCore import QAbstractItemModel, QEvent, QSize, Qt
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtCore import QAbstractItemModel, QEvent, QSize, Qt, Signal
+from qtpy.QtGui import QKeyEvent, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 
 class RowView(QTableView):
     """Table view that keeps PgUp and PgDown, which step trials in other widgets."""
+
+    resized = Signal()
 
     fills_height = False
     """Whether the table takes the height that is left, instead of asking for its own."""
@@ -15,6 +17,11 @@ class RowView(QTableView):
         """Return the wanted size."""
         wanted = super().sizeHint()
         return QSize(wanted.width(), self.minimumHeight()) if self.fills_height else wanted
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Tell that another width is free for the columns."""
+        super().resizeEvent(event)
+        self.resized.emit()
 
     def event(self, event: QEvent | None) -> bool:
         """Claim the keys before Qt looks for shortcuts."""
