@@ -93,7 +93,7 @@ JOURNEYS = {
     "painted": Journey("demo", "linear-gaussian", paint, 32),
     "behaviour": Journey("demo", "demo", preset("all_response_video"), 32),
     "compare": Journey("demo", "demo", compare, 32),
-    "what if": Journey("demo", "ridge", what_if, 32),
+    "what if": Journey("demo", "video-ridge", what_if, 32),
     "half": Journey("demo", "demo-plain", preset("random_half_video_behavior"), 32),
     "unseen": Journey("unseen", "linear-gaussian", n_windows=32),
     "twin": Journey("demo", "twin-demo", preset("video_behavior"), 32),
