@@ -107,7 +107,7 @@ def test_functions_that_a_family_names_by_text_are_there(family: Family):
     assert all(callable(resolve_name(text)) for text in texts)
 
 
-WITHOUT_WEIGHTS = ["latent-zig", "sensorium-factorised", "dwiseneuro", "ndt", "mtm"]
+WITHOUT_WEIGHTS = ["latent-zig", "sensorium-factorised", "dwiseneuro", "poyo-calcium", "ndt", "mtm"]
 
 
 @pytest.mark.parametrize("name", WITHOUT_WEIGHTS)

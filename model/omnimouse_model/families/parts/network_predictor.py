@@ -68,7 +68,7 @@ class NetworkPredictor(Predictor):
     ) -> tuple[np.ndarray, Mapping[str, Any]]:
         """Return the rates of neurons (T, n), and the fields of their `Prediction`.
 
-        Rates without fields are in normalised units.
+        Rates without fields are in normalised units, and decode no behaviour.
         """
 
     @property
@@ -106,8 +106,10 @@ class NetworkPredictor(Predictor):
         rates, fields = self._rates(state, window, neurons)
         values = np.where(cells[:, neurons], rates, np.float32(np.nan))
         found = self._prediction(window, neurons, values, mask.mask_id, fields)
-        is_unread = bool(mask.visible.any()) and not self.needs.sees_responses
-        for is_so, remark in ((mask.has_behavior_target, NOT_DECODED), (is_unread, NOT_READ)):
+        needs = self.needs
+        is_undecoded = mask.has_behavior_target and not needs.predicts_behavior
+        is_unread = bool(mask.visible.any()) and not needs.sees_responses
+        for is_so, remark in ((is_undecoded, NOT_DECODED), (is_unread, NOT_READ)):
             found = found.with_remark(remark) if is_so else found
         return found
 
@@ -141,15 +143,14 @@ class NetworkPredictor(Predictor):
         mask_id: str,
         fields: Mapping[str, Any],
     ) -> Prediction:
-        scale = {"scale": window.session.response_scale[neurons]}
+        usual = {"scale": window.session.response_scale[neurons], "behavior": None}
         return Prediction(
             responses=np.asarray(rates, np.float32),
             neurons=neurons,
-            behavior=None,
             mask_id=mask_id,
             predictor_id=self.predictor_id,
             times_s=window.sample_times_s,
-            **(scale | dict(fields)),
+            **(usual | dict(fields)),
         )
 
 

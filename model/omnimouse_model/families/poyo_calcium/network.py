@@ -12,15 +12,20 @@ Source: Azabou et al. 2025 and its public code; module names are the public ones
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.storage.typed import Within
+from omnimouse_model.training.config import Count
 
+TRACES = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y", "running")
 PADDING = "NA"
 """The word of row 0 of both vocabularies."""
 _MULTIPLE = 8
@@ -59,9 +64,11 @@ class RotaryTimes(nn.Module):
 
         Angles reach 60,000 radians, so that they are formed in float64.
         """
-        angles = times.double()[..., None] * self.omega.double()
-        both = torch.cat([angles.cos(), angles.sin()], -1)
-        return both.repeat_interleave(2, -1)
+        # Most times occur often: once for each neuron.
+        distinct, place = times.double().unique(return_inverse=True)
+        angles = distinct[:, None] * self.omega.double()
+        both = torch.cat([angles.cos(), angles.sin()], -1).to(self.omega.dtype)
+        return both.repeat_interleave(2, -1)[place]
 
 
 def turn(x: Tensor, rotation: Tensor, sign: int = 1) -> Tensor:
@@ -72,100 +79,69 @@ def turn(x: Tensor, rotation: Tensor, sign: int = 1) -> Tensor:
     return x * cosine + sign * across * sine
 
 
-def attend_at_times(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    of_query: Tensor,
-    of_key: Tensor,
-    *,
-    turns_values: bool,
-    is_real: Tensor | None = None,
-    dropout: float = 0.0,
-) -> Tensor:
-    """Return attention (B, Q, H * E) of queries to keys under their rotations.
+class _RotaryAttention(nn.Module):
+    """Attention of queries to keys under their rotations.
 
     Parameters
     ----------
-    is_real
-        bool (B, K): keys that are no padding.
+    turns_values
+        Whether values turn, too, and the result is turned back.
     """
-    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    q, k = turn(q, of_query), turn(k, of_key)
-    v = turn(v, of_key) if turns_values else v
-    seen = None if is_real is None else is_real[:, None, None]
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)
-    if turns_values:
-        out = turn(out, of_query, -1)
-    return out.transpose(1, 2).flatten(2)
+
+    def __init__(
+        self, width: int, heads: int, head: int, dropout: float, *, turns_values: bool = True
+    ) -> None:
+        super().__init__()
+        self.heads, self.dropout, self.turns_values = heads, dropout, turns_values
+        self.norm = nn.LayerNorm(width)
+        self.to_out = nn.Linear(heads * head, width)
+
+    def attend(
+        self,
+        projected: Sequence[Tensor],
+        of_query: Tensor,
+        of_key: Tensor,
+        is_real: Tensor | None = None,
+    ) -> Tensor:
+        """Return (B, Q, D) of queries, keys and values; bool (B, K) tells keys from padding."""
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in projected)
+        q, k = turn(q, of_query), turn(k, of_key)
+        v = turn(v, of_key) if self.turns_values else v
+        seen = None if is_real is None else is_real[:, None, None]
+        dropout = self.dropout if self.training else 0.0
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)
+        x = turn(x, of_query, -1) if self.turns_values else x
+        out: Tensor = self.to_out(x.transpose(1, 2).flatten(2))
+        return out
 
 
-class RotaryCrossAttention(nn.Module):
+class RotaryCrossAttention(_RotaryAttention):
     """Attention of one sequence to another."""
 
     def __init__(
         self, width: int, heads: int, head: int, dropout: float, *, turns_values: bool
     ) -> None:
-        super().__init__()
-        self.heads, self.dropout, self.turns_values = heads, dropout, turns_values
-        self.norm, self.norm_context = nn.LayerNorm(width), nn.LayerNorm(width)
+        super().__init__(width, heads, head, dropout, turns_values=turns_values)
+        self.norm_context = nn.LayerNorm(width)
         self.to_q = nn.Linear(width, heads * head, bias=False)
         self.to_kv = nn.Linear(width, 2 * heads * head, bias=False)
-        self.to_out = nn.Linear(heads * head, width)
 
-    def forward(
-        self,
-        queries: Tensor,
-        context: Tensor,
-        of_query: Tensor,
-        of_context: Tensor,
-        is_real: Tensor | None = None,
-    ) -> Tensor:
-        """Return (B, Q, D) for queries (B, Q, D) and context (B, K, D)."""
+    def forward(self, queries: Tensor, context: Tensor, *at: Tensor) -> Tensor:
+        """Return (B, Q, D) for queries (B, Q, D) and context (B, K, D); `attend` takes the rest."""
         k, v = self.to_kv(self.norm_context(context)).chunk(2, -1)
-        out: Tensor = self.to_out(
-            attend_at_times(
-                self.to_q(self.norm(queries)),
-                k,
-                v,
-                self.heads,
-                of_query,
-                of_context,
-                turns_values=self.turns_values,
-                is_real=is_real,
-                dropout=self.dropout if self.training else 0.0,
-            )
-        )
-        return out
+        return self.attend((self.to_q(self.norm(queries)), k, v), *at)
 
 
-class RotarySelfAttention(nn.Module):
+class RotarySelfAttention(_RotaryAttention):
     """Attention of a sequence to itself; values turn."""
 
     def __init__(self, width: int, heads: int, head: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.norm = nn.LayerNorm(width)
+        super().__init__(width, heads, head, dropout)
         self.to_qkv = nn.Linear(width, 3 * heads * head, bias=False)
-        self.to_out = nn.Linear(heads * head, width)
 
     def forward(self, x: Tensor, rotation: Tensor) -> Tensor:
         """Return (B, n, D) of a sequence (B, n, D)."""
-        q, k, v = self.to_qkv(self.norm(x)).chunk(3, -1)
-        out: Tensor = self.to_out(
-            attend_at_times(
-                q,
-                k,
-                v,
-                self.heads,
-                rotation,
-                rotation,
-                turns_values=True,
-                dropout=self.dropout if self.training else 0.0,
-            )
-        )
-        return out
+        return self.attend(self.to_qkv(self.norm(x)).chunk(3, -1), rotation, rotation)
 
 
 class _GatedUnits(nn.Module):
@@ -207,10 +183,27 @@ class Task:
         Row of its embedding, from 1.
     size
         Number of values.
+    channels
+        Channels of a recording that these values are; none for a task that no recording
+        has, such as a kind of stimulus.
     """
 
-    number: int
-    size: int
+    number: Count
+    size: Count
+    channels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.channels and len(self.channels) != self.size:
+            raise ValueError(f"channels: found {len(self.channels)} for {self.size} values")
+
+
+def _traces() -> dict[str, Task]:
+    """Return one task for each behaviour trace of the comparison of the OmniMouse paper."""
+    return {name: Task(number, 1, (name,)) for number, name in enumerate(TRACES, 1)}
+
+
+Layers = Annotated[int, Within(0, 64)]
+Size = Annotated[int, Within(1, 4096)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,24 +230,40 @@ class PoyoConfig:
         Units of a feed-forward layer, in widths.
     dropout, linear_dropout, attention_dropout
         In feed-forward layers, after each layer, and in attention.
+    rate_hz
+        Samples per second of responses and behaviour. The network reads any: it is that
+        of the windows with which it is trained.
     """
 
-    tasks: Mapping[str, Task]
+    tasks: dict[str, Task] = field(default_factory=_traces)
     window_s: float = 1.0
     step_s: float = 0.125
-    n_latents: int = 32
-    width: int = 128
-    depth: int = 24
-    head: int = 64
-    cross_heads: int = 4
-    self_heads: int = 8
-    turned: int = 32
+    n_latents: Size = 32
+    width: Size = 128
+    depth: Layers = 24
+    head: Size = 64
+    cross_heads: Size = 4
+    self_heads: Size = 8
+    turned: Size = 32
     shortest_s: float = 1e-4
     longest_s: float = 2.0627
-    mult: int = 4
+    mult: Size = 4
     dropout: float = 0.2
     linear_dropout: float = 0.4
     attention_dropout: float = 0.2
+    rate_hz: float = 20.0
+
+    @property
+    def decoded(self) -> dict[str, Task]:
+        """The tasks that are channels of recordings."""
+        return {name: task for name, task in self.tasks.items() if task.channels}
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Windows that the network reads; the behaviour is what it decodes."""
+        channels = tuple(name for task in self.decoded.values() for name in task.channels)
+        behavior = BehaviorSpec(self.rate_hz, channels) if channels else None
+        return WindowSpec(self.window_s, self.rate_hz, behavior=behavior)
 
 
 # -- tokens ----------------------------------------------------------------------------
@@ -270,6 +279,8 @@ class Item:
         float32 (T, n) responses, and their float64 times from the start of the window.
     queries
         Task -> float64 times at which it is decoded, in the order of the output.
+    shown
+        bool (T, n): the responses that become tokens; None for all.
     """
 
     session: str
@@ -277,6 +288,17 @@ class Item:
     traces: np.ndarray
     times_s: np.ndarray
     queries: Mapping[str, np.ndarray]
+    shown: np.ndarray | None = None
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens."""
+        return self.traces.size if self.shown is None else int(self.shown.sum())
+
+    def of_tokens(self, values: np.ndarray) -> np.ndarray:
+        """Return the values (T, n) of the tokens: first those of the first sample."""
+        full = np.broadcast_to(values, self.traces.shape)
+        return full.ravel() if self.shown is None else full[self.shown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +320,10 @@ class Tokens:
     sessions: Tensor
     tasks: Tensor
     query_times_s: Tensor
+
+    def to(self, device: torch.device) -> "Tokens":
+        """Return the tokens on a device."""
+        return Tokens(*(getattr(self, one.name).to(device) for one in fields(self)))
 
 
 def _padded(rows: Sequence[np.ndarray]) -> Tensor:
@@ -397,34 +423,19 @@ class PoyoNetwork(nn.Module):
             raise UnsupportedRequestError(
                 f"{unknown[0]!r} is not decoded; the tasks are {', '.join(numbers)}."
             )
-        n_queries = [sum(len(t) for t in item.queries.values()) for item in items]
+        times_s = [np.asarray(item.times_s, np.float64)[:, None] for item in items]
+        query_times_s = [np.concatenate([*i.queries.values()]).astype(np.float64) for i in items]
+        tasks = [[numbers[n] for n, times in i.queries.items() for _ in times] for i in items]
+        sessions = [self.sessions.rows([item.session]) for item in items]
+        pairs = zip(sessions, tasks, strict=True)
         return Tokens(
-            values=_padded([item.traces.astype(np.float32).ravel() for item in items])[..., None],
-            units=_padded(
-                [np.tile(self.units.rows(item.units), len(item.times_s)) for item in items]
-            ),
-            times_s=_padded(
-                [np.repeat(np.asarray(i.times_s, np.float64), len(i.units)) for i in items]
-            ),
-            is_real=_padded([np.ones(item.traces.size, bool) for item in items]),
-            sessions=_padded(
-                [
-                    np.repeat(self.sessions.rows([item.session]), n)
-                    for item, n in zip(items, n_queries, strict=True)
-                ]
-            ),
-            tasks=_padded(
-                [
-                    np.repeat(
-                        [numbers[name] for name in item.queries],
-                        [len(times) for times in item.queries.values()],
-                    ).astype(np.int64)
-                    for item in items
-                ]
-            ),
-            query_times_s=_padded(
-                [np.concatenate([*item.queries.values()]).astype(np.float64) for item in items]
-            ),
+            values=_padded([i.of_tokens(i.traces.astype(np.float32)) for i in items])[..., None],
+            units=_padded([item.of_tokens(self.units.rows(item.units)) for item in items]),
+            times_s=_padded([i.of_tokens(t) for i, t in zip(items, times_s, strict=True)]),
+            is_real=_padded([item.of_tokens(np.ones((1, 1), bool)) for item in items]),
+            sessions=_padded([np.repeat(row, len(own)) for row, own in pairs]),
+            tasks=_padded([np.array(own, np.int64) for own in tasks]),
+            query_times_s=_padded(query_times_s),
         )
 
     def latent_times(self) -> Tensor:

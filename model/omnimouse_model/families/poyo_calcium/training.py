@@ -1,0 +1,473 @@
+"""Training of calcium POYO+ over several sessions, and of a new session on a model.
+
+    RUN/model.safetensors, .json   the last weights
+    RUN/best.safetensors, .json    those of the best validation score so far
+
+A batch has windows of all sessions, each with some neurons that are drawn. The loss is
+the squared error of z-scored behaviour.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import FinetuneError
+from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.run import evaluate_predictors
+from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
+from omnimouse_model.families.poyo_calcium.checkpoint import (
+    SESSIONS,
+    TITLE,
+    UNITS,
+    PoyoCheckpoint,
+    network_of,
+    read_poyo,
+    save_poyo,
+)
+from omnimouse_model.families.poyo_calcium.network import (
+    Item,
+    PoyoConfig,
+    PoyoNetwork,
+    Tokens,
+)
+from omnimouse_model.families.poyo_calcium.predictor import (
+    PoyoPredictor,
+    behavior_times_s,
+    load_poyo,
+    window_item,
+)
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.description import TRAINED, checkpoint_file
+from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import SAVING, STARTING, Job
+from omnimouse_model.storage.typed import decode
+from omnimouse_model.training.checkpoints import (
+    BEST,
+    FINISHED,
+    MODEL,
+    exported,
+    run_card,
+    saved_state,
+    write_state,
+)
+from omnimouse_model.training.config import (
+    Count,
+    TrainFields,
+    TransferOptions,
+    check_sessions,
+    run_record,
+)
+from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import (
+    ALONE,
+    SUMMARY,
+    LoopState,
+    seeded,
+    train,
+    train_as_recorded,
+)
+from omnimouse_model.training.sessions import TrainingSession, check_distinct
+from omnimouse_model.training.transfer import check_name, check_unknown, hold_out, result_card
+
+STEADY = 0.5
+"""Share of the steps before the learning rate falls, along a cosine."""
+TRANSFER_LR = 5e-3
+"""Rate of the embeddings of a new session on a frozen core, with AdamW."""
+CORE_LR = 5e-4
+VALIDATIONS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoyoTrainConfig(TrainFields):
+    """Settings of a training; the defaults are the published ones for many sessions.
+
+    Attributes
+    ----------
+    model
+        Sizes of the network, and what it decodes.
+    units
+        Smallest, most frequent and largest number of neurons that a window keeps in
+        training (a triangular distribution); None keeps all.
+    batch
+        Windows per step.
+    epochs, steps
+        The run ends after so many passes over the recorded time, or after so many steps,
+        if they are given.
+    optimiser, base_lr, weight_decay
+        Its learning rate is `base_lr` per window of a batch.
+    validation_windows
+        Windows of each session in a validation; None for all.
+    trained
+        "all", or the embeddings of neurons and sessions alone, on a frozen core.
+    """
+
+    model: PoyoConfig = field(default_factory=PoyoConfig)
+    units: tuple[Count, Count, Count] | None = (10, 50, 300)
+    batch: Count = 512
+    epochs: Count = 2000
+    steps: Count | None = None
+    optimiser: Literal["lamb", "adamw"] = "lamb"
+    base_lr: float = 3.125e-5
+    weight_decay: float = 1e-4
+    validate_every: Count = 500
+    validation_windows: Count | None = 100
+    trained: Literal["all", "embeddings"] = "all"
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps; 0 as long as epochs are not counted."""
+        return self.steps or 0
+
+
+def read_poyo_config(tree: Mapping[str, Any]) -> PoyoTrainConfig:
+    """Return the training config from a parsed file (`Training.read`).
+
+    Raises
+    ------
+    ValueError
+        A field is unknown, of another type or out of range; the message names it.
+    """
+    config = decode(PoyoTrainConfig, tree, "the file")
+    if not config.model.decoded:
+        raise ValueError("model.tasks: no task has a channel of a recording")
+    if config.units is not None and list(config.units) != sorted(config.units):
+        raise ValueError(f"units: found {config.units}, expected three numbers in order")
+    return config
+
+
+# -- optimiser -------------------------------------------------------------------------
+class Lamb(torch.optim.Optimizer):
+    """LAMB as POYO+ uses it: without correction of the first steps.
+
+    Rows without a gradient, such as neurons that are not in a batch, keep their values,
+    and their moments are forgotten (as in the public code).
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+        defaults = {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-6, "weight_decay": weight_decay}
+        super().__init__(parameters, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # none is called
+        """Update all parameters that have a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad, group)
+
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["mean"], state["square"] = (torch.zeros_like(parameter) for _ in range(2))
+        first, second = group["betas"]
+        is_used = gradient.new_ones(())
+        if gradient.ndim > 1:
+            is_used = (gradient != 0).any(-1, keepdim=True).to(gradient.dtype)
+        mean = state["mean"].mul_(first).add_(gradient, alpha=1 - first).mul_(is_used)
+        square = state["square"].mul_(second)
+        square.addcmul_(gradient, gradient, value=1 - second).mul_(is_used)
+        update = mean / (square.sqrt() + group["eps"]) + group["weight_decay"] * parameter
+        size, of_update = parameter.norm().clamp(max=10.0), update.norm()
+        trust = torch.where((size > 0) & (of_update > 0), size / of_update, 1.0)
+        parameter.sub_(update * is_used * trust * group["lr"])
+
+
+_SAVED = ("net", "optimiser", "schedule")
+OPTIMISERS = {"lamb": Lamb, "adamw": torch.optim.AdamW}
+
+
+# -- sessions and batches --------------------------------------------------------------
+def poyo_session(session: Session, config: PoyoTrainConfig) -> TrainingSession:
+    """Return a session with the starts of its train windows."""
+    starts = session.window_starts("train", include_blanks=True, spec=config.model.spec)
+    return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
+
+
+Batch = tuple[Tokens, dict[str, Tensor]]
+"""Windows of several sessions, and their targets: task -> float32 (n, size) in the order of
+the queries, NaN where nothing was recorded."""
+
+
+@dataclass(slots=True, eq=False)
+class PoyoTraining:
+    """A training: network, sessions and optimiser.
+
+    Attributes
+    ----------
+    sources, units
+        Sessions, and the names of their neurons, by key.
+    """
+
+    settings: PoyoTrainConfig
+    sources: dict[str, TrainingSession]
+    units: dict[str, tuple[str, ...]]
+    net: PoyoNetwork
+    out: Path
+    device: torch.device
+    origin: PoyoCheckpoint | None
+    optimiser: torch.optim.Optimizer
+    schedule: OneCycleLR
+    state: LoopState = field(default_factory=LoopState)
+
+    @classmethod
+    def of(
+        cls,
+        config: PoyoTrainConfig,
+        sessions: list[TrainingSession],
+        out: Path,
+        device: torch.device,
+        team: Team,
+        origin: PoyoCheckpoint | None,
+    ) -> "PoyoTraining":
+        """Return a training before its first step.
+
+        Raises
+        ------
+        ValueError
+            There are several processes, or a session has nothing to train on.
+        """
+        if team.size > 1:
+            raise ValueError(f"{TITLE} trains in one process.")
+        check_distinct(sessions, team)
+        sources = {source.key: source for source in sessions}
+        for lack in filter(None, (_lack(source, config.model) for source in sessions)):
+            raise ValueError(lack)
+        if config.steps is None:
+            starts = [(len(s.starts), np.median(np.diff(s.session.start_grid))) for s in sessions]
+            seconds = float(sum(count * apart_s for count, apart_s in starts))
+            per_epoch = max(1, round(seconds / config.model.window_s / config.batch))
+            config = replace(config, steps=config.epochs * per_epoch)
+        with seeded(config.seed):
+            units = {s.key: tuple(map(str, range(s.session.n_neurons))) for s in sessions}
+            net = network_of(config.model, units).to(device)
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(config.trained == "all" or name in (UNITS, SESSIONS))
+        trained, lr = (
+            [p for p in net.parameters() if p.requires_grad],
+            config.base_lr * config.batch,
+        )
+        optimiser = OPTIMISERS[config.optimiser](trained, lr=lr, weight_decay=config.weight_decay)
+        # A cycle of fewer steps has no steady part.
+        n_steps = max(3, config.total_steps)
+        schedule = OneCycleLR(optimiser, lr, n_steps, pct_start=STEADY, div_factor=1.0)
+        return cls(config, sources, units, net, out, device, origin, optimiser, schedule)
+
+    @property
+    def result(self) -> PoyoNetwork:
+        """The network."""
+        return self.net
+
+    # -- start and resume --------------------------------------------------------------
+    def start(self) -> bool:
+        """Take the core of a model, if there is one; True then, for a first score."""
+        if self.origin is None:
+            return False
+        self.net.load_state_dict(self.net.state_dict() | self.origin.core)
+        return True
+
+    def resume(self) -> bool:
+        """Load the last save; return whether there is one."""
+        saved = saved_state(self.out, ALONE, self._identity)
+        if saved is None:
+            return False
+        for name in _SAVED:
+            getattr(self, name).load_state_dict(saved[name])
+        self.state.load(saved)
+        return True
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What a run cannot change when it is resumed."""
+        counts = {key: source.session.n_neurons for key, source in self.sources.items()}
+        # The rate depends on the number of all steps.
+        steps = self.settings.total_steps
+        return {"model": repr(self.settings.model), "sessions": counts, "steps": steps}
+
+    # -- steps -------------------------------------------------------------------------
+    def draw(self, number: int) -> Batch:
+        """Draw the windows of a step, from a generator of its number."""
+        config, rng = self.settings, np.random.default_rng([self.settings.seed, number])
+        sources = [*self.sources.values()]
+        items: list[Item] = []
+        targets: dict[str, list[np.ndarray]] = {name: [] for name in config.model.decoded}
+        spec, sizes = config.model.spec, [len(s.starts) * s.weight for s in sources]
+        times_s = behavior_times_s(spec)
+        for index in rng.choice(len(sources), config.batch, p=np.array(sizes) / sum(sizes)):
+            source = sources[index]
+            window = source.session.window(float(rng.choice(source.starts)), spec)
+            names = window.behavior_names
+            recorded = set(names) - set(window.missing_channels)
+            tasks = {k: t for k, t in config.model.decoded.items() if recorded & {*t.channels}}
+            places = rng.permutation(source.session.n_neurons)
+            least, mode, most = config.units or 3 * (len(places),)
+            # Three equal numbers are a distribution, too.
+            shown = places < int(rng.triangular(least, mode, most + 1e-6))
+            queries = dict.fromkeys(tasks, times_s)
+            items.append(window_item(window, self.units[source.key], queries, shown))
+            values = np.where(window.valid["behavior"][:, None], window.behavior, np.nan)
+            values[:, [name not in recorded for name in names]] = np.nan
+            for name, task in tasks.items():
+                targets[name].append(values[:, [names.index(one) for one in task.channels]])
+        joined = {k: np.concatenate(found) for k, found in targets.items() if found}
+        return self.net.tokens(items), {
+            name: torch.from_numpy(found.astype(np.float32)) for name, found in joined.items()
+        }
+
+    def step(self, drawn: Batch) -> dict[str, float]:
+        """Train on one batch."""
+        config, lr = self.settings, self.optimiser.param_groups[0]["lr"]
+        self.net.train()
+        self.optimiser.zero_grad()
+        tokens, targets = drawn
+        with seeded((config.seed + 1) * 1_000_003 + self.state.step, self.device):
+            answers = self.net(tokens.to(self.device))
+        loss = torch.zeros((), device=self.device)
+        for name, target in targets.items():
+            wanted = target.to(self.device)
+            is_known = wanted.isfinite()
+            error = (answers[name] - wanted)[is_known].square().sum() / is_known.sum().clamp(min=1)
+            # A task weighs as the windows that have it.
+            loss = loss + error * len(target) / (config.batch * config.model.spec.n_behavior)
+        loss.backward()
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        is_finite = bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
+        self.state.count(is_skipped=not is_finite)
+        if is_finite:
+            self.optimiser.step()
+        # A skipped step is a step of the cycle, too.
+        if self.state.step < config.total_steps:
+            self.schedule.step()
+        row = {"loss": float(loss.detach()), "windows": float(config.batch), "lr": lr}
+        return row | {"step": self.state.step}
+
+    # -- validation and results --------------------------------------------------------
+    def scores(self) -> dict[str, float]:
+        """Return the correlation of each channel with all neurons, and their mean."""
+        step = str(self.state.step)
+        predictor = PoyoPredictor("training", step, self.net.eval(), self.units, self.device)
+        spec = predictor.needs.spec
+        decoding = Condition("all responses", partial(decoding_mask, spec=spec))
+        by_channel: dict[str, list[float]] = {}
+        for source in self.sources.values():
+            starts = source.held_out
+            if not len(starts):
+                starts = tier_starts(source.session, "validation", spec)
+            if not len(starts):
+                continue
+            starts = spread_starts(starts, self.settings.validation_windows)
+            results = evaluate_predictors(
+                [predictor], [source.session], [decoding], starts=starts, centred=False
+            )
+            for score in results.behavior:
+                if np.isfinite(score.value):
+                    by_channel.setdefault(score.channel, []).append(score.value)
+        scores = {name: float(np.mean(found)) for name, found in by_channel.items()}
+        if not scores:
+            return {}
+        scores[SUMMARY] = float(np.mean([*scores.values()]))
+        return scores
+
+    def save(self) -> None:
+        """Save the state of the run, and the weights as checkpoints."""
+        parts = {name: getattr(self, name).state_dict() for name in _SAVED}
+        state = {**self.state.saved, **self._identity, **parts}
+        write_state(self.out, self.state.step, state, ALONE, self._write_result)
+
+    def _write_result(self, _folder: Path) -> None:
+        card = self.state.card
+        model = PoyoCheckpoint(self.settings.model, self.units, self.net.state_dict(), card=card)
+        save_poyo(self.out / MODEL, model)
+        if self.state.is_best:
+            scored = card | {"validation": self.state.best[0]}
+            save_poyo(self.out / BEST, replace(model, card=scored))
+
+
+def decoding_mask(session: Session, spec: Any) -> Mask:
+    """Return the mask that shows all responses and asks for the behaviour."""
+    return Mask.nothing(session, spec).show(slice(None)).with_behavior("target")
+
+
+def _lack(source: TrainingSession, model: PoyoConfig) -> str:
+    """Return what a session lacks for a training, "" if it lacks nothing."""
+    session = source.session
+    wanted = [name for task in model.decoded.values() for name in task.channels]
+    if not set(wanted) & set(session.behavior_names):
+        return f"Session {session.id!r} has none of {', '.join(wanted)}, which {TITLE} decodes."
+    if len(source.starts):
+        return ""
+    tiers = ", ".join(session.tiers()) or "none"
+    return f"Session {session.id!r} has no whole window of tier 'train'; its tiers are {tiers}."
+
+
+# -- as parts of a `Family` ------------------------------------------------------------
+def start_poyo(
+    config: PoyoTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
+) -> PoyoPredictor:
+    """Train on open sessions, or resume, and return the best model (`Training.start`)."""
+    check_sessions(run_record(out).sessions, TITLE)
+    open_one = partial(poyo_session, config=config)
+    best = train_as_recorded(PoyoTraining.of, config, sessions, out, job, seed, open_one)
+    return load_poyo(best, job.device)
+
+
+def export_poyo(run: Path, path: Path) -> None:
+    """Write the best weights of a run, else the last (`Family.export`)."""
+    settings = exported(run, path, TITLE)
+    checkpoint = read_poyo(checkpoint_file(run, TRAINED))
+    card = run_card(checkpoint.card, settings)
+    names = {key: card["same_neurons"].get(key, key) for key in checkpoint.units}
+    units = {names[key]: found for key, found in checkpoint.units.items()}
+    save_poyo(path, replace(checkpoint, units=units, card=card))
+
+
+def transfer_poyo(
+    predictor: Predictor, session: Session, options: TransferOptions, out: Path, job: Job
+) -> PoyoPredictor:
+    """Train embeddings of a new session, and write the model (`Transfer.start`).
+
+    Raises
+    ------
+    FinetuneError
+        The model knows the session, or the session has nothing that it decodes.
+    """
+    assert isinstance(predictor, PoyoPredictor)
+    assert predictor.checkpoint is not None  # every loaded predictor has one
+    check_unknown(predictor, session, options.train)
+    check_name(session)
+    origin, source = predictor.checkpoint(), hold_out(session, options.seed)
+    if lack := _lack(source, origin.config):
+        raise FinetuneError("no_train", lack)
+    is_frozen = options.train == "embeddings"
+    config = PoyoTrainConfig(
+        seed=options.seed,
+        model=origin.config,
+        batch=options.batch,
+        steps=options.steps,
+        optimiser="adamw",
+        base_lr=(TRANSFER_LR if is_frozen else CORE_LR) / options.batch,
+        validate_every=max(1, options.steps // VALIDATIONS),
+        trained=options.train,
+    )
+    job.progress(0.0, 1.0, STARTING)
+    device = resolve_device(job.device)
+    train(PoyoTraining.of, config, [source], out, device=device, origin=origin, job=job)
+    job.progress(1.0, 1.0, SAVING)
+    best = read_poyo(checkpoint_file(out, TRAINED))
+    about = {**asdict(options), "model": predictor.predictor_id, "session": source.key}
+    about |= {"unit": "correlation of decoded behaviour"}
+    trained = [v for k, v in best.state.items() if not is_frozen or k in (UNITS, SESSIONS)]
+    frozen = origin.core if is_frozen else {}
+    card = result_card(about, frozen, best.state, trained, out, best.card or {})
+    # Other sessions remain valid only with an unchanged core.
+    finished = origin.joined(best) if is_frozen else best
+    save_poyo(out / FINISHED, replace(finished, card={"finetuned": card}))
+    return load_poyo(out, job.device)

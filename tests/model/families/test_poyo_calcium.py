@@ -1,0 +1,307 @@
+"""Calcium POYO+ as a family: what it decodes, training, transfer, published weights."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import omnimouse_model as om
+from omnimouse_model.analysis.fit import run_steps
+from omnimouse_model.errors import CheckpointError, FinetuneError, UnsupportedRequestError
+from omnimouse_model.families.poyo_calcium.checkpoint import (
+    PoyoCheckpoint,
+    network_of,
+    read_poyo,
+    save_poyo,
+)
+from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, Task
+from omnimouse_model.families.poyo_calcium.training import Lamb, decoding_mask
+from omnimouse_model.inference.families import describe, families, training_plan
+from omnimouse_model.progress import QUIET
+from tests import FIXTURES
+from tests.cli.runner import run_command
+from tests.model.other_windows import window_with
+from tests.small_sessions import write_session
+
+SIZES = {
+    **{"n_latents": 2, "width": 16, "depth": 1, "head": 8},
+    **{"cross_heads": 1, "self_heads": 2, "turned": 4},
+}
+CONFIG = PoyoConfig(**SIZES)
+NAMES = CONFIG.spec.behavior.channels
+
+
+def model_of(session, folder, config=CONFIG, **fields):
+    torch.manual_seed(0)
+    units = {session.id: tuple(map(str, range(session.n_neurons)))}
+    net = network_of(config, units)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    file = folder / "small.safetensors"
+    save_poyo(file, replace(PoyoCheckpoint(config, units, net.state_dict()), **fields))
+    return om.load_predictor(file, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def predictor(session, tmp_path_factory):
+    return model_of(session, tmp_path_factory.mktemp("poyo"))
+
+
+@pytest.fixture
+def window(session, predictor):
+    return session.window(10.0, predictor.needs.spec)
+
+
+@pytest.fixture
+def mask(session, predictor):
+    shown = om.Mask.nothing(session, predictor.needs.spec).show(range(5, 30), slice(4, None))
+    return shown.with_behavior("target")
+
+
+# -- prediction ------------------------------------------------------------------------
+def test_behaviour_follows_visible_responses_and_nothing_else(predictor, window, mask):
+    decoded = predictor.predict(window, mask).behavior
+    assert decoded.shape == (20, 5)
+    assert np.isfinite(decoded).all()
+    hidden = np.where(mask.visible, window.responses, np.float32(77))
+    changed = window_with(window, responses=hidden, behavior=window.behavior + 9)
+    # Another predictor: the first one has the window in its cache.
+    np.testing.assert_array_equal(replace(predictor).predict(changed, mask).behavior, decoded)
+    shown = np.where(mask.visible, window.responses + 1, window.responses)
+    changed = window_with(window, responses=shown)
+    assert not np.allclose(replace(predictor).predict(changed, mask).behavior, decoded)
+
+
+def test_responses_are_never_predicted(predictor, window, mask):
+    asked = mask.ask(range(30, 40))
+    found = predictor.predict(window, asked)
+    assert np.isnan(found.responses).all()
+    assert found.responses.shape == (20, 10)
+    assert not found.valid.any()
+    assert "responses are not predicted" in found.status
+    np.testing.assert_array_equal(found.behavior, predictor.predict(window, mask).behavior)
+    assert predictor.predict(window, mask).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda mask: mask.with_behavior("hidden").ask([0]), "not responses"),
+        (lambda mask: mask.hide(slice(None)), "shows none"),
+    ],
+)
+def test_what_it_cannot_answer_is_refused_with_a_reason(predictor, window, mask, change, reason):
+    with pytest.raises(UnsupportedRequestError, match=reason):
+        predictor.predict(window, change(mask))
+
+
+def test_a_window_without_recorded_responses_is_not_decoded(predictor, window, mask):
+    missing = window_with(window, responses=np.full_like(window.responses, np.nan))
+    known, unknown = predictor.predict_many([(window, mask, None), (missing, mask, None)])
+    assert np.isfinite(known.behavior).all()
+    assert np.isnan(unknown.behavior).all()
+    assert np.isnan(replace(predictor).predict(missing, mask).behavior).all()
+
+
+def test_the_order_of_neurons_does_not_matter(session, predictor, window, tmp_path):
+    order = np.random.default_rng(0).permutation(session.n_neurons)
+    checkpoint = predictor.checkpoint()
+    rows = torch.from_numpy(np.concatenate([[0], 1 + order]))
+    state = {**checkpoint.state, "unit_emb.weight": checkpoint.state["unit_emb.weight"][rows]}
+    other = model_of(session, tmp_path, state=state)
+    mask = decoding_mask(session, window.spec)
+    changed = window_with(window, responses=window.responses[:, order])
+    found = other.predict(changed, mask).behavior
+    np.testing.assert_allclose(found, predictor.predict(window, mask).behavior, atol=1e-5)
+
+
+def test_several_windows_are_decoded_as_one_alone(session, predictor, mask):
+    windows = [session.window(s, predictor.needs.spec) for s in (5.0, 9.0, 13.0)]
+    every = decoding_mask(session, predictor.needs.spec)
+    requests = [(windows[0], mask, None), (windows[1], every, None), (windows[2], mask, None)]
+    for request, found in zip(requests, predictor.predict_many(requests), strict=True):
+        alone = replace(predictor).predict(*request)
+        np.testing.assert_allclose(found.behavior, alone.behavior, atol=1e-5)
+
+
+def test_a_model_without_a_task_of_recordings_says_so(session, tmp_path):
+    model = model_of(session, tmp_path, PoyoConfig({"gratings": Task(1, 8)}, **SIZES))
+    assert not model.needs.predicts_behavior
+    mask = om.Mask.nothing(session, model.needs.spec).show(slice(None))
+    with pytest.raises(UnsupportedRequestError, match="gratings"):
+        model.predict(session.window(10.0, model.needs.spec), mask.with_behavior("target"))
+
+
+# -- training and transfer -------------------------------------------------------------
+def plan_of(**changes):
+    small = {"model": SIZES, "batch": 3, "steps": 4, "units": [2, 4, 8], "sessions": []}
+    plan = {**small, "validate_every": 2, "validation_windows": 3, "save_every_s": None}
+    return training_plan("poyo_calcium-small", plan | changes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimiser", ["lamb", "adamw"])
+def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path, optimiser):
+    plan = plan_of(optimiser=optimiser)
+    run_steps(plan, [session], tmp_path / "whole", QUIET, None, device="cpu")
+    run_steps(plan, [session], tmp_path / "parts", QUIET, 3, device="cpu")
+    run_steps(plan, [session], tmp_path / "parts", QUIET, None, device="cpu")
+    whole, parts = (read_poyo(tmp_path / n / "model.safetensors") for n in ("whole", "parts"))
+    assert all(torch.equal(value, parts.state[name]) for name, value in whole.state.items())
+    assert set(whole.units) == {session.id}
+    exported = tmp_path / "exported.safetensors"
+    families()["poyo_calcium"].export(tmp_path / "whole", exported)
+    assert om.load_predictor(exported, device="cpu").needs.sessions == {session.id}
+    family, description = describe(exported)
+    assert family.name == "poyo_calcium"
+    assert description.sessions == {session.id: session.n_neurons}
+    assert description.facts["decodes"] == ", ".join(NAMES)
+
+
+@pytest.mark.parametrize("change", [{"units": [9, 4, 8]}, {"model": {"tasks": {}}}])
+def test_a_wrong_field_of_a_config_is_named(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        plan_of(**change)
+
+
+def test_published_settings_are_the_defaults():
+    plan = training_plan("poyo_calcium")
+    assert (plan.config.batch, plan.config.epochs, plan.config.optimiser) == (512, 2000, "lamb")
+    with torch.device("meta"):
+        net = network_of(plan.config.model, {"mouse": tuple("abc")})
+    own = ("unit_emb", "session_emb", "task_emb", "readout")
+    sizes = {k: p.numel() for k, p in net.named_parameters() if not k.startswith(own)}
+    assert sum(sizes.values()) == 11_717_888 - 5 * 128  # without the rows of five tasks
+
+
+def test_lamb_leaves_neurons_alone_that_are_in_no_window():
+    table = torch.nn.Parameter(torch.ones(4, 3))
+    optimiser = Lamb([table], 0.1, 1e-4)
+    for _ in range(3):
+        table.grad = torch.zeros(4, 3)
+        table.grad[1] = 1.0
+        optimiser.step()
+    assert torch.equal(table[[0, 2, 3]], torch.ones(3, 3))
+    assert (table[1] < 1).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train", ["embeddings", "all"])
+def test_a_new_recording_gets_embeddings_of_its_own(session, tmp_path, train):
+    origin = model_of(session, tmp_path)
+    new = om.open_session(write_session(tmp_path / "new", 12, 3))
+    with pytest.raises(FinetuneError, match="knows session"):
+        om.finetune(origin, session, tmp_path / "known", device="cpu")
+    options = {"train": train, "steps": 2, "batch": 2, "device": "cpu"}
+    tuned = om.finetune(origin, new, tmp_path / "tuned", **options)
+    before, after = origin.checkpoint(), tuned.checkpoint()
+    is_same = [torch.equal(v, after.core[k]) for k, v in before.core.items()]
+    if train == "all":
+        assert set(after.units) == {new.id}
+        assert not all(is_same)
+        return
+    assert all(is_same)
+    assert list(after.units) == [session.id, new.id]
+    window, mask = (f(session, origin.needs.spec) for f in (_window, decoding_mask))
+    found = tuned.predict(window, mask).behavior
+    np.testing.assert_allclose(found, origin.predict(window, mask).behavior, atol=1e-6)
+    assert tuned.embeddings(new).shape == (12, 8)
+    decoded = tuned.predict(_window(new, origin.needs.spec), decoding_mask(new, origin.needs.spec))
+    assert np.isfinite(decoded.behavior).all()
+
+
+def _window(session, spec):
+    return session.window(10.0, spec)
+
+
+def _linear_world(is_noise):
+    """Return a recording whose running is a mixture of its responses, or independent of them."""
+    rng, seconds = np.random.default_rng(1), 150
+    slow = np.convolve(rng.normal(size=seconds * 30), np.hanning(20) / 2, "same")[:, None]
+    mixed = np.zeros_like(slow) if is_noise else slow
+    responses = 3 + mixed * rng.normal(size=(1, 12)) + 0.3 * rng.normal(size=(len(slow), 12))
+    arrays = {"responses": responses.astype(np.float32), "running": slow[:, 0]}
+    rates = {"rate_hz": 30.0, "running_rate_hz": 30.0}
+    return om.open_session({**arrays, **rates, "id": "world"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_noise", [False, True])
+def test_a_linear_world_is_decoded_and_noise_is_not(tmp_path, is_noise):
+    world = _linear_world(is_noise)
+    plan = plan_of(steps=250, batch=8, units=None, base_lr=5e-4, validate_every=250)
+    model = run_steps(plan, [world], tmp_path, QUIET, None, device="cpu")
+    mask = decoding_mask(world, model.needs.spec)
+    scores = om.evaluate(model, world, mask).behavior
+    (running,) = (s for s in scores if s.channel == "running")
+    if is_noise:
+        assert running.ci_low < 0 < running.ci_high
+        assert abs(running.value) < 0.15
+    else:
+        assert running.value > 0.9
+    others = [s for s in scores if s.channel != "running"]
+    assert all("no" in s.refusal for s in others)
+
+
+# -- published weights -----------------------------------------------------------------
+@pytest.fixture
+def published(tmp_path):
+    """A file in the layout of the public training, with what it does not contain."""
+    from safetensors.torch import load_file
+
+    folder = FIXTURES / "baselines_parity" / "poyo_calcium"
+    config = json.loads((folder / "config.json").read_text())
+    state = {f"model.{k}": v for k, v in load_file(folder / "state_dict.safetensors").items()}
+    for name in ("unit", "session"):
+        words = config[f"{name}_vocab"]
+        state[f"model.{name}_emb.vocab"] = {word: row for row, word in enumerate(words)}
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": state, "epoch": 3}, path)
+    channels = {"running": ["running"], "pupil_center": ["pupil_x", "pupil_y"]}
+    tasks = {
+        name: {"number": task["id"], "size": task["dim"], "channels": channels.get(name, [])}
+        for name, task in config["readouts"].items()
+    }
+    about = tmp_path / "about.json"
+    about.write_text(json.dumps({"config": {"tasks": tasks}}))
+    return path, about, config
+
+
+def test_published_weights_become_a_checkpoint(published, tmp_path):
+    source, about, config = published
+    target = tmp_path / "poyo.safetensors"
+    words = ("--family", "poyo_calcium", "--about", about)
+    done = run_command("convert-weights", source, target, *words)
+    assert done.exit_code == 0, done.output
+    model = om.load_predictor(target, device="cpu")
+    found = model.net.config
+    assert (found.width, found.depth, found.head) == (config["dim"], config["depth"], 16)
+    assert found.longest_s == pytest.approx(config["t_max"], rel=1e-4)
+    assert model.needs.n_neurons == {"s/alpha": 11, "s/beta": 7}
+    assert model.needs.spec.behavior.channels == ("running", "pupil_x", "pupil_y")
+    assert any("window_s" in text for text in describe(target)[1].assumptions)
+    assert describe(target)[1].facts["tasks without a channel"] == "condition, pupil_size"
+    assert model.net.units.rows(["s/beta/unit6"]).tolist() == [18]
+    times_s = np.arange(4) / 20
+    item = Item("s/alpha", ["s/alpha/unit1"], np.ones((4, 1)), times_s, {"running": times_s})
+    assert model.net(model.net.tokens([item]))["running"].isfinite().all()
+
+
+def test_published_weights_without_their_tasks_are_refused(published, tmp_path):
+    source, about, _ = published
+    about.write_text("{}")
+    words = ("--family", "poyo_calcium", "--about", about)
+    done = run_command("convert-weights", source, tmp_path / "poyo.safetensors", *words)
+    assert "config.tasks" in str(done.exception)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(session, tmp_path):
+    model = model_of(session, tmp_path)
+    checkpoint = model.checkpoint()
+    units = {session.id: checkpoint.units[session.id][1:]}
+    save_poyo(tmp_path / "short.safetensors", replace(checkpoint, units=units))
+    with pytest.raises(CheckpointError, match="unit_emb"):
+        om.load_predictor(tmp_path / "short.safetensors", device="cpu")
