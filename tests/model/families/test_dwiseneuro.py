@@ -205,12 +205,12 @@ def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
     np.testing.assert_allclose(many[1].responses, whole.responses, rtol=1e-4, atol=1e-5)
 
 
-def test_a_stop_request_is_answered_between_windows(predictor, window, mask):
+def test_a_stop_request_is_answered_between_blocks(predictor, window, mask):
     asked = []
 
     def cancelled():
         asked.append(True)
-        return len(asked) > 3
+        return len(asked) > 2
 
     with pytest.raises(StoppedError):
         replace(predictor).encode(window, mask, cancelled)

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from omnimouse_model.families.parts.clip_models import ClipFamily
 from omnimouse_model.families.parts.video_clips import FRAME_SIZE, N_STATE, Inputs, clip_spec
-from omnimouse_model.progress import Cancelled, stop_if
+from omnimouse_model.progress import Cancelled, never, stop_if
 from omnimouse_model.storage.typed import Within
 
 _MAX_PERIOD = 10_000.0
-_AT_ONCE = 8
-"""Windows that are computed at once: a stop request waits for them."""
+_AT_ONCE, _MOST_VALUES = 8, 2**25
+"""Windows that are computed at once, and the limit of the values of their largest layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,9 +418,19 @@ class DwiseNetwork(nn.Module):
         assert isinstance(readout, Readout)
         return readout
 
-    def features(self, x: Tensor) -> Tensor:
-        """Return the features (B, C, T) that all readouts share, of input (B, C, T, H, W)."""
-        features: Tensor = self.cortex(self.core(x).mean((3, 4)))
+    def features(self, x: Tensor, cancelled: Cancelled = never) -> Tensor:
+        """Return the features (B, C, T) that all readouts share, of input (B, C, T, H, W).
+
+        Raises
+        ------
+        StoppedError
+            `cancelled`, which is asked before each block, is true.
+        """
+        x = self.core.stem(x)
+        for block in self.core.blocks:
+            stop_if(cancelled)
+            x = block(x)
+        features: Tensor = self.cortex(x.mean((3, 4)))
         return features
 
     def forward(self, x: Tensor, session: str) -> Tensor:
@@ -463,13 +473,12 @@ def _state(
 ) -> tuple[Tensor | None, ...]:
     """Return the features (B, windows, C, n) of all windows, and the usable frames."""
     frames = net.config.sliding.windows(inputs.frames.shape[1]).to(inputs.frames.device)
-    found = []
-    for clip in stacked(net.config, inputs):
-        parts = []
-        for some in frames.split(_AT_ONCE):
-            stop_if(cancelled)
-            parts.append(net.features(clip[:, some].transpose(0, 1)))
-        found.append(torch.cat(parts))
+    config, found = net.config, []
+    n_values = math.prod(config.size) * frames.shape[1] * config.widths[0] * config.expansion
+    at_once = min(_AT_ONCE, max(1, _MOST_VALUES // n_values))
+    for clip in stacked(config, inputs):
+        some = (clip[:, own].transpose(0, 1) for own in frames.split(at_once))
+        found.append(torch.cat([net.features(x, cancelled) for x in some]))
     return torch.stack(found), inputs.usable
 
 
