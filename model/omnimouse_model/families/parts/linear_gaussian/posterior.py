@@ -12,6 +12,9 @@ x_k ~ N(0, I). Then
 Neurons with the same visible samples share Q. The sums over neurons are kept per block,
 so a stroke costs the blocks that it touches and a new inverse of K m = 480 rows, whatever
 the number of neurons. The inverse is never updated: its bits depend on the mask alone.
+
+The module is longer than usual because these formulas and the sums that a stroke reuses
+are read together.
 """
 
 from collections.abc import Callable, Iterator, Sequence
