@@ -23,13 +23,12 @@ from omnimouse_model.data.readers.build.statistics import (
     with_stored_statistics,
 )
 from omnimouse_model.data.readers.build.typed_fields import (
-    flag,
     float_dtype,
     number,
     wrong,
 )
 from omnimouse_model.data.readers.experanto.screen import read_screen
-from omnimouse_model.data.readers.experanto.sequence import read_sequence
+from omnimouse_model.data.readers.experanto.sequence import data_file, read_sequence
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -406,19 +405,13 @@ def _offsets(meta: Mapping[str, Any], path: Path) -> np.ndarray:
 
 
 def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
-    npy, mem, path = folder / "spikes.npy", folder / "spikes.mem", folder / "meta.yml"
-    if not is_there(npy) and not is_there(mem):
-        raise SessionFormatError(
-            folder,
-            "missing_data",
-            f"{folder.name}: neither spikes.npy nor spikes.mem found",
-            "was the download complete?",
-        )
-    if is_there(mem) and (flag(meta, "is_mem_mapped", path) or not is_there(npy)):
-        dtype = float_dtype(meta, path) if "dtype" in meta else np.dtype(np.float64)
-        file = ArrayFile(mem, dtype, (_count(mem, dtype),), inside=folder.parent)
+    path, is_mapped = data_file(folder, "spikes", meta)
+    if is_mapped:
+        described = folder / "meta.yml"
+        dtype = float_dtype(meta, described) if "dtype" in meta else np.dtype(np.float64)
+        file = ArrayFile(path, dtype, (_count(path, dtype),), inside=folder.parent)
     else:
-        file = npy_file(npy, folder.parent)
+        file = npy_file(path, folder.parent)
     if len(file.shape) != 1 or file.shape[0] != n_spikes or file.dtype.kind != "f":
         raise bad_file(
             file.path,

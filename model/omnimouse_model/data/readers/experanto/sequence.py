@@ -59,25 +59,37 @@ def read_sequence(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[
 
 
 def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:
+    path, is_mapped = data_file(folder, "data", meta)
+    if is_there(path.with_suffix(".npy" if is_mapped else ".mem")):
+        notes.warn(
+            "two_data_files",
+            f"{folder.name} holds data.npy and data.mem; {path.name} is read",
+        )
+    return _mem_samples(path, meta) if is_mapped else _npy_samples(path, meta)
+
+
+def data_file(folder: Path, stem: str, meta: Mapping[str, Any]) -> tuple[Path, bool]:
+    """Return the file of a device's values, and whether it is one without a header.
+
+    Raises
+    ------
+    SessionFormatError
+        There is none.
+    """
     # Two revisions of the reference package differ: one follows `is_mem_mapped`, the
-    # other ignores it and prefers data.npy. Without the key, data.npy is read here.
-    npy, mem, path = folder / "data.npy", folder / "data.mem", folder / "meta.yml"
-    mapped = flag(meta, "is_mem_mapped", path)
-    if not is_there(npy) and not is_there(mem):
+    # other ignores it and prefers `.npy`. Without the key, `.npy` is read here.
+    npy, mem = folder / f"{stem}.npy", folder / f"{stem}.mem"
+    mapped, has_npy = flag(meta, "is_mem_mapped", folder / "meta.yml"), is_there(npy)
+    has_mem = is_there(mem)
+    if not has_npy and not has_mem:
         raise SessionFormatError(
             folder,
             "missing_data",
-            f"{folder.name}: neither data.npy nor data.mem found",
+            f"{folder.name}: neither {npy.name} nor {mem.name} found",
             "was the download complete?",
         )
-    if is_there(npy) and is_there(mem):
-        used = mem if mapped else npy
-        notes.warn(
-            "two_data_files",
-            f"{folder.name} holds data.npy and data.mem; {used.name} is read",
-        )
-    use_mem = is_there(mem) and (mapped is True or not is_there(npy))
-    return _mem_samples(mem, meta) if use_mem else _npy_samples(npy, meta)
+    is_mapped = has_mem and (mapped is True or not has_npy)
+    return (mem if is_mapped else npy), is_mapped
 
 
 def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
