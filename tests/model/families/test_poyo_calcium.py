@@ -260,11 +260,11 @@ def published(tmp_path):
         state[f"model.{name}_emb.vocab"] = {word: row for row, word in enumerate(words)}
     path = tmp_path / "last.ckpt"
     torch.save({"state_dict": state, "epoch": 3}, path)
-    channels = {"running": ["running"], "pupil_center": ["pupil_x", "pupil_y"]}
-    tasks = {
-        name: {"number": task["id"], "size": task["dim"], "channels": channels.get(name, [])}
-        for name, task in config["readouts"].items()
-    }
+    # The first task is decoded: its values are channels of the name of the task.
+    first, tasks = next(iter(config["readouts"])), {}
+    for name, task in config["readouts"].items():
+        channels = [f"{name}_{k}" for k in range(task["dim"])] if name == first else []
+        tasks[name] = {"number": task["id"], "size": task["dim"], "channels": channels}
     about = tmp_path / "about.json"
     about.write_text(json.dumps({"config": {"tasks": tasks}}))
     return path, about, config
@@ -278,16 +278,27 @@ def test_published_weights_become_a_checkpoint(published, tmp_path):
     assert done.exit_code == 0, done.output
     model = om.load_predictor(target, device="cpu")
     found = model.net.config
-    assert (found.width, found.depth, found.head) == (config["dim"], config["depth"], 16)
+    assert (found.width, found.depth, found.head) == (
+        *(config["dim"], config["depth"], config["dim_head"]),
+    )
+    assert (found.cross_heads, found.self_heads) == (config["cross_heads"], config["self_heads"])
     assert found.longest_s == pytest.approx(config["t_max"], rel=1e-4)
-    assert model.needs.n_neurons == {"s/alpha": 11, "s/beta": 7}
-    assert model.needs.spec.behavior.channels == ("running", "pupil_x", "pupil_y")
-    assert any("window_s" in text for text in describe(target)[1].assumptions)
-    assert describe(target)[1].facts["tasks without a channel"] == "condition, pupil_size"
-    assert model.net.units.rows(["s/beta/unit6"]).tolist() == [18]
+    words, sessions = config["unit_vocab"][1:], config["session_vocab"][1:]
+    counts = {name: sum(w.startswith(f"{name}/") for w in words) for name in sessions}
+    assert model.needs.n_neurons == counts
+    (first, task), *others = config["readouts"].items()
+    assert model.needs.spec.behavior.channels == tuple(f"{first}_{k}" for k in range(task["dim"]))
+    description = describe(target)[1]
+    assert any("window_s" in text for text in description.assumptions)
+    assert description.facts["tasks without a channel"] == ", ".join(sorted(n for n, _ in others))
+    # The rows are those of the file.
+    tables = {name: model.net.get_parameter(f"{name}_emb.weight") for name in ("unit", "session")}
+    state = torch.load(source)["state_dict"]
+    for name, table in tables.items():
+        assert torch.equal(table, state[f"model.{name}_emb.weight"])
     times_s = np.arange(4) / 20
-    item = Item("s/alpha", ["s/alpha/unit1"], np.ones((4, 1)), times_s, {"running": times_s})
-    assert model.net(model.net.tokens([item]))["running"].isfinite().all()
+    item = Item(sessions[0], words[:1], np.ones((4, 1)), times_s, {first: times_s})
+    assert model.net(model.net.tokens([item]))[first].isfinite().all()
 
 
 def test_published_weights_without_their_tasks_are_refused(published, tmp_path):
