@@ -72,6 +72,14 @@ def test_the_checkpoint_is_that_of_the_family(published, about, tmp_path):
     assert isinstance(again.exception, FileExistsError)
 
 
+def test_the_file_beside_another_checkpoint_can_be_what_is_said(published, about, tmp_path):
+    about.write_text(json.dumps({**STATED, "family": "twin", "pair": "0123456789abcdef"}))
+    target = tmp_path / "model.safetensors"
+    done = convert(published, target, "sensorium_factorised", "--about", about)
+    assert done.exit_code == 0, done.output
+    assert om.load_predictor(target, device="cpu").needs.n_neurons == {"mouse": 5}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -146,7 +146,8 @@ def save_checkpoint(
     provenance = {"software": f"omnimouse-app {_version()}"}
     envelope = {"format": FORMAT, "family": family, "provenance": provenance, "pair": pair}
     # The weights last: with them, the checkpoint is complete.
-    write_json(path.with_suffix(".json"), {**envelope, **about})
+    # What a file says of itself, such as `pair`, is not that of another one.
+    write_json(path.with_suffix(".json"), {**about, **envelope})
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     write_safetensors(path, plain, {"pair": pair})
     return path
