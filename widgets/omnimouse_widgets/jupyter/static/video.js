@@ -141,7 +141,9 @@ function render({ model, el }) {
     if (isLedByOther) clock = null;
     const isAhead = isPlaying || isPressed || pendingGo || (message.handled[view] ?? 0) < lastGo;
     if (isJump || isLedByOther || !isAhead) {
+      const since = performance.now(), before = at;
       at = message.start + message.cursor;
+      if (at !== before) reportShown(since);
       pendingGo = null;
       if (clock) restartClock();
       requestChunks();
@@ -221,7 +223,9 @@ function render({ model, el }) {
     goes.soon();
     requestChunks();
     show();
-    const since = event?.timeStamp ?? performance.now();
+    reportShown(event?.timeStamp ?? performance.now());
+  }
+  function reportShown(since) {
     afterPaint(() => probe("frame", { name: "video", frame: at, took: performance.now() - since }));
   }
   // A move during playback continues from the new position.
