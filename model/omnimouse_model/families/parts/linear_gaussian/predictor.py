@@ -53,6 +53,8 @@ NAME = "linear-gaussian"
 FITTING = "fitting linear-gaussian"
 MAX_CACHED_BYTES = 256 * 2**20
 """Maximum memory of the cached `Posterior` objects, one for each mask, in bytes."""
+MAX_INPUT_BYTES = 128 * 2**20
+"""Maximum memory of the visible inputs of windows: 0.3 MB of 60 samples with video."""
 Z_95 = 1.96
 """Half-width, in standard deviations, of the interval that holds 95 % of a normal."""
 
@@ -146,6 +148,7 @@ class LinearGaussian(Predictor):
         self._projections = MemoryCache[_Projections](
             MAX_CACHED_BYTES, lambda projections: projections.n_bytes
         )
+        self._inputs = MemoryCache[np.ndarray](MAX_INPUT_BYTES, lambda inputs: inputs.nbytes)
         self._lock = threading.RLock()
 
     @property
@@ -305,23 +308,46 @@ class LinearGaussian(Predictor):
 
         `video` and `behavior` are those of `window`, as far as `mask` shows them.
         """
-        parts = [np.zeros((self._spec.n_samples, 0), np.float32)]
-        if video is not None:
-            parts.append(video_inputs(video, self._spec))
-        if behavior is not None:
-            parts.append(behavior_inputs(behavior, self._spec))
-        inputs = np.concatenate(parts, axis=1)
+        inputs = self._inputs_of(window, mask, video, behavior)
 
         def mean(columns: np.ndarray) -> np.ndarray:
-            chosen: np.ndarray | slice = columns
-            if len(columns) and (np.diff(columns) == 1).all():
-                # A view: an index list would copy the weights of a block.
-                chosen = slice(int(columns[0]), int(columns[-1]) + 1)
+            first, stop = (columns[0], columns[-1] + 1) if len(columns) else (0, 0)
+            is_block = stop - first == len(columns) and (np.diff(columns) == 1).all()
+            # A view: an index list would copy the weights, of many columns for longer
+            # than the product of all takes.
+            is_whole = not is_block and 2 * len(columns) > fitted.weights.shape[1]
+            part = slice(first, stop) if is_block else slice(None) if is_whole else columns
             with single_numpy_thread:
-                weighted = inputs @ fitted.weights[:, chosen]
+                weighted = inputs @ fitted.weights[:, part]
+            weighted = weighted[:, columns] if is_whole else weighted
             return np.asarray(weighted + fitted.intercept[columns])
 
         return mean
+
+    def _inputs_of(
+        self,
+        window: Window,
+        mask: Mask,
+        video: np.ndarray | None,
+        behavior: np.ndarray | None,
+    ) -> np.ndarray:
+        """Return the visible inputs of a window at its samples, float32 (n_samples, n).
+
+        They are kept: a stroke over neurons changes none, and motion energy takes a
+        quarter of a prediction.
+        """
+
+        def compute() -> np.ndarray:
+            parts = [np.zeros((self._spec.n_samples, 0), np.float32)]
+            if video is not None:
+                parts.append(video_inputs(video, self._spec))
+            if behavior is not None:
+                parts.append(behavior_inputs(behavior, self._spec))
+            return np.concatenate(parts, axis=1)
+
+        key = (window.key, mask.frames.tobytes(), video is not None, behavior is not None)
+        with self._lock:
+            return self._inputs.get(key, compute)
 
     @property
     def _is_count(self) -> bool:
