@@ -1,16 +1,30 @@
 """Windows with other recorded values, which show what a predictor reads."""
 
-from dataclasses import replace
+from collections.abc import Hashable
+from dataclasses import fields
+from itertools import count
 
 import numpy as np
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.masks import Mask
 
+_NUMBERS = count()
+
+
+class OtherWindow(Window):
+    """A window with other values: predictors must not find what they keep of the first."""
+
+    @property
+    def key(self) -> Hashable:
+        """Identity of these values."""
+        return (super().key, self._cache["number"])
+
 
 def window_with(window: Window, **values: np.ndarray) -> Window:
     """The same window with other responses, behavior, video or raw frames."""
-    changed = replace(window)
+    changed = OtherWindow(**{f.name: getattr(window, f.name) for f in fields(window) if f.init})
+    changed._cache["number"] = next(_NUMBERS)
     for name, array in values.items():
         with_valid = (array, np.ones(len(array), bool))
         changed._cache[name] = array if name in ("video", "behavior") else with_valid
