@@ -151,7 +151,9 @@ class BlockFile:
 
     def _close_idle(self) -> None:
         with suppress(AttributeError, IndexError):  # not opened, or read by a thread
-            os.close(self._idle.pop())
+            # Threads that finish at once can have left two.
+            while True:
+                os.close(self._idle.pop())
 
     @contextmanager
     def opened(self) -> Iterator[int]:

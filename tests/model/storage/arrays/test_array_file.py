@@ -109,6 +109,19 @@ def test_few_files_stay_open_and_one_that_is_exchanged_is_not_read(tmp_path, mon
         files[11].read(0, 5)
 
 
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="no file stays open there")
+def test_all_numbers_of_a_file_are_closed_with_it(tmp_path):
+    np.save(tmp_path / "a.npy", VALUES)
+    file = npy_file(tmp_path / "a.npy")
+    # Two threads that finish at once leave one each.
+    numbers = [*file._file._idle, os.dup(file._file._idle[0])]
+    file._file._idle.append(numbers[1])
+    del file
+    for number in numbers:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
+
+
 def test_a_system_without_reading_at_a_position_reads_the_same(tmp_path, monkeypatch):
     # Windows has no `preadv`.
     np.save(tmp_path / "a.npy", VALUES)
