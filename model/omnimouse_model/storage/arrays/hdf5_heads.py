@@ -18,7 +18,7 @@ _MOST_HEAD = 2**24
 _NOWHERE = 2**64 - 1
 _BY_NAME, _RECORD, _NODE = 8, struct.Struct("<8sBII"), 10
 """Kind of the B-tree, a record of it, and what a node has besides: mark, kind, checksum."""
-_MOST_NODES, _MOST_LEVELS = 500, 10
+_MOST_NODES, _MOST_NODE, _MOST_LEVELS = 500, 2**16, 10
 _MOST_MESSAGE = 2**16
 
 
@@ -42,8 +42,8 @@ def messages(item: Any, read_at: ReadAt) -> Iterator[tuple[int, bytes]]:
     while parts:
         place, n_bytes = parts.pop(0)
         left -= n_bytes + 64
-        if left < 0:
-            raise ValueError("the head of an object is too long")
+        if n_bytes < 0 or left < 0:
+            raise ValueError("the head of an object is damaged, or too long")
         data, at = read_at(place, n_bytes), 0
         while at + prefix <= len(data):
             kind, size, flags = layout.unpack_from(data, at)
@@ -73,13 +73,26 @@ def attribute_values(item: Any, name: bytes, read_at: ReadAt) -> bytes | None:
             heap, tree = struct.unpack_from("<QQ", data, 2 + 2 * (data[1] & 1))
             if heap != _NOWHERE:
                 # HDF5 looks at none in the head then.
-                found = [_Heap.at(heap, read).message(one) for one in _records(tree, read)]
+                found = list(_in_heap(name, _Heap.at(heap, read), _records(tree, read)))
                 break
     named = [data for data in found if data is None or _parts(data)[0] == name]
     # Two of one name: HDF5 could take the other one.
     if len(named) != 1 or named[0] is None:
         return None
     return named[0][_parts(named[0])[1] :]
+
+
+def _in_heap(name: bytes, heap: "_Heap", places: Iterator[bytes]) -> Iterator[bytes | None]:
+    """Yield the attributes of a name in a heap, and None for each that lies elsewhere."""
+    left = _MOST_HEAD
+    for place in places:
+        data = heap.message(place)
+        # A file can name the same bytes of its heap any number of times.
+        left -= 64 + len(data or b"")
+        if left < 0:
+            raise ValueError("attributes that are too long together")
+        if data is None or _parts(data)[0] == name:
+            yield data
 
 
 def _parts(data: bytes) -> tuple[bytes, int]:
@@ -96,7 +109,8 @@ def _records(tree: int, read: ReadAt) -> Iterator[bytes]:
     mark, _, kind, n_node, size, depth, _, root, count = struct.unpack(
         "<4sBBIHHHQH", read(tree, 26)
     )
-    if mark != b"BTHD" or kind != _BY_NAME or size != _RECORD.size or depth > _MOST_LEVELS:
+    is_sound = mark == b"BTHD" and kind == _BY_NAME and size == _RECORD.size
+    if not is_sound or depth > _MOST_LEVELS or n_node > _MOST_NODE:
         raise ValueError("a tree of attributes that is damaged")
     # Bytes of the numbers of records below a node: they follow from what fits.
     most = (n_node - _NODE) // size

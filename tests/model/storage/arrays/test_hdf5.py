@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays import hdf5, hdf5_chunks
+from omnimouse_model.storage.arrays import hdf5, hdf5_chunks, hdf5_heads
 from omnimouse_model.storage.arrays.hdf5 import Hdf5
 from omnimouse_model.storage.budget import Budget
 from omnimouse_model.storage.byte_source import LocalFile
@@ -187,7 +187,7 @@ def test_many_attributes_are_read_from_their_heap(path, n_attributes, monkeypatc
         file.attribute(file.root, "long")
 
 
-@pytest.mark.parametrize("change", ["large", "tree", "heap", "row"])
+@pytest.mark.parametrize("change", ["large", "tree", "heap", "row", "node"])
 def test_attributes_whose_texts_cannot_be_found_for_sure_are_refused(path, change):
     with h5py.File(path, "w", libver="latest") as file:
         for number in range(300):
@@ -197,9 +197,28 @@ def test_attributes_whose_texts_cannot_be_found_for_sure_are_refused(path, chang
     opened = Hdf5(LocalFile(path))
     read_at, marks = opened._read_at, {"tree": b"BTLF", "heap": b"FRHP", "row": b"FHIB"}
     mark = marks.get(change, b"none")
-    opened._read_at = lambda *place: read_at(*place).replace(mark, b"????")
+
+    def changed(*place: int) -> bytes:
+        data = read_at(*place).replace(mark, b"????")
+        if change == "node" and data[:4] == b"BTHD":  # as much memory as the file says
+            data = data[:6] + (2**31).to_bytes(4, "little") + data[10:]
+        return data
+
+    opened._read_at = changed
     with pytest.raises(SessionFormatError, match=r"a7|damaged"):
         opened.attribute(opened.root, "a7")
+
+
+def test_attributes_that_are_long_together_are_refused(path, monkeypatch):
+    # A file can name the same bytes for each of them.
+    monkeypatch.setattr(hdf5_heads, "_MOST_HEAD", 2**16)
+    with h5py.File(path, "w", libver="latest") as file:
+        for number in range(300):
+            file.attrs[f"a{number}"] = np.zeros(50)
+        file.attrs["text"] = "x" * 11
+    opened = Hdf5(LocalFile(path))
+    with pytest.raises(SessionFormatError, match="too long together"):
+        opened.attribute(opened.root, "text")
 
 
 def test_the_texts_of_an_attribute_are_counted_together(path):
