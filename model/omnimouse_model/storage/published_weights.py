@@ -25,7 +25,7 @@ from omnimouse_model.storage.tensors import checked_archive
 _MAX_VALUES = 1_000_000
 """Values that are visited in all containers, each as often as it is found."""
 _DEEPEST = 32
-_LONGEST_TEXT = 4096
+_LONGEST_TEXT, _LONGEST_NAME = 4096, 1024
 _SMALL = 64
 """Values of an array that becomes a list among the settings."""
 _STORAGES = {
@@ -138,6 +138,9 @@ class _WeightsReader(PlainReader):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a name stands for: a tensor's maker, a plain kind or a placeholder."""
+        # A pickle can ask for one remembered name any number of times.
+        if len(module) + len(name) > _LONGEST_NAME:
+            raise ValueError(f"a name of {len(module) + len(name):,} letters")
         dtype = _STORAGES.get(name.removesuffix("Storage")) if name.endswith("Storage") else None
         if module == "torch" and dtype is not None:
             return _Storage(dtype)
@@ -166,9 +169,8 @@ class _WeightsReader(PlainReader):
 
     def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
         """Return a dense copy of a part of a storage."""
-        numbers = (offset, *shape, *strides)
         is_valid = len(shape) == len(strides) <= 16 and all(
-            type(n) is int and 0 <= n < 2**48 for n in numbers
+            type(n) is int and 0 <= n < 2**48 for n in (offset, *shape, *strides)
         )
         if not isinstance(storage, _Storage) or not is_valid:
             raise ValueError("a tensor without storage, shape or strides")
@@ -181,10 +183,11 @@ class _WeightsReader(PlainReader):
         self.spend([n_values * storage.dtype.itemsize])
         if not n_values:
             return torch.empty(shape, dtype=storage.dtype)
-        return torch.as_strided(values, shape, strides, offset).clone()
+        found = torch.as_strided(values, shape, strides, offset)
+        return found != 0 if storage.dtype == torch.bool else found.clone()
 
     def _read(self, storage: _Storage) -> Tensor:
-        """Return all values of a storage; read once."""
+        """Return all values of a storage, read once; those of flags as bytes."""
         name = f"{self._folder}data/{storage.key}"
         size = storage.n_values * storage.dtype.itemsize
         if name not in self._values:
@@ -196,7 +199,8 @@ class _WeightsReader(PlainReader):
         values = self._values[name]
         if len(values) != size:
             raise ValueError(f"{storage.key[:40]!r} has values of two types")
-        return values != 0 if storage.dtype == torch.bool else values.view(storage.dtype)
+        # Flags become such in a tensor: here, each tensor would make all of them anew.
+        return values if storage.dtype == torch.bool else values.view(storage.dtype)
 
     # -- objects of other programs -----------------------------------------------------
     def load_newobj(self) -> None:
@@ -256,6 +260,7 @@ class _Contents:
 
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     n_visited: int = 0
+    _converted: dict[int, Any] = field(default_factory=dict)
 
     def add(self, value: Any, place: str, depth: int) -> Any:
         """Collect the tensors of a value; return the rest as JSON."""
@@ -272,16 +277,19 @@ class _Contents:
             parts = (self.add(v, f"{place}.{n}", depth + 1) for n, v in enumerate(value))
             return [part for part in parts if part is not _TENSOR]
         if isinstance(value, Tensor):
-            return value.tolist() if value.numel() == 1 else _TENSOR
+            return _json(value.item()) if value.numel() == 1 else _TENSOR
         if callable(value) or isinstance(value, _Storage):
             return None
-        return _json(plain_value(value))
+        return _json(plain_value(value, self._converted))
 
     def _mapping(
         self, value: Mapping[str | int, Any], place: str, depth: int
     ) -> Iterator[tuple[str, Any]]:
         for key, part in value.items():
             name = str(key)
+            # Each value below it has it in its place.
+            if len(name) > _LONGEST_NAME:
+                raise ValueError(f"a name of {len(name):,} letters")
             if isinstance(part, Tensor):
                 self.tensors.setdefault(place, {})[name] = part
                 continue
@@ -298,9 +306,14 @@ def _json(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.size > _SMALL or value.dtype.kind not in "biuf":
             return f"an array {value.shape} of {value.dtype}"
-        return value.tolist()
+        return _finite(value.tolist())
     if isinstance(value, str):
         return plain_text(value)[:_LONGEST_TEXT]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # JSON has no such numbers
-    return value if isinstance(value, bool | int | float | None) else str(type(value).__name__)
+    return _finite(value) if isinstance(value, bool | int | float | None) else type(value).__name__
+
+
+def _finite(value: Any) -> Any:
+    """Return numbers with texts for NaN and infinity, which JSON does not have."""
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

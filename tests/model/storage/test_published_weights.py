@@ -1,6 +1,7 @@
 """Published weights: tensors of any program are read, and nothing of it is executed."""
 
 import collections
+import json
 import os
 import pickle
 import sys
@@ -165,3 +166,40 @@ def test_a_file_of_another_kind_is_named(tmp_path):
         read_published(path)
     with pytest.raises(CheckpointError, match="missing"):
         read_published(tmp_path / "other.pth")
+
+
+def test_numbers_that_json_does_not_have_are_texts(tmp_path):
+    content = {
+        "state": {"w": torch.ones(1)},
+        "losses": [torch.tensor(float("nan")), torch.tensor([2.0]), float("inf")],
+        "scale": np.array([1.0, -np.inf]),
+        "counts": np.array([[1, 2]]),
+    }
+    settings = read_published(saved(tmp_path, content)).settings
+    assert json.loads(json.dumps(settings, allow_nan=False)) == settings
+    assert settings["losses"] == ["nan", 2.0, "inf"]
+    assert settings["scale"] == [1.0, "-inf"]
+    assert settings["counts"] == [[1, 2]]
+
+
+def test_a_name_that_each_use_would_copy_is_refused(tmp_path):
+    name = "k" * 2000
+    with pytest.raises(CheckpointError, match="a name of 2,000 letters"):
+        read_published(saved(tmp_path, {name: {"w": torch.ones(1)}}))
+    text = b"X" + len(name).to_bytes(4, "little") + name.encode()
+    path = with_program(saved(tmp_path, {"w": torch.zeros(4)}), b"\x80\x04" + text * 2 + b"\x93.")
+    with pytest.raises(CheckpointError, match="a name of 4,000 letters"):
+        read_published(path)
+
+
+def test_an_array_of_objects_is_converted_once(tmp_path, monkeypatch):
+    converted = []
+    monkeypatch.setattr(
+        "omnimouse_model.storage.pickles._converted",
+        lambda value, *rest: converted.append(value) or [],
+    )
+    objects = np.empty(3, object)
+    objects[:] = [["a"], None, "b"]
+    content = {"w": torch.ones(1), "first": objects, "second": objects}
+    read_published(saved(tmp_path, content))
+    assert len([value for value in converted if value]) == 1
