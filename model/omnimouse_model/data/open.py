@@ -351,7 +351,7 @@ def _visible(folder: Path) -> list[str]:
 def _only_recording(folder: Path) -> Path | None:
     """Return the recording that lies alone in a folder, as one NWB file does."""
     found: list[str] = []
-    with suppress(OSError):  # `_unknown` tells what cannot be read
+    with suppress(SessionFormatError):  # `_unknown` tells what cannot be read
         if is_folder(folder):
             found = _recordings_in(folder, _visible(folder))
     # A link may lead anywhere, and deeper recordings belong to other folders.
@@ -375,7 +375,7 @@ def _recordings_in(folder: Path, names: Sequence[str]) -> list[str]:
                 found.append(path.relative_to(folder).as_posix())
             # A link to a parent folder would never end.
             elif is_folder(path) and not is_link(path):
-                with suppress(OSError):  # a folder that may not be listed
+                with suppress(SessionFormatError):  # a folder that may not be listed
                     below += [inner for inner in paths_in(path) if inner.name[0] != "."]
         level = below
     return found

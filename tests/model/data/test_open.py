@@ -81,6 +81,20 @@ def test_the_one_recording_of_a_folder_is_opened(tmp_path):
     assert open_session(tmp_path / "session" / "day1").path.name == "a.npz"
 
 
+def test_a_folder_that_may_not_be_listed_hides_no_recording(tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", responses=np.ones((300, 2)), rate_hz=30.0)
+    (tmp_path / "private").mkdir()
+    real = os.scandir
+
+    def barred(path):
+        if Path(path).name == "private":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", barred)
+    assert open_session(tmp_path).path.name == "a.npz"
+
+
 @pytest.mark.parametrize("name", ["a.nwb", "a.npz"])
 def test_content_that_was_not_fetched_is_named(tmp_path, name):
     path = tmp_path / name

@@ -505,6 +505,19 @@ def test_barred_files_are_a_clear_error(folder, monkeypatch):
     assert names_all(check_refusal(folder).message, "meta.yml", "Permission denied")
 
 
+def test_a_folder_beside_the_devices_may_be_private(folder, monkeypatch):
+    (folder / "private").mkdir()
+    real = os.open
+
+    def barred(name: Any, flags: int, **options: Any) -> int:
+        if "private/" in str(name):
+            raise PermissionError(13, "Permission denied", str(name))
+        return real(name, flags, **options)
+
+    monkeypatch.setattr(os, "open", barred)
+    assert open_session(folder).n_neurons
+
+
 @pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
 def test_a_folder_or_pipe_in_place_of_a_file_does_not_hang(folder, make):
     (folder / TIMES).unlink()

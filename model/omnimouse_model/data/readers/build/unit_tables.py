@@ -9,6 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -152,7 +153,8 @@ def _files(path: Path) -> list[Path]:
         raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
     found = paths_in(path)
     for folder in folders_in(path, follows=False):
-        found += paths_in(folder)
+        with suppress(SessionFormatError):  # one that may not be listed
+            found += paths_in(folder)
     # Tables of other things, such as of scans, have no units in their name.
     found = [
         file

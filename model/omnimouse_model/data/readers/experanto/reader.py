@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,11 @@ def _recording_rate(meta: Mapping[str, Any], root_meta: Mapping[str, Any]) -> di
 def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
     """Note the devices of the folder that are not read."""
     read = {used, "screen", "imaging", *BEHAVIOR}
-    others = sorted({p.name for p in paths_in(root) if is_there(p / "meta.yml")} - read)
+    others = []
+    for path in paths_in(root):
+        with suppress(SessionFormatError):  # a folder that may not be entered
+            if path.name not in read and is_there(path / "meta.yml"):
+                others.append(path.name)
     if others:
         notes.assume("other_devices", f"not read: {', '.join(others)}")
 
