@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import ELOOP, EMLINK, ENOTDIR, ENXIO
+from errno import ELOOP, EMFILE, EMLINK, ENFILE, ENOTDIR, ENXIO
 from io import FileIO
 from itertools import islice
 from pathlib import Path
@@ -100,7 +100,7 @@ def look(path: Path | str, *, follows: bool = True) -> os.stat_result | None:
     Raises
     ------
     SessionFormatError
-        A folder on the way may not be entered.
+        A folder on the way may not be entered, or too many files are open.
     """
     try:
         if not _LOOK:
@@ -108,7 +108,9 @@ def look(path: Path | str, *, follows: bool = True) -> os.stat_result | None:
         handle = os.open(path, _LOOK | (0 if follows else _NO_LINK))
     except PermissionError as error:
         raise unreadable(Path(path), error) from error
-    except (OSError, ValueError):  # also of names that no system can hold
+    except (OSError, ValueError) as error:  # also of names that no system can hold
+        if getattr(error, "errno", None) in (EMFILE, ENFILE):
+            raise unreadable(Path(path), error) from error
         return None
     try:
         return os.fstat(handle)
@@ -180,7 +182,9 @@ def unless_missing(read: Callable[[], T]) -> T | None:
     try:
         return read()
     except SessionFormatError as error:
-        if error.code not in ("missing_file", "not_fetched"):
+        # A file that only points to content is there: without it, values would differ.
+        is_link_to_nothing = error.code == "not_fetched" and error.path.is_symlink()
+        if error.code != "missing_file" and not is_link_to_nothing:
             raise
         return None
 

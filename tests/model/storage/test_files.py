@@ -1,6 +1,8 @@
 import os
 import stat
 from contextlib import suppress
+from errno import EMFILE
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -15,7 +17,7 @@ from omnimouse_model.storage import files
 from omnimouse_model.storage.arrays.matlab import open_mat
 from omnimouse_model.storage.arrays.npy import Npz, load_small_array
 from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
-from omnimouse_model.storage.files import open_binary, read_bytes, read_text
+from omnimouse_model.storage.files import open_binary, read_bytes, read_text, unless_missing
 from tests.model.data.refusals import OTHER_USER, give_away
 
 
@@ -242,3 +244,24 @@ def test_a_folder_that_is_exchanged_between_two_openings_does_not_lead_out(
     monkeypatch.setattr(os, "open", opened)
     with suppress(SessionFormatError):
         assert list(read(folder / "inner" / f"x.{kind}", folder)) == [1.0] * 3
+
+
+def test_a_file_that_only_points_to_content_is_not_taken_for_a_missing_one(folder):
+    path = folder / "a.json"
+    read = partial(read_bytes, path, 1000, folder)
+    assert unless_missing(read) is None
+    path.symlink_to("../.git/annex/objects/x/y")
+    assert unless_missing(read) is None
+    path.unlink()
+    path.write_text("/annex/objects/SHA256E-s12--0a.json\n")
+    with pytest.raises(SessionFormatError, match="git annex get"):
+        unless_missing(read)
+
+
+def test_too_many_open_files_are_not_a_missing_file(folder, monkeypatch):
+    def full(*_: object, **__: object) -> int:
+        raise OSError(EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(SessionFormatError, match="Too many open files"):
+        files.is_there(folder / "inner/a.txt")
