@@ -325,6 +325,8 @@ class RunningScore:
         is_scored = [name not in self.behavior_refusals for name in names]
         counted = window.valid["behavior"][:, None] & np.array(is_scored, bool)
         counted &= np.isfinite(truth)
+        # Of samples without any value, nothing was decoded, as where nothing is visible.
+        counted &= np.isfinite(matched).any(axis=1)[:, None]
         if not np.isfinite(matched[counted]).all():
             raise ValueError("Decoded behaviour that is to be scored is not finite.")
         self.behavior.add(block, moments(matched, truth, valid=counted))
@@ -403,7 +405,8 @@ class RunningScore:
         found = self._scored(blocks, parts, self.centres) if is_centred else pooled
         ceiling = NaN
         if self.ceiling is not None:
-            centres = self.ceiling.centres if is_centred else None
+            # That of a refused score is beside the centred ones of other predictors.
+            centres = self.ceiling.centres if is_centred or self.refusal else None
             ceiling = self.ceiling._scored(self.ceiling.blocks, [], centres).value
         interval, of_pooled = (one.interval(self.metric.limits) for one in (found, pooled))
         also_pooled: dict[str, Any] = {}

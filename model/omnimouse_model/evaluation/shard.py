@@ -239,7 +239,8 @@ class ShardScores:
                     self._centred.add((first, place))
         for group, trained in zip(self._groups, self._trained, strict=True):
             for score, part in zip(group, trained, strict=True):
-                if part.blocks.blocks:
+                # All train windows, or none: a few would give other means.
+                if part.blocks.blocks and not part.refusal:
                     means = train_means(session, spec)[score.neurons]
                     score.centres = part.blocks.centres(means)
         for ceiling, rates in self._expected:

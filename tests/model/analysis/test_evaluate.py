@@ -15,7 +15,7 @@ from omnimouse_model.evaluation.conditions import (
     Condition,
     half_population_targets,
 )
-from omnimouse_model.evaluation.shard import TRAIN_WINDOWS
+from omnimouse_model.evaluation.shard import TRAIN_WINDOWS, centring_starts
 from omnimouse_model.evaluation.tier_windows import scored_starts, spread_starts
 from omnimouse_model.evaluation.train_windows import train_means
 from omnimouse_model.evaluation.window_scores import window_scores
@@ -248,6 +248,26 @@ def test_other_channels_are_not_scored(folder, tmp_path, missing, options, words
     assert words in row["refusal"]
 
 
+def test_samples_without_any_decoded_value_are_not_scored(session):
+    class Late(BehaviorPredictor):
+        def decode(self, encoded, neurons=None, cancelled=never):
+            answer = super().decode(encoded, neurons)
+            answer.behavior[:10] = np.nan
+            return answer
+
+    found = evaluate(Late(), session, [DECODE]).behavior
+    assert all(row.value > 0.999999 for row in found)
+
+    class Broken(BehaviorPredictor):
+        def decode(self, encoded, neurons=None, cancelled=never):
+            answer = super().decode(encoded, neurons)
+            answer.behavior[:10, 0] = np.nan
+            return answer
+
+    with pytest.raises(ValueError, match="not finite"):
+        evaluate(Broken(), session, [DECODE])
+
+
 def test_a_prediction_that_is_missing_where_asked_is_an_error(session):
     class Silent(NoisyPredictor):
         def encode(self, window, mask, cancelled=never):
@@ -347,6 +367,31 @@ def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session)
         # About the same means as the score, which the truth exceeds or equals.
         assert score.ceiling > 0
         assert score.ceiling != found.find(strategy, "noisy").ceiling
+
+
+def test_the_ceiling_of_a_refused_score_is_that_of_the_others(simulated_session):
+    predictors = [NoisyPredictor(), NoisyPredictor(name="other", refuses="no")]
+    found = evaluate(predictors, simulated_session, [STIMULUS])
+    served, refused = (found.find(STIMULUS, name) for name in ("noisy", "other"))
+    assert served.is_centred
+    assert refused.refusal == "no"
+    assert refused.ceiling == served.ceiling
+
+
+def test_a_model_of_few_train_windows_has_no_centred_score(simulated_session):
+    """The means of a few of them would be others than those of the same model elsewhere."""
+    starts = centring_starts(simulated_session, simulated_session.window(0.0).spec)
+
+    class Stored(NoisyPredictor):
+        def encode(self, window, mask, cancelled=never):
+            if window.start_s == starts[-1]:
+                raise UnsupportedRequestError("It is not in the file.")
+            return super().encode(window, mask, cancelled)
+
+    (score,) = evaluate(Stored(), simulated_session, [STIMULUS]).scores
+    assert not score.refusal
+    assert not score.is_centred
+    assert score.value == score.pooled
 
 
 def test_windows_of_another_model_have_a_ceiling_too(simulated_session):
