@@ -78,8 +78,11 @@ def predict_same_span(
     Prediction
         Its samples are those of `window_of(window, predictor.needs.spec)`; `status`
         states how the mask was mapped. Where tiles overlap, the first one counts.
+        Decoded behaviour has the samples and channels of the window, NaN where nothing
+        was decoded; None without any, and where the window has another rate of behaviour.
     """
-    spec = predictor.needs.spec
+    needs = predictor.needs
+    spec = needs.spec
     span = window_of(window, spec)
     if neurons is None:
         neurons = np.flatnonzero(mask.target.any(axis=0))
@@ -87,12 +90,14 @@ def predict_same_span(
     responses = np.full(shape, np.nan, np.float32)
     band = np.full((2, *shape), np.nan, np.float32)
     valid = np.ones(len(responses), bool)
+    behavior = _no_behavior(window, spec) if needs.predicts_behavior else None
     first: Prediction | None = None
     for offset_s, tile in tiles(window, spec):
         stop_if(cancelled)
         mapped = mask.at(_on_grid(spec), offset_s, window.spec.duration_s)
         # A tile without targets would be refused by some predictors.
-        if not mapped.target.any():
+        decodes = behavior is not None and mapped.has_behavior_target
+        if not (mapped.target.any() or decodes):
             continue
         part = predictor.predict(tile, mapped, neurons, cancelled)
         start = round(offset_s * spec.response_rate_hz)
@@ -104,6 +109,8 @@ def predict_same_span(
         if part.band is not None:
             np.copyto(band[:, start:stop], part.band[:, :count], where=is_new)
         valid[start:stop] &= part.valid[:count]
+        if behavior is not None and part.behavior is not None:
+            _fill_behavior(behavior, part.behavior, tile, window, offset_s)
         if first is None:
             first = part.with_remark(mapped.note)
     if first is None:
@@ -111,14 +118,35 @@ def predict_same_span(
         units = "spikes/s" if spec.responses == "count" else "normalised"
         ids = mask.mask_id, predictor.predictor_id
         first = Prediction(responses, neurons, None, *ids, units=units)
-    # Decoded behaviour has the rate of the tiles, and no place in a longer window.
     return replace(
         first,
         responses=responses,
         neurons=np.asarray(neurons, np.int64),
-        behavior=None,
+        behavior=None if behavior is None or np.isnan(behavior).all() else behavior,
         mask_id=mask.mask_id,
         times_s=span.sample_times_s,
         valid=valid,
         band=None if first.band is None else band,
     )
+
+
+def _no_behavior(window: Window, spec: WindowSpec) -> np.ndarray | None:
+    """Return room for decoded behaviour; None if window and spec have different rates."""
+    own, decoded = window.spec.behavior, spec.behavior
+    if own is None or decoded is None or own.rate_hz != decoded.rate_hz:
+        return None
+    return np.full((window.spec.n_behavior, len(window.behavior_names)), np.nan, np.float32)
+
+
+def _fill_behavior(
+    behavior: np.ndarray, decoded: np.ndarray, tile: Window, window: Window, offset_s: float
+) -> None:
+    """Write what was decoded in a tile, where nothing is, by the names of the channels."""
+    assert tile.spec.behavior is not None
+    start = round(offset_s * tile.spec.behavior.rate_hz)
+    # A model may decode more channels than a recording in stored order has.
+    columns = dict(zip(tile.behavior_names, decoded.T, strict=False))
+    for name, own in zip(window.behavior_names, behavior.T, strict=True):
+        room = own[start : start + len(decoded)]
+        found = columns.get(name, room)[: len(room)]
+        np.copyto(room, found, where=np.isnan(room))
