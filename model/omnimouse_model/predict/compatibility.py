@@ -102,11 +102,12 @@ def unused_text(needs: Needs, session: Session) -> str:
     if session.stimulus is not None and not needs.sees_video:
         phrases.append("its video is not read")
     behavior = needs.spec.behavior
-    if names and not needs.sees_behavior:
+    if names and not (needs.sees_behavior or needs.predicts_behavior):
         phrases.append(f"its behaviour ({', '.join(names)}) is not read")
     elif behavior is not None and not behavior.stored_order:
         others = [name for name in names if name not in behavior.channels]
-        phrases += [f"{', '.join(others)}: not read"] if others else []
+        use = "read" if needs.sees_behavior else "decoded"
+        phrases += [f"{', '.join(others)}: not {use}"] if others else []
     phrases += _missing(needs, session)
     return f"The model cannot use all of this recording: {'; '.join(phrases)}." if phrases else ""
 

@@ -3,6 +3,7 @@
 import pytest
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import unread_text, unused_text
 from omnimouse_model.predict.predictor import Needs
@@ -12,6 +13,7 @@ READS_NOTHING = Needs(sees_responses=False, sees_video=False, sees_behavior=Fals
 READS_VIDEO = Needs(sees_responses=False, sees_video=True, sees_behavior=False)
 NOTHING = Mask.nothing(20).ask(range(10, 20))
 SOME_NEURONS = NOTHING.show(range(10))
+DECODES_RUNNING = WindowSpec(2.0, 30.0, behavior=BehaviorSpec(20.0, ("running",)))
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,11 @@ def test_a_mask_of_which_nothing_is_read_has_a_remark(needs, mask, text):
             ("5 behaviour channels, of which the model reads 3: they stay hidden",),
         ),
         (Needs(sees_video=True, sees_behavior=True, behavior_channels=5), ()),
+        (Needs(sees_video=True, predicts_behavior=True), ()),
+        (
+            Needs(sees_video=True, predicts_behavior=True, spec=DECODES_RUNNING),
+            ("pupil_y: not decoded",),
+        ),
     ],
 )
 def test_what_a_model_cannot_use_of_a_recording_is_said(needs, said, tmp_path):
