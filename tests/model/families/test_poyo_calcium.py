@@ -19,6 +19,7 @@ from omnimouse_model.families.poyo_calcium.checkpoint import (
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, Task
 from omnimouse_model.families.poyo_calcium.training import Lamb, decoding_mask
 from omnimouse_model.inference.families import describe, families, training_plan
+from omnimouse_model.predict.same_span import predict_same_span
 from omnimouse_model.progress import QUIET
 from tests import FIXTURES
 from tests.cli.runner import run_command
@@ -104,6 +105,34 @@ def test_a_window_without_recorded_responses_is_not_decoded(predictor, window, m
     assert np.isfinite(known.behavior).all()
     assert np.isnan(unknown.behavior).all()
     assert np.isnan(replace(predictor).predict(missing, mask).behavior).all()
+
+
+@pytest.mark.parametrize("change", [{"step_s": 1e-9}, {"step_s": 0.0}, {"window_s": 1e9}])
+def test_a_description_cannot_ask_for_any_number_of_latents(session, tmp_path, change):
+    model_of(session, tmp_path)
+    path = tmp_path / "small.json"
+    about = json.loads(path.read_text())
+    about["config"] |= change
+    path.write_text(json.dumps(about))
+    with pytest.raises(CheckpointError, match=r"config.*step_s"):
+        om.load_predictor(tmp_path / "small.safetensors", device="cpu")
+
+
+# -- beside a model of other windows -----------------------------------------------------
+def test_beside_omnimouse_the_same_span_is_decoded(session, predictor):
+    window = session.window(10.0)
+    shown = om.Mask.nothing(session).show(range(5, 30)).with_behavior("target")
+    found = predict_same_span(predictor, window, shown).behavior
+    assert found.shape == window.behavior.shape
+    spec = predictor.needs.spec
+    for number in range(2):
+        tile = session.window(10.0 + number, spec)
+        own = predictor.predict(tile, shown.at(spec, float(number))).behavior
+        columns = [spec.behavior.channels.index(name) for name in window.behavior_names]
+        np.testing.assert_array_equal(found[20 * number : 20 * number + 20], own[:, columns])
+    visible = shown.with_behavior("visible").ask([0])
+    with pytest.raises(UnsupportedRequestError, match="not responses"):
+        predict_same_span(predictor, window, visible)
 
 
 def test_the_order_of_neurons_does_not_matter(session, predictor, window, tmp_path):

@@ -196,7 +196,7 @@ def _public(
     try:
         state |= {UNITS: state[UNITS][order], SESSIONS: state[SESSIONS][kept]}
         config = _sizes_of(state) | stated
-    except (KeyError, IndexError, TypeError, ZeroDivisionError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{described}: the weights have no {error} of {TITLE}.") from error
     default = PoyoConfig()
     assumed = [

@@ -31,6 +31,8 @@ PADDING = "NA"
 _MULTIPLE = 8
 """Sequences are padded to a multiple of this many tokens."""
 _FIRST_SD = 0.02
+_MOST_STEPS = 1000
+"""Times of latents in a window."""
 Record = Callable[[str, Tensor], None]
 
 
@@ -252,6 +254,13 @@ class PoyoConfig:
     linear_dropout: float = 0.4
     attention_dropout: float = 0.2
     rate_hz: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.step_s <= self.window_s <= _MOST_STEPS * self.step_s:
+            raise ValueError(
+                f"step_s is {self.step_s}, of windows of {self.window_s} s: expected 1 to "
+                f"{_MOST_STEPS:,} steps"
+            )
 
     @property
     def decoded(self) -> dict[str, Task]:
