@@ -332,6 +332,9 @@ def test_a_teacher_gives_the_targets_of_the_other_mice(session, tmp_path):
     taught, untaught = (one.net.readouts[1].layer[1].weight.grad for one in (training, alone))
     assert float(taught.abs().sum()) > 0
     assert untaught is None or float(untaught.abs().sum()) == 0
+    # One whose targets have no weight changes nothing.
+    unheard = opened(replace(settings, distilled=0.0), sources, tmp_path)
+    assert unheard.backward(drawn[:1])[1] == len(drawn[0].images)
 
 
 def test_a_teacher_of_other_neurons_or_units_is_refused(path, session, tmp_path):

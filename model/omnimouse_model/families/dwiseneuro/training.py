@@ -129,7 +129,7 @@ class DwiseTraining(ClipTraining):
         training = super().of(config, *arguments)
         assert isinstance(training, DwiseTraining)
         training.averaged = deepcopy(training.net).requires_grad_(False)
-        if config.teacher is not None:
+        if config.teacher is not None and config.distilled:
             training.teacher = _read_teacher(config, training.net.n_neurons).to(training.device)
         return training
 
