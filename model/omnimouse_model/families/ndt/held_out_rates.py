@@ -86,6 +86,8 @@ def rates_of(
         return rates, counts[:, onset : onset + n_windows * WINDOW]
     if condition == "co-smoothing":
         return one_neuron_out(net, session.id, spikes, job=job), counts
+    if condition not in ("inter-region", "intra-region"):
+        raise ValueError(f"There is no condition {condition!r}.")
     regions = _regions(condition, session)
     if condition == "inter-region":
         rates = inter_region(net, session.id, spikes, regions)

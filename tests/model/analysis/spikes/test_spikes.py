@@ -89,6 +89,9 @@ def test_what_is_not_possible_is_said(spiking, model):
     assert "does not state the region" in score.refusal
     with pytest.raises(UnsupportedRequestError, match="predicts no held-out spikes"):
         om.score_held_out(om.load_predictor("mean"), spiking)
+    counts = np.zeros((1, model.spec.n_samples, spiking.n_neurons), np.float32)
+    with pytest.raises(ValueError, match="no condition 'anything'"):
+        model.held_out_rates("anything", spiking, counts)
     with pytest.raises(StoppedError):
         om.score_held_out(model, spiking, ["co-smoothing"], job=CallbackJob(cancelled=lambda: True))
 
