@@ -243,6 +243,7 @@ class ShardScores:
                 if part.blocks.blocks and not part.refusal:
                     means = train_means(session, spec)[score.neurons]
                     score.centres = part.blocks.centres(means)
+        self._trained.clear()  # the centres have what is needed of them
         for ceiling, rates in self._expected:
             part = ceiling.without_samples()
             _add_expected(part, windows, rates)

@@ -15,7 +15,7 @@ from omnimouse_model.evaluation.conditions import (
     Condition,
     half_population_targets,
 )
-from omnimouse_model.evaluation.shard import TRAIN_WINDOWS, centring_starts
+from omnimouse_model.evaluation.shard import TRAIN_WINDOWS, ShardScores, centring_starts
 from omnimouse_model.evaluation.tier_windows import scored_starts, spread_starts
 from omnimouse_model.evaluation.train_windows import train_means
 from omnimouse_model.evaluation.window_scores import window_scores
@@ -331,6 +331,13 @@ def test_all_conditions_of_some_windows_come_before_other_windows(session):
     batches = [starts[k : k + 8] for k in range(0, len(starts), 8)]
     assert len(batches) == 2 * 3
     assert batches[::2] == batches[1::2]
+
+
+def test_the_sums_of_train_windows_are_released(session, monkeypatch):
+    kept, scores = [], ShardScores.scores
+    monkeypatch.setattr(ShardScores, "scores", lambda self: kept.append(self) or scores(self))
+    assert evaluate(NoisyPredictor(), session, [STIMULUS]).scores[0].is_centred
+    assert not kept[0]._trained
 
 
 def test_cancelling_stops_at_once(session):
