@@ -326,7 +326,7 @@ class RunningScore:
         counted = window.valid["behavior"][:, None] & np.array(is_scored, bool)
         counted &= np.isfinite(truth)
         # Of samples without any value, nothing was decoded, as where nothing is visible.
-        counted &= np.isfinite(matched).any(axis=1)[:, None]
+        counted &= np.isfinite(matched).any(axis=1, keepdims=True)
         if not np.isfinite(matched[counted]).all():
             raise ValueError("Decoded behaviour that is to be scored is not finite.")
         self.behavior.add(block, moments(matched, truth, valid=counted))
