@@ -217,6 +217,7 @@ class VideoScrubber(Part):
             pauses=film.pauses,
             has_video=session.stimulus is not None and spec.video is not None,
             has_trials=bool(len(session.trials.t_on)),
+            by_trial=spec.align == "trial",
             speeds=list(SPEEDS),
             strides=[[stride, stride_text(stride, spec)] for stride in strides(spec)],
             colours={"visible": palette.VISIBLE, "problem": palette.PROBLEM,

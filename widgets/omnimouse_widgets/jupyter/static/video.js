@@ -43,11 +43,12 @@ function render({ model, el }) {
   session.canvas.setAttribute("role", "presentation");
   session.canvas.removeAttribute("aria-label");
   const coarse = makeRange(texts.coarse);
-  // The page plays and steps frames itself; all else is for the kernel, which knows where the
-  // windows of trials begin. Labels come from the record.
+  // The page plays and steps itself; all else is for the kernel, which knows where the windows
+  // of trials begin. Labels come from the record.
+  const stepWindow = (by, name) => (film.by_trial ? send("press", { name }) : step(by * film.window));
   const own = {
     back: () => step(-film.step), next: () => step(film.step),
-    window_back: () => send("press", { name: "window_back" }), window_next: () => send("press", { name: "window_next" }),
+    window_back: () => stepWindow(-1, "window_back"), window_next: () => stepWindow(1, "window_next"),
     playing: () => set("playing", !model.get("playing")),
   };
   const buttons = new Map(["window_back", "back", "playing", "next", "window_next"].map((name) => [name, makeButton("", "", own[name])]));
