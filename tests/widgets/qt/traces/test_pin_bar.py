@@ -142,3 +142,14 @@ def test_no_score_of_a_pin_is_cut(panel, controller, redraw, width):
         marks = stack._traces[number].marks
         assert len(marks) == 3
         assert all(score in stack.labels[number] for _, score, _ in marks)
+
+
+def test_labels_without_room_have_the_shortest_form_in_all_rows(panel, controller, monkeypatch):
+    for preset in ("video_behavior", "video_only"):
+        controller.editor.apply_preset(preset)
+        controller.pins.pin()
+    panel.redraw.flush()
+    stack = panel.stacks["traces"]
+    monkeypatch.setattr(stack.box, "width", lambda: 20.0)
+    stack._fit()
+    assert not any("A " in label or "B " in label for label in stack.labels)

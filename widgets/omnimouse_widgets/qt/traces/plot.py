@@ -331,19 +331,22 @@ class TraceStack(QObject):
         for number, label in enumerate(self._labels):
             label.setPos(left, n - number)
         # All rows have the same form: the longest that fits in each of them.
-        for form in (2,) if is_low else (0, 1, 2):
-            if self._set_labels(form):
-                break
+        *longer, shortest = (2,) if is_low else (0, 1, 2)
+        if not any(self._set_labels(form) for form in longer):
+            self._set_labels(shortest, is_cut=True)
 
-    def _set_labels(self, form: int) -> bool:
-        """Set all labels to a form; return whether they fit in the width."""
+    def _set_labels(self, form: int, *, is_cut: bool = False) -> bool:
+        """Set labels to a form until one is too wide; return whether all fit.
+
+        With `is_cut`, all are set.
+        """
         for number, label in enumerate(self._labels):
             html = self._html[number][form]
             # Setting HTML lays out the text again, so skip unchanged labels.
             if self._label_html[number] != html:
                 label.setHtml(html)
                 self._label_html[number] = html
-            if label.textItem.boundingRect().width() > self.box.width():
+            if not is_cut and label.textItem.boundingRect().width() > self.box.width():
                 return False
         return True
 
