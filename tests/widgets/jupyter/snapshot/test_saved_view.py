@@ -176,6 +176,17 @@ def test_a_picture_of_a_recording_that_is_being_opened_says_so(controller, scree
     assert picture.caption(controller) == "The recording is being opened."
 
 
+def test_an_opening_that_fails_does_not_leave_a_note(controller, screen, monkeypatch):
+    with closing(SavedPicture(controller, quiet_s=60)) as state_keeper:
+        with monkeypatch.context() as patch:
+            patch.setattr(type(controller.loader), "is_busy", True)
+            state_keeper.show()
+        assert screen.notes[-1]
+        controller.loader.changed.emit()
+        state_keeper.draw()
+        assert screen.notes[-1] == ""
+
+
 def test_a_view_that_never_rests_is_drawn(controller, screen):
     with closing(SavedPicture(controller, quiet_s=0.2)) as state_keeper:
         state_keeper.show()

@@ -118,6 +118,7 @@ class SavedPicture:
             controller.pins.changed,
             controller.colouring.changed,
             controller.neuron_order.changed,
+            controller.loader.changed,  # the end of an opening that fails
         ]
         for signal in self._signals:
             signal.connect(self._note_change)
@@ -148,8 +149,10 @@ class SavedPicture:
         """Draw each time the view has settled; end when no drawing is due."""
         is_due = True
         while is_due:
-            if self._is_due:
-                self._tell(CHANGED)
+            # Not while it is drawn at the end of a cell: that may end the change.
+            with self._drawing:
+                if self._is_due:
+                    self._tell(CHANGED)
             if is_due := self._wait_until_due():
                 self._update()
 
