@@ -41,3 +41,11 @@ def test_an_opening_that_failed_says_why(files_page, controller, tmp_path):
         "block0", lambda message, _: message["items"][-1]["text"].startswith("Not opened: absent: ")
     )
     assert message["items"][-1]["tone"] == "problem"
+
+
+def test_a_file_that_cannot_be_sent_is_a_problem_once(files_page, controller, monkeypatch, caplog):
+    monkeypatch.setattr("omnimouse_widgets.jupyter.jobs.MAX_SENT", 3)
+    files_page.say("press", name="save")
+    assert len(caplog.records) == 1
+    controller.exports.changed.emit()
+    assert len(caplog.records) == 1

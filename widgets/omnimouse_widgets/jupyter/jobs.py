@@ -374,18 +374,20 @@ class Files(RecordPart):
         if not isinstance(result, WriteFile):
             super()._answer(result)
             return
-        # A file that was stopped or not written leaves its folder with the next one.
+        # That of a file which was stopped or not written.
+        if self._folder is not None:
+            self._folder.cleanup()
         self._folder = tempfile.TemporaryDirectory()
         result.begin(Path(self._folder.name) / result.name)
 
     def _send_written(self) -> None:
         """Send the file to the page once it is written."""
-        path = self._exports.written_path
-        if self._folder is None or path is None or path.parent != Path(self._folder.name):
+        path, folder = self._exports.written_path, self._folder
+        if folder is None or path is None or path.parent != Path(folder.name):
             return
-        self.send_now("file", [read_bytes(path, MAX_SENT)], name=path.name)
-        self._folder.cleanup()
-        self._folder = None
+        self._folder = None  # also of a file that cannot be sent
+        with folder:
+            self.send_now("file", [read_bytes(path, MAX_SENT)], name=path.name)
 
     def __repr__(self) -> str:
         return "Run this cell to read with other options, and to export."
