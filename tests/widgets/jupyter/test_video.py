@@ -103,6 +103,16 @@ def test_steps_of_windows_of_trials_are_trials(video, video_page, controller):
     assert controller.navigation.trial == before + 1
 
 
+def test_a_step_out_of_the_window_leads_to_the_next_one_as_in_napari(video_page, controller):
+    controller.navigation.seek(4.0)
+    controller.navigation.set_cursor(59)
+    start = controller.state.window.start_index
+    video_page.say("press", name="next")
+    assert (controller.state.window.start_index, controller.state.cursor) == (start + 60, 0)
+    video_page.say("press", name="back")
+    assert (controller.state.window.start_index, controller.state.cursor) == (start, 59)
+
+
 def test_of_two_pages_that_play_one_moves_the_window(video_page, controller):
     start = controller.state.window.start_index
     go(video_page, start + 10, plays=True)

@@ -131,8 +131,9 @@ class VideoScrubber(Part):
 
     # -- from the page ----------------------------------------------------------------
     def on_press(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Run an action of the timeline."""
-        press(self._session, str(content["name"]))
+        """Run an action of the video or of the timeline."""
+        name = str(content["name"])
+        press(self._stimulus if name in ("back", "next") else self._session, name)
 
     def on_choose(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Set a field of the timeline, such as the number of the trial."""

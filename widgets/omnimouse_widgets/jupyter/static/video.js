@@ -43,12 +43,11 @@ function render({ model, el }) {
   session.canvas.setAttribute("role", "presentation");
   session.canvas.removeAttribute("aria-label");
   const coarse = makeRange(texts.coarse);
-  // The page plays and steps itself; all else is for the kernel, which knows where the windows
-  // of trials begin. Labels come from the record.
-  const stepWindow = (by, name) => (film.by_trial ? send("press", { name }) : step(by * film.window));
+  // The page plays, steps by windows, and steps frames within the window; all else is for the
+  // kernel, which knows where the windows of trials begin. Labels come from the record.
   const own = {
-    back: () => step(-film.step), next: () => step(film.step),
-    window_back: () => stepWindow(-1, "window_back"), window_next: () => stepWindow(1, "window_next"),
+    back: () => step("back", -film.step), next: () => step("next", film.step),
+    window_back: () => stepWindow("window_back", -1), window_next: () => stepWindow("window_next", 1),
     playing: () => set("playing", !model.get("playing")),
   };
   const buttons = new Map(["window_back", "back", "playing", "next", "window_next"].map((name) => [name, makeButton("", "", own[name])]));
@@ -231,7 +230,14 @@ function render({ model, el }) {
   }
   // A move during playback continues from the new position.
   const jumpTo = (target, event) => { goTo(target, event); if (clock) restartClock(); };
-  const step = (by) => jumpTo(at + by);
+  // The kernel steps from the place of this page.
+  const press = (name) => { goes.now(); send("press", { name }); };
+  const step = (name, by) => {
+    const k = at - start + by;
+    if (k >= 0 && k < film.window) jumpTo(at + by);
+    else press(name);
+  };
+  const stepWindow = (name, by) => (film.by_trial ? press(name) : jumpTo(at + by * film.window));
   function restartClock() { clock = { at, since: performance.now() }; }
   function tick(now) {
     ticking = 0;
