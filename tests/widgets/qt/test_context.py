@@ -1,6 +1,7 @@
 """The panel Context in napari: its form, and curves with the mark on screen."""
 
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_widgets.qt.panel import RecordPanel
@@ -63,3 +64,14 @@ def test_curves_and_mark_are_on_the_screen(panel, controller, redraw):
     press(panel.widgets["live"])
     redraw()
     assert not controller.state.sweep_shown
+
+
+def test_enter_in_a_field_begins_no_sweep(panel, controller, redraw):
+    press(panel.widgets["sweep"])
+    redraw()
+    type_into(panel, "neurons", "0, 2")
+    redraw()
+    assert panel.widgets["start"].isEnabled()
+    QTest.keyClick(panel.widgets["settings"].controls["neurons"].native, Qt.Key.Key_Return)
+    assert controller.sweeps.entries == ()
+    assert panel.view.form.value("neurons") == (0, 2)

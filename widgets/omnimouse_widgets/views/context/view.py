@@ -331,7 +331,8 @@ class ContextView:
             refusal = "A sweep runs already: cancel it, or wait"
         start = Action("start", "Start", "Start the sweep in the background", self.start, refusal)
         summary = Text("estimate", text, tone)
-        return [Settings("settings", self.form, "start"),
+        # A sweep may take hours: Enter takes a value, and only the button begins it.
+        return [Settings("settings", self.form),
                 Row("start row", (summary, start), wide="estimate")]  # fmt: skip
 
     # -- mark and texts ---------------------------------------------------------------
