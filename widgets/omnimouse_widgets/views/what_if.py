@@ -55,6 +55,7 @@ from omnimouse_widgets.views.record import (
     Text,
     Traces,
 )
+from omnimouse_widgets.views.stimulus import HAS_NO_VIDEO
 from omnimouse_widgets.views.text.model import NO_VIDEO, half_text
 from omnimouse_widgets.views.text.units import bar_height
 from omnimouse_widgets.views.time import cursor_s, move_cursor
@@ -85,14 +86,13 @@ MOST_LABEL: Final = (
     "Neurons with the largest change of the prediction (root mean square); press one to select it"
 )
 N_LISTED: Final = 8
-HAS_NO_VIDEO: Final = "This session has no video"
 # The keys are the kinds of `live.mask.stimulus_edits`; "" stands for no edit.
 PICTURES: Final = {
     "": "recorded",
     "blank": "blank",
     "freeze": "freeze at",
     "other_clip": "clip from",
-    "picture": "picture found",
+    "picture": "found",
 }
 MIRRORS: Final = {
     "": ("none", "Not mirrored"),
@@ -139,7 +139,7 @@ class EditSettings:
     )
     at: float = setting(
         "At",
-        "Frame of the window at which the video is frozen, or start of the clip in the session",
+        "Frame of the window at which the video is frozen, or start of the clip in the recording",
         0.0,
         unit=lambda view: "s" if view.picture == "other_clip" else "frame",
         step=lambda view: 0.1 if view.picture == "other_clip" else 1.0,

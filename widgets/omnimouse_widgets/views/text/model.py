@@ -97,7 +97,7 @@ MEANINGS: Final = {
     "demo": "transformer",
     "demo-plain": "no context part",
     "twin-demo": "digital twin",
-    "ndt-demo": "transformer of spikes",
+    "ndt-demo": "spike model",
     "mean": "each neuron's mean",
     "last": "last visible value",
     "interpolation": "nearest visible values",
