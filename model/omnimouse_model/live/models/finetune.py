@@ -341,7 +341,7 @@ class Finetuning(HasBackgroundTask):
         if self._left_s is None:
             return text
         # A model with a context part fits it afterwards, with an estimate of its own.
-        of = " of the training" if self.stage == TRAINING else ""
+        of = " of the training" if self.stage in (STARTING, TRAINING) else ""
         return f"{text} · about {duration_text(self._left_s)} left{of}"
 
     @property
@@ -359,7 +359,7 @@ class Finetuning(HasBackgroundTask):
         return folder_for(self.folder, model, session, train)
 
     def estimate(self, steps: int = STEPS) -> str:
-        """Return the estimated duration as text, "" if not known.
+        """Return the estimated duration of the training as text, "" if not known.
 
         It is based on the latest fine-tuning of the same model, if there is one, else
         on the measured times of the demo model on a CPU.
@@ -371,7 +371,7 @@ class Finetuning(HasBackgroundTask):
         for result in self.results:
             if result.path.name.startswith(prefix) and result.minutes and result.step:
                 seconds = 60 * result.minutes * steps / result.step
-                return f"about {duration_text(seconds)}, estimated from the last one"
+                return f"about {duration_text(seconds)} of training, estimated from the last one"
         # The constants were measured on a CPU; they say nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
@@ -380,7 +380,7 @@ class Finetuning(HasBackgroundTask):
         size = max(residence.n_bytes / DEMO_BYTES, 0.2)
         cores = size * (START_CORE_S + steps * STEP_CORE_S)
         seconds = cores / max(os.cpu_count() or 1, 1)
-        return f"roughly {duration_text(seconds)} on this processor"
+        return f"roughly {duration_text(seconds)} of training on this processor"
 
     # -- actions ----------------------------------------------------------------------
     def start(

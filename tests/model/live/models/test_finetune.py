@@ -165,7 +165,7 @@ def test_fine_tuning_is_offered_for_an_unknown_recording(controller, mouse_folde
     finetuning = controller.finetuning
     assert finetuning.is_offered
     assert finetuning.saved_result() is None
-    assert finetuning.estimate()
+    assert "of training" in finetuning.estimate()
     controller.loader.open_now(mouse_folder / KNOWN)
     assert not finetuning.is_offered
     controller.loader.open_now(mouse_folder / NEW)
