@@ -158,11 +158,6 @@ class Laboratory(HasBackgroundTask):
         return self._running
 
     @property
-    def share(self) -> float | None:
-        """Finished share of the running experiment, None if not known."""
-        return self._task.share
-
-    @property
     def problem(self) -> str:
         """Why the chosen experiment cannot start; "" if it can."""
         state, needs = self._client.state, self._client.results.needs
