@@ -19,7 +19,7 @@ from omnimouse_model.live.pin import Pin, SpanChoice
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.metrics.named import METRICS, Metric
 
-NOTHING_OPEN = "No session is open; open a recording first."
+NOTHING_OPEN = "No recording is open; open one first."
 MAX_SELECTED = 64
 ALL_PLANES = -1
 ColourBy = Literal[

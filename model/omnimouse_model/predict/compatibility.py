@@ -52,9 +52,9 @@ class Compatibility:
     def text(self) -> str:
         """Number of known neurons, in a few words."""
         if self.n_known is None:
-            return "any session"
+            return "any recording"
         if not self.n_known:
-            return "of another session" if self.is_stored else "not seen in training"
+            return "of another recording" if self.is_stored else "not seen in training"
         return f"{min(self.n_known, self.n_neurons):,} of {self.n_neurons:,} neurons"
 
     @property
@@ -64,19 +64,19 @@ class Compatibility:
             return ""
         if self.is_new:
             return (
-                f"This session was not seen in training: its {self.n_neurons:,} "
+                f"This recording was not seen in training: its {self.n_neurons:,} "
                 "neurons need embeddings. Fine-tune the model to it (`omnimouse "
                 "finetune`, minutes for a small one), or choose a baseline: those are "
-                "fitted to any session."
+                "fitted to any recording."
             )
         if self.is_stored:
             return (
-                "This file has no predictions for the neurons of this session. Open "
-                "the recording for which they were made, or choose another model."
+                "This file has no predictions for the neurons of this recording. Open "
+                "that for which they were made, or choose another model."
             )
         return (
-            f"This session was seen in training with {self.n_known:,} neurons, the "
-            f"recording has {self.n_neurons:,}: is it the same export?"
+            f"This recording was seen in training with {self.n_known:,} neurons, here "
+            f"it has {self.n_neurons:,}: is it the same export?"
         )
 
 

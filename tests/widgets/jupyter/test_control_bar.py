@@ -29,7 +29,7 @@ def test_the_page_pauses_the_scores_over_the_tier(controller, page):
 
 
 def test_the_page_gets_the_reason_against_each_preset(controller, page, monkeypatch):
-    problems = {"video_only": "This session has no video."}
+    problems = {"video_only": "This recording has no video."}
     monkeypatch.setattr(type(controller.editor), "preset_problems", problems)
     seen = page(ControlBar(controller), "choices")
     fields, _ = seen.wait_for("choices", lambda fields, _: "presets" in fields)

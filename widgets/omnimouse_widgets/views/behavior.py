@@ -45,7 +45,7 @@ from omnimouse_widgets.views.traces import evidence_of, legend_entries
 LEAST = (-1.5, 1.5)
 """A row spans three standard deviations of a channel at least."""
 NO_BEHAVIOR = "This model reads no behaviour."
-HAS_NONE: Final = "This session has no behaviour"
+HAS_NONE: Final = "This recording has no behaviour"
 MODES: Final[dict[BehaviorMode, str]] = {
     "visible": "The model sees running and pupil",
     "target": "The model decodes running and pupil",

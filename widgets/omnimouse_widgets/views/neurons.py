@@ -24,6 +24,7 @@ from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.form import Form, setting
 from omnimouse_widgets.views.record import (
+    NO_SESSION,
     Action,
     Block,
     ChosenRows,
@@ -42,10 +43,10 @@ TEXT_COLUMNS: Final = ("area", "probe", "state")
 """Columns that contain text; the others contain numbers."""
 _TOOLTIPS: Final = {
     "id": "Id of the neuron in the recording, as everywhere on screen",
-    "area": "Brain area, where the session says",
-    "plane": "Imaging plane, where the session says",
+    "area": "Brain area, where the recording says",
+    "plane": "Imaging plane, where the recording says",
     "probe": "Probe of the unit",
-    "depth": "Depth in µm, where the session says",
+    "depth": "Depth in µm, where the recording says",
     "state": "State in the samples of the brush; where it changes, its first and last",
 }
 FILTER_TIP: Final = (
@@ -59,7 +60,6 @@ OLDER: Final = "◐"
 SELECT_TIP: Final = (
     f"Select rows to see their traces (the last {MAX_SELECTED})\nPress a title to sort"
 )
-NO_SESSION: Final = "No session is open"
 
 
 def titles_of(state: LiveState) -> tuple[str, ...]:

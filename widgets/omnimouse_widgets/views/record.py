@@ -27,7 +27,7 @@ from omnimouse_widgets.views.form import Form
 from omnimouse_widgets.views.raster_rows import RasterPicture, RasterRows
 from omnimouse_widgets.views.trace_row import Scale, Trace
 
-NO_SESSION: Final = "No session is open"
+NO_SESSION: Final = "No recording is open"
 """What an empty panel says."""
 Tone = Literal["plain", "quiet", "warning", "problem"]
 Dash = Literal["solid", "dashed", "dotted", "dash-dot", "long-dash", "long-dash-dot", "none"]

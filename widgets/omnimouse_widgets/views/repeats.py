@@ -34,7 +34,7 @@ from omnimouse_widgets.views.record import (
 
 LABEL: Final = "Repeats of the clip, side by side"
 TIP: Final = (
-    "All repeats of the clip, at their times in the session. Rows: selected neurons\n"
+    "All repeats of the clip, at their times in the recording. Rows: selected neurons\n"
     "(without a selection, a sample of all), from dark to yellow. Below, white: mean\n"
     "over neurons; orange: mean over repeats; frame: the window.\n"
     "Press: move the window there · ← →: same moment of the previous or next repeat"
@@ -45,7 +45,7 @@ CEILING_TIP: Final = (
     "sees behaviour or other neurons can exceed it.\n"
     "Oracle: correlation of each repeat with the mean of the others."
 )
-NO_CLIPS: Final = "No clip of this session was presented more than once"
+NO_CLIPS: Final = "No clip of this recording was presented more than once"
 NOT_REPEATED: Final = "This clip has no repeats; choose a repeated clip above"
 GAP: Final = 0.06
 """Gap between repeats as a fraction of the clip."""

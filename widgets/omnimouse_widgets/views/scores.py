@@ -21,6 +21,7 @@ from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.neurons import OLDER, columns_of
 from omnimouse_widgets.views.record import (
+    NO_SESSION,
     Action,
     Block,
     Choice,
@@ -256,7 +257,7 @@ def summary_text(
     Without scores, return the reason.
     """
     if state.session is None:
-        return "No session is open"
+        return NO_SESSION
     among = f" that the filter keeps ({text})" if text else ""
     if not len(spread.neurons):
         if results.freshness == "error":

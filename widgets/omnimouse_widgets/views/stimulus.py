@@ -29,7 +29,7 @@ from omnimouse_widgets.views.time import BETWEEN_TRIALS
 
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0)
 SHORT_STRIDES_S: Final = (1.0, 0.5, 0.1)
-HAS_NO_VIDEO: Final = "This session has no video"
+HAS_NO_VIDEO: Final = "This recording has no video"
 HIDDEN_FRAME: Final = "hidden from the model"
 INVALID_FRAME: Final = "no valid frame here"
 TIP: Final = "The video frame at the cursor. Dashed border: hidden from the model."
@@ -59,7 +59,7 @@ PAGE_TEXTS: Final = {
     "paint": "Show / hide",
     "paint_tip": "Drag over the frames of the window to show them to the model or to hide them",
     "fine": "Frame in the window",
-    "coarse": "Time in the session",
+    "coarse": "Time in the recording",
     "picture": "Video frame at the playhead. Arrows step a frame, Shift+arrows a window of {}, "
     "Page keys a trial, K plays.",
     "strip_tip": STRIP_TIP,
@@ -127,12 +127,12 @@ class StimulusView:
             Switch("playing", play, help_text, is_on, playback.play, actions=sliding, key="K"),
             Action("next", "›", "Next frame (.)", partial(step, 1), key="."),
             Choice(
-                "speed", "Speed", "Session seconds per second", speeds, f"{playback.speed:g}",
+                "speed", "Speed", "Recorded seconds per second", speeds, f"{playback.speed:g}",
                 lambda speed: playback.set_speed(float(speed)),
             ),
         )  # fmt: skip
         # A line of its own: beside the buttons it would be cut in a narrow dock.
-        tip = "Session time and frame at the cursor"
+        tip = "Time in the recording and frame at the cursor"
         return [Row("bar", items), Text("clock", clock_text(state), tip=tip, is_line=True)]
 
     # -- frames -----------------------------------------------------------------------

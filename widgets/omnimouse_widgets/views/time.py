@@ -29,9 +29,9 @@ from omnimouse_widgets.views.record import (
 )
 from omnimouse_widgets.views.trace_row import cursor_sample
 
-LABEL: Final = "Timeline of the session"
+LABEL: Final = "Timeline of the recording"
 TIP: Final = (
-    "The whole session. Click or drag: move the window · ← →: move it by itself · "
+    "The whole recording. Click or drag: move the window · ← →: move it by itself · "
     "Shift+← →: by ten\nPgUp, PgDown: previous, next trial · , .: previous, next frame\n"
     "Bars: trials by part (tier), T test, V validation, O oracle, low grey: train\n"
     "Above: the stimulus; blue: video, yellow and lower: image, lowest: blank;\n"

@@ -64,7 +64,7 @@ PIN_TIP: Final = (
     "while you try another; up to four (Shift+P)"
 )
 FULL_TIP: Final = "Four conditions are pinned; unpin one first (its arrow)"
-NO_CONDITION: Final = "Open a session and choose a model first"
+NO_CONDITION: Final = "Open a recording and choose a model first"
 STOP_TIP: Final = "Stop predicting the span and the pins"
 COMMON_LABEL, COMMON_TIP = "= scale", "One scale for all neurons, or each its own"
 SHAPE_LABEL: Final = "≈ shape"

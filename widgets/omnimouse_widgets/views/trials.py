@@ -34,7 +34,7 @@ COLOURS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E0
 NO_CONDITION: Final = "No column of the trials has a few labels."
 SELECT: Final = "Select a neuron."
 READING: Final = "◌ Reading trials…"
-TABLE_LABEL: Final = "Trials of the session; a click moves the window to a trial"
+TABLE_LABEL: Final = "Trials of the recording; a click moves the window to a trial"
 PLOT_LABEL: Final = "Averages around the onsets of trials"
 PLOT_TIP: Final = (
     "Mean response of the neuron around the onsets of trials, by condition, with one\n"

@@ -89,7 +89,7 @@ class Pins:
         with self._lock:
             state, predictor = self._state, self._client.predictor
             if state.mask is None or predictor is None:
-                raise ValueError("Open a session and choose a predictor, then pin.")
+                raise ValueError("Open a recording and choose a model, then pin.")
             # A name given by the user distinguishes two pins of the same condition.
             if not name and (pin := self.same_pin) is not None:
                 return self._show_pinned(pin)

@@ -349,7 +349,7 @@ def lack(name: str, session: Session) -> str:
     >>> from omnimouse_model.live.mask.presets import lack
     >>> recording = {"responses": np.ones((600, 5)), "rate_hz": 30.0}
     >>> lack("video_only", om.open_session(recording))
-    'This session has no video.'
+    'This recording has no video.'
     """
     preset = preset_named(name)
     has = {
@@ -357,9 +357,9 @@ def lack(name: str, session: Session) -> str:
         "behaviour": bool(session.behavior_names),
     }
     if preset.decodes and not has["behaviour"]:
-        return "This session has no behaviour to decode."
+        return "This recording has no behaviour to decode."
     if preset.one_of and not any(has[stream] for stream in preset.one_of):
-        return f"This session has no {' and no '.join(preset.one_of)}."
+        return f"This recording has no {' and no '.join(preset.one_of)}."
     # Only then are masks made for the question: a menu asks it of every preset.
     if is_stored_slowly(session) and not preset.scheme:
         mask = mask_for(name, session)
@@ -431,5 +431,5 @@ def mask_for(name: str, session: Session, selected: Sequence[int] = ()) -> Mask:
         lacking.append("no behaviour")
     if not lacking:
         return mask
-    notes.append(f"this session has {' and '.join(lacking)}")
+    notes.append(f"this recording has {' and '.join(lacking)}")
     return replace(mask, note="; ".join(notes))

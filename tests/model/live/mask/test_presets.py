@@ -110,8 +110,8 @@ def test_presets_of_streams_that_the_session_lacks_are_refused_with_the_reason(s
     reasons = refused(silent)
     of_behavior = {"video_behavior", "responses_from_behavior", "all_response_only"}
     assert set(reasons) == of_video | of_behavior
-    assert reasons["video_behavior"] == "This session has no video and no behaviour."
-    # This session has no video, but running, which the default preset reads.
+    assert reasons["video_behavior"] == "This recording has no video and no behaviour."
+    # This recording has no video, but running, which the default preset reads.
     assert preset_for("video_only", session) == "video_behavior"
     assert preset_for("video_only", silent) == FORECAST
     view = first_view(session, "video_only")

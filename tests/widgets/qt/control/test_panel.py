@@ -130,7 +130,7 @@ def test_a_preset_asks_its_question_and_is_explained(panel, controller, redraw):
 def test_presets_that_the_session_cannot_have_are_grey_with_the_reason(
     panel, controller, redraw, monkeypatch
 ):
-    reason = "This session has no video."
+    reason = "This recording has no video."
     box, problems = panel.task.preset, {"video_only": reason}
     monkeypatch.setattr(type(controller.editor), "preset_problems", problems)
     pick(box, "random_half_video_behavior")

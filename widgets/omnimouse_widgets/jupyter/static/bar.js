@@ -78,9 +78,9 @@ function render({ model, el }) {
         button.title = reason || entries[k][2];
       });
     disable(videoButtons, videoChoices(message.half), !message.reads_video ? "This model reads no video." :
-      message.has_video ? "" : "This session has no video");
+      message.has_video ? "" : "This recording has no video");
     disable(behaviorButtons, BEHAVIOR, !message.reads_behavior ? "This model reads no behaviour." :
-      message.has_behavior ? "" : "This session has no behaviour");
+      message.has_behavior ? "" : "This recording has no behaviour");
   }
   follow("preset", showPreset);
   follow("predictor", (value) => { predictor.value = value; });

@@ -180,7 +180,7 @@ class BaselineSection(QWidget):
             [("none", ""), *((model_text(name), name) for name in baseline_names())],
             name="Baseline",
             tooltip="Compare the model with a baseline: the traces show its curve and "
-            "score.\nIt is fitted to this session once; the model never waits for it.",
+            "score.\nIt is fitted to this recording once; the model never waits for it.",
         )
         self.summary = wrapped_label()
         form = Form(self)

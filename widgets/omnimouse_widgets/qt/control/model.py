@@ -59,7 +59,7 @@ FILE, FOLDER, ADDRESS = "file…", "folder…", "address…"
 """Model choices that open a dialog."""
 MIB: Final = 2**20
 FALLBACK_TIP: Final = (
-    f"Fit {FALLBACK} to this session and use it; the session stays open.\n"
+    f"Fit {FALLBACK} to this recording and use it; the recording stays open.\n"
     f'In Python: om.load_predictor("{FALLBACK}", [session])'
 )
 MODEL_TIP: Final = "Use the model that was trained on this sample"
@@ -254,7 +254,7 @@ class ModelSection(QWidget):
             self.model.insertItem(0, Path(name).name, name)
         self.model.setCurrentIndex(self.model.findData(name))
         self.model.setToolTip(
-            f"Predictor: {MEANINGS.get(name, name or 'none')}\n"
+            f"Model: {MEANINGS.get(name, name or 'none')}\n"
             "Choose the demo model, a baseline, a model of the hub (downloaded once), "
             "or the file or folder of a checkpoint or of predictions."
         )
@@ -331,7 +331,7 @@ class ModelInfoSection(QWidget):
         self._finetuning = finetuning
         self.line = QuietLine()
         self.remedy, self.missing = wrapped_label("alert"), wrapped_label()
-        self.missing.setToolTip("Inputs that the model needs and this session lacks")
+        self.missing.setToolTip("Inputs that the model needs and this recording lacks")
         self.instead = push_button("", "", lambda: model.choose(model.suitable))
         self.stand_in = wrapped_label("quiet")
         self.finetune = push_button("", FINETUNE_TIP, lambda: model.choose(model.unfamiliar))
@@ -397,7 +397,7 @@ def place_text(residence: Residence) -> list[str]:
 def place_tooltip(residence: Residence) -> str:
     """Return the tooltip with hardware, size of the weights and memory."""
     lines = [
-        "Neurons of this session for which the model has embeddings",
+        "Neurons of this recording for which the model has embeddings",
         f"Device: {residence.hardware}",
     ]
     if residence.n_bytes:

@@ -192,7 +192,7 @@ class RecordingSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw(self) -> None:
         session = self._state.session
-        self.name.set_text("No session" if session is None else name_of(session))
+        self.name.set_text("No recording" if session is None else name_of(session))
         self.name.setToolTip("" if session is None else str(session.path))
         self._draw_summary()
         self.summary.setToolTip("" if session is None else channels_of(session))

@@ -20,7 +20,8 @@ from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.behavior import MODES, NO_BEHAVIOR
+from omnimouse_widgets.views.behavior import HAS_NONE, MODES, NO_BEHAVIOR
+from omnimouse_widgets.views.stimulus import HAS_NO_VIDEO
 from omnimouse_widgets.views.text.model import (
     BY_HAND,
     NO_VIDEO,
@@ -133,9 +134,9 @@ class TaskSection(QWidget):
         spec = self._state.spec
         no_video = no_behavior = ""
         if session is None or session.stimulus is None:
-            no_video = "This session has no video"
+            no_video = HAS_NO_VIDEO
         if session is None or not session.behavior_names:
-            no_behavior = "This session has no behaviour"
+            no_behavior = HAS_NONE
         if spec.video is None:
             no_video = NO_VIDEO
         if spec.behavior is None:

@@ -38,6 +38,7 @@ from omnimouse_widgets.views.context.settings import (
 )
 from omnimouse_widgets.views.form import Form
 from omnimouse_widgets.views.record import (
+    NO_SESSION,
     Action,
     Block,
     CurrentRow,
@@ -70,7 +71,6 @@ OTHER: Final = "no curve is of the targets and the pool of this mask"
 IN_WINDOW: Final = "its score is of this window alone; switch Live on"
 SELECTED_LINE: Final = MAX_COMPARED + 1
 """Line style of the selected neurons beside all held-out ones, which have 0."""
-NO_SESSION: Final = "No session is open"
 NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
 NO_MODEL: Final = "Choose a model"
 NO_TARGET: Final = "There is no target: paint targets,\nor choose a preset"
