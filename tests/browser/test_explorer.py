@@ -91,6 +91,23 @@ def test_scrubbing_moves_the_window_of_the_kernel(fresh_explorer):
     fresh_explorer.wait_for_event("drawn", since, name="raster")
 
 
+def test_a_step_at_the_end_of_the_window_leads_to_the_next_one(fresh_explorer):
+    before = fresh_explorer.evaluate("explorer.start_s")
+    length = fresh_explorer.evaluate("explorer.controller.state.spec.n_samples")
+    video = fresh_explorer.part("video").first
+    frame = video.locator("canvas").first
+    fresh_explorer.evaluate(f"setattr(explorer.video, 'cursor', {length - 1})")
+    video.get_by_text(f"frame {length - 1}").wait_for()
+    frame.press(".")
+    fresh_explorer.wait_for_kernel(
+        f"explorer.start_s > {before} and explorer.video.cursor == 0", True
+    )
+    frame.press(",")
+    fresh_explorer.wait_for_kernel(
+        f"explorer.start_s == {before} and explorer.video.cursor == {length - 1}", True
+    )
+
+
 def test_painting_goes_on_while_a_cell_runs(fresh_explorer, tmp_path):
     painted(fresh_explorer)
     with running_cell(fresh_explorer, tmp_path) as running:
