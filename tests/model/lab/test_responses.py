@@ -166,7 +166,7 @@ def test_a_dot_is_black_or_white_and_ends_before_the_trial():
 def test_a_stop_and_a_model_without_video_are_told(session):
     gratings = drifting_gratings((36, 64), 4, 1)
     model = EnergyNeurons()
-    with pytest.raises(StoppedError, match="after 0 of 4"):
+    with pytest.raises(StoppedError, match="after 2 of 4"):
         model_responses(
             model,
             session,

@@ -87,9 +87,10 @@ def test_clocks_are_checked_in_the_background_with_progress(drawing_thread, fold
     assert check.report is None
     drawing_thread.draw_until(lambda: not check.is_busy)
     assert [lag.first for lag in check.report.lags] == ["screen", "running", "running"]
-    shares = [int(w.split(": ")[1][:-2]) for w in words if ": " in w]
-    assert len(shares) > 20  # of twenty copies per pair, each can be the last
+    # Between the first and the last, as many as the time allows.
+    shares = [int(w.split(": ")[1].split(" %")[0]) for w in words if ": " in w]
     assert shares == sorted(shares)
+    assert shares[-1] == 100
     controller.loader.open_now(folder / "b")
     assert check.report is None
 
