@@ -237,7 +237,9 @@ def test_bars_and_points_of_the_scores_select_neurons(fresh_explorer):
 def test_properties_are_columns_of_the_table(fresh_explorer, tmp_path):
     path = tmp_path / "units.csv"
     fresh_explorer.page.get_by_role("tab", name="Neurons", exact=True).last.click()
-    titles = fresh_explorer.page.get_by_role("columnheader")
+    # Of this table alone: the page has others.
+    titles = fresh_explorer.part("neurons").get_by_role("columnheader")
+    titles.nth(5).wait_for()
     assert titles.count() == 6
     fresh_explorer.evaluate(
         f"(__import__('pathlib').Path({str(path)!r}).write_text('unit_id,osi\\n' + "
