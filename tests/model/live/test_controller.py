@@ -79,7 +79,7 @@ def test_the_previous_session_stays_open_if_a_listener_fails(controller, other, 
 
 
 def test_actions_without_a_session_raise_an_error_with_a_solution():
-    with pytest.raises(ValueError, match="open a recording"):
+    with pytest.raises(ValueError, match="open one first"):
         Controller(synchronous=True).editor.paint([1])
 
 
