@@ -251,9 +251,11 @@ def test_properties_are_columns_of_the_table(fresh_explorer, tmp_path):
     )
     title.get_by_role("button").click()
     fresh_explorer.wait_for_kernel("explorer.table.sort_by", "luck")
-    last = fresh_explorer.page.locator(".omnimouse-row[aria-rowindex='2'] > div").last
+    texts = titles.all_text_contents()
+    place = next(number for number, text in enumerate(texts) if "luck" in text.lower())
+    cells = fresh_explorer.part("neurons").locator(".omnimouse-row[aria-rowindex='2'] > div")
     fresh_explorer.page.wait_for_function(
-        "cell => cell.textContent === '-999'", arg=last.element_handle()
+        "cell => cell.textContent === '-999'", arg=cells.nth(place).element_handle()
     )
 
 
