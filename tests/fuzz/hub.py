@@ -115,7 +115,8 @@ def _change_list(draw: Random, root: Path) -> str:
         sizes = (-1, 0, 10**30, "3000", 2.5, entry["size"] + 1, entry["size"] - 1, True)
         value = entry["size"] = draw.choice(sizes)
     elif key == "twice":
-        info["siblings"] *= draw.choice([2, 10_000])
+        # Once: repeated again, the list would not fit into the memory of the fuzzer.
+        info["siblings"] *= 2 if len(info["siblings"]) > 1000 else draw.choice([2, 10_000])
     elif "lfs" in entry:
         entry["lfs"]["sha256"] = value
     else:
