@@ -22,7 +22,7 @@ from omnimouse_model.storage.arrays.row_source import pick_in_blocks
 from omnimouse_model.storage.arrays.zarr_codecs import stored_memory, verified
 from omnimouse_model.storage.arrays.zarr_metadata import Format, Node, layout_of, read_node
 from omnimouse_model.storage.byte_source import BlockFile
-from omnimouse_model.storage.files import bad_file, label, unreadable
+from omnimouse_model.storage.files import bad_file, label, plain_text, unreadable
 from omnimouse_model.storage.write import atomic_path
 
 MAX_TABLE_BYTES = 2 * 2**30
@@ -361,7 +361,12 @@ def array_to_write(group: Path, name: str, config: Any = None) -> Any:
     layout_of(group / name, node)
     fields: Any = {k: v for k, v in node.fields.items() if k != "consolidated_metadata"}
     place = StorePath(LocalStore(group), name)
-    return zarr.Array(zarr.AsyncArray(fields, place, config))
+    try:
+        return zarr.Array(zarr.AsyncArray(fields, place, config))
+    except (ValueError, TypeError, KeyError) as error:
+        # zarr asks for more than reading needs, such as the configuration of a codec.
+        problem = f"is refused by zarr: {plain_text(str(error))}"
+        raise bad_file(group / name / "zarr.json", "bad_store", problem) from error
 
 
 def update_attributes(folder: Path, attributes: Mapping[str, Any]) -> None:

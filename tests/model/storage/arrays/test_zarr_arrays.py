@@ -315,3 +315,13 @@ def test_metadata_that_zarr_would_read_are_checked_before_arrays_are_made(tmp_pa
     (tmp_path / "s" / "a" / "zarr.json").write_bytes(content)
     with pytest.raises(SessionFormatError, match="zarr"):
         group_to_write(tmp_path / "s").create_array("a", data=VALUES)
+
+
+def test_metadata_that_zarr_itself_refuses_names_the_array(tmp_path):
+    create_group(tmp_path / "g", {}).create_array("x", data=np.zeros(4))
+    path = tmp_path / "g" / "x" / "zarr.json"
+    fields = json.loads(path.read_text())
+    fields["codecs"][-1] = {"name": "blosc"}
+    path.write_text(json.dumps(fields))
+    with pytest.raises(SessionFormatError, match=r"x/zarr\.json is refused by zarr: .*blosc"):
+        array_to_write(tmp_path / "g", "x")
