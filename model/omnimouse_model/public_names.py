@@ -66,7 +66,7 @@ def shorten_signatures(value: object) -> None:
         function = getattr(one, "__func__", one)  # of a class method or static method
         if isinstance(function, FunctionType) and (name == "__init__" or name[:1] != "_"):
             short = _short(inspect.signature(function))
-            function.__signature__ = short  # type: ignore[attr-defined] # read by `inspect`
+            function.__signature__ = short  # type: ignore[attr-defined]  # `inspect` reads it; no stub has it
 
 
 def _short(signature: inspect.Signature) -> inspect.Signature:

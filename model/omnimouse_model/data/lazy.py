@@ -8,7 +8,7 @@ Value = TypeVar("Value")
 
 @runtime_checkable
 class HasCache(Protocol):
-    """An object that keeps computed values, such as a session or a window."""
+    """A session, a window or another object that stores values once they are computed."""
 
     @property
     def _cache(self) -> dict[Any, Any]: ...

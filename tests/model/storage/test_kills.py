@@ -1,6 +1,7 @@
 """SIGKILL before any change of a file: what a cache takes as whole is whole."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_arrays_of_a_cache_are_whole_or_missing(tmp_path):
     def work():
         write_arrays(path, values)
 
-    prepare = lambda: path.unlink(missing_ok=True)  # noqa: E731
+    prepare = partial(path.unlink, missing_ok=True)
     assert kills(work, folder, tmp_path / "log", prepare, check) >= 4
     assert path.exists()
 
@@ -76,8 +77,8 @@ def test_a_setting_is_never_damaged(tmp_path):
     def check():
         assert read_or_set_aside(path, list[int]) in ([1, 2], [3] * 100)
 
-    prepare = lambda: write_state(path, [1, 2])  # noqa: E731
-    work = lambda: write_state(path, [3] * 100)  # noqa: E731
+    prepare = partial(write_state, path, [1, 2])
+    work = partial(write_state, path, [3] * 100)
     assert kills(work, folder, tmp_path / "log", prepare, check) >= 4
     assert {other.name for other in folder.iterdir()} == {"a.json"}
 

@@ -55,7 +55,7 @@ class Sliding:
         return (self.n_frames - 1) * self.step + 1
 
     def windows(self, n_frames: int) -> Tensor:
-        """Return the frames (windows, n) of all windows of a trial, int64."""
+        """Return the numbers of the frames that each window reads, int64 (windows, n)."""
         last = n_frames - self.span
         starts = torch.arange(max(0, last + 1))
         # The last ones, so that every frame of the end is in a window.
@@ -413,7 +413,7 @@ class DwiseNetwork(nn.Module):
         self.readouts = nn.ModuleList(Readout(config, n) for n in n_neurons.values())
 
     def readout_of(self, session: str) -> Readout:
-        """Return the readout of a mouse."""
+        """Return the layer that gives the rates of the neurons of one mouse."""
         readout = self.readouts[list(self.n_neurons).index(session)]
         assert isinstance(readout, Readout)
         return readout

@@ -72,7 +72,7 @@ class DwiseTrainConfig(ClipTrainConfig):
 
     @property
     def frames(self) -> int:
-        """Frames of a clip, of which the network reads some."""
+        """Number of frames of a clip; the network reads every `step`-th of them."""
         return self.model.sliding.span
 
 
@@ -117,7 +117,7 @@ class DwiseTraining(ClipTraining):
 
     @classmethod
     def of(cls, config: DwiseTrainConfig, *arguments: Any) -> "DwiseTraining":
-        """Return a training before its first step.
+        """Return a new training, at step 0.
 
         Raises
         ------

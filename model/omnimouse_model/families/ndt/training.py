@@ -74,7 +74,7 @@ def start_ndt(
 
 
 def export_ndt(run: Path, path: Path) -> None:
-    """Write the best weights of a run, else the last (`Family.export`)."""
+    """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
     settings = exported(run, path, "neural data transformers")
     checkpoint = read_ndt(checkpoint_file(run, TRAINED))
     card = run_card(checkpoint.card, settings)

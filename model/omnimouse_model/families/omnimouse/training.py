@@ -302,7 +302,7 @@ def _fit_attention_heads(
 
 
 def _some_video(source: TrainingSession) -> Tensor:
-    """Return frames (16, 1, 60, height, width) of windows spread over a session."""
+    """Return the frames of 16 windows spread over a session, (16, 1, 60, height, width)."""
     indices = np.linspace(0, len(source.starts) - 1, 16).astype(int)
     windows = [source.session.window(float(s), OMNIMOUSE) for s in source.starts[indices]]
     return torch.from_numpy(np.stack([w.video for w in windows]))[:, None]

@@ -159,7 +159,7 @@ class ClipTraining(ABC):
         team: Team,
         origin: None = None,
     ) -> "ClipTraining":
-        """Return a training before its first step; `ValueError` with several processes."""
+        """Return a new training, at step 0; raise `ValueError` with several processes."""
         if team.size > 1:
             raise ValueError(f"{cls.family.title} trains in one process.")
         check_distinct(sessions, team)
@@ -213,7 +213,7 @@ class ClipTraining(ABC):
 
     @classmethod
     def export(cls, run: Path, path: Path) -> None:
-        """Write the best weights of a run, else the last (`Family.export`)."""
+        """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
         settings = exported(run, path, cls.family.title)
         checkpoint = ClipCheckpoint.read(cls.family, checkpoint_file(run, TRAINED))
         replace(checkpoint, card=run_card(checkpoint.card, settings)).save(path)

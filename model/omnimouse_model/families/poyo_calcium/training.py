@@ -157,7 +157,7 @@ class Lamb(torch.optim.Optimizer):
         super().__init__(parameters, defaults)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # none is called
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # the loop passes no closure
         """Update all parameters that have a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -228,7 +228,7 @@ class PoyoTraining:
         team: Team,
         origin: PoyoCheckpoint | None,
     ) -> "PoyoTraining":
-        """Return a training before its first step.
+        """Return a new training, at step 0.
 
         Raises
         ------
@@ -420,7 +420,7 @@ def start_poyo(
 
 
 def export_poyo(run: Path, path: Path) -> None:
-    """Write the best weights of a run, else the last (`Family.export`)."""
+    """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
     settings = exported(run, path, TITLE)
     checkpoint = read_poyo(checkpoint_file(run, TRAINED))
     card = run_card(checkpoint.card, settings)

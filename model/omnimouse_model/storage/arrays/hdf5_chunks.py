@@ -42,7 +42,7 @@ _SLACK = 1024
 _SMALL_BYTES, _CACHED_BYTES = 2**13, 2**20
 """Chunks without filters up to these sizes are read whole: here, and by HDF5 for its cache."""
 _LISTED = 50
-"""Chunks whose sizes HDF5 lists in the time in which one is read here."""
+"""Number of chunks that HDF5 lists in the time in which one chunk is read here."""
 _RECENT_BYTES = 16 * 2**20
 """Decoded chunks that are saved for the next reading."""
 _MOST_LAYOUTS = 1000

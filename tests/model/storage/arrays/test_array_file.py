@@ -91,7 +91,9 @@ def test_a_file_that_shrinks_while_it_is_read_is_one_line(tmp_path, monkeypatch)
         file.open()
 
 
-@pytest.mark.skipif(not hasattr(os, "preadv"), reason="no file stays open there")
+@pytest.mark.skipif(
+    not hasattr(os, "preadv"), reason="without preadv, files are opened for each reading"
+)
 def test_few_files_stay_open_and_one_that_is_exchanged_is_not_read(tmp_path, monkeypatch):
     opened, open_file = [], os.open
     monkeypatch.setattr(byte_source, "_most_open", lambda: 8)
@@ -109,7 +111,9 @@ def test_few_files_stay_open_and_one_that_is_exchanged_is_not_read(tmp_path, mon
         files[11].read(0, 5)
 
 
-@pytest.mark.skipif(not hasattr(os, "preadv"), reason="no file stays open there")
+@pytest.mark.skipif(
+    not hasattr(os, "preadv"), reason="without preadv, files are opened for each reading"
+)
 def test_all_numbers_of_a_file_are_closed_with_it(tmp_path):
     np.save(tmp_path / "a.npy", VALUES)
     file = npy_file(tmp_path / "a.npy")

@@ -69,7 +69,7 @@ def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:
 
 
 def data_file(folder: Path, stem: str, meta: Mapping[str, Any]) -> tuple[Path, bool]:
-    """Return the file of a device's values, and whether it is one without a header.
+    """Return the file with the values of a device, and whether it has no header (not `.npy`).
 
     Raises
     ------
