@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.hub.connections import check_connection
+from omnimouse_model.data.hub.servers import check_connection
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask

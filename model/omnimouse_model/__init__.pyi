@@ -18,9 +18,9 @@ from .analysis.spikes.trial_labels import decode_trial_labels as decode_trial_la
 from .analysis.sweep.run import context_sweep as context_sweep
 from .analysis.sweep.table import ContextSweep as ContextSweep
 from .data.clip import Clip as Clip
-from .data.hub.fetch_session import fetch_session as fetch_session
 from .data.neuron_match import join_neurons as join_neurons
 from .data.neuron_match import match_neurons as match_neurons
+from .data.open import fetch_session as fetch_session
 from .data.session import Session as Session
 from .data.session import Window as Window
 from .data.session_index import Catalogue as Catalogue

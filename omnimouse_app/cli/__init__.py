@@ -120,7 +120,7 @@ def group(debug: bool, connect: tuple[str, ...]) -> None:
     with 2), with --json too: then nothing is on standard output.
     """
     if connect:
-        from omnimouse_model.data.hub.connections import allow_connections
+        from omnimouse_model.data.hub.servers import allow_connections
 
         allow_connections(connect)
 

@@ -11,7 +11,7 @@ from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
 from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
-    from omnimouse_model.data.hub.listing import Listing
+    from omnimouse_model.data.hub.fetch import Listing
 
 COLUMNS = ("name", "value", "unit")
 
@@ -89,8 +89,8 @@ def _fetch(name: str, to: Path | None, as_json: bool) -> None:
 
 def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
     from omnimouse_model.data.hub.fetch import require_place
-    from omnimouse_model.data.hub.fetch_session import fetch_session
-    from omnimouse_model.data.hub.ibl_sessions import ibl_session_name
+    from omnimouse_model.data.hub.servers import ibl_session_name
+    from omnimouse_model.data.open import fetch_session
     from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
     from omnimouse_model.storage.archives import is_archive, unpack, without_ending
 
@@ -125,7 +125,7 @@ def _refuse(name: str) -> None:
 
 
 def _log_in() -> None:
-    from omnimouse_model.data.hub.login import save_token
+    from omnimouse_model.data.hub.exchange import save_token
 
     # Hidden input, and no option: a token on the command line would be in the shell's
     # history.
@@ -135,7 +135,7 @@ def _log_in() -> None:
 
 def _list_all(as_json: bool) -> None:
     """List the checkpoints, and the recordings on which they were trained."""
-    from omnimouse_model.data.hub.listing import list_files
+    from omnimouse_model.data.hub.fetch import list_files
     from omnimouse_model.data.hub.names import (
         CHECKPOINTS,
         DATASET,
@@ -160,8 +160,7 @@ def _list_all(as_json: bool) -> None:
 
 
 def _list_files(name: str, as_json: bool) -> None:
-    from omnimouse_model.data.hub.fetch import require_place
-    from omnimouse_model.data.hub.listing import list_files
+    from omnimouse_model.data.hub.fetch import list_files, require_place
 
     files = list_files(require_place(name))
     rows = [

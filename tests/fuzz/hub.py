@@ -19,8 +19,8 @@ from random import Random
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from omnimouse_model.data.hub import body, exchange, fetch
-from omnimouse_model.data.hub.fetch_session import fetch_session
+from omnimouse_model.data.hub import exchange, fetch
+from omnimouse_model.data.open import fetch_session
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
 from omnimouse_model.progress import QUIET
@@ -285,7 +285,7 @@ def _point_to(server: _Server) -> None:
     names = {"HF_ENDPOINT": server.hub, "HF_TOKEN": TOKEN}
     os.environ.update(names, NO_PROXY="127.0.0.1,localhost")
     exchange.TIMEOUT_S, exchange.HEAD_S = 1.0, 1.5
-    body._MEASURED_S, fetch._PAUSE_S = 0.3, 0.0
+    exchange._MEASURED_S, fetch._PAUSE_S = 0.3, 0.0
 
 
 def _check_message(message: str) -> None:

@@ -46,7 +46,7 @@ IMPORTED = (
     "omnimouse_model.analysis.scaling.fits",
     "omnimouse_model.analysis.sweep.run",
     "omnimouse_model.data.conversion.write",
-    "omnimouse_model.data.hub.fetch_session",
+    "omnimouse_model.data.open",
     "omnimouse_model.inference.hub_checkpoints",
     "omnimouse_model.families.omnimouse.export",
     "omnimouse_model.analysis.finetune.run",

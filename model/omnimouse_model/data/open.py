@@ -1,11 +1,16 @@
-"""Opening of a session: the first reader that recognises the path reads it."""
+"""Opening of a session: the first reader that recognises the path reads it.
+
+A recording of the model hub is downloaded once; archives are unpacked.
+"""
 
 import copyreg
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from fnmatch import fnmatch
 from math import isfinite
 from pathlib import Path
 from threading import Lock
@@ -13,36 +18,103 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.formats import (
-    READERS,
-    is_recording,
-    nwb_files,
-    session_folder,
-)
-from omnimouse_model.data.hub.dandi import dandi_file
-from omnimouse_model.data.hub.ibl_sessions import ibl_session_name
+from omnimouse_model.data.hub.fetch import Listing, fetch_place, list_files, require_place
 from omnimouse_model.data.hub.names import hub_place
+from omnimouse_model.data.hub.servers import dandi_file, fetch_ibl_session, ibl_session_name
 from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
+from omnimouse_model.data.readers.alf import reader as alf
 from omnimouse_model.data.readers.arrays import reader as arrays
 from omnimouse_model.data.readers.build.unit_tables import (
     table_stamps,
     with_unit_tables,
 )
+from omnimouse_model.data.readers.experanto import reader as experanto
 from omnimouse_model.data.readers.nwb import reader as nwb
+from omnimouse_model.data.readers.roi import reader as roi
+from omnimouse_model.data.readers.sensorium import reader as sensorium
+from omnimouse_model.data.readers.suite2p import reader as suite2p
+from omnimouse_model.data.readers.trial_tree import reader as trial_tree
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
-from omnimouse_model.storage.archives import is_archive
+from omnimouse_model.data.store import reader as store
+from omnimouse_model.errors import UNEXPECTED, FetchError, SessionFormatError, StoppedError
+from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.storage.archives import is_archive, unpack
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE
 from omnimouse_model.storage.files import (
+    folders_in,
     is_folder,
     is_link,
     is_there,
+    missing,
     open_binary,
     paths_in,
     unreadable,
 )
 from omnimouse_model.storage.http_file import RemoteFile, display_address, web_address
+
+READERS = {
+    "experanto": experanto,
+    "sensorium": sensorium,
+    "suite2p": suite2p,
+    "roi": roi,
+    "nwb": nwb,
+    "arrays": arrays,
+    "alf": alf,
+    "trial-tree": trial_tree,
+    "store": store,
+}
+"""Name of a format -> its reader; the first one that recognises a path reads it."""
+_BESIDE_NWB = 64
+"""Entries of a folder that are examined for other recordings than its NWB file."""
+# Users also choose a part of an experanto or ALF folder.
+_PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill", "alf")
+
+
+def session_folder(path: Path) -> Path:
+    """Return the folder of a session from that folder, a folder around it, or a part.
+
+    A folder with one NWB file and no other recording is that file.
+
+    Raises
+    ------
+    SessionFormatError
+        There is nothing at the path, or it cannot be read.
+    """
+    # Unlike those of `Path`, they raise nothing for a user or a name that cannot exist.
+    path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
+    if not is_there(path):
+        if is_link(path):
+            raise missing(path)
+        raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
+    if path.name in _PARTS and is_recording(path.parent):
+        return path.parent
+    if not is_folder(path) or is_recording(path):
+        return path
+    entries, inner, files = paths_in(path), folders_in(path), nwb_files(path)
+    if len(inner) == 1 and is_recording(inner[0]):
+        return inner[0]
+    if len(files) != 1:
+        return path
+    if not any(is_recording(entry) for entry in entries[:_BESIDE_NWB] if entry not in files):
+        return session_folder(files[0])
+    return path
+
+
+def nwb_files(folder: Path) -> list[Path]:
+    """Return the NWB files of a folder by their names, sorted."""
+    # macOS stores attributes of a file beside it, in one that begins with "._".
+    named = (path for path in paths_in(folder) if fnmatch(path.name, "[!.]*.nwb"))
+    return [path for path in named if not is_folder(path)]
+
+
+def is_recording(path: Path) -> bool:
+    """Return whether a reader recognises a folder or file itself."""
+    try:
+        return any(reader.recognises(path) for reader in READERS.values())
+    except (OSError, SessionFormatError):
+        return False
+
 
 logger = logging.getLogger(__name__)
 
@@ -272,8 +344,6 @@ def _on_this_machine(path: str | Path) -> Path:
     # Unlike that of `Path`, it raises nothing for a name that no system can hold.
     if is_there(path) or not _is_elsewhere(path):
         return Path(path)
-    from omnimouse_model.data.hub.fetch_session import fetch_session
-
     return fetch_session(name)
 
 
@@ -423,3 +493,59 @@ def is_session(path: str | Path) -> bool:
     except SessionFormatError:
         return False
     return is_recording(folder)
+
+
+_DOWNLOAD_SHARE = 0.8
+"""Estimated share of the time for the download; the rest is for unpacking."""
+
+
+def fetch_session(name: str, to: str | Path | None = None, job: Job | None = None) -> Path:
+    """Fetch a recording; one fetched before is used without a request to the hub.
+
+    Examples
+    --------
+    >>> path = om.fetch_session("hf://datasets/owner/name/mouse-1")  # doctest: +SKIP
+    >>> session = om.open_session(path)  # doctest: +SKIP
+
+    Parameters
+    ----------
+    name
+        Name of a released recording, or `hf://datasets/owner/name/path` of a folder, a
+        file or an archive, which is unpacked; or `ibl:` and the id (eid) or the place
+        `subject/date/number` of a session of the International Brain Laboratory.
+    to
+        The folder that will contain the recording; by default a folder of the cache.
+    job
+        Progress and stop request; see `progress.Job`.
+
+    Raises
+    ------
+    FetchError
+        The recording does not exist, the user has no access, or the download is
+        incomplete.
+    SessionFormatError
+        The archive is damaged, or has members that must not be written.
+    """
+    if (ibl_name := ibl_session_name(name)) is not None:
+        return fetch_ibl_session(ibl_name, to, QUIET if job is None else job)
+    place = require_place(name)
+    if place.kind != "dataset":
+        raise FetchError(
+            "not_found",
+            f"{name} is a checkpoint; recordings are in datasets: hf://datasets/owner/name/path.",
+        )
+    return fetch_place(place, to, job, _DOWNLOAD_SHARE, list_files, _put)
+
+
+def _put(listing: Listing, files: Path, target: Path, job: Job) -> None:
+    """Move the download to its target; unpack it if it is an archive."""
+    download = files / listing.place.path
+    # A recording can itself be an archive that a reader opens without unpacking.
+    if not is_archive(download) or is_recording(download):
+        download.replace(target)
+        return
+    try:
+        unpack(download, target, job)
+    except SessionFormatError:
+        download.unlink()  # otherwise the next call would find it again
+        raise

@@ -11,8 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from omnimouse_model.data.formats import is_recording
-from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.open import is_recording, is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.display import printable
 from omnimouse_model.errors import SessionFormatError

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from omnimouse_model.data import formats
+from omnimouse_model.data import open as opening
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
 from tests.model.data.refusals import check_refusal
@@ -126,11 +126,11 @@ def test_the_array_that_is_no_numbers_is_named(tmp_path, values, words):
 def test_the_files_of_a_large_folder_are_not_asked_one_by_one(tmp_path, monkeypatch):
     for number in range(300):
         (tmp_path / f"{number}.tif").touch()
-    monkeypatch.setattr(formats, "READERS", {})
+    monkeypatch.setattr(opening, "READERS", {})
     asked, stat, look = [], os.stat, os.open
     monkeypatch.setattr(os, "stat", lambda *a, **k: asked.append(a) or stat(*a, **k))
     monkeypatch.setattr(os, "open", lambda *a, **k: asked.append(a) or look(*a, **k))
-    assert formats.session_folder(tmp_path) == tmp_path
+    assert opening.session_folder(tmp_path) == tmp_path
     assert 0 < len(asked) < 10
 
 

@@ -6,7 +6,7 @@ from errno import ENOLCK
 import numpy as np
 import pytest
 
-from omnimouse_model.data.hub.connections import VARIABLE
+from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import TimeRangeError
 from omnimouse_model.live import state_store

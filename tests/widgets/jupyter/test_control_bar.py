@@ -1,6 +1,6 @@
 import pytest
 
-from omnimouse_model.data.hub.connections import VARIABLE
+from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.views.text.tier_score import guide_text
 from tests.predictors import FarPredictor

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from omnimouse_model.data.hub.connections import check_connection
+from omnimouse_model.data.hub.servers import check_connection
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.masks import Mask

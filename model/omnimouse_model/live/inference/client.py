@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.data.hub.connections import allow_connections
+from omnimouse_model.data.hub.servers import allow_connections
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.inference.engine import Answer, Engine, Execution

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from omnimouse_model.data.hub.connections import allow_connections, check_connection
+from omnimouse_model.data.hub.servers import allow_connections, check_connection
 from omnimouse_model.errors import AnalysisFileError, ConnectError
 from omnimouse_model.live.analysis_file import (
     STATE_FIELDS,

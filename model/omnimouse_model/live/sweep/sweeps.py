@@ -23,7 +23,7 @@ from omnimouse_model.analysis.sweep.table import (
     read_sweep,
     saved_sweeps,
 )
-from omnimouse_model.data.hub.connections import check_connection
+from omnimouse_model.data.hub.servers import check_connection
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.hub import dandi
+from omnimouse_model.data.hub import servers
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage import http_file
 from omnimouse_model.storage.http_file import display_address, web_address
@@ -92,7 +92,7 @@ def store(server, recording):
 @pytest.fixture
 def api(store, monkeypatch):
     with api_server() as api:
-        monkeypatch.setattr(dandi, "API", api.address)
+        monkeypatch.setattr(servers, "API", api.address)
         place = f"/api/dandisets/{ID}"
         assets = f"{place}/versions/{VERSION}/assets/"
         blob = f"{store.store}/{KEY[0]}/{KEY[1]}/content"

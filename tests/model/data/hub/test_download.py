@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.data.hub.auth import token_for_hub
+from omnimouse_model.data.hub.exchange import token_for_hub
 from omnimouse_model.data.hub.fetch import local_path, work_folder
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, ResultsFileError, SessionFormatError, StoppedError
@@ -384,7 +384,7 @@ def test_control_characters_of_names_are_not_shown(hub, tmp_path, change):
 
 
 def test_a_download_below_the_least_rate_is_given_up(hub, tmp_path, monkeypatch):
-    module = "omnimouse_model.data.hub.body"
+    module = "omnimouse_model.data.hub.exchange"
     monkeypatch.setattr(f"{module}._MEASURED_S", 0.0)
     monkeypatch.setattr(f"{module}._SLOWEST", 10**12)
     error = refusal(SESSION, tmp_path / "to")

@@ -5,7 +5,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
-from omnimouse_model.data.hub.listing import list_files
+from omnimouse_model.data.hub.fetch import list_files
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import FetchError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.hub.ibl_sessions import ibl_session_name, needed_datasets
+from omnimouse_model.data.hub.servers import ibl_session_name, needed_datasets
 from omnimouse_model.errors import FetchError
 from omnimouse_model.progress import CallbackJob
 from tests.model.alf_folder import ProbeFiles, write_alf

@@ -3,8 +3,7 @@ import os
 import pytest
 from huggingface_hub import constants
 
-from omnimouse_model.data.hub.auth import token_for_hub
-from omnimouse_model.data.hub.login import save_token
+from omnimouse_model.data.hub.exchange import save_token, token_for_hub
 from omnimouse_model.errors import FetchError
 from tests.hub_server import Hub, hub_endpoint
 

@@ -23,7 +23,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     OtherClip,
     Shift,
 )
-from omnimouse_model.data.hub.connections import VARIABLE
+from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis

@@ -4,7 +4,7 @@ import pytest
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
-from omnimouse_model.data.hub.connections import VARIABLE
+from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_widgets.qt.control import model
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER
