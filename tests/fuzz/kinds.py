@@ -29,8 +29,8 @@ from tests.fuzz.damage_parquet import damage_parquet
 from tests.fuzz.hub import damage_answer, read_from_hub, write_answers
 from tests.fuzz.other_files import OTHER_FILES
 from tests.model.alf_folder import ProbeFiles, write_alf
-from tests.model.data.readers.arrays.test_reader import session_arrays
-from tests.model.data.readers.roi.test_minian import write_minian
+from tests.model.data.readers.test_arrays import session_arrays
+from tests.model.data.readers.test_roi import write_minian
 from tests.model.experanto_folder import write_folder
 from tests.model.nwb_units import write_units
 from tests.model.nwb_zarr import write_as_zarr

@@ -38,7 +38,7 @@ ROOMS = {
         _files(f"{_MODEL}/data", "session recording valid_starts clock signal")
         + _files(f"{_MODEL}/data", "stimulus"),
         _files(f"{_TESTS}/data", "test_* readers/test_errors")
-        + _files(f"{_TESTS}/data/readers", "experanto/test_spikes")
+        + _files(f"{_TESTS}/data/readers", "test_experanto")
         + _files(_TESTS, "live/test_navigation analysis/in_silico/test_*")
         + _files(_TESTS, "predict/test_foreign_specs"),
     ),

@@ -22,18 +22,9 @@ from omnimouse_model.data.hub.fetch import Listing, fetch_place, list_files, req
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.servers import dandi_file, fetch_ibl_session, ibl_session_name
 from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
-from omnimouse_model.data.readers.alf import reader as alf
-from omnimouse_model.data.readers.arrays import reader as arrays
-from omnimouse_model.data.readers.build.unit_tables import (
-    table_stamps,
-    with_unit_tables,
-)
-from omnimouse_model.data.readers.experanto import reader as experanto
+from omnimouse_model.data.readers import alf, arrays, experanto, roi, sensorium, suite2p, trial_tree
+from omnimouse_model.data.readers.build.neurons import table_stamps, with_unit_tables
 from omnimouse_model.data.readers.nwb import reader as nwb
-from omnimouse_model.data.readers.roi import reader as roi
-from omnimouse_model.data.readers.sensorium import reader as sensorium
-from omnimouse_model.data.readers.suite2p import reader as suite2p
-from omnimouse_model.data.readers.trial_tree import reader as trial_tree
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store import reader as store

@@ -24,13 +24,7 @@ from omnimouse_model.data.clock import (
     times_at,
     window_times,
 )
-from omnimouse_model.data.edit_protocol import (
-    BehaviorEdit,
-    Channel,
-    Edit,
-    Read,
-    VideoEdit,
-)
+from omnimouse_model.data.edit_protocol import BehaviorEdit, Channel, Edit, Read, VideoEdit
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.overview import Overview, summarise
 from omnimouse_model.data.recording import Recording

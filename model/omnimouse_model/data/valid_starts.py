@@ -4,11 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from omnimouse_model.data.clock import (
-    Interval,
-    points_inside,
-    spans_without_gaps,
-)
+from omnimouse_model.data.clock import Interval, points_inside, spans_without_gaps
 from omnimouse_model.data.recording import Recording
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window_spec import WindowSpec

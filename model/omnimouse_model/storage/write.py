@@ -14,18 +14,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import (
-    EACCES,
-    EDQUOT,
-    EEXIST,
-    EFBIG,
-    EINVAL,
-    ENOSPC,
-    ENOTDIR,
-    ENOTSUP,
-    EPERM,
-    EROFS,
-)
+from errno import EACCES, EDQUOT, EEXIST, EFBIG, EINVAL, ENOSPC, ENOTDIR, ENOTSUP, EPERM, EROFS
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO

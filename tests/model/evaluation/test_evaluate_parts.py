@@ -37,7 +37,7 @@ from omnimouse_model.metrics import bits_per_spike_per_neuron, cc_scores, correl
 from omnimouse_model.progress import CallbackJob
 from tests.model.analysis.test_evaluate import NoisyPredictor
 from tests.model.context_predictor import ContextPredictor
-from tests.model.data.readers.experanto.test_spikes import recording as recording
+from tests.model.data.readers.test_experanto import recording as recording
 from tests.model.known_sessions import write_known_session
 
 STIMULUS = "test/video_behavior"

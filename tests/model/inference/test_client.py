@@ -29,7 +29,7 @@ from omnimouse_model.inference.transport import LinkEndedError
 from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.progress import Cancelled
-from tests.model.data.readers.arrays.test_reader import session_arrays
+from tests.model.data.readers.test_arrays import session_arrays
 from tests.predictors import (
     BatchingPredictor,
     EchoPredictor,

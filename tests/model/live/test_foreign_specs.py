@@ -16,7 +16,7 @@ from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
-from tests.model.data.readers.arrays.test_reader import session_arrays
+from tests.model.data.readers.test_arrays import session_arrays
 from tests.predictors import EchoPredictor
 from tests.toy_predictors import TOYS, install_toys
 

@@ -18,7 +18,7 @@ from omnimouse_model.predict.predictor import recorded_as
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 from omnimouse_model.progress import never
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
-from tests.model.data.readers.arrays.test_reader import session_arrays
+from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.other_windows import window_with
 from tests.toy_predictors import (
     COUNTS,

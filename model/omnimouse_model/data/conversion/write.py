@@ -36,11 +36,7 @@ from omnimouse_model.data.store.layout import (
 )
 from omnimouse_model.data.store.pyramid import LevelWriter
 from omnimouse_model.data.store.reader import read
-from omnimouse_model.data.store.recorded_rows import (
-    RecordedRows,
-    has_pauses,
-    recorded_bins,
-)
+from omnimouse_model.data.store.recorded_rows import RecordedRows, has_pauses, recorded_bins
 from omnimouse_model.data.store.tables import (
     digest_of,
     group_attributes,

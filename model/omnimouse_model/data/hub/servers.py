@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from omnimouse_model.data.hub.exchange import endpoint
 from omnimouse_model.data.hub.names import hub_place
-from omnimouse_model.data.readers.alf.layout import DIRECT, dataset_name, sorter_rank
+from omnimouse_model.data.readers.alf_probe import DIRECT, dataset_name, sorter_rank
 from omnimouse_model.errors import ConnectError, FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.archives import leads_outside

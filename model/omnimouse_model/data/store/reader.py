@@ -10,23 +10,14 @@ import numpy as np
 
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.finalise import check_overlap
-from omnimouse_model.data.readers.build.size_limits import check_extent
+from omnimouse_model.data.readers.build.stored_values import check_extent
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Level, Signal
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains
 from omnimouse_model.data.stimulus import Stimulus, Trials
-from omnimouse_model.data.store.layout import (
-    FORMAT,
-    PYRAMID_SECONDS,
-    VERSION,
-    is_storable,
-)
-from omnimouse_model.data.store.recorded_rows import (
-    recorded_bins,
-    recorded_runs,
-    with_pauses,
-)
+from omnimouse_model.data.store.layout import FORMAT, PYRAMID_SECONDS, VERSION, is_storable
+from omnimouse_model.data.store.recorded_rows import recorded_bins, recorded_runs, with_pauses
 from omnimouse_model.data.store.tables import table_digest, trials_of, units_of
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.row_source import MemoryRows

@@ -22,11 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.hdf5_heads import (
-    LAYOUT,
-    ReadAt,
-    messages,
-)
+from omnimouse_model.storage.arrays.hdf5_heads import LAYOUT, ReadAt, messages
 
 if TYPE_CHECKING:
     import h5py

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers import experanto
 from omnimouse_model.data.readers.build.statistics import _train_rows
-from omnimouse_model.data.readers.experanto import reader as experanto
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
@@ -21,7 +21,7 @@ from omnimouse_model.storage.arrays.row_source import MemoryRows
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 from tests import SESSIONS
 from tests.memory import check_memory
-from tests.model.data.readers.arrays.test_reader import session_arrays
+from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.data.readers.test_errors import folder as folder
 from tests.model.data.refusals import OTHER_USER, give_away, left_out
 from tests.model.experanto_folder import save_json

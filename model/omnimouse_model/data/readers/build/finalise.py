@@ -5,18 +5,15 @@ from dataclasses import replace
 import numpy as np
 
 from omnimouse_model.data.clock import grid_points
-from omnimouse_model.data.readers.build.behavior_names import note_missing
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import (
     common_time,
     is_long_enough,
+    note_missing,
     span_text,
 )
-from omnimouse_model.data.readers.build.size_limits import LONGEST_S
-from omnimouse_model.data.readers.build.statistics import (
-    complete_statistics,
-    train_spans,
-)
+from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
+from omnimouse_model.data.readers.build.stored_values import LONGEST_S
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.data.stimulus import Stimulus, Trials

@@ -1,12 +1,44 @@
-"""Table of neurons with defaults for the facts that a format lacks."""
+"""Table of neurons: defaults for what a format lacks, and properties from other tables.
+
+A table of properties is a CSV file with the column `unit_id`, one row per neuron, and any
+columns of numbers or texts. Tables of several recordings also have `session` and
+`scan_idx`, as those of the released digital twins do (performance, tuning, anatomy,
+readout).
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from omnimouse_model.data.read_options import ALL_ROIS
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.rate_notes import minimum_scale
+from omnimouse_model.data.readers.build.notes import Notes, minimum_scale
+from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS
+from omnimouse_model.data.recording import Note
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.npy import npy_file
+from omnimouse_model.storage.files import (
+    FileStamp,
+    bad_file,
+    folders_in,
+    is_file,
+    is_link,
+    is_there,
+    paths_in,
+    read_text,
+    unless_missing,
+)
+from omnimouse_model.storage.tables import MOST_COLUMNS
 
 _LISTED = 8
 
@@ -103,3 +135,356 @@ def note_no_cells(n_rois: int, n_cells: int, notes: Notes, *, where: str, cells_
         f"{found}, and read as neurons: overlapping regions share light, so that "
         "predictions from other neurons at the same sample score too high",
     )
+
+
+MATRICES = ("readout_weights", "readout_locations")
+"""Arrays of the release with one row for each row of the table beside them."""
+_SCAN_KEYS = ("session", "scan_idx")
+_POSITION, _AREA = ("unit_x", "unit_y", "unit_z"), "brain_area"
+_TAKEN = frozenset({"id", "area", "probe", "plane", "depth", "x", "y", "state", "score"})
+"""Names with a meaning of their own in the table of neurons."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_SCAN = re.compile(r"(\d+)-(\d+)$")
+_WHOLE = re.compile(r"(-?\d{1,18})(\.0*)?")
+_UNKNOWN = ("", "na", "n/a", "nan", "-", "none", "null")
+"""Cells without a value, in lower case."""
+_MAX_BYTES, _LONGEST, _MAX_CELLS = 64 * 2**20, 80, 5_000_000
+"""Limits: bytes of a file, characters of a cell, and cells of one recording."""
+_MAX_VALUES = 4096
+"""Values per neuron of an array beside a table."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """The rows of a property table that belong to one recording.
+
+    Attributes
+    ----------
+    path
+        File of the table.
+    row, n_rows
+        int64 (n,) rows of the file, and the number of its rows.
+    unit_id
+        int64 (n,) of these rows.
+    texts
+        Cells of these rows by lower-case name of the column.
+    """
+
+    path: Path
+    row: np.ndarray
+    n_rows: int
+    unit_id: np.ndarray
+    texts: Mapping[str, np.ndarray]
+
+
+@dataclass(slots=True)
+class _Join:
+    """Neurons and their properties while tables are joined one after the other.
+
+    Attributes
+    ----------
+    units
+        Neurons with the properties of the tables so far.
+    origin
+        Name of a property -> its table.
+    left_out
+        Columns that are not joined.
+    notes
+        Notes for the session.
+    """
+
+    units: Units
+    origin: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+def with_unit_tables(session: Session, path: str | Path) -> Session:
+    """Return a session whose neurons have the properties of tables.
+
+    Parameters
+    ----------
+    session
+        An open recording.
+    path
+        A CSV file, or a folder with CSV files in it or in its folders. Arrays of the
+        release beside a table (`readout_weights.npy`, `readout_locations.npy`) are read
+        with it. Links in a folder are skipped.
+
+    Raises
+    ------
+    SessionFormatError
+        A table is missing or damaged, or has no row of this recording; the message
+        names the file and the column.
+    """
+    tables = [_read(file, session.id) for file in _files(Path(path))]
+    join = _Join(session.units)
+    # Trial trees have no ids: the neurons are the rows of a complete table in order.
+    if session.format == "trial-tree":
+        join.units = replace(join.units, unit_id=_ids_in_order(session, tables))
+        message = "the recording has no unit ids: its neurons are the rows of a table"
+        join.notes.append(Note("unit_order", f"{message} in order"))
+    for table in tables:
+        _add(join, table)
+    if join.left_out:
+        left_out = ", ".join(join.left_out)
+        join.notes.append(Note("left_out_columns", f"not joined: {left_out}"))
+    if join.origin:
+        joined = ", ".join(join.origin)
+        join.notes.append(Note("joined_columns", f"properties of neurons: {joined}"))
+    assumptions = (*session.assumptions, *join.notes)
+    return replace(session, units=join.units, assumptions=assumptions)
+
+
+def is_property_name(name: str) -> bool:
+    """Return whether a column can have this name in the table of neurons."""
+    return name not in _TAKEN and _NAME.fullmatch(name) is not None
+
+
+def table_stamps(path: str | Path) -> tuple[FileStamp, ...]:
+    """Return the files of tables at a path with their sizes and times."""
+    return tuple(FileStamp.of(file) for file in _files(Path(path)))
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the tables at a path."""
+    if is_file(path):
+        return [path]
+    if not is_there(path):
+        raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
+    found = paths_in(path)
+    for folder in folders_in(path, follows=False):
+        with suppress(SessionFormatError):  # one that may not be listed
+            found += paths_in(folder)
+    # Tables of other things, such as of scans, have no units in their name.
+    found = [
+        file
+        for file in found
+        if file.suffix == ".csv" and "unit" in file.stem and is_file(file) and not is_link(file)
+    ]
+    if not found:
+        raise SessionFormatError(
+            path,
+            "no_tables",
+            f"{path} holds no table of units",
+            "give a CSV file with the column unit_id, or a folder with units.csv files",
+        )
+    return found
+
+
+def _read(path: Path, session_id: str) -> _Table:
+    """Return the rows of a session."""
+    # Excel writes a mark at the beginning of UTF-8 files.
+    text = read_text(path, _MAX_BYTES)
+    lines = csv.reader(io.StringIO(text), strict=True)
+    try:
+        header = [name.strip().lower() for name in next(lines, [])]
+        _check_header(path, header)
+        places = [header.index(name) for name in _SCAN_KEYS if name in header]
+        rows = [(number, row) for number, row in enumerate(filter(None, lines), 1)]
+    except csv.Error as error:
+        raise bad_file(path, "bad_table", f"is no CSV table: {error}") from error
+    own = _own_rows(path, rows, places, session_id)
+    if len(own) * len(header) > _MAX_CELLS:
+        problem = f"has {len(own):,} rows of {len(header)} columns for one recording"
+        raise bad_file(path, "too_large", f"{problem}; at most {_MAX_CELLS:,} cells")
+    for number, row in own:
+        if len(row) != len(header) or any(len(c) > _LONGEST or "\n" in c for c in row):
+            raise bad_file(
+                path,
+                "bad_table",
+                f"row {number} has {len(row)} cells; {len(header)} cells of at most "
+                f"{_LONGEST} characters in one line expected",
+            )
+    texts = {
+        name: np.array([row[k].strip() for _, row in own], str)
+        for k, name in enumerate(header)
+        if name not in _SCAN_KEYS
+    }
+    unit_id = _integers(path, [n for n, _ in own], texts.pop("unit_id"))
+    if len(np.unique(unit_id)) != len(unit_id):
+        raise bad_file(path, "bad_table", "has a unit_id of one session twice")
+    chosen = np.array([number - 1 for number, _ in own])
+    return _Table(path, chosen, len(rows), unit_id, texts)
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    if len(header) > MOST_COLUMNS:
+        found = f"has {len(header):,} columns, at most {MOST_COLUMNS:,} are read"
+        raise bad_file(path, "too_large", found)
+    twice = sorted({name for name in header if header.count(name) > 1})
+    found = ", ".join(header[:12])[:200]
+    if "unit_id" not in header:
+        hint = "separate columns by commas" if ";" in found or "\t" in found else ""
+        problem = f"has no column unit_id; found: {found}"
+        raise bad_file(path, "bad_table", problem, hint)
+    if twice:
+        raise bad_file(path, "bad_table", f"has column {twice[0]!r} twice")
+    if len(set(header) & set(_SCAN_KEYS)) == 1:
+        problem = "has only one of the columns session and scan_idx"
+        raise bad_file(path, "bad_table", f"{problem}; found: {found}")
+
+
+def _own_rows(
+    path: Path,
+    rows: list[tuple[int, list[str]]],
+    places: Sequence[int],
+    session_id: str,
+) -> list[tuple[int, list[str]]]:
+    """Return the rows of a session, with their numbers from 1."""
+    scans = {
+        tuple(row[place].strip() for place in places)
+        for _, row in rows
+        if len(row) > max(places, default=0)
+    }
+    # The name of a recording can end with other numbers, such as a date.
+    if len(scans) > 1:
+        match = _SCAN.search(session_id)
+        scan = match.groups() if match else ()
+        rows = [
+            (number, row)
+            for number, row in rows
+            if tuple(row[place].strip() for place in places if place < len(row)) == scan
+        ]
+    if not rows:
+        names = ", ".join(sorted("-".join(scan) for scan in scans)[:4])
+        raise bad_file(
+            path,
+            "no_rows",
+            f"has no row of session {session_id}"
+            + (f", whose name ends with none of {names}, …" if names else ""),
+        )
+    return rows
+
+
+def _ids_in_order(session: Session, tables: Sequence[_Table]) -> np.ndarray:
+    """Return the unit ids of a recording without ids, from a complete table."""
+    n = session.n_neurons
+    complete = [table for table in tables if len(table.row) == n]
+    if complete:
+        return complete[0].unit_id
+    first = tables[0]
+    raise bad_file(
+        first.path,
+        "wrong_length",
+        f"has {len(first.row)} rows for {n} neurons",
+        "the recording has no unit ids, so that one table must have all neurons in their order",
+    )
+
+
+def _add(join: _Join, table: _Table) -> None:
+    """Add the columns of a table; NaN or "" without a row."""
+    units = join.units
+    place = {int(unit): k for k, unit in enumerate(table.unit_id)}
+    rows = np.array([place.get(int(unit), -1) for unit in units.unit_id])
+    has_row = rows >= 0
+    if not has_row.any():
+        raise bad_file(
+            table.path,
+            "no_rows",
+            f"has none of the recording's units ({_some(units.unit_id)}); found "
+            f"{_some(table.unit_id)}",
+        )
+    label = f"{table.path.parent.name}/{table.path.name}"
+    n_other = len(table.unit_id) - int(has_row.sum())
+    if n_other or not has_row.all():
+        join.notes.append(
+            Note(
+                "partial_table",
+                f"{label} has {int(has_row.sum()):,} of {len(rows):,} neurons, and "
+                f"{n_other:,} other units",
+            )
+        )
+    properties = dict(units.properties)
+    positions = _positions(table)
+    takes_area = _AREA in table.texts and units.area is None
+    takes_positions = positions is not None and bool(np.isnan(units.xyz_um).all())
+    for name, values in _columns(table):
+        is_used = (name == _AREA and takes_area) or (name in _POSITION and takes_positions)
+        if is_used:
+            continue
+        if name in (_AREA, *_POSITION) or not is_property_name(name):
+            join.left_out.append(f"{name} of {label}")
+            continue
+        if name in properties:
+            origin = join.origin.get(name, "the recording")
+            raise bad_file(table.path, "bad_table", f"has column {name!r}, and so has {origin}")
+        unknown: Any = "" if values.dtype.kind == "U" else np.nan
+        joined = np.full((len(rows), *values.shape[1:]), unknown, values.dtype)
+        joined[has_row] = values[rows[has_row]]
+        properties[name] = joined
+        join.origin[name] = label
+    units = replace(units, properties=properties)
+    if takes_area:
+        area = np.where(has_row, table.texts[_AREA][rows], "")
+        units = replace(units, area=area, area_source=table.path.name)
+    if takes_positions:
+        assert positions is not None
+        placed = np.where(has_row[:, None], positions[rows], np.nan)
+        units = replace(units, xyz_um=placed.astype(np.float32))
+    join.units = units
+
+
+def _columns(table: _Table) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the columns of a table, and arrays beside it."""
+    for name in table.texts:
+        yield name, _values(table, name)
+    folder = table.path.parent
+    for stem in MATRICES:
+        path = folder / f"{stem}.npy"
+        file = unless_missing(partial(npy_file, path, folder))
+        if file is None:
+            continue
+        if len(file.shape) != 2 or file.dtype.kind != "f":
+            problem = f"is {file.shape} {file.dtype}; (units, values) expected"
+            raise bad_file(path, "wrong_shape", problem)
+        if file.shape[0] != table.n_rows or not 0 < file.shape[1] <= _MAX_VALUES:
+            raise bad_file(
+                path,
+                "wrong_length",
+                f"is {file.shape}; ({table.n_rows}, at most {_MAX_VALUES}) expected, "
+                f"one row for each of {table.path.name}",
+            )
+        if file.shape[0] > MAX_COLUMNS:
+            problem = f"has {file.shape[0]:,} rows; at most {MAX_COLUMNS:,} are read"
+            raise bad_file(path, "too_large", problem)
+        yield stem, np.asarray(file.part(table.row), np.float64)
+
+
+def _positions(table: _Table) -> np.ndarray | None:
+    """Return positions (n, 3), NaN where unknown; None if a column is missing."""
+    if not all(name in table.texts for name in _POSITION):
+        return None
+    columns = [_values(table, name) for name in _POSITION]
+    for name, values in zip(_POSITION, columns, strict=True):
+        if values.dtype.kind != "f":
+            problem = f"has a cell that is no number in column {name}"
+            raise bad_file(table.path, "bad_table", problem)
+    xyz = np.stack(columns, axis=1)
+    is_position = np.isfinite(xyz) & (np.abs(xyz) < 1e30)
+    return np.where(is_position, xyz, np.nan)
+
+
+def _values(table: _Table, name: str) -> np.ndarray:
+    """Return a column: numbers, NaN where unknown; texts if a cell is no number."""
+    texts = table.texts[name]
+    is_unknown = np.isin(np.char.lower(texts), _UNKNOWN)
+    try:
+        return np.where(is_unknown, "nan", texts).astype(np.float64)
+    except ValueError:
+        return np.where(is_unknown, "", texts)
+
+
+def _integers(path: Path, numbers: Sequence[int], texts: np.ndarray) -> np.ndarray:
+    """Return the ids of units; tools also write them as 412.0."""
+    found = [_WHOLE.fullmatch(text) for text in texts.tolist()]
+    for number, text, match in zip(numbers, texts.tolist(), found, strict=True):
+        if match is None:
+            problem = f"row {number}: unit_id is {text!r}, no whole number"
+            raise bad_file(path, "bad_table", problem)
+    return np.array([int(match[1]) for match in found if match], np.int64)
+
+
+def _some(values: np.ndarray) -> str:
+    listed = ", ".join(str(value) for value in values[:4].tolist())
+    return f"{listed}, …" if len(values) > 4 else listed

@@ -10,13 +10,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.stimulus import (
-    BLANK_TIER,
-    MEAN_GRAY,
-    Stimulus,
-    Trials,
-    VideoSource,
-)
+from omnimouse_model.data.stimulus import BLANK_TIER, MEAN_GRAY, Stimulus, Trials, VideoSource
 
 _LONGEST_STEP = 1.5
 """A pause longer than this many median frame steps divides a video."""

@@ -1,4 +1,4 @@
-"""Units of a spiking recording: their selection by quality, and their spike trains."""
+"""Units of a spiking recording: selection by quality, spike trains, and their responses."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,18 +12,61 @@ from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.side_streams import (
-    is_in_milliseconds,
-    span_text,
-)
-from omnimouse_model.data.readers.build.size_limits import LONGEST_S
-from omnimouse_model.data.readers.build.spike_counts import spike_signal
-from omnimouse_model.data.readers.build.typed_fields import as_float
-from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.spike_trains import Observed
+from omnimouse_model.data.readers.build.placed_rows import stretches
+from omnimouse_model.data.readers.build.side_streams import is_in_milliseconds, span_text
+from omnimouse_model.data.readers.build.stored_values import LONGEST_S, as_float, check_extent
+from omnimouse_model.data.signal import Signal, rounding_of
+from omnimouse_model.data.spike_trains import Observed, SpikeTrains, TimesFile
 from omnimouse_model.data.units import Units, probe_numbers
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import bad_file
+
+ROW_RATE_HZ = RESPONSE_RATE_HZ
+"""Rate at which spikes are counted for code that reads responses as samples.
+
+Windows of specs with another rate count the spikes in their own bins.
+"""
+
+
+def spike_signal(
+    file: TimesFile,
+    offsets: np.ndarray,
+    start: float,
+    stop: float,
+    notes: Notes,
+    observed: Observed | None = None,
+) -> Signal:
+    """Return the responses of spike times between two native times.
+
+    Time in which no unit was observed is a pause.
+
+    Parameters
+    ----------
+    file, offsets, observed
+        See `SpikeTrains`.
+    """
+    # Bins begin at `start`; an incomplete last bin is dropped.
+    n_rows = int((stop - start) * ROW_RATE_HZ)
+    check_extent(file.path, "spike times", n_rows, ROW_RATE_HZ)
+    notes.assume(
+        "spike_counts",
+        "models that read traces get spikes counted in bins of "
+        f"1/{ROW_RATE_HZ:g} s; models of counts get them in their own bins",
+    )
+    trains = SpikeTrains(file, offsets, start, ROW_RATE_HZ, n_rows, observed)
+    end = start + n_rows / ROW_RATE_HZ
+    rounding_s = rounding_of(start, end, ROW_RATE_HZ)
+    signal = Signal("responses", trains, ROW_RATE_HZ, start, end, rounding_s=rounding_s)
+    if observed is None:
+        return signal
+    common = Observed(observed.of_population())
+    place = np.flatnonzero(common.in_bins(start, ROW_RATE_HZ, n_rows)[:, 0])
+    if not len(place):
+        return signal
+    spans, n_missing = stretches(place, n_rows, start, ROW_RATE_HZ)
+    return replace(signal, recorded_spans=spans, n_missing=n_missing)
+
 
 MAX_SPIKES = 2**28
 """Five hours of 1,000 units with 15 spikes per second; their times take 2 GiB."""

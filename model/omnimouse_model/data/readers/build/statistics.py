@@ -8,7 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.placed_rows import PlacedRows
-from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, check_extent
+from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, check_extent
 from omnimouse_model.data.readers.build.trial_files import TrialRows
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials

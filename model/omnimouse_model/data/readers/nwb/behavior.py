@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.readers.build.behavior_names import EYE_UNITS, eye_signal
-from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.placed_rows import PlacedRows
 from omnimouse_model.data.readers.build.side_streams import (
+    EYE_UNITS,
     clock_remedy,
     common_time,
+    eye_signal,
     is_long_enough,
     read_side_stream,
     scale_to_seconds,
     span_text,
 )
-from omnimouse_model.data.readers.build.size_limits import check_extent
+from omnimouse_model.data.readers.build.stored_values import check_extent, text_of
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile
 from omnimouse_model.data.readers.nwb.rows import place_samples
 from omnimouse_model.data.readers.nwb.trials import clock_origins

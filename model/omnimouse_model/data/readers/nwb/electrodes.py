@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.decode_text import text_of, texts_of
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.stored_values import text_of, texts_of
 from omnimouse_model.data.readers.nwb.file import NwbFile
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.decode_text import text_of, texts_of
 from omnimouse_model.data.readers.build.placed_rows import GAP
-from omnimouse_model.data.readers.build.size_limits import (
+from omnimouse_model.data.readers.build.stored_values import (
     MAX_FRAMES,
     MAX_ROWS,
     check_extent,
+    text_of,
+    texts_of,
 )
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES, Hdf5

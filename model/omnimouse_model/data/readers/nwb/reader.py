@@ -7,16 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import trials_without_screen
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
-from omnimouse_model.data.readers.build.statistics import (
-    complete_statistics,
-    train_spans,
-)
+from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
+from omnimouse_model.data.readers.build.stored_values import text_of
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.responses import read_responses

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.stored_values import text_of
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile

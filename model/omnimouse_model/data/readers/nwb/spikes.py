@@ -10,16 +10,14 @@ import numpy as np
 
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.decode_text import texts_of
 from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
     PresentationIntervals,
     trials_without_screen,
 )
-from omnimouse_model.data.readers.build.side_streams import (
-    read_side_stream,
-)
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_SPIKES,
     MAX_UNITS,
@@ -30,25 +28,15 @@ from omnimouse_model.data.readers.build.spiking_units import (
     sound_spike_times,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.statistics import (
-    complete_statistics,
-    train_spans,
-)
-from omnimouse_model.data.readers.build.trial_events import (
-    TRIAL_START,
-    aligned_to_event,
-    with_tiers,
-)
-from omnimouse_model.data.readers.build.unit_tables import is_property_name
+from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
+from omnimouse_model.data.readers.build.stored_values import texts_of
+from omnimouse_model.data.readers.build.trials import TRIAL_START, aligned_to_event, with_tiers
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.electrodes import UnitPlaces, read_places
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.observed_time import read_observed
 from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
-from omnimouse_model.data.readers.nwb.trials import (
-    read_intervals,
-    read_spans,
-)
+from omnimouse_model.data.readers.nwb.trials import read_intervals, read_spans
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.readers.build.decode_text import texts_of
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
     Part,
@@ -24,8 +23,12 @@ from omnimouse_model.data.readers.build.side_streams import (
     scale_to_seconds,
     span_text,
 )
-from omnimouse_model.data.readers.build.size_limits import MAX_FRAMES, check_extent
-from omnimouse_model.data.readers.build.typed_fields import as_float
+from omnimouse_model.data.readers.build.stored_values import (
+    MAX_FRAMES,
+    as_float,
+    check_extent,
+    texts_of,
+)
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.trials import clock_origins, read_presentations
 from omnimouse_model.data.signal import Signal

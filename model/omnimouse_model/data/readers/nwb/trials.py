@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.decode_text import texts_of
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import PresentationIntervals
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
-from omnimouse_model.data.readers.build.trial_times import TrialClock, trial_intervals
+from omnimouse_model.data.readers.build.stored_values import texts_of
+from omnimouse_model.data.readers.build.trials import TrialClock, trial_intervals
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.signal import Signal
 

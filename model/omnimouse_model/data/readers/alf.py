@@ -1,0 +1,506 @@
+"""Reader of ALF folders: spikes of probes, trials and wheel of IBL sessions."""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.alf_probe import (
+    Probe,
+    Sorting,
+    behavior_files,
+    choose_sortings,
+    has_spikes,
+    read_probe,
+    sorters,
+)
+from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.presentations import (
+    PresentationIntervals,
+    trials_without_screen,
+)
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
+from omnimouse_model.data.readers.build.spiking_units import (
+    MAX_UNITS,
+    SpikingUnits,
+    UnsortedSpikes,
+    as_units,
+    recording_start,
+    refuse_milliseconds,
+    spiking_responses,
+)
+from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
+from omnimouse_model.data.readers.build.stored_values import as_float, decode_texts
+from omnimouse_model.data.readers.build.trials import (
+    TrialClock,
+    aligned_to_event,
+    trial_intervals,
+    with_tiers,
+)
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.spike_trains import Observed
+from omnimouse_model.storage.arrays.npy import load_small_array
+from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
+from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.files import bad_file, is_file
+from omnimouse_model.storage.fingerprint import folder_fingerprint
+from omnimouse_model.storage.tables import csv_rows
+
+LOOKED_FOR = ("alf/*/spikes.times.npy",)
+_SUBJECT = re.compile(r"[\w.-]{1,80}")
+_DATE, _NUMBER = re.compile(r"\d{4}-\d{2}-\d{2}"), re.compile(r"\d{1,3}")
+_SAME_LENGTH = 0.98
+"""Least share of the longest recording of a probe that the others have."""
+
+
+def recognises(path: Path) -> bool:
+    """Return whether a folder holds spikes in the ALF layout."""
+    return has_spikes(path)
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open an ALF folder; see `open_session`."""
+    notes = Notes()
+    sortings = choose_sortings(path, options.series, notes)
+    probes = _probes(sortings, path, notes)
+    span, observed = _recorded_time(probes, notes)
+    # Trials may begin before the first spike, at time 0 of the session.
+    clock = TrialClock(Interval(min(span[0], 0.0), span[1]), {}, {})
+    intervals = read_side_stream("trials", lambda inner: read_trials(path, clock, inner), notes)
+    if intervals is None:
+        intervals = PresentationIntervals()
+    if len(intervals.on):
+        reach = Interval(float(intervals.on[0]), float(intervals.off.max()))
+        refuse_milliseconds(path, Interval(*span), reach, "trials")
+    units, source = _all_units(probes, path, notes)
+    spikes = _all_spikes(probes, path)
+    responses, chosen = spiking_responses(units, spikes, span, options, notes, observed=observed)
+    intervals = with_tiers(intervals, options, notes)
+    alf = path / "alf"
+    intervals = aligned_to_event(intervals, options.trial_event, EVENT, alf, notes)
+    trials = trials_without_screen(intervals, responses.start)
+    train = train_spans(None, trials, responses.start)
+    responses = complete_statistics(responses, train, notes)
+    wheel = read_side_stream("running (wheel)", lambda inner: read_wheel(path, span, inner), notes)
+    session_id, animal_id = _identity(path, notes)
+    names = list(dict.fromkeys(sorting.sorter for sorting in sortings))
+    session = Session(
+        id=session_id,
+        animal_id=animal_id,
+        path=path,
+        format="alf",
+        fingerprint=folder_fingerprint(alf),
+        units=as_units(chosen, responses, notes, source),
+        responses=responses,
+        behavior={"eye_tracker": None, "treadmill": wheel},
+        stimulus=None,
+        trials=trials,
+        meta={"sorters": names, RECORDING_RATE: responses.rate_hz},
+        series=names[0],
+        series_choices=sorters(path),
+        options=options.changed(),
+    )
+    return finalise(session, notes)
+
+
+def _probes(sortings: Sequence[Sorting], root: Path, notes: Notes) -> list[Probe]:
+    """Return the probes whose spikes can be read.
+
+    Raises
+    ------
+    SessionFormatError
+        No probe can be read.
+    """
+    if len(sortings) > 1:
+        found = [
+            read_side_stream(f"probe {sorting.probe}", partial(read_probe, sorting, root), notes)
+            for sorting in sortings
+        ]
+        probes = [probe for probe in found if probe is not None]
+        if probes:
+            return probes
+    return [read_probe(sorting, root, notes) for sorting in sortings]
+
+
+def _recorded_time(
+    probes: Sequence[Probe], notes: Notes
+) -> tuple[tuple[float, float], Observed | None]:
+    """Return the native span of the recording, and when each unit was observed.
+
+    None for all units in the whole span.
+    """
+    first = max(float(probe.times.min()) for probe in probes)
+    ends = {probe.name: float(probe.times.max()) for probe in probes}
+    # Time 0 is the start of the recording in sessions of the IBL.
+    start = recording_start(first)
+    earliest, latest = min(ends.values()), max(ends.values())
+    if earliest - start >= _SAME_LENGTH * (latest - start):
+        notes.assume(
+            "recording_end",
+            f"the recording lasts from {start:.6g} to {earliest:.6g} s, the last spike "
+            "of the probe that ends first",
+        )
+        return (start, earliest), None
+    listed = ", ".join(f"{name} at {end:.6g} s" for name, end in ends.items())
+    notes.warn(
+        "stream_lengths",
+        f"the last spikes of the probes differ: {listed}; the recording lasts from "
+        f"{start:.6g} to {latest:.6g} s, and units are missing after the last spike of "
+        "their probe",
+    )
+    counts = [probe.n_units for probe in probes]
+    stops = np.repeat(list(ends.values()), counts)
+    spans = np.stack([np.full(len(stops), start), stops], axis=1)
+    return (start, latest), Observed(spans, np.arange(len(stops) + 1))
+
+
+def _all_units(probes: Sequence[Probe], root: Path, notes: Notes) -> tuple[SpikingUnits, str]:
+    """Return the units of all probes, and the source of their areas."""
+    counts = [probe.n_units for probe in probes]
+    # Numbers repeat on each probe: those of the second begin at 100,000.
+    ids = [np.arange(n) + MAX_UNITS * k for k, n in enumerate(counts)]
+    n_spikes = [np.bincount(p.unit, minlength=p.n_units) for p in probes]
+    area, source = None, ""
+    if any(probe.region is not None for probe in probes):
+        regions = [np.zeros(p.n_units) if p.region is None else p.region for p in probes]
+        area, source = region_names(np.concatenate(regions), root, notes)
+        has_region = [np.full(p.n_units, p.region is not None) for p in probes]
+        area = np.where(np.concatenate(has_region), area, "")
+    names = dict.fromkeys(name for probe in probes for name in probe.properties)
+    joined = {
+        name: _joined([probe.properties.get(name) for probe in probes], counts) for name in names
+    }
+    return SpikingUnits(
+        unit_id=np.concatenate(ids),
+        n_spikes=np.concatenate(n_spikes),
+        xyz_um=np.concatenate([probe.xyz_um for probe in probes]),
+        area=area,
+        probe=np.repeat(np.array([p.name for p in probes], np.str_), counts),
+        quality=_joined([probe.quality for probe in probes], counts),
+        properties={k: v for k, v in joined.items() if v is not None},
+    ), source
+
+
+def _joined(columns: Sequence[np.ndarray | None], counts: Sequence[int]) -> np.ndarray | None:
+    """Return a column of all probes, NaN or "" for probes without it.
+
+    None if no probe has it, or numbers on one are texts on another.
+    """
+    kinds = {values.dtype.kind == "U" for values in columns if values is not None}
+    if len(kinds) != 1:
+        return None
+    unknown: Any = "" if kinds == {True} else np.nan
+    parts = [
+        np.full(n, unknown) if values is None else values
+        for values, n in zip(columns, counts, strict=True)
+    ]
+    return np.concatenate(parts)
+
+
+def _all_spikes(probes: Sequence[Probe], root: Path) -> UnsortedSpikes:
+    stamps = tuple(stamp for probe in probes for stamp in probe.stamps)
+    times, unit = probes[0].times, probes[0].unit
+    # Of one probe, no copy of its spikes is made.
+    if len(probes) > 1:
+        first = np.cumsum([0, *(probe.n_units for probe in probes[:-1])])
+        times = np.concatenate([probe.times for probe in probes])
+        unit = np.concatenate([p.unit + np.int32(n) for p, n in zip(probes, first, strict=True)])
+    return UnsortedSpikes(root / "alf", times, unit, stamps)
+
+
+def _identity(path: Path, notes: Notes) -> tuple[str, str | None]:
+    """Return names of session and animal from `<subject>/<date>/<number>`."""
+    subject, date, number = ("", "", "", *path.parts)[-3:]
+    is_named = _DATE.fullmatch(date) and _NUMBER.fullmatch(number)
+    if is_named and _SUBJECT.fullmatch(subject):
+        return f"{subject}_{date}_{number}", subject
+    notes.assume(
+        "no_identity",
+        f"the path is not <subject>/<date>/<number>: '{path.name}' is used",
+    )
+    return path.name, None
+
+
+# -- names of brain regions for the ids of the Allen atlas
+TABLES = ("regions.csv", "allen_structure_tree.csv")
+"""Tables with the columns `id` and `acronym`, in the session or its ALF folder."""
+_MAX_BYTES, _LONGEST = 4 * 2**20, 40
+
+
+def region_names(ids: np.ndarray, root: Path, notes: Notes) -> tuple[np.ndarray, str]:
+    """Return the name of the region of each id, and where the names come from.
+
+    Ids of the left hemisphere can be negative; both hemispheres have the same names.
+    """
+    ids = np.abs(ids.astype(np.int64))
+    known, source = _known(np.unique(ids), root, notes)
+    # Id 0 is outside the brain.
+    names = [known.get(i, "void" if i == 0 else str(i)) for i in ids.tolist()]
+    unknown = {str(i) for i in ids.tolist() if i and i not in known}
+    if unknown:
+        notes.assume(
+            "region_ids",
+            f"{len(unknown)} regions are shown as ids of the Allen atlas: a table "
+            f"{TABLES[0]} (id, acronym) in the session, or the package iblatlas, gives "
+            "their names",
+        )
+    if source:
+        notes.assume("region_names", f"names of regions are those of {source}")
+    return np.array(names, np.str_), source or "channels.brainLocationIds_ccf_2017"
+
+
+def _known(ids: np.ndarray, root: Path, notes: Notes) -> tuple[dict[int, str], str]:
+    for folder in (root, root / "alf"):
+        for name in TABLES:
+            path = folder / name
+            if not is_file(path):
+                continue
+            names = read_side_stream(
+                f"names of regions ({name})", partial(_of_table, path, root), notes
+            )
+            if names is not None:
+                return names, name
+    try:
+        atlas = import_module("iblatlas.regions")
+    except ImportError:
+        return {}, ""
+    # The merged regions of the Beryl mapping are those of the published analyses.
+    names = atlas.BrainRegions().id2acronym(ids, mapping="Beryl")
+    return dict(zip(ids.tolist(), map(str, names), strict=True)), "iblatlas (Beryl)"
+
+
+def _of_table(path: Path, root: Path, _: Notes) -> dict[int, str]:
+    names: dict[int, str] = {}
+    rows = csv_rows(path, ("id", "acronym"), _MAX_BYTES, root)
+    for number, (code, acronym) in enumerate(rows, 1):
+        region = as_float(code)
+        is_whole = region is not None and abs(region) < 2**62 and region % 1 == 0
+        if region is None or not is_whole or not acronym or len(acronym) > _LONGEST:
+            raise bad_file(
+                path,
+                "bad_table",
+                f"row {number}: no id and acronym",
+                "the columns are id, a whole number, and acronym, a short text",
+            )
+        names[int(region)] = acronym.strip()
+    return names
+
+
+# -- speed of the wheel of an ALF folder, from its positions
+RATE_HZ = 50.0
+"""Samples of the speed per second: one for each bin of 20 ms."""
+_STILL_S, _SAME = 10.0, 0.02
+"""Longest time at an end in which a wheel without changes stood still: seconds, and
+share of the recording."""
+
+
+def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | None:
+    """Return the speed of the wheel over a span of native time, None without a wheel.
+
+    Raises
+    ------
+    SessionFormatError
+        A file is missing or damaged, or positions and times do not fit.
+    """
+    files = behavior_files(root, "wheel", notes)
+    places = [files.get(f"wheel.{name}.npy") for name in ("position", "timestamps")]
+    path, times_path = places
+    if path is None and times_path is None:
+        return None
+    if path is None or times_path is None:
+        name = "position" if path is None else "timestamps"
+        there = next(place for place in places if place is not None)
+        missing = there.with_name(there.name.replace("timestamps", name))
+        raise bad_file(missing, "missing_file", f"is missing: wheel.{name}")
+    position, times = (_numbers(place, root) for place in (path, times_path))
+    # Two columns: sample numbers and their times, between which times are linear.
+    if times.ndim == 2 and times.shape[1] == 2 and len(times) > 1:
+        times = np.interp(np.arange(len(position)), times[:, 0], times[:, 1])
+    times, position = times.reshape(-1), position.reshape(-1)
+    if len(times) != len(position) or len(times) < 2:
+        raise bad_file(
+            times_path,
+            "wrong_length",
+            f"has {len(times):,} times for {len(position):,} positions",
+            "are both files of one revision?",
+        )
+    for values, file in ((times, times_path), (position, path)):
+        is_bad = ~np.isfinite(values)
+        if is_bad.any():
+            at = int(np.flatnonzero(is_bad)[0])
+            problem = (
+                f"holds {int(is_bad.sum()):,} values that are not finite (NaN) of "
+                f"{len(values):,}, the first at index {at}"
+            )
+            raise bad_file(file, "not_finite", problem, "take these samples away")
+    falls = np.flatnonzero(np.diff(times) < 0)
+    if len(falls):
+        k = int(falls[0])
+        problem = f"decreases at index {k + 1}, from {times[k]:.6g} to {times[k + 1]:.6g} s"
+        raise bad_file(times_path, "not_ascending", problem, "sort the samples by time")
+    if times[-1] < span[0] or times[0] > span[1]:
+        raise bad_file(
+            times_path,
+            "no_overlap",
+            f"lasts from {times[0]:.6g} to {times[-1]:.6g} s, and the spikes from "
+            f"{span[0]:.6g} to {span[1]:.6g} s",
+            "bring both to one clock, in seconds",
+        )
+    n = max(2, int((span[1] - span[0]) * RATE_HZ) + 1)
+    grid = span[0] + np.arange(n) / RATE_HZ
+    speed = np.abs(np.gradient(np.interp(grid, times, position))) * RATE_HZ
+    first, last = float(times[0]), float(times[-1])
+    notes.assume(
+        "wheel_speed",
+        "the stream of running is the speed of the wheel, without direction, from "
+        f"positions interpolated at {RATE_HZ:g} Hz, from {first:.6g} to {last:.6g} s",
+    )
+    # The encoder stores only changes: for a short time before the first and after the
+    # last one, the wheel stood still; in a long time, it was not recorded.
+    still_s = max(_STILL_S, _SAME * (span[1] - span[0]))
+    is_missing = np.zeros(n, bool)
+    if first - span[0] > still_s:
+        is_missing |= grid < first
+    if span[1] - last > still_s:
+        is_missing |= grid > last
+    if is_missing.any():
+        speed[is_missing] = np.nan
+        notes.warn(
+            "stream_lengths",
+            f"running (wheel) lasts {last - first:.6g} s ({first:.6g} to {last:.6g} s "
+            f"of the clock of the file), and the spikes {span[1] - span[0]:.6g} s "
+            f"({span[0]:.6g} to {span[1]:.6g} s): the wheel is missing in the rest",
+        )
+    labels = {"names": ("wheel_speed",), "units": ("rad/s",)}
+    rows = MemoryRows(path, speed[:, None])
+    return Signal.of_rows("treadmill", rows, RATE_HZ, span[0], **labels)
+
+
+def _numbers(path: Path, root: Path) -> np.ndarray:
+    values = load_small_array(path, root)
+    if values.dtype.kind not in "fiu" or values.ndim not in (1, 2):
+        problem = f"is {values.shape} {values.dtype}; (samples,) numbers expected"
+        raise bad_file(path, "wrong_shape", problem)
+    return values.astype(np.float64)
+
+
+# -- trial table of an ALF folder: `trials.table.pqt`, or one array for each column
+EVENT = "stimOn_times"
+"""Event at which trials begin if the table has it."""
+_BEGIN, _END = "intervals_0", "intervals_1"
+_SIDES = {"contrastLeft": "left", "contrastRight": "right"}
+_MAX_TRIALS, _LATEST_S = 200_000, 1e12
+
+
+def read_trials(root: Path, clock: TrialClock, notes: Notes) -> PresentationIntervals:
+    """Return the trials of a session, empty if there are none.
+
+    A column that is damaged, or has another length than the intervals, is left out
+    with a note. Times of events stay in the clock of the files.
+
+    Raises
+    ------
+    SessionFormatError
+        The trials have no intervals.
+    """
+    files = behavior_files(root, "trials", notes)
+    columns: dict[str, np.ndarray] = {}
+    for name, path in files.items():
+        if name.endswith(".npy"):
+            attribute = name.split(".")[1]
+            columns |= _column(path, attribute, root, notes)
+    table = files.get("trials.table.pqt")
+    if table is not None:
+        found = read_side_stream("trials.table", lambda inner: _table(table, root, inner), notes)
+        columns |= found or {}
+    columns = {k: v for k, v in columns.items() if not k.startswith("__")}
+    if not columns:
+        return PresentationIntervals()
+    path = table or next(iter(files.values()))
+    _check_intervals(columns, path)
+    n = len(columns[_BEGIN])
+    for name in [name for name, values in columns.items() if len(values) != n]:
+        length = len(columns.pop(name))
+        notes.warn(
+            "left_out_columns",
+            f"trials: {name} is left out: it has {length:,} values for {n:,} intervals "
+            "(are all files of one revision?)",
+        )
+    on, off = (columns.pop(name).astype(np.float64) for name in (_BEGIN, _END))
+    # Numbers that no time has count as missing.
+    on, off = (np.where(np.abs(times) < _LATEST_S, times, np.nan) for times in (on, off))
+    fields: dict[str, Sequence[Any]] = {name: values.tolist() for name, values in columns.items()}
+    fields["stim_id"] = _stimuli(columns, n)
+    fields["id"] = list(range(n))
+    return trial_intervals("trials", on, off, fields, clock, notes)
+
+
+def _table(path: Path, root: Path, notes: Notes) -> dict[str, np.ndarray]:
+    columns, unread = read_parquet_columns(path, root)
+    if unread:
+        listed = ", ".join(unread[:8])
+        message = f"not read from {path.name}: {listed}, which are no numbers or texts"
+        notes.assume("unread_columns", message)
+    return columns
+
+
+def _column(path: Path, name: str, root: Path, notes: Notes) -> dict[str, np.ndarray]:
+    found = read_side_stream(f"trials.{name}", lambda _: _of_array(path, name, root), notes)
+    return found or {}
+
+
+def _of_array(path: Path, name: str, root: Path) -> dict[str, np.ndarray]:
+    """Return the columns of one array: one, or the two ends of intervals."""
+    values = decode_texts(load_small_array(path, root))
+    if values.dtype.kind not in "fiubU":
+        problem = f"is {values.shape} {values.dtype}; numbers or texts expected"
+        raise bad_file(path, "wrong_shape", problem)
+    if values.dtype.kind == "U" and values.dtype.itemsize > 4 * 200:
+        raise bad_file(path, "too_large", "holds texts of more than 200 characters")
+    if values.ndim == 2 and values.shape[1] == 2 and name == "intervals":
+        return {_BEGIN: values[:, 0], _END: values[:, 1]}
+    # MATLAB saves vectors as one row or one column.
+    if values.ndim == 2 and 1 in values.shape:
+        values = values.reshape(-1)
+    if values.ndim != 1:
+        raise bad_file(path, "wrong_shape", f"is {values.shape}; (trials,) expected")
+    return {name: values}
+
+
+def _check_intervals(columns: dict[str, np.ndarray], path: Path) -> None:
+    for name in (_BEGIN, _END):
+        if name not in columns or columns[name].dtype.kind not in "fiu":
+            found = ", ".join(columns)[:200]
+            raise bad_file(
+                path,
+                "bad_trials",
+                f"has no column {name} of numbers; found: {found}",
+                "trials need the times at which they begin and end",
+            )
+    lengths = [len(columns[name]) for name in (_BEGIN, _END)]
+    if lengths[0] != lengths[1]:
+        problem = f"has {lengths[0]:,} begins and {lengths[1]:,} ends of trials"
+        raise bad_file(path, "wrong_length", problem, "are all of one revision?")
+    if lengths[0] > _MAX_TRIALS:
+        problem = f"has {lengths[0]:,} trials; at most {_MAX_TRIALS:,}"
+        raise bad_file(path, "too_large", problem)
+
+
+def _stimuli(columns: dict[str, np.ndarray], n: int) -> list[str]:
+    """Return side and contrast of each trial's stimulus, "" if unknown."""
+    names = np.full(n, "", "<U20")
+    for column, side in _SIDES.items():
+        contrast = columns.get(column)
+        if contrast is not None and contrast.dtype.kind in "fiu":
+            for k in np.flatnonzero(np.isfinite(contrast.astype(np.float64))):
+                names[k] = f"{side} {float(contrast[k]):.4g}"
+    return names.tolist()

@@ -1,1 +1,0 @@
-"""Reader of folders in the ALF layout of the International Brain Laboratory."""

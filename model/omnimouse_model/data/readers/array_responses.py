@@ -1,0 +1,581 @@
+"""Arrays by name, in memory or in an `.npz`: accepted names, types and shapes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.notes import Notes, note_interpolation
+from omnimouse_model.data.readers.build.placed_rows import stretches
+from omnimouse_model.data.readers.build.stored_values import decode_texts, text_of
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.display import count
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import Npz
+from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows
+from omnimouse_model.storage.files import plain_text
+
+KEYS: dict[str, str] = {
+    "responses": "(time, neuron)",
+    "spike_times": "(spike,) instead of responses",
+    "spike_unit": "(spike,) whole numbers: the unit of each spike, from 0",
+    "stop_s": "end of the recording, with spike_times",
+    "probe": "(neuron,) texts: the probe of each unit",
+    "quality": "(neuron,) numbers or texts: the quality label of each unit",
+    "rate_hz": "responses per second",
+    "start_s": "time of the first response",
+    "unit_ids": "(neuron,) whole numbers",
+    "area": "(neuron,) texts",
+    "plane": "(neuron,) whole numbers",
+    "xyz_um": "(neuron, 3)",
+    "xy_px": "(neuron, 2) x and y on the mean image",
+    "roi_labels": "(height, width) whole numbers: 0, or neuron + 1",
+    "mean_image": "(height, width)",
+    "video": "(frame, height, width[, 3]) gray 0-255",
+    "video_times": "(frame,) onsets",
+    "video_rate_hz": "frames per second, where there are no video_times",
+    "video_start_s": "time of the first frame, with video_rate_hz",
+    "running": "(time,) cm/s",
+    "running_rate_hz": "samples per second",
+    "running_start_s": "time of the first sample",
+    "wheel": "(time,) speed of the wheel in rad/s, instead of running",
+    "wheel_rate_hz": "samples per second",
+    "wheel_start_s": "time of the first sample",
+    "pose": "(time,) a coordinate of the body in px, with the samples of the wheel",
+    "pupil_size": "(time,)",
+    "pupil_x": "(time,)",
+    "pupil_y": "(time,)",
+    "pupil_rate_hz": "samples per second",
+    "pupil_start_s": "time of the first sample",
+    "trial_start": "(trial,)",
+    "trial_stop": "(trial,)",
+    "trial_tier": "(trial,) texts: train, validation, test, …",
+    "trial_stim_id": "(trial,) texts or numbers",
+    "trial_side": "(trial,) texts or numbers: side of the stimulus",
+    "trial_choice": "(trial,) texts or numbers: choice of the animal",
+    "trial_block": "(trial,) texts or numbers: block of the trial",
+    "trial_outcome": "(trial,) texts or numbers: outcome of the trial",
+    "id": "the session's name",
+    "animal_id": "the animal's name",
+}
+"""Accepted names; all times in seconds on one clock. The first two are required."""
+
+
+_SYNONYMS = {
+    **dict.fromkeys(("fs", "rate", "fps", "sampling_rate"), "rate_hz"),
+    **dict.fromkeys(("speed", "velocity", "treadmill", "locomotion"), "running"),
+    **dict.fromkeys(("f", "spks", "traces", "dff", "data", "arr_0"), "responses"),
+    **dict.fromkeys(("tier", "tiers", "split"), "trial_tier"),
+    **dict.fromkeys(("stimulus", "frames", "movie", "screen"), "video"),
+}
+"""Names (lower case) that are not accepted, and the accepted name to suggest for each."""
+_MAX_REPEATED_BYTES = 2**30
+"""Bytes of an array whose entries share memory (broadcast), such as one value for all frames."""
+_POSITIONS = ("xyz_um", "xy_px")
+
+
+class NamedArrays:
+    """Arrays by name; each is checked when it is read.
+
+    Vectors may have one row or one column, as MATLAB saves them. Masked values are NaN.
+    """
+
+    def __init__(self, arrays: Mapping[str, Any], path: Path, options: ReadOptions) -> None:
+        self.arrays, self.path, self.options = arrays, path, options
+        # Number of all units, and rows int64 of those that are read; None for all.
+        self.n_units: int | None = None
+        self.chosen: np.ndarray | None = None
+        for name in arrays:
+            # A misspelled name must not be ignored: its data would be missing silently.
+            if name not in KEYS:
+                near = get_close_matches(str(name), KEYS, 1)
+                likely = _SYNONYMS.get(str(name).lower(), near[0] if near else "")
+                hint = f"did you mean {likely}?" if likely else "see docs/sessions.md"
+                raise self.wrong(name, "is not an accepted name", hint)
+        if "responses" not in arrays and "spike_times" not in arrays:
+            hint = "a session needs responses, or spike_times and spike_unit"
+            raise self.wrong("responses", "is missing", hint)
+
+    def wrong(self, name: str, problem: str, hint: str = "") -> SessionFormatError:
+        """Return the error for an array that does not fit."""
+        return SessionFormatError(
+            self.path,
+            "bad_array",
+            f"{self.path.name}: {name} {problem}",
+            hint or f"{name} is {KEYS.get(name, 'unknown')}",
+        )
+
+    def stored(self, name: str) -> np.ndarray:
+        """Return an array as it is, except masked values, objects and truth values."""
+        if isinstance(self.arrays, Npz):
+            return _as_bytes(self.arrays[name])
+        value: Any = self.arrays[name]
+        # Objects in memory run their own code when they are asked for their values.
+        try:
+            values = np.asarray(value)
+            low, high = byte_bounds(values)
+            is_repeated = values.nbytes > max(_MAX_REPEATED_BYTES, high - low)
+            if isinstance(value, np.ma.MaskedArray) and values.dtype.kind in "fiu":
+                kind = np.result_type(values.dtype, np.float32)
+                values = np.ma.filled(value.astype(kind), np.nan)
+            if values.dtype.kind == "O":
+                values = _without_objects(values)
+        except Exception as error:
+            problem = f"is no array: {type(error).__name__}: {plain_text(str(error), 100)}"
+            raise self.wrong(name, problem) from error
+        if is_repeated:
+            problem = f"repeats its values to {values.nbytes:,} bytes, {values.shape}"
+            raise self.wrong(name, problem, "give an array that holds its values")
+        return _as_bytes(values)
+
+    def length(self, name: str) -> int:
+        """Return the number of entries of an array for neurons or samples."""
+        arrays = self.arrays
+        shape = arrays.shape(name) if isinstance(arrays, Npz) else self.stored(name).shape
+        if len(shape) == 2 and 1 in shape and name not in _POSITIONS:
+            return int(max(shape))
+        return int(shape[0]) if shape else 0
+
+    def numbers(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray | None:
+        """Return an array of numbers, None if absent.
+
+        None in `shape` means any length of at least 1.
+        """
+        if name not in self.arrays:
+            return None
+        return self._numbers(name, self.stored(name), shape)
+
+    def _numbers(self, name: str, values: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+        """Return values that are numbers of a shape."""
+        values = _as_vector(values, len(shape))
+        fits = len(values.shape) == len(shape) and all(
+            n > 0 if w is None else n == w for n, w in zip(values.shape, shape, strict=True)
+        )
+        if values.dtype.kind not in "fiu" or not fits:
+            wanted = f"{_shape_text(name, shape)} numbers" if shape else "one number"
+            problem, hint = f"is {values.shape} {values.dtype}; {wanted} expected", ""
+            if not values.size:
+                problem = f"is {values.shape}: it holds no value"
+            if values.dtype.kind in "US" and not shape:
+                hint = f"give {name} as a number, without quotes"
+            if name == "responses" and values.ndim == 1:
+                problem += ", one column for each neuron"
+                hint = "of a single neuron: responses[:, None]"
+            if name == "responses" and values.ndim == 3:
+                hint = "join trials one after the other in time, as trial_start states"
+            raise self.wrong(name, problem, hint)
+        return values
+
+    def integers(self, name: str, count: int) -> np.ndarray | None:
+        """Return an array of `count` whole numbers, None if absent."""
+        values = self.numbers(name, (count,))
+        if values is None or (values == np.round(values)).all():
+            return values
+        raise self.wrong(name, "contains numbers that are not whole")
+
+    def number(self, name: str, least: float = -np.inf) -> float | None:
+        """Return a finite number above `least`, None if absent."""
+        if name not in self.arrays:
+            return None
+        values = self.stored(name)
+        # A rate for each sample states one number if all are equal.
+        if values.ndim == 1 and len(values) > 1 and (values == values[0]).all():
+            values = values[0]
+        else:
+            values = self._numbers(name, values, ())
+        if not np.isfinite(values) or values <= least:
+            above = "" if least == -np.inf else f" above {least:g}"
+            raise self.wrong(name, f"is {values}; a finite number{above} expected")
+        return float(values)
+
+    def texts(self, name: str, count: int) -> np.ndarray | None:
+        """Return an array of `count` texts, None if absent."""
+        if name not in self.arrays:
+            return None
+        values = _as_vector(self.stored(name), 1)
+        if values.dtype.kind not in "US" or values.shape != (count,):
+            raise self.wrong(name, f"is {values.shape} {values.dtype}; ({count},) texts expected")
+        return decode_texts(values)
+
+    def names(self, name: str, count: int) -> np.ndarray | None:
+        """Return `count` texts, also of numbers such as 3 or 22.5; None if absent.
+
+        A number that is not finite is an unknown name, "".
+        """
+        values = self.values(name, count)
+        if values is None or values.dtype.kind not in "fiu":
+            return values
+        names = [str(value).removesuffix(".0") for value in values]
+        return np.where(np.isfinite(values), names, "")
+
+    def values(self, name: str, count: int) -> np.ndarray | None:
+        """Return an array of `count` texts or numbers, None if absent."""
+        if name in self.arrays and self.stored(name).dtype.kind in "US":
+            return self.texts(name, count)
+        return self.numbers(name, (count,))
+
+    def rows(self, name: str, values: np.ndarray, *, is_transposed: bool = False) -> Rows:
+        """Return the rows of an array: in their file if not compressed, else in memory.
+
+        `values` may have been converted; then the stored array is not used.
+
+        Parameters
+        ----------
+        is_transposed
+            Whether `values` has the axes of the stored array in the other order.
+        """
+        file = self.arrays.file(name) if isinstance(self.arrays, Npz) else None
+        if file is None or file.dtype != values.dtype:
+            return MemoryRows(self.path, values)
+        if is_transposed:
+            shape, fortran = file.shape[::-1], not file.fortran
+            return ArrayFile(file.path, file.dtype, shape, file.offset, fortran)
+        return file
+
+    def text(self, name: str) -> str | None:
+        """Return one text, None if absent."""
+        return None if name not in self.arrays else text_of(self.stored(name))
+
+
+def _shape_text(name: str, shape: tuple[int | None, ...]) -> str:
+    """Return a shape with the names of the axes that may have any length."""
+    listed = KEYS.get(name, "").partition(")")[0].removeprefix("(")
+    axes = listed.removesuffix(",").split(", ")
+    names = axes if len(axes) == len(shape) else ["any"] * len(shape)
+    sizes = [text if n is None else str(n) for n, text in zip(shape, names, strict=True)]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _as_vector(values: np.ndarray, n_axes: int) -> np.ndarray:
+    """Return values without axes of length 1 that were not expected."""
+    if n_axes == 1 and values.ndim == 2 and 1 in values.shape:
+        return values.reshape(-1)
+    return values.reshape(()) if n_axes == 0 and values.size == 1 else values
+
+
+def _as_bytes(values: np.ndarray) -> np.ndarray:
+    """Return truth values as numbers."""
+    return values.astype(np.uint8) if values.dtype.kind == "b" else values
+
+
+def _without_objects(values: np.ndarray) -> np.ndarray:
+    """Return objects as numbers or texts, if all of them are; else as they are."""
+    if all(isinstance(value, str) for value in values.flat):
+        return values.astype(np.str_)
+    if all(isinstance(value, bytes) for value in values.flat):
+        return values.astype(np.bytes_)
+    if all(value is None or isinstance(value, int | float) for value in values.flat):
+        return values.astype(np.float64)  # None becomes NaN
+    return values
+
+
+PUPIL = ("pupil_size", "pupil_x", "pupil_y")
+_PER_NEURON = ("unit_ids", "area", "plane", "xyz_um", "xy_px", "probe", "quality")
+_STATE_RATE = "state it: rate_hz=…, or --rate-hz"
+_Found = TypeVar("_Found")
+_SLOWEST_HZ = 0.2
+"""A lower rate is that of no recording, unless the user confirms it."""
+_SIMILAR = 0.9
+"""Durations of streams are similar if the shorter one has this share of the longer."""
+_MAX_SEARCHED = 2**27
+"""Bytes of a file of responses of which every row is searched for pauses."""
+_BLOCK_ROWS, _COLUMNS = 2**14, 256
+_BLOCK, _CLEAR, _SMOOTH = 2000, 4, 0.2
+"""Rows and columns of which the smoothness is measured; so many times more samples than
+neurons need no look at the values; least correlation of neighbours in time."""
+
+
+def frame_responses(arrays: NamedArrays, notes: Notes) -> Signal:
+    """Return the responses of plain arrays with their rate, axes and pauses."""
+    values = arrays.numbers("responses", (None, None))
+    assert values is not None
+    durations = _stream_durations(arrays)
+    rate = _response_rate(arrays, values.shape, durations, notes)
+    swaps = _is_transposed(arrays, values, rate, durations, notes)
+    if swaps:
+        values = values.T
+    start = arrays.number("start_s") or 0.0
+    # Responses must be able to hold NaN.
+    if values.dtype.kind != "f":
+        values = values.astype(np.float32)
+    note_interpolation(rate, notes)
+    rows = arrays.rows("responses", values, is_transposed=swaps)
+    signal = Signal.of_rows("responses", rows, rate, start, mode="linear")
+    return _with_pauses(arrays, signal, notes)
+
+
+def _with_pauses(arrays: NamedArrays, signal: Signal, notes: Notes) -> Signal:
+    """Return the responses with time in which all neurons are NaN as not recorded.
+
+    In large files, only pauses are searched for: short losses within them are counted
+    in a sample.
+    """
+    n, file = signal.n_samples, signal.file
+    # A map of a small file, and values in memory, can be looked at one by one.
+    n_bytes = n * signal.n_columns * signal.dtype.itemsize
+    is_searched_whole = isinstance(file, MemoryRows) or n_bytes <= _MAX_SEARCHED
+    lost = np.arange(n)
+    if not is_searched_whole:
+        # A pause, longer than half a second and 2.5 samples, contains one of them.
+        step = max(3, int(0.5 * signal.rate_hz))
+        probes = np.append(np.arange(0, n, step), n - 1)
+        around = np.isin(probes, _without_value(file, probes))
+        # What lies between a missing row and its neighbours may be missing too.
+        edges = around[1:] | around[:-1]
+        lost = np.flatnonzero(np.append(np.repeat(edges, np.diff(probes)), edges[-1]))
+    lost = _without_value(file, lost)
+    if not len(lost):
+        return signal
+    if len(lost) == n:
+        raise arrays.wrong(
+            "responses",
+            "holds no number: all values are NaN",
+            "save the responses as numbers, NaN only where none was recorded",
+        )
+    place = np.setdiff1d(np.arange(n), lost, assume_unique=True)
+    spans, n_missing = stretches(place, n, signal.start, signal.rate_hz)
+    n_pauses = 0 if spans is None else len(spans) - 1
+    pauses = f", with {count(n_pauses, 'pause')}" if n_pauses else ""
+    least = "" if is_searched_whole else "at least "
+    notes.warn(
+        "pauses",
+        f"{least}{len(lost):,} of {count(n, 'sample')} are NaN in all neurons: time "
+        f"that was not recorded{pauses}",
+    )
+    return replace(signal, recorded_spans=spans, n_missing=n_missing)
+
+
+def _without_value(file: Rows, rows: np.ndarray) -> np.ndarray:
+    """Return those of the rows (ascending) that are NaN in all columns."""
+    n_columns = int(file.shape[1])
+    # Mostly one column is enough: it has a value everywhere.
+    for first, stop in pairwise([0, *range(1, n_columns, _COLUMNS), n_columns]):
+        if not len(rows):
+            break
+        kept = [
+            block[np.isnan(file.pick(block, slice(first, stop))).all(axis=1)]
+            for block in np.split(rows, range(_BLOCK_ROWS, len(rows), _BLOCK_ROWS))
+        ]
+        rows = np.concatenate(kept)
+    return rows
+
+
+def _response_rate(
+    arrays: NamedArrays,
+    shape: tuple[int, ...],
+    durations: dict[str, float],
+    notes: Notes,
+) -> float:
+    """Return the samples of the responses per second.
+
+    The rate of the arrays has priority; `finalise` warns if the option differs.
+
+    Parameters
+    ----------
+    shape
+        Shape of the responses, whose longer axis is taken as time here.
+    durations
+        Seconds of other streams; see `_stream_durations`.
+    """
+    option = arrays.options.rate_hz
+    try:
+        rate = arrays.number("rate_hz", 0.0)
+    except SessionFormatError as error:
+        if option is None:
+            hint = f"{error.hint}; or {_STATE_RATE}"
+            raise SessionFormatError(arrays.path, MISSING_RATE, error.message, hint) from error
+        notes.warn("bad_rate", f"{error.message}; {option:g} Hz, as given, is used")
+        return option
+    if rate is None and option is None:
+        raise SessionFormatError(
+            arrays.path,
+            MISSING_RATE,
+            f"{arrays.path.name} gives no rate_hz, the responses per second",
+            _STATE_RATE,
+        )
+    if rate is None or rate == option or rate >= _SLOWEST_HZ:
+        return rate or option or 0.0
+    # A rate of less than one response in 5 s: the time between samples, or kilohertz.
+    for other, unit in ((1 / rate, "seconds between samples"), (rate * 1e3, "kHz")):
+        fitting = [
+            f"{name} {seconds:.4g} s"
+            for name, seconds in durations.items()
+            if _is_similar(max(shape) / other, seconds)
+            and not _is_similar(max(shape) / rate, seconds)
+        ]
+        if fitting:
+            notes.warn(
+                "converted_rate",
+                f"rate_hz {rate:g} is read as {unit}, {other:.4g} Hz, because of the "
+                f"other streams ({', '.join(fitting)})",
+            )
+            return other
+    raise arrays.wrong(
+        "rate_hz",
+        f"is {rate:g}: {max(shape):,} samples in {max(shape) / rate:.6g} s; as time "
+        f"between samples it would be {1 / rate:.4g} Hz, in kHz {rate * 1e3:.4g} Hz",
+        f"state samples per second; rate_hz={rate:g} as an option confirms this rate",
+    )
+
+
+def _stream_durations(arrays: NamedArrays) -> dict[str, float]:
+    """Return the seconds that other streams last, as far as they can be read."""
+    finds: list[tuple[str, Callable[[], float | None]]] = []
+    for name in ("running", "wheel", *PUPIL, "video"):
+        of = "pupil" if name in PUPIL else name
+        if name in arrays.arrays and f"{of}_rate_hz" in arrays.arrays:
+            finds.append((of, partial(_seconds, arrays, f"{of}_rate_hz", name)))
+    if "video_times" in arrays.arrays:
+        finds.append(("video", partial(_reach, arrays, ["video_times"])))
+    if {"trial_start", "trial_stop"} <= set(arrays.arrays):
+        finds.append(("trials", partial(_reach, arrays, ["trial_start", "trial_stop"])))
+    found = {name: _sound(find) for name, find in finds}
+    return {name: seconds for name, seconds in found.items() if seconds}
+
+
+def _sound(find: Callable[[], _Found | None]) -> _Found | None:
+    """Return a fact of an array beside the responses, None if the array is faulty.
+
+    Its fault is noted where the array is read.
+    """
+    try:
+        return find()
+    except SessionFormatError:
+        return None
+
+
+def _seconds(arrays: NamedArrays, rate: str, name: str) -> float | None:
+    rate_hz = arrays.number(rate, 0.0)
+    return None if rate_hz is None else arrays.length(name) / rate_hz
+
+
+def _reach(arrays: NamedArrays, names: Sequence[str]) -> float | None:
+    times = [arrays.numbers(name, (None,)) for name in names]
+    joined = np.concatenate([t for t in times if t is not None]).astype(np.float64)
+    joined = joined[np.isfinite(joined)]
+    return float(np.ptp(joined)) if len(joined) else None
+
+
+def _is_similar(seconds: float, others: float) -> bool:
+    return min(seconds, others) >= _SIMILAR * max(seconds, others)
+
+
+def _is_transposed(
+    arrays: NamedArrays,
+    values: np.ndarray,
+    rate_hz: float,
+    durations: dict[str, float],
+    notes: Notes,
+) -> bool:
+    """Return whether responses are (neuron, time), with a note.
+
+    Arrays of the neurons prove the order, then the durations of other streams. Without
+    either, more neurons than samples are read only if the values change slowly along
+    the first axis, as traces do in time.
+
+    Raises
+    ------
+    SessionFormatError
+        Both orders are possible; the message names both readings.
+    """
+    rows, columns = values.shape
+    found = [_sound(partial(arrays.length, name)) for name in _PER_NEURON if name in arrays.arrays]
+    lengths = {n for n in found if n is not None}
+    reasons = {n: f"the arrays of the neurons have {n:,} entries" for n in lengths}
+    by_time = {
+        n: f"{name} lasts {seconds:.4g} s"
+        for n in values.shape
+        for name, seconds in durations.items()
+        if _is_similar(n / rate_hz, seconds)
+    }
+    if rows != columns and lengths in ({rows}, {columns}):
+        swaps = lengths == {rows}
+        reason = reasons[lengths.pop()]
+    elif rows == 1 and columns > 1:
+        swaps, reason = True, "one sample is no recording"
+    elif columns in by_time and rows not in by_time:
+        # Another stream can be incomplete: the values must not speak against it, and
+        # of more samples than neurons they must speak for it.
+        along_time, along_neurons = _smoothness(values), _smoothness(values.T)
+        is_doubtful = along_time > _SMOOTH and along_time > 2 * along_neurons
+        is_likely = along_neurons > _SMOOTH and along_neurons > 2 * along_time
+        swaps = is_likely if rows > columns else not is_doubtful
+        reason = by_time[columns]
+    elif rows < columns and rows in by_time and columns not in by_time:
+        return False
+    else:
+        _check_order(arrays, values, rate_hz, notes)
+        return False
+    if swaps:
+        notes.warn(
+            "axes",
+            f"responses: {values.shape} are read as (neuron, time), because {reason}: "
+            f"{rows:,} neurons in {columns / rate_hz:.4g} s, not {columns:,} in "
+            f"{rows / rate_hz:.4g} s",
+        )
+    return swaps
+
+
+def _check_order(arrays: NamedArrays, values: np.ndarray, rate_hz: float, notes: Notes) -> None:
+    """Raise if nothing shows which axis of responses is time."""
+    rows, columns = values.shape
+    if rows > _CLEAR * columns:
+        return
+    along_time, along_neurons = _smoothness(values), _smoothness(values.T)
+    is_clear = along_time > _SMOOTH and along_time > 2 * along_neurons
+    both = (
+        f"as (time, neuron) they are {columns:,} neurons in {rows / rate_hz:.4g} s, as "
+        f"(neuron, time) {rows:,} neurons in {columns / rate_hz:.4g} s"
+    )
+    if rows > columns:
+        # More samples than neurons, as expected: a doubt is no reason to refuse.
+        if along_neurons > _SMOOTH and along_neurons > 2 * along_time:
+            notes.warn(
+                "axes",
+                f"responses: {values.shape} are read as (time, neuron), but change "
+                f"slowly along the second axis: {both}; is time the second one?",
+            )
+        return
+    if is_clear:
+        notes.assume(
+            "axes",
+            f"responses: {values.shape} are read as (time, neuron): they change slowly "
+            f"along the first axis; {both}",
+        )
+        return
+    cut = "leave out one sample and " if rows == columns else ""
+    seen = "no array shows which axis is time"
+    if along_neurons > _SMOOTH and along_neurons > 2 * along_time:
+        seen = "the values change slowly along the second axis, as traces do in time"
+    raise arrays.wrong(
+        "responses",
+        f"is {values.shape}, with as many neurons as samples or more; {seen}: {both}",
+        f"transpose them if time is the second axis: responses.T; otherwise {cut}add "
+        "unit_ids, one number for each neuron, to confirm the order",
+    )
+
+
+def _smoothness(values: np.ndarray) -> float:
+    """Return the median correlation of neighbours along the first axis, -1 to 1.
+
+    What all columns or all rows have in common does not count. Only a part of large
+    arrays is looked at.
+    """
+    block = np.array(values[:_BLOCK, :_BLOCK], np.float64)
+    is_known = np.isfinite(block)
+    for axis in (0, 1):
+        total = np.where(is_known, block, 0.0).sum(axis=axis, keepdims=True)
+        count = np.maximum(is_known.sum(axis=axis, keepdims=True), 1)
+        block = np.where(is_known, block - total / count, 0.0)
+    power = (block**2).sum(axis=0)
+    along = (block[1:] * block[:-1]).sum(axis=0)
+    varies = power > 0
+    return float(np.median(along[varies] / power[varies])) if varies.any() else 0.0

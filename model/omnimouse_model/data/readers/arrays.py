@@ -1,0 +1,567 @@
+"""Spike times of plain arrays: their units, their clock and the recorded time."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.array_responses import PUPIL, NamedArrays, frame_responses
+from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.presentations import (
+    Part,
+    PresentationIntervals,
+    build_stimulus,
+    trials_without_screen,
+    video_parts,
+)
+from omnimouse_model.data.readers.build.side_streams import (
+    MILLISECOND_S,
+    clock_remedy,
+    common_time,
+    eye_signal,
+    is_in_milliseconds,
+    is_long_enough,
+    read_side_stream,
+    scale_to_seconds,
+    span_text,
+)
+from omnimouse_model.data.readers.build.spiking_units import (
+    LATE_S,
+    ROW_RATE_HZ,
+    SpikingUnits,
+    UnsortedSpikes,
+    recording_start,
+    refuse_milliseconds,
+    sound_spike_times,
+    spiking_responses,
+)
+from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
+from omnimouse_model.data.readers.build.stored_values import (
+    MAX_FRAMES,
+    check_extent,
+    refuse_quantised,
+)
+from omnimouse_model.data.readers.build.trials import TrialClock, trial_intervals, with_tiers
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.units import Roi, Units, probe_numbers
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.npy import Npz, zip_names
+from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows
+from omnimouse_model.storage.files import begins_with
+from omnimouse_model.storage.fingerprint import file_fingerprint
+
+_FAR = 0.1
+"""Trials may reach beyond the spikes by this share of their time, or by LATE_S."""
+
+
+def spike_responses(arrays: NamedArrays, notes: Notes) -> Signal:
+    """Read spike times as responses: counted in any bins, and at the model's rate."""
+    times = arrays.numbers("spike_times", (None,))
+    if times is None or "responses" in arrays.arrays:
+        raise arrays.wrong("spike_times", "and responses are both present: pass only one")
+    unit = arrays.integers("spike_unit", len(times))
+    if unit is None:
+        raise arrays.wrong("spike_unit", "is missing; spike_times needs it")
+    unit, n_units = _unit_rows(arrays, unit.astype(np.int64), notes)
+    refuse_quantised(times, arrays.path)
+    refuse = partial(arrays.wrong, "spike_times")
+    times, unit = sound_spike_times(times, unit, "spike_times", refuse, notes)
+    start, stop = _spike_span(arrays, times, notes)
+    inside = (times >= start) & (times <= stop)
+    if not inside.all():
+        times, unit = times[inside], unit[inside]
+    units = SpikingUnits(
+        np.arange(n_units),
+        np.bincount(unit, minlength=n_units),
+        np.full((n_units, 3), np.nan),
+        quality=unit_quality(arrays, n_units, notes),
+    )
+    spikes = UnsortedSpikes(arrays.path, times, unit)
+    options, span = arrays.options, (start, stop)
+    responses, chosen = spiking_responses(units, spikes, span, options, notes)
+    if len(chosen.unit_id) < n_units:
+        arrays.n_units, arrays.chosen = n_units, chosen.unit_id
+    return responses
+
+
+def _unit_rows(arrays: NamedArrays, unit: np.ndarray, notes: Notes) -> tuple[np.ndarray, int]:
+    """Return the row of the unit of each spike, and the number of units."""
+    n_ids = arrays.length("unit_ids") if "unit_ids" in arrays.arrays else 0
+    # A unit without spikes is known only from the list of ids.
+    n_units = n_ids or int(unit.max()) + 1
+    found = np.unique(unit)
+    first, last = int(found[0]), int(found[-1])
+    if first < 0 or last >= n_units:
+        ids = read_side_stream("unit_ids", lambda _: arrays.integers("unit_ids", n_ids), Notes())
+        if ids is None or not np.isin(found, ids).all():
+            raise arrays.wrong(
+                "spike_unit",
+                f"reaches from {first} to {last} for {n_units} units",
+                "numbers of units begin with 0, in the order of unit_ids",
+            )
+        notes.warn(
+            "unit_numbers",
+            f"spike_unit holds unit_ids, {first} to {last}, and no numbers from 0: "
+            "each spike is read as that of the unit with this id",
+        )
+        order = np.argsort(ids, kind="stable")
+        return order[np.searchsorted(ids, unit, sorter=order)], n_units
+    if not n_ids and 2 * len(found) < n_units:
+        notes.warn(
+            "unit_numbers",
+            f"spike_unit reaches to {last}, and {len(found):,} of these numbers have "
+            f"spikes: {n_units:,} units are read, the others silent (if the numbers "
+            "are ids: unit_ids, spike_unit = numpy.unique(ids, return_inverse=True))",
+        )
+    return unit, n_units
+
+
+def _spike_span(arrays: NamedArrays, times: np.ndarray, notes: Notes) -> tuple[float, float]:
+    """Return begin and end of a recording of spikes, after checks of their unit."""
+    first, last = float(times.min()), float(times.max())
+    given, stop = arrays.number("start_s"), arrays.number("stop_s")
+    spikes = Interval(0.0 if given is None else given, last)
+    begin, end = _trial_reach(arrays, Interval(first, last), notes)
+    start = spikes.start
+    if given is None and (start := recording_start(min(first, begin))):
+        notes.assume(
+            "recording_start",
+            f"the start of the recording is not given (start_s): {start:.10g} s, the "
+            "first spike or trial",
+        )
+    if stop is None:
+        stop = max(last, end)
+        notes.assume(
+            "recording_end",
+            f"the end of the recording is not given: {stop:.6g} s, the last spike or trial",
+        )
+    if (stop - start) * ROW_RATE_HZ < 1:
+        raise arrays.wrong("stop_s", f"is {stop:g}, not after the start {start:g} s")
+    n_outside = int(((times < start) | (times > stop)).sum())
+    if n_outside > 0.5 * len(times):
+        raise arrays.wrong(
+            "spike_times",
+            f"reaches from {first:.10g} to {last:.10g}, and the recording from "
+            f"{start:.10g} to {stop:.10g} s: {n_outside:,} of {len(times):,} spikes "
+            "lie outside",
+            "are start_s, stop_s and spike_times in seconds on one clock?",
+        )
+    if n_outside:
+        notes.warn(
+            "spikes_outside",
+            f"{n_outside:,} of {len(times):,} spikes lie outside the recording, "
+            f"{start:.6g} to {stop:.6g} s; left out",
+        )
+    return start, stop
+
+
+def _trial_reach(arrays: NamedArrays, spikes: Interval, notes: Notes) -> tuple[float, float]:
+    """Return the first start and the last stop of trials, where spikes confirm them.
+
+    Those of the spikes stand for none, for trials of another clock, and for wrong
+    times: one wrong trial must not make hours of silence. `stop_s` leaves nothing to
+    confirm.
+    """
+    starts, ends = (_trial_times(arrays, name) for name in ("trial_start", "trial_stop"))
+    times = np.concatenate([starts, ends])
+    if not len(times):
+        return spikes.start, spikes.stop
+    trials = Interval(float(times.min()), float(times.max()))
+    if "stop_s" not in arrays.arrays:
+        if len(ends):
+            refuse_milliseconds(arrays.path, spikes, trials, "trials")
+        # Told where trials are read.
+        if is_in_milliseconds(trials, spikes):
+            starts, ends = starts * MILLISECOND_S, ends * MILLISECOND_S
+    far = max(LATE_S, _FAR * (spikes.stop - spikes.start))
+    begin = float(starts.min(initial=spikes.start))
+    end = float(ends.max(initial=spikes.stop))
+    is_early, is_late = begin < spikes.start - far, end > spikes.stop + far
+    near = Interval(spikes.start - far, spikes.stop + far)
+    doubts = [
+        f"{name} reaches {word} {time:.6g} s"
+        for name, word, time, is_far in (
+            (
+                "trial_start",
+                "back to",
+                begin,
+                is_early and "start_s" not in arrays.arrays,
+            ),
+            ("trial_stop", "to", end, is_late and "stop_s" not in arrays.arrays),
+        )
+        if is_far
+    ]
+    # Without a trial near the spikes, all are of another clock; told where read.
+    if doubts and near.contains(starts).any():
+        notes.warn(
+            "trials_beyond_spikes",
+            f"{' and '.join(doubts)}, and the spikes from {span_text(spikes)}: "
+            "such trials do not lengthen the recording (state start_s and stop_s if it "
+            "lasted longer)",
+        )
+    return spikes.start if is_early else begin, spikes.stop if is_late else end
+
+
+def _trial_times(arrays: NamedArrays, name: str) -> np.ndarray:
+    """Return the finite times of trials, (n,); faults are noted where trials are."""
+    times = read_side_stream(name, lambda _: arrays.numbers(name, (None,)), Notes())
+    if times is None:
+        return np.zeros(0)
+    return np.asarray(times[np.isfinite(times)], np.float64)
+
+
+def unit_quality(arrays: NamedArrays, n: int, notes: Notes) -> np.ndarray | None:
+    """Return the quality labels of n units, numbers or texts; None without any."""
+    labels = read_side_stream("quality", lambda _: arrays.values("quality", n), notes)
+    if labels is None or labels.dtype.kind == "U":
+        return labels
+    return labels.astype(np.float64)
+
+
+LOOKED_FOR = ("*.npz",)
+_ZIP = b"PK\x03\x04"
+_TRIAL_FIELDS = ("side", "choice", "block", "outcome")
+_Part = TypeVar("_Part")
+_side = read_side_stream
+
+
+def recognises(path: Path) -> bool:
+    """Return whether a file is an archive of arrays.
+
+    A damaged archive counts, so that reading it reports the error.
+    """
+    # By content, not by suffix: other ZIP archives have no .npy members.
+    if not begins_with(path, _ZIP):
+        return False
+    try:
+        # Arrays in folders are those of a packed recording.
+        return any(n.endswith(".npy") and "/" not in n for n in zip_names(path))
+    except SessionFormatError:
+        return True
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open an `.npz`; see `open_session`."""
+    archive = Npz(path)
+    session = _session(NamedArrays(archive, path, options), options)
+    return replace(session, path=path, fingerprint=file_fingerprint(path))
+
+
+def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
+    """Return a session of arrays in memory; see `open_session`."""
+    path = Path("arrays")
+    named = NamedArrays(arrays, path, options)
+    session = _session(named, options)
+    digest = blake2b(digest_size=12)
+    # Names, types and shapes are part of the hash: equal bytes can mean other values.
+    for name in sorted(arrays):
+        value = np.ascontiguousarray(named.stored(name))
+        layout = f"{name}\0{value.dtype.str}{named.stored(name).shape}\n"
+        digest.update(layout.encode() + value.tobytes())
+    return replace(session, fingerprint=digest.hexdigest(), origin=dict(arrays))
+
+
+def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
+    notes = Notes()
+    read = spike_responses if "spike_times" in arrays.arrays else frame_responses
+    responses = read(arrays, notes)
+    found = _side("trials", lambda inner: _intervals(arrays, responses, inner), notes)
+    intervals: PresentationIntervals = found or PresentationIntervals()
+    stimulus = _side("video", lambda inner: _stimulus(arrays, responses, intervals, inner), notes)
+    if stimulus is None:
+        if options.split_seed is not None:
+            intervals = with_tiers(intervals, options, notes)
+        trials = trials_without_screen(intervals, responses.start)
+    else:
+        trials = stimulus.trials
+    train = train_spans(stimulus, trials, responses.start)
+    responses = complete_statistics(responses, train, notes)
+    name = _side("id", lambda _: arrays.text("id"), notes)
+    if name is None:
+        name = arrays.path.stem
+        notes.assume("no_identity", f"the arrays contain no id: '{name}' is used")
+    image = _side("mean_image", lambda _: arrays.numbers("mean_image", (None, None)), notes)
+    session = Session(
+        id=name,
+        animal_id=_side("animal_id", lambda _: arrays.text("animal_id"), notes),
+        path=arrays.path,
+        format="arrays",
+        fingerprint="",  # set by `read` and `read_mapping`
+        units=_units(arrays, responses, notes),
+        responses=responses,
+        behavior={
+            "eye_tracker": _side("pupil", lambda inner: _eye(arrays, inner), notes),
+            "treadmill": _side("running", lambda _: _running(arrays), notes),
+        },
+        stimulus=stimulus,
+        trials=trials,
+        images={} if image is None else {"mean": image.astype(np.float32)},
+        # Stated by the user, who can also state that the arrays were upsampled.
+        meta={RECORDING_RATE: responses.rate_hz},
+        options=options.changed(),
+    )
+    return finalise(session, notes)
+
+
+# -- behaviour -----------------------------------------------------------------------
+def _running(arrays: NamedArrays) -> Signal | None:
+    """Return the stream `running`, or `wheel` with the columns of `pose`, if one is there."""
+    names = [name for name in ("running", "wheel") if name in arrays.arrays]
+    if len(names) > 1:
+        raise arrays.wrong("wheel", "and running are both present: pass only one")
+    if "pose" in arrays.arrays and names != ["wheel"]:
+        raise arrays.wrong("wheel", "is missing; pose needs it")
+    if not names:
+        return None
+    name = names[0]
+    speed = arrays.numbers(name, (None,))
+    assert speed is not None
+    columns = {"running": ("running", "cm/s"), "wheel": ("wheel_speed", "rad/s")}
+    labels, values = [columns[name]], [speed]
+    pose = arrays.numbers("pose", (len(speed),))
+    if pose is not None:
+        labels.append(("pose", "px"))
+        values.append(pose)
+    rate = _required(arrays, f"{name}_rate_hz", name)
+    start = arrays.number(f"{name}_start_s") or 0.0
+    check_extent(arrays.path, name, len(speed), rate)
+    rows = MemoryRows(arrays.path, _finite(np.stack(values, axis=1)))
+    texts, units = zip(*labels, strict=True)
+    return Signal.of_rows("treadmill", rows, rate, start, names=texts, units=units)
+
+
+def _eye(arrays: NamedArrays, notes: Notes) -> Signal | None:
+    stored = {name: arrays.numbers(name, (None,)) for name in PUPIL}
+    columns = {name: _finite(v) for name, v in stored.items() if v is not None}
+    if not columns:
+        return None
+    if len({len(values) for values in columns.values()}) > 1:
+        lengths = ", ".join(f"{name} {len(v)}" for name, v in columns.items())
+        raise arrays.wrong(next(iter(columns)), f"differs in length: {lengths}")
+    rate = _required(arrays, "pupil_rate_hz", "pupil")
+    check_extent(arrays.path, "pupil", len(next(iter(columns.values()))), rate)
+    clock = rate, arrays.number("pupil_start_s") or 0.0
+    return eye_signal(arrays.path, columns, {}, clock, notes)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Return values as float64, NaN where they are infinite: these are missing too."""
+    values = values.astype(np.float64)
+    values[np.isinf(values)] = np.nan
+    return values
+
+
+def _required(arrays: NamedArrays, name: str, of: str) -> float:
+    rate = arrays.number(name, 0.0)
+    if rate is None:
+        raise arrays.wrong(name, f"is missing; {of} needs it")
+    return rate
+
+
+# -- stimulus ------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayVideo:
+    """Frames of all trials in one array; see `VideoSource`.
+
+    Attributes
+    ----------
+    video
+        Frames (frame, height, width[, 3]).
+    parts
+        One per trial.
+    """
+
+    video: Rows
+    parts: list[Part]
+
+    def has(self, trial: int) -> bool:
+        """Return whether a trial has frames."""
+        return bool(self.parts[trial].name)
+
+    def check(self) -> None:
+        """Raise `SessionFormatError` if the file is missing or has changed."""
+        self.video.check()
+
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
+        """Return frames `first` to `stop` of a trial."""
+        # `video_parts` makes runs of consecutive frames, so the ends are enough.
+        chosen = self.parts[trial].frames[first:stop]
+        return np.array(self.video.read(int(chosen[0]), int(chosen[-1]) + 1))
+
+
+def _stimulus(
+    arrays: NamedArrays,
+    responses: Signal,
+    intervals: PresentationIntervals,
+    notes: Notes,
+) -> Stimulus | None:
+    if "video" not in arrays.arrays:
+        return None
+    # `asarray` keeps a mapped video mapped.
+    video = arrays.stored("video")
+    colour = video.ndim == 4 and video.shape[3] == 3
+    if video.dtype.kind not in "fiu" or 0 in video.shape or not (colour or video.ndim == 3):
+        raise arrays.wrong("video", f"is {video.shape} {video.dtype}")
+    times = _frame_times(arrays, len(video))
+    recording, span = (
+        responses.valid_interval(),
+        Interval(float(times[0]), float(times[-1])),
+    )
+    scale = scale_to_seconds("video", span, recording, notes)
+    times = times * scale
+    if scale == 1.0 and not is_long_enough(common_time(span, recording)):
+        short = (
+            f"it has {len(video):,} frames of {video.shape[1]}×{video.shape[2]}: are "
+            "its axes (frame, height, width), and is its rate right?"
+        )
+        raise arrays.wrong(
+            "video",
+            f"is shown from {span_text(span)}, and the responses last from "
+            f"{span_text(recording)}: no common 2-s window",
+            clock_remedy(span, recording, {}) if is_long_enough(span) else short,
+        )
+    source = partial(ArrayVideo, arrays.rows("video", video))
+    parts = video_parts("video", times, intervals, "")
+    parts = [_named(part, intervals) for part in parts]
+    t0 = responses.start
+    return build_stimulus(parts, intervals, t0, video.shape[1:], source, notes)
+
+
+def _named(part: Part, intervals: PresentationIntervals) -> Part:
+    fields = intervals.at(float(part.times[0]))
+    return replace(part, stim_id=str(fields.get("stim_id", "")))
+
+
+def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:
+    if "video_times" not in arrays.arrays:
+        rate = _required(arrays, "video_rate_hz", "video")
+        check_extent(arrays.path, "video", n, rate, MAX_FRAMES)
+        return (arrays.number("video_start_s") or 0.0) + np.arange(n) / rate
+    times = arrays.numbers("video_times", (None,))
+    assert times is not None
+    if len(times) != n:
+        hint = "store the onset of each frame"
+        raise arrays.wrong("video_times", f"has {len(times):,} times for {n:,} frames", hint)
+    times = times.astype(np.float64)
+    is_bad = ~np.isfinite(times)
+    if is_bad.any():
+        at = int(np.flatnonzero(is_bad)[0])
+        problem = f"holds {int(is_bad.sum()):,} times that are NaN, the first at index {at}"
+        raise arrays.wrong("video_times", problem)
+    falls = np.flatnonzero(np.diff(times) <= 0)
+    if len(falls):
+        k = int(falls[0])
+        problem = f"do not increase at index {k + 1}: {times[k]:.6g}, {times[k + 1]:.6g} s"
+        raise arrays.wrong("video_times", problem)
+    return times
+
+
+def _intervals(arrays: NamedArrays, responses: Signal, notes: Notes) -> PresentationIntervals:
+    on = arrays.numbers("trial_start", (None,))
+    if on is None:
+        if others := sorted(name for name in arrays.arrays if name.startswith("trial_")):
+            raise arrays.wrong("trial_start", f"is missing; {others[0]} needs it")
+        return PresentationIntervals()
+    n = len(on)
+    off = arrays.numbers("trial_stop", (n,))
+    if off is None:
+        off = np.full(n, np.nan)
+    readers = {
+        "tier": arrays.texts,
+        "stim_id": arrays.names,
+        **dict.fromkeys(_TRIAL_FIELDS, arrays.values),
+    }
+    fields: dict[str, list[Any]] = {}
+    for name, read in readers.items():
+        column = _side(f"trial_{name}", partial(_column, read, f"trial_{name}", n), notes)
+        if column is not None:
+            fields[name] = column.tolist()
+    fields["id"] = list(range(n))  # before sorting: the user's own order
+    clock = TrialClock(
+        responses.valid_interval(),
+        {},
+        {"samples of the responses": responses.rate_hz},
+    )
+    return trial_intervals(
+        "trials", on.astype(np.float64), off.astype(np.float64), fields, clock, notes
+    )
+
+
+def _column(
+    read: Callable[[str, int], np.ndarray | None], name: str, n: int, _: Notes
+) -> np.ndarray | None:
+    return read(name, n)
+
+
+# -- neurons -------------------------------------------------------------------------
+def _units(arrays: NamedArrays, responses: Signal, notes: Notes) -> Units:
+    n = responses.n_columns if arrays.n_units is None else arrays.n_units
+
+    def side(name: str, read: Callable[[], _Part | None]) -> _Part | None:
+        return _side(name, lambda _: read(), notes)
+
+    plane = side("plane", lambda: arrays.integers("plane", n))
+    probe = side("probe", lambda: arrays.texts("probe", n))
+    if probe is not None and plane is None:
+        plane = probe_numbers(probe)
+    unit_id = side("unit_ids", lambda: arrays.integers("unit_ids", n))
+    roi = side("roi_labels", lambda: _roi(arrays, n))
+    if arrays.chosen is not None:
+        # Units keep their numbers; pixels belong to imaging, not to spikes.
+        unit_id, roi = np.arange(n) if unit_id is None else unit_id, None
+
+    def read(values: np.ndarray | None) -> np.ndarray | None:
+        if values is None or arrays.chosen is None:
+            return values
+        return np.asarray(values[arrays.chosen])
+
+    units = make_units(
+        responses,
+        notes,
+        unit_id=read(unit_id),
+        area=read(side("area", lambda: arrays.texts("area", n))),
+        area_source="area",
+        plane=read(plane),
+        xyz_um=read(side("xyz_um", lambda: arrays.numbers("xyz_um", (n, 3)))),
+        xy_px=read(side("xy_px", lambda: arrays.numbers("xy_px", (n, 2)))),
+        roi=roi,
+        probe=read(probe),
+    )
+    # Of spikes, a fault of the labels was noted where units were chosen.
+    faults = Notes() if responses.has_events else notes
+    quality = read(unit_quality(arrays, n, faults))
+    return units if quality is None else replace(units, properties={"quality": quality})
+
+
+def _roi(arrays: NamedArrays, n: int) -> Roi | None:
+    labels = arrays.numbers("roi_labels", (None, None))
+    if labels is None:
+        return None
+    if labels.dtype.kind == "f" or labels.min() < 0 or labels.max() > n:
+        raise arrays.wrong(
+            "roi_labels",
+            f"reaches from {labels.min()} to {labels.max()} for {n} neurons",
+        )
+    # Label 0 is background; label i belongs to neuron i - 1. The stable sort groups
+    # the pixels by neuron, as the offsets of `Roi` require.
+    y, x = np.nonzero(labels)
+    owner = labels[y, x].astype(np.int64) - 1
+    order = np.argsort(owner, kind="stable")
+    counts = np.bincount(owner, minlength=n)
+    return Roi(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.stack([y, x], axis=1)[order].astype(np.int16),
+        # A label image has no weights.
+        np.ones(len(order), np.float32),
+    )

@@ -1,1 +1,0 @@
-"""Reader of plain arrays: a mapping in memory or an `.npz` with the same names."""

@@ -1,0 +1,204 @@
+"""Values as files store them: texts, fields of YAML and JSON, sizes and times, checked.
+
+Sizes are checked before memory is allocated. An error names the key.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from reprlib import Repr
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import label
+
+
+def text_of(value: Any) -> str:
+    """Return a stored value as text; of an array, its first element.
+
+    Bytes that are not UTF-8 become U+FFFD.
+    """
+    if isinstance(value, np.ndarray):
+        value = value.reshape(-1)[0] if value.size else ""
+    # A label with wrong bytes must not make the recording unreadable.
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value)
+
+
+def texts_of(values: np.ndarray) -> list[str]:
+    """Return all elements of an array as texts."""
+    return [text_of(value) for value in values.reshape(-1)]
+
+
+def decode_texts(values: np.ndarray) -> np.ndarray:
+    """Return an array with byte strings decoded; other arrays are unchanged."""
+    if values.dtype.kind != "S":
+        return values
+    texts: np.ndarray = np.char.decode(values, "utf-8", "replace")
+    return texts
+
+
+_MISSING = object()
+
+
+def number(meta: Mapping[str, Any], key: str, path: Path) -> float:
+    """Return a finite number; numbers as text are accepted.
+
+    YAML 1.1 reads `1.5e9`, without a sign in the exponent, as text.
+    """
+    value = meta.get(key, _MISSING)
+    number = as_float(value)
+    if number is None or not math.isfinite(number):
+        raise wrong(path, key, "a finite number", value)
+    return number
+
+
+def positive(meta: Mapping[str, Any], key: str, path: Path) -> float:
+    """Return a finite number above 0."""
+    value = as_float(meta.get(key, _MISSING))
+    if value is None or not math.isfinite(value) or value <= 0:
+        raise wrong(path, key, "a positive number", meta.get(key, _MISSING))
+    return value
+
+
+def count(meta: Mapping[str, Any], key: str, path: Path) -> int:
+    """Return a whole number of at least 0."""
+    value = meta.get(key, _MISSING)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    # bool is a subclass of int.
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise wrong(path, key, "a whole number", meta.get(key, _MISSING))
+    return value
+
+
+def flag(meta: Mapping[str, Any], key: str, path: Path) -> bool | None:
+    """Return True, False, or None if the key is absent."""
+    value = meta.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise wrong(path, key, "true or false", value)
+    return value
+
+
+def float_dtype(meta: Mapping[str, Any], path: Path) -> np.dtype[Any]:
+    """Return the dtype of samples: a float or integer type."""
+    value = meta.get("dtype", _MISSING)
+    # np.dtype(None) is float64, so the type of `value` is checked again below.
+    try:
+        dtype = np.dtype(value if isinstance(value, str) else None)
+    except TypeError:
+        raise wrong(path, "dtype", "a numpy dtype such as float32", value) from None
+    if not isinstance(value, str) or dtype.kind not in "fiu":
+        raise wrong(path, "dtype", "a numpy dtype such as float32", value)
+    return dtype
+
+
+def wrong(path: Path, key: str, expected: str, value: object) -> SessionFormatError:
+    """Return the error for a key that is missing or has a wrong value."""
+    content = "nothing" if value is _MISSING else short(value)
+    return SessionFormatError(
+        path,
+        "bad_key",
+        f"{label(path)}: {key} must be {expected}, found {content}",
+        f"correct {key} in that file",
+    )
+
+
+def short(value: object) -> str:
+    """Return a value in short form for messages.
+
+    Nested YAML aliases are not expanded: `str` could become exponentially long.
+    """
+    brief = Repr()
+    brief.maxlevel, brief.maxstring, brief.maxother = 2, 80, 80
+    return brief.repr(value)
+
+
+def as_float(value: object) -> float | None:
+    """Return a number or a number in text as float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+# Longer streams come from wrong units (milliseconds, sample numbers), and would make
+# start grids of gigabytes.
+LONGEST_S = 7 * 86_400.0
+MAX_ROWS = 2**28
+"""A week at 440 Hz."""
+MAX_FRAMES = 2**25
+"""Five days at 75 Hz; lower than the limit of rows, as frame times are in memory."""
+MAX_COLUMNS = 2**21
+MAX_PIXELS = 2**26
+"""Pixels of all masks together."""
+
+
+def check_extent(
+    path: Path, name: str, n_rows: int, rate_hz: float, most_rows: int = MAX_ROWS
+) -> None:
+    """Check the number of rows and their duration.
+
+    Raises
+    ------
+    SessionFormatError
+        If the rows cover more than a week, or are more than `most_rows`.
+    """
+    # 0 s with an infinite rate, which checks the number of rows alone.
+    seconds = (n_rows - 1) / rate_hz
+    if seconds > LONGEST_S:
+        raise SessionFormatError(
+            path,
+            "bad_clock",
+            f"{path.name}: {name} covers {seconds:.3g} s, more than a week",
+            "are rate and times right, in seconds?",
+        )
+    if n_rows > most_rows:
+        raise SessionFormatError(
+            path,
+            "too_large",
+            f"{path.name}: {name} has {n_rows:,} samples; at most {most_rows:,} are read",
+        )
+
+
+_QUANTUM_S = 1e-3
+
+
+def refuse_quantised(stored: np.ndarray, path: Path) -> None:
+    """Raise if large (Unix-epoch-like) times were stored as float32.
+
+    At 1.5e9 s, float32 resolves only 128 s.
+
+    Raises
+    ------
+    SessionFormatError
+        If the times are float32, or are float64 converted from float32 (no finer
+        values, and repeated ones).
+    """
+    if stored.dtype.kind != "f":
+        return
+    stored = stored[np.isfinite(stored)]
+    if not len(stored):
+        return
+    largest = np.abs(stored).max().astype(np.float32)
+    quantum = float(np.spacing(largest))
+    if quantum > _QUANTUM_S and _was_single(stored):
+        raise SessionFormatError(
+            path,
+            "quantised_times",
+            f"{label(path)}: times quantised to {quantum:g} s; stored as float32?",
+            "write them as float64",
+        )
+
+
+def _was_single(stored: np.ndarray) -> bool:
+    if stored.dtype.itemsize < 8:
+        return True
+    # A few float64 times can be exact in float32 by chance; repeats cannot be real.
+    repeats = bool((np.diff(stored) == 0).any())
+    return repeats and np.array_equal(stored.astype(np.float32), stored)

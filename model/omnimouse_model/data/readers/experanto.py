@@ -1,0 +1,691 @@
+"""Reader of a `sequence` device of an experanto folder: samples and their clock."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import (
+    check_order,
+    name_channels,
+    read_side_stream,
+)
+from omnimouse_model.data.readers.build.spiking_units import ROW_RATE_HZ, spike_signal
+from omnimouse_model.data.readers.build.statistics import (
+    complete_statistics,
+    train_spans,
+    with_stored_statistics,
+)
+from omnimouse_model.data.readers.build.stored_values import (
+    count,
+    decode_texts,
+    flag,
+    float_dtype,
+    number,
+    positive,
+    refuse_quantised,
+    wrong,
+)
+from omnimouse_model.data.readers.experanto_screen import read_screen
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.data.window_spec import is_positive_number
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import (
+    MAX_SMALL_ARRAY_BYTES,
+    Npz,
+    load_small_array,
+    npy_file,
+)
+from omnimouse_model.storage.files import (
+    bad_file,
+    is_folder,
+    is_link,
+    is_there,
+    label,
+    missing,
+    open_binary,
+    paths_in,
+    size_of,
+    unless_missing,
+)
+from omnimouse_model.storage.fingerprint import folder_fingerprint
+from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
+
+# Samples by which the declared end may lie after the last sample. In the official
+# sessions it is 2.6 to 7.3 samples.
+_MAX_DEFICIT = 10
+
+
+def read_sequence(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
+    """Return the stream of one device, with mapped samples, and its metadata.
+
+    Raises
+    ------
+    SessionFormatError
+        If the device is empty, or its description and files do not agree.
+    """
+    folder = root / name
+    path = folder / "meta.yml"
+    meta = read_yaml_mapping(path, root)
+    if meta.get("modality") != "sequence":
+        raise wrong(path, "modality", "'sequence'", meta.get("modality"))
+    rate = positive(meta, "sampling_rate", path)
+    start, end = number(meta, "start_time", path), number(meta, "end_time", path)
+    if end < start:
+        raise SessionFormatError(
+            path,
+            "bad_key",
+            f"{label(path)}: end_time {end} lies before start_time {start}",
+            "correct the times in that file",
+        )
+    file = _samples(folder, meta, notes)
+    signal = Signal(name, file, rate, start, end, _phase_shifts(root, folder, meta))
+    _check_not_empty(signal, path)
+    _check_timestamps(signal, folder, notes)
+    return _within_data(signal, notes), meta
+
+
+def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:
+    path, is_mapped = data_file(folder, "data", meta)
+    if is_there(path.with_suffix(".npy" if is_mapped else ".mem")):
+        notes.warn(
+            "two_data_files",
+            f"{folder.name} holds data.npy and data.mem; {path.name} is read",
+        )
+    return _mem_samples(path, meta) if is_mapped else _npy_samples(path, meta)
+
+
+def data_file(folder: Path, stem: str, meta: Mapping[str, Any]) -> tuple[Path, bool]:
+    """Return the file with the values of a device, and whether it has no header (not `.npy`).
+
+    Raises
+    ------
+    SessionFormatError
+        There is none.
+    """
+    # Two revisions of the reference package differ: one follows `is_mem_mapped`, the
+    # other ignores it and prefers `.npy`. Without the key, `.npy` is read here.
+    npy, mem = folder / f"{stem}.npy", folder / f"{stem}.mem"
+    mapped, has_npy = flag(meta, "is_mem_mapped", folder / "meta.yml"), is_there(npy)
+    has_mem = is_there(mem)
+    if not has_npy and not has_mem:
+        raise SessionFormatError(
+            folder,
+            "missing_data",
+            f"{folder.name}: neither {npy.name} nor {mem.name} found",
+            "was the download complete?",
+        )
+    is_mapped = has_mem and (mapped is True or not has_npy)
+    return (mem if is_mapped else npy), is_mapped
+
+
+def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
+    described = path.with_name("meta.yml")
+    rows = count(meta, "n_timestamps", described)
+    columns = count(meta, "n_signals", described)
+    dtype = float_dtype(meta, described)
+    size, expected = size_of(path), rows * columns * dtype.itemsize
+    # `.mem` has no header. A file that is too long must be refused as well: with a
+    # wrong number of columns, all values would be read at wrong places.
+    if size != expected:
+        raise bad_file(
+            path,
+            "wrong_size",
+            f"has {size:,} bytes; {rows:,}×{columns:,}×{dtype.itemsize} "
+            f"= {expected:,} expected ({_size_difference(size, expected, columns)})",
+            "incomplete download? fetch it again"
+            if size < expected
+            else "correct n_signals or n_timestamps in meta.yml",
+        )
+    return ArrayFile(path, dtype, (rows, columns), inside=path.parents[1])
+
+
+def _size_difference(size: int, expected: int, columns: int) -> str:
+    if size < expected:
+        return f"short by {100 * (expected - size) / expected:.0f} %"
+    # The most common fault: a column more than `n_signals` says.
+    if expected and size % expected == 0:
+        factor = size // expected
+        word = {2: "twice", 3: "three times"}.get(factor, f"{factor} times")
+        return f"{word} as long: does it hold {factor * columns} columns?"
+    return f"long by {size - expected:,} bytes"
+
+
+def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
+    described = path.with_name("meta.yml")
+    columns = count(meta, "n_signals", described)
+    file = npy_file(path, path.parents[1])
+    if file.dtype.kind not in "fiu":
+        raise bad_file(path, "wrong_shape", f"holds {file.dtype}, not numbers")
+    # (time,) is accepted as one column.
+    stored = file.shape[1] if len(file.shape) == 2 else 1
+    if len(file.shape) not in (1, 2) or stored != columns:
+        raise _shape_error(path, file.shape, "n_signals", columns)
+    if "n_timestamps" in meta:
+        rows = count(meta, "n_timestamps", described)
+        if file.shape[0] != rows:
+            raise _shape_error(path, file.shape, "n_timestamps", rows)
+    return file
+
+
+def _shape_error(path: Path, shape: tuple[int, ...], key: str, declared: int) -> SessionFormatError:
+    return bad_file(
+        path,
+        "wrong_shape",
+        f"is {shape} but meta.yml says {key} {declared}",
+        "rows are time, columns are signals",
+    )
+
+
+def _phase_shifts(root: Path, folder: Path, meta: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the phase shift per column in seconds, float64; None if not declared.
+
+    float32 shifts would turn bounds in Unix time into float32 (NumPy 2), which resolves
+    only 128 s there.
+    """
+    if not flag(meta, "phase_shift_per_signal", folder / "meta.yml"):
+        return None
+    path = folder / "meta" / "phase_shifts.npy"
+    shifts = load_small_array(path, root)
+    columns = count(meta, "n_signals", folder / "meta.yml")
+    if shifts.size != columns:
+        raise SessionFormatError(
+            path,
+            "wrong_length",
+            f"phase_shifts.npy has {shifts.size} values for {columns} units",
+            "one shift per column of the data",
+        )
+    if shifts.dtype.kind not in "fiu" or not np.isfinite(shifts).all():
+        raise bad_file(
+            path,
+            "not_finite",
+            "holds values that are not finite numbers",
+            "every column needs a shift in seconds",
+        )
+    return shifts.reshape(-1).astype(np.float64)
+
+
+def _check_not_empty(signal: Signal, path: Path) -> None:
+    columns = "units" if signal.name == "responses" else "channels"
+    counts = {columns: signal.n_columns, "samples": signal.n_samples}
+    for name, n in counts.items():
+        if not n:
+            raise SessionFormatError(
+                path, "empty", f"{signal.name} hold 0 {name}", "nothing can be shown"
+            )
+
+
+def _within_data(signal: Signal, notes: Notes) -> Signal:
+    """Return the stream with its declared end cut if it lies far beyond the data.
+
+    An end a few samples beyond the data is usual. It is not cut, so that window starts
+    equal those of the reference package; times beyond the data are invalid when read.
+    """
+    step = 1.0 / signal.rate_hz
+    last = signal.start + (signal.n_samples - 1) * step
+    beyond = (signal.end_declared - last) / step
+    if beyond > _MAX_DEFICIT:
+        notes.warn(
+            "end_beyond_data",
+            f"{signal.name}: end_time lies {beyond:.0f} samples after the last one; "
+            "validity is cut to the data",
+        )
+        return replace(signal, end_declared=last)
+    # Half a sample: the declared end may be rounded.
+    if beyond < -0.5:
+        notes.warn(
+            "end_before_data",
+            f"{signal.name}: end_time lies {-beyond:.0f} samples before the last one; "
+            "what follows it is not used",
+        )
+    return signal
+
+
+def _check_timestamps(signal: Signal, folder: Path, notes: Notes) -> None:
+    """Compare the declared rate with stored timestamps, if there are any.
+
+    The reference package never reads them, so they only lead to warnings.
+    """
+    path = folder / "timestamps.npy"
+    times = unless_missing(lambda: npy_file(path, folder.parent).open())
+    if times is None or times.ndim != 1 or len(times) < 2 or times.dtype.kind != "f":
+        return
+    spans = np.diff(times.astype(np.float64))
+    span = float(times[-1]) - float(times[0])
+    actual = (len(times) - 1) / span if span > 0 else math.inf
+    if abs(actual - signal.rate_hz) > 1e-3 * signal.rate_hz:
+        notes.warn(
+            "rate_disagrees",
+            f"{signal.name}: declared {signal.rate_hz:g} Hz, timestamps say "
+            f"{actual:.4g} Hz; the declared rate is used",
+        )
+    gaps = int((spans > 1.5 / signal.rate_hz).sum())
+    # If the rate is wrong by much, every step looks like a gap.
+    if gaps and abs(actual - signal.rate_hz) < 0.3 * signal.rate_hz:
+        notes.warn(
+            "gaps_in_timestamps",
+            f"{signal.name}: timestamps.npy has {gaps} gap{'s' * (gaps > 1)}, the "
+            f"longest {spans.max():.2f} s; constant sampling is assumed",
+        )
+
+
+BEHAVIOR = ("eye_tracker", "treadmill")
+LOOKED_FOR = ("responses/meta.yml", "screen/meta.yml")
+# Simulated sessions store their ground truth here; it is not part of the recording.
+_NOT_READ = ("truth", "__pycache__")
+
+
+def recognises(path: Path) -> bool:
+    """Return whether a folder looks like an experanto session."""
+    if not is_folder(path):
+        return False
+    # Data without a description count, so that reading them reports the error.
+    files = (*LOOKED_FOR, "responses/data.mem", "responses/data.npy")
+    return any(is_there(path / file) for file in files)
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open an experanto session folder; see `open_session`."""
+    notes = Notes()
+    names = options.behavior_names or {}
+    # Responses first: time 0 of the session is the first response.
+    responses, meta = _responses(path, notes)
+    stimulus = _screen(path, responses.start, notes)
+    trials = Trials.none() if stimulus is None else stimulus.trials
+    train = train_spans(stimulus, trials)
+    responses = with_stored_statistics(responses, path, notes)
+    responses = complete_statistics(responses, train, notes)
+    behavior = {name: _behavior(path, name, names, notes) for name in BEHAVIOR}
+    check_order(behavior["eye_tracker"], notes)
+    _note_other_devices(path, responses.file.path.parent.name, notes)
+    images, facts = read_side_stream("imaging", partial(read_images, path), notes) or (
+        {},
+        {},
+    )
+    root_meta = _root_metadata(path, notes)
+    session_id, animal_id = _identity(path, root_meta, notes)
+    session = Session(
+        id=session_id,
+        animal_id=animal_id,
+        path=path,
+        format="experanto",
+        fingerprint=folder_fingerprint(path, _NOT_READ),
+        units=read_units(path, responses, meta, notes),
+        responses=responses,
+        behavior=behavior,
+        stimulus=stimulus,
+        trials=trials,
+        images=images,
+        meta=facts | _recording_rate(meta, root_meta),
+        options=options.changed(),
+    )
+    return finalise(session, notes)
+
+
+def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
+    """Return samples of `responses` or counts of `spikes`, and the device's metadata.
+
+    Raises
+    ------
+    SessionFormatError
+        If there is no description of responses.
+    """
+    meta = root / "responses" / "meta.yml"
+    if is_there(meta):
+        if read_yaml_mapping(meta, root).get("modality") == "spikes":
+            return read_spikes(root, "responses", notes)
+        return read_sequence(root, "responses", notes)
+    if is_there(root / "spikes" / "meta.yml"):
+        return read_spikes(root, "spikes", notes)
+    if is_link(meta):
+        raise missing(meta)
+    raise SessionFormatError(
+        meta,
+        "missing_meta",
+        "responses/meta.yml is missing; a session needs responses",
+        "was the download complete?",
+    )
+
+
+def _recording_rate(meta: Mapping[str, Any], root_meta: Mapping[str, Any]) -> dict[str, float]:
+    """Return the rate before upsampling, if the metadata state it."""
+    value = meta.get("original_sampling_rate")
+    # Simulated recordings are computed at their rate, not upsampled.
+    if value is None and "simulated" in root_meta:
+        value = meta.get("sampling_rate")
+    return {RECORDING_RATE: float(value)} if is_positive_number(value) else {}
+
+
+def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
+    """Note the devices of the folder that are not read."""
+    read = {used, "screen", "imaging", *BEHAVIOR}
+    others = []
+    for path in paths_in(root):
+        with suppress(SessionFormatError):  # a folder that may not be entered
+            if path.name not in read and is_there(path / "meta.yml"):
+                others.append(path.name)
+    if others:
+        notes.assume("other_devices", f"not read: {', '.join(others)}")
+
+
+def _is_described(root: Path, name: str, notes: Notes) -> bool:
+    is_described = is_there(root / name / "meta.yml")
+    # A folder without its description is an error of the files; no folder is normal.
+    if not is_described and is_folder(root / name):
+        notes.warn("missing_meta", f"{name}/meta.yml is missing; the {name} is not read")
+    return is_described
+
+
+def _screen(root: Path, t0: float, notes: Notes) -> Stimulus | None:
+    if not _is_described(root, "screen", notes):
+        return None
+    return read_side_stream("screen", partial(read_screen, root, t0), notes)
+
+
+def _behavior(
+    root: Path, name: str, names: Mapping[str, Sequence[str]], notes: Notes
+) -> Signal | None:
+    if not _is_described(root, name, notes):
+        return None
+    found = read_side_stream(name, partial(read_sequence, root, name), notes)
+    if found is None:
+        return None
+    # Names first: the notes on statistics use them.
+    signal = name_channels(found[0], names.get(name), notes)
+    return with_stored_statistics(signal, root, notes)
+
+
+def _root_metadata(root: Path, notes: Notes) -> Mapping[str, Any]:
+    path = root / "meta.json"
+    # A damaged meta.json is no reason to refuse the recording.
+    try:
+        return unless_missing(partial(read_json_mapping, path, root)) or {}
+    except SessionFormatError as error:
+        notes.warn("bad_identity", f"{error.message}; the folder's name is used")
+        return {}
+
+
+def _identity(root: Path, meta: Mapping[str, Any], notes: Notes) -> tuple[str, str | None]:
+    """Return session key and animal, by the rules of the reference package.
+
+    The order is `data_key`, `scan_key`, animal-session-scan, folder name. Checkpoints
+    contain these keys, so other rules would make their sessions unknown.
+    """
+    scan_key = meta.get("scan_key")
+    scan = scan_key if isinstance(scan_key, Mapping) else meta
+    if meta.get("data_key") is not None:
+        key = str(meta["data_key"])
+    elif isinstance(scan_key, str):
+        key = scan_key
+    elif {"animal_id", "session", "scan_idx"} <= set(scan):
+        key = f"{scan['animal_id']}-{scan['session']}-{scan['scan_idx']}"
+    else:
+        key = root.name
+        notes.assume(
+            "no_identity",
+            f"{label(root / 'meta.json')} gives no key: '{key}' is the folder",
+        )
+    animal = scan.get("animal_id", meta.get("animal_id"))
+    # Keys begin with the animal: `dynamic26872-17-20-Video-…`.
+    if animal is None and "-" in key:
+        animal = re.sub(r"^(dynamic|static)", "", key.split("-")[0])
+    return key, None if animal is None else str(animal)
+
+
+# -- reader of the neurons of an experanto folder: ids, areas, positions and masks
+_AREA_NAMES = ("area", "areas", "brain_area", "brain_areas")
+
+
+def read_units(root: Path, responses: Signal, meta: Mapping[str, Any], notes: Notes) -> Units:
+    """Read the unit arrays; missing ones and those of another length are omitted."""
+    n = responses.n_columns
+    # The description can name other files than those of the usual names.
+    paths = meta.get("neuron_properties")
+    paths = paths if isinstance(paths, Mapping) else {}
+    arrays = _Arrays(root, responses.file.path.parent, n, paths, notes)
+    unit_id, fields = arrays.numbers("unit_ids", (n,)), arrays.numbers("fields", (n,))
+    area, area_source = arrays.area()
+    return make_units(
+        responses,
+        notes,
+        unit_id=None if unit_id is None else _finite(unit_id),
+        area=area,
+        area_source=area_source,
+        plane=None if fields is None else _finite(fields),
+        xyz_um=arrays.numbers("cell_motor_coordinates", (n, 3)),
+        roi=read_side_stream("masks", partial(read_roi, root, n), notes),
+        # The limit of the released models, which know recordings in this format.
+        least_scale=1.0,
+    )
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Return values with -1 (unknown) in place of NaN and infinity."""
+    return np.where(np.isfinite(values), values, -1)
+
+
+class _Arrays:
+    """Arrays of the device's `meta`, by name or by the path in the metadata."""
+
+    def __init__(
+        self, root: Path, folder: Path, n: int, paths: Mapping[str, Any], notes: Notes
+    ) -> None:
+        self.root, self.folder = root, folder
+        self.n, self.paths, self.notes = n, paths, notes
+
+    def load(self, name: str) -> np.ndarray | None:
+        named = self.paths.get(name)
+        path = self.folder / (named if isinstance(named, str) else f"meta/{name}.npy")
+        # A path that the session's content names could lead out of it: such a session is
+        # refused as a whole, and nothing is told about the file.
+        is_named = isinstance(named, str)
+        if is_named:
+            try:
+                open_binary(path, self.root, is_named=True).close()
+            except SessionFormatError as error:
+                if error.code == "outside":
+                    raise
+        if is_there(path):
+            return read_side_stream(
+                name, lambda _: load_small_array(path, self.root, is_named=is_named), self.notes
+            )
+        if named is not None:
+            self.notes.warn(
+                "missing_unit_array",
+                f"{self.folder.name}/{named} is named, but missing",
+            )
+        return None
+
+    def numbers(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        values = self.load(name)
+        if values is None:
+            return None
+        # By size: (n, 1) and (1, n) are accepted for (n,).
+        if values.size == int(np.prod(shape)) and values.dtype.kind in "fiu":
+            return values.reshape(shape)
+        self._drop(name, values)
+        return None
+
+    def area(self) -> tuple[np.ndarray | None, str]:
+        # The format does not define a name; only some sessions have areas.
+        for name in _AREA_NAMES:
+            values = self.load(name)
+            if values is None:
+                continue
+            if values.size == self.n:
+                text = decode_texts(values.reshape(-1))
+                return text.astype(np.str_), f"{self.folder.name}/meta/{name}.npy"
+            self._drop(name, values)
+        return None, ""
+
+    def _drop(self, name: str, values: np.ndarray) -> None:
+        self.notes.warn(
+            "wrong_length",
+            f"{name}.npy has {len(np.atleast_1d(values))} values for {self.n} units; left out",
+        )
+
+
+def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
+    """Read the pixel masks of `imaging/rois.npz`; None if missing or unfit.
+
+    Raises
+    ------
+    SessionFormatError
+        If the file lacks an array.
+    """
+    path = root / "imaging" / "rois.npz"
+    stored = unless_missing(partial(Npz, path, MAX_SMALL_ARRAY_BYTES, root))
+    if stored is None:
+        return None
+    if not {"offsets", "yx", "weight"} <= set(stored):
+        raise SessionFormatError(path, "wrong_shape", "rois.npz must hold offsets, yx and weight")
+    offsets, pixels, weight = (stored[name] for name in ("offsets", "yx", "weight"))
+    # `Roi` relies on offsets that start at 0, never fall and end at the pixel count.
+    sound = (
+        all(values.dtype.kind in "fiu" for values in (offsets, pixels, weight))
+        and offsets.shape == (n + 1,)
+        and weight.ndim == 1
+        and pixels.shape == (len(weight), 2)
+        and offsets[0] == 0
+        and offsets[-1] == len(weight)
+        and (np.diff(offsets.astype(np.int64)) >= 0).all()
+    )
+    # A wrong mask is no reason to refuse the recording.
+    if not sound:
+        notes.warn("wrong_length", f"rois.npz does not fit {n} units; left out")
+        return None
+    return Roi(offsets.astype(np.int64), pixels.astype(np.int16), weight.astype(np.float32))
+
+
+def read_images(root: Path, notes: Notes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read mean images and metadata of the `imaging` folder, empty if missing."""
+    folder = root / "imaging"
+    images: dict[str, np.ndarray] = {}
+    image = unless_missing(partial(load_small_array, folder / "mean_image.npy", root))
+    if image is not None:
+        if image.dtype.kind not in "fiu":
+            notes.warn("wrong_shape", f"mean_image.npy holds {image.dtype}; left out")
+            image = np.zeros((0, 0, 0))  # a stack of no planes: adds no image
+        image = image.astype(np.float32)
+        if image.ndim == 2:
+            images["mean"] = image
+        elif image.ndim == 3:
+            images.update({f"mean_{i}": plane for i, plane in enumerate(image)})
+        else:
+            notes.warn("wrong_shape", f"mean_image.npy is {image.shape}; left out")
+    described = folder / "meta.yml"
+    facts = unless_missing(partial(read_yaml_mapping, described, root)) or {}
+    facts.pop("modality", None)
+    return images, facts
+
+
+# -- reader of a `spikes` device of an experanto folder: spike times of units
+# Spike times checked at once: a limit on memory for long recordings.
+_CHECKED = 2**24
+
+
+def read_spikes(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
+    """Return the spikes of a device as responses, and the metadata."""
+    folder = root / name
+    path = folder / "meta.yml"
+    meta = read_yaml_mapping(path, root)
+    start, end = number(meta, "start_time", path), number(meta, "end_time", path)
+    if (end - start) * ROW_RATE_HZ < 1:
+        raise SessionFormatError(
+            path,
+            "bad_key",
+            f"{label(path)}: end_time {end} leaves no sample after start_time {start}",
+            "correct the times in that file",
+        )
+    offsets = _offsets(meta, path)
+    file = _times(folder, meta, int(offsets[-1]))
+    _check_times(file, offsets)
+    return spike_signal(file, offsets, start, end, notes), meta
+
+
+def _offsets(meta: Mapping[str, Any], path: Path) -> np.ndarray:
+    value = meta.get("spike_indices")
+    # `type`, because bool is a subclass of int; the limit is that of int64.
+    is_sound = (
+        isinstance(value, list)
+        and len(value) > 1
+        and all(type(i) is int and 0 <= i < 2**62 for i in value)
+        and value[0] == 0
+        and sorted(value) == value
+    )
+    if not is_sound:
+        expected = "ascending whole numbers from 0, one more than units"
+        raise wrong(path, "spike_indices", expected, value)
+    return np.array(value, np.int64)
+
+
+def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
+    path, is_mapped = data_file(folder, "spikes", meta)
+    if is_mapped:
+        described = folder / "meta.yml"
+        dtype = float_dtype(meta, described) if "dtype" in meta else np.dtype(np.float64)
+        file = ArrayFile(path, dtype, (_count(path, dtype),), inside=folder.parent)
+    else:
+        file = npy_file(path, folder.parent)
+    if len(file.shape) != 1 or file.shape[0] != n_spikes or file.dtype.kind != "f":
+        raise bad_file(
+            file.path,
+            "wrong_shape",
+            f"is {file.shape} {file.dtype}; spike_indices of meta.yml say ({n_spikes},) times",
+            "was the download complete?",
+        )
+    return file
+
+
+def _count(path: Path, dtype: np.dtype[Any]) -> int:
+    """Return how many numbers a file without a header holds."""
+    size = size_of(path)
+    count, remainder = divmod(size, dtype.itemsize)
+    if remainder:
+        raise bad_file(
+            path,
+            "wrong_size",
+            f"has {size:,} bytes, {remainder} more than {count:,} times of {dtype}",
+            "was the download complete?",
+        )
+    return count
+
+
+def _check_times(file: ArrayFile, offsets: np.ndarray) -> None:
+    """Raise unless times are precise, finite and ascending within each unit."""
+    # Blocks overlap by one spike, so that the order is also checked between them.
+    for first in range(0, file.shape[0], _CHECKED):
+        part = file.read(max(0, first - 1), first + _CHECKED)
+        _check_order(file, part, max(0, first - 1), offsets)
+        refuse_quantised(part, file.path)
+
+
+def _check_order(file: ArrayFile, times: np.ndarray, first: int, offsets: np.ndarray) -> None:
+    """Check the order of a block of times that begins at index `first`."""
+    falls = np.flatnonzero(~(np.diff(times) >= 0)) + 1 + first
+    # Times may fall where the next unit begins.
+    falls = falls[~np.isin(falls, offsets)]
+    invalid = np.flatnonzero(~np.isfinite(times)) + first
+    if len(falls) or len(invalid):
+        at = int(min([*falls[:1], *invalid[:1]]))
+        raise bad_file(
+            file.path,
+            "not_ascending",
+            f"does not ascend within a unit at index {at}",
+            "spike times must be sorted within each unit, in seconds",
+        )

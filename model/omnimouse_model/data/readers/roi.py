@@ -1,0 +1,459 @@
+"""Reader of programs that find regions in imaging: CaImAn, CNMF-E, EXTRACT, Minian, Inscopix.
+
+Cell sets of Inscopix (`.isxd`) can be read by the library of the manufacturer alone:
+roiextractors and `isx` open the file in a process of its own; its traces are in memory.
+Minian writes a folder of zarr groups, one for each result (`A.zarr`, `C.zarr`, `S.zarr`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
+from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
+from omnimouse_model.data.readers.build.notes import Notes, note_interpolation
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
+from omnimouse_model.data.readers.build.statistics import complete_statistics
+from omnimouse_model.data.readers.build.stored_values import check_extent
+from omnimouse_model.data.readers.roi_hdf5 import (
+    CAIMAN_SUFFIXES,
+    MATLAB_SUFFIXES,
+    Extraction,
+    Masks,
+    image_masks,
+    is_caiman,
+    is_matlab,
+    read_caiman,
+    read_matlab,
+    wrong,
+)
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Trials
+from omnimouse_model.data.units import Roi
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
+from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows, pick_in_blocks
+from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
+from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.files import is_file, is_folder, open_binary
+from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
+from omnimouse_model.storage.library_process import Answer, LibraryError, Report, call_library
+from omnimouse_model.storage.tables import csv_rows
+
+_INSCOPIX_SUFFIXES = (".isxd",)
+_TRACES = "raw"
+_ACCEPTED, _REJECTED = "accepted", "rejected"
+_CELL = re.compile(r"C?(\d{1,9})")
+
+
+def read_cell_set(arguments: Mapping[str, Any], report: Report) -> Answer:
+    """Return the regions of the file `path`; runs in a process of its own."""
+    from roiextractors import InscopixSegmentationExtractor
+
+    cells = InscopixSegmentationExtractor(arguments["path"])
+    names = [str(name) for name in cells.get_roi_ids()]
+    facts = {
+        "names": names,
+        "rate_hz": float(cells.get_sampling_frequency()),
+        "status": [str(one) for one in cells.get_property("cell_status", cells.get_roi_ids())],
+    }
+    # These traces are (region, frame), unlike those of other extractors.
+    traces = np.asarray(cells.get_traces(name=_TRACES)).T
+    images = np.stack([cells.cell_set.get_cell_image_data(k) for k in range(len(names))])
+    return facts, {"traces": traces, "images": images}
+
+
+def _read_inscopix(path: Path, notes: Notes) -> Extraction:
+    """Return the regions of a cell set of Inscopix."""
+    try:
+        facts, arrays = call_library(f"{__name__}:{read_cell_set.__name__}", {"path": str(path)})
+    except LibraryError as error:
+        raise _refused(path, error) from error
+    traces, images = arrays["traces"], arrays["images"]
+    names, status = list(map(str, facts["names"])), list(map(str, facts["status"]))
+    n_regions = len(names)
+    is_sound = traces.ndim == 2 and images.ndim == 3 and traces.dtype.kind == "f"
+    if not is_sound or {traces.shape[1], len(images), len(status)} != {n_regions}:
+        found = f"traces {traces.shape}, images {images.shape}"
+        raise wrong(path, "the cell set", f"has {n_regions} names, {found}; they disagree")
+    accepted = np.array([one != _REJECTED for one in status])
+    if _ACCEPTED not in status:
+        notes.assume("cells_unknown", f"{path.name} accepts no cell: all not rejected are read")
+    elif "undecided" in status:
+        n = status.count("undecided")
+        notes.warn("undecided_cells", f"{n} of {n_regions} cells are undecided, and left out")
+        accepted = np.array([one == _ACCEPTED for one in status])
+
+    def rows(series: str, regions: np.ndarray) -> Rows:
+        return MemoryRows(path, traces[:, regions])
+
+    return Extraction(
+        program="Inscopix",
+        format="inscopix",
+        path=path,
+        series={_TRACES: "traces of the cell set"},
+        rows=rows,
+        n_regions=n_regions,
+        unit_id=_numbers(names),
+        rate_hz=float(facts["rate_hz"]),
+        rate_source="the period of the cell set",
+        accepted=accepted,
+        accepted_source="the status of cells",
+        masks=image_masks(path, "images", images),
+    )
+
+
+def _numbers(names: list[str]) -> np.ndarray:
+    """Return the numbers in names such as C007, if all are different; else rows."""
+    found = [_CELL.fullmatch(name) for name in names]
+    numbers = [int(match[1]) for match in found if match is not None]
+    is_unique = len(set(numbers)) == len(names)
+    return np.array(numbers if is_unique else range(len(names)), np.int64)
+
+
+def _refused(path: Path, error: LibraryError) -> SessionFormatError:
+    if error.kind in ("ModuleNotFoundError", "ImportError"):
+        return SessionFormatError(
+            path,
+            "missing_package",
+            f"{path.name} is of Inscopix, which roiextractors and isx read: {error.text}",
+            "pip install 'omnimouse-app[roi]'",
+        )
+    return SessionFormatError(
+        path,
+        "unreadable",
+        f"{path.name}: roiextractors cannot read it: {error.text}",
+        "is it a cell set, and whole? export it again",
+    )
+
+
+_MINIAN_SERIES = {"S": "deconvolved activity", "C": "denoised traces"}
+_MASKS, _IMAGE, _REGION, _FRAME = "A", "max_proj", "unit_id", "frame"
+_TIMES, _NUMBER, _TIME_MS = "timeStamps.csv", "Frame Number", "Time Stamp (ms)"
+_MAX_CSV_BYTES = 64 * 2**20
+_AXES = "_ARRAY_DIMENSIONS"
+"""Attribute in which xarray stores the names of axes in format 2."""
+
+
+def _is_minian(folder: Path) -> bool:
+    """Return whether a folder holds the masks and traces of Minian."""
+    groups = [is_folder(folder / f"{name}.zarr") for name in (_MASKS, *_MINIAN_SERIES)]
+    return groups[0] and any(groups[1:])
+
+
+class _RegionRows:
+    """Traces (frame, region) of some regions of a zarr array with any axes; see `Rows`."""
+
+    def __init__(self, array: ZarrArray, regions: np.ndarray, *, is_transposed: bool) -> None:
+        self._array, self._regions, self._is_transposed = array, regions, is_transposed
+        self.path, self.dtype = array.path, array.dtype
+        self.shape: tuple[int, ...] = (array.shape[1 if is_transposed else 0], len(regions))
+
+    def check(self) -> None:
+        """Raise `SessionFormatError` if a file is missing or has changed."""
+        self._array.check()
+
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Return frames `first` to `stop` (exclusive)."""
+        frames = slice(first, stop)
+        if self._is_transposed:
+            return self._array.part((slice(None), frames)).T[:, self._regions]
+        return self._array.part((frames,))[:, self._regions]
+
+    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
+        """Return scattered frames of a slice of regions."""
+        height = self._array.chunk[1 if self._is_transposed else 0]
+        return pick_in_blocks(lambda a, b: self.read(a, b)[:, columns], rows, height)
+
+
+def _read_minian(folder: Path, notes: Notes) -> Extraction:
+    """Return the regions of a folder of Minian."""
+    arrays = {
+        name: _group(folder, name).array(name)
+        for name in _MINIAN_SERIES
+        if is_folder(folder / f"{name}.zarr")
+    }
+    turned = {name: _is_transposed(folder, name, array) for name, array in arrays.items()}
+    shapes = {n: a.shape[::-1] if turned[n] else a.shape for n, a in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise wrong(folder, "traces", f"differ in shape: {listed}; one (frame, region) expected")
+    name = next(iter(arrays))
+    n_regions = shapes[name][1]
+    group = _group(folder, name)
+
+    def rows(series: str, regions: np.ndarray) -> Rows:
+        return _RegionRows(arrays[series], regions, is_transposed=turned[series])
+
+    read_rate = partial(_minian_rate, folder, group, shapes[name][0])
+    return Extraction(
+        program="Minian",
+        format="minian",
+        path=folder,
+        series={name: _MINIAN_SERIES[name] for name in arrays},
+        rows=rows,
+        n_regions=n_regions,
+        unit_id=_minian_ids(folder, group, n_regions),
+        rate_hz=read_side_stream(_TIMES, read_rate, notes),
+        rate_source=_TIMES,
+        masks=read_side_stream("the masks", partial(_minian_masks, folder, n_regions), notes),
+        image=read_side_stream("the image", partial(_minian_image, folder), notes),
+        image_name=f"the maximum over time ({_IMAGE})",
+    )
+
+
+def _group(folder: Path, name: str) -> ZarrGroup:
+    return ZarrGroup(folder / f"{name}.zarr", formats=(2, 3))
+
+
+def _axes(array: ZarrArray) -> tuple[str, ...]:
+    """Return the names of the axes, () if they are not stored."""
+    names = array.node.fields.get("dimension_names") or array.node.attributes.get(_AXES)
+    if not isinstance(names, list) or len(names) != len(array.shape):
+        return ()
+    return tuple(map(str, names))
+
+
+def _is_transposed(folder: Path, name: str, array: ZarrArray) -> bool:
+    """Return whether traces are stored as (region, frame), as Minian does by default."""
+    axes = _axes(array) or (_REGION, _FRAME)
+    if sorted(axes) != [_FRAME, _REGION] or array.dtype.kind not in "fiu":
+        found = f"is {array.shape} {array.dtype} of {', '.join(axes)}"
+        raise wrong(folder, f"{name}.zarr", f"{found}; numbers of {_REGION}, {_FRAME} expected")
+    return axes == (_REGION, _FRAME)
+
+
+def _minian_ids(folder: Path, group: ZarrGroup, n_regions: int) -> np.ndarray:
+    if not group.has(_REGION):
+        return np.arange(n_regions)
+    ids = group.array(_REGION).part()
+    if ids.shape != (n_regions,) or ids.dtype.kind not in "iu":
+        found = f"is {ids.shape} {ids.dtype}"
+        raise wrong(folder, _REGION, f"{found}; ({n_regions},) whole numbers expected")
+    return ids.astype(np.int64)
+
+
+def _minian_masks(folder: Path, n_regions: int, notes: Notes) -> Masks:
+    array, field = _group(folder, _MASKS).array(_MASKS), f"{_MASKS}.zarr"
+    axes = _axes(array) or (_REGION, "height", "width")
+    is_sound = axes == (_REGION, "height", "width") and array.dtype.kind in "fiu"
+    if not is_sound or array.shape[0] != n_regions:
+        found = f"is {array.shape} {array.dtype} of {', '.join(axes)}"
+        raise wrong(folder, field, f"{found}; {n_regions} images (height, width) expected")
+
+    # A chunk holds many regions: each is unpacked once.
+    def images() -> Iterator[np.ndarray]:
+        for first in range(0, n_regions, array.chunk[0]):
+            yield from array.read(first, first + array.chunk[0])
+
+    return image_masks(folder, field, images())
+
+
+def _minian_image(folder: Path, notes: Notes) -> np.ndarray | None:
+    if not is_folder(folder / f"{_IMAGE}.zarr"):
+        return None
+    image = _group(folder, _IMAGE).array(_IMAGE).part()
+    if image.ndim != 2 or image.dtype.kind not in "fiu":
+        raise wrong(folder, _IMAGE, f"is {image.shape} {image.dtype}; an image expected")
+    return image
+
+
+def _minian_rate(folder: Path, group: ZarrGroup, n_frames: int, notes: Notes) -> float | None:
+    """Return the mean rate of the frames in the table of times, None without one."""
+    path = folder / _TIMES
+    if not is_file(path):
+        return None
+    try:
+        table = csv_rows(path, (_NUMBER, _TIME_MS), _MAX_CSV_BYTES)
+        times = {int(number): float(time) for number, time in table}
+    except ValueError as error:
+        found = f"has no columns of numbers {_NUMBER!r} and {_TIME_MS!r}"
+        raise wrong(folder, _TIMES, f"{found}: {str(error)[:80]}") from error
+    frames = group.array(_FRAME).part() if group.has(_FRAME) else np.arange(n_frames)
+    known = np.array([times.get(int(frame), np.nan) for frame in frames.reshape(-1).tolist()])
+    steps = np.diff(known)
+    if len(known) != n_frames or n_frames < 2 or not (steps > 0).all():
+        n_missing = int(np.isnan(known).sum())
+        found = f"has no increasing times of {n_frames:,} frames ({n_missing:,} missing)"
+        raise wrong(folder, _TIMES, found, "state the rate: rate_hz=…, or --rate-hz")
+    step = float(known[-1] - known[0]) / (n_frames - 1)
+    if steps.max() > 1.5 * step:
+        notes.warn(
+            "uneven_frames",
+            f"{_TIMES}: frames are up to {steps.max():.4g} ms apart, {step:.4g} ms in the mean; "
+            "they are taken as even",
+        )
+    return 1000.0 / step
+
+
+LOOKED_FOR = (
+    *("*.hdf5 of CaImAn", "*.mat of CNMF-E or EXTRACT", "*.isxd of Inscopix"),
+    "A.zarr and C.zarr of Minian",
+)
+_SLOWEST_HZ, _FASTEST_HZ = 0.1, 1000.0
+_SAME_RATE = 1e-3
+_LARGEST = 1e30
+
+
+def recognises(path: Path) -> bool:
+    """Return whether a file or folder has the fields of one of the programs."""
+    suffix = path.suffix.lower()
+    if not is_file(path):
+        return is_folder(path) and _is_minian(path)
+    if suffix in _INSCOPIX_SUFFIXES:
+        return True
+    if suffix not in (*CAIMAN_SUFFIXES, *MATLAB_SUFFIXES):
+        return False
+    try:
+        with open_binary(path) as stream:
+            if not is_hdf5(stream):
+                return False
+        file = Hdf5(LocalFile(path))
+        return is_caiman(file) if suffix in CAIMAN_SUFFIXES else is_matlab(file)
+    except SessionFormatError:  # h5py is missing, or the file is damaged
+        return False
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open the output of a program that finds regions; see `open_session`."""
+    notes = Notes()
+    suffix = path.suffix.lower()
+    has_folder = is_folder(path)
+    if has_folder:
+        found = _read_minian(path, notes)
+    elif suffix in _INSCOPIX_SUFFIXES:
+        found = _read_inscopix(path, notes)
+    elif suffix in MATLAB_SUFFIXES:
+        found = read_matlab(path, notes)
+    else:
+        found = read_caiman(path, notes)
+    chosen = _chosen(found, options, notes)
+    series = _series(found, options, notes)
+    rate_hz = _rate(found, options, notes)
+    rows = found.rows(series, chosen)
+    check_extent(path, series, rows.shape[0], rate_hz)
+    note_interpolation(rate_hz, notes)
+    responses = Signal.of_rows("responses", rows, rate_hz, 0.0, mode="linear")
+    responses = complete_statistics(responses, None, notes)
+    # NaN compares as false. Statistics beyond this overflow in sums over neurons.
+    if responses.std is not None and not (responses.std < _LARGEST).all():
+        raise wrong(path, series, "holds values that are too large for traces")
+    if found.image is not None:
+        notes.assume("shown_image", f"the image shown is {found.image_name}, no mean image")
+    notes.assume("no_positions", "positions are pixels: no file gives their size")
+    images = {} if found.image is None else {"mean": _finite(found.image)}
+    masks = found.masks
+    session = Session(
+        id=_name(path),
+        animal_id=None,
+        path=path,
+        format=found.format,
+        fingerprint=folder_fingerprint(path) if has_folder else file_fingerprint(path),
+        units=make_units(
+            responses,
+            notes,
+            unit_id=found.unit_id[chosen],
+            roi=None if masks is None else Roi.of([masks[k] for k in chosen.tolist()]),
+        ),
+        responses=responses,
+        behavior={"eye_tracker": None, "treadmill": None},
+        stimulus=None,
+        trials=Trials.none(),
+        images=images,
+        meta={"series": series, RECORDING_RATE: rate_hz},
+        series=series,
+        series_choices=found.series,
+        options=options.changed(),
+    )
+    return finalise(session, notes)
+
+
+def _name(path: Path) -> str:
+    """Return the name of the recording: that of the folder around one called minian."""
+    if is_file(path):
+        return path.stem
+    return path.parent.name if path.name.lower() == "minian" else path.name
+
+
+def _finite(image: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(image.astype(np.float32), posinf=0.0, neginf=0.0)
+
+
+def _chosen(found: Extraction, options: ReadOptions, notes: Notes) -> np.ndarray:
+    """Return the regions that are read, int64 (n,); raise if there are none."""
+    every = np.arange(found.n_regions)
+    if found.accepted is None:
+        notes.assume(
+            "cells_unknown",
+            f"{found.path.name} does not tell which regions are cells: all are read",
+        )
+        return every
+    n_cells = int(found.accepted.sum())
+    where = f"{found.path.name} ({found.accepted_source})"
+    note_no_cells(found.n_regions, n_cells, notes, where=where, cells_only=options.cells_only)
+    chosen = np.flatnonzero(found.accepted) if options.cells_only else every
+    if not len(chosen):
+        raise SessionFormatError(
+            found.path,
+            "empty",
+            f"{where} accepts none of {found.n_regions} regions",
+            f"{ALL_ROIS}, reads them all",
+        )
+    return chosen
+
+
+def _series(found: Extraction, options: ReadOptions, notes: Notes) -> str:
+    """Return the kind of traces that is read, with a note on the others."""
+    names = list(found.series)
+    series = names[0] if options.series is None else options.series
+    if series not in names:
+        raise SessionFormatError(
+            found.path,
+            "no_series",
+            f"{found.path.name} has no series {series!r}; it has {', '.join(names)}",
+            "choose one of these",
+        )
+    others = [name for name in names if name != series]
+    more = f"; there are also {', '.join(others)}" if others else ""
+    notes.assume("series", f"responses are {series}: {found.series[series]}{more}")
+    return series
+
+
+def _rate(found: Extraction, options: ReadOptions, notes: Notes) -> float:
+    """Return the rate of the option, else the stored one; raise without either.
+
+    The stored one is a setting of the user of the program, and may be its default.
+    """
+    path, given, stored = found.path, options.rate_hz, found.rate_hz
+    if stored is not None and not _SLOWEST_HZ <= stored <= _FASTEST_HZ:
+        notes.warn("bad_setting", f"{found.rate_source} is {stored:g} Hz: not used")
+        stored = None
+    rate = stored if given is None else given
+    if rate is None:
+        raise SessionFormatError(
+            path,
+            MISSING_RATE,
+            f"{path.name}: {found.program} stored no frames per second",
+            "state it: rate_hz=…, or --rate-hz",
+        )
+    if not _SLOWEST_HZ <= rate <= _FASTEST_HZ:
+        limits = f"between {_SLOWEST_HZ:g} and {_FASTEST_HZ:g}"
+        problem = f"rate_hz must lie {limits}, found {rate:g}"
+        raise SessionFormatError(path, MISSING_RATE, f"{path.name}: {problem}")
+    if given is None:
+        notes.assume("stored_rate", f"{rate:.6g} Hz, as {found.rate_source} says")
+    elif stored is None:
+        notes.assume("given_rate", f"{rate:g} Hz, as stated in the options; no file states it")
+    elif abs(stored - rate) > _SAME_RATE * rate:
+        notes.warn(
+            "rate_disagrees",
+            f"responses: {rate:g} Hz was given and is used; {found.rate_source} says {stored:g}",
+        )
+    return rate

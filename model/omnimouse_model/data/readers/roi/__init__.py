@@ -1,1 +1,0 @@
-"""Readers of programs that find regions in imaging: CaImAn, CNMF-E, EXTRACT, Minian, Inscopix."""

@@ -1,0 +1,475 @@
+"""Outputs of CaImAn, CNMF-E and EXTRACT in HDF5: traces, masks, rate and accepted cells.
+
+Those of CNMF-E and EXTRACT are structures of MATLAB files of version 7.3, which are HDF5
+with the axes of MATLAB in the other order: an image (height, width, region) of MATLAB is
+(region, width, height) in the file.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
+from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, MAX_PIXELS, MAX_ROWS
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
+from omnimouse_model.storage.arrays.row_source import Rows
+from omnimouse_model.storage.byte_source import LocalFile
+
+Masks = list[tuple[np.ndarray, np.ndarray]]
+"""Pixels int16 (k, 2), row and column, and weights float32 (k,) of each region."""
+_HINT = "was the file written to its end?"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extraction:
+    """Regions of one recording.
+
+    Attributes
+    ----------
+    program, format
+        Name for messages; name of the format of the session.
+    path
+        The file or folder.
+    series
+        Name -> description of each kind of traces, the best for the models first.
+    rows
+        Function that returns the traces (frame, region) of a kind for regions int64 (n,).
+    n_regions
+        Number of all regions.
+    unit_id
+        int64 (n_regions,).
+    rate_hz, rate_source
+        Stored frames per second, NaN or None without; the field that states it.
+    accepted, accepted_source
+        bool (n_regions,) regions that are cells, None if nothing tells; the field.
+    masks
+        Of all regions, None if they are not stored.
+    image, image_name
+        Image (height, width) for display, or None; what it is.
+    """
+
+    program: str
+    format: str
+    path: Path
+    series: Mapping[str, str]
+    rows: Callable[[str, np.ndarray], Rows]
+    n_regions: int
+    unit_id: np.ndarray
+    rate_hz: float | None = None
+    rate_source: str = ""
+    accepted: np.ndarray | None = None
+    accepted_source: str = ""
+    masks: Masks | None = None
+    image: np.ndarray | None = None
+    image_name: str = ""
+
+
+def wrong(path: Path, field: str, problem: str, hint: str = _HINT) -> SessionFormatError:
+    """Return the error for a field of a file that is not as the program writes it."""
+    return SessionFormatError(path, "bad_field", f"{path.name}: {field} {problem}", hint)
+
+
+# -- fields of HDF5 files ------------------------------------------------------------
+def stored(file: Hdf5, name: str) -> Any:
+    """Return a dataset with values, None for what programs store in place of nothing.
+
+    CaImAn writes a text for None, MATLAB a mark for an empty array.
+    """
+    item = file.find(name)
+    shape = getattr(item, "shape", None)
+    if not shape or 0 in shape or "MATLAB_empty" in item.attrs:
+        return None
+    return item
+
+
+def number(file: Hdf5, name: str) -> float | None:
+    """Return one stored number, None if there is none."""
+    item = file.find(name)
+    if item is None or prod(getattr(item, "shape", None) or (1,)) != 1:
+        return None
+    if getattr(item, "dtype", np.dtype(object)).kind not in "fiu":
+        return None
+    return float(file.table(name).reshape(-1)[0])
+
+
+def check_traces(file: Hdf5, names: Iterable[str], *, is_transposed: bool) -> tuple[int, int]:
+    """Return the numbers of frames and regions of traces that must agree in shape.
+
+    Parameters
+    ----------
+    is_transposed
+        Whether they are stored as (region, frame).
+
+    Raises
+    ------
+    SessionFormatError
+        They are no matrices of numbers, or differ in shape.
+    """
+    shapes = {}
+    axes = "(region, frame)" if is_transposed else "(frame, region)"
+    for name in names:
+        item = file.find(name)
+        if len(item.shape) != 2 or item.dtype.kind not in "fiu":
+            raise wrong(file.path, name, f"is {item.shape} {item.dtype}; numbers {axes} expected")
+        shapes[name] = tuple(int(n) for n in item.shape)
+    if not shapes:
+        raise wrong(file.path, "traces", "are missing", "was the extraction run to its end?")
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise wrong(file.path, "traces", f"differ in shape: {listed}; one shape {axes} expected")
+    shape = next(iter(shapes.values()))
+    n_frames, n_regions = shape[::-1] if is_transposed else shape
+    if n_frames > MAX_ROWS or n_regions > MAX_COLUMNS:
+        found = f"are {n_frames:,} frames of {n_regions:,} regions"
+        raise wrong(file.path, "traces", f"{found}; at most {MAX_ROWS:,} of {MAX_COLUMNS:,}")
+    return n_frames, n_regions
+
+
+def hdf5_rows(file: Hdf5, names: Mapping[str, str], *, is_transposed: bool) -> Any:
+    """Return `Extraction.rows` for series of the names in the file."""
+
+    def rows(series: str, regions: np.ndarray) -> Rows:
+        return Hdf5Rows(file, names[series], regions, is_transposed=is_transposed)
+
+    return rows
+
+
+# -- masks ---------------------------------------------------------------------------
+def sparse_masks(
+    path: Path,
+    field: str,
+    matrix: tuple[np.ndarray, np.ndarray, np.ndarray],
+    size: tuple[int, int],
+    n_regions: int,
+) -> Masks:
+    """Return masks from a sparse matrix (pixel, region) in compressed columns.
+
+    Parameters
+    ----------
+    matrix
+        Values, their pixels, and the ends of the columns with 0 in front.
+    size
+        (height, width) of the image; pixels count down its columns first.
+
+    Raises
+    ------
+    SessionFormatError
+        The parts contradict each other or the size.
+    """
+    values, pixel, ends = (np.asarray(part).reshape(-1) for part in matrix)
+    height, width = size
+    if len(ends) != n_regions + 1:
+        raise wrong(path, field, f"has {len(ends) - 1} columns; {n_regions} regions expected")
+    is_sound = (
+        all(part.dtype.kind in "iu" for part in (pixel, ends))
+        and values.dtype.kind in "fiu"
+        and len(values) == len(pixel)
+        and (np.diff(ends.astype(np.int64)) >= 0).all()
+        and int(ends[0]) == 0
+        and int(ends[-1]) == len(values)
+    )
+    if not is_sound:
+        raise wrong(path, field, "is no sparse matrix: its values, pixels and columns disagree")
+    if len(pixel) and not 0 <= int(pixel.min()) <= int(pixel.max()) < height * width:
+        found = f"{pixel.min()} to {pixel.max()}"
+        raise wrong(path, field, f"has pixels {found}; the image is {height} × {width}")
+    _check_size(path, field, size, len(values))
+    yx = np.stack([pixel % height, pixel // height], axis=1).astype(np.int16)
+    weight = values.astype(np.float32)
+    return [
+        (yx[a:b][weight[a:b] != 0], weight[a:b][weight[a:b] != 0])
+        for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
+    ]
+
+
+def image_masks(path: Path, field: str, images: Iterable[np.ndarray]) -> Masks:
+    """Return masks from one image (height, width) for each region, read one by one."""
+    masks: Masks = []
+    n_pixels = 0
+    for image in images:
+        known = np.nan_to_num(image.astype(np.float32), posinf=0.0, neginf=0.0)
+        yx = np.argwhere(known)
+        n_pixels += len(yx)
+        _check_size(path, field, known.shape, n_pixels)
+        masks.append((yx.astype(np.int16), known[tuple(yx.T)]))
+    return masks
+
+
+def _check_size(path: Path, field: str, size: tuple[int, ...], n_pixels: int) -> None:
+    if max(size) > np.iinfo(np.int16).max or n_pixels > MAX_PIXELS:
+        found = f"has {n_pixels:,} pixels on an image {size}"
+        raise wrong(path, field, f"{found}; at most {MAX_PIXELS:,} are read", "cut the image")
+
+
+CAIMAN_SUFFIXES = (".hdf5", ".h5")
+_CAIMAN_SERIES = {
+    "S": "deconvolved activity",
+    "F_dff": "dF/F",
+    "C": "denoised traces",
+}
+_RATE = "params/data/fr"
+_SIZES = ("params/data/dims", "estimates/dims", "dims")
+
+
+def is_caiman(file: Hdf5) -> bool:
+    """Return whether a file has the groups of CaImAn."""
+    return file.find("estimates") is not None and file.find("params") is not None
+
+
+def read_caiman(path: Path, notes: Notes) -> Extraction:
+    """Return the regions of a file of CaImAn."""
+    file = Hdf5(LocalFile(path))
+    names = {
+        name: f"estimates/{name}"
+        for name in _CAIMAN_SERIES
+        if stored(file, f"estimates/{name}") is not None
+    }
+    _, n_regions = check_traces(file, names.values(), is_transposed=True)
+    size = _size(file)
+    masks = image = None
+    if len(size) == 2:
+        read = partial(_caiman_masks, file, size, n_regions)
+        masks = read_side_stream("the masks", read, notes)
+        image = read_side_stream("the image Cn", partial(_caiman_image, file, size), notes)
+    else:
+        notes.warn("no_masks", f"{path.name}: masks of {len(size)}-D images are not read")
+    return Extraction(
+        program="CaImAn",
+        format="caiman",
+        path=path,
+        series={name: _CAIMAN_SERIES[name] for name in names},
+        rows=hdf5_rows(file, names, is_transposed=True),
+        n_regions=n_regions,
+        unit_id=np.arange(n_regions),
+        rate_hz=number(file, _RATE),
+        rate_source=_RATE,
+        accepted=_accepted(file, n_regions),
+        accepted_source="estimates/idx_components",
+        masks=masks,
+        image=image,
+        image_name="the image of local correlations (Cn)",
+    )
+
+
+def _size(file: Hdf5) -> tuple[int, ...]:
+    """Return the size of the image, (height, width) or with a depth; () if unknown."""
+    for name in _SIZES:
+        if stored(file, name) is None:
+            continue
+        values = file.table(name).reshape(-1)
+        if values.dtype.kind in "iuf" and len(values) in (2, 3) and (values >= 1).all():
+            return tuple(int(n) for n in values)
+    return ()
+
+
+def _accepted(file: Hdf5, n_regions: int) -> np.ndarray | None:
+    """Return the regions that the evaluation accepted, None if it was not run."""
+    name = "estimates/idx_components"
+    item = file.find(name)
+    # An empty list is an evaluation that accepted nothing; a text stands for None.
+    if len(getattr(item, "shape", ())) != 1 or item.dtype.kind not in "iuf":
+        return None
+    chosen = file.table(name).astype(np.int64)
+    if len(chosen) and not 0 <= chosen.min() <= chosen.max() < n_regions:
+        found = f"{chosen.min()} to {chosen.max()}"
+        raise wrong(file.path, name, f"names regions {found}; there are {n_regions}")
+    accepted = np.zeros(n_regions, bool)
+    accepted[chosen] = True
+    return accepted
+
+
+def _caiman_masks(file: Hdf5, size: tuple[int, int], n_regions: int, notes: Notes) -> Masks | None:
+    parts = [f"estimates/A/{name}" for name in ("data", "indices", "indptr")]
+    if any(file.find(name) is None for name in parts):
+        notes.assume("no_masks", f"{file.path.name} holds no masks (estimates/A)")
+        return None
+    values, pixels, ends = (file.table(name) for name in parts)
+    return sparse_masks(file.path, "estimates/A", (values, pixels, ends), size, n_regions)
+
+
+def _caiman_image(file: Hdf5, size: tuple[int, int], notes: Notes) -> np.ndarray | None:
+    name = "estimates/Cn"
+    if stored(file, name) is None:
+        return None
+    image = file.table(name)
+    if image.shape != size or image.dtype.kind not in "fiu":
+        raise wrong(file.path, name, f"is {image.shape} {image.dtype}; {size} numbers expected")
+    return image
+
+
+MATLAB_SUFFIXES = (".mat",)
+_HIDDEN = "#"
+"""Names that MATLAB uses for its own tables."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """Fields of a structure that a program writes: those of traces with what they are."""
+
+    program: str
+    traces: Mapping[str, str]
+    masks: str
+    image: str
+    is_transposed: bool
+
+
+_LAYOUTS = (
+    _Layout(
+        program="EXTRACT",
+        traces={"temporal_weights": "traces of EXTRACT"},
+        masks="spatial_weights",
+        image="info/summary_image",
+        is_transposed=True,
+    ),
+    _Layout(
+        program="EXTRACT",
+        traces={"traces": "traces of EXTRACT"},
+        masks="filters",
+        image="info/summary_image",
+        is_transposed=False,
+    ),
+    _Layout(
+        program="CNMF-E",
+        traces={"extractedSignals": "traces of CNMF-E"},
+        masks="extractedImages",
+        image="Cn",
+        is_transposed=False,
+    ),
+    _Layout(
+        program="CNMF-E",
+        traces={
+            "S": "deconvolved activity",
+            "C": "denoised traces",
+            "C_raw": "traces before denoising",
+        },
+        masks="A",
+        image="Cn",
+        is_transposed=False,
+    ),
+)
+_RATES = ("Fs", "options/Fs", "P/Fs", "inputOptions/Fs")
+
+
+def is_matlab(file: Hdf5) -> bool:
+    """Return whether a structure of the file has the fields of a program."""
+    return _found(file) is not None
+
+
+def _found(file: Hdf5) -> tuple[str, _Layout] | None:
+    """Return the name of the structure, and its layout."""
+    with file.typed_errors("/"):
+        # A damaged name is bytes, and none that MATLAB writes.
+        names = [n for n in file.root if isinstance(n, str) and not n.startswith(_HIDDEN)]
+    for name in names:
+        if not hasattr(file.find(name), "keys"):
+            continue
+        for layout in _LAYOUTS:
+            has_traces = any(stored(file, f"{name}/{field}") is not None for field in layout.traces)
+            if has_traces and file.find(f"{name}/{layout.masks}") is not None:
+                return name, layout
+    return None
+
+
+def read_matlab(path: Path, notes: Notes) -> Extraction:
+    """Return the regions of a file of CNMF-E or EXTRACT."""
+    file = Hdf5(LocalFile(path))
+    found = _found(file)
+    if found is None:
+        raise wrong(path, "traces", "are missing")
+    top, layout = found
+    names = {
+        series: f"{top}/{series}"
+        for series in layout.traces
+        if stored(file, f"{top}/{series}") is not None
+    }
+    n_frames, n_regions = check_traces(file, names.values(), is_transposed=layout.is_transposed)
+    read = partial(_masks, file, f"{top}/{layout.masks}", f"{top}/{layout.image}", n_regions)
+    masks = read_side_stream("the masks", read, notes)
+    image = read_side_stream("the image", partial(_image, file, f"{top}/{layout.image}"), notes)
+    rate_hz, source = _matlab_rate(file, top, n_frames)
+    is_extract = layout.program == "EXTRACT"
+    # EXTRACT empties the masks of regions that it removes.
+    accepted = np.array([len(w) > 0 for _, w in masks]) if is_extract and masks else None
+    return Extraction(
+        program=layout.program,
+        format="extract" if is_extract else "cnmfe",
+        path=path,
+        series={series: layout.traces[series] for series in names},
+        rows=hdf5_rows(file, names, is_transposed=layout.is_transposed),
+        n_regions=n_regions,
+        unit_id=np.arange(n_regions),
+        rate_hz=rate_hz,
+        rate_source=source,
+        accepted=accepted,
+        accepted_source="empty masks",
+        masks=masks,
+        image=image,
+        image_name=layout.image,
+    )
+
+
+def _matlab_rate(file: Hdf5, top: str, n_frames: int) -> tuple[float | None, str]:
+    """Return the stored rate and its field; that of the frames and the total time."""
+    for name in _RATES:
+        rate = number(file, f"{top}/{name}")
+        if rate is not None:
+            return rate, f"{top}/{name}"
+    field = f"{top}/time/totalTime"
+    seconds = number(file, field)
+    return (n_frames / seconds, field) if seconds else (None, "")
+
+
+def _image(file: Hdf5, name: str, notes: Notes) -> np.ndarray | None:
+    if stored(file, name) is None:
+        return None
+    image = file.table(name)
+    if image.ndim != 2 or image.dtype.kind not in "fiu":
+        raise wrong(file.path, name, f"is {image.shape} {image.dtype}; an image expected")
+    return image.T
+
+
+def _masks(file: Hdf5, name: str, image: str, n_regions: int, notes: Notes) -> Masks | None:
+    item = file.find(name)
+    if hasattr(item, "keys"):
+        return _sparse(file, name, image, n_regions)
+    shape = tuple(int(n) for n in item.shape)
+    if item.dtype.kind not in "fiu" or not shape or shape[0] != n_regions or len(shape) > 3:
+        found = f"is {shape} {item.dtype}"
+        expected = f"numbers (width, height) for each of {n_regions} regions expected"
+        raise wrong(file.path, name, f"{found}; {expected}")
+    if len(shape) == 3:
+        images: Iterator[np.ndarray] = (file.read(item, k).T for k in range(n_regions))
+        return image_masks(file.path, name, images)
+    # Flat: pixels count down the columns of the image first, as in MATLAB.
+    height, width = _image_size(file, name, image, shape[1])
+    flat = (file.read(item, k).reshape(width, height).T for k in range(n_regions))
+    return image_masks(file.path, name, flat)
+
+
+def _image_size(file: Hdf5, name: str, image: str, n_pixels: int) -> tuple[int, int]:
+    """Return (height, width) of the image of a file whose masks are flat."""
+    item = stored(file, image)
+    width, height = (0, 0) if item is None or len(item.shape) != 2 else item.shape
+    if int(height) * int(width) != n_pixels:
+        found = f"has {n_pixels:,} pixels, and {image} is {height} × {width}"
+        raise wrong(file.path, name, f"{found}: the size of the image is unknown")
+    return int(height), int(width)
+
+
+def _sparse(file: Hdf5, name: str, image: str, n_regions: int) -> Masks | None:
+    """Return the masks of a sparse matrix of MATLAB."""
+    parts = [f"{name}/{part}" for part in ("data", "ir", "jc")]
+    if any(stored(file, part) is None for part in parts):
+        raise wrong(file.path, name, "is an object of MATLAB; an array or a matrix expected")
+    with file.typed_errors(name):
+        n_pixels = int(file.attribute(file.find(name), "MATLAB_sparse", 0))
+    size = _image_size(file, name, image, n_pixels)
+    values, pixels, ends = (file.table(part) for part in parts)
+    return sparse_masks(file.path, name, (values, pixels, ends), size, n_regions)

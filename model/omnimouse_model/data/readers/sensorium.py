@@ -1,0 +1,752 @@
+"""Layout of a Sensorium folder: files per stream and trial, with checks."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import EYE_NAMES, EYE_UNITS, read_side_stream
+from omnimouse_model.data.readers.build.statistics import (
+    complete_statistics,
+    train_spans,
+    usable_statistics,
+)
+from omnimouse_model.data.readers.build.stored_values import decode_texts
+from omnimouse_model.data.readers.build.trial_files import (
+    HOLE_S,
+    TimeLine,
+    TrialFrames,
+    TrialRows,
+    note_trial_clock,
+    stimulus_of_trials,
+)
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.units import Units
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
+from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.files import (
+    FileStamp,
+    bad_file,
+    is_folder,
+    stamped_files,
+    unless_missing,
+)
+from omnimouse_model.storage.fingerprint import folder_fingerprint
+from omnimouse_model.storage.trees import read_json_mapping
+
+RATE_HZ = 30.0
+"""Rate of all streams of the format with videos."""
+_ENDING = ".npy"
+_LISTED = 6  # trial numbers in a message
+
+
+class Folder:
+    """One Sensorium folder.
+
+    Attributes
+    ----------
+    root
+        The folder itself.
+    is_video
+        Whether trials are videos (2023) or still images (2022).
+    n_trials, n_units, frame_size
+        Number of trials from the highest file number, number of neurons and
+        (height, width) from the first trial.
+
+    Raises
+    ------
+    SessionFormatError
+        If there are no trials, or the file numbers of a stream have gaps.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._links = _links(root)
+        self.is_video = is_folder(self.data("videos"))
+        self._numbers = {name: self._numbered(name) for name in self.streams}
+        screen = self._numbers[self.screen]
+        if not screen:
+            raise SessionFormatError(
+                self.data(self.screen), "empty", f"data/{self.screen} holds no trials"
+            )
+        self.n_trials = max(screen) + 1
+        self._check_numbers()
+        self.frame_size = self._frame_size()
+        # Trial 0 may be withheld: take the first trial that has responses.
+        recorded = min(self._numbers["responses"], default=None)
+        if recorded is None:
+            raise SessionFormatError(
+                self.data("responses"), "empty", "data/responses holds no trials"
+            )
+        self.n_units = next(iter(self.file("responses", recorded).shape), 0)
+        if not self.n_units:
+            raise SessionFormatError(self.data("responses"), "empty", "responses hold 0 units")
+
+    @property
+    def screen(self) -> str:
+        """Name of the stream with the frames."""
+        return "videos" if self.is_video else "images"
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams that are read."""
+        return (self.screen, "responses", "behavior", "pupil_center")
+
+    def data(self, stream: str) -> Path:
+        """Return the folder of a stream, which `config.json` may rename."""
+        return self.root / "data" / self._links.get(stream, stream)
+
+    def has(self, stream: str, trial: int) -> bool:
+        """Return whether a trial has a file of a stream."""
+        return trial in self._numbers[stream]
+
+    def has_any(self, stream: str) -> bool:
+        """Return whether a trial has a file of a stream."""
+        return bool(self._numbers[stream])
+
+    def path(self, stream: str, trial: int) -> Path:
+        """Return the path of a trial's file."""
+        return self.data(stream) / f"{trial}.npy"
+
+    def stamp(self, stream: str, trial: int) -> FileStamp:
+        """Return the file of a trial, with size and time when the folder was listed."""
+        return self._numbers[stream][trial]
+
+    def file(self, stream: str, trial: int) -> ArrayFile:
+        """Return the array file of a trial, with its header checked."""
+        file = npy_file(self.path(stream, trial), self.root)
+        if file.dtype.kind not in "fiu":
+            raise bad_file(file.path, "wrong_shape", f"holds {file.dtype}, not numbers")
+        return file
+
+    def small_numbers(self, stream: str, trial: int) -> np.ndarray:
+        """Return the array of a trial's file, in memory."""
+        path = self.path(stream, trial)
+        values = load_small_array(path, self.root)
+        if values.dtype.kind not in "fiu":
+            raise bad_file(path, "wrong_shape", f"holds {values.dtype}, not numbers")
+        return values
+
+    def unit_array(
+        self,
+        name: str,
+        notes: Notes,
+        shape: tuple[int, ...] | None = None,
+        *,
+        text: bool = False,
+    ) -> np.ndarray | None:
+        """Return an array of `meta/neurons`, None if it is missing or does not fit."""
+        values = read_side_stream(f"neurons/{name}", lambda _: self._array("neurons", name), notes)
+        if values is None:
+            return None
+        shape = shape or (self.n_units,)
+        # By size: (1, N) and (N, 1) are accepted for (N,).
+        if values.size == int(np.prod(shape)) and (values.dtype.kind == "U") == text:
+            return values.reshape(shape)
+        notes.warn(
+            "wrong_length",
+            f"neurons/{name}.npy is {values.shape} {values.dtype} for {self.n_units} "
+            "units; left out",
+        )
+        return None
+
+    def trial_array(self, name: str) -> np.ndarray | None:
+        """Return an array of `meta/trials` with one value per trial, None if missing.
+
+        Raises
+        ------
+        SessionFormatError
+            If it has another number of values.
+        """
+        values = self._array("trials", name)
+        if values is None or values.size == self.n_trials:
+            return None if values is None else values.reshape(self.n_trials)
+        raise SessionFormatError(
+            self.root / "meta" / "trials" / f"{name}.npy",
+            "wrong_length",
+            f"trials/{name}.npy has {values.size} values for {self.n_trials} trials",
+            "was the download complete?",
+        )
+
+    def trial_arrays(self) -> dict[str, np.ndarray]:
+        """Return all arrays of `meta/trials` with one value per trial, by name."""
+        files = sorted(stamped_files(self.root / "meta" / "trials"))
+        names = [f.removesuffix(_ENDING) for f in files if f.endswith(_ENDING)]
+        arrays = {name: self._array("trials", name) for name in names}
+        return {
+            name: values
+            for name, values in arrays.items()
+            if values is not None and values.ndim == 1 and len(values) == self.n_trials
+        }
+
+    def statistics(self, notes: Notes) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return mean and std (N,) of the responses, None if missing or invalid."""
+        # `all`: statistics over all frames; other folders select kinds of stimuli.
+        folder = self.root / "meta" / "statistics" / "responses" / "all"
+        stored: list[np.ndarray | None] = []
+        for name in ("mean", "std"):
+            path, file = folder / f"{name}.npy", f"responses/all/{name}.npy"
+            values = unless_missing(partial(load_small_array, path, self.root))
+            if values is None:
+                pass
+            elif values.size == self.n_units and values.dtype.kind in "fiu":
+                values = usable_statistics(values, name == "std", file, notes)
+            else:
+                notes.warn(
+                    "bad_statistics",
+                    f"{file} has {values.size} values, not one number for each of "
+                    f"{self.n_units} units; computed again from the data",
+                )
+                values = None
+            stored.append(values)
+        return stored[0], stored[1]
+
+    # -- within -----------------------------------------------------------------
+    def _array(self, kind: str, name: str) -> np.ndarray | None:
+        path = self.root / "meta" / kind / f"{name}.npy"
+        values = unless_missing(partial(load_small_array, path, self.root))
+        return None if values is None else decode_texts(values)
+
+    def _numbered(self, stream: str) -> dict[int, FileStamp]:
+        """Return the files of a stream by trial number."""
+        listed = stamped_files(self.data(stream))
+        # Files with other names are ignored.
+        return {
+            int(name.removesuffix(_ENDING)): listed[name]
+            for name in sorted(listed)
+            if name.endswith(_ENDING) and name.removesuffix(_ENDING).isdecimal()
+        }
+
+    def _check_numbers(self) -> None:
+        """Raise if a trial lacks frames.
+
+        Responses may be withheld, and behaviour may be missing in some trials.
+        """
+        numbers = self._numbers[self.screen]
+        if len(numbers) == self.n_trials:
+            return
+        # A file number can be any integer, so `n_trials` can be huge: search only as
+        # far as the message needs.
+        first = range(min(self.n_trials, len(numbers) + _LISTED + 1))
+        missing = [number for number in first if number not in numbers]
+        listed = ", ".join(map(str, missing[:_LISTED]))
+        listed += ", …" if missing[_LISTED:] else ""
+        raise SessionFormatError(
+            self.data(self.screen),
+            "missing_trials",
+            f"{self.screen} has {len(numbers)} files, and the last one has number "
+            f"{self.n_trials - 1} (missing: {listed})",
+            "was the download complete?",
+        )
+
+    def _frame_size(self) -> tuple[int, int]:
+        file = self.file(self.screen, 0)
+        # Videos are (height, width, time), images (channel, height, width).
+        shape = file.shape[:2] if self.is_video else file.shape[-2:]
+        if len(file.shape) != 3 or not all(file.shape):
+            raise bad_file(
+                file.path,
+                "wrong_shape",
+                f"is {file.shape}; expected "
+                + ("(height, width, time)" if self.is_video else "(1, height, width)"),
+            )
+        return int(shape[0]), int(shape[1])
+
+
+def _links(root: Path) -> dict[str, str]:
+    """Return stream name -> folder name from `config.json`; paths are refused."""
+    path = root / "config.json"
+    links = (unless_missing(partial(read_json_mapping, path, root)) or {}).get("links")
+    if not isinstance(links, dict):
+        return {}
+    for name, other in links.items():
+        if not isinstance(other, str) or Path(other).name != other:
+            raise SessionFormatError(
+                path,
+                "outside",
+                f"config.json: link '{name}' must name a folder of data/, found {other!r}",
+                "a session may only name files of its own folder",
+            )
+    return {str(name): other for name, other in links.items()}
+
+
+# -- reader of the trials of a Sensorium folder: lengths, tiers, behaviour, gaps
+# Tiers whose responses the competitions did not publish.
+_WITHHELD = ("live_test*", "final_test*")
+_SAMPLED_UNITS = 16
+# Units, then values per block, that are searched for anything but zeros and NaN.
+_FIRST_UNITS, _BLOCK_VALUES = 8, 2**18
+_STIM_NAMES = ("condition_hash", "frame_image_id", "image_id")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SensoriumTrial:
+    """One trial as stored.
+
+    Attributes
+    ----------
+    length
+        Rows at the rate of the responses, without padding.
+    frames, responses
+        Files; responses are None if withheld.
+    eye, running
+        float64 (length, 4) pupil size, derivative, x and y; (length, 1); or None.
+    is_sound
+        Whether windows may lie in the trial.
+    is_cut
+        Whether the streams end at different times; the trial is cut to the shortest.
+    """
+
+    key: str
+    length: int
+    frames: FileStamp
+    responses: FileStamp | None
+    eye: np.ndarray | None
+    running: np.ndarray | None
+    is_sound: bool
+    is_cut: bool
+    tier: str
+    trial_idx: str
+    stim_id: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def read_trials(folder: Folder, notes: Notes) -> list[SensoriumTrial]:
+    """Read the behaviour of every trial and the headers of its other files.
+
+    The search for gaps uses one pixel and a few units, because padding and lost
+    samples concern all pixels and units.
+    """
+    columns = folder.trial_arrays()
+    tiers = folder.trial_array("tiers")
+    if tiers is None:
+        notes.warn("no_tiers", "meta/trials/tiers.npy is missing: trials have no tier")
+    trials, faults = [], Notes()
+    for number in range(folder.n_trials):
+        facts = {name: values[number].item() for name, values in columns.items()}
+        tier = "blank" if tiers is None else str(tiers[number])
+        trials.append(_trial(folder, number, tier, facts, faults))
+    notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
+    trials = _without_odd_shapes(folder, trials, notes)
+    _note(trials, notes)
+    return trials
+
+
+def _note(trials: list[SensoriumTrial], notes: Notes) -> None:
+    """Note the trials that are withheld, cut or excluded from windows."""
+    withheld = Counter(trial.tier for trial in trials if trial.responses is None)
+    if withheld:
+        counts = ", ".join(f"{tier}: {n}" for tier, n in withheld.items())
+        notes.warn("withheld", f"responses of some trials are withheld ({counts})")
+    cut = [trial.key for trial in trials if trial.is_cut]
+    if cut:
+        notes.assume(
+            "cut_trials",
+            f"the streams of {len(cut)} trials end apart: each is cut where the first "
+            f"of them ends ({_first(cut)})",
+        )
+    odd = [trial.key for trial in trials if not trial.is_sound]
+    if odd:
+        notes.warn(
+            "odd_trials",
+            f"{len(odd)} trials are left out of windows: values are missing within "
+            f"them, or a file is of another size ({_first(odd)})",
+        )
+
+
+def _first(keys: list[str]) -> str:
+    return ", ".join(keys[:8]) + (", …" if keys[8:] else "")
+
+
+def _without_odd_shapes(
+    folder: Folder, trials: list[SensoriumTrial], notes: Notes
+) -> list[SensoriumTrial]:
+    """Return the trials with behaviour of an unexpected shape set to missing.
+
+    If all trials have that shape, the stream is not read; otherwise only these trials
+    are excluded from windows.
+    """
+    for name, stream, width in (("eye", "pupil_center", 4), ("running", "behavior", 1)):
+        odd = [getattr(trial, name) is None for trial in trials]
+        if not any(odd) or not folder.has_any(stream):
+            continue
+        if not all(odd):
+            trials = [
+                _masked(trial, name, width) if is_odd else trial
+                for trial, is_odd in zip(trials, odd, strict=True)
+            ]
+        # Without `behavior`, the pupil centre alone is not used either: no warning.
+        elif folder.has_any("behavior"):
+            notes.warn(
+                "wrong_shape",
+                f"data/{stream} is not read: no trial has the channels of the format",
+            )
+    return trials
+
+
+def _masked(trial: SensoriumTrial, name: str, width: int) -> SensoriumTrial:
+    """Return a trial with one stream set to NaN and excluded from windows."""
+    missing: dict[str, Any] = {name: np.full((trial.length, width), np.nan)}
+    return replace(trial, is_sound=False, **missing)
+
+
+def _trial(
+    folder: Folder, number: int, tier: str, facts: dict[str, Any], notes: Notes
+) -> SensoriumTrial:
+    frames = _frames(folder, number)
+    total = int(frames.shape[2]) if folder.is_video else 1
+    responses = _trial_responses(folder, number, tier, total)
+    stored = _stored_behavior(folder, number, notes)
+    # Videos are (height, width, time): the time course of the first pixel.
+    samples = [frames.part(slice(1), slice(1)).reshape(1, -1)[:, :total]]
+    if responses is not None:
+        samples.append(_some_units(responses, total))
+    behavior = stored["behavior"]
+    if behavior is not None and behavior.ndim == 2 and behavior.size:
+        samples.append(behavior[:1])
+    length, is_cut, is_sound = _valid_length(samples, total)
+    eye, running = _trial_behavior(folder, stored, length)
+    for values in (eye, running):
+        is_sound &= values is None or bool(np.isfinite(values).all())
+    # Streams of a trial are padded to one length; another length is suspicious.
+    for values in stored.values():
+        is_sound &= values is None or values.shape[-1:] == (total,)
+    return SensoriumTrial(
+        key=f"{number:05d}",
+        length=length,
+        frames=folder.stamp(folder.screen, number),
+        responses=None if responses is None else folder.stamp("responses", number),
+        eye=eye,
+        running=running,
+        is_sound=is_sound,
+        is_cut=is_cut,
+        tier=tier,
+        trial_idx=str(facts.get("trial_idx", "")),
+        stim_id=next((str(facts[n]) for n in _STIM_NAMES if n in facts), ""),
+        extra=facts,
+    )
+
+
+def _frames(folder: Folder, number: int) -> ArrayFile:
+    """Return the file with the frames of a trial, padding included."""
+    file = folder.file(folder.screen, number)
+    size = folder.frame_size
+    stored = file.shape[:2] if folder.is_video else file.shape[-2:]
+    if len(file.shape) != 3 or stored != size or 0 in file.shape:
+        raise bad_file(
+            file.path,
+            "bad_trials",
+            f"is {file.shape}, the session's frames are {size}",
+            "all frames of a session must have one size",
+        )
+    return file
+
+
+def _trial_responses(folder: Folder, number: int, tier: str, total: int) -> ArrayFile | None:
+    """Return the file with the responses of a trial, None if they are withheld.
+
+    Withheld responses have no file, or one with only zeros and NaN.
+    """
+    if not folder.has("responses", number):
+        if _may_be_withheld(tier):
+            return None
+        raise SessionFormatError(
+            folder.data("responses"),
+            "missing_trials",
+            f"data/responses/{number}.npy is missing, and tier {tier} is not withheld",
+            "was the download complete?",
+        )
+    file = folder.file("responses", number)
+    expected = (folder.n_units, total) if folder.is_video else (folder.n_units,)
+    if file.shape != expected:
+        raise bad_file(
+            file.path,
+            "bad_trials",
+            f"is {file.shape}; {expected} expected",
+            "was the download complete?",
+        )
+    return None if _may_be_withheld(tier) and _is_empty(file) else file
+
+
+def _is_empty(file: ArrayFile) -> bool:
+    """Return whether a file holds only zeros and NaN."""
+    # The first units are usually enough; the blocks bound memory for the rest.
+    n_units = file.shape[0]
+    height = max(1, _BLOCK_VALUES * n_units // max(1, math.prod(file.shape)))
+    edges = [0, *range(_FIRST_UNITS, n_units, height), n_units]
+    return not any(_holds_something(file.read(*ends)) for ends in pairwise(edges))
+
+
+def _holds_something(values: np.ndarray) -> bool:
+    # `any` counts NaN as true, but is fast for zeros.
+    return bool(values.any() and np.nan_to_num(values).any())
+
+
+def _some_units(file: ArrayFile, total: int) -> np.ndarray:
+    """Return the responses of a few evenly spaced units, (unit, time)."""
+    n = file.shape[0]
+    sampled_units = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_UNITS)).astype(int))
+    units: np.ndarray = file.part(sampled_units).reshape(-1, total)
+    return units
+
+
+def _may_be_withheld(tier: str) -> bool:
+    return any(fnmatchcase(tier, pattern) for pattern in (*_WITHHELD, "test"))
+
+
+def _stored_behavior(folder: Folder, number: int, notes: Notes) -> dict[str, np.ndarray | None]:
+    """Return the behaviour arrays (channel, time) of a trial, None if missing."""
+    arrays: dict[str, np.ndarray | None] = {}
+    for stream in ("behavior", "pupil_center"):
+        arrays[stream] = None
+        if not folder.has(stream, number):
+            continue
+        values = read_side_stream(
+            f"{stream} of trial {number}",
+            partial(_numbers, folder, stream, number),
+            notes,
+        )
+        if values is None:
+            continue
+        # 2022: one value per channel, as (channel,) or (1, channel).
+        if not folder.is_video:
+            values = values.reshape(-1, 1)
+        arrays[stream] = values.astype(np.float64)
+    return arrays
+
+
+def _numbers(folder: Folder, stream: str, number: int, _: Notes) -> np.ndarray:
+    return folder.small_numbers(stream, number)
+
+
+def _valid_length(samples: list[np.ndarray], total: int) -> tuple[int, bool, bool]:
+    """Return the length without padding, whether the ends differ, whether it is sound.
+
+    Padding is NaN up to the end. A NaN before the padding is a missing sample and does
+    not end the trial.
+
+    Parameters
+    ----------
+    samples
+        Some columns of each stream, (column, time).
+    """
+    finite = [np.isfinite(values) for values in samples]
+    ends = [_end(values.any(axis=0)) for values in finite]
+    # A stream without any value is unsound, but does not shorten the trial.
+    length = min([total, *(end for end in ends if end)])
+    is_sound = all(ends) and all(values[:, :length].all() for values in finite)
+    return length, len(set(ends)) > 1 and all(ends), is_sound
+
+
+def _end(finite: np.ndarray) -> int:
+    return int(np.flatnonzero(finite)[-1]) + 1 if finite.any() else 0
+
+
+def _trial_behavior(
+    folder: Folder, stored: dict[str, np.ndarray | None], length: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return pupil (length, 4) and running (length, 1), cut to the valid part."""
+    # 2023: pupil size, speed. 2022: pupil size, its derivative, speed.
+    behavior, centre = stored["behavior"], stored["pupil_center"]
+    channels = 2 if folder.is_video else 3
+    if behavior is None or behavior.ndim != 2 or behavior.shape[0] != channels:
+        return None, None
+    behavior = _cut(behavior, length)
+    running = behavior[-1:].T
+    if centre is None or centre.ndim != 2 or centre.shape[0] != 2:
+        return None, running
+    size = behavior[0]
+    # Released as videos without the derivative: central differences, per second.
+    if folder.is_video:
+        change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
+        change = change * RATE_HZ
+    else:
+        change = behavior[1]
+    return np.stack([size, change, *_cut(centre, length)], axis=1), running
+
+
+def _cut(values: np.ndarray, length: int) -> np.ndarray:
+    """Return columns up to `length`, padded with NaN if there are too few."""
+    short = length - values.shape[1]
+    if short > 0:
+        values = np.pad(values, ((0, 0), (0, short)), constant_values=np.nan)
+    return values[:, :length]
+
+
+# -- reader of Sensorium folders: one file per trial and stream (2022 images, 2023 video)
+LOOKED_FOR = ("data/videos", "data/images")
+_IMAGE_S = 0.5
+"""Presentation time of an image in Sensorium 2022."""
+_NAME = re.compile(r"(?:static|dynamic)?(\d+)-(\d+)-(\d+)")
+
+
+def recognises(path: Path) -> bool:
+    """Return whether a folder holds videos or images and a trial table."""
+    has_frames = any(is_folder(path / folder) for folder in LOOKED_FOR)
+    return has_frames and is_folder(path / "meta" / "trials")
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open a Sensorium folder; see `open_session`."""
+    notes = Notes()
+    folder = Folder(path)
+    trials = read_trials(folder, notes)
+    lengths = np.array([trial.length for trial in trials])
+    rate = RATE_HZ if folder.is_video else 1.0 / (_IMAGE_S + HOLE_S)
+    # Images: one row per trial, and the period of a row is image plus hole.
+    line = TimeLine.of(lengths, rate) if folder.is_video else _regular(lengths, rate)
+    note_trial_clock(notes)
+    if not folder.is_video:
+        notes.warn(
+            "still_images",
+            "one response per image: the session can be displayed, but models read "
+            "windows of responses in time",
+        )
+    stimulus = _stimulus(folder, trials, line)
+    mean, std = folder.statistics(notes)
+    responses = replace(_responses(folder, trials, line), mean=mean, std=std)
+    train = train_spans(stimulus, stimulus.trials)
+    responses = complete_statistics(responses, train, notes)
+    session_id, animal_id = _identity(folder, notes)
+    session = Session(
+        id=session_id,
+        animal_id=animal_id,
+        path=path,
+        format="sensorium-2023" if folder.is_video else "sensorium-2022",
+        fingerprint=folder_fingerprint(path),
+        units=_units(folder, responses, notes),
+        responses=responses,
+        behavior=_behavior(folder, trials, line, notes),
+        stimulus=stimulus,
+        trials=stimulus.trials,
+        options=options.changed(),
+    )
+    return finalise(session, notes)
+
+
+def _regular(lengths: np.ndarray, rate_hz: float) -> TimeLine:
+    """Return a time line with one row per image, after one row of hole.
+
+    The hole after an image is part of its row.
+    """
+    count = len(lengths)
+    return TimeLine(rate_hz, np.arange(count) + 1, np.ones(count, np.int64), count + 1)
+
+
+def _responses(folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine) -> Signal:
+    files = tuple(trial.responses for trial in trials)
+    rows = TrialRows(folder.data("responses"), files, line, folder.n_units)
+    return Signal("responses", rows, line.rate_hz, line.start, line.stop)
+
+
+def _stimulus(folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine) -> Stimulus:
+    n, is_video = len(trials), folder.is_video
+    columns: dict[str, Sequence[Any]] = {
+        "key": [t.key for t in trials],
+        "kind": ["video" if is_video else "image"] * n,
+        "tier": [t.tier for t in trials],
+        # Still images are never readable: they have one response in time.
+        "readable": [t.is_sound and is_video for t in trials],
+        "stim_id": [t.stim_id for t in trials],
+        "trial_idx": [t.trial_idx for t in trials],
+        "valid_trial": [str(t.is_sound) for t in trials],
+        "extra": [t.extra for t in trials],
+    }
+    source = SensoriumFrames(tuple(t.frames for t in trials), is_video)
+    end = None if is_video else line.time(line.first) + _IMAGE_S
+    return stimulus_of_trials(line, folder.frame_size, source, columns, end)
+
+
+def _behavior(
+    folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine, notes: Notes
+) -> dict[str, Signal | None]:
+    """Return pupil (size, derivative, x, y) and running, None if not stored."""
+    behavior: dict[str, Signal | None] = {"eye_tracker": None, "treadmill": None}
+    sources = {
+        "eye_tracker": ([t.eye for t in trials], EYE_NAMES, EYE_UNITS),
+        "treadmill": ([t.running for t in trials], ("running",), ("cm/s",)),
+    }
+    for name, (parts, names, units) in sources.items():
+        stored = [part for part in parts if part is not None]
+        if not stored:  # a stream is stored for all trials or for none
+            continue
+        # In memory: the derivative is computed, and the files are small.
+        rows = MemoryRows(folder.data("behavior"), line.spread(stored))
+        signal = Signal(name, rows, line.rate_hz, line.start, line.stop)
+        behavior[name] = replace(signal, names=names, units=units)
+    if behavior["eye_tracker"] is not None and folder.is_video:
+        notes.assume(
+            "pupil_derivative",
+            "the change of pupil size is not stored: central differences per second",
+        )
+    return behavior
+
+
+def _units(folder: Folder, responses: Signal, notes: Notes) -> Units:
+    return make_units(
+        responses,
+        notes,
+        unit_id=folder.unit_array("unit_ids", notes),
+        area=folder.unit_array("area", notes, text=True),
+        area_source="meta/neurons/area.npy",
+        plane=folder.unit_array("fields", notes),
+        # Motor coordinates of the microscope: x, y and depth in µm.
+        xyz_um=folder.unit_array("cell_motor_coordinates", notes, (folder.n_units, 3)),
+    )
+
+
+def _identity(folder: Folder, notes: Notes) -> tuple[str, str | None]:
+    # The released folders are named dynamic{animal}-{session}-{scan}-….
+    match = _NAME.search(folder.root.name)
+    if match is not None:
+        return "-".join(match.groups()), match[1]
+    names = ("animal_ids", "sessions", "scan_idx")
+    parts = [folder.unit_array(name, notes) for name in names]
+    # One value per neuron, all equal.
+    numbers = [str(part[0]) for part in parts if part is not None and len(part)]
+    if len(numbers) == len(names):
+        return "-".join(numbers), numbers[0]
+    notes.assume("no_identity", f"nothing names the session: '{folder.root.name}' is the folder")
+    return folder.root.name, None
+
+
+# -- frames of Sensorium trials: videos with time as last axis, and still images
+@dataclass(frozen=True, slots=True, eq=False)
+class SensoriumFrames(TrialFrames):
+    """Frames of the trials of a Sensorium folder.
+
+    Attributes
+    ----------
+    is_video
+        Whether files are (height, width, time), or images (channel, height, width).
+    """
+
+    is_video: bool
+
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
+        """Return frames `first` to `stop` of a trial, or its only image."""
+        stored = self.stored(trial)
+        if self.is_video:
+            whole = (slice(None),) * (len(stored.shape) - 1)
+            return np.ascontiguousarray(np.moveaxis(stored.part(*whole, slice(first, stop)), -1, 0))
+        images = stored.open().reshape(-1, *size)
+        # Gray images keep their stored type; a mean of channels needs float32.
+        if len(images) == 1:
+            return images
+        return np.asarray(images.mean(axis=0, keepdims=True, dtype=np.float32))

@@ -1,1 +1,0 @@
-"""Reader of suite2p folders."""

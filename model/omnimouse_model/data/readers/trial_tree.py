@@ -1,0 +1,460 @@
+"""Reader of trial trees of the digital twin (Wang et al. 2025).
+
+Everything is sampled at 30 Hz. Responses are divided by their mean over the training
+trials, and behaviour is normalised, so that a twin reads the values as they are stored.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import eye_signal, read_side_stream
+from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
+from omnimouse_model.data.readers.build.stored_values import check_extent
+from omnimouse_model.data.readers.build.trial_files import (
+    TimeLine,
+    TrialFrames,
+    TrialRows,
+    note_trial_clock,
+    stimulus_of_trials,
+)
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
+from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.files import (
+    FileStamp,
+    bad_file,
+    folders_in,
+    is_folder,
+    is_link,
+    label,
+    paths_in,
+    stamped_files,
+)
+from omnimouse_model.storage.fingerprint import folder_fingerprint
+
+# -- files of a trial tree: one `.npy` per trial in a folder for each kind of data
+RATE_HZ = 30.0
+"""Frames and samples per second, after the resampling of the release."""
+TRAINING, EVALUATION = "training_data", "evaluation_data"
+N_GAZE = N_STATE = 2
+"""Columns of `perspectives` (pupil x, y) and `modulations` (pupil radius, running)."""
+_ENDING = ".npy"
+_INCOMPLETE = "was the download complete?"
+_NEEDED, _OPTIONAL = ("stimuli", "units"), ("perspectives", "modulations")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TreeTrial:
+    """Files of one trial, with equal numbers of samples.
+
+    Attributes
+    ----------
+    key
+        Name of the files, such as `trial7` or `video0/repeat3`.
+    tier
+        train, validation, or test for the repeats of `evaluation_data`.
+    clip
+        Name of the repeated clip, "" for a trial that is not repeated.
+    length
+        Number of samples.
+    frames, responses
+        Files uint8 (length, height, width[, 1]) and (length, neurons).
+    gaze, state
+        float64 (length, 2); None if the tree does not have them.
+    is_cut
+        Whether responses are missing in its first or last sample.
+    """
+
+    key: str
+    tier: str
+    clip: str
+    length: int
+    frames: FileStamp
+    responses: FileStamp
+    gaze: np.ndarray | None
+    state: np.ndarray | None
+    is_cut: bool
+
+
+def tree_folders(root: Path) -> list[Path]:
+    """Return the folders with training and evaluation data at a path, in this order.
+
+    Both folders may have a name after `training_data` and `evaluation_data`, and each
+    can be opened by itself. Links are skipped: they would lead out of the recording.
+    """
+    if _is_tree(root):
+        return [root]
+    if not is_folder(root):
+        return []
+    return [
+        folder
+        for prefix in (TRAINING, EVALUATION)
+        for folder in _named(root, prefix)
+        if not is_link(folder) and any(is_folder(folder / k) for k in _NEEDED)
+    ]
+
+
+def read_trials(root: Path, notes: Notes) -> list[TreeTrial]:
+    """Return the trials of a tree, training data first, each in order of the names.
+
+    Raises
+    ------
+    SessionFormatError
+        A file is missing or does not fit the others; the message names it.
+    """
+    folders = tree_folders(root)
+    _note_links(root, notes)
+    for prefix in (TRAINING, EVALUATION):
+        names = [folder.name for folder in folders if folder.name.startswith(prefix)]
+        if len(names) > 1:
+            raise SessionFormatError(
+                root,
+                "several_trees",
+                f"{root.name} has several folders of {prefix}: {', '.join(names[:4])}",
+                "open one of them, or one folder with one of each kind",
+            )
+    trials: list[TreeTrial] = []
+    size: tuple[int, ...] | None = None
+    faults = Notes()
+    for folder in folders:
+        tree = _Tree(folder, size, faults)
+        trials += tree.trials()
+        size = tree.size
+    notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
+    if not trials:
+        raise bad_file(folders[0] / "stimuli", "empty", "holds no trials")
+    for kind, name in (("perspectives", "gaze"), ("modulations", "state")):
+        n_missing = sum(getattr(trial, name) is None for trial in trials)
+        if n_missing:
+            notes.warn(
+                "missing_behavior",
+                f"{n_missing} of {len(trials)} trials have no {kind}",
+            )
+    return trials
+
+
+def _note_links(root: Path, notes: Notes) -> None:
+    """Warn of linked folders, which are not followed."""
+    linked = [
+        folder.name
+        for prefix in (TRAINING, EVALUATION)
+        for folder in _named(root, prefix)
+        if is_link(folder)
+    ]
+    if linked:
+        names = ", ".join(linked)
+        notes.warn("linked_folder", f"{names} is a link and is not read: copy it here")
+
+
+def frame_size(trials: list[TreeTrial]) -> tuple[int, int]:
+    """Return height and width of the frames."""
+    height, width = npy_file(trials[0].frames.path).shape[1:3]
+    return int(height), int(width)
+
+
+def n_units(trials: list[TreeTrial]) -> int:
+    """Return the number of neurons."""
+    return int(npy_file(trials[0].responses.path).shape[1])
+
+
+class _Tree:
+    """One folder of trials."""
+
+    def __init__(self, root: Path, size: tuple[int, ...] | None, faults: Notes) -> None:
+        self.root, self.faults = root, faults
+        self.size = size
+        """Height and width of the frames, and number of neurons."""
+        # A download that lacks `training` must not be taken for repeats.
+        self.is_training = is_folder(root / "training") or root.name.startswith(TRAINING)
+        for kind in _NEEDED:
+            if not is_folder(root / kind):
+                raise bad_file(root, "missing_folder", f"has no folder {kind}", _INCOMPLETE)
+        self.kinds = [
+            *(("training", "samples") if self.is_training else ()),
+            *_NEEDED,
+            *(kind for kind in _OPTIONAL if is_folder(root / kind)),
+        ]
+
+    def trials(self) -> list[TreeTrial]:
+        if self.is_training:
+            return self._trials("", "")
+        # A link to another folder would lead out of the recording.
+        clips = {
+            entry.name
+            for kind in self.kinds
+            for entry in folders_in(self.root / kind, follows=False)
+        }
+        loose = self._names(stamped_files(self.root / "stimuli"))
+        if loose:
+            raise bad_file(
+                self.root / "stimuli",
+                "wrong_layout",
+                f"has {min(loose)} beside its folders of clips",
+                "training data need the folders training and samples; repeats of a "
+                "clip lie in a folder of their own",
+            )
+        return [
+            trial
+            for clip in sorted(clips, key=_natural)
+            for trial in self._trials(f"{clip}/", clip)
+        ]
+
+    def _trials(self, prefix: str, clip: str) -> list[TreeTrial]:
+        listed = {kind: stamped_files(self.root / kind / clip) for kind in self.kinds}
+        names = {name for files in listed.values() for name in self._names(files)}
+        for kind, files in listed.items():
+            missing = sorted(names - files.keys(), key=_natural)
+            # Behaviour that is missing in a trial is NaN there.
+            if missing and kind not in _OPTIONAL:
+                more = f" and {len(missing) - 1} more" if missing[1:] else ""
+                raise bad_file(
+                    self.root / kind / clip,
+                    "missing_trials",
+                    f"has no {missing[0]}{more}, which other kinds of data have",
+                    _INCOMPLETE,
+                )
+        return [
+            self._trial(prefix, clip, name.removesuffix(_ENDING), listed)
+            for name in sorted(names, key=_natural)
+        ]
+
+    def _names(self, files: Iterable[str]) -> set[str]:
+        """Return the names of arrays; macOS adds hidden ones to archives."""
+        return {n for n in files if n.endswith(_ENDING) and not n.startswith(".")}
+
+    def _trial(
+        self, prefix: str, clip: str, name: str, listed: dict[str, dict[str, FileStamp]]
+    ) -> TreeTrial:
+        stamps = {
+            kind: files[name + _ENDING] for kind, files in listed.items() if name + _ENDING in files
+        }
+        frames, units = self._array(stamps["stimuli"]), self._array(stamps["units"])
+        shape = frames.shape
+        if frames.dtype != np.uint8 or not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)):
+            raise _wrong(frames, "uint8 (samples, height, width, 1)")
+        if units.dtype.kind != "f" or len(units.shape) != 2:
+            raise _wrong(units, "floating-point numbers (samples, neurons)")
+        length, size = int(shape[0]), (*shape[1:3], *units.shape[1:])
+        self.size = self.size or size
+        if size[:2] != self.size[:2] or 0 in shape:
+            height, width = self.size[:2]
+            raise _wrong(frames, f"(samples, {height}, {width}, 1) as other trials")
+        if units.shape != (length, self.size[2]) or 0 in units.shape:
+            raise _wrong(units, f"({length}, {self.size[2]})")
+        tier = "test"
+        if self.is_training:
+            tier = "train" if self._single(stamps["training"], bool) else "validation"
+            declared = self._single(stamps["samples"], int)
+            if declared != length:
+                raise bad_file(
+                    stamps["samples"].path,
+                    "wrong_length",
+                    f"is {declared}, but {label(frames.path)} has {length} frames",
+                )
+        ends = units.part(np.array([0, -1]))
+        return TreeTrial(
+            key=prefix + name,
+            tier=tier,
+            clip=clip,
+            length=length,
+            frames=stamps["stimuli"],
+            responses=stamps["units"],
+            gaze=self._behavior(stamps.get("perspectives"), (length, N_GAZE)),
+            state=self._behavior(stamps.get("modulations"), (length, N_STATE)),
+            is_cut=not bool(np.isfinite(ends).all()),
+        )
+
+    def _array(self, stamp: FileStamp) -> ArrayFile:
+        return npy_file(stamp.path, self.root)
+
+    def _behavior(self, stamp: FileStamp | None, shape: tuple[int, int]) -> np.ndarray | None:
+        """Return the behaviour of a trial, None if it is missing or faulty."""
+        if stamp is None:
+            return None
+        name = f"{stamp.path.parent.name} of {stamp.path.stem}"
+        return read_side_stream(name, lambda _: self._numbers(stamp, shape), self.faults)
+
+    def _numbers(self, stamp: FileStamp, shape: tuple[int, int]) -> np.ndarray:
+        values = load_small_array(stamp.path, self.root)
+        if values.dtype.kind != "f" or values.shape != shape:
+            found = f"is {values.shape} {values.dtype}; {shape} numbers expected"
+            raise bad_file(stamp.path, "wrong_shape", found)
+        return values.astype(np.float64)
+
+    def _single(self, stamp: FileStamp, kind: type) -> int:
+        """Read a file that holds one number, or one true or false value."""
+        values = load_small_array(stamp.path, self.root)
+        kinds = "b" if kind is bool else "iu"
+        if values.dtype.kind not in kinds or values.shape not in ((), (1,)):
+            name = "true or false" if kind is bool else "a whole number"
+            found = f"is {values.shape} {values.dtype}; {name} expected"
+            raise bad_file(stamp.path, "wrong_shape", found)
+        return int(values.item())
+
+
+def _named(root: Path, prefix: str) -> list[Path]:
+    return [path for path in paths_in(root) if path.name.startswith(prefix)]
+
+
+def _is_tree(folder: Path) -> bool:
+    return all(is_folder(folder / kind) for kind in _NEEDED)
+
+
+def _wrong(file: ArrayFile, expected: str) -> SessionFormatError:
+    found = f"is {file.shape} {file.dtype}; {expected} expected"
+    return bad_file(file.path, "wrong_shape", found)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts `trial2` before `trial10`."""
+    parts = re.split(r"(\d{1,18})", name)
+    return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]
+
+
+# -- reader of trial trees of the digital twin (Wang et al. 2025)
+LOOKED_FOR = ("stimuli/ and units/", "training_data/")
+_SCAN = re.compile(rf"(?:{TRAINING}|{EVALUATION})[-_](\d+)[-_](\d+)[-_](\d+)$")
+_NORMALISED = "s.d."
+"""Unit of behaviour: standard deviations over the training trials."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TreeFrames(TrialFrames):
+    """Video frames of the trials of a tree, (time, height, width[, 1]) per file."""
+
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
+        """Return frames `first` to `stop` of a trial."""
+        return self.stored(trial).read(first, stop).reshape(-1, *size)
+
+
+def recognises(path: Path) -> bool:
+    """Return whether a folder holds frames and responses of trials."""
+    return bool(tree_folders(path))
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open a trial tree; see `open_session`."""
+    notes = Notes()
+    trials = read_trials(path, notes)
+    line = TimeLine.of(np.array([trial.length for trial in trials]), RATE_HZ)
+    # Before tables of all frames are made.
+    check_extent(path, "frames", line.n_rows, RATE_HZ)
+    note_trial_clock(notes)
+    cut = [trial.key for trial in trials if trial.is_cut]
+    if cut:
+        names = ", ".join(cut[:8]) + (", …" if cut[8:] else "")
+        notes.warn(
+            "odd_trials",
+            f"{len(cut)} trials are left out of windows, because responses are "
+            f"missing at one of their ends ({names})",
+        )
+    files = tuple(trial.responses for trial in trials)
+    rows = TrialRows(path, files, line, n_units(trials), has_time_first=True)
+    responses = Signal("responses", rows, line.rate_hz, line.start, line.stop)
+    stimulus = _stimulus(trials, line)
+    train = train_spans(stimulus, stimulus.trials)
+    responses = complete_statistics(responses, train, notes)
+    session_id, animal_id = _identity(path, notes)
+    session = Session(
+        id=session_id,
+        animal_id=animal_id,
+        path=path,
+        format="trial-tree",
+        fingerprint=folder_fingerprint(path),
+        units=make_units(responses, notes),
+        responses=responses,
+        behavior=_behavior(path, trials, line, notes),
+        stimulus=stimulus,
+        trials=stimulus.trials,
+        options=options.changed(),
+    )
+    return finalise(session, notes)
+
+
+def _stimulus(trials: Sequence[TreeTrial], line: TimeLine) -> Stimulus:
+    columns: dict[str, Sequence[Any]] = {
+        "key": [trial.key for trial in trials],
+        "kind": ["video"] * len(trials),
+        "tier": [trial.tier for trial in trials],
+        "readable": [not trial.is_cut for trial in trials],
+        "stim_id": [trial.clip for trial in trials],
+        "trial_idx": [""] * len(trials),
+        "valid_trial": [str(not trial.is_cut) for trial in trials],
+        "extra": [{}] * len(trials),
+    }
+    source = TreeFrames(tuple(trial.frames for trial in trials))
+    return stimulus_of_trials(line, frame_size(list(trials)), source, columns)
+
+
+def _behavior(
+    path: Path, trials: Sequence[TreeTrial], line: TimeLine, notes: Notes
+) -> dict[str, Signal | None]:
+    """Return gaze, pupil and running as stored, None where a tree has none."""
+    lengths = [trial.length for trial in trials]
+    gaze = _spread(line, [trial.gaze for trial in trials], lengths)
+    state = _spread(line, [trial.state for trial in trials], lengths)
+    clock = (line.rate_hz, line.start)
+    columns = {}
+    if state is not None:
+        columns["pupil_size"] = state[:, 0]
+    if gaze is not None:
+        columns |= {"pupil_x": gaze[:, 0], "pupil_y": gaze[:, 1]}
+    eye = running = None
+    if columns:
+        units = dict.fromkeys(columns, _NORMALISED)
+        eye = eye_signal(path, columns, units, clock, notes)
+        eye = _as_stored(eye, set(columns))
+    if state is not None:
+        rows = MemoryRows(path, state[:, 1:])
+        running = Signal.of_rows(
+            "treadmill", rows, *clock, names=("running",), units=(_NORMALISED,)
+        )
+        running = _as_stored(running, {"running"})
+    return {"eye_tracker": eye, "treadmill": running}
+
+
+def _spread(
+    line: TimeLine, parts: Sequence[np.ndarray | None], lengths: Sequence[int]
+) -> np.ndarray | None:
+    """Return the values of all trials, NaN where one has none; None if none has."""
+    if all(part is None for part in parts):
+        return None
+    return line.spread(
+        [
+            np.full((length, 2), np.nan) if part is None else part
+            for part, length in zip(parts, lengths, strict=True)
+        ]
+    )
+
+
+def _as_stored(signal: Signal, names: set[str]) -> Signal:
+    """Return a stream whose named columns need no further normalisation.
+
+    Running is divided by its standard deviation without centring in the pipeline of the
+    release, so that a mean computed here would shift what a twin reads.
+    """
+    is_normal = np.array([name in names for name in signal.names or ()])
+    mean = np.where(is_normal, 0.0, np.nan)
+    return replace(signal, mean=mean, std=np.where(is_normal, 1.0, np.nan))
+
+
+def _identity(path: Path, notes: Notes) -> tuple[str, str | None]:
+    for folder in tree_folders(path):
+        # Released folders are named training_data_{animal}_{session}_{scan}.
+        if match := _SCAN.match(folder.name):
+            return "-".join(match.groups()), match[1]
+    notes.assume("no_identity", f"nothing names the session: '{path.name}' is the folder")
+    return path.name, None

@@ -1,1 +1,0 @@
-"""Reader of the trial trees with which digital twins are trained."""

@@ -1,0 +1,403 @@
+"""Cell sets of Inscopix through a stand-in of roiextractors and its reader of the files."""
+
+import json
+from functools import partial
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+
+from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.errors import MISSING_RATE
+from tests.model.data.refusals import check_refusal, left_out
+from tests.model.roi_files import (
+    HEIGHT,
+    N_FRAMES,
+    N_REGIONS,
+    WIDTH,
+    CaimanFile,
+    images,
+    traces,
+    write_cnmfe_results,
+    write_cnmfe_signals,
+    write_extract,
+    write_old_extract,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:The data type")
+WRITERS = {
+    "caiman": lambda path: CaimanFile(accepted=None, series={"C": traces()}).write(path),
+    "extract": write_extract,
+    "old extract": write_old_extract,
+    "cnmfe signals": write_cnmfe_signals,
+    "cnmfe results": partial(write_cnmfe_results, is_sparse=False),
+    "cnmfe sparse results": partial(write_cnmfe_results, is_sparse=True),
+}
+
+
+@pytest.fixture
+def caiman(tmp_path):
+    return CaimanFile().write(tmp_path / "mouse1.hdf5")
+
+
+def note(session, code: str) -> str:
+    return next(n.message for n in (*session.assumptions, *session.warnings) if n.code == code)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_layout_gives_its_traces_and_masks(tmp_path, name):
+    path = WRITERS[name](tmp_path / ("mouse1.hdf5" if name == "caiman" else "mouse1.mat"))
+    series = "C" if "results" in name else None
+    session = open_session(path, series=series, rate_hz=10.0 if name == "extract" else None)
+    np.testing.assert_array_equal(session.responses.data, traces().T)
+    assert session.format == name.split()[-1 if name == "old extract" else 0]
+    assert session.id == "mouse1"
+    for region, mask in enumerate(images()):
+        yx, weight = session.units.roi.pixels(region)
+        shown = np.zeros((HEIGHT, WIDTH))
+        shown[tuple(yx.T)] = weight
+        np.testing.assert_array_equal(shown, mask)
+    np.testing.assert_array_equal(session.units.xy_px[1], [4.0, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("name", "rate_hz"),
+    [("caiman", 10.0), ("old extract", 8.0), ("cnmfe signals", 8.0), ("cnmfe results", 20.0)],
+)
+def test_the_rate_is_the_stored_one(tmp_path, name, rate_hz):
+    path = WRITERS[name](tmp_path / ("mouse1.hdf5" if name == "caiman" else "mouse1.mat"))
+    session = open_session(path)
+    assert session.responses.rate_hz == rate_hz
+    assert session.recording_rate_hz == rate_hz
+    assert f"{rate_hz:g} Hz" in note(session, "stored_rate")
+
+
+# -- CaImAn --------------------------------------------------------------------------
+def test_caiman_gives_deconvolved_activity_of_accepted_components(caiman):
+    session = open_session(caiman)
+    assert session.series == "S"
+    np.testing.assert_array_equal(session.responses.data, traces(1)[[0, 2, 3]].T)
+    np.testing.assert_array_equal(session.units.unit_id, [0, 2, 3])
+    assert "2 of 5 regions of mouse1.hdf5 (estimates/idx_components)" in note(session, "cells_only")
+    assert list(session.series_choices) == ["S", "C"]
+    image = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+    np.testing.assert_array_equal(session.images["mean"], image)
+
+
+def test_all_components_are_read_if_asked_for(caiman):
+    session = open_session(caiman, cells_only=False, series="C")
+    np.testing.assert_array_equal(session.responses.read(10, 20), traces(0)[:, 10:20].T)
+    assert note(session, "no_cells")
+
+
+def test_an_evaluation_that_accepts_nothing_is_refused_with_the_option(tmp_path):
+    path = CaimanFile(accepted=[]).write(tmp_path / "a.hdf5")
+    error = check_refusal(path, r"accepts none of 5 regions.*cells_only=False")
+    assert error.code == "empty"
+    assert open_session(path, cells_only=False).n_neurons == N_REGIONS
+
+
+def test_a_rate_that_is_given_wins_over_the_setting_of_the_program(caiman):
+    session = open_session(caiman, rate_hz=7.5)
+    assert session.responses.rate_hz == 7.5
+    assert "params/data/fr says 10" in note(session, "rate_disagrees")
+
+
+def test_a_missing_rate_is_asked_for(tmp_path):
+    path = CaimanFile(rate_hz=None).write(tmp_path / "a.hdf5")
+    error = check_refusal(path, "CaImAn stored no frames per second")
+    assert error.code == MISSING_RATE
+    assert open_session(path, rate_hz=10.0).responses.rate_hz == 10.0
+
+
+def test_a_series_that_is_not_there_is_refused_with_those_that_are(caiman):
+    assert check_refusal(caiman, "no series 'F_dff'; it has S, C", series="F_dff").code == (
+        "no_series"
+    )
+
+
+def test_traces_that_differ_in_shape_are_refused_by_field(tmp_path):
+    file = CaimanFile(series={"C": traces()[:, :-1], "S": traces()})
+    path = file.write(tmp_path / "a.hdf5")
+    check_refusal(path, r"a.hdf5: traces differ in shape: estimates/S \(5, 400\), estimates/C")
+
+
+def test_accepted_components_that_do_not_exist_are_refused_by_field(tmp_path):
+    path = CaimanFile(accepted=[1, N_REGIONS]).write(tmp_path / "a.hdf5")
+    check_refusal(path, "estimates/idx_components names regions 1 to 5; there are 5")
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "words"),
+    [
+        ("indices", [HEIGHT * WIDTH] * 30, "the image is 12 × 20"),
+        ("indptr", [0, 6, 3, 18, 24, 30], "disagree"),
+        ("indptr", [0, 30], "has 1 columns; 5 regions expected"),
+        ("data", [1.0], "disagree"),
+    ],
+)
+def test_masks_that_contradict_themselves_are_left_out_with_the_reason(caiman, part, values, words):
+    with h5py.File(caiman, "r+") as file:
+        del file[f"estimates/A/{part}"]
+        file[f"estimates/A/{part}"] = np.array(values)
+    session = open_session(caiman)
+    assert session.units.roi is None
+    message = left_out(session)
+    assert "the masks is left out: estimates/A" in message
+    assert words in message
+
+
+def test_a_link_to_another_file_is_not_followed(caiman, tmp_path):
+    with h5py.File(tmp_path / "secret.hdf5", "w") as file:
+        file["S"] = traces()
+    with h5py.File(caiman, "r+") as file:
+        del file["estimates/S"]
+        file["estimates/S"] = h5py.ExternalLink(str(tmp_path / "secret.hdf5"), "S")
+    assert check_refusal(caiman).code == "outside"
+
+
+def test_masks_of_a_volume_are_not_read(tmp_path):
+    path = CaimanFile(size=(4, 6, 10)).write(tmp_path / "a.hdf5")
+    session = open_session(path)
+    assert session.units.roi is None
+    assert "3-D" in note(session, "no_masks")
+
+
+# -- EXTRACT and CNMF-E --------------------------------------------------------------
+def test_extract_needs_a_rate(tmp_path):
+    path = write_extract(tmp_path / "a.mat")
+    assert check_refusal(path, "EXTRACT stored no frames per second").code == MISSING_RATE
+
+
+def test_regions_that_extract_emptied_are_no_cells(tmp_path):
+    masks = images()
+    masks[1] = 0.0
+    session = open_session(write_extract(tmp_path / "a.mat", masks), rate_hz=10.0)
+    np.testing.assert_array_equal(session.units.unit_id, [0, 2, 3, 4])
+    np.testing.assert_array_equal(session.responses.data, traces()[[0, 2, 3, 4]].T)
+
+
+def test_masks_of_another_number_of_regions_are_left_out(tmp_path):
+    path = write_extract(tmp_path / "a.mat", images()[:3])
+    message = left_out(path, rate_hz=10.0)
+    assert "output/spatial_weights is (3, 20, 12) float64" in message
+    assert "5 regions expected" in message
+
+
+def test_flat_masks_without_the_size_of_the_image_are_left_out(tmp_path):
+    path = write_cnmfe_results(tmp_path / "a.mat", is_sparse=False)
+    with h5py.File(path, "r+") as file:
+        del file["results/Cn"]
+    assert "the size of the image is unknown" in left_out(path)
+
+
+def test_other_files_of_the_same_ending_are_none_of_these(tmp_path):
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        file["output/other"] = np.ones(3)
+    (tmp_path / "b.hdf5").write_bytes(b"no HDF5")
+    assert not is_session(tmp_path / "a.mat")
+    assert not is_session(tmp_path / "b.hdf5")
+
+
+def test_damaged_names_values_and_sizes_are_refused(tmp_path):
+    path = write_cnmfe_signals(tmp_path / "a.mat")
+    with h5py.File(path, "r+") as file:
+        file[b"\xffname"] = np.ones(3)
+    assert open_session(path).n_neurons == N_REGIONS
+    path = CaimanFile(series={"C": traces() * 1e300}).write(tmp_path / "b.hdf5")
+    check_refusal(path, "C holds values that are too large", cells_only=False)
+    path = CaimanFile(accepted=None, series={}).write(tmp_path / "c.hdf5")
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("estimates/C", (10**9, 400), "f8", chunks=(10, 40))
+    check_refusal(path, "400 frames of 1,000,000,000 regions")
+
+
+def test_windows_read_the_traces(caiman):
+    session = open_session(caiman)
+    assert session.duration_s == pytest.approx(N_FRAMES / 10.0, abs=0.2)
+    window = session.window(5.0)
+    assert window.responses.shape == (60, 3)
+    assert np.isfinite(window.responses).all()
+
+
+IDS = np.array([3, 5, 8, 9, 12])
+
+
+def write_result(folder, name, values, axes, version=2, **coordinates):
+    """Write one result as xarray writes it: an array with the names of its axes."""
+    group = zarr.create_group(folder / f"{name}.zarr", zarr_format=version)
+    fields = {"dimension_names": axes} if version == 3 else {}
+    array = group.create_array(
+        name, shape=values.shape, dtype=values.dtype, chunks=(2, *values.shape[1:]), **fields
+    )
+    array[:] = values
+    if version == 2:
+        array.attrs["_ARRAY_DIMENSIONS"] = list(axes)
+    for key, value in coordinates.items():
+        group.create_array(key, data=np.asarray(value))
+    return folder
+
+
+def write_minian(folder, version=2, *, axes=("unit_id", "frame"), with_times=True):
+    frames = 2 * np.arange(N_FRAMES)
+    for name, seed in (("C", 0), ("S", 1)):
+        values = traces(seed) if axes[0] == "unit_id" else traces(seed).T
+        write_result(folder, name, values, axes, version, unit_id=IDS, frame=frames)
+    write_result(folder, "A", images(), ("unit_id", "height", "width"), version, unit_id=IDS)
+    write_result(folder, "max_proj", images().max(axis=0), ("height", "width"), version)
+    if with_times:
+        rows = [f"{k},{25.0 * k + 1000},0" for k in range(2 * N_FRAMES)]
+        text = "\n".join(["Frame Number,Time Stamp (ms),Buffer Index", *rows])
+        (folder / "timeStamps.csv").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("axes", [("unit_id", "frame"), ("frame", "unit_id")])
+def test_a_folder_gives_traces_masks_ids_and_the_rate_of_its_times(tmp_path, version, axes):
+    session = open_session(write_minian(tmp_path / "mouse1/minian", version, axes=axes))
+    assert (session.format, session.id, session.series) == ("minian", "mouse1", "S")
+    # Every second frame of 25 ms.
+    assert session.responses.rate_hz == pytest.approx(20.0)
+    np.testing.assert_array_equal(session.responses.data, traces(1).T)
+    np.testing.assert_array_equal(
+        session.responses.file.pick(np.array([3, 7]), slice(1, 3)), traces(1).T[[3, 7], 1:3]
+    )
+    np.testing.assert_array_equal(session.units.unit_id, IDS)
+    yx, weight = session.units.roi.pixels(2)
+    np.testing.assert_array_equal(yx[[0, -1]], [[4, 6], [5, 8]])
+    assert set(weight.tolist()) == {3.0}
+    np.testing.assert_array_equal(session.images["mean"], images().max(axis=0))
+
+
+def test_without_times_the_rate_is_asked_for(tmp_path):
+    folder = write_minian(tmp_path / "minian", with_times=False)
+    assert check_refusal(folder, "Minian stored no frames per second").code == MISSING_RATE
+    assert open_session(folder, rate_hz=20.0, series="C").n_neurons == N_REGIONS
+
+
+def test_times_that_lack_frames_are_left_out_with_a_count(tmp_path):
+    folder = write_minian(tmp_path / "minian")
+    text = (folder / "timeStamps.csv").read_text()
+    (folder / "timeStamps.csv").write_text("\n".join(text.splitlines()[:-10]))
+    assert "timeStamps.csv has no increasing times of 400 frames (5 missing)" in left_out(
+        folder, rate_hz=20.0
+    )
+
+
+def test_an_array_of_objects_is_refused_by_name(tmp_path):
+    folder = write_minian(tmp_path / "minian")
+    about = folder / "S.zarr/S/.zarray"
+    fields = json.loads(about.read_text())
+    fields["dtype"], fields["filters"] = "|O", [{"id": "pickle"}]
+    about.write_text(json.dumps(fields))
+    error = check_refusal(folder)
+    assert "|O" in str(error)
+
+
+def test_a_link_in_the_folder_is_refused(tmp_path):
+    folder = write_minian(tmp_path / "minian")
+    (tmp_path / "secret").write_text("{}")
+    (folder / "S.zarr/S/0.0").unlink()
+    (folder / "S.zarr/S/0.0").symlink_to(tmp_path / "secret")
+    assert check_refusal(folder).code == "outside"
+
+
+def test_masks_of_other_regions_are_left_out(tmp_path):
+    folder = write_minian(tmp_path / "minian")
+    (folder / "A.zarr").rename(tmp_path / "A.zarr")
+    write_result(folder, "A", images()[:2], ("unit_id", "height", "width"))
+    message = left_out(folder)
+    assert "A.zarr is (2, 12, 20) float64 of unit_id, height, width; 5 images" in message
+
+
+STAND_IN = '''
+from types import SimpleNamespace
+
+import numpy as np
+
+
+class InscopixSegmentationExtractor:
+    """The parts that are used, of a file that is an archive of arrays."""
+
+    def __init__(self, path):
+        self.stored = np.load(path)
+        images = self.stored["images"]
+        self.cell_set = SimpleNamespace(get_cell_image_data=lambda k: images[k])
+
+    def get_roi_ids(self):
+        return list(self.stored["names"])
+
+    def get_sampling_frequency(self):
+        return self.stored["rate_hz"]
+
+    def get_property(self, key, ids):
+        assert key == "cell_status"
+        return self.stored["status"]
+
+    def get_traces(self, name):
+        return self.stored["traces"]
+'''
+STATUS = ["accepted", "rejected", "accepted", "undecided", "accepted"]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    folder = tmp_path / "packages/roiextractors"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(str(folder.parent))
+    return folder
+
+
+def write(path, **changes):
+    values = {
+        "names": [f"C{2 * k:02d}" for k in range(N_REGIONS)],
+        "status": STATUS,
+        "rate_hz": 20.0,
+        "traces": traces(),
+        "images": images(),
+        **changes,
+    }
+    with path.open("wb") as stream:
+        np.savez(stream, **values)
+    return path
+
+
+@pytest.mark.process
+def test_accepted_cells_of_a_cell_set_open_with_masks_and_rate(package, tmp_path):
+    session = open_session(write(tmp_path / "cells.isxd"))
+    assert (session.format, session.responses.rate_hz) == ("inscopix", 20.0)
+    np.testing.assert_array_equal(session.units.unit_id, [0, 4, 8])
+    np.testing.assert_array_equal(session.responses.data, traces()[[0, 2, 4]].T)
+    np.testing.assert_array_equal(session.units.roi.pixels(1)[0][0], [4, 6])
+    assert "1 of 5 cells are undecided" in str(session.warnings)
+
+
+@pytest.mark.process
+def test_cells_that_nobody_looked_at_are_read_with_a_note(package, tmp_path):
+    path = write(tmp_path / "cells.isxd", status=["undecided"] * N_REGIONS)
+    session = open_session(path)
+    assert session.n_neurons == N_REGIONS
+    assert "accepts no cell" in str(session.assumptions)
+
+
+@pytest.mark.process
+def test_parts_that_disagree_are_refused(package, tmp_path):
+    path = write(tmp_path / "cells.isxd", status=STATUS[:3])
+    assert check_refusal(path, "they disagree").code == "bad_field"
+
+
+@pytest.mark.process
+def test_a_damaged_cell_set_is_one_line(package, tmp_path):
+    (tmp_path / "cells.isxd").write_bytes(b"no cell set")
+    error = check_refusal(tmp_path / "cells.isxd", "roiextractors cannot read it")
+    assert error.code == "unreadable"
+
+
+@pytest.mark.process
+def test_a_missing_library_is_named_with_its_extra(package, tmp_path):
+    (package / "__init__.py").write_text("import no_such_isx")
+    error = check_refusal(write(tmp_path / "cells.isxd"), r"omnimouse-app\[roi\]")
+    assert error.code == "missing_package"
