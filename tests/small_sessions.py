@@ -16,7 +16,7 @@ import numpy as np
 
 from omnimouse_model import simulate
 from omnimouse_model.data.session import Session
-from omnimouse_model.simulate import calibration, simulation
+from omnimouse_model.simulate import simulation
 from omnimouse_model.storage.cache import cache_dir
 from tests.model.experanto_folder import write_stream, write_videos
 
@@ -55,8 +55,7 @@ def rough_calibration() -> Iterator[None]:
     """
     with (
         patch.object(simulation, "draw_textures", _textures),
-        patch.object(calibration, "draw_textures", _textures),
-        patch.object(calibration, "N_BLOCKS", 3),
+        patch.object(simulation, "N_BLOCKS", 3),
     ):
         yield
 

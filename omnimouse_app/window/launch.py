@@ -135,7 +135,7 @@ def _is_first_start(session: str | Path | None) -> bool:
 
 def _start(sample: "OpenRequest | None") -> None:
     """Start to simulate a sample that does not exist yet."""
-    from omnimouse_model.simulate.demo_process import SimulatedSession
+    from omnimouse_model.simulate.demo import SimulatedSession
 
     if sample is not None and isinstance(sample.recording, SimulatedSession):
         sample.recording.start()

@@ -13,7 +13,7 @@ from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window import launch as opening
 from omnimouse_app.window.docks import open_instrument
 from omnimouse_model.live.state_store import LastSession, write_last_session
-from omnimouse_model.simulate.demo_process import SimulatedSession
+from omnimouse_model.simulate.demo import SimulatedSession
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

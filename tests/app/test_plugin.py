@@ -25,7 +25,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.state_store import LastSession, write_last_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_model.simulate.demo_process import SimulatedSession
+from omnimouse_model.simulate.demo import SimulatedSession
 from omnimouse_widgets.qt.style.shortcuts import KEYS
 from omnimouse_widgets.views.registry import PANELS, docks
 from tests import SUITE2P

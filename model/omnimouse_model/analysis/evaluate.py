@@ -39,15 +39,13 @@ from omnimouse_model.evaluation.results_store import (
     number,
     row_key,
 )
-from omnimouse_model.evaluation.run import (
+from omnimouse_model.evaluation.shard import (
+    Shard,
     by_spec,
     evaluate_predictors,
     merge_scores,
     metric_of,
     shard_scores,
-)
-from omnimouse_model.evaluation.shard import (
-    Shard,
 )
 from omnimouse_model.evaluation.tier_windows import Grouping, scored_starts
 from omnimouse_model.inference.dask_map import (

@@ -1,12 +1,12 @@
-"""A shard of an evaluation: some predictors on the windows of one session.
+"""Shards of an evaluation, some predictors on the windows of one session, and their merging.
 
-Its windows are divided into batches that are drawn at random, with a fixed seed, from
+The windows are divided into batches that are drawn at random, with a fixed seed, from
 blocks of time in turn, and are added in this order. The first batches are therefore a
 sample of the whole tier, which a live score can show, and a live score over all windows
 has the bits of an evaluation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,27 +17,29 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.evaluation.accumulate import KINDS, RunningScore
-from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.conditions import Condition, Strategies, conditions
 from omnimouse_model.evaluation.repeats import RepeatedClip, repeated_clips
-from omnimouse_model.evaluation.results import Scores
+from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
 from omnimouse_model.evaluation.tier_windows import (
     Grouping,
     StimulusGroups,
+    null_rates,
+    scored_starts,
     spread_starts,
     tier_starts,
+    train_means,
 )
-from omnimouse_model.evaluation.train_windows import null_rates, train_means
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, in_turns, time_blocks
 from omnimouse_model.predict.predictor import Prediction, Predictor
-from omnimouse_model.progress import Job
+from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.row_source import MemoryRows
 
 if TYPE_CHECKING:
     # The functions below import the simulator: only simulated sessions need it.
-    from omnimouse_model.simulate.conditional_means import Given
+    from omnimouse_model.simulate.simulation import Given
 
 BATCH = 8
 """Number of windows in a batch, all of which are in memory."""
@@ -413,7 +415,7 @@ def _add_predictions(
 
 def _given(ceiling: RunningScore) -> "Given":
     """Return what is known of a simulated session under the mask of a condition."""
-    from omnimouse_model.simulate.conditional_means import Given
+    from omnimouse_model.simulate.simulation import Given
 
     mask = ceiling.mask
     is_visible = np.asarray(mask.visible.any(axis=0))
@@ -428,7 +430,7 @@ def _given(ceiling: RunningScore) -> "Given":
 
 
 def _expected(session: Session, given: "Given") -> ArrayFile | MemoryRows:
-    from omnimouse_model.simulate.conditional_means import conditional_mean
+    from omnimouse_model.simulate.simulation import conditional_mean
     from omnimouse_model.simulate.truth import open_truth
 
     return conditional_mean(session.path, open_truth(session.path), given)
@@ -452,3 +454,90 @@ def _add_expected(
         near = expected.read(first, int(rows.max()) + 1)
         rates = np.nan_to_num(near[rows - first, neurons] / scale)
         ceiling.add_rates(window, rates, np.arange(len(neurons)), block)
+
+
+# -- evaluation of open sessions: shards computed here, and merged --------------------
+def metric_of(predictors: Sequence[Predictor], metric: str | None) -> str:
+    """Return the name of a metric: by default that of the first predictor's spec.
+
+    Raises
+    ------
+    ValueError
+        The metric is unknown, or `evaluate` cannot compute it.
+    """
+    default = predictors[0].needs.spec.metric if predictors else "correlation"
+    return named_metric(metric or default).name
+
+
+def by_spec(predictors: Sequence[Predictor]) -> dict[WindowSpec, list[Predictor]]:
+    """Return groups of predictors that read the same windows, by their first member."""
+    groups: dict[WindowSpec, list[Predictor]] = {}
+    for predictor in predictors:
+        groups.setdefault(predictor.needs.spec, []).append(predictor)
+    return groups
+
+
+def shard_scores(
+    shards: Sequence[Shard],
+    job: Job = QUIET,
+) -> Iterator[Scores]:
+    """Yield the scores of each shard, computed in this process.
+
+    Raises
+    ------
+    StoppedError
+        `job.cancelled()` returned true.
+    """
+    run = ShardRun(sum(shard.n_predictions for shard in shards), job)
+    for shard in shards:
+        run.report(f"{shard.session.id}: preparing")
+        scores = ShardScores(shard, run)
+        for batch in range(len(scores.batches)):
+            scores.add(batch)
+        yield scores.scores()
+
+
+def merge_scores(parts: Sequence[Scores], shards: Sequence[Shard], tier: str) -> Scores:
+    """Return scores of shards in the order of sessions, conditions and predictors."""
+    sessions = {id_: n for n, id_ in enumerate(s.session.id for s in shards)}
+    names = {c.name: n for shard in shards for n, c in enumerate(shard.conditions)}
+
+    def place(row: Score | BehaviorScore) -> tuple[int, int]:
+        return sessions[row.session], names[row.strategy]
+
+    return Scores(
+        tuple(sorted((row for part in parts for row in part.scores), key=place)),
+        tuple(sorted((row for part in parts for row in part.behavior), key=place)),
+        tier,
+        shards[0].metric if shards else "correlation",
+        {shard.session.id: shard.session.units for shard in shards},
+    )
+
+
+def evaluate_predictors(
+    predictors: Sequence[Predictor],
+    sessions: Sequence[Session],
+    strategies: Strategies,
+    *,
+    tier: str = "test",
+    starts: np.ndarray | None = None,
+    neurons: np.ndarray | None = None,
+    max_windows: int | None = None,
+    by: Grouping | None = None,
+    metric: str | None = None,
+    centred: bool = True,
+    job: Job = QUIET,
+) -> Scores:
+    """Score predictors on held-out windows of open sessions; see `om.evaluate`."""
+    metric = metric_of(predictors, metric)
+    scored = conditions(strategies)
+    shards = []
+    for session in sessions:
+        for spec, group in by_spec(predictors).items():
+            windows = starts
+            if windows is None:
+                windows = scored_starts(session, tier, max_windows, spec)
+            shards.append(
+                Shard(tuple(group), session, scored, tier, windows, neurons, by, metric, centred)
+            )
+    return merge_scores(list(shard_scores(shards, job)), shards, tier)

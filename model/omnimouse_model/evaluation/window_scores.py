@@ -4,7 +4,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.evaluation.train_windows import null_rates
+from omnimouse_model.evaluation.tier_windows import null_rates
 from omnimouse_model.metrics import correlation, moments
 from omnimouse_model.metrics.named import Metric, named_metric, poisson_gain
 from omnimouse_model.predict.predictor import Prediction, in_window_units

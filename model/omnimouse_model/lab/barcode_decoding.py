@@ -9,11 +9,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from omnimouse_model.analysis.barcodes import PENALTIES, LearnedNeurons
+from omnimouse_model.analysis.spikes.trial_labels import fit_logistic
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks.neuron_table import known_values, table_columns
 from omnimouse_model.metrics.fits import scipy_module
-from omnimouse_model.metrics.logistic import fit_logistic
 from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
 
 # -- decoding of a label, such as the area, from the barcodes of neurons

@@ -7,15 +7,6 @@ The policy of an aggregate defines how undefined values count, and the aggregate
 how many neurons were excluded.
 """
 
-from omnimouse_model.metrics.aggregate import BEHAVIOR_GROUPS as BEHAVIOR_GROUPS
-from omnimouse_model.metrics.aggregate import POLICIES as POLICIES
-from omnimouse_model.metrics.aggregate import Aggregate as Aggregate
-from omnimouse_model.metrics.aggregate import AggregatePolicy as AggregatePolicy
-from omnimouse_model.metrics.aggregate import aggregate as aggregate
-from omnimouse_model.metrics.aggregate import behavior_groups as behavior_groups
-from omnimouse_model.metrics.aggregate import overall_score as overall_score
-from omnimouse_model.metrics.aggregate import session_score as session_score
-from omnimouse_model.metrics.choices import accuracy as accuracy
 from omnimouse_model.metrics.correlation import Moments as Moments
 from omnimouse_model.metrics.correlation import Policy as Policy
 from omnimouse_model.metrics.correlation import Status as Status
@@ -48,10 +39,19 @@ from omnimouse_model.metrics.information import poisson_loss as poisson_loss
 from omnimouse_model.metrics.information import zig_log_likelihood as zig_log_likelihood
 from omnimouse_model.metrics.information import zig_mean as zig_mean
 from omnimouse_model.metrics.information import zig_variance as zig_variance
+from omnimouse_model.metrics.named import BEHAVIOR_GROUPS as BEHAVIOR_GROUPS
 from omnimouse_model.metrics.named import METRICS as METRICS
+from omnimouse_model.metrics.named import POLICIES as POLICIES
+from omnimouse_model.metrics.named import Aggregate as Aggregate
+from omnimouse_model.metrics.named import AggregatePolicy as AggregatePolicy
 from omnimouse_model.metrics.named import Metric as Metric
+from omnimouse_model.metrics.named import accuracy as accuracy
+from omnimouse_model.metrics.named import aggregate as aggregate
+from omnimouse_model.metrics.named import behavior_groups as behavior_groups
 from omnimouse_model.metrics.named import named_metric as named_metric
+from omnimouse_model.metrics.named import overall_score as overall_score
 from omnimouse_model.metrics.named import poisson_gain as poisson_gain
+from omnimouse_model.metrics.named import session_score as session_score
 from omnimouse_model.metrics.repeats import CCScores as CCScores
 from omnimouse_model.metrics.repeats import Explainable as Explainable
 from omnimouse_model.metrics.repeats import cc_scores as cc_scores

@@ -1,18 +1,21 @@
-"""Metrics by name: definition, unit, and value per neuron.
+"""Metrics by name, accuracy of decoded choices, and averages over neurons and sessions.
 
-`evaluate` and context sweeps take these names. Values are computed per neuron from
-float64 sums over windows (moments of the prediction r and the recording y, and for
+`evaluate` and context sweeps take the names of `METRICS`. Values are computed per neuron
+from float64 sums over windows (moments of the prediction r and the recording y, and for
 counts the gain in Poisson log likelihood), CC_norm from the repeats of stimuli.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import sqrt
+from types import MappingProxyType
+from typing import Final, Literal
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 
-from omnimouse_model.metrics.correlation import Moments
-from omnimouse_model.metrics.information import ZERO_RATE
+from omnimouse_model.metrics.correlation import Moments, Status
+from omnimouse_model.metrics.information import ZERO_RATE, Number
 from omnimouse_model.metrics.time_blocks import CORRELATION_LIMITS, NO_LIMITS
 
 PerNeuron = Callable[[Moments, np.ndarray], np.ndarray]
@@ -162,3 +165,186 @@ def named_metric(name: str) -> Metric:
     if name not in METRICS:
         raise ValueError(f"Unknown metric {name!r}; there are {', '.join(METRICS)}.")
     return METRICS[name]
+
+
+# -- accuracy of decoded choices of trials --------------------------------------------
+Z_95: Final = 1.959964
+"""Quantile 0.975 of the normal distribution."""
+
+
+def accuracy(
+    chosen: Shaped[np.ndarray, " trial"],
+    target: Shaped[np.ndarray, " trial"],
+    *,
+    balanced: bool,
+) -> Number:
+    """Share of correct choices, plain or balanced over the true choices.
+
+    Balanced accuracy is the mean of the shares of each true choice. The two differ
+    strongly if one choice is rare, so state which one a value is.
+    """
+    chosen, target = np.asarray(chosen), np.asarray(target)
+    if not len(target):
+        return Number(float("nan"), Status.EMPTY)
+    right = chosen == target
+    if not balanced:
+        return Number(float(right.mean()), Status.OK)
+    shares = [right[target == choice].mean() for choice in np.unique(target)]
+    return Number(float(np.mean(shares)), Status.OK)
+
+
+def accuracy_interval(right: Bool[np.ndarray, " trial"]) -> tuple[float, float]:
+    """Return the 95 % interval of a share of correct choices, after Wilson (1927).
+
+    A bootstrap gives a share of 1 an interval without width.
+
+    Parameters
+    ----------
+    right
+        Whether the choice of each trial is correct; one or more trials.
+
+    Examples
+    --------
+    >>> from omnimouse_model.metrics.named import accuracy_interval
+    >>> low, high = accuracy_interval(np.ones(30, bool))
+    >>> round(low, 3), round(high, 3)
+    (0.886, 1.0)
+    """
+    n, share = len(right), float(right.mean())
+    square = Z_95**2 / n
+    centre = share + square / 2
+    half = Z_95 * sqrt(share * (1 - share) / n + square / (4 * n))
+    low, high = (centre - half) / (1 + square), (centre + half) / (1 + square)
+    # Rounding can take a share of 0 or 1 over the edge.
+    return max(0.0, low), min(1.0, high)
+
+
+# -- averages over neurons and sessions, with policies for undefined values -----------
+# Values are strict correlations: NaN where undefined. `counts` is the number of scored
+# samples of each neuron. It distinguishes a constant neuron (samples, but no correlation)
+# from a neuron without scored samples.
+AggregatePolicy = Literal["omnimouse", "sensorium", "strict", "mice"]
+POLICIES: dict[AggregatePolicy, str] = {
+    "omnimouse": (
+        "mean over neurons weighted by their scored samples (a constant neuron is 0), "
+        "then over sessions weighted by neurons"
+    ),
+    "sensorium": "mean over all neurons of all sessions (a constant neuron is 0)",
+    "strict": "mean over all neurons of all sessions (a constant neuron is left out)",
+    "mice": "mean over sessions of each one's mean (a constant neuron is 0)",
+}
+"""Description of each policy, to be printed beside its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """An average over neurons, with its policy and the number of excluded neurons.
+
+    Attributes
+    ----------
+    value
+        NaN if no neuron counts.
+    n_neurons, n_excluded
+        Neurons that count, and neurons that were left out.
+    """
+
+    value: float
+    policy: AggregatePolicy
+    n_neurons: int
+    n_excluded: int
+
+    @property
+    def definition(self) -> str:
+        """Description of the policy, with the number of excluded neurons."""
+        return f"{POLICIES[self.policy]}; {self.n_excluded} neurons left out"
+
+
+def aggregate(
+    values: Sequence[np.ndarray],
+    counts: Sequence[np.ndarray] | None = None,
+    policy: AggregatePolicy = "omnimouse",
+) -> Aggregate:
+    """Average the neurons of several sessions.
+
+    Parameters
+    ----------
+    values
+        (neuron,) correlations of each session, NaN where undefined.
+    counts
+        Scored samples of each neuron; if None, every neuron counts as scored.
+    """
+    if counts is None:
+        counts = [np.ones(len(scores)) for scores in values]
+    counted = [_counted(v, c, policy) for v, c in zip(values, counts, strict=True)]
+    n_counted = sum(len(scores) for scores, _ in counted)
+    n_excluded = sum(len(scores) for scores in values) - n_counted
+    return Aggregate(_value(counted, policy), policy, n_counted, n_excluded)
+
+
+def _counted(
+    values: np.ndarray, counts: np.ndarray, policy: AggregatePolicy
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values and weights of the neurons that count."""
+    values = np.asarray(values, np.float64)
+    # A neuron without scored samples never counts. A constant neuron has samples, but
+    # no correlation: it scores 0, except under the policy that leaves it out.
+    counted = np.asarray(counts) > 0
+    if policy == "strict":
+        counted &= np.isfinite(values)
+    return np.nan_to_num(values[counted]), np.asarray(counts, np.float64)[counted]
+
+
+def _value(counted: list[tuple[np.ndarray, np.ndarray]], policy: AggregatePolicy) -> float:
+    # A session without counted neurons has no mean of its own; left in, it would turn
+    # the mean over sessions into NaN.
+    sessions = [(values, weights) for values, weights in counted if len(values)]
+    if not sessions:
+        return float("nan")
+    if policy in ("sensorium", "strict"):
+        return float(np.concatenate([values for values, _ in sessions]).mean())
+    if policy == "mice":
+        return float(np.mean([values.mean() for values, _ in sessions]))
+    # Policy omnimouse: the official evaluation weighs twice, neurons by their samples
+    # and then sessions by their neurons.
+    means = np.array([np.average(values, weights=w) for values, w in sessions])
+    return overall_score(means, np.array([len(values) for values, _ in sessions]))
+
+
+def session_score(values: np.ndarray, counts: np.ndarray) -> float:
+    """Mean over neurons weighted by their scored samples (policy "omnimouse").
+
+    An undefined neuron scores 0 and keeps its weight. NaN if no sample was scored.
+    """
+    total = float(np.sum(counts))
+    return float(np.nan_to_num(values) @ counts / total) if total else float("nan")
+
+
+def overall_score(scores: np.ndarray, n_neurons: np.ndarray) -> float:
+    """Mean over sessions weighted by their number of neurons (policy "omnimouse")."""
+    return float(np.average(scores, weights=n_neurons))
+
+
+# -- averages of decoded behaviour over the channel groups of the paper ---------------
+BEHAVIOR_GROUPS: Final = MappingProxyType(
+    {
+        "location": ("pupil_x", "pupil_y"),
+        "size": ("pupil_size", "pupil_dsize"),
+        "running": ("running",),
+    }
+)
+"""Decoded channels of each group over which the paper averages."""
+
+
+def behavior_groups(correlations: Mapping[str, float]) -> dict[str, float]:
+    """Average the correlations of decoded channels within the groups of the paper.
+
+    "location" is the mean of pupil x and y, "size" of pupil size and its change,
+    "average" the mean of the three groups.
+    """
+    groups = {
+        group: sum(correlations[channel] for channel in channels) / len(channels)
+        for group, channels in BEHAVIOR_GROUPS.items()
+    }
+    # The paper's average is over the three groups, not over the five channels: running
+    # alone weighs as much as both pupil positions together.
+    return groups | {"average": sum(groups.values()) / 3}

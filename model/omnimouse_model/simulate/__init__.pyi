@@ -1,6 +1,5 @@
 """Public names of `omnimouse_model.simulate`, by the module that defines them."""
 
-from . import calibration as calibration
 from . import simulation as simulation
 from .specs import COMPANIONS as COMPANIONS
 from .specs import DEMO_FURTHER as DEMO_FURTHER

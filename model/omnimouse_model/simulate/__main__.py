@@ -3,7 +3,7 @@
 python -m omnimouse_model.simulate
 """
 
-from omnimouse_model.simulate.calibration import store_normalisations
+from omnimouse_model.simulate.simulation import store_normalisations
 
 if __name__ == "__main__":
     store_normalisations()

@@ -3,39 +3,112 @@
 A block is half a second of gray and a video of 10 s (315 samples). Memory does not grow
 with the length of the session, except for the behaviour. The video of the next block is
 made in a thread meanwhile. All matrix products are in one thread: BLAS has its own.
+
+The drive of a population is normalised by videos that no session shows. The statistics
+of the sample recordings are stored, because computing them takes a fifth of a
+simulation. After a change of the simulated world, `python -m omnimouse_model.simulate`
+renews them.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from omnimouse_model.simulate.behavior import Behavior, simulate_behavior
-from omnimouse_model.simulate.calibration import population_normalisation
 from omnimouse_model.simulate.population import (
+    FLOOR,
+    SCALE,
     CalciumBlock,
     CalciumImaging,
     Coupling,
     Population,
     Purpose,
+    Tuning,
     decay,
     draw_population,
     innovations,
     integrate,
     stream,
 )
-from omnimouse_model.simulate.receptive_fields import ReceptiveFields, to_retina
+from omnimouse_model.simulate.receptive_fields import (
+    Normalisation,
+    ReceptiveFields,
+    normalisation,
+    to_retina,
+)
 from omnimouse_model.simulate.specs import (
     BLANK_SAMPLES,
     BLOCK_SAMPLES,
+    DEMO_SHOWN,
     RATE_HZ,
+    UNSEEN,
     HeldOut,
     MouseSpec,
 )
 from omnimouse_model.simulate.stimuli import ahead, draw_textures, trial_screen
+from omnimouse_model.simulate.truth import FOLDER, Truth, open_truth
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import Npz, write_arrays
+from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.typed import decode
 
+# -- normalisation of the drive of a population ---------------------------------------
+N_BLOCKS = 18
+STORED: Final = Path(__file__).with_name("calibration.npz")
+"""Normalisations (2, neuron) of the populations that `omnimouse demo` simulates."""
+
+
+def population_normalisation(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisation:
+    """Return the stored normalisation of a population, or compute it."""
+    stored, name = Npz(STORED), _name(seed, len(tuning.power))
+    if name in stored:
+        return Normalisation(*stored[name])
+    return calibrate(fields, tuning, seed)
+
+
+def calibrate(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisation:
+    """Return the normalisation of a population from its responses to 18 videos."""
+    # The constants depend on the population alone: with those of a session, the same
+    # neuron would have another drive in another recording.
+    hidden_seed = int(stream(seed, Purpose.CALIBRATION).integers(2**31))
+    textures = draw_textures(hidden_seed, count=8)
+    memory = fields.resting_memory()
+    straight = np.zeros(BLOCK_SAMPLES, np.float32)
+
+    def retina_of(number: int) -> np.ndarray:
+        screen = trial_screen(hidden_seed, number, textures)
+        return to_retina(screen, straight, straight)
+
+    responses = []
+    for retina in ahead(retina_of, range(N_BLOCKS)):
+        response, memory = fields.respond(retina, memory)
+        responses.append(response)
+    return normalisation(np.concatenate(responses), tuning.power)
+
+
+def store_normalisations() -> None:
+    """Compute and store the normalisations of the sample recordings."""
+    found = {}
+    for spec in (DEMO_SHOWN, UNSEEN):
+        tuning = draw_population(spec.population_seed, spec.n_neurons).tuning
+        constants = calibrate(ReceptiveFields(tuning), tuning, spec.population_seed)
+        name = _name(spec.population_seed, spec.n_neurons)
+        found[name] = np.stack([constants.mean, constants.mean_power])
+    write_arrays(STORED, found)
+
+
+def _name(seed: int, n_neurons: int) -> str:
+    return f"population-{seed}-{n_neurons}"
+
+
+# -- trials and their blocks ----------------------------------------------------------
 LEAD_SAMPLES = BLOCK_SAMPLES
 """Samples before the recording starts, in which filters and signal settle."""
 
@@ -181,3 +254,93 @@ class _Fluctuations:
 def _span(number: int) -> slice:
     start = number * BLOCK_SAMPLES
     return slice(start, start + BLOCK_SAMPLES)
+
+
+# -- expected responses, given only what a mask shows ---------------------------------
+# A ceiling of a condition is the correlation of the responses with such a mean. Video and
+# behaviour that the mask hides are averaged out, and the private fluctuations of a neuron
+# are unknown unless its own responses are visible. Visible responses of other neurons can
+# inform about the stimulus, behaviour and shared fluctuations, so that these count as
+# known. The gaze shifts the stimulus on the retina and always counts as known. If these
+# assumptions are not met, the mean is an upper limit of what a prediction can reach.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is known of a session when its responses are predicted.
+
+    Attributes
+    ----------
+    video, behavior
+        The stimulus; pupil and running.
+    shared
+        The fluctuations that neurons share.
+    private
+        Those of each neuron, as far as its own responses carry them; implies the rest.
+    """
+
+    video: bool
+    behavior: bool
+    shared: bool = False
+    private: bool = False
+
+
+def conditional_mean(folder: str | Path, truth: Truth, given: Given) -> ArrayFile | MemoryRows:
+    """Return the expected responses (T, P), float32, in raw response units.
+
+    Parameters
+    ----------
+    folder
+        The simulated session.
+    truth
+        Its ground truth.
+    given
+        What is known.
+    """
+    if given.private:
+        return truth.full
+    if given == Given(video=True, behavior=True):
+        return truth.drive
+    return _computed_mean(str(folder), _spec(folder), given)
+
+
+# A sweep asks for the same two means in turn, and each takes seconds.
+@lru_cache(maxsize=2)
+def _computed_mean(folder: str, spec: MouseSpec, given: Given) -> MemoryRows:
+    """Return the mean of a condition that is not stored, which is read-only."""
+    truth, simulation = open_truth(folder), Simulation(spec)
+    keep = decay(simulation.population.calcium.tau_s)
+    rates = _rates(truth.drive.open(), keep)
+    gain = _behavior_gain(simulation, len(rates))
+    # The stimulus alone: the rate without the gain of behaviour.
+    rates /= gain
+    if not given.video:
+        rates[:] = rates.mean(axis=0)
+    rates *= gain if given.behavior else gain.mean(axis=0)
+    if given.shared:
+        # Half of the variance makes the mean of the log-normal gain one.
+        log_gain = truth.latents.open() @ truth.loadings.T
+        rates *= np.exp(log_gain - 0.5 * (truth.loadings**2).sum(axis=1))
+    # The filter before the first sample is at rest: at the mean rate.
+    rest = rates.mean(axis=0) / (1 - keep)
+    mean = SCALE * (integrate(rates, keep, rest.astype(np.float32)) + FLOOR)
+    mean.flags.writeable = False  # the next caller gets the same array
+    return MemoryRows(Path(folder), mean)
+
+
+def _rates(mean: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Return the event rates (time, neuron) that the filter made into a mean."""
+    signal = np.asarray(mean, np.float32) / SCALE - FLOOR
+    before = np.concatenate([signal[:1], signal[:-1]])
+    return np.asarray(np.maximum(signal - keep * before, 0.0))
+
+
+def _behavior_gain(simulation: Simulation, n_samples: int) -> np.ndarray:
+    weights = simulation.population.tuning.behavior_gain.T.astype(np.float32)
+    span = slice(LEAD_SAMPLES, LEAD_SAMPLES + n_samples)
+    log_gain = simulation.behavior.gains[span] @ weights
+    gain: np.ndarray = np.exp(np.clip(log_gain, -GAIN_LIMIT, GAIN_LIMIT))
+    return gain
+
+
+def _spec(folder: str | Path) -> MouseSpec:
+    path = Path(folder) / FOLDER / "meta.json"
+    return decode(MouseSpec, read_json(path).get("spec"), path, "spec")

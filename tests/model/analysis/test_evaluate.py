@@ -16,8 +16,7 @@ from omnimouse_model.evaluation.conditions import (
     half_population_targets,
 )
 from omnimouse_model.evaluation.shard import TRAIN_WINDOWS, ShardScores, centring_starts
-from omnimouse_model.evaluation.tier_windows import scored_starts, spread_starts
-from omnimouse_model.evaluation.train_windows import train_means
+from omnimouse_model.evaluation.tier_windows import scored_starts, spread_starts, train_means
 from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.families.twin.predictor import twin_spec

@@ -27,9 +27,9 @@ from omnimouse_model.evaluation.tier_windows import (
     IN_DISTRIBUTION,
     OUT_OF_DISTRIBUTION,
     StimulusGroups,
+    mean_rates,
     scored_starts,
 )
-from omnimouse_model.evaluation.train_windows import mean_rates
 from omnimouse_model.families.ensemble.ensemble import Ensemble, load_ensemble
 from omnimouse_model.inference.registry import load_predictor, save_ensemble
 from omnimouse_model.masks import Mask

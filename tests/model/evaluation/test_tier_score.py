@@ -13,8 +13,8 @@ from omnimouse_model.evaluation.tier_windows import (
     scored_starts,
     spread_starts,
     tiers_at,
+    train_means,
 )
-from omnimouse_model.evaluation.train_windows import train_means
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import moments
 from omnimouse_model.metrics.time_blocks import BlockSums

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.metrics.choices import accuracy_interval
+from omnimouse_model.metrics.named import accuracy_interval
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.simulate import HeldOut, MouseSpec, open_truth, write_session
-from omnimouse_model.simulate.conditional_means import Given, conditional_mean
+from omnimouse_model.simulate.simulation import Given, conditional_mean
 
 pytestmark = pytest.mark.slow
 SPEC = MouseSpec("means", "1-1-1", 5, 6, 24, 10.0, HeldOut(1, 1, 1, 2))

@@ -11,7 +11,7 @@ import omnimouse_model.simulate.demo as demo
 from omnimouse_model import process
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.progress import QUIET, CallbackJob
-from omnimouse_model.simulate.demo_process import SimulatedSession
+from omnimouse_model.simulate.demo import SimulatedSession
 
 # A fork has the simulation and the cache of the test.
 pytestmark = pytest.mark.skipif(

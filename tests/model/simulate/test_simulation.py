@@ -16,7 +16,6 @@ from omnimouse_model.simulate import (
     HeldOut,
     MouseSpec,
     Truth,
-    calibration,
     open_truth,
     simulation,
     write_session,
@@ -48,7 +47,6 @@ def textures_of_a_seed_are_drawn_once():
     with pytest.MonkeyPatch.context() as patch:
         textures = cache(simulation.draw_textures)
         patch.setattr(simulation, "draw_textures", textures)
-        patch.setattr(calibration, "draw_textures", textures)
         yield
 
 

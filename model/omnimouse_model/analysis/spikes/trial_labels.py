@@ -1,12 +1,13 @@
 """Decoding of labels of trials, such as the choice, from a model of spikes.
 
-The model gives features of each trial, of which all spikes are visible. A logistic
-regression predicts the label; its L2 penalty is that with the smallest log loss on the
-validation trials.
+The model gives features of each trial, of which all spikes are visible. A multinomial
+logistic regression predicts the label; its L2 penalty is that with the smallest log loss
+on the validation trials.
 
 Source: Jiang et al. 2025; the average over bins is an assumption.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,8 +21,7 @@ from omnimouse_model.analysis.spikes.held_out_scores import checked_held_out, tr
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
-from omnimouse_model.metrics.choices import accuracy, accuracy_interval
-from omnimouse_model.metrics.logistic import fit_logistic
+from omnimouse_model.metrics.named import accuracy, accuracy_interval
 from omnimouse_model.predict.predictor import Predictor
 
 PENALTIES: Final = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -237,3 +237,47 @@ def _decoding(encoding: _Encoding, column: str, labels: np.ndarray) -> TrialDeco
         penalty,
         right,
     )
+
+
+def fit_logistic(
+    x: Tensor,
+    y: Tensor,
+    penalty: float,
+    n_classes: int,
+    *,
+    weights: Tensor | None = None,
+    max_steps: int = 500,
+) -> Callable[[Tensor], Tensor]:
+    """Fit a regression to standardised features; return a function to logits.
+
+    Parameters
+    ----------
+    x, y
+        float64 (sample, feature), and the class of each sample.
+    penalty
+        Weight of the sum of squared coefficients, beside the mean log loss.
+    weights
+        Weight of each class; equal by default.
+    """
+    mean, sd = x.mean(0), x.std(0, correction=0)
+    sd = torch.where(sd > 0, sd, torch.ones_like(sd))
+    z = (x - mean) / sd
+    slopes = torch.zeros(x.shape[1], n_classes, dtype=torch.float64)
+    bias = torch.zeros(n_classes, dtype=torch.float64)
+    optimiser = torch.optim.LBFGS(
+        [slopes.requires_grad_(), bias.requires_grad_()],
+        max_iter=max_steps,
+        line_search_fn="strong_wolfe",
+        tolerance_change=1e-7,
+    )
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        value: Tensor = torch.nn.functional.cross_entropy(z @ slopes + bias, y, weights)
+        value = value + penalty * (slopes**2).sum()
+        torch.autograd.backward(value)
+        return value
+
+    optimiser.step(loss)
+    w, b = slopes.detach(), bias.detach()
+    return lambda other: (other - mean) / sd @ w + b

@@ -10,11 +10,11 @@ import numpy as np
 
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, WindowSpec
-from omnimouse_model.evaluation.fit_cache import Fit
-from omnimouse_model.evaluation.train_windows import (
+from omnimouse_model.evaluation.tier_windows import (
     BETWEEN,
     FITTED,
     HELD_OUT,
+    Fit,
     mean_rates,
     training_windows,
 )

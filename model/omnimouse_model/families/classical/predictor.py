@@ -11,7 +11,7 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.evaluation.fit_cache import LOWEST, Fit, load_or_fit
+from omnimouse_model.evaluation.tier_windows import LOWEST, Fit, load_or_fit
 from omnimouse_model.families.classical.autoregressive import HistoryRidge
 from omnimouse_model.families.classical.population_ridge import ContextRidge, VideoRidge
 from omnimouse_model.families.classical.rules import Interpolation, LastSample, Rule, TrainMean

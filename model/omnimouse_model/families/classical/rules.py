@@ -11,8 +11,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.evaluation.fit_cache import Fit
-from omnimouse_model.evaluation.train_windows import mean_rates
+from omnimouse_model.evaluation.tier_windows import Fit, mean_rates
 from omnimouse_model.families.parts.visible_input import VisibleInput
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.predict.predictor import Needs

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnimouse_model.data.window_spec import OMNIMOUSE
-from omnimouse_model.evaluation.train_windows import mean_rates
+from omnimouse_model.evaluation.tier_windows import mean_rates
 from omnimouse_model.families.omnimouse.attention import CrossAttention, GatedFeedForward
 from omnimouse_model.families.omnimouse.batches import make_batch, to_device
 from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch

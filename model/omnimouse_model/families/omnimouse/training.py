@@ -27,9 +27,8 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import Scores
-from omnimouse_model.evaluation.run import evaluate_predictors
-from omnimouse_model.evaluation.tier_windows import scored_starts, spread_starts
-from omnimouse_model.evaluation.train_windows import mean_rates
+from omnimouse_model.evaluation.shard import evaluate_predictors
+from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts, spread_starts
 from omnimouse_model.families.omnimouse.attention import GatedFeedForward
 from omnimouse_model.families.omnimouse.batches import (
     Batch,

@@ -17,8 +17,7 @@ from omnimouse_model.data.neuron_match import NeuronMatch, match_neurons
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import FinetuneError, StoppedError
-from omnimouse_model.evaluation.tier_windows import spread_starts
-from omnimouse_model.evaluation.train_windows import mean_rates
+from omnimouse_model.evaluation.tier_windows import mean_rates, spread_starts
 from omnimouse_model.families.omnimouse.checkpoint import (
     Checkpoint,
     read_checkpoint,

@@ -23,7 +23,7 @@ from torch import Tensor
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.conditions import Condition
-from omnimouse_model.evaluation.run import evaluate_predictors
+from omnimouse_model.evaluation.shard import evaluate_predictors
 from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
 from omnimouse_model.families.parts.clip_models import (
     ClipCheckpoint,

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
-from omnimouse_model.evaluation.run import evaluate_predictors
+from omnimouse_model.evaluation.shard import evaluate_predictors
 from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
 from omnimouse_model.families.poyo_calcium.checkpoint import (
     SESSIONS,

@@ -23,7 +23,7 @@ from torch import Tensor
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.evaluation.conditions import Condition
-from omnimouse_model.evaluation.run import evaluate_predictors
+from omnimouse_model.evaluation.shard import evaluate_predictors
 from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
 from omnimouse_model.families.parts.motion_energy import PLACES, tuning_weights
 from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_twins, save_twins

@@ -21,7 +21,6 @@ import numpy as np
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
-from omnimouse_model.evaluation.fit_cache import VERSION as FIT_VERSION
 from omnimouse_model.evaluation.results import (
     BehaviorScore,
     Score,
@@ -35,6 +34,7 @@ from omnimouse_model.evaluation.tier_score import (
     step_arrays,
     steps_of,
 )
+from omnimouse_model.evaluation.tier_windows import VERSION as FIT_VERSION
 from omnimouse_model.masks import Mask
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.cache import cache_dir

@@ -4,8 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from omnimouse_model.live.recording.loader import OpenRequest
-from omnimouse_model.simulate.demo import MODELS
-from omnimouse_model.simulate.demo_process import SimulatedSession
+from omnimouse_model.simulate.demo import MODELS, SimulatedSession
 
 
 def _sample(name: str, animal: str) -> OpenRequest:

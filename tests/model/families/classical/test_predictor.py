@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.evaluation import fit_cache, train_windows
+from omnimouse_model.evaluation import tier_windows
 from omnimouse_model.families.classical.autoregressive import SPANS, System, _Sums
 from omnimouse_model.families.classical.predictor import RULES, naive_predictor
 from omnimouse_model.families.parts.motion_energy import N_FEATURES, motion_energy
@@ -201,7 +201,7 @@ def test_missing_responses_do_not_count_in_a_mean(tmp_path):
     responses = np.full((900, 2), 30.0)
     responses[::2, 1] = np.nan
     session = open_session({"responses": responses, "rate_hz": 30.0})
-    rates = train_windows.mean_rates(session, OMNIMOUSE) * session.response_scale
+    rates = tier_windows.mean_rates(session, OMNIMOUSE) * session.response_scale
     np.testing.assert_allclose(rates, 30.0, rtol=1e-6)
 
 
@@ -342,7 +342,7 @@ def test_a_fit_is_made_once(session, own_cache, monkeypatch):
     naive_predictor("mean").prepare(session)
     assert [path.suffix for path in own_cache.iterdir()] == [".npz"]
 
-    monkeypatch.setattr(train_windows, "training_windows", None)  # not fitted again
+    monkeypatch.setattr(tier_windows, "training_windows", None)  # not fitted again
     naive_predictor("mean").prepare(session)
 
 
@@ -377,7 +377,7 @@ def test_sessions_of_one_name_have_fits_of_their_own(tmp_path):
 @pytest.mark.parametrize("stride", [6, 30])
 def test_held_out_windows_lie_apart_from_those_fitted(session, stride):
     starts = {0: [], 1: [], 2: []}
-    for fold, window in fit_cache.training_windows(
+    for fold, window in tier_windows.training_windows(
         session, stride=stride, most=4000, spec=OMNIMOUSE
     ):
         starts[fold].append(window.start_s)
@@ -390,7 +390,7 @@ def test_held_out_windows_lie_apart_from_those_fitted(session, stride):
 def test_training_windows_reach_into_blanks_between_training_trials(tmp_path):
     trials = (Trial("image", "train"), Trial("blank")) * 12
     session = open_session(write_folder(tmp_path / "a", Folder(trials=trials)))
-    found = list(fit_cache.training_windows(session, stride=5, most=1000, spec=OMNIMOUSE))
+    found = list(tier_windows.training_windows(session, stride=5, most=1000, spec=OMNIMOUSE))
     assert len(found) == len(session.window_starts("train", 5, include_blanks=True))
     assert not len(session.window_starts("train"))
 
