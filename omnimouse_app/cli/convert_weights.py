@@ -44,7 +44,7 @@ def command(
     from omnimouse_model.inference.families import families
     from omnimouse_model.predict.description import save_checkpoint
     from omnimouse_model.storage.files import label
-    from omnimouse_model.storage.published_weights import read_published
+    from omnimouse_model.storage.tensors import read_published
     from omnimouse_model.storage.trees import read_json
 
     if target.suffix != ".safetensors":

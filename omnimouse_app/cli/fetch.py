@@ -112,7 +112,7 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
 def _refuse(name: str) -> None:
     """Raise an error for a name that is neither an archive nor on the hub."""
     from omnimouse_model.data.hub.names import hub_place
-    from omnimouse_model.storage.http_file import web_address
+    from omnimouse_model.storage.web import web_address
 
     if web_address(name) is not None:
         raise ValueError(f"{name} needs no download: open_session, info and app read addresses")

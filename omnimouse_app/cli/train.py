@@ -89,7 +89,7 @@ def command(
     from omnimouse_model.analysis.fit import run_steps
     from omnimouse_model.inference.families import families, training_plan
     from omnimouse_model.predict.devices import resolve_device
-    from omnimouse_model.storage.locks import sole_writer
+    from omnimouse_model.storage.write import sole_writer
     from omnimouse_model.training.distributed import joined, local_device
 
     changes: dict[str, Any] = {"accumulate": accumulate, "compile": is_compiled or None}

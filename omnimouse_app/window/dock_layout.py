@@ -7,7 +7,7 @@ from qtpy.QtCore import QByteArray, QEvent, QObject
 from qtpy.QtWidgets import QMainWindow
 
 from omnimouse_model.storage.cache import config_dir
-from omnimouse_model.storage.state import read_or_set_aside, write_state
+from omnimouse_model.storage.trees import read_or_set_aside, write_state
 
 VERSION = 3
 """Version of our docks; a change of their names makes older layouts invalid."""

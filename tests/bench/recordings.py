@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.storage.arrays.drafts import fill, rows_to_fill
+from omnimouse_model.storage.arrays.npy import fill, rows_to_fill
 
 _START = 1_000_000.0
 """Seconds on the native clock; it does not start at 0, as in real recordings."""

@@ -14,7 +14,7 @@ from omnimouse_model.families.sensorium_factorised.network import (
     FactorisedNetwork,
 )
 from tests.cli.runner import run_command
-from tests.model.storage.test_published_weights import Harmful
+from tests.model.storage.test_tensors import Harmful
 
 CONFIG = FactorisedConfig(
     core=CoreConfig(1, (2, 3), ((7, 7), (5, 5)), (11, 9)),

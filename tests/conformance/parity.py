@@ -36,7 +36,7 @@ from omnimouse_model.families.omnimouse.tokens import (
 )
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.strategies import Strategy
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.trees import decode
 from tests.conformance.line import Line, run
 
 TOLERANCE = 1e-4

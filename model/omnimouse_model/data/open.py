@@ -42,7 +42,7 @@ from omnimouse_model.storage.files import (
     paths_in,
     unreadable,
 )
-from omnimouse_model.storage.http_file import RemoteFile, display_address, web_address
+from omnimouse_model.storage.web import RemoteFile, display_address, web_address
 
 READERS = {
     "experanto": experanto,

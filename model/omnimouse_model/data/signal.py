@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, previous_index
 from omnimouse_model.data.spike_trains import SpikeTrains
-from omnimouse_model.storage.arrays.row_source import Rows
+from omnimouse_model.storage.arrays.rows import Rows
 
 # -- fast gathering of phase-shifted columns, with exactly the floor rule of `clock`
 _SLACK = 1e-2

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.storage.arrays.row_source import pick_in_blocks
+from omnimouse_model.storage.arrays.rows import pick_in_blocks
 
 _EDGE = 1e-6
 """A bin may exceed an observed span by this share of its width, through rounding."""

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.trees import decode
 
 MAX_SAMPLES = 1_000_000
 """Most samples of a window, which is a matrix in memory: nine hours at 30 Hz."""

@@ -18,9 +18,8 @@ from typing import Any, BinaryIO, Generic, TypeVar
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.storage.files import read_bytes
 from omnimouse_model.storage.journal import JsonObject, json_line, parsed_line, whole_lines
-from omnimouse_model.storage.locks import locked
 from omnimouse_model.storage.trees import MAX_JSON_BYTES
-from omnimouse_model.storage.write import create_bytes, remove_left_over, writing
+from omnimouse_model.storage.write import create_bytes, locked, remove_left_over, writing
 
 FORMAT = 1
 Row = TypeVar("Row")

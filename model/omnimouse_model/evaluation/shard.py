@@ -34,8 +34,7 @@ from omnimouse_model.metrics import Metric, named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, in_turns, time_blocks
 from omnimouse_model.predict.predictor import Prediction, Predictor
 from omnimouse_model.progress import QUIET, Job
-from omnimouse_model.storage.arrays.array_file import ArrayFile
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 
 if TYPE_CHECKING:
     # The functions below import the simulator: only simulated sessions need it.

@@ -51,7 +51,7 @@ from omnimouse_model.predict.predictor import (
     Request,
 )
 from omnimouse_model.progress import Cancelled, never, stop_if
-from omnimouse_model.storage.messages import packed, unpacked
+from omnimouse_model.storage.processes import packed, unpacked
 
 logger = logging.getLogger(__name__)
 

@@ -49,7 +49,7 @@ from omnimouse_model.predict.predictor import (
     Request,
 )
 from omnimouse_model.progress import CallbackJob, stop_if
-from omnimouse_model.storage.messages import packed, unpacked
+from omnimouse_model.storage.processes import packed, unpacked
 
 # -- Heartbeat of a worker process: a thread counts there, and this process looks at the
 # count

@@ -46,10 +46,8 @@ from omnimouse_model.live.state import (
 )
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.storage.files import read_bytes
-from omnimouse_model.storage.locks import sole_writer
-from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import Within, decode, refused_as, shown
-from omnimouse_model.storage.write import write_json
+from omnimouse_model.storage.trees import Within, decode, read_json, refused_as, shown
+from omnimouse_model.storage.write import sole_writer, write_json
 
 FORMAT, VERSION = "omnimouse-analysis", 1
 SUFFIX = ".omnimouse.json"

@@ -15,8 +15,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.masks import Mask
-from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.trees import decode, read_json
 
 SHIPPED: Final = Path(__file__).parent / "demo_scores.json"
 """Scores of the demo session; `python -m tests.acceptance.first_scores` writes them."""

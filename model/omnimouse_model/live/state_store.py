@@ -24,10 +24,9 @@ from omnimouse_model.live.first_scores import (
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.simulate.demo import is_demo
 from omnimouse_model.storage.cache import config_dir
-from omnimouse_model.storage.http_file import display_address, web_address
-from omnimouse_model.storage.locks import OutputBusyError, claimed
-from omnimouse_model.storage.state import read_or_set_aside, write_state
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.trees import decode, read_or_set_aside, write_state
+from omnimouse_model.storage.web import display_address, web_address
+from omnimouse_model.storage.write import OutputBusyError, claimed
 
 
 # -- last saved session: the screen's content, stored across restarts and crashes -----

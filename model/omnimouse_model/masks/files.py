@@ -34,7 +34,7 @@ from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.attachment import Attachment, attachment_of, first_attachment
 from omnimouse_model.masks.cells import BehaviorMode
 from omnimouse_model.storage import trees
-from omnimouse_model.storage.typed import refused_as
+from omnimouse_model.storage.trees import refused_as
 
 FORMAT = "omnimouse-mask"
 VERSION = 3

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.predict.family import Description
 from omnimouse_model.storage.tensors import read_safetensors, write_safetensors
-from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import Within, decode, refused_as, shown
+from omnimouse_model.storage.trees import Within, decode, read_json, refused_as, shown
 from omnimouse_model.storage.write import write_json
 
 # -- weights that are loaded into a network strictly, without memory for a second copy

@@ -18,8 +18,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Job
-from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.trees import decode, read_json
 
 Build = Callable[[str], Predictor]
 """Function from a device to a predictor."""

@@ -53,11 +53,9 @@ from omnimouse_model.simulate.specs import (
 )
 from omnimouse_model.simulate.stimuli import ahead, draw_textures, trial_screen
 from omnimouse_model.simulate.truth import FOLDER, Truth, open_truth
-from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
-from omnimouse_model.storage.arrays.row_source import MemoryRows
-from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
+from omnimouse_model.storage.trees import decode, read_json
 
 # -- normalisation of the drive of a population ---------------------------------------
 N_BLOCKS = 18

@@ -12,8 +12,8 @@ from jaxtyping import Float
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.simulate.population import Calcium, CalciumBlock, noise_variance
-from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import Npz, npy_file
+from omnimouse_model.storage.arrays.rows import ArrayFile
 from omnimouse_model.storage.trees import read_json_mapping
 
 

@@ -39,7 +39,7 @@ from omnimouse_model.simulate.specs import (
 from omnimouse_model.simulate.stimuli import GRAY
 from omnimouse_model.simulate.truth import FOLDER as TRUTH
 from omnimouse_model.simulate.truth import ResponseSums, spec_fingerprint
-from omnimouse_model.storage.arrays.drafts import fill, rows_to_fill
+from omnimouse_model.storage.arrays.npy import fill, rows_to_fill
 from omnimouse_model.storage.write import remove_left_over, temporary_folder, writing
 
 logger = logging.getLogger(__name__)

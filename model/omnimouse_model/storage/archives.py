@@ -30,8 +30,7 @@ from typing import IO
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.files import open_binary
-from omnimouse_model.storage.locks import sole_writer
-from omnimouse_model.storage.write import temporary_folder
+from omnimouse_model.storage.write import sole_writer, temporary_folder
 
 # Limits against archives made to fill memory or drive. The limit of names is in bytes,
 # below the 255 that most file systems allow.

@@ -2,6 +2,11 @@
 
 Files are read, not mapped: access beyond the end of a mapped file that has become
 shorter kills the process (SIGBUS).
+
+Published weights are often pickled with classes of their program beside the tensors.
+`omnimouse convert-weights` alone reads these. Nothing of them is imported or called: each
+other name becomes an inert placeholder, and is listed. Tensors are read from the members
+of PyTorch's archive, within their bytes.
 """
 
 import math
@@ -10,17 +15,19 @@ import pickletools
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError, SessionFormatError
 from omnimouse_model.storage.byte_source import BlockFile
-from omnimouse_model.storage.files import open_binary
-from omnimouse_model.storage.pickles import scan_opcodes
+from omnimouse_model.storage.files import open_binary, plain_text
+from omnimouse_model.storage.pickles import PlainReader, plain_value, scan_opcodes
 from omnimouse_model.storage.trees import decode_json
 from omnimouse_model.storage.write import atomic_path
 
@@ -276,3 +283,300 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
         raise CheckpointError(f"{path} cannot be read: {str(error)[:200]}") from error
+
+
+_MAX_VALUES = 1_000_000
+"""Values that are visited in all containers, each as often as it is found."""
+_DEEPEST = 32
+_LONGEST_TEXT, _LONGEST_NAME = 4096, 1024
+_SMALL = 64
+"""Values of an array that becomes a list among the settings."""
+_STORAGES = {
+    **{"Float": torch.float32, "Double": torch.float64, "Half": torch.float16},
+    **{"BFloat16": torch.bfloat16, "Long": torch.int64, "Int": torch.int32},
+    **{"Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8, "Bool": torch.bool},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedWeights:
+    """What a file of another program contains.
+
+    Attributes
+    ----------
+    part
+        The mapping that has the tensors, such as "state_dict"; "" for the outermost.
+    tensors
+        Name in this mapping -> tensor.
+    settings
+        All else as JSON; tensors elsewhere, such as those of an optimiser, are left out.
+    placeholders
+        Names of classes and functions that were not imported, sorted.
+    """
+
+    part: str
+    tensors: Mapping[str, Tensor]
+    settings: Any
+    placeholders: tuple[str, ...]
+
+
+def read_published(path: Path, part: str | None = None) -> PublishedWeights:
+    """Read a file that `torch.save` of another program has written; execute none of it.
+
+    Parameters
+    ----------
+    part
+        Mapping of which the tensors are read, such as "model.state"; by default the one
+        that has the most.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, damaged, of a version of PyTorch before 1.6, or has no tensors.
+    """
+    try:
+        with open_binary(path) as stream:
+            folder, program = checked_archive(stream)
+            scan_opcodes(program)
+            reader = _WeightsReader(program, path, stream, folder)
+            found = _Contents()
+            settings = found.add(reader.load(), "", 0)
+    except SessionFormatError as error:
+        raise CheckpointError(str(error)) from error
+    except Exception as error:  # a pickle is a program, and can fail in any way
+        reason = plain_text(str(error) or type(error).__name__)
+        raise CheckpointError(f"{path} cannot be converted: {reason}") from error
+    names = sorted(found.tensors, key=lambda name: -len(found.tensors[name]))
+    if not names:
+        raise CheckpointError(f"{path} has no tensors in a mapping.")
+    if part is not None and part not in found.tensors:
+        some = ", ".join(repr(name) for name in names[:8])
+        raise CheckpointError(f"{path} has no tensors in {part[:80]!r}; it has some in {some}.")
+    chosen = names[0] if part is None else part
+    return PublishedWeights(
+        chosen, found.tensors[chosen], settings, tuple(sorted(reader.placeholders))
+    )
+
+
+class _Placeholder:
+    """A class or function of another program, and each object that it would make."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.items: dict[str | int, Any] = {}
+        self.values: list[Any] = []
+
+    def __call__(self, *_: Any, **__: Any) -> "_Placeholder":
+        return _Placeholder(self.name)
+
+    # A class can be one of lists.
+    def append(self, value: Any) -> None:
+        self.values.append(value)
+
+    def extend(self, values: list[Any]) -> None:
+        self.values.extend(values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    dtype: torch.dtype
+    key: str = ""
+    n_values: int = 0
+
+
+class _WeightsReader(PlainReader):
+    """Makes tensors from the members of an archive, and placeholders of other names."""
+
+    def __init__(self, data: bytes, path: Path, stream: BinaryIO, folder: str) -> None:
+        super().__init__(data, path)
+        self._archive, self._folder = zipfile.ZipFile(stream), folder
+        self._values: dict[str, Tensor] = {}
+        self.placeholders: set[str] = set()
+        members = self._archive.namelist()
+        order = f"{folder}byteorder"
+        if order in members and self._archive.read(order) != b"little":
+            raise ValueError("its values are big-endian, which this program does not read")
+        # Tensors can share values, as those of tied layers do.
+        self.budget += 4 * sum(member.file_size for member in self._archive.infolist())
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a name stands for: a tensor's maker, a plain kind or a placeholder."""
+        # A pickle can ask for one remembered name any number of times.
+        if len(module) + len(name) > _LONGEST_NAME:
+            raise ValueError(f"a name of {len(module) + len(name):,} letters")
+        dtype = _STORAGES.get(name.removesuffix("Storage")) if name.endswith("Storage") else None
+        if module == "torch" and dtype is not None:
+            return _Storage(dtype)
+        if module == "torch._utils" and name == "_rebuild_tensor_v2":
+            return self._tensor
+        if module == "torch._utils" and name in ("_rebuild_parameter", "_rebuild_parameter_v2"):
+            return _first
+        if (module, name) == ("torch", "Size"):
+            return partial(self._called, tuple)
+        try:
+            return super().find_class(module, name)
+        except SessionFormatError:
+            full = plain_text(f"{module}.{name}")[:200]
+            self.placeholders.add(full)
+            return _Placeholder(full)
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        """Return the storage to which a pickle refers."""
+        is_storage = isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"
+        if not is_storage or not isinstance(pid[1], _Storage):
+            raise ValueError("a reference to something that is no storage")
+        _, kind, key, _, n_values = pid
+        if not isinstance(key, str) or type(n_values) is not int or n_values < 0:
+            raise ValueError("a storage without name or size")
+        return _Storage(kind.dtype, key, n_values)
+
+    def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+        """Return a dense copy of a part of a storage."""
+        is_valid = len(shape) == len(strides) <= 16 and all(
+            type(n) is int and 0 <= n < 2**48 for n in (offset, *shape, *strides)
+        )
+        if not isinstance(storage, _Storage) or not is_valid:
+            raise ValueError("a tensor without storage, shape or strides")
+        values = self._read(storage)
+        n_values = math.prod(shape)
+        last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+        # A stride of 0 repeats one value as often as the file claims.
+        if n_values > len(values) or (n_values and last >= len(values)):
+            raise ValueError(f"a tensor {tuple(shape)} claims more values than it has")
+        self.spend([n_values * storage.dtype.itemsize])
+        if not n_values:
+            return torch.empty(shape, dtype=storage.dtype)
+        found = torch.as_strided(values, shape, strides, offset)
+        return found != 0 if storage.dtype == torch.bool else found.clone()
+
+    def _read(self, storage: _Storage) -> Tensor:
+        """Return all values of a storage, read once; those of flags as bytes."""
+        name = f"{self._folder}data/{storage.key}"
+        size = storage.n_values * storage.dtype.itemsize
+        if name not in self._values:
+            if self._archive.getinfo(name).file_size != size:
+                raise ValueError(f"{storage.key[:40]!r} has not {storage.n_values:,} values")
+            self._values[name] = torch.frombuffer(
+                bytearray(self._archive.read(name) or b"\0"), dtype=torch.uint8
+            )[:size]
+        values = self._values[name]
+        if len(values) != size:
+            raise ValueError(f"{storage.key[:40]!r} has values of two types")
+        # Flags become such in a tensor: here, each tensor would make all of them anew.
+        return values if storage.dtype == torch.bool else values.view(storage.dtype)
+
+    # -- objects of other programs -----------------------------------------------------
+    def load_newobj(self) -> None:
+        """Make a placeholder for an object."""
+        arguments = self.stack.pop()
+        self.stack.append(self.stack.pop()(*arguments))
+
+    def load_newobj_ex(self) -> None:
+        """Make a placeholder for an object with named arguments."""
+        self.stack.pop()
+        self.load_newobj()
+
+    def load_build(self) -> None:
+        """Set the state of an array; that of other objects is kept as their items."""
+        target = self.stack[-2]
+        if isinstance(target, _Placeholder):
+            state = self.stack.pop()
+            parts = state if isinstance(state, tuple) else (state,)
+            for part in parts:
+                target.items.update(part if isinstance(part, dict) else {})
+        elif isinstance(target, dict | Tensor):
+            self.stack.pop()  # the versions of modules in a state dict
+        else:
+            super().load_build()
+
+    def _add(self, keys: list[Any], values: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, _Placeholder):
+            return super()._add(keys, values)
+        for key, value in zip(keys, values, strict=True):
+            # Other keys, such as a tuple, could take long to compare.
+            if type(key) in (str, int):
+                target.items[key] = value
+        return None
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **PlainReader.dispatch,
+        0x81: load_newobj,
+        0x92: load_newobj_ex,
+        ord("b"): load_build,
+    }
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
+
+
+@dataclass(slots=True)
+class _Contents:
+    """Tensors and settings of nested containers.
+
+    Attributes
+    ----------
+    tensors
+        Place of a mapping -> name -> tensor.
+    """
+
+    tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    n_visited: int = 0
+    _converted: dict[int, Any] = field(default_factory=dict)
+
+    def add(self, value: Any, place: str, depth: int) -> Any:
+        """Collect the tensors of a value; return the rest as JSON."""
+        self.n_visited += 1
+        if self.n_visited > _MAX_VALUES or depth > _DEEPEST:
+            raise ValueError("containers with too many values, or that hold themselves")
+        if isinstance(value, _Placeholder):
+            kept = self.add(value.items, place, depth + 1) if value.items else {}
+            values = {"values": self.add(value.values, place, depth + 1)} if value.values else {}
+            return {"class": value.name, **kept, **values}
+        if isinstance(value, dict):
+            return dict(self._mapping(value, place, depth))
+        if isinstance(value, list | tuple):
+            parts = (self.add(v, f"{place}.{n}", depth + 1) for n, v in enumerate(value))
+            return [part for part in parts if part is not _TENSOR]
+        if isinstance(value, Tensor):
+            return _json(value.item()) if value.numel() == 1 else _TENSOR
+        if callable(value) or isinstance(value, _Storage):
+            return None
+        return _json(plain_value(value, self._converted))
+
+    def _mapping(
+        self, value: Mapping[str | int, Any], place: str, depth: int
+    ) -> Iterator[tuple[str, Any]]:
+        for key, part in value.items():
+            name = str(key)
+            # Each value below it has it in its place.
+            if len(name) > _LONGEST_NAME:
+                raise ValueError(f"a name of {len(name):,} letters")
+            if isinstance(part, Tensor):
+                self.tensors.setdefault(place, {})[name] = part
+                continue
+            kept = self.add(part, f"{place}.{name}" if place else name, depth + 1)
+            if kept is not _TENSOR:
+                yield name, kept
+
+
+_TENSOR = object()
+
+
+def _json(value: Any) -> Any:
+    """Return a plain value as JSON has it; larger arrays by their shape."""
+    if isinstance(value, np.ndarray):
+        if value.size > _SMALL or value.dtype.kind not in "biuf":
+            return f"an array {value.shape} of {value.dtype}"
+        return _finite(value.tolist())
+    if isinstance(value, str):
+        return plain_text(value)[:_LONGEST_TEXT]
+    return _finite(value) if isinstance(value, bool | int | float | None) else type(value).__name__
+
+
+def _finite(value: Any) -> Any:
+    """Return numbers with texts for NaN and infinity, which JSON does not have."""
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -23,9 +23,8 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.predict.description import BEST as BEST
 from omnimouse_model.predict.description import FINISHED as FINISHED
 from omnimouse_model.predict.description import MODEL as MODEL
-from omnimouse_model.storage.state import read_or_set_aside
 from omnimouse_model.storage.tensors import load_pickle, write_pickle
-from omnimouse_model.storage.typed import shown
+from omnimouse_model.storage.trees import read_or_set_aside, shown
 from omnimouse_model.storage.write import write_json
 from omnimouse_model.training.config import RunSettings, run_record
 from omnimouse_model.training.distributed import Team

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import unless_missing
-from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import Within, decode
+from omnimouse_model.storage.trees import Within, decode, read_json
 from omnimouse_model.storage.write import write_json
 
 Targets = Literal["responses", "truth"]

@@ -28,8 +28,7 @@ from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.progress import QUIET, TRAINING, Job, shows_progress
 from omnimouse_model.storage.journal import check_own
-from omnimouse_model.storage.locks import sole_writer
-from omnimouse_model.storage.write import writing
+from omnimouse_model.storage.write import sole_writer, writing
 from omnimouse_model.training.config import SharedFields, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep

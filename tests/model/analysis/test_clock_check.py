@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import MemoryRows
 from tests.model.experanto_folder import write_folder
 
 FRAME_S = 1 / 30

@@ -11,7 +11,7 @@ from omnimouse_model.errors import SessionFormatError, StoppedError
 from omnimouse_model.families.omnimouse.family import DEMO
 from omnimouse_model.inference.families import TrainingPlan, describe, training_plan
 from omnimouse_model.progress import QUIET
-from omnimouse_model.storage.state import DAMAGED
+from omnimouse_model.storage.trees import DAMAGED
 from omnimouse_model.storage.write import write_json
 from omnimouse_model.training.checkpoints import BEST, LAST, MODEL
 from omnimouse_model.training.config import RECORD, run_record

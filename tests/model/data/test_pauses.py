@@ -21,7 +21,7 @@ from omnimouse_model.errors import TimeRangeError
 from omnimouse_model.evaluation.stitching import predict_span
 from omnimouse_model.live.pin import page_around
 from omnimouse_model.masks import Mask
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import MemoryRows
 from tests.predictors import EchoPredictor
 
 RATE_HZ = 30.0

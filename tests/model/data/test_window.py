@@ -11,7 +11,7 @@ from omnimouse_model.data.readers.build.statistics import train_spans
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.predict.compatibility import check_compatibility
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import MemoryRows
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.plain_rules import PlainSession
 

@@ -18,7 +18,7 @@ from omnimouse_model.live.state_store import (
     write_last_session,
 )
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, scored_cells
-from omnimouse_model.storage.state import take_notes
+from omnimouse_model.storage.trees import take_notes
 from tests import SESSIONS, SUITE2P
 from tests.predictors import (
     EchoPredictor,

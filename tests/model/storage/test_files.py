@@ -16,8 +16,8 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage import files
 from omnimouse_model.storage.arrays.matlab import open_mat
 from omnimouse_model.storage.arrays.npy import Npz, load_small_array
-from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
 from omnimouse_model.storage.files import open_binary, read_bytes, read_text, unless_missing
+from omnimouse_model.storage.tables import read_parquet_columns
 from tests.model.data.refusals import OTHER_USER, give_away
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.journal import JOURNAL, append_line, open_journal, read_lines
-from omnimouse_model.storage.state import read_or_set_aside, write_state
+from omnimouse_model.storage.trees import read_or_set_aside, write_state
 from omnimouse_model.storage.write import create_bytes, write_bytes
 from tests.soak.killed_process import Moment, end_of, forked
 

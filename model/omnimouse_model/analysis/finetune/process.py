@@ -21,7 +21,7 @@ from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.inference.server import portable_error
 from omnimouse_model.process import end_process, exit_text, spawn
 from omnimouse_model.progress import CallbackJob, Job
-from omnimouse_model.storage.messages import packed, unpacked
+from omnimouse_model.storage.processes import packed, unpacked
 
 NICE: Final = 10
 """Niceness: lower priority than the live predictor and the user interface."""

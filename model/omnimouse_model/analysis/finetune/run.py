@@ -29,10 +29,8 @@ from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_model.predict.family import Family, transfer_options
 from omnimouse_model.predict.predictor import Composed, Predictor
 from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
-from omnimouse_model.storage.locks import sole_writer
-from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import decode, refused_as, shown
-from omnimouse_model.storage.write import write_json
+from omnimouse_model.storage.trees import decode, read_json, refused_as, shown
+from omnimouse_model.storage.write import sole_writer, write_json
 from omnimouse_model.training.checkpoints import FINISHED, LAST
 from omnimouse_model.training.config import TransferOptions
 from omnimouse_model.training.distributed import launched_ranks

@@ -47,8 +47,7 @@ from omnimouse_model.predict.prediction_file.predictor import StoredPredictions
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.arrays.hdf5 import hdf5_to_write
-from omnimouse_model.storage.locks import sole_writer
-from omnimouse_model.storage.write import writing
+from omnimouse_model.storage.write import sole_writer, writing
 
 if TYPE_CHECKING:
     import h5py

@@ -39,8 +39,8 @@ from omnimouse_model.inference.dask_map import map_pieces
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, part_of
-from omnimouse_model.storage.arrays.row_source import Rows
-from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.arrays.rows import Rows
+from omnimouse_model.storage.write import sole_writer
 
 
 # -- interface of a family of models to a ranking: training, and transfer of a core ---

@@ -21,7 +21,7 @@ from omnimouse_model.evaluation.results_store import (
     row_key,
 )
 from omnimouse_model.storage.cache import cache_dir
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.trees import decode
 
 if TYPE_CHECKING:
     import pandas

@@ -41,10 +41,8 @@ from omnimouse_model.inference.families import (
 from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.predict.family import shipped_configs
 from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
-from omnimouse_model.storage.locks import sole_writer
-from omnimouse_model.storage.trees import read_yaml_mapping
-from omnimouse_model.storage.typed import Within, decode
-from omnimouse_model.storage.write import write_json
+from omnimouse_model.storage.trees import Within, decode, read_yaml_mapping
+from omnimouse_model.storage.write import sole_writer, write_json
 from omnimouse_model.training.checkpoints import MODEL
 from omnimouse_model.training.config import SessionChoice, shipped_or_own
 from omnimouse_model.training.metrics_log import FILE, log_rows

@@ -23,7 +23,7 @@ from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import JsonRow, RowFormat, number
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.storage.tables import Column, columns_of, write_table
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.trees import decode
 
 if TYPE_CHECKING:
     import pandas

@@ -67,9 +67,8 @@ from omnimouse_model.storage.journal import (
     open_journal,
     read_lines,
 )
-from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.trees import read_json_mapping
-from omnimouse_model.storage.write import writing
+from omnimouse_model.storage.write import sole_writer, writing
 
 # A multiple of the chunk height, so that no chunk is decoded twice.
 _ROWS_AT_ONCE = 32 * RESPONSE_CHUNK[0]

@@ -31,9 +31,15 @@ from omnimouse_model.storage.archives import is_plain_name, leads_outside
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.files import is_there, open_binary, paths_in, size_of
 from omnimouse_model.storage.journal import check_own
-from omnimouse_model.storage.locks import OutputBusyError, open_without_links, sole_writer
 from omnimouse_model.storage.trees import decode_json, read_json_mapping
-from omnimouse_model.storage.write import put_in_place, remove_left_over, write_json
+from omnimouse_model.storage.write import (
+    OutputBusyError,
+    open_without_links,
+    put_in_place,
+    remove_left_over,
+    sole_writer,
+    write_json,
+)
 
 # Fifty times the list of the released recordings.
 _LONGEST = 32 * 2**20

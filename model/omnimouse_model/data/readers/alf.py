@@ -49,11 +49,10 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.storage.arrays.npy import load_small_array
-from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.files import bad_file, is_file
 from omnimouse_model.storage.fingerprint import folder_fingerprint
-from omnimouse_model.storage.tables import csv_rows
+from omnimouse_model.storage.tables import csv_rows, read_parquet_columns
 
 LOOKED_FOR = ("alf/*/spikes.times.npy",)
 _SUBJECT = re.compile(r"[\w.-]{1,80}")

@@ -27,9 +27,8 @@ from omnimouse_model.data.readers.build.spiking_units import (
 )
 from omnimouse_model.data.readers.build.stored_values import refuse_quantised
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
-from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
+from omnimouse_model.storage.arrays.rows import ArrayFile
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
@@ -39,6 +38,7 @@ from omnimouse_model.storage.files import (
     paths_in,
     read_text,
 )
+from omnimouse_model.storage.tables import read_parquet_columns
 
 DIRECT = "alf"
 """Name of the sorter whose files lie in the folder of the probe itself."""

@@ -18,9 +18,8 @@ from omnimouse_model.data.readers.build.stored_values import decode_texts, text_
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import count
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
-from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import Npz
-from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows
+from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows, Rows
 from omnimouse_model.storage.files import plain_text
 
 KEYS: dict[str, str] = {

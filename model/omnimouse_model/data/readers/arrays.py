@@ -57,7 +57,7 @@ from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units, probe_numbers
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import Npz, zip_names
-from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows
+from omnimouse_model.storage.arrays.rows import MemoryRows, Rows
 from omnimouse_model.storage.files import begins_with
 from omnimouse_model.storage.fingerprint import file_fingerprint
 

@@ -44,13 +44,13 @@ from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.data.window_spec import is_positive_number
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import (
     MAX_SMALL_ARRAY_BYTES,
     Npz,
     load_small_array,
     npy_file,
 )
+from omnimouse_model.storage.arrays.rows import ArrayFile
 from omnimouse_model.storage.files import (
     bad_file,
     is_folder,

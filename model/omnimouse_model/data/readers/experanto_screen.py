@@ -29,8 +29,8 @@ from omnimouse_model.data.stimulus import (
     frame_shape,
 )
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
+from omnimouse_model.storage.arrays.rows import ArrayFile
 from omnimouse_model.storage.files import FileStamp, bad_file, is_there, label, stamped_files
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 

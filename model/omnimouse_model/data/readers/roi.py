@@ -39,12 +39,12 @@ from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
-from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows, pick_in_blocks
+from omnimouse_model.storage.arrays.rows import MemoryRows, Rows, pick_in_blocks
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
 from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.files import is_file, is_folder, open_binary
 from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
-from omnimouse_model.storage.library_process import Answer, LibraryError, Report, call_library
+from omnimouse_model.storage.processes import Answer, LibraryError, Report, call_library
 from omnimouse_model.storage.tables import csv_rows
 
 _INSCOPIX_SUFFIXES = (".isxd",)

@@ -19,7 +19,7 @@ from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, MAX_PIXELS, MAX_ROWS
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
-from omnimouse_model.storage.arrays.row_source import Rows
+from omnimouse_model.storage.arrays.rows import Rows
 from omnimouse_model.storage.byte_source import LocalFile
 
 Masks = list[tuple[np.ndarray, np.ndarray]]

@@ -12,9 +12,8 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.stored_values import as_float
 from omnimouse_model.data.readers.suite2p_files import Scan, Settings, Tables, vector
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.matlab import StoredArray
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 from omnimouse_model.storage.files import bad_file, label
 
 _NEEDED = {

@@ -20,7 +20,7 @@ from omnimouse_model.data.store.layout import FORMAT, PYRAMID_SECONDS, VERSION, 
 from omnimouse_model.data.store.recorded_rows import recorded_bins, recorded_runs, with_pauses
 from omnimouse_model.data.store.tables import table_digest, trials_of, units_of
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
 from omnimouse_model.storage.files import bad_file, is_file, is_folder
 from omnimouse_model.storage.fingerprint import combine_options, folder_fingerprint

@@ -8,7 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.readers.build.placed_rows import PlacedRows
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.storage.arrays.row_source import Rows
+from omnimouse_model.storage.arrays.rows import Rows
 
 
 def recorded_runs(signal: Signal, n_rows: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from omnimouse_model.families.parts.clip_models import ClipFamily
 from omnimouse_model.families.parts.video_clips import FRAME_SIZE, N_STATE, Inputs, clip_spec
 from omnimouse_model.progress import Cancelled, never, stop_if
-from omnimouse_model.storage.typed import Within
+from omnimouse_model.storage.trees import Within
 
 _MAX_PERIOD = 10_000.0
 _AT_ONCE, _MOST_VALUES = 8, 2**25

@@ -25,7 +25,7 @@ from omnimouse_model.families.dwiseneuro.network import (
 )
 from omnimouse_model.families.parts.clip_models import ClipCheckpoint
 from omnimouse_model.families.parts.clip_training import ClipTrainConfig, ClipTraining
-from omnimouse_model.storage.typed import Within
+from omnimouse_model.storage.trees import Within
 from omnimouse_model.training.config import Count
 from omnimouse_model.training.sessions import TrainingSession, key_number
 

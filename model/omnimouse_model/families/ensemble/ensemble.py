@@ -26,8 +26,7 @@ from omnimouse_model.predict.predictor import (
     Request,
 )
 from omnimouse_model.progress import Cancelled, never
-from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import decode, refused_as
+from omnimouse_model.storage.trees import decode, read_json, refused_as
 
 SUFFIX = ".ensemble.json"
 FORMAT = 1

@@ -24,7 +24,7 @@ from omnimouse_model.predict.description import (
     session_counts,
 )
 from omnimouse_model.storage.tensors import read_tensors
-from omnimouse_model.storage.typed import decode, refused_as
+from omnimouse_model.storage.trees import decode, refused_as
 
 FAMILY = "ndt"
 SESSION_TABLE = "encoder.embedder.embed_session.weight"

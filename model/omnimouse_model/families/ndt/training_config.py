@@ -12,7 +12,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.families.ndt.network import PROMPTS, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.masks.schemes import RATIO, SCHEMES
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.config import Count, TrainFields
 
 # -- optimiser and learning rate of the neural data transformer -----------------------

@@ -29,8 +29,7 @@ from omnimouse_model.predict.description import save_checkpoint as write_envelop
 from omnimouse_model.predict.family import Description
 from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.tensors import load_pickle
-from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import Within, decode, refused_as, shown
+from omnimouse_model.storage.trees import Within, decode, read_json, refused_as, shown
 
 FAMILY = "omnimouse"
 CONTEXT = "context_part."

@@ -22,7 +22,7 @@ from omnimouse_model.masks.strategies import (
     TOKEN_SAMPLES,
     TOKEN_STRIDE,
 )
-from omnimouse_model.storage.typed import decode, refused_as
+from omnimouse_model.storage.trees import decode, refused_as
 
 NAME = "omnimouse"
 _STOP = OMNIMOUSE.n_samples

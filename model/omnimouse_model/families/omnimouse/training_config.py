@@ -16,7 +16,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.predict.memory_fallback import Precision
-from omnimouse_model.storage.typed import Within, decode
+from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.config import Count, Targets, TrainFields
 
 # -- tasks of training: the official masks and some additional ones -------------------

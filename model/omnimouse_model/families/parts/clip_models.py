@@ -31,7 +31,7 @@ from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs, check_known
 from omnimouse_model.progress import Cancelled, stop_if
-from omnimouse_model.storage.typed import decode, refused_as
+from omnimouse_model.storage.trees import decode, refused_as
 
 
 def _one(config: Any) -> float:

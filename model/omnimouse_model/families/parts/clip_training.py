@@ -41,7 +41,7 @@ from omnimouse_model.families.parts.video_clips import (
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,

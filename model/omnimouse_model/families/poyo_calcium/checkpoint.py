@@ -24,7 +24,7 @@ from omnimouse_model.predict.description import (
     save_checkpoint,
 )
 from omnimouse_model.predict.family import Description
-from omnimouse_model.storage.typed import decode, refused_as
+from omnimouse_model.storage.trees import decode, refused_as
 
 FAMILY = "poyo_calcium"
 TITLE = "calcium POYO+"

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.storage.typed import Within
+from omnimouse_model.storage.trees import Within
 from omnimouse_model.training.config import Count
 
 TRACES = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y", "running")

@@ -49,7 +49,7 @@ from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.checkpoints import (
     BEST,
     FINISHED,

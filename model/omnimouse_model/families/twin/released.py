@@ -20,7 +20,7 @@ from omnimouse_model.families.twin.network import TwinNetwork
 from omnimouse_model.predict.description import load_strictly
 from omnimouse_model.storage.tables import csv_rows
 from omnimouse_model.storage.tensors import read_tensors
-from omnimouse_model.storage.typed import refused_as
+from omnimouse_model.storage.trees import refused_as
 
 _MAX_TABLE = 64 * 2**20
 _SCAN = re.compile(r"(\d{1,4})[-_](\d{1,4})")

@@ -8,7 +8,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.families.twin.config import TwinConfig
 from omnimouse_model.families.twin.network import POSITION_SD
 from omnimouse_model.families.twin.predictor import twin_spec
-from omnimouse_model.storage.typed import Within, decode
+from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.config import Count, Targets, TrainFields
 
 Side = Annotated[int, Within(2, 4096)]

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from omnimouse_model.lab.stimuli.stimulus import GRAY, Events, Stimulus, one_event_each
 from omnimouse_model.metrics.spatial import area_average
 from omnimouse_model.storage.arrays.images import read_grey_levels
-from omnimouse_model.storage.budget import MAX_TABLE_BYTES, Budget
+from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES, Budget
 from omnimouse_model.storage.files import unreadable
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")

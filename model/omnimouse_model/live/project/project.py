@@ -38,8 +38,8 @@ from omnimouse_model.live.project.unsaved_backups import (
 from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.state_store import LastSession, StateStore
-from omnimouse_model.storage.http_file import web_address
-from omnimouse_model.storage.state import take_notes
+from omnimouse_model.storage.trees import take_notes
+from omnimouse_model.storage.web import web_address
 from omnimouse_model.storage.write import explained
 
 OTHER_MODEL = "Its model has changed since it was saved: now it is {new_id}, it was {old_id}."

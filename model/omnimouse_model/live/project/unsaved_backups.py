@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from omnimouse_model.live.analysis_file import SUFFIX, Analysis, write_analysis
 from omnimouse_model.live.inference.engine import Execution
 from omnimouse_model.live.state_store import MAX_UNSAVED, StateStore
-from omnimouse_model.storage.http_file import web_address
+from omnimouse_model.storage.web import web_address
 
 logger = logging.getLogger(__name__)
 

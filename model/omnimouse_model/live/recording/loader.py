@@ -38,7 +38,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.progress import CallbackJob, Job
 from omnimouse_model.simulate.demo import MODELS
-from omnimouse_model.storage.http_file import display_address, web_address
+from omnimouse_model.storage.web import display_address, web_address
 
 logger = logging.getLogger(__name__)
 

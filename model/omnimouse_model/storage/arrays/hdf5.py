@@ -21,9 +21,14 @@ import numpy as np
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5_chunks import VALUE, Chunks, has_lengths
 from omnimouse_model.storage.arrays.hdf5_heads import attribute_values
-from omnimouse_model.storage.arrays.row_source import pick_in_blocks
-from omnimouse_model.storage.budget import LONGEST_TEXT, MAX_TABLE_BYTES, MAX_TEXT_BYTES, Budget
-from omnimouse_model.storage.byte_source import Source
+from omnimouse_model.storage.arrays.rows import pick_in_blocks
+from omnimouse_model.storage.byte_source import (
+    LONGEST_TEXT,
+    MAX_TABLE_BYTES,
+    MAX_TEXT_BYTES,
+    Budget,
+    Source,
+)
 from omnimouse_model.storage.write import atomic_path
 
 if TYPE_CHECKING:

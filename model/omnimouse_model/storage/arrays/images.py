@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from omnimouse_model.extras import named_extras
-from omnimouse_model.storage.budget import Budget
+from omnimouse_model.storage.byte_source import Budget
 from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")

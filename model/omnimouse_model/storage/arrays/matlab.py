@@ -18,11 +18,9 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
-from omnimouse_model.storage.arrays.row_source import MemoryRows
-from omnimouse_model.storage.budget import MAX_TABLE_BYTES, Budget
-from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
+from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES, Budget, LocalFile
 from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
 
 StoredArray = ArrayFile | MemoryRows

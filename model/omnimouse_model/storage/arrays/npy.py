@@ -1,22 +1,29 @@
-"""Arrays of untrusted `.npy` and `.npz` files, read lazily and never unpickled."""
+"""Arrays of untrusted `.npy` and `.npz` files, read lazily and never unpickled.
+
+Files of a folder that gets its name when it is complete (see `temporary_folder`) are
+written here, too: unlike those of `write`, they are neither renamed nor put on the drive
+one by one.
+"""
 
 import io
+import json
 import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import yaml
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.array_file import ArrayFile, sound_values
-from omnimouse_model.storage.budget import LONGEST_TEXT, MAX_TEXT_BYTES, Budget
+from omnimouse_model.storage.arrays.rows import ArrayFile, sound_values
+from omnimouse_model.storage.byte_source import LONGEST_TEXT, MAX_TEXT_BYTES, Budget
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
@@ -356,3 +363,37 @@ def packed_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
     return file.getvalue()
+
+
+def fill(path: Path, content: Any) -> None:
+    """Write a file by its ending: an array (.npy), named arrays (.npz), or values (.json, .yml)."""
+    if path.suffix == ".npy":
+        np.save(path, content)
+    elif path.suffix == ".npz":
+        np.savez(path, **content)
+    else:
+        written = json.dumps(content) if path.suffix == ".json" else yaml.safe_dump(content)
+        path.write_text(written, encoding="utf-8")
+
+
+@contextmanager
+def rows_to_fill(
+    path: Path, shape: tuple[int, ...], dtype: Any
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yield a function that appends rows to an array; rows that are not written are zeros.
+
+    The file is raw data unless its name ends with .npy. It takes no space for rows that
+    are not written.
+    """
+    dtype = np.dtype(dtype)
+    with path.open("wb") as file:
+        if path.suffix == ".npy":
+            header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+        end = file.tell() + int(np.prod(shape)) * dtype.itemsize
+
+        def append(rows: np.ndarray) -> None:
+            file.write(np.ascontiguousarray(rows, dtype).tobytes())
+
+        yield append
+        file.truncate(end)

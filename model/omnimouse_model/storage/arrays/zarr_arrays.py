@@ -18,9 +18,15 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.row_source import pick_in_blocks
-from omnimouse_model.storage.arrays.zarr_codecs import stored_memory, verified
-from omnimouse_model.storage.arrays.zarr_metadata import Format, Node, layout_of, read_node
+from omnimouse_model.storage.arrays.rows import pick_in_blocks
+from omnimouse_model.storage.arrays.zarr_metadata import (
+    Format,
+    Node,
+    layout_of,
+    read_node,
+    stored_memory,
+    verified,
+)
 from omnimouse_model.storage.byte_source import BlockFile
 from omnimouse_model.storage.files import bad_file, label, plain_text, unreadable
 from omnimouse_model.storage.write import atomic_path

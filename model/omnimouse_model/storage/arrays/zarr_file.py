@@ -19,9 +19,8 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
-from omnimouse_model.storage.arrays.zarr_codecs import unpack_v2
-from omnimouse_model.storage.arrays.zarr_metadata import Node, read_node
-from omnimouse_model.storage.budget import MAX_TABLE_BYTES
+from omnimouse_model.storage.arrays.zarr_metadata import Node, read_node, unpack_v2
+from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES
 from omnimouse_model.storage.files import bad_file, damage_refused, read_bytes
 
 _FORMATS: tuple[Any, ...] = (2, 3)

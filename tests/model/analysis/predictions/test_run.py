@@ -14,7 +14,7 @@ from omnimouse_model.predict.prediction_file.file import unfinished_path
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_model.storage.journal import JOURNAL
-from omnimouse_model.storage.locks import locked
+from omnimouse_model.storage.write import locked
 from tests.predictors import EchoPredictor, RefusingPredictor
 from tests.toy_predictors import COUNTS, CountPredictor
 

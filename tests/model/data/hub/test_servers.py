@@ -17,8 +17,8 @@ from omnimouse_model.data.hub import servers
 from omnimouse_model.data.hub.servers import ibl_session_name, needed_datasets
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import CallbackJob
-from omnimouse_model.storage import http_file
-from omnimouse_model.storage.http_file import display_address, web_address
+from omnimouse_model.storage import web
+from omnimouse_model.storage.web import display_address, web_address
 from tests.hub_server import Hub, Repository, local_server
 from tests.model.alf_folder import ProbeFiles, write_alf
 from tests.model.data.refusals import check_refusal
@@ -158,7 +158,7 @@ def test_each_fault_of_the_archive_is_one_line(api, change, code, words):
 
 
 def test_a_server_that_does_not_answer_in_time_is_one_line(api, monkeypatch):
-    monkeypatch.setattr(http_file, "_JSON_S", 1e-6)
+    monkeypatch.setattr(web, "_JSON_S", 1e-6)
     assert check_refusal(ADDRESS, "cannot be found").code == "unreadable"
 
 

@@ -17,7 +17,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import Npz
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 from tests import SESSIONS
 from tests.memory import check_memory

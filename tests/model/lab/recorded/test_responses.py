@@ -12,7 +12,7 @@ from omnimouse_model.lab.recorded.comparison import (
 )
 from omnimouse_model.lab.recorded.trials import direction_trials
 from omnimouse_model.progress import CallbackJob
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import MemoryRows
 from tests.model.lab.recorded.known_neurons import (
     OFFSET_S,
     RATE_HZ,

@@ -12,8 +12,7 @@ import pytest
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays import hdf5, hdf5_chunks, hdf5_heads
 from omnimouse_model.storage.arrays.hdf5 import Hdf5
-from omnimouse_model.storage.budget import Budget
-from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.byte_source import Budget, LocalFile
 
 ZSTANDARD = 32015
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.matlab import open_mat
+from omnimouse_model.storage.arrays.rows import ArrayFile
 from tests.memory import check_memory
 
 DOUBLE, SINGLE = 6, 7

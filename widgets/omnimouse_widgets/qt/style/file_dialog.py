@@ -6,7 +6,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from omnimouse_model.storage.cache import config_dir
-from omnimouse_model.storage.state import read_or_set_aside, write_state
+from omnimouse_model.storage.trees import read_or_set_aside, write_state
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.storage.arrays.row_source import Rows
+from omnimouse_model.storage.arrays.rows import Rows
 
 GAP = 1.5
 """A step between two samples that is longer than this many samples is a gap."""

@@ -18,7 +18,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.valid_starts import missing_rows
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import MemoryRows
 
 EYE_NAMES = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y")
 EYE_UNITS = ("px", "px/s or px/frame", "px", "px")

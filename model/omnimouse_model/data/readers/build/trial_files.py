@@ -17,8 +17,8 @@ import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.stimulus import BLANK_TIER, MEAN_GRAY, Stimulus, Trials, VideoSource
-from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import stamped_array
+from omnimouse_model.storage.arrays.rows import ArrayFile
 from omnimouse_model.storage.files import FileStamp
 
 HOLE_S = 2.5

@@ -32,7 +32,7 @@ from omnimouse_model.data.readers.nwb.trials import clock_origins
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import MemoryRows
 
 if TYPE_CHECKING:
     import h5py

@@ -38,7 +38,7 @@ from omnimouse_model.storage.arrays.zarr_metadata import read_node
 from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.files import begins_with, is_folder
 from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
-from omnimouse_model.storage.http_file import RemoteFile
+from omnimouse_model.storage.web import RemoteFile
 
 LOOKED_FOR = ("*.nwb", "*.nwb.zarr")
 _MARKS = frozenset({"nwb_version", "neurodata_type"})

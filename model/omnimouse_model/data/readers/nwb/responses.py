@@ -27,7 +27,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import count
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5Rows
-from omnimouse_model.storage.arrays.row_source import Rows
+from omnimouse_model.storage.arrays.rows import Rows
 
 _DRIFT = 0.1
 """Largest drift, in samples over the recording, between planes joined into one."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from omnimouse_model.data.readers.build.placed_rows import sample_places
 from omnimouse_model.data.readers.nwb.file import JITTER
-from omnimouse_model.storage.arrays.row_source import Rows
+from omnimouse_model.storage.arrays.rows import Rows
 
 _ROUNDED = 4
 """Tolerance for rounding of times, in units of the float spacing."""

@@ -10,7 +10,7 @@ from omnimouse_model.data.readers.build.placed_rows import (
     sample_places,
     stretches,
 )
-from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.rows import MemoryRows
 
 
 def test_jitter_of_a_quarter_of_a_sample_neither_loses_nor_doubles_a_frame():

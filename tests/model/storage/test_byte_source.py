@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.budget import Budget
+from omnimouse_model.storage.byte_source import Budget
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,19 @@
-"""Libraries that open files themselves: each call runs in a process of its own, with limits.
+"""Other processes: libraries that open files themselves, with limits, and messages of our own.
 
-The process runs one function of this project, which imports the library. It gets plain
-arguments (JSON) and returns plain facts (JSON) and arrays (`.npy`), which are read like
-all other files of strangers: nothing is unpickled. Address space, processor time and
-file size are limited by the system where it can (Linux; macOS enforces no address
-space, Windows none of the three); wall-clock time and output are limited everywhere.
+A library runs in a process of its own for each call. The process runs one function of this
+project, which imports the library. It gets plain arguments (JSON) and returns plain facts
+(JSON) and arrays (`.npy`), which are read like all other files of strangers: nothing is
+unpickled. Address space, processor time and file size are limited by the system where it
+can (Linux; macOS enforces no address space, Windows none of the three); wall-clock time and
+output are limited everywhere.
+
+Messages between a process and those that it started are pickles. Unpickling runs code. It
+is right there alone: the pipe of a process has no name, and only its two ends can write to
+it; Dask has certificates, and is trusted (SECURITY.md).
 """
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -242,6 +248,17 @@ def _run(folder: Path) -> None:
         code, text = getattr(error, "code", ""), str(error)[:2000]
         kind = type(error).__name__
         write_json(folder / _FAULT, {"kind": kind, "text": text, "code": str(code)})
+
+
+# -- messages of our own processes
+def packed(content: Any) -> bytes:
+    """Return a message."""
+    return pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+
+
+def unpacked(message: bytes) -> Any:
+    """Return the content of a message of our own processes."""
+    return pickle.loads(message)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import pytest
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage import byte_source
-from omnimouse_model.storage.arrays import array_file
-from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays import rows
 from omnimouse_model.storage.arrays.npy import npy_file
+from omnimouse_model.storage.arrays.rows import ArrayFile
 
 VALUES = np.arange(23 * 7 * 11, dtype=np.int32).reshape(23, 7, 11)
 KEYS = {
@@ -37,8 +37,8 @@ def taken(values: np.ndarray, keys: tuple[slice | np.ndarray, ...]) -> np.ndarra
 @pytest.mark.parametrize("call_bytes", [1, 100, 10**6])
 @pytest.mark.parametrize("name", KEYS)
 def test_every_part_of_an_array_is_read(tmp_path, monkeypatch, name, call_bytes, is_fortran):
-    monkeypatch.setattr(array_file, "_CALL_BYTES", call_bytes)
-    monkeypatch.setattr(array_file, "_BLOCK_BYTES", max(call_bytes, 4 * 11))
+    monkeypatch.setattr(rows, "_CALL_BYTES", call_bytes)
+    monkeypatch.setattr(rows, "_BLOCK_BYTES", max(call_bytes, 4 * 11))
     np.save(tmp_path / "a.npy", np.asfortranarray(VALUES) if is_fortran else VALUES)
     file = npy_file(tmp_path / "a.npy")
     assert file.fortran == is_fortran
@@ -139,7 +139,7 @@ def test_a_system_without_reading_at_a_position_reads_the_same(tmp_path, monkeyp
 def test_more_than_fits_into_memory_is_not_read(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", VALUES)
     file = npy_file(tmp_path / "a.npy")
-    monkeypatch.setattr(array_file, "MAX_PART_BYTES", 1000)
+    monkeypatch.setattr(rows, "MAX_PART_BYTES", 1000)
     with pytest.raises(SessionFormatError, match="holds 7,084 bytes of values; at most 1,000"):
         file.open()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimouse_model.storage.library_process import LibraryError, Limits, call_library
+from omnimouse_model.storage.processes import LibraryError, Limits, call_library
 
 pytestmark = pytest.mark.process
 
