@@ -7,6 +7,7 @@ from .analysis.evaluate import evaluate_all as evaluate_all
 from .analysis.finetune.run import finetune as finetune
 from .analysis.fit import fit as fit
 from .analysis.in_silico.counterfactual import what_if as what_if
+from .analysis.paper_table import paper_table as paper_table
 from .analysis.predictions.run import predict_session as predict_session
 from .analysis.ranking.factory import model_factory as model_factory
 from .analysis.ranking.rank import pretrain_curve as pretrain_curve
@@ -36,7 +37,6 @@ from .errors import SessionFormatError as SessionFormatError
 from .errors import TimeRangeError as TimeRangeError
 from .errors import UnsupportedRequestError as UnsupportedRequestError
 from .evaluation.conditions import Condition as Condition
-from .evaluation.paper_table import paper_table as paper_table
 from .evaluation.results import write_neurons as write_neurons
 from .families.prediction_file.family import open_predictions as open_predictions
 from .families.twin.twin import DigitalTwin as DigitalTwin

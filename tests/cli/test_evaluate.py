@@ -57,6 +57,19 @@ def test_whole_clips_are_scored_and_submitted(folder, tmp_path):
 
 def test_the_table_of_the_paper_has_its_published_numbers_below(folder):
     text = run(folder, "--table", "paper", "--model", "last").stdout
-    rows = [line.split() for line in text.splitlines() if line.split()]
-    assert [row for row in rows if row[0] == "last" and row[-1] == "measured"]
-    assert [row for row in rows if row[0] == "OmniMouse-80M"]
+    forecast, rest = text.split("fcst: test/causal_response_25_behavior")[1].split("fcst+S:", 1)
+    assert [line for line in forecast.splitlines() if line.startswith("last ")]
+    cost, published = rest.split("Published (pooled; OmniMouse paper), on other recordings")
+    assert "test parts of seven mice of Sensorium" in published
+    assert [line for line in published.splitlines() if line.startswith("OmniMouse-80M ")]
+    assert "answer, ms" in cost
+
+
+def test_rows_of_the_papers_table_say_what_they_are(folder):
+    ask = ["--table", "paper", "--model", "last", "--model", "mean", "--json"]
+    rows = json.loads(run(folder, *ask).stdout)["rows"]
+    names = {row["name"] for row in rows}
+    assert names >= {"score", "parameters", "training_minutes", "answer_ms", "published"}
+    assert all({"name", "value", "unit"} <= row.keys() for row in rows)
+    published = [row for row in rows if row["name"] == "published"]
+    assert all(row["data"] and row["source"] == "OmniMouse paper" for row in published)

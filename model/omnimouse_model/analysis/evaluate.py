@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation.accumulate import CHANNELS as CHANNELS
 from omnimouse_model.evaluation.conditions import (
@@ -47,7 +48,7 @@ from omnimouse_model.evaluation.shard import (
     metric_of,
     shard_scores,
 )
-from omnimouse_model.evaluation.tier_windows import Grouping, scored_starts
+from omnimouse_model.evaluation.tier_windows import Grouping, scored_starts, shared_starts
 from omnimouse_model.inference.dask_map import (
     TaskPredictor,
     map_pieces,
@@ -56,6 +57,7 @@ from omnimouse_model.inference.dask_map import (
 from omnimouse_model.inference.server import Source
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.progress import Job, shown_job
 from omnimouse_model.simulate.demo import open_session
 
@@ -197,6 +199,7 @@ def evaluate_all(
     max_windows: int | None = None,
     by: Grouping | None = None,
     metric: str | None = None,
+    span: WindowSpec | None = None,
     results: str | Path | None = None,
     scheduler: str | None = None,
     device: str = "auto",
@@ -233,6 +236,9 @@ def evaluate_all(
         seeds the neurons have the official stored order.
     metric
         Name of a metric, as in `evaluate`.
+    span
+        Score all predictors on the same seconds, those of windows of this spec, whatever
+        their own windows are. By default each spec has windows of its own.
     results
         File to which each finished shard (one model, session and tier) is added. It may
         hold other shards, and other processes may write it at the same time. Shards in
@@ -261,14 +267,22 @@ def evaluate_all(
         _check_names(names)
     # Loaded here even with a scheduler: the key contains the id with the weights' hash.
     loaded = [resolve_predictor(source, device, connect) for source in predictors]
-    groups = [tuple(group) for group in by_spec(loaded).values()]
-    if results is not None or scheduler is not None:
-        groups = [(predictor,) for predictor in loaded]
     metric, scored = metric_of(loaded, metric), conditions(names, seeds)
+    asked = loaded if span is None else [over_span(predictor, span) for predictor in loaded]
+    groups = [tuple(group) for group in by_spec(asked).values()]
+    if results is not None or scheduler is not None:
+        groups = [(predictor,) for predictor in asked]
     shards: dict[str, Shard] = {}
     for session, tier in product(listed_sessions(sessions), tiers):
+        if span is not None:
+            specs = [predictor.needs.spec for predictor in loaded]
+            shared = shared_starts(session, tier, max_windows, span, specs)
         for group in groups:
-            starts = scored_starts(session, tier, max_windows, group[0].needs.spec)
+            starts = (
+                scored_starts(session, tier, max_windows, group[0].needs.spec)
+                if span is None
+                else shared
+            )
             shard = Shard(
                 group,
                 session,
@@ -278,14 +292,15 @@ def evaluate_all(
                 by=by,
                 metric=metric,
                 centred=True,
+                span=span,
             )
             shards[_key(shard, names, seeds)] = shard
     file, finished = _saved(results, shards)
     missing = {key: shard for key, shard in shards.items() if key not in finished}
     with shown_job(job) as shown, contextlib.suppress(StoppedError):
         of_shard = {
-            id(here): TaskPredictor.of(source, device, here, scheduler, connect)
-            for source, here in zip(predictors, loaded, strict=True)
+            id(one): TaskPredictor.of(source, device, here, scheduler, connect)
+            for source, here, one in zip(predictors, loaded, asked, strict=True)
         }
         tasks = [
             (replace(shard, predictors=()), tuple(of_shard[id(one)] for one in shard.predictors))
@@ -316,7 +331,9 @@ def _key(shard: Shard, strategies: Sequence[str | Mask | Condition], seeds: Sequ
     """Return a hash of all facts that the scores of a shard depend on."""
     ids = [predictor.predictor_id for predictor in shard.predictors]
     # Absent for correlations, so that existing results files are continued.
-    metric = {} if shard.metric == "correlation" else {"metric": shard.metric}
+    extra = {} if shard.metric == "correlation" else {"metric": shard.metric}
+    if shard.span is not None:
+        extra |= {"span": repr(shard.span)}
     return row_key(
         # One string for a shard of one predictor, as in existing results files.
         predictor=ids[0] if len(ids) == 1 else ids,
@@ -331,7 +348,7 @@ def _key(shard: Shard, strategies: Sequence[str | Mask | Condition], seeds: Sequ
         # computed again.
         resampled="time",
         score="centred",
-        **metric,
+        **extra,
     )
 
 
@@ -353,6 +370,8 @@ def _score_shard(task: tuple[Shard, tuple[TaskPredictor, ...]], job: Job) -> Sco
     with contextlib.ExitStack() as stack:
         pairs = [stack.enter_context(one.loaded(shard.session)) for one in predictors]
         loaded = tuple(predictor for predictor, _ in pairs)
+        if shard.span is not None:
+            loaded = tuple(over_span(predictor, shard.span) for predictor in loaded)
         shard = replace(shard, session=pairs[0][1], predictors=loaded)
         return next(shard_scores([shard], job))
 

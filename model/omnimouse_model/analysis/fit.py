@@ -74,7 +74,7 @@ def train_plan(plan: TrainingPlan, sessions: Sequence[Session], out: Path, job: 
                 with suppress(OSError):  # a log of its first steps
                     out.rmdir()
         raise
-    return remember(trained, plan.family)
+    return remember(trained, plan.family, out)
 
 
 @shows_progress

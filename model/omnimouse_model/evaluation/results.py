@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.metrics import METRICS, Aggregate, AggregatePolicy, aggregate, overall_score
 from omnimouse_model.metrics.time_blocks import (
     CORRELATION_LIMITS,
+    NO_LIMITS,
     Estimate,
     jackknife,
     jackknife_gain,
@@ -201,6 +202,56 @@ class BehaviorScore:
         return jackknife_gain(*both, limits=CORRELATION_LIMITS)
 
 
+# -- a score, or a difference of scores, over sessions ---------------------------------
+class SessionPart(NamedTuple):
+    """A value of one session, and the same without each block, as in `Score`."""
+
+    value: float
+    left_out: np.ndarray
+    train_left_out: np.ndarray
+    mouse: str
+    weight: float = 1.0
+
+
+def over_sessions(
+    parts: Sequence[SessionPart],
+    *,
+    limits: tuple[float, float] = NO_LIMITS,
+    is_extended: bool = True,
+) -> Estimate:
+    """Return the weighted mean over sessions with its 95 % interval.
+
+    Of one mouse, blocks of time are left out, with neurons fixed; of several mice, each
+    mouse in turn, with all of its sessions.
+
+    Parameters
+    ----------
+    limits, is_extended
+        As in `jackknife`.
+    """
+    mice = np.array([part.mouse for part in parts])
+    values = np.array([part.value for part in parts])
+    weights = np.array([part.weight for part in parts])
+    value = overall_score(values, weights)
+    if len(parts) == 1:
+        # The train windows of a session, too: its mean prediction varies with them.
+        _, left_out, train_left_out, *_ = parts[0]
+        return jackknife(value, left_out, train_left_out, limits=limits, is_extended=is_extended)
+    if len(set(mice.tolist())) > 1:
+        kept = [mice != mouse for mouse in dict.fromkeys(mice.tolist())]
+        rest = [overall_score(values[k], weights[k]) for k in kept]
+        return jackknife(
+            value, rest, unit="mice", min_units=2, limits=limits, is_extended=is_extended
+        )
+    # Blocks of different sessions are left out one by one.
+    rest = []
+    for place, part in enumerate(parts):
+        for without in part.left_out:
+            changed = np.where(np.arange(len(values)) == place, without, values)
+            rest.append(overall_score(changed, weights))
+    return jackknife(value, rest, limits=limits, is_extended=is_extended)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Scores(HasSummary):
     """All results of an evaluation.
@@ -318,25 +369,17 @@ class Scores(HasSummary):
         # A mean over the other sessions would not be comparable.
         if any(score.refusal for seeds in sessions for score in seeds):
             return jackknife(float("nan"), [])
-        mice = [seeds[0].mouse for seeds in sessions]
-        values = np.array([np.mean([s.value for s in seeds]) for seeds in sessions])
-        weights = np.array([seeds[0].n_neurons for seeds in sessions])
-        value, limits = overall_score(values, weights), METRICS[self.metric].limits
-        if len(set(mice)) > 1:
-            without_one_mouse = [np.array(mice) != mouse for mouse in dict.fromkeys(mice)]
-            left_out = [overall_score(values[k], weights[k]) for k in without_one_mouse]
-            return jackknife(value, left_out, unit="mice", min_units=2, limits=limits)
-        if len(sessions) > 1:
-            # Blocks of different sessions are left out one by one.
-            left_out = []
-            for place, seeds in enumerate(sessions):
-                for part in _mean_left_out(seeds):
-                    changed = np.where(np.arange(len(values)) == place, part, values)
-                    left_out.append(overall_score(changed, weights))
-            return jackknife(value, left_out, limits=limits)
-        # The train windows of a session, too: its mean prediction varies with them.
-        train = [score.train_left_out for score in sessions[0]]
-        return jackknife(value, _mean_left_out(sessions[0]), np.mean(train, axis=0), limits=limits)
+        parts = [
+            SessionPart(
+                float(np.mean([score.value for score in seeds])),
+                np.mean([score.left_out for score in seeds], axis=0),
+                np.mean([score.train_left_out for score in seeds], axis=0),
+                seeds[0].mouse,
+                seeds[0].n_neurons,
+            )
+            for seeds in sessions
+        ]
+        return over_sessions(parts, limits=METRICS[self.metric].limits)
 
     def gain(self, score: Score, baseline: str, *, pooled: bool = False) -> Estimate:
         """Return the paired difference of a score from a baseline, with its interval.
@@ -446,11 +489,6 @@ class Scores(HasSummary):
                 }
             )
         return rows
-
-
-def _mean_left_out(seeds: Sequence[Score]) -> np.ndarray:
-    """Return the score without each block of time, averaged over seeds, (n_blocks,)."""
-    return np.asarray(np.mean([score.left_out for score in seeds], axis=0))
 
 
 def _details(score: Score) -> dict[str, object]:

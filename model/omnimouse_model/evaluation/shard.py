@@ -69,6 +69,9 @@ class Shard:
         As in `evaluate`.
     ceiling
         Whether the ceilings of simulated sessions are computed.
+    span
+        Windows whose seconds all predictors share, whatever their own are; None to score
+        each in windows of its own.
     """
 
     predictors: tuple[Predictor, ...]
@@ -81,6 +84,7 @@ class Shard:
     metric: str = "correlation"
     centred: bool = False
     ceiling: bool = True
+    span: WindowSpec | None = None
 
     @property
     def spec(self) -> WindowSpec:
@@ -268,7 +272,9 @@ def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
     spec = shard.spec
     # By identity, because predictors need not be hashable.
     refusals = {id(p): "" for p in shard.predictors}
-    masks = [condition.mask(session).stretched(spec) for condition in shard.conditions]
+    masks = [condition.mask(session) for condition in shard.conditions]
+    # By time where the seconds are shared: official masks keep their name and guard.
+    masks = [mask.at(spec) if shard.span else mask.stretched(spec) for mask in masks]
     # A predictor is not fitted, which can take minutes, where nothing is scored.
     if any(_has_score(mask, session) for mask in masks):
         refusals = {id(p): _prepared(p, session, run) for p in shard.predictors}

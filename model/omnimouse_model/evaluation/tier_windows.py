@@ -4,7 +4,7 @@ Scored windows are those of the official evaluation.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -76,6 +76,40 @@ def tier_starts(session: Session, tier: str, spec: WindowSpec) -> np.ndarray:
     """Return the starts (n,) of a tier's windows, none if it has no window."""
     rule = WindowRule.of(tier, spec)
     return session.window_starts(tier, rule.stride, rule.include_blanks, spec)
+
+
+def shared_starts(
+    session: Session,
+    tier: str,
+    max_windows: int | None,
+    span: WindowSpec,
+    specs: Sequence[WindowSpec],
+) -> np.ndarray:
+    """Return the windows of a tier that predictors of several specs are scored on, (n,).
+
+    They are those of `span` before which the longest warm-up of a predictor was recorded.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The tier has no such window.
+    """
+    starts = scored_starts(session, tier, None, span)
+    longest = max(specs, key=lambda spec: spec.warmup_s)
+    if longest.warmup_s:
+
+        def is_recorded(start_s: float) -> bool:
+            warmup = session.window(start_s, longest).warmup
+            streams = ("responses", *(() if session.stimulus is None else ("video",)))
+            return warmup is None or all(warmup.valid[name].all() for name in streams)
+
+        starts = starts[[is_recorded(start_s) for start_s in starts.tolist()]]
+    if not len(starts):
+        raise UnsupportedRequestError(
+            f"Session {session.id!r} has no window of tier {tier!r} after {longest.warmup_s:g} s "
+            "of recorded video."
+        )
+    return spread_starts(starts, max_windows)
 
 
 def tiers_at(session: Session, start_s: float, stop_s: float) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ that names a `Family`. Nothing in this repository changes for that:
 
 import logging
 import re
+import sys
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
@@ -62,12 +63,16 @@ def builders() -> dict[str, Build]:
     for family in families().values():
         for name, build in family.names.items():
             # The first family that has a name keeps it, as for the families themselves.
-            by_name.setdefault(name, partial(_built_by, family.name, build))
+            by_name.setdefault(name, partial(_built_by, family.name, name, build))
     return by_name
 
 
-def _built_by(family: str, build: Build, device: str) -> Predictor:
-    return remember(build(device), family)
+def _built_by(family: str, name: str, build: Build, device: str) -> Predictor:
+    predictor = build(device)
+    # Shipped weights lie beside the code of their family.
+    code = sys.modules[type(predictor).__module__].__file__
+    weights = Path(code or "").with_name(f"{name}.safetensors")
+    return remember(predictor, family, weights if weights.is_file() else None)
 
 
 def baseline_names() -> tuple[str, ...]:
@@ -86,7 +91,7 @@ def load_of_family(path: Path, device: str) -> Predictor:
         No installed package knows the family.
     """
     family = _known_family(path)
-    return remember(family.load(_weights_of(path), device), family.name)
+    return remember(family.load(_weights_of(path), device), family.name, path)
 
 
 def _weights_of(path: Path) -> Path:
@@ -148,20 +153,26 @@ def converted(source: Path, path: Path, card: dict[str, Any] | None = None) -> P
 
 
 # -- the family of a predictor ---------------------------------------------------------
-_built: dict[int, tuple[weakref.ref[Predictor], str]] = {}
+_built: dict[int, tuple[weakref.ref[Predictor], str, Path | None]] = {}
 
 
-def remember(predictor: Predictor, family: str) -> Predictor:
-    """Return a predictor that a family has built, for `family_of_predictor`."""
+def remember(predictor: Predictor, family: str, source: Path | None = None) -> Predictor:
+    """Return a predictor that a family has built, from a file or the folder of a run."""
     with suppress(TypeError):  # a class without weak references is known by its module
         key = id(predictor)
-        _built[key] = (weakref.ref(predictor, lambda _: _built.pop(key, None)), family)
+        _built[key] = (weakref.ref(predictor, lambda _: _built.pop(key, None)), family, source)
     return predictor
+
+
+def source_of_predictor(predictor: Predictor) -> Path | None:
+    """Return the file, or the folder of a run, from which a predictor was built."""
+    reference, _, source = _built.get(id(predictor), (None, "", None))
+    return source if reference is not None and reference() is predictor else None
 
 
 def family_of_predictor(predictor: Predictor) -> Family | None:
     """Return the family that has built a predictor; None for one of no family."""
-    reference, name = _built.get(id(predictor), (None, ""))
+    reference, name, _ = _built.get(id(predictor), (None, "", None))
     if reference is not None and reference() is predictor:
         return families().get(name)
     # Built by a constructor: its code lies beside that of the family.

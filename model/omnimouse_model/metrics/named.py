@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Bool, Shaped
@@ -335,11 +335,11 @@ BEHAVIOR_GROUPS: Final = MappingProxyType(
 """Decoded channels of each group over which the paper averages."""
 
 
-def behavior_groups(correlations: Mapping[str, float]) -> dict[str, float]:
+def behavior_groups(correlations: Mapping[str, Any]) -> dict[str, Any]:
     """Average the correlations of decoded channels within the groups of the paper.
 
     "location" is the mean of pupil x and y, "size" of pupil size and its change,
-    "average" the mean of the three groups.
+    "average" the mean of the three groups. Values are numbers, or arrays of them.
     """
     groups = {
         group: sum(correlations[channel] for channel in channels) / len(channels)

@@ -132,6 +132,9 @@ class Family:
     convert
         Writes weights in a layout of another program as a checkpoint, with some lines for
         its card: `convert(source, path, card)`; None where there is no such layout.
+    published
+        Row of the OmniMouse paper's table that is a model of this kind; see
+        `evaluation.published.PRINTED`.
     """
 
     name: str
@@ -146,6 +149,7 @@ class Family:
     transfer: Transfer | None = None
     export: Callable[[Path, Path], object] | None = None
     convert: Callable[[Path, Path, dict[str, Any] | None], Path] | None = None
+    published: str = ""
 
     def owns(self, path: Path) -> bool:
         """Return whether a path is a checkpoint of this family."""

@@ -4,15 +4,17 @@ Predictors that are shown side by side predict the same task over the same time.
 is scored on its own samples.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from omnimouse_model.data.session import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Prediction, Predictor
-from omnimouse_model.progress import Cancelled, stop_if
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.cells import HIDDEN
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
+from omnimouse_model.progress import Cancelled, never, stop_if
 
 # Durations and rates are floats; a count of samples must not fall short by rounding.
 _TOLERANCE_S = 1e-6
@@ -150,3 +152,84 @@ def _fill_behavior(
         room = own[start : start + len(decoded)]
         found = columns.get(name, room)[: len(room)]
         np.copyto(room, found, where=np.isnan(room))
+
+
+# -- a predictor whose windows have the length of another spec --------------------------
+@dataclass(slots=True, eq=False, repr=False)
+class SpanPredictor(Predictor):
+    """A predictor that is asked about windows of another length, which its own ones tile.
+
+    Attributes
+    ----------
+    inner
+        The predictor.
+    spec
+        The windows: its own rates, and the length of the span.
+    refusal
+        Why its windows cannot cover the span, "" if they can.
+    """
+
+    inner: Predictor
+    spec: WindowSpec
+    refusal: str = ""
+
+    @property
+    def predictor_id(self) -> str:
+        """Id of the predictor."""
+        return self.inner.predictor_id
+
+    @property
+    def needs(self) -> Needs:
+        """What the predictor can see and predict, in the windows of the span."""
+        return replace(self.inner.needs, spec=self.spec, methods=frozenset())
+
+    def prepare(self, session: Session) -> None:
+        """Prepare the predictor.
+
+        Raises
+        ------
+        UnsupportedRequestError
+            Its windows cannot cover the span.
+        """
+        if self.refusal:
+            raise UnsupportedRequestError(f"{self.predictor_id!r} {self.refusal}")
+        self.inner.prepare(session)
+
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
+        """Keep the request: each tile is predicted as a whole."""
+        return Encoded(window, mask, None)
+
+    def decode(
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
+    ) -> Prediction:
+        """Predict the tiles of the window."""
+        mask = encoded.mask
+        # What neighbours reveal is left out of the span once, not of each tile again.
+        is_lost = mask.target & ~scored_cells(mask)
+        cells = np.where(is_lost, np.uint8(HIDDEN), mask.cells)
+        asked = replace(mask, cells=cells, guarded=False)
+        found = predict_same_span(self.inner, encoded.window, asked, neurons, cancelled)
+        is_empty = asked.target[:, found.neurons] & np.isnan(found.responses)
+        return replace(found, valid=found.valid & ~is_empty.any(axis=1), mask_id=mask.mask_id)
+
+
+def over_span(predictor: Predictor, span: WindowSpec) -> Predictor:
+    """Return a predictor of windows of the duration of a spec, on the grid.
+
+    That is the predictor itself if its windows are so. One that counts events, or whose
+    samples do not fill the span, refuses every session.
+    """
+    own = predictor.needs.spec
+    if own.responses != span.responses:
+        kind, asked = ("counts", "traces") if own.responses == "count" else ("traces", "counts")
+        return SpanPredictor(predictor, span, f"predicts {kind}, and {asked} are compared.")
+    if own.align == "grid" and own.duration_s == span.duration_s:
+        return predictor
+    try:
+        behavior = own.behavior or span.behavior
+        rate_hz = own.response_rate_hz
+        spec = WindowSpec(span.duration_s, rate_hz, own.responses, span.video, behavior)
+    except ValueError:
+        reason = f"has no whole number of samples in {span.duration_s:g} s."
+        return SpanPredictor(predictor, span, reason)
+    return SpanPredictor(predictor, spec)

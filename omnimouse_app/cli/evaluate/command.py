@@ -298,16 +298,27 @@ def command(
             predictors = [*mean.members, mean] if is_here else [*own, str(ensemble)]
             predictors += others
         conditions = _conditions(strategies, named_table)
+        loaded: list[Predictor] = []
+        if is_paper := named_table == "paper":
+            from omnimouse_model.data.window_spec import default_spec
+            from omnimouse_model.inference.dask_map import resolve_predictor
+
+            settings["span"] = default_spec()
+            loaded = [resolve_predictor(one, device) for one in predictors]
+            # Workers load by name; here each predictor is loaded once.
+            predictors = [*loaded] if settings["scheduler"] is None else predictors
         results, stop = _evaluate(predictors, recordings, conditions, out, settings)
         if parquet is not None:
             from omnimouse_model.evaluation.results import write_neurons
 
             write_neurons(_joined(results), parquet)
         layout = markdown_table if as_markdown else table
-        blocks = _blocks(results, recordings, layout, with_paper=named_table == "paper")
+        blocks = _blocks(results, recordings, layout)
+        rows = [row for scores in results.values() for row in scores.rows()]
+        if is_paper and not stop.is_received:
+            rows, blocks = _paper(results, loaded, recordings, layout)
         if members:
             blocks.append(_members(results, members))
-        rows = [row for scores in results.values() for row in scores.rows()]
         failure = _silent_model(_joined(results), set(baseline_names()).difference(models))
         was_stopped = stop.is_received
     emit(rows, as_json=as_json, text="\n\n".join(blocks))
@@ -323,7 +334,7 @@ def _conditions(
     strategies: tuple[str, ...], named_table: str | None
 ) -> "tuple[Condition | str, ...]":
     from omnimouse_model.evaluation.conditions import DEMO
-    from omnimouse_model.evaluation.paper_table import STRATEGIES
+    from omnimouse_model.evaluation.published import STRATEGIES
 
     named = (*(STRATEGIES if named_table == "paper" else ()), *strategies)
     if named_table == "demo" or not named:
@@ -393,22 +404,35 @@ def _blocks(
     results: "dict[str, Scores]",
     sessions: "Sequence[Session]",
     layout: "Layout",
-    *,
-    with_paper: bool,
 ) -> list[str]:
-    from omnimouse_app.cli.evaluate.report import paper_rows, report
-    from omnimouse_model.evaluation.paper_table import PRINTED, paper_table
+    from omnimouse_app.cli.evaluate.report import report
     from omnimouse_model.metrics.named import METRICS
 
     ids = [session.id for session in sessions]
     metric = METRICS[next(iter(results.values())).metric]
     blocks = [f"{metric.name} = {metric.definition}"]
     blocks += [block for s in results.values() for block in report(s, ids, layout)]
-    if with_paper:
-        for tier, scores in results.items():
-            blocks.append(f"The paper's tasks, tier {tier}")
-            blocks.append(layout(paper_rows([*paper_table(scores), *PRINTED])))
     return blocks
+
+
+def _paper(
+    results: "dict[str, Scores]",
+    predictors: "Sequence[Predictor]",
+    sessions: "Sequence[Session]",
+    layout: "Layout",
+) -> tuple[list[Row], list[str]]:
+    """Return rows and tables of the paper's tasks, with costs and published numbers."""
+    from omnimouse_app.cli.evaluate.report import paper_blocks, published_blocks
+    from omnimouse_model.analysis.paper_table import table_of
+    from omnimouse_model.evaluation.published import PUBLISHED_ROWS
+
+    rows: list[Row] = []
+    blocks: list[str] = []
+    for scores in results.values():
+        found = table_of(scores, predictors, sessions)
+        rows += found.rows()
+        blocks += paper_blocks(found, layout)
+    return [*rows, *PUBLISHED_ROWS], [*blocks, *published_blocks(layout)]
 
 
 def _members(results: "dict[str, Scores]", members: Sequence[str]) -> str:

@@ -1,15 +1,16 @@
 """Text tables that `omnimouse evaluate` prints."""
 
 from collections.abc import Callable, Sequence
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
 from omnimouse_app.cli.output import decimals, interval
 
 if TYPE_CHECKING:
-    from omnimouse_model.evaluation.paper_table import PaperRow
+    from omnimouse_model.analysis.paper_table import PaperCell, PaperCost, PaperTable
     from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
     from omnimouse_model.evaluation.sensorium2023 import CompetitionScore
+    from omnimouse_model.metrics.time_blocks import Estimate
 
 Row = dict[str, object]
 Layout = Callable[[Sequence[Row]], str]
@@ -55,17 +56,82 @@ def seeds_line(results: "Scores", strategy: str, members: Sequence[str]) -> str:
     )
 
 
-def paper_rows(rows: "Sequence[PaperRow]") -> list[Row]:
-    """Return the rows of the paper's table, measured ones first."""
-    return [
-        {
-            "model": row.model,
-            "sessions": row.n_sessions,
-            **{name: decimals(value) for name, value in row.values.items()},
-            "source": row.source,
-        }
-        for row in rows
+def paper_blocks(found: "PaperTable", layout: Layout) -> list[str]:
+    """Return a table of each of the paper's tasks, and one of sizes and times."""
+    from omnimouse_model.evaluation.published import BEHAVIOR
+
+    gain = f"over {found.baseline}"
+    blocks = [
+        f"The paper's tasks, tier {found.scores.tier}; the same seconds and neurons in all rows"
     ]
+    by_column: dict[str, list[PaperCell]] = {}
+    seen: set[tuple[str, str]] = set()
+    for cell in found.cells():
+        by_column.setdefault(cell.column, []).append(cell)
+    for column, cells in by_column.items():
+        blocks.append(
+            f"{column}: {cells[0].strategy}" + f", {BEHAVIOR.get(column, '')}".rstrip(", ")
+        )
+        rows: list[Row] = []
+        for cell in cells:
+            score = {} if column in BEHAVIOR else _estimate("score", cell.centred)
+            rows.append(
+                {"predictor": cell.predictor}
+                | score
+                | _estimate("pooled", cell.pooled)
+                | (_estimate(gain, cell.gain, signed=True) if found.baseline else {})
+                | {"windows": cell.n_windows or None}
+                | ({} if column in BEHAVIOR else {"neurons": cell.n_neurons or None})
+                | {"paper, on other data": _published(cell)}
+            )
+        blocks.append(layout(rows))
+        # The groups of behaviour have the same reasons.
+        told = {(cell.strategy, cell.predictor) for cell in cells}
+        lines = [f"- {cell.predictor}: – ({cell.refusal})" for cell in cells if cell.refusal]
+        blocks += [] if told <= seen else _lines(lines)
+        seen |= told
+    if found.costs:
+        blocks.append("Size and time; an answer is the whole population in one window")
+        blocks.append(layout([_cost_row(*pair) for pair in found.costs.items()]))
+    return blocks
+
+
+def published_blocks(layout: Layout) -> list[str]:
+    """Return the published table, with the recordings that it is of."""
+    from omnimouse_model.evaluation.published import PRINTED
+
+    rows: list[Row] = [
+        {"model": row.model, "sessions": row.n_sessions}
+        | {name: decimals(value) for name, value in row.values.items() if name != "stim"}
+        for row in PRINTED
+    ]
+    title = f"Published (pooled; {PRINTED[0].source}), on other recordings: {PRINTED[0].data}"
+    return [title, layout(rows)]
+
+
+def _estimate(name: str, found: "Estimate", *, signed: bool = False) -> Row:
+    return {
+        name: decimals(found.value, signed=signed),
+        f"{name} 95 %": interval(found.low, found.high),
+    }
+
+
+def _published(cell: "PaperCell") -> str:
+    if cell.published is None:
+        return "–"
+    row = cell.published
+    return f"{decimals(row.values[cell.column])} ({row.model}, {row.n_sessions} sessions)"
+
+
+def _cost_row(predictor: str, cost: "PaperCost") -> Row:
+    return {
+        "predictor": predictor,
+        "parameters": cost.parameters,
+        "training, min": cost.training_minutes,
+        "answer, ms": round(median(cost.answer_ms), 1) if cost.answer_ms else None,
+        "answers": len(cost.answer_ms),
+        "of": cost.strategy or "–",
+    }
 
 
 def competition_rows(scores: "Sequence[CompetitionScore]") -> list[Row]:

@@ -6,16 +6,12 @@ import pyarrow.parquet
 import pytest
 
 from omnimouse_model.analysis.evaluate import EVALUATION, evaluate, evaluate_all
+from omnimouse_model.analysis.paper_table import paper_table
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.evaluation.conditions import Condition
-from omnimouse_model.evaluation.paper_table import (
-    COLUMNS,
-    PRINTED,
-    STRATEGIES,
-    paper_table,
-)
+from omnimouse_model.evaluation.published import COLUMNS, PRINTED, STRATEGIES
 from omnimouse_model.evaluation.results import Scores, neuron_columns, write_neurons
 from omnimouse_model.evaluation.sensorium2023 import (
     clip_starts,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from omnimouse_model.evaluation import paper_table
+from omnimouse_model.evaluation import published
 from omnimouse_model.evaluation.results import Scores
 from omnimouse_model.metrics import BEHAVIOR_GROUPS
 from omnimouse_widgets.figures import style
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 TASKS: Final = {
-    paper_table.TASKS[task]: name
+    published.TASKS[task]: name
     for task, name in {"fcst": "Fcst", "fcst+S": "Fcst+S", "stim": "Stim"}.items()
 }
 """Short names of tasks in the paper, by strategy; for populations see `task_name`."""

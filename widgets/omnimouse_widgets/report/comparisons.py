@@ -7,7 +7,7 @@ import numpy as np
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.display import count
-from omnimouse_model.evaluation.paper_table import common_scores, score_summary
+from omnimouse_model.evaluation.summary import common_scores, score_summary
 from omnimouse_model.live.report import ReportCondition, ReportData
 from omnimouse_model.live.results import scores_of_neurons
 from omnimouse_model.live.sweep.current_point import WINDOW_SWEEP

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.data.session import Window
-from omnimouse_model.evaluation.paper_table import (
+from omnimouse_model.evaluation.summary import (
     ScoreSummary,
     score_summary,
     scores_by_area,

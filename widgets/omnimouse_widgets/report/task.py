@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.display import count
-from omnimouse_model.evaluation.paper_table import score_summary
+from omnimouse_model.evaluation.summary import score_summary
 from omnimouse_model.live.report import ReportData
 from omnimouse_model.live.results import IN_WINDOW
 from omnimouse_model.masks import (

@@ -159,7 +159,7 @@ def transferred(
             raise
         if not is_finished(out):
             write_json(out / ABOUT, {**_settings_in(out), "is_finished": True})
-    return remember(tuned, family.name)
+    return remember(tuned, family.name, out)
 
 
 def is_finished(out: str | Path) -> bool:

@@ -19,4 +19,5 @@ FAMILY = Family(
         shipped_configs(Path(__file__).parent / "configs"),
     ),
     export=later(f"{_HERE}.training:ZigTraining.export"),
+    published="Latent model",
 )

@@ -33,4 +33,5 @@ FAMILY = Family(
     ),
     transfer=Transfer(TransferOptions, later(f"{_HERE}.transfer:transfer_ndt")),
     export=later(f"{_HERE}.training:export_ndt"),
+    published="MtM",
 )

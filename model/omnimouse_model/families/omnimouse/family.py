@@ -52,4 +52,5 @@ FAMILY = Family(
     transfer=Transfer(NeuronTransferOptions, later(f"{_HERE}.transfer:transfer_omnimouse")),
     export=later(f"{_HERE}.export:export_run"),
     convert=later(f"{_HERE}.checkpoint:convert_official"),
+    published="OmniMouse-5M",
 )

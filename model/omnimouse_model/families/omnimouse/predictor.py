@@ -101,7 +101,7 @@ def _new_counters() -> dict[str, int]:
     return dict.fromkeys(("video_encodings", "tokens", "encodings", "fetches"), 0)
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(slots=True, weakref_slot=True, repr=False)
 class TransformerPredictor(Predictor):
     """A network that predicts for the sessions on which it was trained.
 

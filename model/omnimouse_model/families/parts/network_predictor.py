@@ -32,7 +32,7 @@ _KEPT = 8
 """Number of encoded windows in memory: going back to one costs nothing."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class NetworkPredictor(Predictor):
     """Rates of responses by a network.
 

@@ -22,4 +22,5 @@ FAMILY = Family(
     ),
     transfer=Transfer(TransferOptions, later(f"{_HERE}.training:transfer_poyo")),
     export=later(f"{_HERE}.training:export_poyo"),
+    published="POYO+",
 )

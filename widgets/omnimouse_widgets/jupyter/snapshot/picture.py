@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.evaluation.paper_table import score_summary
+from omnimouse_model.evaluation.summary import score_summary
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import MIXED
 from omnimouse_widgets import palette
