@@ -2,17 +2,17 @@
 
 from . import lab as lab
 from .analysis.clock_check import check_alignment as check_alignment
+from .analysis.counterfactual import what_if as what_if
 from .analysis.evaluate import evaluate as evaluate
 from .analysis.evaluate import evaluate_all as evaluate_all
-from .analysis.finetune.run import finetune as finetune
+from .analysis.finetune import finetune as finetune
 from .analysis.fit import fit as fit
-from .analysis.in_silico.counterfactual import what_if as what_if
 from .analysis.paper_table import paper_table as paper_table
-from .analysis.predictions.run import predict_session as predict_session
-from .analysis.ranking.factory import model_factory as model_factory
+from .analysis.predictions import predict_session as predict_session
+from .analysis.ranking.curve_table import read_ranking as read_ranking
+from .analysis.ranking.rank import model_factory as model_factory
 from .analysis.ranking.rank import pretrain_curve as pretrain_curve
 from .analysis.ranking.rank import rank_sessions as rank_sessions
-from .analysis.ranking.results_file import read_ranking as read_ranking
 from .analysis.scaling.fits import scaling_curves as scaling_curves
 from .analysis.spikes.held_out_scores import score_held_out as score_held_out
 from .analysis.spikes.trial_labels import decode_trial_labels as decode_trial_labels

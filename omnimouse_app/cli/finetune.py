@@ -75,7 +75,7 @@ def command(
     the train tier. Ctrl-C saves and ends after the current step. The same command
     continues, also after a kill.
     """
-    from omnimouse_model.analysis.finetune.run import finetune
+    from omnimouse_model.analysis.finetune import finetune
     from omnimouse_model.errors import StoppedError
 
     settings |= dict(map(_named_value, others))

@@ -71,7 +71,7 @@ def command(
     The file opens as a model: --model FILE in other commands, in napari and in
     notebooks. Ctrl-C and kills lose at most 8 windows: the same command continues.
     """
-    from omnimouse_model.analysis.predictions.run import predict_session
+    from omnimouse_model.analysis.predictions import predict_session
     from omnimouse_model.errors import StoppedError
     from omnimouse_model.predict.prediction_file.file import (
         saved_windows,

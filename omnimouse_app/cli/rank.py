@@ -170,7 +170,7 @@ def _refuse_study(context: click.Context, names: AbstractSet[str]) -> None:
 
 def _stored(results: Path, shuffles: int) -> "tuple[RankTable, PretrainCurve | None]":
     """Return the ranking of a results file, and its curve if it has one."""
-    from omnimouse_model.analysis.ranking.results_file import read_ranking
+    from omnimouse_model.analysis.ranking.curve_table import read_ranking
 
     if not results.is_file():
         raise click.BadParameter(
@@ -201,8 +201,7 @@ def _computed(
     device: str,
 ) -> "tuple[RankTable, PretrainCurve | None]":
     """Return ranking and curve; compute the scores that the file lacks."""
-    from omnimouse_model.analysis.ranking.factory import model_factory
-    from omnimouse_model.analysis.ranking.rank import pretrain_curve, rank_sessions
+    from omnimouse_model.analysis.ranking.rank import model_factory, pretrain_curve, rank_sessions
 
     factory = model_factory(
         config,

@@ -119,8 +119,7 @@ def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
 
 def _curves(results: Path, axis: "SizeAxis", quantity: "Quantity") -> "tuple[ScalingCurve, ...]":
     """Fit the runs of a file; print warnings on standard error."""
-    from omnimouse_model.analysis.scaling.fits import scaling_curves
-    from omnimouse_model.analysis.scaling.runs import read_runs
+    from omnimouse_model.analysis.scaling.fits import read_runs, scaling_curves
 
     if not results.is_file():
         raise click.BadParameter(

@@ -73,8 +73,7 @@ def launch(
         # Imports are inside the functions, so that importing this module is fast.
         from omnimouse_model.data.session_index import holds_sessions
         from omnimouse_model.live.analysis_file import SUFFIX
-        from omnimouse_model.live.recording.loader import OpenRequest
-        from omnimouse_model.live.recording.samples import DEMO, SAMPLES
+        from omnimouse_model.live.recording.loader import DEMO, SAMPLES, OpenRequest
 
         # Names of samples have priority over paths.
         sample = SAMPLES.get(session) if isinstance(session, str) else None

@@ -20,13 +20,13 @@ from omnimouse_model.evaluation.tier_score import (
     TierScoring,
     scored_tier,
 )
-from omnimouse_model.live.first_scores import (
+from omnimouse_model.live.mask.presets import DEFAULT_PRESET, mask_for
+from omnimouse_model.live.pin import page_around
+from omnimouse_model.live.state_store import (
     SHIPPED,
     FirstScores,
     first_scores,
 )
-from omnimouse_model.live.mask.presets import DEFAULT_PRESET, mask_for
-from omnimouse_model.live.pin import page_around
 from omnimouse_model.predict.predictor import Predictor
 
 LOWEST_RANK: Final = 0.4

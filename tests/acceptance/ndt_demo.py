@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 import numpy as np
 
 from omnimouse_app.cli.output import markdown_table
-from omnimouse_model.analysis.finetune.run import finetune
+from omnimouse_model.analysis.finetune import finetune
 from omnimouse_model.analysis.spikes.held_out_scores import (
     HELD_OUT,
     trial_counts,

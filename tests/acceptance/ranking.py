@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from omnimouse_model.analysis.ranking.curve_table import ORDERS
-from omnimouse_model.analysis.ranking.factory import ModelFactory
-from omnimouse_model.analysis.ranking.rank import pretrain_curve, rank_sessions
+from omnimouse_model.analysis.ranking.rank import ModelFactory, pretrain_curve, rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.families.ndt.network import NdtConfig
 from omnimouse_model.families.ndt.training_config import NdtTrainConfig

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.recording.samples import SAMPLES
+from omnimouse_model.live.recording.loader import SAMPLES
 from tests.acceptance.scripts import wait_for
 
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}

@@ -16,8 +16,8 @@ import numpy as np
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.tour.report import CHAPTERS, Chapter, Check, Story, small_screen, write_report
 from omnimouse_app.window.screen import scratch_settings
-from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
-from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
+from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
+from omnimouse_model.analysis.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.live.laboratory_jobs import BARCODES, label_of
 from omnimouse_model.simulate.demo import demo_session, spiking_session

@@ -7,7 +7,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
-from omnimouse_model.live.sweep.current_point import live_sweeps
+from omnimouse_model.live.current_point import live_sweeps
 from omnimouse_model.masks import VISIBLE
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets.palette import area_table

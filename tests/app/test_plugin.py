@@ -21,7 +21,7 @@ from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window import commands
 from omnimouse_app.window.docks import find_instrument
 from omnimouse_app.window.reader import get_reader, layers_of, read
-from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
+from omnimouse_model.analysis.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.state_store import LastSession, write_last_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE

@@ -3,7 +3,7 @@
 from shutil import copyfile
 
 from omnimouse_app.tour.hand import wait_for
-from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
+from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
 from tests.app.windows import drop_file
 from tests.widgets.pointer import press
 

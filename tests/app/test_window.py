@@ -15,7 +15,7 @@ from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import find_instrument, open_instrument
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask import presets
-from omnimouse_model.live.sweep.sweeps import Sweeps
+from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.style.menu_box import MenuBox

@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 import omnimouse_model as om
-from omnimouse_model.analysis.ranking.factory import model_factory
-from omnimouse_model.analysis.ranking.rank import rank_sessions
+from omnimouse_model.analysis.ranking.rank import model_factory, rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import models_folder
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.families.ndt.checkpoint import SCHEMES_OF, read_ndt

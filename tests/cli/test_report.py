@@ -10,7 +10,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_app.cli.progress import Progress
-from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
+from omnimouse_model.analysis.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.evaluation.summary import score_summary, scores_by_area
 from omnimouse_model.evaluation.window_scores import window_scores

@@ -20,8 +20,8 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.analysis.scaling.study import plan_path, read_plan
+from omnimouse_model.analysis.sweep.live_sweep import TierCurves
 from omnimouse_model.analysis.sweep.table import read_sweep
-from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.evaluation.tier_score import TierScore

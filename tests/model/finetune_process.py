@@ -16,7 +16,7 @@ from unittest.mock import patch
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.finetune.process import Arguments, ReportRows, spawn_finetune
+from omnimouse_model.analysis.finetune_process import Arguments, ReportRows, spawn_finetune
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation import shard
 from omnimouse_model.families.omnimouse import transfer as start

@@ -25,7 +25,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
-from omnimouse_model.analysis.in_silico.counterfactual import (
+from omnimouse_model.analysis.counterfactual import (
     edits_from_json,
     edits_to_json,
     sort_edits,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from omnimouse_model.inference.client import load_in_worker
 from omnimouse_model.inference.registry import load_in_process
-from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import Execution, Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import Load
@@ -27,6 +26,7 @@ from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
 from omnimouse_model.live.neurons.planes import PaintedRegion, Planes, Selection
 from omnimouse_model.live.neurons.repeats import RepeatsOnScreen, TrialAverages
+from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.project.exports import Exports
 from omnimouse_model.live.project.project import Project
 from omnimouse_model.live.project.restore import AnalysisScreen
@@ -34,7 +34,7 @@ from omnimouse_model.live.recording.loader import ClockCheck, FolderIndex, Sessi
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
-from omnimouse_model.live.sweep.sweeps import Sweeps
+from omnimouse_model.live.sweeps import Sweeps
 
 
 class Controller:

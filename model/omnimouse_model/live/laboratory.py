@@ -10,7 +10,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.barcodes import count_fits, fit_seconds
-from omnimouse_model.analysis.in_silico.stimulus_edits import Picture
+from omnimouse_model.analysis.stimulus_edits import Picture
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.lab.experiments import (
@@ -18,7 +18,6 @@ from omnimouse_model.lab.experiments import (
     Experiment,
     ExperimentResult,
 )
-from omnimouse_model.live.inference.background_predictor import background_predictor
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -28,6 +27,7 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
+from omnimouse_model.live.inference.worker_watch import background_predictor
 from omnimouse_model.live.laboratory_jobs import (
     BARCODES,
     FOLDS,

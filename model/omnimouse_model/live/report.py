@@ -11,12 +11,13 @@ from typing import Literal
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, edit_remarks
+from omnimouse_model.analysis.counterfactual import WhatIf, edit_remarks
 from omnimouse_model.analysis.sweep.table import ContextSweep, read_sweep
 from omnimouse_model.data.session import Window
 from omnimouse_model.errors import AnalysisFileError, ExportError
 from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.current_point import WINDOW_SWEEP, live_sweeps
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.laboratory import Laboratory
@@ -25,7 +26,6 @@ from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.project.exports import ScreenContent, screen_content
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import Device, LiveState
-from omnimouse_model.live.sweep.current_point import WINDOW_SWEEP, live_sweeps
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Prediction

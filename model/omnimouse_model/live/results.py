@@ -13,10 +13,10 @@ import numpy as np
 from psygnal import Signal, SignalGroupDescriptor
 
 from omnimouse_model.analysis.barcodes import LearnedNeurons
-from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
+from omnimouse_model.analysis.counterfactual import WhatIf
 from omnimouse_model.analysis.peri_event import PeriEventResponses
+from omnimouse_model.analysis.sweep.live_sweep import TierCurves
 from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.errors import ConnectError, UnsupportedRequestError
 from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.masks import Mask

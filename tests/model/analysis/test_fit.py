@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from omnimouse_model.analysis.fit import train_plan
-from omnimouse_model.analysis.ranking.factory import model_factory
+from omnimouse_model.analysis.ranking.rank import model_factory
 from omnimouse_model.errors import SessionFormatError, StoppedError
 from omnimouse_model.families.omnimouse.family import DEMO
 from omnimouse_model.inference.families import TrainingPlan, describe, training_plan

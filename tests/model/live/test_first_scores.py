@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.first_scores import FirstScores, read_scores
 from omnimouse_model.live.mask.presets import mask_for
 from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.live.recording.samples import with_model
-from omnimouse_model.live.state_store import StateStore
+from omnimouse_model.live.state_store import FirstScores, StateStore, read_scores
 from tests.predictors import NoisyPredictor
 
 

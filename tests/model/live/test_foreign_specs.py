@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.in_silico.stimulus_edits import BehaviorSet, Contrast
+from omnimouse_model.analysis.stimulus_edits import BehaviorSet, Contrast
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, save_ndt
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.barcodes import learned_neurons
-from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
+from omnimouse_model.analysis.stimulus_edits import Blank
 from omnimouse_model.errors import ExportError
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.lab.experiments import run_experiment

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.evaluate import evaluate
-from omnimouse_model.analysis.predictions.run import predict_session
+from omnimouse_model.analysis.predictions import predict_session
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import EmptyMaskError, MaskError

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.scaling.fits import scaling_curves
-from omnimouse_model.analysis.scaling.runs import (
+from omnimouse_model.analysis.scaling.fits import (
     RunScore,
     ScalingRun,
     add_rows,
     read_runs,
+    scaling_curves,
 )
 from omnimouse_widgets.figures import scaling_figure
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
+from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_widgets.jupyter.jobs import Ranking
 

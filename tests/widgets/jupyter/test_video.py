@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
+from omnimouse_model.analysis.stimulus_edits import Contrast
 from omnimouse_model.data.window_spec import VideoSpec
 from omnimouse_widgets.jupyter.video import VideoScrubber
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast, Mirror
+from omnimouse_model.analysis.stimulus_edits import Contrast, Mirror
 from omnimouse_widgets.jupyter.results import WhatIf
 from tests.model.live.mask.test_stimulus_edits import VideoPredictor
 from tests.predictors import open_controller

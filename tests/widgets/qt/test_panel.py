@@ -7,7 +7,7 @@ from qtpy.QtCore import QPoint, QPointF
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
+from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.ranking import NO_FILE, RankingView
 from omnimouse_widgets.views.record import Block, Choice, Row, SavePicture, Text

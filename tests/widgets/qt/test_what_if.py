@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QSlider
 
-from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH
-from omnimouse_model.analysis.in_silico.stimulus_edits import (
+from omnimouse_model.analysis.counterfactual import NO_TRUTH
+from omnimouse_model.analysis.stimulus_edits import (
     BehaviorScale,
     BehaviorSet,
     BehaviorShift,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
-from omnimouse_model.live.sweep.current_point import WINDOW_SWEEP
+from omnimouse_model.live.current_point import WINDOW_SWEEP
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.context.view import IN_WINDOW, NO_SESSION, OTHER, ContextView

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
+from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_widgets.views import ranking as text
 from omnimouse_widgets.views.ranking import RankingView

@@ -11,7 +11,7 @@ import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve, Point
-from omnimouse_model.live.sweep.current_point import CurrentPoint
+from omnimouse_model.live.current_point import CurrentPoint
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style

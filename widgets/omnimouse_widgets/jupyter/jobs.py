@@ -9,12 +9,12 @@ from traitlets import Any as AnyTrait
 from traitlets import Bool, Enum, Float, Instance, Int, Unicode
 from traitlets import Tuple as TupleTrait
 
-from omnimouse_model.analysis.ranking.results_file import StoredRanking
+from omnimouse_model.analysis.ranking.curve_table import StoredRanking
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.current_point import live_sweeps
 from omnimouse_model.live.laboratory_jobs import NAMES
-from omnimouse_model.live.sweep.current_point import live_sweeps
 from omnimouse_model.storage.files import read_bytes
 from omnimouse_widgets.jupyter.panel import MAX_SENT, RecordPart
 from omnimouse_widgets.report import report_maker

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
+from omnimouse_model.analysis.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.display import count
 from omnimouse_model.evaluation.summary import common_scores, score_summary
+from omnimouse_model.live.current_point import WINDOW_SWEEP
 from omnimouse_model.live.report import ReportCondition, ReportData
 from omnimouse_model.live.results import scores_of_neurons
-from omnimouse_model.live.sweep.current_point import WINDOW_SWEEP
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
@@ -28,9 +28,9 @@ from omnimouse_widgets.report.results import (
     summary_cells,
     summary_head,
     title_of,
+    video_text,
     warnings_of,
 )
-from omnimouse_widgets.report.task import video_text
 from omnimouse_widgets.views.text.tier_score import window_tier_text
 
 MAX_CHANGED = 10

@@ -19,9 +19,8 @@ from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_model.metrics.named import Metric
 from omnimouse_widgets import palette
-from omnimouse_widgets.report import svg
-from omnimouse_widgets.report.markup import SCORE_STEPS, STATE_CLASSES, Markup, tag
-from omnimouse_widgets.report.svg import Frame
+from omnimouse_widgets.report import markup
+from omnimouse_widgets.report.markup import SCORE_STEPS, STATE_CLASSES, Frame, Markup, tag
 from omnimouse_widgets.views.context.curves import AXIS_TEXT, dodge, place_on
 from omnimouse_widgets.views.field.probes import (
     FIELD_SIDE,
@@ -70,18 +69,18 @@ def mask_picture(mask: Mask) -> Markup:
                 title = f"{_span_text('sample', first, last)}: {n:,} {state}"
                 # 0.3 units of overlap avoid visible gaps between bars.
                 box = (first * step, top, (last + 1 - first) * step + 0.3, bottom - top)
-                parts.append(svg.box(*box, f"fill-{state}", title))
+                parts.append(markup.box(*box, f"fill-{state}", title))
             base += n
     step = WIDTH / max(len(mask.frames), 1)
     for first, last in _spans(mask.frames[:, None]):
         state = "visible" if mask.frames[first] else "hidden"
         title = f"{_span_text('video frame', first, last)}: {state}"
         box = (first * step + 0.5, 84, (last + 1 - first) * step - 1, 8)
-        parts.append(svg.box(*box, f"fill-{state}", title))
+        parts.append(markup.box(*box, f"fill-{state}", title))
     for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
         label = f"{share * mask.spec.duration_s:.3g} s"
-        parts.append(svg.label(share * WIDTH, 108, label, anchor))
-    return svg.picture(WIDTH, 112, "The mask over the window", parts)
+        parts.append(markup.label(share * WIDTH, 108, label, anchor))
+    return markup.picture(WIDTH, 112, "The mask over the window", parts)
 
 
 def _spans(rows: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -181,17 +180,17 @@ class FieldPictures:
         is_scored = self.is_known & np.isfinite(scores)
         unscored = self.places[self.is_known & ~is_scored]
         parts = [
-            svg.dots(unscored, 0.4 * self._size, "dot hidden"),
+            markup.dots(unscored, 0.4 * self._size, "dot hidden"),
             # A slightly larger dot below gives every score colour an edge, on light and
             # on dark.
-            svg.dots(self.places[is_scored], self._size + 0.8, "dot edge"),
+            markup.dots(self.places[is_scored], self._size + 0.8, "dot edge"),
         ]
         # One path per colour: -1 has no colour.
         steps = np.full(len(scores), -1)
         shares = np.clip(scores[is_scored], 0, 1)
         steps[is_scored] = (shares * (SCORE_STEPS - 1)).round()
         parts += [
-            svg.dots(self.places[steps == step], self._size, f"dot s{step}")
+            markup.dots(self.places[steps == step], self._size, f"dot s{step}")
             for step in range(SCORE_STEPS)
         ]
         return self._picture("The field by score", parts)
@@ -200,34 +199,34 @@ class FieldPictures:
         y = self._height
         for down, right, text in self._texts:
             at = 12 + right * self._scale, 16 + down * self._scale
-            parts.append(svg.label(*at, text, "middle"))
+            parts.append(markup.label(*at, text, "middle"))
         for path in self._outlines:
             corners = 12 + path[:, ::-1] * self._scale
             for start, end in pairwise(corners.tolist()):
-                parts.append(svg.rule(*start, *end))
+                parts.append(markup.rule(*start, *end))
         if self.unit and self.unit != "probes":
             # A scale bar of a round length, about 30 % of the picture.
             length = _round_below(0.3 * self._side / self._scale)
             right = 12 + length * self._scale
-            parts.append(svg.rule(12, y + 8, right, y + 8))
+            parts.append(markup.rule(12, y + 8, right, y + 8))
             scale = f"{length:g} {self.unit}"
-            parts.append(svg.label(right + 6, y + 12, scale, "start"))
-        return svg.picture(HALF, y + 20, label, parts, data_field="")
+            parts.append(markup.label(right + 6, y + 12, scale, "start"))
+        return markup.picture(HALF, y + 20, label, parts, data_field="")
 
 
 def score_scale(metric: Metric) -> Markup:
     """Return the colour bar of the scores."""
     # 0.4 units of overlap avoid visible gaps between the colours.
-    parts = [svg.box(40 + k * 6, 2, 6.4, 10, f"fill-s{k}") for k in range(SCORE_STEPS)]
+    parts = [markup.box(40 + k * 6, 2, 6.4, 10, f"fill-s{k}") for k in range(SCORE_STEPS)]
     end = 40 + SCORE_STEPS * 6
     is_r = metric.symbol == "r"
     last = "1" if is_r else f"1 {metric.symbol}"
     ends = [
-        svg.label(36, 11, "r ≤ 0" if is_r else "≤ 0", "end"),
-        svg.label(end + 5, 11, last, "start"),
+        markup.label(36, 11, "r ≤ 0" if is_r else "≤ 0", "end"),
+        markup.label(end + 5, 11, last, "start"),
     ]
     width = end + 24 + 6 * (len(last) - 1)
-    return svg.picture(width, 14, "Colours of scores from 0 to 1", [*parts, *ends])
+    return markup.picture(width, 14, "Colours of scores from 0 to 1", [*parts, *ends])
 
 
 def _round_below(value: float) -> float:
@@ -246,19 +245,19 @@ def distribution(scores: np.ndarray, median: float, metric: Metric) -> Markup:
     highest = max(int(counts.max()), 1) * 1.05
     frame = Frame(52, 10, WIDTH - 68, 150, (low, high), (0, highest))
     # Neurons are counted, so ticks are whole numbers.
-    ticks = [t for t in svg.ticks_between(0, frame.y[1], 4) if t == round(t)]
-    parts = svg.left_axis(frame, ticks, 0)
+    ticks = [t for t in markup.ticks_between(0, frame.y[1], 4) if t == round(t)]
+    parts = markup.left_axis(frame, ticks, 0)
     width = float(frame.across(edges[1]) - frame.across(edges[0]))
     for n, edge in zip(counts.tolist(), edges[:-1], strict=True):
         left, top = float(frame.across(edge)), float(frame.down(n))
         title = f"{edge:z.2f} to {edge + edges[1] - edges[0]:z.2f}: {n:,} neurons"
-        parts.append(svg.box(left + 1, top, width - 2, 160 - top, "bar", title))
+        parts.append(markup.box(left + 1, top, width - 2, 160 - top, "bar", title))
     x = float(frame.across(median))
-    parts.append(svg.rule(x, 10, x, 160, "median"))
-    ends = [(t, f"{t:z.1f}".replace("-", "−")) for t in svg.ticks_between(low, high, 8)]
+    parts.append(markup.rule(x, 10, x, 160, "median"))
+    ends = [(t, f"{t:z.1f}".replace("-", "−")) for t in markup.ticks_between(low, high, 8)]
     name = metric.unit if metric.symbol != "r" else f"{metric.unit} r"
-    parts += svg.bottom_axis(frame, ends, f"{name} (dashed: median)")
-    return svg.picture(WIDTH, 198, "Distribution of the scores", parts)
+    parts += markup.bottom_axis(frame, ends, f"{name} (dashed: median)")
+    return markup.picture(WIDTH, 198, "Distribution of the scores", parts)
 
 
 # -- traces -------------------------------------------------------------------------
@@ -281,32 +280,32 @@ def traces(
     span = (float(times[0]) - half, float(times[-1]) + half)
     low, high = _ends(lines)
     frame = Frame(44, 4, 586, height, span, (low, high))
-    parts = svg.left_axis(frame, svg.ticks_between(low, high, 3)[:4], _digits(low, high))
+    parts = markup.left_axis(frame, markup.ticks_between(low, high, 3)[:4], _digits(low, high))
     step = frame.width / len(times)
     for start, stop, code in groups(states):
         name = STATE_CLASSES[code]
         title = f"{name}, samples {start} to {stop - 1}"
         box = (frame.left + start * step, height + 6, (stop - start) * step, 4)
-        parts.append(svg.box(*box, f"fill-{name}", title))
-    parts += [svg.line(frame, times, line.values, line.class_) for line in lines]
+        parts.append(markup.box(*box, f"fill-{name}", title))
+    parts += [markup.line(frame, times, line.values, line.class_) for line in lines]
     if unit:
-        parts.append(svg.label(frame.left + 4, frame.top + 10, unit, "start"))
+        parts.append(markup.label(frame.left + 4, frame.top + 10, unit, "start"))
     frames = [frame]
     scaled = _standardised(lines)
     if scaled:
         finite = np.flatnonzero(np.isfinite(scaled[0].values))
         span = (float(times[finite[0]]) - half, float(times[finite[-1]]) + half)
         right = Frame(678, 4, 250, height, span, _ends(scaled))
-        parts += svg.left_axis(right, svg.ticks_between(*right.y, 3)[:4], 0)
-        parts += [svg.line(right, times, line.values, line.class_) for line in scaled]
+        parts += markup.left_axis(right, markup.ticks_between(*right.y, 3)[:4], 0)
+        parts += [markup.line(right, times, line.values, line.class_) for line in scaled]
         frames.append(right)
     if has_axis:
         labels = ("seconds of the recording", "seconds, standardised values")
         # Not strict: without a prediction there is no plot on the right.
         for plot, label in zip(frames, labels, strict=False):
-            ticks = [(t, f"{t:z.1f}") for t in svg.ticks_between(*plot.x, 5)]
-            parts += svg.bottom_axis(replace(plot, top=14), ticks, label)
-    return svg.picture(WIDTH, height + (50 if has_axis else 12), "Traces", parts)
+            ticks = [(t, f"{t:z.1f}") for t in markup.ticks_between(*plot.x, 5)]
+            parts += markup.bottom_axis(replace(plot, top=14), ticks, label)
+    return markup.picture(WIDTH, height + (50 if has_axis else 12), "Traces", parts)
 
 
 def _ends(lines: Sequence[PlotLine]) -> tuple[float, float]:
@@ -387,10 +386,10 @@ def _curves(
         # Labels closer than 9 % of the axis would overlap.
         if not ticks or place - ticks[-1][0] > 0.09 * (frame.x[1] - frame.x[0]):
             ticks.append((place, f"{value:,}"))
-    parts = svg.left_axis(frame, svg.ticks_between(*frame.y, 5), 2)
-    parts += svg.bottom_axis(frame, ticks, AXIS_TEXT[axis])
+    parts = markup.left_axis(frame, markup.ticks_between(*frame.y, 5), 2)
+    parts += markup.bottom_axis(frame, ticks, AXIS_TEXT[axis])
     parts += [_curve(frame, number, curve) for number, curve in numbered]
-    return svg.picture(HALF, 240, f"Score against {AXIS_TEXT[axis]}", parts)
+    return markup.picture(HALF, 240, f"Score against {AXIS_TEXT[axis]}", parts)
 
 
 def _curve(frame: Frame, number: int, curve: Curve) -> Markup:
@@ -399,12 +398,12 @@ def _curve(frame: Frame, number: int, curve: Curve) -> Markup:
     offset = dodge(curve.label, curve.axis, curve.values)
     x = np.array([place_on(curve.axis, value) + offset for value in curve.values])
     y = np.array([point.score for point in curve.points])
-    parts = [svg.line(frame, x, y, f"inputs{condition} sweep{number}")]
+    parts = [markup.line(frame, x, y, f"inputs{condition} sweep{number}")]
     for place, point in zip(x, curve.points, strict=True):
         if not np.isfinite(point.score):
             continue
         left, ends = float(frame.across(place)), frame.down(np.array(point.ends))
-        parts.append(svg.rule(left, ends[0], left, ends[1], f"inputs{condition}"))
+        parts.append(markup.rule(left, ends[0], left, ends[1], f"inputs{condition}"))
         parts.append(marker(condition, left, float(frame.down(point.score))))
     return tag("g", *parts, class_=f"curve inputs{condition} sweep{number}")
 
@@ -448,29 +447,29 @@ def legend(
 
 def stroke_sample(class_: str) -> Markup:
     """Return a short line in a style."""
-    return svg.picture(28, 10, "", [tag("path", d="M1,5H27", class_=f"line {class_}")])
+    return markup.picture(28, 10, "", [tag("path", d="M1,5H27", class_=f"line {class_}")])
 
 
 def marker_sample(condition: int) -> Markup:
     """Return the marker of a condition."""
-    return svg.picture(12, 12, "", [marker(condition, 6, 6)])
+    return markup.picture(12, 12, "", [marker(condition, 6, 6)])
 
 
 def state_sample(code: int, *, has_target: bool = True) -> Markup:
     """Return the mark of a neuron in a state."""
     marks = _marks(np.array([[6.0, 6.0]]), 10, code, has_target=has_target)
-    return svg.picture(12, 12, "", marks)
+    return markup.picture(12, 12, "", marks)
 
 
 def _marks(places: np.ndarray, size: float, code: int, *, has_target: bool) -> list[Markup]:
     if code == HIDDEN:
-        return [svg.dots(places, 0.55 * size, "dot hidden")]
+        return [markup.dots(places, 0.55 * size, "dot hidden")]
     if code == VISIBLE:
-        return [svg.dots(places, size, "dot visible")]
+        return [markup.dots(places, size, "dot visible")]
     # A ring: a smaller dot covers the middle of a larger one.
     rim = "target" if has_target else "visible"
     core = "mixed" if code == MIXED else "paper"
     return [
-        svg.dots(places, size, f"dot {rim}"),
-        svg.dots(places, 0.5 * size, f"dot {core}"),
+        markup.dots(places, size, f"dot {rim}"),
+        markup.dots(places, 0.5 * size, f"dot {core}"),
     ]

@@ -1,19 +1,137 @@
-"""The report page: its sections in order, and the HTML file."""
+"""The report page: its sections in order, neurons and experiments, and the HTML file."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
+from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
-from omnimouse_model.live.report import ReportData, no_report, report_of_screen
+from omnimouse_model.live.project.exports import ScreenContent
+from omnimouse_model.live.report import ReportData, ReportExperiment, no_report, report_of_screen
+from omnimouse_model.masks import PATTERN_NAMES
 from omnimouse_model.storage.write import write_bytes
-from omnimouse_widgets.report import comparisons, experiments, neurons, results, task
-from omnimouse_widgets.report.markup import Markup, document, tag
+from omnimouse_widgets.report import comparisons, markup, results
+from omnimouse_widgets.report.drawings import FieldPictures
+from omnimouse_widgets.report.markup import Markup, document, number, table, tag
+from omnimouse_widgets.views.laboratory import OF_MODEL, result_text
 
+
+# -- position and one-line description of each neuron on the report's field -----------
+def neurons_data(content: ScreenContent) -> dict[str, Any]:
+    """Return positions and descriptions of all neurons.
+
+    Positions are a flat list of right, down, right, down …, with None for unknown ones.
+    """
+    places = FieldPictures(content.session.units).places.round(1).ravel()
+    patterns = content.mask.patterns_in((0, content.mask.n_samples))
+    return {
+        # JSON has no NaN; a flat list of numbers is the shortest form in the file.
+        "places": [float(v) if np.isfinite(v) else None for v in places],
+        "texts": [
+            neuron_text(content, neuron, PATTERN_NAMES[pattern])
+            for neuron, pattern in enumerate(patterns.tolist())
+        ],
+    }
+
+
+def neuron_text(content: ScreenContent, neuron: int, state: str) -> str:
+    """Return one line: `neuron 412 · V1 · depth 210 µm · visible · r = 0.432`."""
+    units = content.session.units
+    parts = [f"neuron {units.names[neuron]}"]
+    if units.area is not None and str(units.area[neuron]):
+        parts.append(str(units.area[neuron]))
+    # Many recordings have no depths.
+    depth = float(units.xyz_um[neuron, 2])
+    if np.isfinite(depth):
+        parts.append(f"depth {number(depth, 0)} µm")
+    parts.append(state)
+    scores = content.shown_scores
+    score = np.nan if scores is None else float(scores[neuron])
+    is_scored = np.isfinite(score)
+    parts.append(content.metric.named(number(score)) if is_scored else "no score")
+    return " · ".join(parts)
+
+
+# -- results of the laboratory: experiments, searches and decodings on the model ------
+_PIXEL: Final = 5
+"""Side of a pixel of a found image in the report."""
+
+
+def experiments(data: ReportData) -> Iterator[Markup]:
+    """Yield each result, its numbers for the selected neurons, and found images."""
+    if data.experiments:
+        yield tag("p", OF_MODEL, class_="quiet")
+    for experiment in data.experiments:
+        yield tag("h3", experiment.label)
+        yield tag("p", result_text(experiment.result, experiment.columns))
+        result = experiment.result
+        if isinstance(result, ExperimentResult):
+            yield from _neurons(data, result, experiment)
+        elif hasattr(result, "videos"):
+            # The last frame: responses to the first half of a video do not count.
+            yield tag("figure", _image(result.videos[0, -1], experiment.label))
+        else:
+            yield _confusion(result.found.classes, result.found.confusion)
+
+
+def _neurons(
+    data: ReportData, result: ExperimentResult, experiment: ReportExperiment
+) -> Iterator[Markup]:
+    names = data.content.session.units.names
+    measured = {int(neuron): at for at, neuron in enumerate(result.neurons)}
+    shown = [neuron for neuron in data.content.selection if neuron in measured]
+    if not shown:
+        return
+    rows = [
+        (
+            str(names[neuron]),
+            *(number(float(c[measured[neuron]])) for c in experiment.columns.values()),
+        )
+        for neuron in shown
+    ]
+    heads = [name.replace("_", " ") for name in experiment.columns]
+    yield table(("neuron", *heads), rows, neurons=shown)
+
+
+def _confusion(classes: tuple[str, ...], confusion: np.ndarray) -> Markup:
+    rows = [
+        (name, *(f"{100 * share:z.0f} %" for share in shares))
+        for name, shares in zip(classes, confusion.tolist(), strict=True)
+    ]
+    return table(("true", *(f"predicted {name}" for name in classes)), rows)
+
+
+def _image(frame: np.ndarray, label: str) -> Markup:
+    """Return a gray image as rectangles: one per run of equal pixels of a row."""
+    height, width = frame.shape
+    # Sixteen levels are enough for the eye, and make long runs.
+    levels = frame // 16 * 17
+    parts = []
+    for row in range(height):
+        edges = np.flatnonzero(np.diff(levels[row].astype(int))) + 1
+        for start, stop in zip([0, *edges], [*edges, width], strict=True):
+            level = int(levels[row, start])
+            parts.append(
+                tag(
+                    "rect",
+                    x=_PIXEL * int(start),
+                    y=_PIXEL * row,
+                    width=_PIXEL * int(stop - start),
+                    height=_PIXEL,
+                    fill=f"#{level:02x}{level:02x}{level:02x}",
+                )
+            )
+    size = (_PIXEL * width, _PIXEL * height)
+    return markup.picture(*size, label, parts, shape_rendering="crispEdges")
+
+
+# -- the page ---------------------------------------------------------------------------
 Section = Callable[[ReportData], Iterator[Markup]]
 SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
-    ("Task", task.task),
+    ("Task", results.task),
     ("Scores", results.scores),
     ("The field", results.field),
     ("Conditions compared", comparisons.conditions),
@@ -21,8 +139,8 @@ SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
     ("Decoded behaviour", results.behaviour),
     ("What if", comparisons.what_if),
     ("Score against context", comparisons.context),
-    ("Laboratory", experiments.experiments),
-    ("The same in Python", task.script),
+    ("Laboratory", experiments),
+    ("The same in Python", results.script),
 )
 """Title and content of each section; sections without content are omitted."""
 LEFT_OUT: Final = (
@@ -72,8 +190,8 @@ def report_bytes(data: ReportData, report_progress: ReportProgress) -> bytes:
 def report_page(data: ReportData, report_progress: ReportProgress = no_report) -> str:
     """Return the HTML of all sections; `report_progress` is called before each one."""
     sections, empty = [], []
-    for number, (title, section) in enumerate(SECTIONS):
-        report_progress(f"Report: {title.lower()}", number / len(SECTIONS))
+    for done, (title, section) in enumerate(SECTIONS):
+        report_progress(f"Report: {title.lower()}", done / len(SECTIONS))
         if parts := list(section(data)):
             sections.append(tag("section", tag("h2", title), *parts))
         else:
@@ -87,7 +205,7 @@ def report_page(data: ReportData, report_progress: ReportProgress = no_report) -
     ]
     values: dict[str, Any] = {
         "conditions": conditions,
-        "neurons": neurons.neurons_data(data.content),
+        "neurons": neurons_data(data.content),
     }
     title = f"{data.title} – OmniMouse report"
-    return document(title, *task.heading(data), *sections, data=values)
+    return document(title, *results.headline(data), *sections, data=values)

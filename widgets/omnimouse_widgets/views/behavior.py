@@ -11,10 +11,10 @@ from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.evaluation.results import BehaviorScore
 from omnimouse_model.evaluation.window_scores import decode_scores
-from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.project.exports import condition_text
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState

@@ -9,13 +9,13 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.ranking.curve_table import (
+    DEMO_RANKING,
     CurveMean,
     OrderFit,
     OrderName,
     PretrainCurve,
 )
 from omnimouse_model.analysis.ranking.rank_table import SUFFIX, RankTable
-from omnimouse_model.analysis.ranking.results_file import DEMO_RANKING
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.ranking import RankingContent, RankingOnScreen
 from omnimouse_model.live.state import LiveState

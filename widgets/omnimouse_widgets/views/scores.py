@@ -8,12 +8,12 @@ from typing import Final, Literal, Self, cast, get_args
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
+from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.results import IN_WINDOW, Results, ScoresOnScreen
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
 from omnimouse_model.masks.neuron_table import matching_neurons

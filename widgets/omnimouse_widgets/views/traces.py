@@ -15,10 +15,10 @@ import numpy as np
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.stitching import SpanPrediction
-from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.pin import LIVE, Pin, PinResult, SpanChoice, shown_span, span_choices
+from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.results import Results, evidence
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET

@@ -12,8 +12,8 @@ from typing import Any, Final, Self, cast
 import numpy as np
 from psygnal import SignalInstance
 
-from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH
-from omnimouse_model.analysis.in_silico.stimulus_edits import (
+from omnimouse_model.analysis.counterfactual import NO_TRUTH
+from omnimouse_model.analysis.stimulus_edits import (
     BehaviorScale,
     BehaviorSet,
     BehaviorShift,

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.analysis.fit import train_plan
-from omnimouse_model.analysis.scaling.runs import (
+from omnimouse_model.analysis.scaling.fits import (
     SCALING,
     SUFFIX,
     WHAT,

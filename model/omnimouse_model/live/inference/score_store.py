@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
+from omnimouse_model.analysis.sweep.live_sweep import TierCurves
 from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep
-from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.evaluation.results import (
     BehaviorScore,
     Score,

@@ -19,11 +19,10 @@ from omnimouse_model.analysis.barcodes import (
     key_of,
     learned_neurons,
 )
-from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, what_if
+from omnimouse_model.analysis.counterfactual import WhatIf, what_if
 from omnimouse_model.analysis.peri_event import PeriEvent, PeriEventResponses
-from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
+from omnimouse_model.analysis.sweep.live_sweep import SEEDS, TierCurves, live_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.tier_score import TierScore, scored_tier
 from omnimouse_model.evaluation.window_scores import window_scores

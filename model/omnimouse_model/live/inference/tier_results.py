@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
-from omnimouse_model.analysis.sweep.tier_sweep import (
+from omnimouse_model.analysis.sweep.live_sweep import (
     TierCurves,
     TierSweep,
     asked_neurons,

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.in_silico.counterfactual import edits_for
+from omnimouse_model.analysis.counterfactual import edits_for
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError

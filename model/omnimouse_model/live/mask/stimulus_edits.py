@@ -7,7 +7,7 @@ the population's, see `inference.stages`; the result is `results.what_if`.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from omnimouse_model.analysis.in_silico.counterfactual import (
+from omnimouse_model.analysis.counterfactual import (
     apply_edits,
     describe_edits,
     edit_remarks,

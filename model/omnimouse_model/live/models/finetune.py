@@ -1,6 +1,6 @@
 """Fine-tuning of the chosen model to the recording on screen, in the background.
 
-It runs in its own process (`analysis.finetune.process`) and saves to a folder that depends
+It runs in its own process (`analysis.finetune_process`) and saves to a folder that depends
 on the model and the recording, so that a stopped fine-tuning continues from its last
 save.
 The result is chosen as predictor when it is finished.
@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from psygnal import Signal
 
-from omnimouse_model.analysis.finetune.process import Arguments, spawn_finetune
+from omnimouse_model.analysis.finetune_process import Arguments, spawn_finetune
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.inference.families import family_of_name

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimouse_model.analysis.ranking.curve_table import OrderFit
-from omnimouse_model.analysis.ranking.results_file import StoredRanking, read_ranking
+from omnimouse_model.analysis.ranking.curve_table import OrderFit, StoredRanking, read_ranking
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.counterfactual import (
+from omnimouse_model.analysis.counterfactual import (
     apply_edits,
     describe_edits,
     edits_for,
@@ -22,7 +22,6 @@ from omnimouse_model.live.analysis_file import (
     ReopenedAnalysis,
     read_analysis,
 )
-from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.mask.presets import (
@@ -34,12 +33,13 @@ from omnimouse_model.live.mask.presets import (
 from omnimouse_model.live.models.choice import ModelChoice
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes
+from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.live.recording.loader import SessionLoader
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import LastSession
-from omnimouse_model.live.sweep.sweeps import Sweeps
+from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.masks import Mask
 
 # -- parts of the controller that show an analysis, and how they show a saved one -----

@@ -5,7 +5,7 @@ from pprint import pformat
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.counterfactual import edits_to_json
+from omnimouse_model.analysis.counterfactual import edits_to_json
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.errors import ExportError, MaskError
@@ -195,7 +195,7 @@ def _edit_lines(state: LiveState) -> list[str]:
     text = pformat(edits_to_json(state.edits), width=80, sort_dicts=False)
     return [
         "",
-        "from omnimouse_model.analysis.in_silico.counterfactual import edits_from_json",
+        "from omnimouse_model.analysis.counterfactual import edits_from_json",
         "",
         f"edits = edits_from_json(\n    {text}\n)",
         "changed = om.what_if(predictor, window, mask, edits, unedited=prediction)",

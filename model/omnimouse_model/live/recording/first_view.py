@@ -15,9 +15,9 @@ from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.live.analysis_file import ReopenedAnalysis
-from omnimouse_model.live.first_scores import FirstScores, shipped_scores
 from omnimouse_model.live.mask.presets import mask_for, preset_for, preset_named
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.state_store import FirstScores, shipped_scores
 from omnimouse_model.masks import Mask
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from psygnal import Signal
 
@@ -37,7 +37,7 @@ from omnimouse_model.live.recording.first_view import (
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.progress import CallbackJob, Job
-from omnimouse_model.simulate.demo import MODELS
+from omnimouse_model.simulate.demo import MODELS, SimulatedSession
 from omnimouse_model.storage.web import display_address, web_address
 
 logger = logging.getLogger(__name__)
@@ -324,3 +324,27 @@ class ClockCheck(HasBackgroundTask):
 
 def _check(session: Session, report: ReportProgress) -> Iterator[AlignmentReport]:
     yield check_alignment(session, job=percent_job(report, "Comparing streams"))
+
+
+# -- simulated sample recordings; each is simulated once, in a separate process -------
+def _sample(name: str, animal: str) -> OpenRequest:
+    return OpenRequest(SimulatedSession(name), message=f"Simulating {animal}")
+
+
+DEMO = _sample("demo", "the demo mouse")
+UNSEEN = _sample("unseen", "an unseen mouse")
+SPIKES = _sample("spikes", "an animal with spikes")
+UNSEEN_SPIKES = _sample("unseen-spikes", "an unseen animal with spikes")
+SAMPLES: Final = {
+    "demo": DEMO,
+    "unseen": UNSEEN,
+    "spikes": SPIKES,
+    "unseen-spikes": UNSEEN_SPIKES,
+}
+"""Sample recordings by their names on the command line and in notebooks."""
+
+
+def with_model(name: str) -> OpenRequest:
+    """Return a request that opens a sample and chooses the model trained on it."""
+    predictor = MODELS.get(name, "")
+    return replace(SAMPLES[name], restore=lambda view: replace(view, predictor=predictor))

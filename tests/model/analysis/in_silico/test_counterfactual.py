@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.in_silico.counterfactual import (
+from omnimouse_model.analysis.counterfactual import (
     apply_edits,
     describe_edits,
     edit_remarks,
@@ -16,7 +16,7 @@ from omnimouse_model.analysis.in_silico.counterfactual import (
     sort_edits,
     what_if,
 )
-from omnimouse_model.analysis.in_silico.stimulus_edits import (
+from omnimouse_model.analysis.stimulus_edits import (
     BehaviorScale,
     BehaviorSet,
     BehaviorShift,

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.in_silico.counterfactual import (
+from omnimouse_model.analysis.counterfactual import (
     apply_edits,
     describe_edits,
     edits_for,
     edits_from_json,
     edits_to_json,
 )
-from omnimouse_model.analysis.in_silico.stimulus_edits import MAX_BYTES, Contrast, Mirror, Picture
+from omnimouse_model.analysis.stimulus_edits import MAX_BYTES, Contrast, Mirror, Picture
 from omnimouse_model.data.window_spec import OMNIMOUSE
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.predictions.run import predict_session, prediction_starts
+from omnimouse_model.analysis.predictions import predict_session, prediction_starts
 from omnimouse_model.errors import (
     PredictionsFileError,
     ResultsFileError,

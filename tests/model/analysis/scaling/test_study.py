@@ -11,8 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from omnimouse_app.cli.scaling import command
-from omnimouse_model.analysis.scaling.fits import scaling_curves
-from omnimouse_model.analysis.scaling.runs import read_runs
+from omnimouse_model.analysis.scaling.fits import read_runs, scaling_curves
 from omnimouse_model.analysis.scaling.study import models_folder, plan_path, read_plan, run_study
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.progress import CallbackJob

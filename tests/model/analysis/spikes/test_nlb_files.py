@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.spikes.nlb_files import (
+from omnimouse_model.analysis.spikes.held_out_scores import (
     read_nlb,
     score_submission,
     write_submission,

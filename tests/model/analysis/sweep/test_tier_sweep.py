@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.sweep.cells import planned_cells
-from omnimouse_model.analysis.sweep.tier_sweep import TierSweep, tier_plan
+from omnimouse_model.analysis.sweep.live_sweep import TierSweep, tier_plan
+from omnimouse_model.analysis.sweep.run import planned_cells
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.stages import StageRunner

@@ -8,7 +8,7 @@ import pytest
 import zarr
 
 import omnimouse_model as om
-from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
+from omnimouse_model.analysis.stimulus_edits import Blank
 from omnimouse_model.errors import (
     NotStoredError,
     PredictionsFileError,
@@ -16,10 +16,10 @@ from omnimouse_model.errors import (
 )
 from omnimouse_model.evaluation.stitching import predict_span
 from omnimouse_model.inference.registry import load_in_process
-from omnimouse_model.live.compare.predictions import MISSING, NOT_PREDICTED
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.choice import mask_of_file
 from omnimouse_model.live.pin import LIVE
+from omnimouse_model.live.pin_predictions import MISSING, NOT_PREDICTED
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import check_compatibility

@@ -12,9 +12,9 @@ from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.evaluation.stitching import predict_span
 from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.families.ndt.predictor import TRIALS
-from omnimouse_model.live.compare.predictions import NOT_PREDICTED
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LIVE, LONGEST_S, page_around, shown_span
+from omnimouse_model.live.pin_predictions import NOT_PREDICTED
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded

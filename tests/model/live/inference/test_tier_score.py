@@ -7,7 +7,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.evaluate import evaluate
-from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
+from omnimouse_model.analysis.stimulus_edits import Blank
 from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.inference.stream import LiveRequest
 from tests.predictors import NoisyPredictor, open_controller

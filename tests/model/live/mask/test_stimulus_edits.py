@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.in_silico.counterfactual import what_if
-from omnimouse_model.analysis.in_silico.stimulus_edits import (
+from omnimouse_model.analysis.counterfactual import what_if
+from omnimouse_model.analysis.stimulus_edits import (
     BehaviorSet,
     Blank,
     Contrast,

@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 
 import pytest
 
-from omnimouse_model.analysis.finetune.process import spawn_finetune
+from omnimouse_model.analysis.finetune_process import spawn_finetune
 from omnimouse_model.errors import FinetuneError, StoppedError, WorkerError
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast, Mirror
+from omnimouse_model.analysis.stimulus_edits import Contrast, Mirror
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Window
 from omnimouse_model.errors import ExportError

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import (
+from omnimouse_model.analysis.stimulus_edits import (
     BehaviorSet,
     Contrast,
     OtherClip,

@@ -5,7 +5,7 @@ import pytest
 
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
-from omnimouse_model.live.sweep.current_point import WINDOW_SWEEP, current_point
+from omnimouse_model.live.current_point import WINDOW_SWEEP, current_point
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_widgets.views.context.view import ContextView, live_problem, live_text
 from tests.predictors import NoisyPredictor, open_controller

@@ -14,7 +14,7 @@ from omnimouse_model.analysis.sweep.table import SUFFIX, read_sweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference import background_task
-from omnimouse_model.live.sweep.sweeps import Sweeps
+from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.predict.predictor import Predictor
 from tests.model.drawing_thread import TIMEOUT, DrawingThread
 from tests.predictors import (

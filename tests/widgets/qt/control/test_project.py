@@ -13,7 +13,7 @@ from qtpy.QtGui import QImage
 from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
+from omnimouse_model.analysis.stimulus_edits import Contrast
 from omnimouse_model.live.analysis_file import write_analysis
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette

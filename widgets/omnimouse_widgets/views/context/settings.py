@@ -14,8 +14,7 @@ from omnimouse_model.analysis.sweep.contexts import (
     history_end,
     largest_context,
 )
-from omnimouse_model.analysis.sweep.live_sweep import NEURONS
-from omnimouse_model.analysis.sweep.tier_sweep import asked_neurons
+from omnimouse_model.analysis.sweep.live_sweep import NEURONS, asked_neurons
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import default_spec

@@ -12,14 +12,11 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.sweep.contexts import AXES
+from omnimouse_model.analysis.sweep.live_sweep import TierCurves, is_of_mask
 from omnimouse_model.analysis.sweep.table import ContextSweep, SavedSweep, columns_together
-from omnimouse_model.analysis.sweep.tier_sweep import TierCurves, is_of_mask
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.client import Requests
-from omnimouse_model.live.results import Results
-from omnimouse_model.live.state import LiveState
-from omnimouse_model.live.sweep.current_point import (
+from omnimouse_model.live.current_point import (
     SELECTED_SWEEP,
     WINDOW_SWEEP,
     CurrentPoint,
@@ -27,7 +24,10 @@ from omnimouse_model.live.sweep.current_point import (
     live_sweeps,
     selected_sweep,
 )
-from omnimouse_model.live.sweep.sweeps import MAX_COMPARED, Sweeps
+from omnimouse_model.live.inference.client import Requests
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.context.curves import DASHES, TIP, DrawnSweep, context_plots, place_on

@@ -146,7 +146,7 @@ def serve(connection: Connection, arguments: bytes) -> None:
 def _run(
     arguments: Arguments, send: Callable[[str, Any], None], stopped: Callable[[], bool]
 ) -> None:
-    from omnimouse_model.analysis.finetune.run import finetune
+    from omnimouse_model.analysis.finetune import finetune
     from omnimouse_model.training.metrics_log import FILE, log_rows
 
     # A resumed run first sends what it already has, for the curve on screen.

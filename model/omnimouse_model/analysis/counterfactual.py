@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import (
+from omnimouse_model.analysis.stimulus_edits import (
     BehaviorScale,
     BehaviorSet,
     BehaviorShift,
@@ -115,8 +115,8 @@ def edits_for(edits: Iterable[Edit], old: WindowSpec, new: WindowSpec) -> tuple[
 
     Examples
     --------
-    >>> from omnimouse_model.analysis.in_silico.counterfactual import edits_for
-    >>> from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
+    >>> from omnimouse_model.analysis.counterfactual import edits_for
+    >>> from omnimouse_model.analysis.stimulus_edits import Blank
     >>> spec = om.WindowSpec(3.0, 30.0, video=om.OMNIMOUSE.video)
     >>> edits_for([Blank((30, 60))], om.OMNIMOUSE, spec)
     (Blank(span=(45, 90)),)
@@ -298,7 +298,7 @@ def what_if(
 
     Examples
     --------
-    >>> from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
+    >>> from omnimouse_model.analysis.stimulus_edits import Mirror
     >>> predictor = om.load_predictor("video-ridge", [session])
     >>> mask = om.Mask.from_strategy("video_behavior", session)
     >>> found = om.what_if(predictor, session.window(20.0), mask, [Mirror()])

@@ -11,8 +11,8 @@ from omnimouse_model.analysis.sweep.contexts import (
     inputs_label,
     measure_context,
 )
+from omnimouse_model.analysis.sweep.live_sweep import TierCurves
 from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState

@@ -9,12 +9,12 @@ from typing import Any
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError
-from omnimouse_model.live.compare.predictions import PinPredictions
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.mask.presets import is_preset, preset_named
 from omnimouse_model.live.models.choice import ModelChoice
 from omnimouse_model.live.pin import MAX_PINS, SPAN_CHOICES, Pin, SpanChoice, is_same_predictor
+from omnimouse_model.live.pin_predictions import PinPredictions
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from omnimouse_model.analysis.predictions.unfinished_file import (
+from omnimouse_model.analysis.unfinished_predictions import (
     FileBatch,
     Plan,
     UnfinishedFile,

@@ -1,1 +1,0 @@
-"""Fine-tuning: a trained model learns a new session."""

@@ -1,1 +1,0 @@
-"""Counterfactual predictions: edits of the stimulus or of behaviour."""

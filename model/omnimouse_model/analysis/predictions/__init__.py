@@ -1,1 +1,0 @@
-"""Predictions of a whole recording or a tier, written to one file."""

@@ -1,1 +1,0 @@
-"""Pinned conditions and spans longer than a window, compared with the prediction."""

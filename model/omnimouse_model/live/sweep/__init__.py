@@ -1,1 +1,0 @@
-"""Background context sweeps: start, pause, estimate, results."""
