@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.predictions.run import predict_session
+from omnimouse_model.analysis.predictions import predict_session
 from omnimouse_model.analysis.scaling.study import models_folder, plan_path, read_plan, run_study
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.storage import write
