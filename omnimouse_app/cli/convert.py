@@ -19,7 +19,7 @@ from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
-    from omnimouse_model.data.store.layout import Codec
+    from omnimouse_model.data.store import Codec
 
 MAX_NAMES = 12
 """Maximum number of recordings that a message names."""
@@ -104,7 +104,7 @@ def _convert(
 
     After the first file, Ctrl-C takes effect between two pieces, never within one.
     """
-    from omnimouse_model.data.conversion.write import convert, finished_share
+    from omnimouse_model.data.convert import convert, finished_share
 
     share = finished_share(session, target, codec)
     # A complete store is not compared again.
@@ -157,7 +157,7 @@ def _refuse_collection(source: str) -> None:
 
 
 def _row(session: "Session", store: Path, codec: "Codec") -> dict[str, Any]:
-    from omnimouse_model.data.store.recorded_rows import RecordedRows
+    from omnimouse_model.data.store import RecordedRows
 
     n_rows, n_neurons = RecordedRows(session.responses).shape
     return {

@@ -164,8 +164,8 @@ def _rates(
 
 def _write_places(root: Path, size: Size, progress: Progress) -> dict[str, Path]:
     """Write the session and its stores once; return their paths by reader."""
-    from omnimouse_model.data.conversion.write import convert
-    from omnimouse_model.data.store.layout import CODECS
+    from omnimouse_model.data.convert import convert
+    from omnimouse_model.data.store import CODECS
 
     source = root / f"session-{size.neurons}-{size.minutes:g}"
     progress(0, 1, "writing the session")

@@ -61,7 +61,7 @@ def test_what_a_stop_left_says_how_it_was_begun_and_is_ended(source, store):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("omnimouse_model.data.conversion.write._compare_videos", stop)
+        patch.setattr("omnimouse_model.data.convert._compare_videos", stop)
         assert run_command("convert", source, store).exit_code == 130
     assert not store.exists()
     told = str(run_command("convert", source, store, "--codec", "fast").exception)

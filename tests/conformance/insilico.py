@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnimouse_model.data.conversion.resampling import (
+from omnimouse_model.data.resampling import (
     Filter,
     flip_index,
     missing_samples,

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.frames import rescale_area
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import SCREEN_MEAN, SCREEN_STD, Session, Window
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.stimulus import Stimulus, rescale_area
 from tests.conformance.line import Line, run
 
 LINEAR, NORMALISED, EXACT = 1e-9, 1e-5, 1e-300

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 
 import numpy as np
 
-from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.data.convert import convert
 from omnimouse_model.data.open import open_session
 from tests import SESSIONS
 from tests.fuzz.damage import (

@@ -48,7 +48,7 @@ ROOMS = {
         _files(_TESTS, "metrics/test_* live/neurons/test_repeats")
         + _files(_TESTS, "analysis/test_evaluate")
         + _files(_TESTS, "live/neurons/test_neuron_info")
-        + _files(_TESTS, "data/conversion/test_resampling"),
+        + _files(_TESTS, "data/test_resampling"),
     ),
     "statistics": Room(
         _files(f"{_MODEL}/metrics", "aggregate time_blocks fits")

@@ -45,7 +45,7 @@ IMPORTED = (
     "omnimouse_model.analysis.predictions",
     "omnimouse_model.analysis.scaling.fits",
     "omnimouse_model.analysis.sweep.run",
-    "omnimouse_model.data.conversion.write",
+    "omnimouse_model.data.convert",
     "omnimouse_model.data.open",
     "omnimouse_model.inference.hub_checkpoints",
     "omnimouse_model.families.omnimouse.export",

@@ -26,9 +26,8 @@ from omnimouse_model.analysis.stimulus_edits import (
     Span,
     check_positions,
 )
-from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit, VideoEdit
 from omnimouse_model.data.session import Window
-from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.data.window_spec import BehaviorEdit, Edit, VideoEdit, WindowSpec
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor, take_neurons

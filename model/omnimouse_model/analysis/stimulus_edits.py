@@ -19,10 +19,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from omnimouse_model.data.edit_protocol import Channel, Read
-from omnimouse_model.data.frames import rescale_area
-from omnimouse_model.data.stimulus import MEAN_GRAY
-from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.data.stimulus import MEAN_GRAY, rescale_area
+from omnimouse_model.data.window_spec import Channel, Read, WindowSpec
 
 # -- read functions that apply an edit to frames or behaviour -------------------------
 # A read function maps positions in a window to values and their validity, see

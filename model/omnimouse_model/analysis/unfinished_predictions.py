@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.store.layout import RESPONSE_CHUNK, compressors
+from omnimouse_model.data.store import RESPONSE_CHUNK, compressors
 from omnimouse_model.errors import PredictionsFileError, ResultsFileError, SessionFormatError
 from omnimouse_model.evaluation.accumulate import CHANNELS
 from omnimouse_model.masks import Mask

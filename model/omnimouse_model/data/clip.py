@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.edit_protocol import Edit
-from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Window, without_missing
-from omnimouse_model.data.window_spec import WindowSpec, default_spec
+from omnimouse_model.data.stimulus import fit_video
+from omnimouse_model.data.window_spec import Edit, WindowSpec, default_spec
 
 # Without it, rounding could put a sample at the onset of a frame before that frame.
 _TOLERANCE = 1e-4

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data import store
 from omnimouse_model.data.hub.fetch import Listing, fetch_place, list_files, require_place
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.servers import dandi_file, fetch_ibl_session, ibl_session_name
@@ -27,7 +28,6 @@ from omnimouse_model.data.readers.build.neurons import table_stamps, with_unit_t
 from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.store import reader as store
 from omnimouse_model.errors import UNEXPECTED, FetchError, SessionFormatError, StoppedError
 from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.archives import is_archive, unpack

@@ -22,8 +22,7 @@ from omnimouse_model.data.clock import (
 )
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.signal import Signal, is_interpolated
-from omnimouse_model.data.split import early_and_late, has_tiers
-from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.stimulus import Stimulus, Trials, early_and_late, has_tiers
 from omnimouse_model.data.units import Units
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.display import HasSummary

@@ -24,14 +24,21 @@ from omnimouse_model.data.clock import (
     times_at,
     window_times,
 )
-from omnimouse_model.data.edit_protocol import BehaviorEdit, Channel, Edit, Read, VideoEdit
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.overview import Overview, summarise
 from omnimouse_model.data.recording import Recording
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import BLANK_TIER, COMMON_TIERS, MEAN_GRAY
 from omnimouse_model.data.valid_starts import allowed_times, trial_starts
-from omnimouse_model.data.window_spec import WindowSpec, default_spec
+from omnimouse_model.data.window_spec import (
+    BehaviorEdit,
+    Channel,
+    Edit,
+    Read,
+    VideoEdit,
+    WindowSpec,
+    default_spec,
+)
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import TimeRangeError, UnsupportedRequestError
 

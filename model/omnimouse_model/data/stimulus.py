@@ -1,7 +1,15 @@
-"""The visual stimulus: frame slots on the session's clock, and the trial table."""
+"""The visual stimulus: frame slots on the session's clock, and the trial table with its tiers.
+
+Recordings that name no tier are divided into train and test: in general into early and
+late time, spiking recordings of trials into trials at random. The division belongs to the
+recording and is the same for every model, so that scores of models with other windows are
+comparable. Its pause and its unit are OmniMouse's window of 2 s.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -9,11 +17,49 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, Shaped
 
-from omnimouse_model.data.clock import Interval, frame_slot
-from omnimouse_model.data.frames import fit_video
+from omnimouse_model.data.clock import Interval, frame_slot, full_window_starts, grid_points
+from omnimouse_model.data.window_spec import WINDOW_S
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import stamped_array
 from omnimouse_model.storage.files import FileStamp, unreadable
+
+
+def fit_video(
+    frames: Shaped[np.ndarray, "time ..."], size: tuple[int, int]
+) -> Shaped[np.ndarray, "time height width"]:
+    """Return gray frames (time, *size); frames of that size stay as they are."""
+    if frames.ndim == 4:
+        # The reference package cannot rescale colours. The plain mean assumes nothing
+        # about the screen.
+        frames = np.asarray(frames.mean(axis=3, dtype=np.float32))
+    if frames.shape[1:] == size:
+        return frames
+    return rescale_area(frames, size)
+
+
+def rescale_area(
+    frames: Shaped[np.ndarray, "time height width"], size: tuple[int, int]
+) -> Float32[np.ndarray, "time new_height new_width"]:
+    """Average frames (time, height, width) over areas to another size, float32.
+
+    Every new pixel is the mean of the stored image over its area, with fractional
+    weights at the borders.
+    """
+    rows = _area_weights(frames.shape[1], size[0])
+    columns = _area_weights(frames.shape[2], size[1])
+    scaled = np.einsum("ih,thw,jw->tij", rows, frames, columns, optimize=True)
+    return np.asarray(scaled, np.float32)
+
+
+@lru_cache(maxsize=16)
+def _area_weights(stored: int, new: int) -> np.ndarray:
+    """(new, stored) share of every stored pixel in every new one; rows sum to 1."""
+    edges = np.arange(new + 1) * (stored / new)
+    low = np.maximum(edges[:-1, None], np.arange(stored)[None, :])
+    high = np.minimum(edges[1:, None], np.arange(1, stored + 1)[None, :])
+    weights: np.ndarray = np.clip(high - low, 0.0, None) * (new / stored)
+    return weights
+
 
 BLANK_TIER = "blank"
 COMMON_TIERS = frozenset(
@@ -290,3 +336,57 @@ def frame_shape(stored: tuple[int, ...], size: tuple[int, ...], path: Path) -> t
         f"{path.name} holds frames of shape {stored}, the session's are {size}",
         "all frames of a session must have one size",
     )
+
+
+TRAIN_SHARE = 0.8
+SPLIT_NOTE = (
+    "no tiers: the first four fifths of the time are train, the rest, after a pause "
+    f"of {WINDOW_S:g} s, test"
+)
+NO_TIER = frozenset({"", "unknown", "none", "nan"})
+"""Entries of files, in lower case, for a trial without a tier."""
+
+
+def has_tiers(tier: np.ndarray) -> bool:
+    """Whether any of the trials (n,) has a tier."""
+    names = {name.strip().lower() for name in tier.tolist()}
+    return bool(names - NO_TIER - {BLANK_TIER})
+
+
+def early_and_late(grid: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]:
+    """Native span (1, 2) of train and of test time; {} if either has no window.
+
+    Parameters
+    ----------
+    grid, inside
+        Times at which frames of windows lie, and which of them windows may touch.
+    """
+    length = grid_points(WINDOW_S)
+    starts = full_window_starts(inside, length)
+    if not len(starts):
+        return {}
+    cut = int(starts[int(TRAIN_SHARE * len(starts))])
+    if starts[0] > cut - length or starts[-1] < cut + length:
+        return {}
+    # Activity is correlated over seconds: the pause keeps test apart from train.
+    after = float(grid[cut + length])
+    return {
+        "train": np.array([[grid[0], grid[cut]]]),
+        "test": np.array([[after, np.inf]]),
+    }
+
+
+def random_tiers(n_trials: int, seed: int) -> np.ndarray:
+    """Tier str (n_trials,) of each trial: train, validation and test, 8:1:1.
+
+    The order comes from hashes, so that it is the same in every version of NumPy.
+    """
+    keys = [
+        blake2b(f"{seed} {trial}".encode(), digest_size=8).digest() for trial in range(n_trials)
+    ]
+    order = sorted(range(n_trials), key=keys.__getitem__)
+    tiers = np.full(n_trials, "train", "<U10")
+    held_out = n_trials // 10
+    tiers[order[:held_out]] = "test"
+    tiers[order[held_out : 2 * held_out]] = "validation"
+    return tiers

@@ -1,10 +1,17 @@
-"""The time base of a model: duration, rates and sizes of its windows."""
+"""The time base of a model: duration, rates and sizes of its windows, and changes of these.
 
+A reader returns the values at positions. A position is a frame or a behaviour sample
+of the window's spec, counted from the window's first; positions before the window and
+after its end are read from the recording too. An edit makes one reader of another, so
+that edits follow each other in any order.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import isclose, isfinite
 from reprlib import repr as shortened
 from sys import float_info
-from typing import Any, TypeGuard
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -260,3 +267,45 @@ VIDEO_SIZE = (36, 64)
 WINDOW_S = OMNIMOUSE.duration_s
 N_SAMPLES, N_FRAMES = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
 N_BEHAVIOR = OMNIMOUSE.n_behavior
+
+
+Read = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From ascending positions, int64 (n,), to values (n, …) and bool (n,) validity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel of behaviour, with the statistics of its z-scores."""
+
+    name: str
+    mean: float
+    std: float
+
+
+@runtime_checkable
+class VideoEdit(Protocol):
+    """Changes gray frames, 0-255, before they are normalised."""
+
+    def on_video(self, read: Read, clip_at: Callable[[float], Read]) -> Read:
+        """Return a reader of edited frames.
+
+        Parameters
+        ----------
+        read
+            Reader of the frames before this edit.
+        clip_at
+            From the start of another window, in seconds, to a reader of its frames.
+        """
+        ...
+
+
+@runtime_checkable
+class BehaviorEdit(Protocol):
+    """Changes z-scored behaviour, a stream of channels at a time."""
+
+    def on_behavior(self, read: Read, channels: Sequence[Channel]) -> Read:
+        """Return a reader of edited behaviour (n, channel)."""
+        ...
+
+
+Edit = VideoEdit | BehaviorEdit

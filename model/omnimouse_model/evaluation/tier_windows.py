@@ -17,8 +17,7 @@ from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.recording import is_test_tier
 from omnimouse_model.data.session import Session, Window, require_trials
-from omnimouse_model.data.split import NO_TIER
-from omnimouse_model.data.stimulus import BLANK_TIER
+from omnimouse_model.data.stimulus import BLANK_TIER, NO_TIER
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import SessionFormatError, UnsupportedRequestError
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays

@@ -30,9 +30,8 @@ from omnimouse_model.analysis.counterfactual import (
     edits_to_json,
     sort_edits,
 )
-from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.window_spec import N_SAMPLES, default_spec
+from omnimouse_model.data.window_spec import N_SAMPLES, Edit, default_spec
 from omnimouse_model.errors import AnalysisFileError, MaskError, SessionFormatError
 from omnimouse_model.lab.experiments import EXPERIMENTS
 from omnimouse_model.live.laboratory_jobs import MAX_REPEATS, ExperimentEntry

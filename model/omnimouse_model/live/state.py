@@ -12,9 +12,8 @@ from typing import ClassVar, Literal
 
 from psygnal import SignalGroupDescriptor
 
-from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import N_SAMPLES, WindowSpec, default_spec
+from omnimouse_model.data.window_spec import N_SAMPLES, Edit, WindowSpec, default_spec
 from omnimouse_model.live.pin import Pin, SpanChoice
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.metrics.named import METRICS, Metric

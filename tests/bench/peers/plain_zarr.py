@@ -8,7 +8,7 @@ import zarr
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.store.reader import StoreVideo
+from omnimouse_model.data.store import StoreVideo
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from omnimouse_model.data.conversion.write import convert, verify
+from omnimouse_model.data.convert import convert, verify
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.placed_rows import (
     PlacedRows,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.frames import fit_video
+from omnimouse_model.data.stimulus import fit_video
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from tests.model.experanto_folder import write_folder
 

@@ -10,8 +10,7 @@ import numpy as np
 from psygnal import SignalInstance
 from traitlets import Bool, Dict, Float, Int
 
-from omnimouse_model.data.edit_protocol import VideoEdit
-from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.data.window_spec import VideoEdit, WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.playback import Film, frame_at_sample, frame_rate, window_frames
 from omnimouse_widgets import palette

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.stimulus import fit_video
 from omnimouse_model.lab.experiments import CONSTANT, SILENT, TUNED, ExperimentResult
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory

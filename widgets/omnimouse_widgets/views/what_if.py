@@ -27,9 +27,8 @@ from omnimouse_model.analysis.stimulus_edits import (
     Span,
     channel_label,
 )
-from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit
 from omnimouse_model.data.session import Window
-from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.data.window_spec import BehaviorEdit, Edit, WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits

@@ -24,13 +24,7 @@ from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.archives import leads_outside
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.files import is_there
-from omnimouse_model.storage.processes import (
-    Answer,
-    LibraryError,
-    Limits,
-    Report,
-    call_library,
-)
+from omnimouse_model.storage.processes import Answer, LibraryError, Limits, Report, call_library
 from omnimouse_model.storage.web import AnswerError, RemoteFile, read_web_json, web_address
 
 VARIABLE = "OMNIMOUSE_CONNECT"

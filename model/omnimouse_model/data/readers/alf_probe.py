@@ -1,8 +1,11 @@
-"""Layout of ALF folders: sessions, probes, spike sorters, revisions and datasets.
+"""Layout of ALF folders, and the spikes and units of one of their probes.
 
 `<session>/alf/<probe>/<sorter>/#<revision>#/<object>.<attribute>.<extension>`, where
 sorter and revision can be absent. Names may begin with a namespace (`_ibl_`) and may
 contain the identity of the file.
+
+Only the spikes are indispensable. Tables of channels and clusters that are damaged, or
+do not fit the spikes, are left out with a warning.
 """
 
 import csv

@@ -1,4 +1,8 @@
-"""Arrays by name, in memory or in an `.npz`: accepted names, types and shapes."""
+"""Arrays by name, and the responses among them: their rate, order of axes and pauses.
+
+A rate in other units, or responses as (neuron, time), are converted with a note if
+other arrays prove them, and otherwise refused with both readings.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

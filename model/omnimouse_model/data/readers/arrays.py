@@ -1,4 +1,4 @@
-"""Spike times of plain arrays: their units, their clock and the recorded time."""
+"""Reader of plain arrays: a mapping in memory or an `.npz` with the same names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

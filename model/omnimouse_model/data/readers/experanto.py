@@ -1,4 +1,8 @@
-"""Reader of a `sequence` device of an experanto folder: samples and their clock."""
+"""Reader of experanto session folders: one sub-folder per device, one common clock.
+
+One format in one module, the screen apart: devices, their samples and their clock are
+read in the order of the page.
+"""
 
 import math
 import re

@@ -1,4 +1,9 @@
-"""Layout of a Sensorium folder: files per stream and trial, with checks."""
+"""Reader of Sensorium folders: one file per trial and stream (2022 images, 2023 video).
+
+Trials have no common clock: they are placed in file order with holes between them. A
+2022 trial has one value per neuron, too little for a window of the model. The format is
+long because its layout, files per stream and trial, is checked before anything is read.
+"""
 
 import math
 import re

@@ -1,6 +1,8 @@
-"""Responses from the traces of suite2p planes, without bad frames.
+"""Reader of suite2p folders: one plane, or several planes scanned in turn.
 
-Files are (regions, frames); responses are (frames, neurons).
+Files are (regions, frames); responses are (frames, neurons), without bad frames. Traces
+and their baselines stand here, because only this reader joins planes that are scanned in
+turn: the module is long.
 """
 
 import re

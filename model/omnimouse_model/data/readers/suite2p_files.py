@@ -1,4 +1,7 @@
-"""Tables of a suite2p plane: `.npy` files, or variables of `Fall.mat` for MATLAB."""
+"""Tables of a suite2p plane: `.npy` files, or variables of `Fall.mat`, and its settings.
+
+Some settings can be wrong; what the files hold decides.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

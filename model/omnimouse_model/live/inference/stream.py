@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.window_spec import Edit
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import Prediction, Predictor, Streaming

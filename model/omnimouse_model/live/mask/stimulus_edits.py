@@ -14,8 +14,8 @@ from omnimouse_model.analysis.counterfactual import (
     kind_of,
     sort_edits,
 )
-from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Window
+from omnimouse_model.data.window_spec import Edit
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState

@@ -13,8 +13,8 @@ from omnimouse_model.analysis.counterfactual import (
     describe_edits,
     edits_for,
 )
-from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.window_spec import Edit
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.inference.registry import is_predictor
 from omnimouse_model.live.analysis_file import (

@@ -9,11 +9,10 @@ from typing import Any, Final
 import numpy as np
 from psygnal import EmitLoopError
 
-from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import default_spec
+from omnimouse_model.data.window_spec import Edit, default_spec
 from omnimouse_model.live.analysis_file import ReopenedAnalysis
 from omnimouse_model.live.mask.presets import mask_for, preset_for, preset_named
 from omnimouse_model.live.state import LiveState

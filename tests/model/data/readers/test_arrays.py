@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.data.convert import convert
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.readers import array_responses
 from omnimouse_model.data.session import Session

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.data.convert import convert
 from omnimouse_model.data.open import open_session
 from omnimouse_model.families.twin.predictor import twin_spec
 from omnimouse_model.masks import Mask

@@ -13,7 +13,7 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import PresentationIntervals
 from omnimouse_model.data.readers.build.side_streams import MILLISECOND_S, clock_remedy, span_text
 from omnimouse_model.data.readers.build.stored_values import as_float
-from omnimouse_model.data.split import has_tiers, random_tiers
+from omnimouse_model.data.stimulus import has_tiers, random_tiers
 from omnimouse_model.storage.files import bad_file
 
 TRIAL_START = "start_time"

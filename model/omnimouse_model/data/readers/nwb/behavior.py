@@ -26,9 +26,8 @@ from omnimouse_model.data.readers.build.side_streams import (
     span_text,
 )
 from omnimouse_model.data.readers.build.stored_values import check_extent, text_of
-from omnimouse_model.data.readers.nwb.file import Clock, NwbFile
-from omnimouse_model.data.readers.nwb.rows import place_samples
-from omnimouse_model.data.readers.nwb.trials import clock_origins
+from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, place_samples
+from omnimouse_model.data.readers.nwb.intervals import clock_origins
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.errors import SessionFormatError

@@ -16,6 +16,7 @@ from omnimouse_model.data.readers.build.statistics import complete_statistics, t
 from omnimouse_model.data.readers.build.stored_values import text_of
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.readers.nwb.intervals import read_intervals
 from omnimouse_model.data.readers.nwb.responses import read_responses
 from omnimouse_model.data.readers.nwb.series import choose_series, has_series
 from omnimouse_model.data.readers.nwb.spikes import (
@@ -25,7 +26,6 @@ from omnimouse_model.data.readers.nwb.spikes import (
     units_tables,
 )
 from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
-from omnimouse_model.data.readers.nwb.trials import read_intervals
 from omnimouse_model.data.readers.nwb.units import AREAS, SPECIMEN_ID, PlaneUnits
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session

@@ -17,11 +17,23 @@ from omnimouse_model.data.readers.build.notes import Notes, note_interpolation
 from omnimouse_model.data.readers.build.placed_rows import PlacedRows, stretches
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, check_extent
-from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, fitted_step
-from omnimouse_model.data.readers.nwb.observed_time import valid_rows
-from omnimouse_model.data.readers.nwb.rows import EndToEnd, SideBySide, place_samples
-from omnimouse_model.data.readers.nwb.series import Chosen, Series, note_alternatives, region_rows
-from omnimouse_model.data.readers.nwb.time_units import clock_in_seconds, rates_agree
+from omnimouse_model.data.readers.nwb.file import (
+    Clock,
+    EndToEnd,
+    NwbFile,
+    SideBySide,
+    fitted_step,
+    place_samples,
+)
+from omnimouse_model.data.readers.nwb.intervals import valid_rows
+from omnimouse_model.data.readers.nwb.series import (
+    Chosen,
+    Series,
+    clock_in_seconds,
+    note_alternatives,
+    rates_agree,
+    region_rows,
+)
 from omnimouse_model.data.readers.nwb.units import PlaneUnits, read_units
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import count

@@ -30,7 +30,7 @@ from omnimouse_model.data.readers.build.stored_values import (
     texts_of,
 )
 from omnimouse_model.data.readers.nwb.file import NwbFile
-from omnimouse_model.data.readers.nwb.trials import clock_origins, read_presentations
+from omnimouse_model.data.readers.nwb.intervals import clock_origins, read_presentations
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.errors import SessionFormatError

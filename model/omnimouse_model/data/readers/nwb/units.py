@@ -203,16 +203,6 @@ def _row_numbers(table: "h5py.Group", n: int, found: str, notes: Notes) -> np.nd
     return np.arange(n)
 
 
-def imaging_rate(nwb: NwbFile, table: str) -> float:
-    """Return the frames per second that the plane of a table states, NaN if none."""
-    stored = nwb.part(nwb.file.root, f"{table}/imaging_plane/imaging_rate")
-    if not table or stored is None or stored.dtype.kind not in "fiu":
-        return float("nan")
-    values = nwb.file.table(stored.name).reshape(-1)
-    rate = float(values[0]) if len(values) else 0.0
-    return rate if 0 < rate < np.inf else float("nan")
-
-
 def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
     """Return which rows of a table are cells, bool (n,); all without such a column."""
     stored = {name.lower(): name for name in nwb.names(table)}

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.readers.nwb.observed_time import _without
+from omnimouse_model.data.readers.nwb.intervals import _without
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from tests.model.data.refusals import check_refusal

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.split import SPLIT_NOTE, random_tiers
+from omnimouse_model.data.stimulus import SPLIT_NOTE, random_tiers
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.training.transfer import covered_s

@@ -3,13 +3,15 @@
 A store is written to a folder beside its target. A journal in that folder lists every
 finished piece. The attribute `complete` is set last, after an optional comparison with
 the source; then the folder is renamed to the target. Pieces are not synced to the drive
-one by one: after a power failure the comparison finds pieces without their data.
+one by one: after a power failure the comparison finds pieces without their data. Summaries
+for overviews and distinct videos, each written once, are pieces like the others, so that
+the module is long.
 """
 
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import blake2b
 from itertools import pairwise
@@ -18,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.store.layout import (
+from omnimouse_model.data.store import (
     FORMAT,
     FRAME_SHARD,
     PYRAMID_SECONDS,
@@ -30,22 +33,20 @@ from omnimouse_model.data.store.layout import (
     SHARD_ROWS,
     VERSION,
     Codec,
+    RecordedRows,
     compressors,
-    frame_rows,
-    is_storable,
-)
-from omnimouse_model.data.store.pyramid import LevelWriter
-from omnimouse_model.data.store.reader import read
-from omnimouse_model.data.store.recorded_rows import RecordedRows, has_pauses, recorded_bins
-from omnimouse_model.data.store.tables import (
     digest_of,
+    frame_rows,
     group_attributes,
+    has_pauses,
     identity,
+    is_storable,
     plain,
+    read,
+    recorded_bins,
     small_arrays,
     table_digest,
 )
-from omnimouse_model.data.store.videos import distinct_videos, unstorable
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.arrays.zarr_arrays import (
@@ -69,6 +70,173 @@ from omnimouse_model.storage.journal import (
 )
 from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import sole_writer, writing
+
+
+class LevelWriter:
+    """Writer of one level, with a fixed number of rows per bin."""
+
+    def __init__(self, array: Any, rows_per_bin: int) -> None:
+        self._array, self._step = array, rows_per_bin
+        self._number, self._rest = 0, list[np.ndarray]()
+        self._bins: list[np.ndarray] = []
+        self._written, self._digest = 0, blake2b()
+
+    def add(self, first: int, rows: np.ndarray) -> None:
+        """Add a block of rows from row `first` of the recording on, in their order.
+
+        Bins without any row, in pauses of the recording, are left out.
+        """
+        stop = first + len(rows)
+        number = first // self._step
+        if number != self._number:
+            self._finish_bin()
+        edges = range((number + 1) * self._step - first, len(rows), self._step)
+        for part in np.split(rows, edges)[:-1]:
+            self._rest.append(part)
+            self._finish_bin()
+        # Rows of a bin that the next block may complete. A copy, because a view would
+        # keep the whole block in memory.
+        self._number = (stop - 1) // self._step
+        last = max(first, self._number * self._step) - first
+        self._rest.append(rows[last:].copy())
+
+    def finish(self) -> str:
+        """Write the remaining bins; return the hash of the level."""
+        self._finish_bin()
+        self._write()
+        return self._digest.hexdigest()[:32]
+
+    def _finish_bin(self) -> None:
+        if not self._rest:
+            return
+        self._bins.append(summarise(np.concatenate(self._rest)))
+        self._rest = []
+        # A whole shard at a time: zarr would rewrite the file for a part of it.
+        if len(self._bins) == PYRAMID_SHARD:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._bins:
+            return
+        bins = np.concatenate(self._bins)
+        self._array[self._written : self._written + len(bins)] = bins
+        self._digest.update(bins.tobytes())
+        self._written, self._bins = self._written + len(bins), []
+
+
+def summarise(rows: np.ndarray) -> np.ndarray:
+    """Return minimum, maximum and mean of one bin, float32 (1, neuron, 3).
+
+    Missing values are left out; NaN if a neuron has no value.
+    """
+    # NaN and infinities propagate to the minimum or maximum, so two small checks select
+    # the fast path for most bins.
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    if np.isfinite(low).all() and np.isfinite(high).all():
+        mean = rows.sum(axis=0, dtype=np.float64) / len(rows)
+    else:
+        rows = rows.astype(np.float64)
+        finite = np.isfinite(rows)
+        count = finite.sum(axis=0)
+        low = np.where(finite, rows, np.inf).min(axis=0)
+        high = np.where(finite, rows, -np.inf).max(axis=0)
+        # 0 / 0 gives the NaN of a neuron without values.
+        with np.errstate(invalid="ignore"):
+            mean = np.where(finite, rows, 0.0).sum(axis=0) / count
+        low[count == 0] = high[count == 0] = np.nan
+    return np.stack([low, high, mean], axis=1)[None].astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctVideos:
+    """Distinct videos of a session.
+
+    Attributes
+    ----------
+    trials
+        Trials whose frames are stored, with their number of frames.
+    first
+        First row of every trial; trials with equal videos share it; -1 without frames.
+    dtype, size
+        Type that holds the frames of every trial exactly, and the shape of a frame.
+    """
+
+    trials: list[tuple[int, int]]
+    first: np.ndarray
+    dtype: np.dtype[Any]
+    size: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Total number of stored frames."""
+        return sum(count for _, count in self.trials)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return int(np.prod(self.size, dtype=object)) * self.dtype.itemsize
+
+
+def distinct_videos(session: Session) -> DistinctVideos:
+    """Return the distinct videos of a session; they are read once and cached.
+
+    Raises
+    ------
+    SessionFormatError
+        No single type holds the frames of all trials exactly.
+    """
+    # All videos must be read to compare them, which takes long; a conversion needs the
+    # result several times.
+    return cached(session, "store_frames", partial(_compare_all, session))
+
+
+def _compare_all(session: Session) -> DistinctVideos:
+    stimulus = session.stimulus
+    if stimulus is None:
+        return DistinctVideos([], np.zeros(0, np.int64), np.dtype(np.uint8), ())
+    first = np.full(len(stimulus.trials), -1, np.int64)
+    row_of: dict[str, int] = {}
+    stored: list[tuple[int, int]] = []
+    kinds: set[np.dtype[Any]] = set()
+    row = 0
+    for trial, count in enumerate(stimulus.trials.n_slots.tolist()):
+        if not stimulus.source.has(trial) or not count:
+            continue
+        frames = stimulus.trial_frames(trial, 0, count)
+        kinds.add(frames.dtype.newbyteorder("="))
+        # By contents and not by stimulus id, which a session need not have or may use
+        # for videos that differ.
+        key = f"{frames.dtype} {frames.shape} {digest_of(frames)}"
+        if key not in row_of:
+            row_of[key] = row
+            stored.append((trial, count))
+            row += count
+        first[trial] = row_of[key]
+    return DistinctVideos(stored, first, _one_type(session, kinds), stimulus.size)
+
+
+def _one_type(session: Session, kinds: set[np.dtype[Any]]) -> np.dtype[Any]:
+    if not kinds:
+        return np.dtype(np.uint8)
+    common = np.result_type(*kinds)
+    # A float has fewer digits than an integer of the same size: int64 with float64
+    # gives float64, which does not hold large integers exactly.
+    wide = [k for k in kinds if k.kind in "iu" and k.itemsize == common.itemsize]
+    if common.kind == "f" and wide:
+        names = ", ".join(sorted(map(str, kinds)))
+        raise unstorable(session, f"frames of {names}", "one type that holds them all")
+    return common
+
+
+def unstorable(session: Session, content: str, limit: str) -> SessionFormatError:
+    """Return the error for values that a store cannot hold."""
+    return SessionFormatError(
+        session.path,
+        "not_storable",
+        f"session '{session.id}' has {content}; a store holds {limit}",
+        "convert these values first",
+    )
+
 
 # A multiple of the chunk height, so that no chunk is decoded twice.
 _ROWS_AT_ONCE = 32 * RESPONSE_CHUNK[0]

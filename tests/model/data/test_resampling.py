@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.data.conversion.resampling import (
+from omnimouse_model.data.resampling import (
     flip_index,
     missing_samples,
     n_samples,

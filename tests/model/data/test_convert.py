@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import zarr
 
-from omnimouse_model.data.conversion import write
-from omnimouse_model.data.conversion.write import convert, verify
+from omnimouse_model.data import convert as conversion
+from omnimouse_model.data.convert import convert, verify
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.store.layout import CODECS, SHARD_ROWS
+from omnimouse_model.data.store import CODECS, SHARD_ROWS
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import ResultsFileError, SessionFormatError
 from omnimouse_model.progress import CallbackJob
@@ -139,8 +139,8 @@ def stop_after(calls: int, step: str = "writing") -> CallbackJob:
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(write, "SHARD_ROWS", 64)
-    monkeypatch.setattr(write, "FRAME_SHARD", 64)
+    monkeypatch.setattr(conversion, "SHARD_ROWS", 64)
+    monkeypatch.setattr(conversion, "FRAME_SHARD", 64)
 
 
 @pytest.mark.slow
@@ -451,7 +451,7 @@ def test_what_a_store_cannot_hold_is_refused_before_it_is_begun(tmp_path, monkey
     video, times = np.zeros((2, 20, 30), np.float32), np.array([1.0, 4.0])
     arrays = {"responses": np.ones((300, 3), np.float32), "rate_hz": 30.0}
     session = open_session({**arrays, "video": video, "video_times": times})
-    monkeypatch.setattr(write, "MAX_CHUNK_BYTES", 2000)
+    monkeypatch.setattr(conversion, "MAX_CHUNK_BYTES", 2000)
     with pytest.raises(SessionFormatError, match="frames of 2,400 bytes"):
         convert(session, tmp_path / "m.zarr")
     monkeypatch.undo()
