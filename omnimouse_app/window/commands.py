@@ -13,7 +13,7 @@ from napari.utils.notifications import show_warning
 
 from omnimouse_app.window.docks import OmniMouseDock, find_instrument
 from omnimouse_model.analysis.stimulus_edits import Blank, Mirror
-from omnimouse_model.data.edit_protocol import Edit
+from omnimouse_model.data.window_spec import Edit
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import PRESETS

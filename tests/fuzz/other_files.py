@@ -22,7 +22,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.scaling.study import plan_path, read_plan
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves
 from omnimouse_model.analysis.sweep.table import read_sweep
-from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.data.convert import convert
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, read_ndt, save_ndt

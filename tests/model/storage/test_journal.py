@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from omnimouse_model.analysis.predictions import predict_session
-from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.data.convert import convert
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat
 from omnimouse_model.lab.responses import ResponseStore

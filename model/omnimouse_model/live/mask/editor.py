@@ -16,8 +16,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.counterfactual import edits_for
-from omnimouse_model.data.edit_protocol import Edit
-from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.data.window_spec import Edit, WindowSpec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.inference.families import family_of_name
 from omnimouse_model.inference.mask_delta import MaskDelta, is_same, mask_delta
