@@ -5,7 +5,8 @@ seconds tile the clip. Frames 50 to 299 are scored; the first 50 frames, and tho
 frame 300 on, are dropped.
 
 This is an official evaluation of OmniMouse: windows and mask are those of its spec, so
-the constants of that spec are used here. Predictors of other specs refuse the windows.
+the constants of that spec are used here. Predictors of other windows at 30 Hz predict the
+same seconds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,13 +17,20 @@ import numpy as np
 from jaxtyping import Float
 
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, default_spec
+from omnimouse_model.data.window_spec import (
+    N_SAMPLES,
+    SCREEN_RATE_HZ,
+    WindowSpec,
+    default_spec,
+)
+from omnimouse_model.errors import ExportError, UnsupportedRequestError
 from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
 from omnimouse_model.metrics.correlation import SENSORIUM_EPS
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.storage.tables import write_parquet_rows
+from omnimouse_model.predict.same_span import over_span
+from omnimouse_model.storage.tables import read_parquet_rows, write_parquet_rows
 
 # The scored frames of the competition: DROPPED <= frame < LAST.
 DROPPED, LAST = 50, 300
@@ -95,7 +103,24 @@ def predict_clips(
     ------
     ValueError
         The session has no trial of 60 frames or more in the tier.
+    UnsupportedRequestError
+        The predictor refuses the session, or has another rate than the frames.
     """
+    spanning = over_span(predictor, default_spec())
+    rate_hz = spanning.needs.spec.response_rate_hz
+    if abs(rate_hz - SCREEN_RATE_HZ) > _SAME_RATE:
+        raise UnsupportedRequestError(
+            f"{predictor.predictor_id!r} predicts {rate_hz:g} samples per second; frames of the "
+            f"competition have {SCREEN_RATE_HZ:g}."
+        )
+    chosen = _clips(session, tier)
+    spanning.prepare(session)
+    for trial in chosen.tolist():
+        yield _predicted(spanning, session, trial)
+
+
+def _clips(session: Session, tier: str) -> np.ndarray:
+    """Return the trials of a tier that are long enough, or raise `ValueError`."""
     trials = session.trials
     names = session.named_tiers(tier)
     chosen = np.flatnonzero(
@@ -106,9 +131,7 @@ def predict_clips(
             f"Session {session.id!r} has no clip of {N_SAMPLES} frames in tier "
             f"{tier!r}; its tiers are {', '.join(session.tiers()) or 'none'}."
         )
-    predictor.prepare(session)
-    for trial in chosen.tolist():
-        yield _predicted(predictor, session, trial)
+    return chosen
 
 
 def competition_score(
@@ -185,6 +208,48 @@ def write_submission(
     return write_parquet_rows(path, rows, _TYPES)
 
 
+def check_submission(path: str | Path, sessions: Sequence[Session], tiers: Sequence[str]) -> int:
+    """Read a submission again and check it; return its number of trials.
+
+    Each clip of the tiers is there once, with every neuron of its mouse, and a finite
+    prediction of each frame that is scored.
+
+    Raises
+    ------
+    ExportError
+        It has other columns, misses a trial or a frame, or has one too many; the message
+        names it.
+    """
+    of_mouse = {session.id: session for session in sessions}
+    lengths = {
+        (session.id, int(str(session.trials.trial_idx[trial]) or trial)): min(
+            int(session.trials.n_slots[trial]), LAST
+        )
+        for session in sessions
+        for tier in tiers
+        for trial in _clips(session, tier).tolist()
+    }
+    found = dict.fromkeys(lengths, 0)
+    for row in read_parquet_rows(path, _TYPES):
+        mouse, trial = str(row["mouse"]), int(row["trial_indices"])
+        if (mouse, trial) not in found:
+            raise ExportError(f"{path} has trial {trial} of {mouse}, which no clip has.")
+        ids = of_mouse[mouse].units.unit_id.tolist()
+        shape = len(ids), lengths[mouse, trial] - DROPPED
+        rates = np.array(row["prediction"], np.float64)
+        if row["neuron_ids"] != ids or rates.shape != shape or not np.isfinite(rates).all():
+            raise ExportError(
+                f"{path}: trial {trial} of {mouse} has predictions {rates.shape}, of which "
+                f"{int((~np.isfinite(rates)).sum()):,} are missing; expected finite ones {shape} "
+                "of all neurons in stored order."
+            )
+        found[mouse, trial] += 1
+    if wrong := [key for key, count in found.items() if count != 1]:
+        mouse, trial = wrong[0]
+        raise ExportError(f"{path} has trial {trial} of {mouse} {found[wrong[0]]} times, not once.")
+    return len(found)
+
+
 def clip_starts(n_frames: int) -> tuple[int, ...]:
     """Return the first frames of windows whose last second covers frames 50 to the end.
 
@@ -201,19 +266,26 @@ def _predicted(predictor: Predictor, session: Session, trial: int) -> ClipPredic
     onset_s = float(session.trials.t_on[trial])
     shape = (length, session.n_neurons)
     predicted = np.full(shape, np.nan, np.float32)
-    mask = Mask.from_strategy(STRATEGY, session)
-    windows = [_window_at(session, onset_s, first) for first in clip_starts(length)]
+    spec = predictor.needs.spec
+    mask = Mask.from_strategy(STRATEGY, session).at(spec)
+    windows = [_window_at(session, onset_s, first, spec) for first in clip_starts(length)]
     for part in range(0, len(windows), BATCH):
-        chunk = windows[part : part + BATCH]
-        predictions = predictor.predict_many([(window, mask, None) for window in chunk])
-        for window, prediction in zip(chunk, predictions, strict=True):
-            frame = _frames(window, onset_s)
-            is_target = np.isfinite(prediction.responses).any(axis=1)
-            rows = np.flatnonzero(is_target & (frame >= 0) & (frame < length))
-            # Models predict normalised responses; the submission is in recording units.
-            # Where windows overlap, the later window overwrites the earlier one.
-            rates = prediction.responses[rows] * session.response_scale[prediction.neurons]
-            predicted[np.ix_(frame[rows], prediction.neurons)] = rates
+        _add(predicted, predictor, windows[part : part + BATCH], mask, onset_s)
+    # Starts lie on a grid, which can skip a frame and ends before the recording does: the
+    # windows of the remaining frames begin at any time.
+    missing = np.flatnonzero(np.isnan(predicted).any(axis=1))
+    missing = missing[missing >= DROPPED]
+    while len(missing):
+        first = min(int(missing[0]) - _TARGETS_FROM, length - N_SAMPLES)
+        # A quarter of a sample later, so that rounding cannot change which are read.
+        start = session.t0 + onset_s + (first + 0.25) / SCREEN_RATE_HZ
+        nearest = int(np.abs(session.start_grid - start).argmin())
+        found = np.full_like(predicted, np.nan)
+        _add(found, predictor, [Window(session, nearest, (), spec, start)], mask, onset_s)
+        np.copyto(predicted, found, where=np.isnan(predicted))
+        # Those that this window has not given are not asked again.
+        missing = missing[missing >= first + N_SAMPLES]
+        missing = missing[np.isnan(predicted[missing]).any(axis=1)]
     return ClipPrediction(
         session.id,
         str(session.trials.trial_idx[trial]) or str(trial),
@@ -221,6 +293,25 @@ def _predicted(predictor: Predictor, session: Session, trial: int) -> ClipPredic
         predicted[DROPPED:],
         _recorded(session, onset_s, length)[DROPPED:],
     )
+
+
+def _add(
+    predicted: Float[np.ndarray, "frame neuron"],
+    predictor: Predictor,
+    windows: Sequence[Window],
+    mask: Mask,
+    onset_s: float,
+) -> None:
+    """Write the predictions of windows, in recording units, into the frames of a clip."""
+    predictions = predictor.predict_many([(window, mask, None) for window in windows])
+    for window, prediction in zip(windows, predictions, strict=True):
+        frame = _frames(window, onset_s)
+        is_target = np.isfinite(prediction.responses).any(axis=1) & prediction.valid
+        rows = np.flatnonzero(is_target & (frame >= 0) & (frame < len(predicted)))
+        # Models predict normalised responses; the submission is in recording units.
+        # Where windows overlap, the later window overwrites the earlier one.
+        scale = window.session.response_scale[prediction.neurons]
+        predicted[np.ix_(frame[rows], prediction.neurons)] = prediction.responses[rows] * scale
 
 
 def _recorded(session: Session, onset_s: float, length: int) -> np.ndarray:
@@ -234,15 +325,15 @@ def _recorded(session: Session, onset_s: float, length: int) -> np.ndarray:
     return recorded
 
 
-def _window_at(session: Session, onset_s: float, first: int) -> Window:
+def _window_at(session: Session, onset_s: float, first: int, spec: WindowSpec) -> Window:
     """Return the window whose first sample belongs to frame `first` of a clip.
 
     Near an edge of the grid of starts, rounding may select the window one sample too
     early; the next one is then used. At the end of a recording this is its last window.
     """
-    window = session.nearest_window(onset_s + first / SCREEN_RATE_HZ, default_spec())
+    window = session.nearest_window(onset_s + first / SCREEN_RATE_HZ, spec)
     if _frames(window, onset_s)[0] < first:
-        window = session.nearest_window(onset_s + (first + 1) / SCREEN_RATE_HZ, default_spec())
+        window = session.nearest_window(onset_s + (first + 1) / SCREEN_RATE_HZ, spec)
     return window
 
 

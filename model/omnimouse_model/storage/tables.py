@@ -183,6 +183,23 @@ def write_parquet_rows(
     return path
 
 
+def read_parquet_rows(path: str | Path, types: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file that `write_parquet_rows` has written.
+
+    Raises
+    ------
+    ExportError
+        pyarrow is not installed, or the columns have other names or types.
+    """
+    parquet = arrow_module("parquet")
+    with parquet.ParquetFile(path) as file:
+        found = {field.name: str(field.type) for field in file.schema_arrow}
+        if found.keys() != types.keys():
+            raise ExportError(f"{path} has the columns {', '.join(found)}, not {', '.join(types)}.")
+        for number in range(file.num_row_groups):
+            yield from file.read_row_group(number).to_pylist()
+
+
 def arrow_module(part: str = "") -> Any:
     """Return pyarrow, or a module of it."""
     try:

@@ -455,6 +455,7 @@ def _write_submission(
 ) -> None:
     """Write the predictions of one model, without baselines."""
     from omnimouse_model.evaluation.sensorium2023 import (
+        check_submission,
         predict_clips,
         write_submission,
     )
@@ -467,7 +468,9 @@ def _write_submission(
     parts = (predict_clips(predictor, *pair) for pair in product(sessions, tiers))
     # The competition identifies neurons by the ids of its files.
     ids = {session.id: session.units.unit_id.tolist() for session in sessions}
-    echo(f"wrote {write_submission(path, chain.from_iterable(parts), ids)}")
+    written = write_submission(path, chain.from_iterable(parts), ids)
+    n_trials = check_submission(written, sessions, tiers)
+    echo(f"wrote {written}; {n_trials} trials of {len(ids)} mice are complete")
 
 
 def _competition(

@@ -7,7 +7,13 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.paper_table import comparable, paper_table
 from omnimouse_model.data.window_spec import OMNIMOUSE, BehaviorSpec, WindowSpec
+from omnimouse_model.errors import ExportError, UnsupportedRequestError
 from omnimouse_model.evaluation.published import TASKS
+from omnimouse_model.evaluation.sensorium2023 import (
+    check_submission,
+    predict_clips,
+    write_submission,
+)
 from omnimouse_model.evaluation.tier_windows import scored_starts, shared_starts
 from omnimouse_model.inference.families import remember
 from omnimouse_model.predict.predictor import Needs
@@ -129,3 +135,27 @@ def test_a_predictor_of_the_same_length_is_asked_itself():
     odd = SlowPredictor()
     odd.needs = Needs(spec=WindowSpec(0.6, 50 / 3))
     assert "no whole number of samples" in over_span(odd, OMNIMOUSE).refusal
+
+
+# -- files of the competition ----------------------------------------------------------
+def test_models_of_other_windows_write_complete_submissions(session, tmp_path):
+    ids = {session.id: session.units.unit_id.tolist()}
+    path = tmp_path / "submission.parquet"
+    for model in (NoisyPredictor(), RecurrentPredictor(), FramePredictor()):
+        write_submission(path, predict_clips(model, session, "test"), ids)
+        assert check_submission(path, [session], ["test"]) == 3
+    with pytest.raises(UnsupportedRequestError, match="20 samples per second; frames"):
+        next(predict_clips(SlowPredictor(), session, "test"))
+
+
+def test_a_submission_that_is_not_complete_is_told(session, tmp_path):
+    ids = {session.id: session.units.unit_id.tolist()}
+    clips = list(predict_clips(NoisyPredictor(), session, "test"))
+    path = tmp_path / "submission.parquet"
+    write_submission(path, iter(clips[1:]), ids)
+    with pytest.raises(ExportError, match="0 times, not once"):
+        check_submission(path, [session], ["test"])
+    holed = replace(clips[0], predicted=np.where(np.arange(12) == 3, np.nan, clips[0].predicted))
+    write_submission(path, iter([holed, *clips[1:]]), ids)
+    with pytest.raises(ExportError, match=r"predictions \(12, 250\), of which 250 are missing"):
+        check_submission(path, [session], ["test"])
