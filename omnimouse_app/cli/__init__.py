@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from importlib import import_module
 from io import StringIO
 from itertools import islice
@@ -43,8 +44,11 @@ COMMANDS = {
 }
 """Command name -> its line in `omnimouse --help`.
 
-The command itself is `command` in the file of that name in this folder.
+The command itself is `command` in the file of that name in this folder; or, with the name
+of the table, in a file that several commands share.
 """
+SHARED = {"convert-weights": "convert", "demo": "app", "fit": "train", "finetune": "train"}
+"""Command name -> file of another command, which it shares."""
 
 # Errors caused by bad input. SessionFormatError, CheckpointError, MaskError and
 # UnsupportedRequestError are ValueErrors. A WorkerError is an accident, such as a Dask
@@ -66,6 +70,8 @@ class LazyGroup(click.Group):
         Line of the help by name of the command.
     package
         Package whose module of that name contains `command`.
+    shared
+        Name of a command -> module of another one that contains it, under its own name.
     """
 
     def __init__(
@@ -73,10 +79,11 @@ class LazyGroup(click.Group):
         *arguments: Any,
         table: dict[str, str],
         package: str,
+        shared: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(*arguments, **settings)
-        self._table, self._package = table, package
+        self._table, self._package, self._shared = table, package, shared or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the table, in its order."""
@@ -89,7 +96,9 @@ class LazyGroup(click.Group):
             return None
         # Imports of torch and napari take seconds, so each command pays only for its
         # own.
-        command = import_module(f"{self._package}.{cmd_name.replace('-', '_')}").command
+        file = self._shared.get(cmd_name, cmd_name)
+        name = cmd_name.replace("-", "_") if cmd_name in self._shared else "command"
+        command = getattr(import_module(f"{self._package}.{file.replace('-', '_')}"), name)
         assert isinstance(command, click.Command)
         return command
 
@@ -103,6 +112,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     table=COMMANDS,
     package="omnimouse_app.cli",
+    shared=SHARED,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_app.cli.info.command import session_row
+from omnimouse_app.cli.info import session_row
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError

@@ -40,7 +40,7 @@ from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
 IMPORTED = (
-    *(f"omnimouse_app.cli.{name}" for name in ("convert", "fetch", "finetune")),
+    *(f"omnimouse_app.cli.{name}" for name in ("convert", "fetch", "info")),
     *(f"omnimouse_app.cli.{name}" for name in ("predict", "scaling", "sweep", "train")),
     "omnimouse_model.analysis.predictions",
     "omnimouse_model.analysis.scaling.fits",

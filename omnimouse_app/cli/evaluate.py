@@ -24,7 +24,7 @@ from omnimouse_app.cli.output import echo, emit, interval, markdown_table, table
 from omnimouse_app.cli.progress import STOPPED, Progress, StopSignal, interruptible
 
 if TYPE_CHECKING:
-    from omnimouse_app.cli.evaluate.report import Layout
+    from omnimouse_app.cli.evaluation_tables import Layout
     from omnimouse_model.data.session import Session
     from omnimouse_model.evaluation.conditions import Condition
     from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
@@ -405,7 +405,7 @@ def _blocks(
     sessions: "Sequence[Session]",
     layout: "Layout",
 ) -> list[str]:
-    from omnimouse_app.cli.evaluate.report import report
+    from omnimouse_app.cli.evaluation_tables import report
     from omnimouse_model.metrics.named import METRICS
 
     ids = [session.id for session in sessions]
@@ -422,7 +422,7 @@ def _paper(
     layout: "Layout",
 ) -> tuple[list[Row], list[str]]:
     """Return rows and tables of the paper's tasks, with costs and published numbers."""
-    from omnimouse_app.cli.evaluate.report import paper_blocks, published_blocks
+    from omnimouse_app.cli.evaluation_tables import paper_blocks, published_blocks
     from omnimouse_model.analysis.paper_table import table_of
     from omnimouse_model.evaluation.published import PUBLISHED_ROWS
 
@@ -436,7 +436,7 @@ def _paper(
 
 
 def _members(results: "dict[str, Scores]", members: Sequence[str]) -> str:
-    from omnimouse_app.cli.evaluate.report import seeds_line
+    from omnimouse_app.cli.evaluation_tables import seeds_line
 
     return "\n".join(
         seeds_line(scores, strategy, members)
@@ -480,7 +480,7 @@ def _competition(
     device: str,
 ) -> tuple[list[Row], list[str]]:
     """Return rows and tables of whole videos, scored as in the competition."""
-    from omnimouse_app.cli.evaluate.report import competition_rows
+    from omnimouse_app.cli.evaluation_tables import competition_rows
     from omnimouse_model.errors import UnsupportedRequestError
     from omnimouse_model.evaluation.sensorium2023 import (
         competition_score,

@@ -1,3 +1,0 @@
-"""`omnimouse info`: sessions, and checkpoints."""
-
-from omnimouse_app.cli.info.command import command as command
