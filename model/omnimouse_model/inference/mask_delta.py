@@ -16,6 +16,7 @@ from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Attachment, Mask
 from omnimouse_model.masks.attachment import attachment_of
 from omnimouse_model.masks.cells import changed_columns
+from omnimouse_model.masks.mask import sharing_guard
 from omnimouse_model.storage.trees import decode_json
 
 Settings = dict[str, Any]
@@ -69,13 +70,14 @@ class MaskDelta:
             # Two bits for each cell, as `_pack_codes` lays them out.
             packed = _decompressed(self.cells, -(-len(cells) // 4) * len(neurons))
             cells[:, neurons] ^= _unpack_codes(packed, len(cells))
+            cells.flags.writeable = False
         settings = {} if self.settings is None else dict(self.settings[side])
         if "frames" in settings:
             settings["frames"] = np.array(settings["frames"], bool)
         if self.attachments is not None:
             spec = settings.get("spec", mask.spec)
             settings["attachment"] = _unpack(self.attachments[side], spec, mask.n_neurons)
-        return replace(mask, cells=cells, **settings)
+        return sharing_guard(replace(mask, cells=cells, **settings), mask, neurons)
 
 
 def mask_delta(before: Mask, after: Mask) -> MaskDelta:

@@ -112,8 +112,11 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     recording_rate_hz: float = ASSUMED_RATE_HZ
     name: str = ""
     note: str = ""
-    # The id is computed at first use; a list, because the fields are frozen.
+    # Computed at first use; lists, because the fields are frozen.
     _id: list[str] = field(default_factory=list, init=False, repr=False)
+    _scored: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
+    # Cells that the guard leaves, packed along time.
+    _allowed: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         spec, cells = self.spec, np.asarray(self.cells, dtype=np.uint8)
@@ -130,11 +133,14 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         else:
             # Raises where the attachment is for another number of neurons.
             attachment.predicted_cells(np.zeros((0, cells.shape[1]), bool))
-        # Copies, so that a later change of the caller's arrays cannot change the mask.
-        object.__setattr__(self, "cells", _frozen(cells.copy()))
-        object.__setattr__(self, "frames", _frozen(frames.copy()))
+        object.__setattr__(self, "cells", _frozen(cells))
+        object.__setattr__(self, "frames", _frozen(frames))
         object.__setattr__(self, "behavior", checked_modes(self.behavior, spec))
         object.__setattr__(self, "attachment", attachment)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what a copy is made from: not what is computed at first use."""
+        return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)
 
     # -- making one -------------------------------------------------------------
     @classmethod
@@ -244,7 +250,9 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         columns = neuron_columns(neurons, self.n_neurons)
         rows = sample_rows(samples, self.n_samples)
         fill(cells, rows, columns, code)
-        return self._by_hand(cells=cells) if code == HIDDEN else self.with_cells(cells)
+        cells.flags.writeable = False
+        mask = self._by_hand(cells=cells) if code == HIDDEN else self.with_cells(cells)
+        return sharing_guard(mask, self, columns)
 
     def with_cells(self, cells: np.ndarray) -> "Mask":
         """Replace all codes by an array uint8 (n_samples, P) of 0, 1 and 2."""
@@ -583,7 +591,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         if not self._id:
             digest = blake2b(digest_size=12)
             for part in (self.cells, self.frames):
-                digest.update(np.ascontiguousarray(part).tobytes())
+                digest.update(np.ascontiguousarray(part).data)
             attached = self.attachment and (self.attachment.name, self.attachment.to_json())
             rest = self.behavior, self.spec, json.dumps(attached, sort_keys=True)
             # The scored cells and not `guarded`: a guard without effect does not
@@ -701,18 +709,46 @@ def input_cells(mask: Mask) -> np.ndarray:
 
 
 def scored_cells(mask: Mask, neurons: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """Return the target cells that are predicted and scored, bool (n_samples, n)."""
-    scored = mask.target
-    if mask.attachment is not None:
-        scored = mask.attachment.predicted_cells(scored)
-    cells, scored = mask.cells[:, neurons], scored[:, neurons].copy()
-    if mask.guarded and mask.guard != NO_GUARD:
-        # `skip_n_samples` and `interpolation_buffer` of the official code, both 5.
-        scored[: mask.guard.first] = False
-        scored &= ~near_visible(cells == VISIBLE, mask.guard)
-    return scored
+    """Return the target cells that are predicted and scored, read-only bool (n_samples, n)."""
+    if not mask._scored:
+        scored = mask.target
+        if mask.attachment is not None:
+            scored = mask.attachment.predicted_cells(scored)
+        if mask.guarded and mask.guard != NO_GUARD:
+            if not mask._allowed:
+                mask._allowed[:] = [_found_allowed(mask, slice(None))]
+            packed = mask._allowed[0]
+            allowed = np.unpackbits(packed, axis=0, count=len(scored))
+            scored = scored & allowed.view(bool)
+        scored = _frozen(scored)
+        mask._scored[:] = [scored]
+    return mask._scored[0][:, neurons]
+
+
+def sharing_guard(mask: Mask, before: Mask, neurons: np.ndarray) -> Mask:
+    """Return `mask`, of which only the cells of `neurons` differ from those of `before`.
+
+    What the guard leaves of the others is taken from there: a stroke costs the neurons
+    that it touches.
+    """
+    if before._allowed and before.guard == mask.guard:
+        allowed = before._allowed[0].copy()
+        allowed[:, neurons] = _found_allowed(mask, neurons)
+        mask._allowed[:] = [allowed]
+    return mask
+
+
+def _found_allowed(mask: Mask, neurons: np.ndarray | slice) -> np.ndarray:
+    guarded = near_visible(mask.cells[:, neurons] == VISIBLE, mask.guard)
+    # `skip_n_samples` and `interpolation_buffer` of the official code, both 5.
+    guarded[: mask.guard.first] = True
+    return np.packbits(~guarded, axis=0)
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
+    """Return a read-only array that is not a view, a copy of one that can change."""
+    # A copy, so that a later change of the caller's array cannot change the mask.
+    if array.flags.writeable or array.base is not None:
+        array = array.copy()
+        array.flags.writeable = False
     return array

@@ -1,15 +1,20 @@
 """The guard of targets that neighbouring samples of the same neuron reveal."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import omnimouse_model as om
+from omnimouse_model.inference.mask_delta import mask_delta
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.cells import guard_of
 from omnimouse_model.masks.mask import scored_cells
 from tests.model.experanto_folder import write_folder
+from tests.model.random_masks import masks
 
 COUNTS = om.WindowSpec(3.0, 50.0, responses="count")
 FAST = om.WindowSpec(2.0, 60.0)
@@ -47,6 +52,18 @@ def test_official_strategies_keep_their_guard_until_they_are_changed():
     mask = om.Mask.from_strategy("causal_response_25_behavior", 40)
     assert scored_samples(mask) == list(range(30, 60))
     assert scored_samples(mask.with_frames(True)) == list(range(33, 60))
+
+
+@given(mask=masks(9), neurons=st.lists(st.integers(0, 8)), code=st.integers(0, 2))
+@settings(max_examples=30)
+def test_a_painted_mask_scores_what_a_mask_with_its_cells_scores(mask, neurons, code):
+    scored_cells(mask)
+    painted = mask.paint(neurons, (20, 45), code)
+    sent = mask_delta(mask, painted).redo(mask)
+    fresh = replace(painted, cells=painted.cells.copy())
+    for one in (painted, sent, pickle.loads(pickle.dumps(painted))):
+        np.testing.assert_array_equal(scored_cells(one), scored_cells(fresh))
+        assert one.mask_id == fresh.mask_id
 
 
 @pytest.mark.parametrize("rate_hz", [4.0, 8.0])

@@ -192,7 +192,7 @@ def make_batch(
         )
         rates = labels_from_responses(torch.from_numpy(ordered), layout)
         # A query predicts 5 samples, and not all of them need to be targets.
-        cells = torch.from_numpy(scored_cells(position_mask)[None])
+        cells = torch.from_numpy(scored_cells(position_mask).copy())[None]
         scored = labels_from_responses(cells, layout)
     video = behavior = None
     if not layout.video_missing:

@@ -179,18 +179,16 @@ def _has_rules_of(mask: Mask, other: Mask) -> bool:
 
 
 def query_parts(layout: Layout, most: int) -> Iterator[Layout]:
-    """Yield layouts of at most `most` queries, in order, each of one sample."""
-    start = 0
-    for sample, count in layout.query_runs:
-        for first in range(start, start + count, most):
-            stop = min(first + most, start + count)
-            yield replace(
-                layout,
-                query_neurons=layout.query_neurons[first:stop],
-                query_samples=layout.query_samples[first:stop],
-                query_runs=((sample, stop - first),),
-            )
-        start += count
+    """Yield layouts of at most `most` queries, in order."""
+    n_queries = len(layout.query_samples)
+    for start in range(0, n_queries, most):
+        samples = layout.query_samples[start : start + most]
+        yield replace(
+            layout,
+            query_neurons=layout.query_neurons[start : start + most],
+            query_samples=samples,
+            query_runs=_runs(samples.numpy()),
+        )
 
 
 def _runs(samples: np.ndarray) -> tuple[tuple[int, int], ...]:

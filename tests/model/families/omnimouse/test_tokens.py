@@ -174,15 +174,15 @@ def test_order_decides_positions():
     assert layout.query_neurons.tolist() == [0]
 
 
-def test_parts_of_queries_are_runs_of_one_sample():
+def test_parts_of_queries_have_all_of_them_in_order():
     mask = Mask.nothing(7).ask(slice(0, 7), slice(30, 60))
     layout = layout_from_mask(mask)
-    parts = list(query_parts(layout, 3))
-    assert [part.query_runs for part in parts] == [
-        ((sample, count),) for sample in range(30, 60, 5) for count in (3, 3, 1)
-    ]
-    neurons = torch.cat([part.query_neurons for part in parts])
-    assert torch.equal(neurons, layout.query_neurons)
+    parts = list(query_parts(layout, 10))
+    assert [len(part.query_samples) for part in parts] == [10, 10, 10, 10, 2]
+    assert parts[1].query_runs == ((35, 4), (40, 6))
+    for name in ("query_neurons", "query_samples"):
+        joined = torch.cat([getattr(part, name) for part in parts])
+        assert torch.equal(joined, getattr(layout, name))
 
 
 def test_no_query_reaches_over_the_end_of_the_window():
