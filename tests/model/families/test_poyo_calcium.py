@@ -167,6 +167,7 @@ def test_a_model_without_a_task_of_recordings_says_so(session, tmp_path):
 # -- training and transfer -------------------------------------------------------------
 def plan_of(**changes):
     small = {"model": SIZES, "batch": 3, "steps": 4, "units": [2, 4, 8], "sessions": []}
+    small |= {"start": "random"}
     plan = {**small, "validate_every": 2, "validation_windows": 3, "save_every_s": None}
     return training_plan("poyo_calcium-small", plan | changes)
 
@@ -257,11 +258,19 @@ def _linear_world(is_noise):
     return om.open_session({**arrays, **rates, "id": "world"})
 
 
+TRAINED = {"steps": 250, "base_lr": 5e-4, "validate_every": 250}
+STARTED = {"steps": 1, "base_lr": 0.0, "start": "ridge"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("is_noise", [False, True])
-def test_a_linear_world_is_decoded_and_noise_is_not(tmp_path, is_noise):
+@pytest.mark.parametrize(
+    ("is_noise", "changes", "least"),
+    # The start values of so small a network know little of the time of a response.
+    [(False, TRAINED, 0.9), (True, TRAINED, None), (False, STARTED, 0.5)],
+)
+def test_a_linear_world_is_decoded_and_noise_is_not(tmp_path, is_noise, changes, least):
     world = _linear_world(is_noise)
-    plan = plan_of(steps=250, batch=8, units=None, base_lr=5e-4, validate_every=250)
+    plan = plan_of(batch=8, units=None, **changes)
     model = run_steps(plan, [world], tmp_path, QUIET, None, device="cpu")
     mask = decoding_mask(world, model.needs.spec)
     scores = om.evaluate(model, world, mask).behavior
@@ -270,7 +279,7 @@ def test_a_linear_world_is_decoded_and_noise_is_not(tmp_path, is_noise):
         assert running.ci_low < 0 < running.ci_high
         assert abs(running.value) < 0.15
     else:
-        assert running.value > 0.9
+        assert running.value > least
     others = [s for s in scores if s.channel != "running"]
     assert all("no" in s.refusal for s in others)
 

@@ -15,14 +15,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import evaluate_predictors
 from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
+from omnimouse_model.families.parts.ridge import Sums, weights
 from omnimouse_model.families.poyo_calcium.checkpoint import (
     SESSIONS,
     TITLE,
@@ -31,6 +32,7 @@ from omnimouse_model.families.poyo_calcium.checkpoint import (
     network_of,
     read_poyo,
     save_poyo,
+    words_of,
 )
 from omnimouse_model.families.poyo_calcium.network import (
     Item,
@@ -108,6 +110,8 @@ class PoyoTrainConfig(TrainFields):
         Windows of each session in a validation; None for all.
     trained
         "all", or the embeddings of neurons and sessions alone, on a frozen core.
+    start
+        "random" values, or those of `start_at_ridge`.
     """
 
     model: PoyoConfig = field(default_factory=PoyoConfig)
@@ -121,6 +125,7 @@ class PoyoTrainConfig(TrainFields):
     validate_every: Count = 500
     validation_windows: Count | None = 100
     trained: Literal["all", "embeddings"] = "all"
+    start: Literal["random", "ridge"] = "random"
 
     @property
     def total_steps(self) -> int:
@@ -268,10 +273,13 @@ class PoyoTraining:
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
-        """Take the core of a model, if there is one; True then, for a first score."""
-        if self.origin is None:
+        """Take the core of a model, or fit start values; True then, for a first score."""
+        if self.origin is not None:
+            self.net.load_state_dict(self.net.state_dict() | self.origin.core)
+        elif self.settings.start == "ridge":
+            start_at_ridge(self.net.eval(), [*self.sources.values()], self.units, self.device)
+        else:
             return False
-        self.net.load_state_dict(self.net.state_dict() | self.origin.core)
         return True
 
     def resume(self) -> bool:
@@ -313,8 +321,7 @@ class PoyoTraining:
             shown = places < int(rng.triangular(least, mode, most + 1e-6))
             queries = dict.fromkeys(tasks, times_s)
             items.append(window_item(window, self.units[source.key], queries, shown))
-            values = np.where(window.valid["behavior"][:, None], window.behavior, np.nan)
-            values[:, [name not in recorded for name in names]] = np.nan
+            values = _recorded(window)
             for name, task in tasks.items():
                 targets[name].append(values[:, [names.index(one) for one in task.channels]])
         joined = {k: np.concatenate(found) for k, found in targets.items() if found}
@@ -389,6 +396,73 @@ class PoyoTraining:
         if self.state.is_best:
             scored = card | {"validation": self.state.best[0]}
             save_poyo(self.out / BEST, replace(model, card=scored))
+
+
+def _recorded(window: Window) -> np.ndarray:
+    """Return the behaviour of a window, float32, NaN where nothing was recorded."""
+    lacking = [name in window.missing_channels for name in window.behavior_names]
+    is_known = window.valid["behavior"][:, None] & ~np.array(lacking)
+    return np.where(is_known, window.behavior, np.float32(np.nan))
+
+
+# -- start values ----------------------------------------------------------------------
+_START_WINDOWS = 400
+"""Train windows of a session that start values are fitted to."""
+_UNIT_PENALTY, _READOUT_PENALTY = 3.0, 1e-3
+"""Ridge penalties, in variances of an input."""
+
+
+@torch.no_grad()
+def start_at_ridge(
+    net: PoyoNetwork,
+    sources: Sequence[TrainingSession],
+    units: Mapping[str, tuple[str, ...]],
+    device: torch.device,
+) -> None:
+    """Fit the first values of the neurons' embeddings, then the readouts, by ridge regressions.
+
+    These values are the weights of neurons from which a regression decodes the behaviour.
+    The attention of a network with random weights has sums of them that follow the
+    responses, but these are small beside all else that it has, and so they are learned
+    slowly: the readouts are fitted to them.
+    """
+    tasks, spec = net.config.decoded, net.config.spec
+    of_answers = {name: Sums(net.config.width, task.size) for name, task in tasks.items()}
+    for source in sources:
+        starts = spread_starts(source.starts, _START_WINDOWS)
+        windows = [source.session.window(float(start), spec) for start in starts]
+        rows = torch.from_numpy(net.units.rows(words_of(source.key, units[source.key])))
+        first = _decoding_weights(windows)[:, : net.unit_emb.embedding_dim]
+        net.unit_emb.weight[rows, : first.shape[1]] = torch.from_numpy(first).float().to(device)
+        queries = dict.fromkeys(tasks, behavior_times_s(spec))
+        for window in windows:
+            tokens = net.tokens([window_item(window, units[source.key], queries)]).to(device)
+            embedded, values = net.decode(net.encode(tokens), tokens), _recorded(window)
+            for name, task in tasks.items():
+                wanted = values[:, [window.behavior_names.index(c) for c in task.channels]]
+                known = np.isfinite(wanted).all(1)
+                found = embedded[tokens.tasks == task.number].cpu().numpy()
+                of_answers[name].add(found[known], wanted[known])
+    for name, sums in of_answers.items():
+        if not sums.count:  # of no recording
+            continue
+        covariance, readout = sums.covariance(), net.readout.projections[name]
+        assert isinstance(readout, nn.Linear)
+        weight = weights(covariance, _READOUT_PENALTY)
+        bias = covariance.mean_y - covariance.mean_x @ weight
+        readout.weight.copy_(torch.from_numpy(weight.T))
+        readout.bias.copy_(torch.from_numpy(bias))
+
+
+def _decoding_weights(windows: Sequence[Window]) -> np.ndarray:
+    """Return weights (N, channel) from responses to behaviour, z-scored over the neurons."""
+    sums = Sums(windows[0].responses.shape[1], windows[0].behavior.shape[1])
+    for window in windows:
+        values = _recorded(window)
+        # What is missing says nothing: z-scored behaviour is 0 on average.
+        sums.add(window.filled_responses, np.nan_to_num(values))
+    found = weights(sums.covariance(), _UNIT_PENALTY)
+    return np.asarray((found - found.mean(0)) / (found.std(0) + 1e-9))
 
 
 def decoding_mask(session: Session, spec: Any) -> Mask:
