@@ -14,6 +14,12 @@ from .analysis.ranking.rank import model_factory as model_factory
 from .analysis.ranking.rank import pretrain_curve as pretrain_curve
 from .analysis.ranking.rank import rank_sessions as rank_sessions
 from .analysis.scaling.fits import scaling_curves as scaling_curves
+from .analysis.sources.areas import AreaMatrix as AreaMatrix
+from .analysis.sources.areas import area_matrix as area_matrix
+from .analysis.sources.informants import Informants as Informants
+from .analysis.sources.informants import informants as informants
+from .analysis.sources.sources import SourceScores as SourceScores
+from .analysis.sources.sources import sources as sources
 from .analysis.spikes.held_out_scores import score_held_out as score_held_out
 from .analysis.spikes.trial_labels import decode_trial_labels as decode_trial_labels
 from .analysis.sweep.run import context_sweep as context_sweep

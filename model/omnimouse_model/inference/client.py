@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -49,6 +49,7 @@ from omnimouse_model.predict.predictor import (
     Prediction,
     Predictor,
     Request,
+    Subset,
 )
 from omnimouse_model.progress import Cancelled, never, stop_if
 from omnimouse_model.storage.processes import packed, unpacked
@@ -226,6 +227,25 @@ class WorkerPredictor(Predictor):
             "stimulus_gradient", clip.session, *arguments, cancelled=cancelled
         )
         return value_and_gradient
+
+    def predict_subsets(
+        self, windows: Sequence[Window], subsets: Sequence[Subset], cancelled: Cancelled = never
+    ) -> list[list[np.ndarray]]:
+        """Return predictions of many subsets of inputs; see `SubsetPredictor`."""
+        session = windows[0].session
+        before, sent = Mask.nothing(session, windows[0].spec), []
+        for subset in subsets:
+            delta = mask_delta(before, subset.mask)
+            sent.append((delta, pack_indices(subset.neurons), subset.own))
+            before = subset.mask
+        found: list[list[np.ndarray]] = self._call(
+            "predict_subsets",
+            session,
+            [arguments_of(window) for window in windows],
+            sent,
+            cancelled=cancelled,
+        )
+        return found
 
     def start(self, session: Session, cancelled: Cancelled = never) -> str:
         """Return the key of a stream's first state, which stays in the worker."""

@@ -47,6 +47,7 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     Prefetcher,
     Request,
+    Subset,
 )
 from omnimouse_model.progress import CallbackJob, stop_if
 from omnimouse_model.storage.processes import packed, unpacked
@@ -404,6 +405,21 @@ class Server:
             clip, neurons, objective, self._cancelled
         )
         return value_and_gradient
+
+    def _predict_subsets(
+        self,
+        key: int,
+        arguments: Sequence[InputArguments],
+        sent: Sequence[tuple[MaskDelta, bytes, tuple[int, int]]],
+    ) -> list[list[np.ndarray]]:
+        session, predictor = self._sessions[key], self._offering("predict_subsets")
+        windows = [inputs_from(session, one) for one in arguments]
+        mask, subsets = Mask.nothing(session, windows[0].spec), []
+        for delta, neurons, own in sent:
+            mask = delta.redo(mask)
+            subsets.append(Subset(mask, unpack_indices(neurons), own))
+        found: list[list[np.ndarray]] = predictor.predict_subsets(windows, subsets, self._cancelled)
+        return found
 
     def _start(self, key: int) -> str:
         return self._store(self._offering("step").start(self._sessions[key], self._cancelled))

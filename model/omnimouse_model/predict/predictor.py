@@ -4,7 +4,7 @@ A predictor maps a window and a mask to predictions. It does not depend on where
 computes: OmniMouse, the baselines and a predictor in another process look alike.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -29,7 +29,12 @@ NOT_DECODED = "behaviour is not decoded"
 _MAX_KNOWN = 5
 """Known sessions that a message lists."""
 OptionalMethod = Literal[
-    "step", "stimulus_gradient", "embeddings", "stimulus_positions", "held_out"
+    "step",
+    "stimulus_gradient",
+    "embeddings",
+    "stimulus_positions",
+    "held_out",
+    "predict_subsets",
 ]
 """Methods beyond `Predictor`; "step" stands for start and step, "held_out" for those of
 `HeldOutPredictor`."""
@@ -250,6 +255,26 @@ normalised; behaviour none; status ok
 
 Request = tuple[Window, Mask, np.ndarray | None]
 """Window, mask, and the neurons to predict; None for all with target cells."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subset:
+    """Visible inputs, and the neurons that are predicted from them, for any window.
+
+    Attributes
+    ----------
+    mask
+        What is visible; the targets are cells of `neurons`, which show nothing.
+    neurons
+        int64 (n,): neurons to predict.
+    own
+        First and last + 1 sample of each neuron's own responses that are visible to its
+        own prediction, and to no other.
+    """
+
+    mask: Mask
+    neurons: np.ndarray
+    own: tuple[int, int] = (0, 0)
 
 
 # -- units ----------------------------------------------------------------------------
@@ -607,6 +632,60 @@ class HeldOutPredictor(Predictor, Protocol):
     def trial_features(self, session: Session, counts: np.ndarray) -> np.ndarray:
         """Return features (trial, feature) of trials whose counts are all visible."""
         ...
+
+
+@runtime_checkable
+class SubsetPredictor(Predictor, Protocol):
+    """A predictor that answers many subsets of inputs from one set of sums."""
+
+    def predict_subsets(
+        self, windows: Sequence[Window], subsets: Sequence[Subset], cancelled: Cancelled = never
+    ) -> list[list[np.ndarray]]:
+        """Return what `predicted_subsets` returns."""
+        ...
+
+
+def predicted_subsets(
+    predictor: Predictor,
+    windows: Sequence[Window],
+    subsets: Sequence[Subset],
+    cancelled: Cancelled = never,
+) -> list[list[np.ndarray]]:
+    """Return the predicted responses of each window and subset, float32 (n_samples, n).
+
+    They have the units of the window, and are NaN where nothing is scored.
+    """
+    if "predict_subsets" in predictor.needs.methods and hasattr(predictor, "predict_subsets"):
+        found: list[list[np.ndarray]] = predictor.predict_subsets(windows, subsets, cancelled)
+        return found
+    return [predict_subsets_of(predictor, window, subsets, cancelled) for window in windows]
+
+
+def predict_subsets_of(
+    predictor: Predictor, window: Window, subsets: Sequence[Subset], cancelled: Cancelled
+) -> list[np.ndarray]:
+    """Return the predicted responses of each subset in one window, mask by mask."""
+    requests: list[Request] = []
+    for subset in subsets:
+        if subset.own[0] == subset.own[1]:
+            requests.append((window, subset.mask, subset.neurons))
+            continue
+        for neuron in subset.neurons:
+            one = np.array([neuron], np.int64)
+            # Of the other targets, neither past nor present is visible.
+            others = np.setdiff1d(subset.neurons, one)
+            mask = subset.mask.hide(others).show(one, subset.own)
+            requests.append((window, mask, one))
+    predictions = (
+        in_window_units(prediction, window)
+        for prediction in predictor.predict_many(requests, cancelled)
+    )
+    found = []
+    for subset in subsets:
+        count = 1 if subset.own[0] == subset.own[1] else len(subset.neurons)
+        parts = [next(predictions) for _ in range(count)]
+        found.append(np.concatenate(parts, axis=1))
+    return found
 
 
 # -- parts of predictions -------------------------------------------------------------

@@ -28,6 +28,7 @@ from omnimouse_model.inference.server import Server, Source
 from omnimouse_model.inference.transport import LinkEndedError
 from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
+from omnimouse_model.predict.predictor import Subset, predicted_subsets
 from omnimouse_model.progress import Cancelled
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.predictors import (
@@ -311,6 +312,19 @@ def test_optional_methods_are_announced_and_refused_elsewhere(session, imaging):
         worker.start(session)
     with pytest.raises(UnsupportedRequestError, match="offers no embeddings"):
         worker_of(FramePredictor).embeddings(imaging)
+
+
+def test_many_subsets_are_predicted_in_the_worker(session, window, mask):
+    neurons = np.array([1, 5])
+    shown = Mask.nothing(session).ask(neurons, slice(35, 60)).show([7, 8])
+    subsets = [Subset(shown, neurons), Subset(shown.show([9]), neurons, (0, 25))]
+    here, there = (
+        predicted_subsets(one, [window, window], subsets)
+        for one in (om.load_predictor("linear-gaussian"), worker_of("linear-gaussian"))
+    )
+    for parts, others in zip(here, there, strict=True):
+        for part, other in zip(parts, others, strict=True):
+            np.testing.assert_array_equal(part, other)
 
 
 # -- refusals and faults ------------------------------------------------------------

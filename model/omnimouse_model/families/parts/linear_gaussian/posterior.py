@@ -462,11 +462,10 @@ class Posterior:
                 if pattern in known:
                     self._precision[pattern] = known[pattern]
                 else:
-                    self._precision[pattern] = _precisions(
-                        prior.private, self._unpacked([pattern])
-                    )[0]
+                    one = self._unpacked([pattern])
+                    self._precision[pattern] = precisions(prior.private, one)[0]
         elif patterns:
-            found = _precisions(prior.private, self._unpacked(patterns))
+            found = precisions(prior.private, self._unpacked(patterns))
             self._precision = dict(zip(patterns, found, strict=True))
         self._inverse = self._solve(patterns)
 
@@ -504,12 +503,7 @@ class Posterior:
                 if grams:
                     within = np.stack([inner[pattern] for pattern in block.members])
                     total += np.tensordot(np.stack(grams), within, (0, 0))
-        # G' and G act on the last two axes.
-        m = prior.root.transpose(0, 2, 1)[:, None] @ total @ prior.root
-        # (factor, m, factor, m), then one row per factor and mode.
-        m = m.transpose(0, 2, 1, 3).reshape(n_factors * n_modes, -1)
-        m[np.diag_indices(len(m))] += 1
-        return np.asarray(np.linalg.inv(m), np.float32)
+        return factor_inverse(prior.root, total)
 
     def _gram(self, number: int, members: np.ndarray) -> np.ndarray:
         loadings, scaled = (part[block_slice(number)][members] for part in self._prior.loadings)
@@ -597,15 +591,29 @@ class Posterior:
 
     @cached_property
     def _factor_covariance(self) -> np.ndarray:
-        """The posterior covariance of the factors, G M^-1 G', (K, m, K, m)."""
-        root = self._prior.root
-        n_factors, n_modes = root.shape[:2]
-        rows = root @ self._inverse.reshape(n_factors, n_modes, -1)  # (K, m, K m)
-        # G' acts on the columns: their factor comes first, (K, K m, m).
-        columns = rows.reshape(-1, n_factors, n_modes).transpose(1, 0, 2)
-        product: np.ndarray = columns @ root.transpose(0, 2, 1)
-        product = product.transpose(1, 0, 2)  # (K m, K, m)
-        return product.reshape(n_factors, n_modes, n_factors, n_modes)
+        return factor_covariance(self._prior.root, self._inverse)
+
+
+def factor_inverse(root: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Return M^-1, float32 (K m, K m), of the sum over neurons (K, K, m, m)."""
+    n_factors, n_modes = root.shape[:2]
+    # G' and G act on the last two axes.
+    m = root.transpose(0, 2, 1)[:, None] @ total @ root
+    # (factor, m, factor, m), then one row per factor and mode.
+    m = m.transpose(0, 2, 1, 3).reshape(n_factors * n_modes, -1)
+    m[np.diag_indices(len(m))] += 1
+    return np.asarray(np.linalg.inv(m), np.float32)
+
+
+def factor_covariance(root: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """Return the posterior covariance of the factors, G M^-1 G', (K, m, K, m)."""
+    n_factors, n_modes = root.shape[:2]
+    rows = root @ inverse.reshape(n_factors, n_modes, -1)  # (K, m, K m)
+    # G' acts on the columns: their factor comes first, (K, K m, m).
+    columns = rows.reshape(-1, n_factors, n_modes).transpose(1, 0, 2)
+    product: np.ndarray = columns @ root.transpose(0, 2, 1)
+    product = product.transpose(1, 0, 2)  # (K m, K, m)
+    return product.reshape(n_factors, n_modes, n_factors, n_modes)
 
 
 def block_slice(number: int) -> slice:
@@ -633,9 +641,9 @@ def _shared_variance(loadings: np.ndarray, basis: np.ndarray, factors: np.ndarra
     return np.asarray(np.einsum("tnk,nk->tn", loadings @ covariance, loadings))
 
 
-def _precisions(private: np.ndarray, patterns: np.ndarray) -> np.ndarray:
+def precisions(private: np.ndarray, patterns: np.ndarray) -> np.ndarray:
     """Return Q of each pattern, float32 (n, T, T), zero outside its visible samples."""
-    precisions = np.zeros((len(patterns), *private.shape), np.float32)
+    found = np.zeros((len(patterns), *private.shape), np.float32)
     # An inverse costs the third power of its size: patterns with similar numbers of
     # visible samples are inverted together, without the withheld samples.
     n_visible = patterns.sum(axis=1)
@@ -651,5 +659,5 @@ def _precisions(private: np.ndarray, patterns: np.ndarray) -> np.ndarray:
         # Ones on the diagonal of withheld samples separate them from the others.
         identity = np.eye(size, dtype=np.float32)
         inverse = np.linalg.inv(np.where(both, private[row, column], identity))
-        precisions[rows[:, None, None], row, column] = np.where(both, inverse, 0)
-    return precisions
+        found[rows[:, None, None], row, column] = np.where(both, inverse, 0)
+    return found

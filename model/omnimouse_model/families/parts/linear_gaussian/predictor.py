@@ -6,7 +6,7 @@ visible inputs; a mask chooses what is known. Method and figures: `docs/evaluati
 """
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -36,6 +36,7 @@ from omnimouse_model.families.parts.linear_gaussian.series import (
     train_series,
     video_inputs,
 )
+from omnimouse_model.families.parts.linear_gaussian.subsets import SubsetPosterior, Target
 from omnimouse_model.families.parts.visible_input import held_frames
 from omnimouse_model.masks import VISIBLE, Mask, scored_cells
 from omnimouse_model.predict.devices import single_numpy_thread
@@ -45,7 +46,9 @@ from omnimouse_model.predict.predictor import (
     Needs,
     Prediction,
     Predictor,
+    Subset,
     check_request,
+    predict_subsets_of,
 )
 from omnimouse_model.progress import CallbackJob, Cancelled, Job, never, part_of, shown_job, stop_if
 
@@ -61,6 +64,25 @@ Z_95 = 1.96
 
 MeanOf = Callable[[np.ndarray], np.ndarray]
 """From columns int64 (n,) to their mean from the visible inputs, float32 (n_samples, n)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """Visible inputs of a window, and the fit to them.
+
+    Attributes
+    ----------
+    channels, behavior
+        Behaviour of the window if some of it is visible, and if all of it is.
+    mean
+        The mean from the visible inputs.
+    """
+
+    fitted: LinearGaussianFit
+    prior: Prior
+    channels: np.ndarray | None
+    behavior: np.ndarray | None
+    mean: MeanOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +171,9 @@ class LinearGaussian(Predictor):
             MAX_CACHED_BYTES, lambda projections: projections.n_bytes
         )
         self._inputs = MemoryCache[np.ndarray](MAX_INPUT_BYTES, lambda inputs: inputs.nbytes)
+        self._subsets = MemoryCache[tuple[SubsetPosterior, list[np.ndarray]]](
+            MAX_CACHED_BYTES, lambda found: found[0].n_bytes
+        )
         self._lock = threading.RLock()
 
     @property
@@ -164,6 +189,7 @@ class LinearGaussian(Predictor):
             sees_behavior=self._spec.behavior is not None,
             predicts_behavior=self._spec.behavior is not None,
             spec=self._spec,
+            methods=frozenset({"predict_subsets"}),
         )
 
     def prepare(self, session: Session) -> None:
@@ -187,16 +213,8 @@ class LinearGaussian(Predictor):
         check_request(self.predictor_id, self.needs, window, mask)
         if not (mask.target.any() or mask.has_behavior_target):
             raise UnsupportedRequestError(f"{self.predictor_id!r}: the mask has no target.")
-        video = held_frames(window, mask.frames) if reads_video(session, spec) else None
-        modes = _modes(window, mask)
-        channels = behavior = None
-        if "visible" in modes:
-            channels = without_missing(np.asarray(window.behavior, np.float32))
-            behavior = channels if set(modes) == {"visible"} else None
-        fitted, prior = self._fit_of(
-            session, cancelled, video=video is not None, behavior=behavior is not None
-        )
-        stop_if(cancelled)
+        shown, modes = self._shown(window, mask, cancelled), _modes(window, mask)
+        fitted, channels, behavior = shown.fitted, shown.channels, shown.behavior
         n_neurons, is_count = mask.n_neurons, self._is_count
         visible = np.zeros((len(mask.cells), len(fitted.scale)), bool)
         np.equal(mask.cells, VISIBLE, out=visible[:, :n_neurons])
@@ -225,12 +243,110 @@ class LinearGaussian(Predictor):
             return found
 
         with single_numpy_thread:
-            posterior = self._posterior(session, fitted, prior, visible, mask, window)
-            mean = self._mean(fitted, window, mask, video, behavior, cancelled)
-            state = _WindowState(fitted, posterior, mean, values, np.empty(0))
+            posterior = self._posterior(session, fitted, shown.prior, visible, mask, window)
+            state = _WindowState(fitted, posterior, shown.mean, values, np.empty(0))
             key = (window.key, id(fitted), mask.frames.tobytes(), modes)
             factors = posterior.factors(self._projected(key, state, cancelled))
         return Encoded(window, mask, replace(state, factors=factors))
+
+    def predict_subsets(
+        self, windows: Sequence[Window], subsets: Sequence[Subset], cancelled: Cancelled = never
+    ) -> list[list[np.ndarray]]:
+        """Return the predictions of `predicted_subsets`, from one set of sums per window."""
+        found: dict[tuple[int, int], np.ndarray] = {}
+        whole = []
+        for number, window in enumerate(windows):
+            if window.missing is None or not window.missing.any():
+                whole.append(number)
+                continue
+            # Other cells are visible in each such window: nothing can be shared.
+            parts = predict_subsets_of(self, window, subsets, cancelled)
+            found.update({(number, place): part for place, part in enumerate(parts)})
+        inputs: dict[Hashable, list[int]] = {}
+        for place, subset in enumerate(subsets):
+            key = subset.mask.frames.tobytes(), subset.mask.behavior
+            inputs.setdefault(key, []).append(place)
+        for places in inputs.values() if whole else ():
+            chosen = [subsets[place] for place in places]
+            posterior, cells = self._subset_posterior(windows[whole[0]], chosen, cancelled)
+            for number in whole:
+                stop_if(cancelled)
+                parts = self._predict_subsets(windows[number], chosen, posterior, cells, cancelled)
+                found.update(
+                    {(number, place): part for place, part in zip(places, parts, strict=True)}
+                )
+        return [[found[number, k] for k in range(len(subsets))] for number in range(len(windows))]
+
+    def _subset_posterior(
+        self, window: Window, subsets: Sequence[Subset], cancelled: Cancelled
+    ) -> tuple[SubsetPosterior, list[np.ndarray]]:
+        """Return the posterior of subsets with the same inputs, and their scored cells."""
+        shown = self._shown(window, subsets[0].mask, cancelled)
+        modes = _modes(window, subsets[0].mask)
+        is_behavior_column = [mode == "visible" and shown.behavior is None for mode in modes]
+
+        def make() -> tuple[SubsetPosterior, list[np.ndarray]]:
+            visible, targets, cells = [], [], []
+            for subset in subsets:
+                check_request(self.predictor_id, self.needs, window, subset.mask)
+                own = np.arange(*subset.own)
+                mask = subset.mask
+                one = np.zeros((len(mask.cells), len(shown.fitted.scale)), bool)
+                np.equal(mask.cells, VISIBLE, out=one[:, : mask.n_neurons])
+                if one.shape[1] > mask.n_neurons:
+                    one[:, mask.n_neurons :] = is_behavior_column
+                visible.append(one)
+                neurons = np.asarray(subset.neurons, np.int64)
+                guarded = mask.show(neurons, own) if len(own) else mask
+                cells.append(scored_cells(guarded, neurons))
+                samples = np.flatnonzero(cells[-1].any(axis=1))
+                targets.append(Target(neurons, samples, own))
+            check = partial(stop_if, cancelled)
+            with single_numpy_thread:
+                return SubsetPosterior(shown.prior, visible, targets, check), cells
+
+        parts = [(one.mask.mask_id, one.neurons.tobytes(), one.own) for one in subsets]
+        key = (window.session.fingerprint, id(shown.fitted), tuple(parts))
+        with self._lock:
+            return self._subsets.get(key, make)
+
+    def _predict_subsets(
+        self,
+        window: Window,
+        subsets: Sequence[Subset],
+        posterior: SubsetPosterior,
+        cells: list[np.ndarray],
+        cancelled: Cancelled,
+    ) -> list[np.ndarray]:
+        """Return the predicted responses of subsets with the same visible inputs."""
+        shown = self._shown(window, subsets[0].mask, cancelled)
+        fitted, n_neurons = shown.fitted, subsets[0].mask.n_neurons
+        columns = np.arange(len(fitted.scale))
+        with single_numpy_thread:
+            mean = shown.mean(columns)
+            residuals = np.zeros_like(mean)
+            recorded = to_fitted(window.responses, fitted.floor, is_count=self._is_count)
+            residuals[:, :n_neurons] = recorded
+            if shown.channels is not None and len(columns) > n_neurons:
+                residuals[:, n_neurons:] = at_samples(shown.channels, self._spec)
+            residuals = (residuals - mean) / fitted.scale
+            parts = posterior.means(residuals)
+        found = []
+        for subset, scored, part, variance in zip(
+            subsets, cells, parts, posterior.variances, strict=True
+        ):
+            neurons = np.asarray(subset.neurons, np.int64)
+            rows, scale = np.flatnonzero(scored.any(axis=1)), fitted.scale[neurons]
+            rates = from_fitted(
+                mean[np.ix_(rows, neurons)] + scale * part,
+                scale**2 * variance,
+                fitted.floor[neurons],
+                is_count=self._is_count,
+            )
+            responses = np.full(scored.shape, np.nan, np.float32)
+            responses[rows] = rates
+            found.append(np.where(scored, responses, np.float32(np.nan)))
+        return found
 
     def _projected(
         self, key: Hashable, state: _WindowState, cancelled: Cancelled
@@ -295,6 +411,24 @@ class LinearGaussian(Predictor):
             band=np.stack([responses(mean - half_width, 0.0), responses(mean + half_width, 0.0)]),
         )
 
+    def _shown(self, window: Window, mask: Mask, cancelled: Cancelled) -> "_Shown":
+        """Return the visible inputs of a window, with the fit to them."""
+        video = (
+            held_frames(window, mask.frames) if reads_video(window.session, self._spec) else None
+        )
+        modes = _modes(window, mask)
+        channels = behavior = None
+        if "visible" in modes:
+            channels = without_missing(np.asarray(window.behavior, np.float32))
+            behavior = channels if set(modes) == {"visible"} else None
+        fitted, prior = self._fit_of(
+            window.session, cancelled, video=video is not None, behavior=behavior is not None
+        )
+        stop_if(cancelled)
+        with single_numpy_thread:
+            mean = self._mean(fitted, window, mask, video, behavior)
+        return _Shown(fitted, prior, channels, behavior, mean)
+
     def _mean(
         self,
         fitted: LinearGaussianFit,
@@ -302,7 +436,6 @@ class LinearGaussian(Predictor):
         mask: Mask,
         video: np.ndarray | None,
         behavior: np.ndarray | None,
-        cancelled: Cancelled,
     ) -> MeanOf:
         """Return the mean of columns from the visible inputs.
 

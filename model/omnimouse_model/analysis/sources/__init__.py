@@ -1,0 +1,1 @@
+"""What predicts a neuron: sources, informants and areas, by errors under many masks."""

@@ -1,0 +1,445 @@
+"""What the neurons of each area tell those of each area, with equal numbers of neurons.
+
+Of each area the same number of neurons is visible, drawn at random, and some other
+neurons of all areas are targets; each draw has other neurons. *alone* is the value of the
+visible neurons, see `errors`; *beyond* is what they add to video and behaviour. What is
+left is shared beyond stimulus and state: by a coupling, or by something not recorded.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from omnimouse_model.analysis.sources.errors import (
+    Asked,
+    Errors,
+    Piece,
+    Samples,
+    Work,
+    areas_of,
+    check_answers,
+    target_groups,
+)
+from omnimouse_model.analysis.sources.sources import BEHAVIOR, VIDEO, answered_sources
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import HasSummary, data_frame, interval_text
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat
+from omnimouse_model.evaluation.tier_windows import scored_starts
+from omnimouse_model.inference.dask_map import TaskPredictor, resolve_predictor
+from omnimouse_model.inference.server import Source as PredictorSource
+from omnimouse_model.masks import Mask
+from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.metrics.time_blocks import Estimate
+from omnimouse_model.predict.predictor import Predictor, Subset
+from omnimouse_model.progress import Job, shown_job
+from omnimouse_model.storage.tables import columns_of, write_table
+
+if TYPE_CHECKING:
+    import pandas
+
+SUFFIX: Final = ".areas.jsonl"
+DEPTH_STEP_UM: Final = 100.0
+By = Literal["area", "plane", "depth"]
+Kind = Literal["alone", "beyond"]
+KINDS: Final[tuple[Kind, ...]] = ("alone", "beyond")
+
+
+@dataclass(frozen=True, slots=True)
+class AreasPlan:
+    """Sets of neurons that are compared, and what is visible of them.
+
+    Attributes
+    ----------
+    labels
+        Names of the sets.
+    n_visible
+        Visible neurons of each set.
+    inputs
+        "video" and "behavior", as far as they are visible in *beyond*.
+    is_lagged
+        Whether only the past of the visible neurons is visible.
+    """
+
+    labels: tuple[str, ...]
+    n_visible: int
+    inputs: tuple[str, ...]
+    is_lagged: bool = False
+
+    @property
+    def n_questions(self) -> int:
+        """The inputs alone, then each set alone, then each with the inputs."""
+        return 1 + 2 * len(self.labels)
+
+    def weights(self, kind: Kind, source: int) -> np.ndarray:
+        """Return the weight (question,) of each value in a value of a set."""
+        weights = np.zeros(self.n_questions)
+        if kind == "alone":
+            weights[1 + source] = 1.0
+        else:
+            weights[[1 + len(self.labels) + source, 0]] = 1.0, -1.0
+        return weights
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AreaMatrix(HasSummary):
+    """What each set of neurons tells each set, with intervals over time.
+
+    Examples
+    --------
+    >>> found = om.area_matrix("linear-gaussian", session, draws=1)
+    >>> found.plan.labels, found.plan.n_visible, len(found.to_dataframe())
+    (('AL', 'LM', 'RL', 'V1'), 3, 32)
+
+    Attributes
+    ----------
+    predictor, session, tier, n_windows
+        Who predicts, and in which held-out windows.
+    plan
+        The sets, see `AreasPlan`.
+    errors
+        Sums of the targets of all finished draws.
+    target_labels
+        Set of each target.
+    n_draws
+        Planned draws.
+    is_complete
+        Whether all draws are finished.
+    """
+
+    predictor: str
+    session: str
+    tier: str
+    n_windows: int
+    plan: AreasPlan
+    errors: Errors
+    target_labels: np.ndarray
+    n_draws: int
+    is_complete: bool
+
+    def of(self, kind: Kind, source: str, target: str) -> Estimate:
+        """Return the value of one set for the targets of another, mean over targets."""
+        columns = np.flatnonzero(self.target_labels == target)
+        weights = self.plan.weights(kind, self.plan.labels.index(source))
+        if kind == "beyond" and not self.plan.inputs:
+            columns = columns[:0]
+        return self.errors.mean(weights, columns)
+
+    def matrix(self, kind: Kind) -> np.ndarray:
+        """Return value and ends of the interval, float64 (3, source, target)."""
+        labels = self.plan.labels
+        cells = [[self.of(kind, source, target) for target in labels] for source in labels]
+        return np.array(
+            [[[getattr(one, name) for one in row] for row in cells] for name in _ESTIMATE]
+        )
+
+    def table(self) -> list[dict[str, object]]:
+        """Return one row per kind, source and target, as JSON values."""
+        rows: list[dict[str, object]] = []
+        for kind in KINDS:
+            for source in self.plan.labels:
+                for target in self.plan.labels:
+                    found = self.of(kind, source, target)
+                    rows.append(
+                        {
+                            "source": source,
+                            "target": target,
+                            "kind": kind,
+                            "value": number_or_none(found.value),
+                            "low": number_or_none(found.low),
+                            "high": number_or_none(found.high),
+                            "n_visible": self.plan.n_visible,
+                            "n_targets": int((self.target_labels == target).sum()),
+                            "is_lagged": self.plan.is_lagged,
+                            "inputs": " + ".join(self.plan.inputs),
+                            "n_draws": self.n_draws,
+                            "n_windows": self.n_windows,
+                            "predictor": self.predictor,
+                            "session": self.session,
+                            "tier": self.tier,
+                        }
+                    )
+        return rows
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Return `table()` as a pandas table."""
+        return data_frame(self.table())
+
+    def write_csv(self, path: str | Path) -> Path:
+        """Write `table()` as CSV, or as Parquet if the name ends so."""
+        return write_table(path, columns_of(self.table(), ["source"]))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result to a file that `open` reads.
+
+        Raises
+        ------
+        ResultsFileError
+            The file holds another result.
+        """
+        file = ResultsFile(AREAS, Path(path), _definition(self))
+        file.add("all", self.errors)
+        return Path(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "AreaMatrix":
+        """Read a result, also one that is not complete.
+
+        Raises
+        ------
+        OSError, ValueError, KeyError, TypeError, AttributeError
+            The file cannot be read, or is not that of areas.
+        """
+        header, rows = AREAS.read(Path(path))
+        facts = header["definition"]
+        plan = facts["plan"]
+        labels = {int(neuron): str(label) for neuron, label in facts["targets"]}
+        empty = cls(
+            predictor=str(facts["predictor"]),
+            session=str(facts["session"]),
+            tier=str(facts["tier"]),
+            n_windows=int(facts["n_windows"]),
+            plan=AreasPlan(
+                tuple(plan["labels"]),
+                int(plan["n_visible"]),
+                tuple(plan["inputs"]),
+                bool(plan["is_lagged"]),
+            ),
+            errors=Errors.none(np.zeros(0, np.int64), 1 + 2 * len(plan["labels"]), 1),
+            target_labels=np.zeros(0, np.str_),
+            n_draws=int(facts["n_draws"]),
+            is_complete=False,
+        )
+        return _with(empty, labels, rows)
+
+    def _facts(self) -> dict[str, str]:
+        past = ", past of the source" if self.plan.is_lagged else ""
+        return {
+            "predictor": self.predictor,
+            "session": self.session,
+            "visible": f"{self.plan.n_visible:,} neurons of each{past}",
+            "targets": f"{len(self.target_labels):,}",
+            "windows": f"{self.n_windows} of tier {self.tier}",
+        }
+
+    def _lines(self) -> list[tuple[str, str]]:
+        kind: Kind = "beyond" if self.plan.inputs else "alone"
+        return [
+            (f"{source} → {target}, {kind}", interval_text(found.value, found.low, found.high))
+            for source in self.plan.labels
+            for target in self.plan.labels
+            for found in [self.of(kind, source, target)]
+        ]
+
+
+_ESTIMATE: Final = ("value", "low", "high")
+AREAS: Final[RowFormat[Errors]] = RowFormat(
+    "areas", "a matrix of areas", Errors.plain, Errors.parsed
+)
+
+
+def area_matrix(
+    predictor: "Predictor | PredictorSource | Path",
+    session: Session,
+    *,
+    by: By | Sequence[NeuronGroup] = "area",
+    neurons: int | None = None,
+    lagged: bool = False,
+    draws: int = 5,
+    tier: str = "test",
+    max_windows: int | None = None,
+    seed: int = 0,
+    results: str | Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    scheduler: str | None = None,
+    device: str = "auto",
+    connect: Collection[str] = (),
+    job: Job | None = None,
+    on_part: Callable[[AreaMatrix], None] = lambda matrix: None,
+) -> AreaMatrix:
+    """Measure what each area tells each area, also beyond video and behaviour.
+
+    Examples
+    --------
+    >>> found = om.area_matrix("linear-gaussian", session, neurons=2, draws=1)
+    >>> found.plan.labels, found.matrix("beyond").shape
+    (('AL', 'LM', 'RL', 'V1'), (3, 4, 4))
+
+    Parameters
+    ----------
+    predictor
+        A predictor, or its name, path or factory; a scheduler needs one of the latter.
+    by
+        Sets of neurons: areas, imaging planes, depths in steps of 100 µm, or groups.
+    neurons
+        Visible neurons of each set; by default as many as the smallest set has.
+    lagged
+        Show only the past of the source, up to the guard.
+    draws
+        Draws of visible neurons and targets; at most ten, because a draw has a tenth
+        of each set as targets, which are no targets of another draw.
+    max_windows, results, about, scheduler, job, on_part
+        As in `sources`.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two sets, or one has too few neurons.
+    UnsupportedRequestError
+        The predictor does not see responses.
+    """
+    loaded = resolve_predictor(predictor, device, connect)
+    check_answers(loaded)
+    needs = loaded.needs
+    if not needs.sees_responses:
+        raise UnsupportedRequestError(f"{loaded.predictor_id} does not see responses.")
+    label_of = neuron_labels(session, by)
+    labels = tuple(sorted({*label_of.tolist()} - {""}))
+    if len(labels) < 2:
+        raise ValueError(
+            f"Session {session.id!r} has {len(labels)} sets of neurons; two are compared."
+        )
+    groups = target_groups(label_of, np.flatnonzero(label_of != ""), seed)[:draws]
+    left = [
+        int((label_of == label).sum() - (label_of[group] == label).sum())
+        for label in labels
+        for group in groups
+    ]
+    n_visible = min(left) if neurons is None else neurons
+    if not 0 < n_visible <= min(left):
+        raise ValueError(
+            f"From 1 to {min(left):,} neurons of each set can be visible, not {n_visible:,}: "
+            "the smallest set has no more beside its targets."
+        )
+    inputs, _ = answered_sources(needs, session, (VIDEO, BEHAVIOR))
+    plan = AreasPlan(labels, n_visible, tuple(map(str, inputs)), lagged)
+    starts = scored_starts(session, tier, max_windows, needs.spec)
+    known = {int(k): str(label_of[k]) for group in groups for k in group}
+    empty = AreaMatrix(
+        predictor=loaded.predictor_id,
+        session=session.id,
+        tier=tier,
+        n_windows=len(starts),
+        plan=plan,
+        errors=Errors.none(np.zeros(0, np.int64), plan.n_questions, 1),
+        target_labels=np.zeros(0, np.str_),
+        n_draws=len(groups),
+        is_complete=False,
+    )
+    definition = _definition(empty) | {
+        "targets": [[k, label] for k, label in known.items()],
+        "fingerprint": session.fingerprint,
+        "starts": starts.tolist(),
+        "seed": seed,
+    }
+    work = Work(AREAS, definition, results, about, scheduler)
+    model = TaskPredictor.of(predictor, device, loaded, scheduler, connect)
+    pieces = [
+        Piece(
+            model,
+            session,
+            group,
+            starts,
+            plan.n_questions,
+            partial(ask_areas, plan, label_of, (seed, draw)),
+        )
+        for draw, group in enumerate(groups)
+    ]
+
+    def show(parts: Sequence[Errors], n_windows: int) -> None:
+        on_part(replace(_with(empty, known, parts), n_windows=n_windows))
+
+    with shown_job(job, unit="draw") as shown:
+        return _with(empty, known, work.collected(pieces, shown, show))
+
+
+def _with(empty: AreaMatrix, labels: Mapping[int, str], parts: Sequence[Errors]) -> AreaMatrix:
+    if not parts:
+        return empty
+    errors = Errors.joined(parts)
+    found = np.array([labels[neuron] for neuron in errors.neurons.tolist()])
+    is_complete = len(found) == len(labels)
+    return replace(empty, errors=errors, target_labels=found, is_complete=is_complete)
+
+
+def _definition(matrix: AreaMatrix) -> dict[str, Any]:
+    return {
+        "predictor": matrix.predictor,
+        "session": matrix.session,
+        "tier": matrix.tier,
+        "n_windows": matrix.n_windows,
+        "plan": {
+            "labels": list(matrix.plan.labels),
+            "n_visible": matrix.plan.n_visible,
+            "inputs": list(matrix.plan.inputs),
+            "is_lagged": matrix.plan.is_lagged,
+        },
+        "n_draws": matrix.n_draws,
+        "targets": [
+            [int(neuron), str(label)]
+            for neuron, label in zip(matrix.errors.neurons, matrix.target_labels, strict=True)
+        ],
+    }
+
+
+def neuron_labels(session: Session, by: By | Sequence[NeuronGroup]) -> np.ndarray:
+    """Return the set of each neuron, "" for none.
+
+    Raises
+    ------
+    ValueError
+        Two groups have a neuron in common.
+    """
+    if by == "area":
+        return areas_of(session)
+    labels = np.full(session.n_neurons, "", object)
+    if by == "plane":
+        plane = session.units.plane
+        labels[plane >= 0] = [f"plane {k}" for k in plane[plane >= 0]]
+    elif by == "depth":
+        depth = np.asarray(session.units.xyz_um, float)[:, 2]
+        is_known = np.isfinite(depth)
+        low = np.floor(depth[is_known] / DEPTH_STEP_UM) * DEPTH_STEP_UM
+        # Padded, so that the sets are in the order of depth.
+        labels[is_known] = [f"{one:4.0f} to {one + DEPTH_STEP_UM:.0f} µm" for one in low]
+    else:
+        for group in by:
+            indices = group.indices(session)
+            if (labels[indices] != "").any():
+                raise ValueError(f"A neuron of the group {group.name!r} is in another group.")
+            labels[indices] = group.name
+    return labels.astype(np.str_)
+
+
+def ask_areas(
+    plan: AreasPlan,
+    label_of: np.ndarray,
+    seed: tuple[int, int],
+    session: Session,
+    targets: np.ndarray,
+    spec: WindowSpec,
+) -> list[Asked]:
+    """Return the masks of a draw, in the order of the questions of the plan."""
+    samples = Samples.of(session, spec)
+    base = Mask.nothing(session, spec).ask(targets, samples.scored)
+    shown = base.with_frames(VIDEO in plan.inputs).with_behavior(BEHAVIOR in plan.inputs)
+    rows = slice(*samples.own) if plan.is_lagged else slice(None)
+    draw = np.random.default_rng(seed)
+    order = draw.permutation(len(label_of))
+    order = order[~np.isin(order, targets)]
+    sources = [order[label_of[order] == label][: plan.n_visible] for label in plan.labels]
+    masks = [
+        *(base.show(neurons, rows) for neurons in sources),
+        *(shown.show(neurons, rows) for neurons in sources),
+    ]
+    inputs = Subset(shown, targets) if plan.inputs else None
+    return [
+        Asked(0, targets, inputs),
+        *(Asked(1 + k, targets, Subset(mask, targets)) for k, mask in enumerate(masks)),
+    ]

@@ -1,0 +1,535 @@
+"""Informants: the few neurons that best predict a neuron or an area.
+
+What each neuron adds is found by a ridge regression of the targets on all neurons and
+their past: by how much the explained variance falls without the neuron. Such a regression
+sees a coupling of two neurons; a model of few shared factors hides it. The order is that of a
+greedy selection among the neurons that add most. Both read the train tier; the values of
+the first k informants come from the predictor, in held-out windows, beside those of as
+many random neurons.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from omnimouse_model.analysis.sources.errors import (
+    Asked,
+    Errors,
+    Piece,
+    Samples,
+    Work,
+    areas_of,
+    check_answers,
+    chosen_neurons,
+    target_groups,
+)
+from omnimouse_model.data.clock import grid_points
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import HasSummary, data_frame, interval_text
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat
+from omnimouse_model.evaluation.tier_windows import scored_starts
+from omnimouse_model.inference.dask_map import TaskPredictor, resolve_predictor
+from omnimouse_model.inference.server import Source as PredictorSource
+from omnimouse_model.masks import Mask
+from omnimouse_model.masks.selection import Neurons
+from omnimouse_model.metrics.time_blocks import Estimate
+from omnimouse_model.predict.predictor import Predictor, Subset
+from omnimouse_model.progress import Job, advance, part_of, shown_job
+from omnimouse_model.storage.tables import columns_of, write_table
+
+if TYPE_CHECKING:
+    import pandas
+
+SUFFIX: Final = ".informants.jsonl"
+REGRESSION_HZ: Final = 8.0
+"""Rate at which responses are averaged for the regression, about."""
+N_LAGS: Final = 4
+"""Lags of the regression in samples of 1/8 s: 0 to 0.4 s."""
+RIDGE: Final = 0.02
+"""Penalty, in units of the variance of a neuron."""
+MAX_REGRESSED: Final = 1500
+"""Neurons in the regression; of more, those with the largest correlation at any lag."""
+N_CANDIDATES: Final = 64
+"""Neurons that add most, among which the greedy selection chooses."""
+MAX_S: Final = 1800.0
+"""Seconds of the train tier that are read at most, spread evenly."""
+_SEARCH_SHARE: Final = 0.7
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Informants(HasSummary):
+    """The neurons that tell most of some targets, and how much the first k tell.
+
+    Examples
+    --------
+    >>> found = om.informants("linear-gaussian", session, [3], k=4, n_random=2)
+    >>> found.counts, len(found.order), bool(np.isnan(found.adds[3]))
+    ((1, 2, 4), 4, True)
+    >>> found.to_dataframe().columns[:3].tolist()
+    ['neuron', 'unit_id', 'area']
+
+    Attributes
+    ----------
+    predictor, session, tier, n_windows
+        Who predicts, and in which held-out windows.
+    targets
+        int64: neurons that are predicted, hidden together.
+    adds
+        (P,): share of the targets' variance that a regression on all neurons explains
+        less without the neuron, mean over targets; NaN for targets and for neurons that
+        were not in the regression.
+    order
+        int64 (k,): informants, the first tells most.
+    counts
+        Numbers of visible informants.
+    n_random
+        Random draws of neurons beside them.
+    errors
+        Sums for each number of informants, of each random draw, and of all neurons.
+    """
+
+    predictor: str
+    session: str
+    tier: str
+    n_windows: int
+    targets: np.ndarray
+    adds: np.ndarray
+    order: np.ndarray
+    counts: tuple[int, ...]
+    n_random: int
+    errors: Errors
+    unit_ids: np.ndarray
+    areas: np.ndarray
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the values were measured."""
+        return len(self.errors.neurons) == len(self.targets)
+
+    def curve(self) -> list[Estimate]:
+        """Return the value of the first k informants, for each of `counts`."""
+        return [self._mean({k: 1.0}) for k in range(len(self.counts))]
+
+    def random_curve(self) -> list[Estimate]:
+        """Return the value of k random neurons, mean over the draws."""
+        n = len(self.counts)
+        share = 1.0 / self.n_random
+        return [
+            self._mean({(1 + draw) * n + k: share for draw in range(self.n_random)})
+            for k in range(n)
+        ]
+
+    def everyone(self) -> Estimate:
+        """Return the value of all neurons that are no targets."""
+        return self._mean({len(self.errors.squared) - 1: 1.0})
+
+    def _mean(self, parts: Mapping[int, float]) -> Estimate:
+        weights = np.zeros(len(self.errors.squared))
+        weights[list(parts)] = list(parts.values())
+        return self.errors.mean(weights)
+
+    # -- tables and files -------------------------------------------------------------
+    def table(self) -> list[dict[str, object]]:
+        """Return one row per neuron that is no target, as JSON values."""
+        rank = {neuron: k + 1 for k, neuron in enumerate(self.order.tolist())}
+        return [
+            {
+                "neuron": neuron,
+                "unit_id": self.unit_ids[neuron].item(),
+                "area": str(self.areas[neuron]),
+                "adds": number_or_none(self.adds[neuron]),
+                "rank": rank.get(neuron),
+                "predictor": self.predictor,
+                "session": self.session,
+            }
+            for neuron in range(len(self.adds))
+            if neuron not in self.targets
+        ]
+
+    def curve_table(self) -> list[dict[str, object]]:
+        """Return one row per number of neurons and choice, as JSON values."""
+        n_others = len(self.adds) - len(self.targets)
+        curves = {"informants": self.curve(), "random": self.random_curve()}
+        points = [
+            (choice, n, found)
+            for choice, curve in curves.items()
+            for n, found in zip(self.counts, curve, strict=True)
+        ]
+        return [
+            {
+                "choice": choice,
+                "n_visible": n,
+                "value": number_or_none(found.value),
+                "low": number_or_none(found.low),
+                "high": number_or_none(found.high),
+                "n_targets": len(self.targets),
+                "n_windows": self.n_windows,
+                "predictor": self.predictor,
+                "session": self.session,
+                "tier": self.tier,
+            }
+            for choice, n, found in [*points, ("all", n_others, self.everyone())]
+        ]
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Return `table()` as a pandas table; `curve_table()` has the curves."""
+        return data_frame(self.table())
+
+    def write_csv(self, path: str | Path) -> Path:
+        """Write `table()` as CSV, or as Parquet if the name ends so."""
+        return write_table(path, columns_of(self.table(), ["neuron"]))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result to a file that `open` reads.
+
+        Raises
+        ------
+        ResultsFileError
+            The file holds another result.
+        """
+        ResultsFile(INFORMANTS, Path(path), _definition(self)).add("all", self.errors)
+        return Path(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Informants":
+        """Read a result, also one that is not complete.
+
+        Raises
+        ------
+        OSError, ValueError, KeyError, TypeError, AttributeError
+            The file cannot be read, or is not that of informants.
+        """
+        header, rows = INFORMANTS.read(Path(path))
+        facts = header["definition"]
+        n_questions = len(facts["counts"]) * (1 + int(facts["n_random"])) + 1
+        nothing = Errors.none(np.zeros(0, np.int64), n_questions, 1)
+        return cls(
+            predictor=str(facts["predictor"]),
+            session=str(facts["session"]),
+            tier=str(facts["tier"]),
+            n_windows=int(facts["n_windows"]),
+            targets=np.array(facts["targets"], np.int64),
+            adds=np.array([np.nan if one is None else one for one in facts["adds"]], float),
+            order=np.array(facts["order"], np.int64),
+            counts=tuple(map(int, facts["counts"])),
+            n_random=int(facts["n_random"]),
+            errors=rows[0] if rows else nothing,
+            unit_ids=np.array(facts["unit_ids"]),
+            areas=np.array(facts["areas"], np.str_),
+        )
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "predictor": self.predictor,
+            "session": self.session,
+            "targets": f"{len(self.targets):,}",
+            "windows": f"{self.n_windows} of tier {self.tier}",
+            "informants": ", ".join(str(self.unit_ids[k]) for k in self.order[:8]),
+            "all neurons": _text(self.everyone()),
+        }
+
+    def _lines(self) -> list[tuple[str, str]]:
+        pairs = zip(self.counts, self.curve(), self.random_curve(), strict=True)
+        return [
+            (f"{n:,} neurons", f"{_text(best)}; random {_text(other)}") for n, best, other in pairs
+        ]
+
+
+def _text(estimate: Estimate) -> str:
+    return interval_text(estimate.value, estimate.low, estimate.high)
+
+
+INFORMANTS: Final[RowFormat[Errors]] = RowFormat(
+    "informants", "a search of informants", Errors.plain, Errors.parsed
+)
+
+
+def informants(
+    predictor: "Predictor | PredictorSource | Path",
+    session: Session,
+    targets: Neurons,
+    *,
+    k: int = 16,
+    n_random: int = 5,
+    tier: str = "test",
+    max_windows: int | None = None,
+    seed: int = 0,
+    results: str | Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    scheduler: str | None = None,
+    device: str = "auto",
+    connect: Collection[str] = (),
+    job: Job | None = None,
+    on_part: Callable[[Informants], None] = lambda found: None,
+) -> Informants:
+    """Find the k neurons that best predict some targets, and how well they do.
+
+    Examples
+    --------
+    >>> found = om.informants("linear-gaussian", session, "RL", k=2, n_random=2)
+    >>> [len(found.targets), len(found.curve()), len(found.order)]
+    [1, 2, 2]
+
+    Parameters
+    ----------
+    predictor
+        A predictor, or its name, path or factory; it measures the values. A scheduler
+        needs one of the latter.
+    targets
+        Neurons: an area, a group, indices or a bool for each. They are hidden together:
+        of more than a tenth of an area, a tenth is drawn.
+    k
+        Number of informants; the curve has 1, 2, 4, … of them.
+    n_random
+        Draws of random neurons, nested as the informants are.
+    max_windows, results, about, scheduler, job, on_part
+        As in `sources`.
+
+    Raises
+    ------
+    ValueError
+        There are no targets, or fewer than k other neurons.
+    UnsupportedRequestError
+        The predictor does not see responses, or there is no train tier.
+    """
+    loaded = resolve_predictor(predictor, device, connect)
+    check_answers(loaded)
+    if not loaded.needs.sees_responses:
+        raise UnsupportedRequestError(f"{loaded.predictor_id} does not see responses.")
+    areas = areas_of(session)
+    group = target_groups(areas, chosen_neurons(session, targets), seed)[0]
+    others = np.setdiff1d(np.arange(session.n_neurons), group)
+    if not 0 < k <= len(others):
+        raise ValueError(
+            f"k is from 1 to {len(others):,}, the neurons that are no targets, not {k}."
+        )
+    counts = (*(2**power for power in range(k.bit_length()) if 2**power < k), k)
+    starts = scored_starts(session, tier, max_windows, loaded.needs.spec)
+    random = [
+        np.random.default_rng([seed, draw]).permutation(others)[:k] for draw in range(n_random)
+    ]
+    with shown_job(job, unit="step") as shown:
+        adds, order = find_informants(
+            session, group, k, loaded.needs.spec, part_of(shown, 0.0, _SEARCH_SHARE)
+        )
+        found = Informants(
+            predictor=loaded.predictor_id,
+            session=session.id,
+            tier=tier,
+            n_windows=len(starts),
+            targets=group,
+            adds=adds,
+            order=order,
+            counts=counts,
+            n_random=n_random,
+            errors=Errors.none(group[:0], len(counts) * (1 + n_random) + 1, 1),
+            unit_ids=np.asarray(session.units.names),
+            areas=areas,
+        )
+        on_part(replace(found, n_windows=0))
+        definition = _definition(found) | {
+            "fingerprint": session.fingerprint,
+            "starts": starts.tolist(),
+            "seed": seed,
+        }
+        work = Work(INFORMANTS, definition, results, about, scheduler)
+        model = TaskPredictor.of(predictor, device, loaded, scheduler, connect)
+        ask = partial(ask_informants, [order, *random], counts)
+        pieces = [Piece(model, session, group, starts, len(found.errors.squared), ask)]
+
+        def show(parts: Sequence[Errors], n_windows: int) -> None:
+            on_part(replace(found, errors=parts[0], n_windows=n_windows))
+
+        values = work.collected(pieces, part_of(shown, _SEARCH_SHARE, 1.0), show)
+    return replace(found, errors=values[0]) if values else found
+
+
+def _definition(found: Informants) -> dict[str, Any]:
+    return {
+        "predictor": found.predictor,
+        "session": found.session,
+        "tier": found.tier,
+        "n_windows": found.n_windows,
+        "targets": found.targets.tolist(),
+        "order": found.order.tolist(),
+        "counts": list(found.counts),
+        "n_random": found.n_random,
+        "adds": [number_or_none(one) for one in found.adds],
+        "unit_ids": found.unit_ids.tolist(),
+        "areas": [str(area) for area in found.areas],
+    }
+
+
+def ask_informants(
+    orders: Sequence[np.ndarray],
+    counts: Sequence[int],
+    session: Session,
+    targets: np.ndarray,
+    spec: WindowSpec,
+) -> list[Asked]:
+    """Return the masks of the first k neurons of each order, and that of all neurons."""
+    samples = Samples.of(session, spec)
+    base = Mask.nothing(session, spec).ask(targets, samples.scored)
+    everyone = np.setdiff1d(np.arange(session.n_neurons), targets)
+    shown = [*(order[:n] for order in orders for n in counts), everyone]
+    return [
+        Asked(number, targets, Subset(base.show(neurons), targets))
+        for number, neurons in enumerate(shown)
+    ]
+
+
+# -- search in the train tier ---------------------------------------------------------
+def find_informants(
+    session: Session, targets: np.ndarray, k: int, spec: WindowSpec, job: Job
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each neuron adds to a regression of the targets, (P,), and the best k.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        There is no train tier.
+    """
+    lagged = _lagged_products(session, targets, spec, part_of(job, 0.0, 0.5))
+    job.progress(0.5, 1.0, "regression on all neurons")
+    candidates = lagged.chosen(MAX_REGRESSED)
+    adds = np.full(session.n_neurons, np.nan)
+    adds[candidates] = lagged.adds(candidates)
+    job.progress(0.9, 1.0, "greedy selection")
+    best = candidates[np.argsort(-adds[candidates], kind="stable")][: max(N_CANDIDATES, 2 * k)]
+    return adds, lagged.selection(best, k)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LaggedProducts:
+    """Products of all neurons at several lags, of standardised responses.
+
+    Attributes
+    ----------
+    products
+        float32 (lag, P, P): mean of x_n(t) x_m(t - lag); 0 outside a run, so that the
+        matrix of all lags is a block Toeplitz matrix and positive.
+    """
+
+    products: np.ndarray
+    targets: np.ndarray
+
+    def block(self, first: np.ndarray, second: np.ndarray, i: int, j: int) -> np.ndarray:
+        """Return the products of `first` at lag i with `second` at lag j."""
+        if j < i:
+            return self.block(second, first, j, i).T
+        block: np.ndarray = self.products[j - i][np.ix_(first, second)]
+        return block
+
+    def gram(self, neurons: np.ndarray, lags: Sequence[int]) -> np.ndarray:
+        """Return the products of neurons at lags, (lag neuron, lag neuron)."""
+        return np.block([[self.block(neurons, neurons, i, j) for j in lags] for i in lags])
+
+    def chosen(self, most: int) -> np.ndarray:
+        """Return the neurons of the regression, without targets, ascending."""
+        everyone = np.arange(self.products.shape[1])
+        others = np.setdiff1d(everyone, self.targets)
+        if len(others) <= most:
+            return others
+        size = np.abs(self.products[:, self.targets][:, :, others]).max(axis=(0, 1))
+        return np.sort(others[np.argsort(-size, kind="stable")[:most]])
+
+    def adds(self, neurons: np.ndarray) -> np.ndarray:
+        """Return the explained variance that is lost without each neuron, mean over targets.
+
+        The past of the targets is in the regression, too. Without a neuron, with weights
+        w at its lags, the penalised error grows by w' (A_nn)^-1 w, where A is the inverse
+        of the matrix of all regressors.
+        """
+        import torch
+
+        lags, own = range(N_LAGS), range(1, N_LAGS)
+        n, n_own = len(neurons), len(self.targets)
+        gram = np.empty((n * N_LAGS + n_own * len(own),) * 2, np.float32)
+        place = {**{(0, i): slice(i * n, (i + 1) * n) for i in lags}}
+        for row, i in enumerate(own):
+            begin = n * N_LAGS + row * n_own
+            place[1, i] = slice(begin, begin + n_own)
+        sets = (neurons, self.targets)
+        for (one, i), rows in place.items():
+            for (other, j), columns in place.items():
+                gram[rows, columns] = self.block(sets[one], sets[other], i, j)
+        gram[np.diag_indices(len(gram))] += RIDGE
+        side = np.concatenate(
+            [self.block(sets[one], self.targets, i, 0) for one, i in place], dtype=np.float32
+        )
+        factor = torch.linalg.cholesky(torch.from_numpy(gram))
+        weights = torch.cholesky_solve(torch.from_numpy(side), factor).numpy()
+        inverse = torch.cholesky_inverse(factor).numpy()
+        # (neuron, lag, lag) and (neuron, lag, target)
+        at = np.arange(n)[:, None] + n * np.arange(N_LAGS)
+        blocks = inverse[at[:, :, None], at[:, None]].astype(np.float64)
+        chosen = weights[at].astype(np.float64)
+        lost = np.einsum("nlt,nlt->nt", chosen, np.linalg.solve(blocks, chosen))
+        return np.asarray(lost.mean(axis=1))
+
+    def selection(self, candidates: np.ndarray, k: int) -> np.ndarray:
+        """Return k of the candidates: each is the one that then explains most."""
+        lags = list(range(N_LAGS))
+        n = len(candidates)
+        gram = self.gram(candidates, lags).astype(np.float64)
+        gram[np.diag_indices(len(gram))] += RIDGE
+        side = np.concatenate([self.block(candidates, self.targets, i, 0) for i in lags]).astype(
+            np.float64
+        )
+        order: list[int] = []
+        while len(order) < min(k, n):
+            best, most = -1, -np.inf
+            for one in range(n):
+                if one in order:
+                    continue
+                at = (np.array([*order, one])[:, None] + n * np.arange(N_LAGS)).ravel()
+                explained = float(
+                    (side[at] * np.linalg.solve(gram[np.ix_(at, at)], side[at])).sum()
+                )
+                if explained > most:
+                    best, most = one, explained
+            order.append(best)
+        return np.asarray(candidates[order])
+
+
+def _lagged_products(
+    session: Session, targets: np.ndarray, spec: WindowSpec, job: Job
+) -> _LaggedProducts:
+    """Read the train tier at about 8 Hz, and return its products."""
+    if not session.tiers().get("train"):
+        raise UnsupportedRequestError(
+            f"Session {session.id!r} has no tier 'train' to find informants in; "
+            f"{session.tiers_text()}."
+        )
+    stride = 1 if spec.align == "trial" else grid_points(spec.duration_s)
+    starts = session.window_starts("train", stride, include_blanks=True, spec=spec)
+    step = max(round(spec.response_rate_hz / REGRESSION_HZ), 1)
+    most = max(int(MAX_S // spec.duration_s), 1)
+    # Stretches of windows in a row, so that lags reach across their edges.
+    keep = np.arange(len(starts)) // 10 % -(-len(starts) // most) == 0
+    starts = starts[keep]
+    n_bins = spec.n_samples // step
+    values = np.empty((len(starts), n_bins, session.n_neurons), np.float32)
+    for number, start in enumerate(starts):
+        responses = session.window(float(start), spec).responses[: n_bins * step]
+        values[number] = responses.reshape(n_bins, step, -1).mean(axis=1)
+        advance(job, number + 1, len(starts), "reading the train tier")
+    flat = values.reshape(-1, session.n_neurons)
+    mean = np.nanmean(flat, axis=0, dtype=np.float64)
+    std = np.nanstd(flat, axis=0, dtype=np.float64)
+    # Missing values are at the mean, and a constant neuron is 0.
+    flat = np.nan_to_num((flat - mean) / np.where(std > 0, std, np.inf)).astype(np.float32)
+    edges = np.flatnonzero(np.diff(starts) > spec.duration_s + 0.5 / spec.response_rate_hz) + 1
+    runs = np.split(flat, edges * n_bins)
+    products = np.zeros((N_LAGS, session.n_neurons, session.n_neurons), np.float32)
+    for run in runs:
+        for lag in range(min(N_LAGS, len(run))):
+            products[lag] += run[lag:].T @ run[: len(run) - lag]
+    return _LaggedProducts(products / np.float32(len(flat)), targets)

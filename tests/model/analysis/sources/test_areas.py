@@ -1,0 +1,78 @@
+"""Matrix of areas: equal numbers, common drive, past of the source, and files."""
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.sources.areas import AreasPlan, ask_areas, neuron_labels
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks.selection import NeuronGroup
+
+
+@pytest.fixture(scope="module")
+def found(session):
+    return om.area_matrix("linear-gaussian", session, draws=2)
+
+
+def test_all_areas_have_equal_numbers_of_visible_neurons(session, found):
+    assert found.plan.labels == ("LM", "V1")
+    assert found.plan.n_visible == 18
+    targets = np.array([0, 30])
+    asked = ask_areas(found.plan, session.units.area, (0, 0), session, targets, om.OMNIMOUSE)
+    visible = [one.subset.mask.visible for one in asked]
+    assert [int(one.any(axis=0).sum()) for one in visible] == [0, 18, 18, 18, 18]
+    assert not any(one[:, targets].any() for one in visible)
+    assert [one.subset.mask.has_visible_behavior for one in asked] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_common_drive_tells_much_alone_and_little_beyond_it(found):
+    """Rates of false findings: `python -m tests.acceptance.sources`."""
+    alone, beyond = found.matrix("alone"), found.matrix("beyond")
+    assert alone.shape == beyond.shape == (3, 2, 2)
+    assert (alone[0] > 0).all()
+    assert (beyond[0] < alone[0]).all()
+    assert found.of("alone", "V1", "LM").value == pytest.approx(alone[0, 1, 0])
+    assert found.is_complete
+
+
+def test_the_past_of_a_source_alone(session):
+    plan = AreasPlan(("LM", "V1"), 5, (), is_lagged=True)
+    asked = ask_areas(plan, session.units.area, (0, 0), session, np.array([0]), om.OMNIMOUSE)
+    assert asked[0].subset is None
+    visible = asked[1].subset.mask.visible
+    assert visible[:25].any(axis=0).sum() == 5
+    assert not visible[25:].any()
+
+
+def test_sets_are_planes_depths_and_groups(session):
+    depths = neuron_labels(session, "depth")
+    assert depths[0].endswith("µm")
+    groups = [NeuronGroup.of(session, "a", range(10)), NeuronGroup.of(session, "b", range(10, 30))]
+    found = om.area_matrix("linear-gaussian", session, by=groups, neurons=4, draws=1, max_windows=3)
+    assert found.plan.labels == ("a", "b")
+    with pytest.raises(ValueError, match="is in another group"):
+        neuron_labels(session, [groups[0], NeuronGroup.of(session, "c", [9])])
+    with pytest.raises(ValueError, match="0 sets of neurons"):
+        om.area_matrix("linear-gaussian", session, by="plane")
+
+
+def test_a_result_opens_as_it_was(session, found, tmp_path):
+    opened = om.AreaMatrix.open(found.save(tmp_path / "found.areas.jsonl"))
+    assert opened.table() == found.table()
+    path = tmp_path / "run.areas.jsonl"
+    om.area_matrix("linear-gaussian", session, draws=2, results=path)
+    assert om.AreaMatrix.open(path).table() == found.table()
+    assert len(found.to_dataframe()) == 8
+
+
+def test_wrong_requests_say_what_is_possible(session):
+    with pytest.raises(ValueError, match="From 1 to 18 neurons"):
+        om.area_matrix("linear-gaussian", session, neurons=30)
+    with pytest.raises(UnsupportedRequestError, match="does not see responses"):
+        om.area_matrix("mean", session)

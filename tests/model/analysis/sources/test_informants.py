@@ -1,0 +1,85 @@
+"""Informants: planted drivers, the curve against their number, and files."""
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.sources import informants
+from omnimouse_model.analysis.sources.informants import find_informants
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.progress import QUIET
+from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
+from tests.acceptance.sources import auroc
+
+
+@pytest.fixture(scope="module")
+def found(session):
+    return om.informants("linear-gaussian", session, [0], k=5, n_random=2)
+
+
+def test_planted_drivers_add_most():
+    """With 1,000 neurons and more targets: `python -m tests.acceptance.sources`."""
+    world = simulate_coupled(CoupledSpec(n_neurons=60, minutes=6.0, n_driven=2, seed=3))
+    session = om.open_session(world.arrays)
+    spec = om.OMNIMOUSE
+    for target in range(2):
+        adds, order = find_informants(session, np.array([target]), 8, spec, QUIET)
+        assert np.isnan(adds[target])
+        assert auroc(adds, world.drivers[target]) >= 0.9
+        assert len({*order.tolist()}) == 8
+        assert target not in order
+
+
+def test_a_curve_has_informants_beside_nested_random_neurons(session, found):
+    assert found.counts == (1, 2, 4, 5)
+    curve, random = found.curve(), found.random_curve()
+    assert len(curve) == len(random) == 4
+    assert all(np.isfinite(one.low) for one in curve)
+    assert found.is_complete
+    rows = found.curve_table()
+    assert [row["choice"] for row in rows] == ["informants"] * 4 + ["random"] * 4 + ["all"]
+    assert rows[-1]["n_visible"] == session.n_neurons - 1
+    ranks = [row["rank"] for row in found.table()]
+    assert sorted(rank for rank in ranks if rank) == [1, 2, 3, 4, 5]
+
+
+def test_values_come_from_windows_that_did_not_choose(session, found):
+    """The order depends on the train tier alone."""
+    responses = np.array(session.origin["responses"])
+    test = np.repeat(session.origin["trial_tier"] == "test", 80)
+    responses[: len(test)][test[: len(responses)]] *= 0.5
+    changed = om.open_session({**session.origin, "responses": responses, "id": "changed"})
+    again = find_informants(changed, np.array([0]), 5, om.OMNIMOUSE, QUIET)[1]
+    assert again.tolist() == found.order.tolist()
+
+
+def test_of_many_neurons_those_with_the_largest_correlation_are_in_the_regression(
+    session, monkeypatch
+):
+    monkeypatch.setattr(informants, "MAX_REGRESSED", 12)
+    adds, order = find_informants(session, np.array([0]), 3, om.OMNIMOUSE, QUIET)
+    assert np.isfinite(adds).sum() == 12
+    assert np.isfinite(adds[order]).all()
+
+
+def test_of_an_area_a_tenth_is_hidden_together(session):
+    found = om.informants("linear-gaussian", session, "LM", k=2, n_random=1, max_windows=4)
+    assert len(found.targets) == 2
+    assert not np.isin(found.order, found.targets).any()
+
+
+def test_a_result_opens_as_it_was(session, found, tmp_path):
+    opened = om.Informants.open(found.save(tmp_path / "found.informants.jsonl"))
+    assert opened.table() == found.table()
+    assert opened.curve_table() == found.curve_table()
+    path = tmp_path / "run.informants.jsonl"
+    one = om.informants("linear-gaussian", session, [0], k=5, n_random=2, results=path)
+    again = om.informants("linear-gaussian", session, [0], k=5, n_random=2, results=path)
+    assert one.curve_table() == again.curve_table() == found.curve_table()
+
+
+def test_wrong_requests_say_what_is_possible(session):
+    with pytest.raises(ValueError, match="k is from 1 to 39"):
+        om.informants("linear-gaussian", session, [0], k=40)
+    with pytest.raises(UnsupportedRequestError, match="does not see responses"):
+        om.informants("mean", session, [0], k=2)

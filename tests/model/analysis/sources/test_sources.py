@@ -1,0 +1,185 @@
+"""Sources: definitions, groups that never tell each other, files, and refusals."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.sources.errors import Errors, Samples, target_groups
+from omnimouse_model.analysis.sources.sources import PERMUTATIONS, SourcesPlan, ask_sources
+from omnimouse_model.errors import ResultsFileError, UnsupportedRequestError
+from omnimouse_model.evaluation.tier_windows import scored_starts
+from omnimouse_model.evaluation.train_windows import train_means
+from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
+from omnimouse_model.masks import Mask
+from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.predict.predictor import Subset, predict_subsets_of, predicted_subsets
+from omnimouse_model.progress import CallbackJob
+
+NAMES = ("behavior", "history", "same area", "other areas")
+
+
+@pytest.fixture(scope="module")
+def found(session):
+    return om.sources("linear-gaussian", session, targets="V1")
+
+
+def test_shares_sum_to_the_value_of_all_sources(found):
+    shares = np.sum([found.of("share", name).value for name in found.names], axis=0)
+    assert found.names == NAMES
+    np.testing.assert_allclose(shares, found.total().value, atol=1e-6)
+    mean = sum(found.mean_of("share", name).value for name in found.names)
+    assert mean == pytest.approx(found.mean_total().value, abs=1e-6)
+
+
+def test_values_are_those_of_masks_made_by_hand(session, found):
+    """Alone and unique of a source, from predictions of one mask after the other."""
+    predictor = om.load_predictor("linear-gaussian")
+    spec = predictor.needs.spec
+    group = target_groups(session.units.area, om.select_areas(session, "V1"), 0)[0]
+    neuron = int(group[0])
+    samples = Samples.of(session, spec)
+    others = np.setdiff1d(om.select_areas(session, "V1"), group)
+    lateral = np.setdiff1d(np.arange(session.n_neurons), om.select_areas(session, "V1"))
+    past = Mask.nothing(session, spec).ask([neuron], samples.scored).show([neuron], samples.own)
+    masks = {
+        "history": past,
+        "rest": past.hide([neuron], samples.own)
+        .ask([neuron], samples.scored)
+        .show(np.union1d(others, lateral))
+        .with_behavior(True),
+    }
+    masks["all"] = masks["rest"].show([neuron], samples.own)
+    errors, base = dict.fromkeys(masks, 0.0), 0.0
+    mean = train_means(session, spec)[neuron]
+    starts = scored_starts(session, "test", None, spec)
+    for start in starts:
+        window = session.window(float(start), spec)
+        for name, mask in masks.items():
+            one = predictor.predict(window, mask, np.array([neuron])).responses[:, 0]
+            scored = np.isfinite(one)
+            assert scored.sum() == samples.scored[1] - samples.scored[0]
+            response = window.responses[scored, neuron]
+            errors[name] += float(((one[scored] - response) ** 2).sum())
+        base += float(((response - mean) ** 2).sum())
+    at = found.neurons.tolist().index(neuron)
+    value = {name: 1 - error / base for name, error in errors.items()}
+    assert found.of("alone", "history").value[at] == pytest.approx(value["history"], abs=1e-5)
+    assert found.total().value[at] == pytest.approx(value["all"], abs=1e-5)
+    unique = found.of("unique", "history").value[at]
+    assert unique == pytest.approx(value["all"] - value["rest"], abs=1e-5)
+
+
+def test_members_of_a_group_are_hidden_together_and_never_a_source(session):
+    areas = session.units.area
+    groups = target_groups(areas, np.arange(session.n_neurons), seed=0)
+    assert sorted(np.concatenate(groups)) == list(range(session.n_neurons))
+    for group in groups:
+        for area in np.unique(areas):
+            assert (areas[group] == area).sum() <= max((areas == area).sum() // 10, 1)
+    predictor = om.load_predictor("linear-gaussian")
+    plan = SourcesPlan.of(NAMES, 0)
+    for asked in ask_sources(plan, session, groups[0], predictor.needs.spec):
+        if asked.subset is not None:
+            assert not asked.subset.mask.visible[:, groups[0]].any()
+            own = asked.subset.own
+            assert (own[1] > 0) == (1 in plan.subsets[asked.question])
+
+
+def test_own_past_of_a_target_does_not_reach_another_target(session):
+    predictor = om.load_predictor("linear-gaussian")
+    spec = predictor.needs.spec
+    samples = Samples.of(session, spec)
+    targets = np.array([2, 5])
+    mask = Mask.nothing(session, spec).ask(targets, samples.scored).show([7, 9])
+    both = Subset(mask, targets, samples.own)
+    one = Subset(mask.hide([5]), targets[:1], samples.own)
+    windows = [session.window(20.0, spec)]
+    together, alone = predicted_subsets(predictor, windows, [both, one])[0]
+    np.testing.assert_allclose(together[:, :1], alone, atol=1e-5)
+    by_masks = predict_subsets_of(predictor, windows[0], [both], lambda: False)[0]
+    np.testing.assert_allclose(together, by_masks, atol=1e-4)
+
+
+class MaskByMask(LinearGaussian):
+    """The baseline without sums of its own for many subsets."""
+
+    @property
+    def needs(self):
+        return replace(super().needs, methods=frozenset())
+
+
+def test_any_predictor_answers_mask_by_mask(session):
+    names = ["behavior", "history", "same area"]
+    choice = {"targets": [3, 8, 30], "max_windows": 3}
+    one = om.sources(MaskByMask(), session, names, **choice)
+    other = om.sources("linear-gaussian", session, names, **choice)
+    np.testing.assert_allclose(one.errors.squared, other.errors.squared, rtol=1e-3)
+
+
+def test_sources_that_a_model_cannot_see_are_left_out_with_the_reason(session):
+    found = om.sources("linear-gaussian", session, ["video", "history"], [3], max_windows=2)
+    assert found.names == ("history",)
+    assert found.refused == {"video": "the recording has no video"}
+    with pytest.raises(UnsupportedRequestError, match="has no source: the model does not see"):
+        om.sources("last", session, ["behavior"])
+    with pytest.raises(ValueError, match="no area 'M1'"):
+        om.sources("last", session, ["M1"])
+
+
+def test_groups_of_neurons_and_channels_are_sources(session):
+    group = NeuronGroup.of(session, "pair", [3, 4])
+    names = ["running", group, "history"]
+    found = om.sources("linear-gaussian", session, names, targets=[3, 20], max_windows=9)
+    assert found.names == ("running", "pair", "history")
+    assert np.isfinite(found.of("share", "pair").value).all()
+
+
+def test_of_many_sources_orders_are_sampled_with_their_error(session):
+    names = ["history", "running", "pupil_x", "pupil_y", "pupil_size", "V1", "LM"]
+    plan = SourcesPlan.of(names, seed=1)
+    assert len(plan.orders) == PERMUTATIONS
+    assert plan.subsets[-1] == tuple(range(7))
+    assert len(plan.subsets) < 2**7 - 1
+    total = sum(plan.weights("share", k) for k in range(7))
+    np.testing.assert_allclose(total, np.eye(len(plan.subsets))[-1], atol=1e-12)
+    found = om.sources("linear-gaussian", session, names, targets=[3, 20], max_windows=9)
+    shares = sum(found.of("share", name).value for name in found.names)
+    np.testing.assert_allclose(shares, found.total().value, atol=1e-6)
+    assert (found.sampling_error("history") > 0).all()
+
+
+def test_a_stopped_analysis_continues_with_the_same_result(session, found, tmp_path):
+    path = tmp_path / "v1.sources.jsonl"
+    done = []
+    job = CallbackJob(lambda *_: None, lambda: len(done) > 1)
+    part = om.sources(
+        "linear-gaussian", session, targets="V1", results=path, job=job, on_part=done.append
+    )
+    assert not part.is_complete
+    assert len(om.SourceScores.open(path).neurons) == len(part.neurons)
+    again = om.sources("linear-gaussian", session, targets="V1", results=path)
+    assert again.is_complete
+    np.testing.assert_array_equal(again.errors.squared, found.errors.squared)
+    opened = om.SourceScores.open(path)
+    assert opened.table() == again.table()
+    with pytest.raises(ResultsFileError, match="another sources"):
+        om.sources("linear-gaussian", session, targets="LM", results=path)
+
+
+def test_a_saved_result_opens_as_it_was(found, tmp_path):
+    opened = om.SourceScores.open(found.save(tmp_path / "found.sources.jsonl"))
+    assert opened.table() == found.table()
+    assert repr(opened) == repr(found)
+    table = found.write_csv(tmp_path / "found.csv").read_text()
+    assert "unique_low" in table.splitlines()[0]
+
+
+def test_cells_that_one_question_cannot_predict_count_for_none():
+    errors = Errors.none(np.array([4]), 2, 1)
+    response = np.array([[1.0], [2.0], [np.nan]])
+    found = np.array([[[1.0], [2.0], [3.0]], [[0.0], [np.nan], [3.0]]])
+    errors.add(0, response, np.zeros(1), found)
+    assert errors.count.tolist() == [[1.0]]
+    assert errors.squared[:, 0, 0].tolist() == [0.0, 1.0]
