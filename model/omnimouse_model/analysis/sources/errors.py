@@ -20,7 +20,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, row_key
 from omnimouse_model.evaluation.shard import BATCH
-from omnimouse_model.evaluation.train_windows import train_means
+from omnimouse_model.evaluation.tier_windows import train_means
 from omnimouse_model.inference.dask_map import TaskPredictor, map_pieces
 from omnimouse_model.masks.cells import guard_of, official_guard, recording_rate
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of

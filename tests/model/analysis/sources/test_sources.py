@@ -9,8 +9,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.sources.errors import Errors, Samples, target_groups
 from omnimouse_model.analysis.sources.sources import PERMUTATIONS, SourcesPlan, ask_sources
 from omnimouse_model.errors import ResultsFileError, UnsupportedRequestError
-from omnimouse_model.evaluation.tier_windows import scored_starts
-from omnimouse_model.evaluation.train_windows import train_means
+from omnimouse_model.evaluation.tier_windows import scored_starts, train_means
 from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup
