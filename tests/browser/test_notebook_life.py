@@ -18,7 +18,7 @@ from tests.browser.explorer import (
     wait_for_neurons,
 )
 
-IMAGE = ".omnimouse-last img"
+IMAGE = ".jp-OutputArea-child:has(+ .jp-OutputArea-child .omnimouse-below) img"
 NOTEBOOK_7_ERROR = "'filebrowser:open-path' not registered"
 """An error of Notebook 7 itself where its file browser starts late."""
 # The mean has no correlation: the reason stands in place of the curves.
@@ -53,7 +53,7 @@ def rerun_page(lasting_page, request, tmp_path):
 def wait_for_picture_of(tab: NotebookPage, visible: int) -> None:
     """Wait until the last state, out of sight, is of a mask with so many visible."""
     tab.page.wait_for_function(
-        f"n => document.querySelector('{IMAGE}')?.alt.includes(n + ' visible')",
+        "n => document.querySelector('.omnimouse-below')?.textContent.includes(n + ' visible')",
         arg=f"{visible:,}",
     )
     assert not tab.page.locator(IMAGE).first.is_visible()

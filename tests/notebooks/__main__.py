@@ -35,7 +35,6 @@ def main(prefixes: list[str]) -> None:
     for path in paths:
         book, seconds = run(path)
         _add_pictures(book)
-        _remove_second_picture(book)
         nbformat.write(book, path)
         size = path.stat().st_size
         print(f"{path.stem}: {seconds:.0f} s, {size / 1000:.0f} kB", flush=True)
@@ -85,19 +84,6 @@ def _reduce_colours(png: bytes) -> bytes:
     with Image.open(BytesIO(png)) as picture, BytesIO() as buffer:
         picture.convert("RGB").quantize(COLOURS).save(buffer, "PNG", optimize=True)
         return buffer.getvalue()
-
-
-def _remove_second_picture(book: Any) -> None:
-    """Remove the HTML copy of the last view, which is also stored as a picture.
-
-    The copy is for pages that hide the picture beside a live widget; pages of the
-    repository show no live widget.
-    """
-    for cell in book.cells:
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if "omnimouse-last" in data.get("text/html", "") and "image/png" in data:
-                del data["text/html"]
 
 
 if __name__ == "__main__":

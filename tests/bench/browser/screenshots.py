@@ -141,7 +141,7 @@ def _explorer(tab: NotebookPage, model: str) -> Iterator[tuple[str, "Locator | N
     # Without a kernel, the page shows the picture that is stored in the notebook.
     tab.server.end_kernels()
     tab.visit(tab.name)
-    saved = tab.page.locator(".omnimouse-last img")
+    saved = tab.page.locator(".jp-OutputArea-child:has(+ * .omnimouse-below) img")
     saved.wait_for()
     yield "saved", saved
 

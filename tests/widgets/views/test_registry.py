@@ -204,7 +204,9 @@ def test_each_control_of_the_main_panel_is_in_notebooks_or_a_line_of_code(qapp, 
             assert part.has_trait(target) or hasattr(part, f"on_{target}") or is_form, target
             # Fields and actions of a record are drawn by their kind.
             is_drawn = is_form or isinstance(part, RecordPart)
-            asked = rf'(set|send|follow)\("{target}|, "{target}"\)'
+            asked = (
+                rf'(set|send|follow|switches)\("{target}|, "{target}"\)|"{target}"[^\n]*buttonOf'
+            )
             assert is_drawn or re.search(asked, part._esm), target
     explorer.close()
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from traitlets import Unicode
+from traitlets import Dict, Unicode
 
 from omnimouse_model.inference.registry import predictor_names
 from omnimouse_model.live.controller import Controller
@@ -13,6 +13,8 @@ from omnimouse_model.live.models.choice import mask_of_file
 from omnimouse_model.masks import Mask
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.views.record import NO_SESSION
+from omnimouse_widgets.views.text.controls import BAR, BEHAVIOR, PAGE, refusals, video_options
 from omnimouse_widgets.views.text.model import (
     BY_HAND,
     SILENT,
@@ -65,6 +67,7 @@ class ControlBar(Part):
     video = Unicode("").tag(sync=True)
     behavior = Unicode("").tag(sync=True)
     freshness = Unicode("", read_only=True)
+    _texts = Dict(PAGE | BAR).tag(sync=True)
     _offer: Any = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
@@ -192,26 +195,24 @@ class ControlBar(Part):
         tuned = {str(result.path): result.text for result in results}
         # dict.fromkeys removes duplicates and keeps the order, unlike a set.
         names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
-        session, spec = state.session, state.spec
+        videos = video_options(half_text(state.spec.duration_s))
+        no_video, no_behavior = refusals(state)
         offered = self._editor.presets
         problems = self._editor.preset_problems
         self.add_message(
             "choices",
             presets=[[*entry, problems.get(entry[0], "")] for entry in offered],
-            regions=list(regions_of(session)),
+            regions=list(regions_of(state.session)),
             by_hand=BY_HAND,
             models=[[n, tuned.get(n) or model_text(Path(n).name)] for n in names if n],
-            has_video=session is not None and session.stimulus is not None,
-            has_behavior=session is not None and bool(session.behavior_names),
-            reads_video=spec.video is not None,
-            reads_behavior=spec.behavior is not None,
-            half=half_text(spec.duration_s),
+            video={"tips": [tip for *_, tip in videos], "refusal": no_video},
+            behavior={"tips": [tip for *_, tip in BEHAVIOR], "refusal": no_behavior},
         )
 
     def _draw_text(self) -> None:
         state, results = self._state, self._results
         session, mask = state.session, state.mask
-        title = "No recording is open"
+        title = NO_SESSION
         if session is not None:
             neurons = f"{session.n_neurons:,} neurons"
             title = f"{session.id} · {neurons} · {session.recorded_text}"

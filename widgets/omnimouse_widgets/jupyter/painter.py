@@ -33,8 +33,8 @@ from omnimouse_widgets.views.field.layout import (
     um_per_pixel,
 )
 from omnimouse_widgets.views.field.text import ORDER, compute_action, counted, describe
+from omnimouse_widgets.views.text.controls import PAGE, PAINTER, TOOLS
 
-TOOLS: Final = ("brush", "lasso", "rectangle", "select")
 MIXED_TARGET: Final = MIXED + 1
 """Display code of a mixed neuron with target samples in the active span."""
 MAX_RADIUS: Final = 200.0
@@ -82,7 +82,7 @@ class MaskPainter(Part):
     _esm = script("field_overlay", "painter")
     _css = style()
 
-    tool = CaselessStrEnum(TOOLS, "brush").tag(sync=True)
+    tool = CaselessStrEnum(tuple(name for name, *_ in TOOLS), "brush").tag(sync=True)
     code = Int(VISIBLE).tag(sync=True)
     span = Tuple(Int(), Int(), default_value=(0, 0)).tag(sync=True)
     radius = Float(14.0, min=2.0, max=MAX_RADIUS).tag(sync=True)
@@ -94,6 +94,7 @@ class MaskPainter(Part):
     probes = List(Unicode()).tag(sync=True)
     plane = Int(None, allow_none=True).tag(sync=True)
     areas_shown = Bool(False).tag(sync=True)
+    _texts = Dict(PAGE | PAINTER).tag(sync=True)
     _planes: Any = List().tag(sync=True)
     _n_samples: Any = Int(0).tag(sync=True)
     _choices: Any = List().tag(sync=True)

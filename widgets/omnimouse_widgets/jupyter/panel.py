@@ -220,8 +220,8 @@ class RecordPart(Part):
         match result:
             case AskSettings():
                 self._ask(result)
-            case Clipboard(text):
-                self.send_now("clipboard", text=text)
+            case Clipboard(text, note):
+                self.send_now("clipboard", text=text, note=note)
             case AskText(label, value, take):
                 self._take = take
                 self.send_now("ask_text", label=label, value=value)

@@ -25,6 +25,7 @@ from omnimouse_widgets.views.stimulus import (
     stride_text,
     strides,
 )
+from omnimouse_widgets.views.text.controls import PAGE
 from omnimouse_widgets.views.time import TimeView
 
 _CONTROL_S: Final = 0.5
@@ -59,7 +60,7 @@ class VideoScrubber(Part):
     _esm = script("video")
     _css = style("video")
 
-    _texts = Dict(PAGE_TEXTS).tag(sync=True)
+    _texts = Dict(PAGE | PAGE_TEXTS).tag(sync=True)
     time_s = Float(0.0)
     cursor = Int(0).tag(sync=True)
     playing = Bool(False).tag(sync=True)

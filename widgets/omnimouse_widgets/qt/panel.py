@@ -253,7 +253,7 @@ class RecordPanel(QWidget):
         except REFUSALS as error:
             self._tell(str(error), "alert")
 
-    def _tell(self, text: str, tone: Tone = "quiet") -> None:
+    def _tell(self, text: str, tone: Tone | None = None) -> None:
         self.notice.set_tone(tone)
         show_text(self.notice, text)
 
@@ -411,7 +411,7 @@ class RecordPanel(QWidget):
             case Text(tone=tone, is_line=True):
                 return QuietLine() if tone == "quiet" else ElidedLabel()
             case Text(tone=tone):
-                return wrapped_label(TONES.get(tone, "quiet"), is_selectable=tone != "quiet")
+                return wrapped_label(TONES.get(tone), is_selectable=tone != "quiet")
             case Progress():
                 return progress_bar(entry.label)
             case Legend():

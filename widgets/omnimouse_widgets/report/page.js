@@ -2,6 +2,7 @@
 // conditions can be hidden. Nothing is loaded, and the page is complete without the script.
 (() => {
   "use strict";
+  const data = JSON.parse(document.getElementById("page-data").textContent);
   const all = (selector, parent = document) => [...parent.querySelectorAll(selector)];
   const make = (name, fields = {}, ...children) => {
     const element = Object.assign(document.createElement(name), fields);
@@ -41,7 +42,7 @@
     const original = [...body.rows];
     if (original.length < 2) return;
     heads.forEach((head, column) => {
-      const button = make("button", { type: "button", title: "Sort" }, ...head.childNodes);
+      const button = make("button", { type: "button", title: data.texts.sort }, ...head.childNodes);
       head.append(button);
       // The best scores are the most interesting: numbers begin with the largest.
       const directions = head.classList.contains("number")
@@ -84,11 +85,10 @@
     makeToggle(button, () => all(selector, section).filter((mark) => !mark.closest(".legend")));
   }
 
-  const data = JSON.parse(document.getElementById("page-data").textContent);
   if (data.conditions.length) {
-    const bar = make("div", { className: "show" }, make("span", { textContent: "Show" }));
+    const bar = make("div", { className: "show" }, make("span", { textContent: data.texts.show }));
     bar.setAttribute("role", "group");
-    bar.setAttribute("aria-label", "Conditions shown");
+    bar.setAttribute("aria-label", data.texts.shown);
     for (const { key, name } of data.conditions) {
       const button = make("button", { type: "button", textContent: name });
       makeToggle(button, () => all(`[data-condition="${key}"], .line.${key}`));
@@ -126,16 +126,16 @@
     rings.forEach(([ofPointed, ofMarked]) => { ofPointed(pointed); ofMarked(marked); });
     const neuron = pointed >= 0 ? pointed : marked;
     if (neuron < 0) {
-      info.replaceChildren("Point at a neuron, or move with the arrow keys; click or Enter marks it.");
+      info.replaceChildren(data.texts.point);
       return;
     }
     info.replaceChildren(make("b", { textContent: texts[neuron] }));
     if (neuron !== marked) return;
     const rows = rowsOf(neuron);
-    if (!rows.length) { info.append(" · marked; not selected, so the report has no traces of it"); return; }
+    if (!rows.length) { info.append(data.texts.untraced); return; }
     const figure = rows.find((row) => row.id);
-    info.append(" · marked below");
-    if (figure) info.append(" · ", make("a", { href: `#${figure.id}`, textContent: "to its traces" }));
+    info.append(data.texts.marked);
+    if (figure) info.append(" · ", make("a", { href: `#${figure.id}`, textContent: data.texts.to_traces }));
   }
   const point = (neuron) => { if (neuron !== pointed) { pointed = neuron; showInfo(); } };
   const mark = (neuron) => {

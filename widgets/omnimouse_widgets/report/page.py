@@ -148,6 +148,16 @@ LEFT_OUT: Final = (
     "repeats of clips, the ranking of sessions, and the curves of a fine-tuning"
 )
 """What is on screen and in no report."""
+TEXTS: Final = {
+    "sort": "Sort",
+    "show": "Show",
+    "shown": "Conditions shown",
+    "point": "Point at a neuron, or move with the arrow keys; click or Enter marks it.",
+    "untraced": " · marked; not selected, so the report has no traces of it",
+    "marked": " · marked below",
+    "to_traces": "to its traces",
+}
+"""What the script of the page says."""
 
 
 def write_report(
@@ -204,6 +214,7 @@ def report_page(data: ReportData, report_progress: ReportProgress = no_report) -
         if (key := results.key_of(condition))
     ]
     values: dict[str, Any] = {
+        "texts": TEXTS,
         "conditions": conditions,
         "neurons": neurons_data(data.content),
     }

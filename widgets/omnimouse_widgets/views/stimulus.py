@@ -43,19 +43,18 @@ LABEL: Final = "Video frame at the cursor"
 STRIP_LABEL: Final = "Frames of the window"
 STRIDE_TIP: Final = "Step of the window when the cursor passes its end"
 PAGE_TEXTS: Final = {
-    "waiting": "Waiting for the kernel…",
     "loading": "loading…",
     "recorded": "recorded",
     "edited": "edited: {}",
     "visible": "visible to the model",
     "hidden": HIDDEN_FRAME,
     "invalid": INVALID_FRAME,
-    "no_session": NO_SESSION,
     "no_video": NO_VIDEO,
     "has_no_video": HAS_NO_VIDEO,
     "between": BETWEEN_TRIALS,
     "play": PLAY_TIPS,
     "stride": STRIDE_TIP,
+    "frame": "frame {}",
     "paint": "Show / hide",
     "paint_tip": "Drag over the frames of the window to show them to the model or to hide them",
     "fine": "Frame in the window",

@@ -1,11 +1,12 @@
 """Notebook output with a static picture of the view, for use without a kernel.
 
-The picture is a separate output, hidden by the live output (`static/style.css`). It is
-replaced when the view has settled: `QUIET_S` after the last change, with all results
-received and no open stroke. Until then a second output says that the view has changed
-since, because the notebook may be saved meanwhile. If no page shows the live view, the
-picture is drawn at the end of a cell without this delay, so that a notebook executed
-without a browser contains the results.
+The picture is a separate output, hidden by the live output (`static/style.css`), which
+finds it by the output below it: its description. It is replaced when the view has
+settled: `QUIET_S` after the last change, with all results received and no open stroke.
+Until then the description says that the view has changed since, because the notebook
+may be saved meanwhile. If no page shows the live view, the picture is drawn at the end
+of a cell without this delay, so that a notebook executed without a browser contains the
+results.
 """
 
 import atexit
@@ -77,7 +78,7 @@ class SavedPicture:
         self._field: tuple[Session, Field] | None = None
         self._changed, self._drawing = threading.Condition(), threading.Lock()
         self._first_s = self._changed_s = 0.0
-        self._note: str | None = None
+        self._told: tuple[str, str] | None = None
         self._is_due = self._is_closed = False
         self._thread: threading.Thread | None = None
         self._output: Bundle | None = None
@@ -91,8 +92,7 @@ class SavedPicture:
         with self._drawing:
             self._output = self._draw() or _bundle("The picture is being drawn.")
             self._publish(self._output, self.display_id)
-            self._note = "" if self._is_settled and not self._is_due else CHANGED
-            self._publish(_note_bundle(self._note), f"{self.display_id}-note")
+            self._tell("" if self._is_settled and not self._is_due else CHANGED, is_first=True)
 
     def draw(self) -> None:
         """Draw at once if the picture is outdated and the view has settled."""
@@ -184,16 +184,22 @@ class SavedPicture:
             if not self._is_due:
                 self._tell("")
 
-    def _tell(self, note: str) -> None:
-        """Set the text below the picture; "" while the picture is of the view."""
-        if self._note is not None and note != self._note:
-            self._note = note
-            self._publish(_note_bundle(note), f"{self.display_id}-note", update=True)
+    def _tell(self, note: str, *, is_first: bool = False) -> None:
+        """Set the text below the picture: what it shows, and that it is not of the view."""
+        told = (self._output or {}).get("text/plain", ""), note
+        # Without a first text, nothing is shown yet.
+        if is_first or (self._told is not None and told != self._told):
+            self._told = told
+            text = " ".join(filter(None, told))
+            html = f'<div class="omnimouse-last omnimouse-below">{escape(text)}</div>'
+            below: Bundle = {"text/plain": note, "text/html": html}
+            self._publish(below, f"{self.display_id}-note", update=not is_first)
 
     def _publish(self, output: Bundle, display_id: str, *, update: bool = False) -> None:
         from IPython.display import display
 
-        metadata = {"image/png": {"width": WIDTH}} if "image/png" in output else {}
+        about = {"width": WIDTH, "alt": output["text/plain"]}
+        metadata = {"image/png": about} if "image/png" in output else {}
         try:
             display(output, raw=True, metadata=metadata, display_id=display_id, update=update)
         except Exception as error:  # the kernel may be shutting down
@@ -235,27 +241,12 @@ class SavedPicture:
 
 
 def _bundle(content: Snapshot | str) -> Bundle:
-    """Return an output as HTML, PNG and plain text, for every kind of reader."""
+    """Return an output: a picture with its text, or a text alone."""
     if isinstance(content, str):
-        text, html = content, escape(content)
-        png: Bundle = {}
-    else:
-        text = content.text
-        data = b64encode(content.png).decode("ascii")
-        html = (
-            f'<img alt="{escape(text)}" width="{content.width}" src="data:image/png;base64,{data}">'
-        )
-        png = {"image/png": data}
-    return {
-        "text/plain": f"OmniMouse, last view: {text}",
-        "text/html": f'<div class="omnimouse-last">{html}</div>',
-        **png,
-    }
-
-
-def _note_bundle(note: str) -> Bundle:
-    """Return the output of a text about the picture, which is hidden with it."""
-    return {"text/plain": note, "text/html": f'<div class="omnimouse-last">{escape(note)}</div>'}
+        html = f'<div class="omnimouse-last">{escape(content)}</div>'
+        return {"text/plain": f"OmniMouse, last view: {content}", "text/html": html}
+    data = b64encode(content.png).decode("ascii")
+    return {"text/plain": f"OmniMouse, last view: {content.text}", "image/png": data}
 
 
 def _draw_after_cells(picture: SavedPicture) -> None:

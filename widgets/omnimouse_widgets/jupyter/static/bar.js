@@ -1,17 +1,5 @@
 // Control bar: choice of model and task, and the state of the prediction.
 
-const videoChoices = (half) => [
-  ["all", "all", "The model sees every frame"],
-  ["none", "none", "The model sees no frame"],
-  ["first", "start", "The model sees the first " + half],
-  ["last", "end", "The model sees the last " + half],
-];
-const BEHAVIOR = [
-  ["visible", "visible", "Running and pupil are visible to the model"],
-  ["target", "target", "Running and pupil are decoded"],
-  ["hidden", "hidden", "Running and pupil are hidden"],
-];
-
 function render({ model, el }) {
   const page = connect({ model, el }, "control", {
     choices: (message) => takeChoices(message),
@@ -19,41 +7,38 @@ function render({ model, el }) {
     progress: (message) => takeProgress(message),
     actions: (message) => takeActions(message),
   });
-  const { send, set, follow } = page;
+  const { send, set, follow, texts } = page;
 
   const title = make("strong", { className: "omnimouse-session" });
   const labelled = (text, control) =>
     make("label", { className: "omnimouse-group" }, make("span", { textContent: text }), control);
-  const preset = makeSelect("Preset", (value) => set("preset", value), "A prepared task; painting changes it");
-  const region = makeSelect("Region", (value) => set("preset", `${base()}/${value}`), "The region that is predicted");
+  const choiceOf = (name, choose) => makeSelect(texts[name][0], choose, texts[name][1]);
+  const buttonOf = (name) => makeButton(...texts[name], () => send(name));
   const base = () => model.get("preset").split("/")[0];
-  const predictor = makeSelect("Model", (value) => set("predictor", value), "The model whose predictions are shown");
-  const switches = (text, entries, trait) => {
-    const buttons = entries.map(([value, word, about]) =>
-      makeButton(word, about, () => set(trait, value), { value }));
+  const preset = choiceOf("preset", (value) => set("preset", value));
+  const region = choiceOf("region", (value) => set("preset", `${base()}/${value}`));
+  const predictor = choiceOf("model", (value) => set("predictor", value));
+  const switches = (trait) => {
+    const [text, entries] = texts[trait];
+    const buttons = entries.map(([value, word]) => makeButton(word, "", () => set(trait, value), { value }));
     follow(trait, (value) => buttons.forEach((button) => setPressed(button, button.value === value)));
     return [makeGroup(text, make("span", { textContent: text }), ...buttons), buttons];
   };
-  const [video, videoButtons] = switches("Video", videoChoices("second"), "video");
-  const [behavior, behaviorButtons] = switches("Behaviour", BEHAVIOR, "behavior");
-  const stop = makeButton("Stop", "", () => send("stop"));
-  const repeat = makeButton("Predict again", "", () => send("repeat"));
-  const connection = makeButton("", "Connect to the server that the file of the model names", () => send("connect"));
-  const wait = makeButton("Wait", "Go on waiting", () => send("wait"));
-  const restart = makeButton("Restart", "End the process of the model and start it again", () => send("restart"));
+  const [video, videoButtons] = switches("video");
+  const [behavior, behaviorButtons] = switches("behavior");
+  const [stop, repeat, connection] = ["stop", "repeat", "connect"].map(buttonOf);
+  const [wait, restart, fileMask] = ["wait", "restart", "file_mask"].map(buttonOf);
   const refine = makeButton("", "", () => send("refine"));
-  const fileMask = makeButton("Use the file's mask",
-    "Show the mask under which the predictions of this file were made", () => send("file_mask"));
   const offer = makeButton("", "", () => send("offer"));
   follow("_offer", (text) => { offer.textContent = text; offer.hidden = !text; });
   const sign = make("span", { aria: { hidden: "true" } });
   const fresh = make("span", { className: "omnimouse-fresh", role: "status" });
-  const progress = make("progress", { hidden: true, max: 1, aria: { label: "Progress" } });
+  const progress = make("progress", { hidden: true, max: 1, aria: { label: texts.progress } });
   const guide = makeStatus(), meaning = makeStatus(), score = makeStatus(), error = makeProblem(), silent = makeProblem();
   const silence = makeBar(silent, wait, restart);
   el.append(
-    makeBar(title, labelled("Model", predictor), sign, fresh, progress, stop, repeat, connection, refine, fileMask, offer),
-    makeBar(labelled("Preset", preset), region, video, behavior),
+    makeBar(title, labelled(texts.model[0], predictor), sign, fresh, progress, stop, repeat, connection, refine, fileMask, offer),
+    makeBar(labelled(texts.preset[0], preset), region, video, behavior),
     guide, meaning, score, error, silence,
   );
 
@@ -72,15 +57,13 @@ function render({ model, el }) {
     fillSelect(predictor, message.models);
     showPreset();
     predictor.value = model.get("predictor");
-    const disable = (buttons, entries, reason) =>
+    const explain = (buttons, { tips, refusal }) =>
       buttons.forEach((button, k) => {
-        button.disabled = Boolean(reason);
-        button.title = reason || entries[k][2];
+        button.disabled = Boolean(refusal);
+        button.title = refusal || tips[k];
       });
-    disable(videoButtons, videoChoices(message.half), !message.reads_video ? "This model reads no video." :
-      message.has_video ? "" : "This recording has no video");
-    disable(behaviorButtons, BEHAVIOR, !message.reads_behavior ? "This model reads no behaviour." :
-      message.has_behavior ? "" : "This recording has no behaviour");
+    explain(videoButtons, message.video);
+    explain(behaviorButtons, message.behavior);
   }
   follow("preset", showPreset);
   follow("predictor", (value) => { predictor.value = value; });
@@ -90,11 +73,10 @@ function render({ model, el }) {
   }
   function takeActions(message) {
     refine.hidden = !message.can_refine && message.is_refining;
-    refine.textContent = message.is_refining ? "Pause scores" : "Continue scores";
-    score.textContent = `Score: ${message.score}`;
+    [refine.textContent, refine.title] = texts.refine[Number(message.is_refining)];
+    score.textContent = texts.score.replace("{}", () => message.score);
     guide.textContent = message.guide.replaceAll("\n", " ");
     guide.hidden = !message.guide;
-    refine.title = `${message.is_refining ? "Stop" : "Continue"} to refine the scores over further windows`;
     fileMask.hidden = !message.has_file_mask;
   }
   // "predicting…" is shown after a delay: a fast prediction would make it flicker.
@@ -105,7 +87,7 @@ function render({ model, el }) {
     sign.textContent = message.sign;
     sign.className = `omnimouse-sign omnimouse-tone-${message.tone}`;
     const show = () => {
-      fresh.textContent = message.text || (message.is_awaited ? "predicting…" : message.freshness);
+      fresh.textContent = message.text || (message.is_awaited ? texts.predicting : message.freshness);
       stop.hidden = !(isWorking || message.is_awaited);
     };
     if (message.is_awaited && !isWorking) timer = setTimeout(show, message.delay_ms);
@@ -114,7 +96,7 @@ function render({ model, el }) {
     if (message.share !== null) progress.value = message.share;
     repeat.hidden = !message.can_repeat;
     showProblem(error, message.error);
-    connection.textContent = `Connect to ${message.host}`;
+    connection.textContent = texts.connect[0].replace("{}", () => message.host);
     connection.hidden = !message.host;
     showProblem(silent, message.silent);
     silence.hidden = !message.silent;

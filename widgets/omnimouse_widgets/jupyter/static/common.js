@@ -4,8 +4,6 @@
 const FLUSH_MS = 33; // between two messages of one stroke
 const LATE_MS = 250; // longest wait for an acknowledgement
 
-const WITHOUT_KERNEL = "The kernel of this view has ended: run its cells again.";
-
 // Copies: a view of the message can begin at an address that other types cannot use.
 const bytes = (view) =>
   view instanceof DataView
@@ -49,17 +47,17 @@ const makeStatus = (className = "", role = "") =>
 const makeProblem = () =>
   make("div", { className: "omnimouse-problem", role: "alert", hidden: true });
 // An error that nobody expects has details, which a button copies.
-const showProblem = (element, text, { details, copy, tip } = {}) => {
+const showProblem = (element, text, { details, copy, tip, note } = {}) => {
   const copied = make("pre", { className: "omnimouse-details" });
-  const button = () => makeButton(copy, tip, () => copyText(details, copied));
+  const button = () => makeButton(copy, tip, () => copyText(details, copied, note));
   element.replaceChildren(text, ...(details ? [makeBar(button(), copied)] : []));
   element.hidden = !text;
 };
 // Pages without encryption have no clipboard: the text itself is shown, to be selected.
-function copyText(text, status) {
+function copyText(text, status, note) {
   const show = (shown) => { status.textContent = shown; };
   if (!navigator.clipboard) show(text);
-  else navigator.clipboard.writeText(text).then(() => show("copied"), () => show(text));
+  else navigator.clipboard.writeText(text).then(() => show(note), () => show(text));
 }
 const makeSwatch = (colour) => {
   const swatch = make("span", { className: "omnimouse-swatch" });
@@ -76,10 +74,11 @@ function fillSelect(box, rows, value = box.value) {
 
 // -- communication ----------------------------------------------------------------------
 // One view of one part. `handlers` are functions (message, buffers) by the `op` of the
-// messages from the kernel. Returns functions to send and to follow traits, and `close`
-// for the end of the view. `onLeave` registers functions for the moment when the part is
+// messages from the kernel. Returns the texts of the part, functions to send and to
+// follow traits, and `close` for the end of the view. `onLeave` registers functions for the moment when the part is
 // no longer visible, for example to end a stroke.
 function connect({ model, el }, name, handlers) {
+  const texts = model.get("_texts");
   const view = crypto.randomUUID?.() ?? String(Math.random());
   const closers = [];
   el.classList.add("omnimouse", `omnimouse-${name}`);
@@ -103,7 +102,7 @@ function connect({ model, el }, name, handlers) {
     tellProblem();
   };
   const tellProblem = () => {
-    if (isEnded) showProblem(problem, WITHOUT_KERNEL);
+    if (isEnded) showProblem(problem, texts.ended);
     else showProblem(problem, model.get("problem"), model.get("_fault"));
   };
   const listeners = new Set();
@@ -245,7 +244,7 @@ function connect({ model, el }, name, handlers) {
   };
   const onClose = (closer) => closers.push(closer);
   const onLeave = (leave) => leavers.push(leave);
-  return { view, send, set, follow, queue, strokes, ready, close, onClose, onLeave };
+  return { view, texts, send, set, follow, queue, strokes, ready, close, onClose, onLeave };
 }
 
 // -- canvases ---------------------------------------------------------------------------

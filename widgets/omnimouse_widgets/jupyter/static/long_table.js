@@ -19,7 +19,7 @@ function makeLongTable(item, connection, sharedKeys, tall) {
   const body = make("div", { role: "rowgroup", className: "omnimouse-body" });
   const grid = make("div", {
     role: "grid", tabIndex: 0, className: "omnimouse-grid", aria: { label: item.name, multiselectable: "true" },
-    title: `${item.label}\n↑ ↓ select · Shift extends · Ctrl moves only · Space adds or removes`,
+    title: `${item.label}\n${connection.texts.table_keys}`,
   }, make("div", { role: "rowgroup", className: "omnimouse-sticky" }, head), body);
   grid.style.height = `${tall}px`;
 

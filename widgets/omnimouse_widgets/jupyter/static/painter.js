@@ -7,13 +7,6 @@ const CLICK_SLOP = 4; // pixels that a click may move
 const MAX_HEIGHT = 560; // CSS pixels
 const UNSENT = Infinity; // instead of a `seq`: painted here, not sent yet
 const WHITE = [255, 255, 255, 255];
-const STATES = ["hidden", "visible", "target", "mixed"];
-const TOOLS = [
-  ["brush", "Brush", "P: a drag paints the neurons it touches"],
-  ["lasso", "Lasso", "L: paints the neurons inside an outline"],
-  ["rectangle", "Box", "R: paints the neurons inside a rectangle"],
-  ["select", "Select", "S: a click selects, with Shift adds; a drag pans"],
-];
 
 function render({ model, el }) {
   let field = null; // pixels and neurons of the open recording
@@ -29,13 +22,13 @@ function render({ model, el }) {
     steps: (message) => takeSteps(message),
     hovered: (message) => { if (message.to === page.view) hovered.textContent = message.text; },
   });
-  const { send, set, follow } = page;
+  const { send, set, follow, texts } = page;
   const COLOURS = model.get("_colours"); // of the states, by code
 
   // -- controls -----------------------------------------------------------------------
-  const addSwitch = (label, entries, trait) => {
-    const buttons = entries.map(([value, text, title, colour]) =>
-      makeButton(colour ? [makeSwatch(colour), text] : text, title, () => set(trait, value)));
+  const addSwitch = ([label, entries], trait, colours) => {
+    const buttons = entries.map(([value, text, title]) =>
+      makeButton(colours ? [makeSwatch(colours[value]), text] : text, title, () => set(trait, value)));
     follow(trait, (value) => buttons.forEach((button, k) => setPressed(button, entries[k][0] === value)));
     return makeGroup(label, ...buttons);
   };
@@ -44,8 +37,8 @@ function render({ model, el }) {
     input.style.width = "5em";
     return input;
   };
-  const from = makeNumber("First sample that a stroke sets", 0);
-  const to = makeNumber("Sample after the last one that a stroke sets", 1);
+  const from = makeNumber(texts.span[0], 0);
+  const to = makeNumber(texts.span[1], 1);
   from.onchange = to.onchange = () => {
     const [start, stop] = [Number(from.value), Number(to.value)];
     if (start >= 0 && stop <= model.get("_n_samples") && start < stop) set("span", [start, stop]);
@@ -53,24 +46,24 @@ function render({ model, el }) {
   };
   follow("_n_samples", (n) => { from.max = n - 1; to.max = n; });
   follow("span", (span) => { [from.value, to.value] = span; });
-  const colour = makeSelect("Colour neurons by", (value) => set("colour_by", value), "Colour neurons by their state, or by another quantity");
+  const colour = makeSelect(texts.colour_by[0], (value) => set("colour_by", value), texts.colour_by[1]);
   follow("_choices", (choices) => fillSelect(colour, choices, model.get("colour_by")));
   follow("colour_by", (value) => { colour.value = value; });
-  const makeGroupMenu = (kind, trait, label) => {
+  const makeGroupMenu = (kind, trait) => {
+    const [head, label] = texts[kind];
     const menu = makeSelect(label, (name) => {
       if (name) send(kind, { name, code: model.get("code") });
       menu.value = ""; // the select is a menu of actions, not a choice
     }, label);
     follow(trait, (names) => {
-      fillSelect(menu, [["", `${kind}…`], ...names.map((name) => [name, name])], "");
+      fillSelect(menu, [["", head], ...names.map((name) => [name, name])], "");
       menu.hidden = !names.length;
     });
     return menu;
   };
-  const area = makeGroupMenu("area", "areas", "Paint a brain area");
-  const probes = makeGroupMenu("probe", "probes", "Paint the units of a probe");
-  const plane = makeSelect("Imaging planes", (number) => set("plane", number === "" ? null : Number(number)),
-    "Show all planes, or only one; painting then changes only the neurons shown");
+  const area = makeGroupMenu("area", "areas");
+  const probes = makeGroupMenu("probe", "probes");
+  const plane = makeSelect(texts.plane[0], (number) => set("plane", number === "" ? null : Number(number)), texts.plane[1]);
   const showPlane = () => { plane.value = model.get("plane") ?? ""; };
   follow("_planes", (planes) => {
     fillSelect(plane, planes, "");
@@ -78,28 +71,25 @@ function render({ model, el }) {
     showPlane();
   });
   follow("plane", showPlane);
-  const outlined = makeButton("Areas", "Outline the brain areas", () => set("areas_shown", !model.get("areas_shown")));
+  const outlined = makeButton(...texts.outlined, () => set("areas_shown", !model.get("areas_shown")));
   follow("areas_shown", (isShown) => setPressed(outlined, isShown));
   follow("areas", (areas) => { outlined.hidden = !areas.length; });
-  const undo = makeButton("Undo", "", () => send("undo")), redo = makeButton("Redo", "", () => send("redo"));
+  const undo = makeButton(texts.undo[0], "", () => send("undo")), redo = makeButton(texts.redo[0], "", () => send("redo"));
   const takeSteps = (message) =>
-    [[undo, "undo", "Ctrl+Z"], [redo, "redo", "Ctrl+Shift+Z"]].forEach(([button, name, key]) => {
+    [[undo, "undo"], [redo, "redo"]].forEach(([button, name]) => {
+      const [label, key, nothing] = texts[name];
       button.disabled = !message[name];
-      button.title = message[name] ? `${key}: ${name} “${message[name]}”` : `Nothing to ${name}`;
+      button.title = message[name] ? `${label} ${message[name]} (${key})` : nothing;
     });
   const bar = makeBar(
-    addSwitch("Tool", TOOLS, "tool"),
-    addSwitch("Paint", [
-      [1, "Visible", "1: visible to the model", COLOURS[1]],
-      [0, "Hidden", "2: neither visible nor target", COLOURS[0]],
-      [2, "Target", "3: to be predicted", COLOURS[2]],
-    ], "code"),
-    make("span", { className: "omnimouse-group" }, make("span", { textContent: "samples" }), from, "–", to),
+    addSwitch(texts.tools, "tool"),
+    addSwitch(texts.codes, "code", COLOURS),
+    make("span", { className: "omnimouse-group" }, make("span", { textContent: texts.samples }), from, "–", to),
     colour, plane, outlined, area, probes,
-    make("span", { className: "omnimouse-group" }, undo, redo, makeButton("Fit", "Home: the whole field", () => fit())),
+    make("span", { className: "omnimouse-group" }, undo, redo, makeButton(...texts.fit, () => fit())),
   );
   bar.setAttribute("role", "toolbar");
-  bar.setAttribute("aria-label", "Painting");
+  bar.setAttribute("aria-label", texts.bar);
 
   const counts = makeStatus("omnimouse-counts");
   counts.setAttribute("aria-live", "polite");
@@ -254,7 +244,7 @@ function render({ model, el }) {
     context.fillStyle = "#16181d";
     context.fillRect(0, 0, width, height);
     if (!field) {
-      drawText(context, "No recording is open yet.", 12, 24, "#d6d9df", { size: 13, align: "left" });
+      drawText(context, texts.no_session, 12, 24, "#d6d9df", { size: 13, align: "left" });
       return;
     }
     if (view.fitted && view.fitted[0] !== width) adjustHeight();
@@ -297,10 +287,8 @@ function render({ model, el }) {
   };
   const surface = canvasOf(stage, {
     className: "omnimouse-field",
-    label:
-      "Imaged field. Arrow keys move the brush, space paints, brackets change its size, " +
-      "1, 2 and 3 choose what is painted, P L R S the tool, Control Z undoes.",
-    keys: "Drag paints · Ctrl-click selects · Ctrl-wheel zooms · middle-drag pans",
+    label: texts.field,
+    keys: texts.keys,
     height: 480,
     draw,
     onClose: page.onClose,
@@ -546,9 +534,9 @@ function render({ model, el }) {
       counting = 0;
       const n = [0, 0, 0, 0];
       field?.codes.forEach((code) => { n[Math.min(code, 3)]++; });
-      const parts = STATES.slice(0, 3).map((name, code) => `${name} ${n[code].toLocaleString("en")}`);
+      const parts = texts.states.slice(0, 3).map((name, code) => `${name} ${n[code].toLocaleString("en")}`);
       if (n[3]) parts.push(model.get("changes")); // the page does not know first and last states
-      counts.textContent = field ? [...parts, `samples ${model.get("span").join("–")}`].join(" · ") : "";
+      counts.textContent = field ? [...parts, texts.painted.replace("{}", model.get("span").join("–"))].join(" · ") : "";
     }, 100);
   }
   follow("changes", showCounts);
@@ -561,7 +549,7 @@ function render({ model, el }) {
       legend.append(make("span", { className: "omnimouse-entry" }, mark, label));
     };
     if (message.label === undefined)
-      STATES.forEach((name, code) => addEntry(COLOURS[code], name, name === "target" ? "ring" : "disk"));
+      texts.states.forEach((name, code) => addEntry(COLOURS[code], name, code === 2 ? "ring" : "disk"));
     else if (message.entries) message.entries.forEach(([name, colour]) => addEntry(colour, name, "disk"));
     else {
       const bar = make("span", { className: "omnimouse-scale" });
@@ -571,7 +559,7 @@ function render({ model, el }) {
         message.middle ? `${message.high} · ${message.middle}` : message.high,
       ));
     }
-    addEntry("#ffffff", "selected", "ring");
+    addEntry("#ffffff", texts.selected, "ring");
     if (message.text) legend.append(make("span", { textContent: ` ${message.text} ` }));
     if (message.action) {
       const button = makeButton(message.label_of_action, message.help, () => send("compute"));

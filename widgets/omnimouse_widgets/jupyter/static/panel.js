@@ -208,7 +208,7 @@ const ground = (wide = WIDE, tall = TALL) => shape("rect", { width: wide, height
 function render({ model, el }) {
   const { name, columns: columnOf, colours } = model.get("_constants");
   const handlers = {
-    clipboard: ({ text }) => copyText(text, copied),
+    clipboard: ({ text, note }) => copyText(text, copied, note),
     file: (message, buffers) => download(message.name, bytes(buffers[0])),
     picture: savePicture,
     rows: (message) => { if (message.view === page.view) longTables.get(message.name)?.take(message); },
@@ -372,7 +372,7 @@ function render({ model, el }) {
         if (stroke) bindSlider(control, stroke, { name: item.name, field });
         control.addEventListener("keydown", (event) => {
           event.stopPropagation(); // letters and digits are typed
-          if (event.key === "Enter" && item.apply) { control.onchange(); if (item.name === "asked") apply.click(); else press(item.apply); }
+          if (event.key === "Enter" && item.apply) { control.onchange(); if (item.name === "asked") send("apply"); else press(item.apply); }
         });
         const reason = makeProblem(), name = make("span");
         element.append(make("div", {}, make("label", { className: "omnimouse-field" }, name, control), reason));
@@ -475,7 +475,7 @@ function render({ model, el }) {
       return place === null ? null : [{ name: item.name, place: [place] }];
     });
     const stack = traceStack(element, {
-      name, label: item.label, keys, onClose: page.onClose, height: ROWS,
+      name, label: item.label, texts: page.texts, keys, onClose: page.onClose, height: ROWS,
       colours: { ...colours.traces, text: INK, truth: item.colours[0], predicted: item.colours[1] },
       onMove: (time_s) => { target = time_s; moving.soon(); },
       onStep: (by) => send("steps", by),

@@ -10,9 +10,6 @@ function rasterCells(item, { model, page, handlers, keys: panelKeys, statusOf })
   const HEIGHT = 340;
   const UNSENT = 0xffffffff; // instead of a `seq`: painted here, not sent yet
   const QUIET = "#9aa0a8", TICK = "#565c66";
-  const KEYS_TEXT =
-    "Arrows move a cell, Shift by 5, Space paints it, Enter selects its neurons, brackets change the brush, " +
-    "1 visible, 2 hidden, 3 target, comma and period move the cursor. Ctrl+wheel zooms the rows, the right button pans them.";
   // `facts`: small fields of the latest drawing. `pictures`: those of the view, {picture,
   // title, ends, values, image}. `codes` (rows x samples) is drawn: the kernel's codes with
   // the own cells over them. `ownSeq` has the `seq` of the message of each own cell.
@@ -23,7 +20,7 @@ function rasterCells(item, { model, page, handlers, keys: panelKeys, statusOf })
   let low = 0, high = 1; // rows in view
   let stroke = null, pan = null, scrub = null, hover = null, cell = null, hatching = null, hatches = [];
 
-  const { view, send, set, follow, strokes: strokesOf, onClose, onLeave } = page;
+  const { view, texts, send, set, follow, strokes: strokesOf, onClose, onLeave } = page;
   Object.assign(handlers, {
     constants: takeConstants,
     raster: takeRaster,
@@ -32,7 +29,7 @@ function rasterCells(item, { model, page, handlers, keys: panelKeys, statusOf })
   const element = make("div");
   const spoken = make("div", { className: "omnimouse-spoken", aria: { live: "polite" } });
   const canvas = canvasOf(element, {
-    className: "omnimouse-rows", label: `${item.label}. ${KEYS_TEXT}`, height: HEIGHT, draw, onClose,
+    className: "omnimouse-rows", label: `${item.label}. ${texts.raster_keys}`, height: HEIGHT, draw, onClose,
   });
   canvas.canvas.title = item.tip;
   element.append(spoken);
@@ -161,7 +158,7 @@ function rasterCells(item, { model, page, handlers, keys: panelKeys, statusOf })
   function draw(context, width, height) {
     context.clearRect(0, 0, width, height);
     if (!layout || !codes || !constants) {
-      const text = constants ? "No recording is open yet." : "Waiting for the kernel…";
+      const text = constants ? texts.no_session : texts.waiting;
       drawText(context, text, width / 2, height / 2, QUIET, { size: 13 });
       return;
     }
@@ -309,12 +306,12 @@ function rasterCells(item, { model, page, handlers, keys: panelKeys, statusOf })
   function describe(position) {
     const bin = binOf(position.row);
     if (bin < 0 || bin >= layout.rows) return "";
-    const sample = sampleAt(position.sample), code = codes[bin * nSamples + sample];
-    if (code === MISSING) return `${layout.names[bin]} · sample ${sample} · ▨ ${constants.hatch_texts[code]}`;
+    const sample = sampleAt(position.sample), code = codes[bin * nSamples + sample], at = texts.sample.replace("{}", sample);
+    if (code === MISSING) return `${layout.names[bin]} · ${at} · ▨ ${constants.hatch_texts[code]}`;
     // An excluded cell keeps the name of its state.
     const state = constants.states[code === EXCLUDED_VISIBLE ? 1 : code === EXCLUDED_TARGET ? 2 : code];
     const reason = constants.hatch_texts[code];
-    return `${layout.names[bin]} · ${state} · sample ${sample}${reason ? ` · ▨ ${reason}` : ""}`;
+    return `${layout.names[bin]} · ${state} · ${at}${reason ? ` · ▨ ${reason}` : ""}`;
   }
   // The status line of the panel has the cell under the pointer at once.
   function showText(text = hover && layout && codes ? describe(hover) : "") {

@@ -10,9 +10,8 @@ const SHADES = [0, 0.18, 0.09, 0]; // opacity by state
 const CURVE_DASHES = { predicted: [3, 2], baseline: [1, 2] };
 const LIMITS = ["low", "high"]; // of a band, among the curves
 const FONT = "11px system-ui, sans-serif";
-const STACK_KEYS = "← → move the cursor (Shift: the window) · ↑ ↓ scroll the rows";
 
-function traceStack(parent, { name, label, colours, height, onMove, onStep, keys = {}, onClose }) {
+function traceStack(parent, { name, label, texts, colours, height, onMove, onStep, keys = {}, onClose }) {
   const pane = make("div", { className: "omnimouse-pane" });
   const sizer = make("div", {}, pane);
   const box = make("div", { className: "omnimouse-stack" }, sizer);
@@ -28,7 +27,7 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
   let layout = { left: 0, row: MIN_ROW, x: () => 0, time: () => 0 };
   let tall = height, cursorAt = null, isDragged = false, liveTimer = 0;
   const { canvas, request, resize, size } = canvasOf(pane, {
-    className: "omnimouse-rows", label, keys: STACK_KEYS, height, draw, onClose,
+    className: "omnimouse-rows", label, keys: texts.trace_keys, height, draw, onClose,
   });
   pane.append(cursor, empty);
   box.addEventListener("scroll", request);
@@ -250,13 +249,13 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
     } else sizer.style.height = `${tall}px`;
     empty.textContent = message.missing;
     empty.hidden = !message.missing;
-    const texts = message.rows.map(({ label: long, marks }) =>
+    const told = message.rows.map(({ label: long, marks }) =>
       [long, ...marks.map(([letter, score]) => `${letter} ${score}`)].join(" · "));
-    list.replaceChildren(...texts.map((text) => make("li", { textContent: text })));
+    list.replaceChildren(...told.map((text) => make("li", { textContent: text })));
     // After a pause: a screen reader would read every step of a stroke.
     clearTimeout(liveTimer);
     liveTimer = setTimeout(() => {
-      const summary = texts.length > 4 ? `${texts.length} rows` : texts.join("; ");
+      const summary = told.length > 4 ? texts.rows.replace("{}", told.length) : told.join("; ");
       if (live.textContent !== summary) live.textContent = summary;
     }, 800);
     request();

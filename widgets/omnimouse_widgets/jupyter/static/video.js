@@ -7,7 +7,6 @@ const UNSENT = 0xffffffff; // instead of a `seq`: changed here, not sent yet
 const QUIET = "#9aa0a8", HIDDEN = "#8b919a", TEXT = "#d6d9df";
 
 function render({ model, el }) {
-  const texts = model.get("_texts");
   // `film.window`: frames of a window; for a model without video, its samples.
   let film = { film: null, frames: 0, pauses: [], window: 0, height: 1, width: 1, rate_hz: 1, reads_video: true };
   let times = [], lanes = [], tiers = [], kinds = []; // of the session; bars of two of them
@@ -19,7 +18,7 @@ function render({ model, el }) {
   let visible = [], ownSeq = new Uint32Array(0), ownVisible = new Uint8Array(0);
   let stroke = null, edited = null, clock = null, ticking = 0;
 
-  const { view, send, set, follow, queue, strokes: strokesOf, ready, close, onClose, onLeave } = connect({ model, el }, "video", {
+  const { view, texts, send, set, follow, queue, strokes: strokesOf, ready, close, onClose, onLeave } = connect({ model, el }, "video", {
     film: takeFilm,
     record: takeRecord,
     timeline: takeTimeline,
@@ -284,7 +283,7 @@ function render({ model, el }) {
     const time = secondsAt(at), k = at - start;
     const tier = barAt(tiers, time)?.kind ?? (film.has_trials ? texts.between : "");
     const kind = barAt(kinds, time)?.kind ?? "";
-    const isInside = k >= 0 && k < film.window, place = `${film.reads_video ? "frame" : "sample"} ${k}`;
+    const isInside = k >= 0 && k < film.window, place = (film.reads_video ? texts.frame : texts.sample).replace("{}", k);
     const parts = [
       `${time.toFixed(2)} s`, isInside ? place : "", tier,
       [tier, "none"].includes(kind) ? "" : kind,

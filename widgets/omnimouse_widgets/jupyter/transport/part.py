@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 from psygnal import SignalInstance
+from traitlets import Dict
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import CODE_NAMES, checked_code
@@ -32,6 +33,7 @@ from omnimouse_widgets.jupyter.transport.draw_thread import (
     drawing_paused,
 )
 from omnimouse_widgets.jupyter.transport.problem_widget import ProblemWidget
+from omnimouse_widgets.views.text.controls import PAGE
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +110,8 @@ class Part(ProblemWidget):
 
     A front end marks the kernel as busy for every message of a page, which takes
     longer than a small drawing."""
+
+    _texts = Dict(PAGE).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._state, self._editor = controller.state, controller.editor

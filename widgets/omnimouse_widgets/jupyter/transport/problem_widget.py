@@ -9,7 +9,7 @@ import anywidget
 from traitlets import Dict, TraitError, Unicode
 
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_widgets.views.text.errors import COPY, COPY_TIP, error_details, error_text
+from omnimouse_widgets.views.text.errors import COPIED, COPY, COPY_TIP, error_details, error_text
 
 logger = logging.getLogger(__name__)
 
@@ -64,5 +64,5 @@ class ProblemWidget(anywidget.AnyWidget):
     def show_fault(self, error: Exception) -> None:
         """Show an error that nobody expects, with its details."""
         details = error_details(error)
-        self._fault = {"details": details, "copy": COPY, "tip": COPY_TIP}
+        self._fault = {"details": details, "copy": COPY, "tip": COPY_TIP, "note": COPIED}
         self.problem = error_text(error)

@@ -81,7 +81,7 @@ class AdvancedSection(QWidget):
         with QSignalBlocker(self.rate):
             self.rate.setRange(0.1, 1000.0)
         self.rate.setSuffix(" Hz")
-        self.width_text = wrapped_label()
+        self.width_text = wrapped_label("quiet")
         self.warning = wrapped_label("alert")
         span = row_of(self.start, QLabel("to"), self.stop)
         for column in (0, 2):

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QSpinBox, QWidget
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.neurons.planes import PaintedRegion
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
+from omnimouse_model.masks import HIDDEN, MIXED
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.controls import (
     fit_panel_width,
@@ -22,17 +22,8 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import glyph_label, state_label, wrapped_label
 from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
+from omnimouse_widgets.views.text.controls import CODES, REDO, TOOLS, UNDO
 
-CODES: Final = (
-    Choice(VISIBLE, "visible", "Paint: visible to the model (1)", palette.VISIBLE),
-    Choice(HIDDEN, "hidden", "Paint: withheld, not predicted (2)", palette.HIDDEN),
-    Choice(TARGET, "target", "Paint: withheld, predicted, scored (3)", palette.TARGET),
-)
-TOOLS: Final = (
-    Choice("brush", "Brush", "Drag on the field to paint neurons (P)"),
-    Choice("lasso", "Lasso", "Draw around neurons to paint them (L)"),
-    Choice("select", "Select", "Click neurons to select them; drag to pan"),
-)
 # Alt-drag allows larger radii; a longer range would make the short slider coarse.
 LARGEST_RADIUS: Final = 100
 
@@ -60,7 +51,9 @@ class BrushSection(QWidget):
         super().__init__()
         self._state, self._editor, self._painted_region = state, editor, painted_region
         self._field = field
-        self.code = SegmentedButton(CODES, "Paint")
+        self.code = SegmentedButton(
+            [Choice(*option, palette.STATE_COLOURS[option[0]]) for option in CODES], "Paint"
+        )
         self.code.picked.connect(editor.set_brush)
         form = Form(self)
         form.add("Paint", self.code)
@@ -102,7 +95,9 @@ class BrushSection(QWidget):
         form.add("Samples", span)
 
     def _build_field(self, form: Form, field: FieldBrush) -> None:
-        self.tool = SegmentedButton(TOOLS, "Tool on the field")
+        self.tool = SegmentedButton(
+            [Choice(*option) for option in TOOLS if option[0] != "rectangle"], "Tool on the field"
+        )
         self.tool.picked.connect(lambda tool: setattr(field, "tool", tool))
         tooltip = "Radius of the brush in screen pixels ([ and ])"
         self.radius = slider(LARGEST_RADIUS, bottom=2, tooltip=tooltip)
@@ -133,8 +128,8 @@ class BrushSection(QWidget):
         form.add("By distance", row)
 
     def _build_history(self, form: Form) -> None:
-        self.undo = push_button("Undo", "", self._editor.undo)
-        self.redo = push_button("Redo", "", self._editor.redo)
+        self.undo = push_button(UNDO[0], "", self._editor.undo)
+        self.redo = push_button(REDO[0], "", self._editor.redo)
         for button in (self.undo, self.redo):
             fit_panel_width(button)
             button.setStyleSheet("QPushButton { text-align: left; padding: 3px 6px; }")
@@ -204,8 +199,8 @@ class BrushSection(QWidget):
 
     def _draw_history(self) -> None:
         for button, verb, key, name, is_possible in (
-            (self.undo, "Undo", "Ctrl+Z", self._editor.undo_name, self._editor.can_undo),
-            (self.redo, "Redo", "Ctrl+Shift+Z", self._editor.redo_name,
+            (self.undo, *UNDO, self._editor.undo_name, self._editor.can_undo),
+            (self.redo, *REDO, self._editor.redo_name,
              self._editor.can_redo),
         ):  # fmt: skip
             button.setEnabled(is_possible)
@@ -237,7 +232,7 @@ class MaskCountsSection(QWidget):
             # Equal columns: the counts stay in place when their number of digits
             # changes.
             grid.setColumnStretch(column, 1)
-        self.changes, self.samples = wrapped_label(), wrapped_label()
+        self.changes, self.samples = wrapped_label(), wrapped_label("quiet")
         self._changing = QWidget()
         row = row_of(glyph_label(MIXED), self.changes, stretch=1)
         row.setContentsMargins(0, 0, 0, 0)

@@ -37,12 +37,19 @@ from omnimouse_widgets.qt.style.form import ElidedLabel, Form, QuietLine, reserv
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import SteadyLabel, ToneLabel, wrapped_label
 from omnimouse_widgets.views.finetune import OPEN_TIP, open_label
+from omnimouse_widgets.views.text.controls import (
+    CONNECT,
+    FILE_MASK,
+    REFINE,
+    REPEAT,
+    RESTART,
+    STOP,
+    WAIT,
+)
 from omnimouse_widgets.views.text.model import (
     FINETUNE_TIP,
     MEANINGS,
-    RESTART_TIP,
     SILENT,
-    WAIT_TIP,
     freshness_text,
     model_text,
     stand_in_text,
@@ -180,21 +187,17 @@ class ModelSection(QWidget):
         # After its model is chosen: one press leads to the form.
         self.info.finetune.clicked.connect(self._open_finetuning)
         self.dot, self.freshness = ToneLabel(), ElidedLabel()
-        tooltip = "Stop the prediction of the model and of the baseline"
-        self.cancel = push_button("Stop", tooltip, self._requests.cancel)
+        self.cancel = push_button(*STOP, self._requests.cancel)
         reserve_space(self.cancel)
         self.tier_score, self.tier_details = wrapped_label(), SteadyLabel()
-        self.refine = push_button("Pause", "", self._refine)
-        tooltip = "Show the mask under which the predictions of this file were made"
-        self.stored = push_button("Use the file's mask", tooltip, self._use_stored)
+        self.refine = push_button(REFINE[1][0], "", self._refine)
+        self.stored = push_button(*FILE_MASK, self._use_stored)
         self.error = wrapped_label("alert")
         self.silent, workers = wrapped_label("alert"), self._workers
-        self.wait = push_button("Wait", WAIT_TIP, workers.wait)
-        self.restart = push_button("Restart", RESTART_TIP, workers.restart)
-        tooltip = "Connect to the server that the file of the model names"
-        self.connect_button = push_button("Connect", tooltip, self._requests.connect)
-        tooltip = "Request the same prediction again"
-        self.again = push_button("Predict again", tooltip, self._requests.send_again)
+        self.wait = push_button(*WAIT, workers.wait)
+        self.restart = push_button(*RESTART, workers.restart)
+        self.connect_button = push_button(*CONNECT, self._requests.connect)
+        self.again = push_button(*REPEAT, self._requests.send_again)
 
     # -- what the user does -----------------------------------------------------------
     def _choose(self, name: str) -> None:
@@ -234,9 +237,9 @@ class ModelSection(QWidget):
         self.tier_details.set_text("\n".join(details))
         for label in (self.tier_score, self.tier_details):
             label.setToolTip(shown_score_tip(self._state, self._results, self._colouring))
-        self.refine.setText("Pause" if state.scores_tier else "Go on")
-        verb = "Stop" if state.scores_tier else "Continue"
-        self.refine.setToolTip(f"{verb} to refine the score over further windows")
+        label, tip = REFINE[state.scores_tier]
+        self.refine.setText(label)
+        self.refine.setToolTip(tip)
         self.refine.setEnabled(found is None or not found.is_complete)
 
     def _draw_model(self) -> None:
@@ -298,7 +301,7 @@ class ModelSection(QWidget):
         # remedy.
         show_text(self.error, "" if is_unknown else results.error or "")
         host = results.asked_host if results.error else ""
-        self.connect_button.setText(f"Connect to {host}")
+        self.connect_button.setText(CONNECT[0].format(host))
         self.connect_button.setVisible(bool(host))
         was_stopped = results.was_stopped or baseline.was_stopped
         self.again.setVisible(bool(self.error.text()) or was_stopped)

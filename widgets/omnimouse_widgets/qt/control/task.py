@@ -20,11 +20,15 @@ from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.behavior import HAS_NONE, MODES, NO_BEHAVIOR
-from omnimouse_widgets.views.stimulus import HAS_NO_VIDEO
+from omnimouse_widgets.views.text.controls import (
+    BEHAVIOR,
+    PRESET,
+    REGION,
+    refusals,
+    video_options,
+)
 from omnimouse_widgets.views.text.model import (
     BY_HAND,
-    NO_VIDEO,
     caveats,
     half_text,
     task_text,
@@ -32,15 +36,7 @@ from omnimouse_widgets.views.text.model import (
     video_span,
 )
 
-VIDEO = (
-    Choice("all", "all", "The model sees every frame"),
-    Choice("none", "none", "The model sees no frame"),
-    # Their tooltips name the length of half a window; see `_draw_modalities`.
-    Choice("first", "start", ""),
-    Choice("last", "end", ""),
-)
 COLOURS = {"visible": palette.VISIBLE, "target": palette.TARGET, "hidden": palette.HIDDEN}
-BEHAVIOR = tuple(Choice(mode, mode, text, COLOURS[mode]) for mode, text in MODES.items())
 
 
 class TaskSection(QWidget):
@@ -52,8 +48,8 @@ class TaskSection(QWidget):
         self.preset = combo_box(
             self._preset_picked,
             [(label, name) for name, label in editor.presets],
-            tooltip="Choose a task; painting changes it to a task made by hand",
-            name="Preset",
+            name=PRESET[0],
+            tooltip=PRESET[1],
         )
         self.preset.setPlaceholderText(BY_HAND)
         # Without a minimum, the longest preset would determine the panel's width.
@@ -61,19 +57,20 @@ class TaskSection(QWidget):
         self.region = combo_box(
             self._region_picked,
             offered=lambda: regions_of(state.session),
-            name="Region",
-            tooltip="The region that is predicted",
+            name=REGION[0],
+            tooltip=REGION[1],
         )
         # The names of regions are short; a box this wide shows "CA1" or "VISp".
         self.region.setMinimumContentsLength(5)
-        self.meaning = wrapped_label()
-        self.video = SegmentedButton(VIDEO, "Video")
+        self.meaning = wrapped_label("quiet")
+        self.video = SegmentedButton([Choice(*option) for option in video_options("")], "Video")
         self.video.picked.connect(self._video_picked)
-        self.behavior = SegmentedButton(BEHAVIOR, "Behaviour")
+        modes = [Choice(*option, COLOURS[option[0]]) for option in BEHAVIOR]
+        self.behavior = SegmentedButton(modes, "Behaviour")
         self.behavior.picked.connect(lambda mode: editor.set_behavior(cast(BehaviorMode, mode)))
         self.caveat = wrapped_label("alert")
         form = Form(self)
-        form.add("Preset", row_of(self.preset, self.region, stretch=0))
+        form.add(PRESET[0], row_of(self.preset, self.region, stretch=0))
         form.add("Video", self.video)
         form.add("Behaviour", self.behavior)
         # Last: a long explanation moves no control out of a small window.
@@ -130,25 +127,15 @@ class TaskSection(QWidget):
         self.meaning.setText(task_text(self._state))
 
     def _draw_modalities(self) -> None:
-        mask, session = self._state.mask, self._state.session
-        spec = self._state.spec
-        no_video = no_behavior = ""
-        if session is None or session.stimulus is None:
-            no_video = HAS_NO_VIDEO
-        if session is None or not session.behavior_names:
-            no_behavior = HAS_NONE
-        if spec.video is None:
-            no_video = NO_VIDEO
-        if spec.behavior is None:
-            no_behavior = NO_BEHAVIOR
+        mask = self._state.mask
+        no_video, no_behavior = refusals(self._state)
         self.preset.setEnabled(mask is not None)
         self.video.setEnabled(mask is not None and not no_video)
         self.behavior.setEnabled(mask is not None and not no_behavior)
         self.video.setToolTip(no_video)
         self.behavior.setToolTip(no_behavior)
-        half = half_text(spec.duration_s)
-        for name in ("first", "last"):
-            self.video.button(name).setToolTip(f"The model sees the {name} {half}")
+        for name, _, tip in video_options(half_text(self._state.spec.duration_s)):
+            self.video.button(name).setToolTip(tip)
         if mask is None:
             return
         # Frames painted by hand match no choice: no button is then on.

@@ -35,6 +35,7 @@ from omnimouse_widgets.qt.style.theme import (
     wrapped_label,
 )
 from omnimouse_widgets.views.field.text import ORDER, compute_action
+from omnimouse_widgets.views.text.controls import AREAS, COLOUR_BY, PLANES
 
 IN_SPACE = "The neurons at their positions in the cortex; drag to turn them (Shift+D)"
 PLACES = (
@@ -63,8 +64,8 @@ class ViewSection(QWidget):
         self.clear = push_button("Clear", "Clear the selection", lambda: selection.select([]))
         self.colour_by = ColourMenu(state, colouring)
         self.legend = ColourLegend(state, results, colouring)
-        self.areas = QCheckBox("Outline brain areas")
-        self.areas.setToolTip("Show the outline and the name of each area (A)")
+        self.areas = QCheckBox(AREAS[0])
+        self.areas.setToolTip(f"{AREAS[1]} (A)")
         # `clicked` is emitted for the user only, `toggled` also by `_draw_areas`.
         self.areas.clicked.connect(colouring.outline_areas)
         self.planes = PlaneRow(state, planes)
@@ -76,7 +77,7 @@ class ViewSection(QWidget):
         form = Form(self)
         form.add("Neurons", self.planes)
         form.add("Selected", row_of(self.selection, self.clear, stretch=0))
-        form.add("Colour by", self.colour_by)
+        form.add(COLOUR_BY[0], self.colour_by)
         form.add_rows(self.legend, self.areas, self.copy)
         events = state.events
         colours = [events.colour_by, events.session, colouring.changed]
@@ -138,10 +139,7 @@ class PlaneRow(QWidget):
         planes, session = self._planes, self._state.session
         has_probes = session is not None and session.units.probe is not None
         kind = "probe" if has_probes else "imaging plane"
-        tooltip = (
-            f"Show all {kind}s, or only one; painting then changes only the neurons "
-            "shown (Alt+PgUp, Alt+PgDown)"
-        )
+        tooltip = f"{PLANES.format(kind)} (Alt+PgUp, Alt+PgDown)"
         describe(self.plane, tooltip, kind.capitalize())
         every = planes.label_of_all
         names = [(every, None), *((planes.label_of(n), n) for n in planes.numbers)]
@@ -163,7 +161,7 @@ class ColourMenu(MenuBox):
     def __init__(self, state: LiveState, colouring: Colouring) -> None:
         super().__init__()
         self._state, self._colouring = state, colouring
-        describe(self, "Quantity that colours the neurons (C: state)", "Colour by")
+        describe(self, COLOUR_BY[1], COLOUR_BY[0])
         fit_panel_width(self)
         self.activated.connect(lambda _: self._choose_current())
 

@@ -44,16 +44,16 @@ def colour_of(tone: Tone, widget: QWidget) -> str:
 
 
 class ToneLabel(QLabel):
-    """Label with the text colour of a tone; follows the theme."""
+    """Label with the text colour of a tone, None for that of the window; follows the theme."""
 
-    def __init__(self, text: str = "", tone: Tone = "quiet") -> None:
+    def __init__(self, text: str = "", tone: Tone | None = "quiet") -> None:
         super().__init__(text)
         # Names of a file that look like HTML are shown as they are.
         self.setTextFormat(Qt.TextFormat.PlainText)
-        self._tone: Tone = tone
+        self._tone = tone
         self._tint()
 
-    def set_tone(self, tone: Tone) -> None:
+    def set_tone(self, tone: Tone | None) -> None:
         """Set the tone."""
         self._tone = tone
         self._tint()
@@ -67,13 +67,14 @@ class ToneLabel(QLabel):
     def _tint(self) -> None:
         # Use the parent's palette: the label's own one changes while its style sheet is
         # being applied.
-        style = f"color: {colour_of(self._tone, self.parentWidget() or self)};"
+        widget = self.parentWidget() or self
+        style = f"color: {colour_of(self._tone, widget)};" if self._tone is not None else ""
         # Setting a style sheet changes the palette, which calls this again.
         if style != self.styleSheet():
             self.setStyleSheet(style)
 
 
-def wrapped_label(tone: Tone = "quiet", *, is_selectable: bool = False) -> ToneLabel:
+def wrapped_label(tone: Tone | None = None, *, is_selectable: bool = False) -> ToneLabel:
     """Return a wrapped label that does not widen its panel."""
     label = ToneLabel(tone=tone)
     label.setWordWrap(True)

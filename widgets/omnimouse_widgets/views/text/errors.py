@@ -5,6 +5,7 @@ from typing import Final
 
 COPY: Final = "Copy details"
 COPY_TIP: Final = "Copy the error and its traceback, for a report"
+COPIED: Final = "copied"
 
 
 def error_text(error: BaseException) -> str:

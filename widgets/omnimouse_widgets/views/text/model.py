@@ -117,8 +117,6 @@ SILENT = (
     "The process of the model has not answered for 5 s: it is stopped, or the machine has no "
     "time or memory for it."
 )
-WAIT_TIP = "Go on waiting; the result is shown when it arrives"
-RESTART_TIP = "End the process and start it again; the prediction is repeated"
 
 
 def freshness_text(results: Results, *, is_long: bool, fit: str = "") -> tuple[str, Tone, str]:
