@@ -34,6 +34,8 @@ CLOSING_S = 0.3
 """Maximum wait of a closing window for the worker; the worker then ends by itself."""
 _LAYER_IMPORTS = (
     *("pandas", "pandas.api.types", "scipy.linalg", "scipy.ndimage", "scipy.special"),
+    # The outlines of areas import it on their thread: two that meet there can fail.
+    "scipy.spatial",
     *("skimage.color", "skimage.exposure", "skimage.util"),
 )
 _MIN_CANVAS = (160, 120)

@@ -1,6 +1,7 @@
 """`launch()`: open napari with OmniMouse, from Python or from the command line."""
 
 import gc
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TITLE = "OmniMouse Studio"
 SIZE = (1440, 900)
+NAPARI_WINDOW = "napari._qt.qt_main_window"
+"""Module that napari imports for its first window."""
 
 
 def launch(
@@ -104,11 +107,8 @@ def launch(
 
 def require_napari() -> None:
     """Raise `ModuleNotFoundError` with one line if napari is missing or too old."""
-    needed = next(
-        requirement
-        for requirement in map(Requirement, requires("omnimouse-app") or ())
-        if requirement.name == "napari"
-    )
+    stated = (text for text in requires("omnimouse-app") or () if text.startswith("napari"))
+    needed = next(each for each in map(Requirement, stated) if each.name == "napari")
     lowest = next(bound.version for bound in needed.specifier if bound.operator == ">=")
     try:
         installed = version("napari")
@@ -155,6 +155,20 @@ def paused_collection() -> Iterator[None]:
             gc.enable()
 
 
+def leave_out_imports() -> None:
+    """Leave all objects out of the search for cyclic garbage; nearly all are of imports.
+
+    A full search looks through 220,000 of them, which all remain: 0.2 s, at the start and
+    between strokes. Only once, because later the widgets of another viewer are among them.
+    """
+    if gc.get_freeze_count():
+        return
+    # Garbage of a viewer that was closed before would remain.
+    if NAPARI_WINDOW in sys.modules:
+        gc.collect()
+    gc.freeze()
+
+
 def _in_new_viewer(
     model: "str | Path | Predictor | None",
     device: "Device",
@@ -176,11 +190,7 @@ def _in_new_viewer(
         with ThreadPoolExecutor(1) as threads:
             # A thread, because napari waits for the display while it makes its window.
             panels = threads.submit(_import_panels)
-            # A full search for garbage looks through 220,000 objects of imports, which
-            # all remain: 0.2 s, at the start and between strokes. Only once, because
-            # later the widgets of another viewer are among them.
-            if not gc.get_freeze_count():
-                gc.freeze()
+            leave_out_imports()
             # Shown with all docks: each dock that is added to a visible window is laid
             # out, and drawn, at once.
             viewer = napari.Viewer(title=TITLE, show=False)
@@ -208,9 +218,11 @@ def _import_panels() -> None:
     None of their modules imports napari, which the other thread imports: two threads
     that wait for each other's modules would find one of them unfinished.
     """
+    from omnimouse_model.inference.registry import predictor_names
     from omnimouse_widgets.qt.control import panel  # noqa: F401  # imported for its effect
     from omnimouse_widgets.views.registry import docks
 
+    predictor_names()  # imports all families
     for _, dock in docks():
         if dock.is_front:
             resolve_name(f"omnimouse_widgets.{dock.panel}")

@@ -1,7 +1,10 @@
 """Entries from napari: an unsuitable napari gets one line; docks come to the front."""
 
+import gc
 import re
+import sys
 from importlib.metadata import PackageNotFoundError
+from weakref import ref
 
 import pytest
 
@@ -36,6 +39,34 @@ def test_an_older_or_missing_napari_is_one_line_from_every_entry(monkeypatch, ve
         with pytest.raises(ModuleNotFoundError, match=line) as caught:
             entry(None)
         assert "\n" not in str(caught.value)
+
+
+class Cycle:
+    """Garbage that only a search for cycles finds."""
+
+    def __init__(self):
+        self.me = self
+
+
+@pytest.fixture
+def unfrozen():
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("had_window", [True, False])
+def test_garbage_of_a_viewer_that_was_closed_before_goes_and_imports_are_left_out(
+    unfrozen, monkeypatch, had_window
+):
+    monkeypatch.delitem(sys.modules, opening.NAPARI_WINDOW, raising=False)
+    if had_window:
+        monkeypatch.setitem(sys.modules, opening.NAPARI_WINDOW, re)
+    with opening.paused_collection():
+        left = ref(Cycle())
+        opening.leave_out_imports()
+        assert (left() is None) == had_window
+    assert gc.get_freeze_count() > 0
 
 
 @pytest.mark.gui

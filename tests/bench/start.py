@@ -54,11 +54,12 @@ viewer.close()
 OMNIMOUSE = (
     PAINT_CLOCK
     + """
-from omnimouse_app.window.launch import launch, paused_collection
+from omnimouse_app.window.launch import launch, leave_out_imports, paused_collection
 # As `launch` does before it makes the window; a thread imports the panels meanwhile.
 with paused_collection():
     from napari.qt import get_qapp
     import omnimouse_app.window.instrument
+    leave_out_imports()
 times["import_s"] = time.time() - started_s
 app = get_qapp()
 # The control panel: the window is complete.

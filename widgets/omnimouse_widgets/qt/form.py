@@ -85,7 +85,7 @@ class SettingsForm(QWidget):
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(8)
         self._grid.setVerticalSpacing(3)
-        self.draw()
+        # Drawn when it is first shown: the first control of magicgui takes 20 ms.
         self.redraw = Redraw(self, (self.draw, [form.changed, *signals]))
 
     def _make(self, fields: Sequence[Field]) -> None:
@@ -99,8 +99,8 @@ class SettingsForm(QWidget):
             made.clear()
         for each in fields:
             self._add(each)
-        n_columns, self._n_columns = max(self._n_columns, 1), 0
-        self._lay_out(n_columns)
+        self._n_columns = 0
+        self.fit(self.width())
 
     def _add(self, each: Field) -> None:
         # Only where a form is shown: the import takes a third of a second.
@@ -245,6 +245,7 @@ class SettingsDialog(QDialog):
         column = QVBoxLayout(self)
         column.addWidget(scroll_vertically(self.settings))
         column.addWidget(buttons)
+        self.settings.draw()
         self.settings.fit(3 * COLUMN)
         self.resize(3 * COLUMN, self.sizeHint().height())
         self.redraw = Redraw(self, (self._draw, [form.changed]))

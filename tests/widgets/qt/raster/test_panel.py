@@ -237,7 +237,8 @@ def test_another_window_is_drawn_and_painted_to_its_end(show, look_at):
 def test_a_picture_without_a_place_belongs_to_the_scene(raster):
     """Python does not own it: Qt's end would delete its parts a second time."""
     area = raster
-
+    area._place_pictures(["truth", "prediction", "residual"])
+    area._place_pictures(["truth"])
     assert len(area._visible) < len(area.pictures)
     for picture in area.pictures.values():
         assert picture.plot.scene() is area.canvas.scene()

@@ -237,8 +237,8 @@ class ModelSection(QWidget):
         self.tier_details.set_text("\n".join(details))
         for label in (self.tier_score, self.tier_details):
             label.setToolTip(shown_score_tip(self._state, self._results, self._colouring))
-        label, tip = REFINE[state.scores_tier]
-        self.refine.setText(label)
+        text, tip = REFINE[state.scores_tier]
+        self.refine.setText(text)
         self.refine.setToolTip(tip)
         self.refine.setEnabled(found is None or not found.is_complete)
 

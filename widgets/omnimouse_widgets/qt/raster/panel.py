@@ -10,7 +10,6 @@ from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.views.raster import (
     ALL_ROWS,
     OVERLAYS,
-    TITLES,
     are_ticks,
     overlay_table,
     spike_ticks,
@@ -35,8 +34,8 @@ class RasterArea(QWidget):
         self._cells: Cells | None = None
         self.gestures = RasterGestures()
         self.canvas = plot_style.canvas(tip)
+        # Those that were on screen once: a plot takes 10 ms of the start.
         self.pictures: dict[RasterImage, RasterPlot] = {}
-        self._build_pictures()
         column = QVBoxLayout(self)
         # Qt calls a widget covered that its children fill, and nothing would be drawn.
         column.setContentsMargins(1, 1, 1, 1)
@@ -48,25 +47,37 @@ class RasterArea(QWidget):
         self._visible: dict[RasterImage, RasterPlot] = {}
         self._place_pictures(["truth"])
 
-    def _build_pictures(self) -> None:
-        # All pictures exist from the start; a view places some of them.
-        for name in TITLES:
-            raster = RasterPlot(self.gestures, self._scrub, overlay_table(OVERLAYS[name]))
-            raster.plot.getAxis("left").setWidth(AXIS_WIDTH)
-            self.pictures[name] = raster
-        first, *others = self.pictures.values()
-        for raster in others:
-            raster.box.setXLink(first.box)
-            raster.box.setYLink(first.box)
+    def _picture(self, name: RasterImage) -> RasterPlot:
+        """Return a picture, which is made when it is first placed."""
+        if name in self.pictures:
+            return self.pictures[name]
+        raster = RasterPlot(self.gestures, self._scrub, overlay_table(OVERLAYS[name]))
+        raster.plot.getAxis("left").setWidth(AXIS_WIDTH)
+        self.pictures[name] = raster
         # X and Y are linked, so the first picture's range is the range of all.
-        first.box.sigYRangeChanged.connect(lambda *_: self._zoomed())
-        first.box.sigXRangeChanged.connect(lambda *_: self._zoom_ticks())
+        if raster is self._first:
+            raster.box.sigYRangeChanged.connect(lambda *_: self._zoomed())
+            raster.box.sigXRangeChanged.connect(lambda *_: self._zoom_ticks())
+        else:
+            raster.box.setXLink(self._first.box)
+            raster.box.setYLink(self._first.box)
+        if self._cells is not None:
+            self._fit(raster, self._cells)
+        return raster
+
+    @staticmethod
+    def _fit(raster: RasterPlot, cells: Cells) -> None:
+        """Let a picture show the rows and samples of the cells, and nothing beyond."""
+        if cells.rows is not None:
+            raster.box.setLimits(yMax=len(cells.rows.order))
+            raster.set_n_samples(cells.n_samples)
+            raster.plot.getAxis("left").setTicks([cells.ticks])
 
     def _place_pictures(self, names: list[RasterImage]) -> None:
         """Place the pictures side by side; keep the zoom."""
         for raster in self._visible.values():
             self.canvas.ci.removeItem(raster.plot)
-        self._visible = {name: self.pictures[name] for name in names}
+        self._visible = {name: self._picture(name) for name in names}
         for number, raster in enumerate(self._visible.values()):
             # All pictures share the rows, so one axis is sufficient.
             raster.plot.showAxis("left", number == 0)
@@ -130,8 +141,7 @@ class RasterArea(QWidget):
         if before is None or is_other or before.n_samples != cells.n_samples:
             # Another recording, or another model's window: its zoom has no meaning.
             for raster in self.pictures.values():
-                raster.box.setLimits(yMax=n)
-                raster.set_n_samples(cells.n_samples)
+                self._fit(raster, cells)
             box.setRange(xRange=(0, cells.n_samples), padding=0)
         elif before.n_homes != cells.n_homes:
             box.setRange(xRange=(0, cells.n_samples), padding=0)
@@ -188,8 +198,8 @@ class RasterArea(QWidget):
 
     def show_marks(self, marks: CellMarks) -> None:
         """Draw selected rows, samples of the brush and cursor; fade an old prediction."""
-        self.pictures["prediction"].set_faded(marks.is_old)
-        self.pictures["residual"].set_faded(marks.is_old)
+        for name, raster in self.pictures.items():
+            raster.set_faded(marks.is_old and name != "truth")
         for raster in self._visible.values():
             raster.span.set_span(marks.span, marks.colour)
             raster.set_marks(marks.rows)

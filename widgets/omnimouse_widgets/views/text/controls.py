@@ -39,7 +39,7 @@ CODES: Final = (
     (HIDDEN, "hidden", "Paint: withheld, not predicted (2)"),
     (TARGET, "target", "Paint: withheld, predicted, scored (3)"),
 )
-TOOLS: Final = (
+TOOLS: Final[tuple[tuple[str, str, str], ...]] = (
     ("brush", "Brush", "Drag on the field to paint neurons (P)"),
     ("lasso", "Lasso", "Draw around neurons to paint them (L)"),
     ("rectangle", "Box", "Draw a rectangle around neurons to paint them (R)"),
