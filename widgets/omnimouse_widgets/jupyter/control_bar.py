@@ -13,8 +13,8 @@ from omnimouse_model.live.models.choice import mask_of_file
 from omnimouse_model.masks import Mask
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
-from omnimouse_widgets.views.controls import BAR, BEHAVIOR, PAGE, refusals, video_options
 from omnimouse_widgets.views.record import NO_SESSION
+from omnimouse_widgets.views.text.controls import BAR, BEHAVIOR, PAGE, refusals, video_options
 from omnimouse_widgets.views.text.model import (
     BY_HAND,
     SILENT,

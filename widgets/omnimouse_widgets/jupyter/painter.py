@@ -15,7 +15,6 @@ from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
-from omnimouse_widgets.views.controls import PAGE, PAINTER, TOOLS
 from omnimouse_widgets.views.field.areas import OutlinedAreas, outline_areas
 from omnimouse_widgets.views.field.colours import (
     core_and_rim,
@@ -34,6 +33,7 @@ from omnimouse_widgets.views.field.layout import (
     um_per_pixel,
 )
 from omnimouse_widgets.views.field.text import ORDER, compute_action, counted, describe
+from omnimouse_widgets.views.text.controls import PAGE, PAINTER, TOOLS
 
 MIXED_TARGET: Final = MIXED + 1
 """Display code of a mixed neuron with target samples in the active span."""

@@ -9,7 +9,7 @@ from traitlets import Bool, Enum, Int, Tuple, Unicode
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import SPAN_CHOICES, shown_span
 from omnimouse_widgets.jupyter.panel import RecordPart
-from omnimouse_widgets.views.behavior import MODES, BehaviorView, behavior_text
+from omnimouse_widgets.views.behavior import BehaviorView, behavior_text
 from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.neurons import NeuronsView
 from omnimouse_widgets.views.repeats import RepeatsView
@@ -21,7 +21,7 @@ from omnimouse_widgets.views.scores import (
     ScoreDistribution,
     ScoresView,
 )
-from omnimouse_widgets.views.text.model import freshness_text
+from omnimouse_widgets.views.text.model import MODES, freshness_text
 from omnimouse_widgets.views.traces import TracesView
 from omnimouse_widgets.views.trials import TrialsView
 from omnimouse_widgets.views.what_if import WhatIfView

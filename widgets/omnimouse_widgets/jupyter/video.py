@@ -16,7 +16,6 @@ from omnimouse_model.live.playback import Film, frame_at_sample, frame_rate, win
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
-from omnimouse_widgets.views.controls import PAGE
 from omnimouse_widgets.views.record import choose, items_of, plain, press
 from omnimouse_widgets.views.stimulus import (
     PAGE_TEXTS,
@@ -26,6 +25,7 @@ from omnimouse_widgets.views.stimulus import (
     stride_text,
     strides,
 )
+from omnimouse_widgets.views.text.controls import PAGE
 from omnimouse_widgets.views.time import TimeView
 
 _CONTROL_S: Final = 0.5

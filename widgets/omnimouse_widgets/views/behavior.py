@@ -37,6 +37,7 @@ from omnimouse_widgets.views.record import (
     Text,
     Traces,
 )
+from omnimouse_widgets.views.text.model import HAS_NONE, MODES, NO_BEHAVIOR
 from omnimouse_widgets.views.text.units import channel_text
 from omnimouse_widgets.views.time import cursor_s, move_cursor
 from omnimouse_widgets.views.trace_row import Trace
@@ -44,14 +45,6 @@ from omnimouse_widgets.views.traces import evidence_of, legend_entries
 
 LEAST = (-1.5, 1.5)
 """A row spans three standard deviations of a channel at least."""
-NO_BEHAVIOR = "This model reads no behaviour."
-HAS_NONE: Final = "This recording has no behaviour"
-MODES: Final[dict[BehaviorMode, str]] = {
-    "visible": "The model sees running and pupil",
-    "target": "The model decodes running and pupil",
-    "hidden": "The model neither sees nor decodes running and pupil",
-}
-"""Uses of behaviour in a mask, and what each means."""
 MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 LABEL: Final = "Behaviour, recorded and decoded"
 TIP: Final = (

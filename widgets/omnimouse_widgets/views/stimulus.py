@@ -24,12 +24,11 @@ from omnimouse_widgets.views.record import (
     Switch,
     Text,
 )
-from omnimouse_widgets.views.text.model import NO_VIDEO
+from omnimouse_widgets.views.text.model import HAS_NO_VIDEO, NO_VIDEO
 from omnimouse_widgets.views.time import BETWEEN_TRIALS
 
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0)
 SHORT_STRIDES_S: Final = (1.0, 0.5, 0.1)
-HAS_NO_VIDEO: Final = "This recording has no video"
 HIDDEN_FRAME: Final = "hidden from the model"
 INVALID_FRAME: Final = "no valid frame here"
 TIP: Final = "The video frame at the cursor. Dashed border: hidden from the model."

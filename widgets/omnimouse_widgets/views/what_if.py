@@ -38,7 +38,6 @@ from omnimouse_model.live.playback import frame_at_sample
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.behavior import HAS_NONE, NO_BEHAVIOR
 from omnimouse_widgets.views.form import Form, Options, setting
 from omnimouse_widgets.views.record import (
     NO_SESSION,
@@ -54,8 +53,13 @@ from omnimouse_widgets.views.record import (
     Text,
     Traces,
 )
-from omnimouse_widgets.views.stimulus import HAS_NO_VIDEO
-from omnimouse_widgets.views.text.model import NO_VIDEO, half_text
+from omnimouse_widgets.views.text.model import (
+    HAS_NO_VIDEO,
+    HAS_NONE,
+    NO_BEHAVIOR,
+    NO_VIDEO,
+    half_text,
+)
 from omnimouse_widgets.views.text.units import bar_height
 from omnimouse_widgets.views.time import cursor_s, move_cursor
 from omnimouse_widgets.views.trace_row import Trace

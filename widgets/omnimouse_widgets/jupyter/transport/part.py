@@ -33,7 +33,7 @@ from omnimouse_widgets.jupyter.transport.draw_thread import (
     drawing_paused,
 )
 from omnimouse_widgets.jupyter.transport.problem_widget import ProblemWidget
-from omnimouse_widgets.views.controls import PAGE
+from omnimouse_widgets.views.text.controls import PAGE
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import glyph_label, state_label, wrapped_label
-from omnimouse_widgets.views.controls import CODES, REDO, TOOLS, UNDO
 from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
+from omnimouse_widgets.views.text.controls import CODES, REDO, TOOLS, UNDO
 
 # Alt-drag allows larger radii; a longer range would make the short slider coarse.
 LARGEST_RADIUS: Final = 100

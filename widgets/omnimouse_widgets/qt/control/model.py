@@ -36,7 +36,8 @@ from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, QuietLine, reserve_space, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import SteadyLabel, ToneLabel, wrapped_label
-from omnimouse_widgets.views.controls import (
+from omnimouse_widgets.views.finetune import OPEN_TIP, open_label
+from omnimouse_widgets.views.text.controls import (
     CONNECT,
     FILE_MASK,
     REFINE,
@@ -45,7 +46,6 @@ from omnimouse_widgets.views.controls import (
     STOP,
     WAIT,
 )
-from omnimouse_widgets.views.finetune import OPEN_TIP, open_label
 from omnimouse_widgets.views.text.model import (
     FINETUNE_TIP,
     MEANINGS,

@@ -20,7 +20,7 @@ from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.controls import (
+from omnimouse_widgets.views.text.controls import (
     BEHAVIOR,
     PRESET,
     REGION,

@@ -34,8 +34,8 @@ from omnimouse_widgets.qt.style.theme import (
     state_label,
     wrapped_label,
 )
-from omnimouse_widgets.views.controls import AREAS, COLOUR_BY, PLANES
 from omnimouse_widgets.views.field.text import ORDER, compute_action
+from omnimouse_widgets.views.text.controls import AREAS, COLOUR_BY, PLANES
 
 IN_SPACE = "The neurons at their positions in the cortex; drag to turn them (Shift+D)"
 PLACES = (

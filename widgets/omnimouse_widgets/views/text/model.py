@@ -7,7 +7,7 @@ import numpy as np
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import BehaviorMode, Mask
 from omnimouse_model.masks.remarks import guard_text
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Needs
@@ -16,6 +16,15 @@ from omnimouse_widgets.palette import Tone
 VIDEO_NAMES: Final = ("all", "none", "first", "last")
 """Names of parts of the window's video that the model sees."""
 NO_VIDEO: Final = "This model reads no video."
+HAS_NO_VIDEO: Final = "This recording has no video"
+NO_BEHAVIOR: Final = "This model reads no behaviour."
+HAS_NONE: Final = "This recording has no behaviour"
+MODES: Final[dict[BehaviorMode, str]] = {
+    "visible": "The model sees running and pupil",
+    "target": "The model decodes running and pupil",
+    "hidden": "The model neither sees nor decodes running and pupil",
+}
+"""Uses of behaviour in a mask, and what each means."""
 BY_HAND: Final = "made by hand"
 
 

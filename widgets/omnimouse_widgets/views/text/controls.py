@@ -8,10 +8,8 @@ from typing import Any, Final
 
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, VISIBLE
-from omnimouse_widgets.views.behavior import HAS_NONE, MODES, NO_BEHAVIOR
 from omnimouse_widgets.views.record import NO_SESSION
-from omnimouse_widgets.views.stimulus import HAS_NO_VIDEO
-from omnimouse_widgets.views.text.model import NO_VIDEO
+from omnimouse_widgets.views.text.model import HAS_NO_VIDEO, HAS_NONE, MODES, NO_BEHAVIOR, NO_VIDEO
 
 MODEL: Final = "Model", "The model whose predictions are shown"
 PRESET: Final = "Preset", "A prepared task; painting changes it to a task made by hand"
