@@ -19,6 +19,7 @@ EXTRAS: Final = {
     **dict.fromkeys(("tensorboard", "psutil"), "train"),
     "av": "video",
     "oasis": "suite2p",
+    "cebra": "cebra",
 }
 """Name with which a library is imported -> the smallest extras that give its user all."""
 

@@ -16,6 +16,7 @@ OWN = (
     "omnimouse_model.families.latent_zig.family:FAMILY",
     "omnimouse_model.families.dwiseneuro.family:FAMILY",
     "omnimouse_model.families.poyo_calcium.family:FAMILY",
+    "omnimouse_model.families.cebra.family:FAMILY",
     "omnimouse_model.families.classical.family:FAMILY",
     "omnimouse_model.families.prediction_file.family:FAMILY",
 )

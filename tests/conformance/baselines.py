@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from omnimouse_model.families.cebra.embedding import (
+    CebraConfig,
+    Pairs,
+    Samples,
+    embed,
+    nearest,
+    new_networks,
+    new_solver,
+    reach,
+    solve,
+)
 from omnimouse_model.families.dwiseneuro.losses import cut_mix, distillation_weights, mice_poisson
 from omnimouse_model.families.dwiseneuro.network import (
     DwiseConfig,
@@ -48,6 +60,8 @@ from omnimouse_model.families.sensorium_factorised.network import (
     FactorisedNetwork,
     ShifterConfig,
 )
+from omnimouse_model.metrics import correlation
+from omnimouse_model.training.loop import seeded
 from tests.conformance.line import Line, run
 
 VALUES, RELATIVE = 1e-4, 1e-5
@@ -610,6 +624,52 @@ def _dwise_cutmix(_net: Any, case: dict[str, Any], inputs: dict[str, Tensor]) ->
     return {"x": clip, "y": target}
 
 
+# -- CEBRA, whose training is random: scores of its embedding ---------------------------
+CEBRA_MARGIN = 0.1
+"""How far a mean correlation may lie below the smallest one of the package's own trainings."""
+
+
+def cebra_lines(path: Path, name: str) -> Iterator[Line]:
+    """Train with the settings of the cases, and compare how well behaviour is decoded."""
+    cases = json.loads((path / "cases.json").read_text())
+    stored = {k: v.numpy() for k, v in load_file(path / "inputs.safetensors").items()}
+    given, trained = cases["config"], cases["train_rows"]
+    config = CebraConfig(
+        architecture=given["model_architecture"],
+        hidden=given["num_hidden_units"],
+        output=given["output_dimension"],
+        temperature=given["temperature"],
+        time_offset=given["time_offsets"],
+    )
+    sessions, tests = [], []
+    for place, count in enumerate(trained):
+        responses, behavior = stored[f"responses.{place}"], stored[f"behavior.{place}"]
+        scaled = (behavior - behavior[:count].mean(0)) / behavior[:count].std(0)
+        scaled = scaled.astype(np.float32)
+        pieces = np.zeros(len(responses), np.int64)
+        sessions.append(Samples(responses[:count], scaled[:count], pieces[:count]))
+        tests.append(Samples(responses[count:], scaled[count:], pieces[count:]))
+    with seeded(0):
+        nets = new_networks(config, [one.responses.shape[1] for one in sessions])
+        pairs = Pairs(sessions, reach(nets[0]), config.time_offset)
+        solver = new_solver(nets, config, given["learning_rate"])
+        for step in range(given["max_iterations"]):
+            solve(solver, *pairs.draw(given["batch_size"], np.random.default_rng([0, step])))
+    line = Line(f"{name}: decoding")
+    by_count: dict[str, list[float]] = {"9": [], "25": []}
+    for net, train, test in zip(nets, sessions, tests, strict=True):
+        bank = embed(net, train.responses, train.piece)
+        queries = embed(net, test.responses, test.piece)
+        line.add("norm", np.linalg.norm(bank, axis=1), np.ones(len(bank)), 1e-5)
+        for count, scores in by_count.items():
+            decoded = train.behavior[nearest(bank, queries, int(count))].mean(axis=1)
+            scores.append(float(correlation(decoded, test.behavior).mean()))
+    for count, scores in by_count.items():
+        short = cases["mean_corr_range"][count][0] - np.array(scores)
+        line.add(f"k = {count}", np.maximum(short, 0), np.zeros(len(scores)), CEBRA_MARGIN)
+    yield line
+
+
 # -- all -------------------------------------------------------------------------------
 KINDS: dict[str, Callable[[Folder], Iterator[Line]]] = {
     "encoder_norm": zig_lines,
@@ -624,10 +684,14 @@ KINDS: dict[str, Callable[[Folder], Iterator[Line]]] = {
 def lines(root: Path) -> Iterator[Line]:
     """Yield the errors of all cases of all folders."""
     for path in sorted({file.parent for file in root.rglob("cases.json")}):
+        name = path.relative_to(root).as_posix()
         if not (path / "config.json").exists():
-            print(f"not compared: {path.relative_to(root)}, which has no config of a network")
+            if find_spec("cebra") is None:
+                print(f"not compared: {name}, which needs the extra cebra")
+                continue
+            yield from cebra_lines(path, name)
             continue
-        folder = Folder(path, path.relative_to(root).as_posix())
+        folder = Folder(path, name)
         compare = next((KINDS[key] for key in KINDS if key in folder.config), None)
         if compare is None:
             yield Line(folder.name, faults=["is no model that is compared"])

@@ -1,0 +1,1 @@
+"""CEBRA through its own package: behaviour decoded from an embedding of the population."""

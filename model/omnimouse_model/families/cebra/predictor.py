@@ -1,0 +1,272 @@
+"""CEBRA as a predictor: behaviour of the nearest neighbours in the training embedding.
+
+A sample is embedded where all neurons are shown, because the networks read the whole
+population; others are not decoded. Responses are not predicted, behaviour is not read.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from omnimouse_model.data.session import Session, Window
+from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.families.cebra.embedding import (
+    CebraConfig,
+    embed,
+    nearest,
+    new_networks,
+)
+from omnimouse_model.families.parts.network_predictor import NetworkPredictor
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.description import (
+    checkpoint_file,
+    config_of,
+    describe_weights,
+    load_strictly,
+    read_checkpoint,
+    save_checkpoint,
+    session_counts,
+    weights_hash,
+)
+from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.family import Description
+from omnimouse_model.predict.predictor import Needs, check_known, check_request
+from omnimouse_model.progress import Cancelled, stop_if
+from omnimouse_model.storage.trees import decode, refused_as
+
+FAMILY, TITLE = "cebra", "CEBRA"
+NOT_PREDICTED = "responses are not predicted"
+_NETWORKS = "networks"
+PARTS = ("bank", "labels", "mean")
+"""Tensors of a session beside its network; see `Bank`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bank:
+    """Embedding of the train tier of one session, in which neighbours are sought.
+
+    Attributes
+    ----------
+    bank
+        float32 (time, dim): unit vectors.
+    labels
+        float32 (time, channel): z-scored behaviour of the same samples.
+    mean
+        float32 (neuron,): mean responses, in place of missing ones.
+    """
+
+    bank: np.ndarray
+    labels: np.ndarray
+    mean: np.ndarray
+
+    def decoded(self, queries: np.ndarray, count: int) -> np.ndarray:
+        """Return the mean behaviour of the nearest neighbours (query, channel)."""
+        return np.asarray(self.labels[nearest(self.bank, queries, count)].mean(axis=1))
+
+    def filled(self, responses: np.ndarray) -> np.ndarray:
+        """Return responses with the mean of the neuron where one was not recorded."""
+        return np.where(np.isfinite(responses), responses, self.mean).astype(np.float32)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class CebraPredictor(NetworkPredictor):
+    """Behaviour of the sessions that the networks know, from the whole population.
+
+    Parameters
+    ----------
+    net
+        A network for each session, in the order of `banks`.
+    banks
+        Session -> its training embedding.
+    neighbours
+        Number of neighbours whose behaviour is averaged.
+    """
+
+    net: nn.ModuleList
+    config: CebraConfig
+    banks: Mapping[str, Bank]
+    neighbours: int
+
+    @property
+    def needs(self) -> Needs:
+        """What it can see and predict, and which sessions it knows."""
+        return Needs(
+            predicts_behavior=True,
+            spec=self.config.spec,
+            sessions=frozenset(self.banks),
+            n_neurons={session: len(bank.mean) for session, bank in self.banks.items()},
+        )
+
+    def prepare(self, session: Session) -> None:
+        """Check that the model knows a session.
+
+        Raises
+        ------
+        UnsupportedRequestError
+            The session is unknown, or has another number of neurons.
+        """
+        solution = f"Fit it to this recording: omnimouse fit {FAMILY} SESSION, or om.fit."
+        check_known(self.name, self.needs.n_neurons, session, solution)
+
+    # -- parts ------------------------------------------------------------------------
+    def _check(self, request: tuple[Window, Mask, np.ndarray | None]) -> None:
+        window, mask, _ = request
+        check_request(self.predictor_id, self.needs, window, mask)
+        if not mask.has_behavior_target:
+            raise UnsupportedRequestError(
+                f"{self.name!r} predicts behaviour, not responses: ask for behaviour."
+            )
+        if not mask.visible.all(axis=1).any():
+            raise UnsupportedRequestError(
+                f"{self.name!r} reads the whole population: show all {mask.n_neurons:,} neurons "
+                "at some samples."
+            )
+        self.prepare(window.session)
+
+    def _key(self, window: Window, mask: Mask) -> Any:
+        return mask.visible.all(axis=1).tobytes()
+
+    def _rates(
+        self, state: np.ndarray, window: Window, neurons: np.ndarray
+    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+        n_samples = window.spec.n_samples
+        rates = np.full((n_samples, len(neurons)), np.nan, np.float32)
+        fields = {"behavior": state, "valid": np.zeros(n_samples, bool)}
+        return rates, fields | ({"status": NOT_PREDICTED} if len(neurons) else {})
+
+    def _states(
+        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
+    ) -> Sequence[np.ndarray]:
+        """Return the decoded behaviour (time, channel) of windows of one session."""
+        session = requests[0][0].session.id
+        network, bank = self.net[[*self.banks].index(session)], self.banks[session]
+        found = []
+        for window, mask in requests:
+            stop_if(cancelled)
+            # Nothing was recorded of the population in a pause.
+            shown = mask.visible.all(axis=1) & window.valid["responses"]
+            decoded = np.full((len(shown), len(self.config.channels)), np.nan, np.float32)
+            if shown.any():
+                # A new piece begins wherever samples between are hidden.
+                rows = np.flatnonzero(shown)
+                queries = embed(
+                    network, bank.filled(window.responses[rows]), rows - np.arange(len(rows))
+                )
+                decoded[rows] = bank.decoded(queries, self.neighbours)
+            found.append(decoded)
+        return found
+
+
+# -- checkpoints -----------------------------------------------------------------------
+def save_cebra(
+    path: Path,
+    networks: nn.ModuleList,
+    config: CebraConfig,
+    banks: Mapping[str, Bank],
+    neighbours: int,
+    card: Mapping[str, Any],
+) -> Path:
+    """Write networks and training embeddings; sessions are in the order of the networks."""
+    tensors = {f"{_NETWORKS}.{name}": value for name, value in networks.state_dict().items()}
+    for place, bank in enumerate(banks.values()):
+        for part in PARTS:
+            tensors[f"{part}.{place}"] = torch.from_numpy(getattr(bank, part))
+    about = {
+        "config": asdict(config),
+        "sessions": {session: len(bank.mean) for session, bank in banks.items()},
+        "neighbours": neighbours,
+        "card": dict(card),
+    }
+    return save_checkpoint(path, tensors, FAMILY, about)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CebraCheckpoint:
+    """What the files of a checkpoint hold, read but not built."""
+
+    config: CebraConfig
+    counts: Mapping[str, int]
+    banks: Mapping[str, Bank]
+    neighbours: int
+    tensors: Mapping[str, Tensor]
+    card: Mapping[str, Any]
+    source: str
+
+    def build(self) -> nn.ModuleList:
+        """Build the networks, which needs the package."""
+        prefix = f"{_NETWORKS}."
+        own = {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+        counts = [*self.counts.values()]
+        new_networks(self.config, [])  # names the extra where the package is missing
+        return load_strictly(lambda: new_networks(self.config, counts), own, self.source)
+
+
+def read_cebra(path: Path) -> CebraCheckpoint:
+    """Read a checkpoint of a file, or of the folder of a run.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing, damaged or of another form; the message names the field.
+    """
+    path = checkpoint_file(path)
+    described, found = path.with_suffix(".json"), read_checkpoint(path, FAMILY)
+    about, tensors = found.about, found.tensors
+    config = config_of(CebraConfig, about, described)
+    counts = session_counts(about, described)
+    with refused_as(CheckpointError):
+        neighbours = decode(int, about.get("neighbours"), described, "neighbours")
+        card = decode(dict[str, Any], about.get("card") or {}, described, "card")
+    banks = {}
+    for place, (session, count) in enumerate(counts.items()):
+        parts = {part: tensors.get(f"{part}.{place}") for part in PARTS}
+        widths = {"bank": config.output, "labels": len(config.channels), "mean": count}
+        shapes = {name: (*one.shape,) if one is not None else () for name, one in parts.items()}
+        lengths = {shapes[name][:1] for name in ("bank", "labels")}
+        if any(shapes[name][-1:] != (size,) for name, size in widths.items()) or len(lengths) > 1:
+            raise CheckpointError(
+                f"{path}: the embedding of session {session[:80]!r} has the shapes {shapes}, "
+                f"expected ones that end with {widths}."
+            )
+        banks[session] = Bank(**{name: np.asarray(one, np.float32) for name, one in parts.items()})
+    if neighbours < 1 or not banks:
+        raise CheckpointError(f"{described}: it names no session, or {neighbours} neighbours.")
+    return CebraCheckpoint(config, counts, banks, neighbours, tensors, card, str(path))
+
+
+def load_cebra(path: str | Path, device: str = "auto") -> CebraPredictor:
+    """Load a predictor from a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing, damaged or of another form.
+    ModuleNotFoundError
+        The package `cebra` is not installed.
+    """
+    found = read_cebra(Path(path))
+    net = found.build().requires_grad_(False).to(resolve_device(device))
+    digest = weights_hash(dict(found.tensors))
+    return CebraPredictor(Path(path).stem, digest, net, found.config, found.banks, found.neighbours)
+
+
+def describe_cebra(path: Path) -> Description:
+    """Return what `omnimouse info` prints of a checkpoint; it needs no package."""
+    found = read_cebra(path)
+    networks = {k: v for k, v in found.tensors.items() if k.startswith(f"{_NETWORKS}.")}
+    return describe_weights(
+        TITLE,
+        networks,
+        found.config,
+        found.counts,
+        network=f"{found.config.architecture}, {found.config.output} dimensions",
+        sees="responses of the whole population",
+        decodes=", ".join(found.config.channels),
+        neighbours=found.neighbours,
+        training_samples=sum(len(bank.bank) for bank in found.banks.values()),
+    )

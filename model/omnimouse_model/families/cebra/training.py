@@ -1,0 +1,341 @@
+"""Training of CEBRA on the train tiers of sessions, by the steps of the package.
+
+    RUN/model.safetensors, .json   the last networks and training embeddings
+    RUN/best.safetensors, .json    those of the best validation score so far
+
+The number of neighbours is the one with which validation windows are decoded best.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
+from omnimouse_model.families.cebra.embedding import (
+    Batch,
+    CebraConfig,
+    Pairs,
+    Samples,
+    embed,
+    nearest,
+    new_networks,
+    new_solver,
+    reach,
+    solve,
+)
+from omnimouse_model.families.cebra.predictor import (
+    TITLE,
+    Bank,
+    CebraPredictor,
+    load_cebra,
+    read_cebra,
+    save_cebra,
+)
+from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.description import TRAINED, checkpoint_file
+from omnimouse_model.progress import Job
+from omnimouse_model.storage.trees import decode
+from omnimouse_model.training.checkpoints import (
+    BEST,
+    MODEL,
+    exported,
+    run_card,
+    saved_state,
+    write_state,
+)
+from omnimouse_model.training.config import Count, TrainFields, check_sessions, run_record
+from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import (
+    ALONE,
+    SUMMARY,
+    LoopState,
+    seeded,
+    train_as_recorded,
+)
+from omnimouse_model.training.sessions import TrainingSession, check_distinct
+
+FEW = 9
+"""Neighbours without a validation window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CebraTrainConfig(TrainFields):
+    """Settings of a training; the defaults are the published ones.
+
+    Attributes
+    ----------
+    batch, lr, steps
+        References of each session in a step, learning rate of Adam, and number of steps.
+    neighbours
+        Numbers of neighbours of which validation chooses one.
+    validation_windows
+        Windows of each session in a validation; None for all.
+    """
+
+    model: CebraConfig = field(default_factory=CebraConfig)
+    batch: Count = 512
+    lr: float = 3e-4
+    steps: Count = 50_000
+    neighbours: tuple[Count, ...] = (1, 4, 9, 25, 49, 100, 225, 400, 625)
+    validate_every: Count = 500
+    validation_windows: Count | None = 100
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps."""
+        return self.steps
+
+
+def read_cebra_config(tree: Mapping[str, Any]) -> CebraTrainConfig:
+    """Return the training config from a parsed file (`Training.read`).
+
+    Raises
+    ------
+    ValueError
+        A field is unknown, of another type or out of range; the message names it.
+    """
+    config = decode(CebraTrainConfig, tree, "the file")
+    if not config.neighbours:
+        raise ValueError("neighbours: expected at least one number")
+    return config
+
+
+def cebra_session(session: Session, config: CebraTrainConfig) -> TrainingSession:
+    """Return a session with train windows that follow each other without overlap."""
+    spec = config.model.spec
+    starts = session.window_starts("train", include_blanks=True, spec=spec)
+    # The first start of each free stretch, then one window after the other.
+    kept, end_s = [], -np.inf
+    for start_s in starts.tolist():
+        if start_s > end_s - 1e-6:
+            kept.append(start_s)
+            end_s = start_s + spec.duration_s
+    return TrainingSession(session=session, starts=np.array(kept), weight=1.0, truth=None)
+
+
+def recorded_samples(source: TrainingSession, config: CebraConfig) -> tuple[Samples, np.ndarray]:
+    """Return the samples of the train windows, and the mean response of each neuron.
+
+    Missing responses of single neurons have the mean; samples without behaviour are left
+    out, and a new piece begins after them.
+    """
+    spec = config.spec
+    responses, behavior, times = [], [], []
+    for start_s in source.starts.tolist():
+        window = source.session.window(start_s, spec)
+        usable = window.valid["responses"] & window.valid["behavior"]
+        usable &= np.isfinite(window.behavior).all(axis=1)
+        responses.append(window.responses[usable])
+        behavior.append(window.behavior[usable])
+        times.append(start_s + spec.sample_times_s[usable])
+    joined = np.concatenate(responses).astype(np.float32)
+    n_known = np.isfinite(joined).sum(axis=0)
+    mean = (np.nansum(joined, axis=0, dtype=np.float64) / np.maximum(n_known, 1)).astype(np.float32)
+    np.copyto(joined, mean, where=~np.isfinite(joined))
+    moments = np.concatenate(times)
+    # Half a sample of room for starts on the grid of the screen.
+    is_pause = np.diff(moments) > 1.5 / spec.response_rate_hz
+    piece = np.concatenate([np.zeros(1, np.int64), np.cumsum(is_pause)])[: len(moments)]
+    return Samples(joined, np.concatenate(behavior).astype(np.float32), piece), mean
+
+
+@dataclass(slots=True, eq=False)
+class CebraTraining:
+    """A training: the networks and samples of sessions, and the solver of the package."""
+
+    settings: CebraTrainConfig
+    sources: dict[str, TrainingSession]
+    samples: dict[str, Samples]
+    means: dict[str, np.ndarray]
+    net: nn.ModuleList
+    pairs: Pairs
+    solver: Any
+    out: Path
+    neighbours: int = FEW
+    state: LoopState = field(default_factory=LoopState)
+    _banks: tuple[int, dict[str, Bank]] = field(default=(-1, {}), repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        config: CebraTrainConfig,
+        sessions: list[TrainingSession],
+        out: Path,
+        device: torch.device,
+        team: Team,
+        _origin: None,
+    ) -> "CebraTraining":
+        """Return a new training, at step 0.
+
+        Raises
+        ------
+        ValueError
+            There are several processes, or a session has nothing to train on.
+        """
+        if team.size > 1:
+            raise ValueError(f"{TITLE} trains in one process.")
+        check_distinct(sessions, team)
+        sources = {source.key: source for source in sessions}
+        with seeded(config.seed):
+            counts = [source.session.n_neurons for source in sessions]
+            net = new_networks(config.model, counts).to(device)
+        found = {}
+        for key, source in sources.items():
+            _check(source, config.model)
+            found[key] = recorded_samples(source, config.model)
+        samples = {key: one for key, (one, _) in found.items()}
+        pairs = Pairs([*samples.values()], reach(net[0]), config.model.time_offset)
+        for key, allowed in zip(samples, pairs.allowed, strict=True):
+            if not len(allowed):
+                raise ValueError(f"Session {key!r} has no second of train samples in a row.")
+        solver = new_solver(net, config.model, config.lr)
+        means = {key: mean for key, (_, mean) in found.items()}
+        return cls(config, sources, samples, means, net, pairs, solver, out)
+
+    @property
+    def result(self) -> nn.ModuleList:
+        """The networks."""
+        return self.net
+
+    # -- start and resume --------------------------------------------------------------
+    def start(self) -> bool:
+        """Begin with the networks of the package; there is no first score."""
+        return False
+
+    def resume(self) -> bool:
+        """Load the last save; return whether there is one."""
+        saved = saved_state(self.out, ALONE, self._identity)
+        if saved is None:
+            return False
+        self.net.load_state_dict(saved["net"])
+        self.solver.optimizer.load_state_dict(saved["optimiser"])
+        self.neighbours = saved["neighbours"]
+        self.state.load(saved)
+        return True
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What a run cannot change when it is resumed."""
+        counts = {key: source.session.n_neurons for key, source in self.sources.items()}
+        return {"model": repr(self.settings.model), "sessions": counts}
+
+    # -- steps -------------------------------------------------------------------------
+    def draw(self, number: int) -> tuple[Batch, np.ndarray]:
+        """Draw the pairs of a step, from a generator of its number."""
+        rng = np.random.default_rng([self.settings.seed, number])
+        return self.pairs.draw(self.settings.batch, rng)
+
+    def step(self, drawn: tuple[Batch, np.ndarray]) -> dict[str, float]:
+        """Train on one batch."""
+        self.net.train()
+        with seeded((self.settings.seed + 1) * 1_000_003 + self.state.step):
+            loss = solve(self.solver, *drawn)
+        self.state.count(is_skipped=not np.isfinite(loss))
+        samples = float(self.settings.batch * len(self.sources))
+        return {"loss": loss, "samples": samples, "step": self.state.step}
+
+    # -- validation and results --------------------------------------------------------
+    @property
+    def banks(self) -> dict[str, Bank]:
+        """Training embeddings of the networks of this step: of train samples alone."""
+        if self._banks[0] != self.state.step:
+            found = {
+                key: Bank(embed(network, one.responses, one.piece), one.behavior, self.means[key])
+                for network, (key, one) in zip(self.net, self.samples.items(), strict=True)
+            }
+            self._banks = self.state.step, found
+        return self._banks[1]
+
+    def scores(self) -> dict[str, float]:
+        """Return the correlation of each channel, with the best number of neighbours."""
+        spec, config = self.settings.model.spec, self.settings
+        by_count: dict[int, list[np.ndarray]] = {count: [] for count in config.neighbours}
+        for network, (key, source) in zip(self.net, self.sources.items(), strict=True):
+            starts = source.held_out
+            if not len(starts):
+                starts = tier_starts(source.session, "validation", spec)
+            if not len(starts):
+                continue
+            windows = [
+                source.session.window(start_s, spec)
+                for start_s in spread_starts(starts, config.validation_windows).tolist()
+            ]
+            bank = self.banks[key]
+            responses = np.concatenate([bank.filled(window.responses) for window in windows])
+            piece = np.repeat(np.arange(len(windows)), spec.n_samples)
+            order = nearest(bank.bank, embed(network, responses, piece), max(config.neighbours))
+            truth = np.concatenate([window.behavior for window in windows])
+            known = np.concatenate([window.valid["behavior"] for window in windows])
+            known &= np.isfinite(truth).all(axis=1)
+            for count, scores in by_count.items():
+                decoded = bank.labels[order[:, :count]].mean(axis=1)
+                scores.append(correlation(decoded[known], truth[known]))
+        found = {count: np.nanmean(scores, axis=0) for count, scores in by_count.items() if scores}
+        if not found:
+            return {}
+        self.neighbours = max(found, key=lambda count: float(np.nanmean(found[count])))
+        channels = zip(config.model.channels, found[self.neighbours].tolist(), strict=True)
+        summary = {SUMMARY: float(np.nanmean(found[self.neighbours]))}
+        return dict(channels) | {"neighbours": float(self.neighbours)} | summary
+
+    def save(self) -> None:
+        """Save the state of the run, and the networks as checkpoints."""
+        state = {
+            **self.state.saved,
+            **self._identity,
+            "net": self.net.state_dict(),
+            "optimiser": self.solver.optimizer.state_dict(),
+            "neighbours": self.neighbours,
+        }
+        write_state(self.out, self.state.step, state, ALONE, self._write_result)
+
+    def _write_result(self, _folder: Path) -> None:
+        card = self.state.card
+        parts = self.net, self.settings.model, self.banks, self.neighbours
+        save_cebra(self.out / MODEL, *parts, card)
+        if self.state.is_best:
+            scored = card | {"validation": self.state.best[0]}
+            save_cebra(self.out / BEST, *parts, scored)
+
+
+def _check(source: TrainingSession, model: CebraConfig) -> None:
+    """Raise `ValueError` if a session lacks behaviour or train windows."""
+    session = source.session
+    if missing := [name for name in model.channels if name not in session.behavior_names]:
+        raise ValueError(
+            f"Session {session.id!r} has no {', '.join(missing)}, which {TITLE} decodes: leave "
+            "it out of model.channels."
+        )
+    if not len(source.starts):
+        tiers = ", ".join(session.tiers()) or "none"
+        raise ValueError(
+            f"Session {session.id!r} has no whole window of tier 'train'; its tiers are {tiers}."
+        )
+
+
+# -- as parts of a `Family` ------------------------------------------------------------
+def start_cebra(
+    config: CebraTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
+) -> CebraPredictor:
+    """Train on open sessions, or resume, and return the best model (`Training.start`)."""
+    check_sessions(run_record(out).sessions, TITLE)
+    open_one = partial(cebra_session, config=config)
+    best = train_as_recorded(CebraTraining.of, config, sessions, out, job, seed, open_one)
+    return load_cebra(best, job.device)
+
+
+def export_cebra(run: Path, path: Path) -> None:
+    """Write the model of a run as a checkpoint: the best, else the last (`Family.export`)."""
+    settings = exported(run, path, TITLE)
+    found = read_cebra(checkpoint_file(run, TRAINED))
+    card = run_card(found.card, settings)
+    names = {key: card["same_neurons"].get(key, key) for key in found.banks}
+    banks = {names[key]: bank for key, bank in found.banks.items()}
+    save_cebra(path, found.build(), found.config, banks, found.neighbours, card)
