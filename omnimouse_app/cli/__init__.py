@@ -31,6 +31,9 @@ COMMANDS = {
     "evaluate": "Score predictors on sessions, with baselines and ceilings.",
     "predict": "Write the predictions of a recording to one file.",
     "sweep": "Score a predictor as a function of the context.",
+    "sources": "Measure how much of each neuron each source predicts.",
+    "informants": "Find the neurons that best predict a neuron or an area.",
+    "areas": "Measure what each area tells each area.",
     "scaling": "Fit scores as a function of data, size or compute.",
     "rank": "Rank sessions by how well their models transfer to others.",
     "lab": "Run experiments on a model that sees video.",
@@ -47,7 +50,14 @@ COMMANDS = {
 The command itself is `command` in the file of that name in this folder; or, with the name
 of the table, in a file that several commands share.
 """
-SHARED = {"convert-weights": "convert", "demo": "app", "fit": "train", "finetune": "train"}
+SHARED = {
+    "convert-weights": "convert",
+    "demo": "app",
+    "fit": "train",
+    "finetune": "train",
+    "informants": "sources",
+    "areas": "sources",
+}
 """Command name -> file of another command, which it shares."""
 
 # Errors caused by bad input. SessionFormatError, CheckpointError, MaskError and
