@@ -94,6 +94,18 @@ class CallbackJob:
         self.tell(text)
 
 
+def step_text(done: int | float, total: int | float, step: str) -> str:
+    """Return the description of a report; of a training, which step it is.
+
+    Examples
+    --------
+    >>> from omnimouse_model.progress import TRAINING, step_text
+    >>> step_text(3, 10, TRAINING)
+    'step 3 of 10'
+    """
+    return f"step {done:g} of {total:g}" if step in ("", TRAINING) else step
+
+
 QUIET = CallbackJob()
 """Job that shows nothing and never stops."""
 

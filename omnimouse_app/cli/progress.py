@@ -13,7 +13,7 @@ import click
 
 from omnimouse_app.sigint import check_interrupt
 from omnimouse_model.display import printable
-from omnimouse_model.progress import SAVING, STARTING, TRAINING, CallbackJob, Job, TimeLeft
+from omnimouse_model.progress import CallbackJob, Job, TimeLeft, step_text
 
 # -- ctrl-C and SIGTERM: end immediately, or after the current step -------------------
 # 128 + SIGINT (2), as in shells.
@@ -176,43 +176,37 @@ class TrainingProgress:
     """
 
     def __init__(self, progress: Progress) -> None:
-        self._progress, self._total = progress, 0
+        self._progress = progress
         self._recent: list[dict[str, float]] = []
 
     def __call__(self, facts: dict[str, float]) -> None:
-        """Show a step: a row of the training's log."""
+        """Take the row of the log of a step, whose report follows."""
         # The means follow changes of the loss, and the rate ignores the slow first
         # steps.
         self._recent = [*self._recent[1 - RECENT :], facts]
-        step = int(facts["step"])
-        self._progress(step, self._total, self._line(step))
         if "validation" in facts:
             # The next progress line appears below the validation.
             self._progress.finish()
-            click.echo(f"step {step}: {_validation(facts)}", err=True)
+            click.echo(f"step {int(facts['step'])}: {_validation(facts)}", err=True)
 
-    def show_other(self, done: float, total: float, text: str) -> None:
-        """Show the steps of a family without a log, and work before and after steps."""
-        if text not in (STARTING, SAVING):
-            self._total = int(total)
-        # Of other work, only the share means something.
-        if text not in ("", TRAINING):
-            self._progress(done, total, text)
-        elif not self._recent:
-            self._progress(done, total, f"step {int(done)}/{self._total}")
+    def show(self, done: float, total: float, text: str) -> None:
+        """Show a report, and of a step what the log says of the last ones."""
+        text = step_text(done, total, text)
+        of_steps = self._facts() if text.startswith("step ") else []
+        self._progress(done, total, "  ".join([text, *of_steps]))
 
     def finish(self) -> None:
         """Keep the last line on screen."""
         self._progress.finish(keep=True)
 
-    def _line(self, step: int) -> str:
+    def _facts(self) -> list[str]:
         losses = {
             "loss": "loss",
             "response_loss": "responses",
             "behavior_loss": "behaviour",
         }
         rates = {"windows_per_s": "windows/s", "tokens_per_s": "tokens/s"}
-        parts = [f"step {step}/{self._total}"]
+        parts = []
         for name, label in losses.items():
             if values := self._values(name):
                 parts.append(f"{label} {sum(values) / len(values):.4g}")
@@ -222,7 +216,7 @@ class TrainingProgress:
                 rate = median(values)
                 text = f"{rate:,.3g}" if rate < 1000 else f"{rate:z,.0f}"
                 parts.append(f"{text} {unit}")
-        return "  ".join(parts)
+        return parts
 
     def _values(self, name: str) -> list[float]:
         return [row[name] for row in self._recent if name in row]

@@ -122,7 +122,7 @@ def command(
             if team.is_main:
                 progress(facts)
 
-        job = stop.job(progress.show_other)
+        job = stop.job(progress.show)
         with contextlib.suppress(StoppedError):  # reported below
             run_steps(plan, sessions, out, job, steps, device=device, on_step=on_step)
         # Only the main process writes results and messages.
@@ -374,7 +374,7 @@ def _trained(out: Path, run: "Callable[..., Predictor]") -> "Predictor":
             training(row)
 
         try:
-            trained = run(on_step=show_step, job=stop.job(training.show_other))
+            trained = run(on_step=show_step, job=stop.job(training.show))
         except StoppedError:
             exit_stopped(f"saved in {out}: the same command continues.")
     training.finish()

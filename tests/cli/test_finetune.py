@@ -29,12 +29,15 @@ def command(place: Path, out: Path, *more: str) -> list[str]:
     return ["finetune", *paths, "--batch", "1", "--device", "cpu", *more]
 
 
-def test_only_steps_are_counted():
+def test_a_step_shows_what_the_log_says_of_it():
     said = []
     training = TrainingProgress(lambda done, total, text: said.append(text))
-    training.show_other(0.3, 1.0, STARTING)
-    training.show_other(2, 10, TRAINING)
-    assert said == [STARTING, "step 2/10"]
+    training.show(0.3, 1.0, STARTING)
+    training({"step": 2.0, "loss": 0.25})
+    training.show(2, 10, TRAINING)
+    training.show(0.6, 1.0, "step 3 of 10")
+    training.show(0.9, 1.0, "writing")
+    assert said == [STARTING, "step 2 of 10  loss 0.25", "step 3 of 10  loss 0.25", "writing"]
 
 
 def test_ctrl_c_saves_and_the_command_continues(place, tmp_path, monkeypatch, capsys):

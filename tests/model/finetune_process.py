@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,7 +22,7 @@ from omnimouse_model.evaluation import shard
 from omnimouse_model.families.omnimouse import transfer as start
 from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
-from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, Job
+from omnimouse_model.progress import QUIET, STARTING, TRAINING, Job
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
@@ -135,9 +135,9 @@ def long_run(place: Path, out: Path) -> Arguments:
 def finetune_until_owner_dies(place: Path, out: Path, pipe: Connection) -> None:
     """Own a process that fine-tunes, and die at its second step; sends its number."""
 
-    def report(done: float, total: float, text: str) -> None:
-        if done >= 2:
+    def report(rows: Sequence[dict[str, float]]) -> None:
+        if rows and rows[-1]["step"] >= 2:
             pipe.send(multiprocessing.active_children()[0].pid)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    spawn_finetune(long_run(place, out), CallbackJob(report), lambda rows: None)
+    spawn_finetune(long_run(place, out), QUIET, report)

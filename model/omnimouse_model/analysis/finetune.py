@@ -79,7 +79,8 @@ def finetune(
     on_step
         Called with each step and its row of the log: losses, and scores of validation.
     job
-        Progress in steps, and stop request, which is asked after every step.
+        Progress (of OmniMouse the share of all parts, of others the steps), and stop request,
+        which is asked after every step.
     options
         Those of the family (`predict.family.Transfer.options`). Those of this package have
 

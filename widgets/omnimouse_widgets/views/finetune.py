@@ -18,7 +18,6 @@ from omnimouse_model.live.models.finetune import (
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.compatibility import unused_text
-from omnimouse_model.progress import TRAINING
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.form import Form, setting, settings_of
 from omnimouse_widgets.views.record import (
@@ -246,10 +245,14 @@ class FinetuneView:
             Text("message", self._run_text()),
         ]
         if finetuning.is_busy:
-            # The bar is of the steps; other stages tell their share in the message.
-            share = finetuning.share if finetuning.stage == TRAINING else None
             stop = Action("stop", "Stop", TIPS["stop"], finetuning.stop)
-            items.append(Row("progress", (Progress("bar", "Fine-tuned", share), stop), "bar"))
+            items.append(
+                Row(
+                    "progress",
+                    (Progress("bar", "Fine-tuned", finetuning.share or None), stop),
+                    "bar",
+                )
+            )
         if finetuning.validations:
             items.append(Row("curves", self._curves()))
         if finetuning.is_busy and finetuning.start_score is not None:

@@ -169,14 +169,15 @@ class CoreRun:
         train = tuple(without_test(s, factory.spec) for s in self.sessions)
         heldout = tuple(without_test(s, factory.spec) for s in self.heldout)
         place = folder / core_key(factory.settings, self.sessions or self.heldout, self.seed)
-        core = factory.pretrain(train or heldout, self.seed, place / "core", self._part(job, 0))
+        course = _Course(job, len(heldout) if train else 0, factory.transfer_settings)
+        core = factory.pretrain(train or heldout, self.seed, place / "core", course.core())
         trials = sum(n_trials(session, factory.spec) for session in train)
         for number, (session, view) in enumerate(zip(self.heldout, heldout, strict=True), start=1):
             model = core
             if train:
                 key = transfer_key(factory.transfer_settings, session)
-                out, part = place / f"to {key}", self._part(job, number)
-                model = factory.transfer(core, view, self.seed, out, part)
+                out = place / f"to {key}"
+                model = factory.transfer(core, view, self.seed, out, course.part(number))
             scored = session if study.tier == TEST else view
             value = study.criterion.score(model, scored, study.tier)
             yield TransferScore(
@@ -192,9 +193,32 @@ class CoreRun:
                 study.criterion.is_higher_better,
             )
 
-    def _part(self, job: Job, done: int) -> Job:
-        """Return the job of one training, after some of this run are done."""
-        return part_of(job, done / self.steps, (done + 1) / self.steps)
+
+class _Course:
+    """Progress of a core and its transfers, as the share of their steps.
+
+    A core that reports no steps counts as one transfer.
+    """
+
+    def __init__(self, job: Job, n_transfers: int, transfer: Mapping[str, Any]) -> None:
+        self._job, self._n_transfers = job, n_transfers
+        self._transfer = self._core = float(transfer.get("steps") or 1)
+
+    def core(self) -> Job:
+        """Return the job of the core, whose reports tell its number of steps."""
+
+        def report(done: int | float, total: int | float, step: str) -> None:
+            if total > 1:
+                self._core = float(total)
+            self.part(0).progress(done, total, step)
+
+        return CallbackJob(report, self._job.cancelled, self._job.message, self._job.device)
+
+    def part(self, number: int) -> Job:
+        """Return the job of the core (0) or of a transfer."""
+        ends = self._core + self._transfer * np.arange(self._n_transfers + 1)
+        begin = ends[number - 1] if number else 0.0
+        return part_of(self._job, begin / ends[-1], ends[number] / ends[-1])
 
 
 def run_scores(

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.parts.linear_gaussian.fit import (
@@ -32,6 +33,7 @@ from omnimouse_model.families.parts.linear_gaussian.posterior import Prior
 from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian, MeanOf
 from omnimouse_model.families.parts.linear_gaussian.series import (
     TrainSeries,
+    fit_seconds,
     reads_behavior,
     reads_video,
     train_series,
@@ -297,10 +299,32 @@ VIDEO_PENALTY = 100.0
 """Ridge penalty of the motion energy: it predicts what the transformer leaves."""
 
 
+def context_seconds(session: Session, spec: WindowSpec, window_s: float) -> tuple[float, ...]:
+    """Return about how long reading takes in `fit_context`, and each set of inputs after it.
+
+    Parameters
+    ----------
+    window_s
+        Seconds that the transformer takes for a window.
+    """
+    read_s, fit_s = fit_seconds(session, spec, video=True)
+    rates_s = len(train_windows(session, spec)) * window_s
+    sets = _sets_of_inputs(session, spec)
+    return read_s, *(fit_s + rates_s * video for video, _ in sets)
+
+
+def _sets_of_inputs(session: Session, spec: WindowSpec) -> list[tuple[bool, bool]]:
+    """Return whether video and behaviour are visible, for each part that is fitted."""
+    has_behavior = (False, True)[: 1 + reads_behavior(session, spec)]
+    has_video = (False, True)[: 1 + reads_video(session, spec)]
+    return [(video, behavior) for video in has_video for behavior in has_behavior]
+
+
 def fit_context(
     transformer: TransformerPredictor,
     session: Session,
     job: Job = QUIET,
+    window_s: float = 0.1,
 ) -> dict[str, Tensor]:
     """Fit the context part of a model to a session that it knows.
 
@@ -312,6 +336,8 @@ def fit_context(
         Its train tier is read.
     job
         Progress and stop request; see `progress.Job`.
+    window_s
+        About how many seconds the transformer takes for a window, for the progress.
 
     Returns
     -------
@@ -323,23 +349,21 @@ def fit_context(
         `job.cancelled()` returned True.
     """
     spec = transformer.needs.spec
-    quiet = CallbackJob(cancelled=job.cancelled)
-    series = train_series(session, spec, job=quiet)
-    has_behavior = (False, True)[: 1 + reads_behavior(session, spec)]
+    named = CallbackJob(lambda done, total, _: job.progress(done, total, STEP), job.cancelled)
+    read_s, *sets_s = context_seconds(session, spec, window_s)
+    ends = np.cumsum([read_s, *sets_s]) / (read_s + sum(sets_s))
+    series = train_series(session, spec, job=part_of(named, 0.0, ends[0]))
     tensors: dict[str, Tensor] = {}
-    sets = [
-        (video, behavior)
-        for video in (False, True)[: 1 + reads_video(session, spec)]
-        for behavior in has_behavior
-    ]
-    for number, (video, behavior) in enumerate(sets):
-        share = part_of(job, number / len(sets), (number + 1) / len(sets))
+    for number, (video, behavior) in enumerate(_sets_of_inputs(session, spec)):
+        begin, end = ends[number : number + 2]
         part = series.only(video=video, behavior=behavior)
         # Without video, the transformer's mean adds nothing to the linear one.
-        rates = None
+        rates, middle = None, begin
         if video:
-            rates = _mean_rates(transformer, session, behavior, share)
-        fitted, gain = fit_part(part, rates, spec.response_rate_hz, quiet)
+            # What the transformer takes of this set, in the shares of the whole fit.
+            middle = end - (ends[1] - ends[0])
+            rates = _mean_rates(transformer, session, behavior, part_of(named, begin, middle))
+        fitted, gain = fit_part(part, rates, spec.response_rate_hz, part_of(named, middle, end))
         inputs = inputs_name(video=video, behavior=behavior)
         tensors |= context_tensors(session.id, inputs, fitted, gain)
     job.progress(1.0, 1.0, STEP)

@@ -5,9 +5,11 @@ neurons, the biases of the neurons, and the vector of an unknown animal. With "a
 parameters are trained.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import torch
@@ -24,7 +26,11 @@ from omnimouse_model.families.omnimouse.checkpoint import (
     save_checkpoint,
 )
 from omnimouse_model.families.omnimouse.config import Layout
-from omnimouse_model.families.omnimouse.context_part import OmniMouseWithContext, fit_context
+from omnimouse_model.families.omnimouse.context_part import (
+    OmniMouseWithContext,
+    context_seconds,
+    fit_context,
+)
 from omnimouse_model.families.omnimouse.loading import (
     OmniMousePredictor,
     load_checkpoint_predictor,
@@ -33,7 +39,7 @@ from omnimouse_model.families.omnimouse.network import OmniMouse, set_mean_rates
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.omnimouse.token_layout import layout_of
 from omnimouse_model.families.omnimouse.tokens import batch_from_windows, layout_from_mask
-from omnimouse_model.families.omnimouse.training import Origin, train
+from omnimouse_model.families.omnimouse.training import DEMO, Origin, train
 from omnimouse_model.families.omnimouse.training_config import (
     Group,
     Phase,
@@ -44,10 +50,11 @@ from omnimouse_model.families.omnimouse.training_config import (
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import SAVING, STARTING, Job
+from omnimouse_model.progress import SAVING, STARTING, CallbackJob, Job, step_text
 from omnimouse_model.training.checkpoints import BEST, FINISHED
 from omnimouse_model.training.config import NeuronTransferOptions, Trained
 from omnimouse_model.training.loop import SUMMARY
+from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_model.training.sessions import TrainingSession
 from omnimouse_model.training.transfer import (
     check_name,
@@ -86,8 +93,10 @@ def transfer_omnimouse(
     # Windows are held out by the seed, so a resumed run has the same split.
     source, device = hold_out(session, options.seed), resolve_device(job.device)
     config = _config(model, source, options)
-    start = StartValues(model, source, options.train, options.seed, device, job, shared)
-    job.progress(0.0, 1.0, STARTING)
+    course = _Course.of(job, config, source, out, fits_context=bool(model.context))
+    starting = course.starting()
+    start = StartValues(model, source, options.train, options.seed, device, starting, shared)
+    starting.progress(0.0, 1.0, STARTING)
 
     def check_score(step: int, row: dict[str, float]) -> None:
         # Without a score, no weights would ever be the best ones: fail before training.
@@ -100,9 +109,163 @@ def transfer_omnimouse(
             )
 
     origin = Origin(start.animals, start.fill, start.is_trained)
-    train(config, [source], out, device=device, origin=origin, on_step=check_score, job=job)
-    _write_result(out, start, config, device, job)
+    training = course.training()
+    train(config, [source], out, device=device, origin=origin, on_step=check_score, job=training)
+    _write_result(out, start, config, device, course)
     return load_checkpoint_predictor(out, job.device)
+
+
+# -- the time of all parts --------------------------------------------------------------
+_STEP_CELLS = 1.2
+"""Neurons of a window that are predicted while one is trained on, measured for the demo."""
+
+
+@dataclass(slots=True)
+class _Course:
+    """Reports a fine-tuning as one share of the time that all its parts take.
+
+    How long the model takes for a neuron in a window is measured in each part, and tells
+    the time of those that follow.
+
+    Attributes
+    ----------
+    steps, every, step_cells, validation_cells
+        Number of steps; steps between validations; neurons in windows that take as long
+        as a step, and those that a validation predicts.
+    context_s, context_cells
+        Seconds of the fit of a context part, and twice the neurons in windows that the
+        model predicts for it; 0 without one.
+    cell_s
+        Seconds for a neuron in a window, of which half of the samples are predicted.
+    other_s
+        Seconds of start values and context part so far.
+    """
+
+    job: Job
+    n_neurons: int
+    steps: int
+    every: int
+    step_cells: float
+    validation_cells: int
+    context_s: float
+    context_cells: float
+    cell_s: float = 0.0
+    other_s: float = 0.0
+    _begin_s: float = field(default_factory=monotonic)
+    _share: float = 0.0
+    _plain: tuple[int, float] = (0, 0.0)
+    _scored: tuple[int, float] = (0, 0.0)
+
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        config: TrainConfig,
+        source: TrainingSession,
+        out: Path,
+        *,
+        fits_context: bool,
+    ) -> "_Course":
+        """Return the course of a run that begins now."""
+        session, (phase,) = source.session, config.phases
+        n, n_scored = session.n_neurons, len(source.held_out)
+        n_scored = min(n_scored, config.validation_windows or n_scored)
+        fit_s = cells = 0.0
+        if fits_context:
+            fit_s = sum(context_seconds(session, OMNIMOUSE, 0.0))
+            # It predicts whole windows, all others about half of their samples.
+            cells = 2 * n * (sum(context_seconds(session, OMNIMOUSE, 1.0)) - fit_s)
+        validation_cells, cell_s = len(DEMO) * n_scored * n, 0.0
+        if (out / FILE).exists():
+            # A run that goes on: the first row is of the validation of the start values.
+            first = next(log_rows(out / FILE), {})
+            cell_s = first.get("seconds", 0.0) / max(validation_cells, 1)
+        return cls(
+            job,
+            n,
+            phase.steps,
+            config.validate_every,
+            phase.batch * n * _STEP_CELLS,
+            validation_cells,
+            fit_s,
+            cells,
+            cell_s,
+        )
+
+    def starting(self) -> Job:
+        """Return the job of the start values, which are `WINDOWS` of the candidates."""
+        begin_s = monotonic()
+
+        def report(done: int | float, total: int | float, step: str) -> None:
+            took_s, share = monotonic() - begin_s, done / total
+            self.other_s = took_s
+            self.cell_s = took_s / (share * WINDOWS * CANDIDATES) if share else 0.0
+            left_s = took_s * (1 - share) / share + self._training_s(0) if share else inf
+            self._report(left_s + self._context_s, step)
+
+        return self._job(report)
+
+    def training(self) -> Job:
+        """Return the job of steps and validations."""
+        last: tuple[float, float] | None = None
+
+        def report(done: int | float, total: int | float, step: str) -> None:
+            nonlocal last
+            if last is not None:
+                self._count(done == last[0] or done % self.every == 0, monotonic() - last[1])
+            last = done, monotonic()
+            self._report(self._training_s(done) + self._context_s, step_text(done, total, step))
+
+        return self._job(report)
+
+    def context(self) -> Job:
+        """Return the job of the fit of the context part."""
+        begin_s, before_s, whole_s = monotonic(), self.other_s, self._context_s
+
+        def report(done: int | float, total: int | float, step: str) -> None:
+            took_s, share = monotonic() - begin_s, done / total
+            self.other_s = before_s + took_s
+            # Its own pace counts as soon as there is one.
+            left_s = took_s * (1 - share) / share if share > 0.1 else whole_s * (1 - share)
+            self._report(left_s, step)
+
+        return self._job(report)
+
+    @property
+    def window_s(self) -> float:
+        """Seconds for all neurons of a whole window."""
+        return 2 * self.cell_s * self.n_neurons
+
+    @property
+    def _context_s(self) -> float:
+        return self.context_s + self.context_cells * self.cell_s
+
+    def _training_s(self, done: int | float) -> float:
+        """Return the seconds of the steps that are left, and of their validations."""
+        n_plain, plain_s = self._plain
+        step_s = plain_s / n_plain if n_plain else self.step_cells * self.cell_s
+        validation_s = self.validation_cells * self.cell_s
+        n_scored = self.steps // self.every - done // self.every
+        return (self.steps - done) * step_s + n_scored * validation_s
+
+    def _count(self, is_scored: bool, took_s: float) -> None:
+        """Count a step, or a step with its validation."""
+        count, all_s = self._scored if is_scored else self._plain
+        counted = count + 1, all_s + took_s
+        if not is_scored:
+            self._plain = counted
+            return
+        self._scored = counted
+        self.cell_s = counted[1] / counted[0] / max(self.validation_cells, 1)
+
+    def _report(self, left_s: float, step: str) -> None:
+        done_s = monotonic() - self._begin_s
+        # Never less than before: to a bar that would be other work.
+        self._share = max(self._share, done_s / max(done_s + left_s, 1e-9))
+        self.job.progress(min(self._share, 1.0), 1.0, step)
+
+    def _job(self, report: Callable[[int | float, int | float, str], None]) -> Job:
+        return CallbackJob(report, self.job.cancelled, self.job.message, self.job.device)
 
 
 def _checkpoint_of(predictor: Predictor) -> Checkpoint:
@@ -390,7 +553,7 @@ def _write_result(
     start: StartValues,
     config: TrainConfig,
     device: torch.device,
-    job: Job,
+    course: _Course,
 ) -> None:
     """Write the best weights, together with the known sessions of the model.
 
@@ -431,8 +594,9 @@ def _write_result(
         context |= fit_context(
             TransformerPredictor(net, model.source),
             start.source.session,
-            job,
+            course.context(),
+            course.window_s,
         )
-    job.progress(1.0, 1.0, SAVING)
-    card = {"finetuned": finetuned}
+    course.job.progress(1.0, 1.0, SAVING)
+    card = {"finetuned": {**finetuned, "other_minutes": round(course.other_s / 60, 1)}}
     save_checkpoint(out / FINISHED, best.build(), card, model.assumed, context)

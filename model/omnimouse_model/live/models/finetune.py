@@ -32,12 +32,11 @@ from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.progress import (
-    SAVING,
-    STARTING,
     TRAINING,
     CallbackJob,
     TimeLeft,
     duration_text,
+    step_text,
 )
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.trees import decode, read_json
@@ -68,8 +67,9 @@ class FinetunedModel:
         Whether the result exists, for `load_predictor(path)`.
     start_score, best_score
         Held-out score of the start values, and the best one so far.
-    minutes
-        Duration of all steps in minutes, None before the end.
+    minutes, other_minutes
+        Duration of all steps, and of what precedes and follows them; None and 0 before the
+        end.
     """
 
     path: Path
@@ -81,6 +81,7 @@ class FinetunedModel:
     start_score: float | None = None
     best_score: float | None = None
     minutes: float | None = None
+    other_minutes: float = 0.0
 
     @property
     def text(self) -> str:
@@ -107,6 +108,7 @@ class _Result:
     before: float | None = None
     validation: float | None = None
     minutes: float | None = None
+    other_minutes: float = 0.0
 
 
 def finetuned_in(path: Path) -> FinetunedModel | None:
@@ -136,6 +138,7 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
                 start_score=result.before,
                 best_score=result.validation,
                 minutes=result.minutes,
+                other_minutes=result.other_minutes,
             )
         return replace(
             found,
@@ -236,7 +239,7 @@ class Finetuning(HasBackgroundTask):
     request
         Running or latest fine-tuning; None before, and after `clear`.
     stage
-        What the fine-tuning does, in words; `TRAINING` while it trains.
+        What the fine-tuning does, in words.
     step, n_steps
         Finished and total steps; training may stop early.
     losses, validations
@@ -320,8 +323,8 @@ class Finetuning(HasBackgroundTask):
 
     @property
     def share(self) -> float:
-        """Finished share of the steps, from 0 to 1."""
-        return min(self.step / self.n_steps, 1.0) if self.n_steps else 0.0
+        """Finished share of all parts, from 0 to 1."""
+        return self._task.share or 0.0
 
     @property
     def is_stale(self) -> bool:
@@ -331,17 +334,11 @@ class Finetuning(HasBackgroundTask):
 
     @property
     def message(self) -> str:
-        """Progress: "step 120 of 300 · about 2 min left of the training"; "" if idle."""
+        """Progress: "step 120 of 300 · about 2 min left"; "" if idle."""
         if not self.is_busy:
             return ""
-        text = f"step {self.step} of {self.n_steps}" if self.stage == TRAINING else self.stage
-        if self.stage not in (BEGINNING, TRAINING, SAVING):
-            text += f": {self._stage_share:z.0%}"
-        if self._left_s is None:
-            return text
-        # A model with a context part fits it afterwards, with an estimate of its own.
-        of = " of the training" if self.stage in (STARTING, TRAINING) else ""
-        return f"{text} · about {duration_text(self._left_s)} left{of}"
+        left = self._left_s
+        return self.stage + ("" if left is None else f" · about {duration_text(left)} left")
 
     @property
     def can_resume(self) -> bool:
@@ -358,7 +355,7 @@ class Finetuning(HasBackgroundTask):
         return folder_for(self.folder, model, session, train)
 
     def estimate(self, steps: int = STEPS) -> str:
-        """Return the estimated duration of the training as text, "" if not known.
+        """Return the estimated duration as text, "" if not known.
 
         It is based on the latest fine-tuning of the same model, if there is one, else
         on the measured times of the demo model on a CPU.
@@ -369,8 +366,8 @@ class Finetuning(HasBackgroundTask):
         prefix = f"{Path(state.predictor_name).name}_"
         for result in self.results:
             if result.path.name.startswith(prefix) and result.minutes and result.step:
-                seconds = 60 * result.minutes * steps / result.step
-                return f"about {duration_text(seconds)} of training, estimated from the last one"
+                minutes = result.other_minutes + result.minutes * steps / result.step
+                return f"about {duration_text(60 * minutes)}, estimated from the last one"
         # The constants were measured on a CPU; they say nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
@@ -379,7 +376,7 @@ class Finetuning(HasBackgroundTask):
         size = max(residence.n_bytes / DEMO_BYTES, 0.2)
         cores = size * (START_CORE_S + steps * STEP_CORE_S)
         seconds = cores / max(os.cpu_count() or 1, 1)
-        return f"roughly {duration_text(seconds)} of training on this processor"
+        return f"roughly {duration_text(seconds)} on this processor"
 
     # -- actions ----------------------------------------------------------------------
     def start(
@@ -486,7 +483,6 @@ class Finetuning(HasBackgroundTask):
         self.step, self.n_steps = 0, 0 if request is None else request.steps
         self.losses: list[Point] = []
         self.validations: list[Point] = []
-        self._stage_share = 0.0
         self._left_s: float | None = None
         self._time_left = TimeLeft()
         self.is_finished = False
@@ -499,7 +495,7 @@ class Finetuning(HasBackgroundTask):
         if request is not self.request:
             return
         for row in rows:
-            step = int(row["step"])
+            step = self.step = int(row["step"])
             for points, value in (
                 (self.losses, row.get("loss")),
                 (self.validations, row.get(SCORE)),
@@ -517,14 +513,10 @@ class Finetuning(HasBackgroundTask):
         # Messages that arrive after a stop or a new start are dropped.
         if request is not self.request or request.stop.is_set():
             return
-        if stage == TRAINING:
+        if stage in ("", TRAINING):
             self.step, self.n_steps = int(done), int(total)
-        self.stage, self._stage_share = stage, done / total if total else 0.0
-        self._left_s = self._time_left.seconds(self._stage_share)
-        if stage == STARTING and self._left_s is not None:
-            # The steps follow: they take as many times longer as for the demo's model.
-            whole_s = self._left_s / (1 - self._stage_share)
-            self._left_s += whole_s * self.n_steps * STEP_CORE_S / START_CORE_S
+        self.stage, share = step_text(done, total, stage), done / total if total else 0.0
+        self._task.share, self._left_s = share, self._time_left.seconds(share)
         self.changed.emit()
 
     def _take(self, request: FinetuneRequest) -> None:

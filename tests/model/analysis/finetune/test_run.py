@@ -22,7 +22,7 @@ from omnimouse_model.families.omnimouse.checkpoint import (
 )
 from omnimouse_model.families.omnimouse.context_part import STEP, fit_context
 from omnimouse_model.predict.description import weights_hash
-from omnimouse_model.progress import SAVING, STARTING, TRAINING, CallbackJob
+from omnimouse_model.progress import SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state, saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_model.training.transfer import WINDOW_S, hold_out
@@ -37,7 +37,7 @@ from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow
 E = 16
-STAGES = [STARTING, TRAINING, STEP, SAVING]
+STAGES = [STARTING, "step 0 of 1", "step 1 of 1", STEP, SAVING]
 KIN = "a-2-1"
 """A second recording of the known mouse."""
 
@@ -207,9 +207,9 @@ def test_a_run_killed_goes_on_to_the_bit(mouse_folder, plain_run, tmp_path):
 
 def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
     steps = [0]
-    job = CallbackJob(lambda done, total, text: steps.append(done), lambda: steps[-1] == 2)
+    job = CallbackJob(cancelled=lambda: steps[-1] == 2)
     with pytest.raises(StoppedError):
-        run_finetune(mouse_folder, tmp_path, job=job)
+        run_finetune(mouse_folder, tmp_path, job=job, on_step=lambda step, row: steps.append(step))
     assert last_state(tmp_path) == tmp_path / "state-00000002"
     assert not is_finished(tmp_path)
 
@@ -286,7 +286,11 @@ def test_a_model_with_a_context_part_gets_one_for_the_session(mouse_folder, tmp_
         context.keys()
     )
     assert [*dict.fromkeys(stage for stage, _ in stages)] == STAGES
-    assert [share for stage, share in stages if stage == STEP][-1] == 1.0
+    # One share of all of the work: it never falls.
+    shares = [share for _, share in stages]
+    assert shares == sorted(shares)
+    assert shares[0] == 0.0
+    assert shares[-1] == 1.0
     # Older versions wrote no family, and the hash of the network without its context part.
     record = tmp_path / "out" / ABOUT
     about = json.loads(record.read_text()) | {"weights": plain.weights_hash}

@@ -16,7 +16,7 @@ from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetune import Finetuning, finetuned_in
 from omnimouse_model.predict.devices import process_bytes
-from omnimouse_model.progress import QUIET, SAVING, STARTING, TRAINING, CallbackJob
+from omnimouse_model.progress import QUIET, SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import saved_step
 from tests.model.finetune_process import (
     KNOWN,
@@ -90,7 +90,7 @@ def test_the_result_is_chosen_and_found_after_a_restart(controller, open_control
     assert finetuning.is_finished
     assert [step for step, _ in finetuning.losses] == [1, 2]
     assert [step for step, _ in finetuning.validations] == [0, 1, 2]
-    assert {STARTING, TRAINING, SAVING} <= set(stages)
+    assert {STARTING, "step 2 of 2", SAVING} <= set(stages)
     mine = finetuning.request.path
     assert controller.state.predictor_name == str(mine)
     assert controller.requests.wait(PATIENCE_S)
@@ -127,13 +127,13 @@ def test_a_stop_ends_the_process_which_saves_first(mouse_folder, tmp_path, is_hu
     steps, started = [], []
     run = long_run(mouse_folder, tmp_path / "run")
 
-    def report(done, total, text):
-        steps.append(done)
+    def report(rows):
+        steps.extend(row["step"] for row in rows)
         started.extend(processes())
 
-    job = CallbackJob(report, lambda: max(steps, default=0) >= 1)
+    job = CallbackJob(cancelled=lambda: max(steps, default=0) >= 1)
     with pytest.raises(StoppedError):
-        spawn_finetune(run, job, lambda rows: None, lambda: is_hurried)
+        spawn_finetune(run, job, report, lambda: is_hurried)
     assert started
     assert not any(process.is_alive() for process in started)
     assert is_hurried or saved_step(tmp_path / "run") >= steps[-1]
@@ -165,7 +165,7 @@ def test_fine_tuning_is_offered_for_an_unknown_recording(controller, mouse_folde
     finetuning = controller.finetuning
     assert finetuning.is_offered
     assert finetuning.saved_result() is None
-    assert "of training" in finetuning.estimate()
+    assert finetuning.estimate()
     controller.loader.open_now(mouse_folder / KNOWN)
     assert not finetuning.is_offered
     controller.loader.open_now(mouse_folder / NEW)

@@ -30,7 +30,7 @@ from omnimouse_model.families.parts.linear_gaussian.series import (
     at_behavior,
     at_samples,
     behavior_inputs,
-    read_share,
+    fit_seconds,
     reads_behavior,
     reads_video,
     train_series,
@@ -511,7 +511,8 @@ class LinearGaussian(Predictor):
                     lambda done, total, _: shown.progress(done / total, 1.0, FITTING), cancelled
                 )
                 if read is None:
-                    share = read_share(source, spec, video=video)
+                    read_s, fit_s = fit_seconds(source, spec, video=video, most_s=MOST_S)
+                    share = read_s / (read_s + fit_s)
                     part = part_of(job, 0.0, share)
                     series = self._series(source, part, video=video, behavior=behavior)
                 else:

@@ -204,12 +204,13 @@ _VIDEO_S, _NEURON_S, _FIT_S = 8e-3, 2e-6, 2.5e-7
 response; measured on one core."""
 
 
-def read_share(session: Session, spec: WindowSpec, *, video: bool) -> float:
-    """Return the share of the time of a fit that reading the series takes, about."""
-    n_windows, n_neurons = len(train_windows(session, spec, MOST_S)), session.n_neurons
-    read_s = n_windows * (_VIDEO_S * (video and reads_video(session, spec)) + _NEURON_S * n_neurons)
-    fit_s = n_windows * spec.n_samples / 2 * n_neurons * _FIT_S
-    return read_s / (read_s + fit_s)
+def fit_seconds(
+    session: Session, spec: WindowSpec, *, video: bool, most_s: float = inf
+) -> tuple[float, float]:
+    """Return about how long reading the series takes on one core, and one fit to it."""
+    n_windows, n_neurons = len(train_windows(session, spec, most_s)), session.n_neurons
+    window_s = _VIDEO_S * (video and reads_video(session, spec)) + _NEURON_S * n_neurons
+    return n_windows * window_s, n_windows * spec.n_samples / 2 * n_neurons * _FIT_S
 
 
 @dataclass(frozen=True, slots=True)
