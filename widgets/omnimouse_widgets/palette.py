@@ -159,8 +159,10 @@ def cycle_table() -> np.ndarray:
     return np.asarray((255 * encoded).round(), np.uint8)
 
 
-def scale_table(*, is_cyclic: bool) -> np.ndarray:
-    """Return uint8 (256, 3): the colours of numbers, or of angles."""
+def scale_table(*, is_cyclic: bool, is_signed: bool = False) -> np.ndarray:
+    """Return uint8 (256, 3): the colours of numbers, of angles, or of differences."""
+    if is_signed:
+        return residual_table()
     return cycle_table() if is_cyclic else viridis_table()
 
 

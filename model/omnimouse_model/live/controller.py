@@ -130,7 +130,9 @@ class Controller:
         self.neuron_info = NeuronInfo(state, execution)
         self.neuron_order = SimilarityOrder(state, execution)
         self.laboratory = Laboratory(client, load, execution)
-        self.colouring = Colouring(state, results, self.neuron_info, self.laboratory, execution)
+        self.colouring = Colouring(
+            state, results, self.baseline, self.neuron_info, self.laboratory, execution
+        )
         self.repeats = RepeatsOnScreen(state, self.navigation.seek_nearest, execution)
         self.trial_averages = TrialAverages(state, results, client.send)
         self.planes = Planes(state)

@@ -22,9 +22,9 @@ NOTHING_OPEN = "No recording is open; open one first."
 MAX_SELECTED = 64
 ALL_PLANES = -1
 ColourBy = Literal[
-    "state", "score", "area", "plane", "depth", "x", "y", "mean", "variability",
-    "ceiling", "oracle", "field_reliability", "field_row", "field_column", "osi", "dsi",
-    "lab", "id",
+    "state", "score", "baseline", "difference", "area", "plane", "depth", "x", "y", "mean",
+    "variability", "ceiling", "oracle", "field_reliability", "field_row", "field_column",
+    "osi", "dsi", "lab", "id",
 ]  # fmt: skip
 """Quantity that colours the neurons; see `neurons.quantities`."""
 RasterOrder = Literal["stored", "state", "score", "similarity", "area", "depth", "x", "y"]

@@ -444,7 +444,9 @@ class MaskPainter(Part):
         else:
             low, high = scale.ends
             legend |= {"low": low, "high": high, "middle": scale.middle}
-            table = palette.scale_table(is_cyclic=scale.quantity.period is not None)
+            quantity = scale.quantity
+            kinds = {"is_cyclic": quantity.period is not None, "is_signed": quantity.is_signed}
+            table = palette.scale_table(**kinds)
             # 17 stops follow the tables closely; the browser interpolates.
             stops = ", ".join(
                 _hex(table[at] / 255) for at in np.linspace(0, 255, 17).round().astype(int)

@@ -7,6 +7,7 @@ them.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -44,6 +45,7 @@ from omnimouse_model.live.state import ColourBy, LiveState
 _LOOKS: Final = 64
 """Samples in which a neuron without a mean is looked for."""
 _FROM_REPEATS: Final = ("ceiling", "oracle")
+_OF_BASELINE: Final = ("baseline", "difference")
 _OF_INFO: Final[dict[ColourBy, Callable[[NeuronProperties], float]]] = {
     "field_reliability": lambda f: _of_field(f, lambda field: field.reliability),
     "field_row": lambda f: _of_field(f, lambda field: field.centre_yx[0]),
@@ -88,11 +90,13 @@ class Colouring(HasBackgroundTask):
         self,
         state: LiveState,
         results: Results,
+        baseline: Results,
         neuron_info: NeuronInfo,
         laboratory: Laboratory,
         execution: Execution = IN_THREADS,
     ) -> None:
         self._state, self._results, self._neuron_info = state, results, neuron_info
+        self._baseline = baseline
         self._laboratory = laboratory
         self._last_quantity: ColourBy = "score"
         self._ceiling: tuple[Session, PopulationCeiling] | None = None
@@ -107,6 +111,7 @@ class Colouring(HasBackgroundTask):
         laboratory.changed.connect(self._on_laboratory)
         state.events.session.connect(self._on_session)
         results.events.tier_score.connect(self._on_tier_score)
+        baseline.events.neuron_scores.connect(self._on_baseline)
 
     # -- reading -----------------------------------------------------------------------
     @property
@@ -140,8 +145,8 @@ class Colouring(HasBackgroundTask):
         # scale itself. Small ints are identical objects only up to 256; a larger
         # `_n_info` is the same object until `_on_neuron_info` replaces it.
         metric = self._state.metric
-        scores = self._results.neuron_scores
-        key = (session, scores, metric, self._ceiling, self._n_info, self._measured)
+        scores, other = self._results.neuron_scores, self._baseline.neuron_scores
+        key = (session, scores, other, metric, self._ceiling, self._n_info, self._measured)
         cached = self._scales.get(name)
         is_same = cached and all(a is b for a, b in zip(cached[0], key, strict=True))
         if cached is None or not is_same:
@@ -170,6 +175,8 @@ class Colouring(HasBackgroundTask):
         label = scale.quantity.label.lower()
         if name == "score":
             return ""
+        if name in _OF_BASELINE:
+            return self._baseline_message
         if name == "lab":
             return "Run this experiment first, in the panel Laboratory."
         if name in _FROM_REPEATS and self._ceiling is not None:
@@ -256,6 +263,30 @@ class Colouring(HasBackgroundTask):
         """Show or hide the outlines of brain areas on the field."""
         self._state.areas_shown = is_shown
 
+    @property
+    def _baseline_name(self) -> str:
+        return Path(self._state.baseline_name).name or "the baseline"
+
+    @property
+    def _baseline_message(self) -> str:
+        """Why no score of the baseline, or no difference from it, is known."""
+        name = self._state.baseline_name
+        if not name or name == self._state.predictor_name:
+            return "Choose another model as baseline."
+        if self._baseline.error is not None:
+            return f"No score of {name}: {self._baseline.error}"
+        return f"◌ the scores of the model and of {name} over the same windows follow"
+
+    @property
+    def _difference(self) -> np.ndarray | None:
+        """Score minus that of the baseline (P,), if both are over the same windows."""
+        own, other = self._results.neuron_scores, self._baseline.neuron_scores
+        if own is None or other is None or len(own.values) != len(other.values):
+            return None
+        is_paired = own.evidence == other.evidence and own.tier == other.tier
+        is_old = self._results.are_scores_old or self._baseline.are_scores_old
+        return own.values - other.values if is_paired and not is_old else None
+
     # -- internal ----------------------------------------------------------------------
     def _follow(self) -> None:
         """Read the data of the quantities in use; stop reading data of others."""
@@ -275,6 +306,11 @@ class Colouring(HasBackgroundTask):
         if self._results.tier_score is not None and self._scored is not self._state.session:
             self._scored = self._state.session
             self._follow()
+
+    def _on_baseline(self) -> None:
+        """Tell views of the new scores if one shows them."""
+        if not {self._state.colour_by, *self._by_viewer.values()}.isdisjoint(_OF_BASELINE):
+            self.changed.emit()
 
     def _on_session(self) -> None:
         self._task.stop()
@@ -302,6 +338,13 @@ class Colouring(HasBackgroundTask):
         session = self._state.session
         if quantity.name == "score":
             return score_quantity(self._state.metric, self._results.neuron_scores)
+        if quantity.name == "baseline":
+            scores = self._baseline.neuron_scores
+            found = score_quantity(self._state.metric, scores, "baseline")
+            return replace(found, label=f"Score of {self._baseline_name}")
+        if quantity.name == "difference":
+            symbol = self._state.metric.symbol
+            return replace(quantity, label=f"{symbol} minus that of {self._baseline_name}")
         measured = self._measured
         if quantity.name == "lab" and measured is not None:
             experiment = measured.experiment
@@ -347,6 +390,10 @@ class Colouring(HasBackgroundTask):
     def _is_known(self, name: ColourBy, session: Session) -> bool:
         if name in _FROM_REPEATS:
             return True
+        if name in _OF_BASELINE:
+            # Offered while the scores are awaited, too.
+            names = self._state.baseline_name, self._state.predictor_name
+            return bool(names[0]) and names[0] != names[1]
         if name in _OF_INFO and session.stimulus is not None:
             return True
         return bool(np.isfinite(self._values(name, session)[0]).any())
@@ -366,6 +413,13 @@ class Colouring(HasBackgroundTask):
             for info in self._neuron_info.computed:
                 unknown[info.neuron] = _OF_INFO[name](info)
             return unknown, ()
+        if name in _OF_BASELINE:
+            other = self._baseline.neuron_scores
+            of_baseline = None if other is None else other.values
+            known = self._difference if name == "difference" else of_baseline
+            return np.asarray(known, float) if known is not None and len(
+                known
+            ) == n else unknown, ()
         scores, ceiling = self._results.shown_scores, self._ceiling
         values = {
             "score": unknown if scores is None or len(scores) != n else scores,

@@ -19,7 +19,7 @@ class Quantity:
     """A quantity of each neuron: name, label, explanation and unit.
 
     `is_share` is true for quantities with the fixed scale 0 to 1; `period` is where the
-    values of an angle begin again.
+    values of an angle begin again; the scale of `is_signed` has 0 in its middle.
     """
 
     name: ColourBy
@@ -28,6 +28,7 @@ class Quantity:
     unit: str = ""
     is_share: bool = False
     period: float | None = None
+    is_signed: bool = False
 
 
 _REPEATS = "from the repeats of the clips shown most often"
@@ -35,6 +36,13 @@ _COMPUTED = "from the recorded responses to its video"
 QUANTITIES: Final = (
     Quantity("state", "State", "What the mask does with them"),
     Quantity("score", "Score", "Agreement of prediction and recording"),
+    Quantity("baseline", "Score of the baseline", "Its agreement with the recording", "r"),
+    Quantity(
+        "difference",
+        "Score minus baseline",
+        "How much better the model predicts a neuron than the baseline, over the same windows",
+        is_signed=True,
+    ),
     Quantity("area", "Area", "Brain area, as the recording says"),
     Quantity("plane", "Plane", "Imaging plane, as the recording says"),
     Quantity("depth", "Depth", "Depth, as the recording says", "µm"),
@@ -103,8 +111,10 @@ _MAX_DIGITS: Final = 4
 _LARGE: Final = 1e7
 
 
-def score_quantity(metric: Metric, scores: ScoresOnScreen | None) -> Quantity:
-    """Return the score as a quantity: its definition with windows, unit and scale."""
+def score_quantity(
+    metric: Metric, scores: ScoresOnScreen | None, name: ColourBy = "score"
+) -> Quantity:
+    """Return a score as a quantity: its definition with windows, unit and scale."""
     text = "Single-trial correlation of prediction and recording"
     is_share = metric.name == "correlation"
     if not is_share:
@@ -113,7 +123,7 @@ def score_quantity(metric: Metric, scores: ScoresOnScreen | None) -> Quantity:
     explanation = f"{text} over the target samples, {evidence}"
     if scores is not None and scores.is_pooled:
         explanation += f". {POOLED[:-1]}"
-    return Quantity("score", "Score", explanation, metric.symbol, is_share)
+    return Quantity(name, QUANTITY[name].label, explanation, metric.symbol, is_share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +170,8 @@ class Scale:
     @property
     def is_constant(self) -> bool:
         """Whether all known values are equal, on a scale without fixed ends."""
-        has_ends = self.quantity.is_share or self.quantity.period is not None
+        quantity = self.quantity
+        has_ends = quantity.is_share or quantity.is_signed or quantity.period is not None
         if self.categories or has_ends or not self._finite.size:
             return False
         return _is_constant(self._finite)
@@ -219,6 +230,10 @@ def make_scale(quantity: Quantity, values: np.ndarray, categories: tuple[str, ..
         high = float(max(len(categories) - 1, 1))
     elif quantity.period is not None:
         high = quantity.period
+    elif quantity.is_signed:
+        high = float(np.percentile(np.abs(finite), 100 - _OUTLIERS)) if finite.size else 1.0
+        high = high or 1.0
+        low = -high
     elif finite.size and not quantity.is_share:
         ends = np.percentile(finite, [_OUTLIERS, 100 - _OUTLIERS])
         # Almost all values are equal: use the full range, so that the others show.

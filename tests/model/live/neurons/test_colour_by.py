@@ -9,6 +9,7 @@ from omnimouse_model.evaluation import repeats as ceilings
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.quantities import Quantity, make_scale
+from omnimouse_model.live.results import ScoresOnScreen
 from omnimouse_model.masks import TARGET
 from tests.predictors import open_controller
 from tests.small_sessions import simulate_mouse
@@ -131,3 +132,49 @@ def test_ceilings_are_read_when_chosen_and_cleared(controller, mouse, plain_sess
     controller.loader.open_now(plain_session)
     assert np.isnan(controller.colouring.scale.values).all()
     assert "No clip" in controller.colouring.message
+
+
+# -- a second predictor, the baseline ---------------------------------------------------
+@pytest.fixture
+def compared(controller):
+    """A model that is better by 0.2 in every second neuron."""
+    controller.state.baseline_name, controller.state.predictor_name = "ridge", "mean"
+    own, other = np.full(N, 0.5), np.full(N, 0.5)
+    other[::2] = 0.3
+    over = {"tier": "test", "evidence": "over 9 test windows"}
+    controller.results.neuron_scores = ScoresOnScreen(own, **over)
+    controller.baseline.neuron_scores = ScoresOnScreen(other, **over)
+    return controller
+
+
+def test_neurons_are_coloured_by_the_difference_of_two_predictors(compared):
+    compared.colouring.choose("difference")
+    scale = compared.colouring.scale
+    assert scale.quantity.label == "r minus that of ridge"
+    np.testing.assert_allclose(scale.values, np.where(np.arange(N) % 2, 0.0, 0.2))
+    # No difference is in the middle, whatever the values are.
+    assert scale.low == -scale.high
+    np.testing.assert_allclose(scale.shares[1::2], 0.5)
+    compared.colouring.choose("baseline")
+    assert compared.colouring.scale.values[0] == 0.3
+    assert compared.colouring.scale.quantity.label == "Score of ridge"
+
+
+def test_a_difference_needs_the_same_windows(compared):
+    told = []
+    compared.colouring.choose("difference")
+    compared.colouring.changed.connect(lambda: told.append(True))
+    fewer = ScoresOnScreen(np.full(N, 0.3), tier="test", evidence="over 4 of 9 test windows")
+    compared.baseline.neuron_scores = fewer
+    assert told
+    assert not compared.colouring.scale.is_known
+    assert "over the same windows follow" in compared.colouring.message
+
+
+def test_without_another_predictor_there_is_no_difference(compared):
+    assert {"baseline", "difference"} <= quantity_names(compared)
+    compared.state.baseline_name = "mean"
+    assert not {"baseline", "difference"} & quantity_names(compared)
+    compared.colouring.choose("difference")
+    compared.baseline.neuron_scores = None
+    assert compared.colouring.message == "Choose another model as baseline."

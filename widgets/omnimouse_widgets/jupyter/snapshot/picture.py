@@ -234,7 +234,9 @@ def _draw_legend(sheet: Sheet, controller: Controller) -> None:
     if not scale.categories:
         low, high = scale.ends
         x = sheet.text(x, y, low, TEXT) + 6
-        table = palette.scale_table(is_cyclic=scale.quantity.period is not None)
+        quantity = scale.quantity
+        kinds = {"is_cyclic": quantity.period is not None, "is_signed": quantity.is_signed}
+        table = palette.scale_table(**kinds)
         sheet.picture(table[None], x, y + 3, 120, 9)
         sheet.text(x + 126, y, high, TEXT)
         return

@@ -55,8 +55,11 @@ class ColourBar(QWidget):
         bar = QRectF(4, 2, self.width() - 8, 10)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
         # Qt interpolates linearly between stops; 17 of them follow viridis closely.
-        is_angle = self._scale is not None and self._scale.quantity.period is not None
-        table = palette.scale_table(is_cyclic=is_angle)
+        kinds = {"is_cyclic": False}
+        if self._scale is not None:
+            quantity = self._scale.quantity
+            kinds = {"is_cyclic": quantity.period is not None, "is_signed": quantity.is_signed}
+        table = palette.scale_table(**kinds)
         for at in np.linspace(0, 1, 17):
             gradient.setColorAt(at, QColor(*map(int, table[round(at * 255)])))
         painter.setOpacity(FADED if self._is_old else 1.0)

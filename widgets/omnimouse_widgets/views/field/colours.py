@@ -48,6 +48,7 @@ STATE_RIM = _by_code(
 )
 _VIRIDIS = palette.viridis_table().astype(np.float32) / 255
 _CYCLE = palette.cycle_table().astype(np.float32) / 255
+_SIGNED = palette.residual_table().astype(np.float32) / 255
 SELECTED_RIM = np.array(_rgba(palette.SELECTED, 1), np.float32)
 # In the score view, sky blue would be too similar to the blues of viridis. Visible
 # neurons are therefore dark disks in slate rings, so that neither they nor the mean
@@ -108,8 +109,8 @@ def scale_colours(
     else:
         # `shares` is clipped to 0-1, so every step is a valid index.
         steps = (scale.shares[is_known] * 255).round().astype(np.intp)
-        is_angle = scale.quantity.period is not None
-        core[is_known, :3] = (_CYCLE if is_angle else _VIRIDIS)[steps]
+        table = _CYCLE if scale.quantity.period is not None else _VIRIDIS
+        core[is_known, :3] = (_SIGNED if scale.quantity.is_signed else table)[steps]
     core[is_known, 3] = 1
     if not has_rims:
         core[is_known & (states == HIDDEN), 3] = OLD_ALPHA
