@@ -40,8 +40,8 @@ from omnimouse_widgets.views.field.colours import core_and_rim, flat_rows
 from omnimouse_widgets.views.field.layout import (
     Field,
     Tile,
+    field_of,
     neurons_at,
-    session_field,
     tile_of,
     tiles_of,
 )
@@ -173,7 +173,7 @@ class FieldLayers(QObject):
         self._remove_layers()
         if session is None:
             return
-        self.field = session_field(session)
+        self.field = field_of(session)
         if self.field.note:
             show_info(f"OmniMouse: {self.field.note}")
         self._add_layers(session, self.field)

@@ -26,6 +26,7 @@ from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_widgets.qt.style.shortcuts import key_actions
 from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.views.field.layout import field_of
 from omnimouse_widgets.views.registry import closing_question, panel_actions
 
 Model = str | Path | Predictor
@@ -97,6 +98,7 @@ class Instrument(QObject):
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()
         self.controller.loader.before_show = import_for_layers
+        self.controller.loader.on_read = field_of
         self._hint = FirstHint.of(viewer, made)
         self.is_closed = False
         self._window: QMainWindow | None = None

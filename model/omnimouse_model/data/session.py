@@ -51,7 +51,7 @@ SCREEN_STD = np.float32(59.0)
 """Normalisation of video: one constant for all sessions, as in OmniMouse's training."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
 class Session(Recording):
     """One recording. Opening reads no large data; a pickle contains only the path.
 

@@ -718,9 +718,11 @@ def scored_cells(mask: Mask, neurons: np.ndarray | slice = slice(None)) -> np.nd
             if not mask._allowed:
                 mask._allowed[:] = [_found_allowed(mask, slice(None))]
             packed = mask._allowed[0]
-            allowed = np.unpackbits(packed, axis=0, count=len(scored))
-            scored = scored & allowed.view(bool)
-        scored = _frozen(scored)
+            allowed = np.unpackbits(packed, axis=0, count=len(scored)).view(bool)
+            scored = np.bitwise_and(scored, allowed, out=allowed)
+        # A view, because the attachment may keep its array.
+        scored = scored[:]
+        scored.flags.writeable = False
         mask._scored[:] = [scored]
     return mask._scored[0][:, neurons]
 

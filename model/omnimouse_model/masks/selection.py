@@ -417,8 +417,11 @@ def distance_unit(session: Session) -> str:
 
     The unit in which more neurons have a position; "µm" if both have as many.
     """
-    in_um = np.isfinite(session.units.xyz_um[:, :2]).all(axis=1).sum()
-    in_px = np.isfinite(session.units.xy_px).all(axis=1).sum()
+    # Column by column: `all` over an axis of two takes 50 times as long.
+    in_um, in_px = (
+        np.count_nonzero(np.isfinite(places[:, 0]) & np.isfinite(places[:, 1]))
+        for places in (session.units.xyz_um, session.units.xy_px)
+    )
     if in_um >= in_px:
         return "µm" if in_um else ""
     return "px"

@@ -24,10 +24,10 @@ from omnimouse_widgets.views.field.colours import (
 )
 from omnimouse_widgets.views.field.layout import (
     Field,
+    field_of,
     name_places,
     neuron_on_click,
     neurons_at,
-    session_field,
     tile_of,
     tiles_of,
     um_per_pixel,
@@ -115,7 +115,7 @@ class MaskPainter(Part):
         self._outlined: OutlinedAreas | None = None
         super().__init__(controller, **traits)
         state, events = controller.state, controller.state.events
-        self._field: tuple[object, Field] | None = None
+        self._field: Field | None = None
         self._field_number = 0
         # Key, codes and `handled` of the latest colours that were sent.
         self._sent: tuple[object, np.ndarray, dict[str, int]] | None = None
@@ -179,12 +179,11 @@ class MaskPainter(Part):
         session = self._state.session
         if session is None:
             return None
-        # Rasterising the neurons is slow: done once per session. `_field_number` counts
-        # the fields, so that a page can skip one that it already has.
-        if self._field is None or self._field[0] is not session:
-            self._field = (session, session_field(session))
+        # `_field_number` counts the fields, so that a page can skip one that it has.
+        if (field := field_of(session)) is not self._field:
+            self._field = field
             self._field_number += 1
-        return self._field[1]
+        return field
 
     def paint(self, neurons: Sequence[int] | np.ndarray, code: int | None = None) -> None:
         """Paint neurons as one undo step; `code` defaults to that of the brush."""

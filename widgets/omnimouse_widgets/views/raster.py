@@ -421,7 +421,7 @@ class RasterView:
         """Return e.g. `neuron 412 · target · sample 33`, and why it is hatched."""
         state, rows = self._state, self.rows
         mask, session = state.mask, state.session
-        if rows is None or mask is None or session is None:
+        if rows is None or mask is None or session is None or state.window is None:
             return ""
         neurons = rows.neurons(row, row)
         if not len(neurons):
@@ -431,7 +431,7 @@ class RasterView:
         names = ", ".join(map(str, session.units.names[neurons[:MAX_NAMES]]))
         more = "…" if len(neurons) > MAX_NAMES else ""
         text = f"{names}{more} · {word} · sample {sample}"
-        code = int(rows.codes(mask, state.window)[rows.bin_at(row), sample])
+        code = int(self._drawn_codes()[rows.bin_at(row), sample])
         return f"{text} · ▨ {HATCHED[code]}" if code in HATCHED else text
 
 

@@ -121,12 +121,13 @@ class TokenLayout:
 
         Runs of fewer than 10 visible samples fill no token.
         """
-        starts = token_starts(visible, self.cuts)
-        covered = np.zeros_like(visible)
-        # A loop over the 10 samples of a token, not over tokens: the whole population
-        # is covered in 10 array operations.
+        columns, number = distinct_columns(visible)
+        starts = _starts_of(columns, self.cuts)
+        covered = np.zeros_like(columns)
+        # A loop over the 10 samples of a token, not over tokens.
         for offset in range(TOKEN_SAMPLES):
             covered[offset : offset + len(starts)] |= starts
+        covered = np.take(covered, number, axis=1)
         covered &= self.is_in_order(visible.shape[1])
         return covered
 
@@ -252,6 +253,10 @@ def token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
     # The rules are applied to each distinct column once: strategies have two or three
     # for thousands of neurons.
     columns, number = distinct_columns(visible)
+    return np.take(_starts_of(columns, cuts), number, axis=1)
+
+
+def _starts_of(columns: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
     starts = run_starts(columns, cuts)
     n_places = len(columns) - TOKEN_SAMPLES + 1
     # A token fits if its first and its last sample are in the same run.
@@ -261,7 +266,7 @@ def token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
     # Run of the sample after the token; -1 after the end of the window.
     after = np.full_like(first, -1)
     after[:-1] = starts[TOKEN_SAMPLES:]
-    return np.asarray(fits & (on_stride | (after != first)))[:, number]
+    return np.asarray(fits & (on_stride | (after != first)))
 
 
 def video_steps(frames: np.ndarray) -> np.ndarray:

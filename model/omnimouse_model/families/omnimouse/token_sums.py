@@ -29,6 +29,7 @@ from torch import Tensor
 from omnimouse_model.families.omnimouse.attention import AttentionPlan, Intervals, Phases
 from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
 from omnimouse_model.families.omnimouse.network import EncodedLatents, OmniMouse, token_intervals
+from omnimouse_model.masks.cells import changed_columns
 
 BLOCK = 64
 """Neurons of a block: a brush stroke of 8 neighbours touches one or two."""
@@ -121,7 +122,7 @@ class TokenBlocks:
         """Describe tokens; keys of blocks that are as in `before` are taken from there."""
         if before is None or before.blocks is not blocks:
             return TokenBlocks(blocks, starts, _keys(blocks, starts, range(blocks.count)))
-        changed = np.flatnonzero((starts != before.starts).any(axis=0))
+        changed = changed_columns(before.starts, starts)
         numbers = np.unique(blocks.block_of[changed]).tolist()
         leaves = list(before._leaves)
         for number, key in zip(numbers, _keys(blocks, starts, numbers), strict=True):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -309,12 +310,18 @@ def regional_name(name: str, session: Session, selected: Sequence[int] = ()) -> 
     return with_region(name, region)
 
 
+_REGIONS: WeakKeyDictionary[Session, tuple[str, ...]] = WeakKeyDictionary()
+
+
 def regions_of(session: Session | None) -> tuple[str, ...]:
     """Return the regions that presets can predict; none if there are fewer than two."""
     if session is None or session.units.area is None:
         return ()
-    names = sorted({*session.units.area.tolist()} - {""})
-    return tuple(names) if len(names) > 1 else ()
+    if session not in _REGIONS:
+        # Once, because every change of the mask asks, and neurons may be many.
+        names = sorted({*session.units.area.tolist()} - {""})
+        _REGIONS[session] = tuple(names) if len(names) > 1 else ()
+    return _REGIONS[session]
 
 
 def presets_of(session: Session | None, needs: Needs | None = None) -> tuple[Preset, ...]:

@@ -108,6 +108,8 @@ class SessionLoader(HasBackgroundTask):
         Called on a thread while a recording is made and read, before its view is
         shown: for slow work of a front end that would block its drawing thread, such
         as imports.
+    on_read
+        Called there with the session, after it was read.
     on_leave
         Called before another recording replaces the one on screen.
     on_shown
@@ -125,6 +127,7 @@ class SessionLoader(HasBackgroundTask):
     ) -> None:
         self.name = ""
         self.before_show: Callable[[], None] = lambda: None
+        self.on_read: Callable[[Session], object] = lambda session: None
         self.on_leave: Callable[[], None] = lambda: None
         self.on_shown: Callable[[SessionView], None] = lambda view: None
         self._state, self._editor, self._requests = state, editor, requests
@@ -195,6 +198,8 @@ class SessionLoader(HasBackgroundTask):
                 view = request.restore(view)
             # Here, on the background thread: `show` runs on the drawing thread.
             read_ahead(view)
+            if view.session is not None:
+                self.on_read(view.session)
             front_end.result()
         return view
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.live.recording.loader import OpenRequest
@@ -58,6 +59,20 @@ def test_the_drawing_thread_reads_no_file(drawing_thread, session_folder, monkey
     assert read_on
     assert threading.current_thread() not in read_on
     assert drawing_thread.said == ["Opening small", ""]
+
+
+def test_a_front_end_gets_the_session_before_it_is_shown(drawing_thread, session_folder):
+    got: list[tuple[Session, bool, threading.Thread]] = []
+    state = drawing_thread.state
+    drawing_thread.opener.on_read = lambda session: got.append(
+        (session, state.session is None, threading.current_thread())
+    )
+    drawing_thread.opener.open(session_folder)
+    drawing_thread.draw_all()
+    ((session, is_before, thread),) = got
+    assert session is state.session
+    assert is_before
+    assert thread is not threading.current_thread()
 
 
 @pytest.mark.slow

@@ -20,11 +20,10 @@ from typing import Any, Final
 from uuid import uuid4
 from weakref import ref
 
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.jupyter.snapshot.drawing import WIDTH
 from omnimouse_widgets.jupyter.snapshot.picture import Snapshot, draw_snapshot
-from omnimouse_widgets.views.field.layout import Field, session_field
+from omnimouse_widgets.views.field.layout import field_of
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +74,6 @@ class SavedPicture:
         self.display_id = f"omnimouse-last-{uuid4().hex}"
         self._controller, self._on_error = controller, on_error
         self._is_live, self._quiet_s = is_live, quiet_s
-        self._field: tuple[Session, Field] | None = None
         self._changed, self._drawing = threading.Condition(), threading.Lock()
         self._first_s = self._changed_s = 0.0
         self._told: tuple[str, str] | None = None
@@ -216,7 +214,9 @@ class SavedPicture:
             # Cleared before the state is read: a change during the drawing sets it.
             self._is_due = False
             try:
-                output = _bundle(draw_snapshot(self._controller, self._session_field()))
+                session = self._controller.state.session
+                field = None if session is None else field_of(session)
+                output = _bundle(draw_snapshot(self._controller, field))
             except Exception as error:
                 # Objects of two views may not fit together: such an error is no fault.
                 if self._is_due:
@@ -226,14 +226,6 @@ class SavedPicture:
             if not self._is_due:
                 break
         return output
-
-    def _session_field(self) -> Field | None:
-        session = self._controller.state.session
-        if session is None:
-            return None
-        if self._field is None or self._field[0] is not session:
-            self._field = session, session_field(session)
-        return self._field[1]
 
     def _report(self, error: Exception) -> None:
         logger.warning("The static picture could not be shown.", exc_info=error)

@@ -11,6 +11,7 @@ be shown with its whole image and without parts of the next one.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -93,6 +94,19 @@ class _Pixels:
     flat: np.ndarray
     weight: np.ndarray
     shape: tuple[int, int]
+
+
+_FIELDS: WeakKeyDictionary[Session, Field] = WeakKeyDictionary()
+
+
+def field_of(session: Session) -> Field:
+    """Return `session_field`, which is computed once for all views of a session.
+
+    It takes half a second for 40,000 neurons.
+    """
+    if session not in _FIELDS:
+        _FIELDS[session] = session_field(session)
+    return _FIELDS[session]
 
 
 def session_field(session: Session) -> Field:
