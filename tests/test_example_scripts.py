@@ -103,6 +103,13 @@ class TestOnTheDemo:
         assert found["sweep"].is_complete
         assert len(Path("context_curve.csv").read_text().splitlines()) == 1 + 4
 
+    def test_shares_of_sources_add_up_to_the_whole(self):
+        found = run("sources", MODEL="linear-gaussian", TARGETS="RL", MAX_WINDOWS=3)["found"]
+        assert sum(found.mean_of("share", name).value for name in found.names) == pytest.approx(
+            found.mean_total().value
+        )
+        assert Path("sources.csv").is_file()
+
     def test_two_models_are_compared_by_a_paired_difference(self):
         found = run("compare_models", MODELS=["demo", "video-ridge"], MAX_WINDOWS=3)
         difference = found["first"].value - found["second"].value
