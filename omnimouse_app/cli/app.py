@@ -85,7 +85,7 @@ def _check(session: str, reading: dict[str, Any]) -> Path | str:
     from omnimouse_model.data.open import is_session, open_session
     from omnimouse_model.data.session_index import holds_sessions
     from omnimouse_model.live.analysis_file import SUFFIX, read_analysis
-    from omnimouse_model.live.recording.loader import SAMPLES
+    from omnimouse_model.live.session_loader import SAMPLES
 
     # The window shows how far its simulation is.
     if session in SAMPLES:

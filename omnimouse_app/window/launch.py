@@ -20,7 +20,7 @@ from omnimouse_model.extras import install_command, named_extras
 if TYPE_CHECKING:
     from omnimouse_app.window.docks import OmniMouseDock
     from omnimouse_model.live.controller import Controller
-    from omnimouse_model.live.recording.loader import OpenRequest
+    from omnimouse_model.live.session_loader import OpenRequest
     from omnimouse_model.live.state import Device
     from omnimouse_model.predict.predictor import Predictor
 
@@ -76,7 +76,7 @@ def launch(
         # Imports are inside the functions, so that importing this module is fast.
         from omnimouse_model.data.session_index import holds_sessions
         from omnimouse_model.live.analysis_file import SUFFIX
-        from omnimouse_model.live.recording.loader import DEMO, SAMPLES, OpenRequest
+        from omnimouse_model.live.session_loader import DEMO, SAMPLES, OpenRequest
 
         # Names of samples have priority over paths.
         sample = SAMPLES.get(session) if isinstance(session, str) else None

@@ -6,7 +6,7 @@ They are simulated and opened in a background thread; the panel shows the progre
 import numpy as np
 
 from omnimouse_app.window.reader import LayerData, layers_of
-from omnimouse_model.live.recording.loader import OpenRequest, with_model
+from omnimouse_model.live.session_loader import OpenRequest, with_model
 from omnimouse_model.progress import QUIET
 
 

@@ -25,7 +25,7 @@ from omnimouse_app.field.canvas import Canvas
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_app.window.launch import launch
-from omnimouse_model.live.recording.loader import SAMPLES
+from omnimouse_model.live.session_loader import SAMPLES
 from omnimouse_widgets.views.laboratory import summary
 from tests.acceptance.scripts import TIMEOUT_S
 

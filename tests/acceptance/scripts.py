@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from omnimouse_model.analysis.stimulus_edits import Mirror
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory_jobs import BARCODES
-from omnimouse_model.live.recording.loader import SAMPLES
+from omnimouse_model.live.session_loader import SAMPLES
 from omnimouse_widgets.views.laboratory import summary
 from omnimouse_widgets.views.text.tier_score import shown_tier_score_lines
 

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import omnimouse_model as om
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.recording.loader import SAMPLES
+from omnimouse_model.live.session_loader import SAMPLES
 from omnimouse_model.progress import CallbackJob, TimeLeft, duration_text
 from omnimouse_model.simulate.spiking_laboratory import ANIMALS, write_animal
 from tests.acceptance.scripts import wait_for

@@ -100,7 +100,7 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
 
     monkeypatch.setattr(SimulatedSession, "__call__", simulate)
     monkeypatch.setattr(
-        "omnimouse_model.live.recording.first_view.open_session",
+        "omnimouse_model.live.first_view.open_session",
         lambda path: opened.append(path) or open_session(path),
     )
     viewer = napari.Viewer(show=True)

@@ -140,7 +140,7 @@ def _time_window(predictor: "TransformerPredictor", session: "Session", start_s:
 
     from omnimouse_model.analysis.sweep.contexts import context_mask
     from omnimouse_model.analysis.sweep.live_sweep import live_draw, live_sweep
-    from omnimouse_model.live.recording.first_view import active_neurons
+    from omnimouse_model.live.first_view import active_neurons
 
     # The neurons that a new window of the app selects at first.
     selected = np.array(active_neurons(session.window(start_s)), np.int64)
@@ -172,7 +172,7 @@ def _time_window(predictor: "TransformerPredictor", session: "Session", start_s:
 
 def _contexts(session: "Session") -> "tuple[Context, ...]":
     from omnimouse_model.analysis.sweep.live_sweep import live_plan
-    from omnimouse_model.live.recording.first_view import N_SELECTED_AT_FIRST
+    from omnimouse_model.live.first_view import N_SELECTED_AT_FIRST
 
     return live_plan(session.n_neurons, N_SELECTED_AT_FIRST).contexts
 

@@ -30,8 +30,8 @@ from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.project.exports import Exports
 from omnimouse_model.live.project.project import Project
 from omnimouse_model.live.project.restore import AnalysisScreen
-from omnimouse_model.live.recording.loader import ClockCheck, FolderIndex, SessionLoader
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.session_loader import ClockCheck, FolderIndex, SessionLoader
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.live.sweeps import Sweeps

@@ -6,7 +6,7 @@ made in a thread meanwhile. All matrix products are in one thread: BLAS has its 
 
 The drive of a population is normalised by videos that no session shows. The statistics
 of the sample recordings are stored, because computing them takes a fifth of a
-simulation. After a change of the simulated world, `python -m omnimouse_model.simulate`
+simulation. After a change of the simulated world, `python -m omnimouse_model.simulate.simulation`
 renews them.
 """
 
@@ -342,3 +342,7 @@ def _behavior_gain(simulation: Simulation, n_samples: int) -> np.ndarray:
 def _spec(folder: str | Path) -> MouseSpec:
     path = Path(folder) / FOLDER / "meta.json"
     return decode(MouseSpec, read_json(path).get("spec"), path, "spec")
+
+
+if __name__ == "__main__":
+    store_normalisations()

@@ -11,8 +11,7 @@ from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.lab.responses import model_responses
 from omnimouse_model.lab.stimuli.dots import gaussian_dots, sparse_noise
 from omnimouse_model.lab.stimuli.gratings import drifting_gratings, grating_levels
-from omnimouse_model.lab.stimuli.images import still_images
-from omnimouse_model.lab.stimuli.stimulus import GRAY, Events, Monitor, Stimulus
+from omnimouse_model.lab.stimuli.stimulus import GRAY, Events, Monitor, Stimulus, still_images
 from omnimouse_model.lab.tuning import (
     axes_of,
     directions_of,

@@ -7,11 +7,10 @@ import pytest
 from PIL import Image
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.lab.stimuli import images as image_files
+from omnimouse_model.lab.stimuli import stimulus as image_files
 from omnimouse_model.lab.stimuli.dots import PATTERNS, kinematograms
 from omnimouse_model.lab.stimuli.gratings import drifting_gabors, pink_noise
-from omnimouse_model.lab.stimuli.images import images_in, movie, still_images
-from omnimouse_model.lab.stimuli.stimulus import GRAY, Monitor
+from omnimouse_model.lab.stimuli.stimulus import GRAY, Monitor, images_in, movie, still_images
 
 SIZE = (36, 64)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.first_view import first_view
 from omnimouse_model.live.mask.presets import mask_for
-from omnimouse_model.live.recording.first_view import first_view
-from omnimouse_model.live.recording.loader import with_model
+from omnimouse_model.live.session_loader import with_model
 from omnimouse_model.live.state_store import FirstScores, StateStore, read_scores
 from tests.predictors import NoisyPredictor
 

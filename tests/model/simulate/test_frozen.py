@@ -1,7 +1,7 @@
 """The simulated world is frozen: what the demo was trained on cannot change silently.
 
 If a test here fails, either the change was not meant, or it makes a new world: then
-raise `specs.VERSION`, run `python -m omnimouse_model.simulate`, train the demo again,
+raise `specs.VERSION`, run `python -m omnimouse_model.simulate.simulation`, train the demo again,
 and record the new numbers.
 """
 
@@ -47,7 +47,7 @@ def test_the_numbers_of_a_small_session_are_frozen(tmp_path):
 
 @pytest.mark.slow
 def test_the_stored_normalisation_is_that_of_the_population():
-    """After a change of the world, `python -m omnimouse_model.simulate` renews it."""
+    """After a change of the world, `python -m omnimouse_model.simulate.simulation` renews it."""
     seed = simulate.UNSEEN.population_seed
     tuning = draw_population(seed, simulate.UNSEEN.n_neurons).tuning
     fields = ReceptiveFields(tuning)

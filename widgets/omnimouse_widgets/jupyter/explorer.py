@@ -16,7 +16,7 @@ from omnimouse_model.data.open import check_exists
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.recording.loader import SAMPLES, OpenRequest
+from omnimouse_model.live.session_loader import SAMPLES, OpenRequest
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.live.state_store import LastSession
 from omnimouse_model.masks import Mask

@@ -13,7 +13,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project.exports import Exports, MakeContent
-from omnimouse_model.live.recording.loader import SessionLoader
+from omnimouse_model.live.session_loader import SessionLoader
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.views.form import Form, setting
 from omnimouse_widgets.views.record import (

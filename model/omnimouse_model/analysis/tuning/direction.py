@@ -4,7 +4,7 @@ Directions come from the trial table if it has them, else from the motion energy
 video at the receptive field. Angles: 0° to the right, 90° up, counter-clockwise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +30,12 @@ from omnimouse_model.progress import QUIET, Job, shows_progress
 
 DirectionSource = Literal["trials", "place", "screen"]
 DIRECTION_NAMES = ("direction", "drift_direction", "motion_direction", "dir")
-ORIENTATION_NAMES = ("orientation", "ori", "angle", "theta")
+DIRECTION_COLUMNS = tuple(
+    f"{name}{unit}"
+    for name in (*DIRECTION_NAMES, "orientation", "ori", "angle", "theta")
+    for unit in ("", "_deg")
+)
+"""Columns of the direction of motion, or of its axis, in degrees."""
 N_SHUFFLES = 200
 SIGNIFICANCE_LEVEL = 0.05
 """Significance level of the shuffle tests of selectivity."""
@@ -171,28 +176,38 @@ class TrialDirections:
 
 def trial_directions(trials: Trials) -> TrialDirections | None:
     """Return the directions of the trials; None without three frequent directions."""
-    for names, are_directions in ((DIRECTION_NAMES, True), (ORIENTATION_NAMES, False)):
-        values = np.array([_named_angle(extra, names) for extra in trials.extra])
-        if not len(values):
-            return None
-        distinct = np.unique(values[np.isfinite(values)] % 360.0)
-        counts = [(values % 360.0 == value).sum() for value in distinct]
-        if len(distinct) >= 3 and min(counts) >= MIN_TRIALS:
-            # Orientations repeat after 180°: larger angles of a column named
-            # "orientation" are directions of drift.
-            is_round = bool(distinct.max() >= 180.0)
-            return TrialDirections(values % 360.0, are_directions or is_round)
+    stored = {name.lower(): values for name, values in reversed(trials.columns.items())}
+    for name in filter(stored.__contains__, DIRECTION_COLUMNS):
+        degrees = numbers_in(stored[name]) % 360.0
+        counts = np.unique(degrees[np.isfinite(degrees)], return_counts=True)[1]
+        if len(counts) >= 3 and counts.min() >= MIN_TRIALS:
+            return TrialDirections(degrees, are_directions(name, degrees))
     return None
 
 
-def _named_angle(extra: Mapping[str, Any], names: tuple[str, ...]) -> float:
-    by_name = {str(key).lower(): value for key, value in extra.items()}
-    for name in names:
-        try:
-            return float(by_name[name])
-        except (KeyError, TypeError, ValueError):
-            continue
-    return float("nan")
+def are_directions(column: str, degrees: Float[np.ndarray, " trial"]) -> bool:
+    """Return whether angles are directions of motion, and not only its axis.
+
+    Orientations repeat after 180°: larger angles of a column named "orientation" are
+    directions of drift.
+    """
+    is_named = column.lower().removesuffix("_deg") in DIRECTION_NAMES
+    return is_named or bool(np.nanmax(degrees) >= 180.0)
+
+
+def numbers_in(values: Sequence[object]) -> Float[np.ndarray, " trial"]:
+    """Return the stored values of a trial column as numbers; NaN for what is none."""
+    return np.array([number_in(value) for value in values], np.float64)
+
+
+def number_in(value: Any) -> float:
+    """Return a stored value as a number; NaN for what is none."""
+    if isinstance(value, bool):
+        return float("nan")
+    try:
+        return float(value)
+    except (TypeError, ValueError):  # None, a list or a text: no number was stored
+        return float("nan")
 
 
 def _from_trials(

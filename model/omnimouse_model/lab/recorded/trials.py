@@ -7,14 +7,16 @@ can name any other column.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from omnimouse_model.analysis.tuning.direction import (
-    DIRECTION_NAMES,
-    ORIENTATION_NAMES,
+    DIRECTION_COLUMNS,
+    are_directions,
+    number_in,
+    numbers_in,
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor
@@ -23,10 +25,6 @@ Unit = Literal["px", "deg"]
 Where = Mapping[str, str | int | float]
 """Values that columns of the trial table must have."""
 
-DIRECTION_COLUMNS: Final = tuple(
-    f"{name}{unit}" for name in (*DIRECTION_NAMES, *ORIENTATION_NAMES) for unit in ("", "_deg")
-)
-"""Columns of the direction of motion in degrees."""
 PLACE_COLUMNS: Final[Mapping[tuple[str, str], Unit | None]] = {
     ("row_px", "column_px"): "px",
     ("y_px", "x_px"): "px",
@@ -140,7 +138,7 @@ def direction_trials(
     else:
         candidates = [known[name] for name in DIRECTION_COLUMNS if name in known]
     for name in candidates:
-        stored = np.where(usable, _numbers(columns[name]), np.nan)
+        stored = np.where(usable, numbers_in(columns[name]), np.nan)
         trials = np.flatnonzero(np.isfinite(stored))
         angles = stored[trials] % 360
         if len(np.unique(np.round(angles, _DIGITS))) < _MIN_DIRECTIONS:
@@ -152,12 +150,11 @@ def direction_trials(
                 "are needed."
             )
         sign = -1 if is_clockwise else 1
-        is_direction = name.lower().removesuffix("_deg") in DIRECTION_NAMES
         return DirectionTrials(
             trials,
             np.round((zero_deg + sign * angles) % 360, _DIGITS) % 360,
             name,
-            is_direction or bool(angles.max() >= 180),
+            are_directions(name, angles),
         )
     looked = repr(column) if column else ", ".join(DIRECTION_COLUMNS)
     raise StimulusColumnError(
@@ -221,7 +218,7 @@ def place_trials(
             f"The unit of the columns {names[0]!r} and {names[1]!r} of session "
             f"{session.id!r} is unknown: state 'px' or 'deg'."
         )
-    y, x = (_numbers(table[name]) for name in names)
+    y, x = (numbers_in(table[name]) for name in names)
     trials = np.flatnonzero(np.isfinite(y) & np.isfinite(x) & usable)
     y, x = _in_widths(session, y[trials], x[trials], unit, monitor)
     rows, row = np.unique(np.round(y, _DIGITS), return_inverse=True)
@@ -299,24 +296,10 @@ def _trials_of_tier(session: Session, tier: str | Sequence[str]) -> np.ndarray:
 
 
 def _is_equal(value: object, wanted: str | int | float) -> bool:
-    one, other = _number(value), _number(wanted)
+    one, other = number_in(value), number_in(wanted)
     if np.isnan([one, other]).any():
         return str(value) == str(wanted)
     return bool(np.isclose(one, other, rtol=0, atol=10.0**-_DIGITS))
-
-
-def _numbers(values: Sequence[object]) -> Float[np.ndarray, " trial"]:
-    return np.array([_number(value) for value in values], np.float64)
-
-
-def _number(value: Any) -> float:
-    """Return a stored value as a number; NaN for what is none."""
-    if isinstance(value, bool):
-        return float("nan")
-    try:
-        return float(value)
-    except (TypeError, ValueError):  # None, a list or a text: no number was stored
-        return float("nan")
 
 
 def _in_widths(

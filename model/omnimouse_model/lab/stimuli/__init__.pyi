@@ -7,7 +7,7 @@ from .gratings import drifting_gabors as drifting_gabors
 from .gratings import drifting_gratings as drifting_gratings
 from .gratings import grating_levels as grating_levels
 from .gratings import pink_noise as pink_noise
-from .images import images_in as images_in
-from .images import movie as movie
-from .images import still_images as still_images
 from .stimulus import Monitor as Monitor
+from .stimulus import images_in as images_in
+from .stimulus import movie as movie
+from .stimulus import still_images as still_images

@@ -16,6 +16,7 @@ from omnimouse_model.live.analysis_file import (
     read_analysis,
     replace_analysis,
 )
+from omnimouse_model.live.first_view import SessionView
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -35,8 +36,7 @@ from omnimouse_model.live.project.unsaved_backups import (
     UnsavedBackups,
     has_unsaved_work,
 )
-from omnimouse_model.live.recording.first_view import SessionView
-from omnimouse_model.live.recording.loader import OpenRequest
+from omnimouse_model.live.session_loader import OpenRequest
 from omnimouse_model.live.state_store import LastSession, StateStore
 from omnimouse_model.storage.trees import take_notes
 from omnimouse_model.storage.web import web_address

@@ -22,6 +22,7 @@ from omnimouse_model.live.analysis_file import (
     ReopenedAnalysis,
     read_analysis,
 )
+from omnimouse_model.live.first_view import SessionView
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.mask.presets import (
@@ -34,9 +35,8 @@ from omnimouse_model.live.models.choice import ModelChoice
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.pins import Pins
-from omnimouse_model.live.recording.first_view import SessionView
-from omnimouse_model.live.recording.loader import SessionLoader
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.session_loader import SessionLoader
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import LastSession
 from omnimouse_model.live.sweeps import Sweeps

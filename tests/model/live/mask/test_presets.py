@@ -7,6 +7,7 @@ import omnimouse_model as om
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import MaskError
 from omnimouse_model.families.ndt.predictor import TRIALS
+from omnimouse_model.live.first_view import first_view
 from omnimouse_model.live.mask.presets import (
     FORECAST,
     PRESETS,
@@ -19,7 +20,6 @@ from omnimouse_model.live.mask.presets import (
     preset_named,
     presets_of,
 )
-from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.predictor import Needs

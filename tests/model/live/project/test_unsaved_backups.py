@@ -11,8 +11,8 @@ import pytest
 
 from omnimouse_model.live.analysis_file import Analysis
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.first_view import first_view
 from omnimouse_model.live.project.unsaved_backups import plain_name
-from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.live.state_store import MAX_UNSAVED, StateStore
 from omnimouse_model.masks import HIDDEN
 from tests.predictors import open_controller

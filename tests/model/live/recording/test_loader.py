@@ -9,7 +9,7 @@ import pytest
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.live.recording.loader import OpenRequest
+from omnimouse_model.live.session_loader import OpenRequest
 from tests.model.drawing_thread import TIMEOUT, DrawingThread
 from tests.small_sessions import write_session
 

@@ -23,8 +23,8 @@ from omnimouse_model.analysis.clock_check import AlignmentReport
 from omnimouse_model.inference.families import baseline_names
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.models.choice import ModelChoice
-from omnimouse_model.live.recording.loader import ClockCheck, SessionLoader
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.session_loader import ClockCheck, SessionLoader
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import UNGUARDED
 from omnimouse_model.masks.cells import recording_rate

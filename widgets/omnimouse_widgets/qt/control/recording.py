@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.recording.loader import FolderIndex, SessionLoader, with_model
+from omnimouse_model.live.session_loader import FolderIndex, SessionLoader, with_model
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.simulate.demo import is_demo

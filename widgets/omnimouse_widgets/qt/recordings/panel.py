@@ -11,7 +11,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_model.live.recording.loader import FolderIndex, SessionLoader
+from omnimouse_model.live.session_loader import FolderIndex, SessionLoader
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.recordings.table_model import (
     TITLES,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.live.recording.first_view import first_view
+from omnimouse_model.live.first_view import first_view
 from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.data.refusals import check_refusal

@@ -19,6 +19,12 @@ from omnimouse_model.data.open import fetch_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.session_index import Catalogue, Entry, entries_of
 from omnimouse_model.evaluation.tier_score import TierScore
+from omnimouse_model.live.first_view import (
+    SessionView,
+    first_view,
+    put_on_screen,
+    read_ahead,
+)
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -28,12 +34,6 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.mask.editor import MaskEditor
-from omnimouse_model.live.recording.first_view import (
-    SessionView,
-    first_view,
-    put_on_screen,
-    read_ahead,
-)
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.progress import CallbackJob, Job

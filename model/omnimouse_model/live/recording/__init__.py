@@ -1,1 +1,0 @@
-"""Opening a recording and moving between its trials."""
