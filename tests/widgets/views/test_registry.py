@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import get_args
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 import omnimouse_widgets
+from omnimouse_widgets.jupyter import explorer as explorer_module
 from omnimouse_widgets.jupyter.explorer import Explorer
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.transport.part import Part
@@ -73,6 +75,18 @@ def test_every_panel_has_its_part_on_the_page_of_an_explorer(controller):
     assert list(tabs.titles) == [panel.title for panel in named]
     for panel, child in zip(named, tabs.children, strict=True):
         assert parts[panel.part] in list(on_page(child))
+    explorer.close()
+
+
+def test_a_panel_without_traits_needs_no_class_in_notebooks(controller, monkeypatch):
+    (scores,) = (panel for panel in PANELS if panel.part == "neuron_scores")
+    plain = replace(scores, part="plain", widget="", title="Plain")
+    monkeypatch.setattr(explorer_module, "PANELS", (*PANELS, plain))
+    explorer = Explorer(controller=controller)
+    assert isinstance(explorer.plain, RecordPart)
+    assert not isinstance(explorer.plain, type(explorer.neuron_scores).__bases__)
+    assert type(explorer.plain._panel) is type(explorer.neuron_scores._panel)
+    assert explorer.plain in list(on_page(explorer.widget))
     explorer.close()
 
 

@@ -4,7 +4,8 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, cast
 from weakref import ref
 
 from IPython.core.getipython import get_ipython
@@ -26,6 +27,7 @@ from omnimouse_model.storage.cache import config_dir
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.jobs import ContextSweep, Files, FineTune, Laboratory, Ranking
 from omnimouse_widgets.jupyter.painter import MaskPainter
+from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.raster import Raster
 from omnimouse_widgets.jupyter.results import (
     BehaviorDecoder,
@@ -38,13 +40,23 @@ from omnimouse_widgets.jupyter.results import (
     WhatIf,
 )
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
+from omnimouse_widgets.jupyter.transport.part import Part
 from omnimouse_widgets.jupyter.video import VideoScrubber
-from omnimouse_widgets.views.registry import PANELS
+from omnimouse_widgets.views.registry import PANELS, Panel
 
 _RUNS: dict[tuple[str, str], tuple[object, int]] = {}
 """(notebook, cell id): the latest run of the cell and its number of explorers."""
 _EXPLORERS: "dict[Path, ref[Explorer]]" = {}
 """Explorer of each memory file; closed when its cell runs again."""
+
+
+def _part_of(panel: Panel, controller: Controller) -> Part:
+    """Return the part of a panel: its own widget, or one that draws its view."""
+    if panel.dock is None or panel.widget:
+        kind = resolve_name(f"omnimouse_widgets.jupyter.{panel.widget}")
+        return cast(Part, kind(controller))
+    view = resolve_name(f"omnimouse_widgets.{panel.dock.panel}")
+    return RecordPart(view.of(controller), controller)
 
 
 class ExplorerBox(VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -93,6 +105,25 @@ class Explorer:
         All parts in one ipywidget.
     """
 
+    # For type checkers; the table of panels says which parts there are.
+    bar: ControlBar
+    finetune: FineTune
+    painter: MaskPainter
+    raster: Raster
+    video: VideoScrubber
+    traces: Traces
+    sweep: ContextSweep
+    behavior: BehaviorDecoder
+    table: NeuronTable
+    neuron_scores: NeuronScores
+    neuron: Neuron
+    trials: Trials
+    repeats: Repeats
+    what_if: WhatIf
+    laboratory: Laboratory
+    ranking: Ranking
+    files: Files
+
     def __init__(
         self,
         session: str | Path | Session | OpenRequest = "demo",
@@ -109,23 +140,10 @@ class Explorer:
             _check_place(session)
             controller = self._new_controller(device)
         self.controller = controller
-        self.bar = ControlBar(controller)
-        self.finetune = FineTune(controller)
-        self.painter = MaskPainter(controller)
-        self.raster = Raster(controller)
-        self.video = VideoScrubber(controller)
-        self.traces = Traces(controller, height=460)
-        self.sweep = ContextSweep(controller)
-        self.behavior = BehaviorDecoder(controller, height=460)
-        self.table = NeuronTable(controller)
-        self.trials = Trials(controller)
-        self.repeats = Repeats(controller)
-        self.neuron_scores = NeuronScores(controller)
-        self.neuron = Neuron(controller)
-        self.what_if = WhatIf(controller)
-        self.laboratory = Laboratory(controller)
-        self.ranking = Ranking(controller)
-        self.files = Files(controller)
+        for panel in PANELS:
+            if panel.part and panel.part not in vars(self):
+                setattr(self, panel.part, _part_of(panel, controller))
+        self.traces.height = self.behavior.height = 460
         # Both parts validate the filter, so an invalid one is rejected on either side.
         link((self.table, "filter"), (self.neuron_scores, "filter"))
         self.widget = self._layout()

@@ -55,6 +55,9 @@ class Panel:
         Place in the napari window; None without a dock of its own.
     part
         Name of the part of an `Explorer`; "" for none.
+    widget
+        "module:class" of the part, below `omnimouse_widgets.jupyter`; "" for a part that
+        draws the view of the dock, without traits of its own.
     is_tab
         Whether the part is one of the tabs of the `Explorer`.
     reason
@@ -66,6 +69,7 @@ class Panel:
     page: str
     dock: Dock | None = None
     part: str = ""
+    widget: str = ""
     is_tab: bool = False
     reason: str = ""
 
@@ -81,6 +85,7 @@ PANELS: Final = (
         "Recording, model, task, brush, selection and colours.",
         "napari.md#the-window",
         part="bar",
+        widget="control_bar:ControlBar",
         reason="In napari, it is the dock of the plugin, which opens the other docks.",
     ),
     Panel(
@@ -88,6 +93,7 @@ PANELS: Final = (
         "Neurons at their positions, to be painted, selected and coloured.",
         "napari.md#paint-a-mask",
         part="painter",
+        widget="painter:MaskPainter",
         reason="In napari, it is the canvas.",
     ),
     Panel(
@@ -96,6 +102,7 @@ PANELS: Final = (
         "napari.md#inspect-the-prediction",
         Dock("views.traces:TracesView", "right", "results", is_front=True),
         part="traces",
+        widget="results:Traces",
         is_tab=True,
     ),
     Panel(
@@ -104,6 +111,7 @@ PANELS: Final = (
         "napari.md#measure-the-effect-of-context",
         Dock("views.context.view:ContextView", "right", "results"),
         part="sweep",
+        widget="jobs:ContextSweep",
         is_tab=True,
     ),
     Panel(
@@ -112,6 +120,7 @@ PANELS: Final = (
         "napari.md#inspect-the-prediction",
         Dock("views.behavior:BehaviorView", "right", "results"),
         part="behavior",
+        widget="results:BehaviorDecoder",
         is_tab=True,
     ),
     Panel(
@@ -120,6 +129,7 @@ PANELS: Final = (
         "napari.md#properties-of-one-neuron",
         Dock("views.neurons:NeuronsView", "right", "results"),
         part="table",
+        widget="results:NeuronTable",
         is_tab=True,
     ),
     Panel(
@@ -128,6 +138,7 @@ PANELS: Final = (
         "napari.md#properties-of-one-neuron",
         Dock("views.scores:ScoresView", "right", "results"),
         part="neuron_scores",
+        widget="results:NeuronScores",
         is_tab=True,
     ),
     Panel(
@@ -136,6 +147,7 @@ PANELS: Final = (
         "napari.md#properties-of-one-neuron",
         Dock("views.neuron:NeuronView", "right", "results"),
         part="neuron",
+        widget="results:Neuron",
         is_tab=True,
     ),
     Panel(
@@ -144,6 +156,7 @@ PANELS: Final = (
         "napari.md#what-if-edit-stimulus-or-behaviour",
         Dock("views.what_if:WhatIfView", "right", "controls"),
         part="what_if",
+        widget="results:WhatIf",
         is_tab=True,
     ),
     Panel(
@@ -152,6 +165,7 @@ PANELS: Final = (
         "laboratory.md#on-screen",
         Dock("views.laboratory:LaboratoryView", "right", "controls"),
         part="laboratory",
+        widget="jobs:Laboratory",
         is_tab=True,
     ),
     Panel(
@@ -160,6 +174,7 @@ PANELS: Final = (
         "sessions_to_train_on.md#on-screen",
         Dock("views.ranking:RankingView", "right", "controls"),
         part="ranking",
+        widget="jobs:Ranking",
         is_tab=True,
     ),
     Panel(
@@ -167,6 +182,7 @@ PANELS: Final = (
         "Options of the recording's reader, and exports of what is on screen.",
         "notebooks.md#files-explorerfiles",
         part="files",
+        widget="jobs:Files",
         is_tab=True,
         reason="In napari, the menus *Open…* and *File* of *OmniMouse* open its forms.",
     ),
@@ -176,6 +192,7 @@ PANELS: Final = (
         "training.md#fine-tuning-to-your-own-mouse",
         Dock("views.finetune:FinetuneView", "right", "controls"),
         part="finetune",
+        widget="jobs:FineTune",
     ),
     Panel(
         "Time",
@@ -183,6 +200,7 @@ PANELS: Final = (
         "napari.md#the-window",
         Dock("views.time:TimeView", "bottom", "time", is_front=True),
         part="video",
+        widget="video:VideoScrubber",
     ),
     Panel(
         "Raster",
@@ -190,6 +208,7 @@ PANELS: Final = (
         "napari.md#inspect-the-prediction",
         Dock("views.raster:RasterView", "bottom", "samples", is_front=True),
         part="raster",
+        widget="raster:Raster",
     ),
     Panel(
         "Trials",
@@ -197,6 +216,7 @@ PANELS: Final = (
         "spikes.md#on-screen",
         Dock("views.trials:TrialsView", "bottom", "samples"),
         part="trials",
+        widget="results:Trials",
         is_tab=True,
     ),
     Panel(
@@ -205,6 +225,7 @@ PANELS: Final = (
         "napari.md#properties-of-one-neuron",
         Dock("views.repeats:RepeatsView", "bottom", "samples"),
         part="repeats",
+        widget="results:Repeats",
         is_tab=True,
     ),
     Panel(
@@ -213,6 +234,7 @@ PANELS: Final = (
         "napari.md#the-window",
         Dock("views.stimulus:StimulusView", "bottom", "stimulus", is_front=True),
         part="video",
+        widget="video:VideoScrubber",
     ),
 )
 
