@@ -19,15 +19,13 @@ from omnimouse_app.field.colours import LabelColours
 from omnimouse_app.field.layer_kinds import (
     NeuronLabels,
     features_of,
+    label_layer,
     layer_of_neurons_without_pixels,
     lock,
     mean_layer,
-    positioned_neurons_without_pixels,
-)
-from omnimouse_app.field.plane_tiles import (
-    label_layer,
     name_planes,
     outline_layer,
+    positioned_neurons_without_pixels,
     text_layer,
 )
 from omnimouse_app.field.points_3d import SpaceView

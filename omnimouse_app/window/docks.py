@@ -9,6 +9,7 @@ next start restores the layout that the user left.
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -28,10 +29,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_app.field.canvas_repairs import repair_canvas
+from omnimouse_app.field.canvas import repair_canvas
 from omnimouse_app.field.keys import show_keys
 from omnimouse_app.field.layers import RESTORE_KEY
-from omnimouse_app.window.dock_layout import DockLayout
 from omnimouse_app.window.instrument import Instrument, Model
 from omnimouse_app.window.malloc import return_free_memory
 from omnimouse_app.window.panels import Panels
@@ -40,9 +40,11 @@ from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.prediction_file.file import has_predictions
+from omnimouse_model.storage.cache import config_dir
+from omnimouse_model.storage.trees import read_or_set_aside, write_state
 from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.qt.recordings.panel import show_recordings
+from omnimouse_widgets.qt.recordings import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
 from omnimouse_widgets.views.registry import Area, docks, panel_actions, tabs_of
 from omnimouse_widgets.views.stimulus import StimulusView
@@ -428,3 +430,47 @@ def open_instrument(
             with _unfiltered_events(dock.main_window):
                 dock.open_docks()
     return dock
+
+
+VERSION = 3
+"""Version of our docks; a change of their names makes older layouts invalid."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Content of the file: the state of Qt as base64."""
+
+    docks: str
+
+
+class DockLayout(QObject):
+    """Store the places, sizes and tabs of a window's docks when it closes.
+
+    Parameters
+    ----------
+    window
+        The napari window; it is also the Qt parent of this object.
+    """
+
+    def __init__(self, window: QMainWindow) -> None:
+        super().__init__(window)
+        self._window = window
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Store the layout on closing, while every dock still exists."""
+        if event is not None and event.type() == QEvent.Type.Close:
+            state = self._window.saveState(VERSION).toBase64()
+            write_state(_path(), {"docks": bytes(state.data()).decode()})
+        return False
+
+    def restore(self) -> bool:
+        """Restore the last stored layout; return False if there is none."""
+        stored = read_or_set_aside(_path(), _Stored)
+        if stored is None:
+            return False
+        return self._window.restoreState(QByteArray.fromBase64(stored.docks.encode()), VERSION)
+
+
+def _path() -> Path:
+    return config_dir() / "docks.json"

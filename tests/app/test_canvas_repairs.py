@@ -10,7 +10,7 @@ from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from vispy.gloo import glir
 
-from omnimouse_app.field.canvas_repairs import repair_canvas
+from omnimouse_app.field.canvas import repair_canvas
 from omnimouse_app.tour.hand import settle, wait_for
 
 pytestmark = pytest.mark.gui

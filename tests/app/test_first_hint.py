@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from napari.components import ViewerModel
 
-from omnimouse_app.field.first_hint import FirstHint
+from omnimouse_app.window.instrument import FirstHint
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.state_store import StateStore
 from tests.predictors import NoisyPredictor, open_controller

@@ -7,8 +7,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from omnimouse_app.field.brush import LassoOutline
 from omnimouse_app.field.canvas import core_places, states_on_screen
-from omnimouse_app.field.lasso import LassoOutline
 from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.views.field.layout import neurons_inside, neurons_under

@@ -8,7 +8,7 @@ import pytest
 from omnimouse_app.field.layers import TOKEN
 from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window.launch import launch
-from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
+from omnimouse_widgets.qt.recordings import RecordingsPanel
 from tests import SUITE2P
 from tests.app.windows import drop_file
 

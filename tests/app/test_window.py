@@ -8,8 +8,7 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QComboBox, QMessageBox, QScrollBar
 
-from omnimouse_app.field.canvas import states_on_screen
-from omnimouse_app.field.redraw import OneFrame
+from omnimouse_app.field.canvas import OneFrame, states_on_screen
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import find_instrument, open_instrument

@@ -7,7 +7,7 @@ from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.panel import rows_message
 from omnimouse_widgets.jupyter.results import Traces
-from omnimouse_widgets.views.trace_row import Trace
+from omnimouse_widgets.views.rows.traces import Trace
 
 
 class RowsMessage:

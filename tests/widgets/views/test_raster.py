@@ -8,8 +8,8 @@ from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets.views import raster as ticks
 from omnimouse_widgets.views.raster import RasterView
-from omnimouse_widgets.views.raster_rows import RasterRows
 from omnimouse_widgets.views.record import record
+from omnimouse_widgets.views.rows.raster import RasterRows
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from omnimouse_model.data.units import Units
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import VISIBLE, Mask, input_cells, scored_cells
 from omnimouse_widgets.views.raster import hatch_text
-from omnimouse_widgets.views.raster_rows import (
+from omnimouse_widgets.views.rows.raster import (
     MISSING,
     UNREAD,
     UNSCORED_TARGET,

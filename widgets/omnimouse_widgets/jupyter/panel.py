@@ -42,7 +42,7 @@ from omnimouse_widgets.views.record import (
     select,
     take,
 )
-from omnimouse_widgets.views.trace_row import Scale, Trace, has_overlay, row_ranges
+from omnimouse_widgets.views.rows.traces import Scale, Trace, has_overlay, row_ranges
 
 COLOURS: Final = {
     "shares": palette.viridis_table()[::8].tolist(),

@@ -32,8 +32,8 @@ from omnimouse_widgets.views.raster import (
     overlay_table,
     spike_ticks,
 )
-from omnimouse_widgets.views.raster_rows import ORDERINGS, RasterPicture, RasterRows
 from omnimouse_widgets.views.record import Cells
+from omnimouse_widgets.views.rows.raster import ORDERINGS, RasterPicture, RasterRows
 
 Buffers = list[np.ndarray]
 _MAX_LAYOUTS: Final = 8

@@ -59,13 +59,12 @@ from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, c
 from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine
 from omnimouse_widgets.qt.style.plot_style import TEXT, small_font
 from omnimouse_widgets.qt.style.plot_theme import PlotCanvas
-from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.redraw import Redraw, VisibilityMonitor
 from omnimouse_widgets.qt.style.row_table import RowView, row_table
 from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.shortcuts import KeyActions, key_actions
 from omnimouse_widgets.qt.style.theme import ToneLabel, drawn_pixmap, wrapped_label
-from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 from omnimouse_widgets.qt.timeline.lanes import Lanes
 from omnimouse_widgets.qt.timeline.player import VideoPlayer
 from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html

@@ -16,7 +16,6 @@ from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import describe
 from omnimouse_widgets.qt.style.picture import Picture
 from omnimouse_widgets.qt.style.plot_theme import PlotCanvas, is_on_light, themed_colour
-from omnimouse_widgets.qt.style.tip_points import TipPoints
 from omnimouse_widgets.views.record import (
     Curves,
     Dash,
@@ -450,3 +449,26 @@ def picture_of(
 
     size, title = QSize(view.width(), view.height() + below), "OmniMouse Studio"
     return Picture(size, widget.logicalDpiX(), paper, title, description, paint)
+
+
+class TipPoints(pg.ScatterPlotItem):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Scatter plot with tooltips, which Python can delete after use.
+
+    pyqtgraph stores an item of each point in the array of its points, and the item
+    refers to the plot. Python's garbage collector does not look into arrays, so that
+    plot and data would remain once the pointer has been over a point.
+
+    Parameters
+    ----------
+    settings
+        Settings of `pyqtgraph.ScatterPlotItem`; `tip` gives the text of a point.
+    """
+
+    def __init__(self, *points: Any, **settings: Any) -> None:
+        super().__init__(*points, hoverable=True, **settings)
+
+    def points(self) -> np.ndarray:
+        """Return an item of pyqtgraph for each point, object (point,)."""
+        items: np.ndarray = super().points().copy()
+        self.data["item"] = None
+        return items

@@ -29,7 +29,7 @@ from omnimouse_widgets.views.field.probes import (
     probe_places,
     probe_texts,
 )
-from omnimouse_widgets.views.raster_rows import groups
+from omnimouse_widgets.views.rows.raster import groups
 from omnimouse_widgets.views.scores import score_bins
 
 WIDTH: Final = 940.0

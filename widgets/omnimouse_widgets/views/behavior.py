@@ -37,10 +37,10 @@ from omnimouse_widgets.views.record import (
     Text,
     Traces,
 )
+from omnimouse_widgets.views.rows.traces import Trace
 from omnimouse_widgets.views.text.model import HAS_NONE, MODES, NO_BEHAVIOR
 from omnimouse_widgets.views.text.units import channel_text
 from omnimouse_widgets.views.time import cursor_s, move_cursor
-from omnimouse_widgets.views.trace_row import Trace
 from omnimouse_widgets.views.traces import evidence_of, legend_entries
 
 LEAST = (-1.5, 1.5)

@@ -22,7 +22,18 @@ from omnimouse_model.live.state import RasterView as ShownPictures
 from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, VISIBLE, Mask, Neurons, Samples
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.raster_rows import (
+from omnimouse_widgets.views.record import (
+    NO_SESSION,
+    Action,
+    Block,
+    CellMarks,
+    Cells,
+    Choice,
+    Item,
+    Row,
+    Text,
+)
+from omnimouse_widgets.views.rows.raster import (
     MEANINGS,
     MISSING,
     ORDERINGS,
@@ -35,17 +46,6 @@ from omnimouse_widgets.views.raster_rows import (
     arrange,
     order_text,
     rows_in_view,
-)
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    Block,
-    CellMarks,
-    Cells,
-    Choice,
-    Item,
-    Row,
-    Text,
 )
 from omnimouse_widgets.views.text import units
 

@@ -24,8 +24,8 @@ from jaxtyping import Float, UInt8
 from omnimouse_model.data.session import Window
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.form import Form
-from omnimouse_widgets.views.raster_rows import RasterPicture, RasterRows
-from omnimouse_widgets.views.trace_row import Scale, Trace
+from omnimouse_widgets.views.rows.raster import RasterPicture, RasterRows
+from omnimouse_widgets.views.rows.traces import Scale, Trace
 
 NO_SESSION: Final = "No recording is open"
 """What an empty panel says."""

@@ -27,7 +27,7 @@ from omnimouse_widgets.views.record import (
     Text,
     Timeline,
 )
-from omnimouse_widgets.views.trace_row import cursor_sample
+from omnimouse_widgets.views.rows.traces import cursor_sample
 
 LABEL: Final = "Timeline of the recording"
 TIP: Final = (

@@ -38,11 +38,11 @@ from omnimouse_widgets.views.record import (
     Text,
     Traces,
 )
+from omnimouse_widgets.views.rows.traces import Trace
 from omnimouse_widgets.views.text import units
 from omnimouse_widgets.views.text.tier_score import NO_TARGET, SCORING, no_score_text
 from omnimouse_widgets.views.text.units import bar_text
 from omnimouse_widgets.views.time import cursor_s, move_cursor
-from omnimouse_widgets.views.trace_row import Trace
 
 LEAST = (0.0, 3.0)
 """A row spans at least three standard deviations of a neuron's responses."""

@@ -53,6 +53,7 @@ from omnimouse_widgets.views.record import (
     Text,
     Traces,
 )
+from omnimouse_widgets.views.rows.traces import Trace
 from omnimouse_widgets.views.text.model import (
     HAS_NO_VIDEO,
     HAS_NONE,
@@ -62,7 +63,6 @@ from omnimouse_widgets.views.text.model import (
 )
 from omnimouse_widgets.views.text.units import bar_height
 from omnimouse_widgets.views.time import cursor_s, move_cursor
-from omnimouse_widgets.views.trace_row import Trace
 from omnimouse_widgets.views.traces import least_span, predicted_of
 
 TIP: Final = (

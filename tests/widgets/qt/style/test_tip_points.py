@@ -3,8 +3,8 @@ from weakref import ref
 
 from qtpy.QtCore import QPointF
 
+from omnimouse_widgets.qt.plot import TipPoints
 from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.qt.style.tip_points import TipPoints
 
 
 class Datum:

@@ -47,7 +47,7 @@ from omnimouse_widgets.views.raster import (
     overlay_table,
     picture,
 )
-from omnimouse_widgets.views.raster_rows import Arrangement, RasterImage, RasterRows, arrange
+from omnimouse_widgets.views.rows.raster import Arrangement, RasterImage, RasterRows, arrange
 from omnimouse_widgets.views.text.tier_score import no_score_text
 from omnimouse_widgets.views.traces import Shown, trace_rows
 

@@ -21,8 +21,8 @@ from omnimouse_widgets.jupyter.snapshot.drawing import (
     blended_over,
     cut,
 )
-from omnimouse_widgets.views.raster_rows import groups
-from omnimouse_widgets.views.trace_row import Trace, low_and_scale, time_extent
+from omnimouse_widgets.views.rows.raster import groups
+from omnimouse_widgets.views.rows.traces import Trace, low_and_scale, time_extent
 from omnimouse_widgets.views.traces import shown_name
 
 COLUMNS: Final = 2

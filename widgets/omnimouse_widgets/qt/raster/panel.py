@@ -14,8 +14,8 @@ from omnimouse_widgets.views.raster import (
     overlay_table,
     spike_ticks,
 )
-from omnimouse_widgets.views.raster_rows import RasterImage, RasterRows
 from omnimouse_widgets.views.record import CellMarks, Cells
+from omnimouse_widgets.views.rows.raster import RasterImage, RasterRows
 
 AXIS_WIDTH = 58
 

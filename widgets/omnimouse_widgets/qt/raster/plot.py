@@ -25,8 +25,8 @@ from omnimouse_widgets.qt.raster.items import (
 from omnimouse_widgets.qt.raster.strokes import Point, RasterBlock
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.views.raster import blended, coloured
-from omnimouse_widgets.views.raster_rows import HATCHED_CODES, RasterPicture
 from omnimouse_widgets.views.record import NO_SESSION
+from omnimouse_widgets.views.rows.raster import HATCHED_CODES, RasterPicture
 
 TITLE_HEIGHT = 16
 

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QScrollBar
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import describe
-from omnimouse_widgets.views.trace_row import (
+from omnimouse_widgets.views.rows.traces import (
     Scale,
     Trace,
     has_overlay,

@@ -7,8 +7,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
-from omnimouse_widgets.qt.recordings.table_model import TITLES
+from omnimouse_widgets.qt.recordings import TITLES, RecordingsPanel
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from tests import SUITE2P
 from tests.predictors import EchoPredictor

@@ -1,1 +1,0 @@
-"""The *Recordings* panel: the sessions of a folder."""

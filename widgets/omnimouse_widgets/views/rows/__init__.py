@@ -1,0 +1,1 @@
+"""Rows of the raster and of the traces: values to draw, without a record."""
