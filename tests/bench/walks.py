@@ -1,14 +1,19 @@
-"""Functions and files that a stroke and a click on a neuron pass, from mouse to trace.
+"""Functions and files that a stroke, a click, a file and an evaluation pass.
 
     python -m tests.bench.walks            # numbers of functions and files
     python -m tests.bench.walks --list     # the functions, in the order of their calls
+    python -m tests.bench.walks file       # one of stroke, click, file, evaluation
 
-The demo is open in napari's layers, with the panel *Traces* beside them and the model in
-its process. A way has several stations, such as "new mask". A function is *on the way* if
-it is running when a station is reached. The field is drawn beside the way to the trace;
-its functions are counted apart. With the functions that those call directly, it
-is what somebody *reads* who follows the way; of these, properties do not count, nor
-functions of the rooms that hold values (data, masks, metrics).
+A file is one of NWB with one plane, until the responses of a window are a tensor. An
+evaluation is `evaluate("last", "demo", "test/causal_response_25")` of four windows, until its
+table.
+
+For a stroke and a click on a neuron, the demo is open in napari's layers, with the panel
+*Traces* beside them and the model in its process. A way has several stations, such as "new
+mask". A function is *on the way* if it is running when a station is reached. The field is
+drawn beside the way to the trace; its functions are counted apart. With the functions that
+those call directly, it is what somebody *reads* who follows the way; of these, properties do
+not count, nor functions of the rooms that hold values (data, masks, metrics).
 """
 
 import argparse
@@ -21,6 +26,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType, SimpleNamespace
 from typing import Any
 
@@ -42,13 +48,33 @@ STATIONS = {
 """Station -> names of the functions that it consists of."""
 FIELD = "field drawn"
 STATIONS[FIELD] = ("core_and_rim", "LabelColours.show")
-_STATION_OF = {name: station for station, names in STATIONS.items() for name in names}
+FILE_STATIONS = {
+    "file open": ("NwbFile.scan",),
+    "series chosen": ("choose_series",),
+    "clock": ("NwbFile.stored_clock",),
+    "neurons": ("read_units",),
+    "responses": ("Signal.of_rows",),
+    "statistics": ("complete_statistics",),
+    "session checked": ("finalise",),
+    "samples of the window": ("Hdf5Rows.read", "Hdf5Rows.pick"),
+    "tensor": ("responses_on",),
+}
+EVALUATION_STATIONS = {
+    "windows of the part": ("scored_starts",),
+    "fit of the predictor": ("NaivePredictor.prepare",),
+    "prediction": ("NaivePredictor.decode",),
+    "sums": ("RunningScore.add_rates",),
+    "score": ("session_score",),
+    "interval": ("jackknife",),
+    "table": ("Scores._row",),
+}
 
 
 @dataclass(slots=True)
 class Walk:
     """Functions of this project on a way, and all that ran, by order of the first call."""
 
+    stations: dict[str, tuple[str, ...]]
     on_way: dict[tuple[str, str], str] = field(default_factory=dict)
     """(file, name) -> the first station at which the function was running."""
     called: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -65,7 +91,7 @@ class Walk:
         caller = frame.f_back and _place(frame.f_back)
         if caller is not None:
             self.callees.setdefault(caller, set()).add(place)
-        station = _STATION_OF.get(place[1])
+        station = next((name for name, one in self.stations.items() if place[1] in one), None)
         if station is not None:
             for passed in reversed([*_stack(frame)]):
                 self.on_way.setdefault(passed, station)
@@ -114,9 +140,9 @@ def _is_step(file: str, name: str) -> bool:
 
 
 @contextmanager
-def recorded() -> Iterator[Walk]:
+def recorded(stations: dict[str, tuple[str, ...]]) -> Iterator[Walk]:
     """Record the calls of this thread, and of threads that `threading.setprofile` knows."""
-    walk = Walk()
+    walk = Walk(stations)
     _CURRENT.append(walk)
     sys.setprofile(_note)
     try:
@@ -134,7 +160,29 @@ def _note(frame: FrameType, event: str, value: Any) -> None:
         _CURRENT[-1].note(frame, event, value)
 
 
-def walks() -> dict[str, Walk]:
+def walk_of_file() -> Walk:
+    """Return the way of an NWB file to the tensor of a window's responses."""
+    from omnimouse_model.data.open import open_session
+    from omnimouse_model.families.omnimouse.tokens import responses_on
+    from tests.model.nwb_files import write_nwb
+
+    with TemporaryDirectory() as folder:
+        path = write_nwb(Path(folder) / "mouse.nwb")
+        with recorded(FILE_STATIONS) as walk:
+            responses_on(open_session(path).window(4.0), "cpu")
+    return walk
+
+
+def walk_of_evaluation() -> Walk:
+    """Return the way of an evaluation to its table."""
+    from omnimouse_model.analysis.evaluate import evaluate
+
+    with recorded(EVALUATION_STATIONS) as walk:
+        evaluate("last", "demo", "test/causal_response_25", max_windows=4).to_dataframe()
+    return walk
+
+
+def walks_of_mouse() -> dict[str, Walk]:
     """Return the ways of a stroke and of a click in the demo."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     import numpy as np
@@ -188,7 +236,7 @@ def walks() -> dict[str, Walk]:
             pos=(0, 0),
         )
         settle(2.0)  # until the engine has prefetched the next windows
-        with recorded() as walk:
+        with recorded(STATIONS) as walk:
             mouse_press_callbacks(layer, event)
             event.type = "mouse_release"
             mouse_release_callbacks(layer, event)
@@ -209,7 +257,7 @@ def walks() -> dict[str, Walk]:
         mask = state.mask
         found = {"stroke": use_mouse(5)}
         assert state.mask is not mask, "no neuron was painted"
-        found["click on a neuron"] = use_mouse(9, "Control")
+        found["click"] = use_mouse(9, "Control")
         assert state.selection == (9,), "no neuron was selected"
         return found
     finally:
@@ -227,11 +275,17 @@ def _n_files(functions: Iterable[tuple[str, str]]) -> int:
 def main() -> None:
     """Print a table of the ways, and their functions with `--list`."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("way", nargs="?", choices=("stroke", "click", "file", "evaluation"))
     parser.add_argument("--list", action="store_true")
-    is_list = parser.parse_args().list
-    found = walks()
+    arguments = parser.parse_args()
+    way, is_list = arguments.way, arguments.list
+    found = walks_of_mouse() if way in (None, "stroke", "click") else {}
+    if way in (None, "file"):
+        found["file"] = walk_of_file()
+    if way in (None, "evaluation"):
+        found["evaluation"] = walk_of_evaluation()
     print(
-        "| way | functions to the trace | files | with the field | files | to read | files "
+        "| way | functions to the end | files | with the field | files | to read | files "
         "| of the controller |"
     )
     print(f"| --- |{' ---: |' * 7}")

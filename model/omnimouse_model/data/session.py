@@ -620,7 +620,9 @@ class Window(HasSummary):
         >>> values.shape, bool(valid.all())
         ((40, 1), True)
         """
-        return cached(self, name, partial(self._read_stream, name))
+        is_responses = name == "responses"
+        read = self._read_responses if is_responses else partial(self._read_behavior, name)
+        return cached(self, name, read)
 
     def times(self, stream: str) -> Float64[np.ndarray, " time"]:
         """Native sample times of a stream in this window, float64."""
@@ -632,11 +634,6 @@ class Window(HasSummary):
         return cached(self, f"times {rate_hz} {count}", read)
 
     # -- responses ----------------------------------------------------------------
-    def _read_stream(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        if name == "responses":
-            return self._read_responses()
-        return self._read_behavior(name)
-
     def _read_responses(self) -> tuple[np.ndarray, np.ndarray]:
         """Responses float32 (n_samples, P), and which samples are valid."""
         spec, session = self.spec, self.session
@@ -733,12 +730,11 @@ class Window(HasSummary):
         read: Read = self._frames_at
         for edit in self.edits:
             if isinstance(edit, VideoEdit):
-                read = edit.on_video(read, self._frames_of_window)
+                # Reader of the recorded frames of the window at another time.
+                read = edit.on_video(
+                    read, lambda start_s: self.session.window(start_s, self.spec)._frames_at
+                )
         return read(np.arange(self.spec.n_frames))
-
-    def _frames_of_window(self, start_s: float) -> Read:
-        """Reader of the recorded frames of the window at another time."""
-        return self.session.window(start_s, self.spec)._frames_at
 
     def _frames_at(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Frames as recorded at some positions, and which of them are valid."""

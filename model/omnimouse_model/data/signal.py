@@ -74,7 +74,13 @@ def shifted_rows(
     # of operations differs from `previous_index`, so rounding can be off by one.
     since = (times - start)[:, None] - step_rows * (1.0 / rate_hz)
     stairs = shifts.shift.searchsorted(since, side="right")
-    agreed = _are_edges(stairs, step_rows, times, start, rate_hz, shifts)
+    # Exact edges: the column before reads the row, the next does not. Same operations in
+    # the same order as `previous_index`. `walled` is offset by one: index `stairs` is the
+    # column before the edge.
+    step, at = 1.0 / rate_hz, times[:, None]
+    last = np.floor((at - shifts.walled.take(stairs) - start) / step)
+    after = np.floor((at - shifts.walled.take(stairs + 1) - start) / step)
+    agreed = (last >= step_rows) & (after < step_rows)
     if not agreed.all():
         for row in np.flatnonzero(~agreed.all(axis=1)):
             # `exact` decreases with rank; the negative sequence can be searched.
@@ -82,24 +88,6 @@ def shifted_rows(
             exact = previous_index(at, start, rate_hz, shifts.shift)[0]
             stairs[row] = np.searchsorted(-exact, -step_rows[row], side="right")
     return highest, stairs
-
-
-def _are_edges(
-    stairs: Int64[np.ndarray, "time step"],
-    step_rows: Int64[np.ndarray, "time step"],
-    times: Float64[np.ndarray, " time"],
-    start: float,
-    rate_hz: float,
-    shifts: ShiftOrder,
-) -> Bool[np.ndarray, "time step"]:
-    """Return which edges are exact: the column before reads the row, the next not."""
-    step, at = 1.0 / rate_hz, times[:, None]
-    # Same operations in the same order as `previous_index`: only then is the check
-    # exact. `walled` is offset by one: index `stairs` is the column before the edge.
-    last = np.floor((at - shifts.walled.take(stairs) - start) / step)
-    after = np.floor((at - shifts.walled.take(stairs + 1) - start) / step)
-    agreed: np.ndarray = (last >= step_rows) & (after < step_rows)
-    return agreed
 
 
 def gather_shifted(
@@ -338,7 +326,18 @@ class Signal:
         valid, rows = valid[stored], rows[stored]
         if mode == "previous":
             return self._take(rows), valid
-        return self._interpolate(times[valid], rows, keep_nan), valid
+        step = 1.0 / self.rate_hz
+        at = times[valid][:, None]
+        if self.shift_s is not None:
+            at = at - self.shift_s
+        # Weights from the times of both neighbours, in the order of the reference.
+        lower_row = rows if rows.ndim == 2 else rows[:, None]
+        lower = self.start + lower_row * step
+        upper = self.start + (lower_row + 1) * step
+        span = upper - lower
+        below, above = (upper - at) / span, (at - lower) / span
+        values = below * self._take(rows) + above * self._take(rows + 1)
+        return (values if keep_nan else _fill_with_mean(values)), valid
 
     def _take(self, rows: np.ndarray) -> np.ndarray:
         # By rounding, a time at the first sample can get row -1, which is the last row.
@@ -353,18 +352,6 @@ class Signal:
             return np.take_along_axis(slab, rows - first, axis=0)
         return np.array(slab[rows - first])
 
-    def _interpolate(self, times: np.ndarray, rows: np.ndarray, keep_nan: bool) -> np.ndarray:
-        step = 1.0 / self.rate_hz
-        at = times[:, None] if self.shift_s is None else times[:, None] - self.shift_s
-        # Weights from the times of both neighbours, in the order of the reference.
-        lower_row = rows if rows.ndim == 2 else rows[:, None]
-        lower = self.start + lower_row * step
-        upper = self.start + (lower_row + 1) * step
-        span = upper - lower
-        below, above = (upper - at) / span, (at - lower) / span
-        values = below * self._take(rows) + above * self._take(rows + 1)
-        return values if keep_nan else _fill_with_mean(values)
-
     def window(
         self,
         times: Float64[np.ndarray, " time"],
@@ -376,7 +363,18 @@ class Signal:
         is one; invalid times hold 0. One contiguous slab of rows is read. With mode
         "linear", times that are denser than the samples are interpolated.
         """
-        values, valid = self._window(times)
+        found, mode = None, self.mode
+        seconds = float(times[-1] - times[0]) if len(times) > 1 else np.inf
+        if mode == "previous" or not is_interpolated(self.rate_hz, (len(times) - 1) / seconds):
+            mode = "previous"
+            is_shifted = self.shift_s is not None
+            found = self._shifted_window(times) if is_shifted else self._unshifted_window(times)
+        if found is None:
+            values, indices = self.sample(times, mode)
+            valid = np.zeros(len(times), bool)
+            valid[indices] = True
+            found = values.astype(np.float32), valid
+        values, valid = found
         if divisor is not None:
             values /= divisor
         if len(values) == len(valid):
@@ -385,16 +383,8 @@ class Signal:
         full[valid] = values
         return full, valid
 
-    def _window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values float32 of the valid times only, and bool (time,) validity."""
-        if self.mode == "linear" and is_interpolated(self.rate_hz, _mean_rate(times)):
-            return self._sampled_window(times, "linear")
-        if self.shift_s is None:
-            return self._unshifted_window(times)
-        return self._shifted_window(times)
-
     def _unshifted_window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values of all columns at the same row, the last one before each time."""
+        """Values float32 of the valid times, of the last row before each, and their validity."""
         rows = previous_index(times, self._zero, self.rate_hz)
         valid = self.valid_interval().contains(times)
         valid &= (rows >= 0) & (rows < self.n_samples)
@@ -404,18 +394,19 @@ class Signal:
         slab = self.read(int(rows[0]), int(rows[-1]) + 1)
         return slab[rows - rows[0]].astype(np.float32, copy=False), valid
 
-    def _shifted_window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _shifted_window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Values of columns that are sampled at different times, and their validity.
 
         At one time, the column with the smallest offset reads the highest row; the
-        others read that row or one of the rows below.
+        others read that row or one of the rows below. None if rows before the first
+        would be read.
         """
         shifts = self._shift_order()
         highest_row, edges = shifted_rows(times, self._zero, self.rate_hz, shifts)
         n_rows_below = edges.shape[1]
-        # The fast path reads the rows below the highest one, which must exist.
+        # The rows below the highest one are read, too, and must exist.
         if int(highest_row[0]) < n_rows_below:
-            return self._sampled_window(times, "previous")
+            return None
         valid = self.valid_interval().contains(times)
         valid &= highest_row < self.n_samples
         highest_row, edges = highest_row[valid], edges[valid]
@@ -427,12 +418,6 @@ class Signal:
 
     def _no_values(self) -> np.ndarray:
         return np.zeros((0, self.n_columns), np.float32)
-
-    def _sampled_window(self, times: np.ndarray, mode: SampleMode) -> tuple[np.ndarray, np.ndarray]:
-        values, indices = self.sample(times, mode)
-        valid = np.zeros(len(times), bool)
-        valid[indices] = True
-        return values.astype(np.float32), valid
 
     @property
     def has_events(self) -> bool:
@@ -496,11 +481,6 @@ def is_interpolated(rate_hz: float, requested_hz: float) -> bool:
     """Return whether samples of a rate are too few for a requested rate."""
     # Nearly equal rates, such as 29.97 and 30 Hz, are not interpolated.
     return rate_hz < _SLOW * requested_hz
-
-
-def _mean_rate(times: np.ndarray) -> float:
-    """Return the rate of ascending times, 0 for a single one."""
-    return float((len(times) - 1) / (times[-1] - times[0])) if len(times) > 1 else 0.0
 
 
 def _fill_with_mean(values: np.ndarray) -> np.ndarray:

@@ -268,19 +268,16 @@ class Stimulus:
 
     def _part(self, trial: int, frames: np.ndarray) -> np.ndarray:
         if not self.source.has(trial):
-            return self._uniform(trial, len(frames))
+            gray = float(self.trials.blank_value[trial])
+            gray = MEAN_GRAY if np.isnan(gray) else gray
+            is_byte = gray.is_integer() and 0 <= gray <= 255
+            return np.full((len(frames), *self.size), gray, np.uint8 if is_byte else np.float32)
         first, last = int(frames[0]), int(frames[-1])
         stored = self.source.read(trial, first, last + 1, self.size)
         if last - first + 1 == len(frames) and (frames[1:] > frames[:-1]).all():
             return stored
         selected: np.ndarray = stored[frames - first]
         return selected
-
-    def _uniform(self, trial: int, count: int) -> np.ndarray:
-        gray = float(self.trials.blank_value[trial])
-        gray = MEAN_GRAY if np.isnan(gray) else gray
-        is_byte = gray.is_integer() and 0 <= gray <= 255
-        return np.full((count, *self.size), gray, np.uint8 if is_byte else np.float32)
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

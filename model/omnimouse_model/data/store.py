@@ -258,7 +258,9 @@ def group_attributes(session: Session) -> dict[str, dict[str, Any]]:
     if session.stimulus is not None:
         attributes["stimulus"] = {"size": list(session.stimulus.size)}
     if len(session.trials):
-        attributes["trials"] = packed_trials(session.trials)
+        # Texts of the trial table; its numbers are stored as arrays.
+        texts = {name: getattr(session.trials, name).tolist() for name in _TEXTS}
+        attributes["trials"] = {**texts, "extra": plain(list(session.trials.extra))}
     return attributes
 
 
@@ -344,20 +346,6 @@ def units_of(
         least_scale=attributes["least_scale"],
         properties=properties,
     )
-
-
-def packed_trials(trials: Trials) -> dict[str, Any]:
-    """Return the texts of the trial table; its numbers are stored as arrays."""
-    texts: dict[str, Any] = {name: getattr(trials, name).tolist() for name in _TEXTS}
-    texts["extra"] = plain(list(trials.extra))
-    return texts
-
-
-def trials_of(arrays: Mapping[str, np.ndarray], texts: Mapping[str, Any]) -> Trials:
-    """Return the trial table of a store."""
-    columns = {name: arrays[name] for name in _NUMBERS}
-    columns |= {name: texts[name] for name in _TEXTS}
-    return Trials.of(**columns, extra=texts["extra"])
 
 
 LOOKED_FOR = ("zarr.json",)
@@ -504,7 +492,9 @@ def _notes(stored: Any) -> tuple[Note, ...]:
 def _trials(store: "_Store") -> Trials:
     if not store.has("trials"):
         return Trials.none()
-    return trials_of(store.arrays("trials"), store.attributes("trials"))
+    arrays, texts = store.arrays("trials"), store.attributes("trials")
+    columns = {name: arrays[name] for name in _NUMBERS} | {name: texts[name] for name in _TEXTS}
+    return Trials.of(**columns, extra=texts["extra"])
 
 
 def _stimulus(store: "_Store") -> Stimulus | None:

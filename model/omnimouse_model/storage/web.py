@@ -112,7 +112,9 @@ def checked_addresses(place: Place, named: Place) -> list[str]:
             f"{place.host} was on the web and is now on this machine or its network; "
             "if that is meant, start the program again",
         )
-    if place == named or _is_trusted(place):
+    listed = (*os.environ.get(TRUSTED_HOSTS, "").split(","), *_stored_settings()[1].trusted_hosts)
+    trusted = [one.strip().lower() for one in listed]
+    if place == named or place.host in trusted or f"{place.host}:{place.port}" in trusted:
         return found
     if place.port == named.port and set(found) <= set(named.addresses()):
         return found
@@ -160,12 +162,6 @@ def _is_public(number: str) -> bool:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return address.is_global and not address.is_multicast
-
-
-def _is_trusted(place: Place) -> bool:
-    named = (*os.environ.get(TRUSTED_HOSTS, "").split(","), *_stored_settings()[1].trusted_hosts)
-    trusted = [one.strip().lower() for one in named]
-    return place.host in trusted or f"{place.host}:{place.port}" in trusted
 
 
 class Requests:

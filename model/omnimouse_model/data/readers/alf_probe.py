@@ -153,17 +153,19 @@ def behavior_files(root: Path, name: str, notes: Notes) -> dict[str, Path]:
     """
     alf = root / "alf"
     tasks = [folder for folder in _folders(alf) if _TASK.fullmatch(folder.name)]
-    places = [(folder, _of_object(_datasets(folder), name)) for folder in (alf, *tasks)]
+    places = [
+        (
+            folder,
+            {key: path for key, path in _datasets(folder).items() if key.startswith(f"{name}.")},
+        )
+        for folder in (alf, *tasks)
+    ]
     places = [(folder, files) for folder, files in places if files]
     if len(places) > 1:
         others = ", ".join(folder.name for folder, _ in places[1:])
         message = f"{name} of {places[0][0].name} are read; there are also {others}"
         notes.assume("several_tasks", message)
     return places[0][1] if places else {}
-
-
-def _of_object(files: dict[str, Path], name: str) -> dict[str, Path]:
-    return {key: path for key, path in files.items() if key.startswith(f"{name}.")}
 
 
 def mixed_revisions(sorting: Sorting) -> str:

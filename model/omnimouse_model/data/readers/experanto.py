@@ -44,7 +44,7 @@ from omnimouse_model.data.readers.experanto_screen import read_screen
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.data.window_spec import is_positive_number
 from omnimouse_model.errors import SessionFormatError
@@ -309,7 +309,10 @@ def read(path: Path, options: ReadOptions) -> Session:
     names = options.behavior_names or {}
     # Responses first: time 0 of the session is the first response.
     responses, meta = _responses(path, notes)
-    stimulus = _screen(path, responses.start, notes)
+    stimulus = None
+    if _is_described(path, "screen", notes):
+        read_frames = partial(read_screen, path, responses.start)
+        stimulus = read_side_stream("screen", read_frames, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
     train = train_spans(stimulus, trials)
     responses = with_stored_statistics(responses, path, notes)
@@ -317,12 +320,13 @@ def read(path: Path, options: ReadOptions) -> Session:
     behavior = {name: _behavior(path, name, names, notes) for name in BEHAVIOR}
     check_order(behavior["eye_tracker"], notes)
     _note_other_devices(path, responses.file.path.parent.name, notes)
-    images, facts = read_side_stream("imaging", partial(read_images, path), notes) or (
-        {},
-        {},
-    )
+    images, facts = read_side_stream("imaging", partial(read_images, path), notes) or ({}, {})
     root_meta = _root_metadata(path, notes)
     session_id, animal_id = _identity(path, root_meta, notes)
+    # The rate before upsampling. Simulated recordings are computed at their rate.
+    rate = meta.get("original_sampling_rate")
+    if rate is None and "simulated" in root_meta:
+        rate = meta.get("sampling_rate")
     session = Session(
         id=session_id,
         animal_id=animal_id,
@@ -335,7 +339,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         stimulus=stimulus,
         trials=trials,
         images=images,
-        meta=facts | _recording_rate(meta, root_meta),
+        meta=facts | ({RECORDING_RATE: float(rate)} if is_positive_number(rate) else {}),
         options=options.changed(),
     )
     return finalise(session, notes)
@@ -366,15 +370,6 @@ def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
     )
 
 
-def _recording_rate(meta: Mapping[str, Any], root_meta: Mapping[str, Any]) -> dict[str, float]:
-    """Return the rate before upsampling, if the metadata state it."""
-    value = meta.get("original_sampling_rate")
-    # Simulated recordings are computed at their rate, not upsampled.
-    if value is None and "simulated" in root_meta:
-        value = meta.get("sampling_rate")
-    return {RECORDING_RATE: float(value)} if is_positive_number(value) else {}
-
-
 def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
     """Note the devices of the folder that are not read."""
     read = {used, "screen", "imaging", *BEHAVIOR}
@@ -393,12 +388,6 @@ def _is_described(root: Path, name: str, notes: Notes) -> bool:
     if not is_described and is_folder(root / name):
         notes.warn("missing_meta", f"{name}/meta.yml is missing; the {name} is not read")
     return is_described
-
-
-def _screen(root: Path, t0: float, notes: Notes) -> Stimulus | None:
-    if not _is_described(root, "screen", notes):
-        return None
-    return read_side_stream("screen", partial(read_screen, root, t0), notes)
 
 
 def _behavior(

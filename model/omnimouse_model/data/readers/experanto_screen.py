@@ -286,11 +286,13 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
     # Marks trials without a file as unreadable, so it comes before the trial table.
     files = _trial_files(folder, stored, size, notes)
     trials = _table(stored, slot_t, t0)
-    n_slots = trials.n_slots
+    n_slots, stops = trials.n_slots, np.cumsum(trials.n_slots)
+    # 0, 1, … within each trial.
+    slot_frame = np.arange(stops[-1]) - np.repeat(stops - n_slots, n_slots)
     return Stimulus(
         slot_t=slot_t,
         slot_trial=np.repeat(np.arange(len(stored), dtype=np.int32), n_slots),
-        slot_frame=_counting(n_slots),
+        slot_frame=slot_frame.astype(np.int32),
         size=size,
         source=TrialFiles(files),
         trials=trials,
@@ -361,7 +363,11 @@ def _trial_files(
             trial.readable = False
             _note_missing(trial, encoded, notes)
             continue
-        if len(trials) <= _HEADERS_READ or _is_odd(present[trial.file].size, trial):
+        pixels = trial.n_slots * int(np.prod(trial.size))
+        rest = present[trial.file].size - pixels * np.array([1, 2, 4, 8])
+        # 1 to 8 bytes per value, and at most 1 KiB for the header of the `.npy`.
+        is_odd = not ((rest > 0) & (rest <= 1024)).any()
+        if len(trials) <= _HEADERS_READ or is_odd:
             check = partial(_check_file, data / trial.file, trial, size)
             if read_side_stream(f"screen: trial {trial.key}", check, faults) is None:
                 trial.readable = False
@@ -369,13 +375,6 @@ def _trial_files(
         files[-1] = present[trial.file]
     notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
     return tuple(files)
-
-
-def _is_odd(n_bytes: int, trial: StoredTrial) -> bool:
-    """Return whether a file's size fits no array of the trial's frames."""
-    pixels = trial.n_slots * int(np.prod(trial.size))
-    # 1 to 8 bytes per value, and at most 1 KiB for the header of the `.npy`.
-    return not any(0 < n_bytes - pixels * width <= 1024 for width in (1, 2, 4, 8))
 
 
 def _note_missing(trial: StoredTrial, encoded: dict[str, str], notes: Notes) -> None:
@@ -443,10 +442,3 @@ def _gray(trial: StoredTrial) -> float:
     """
     value = as_float(trial.meta.get("interleave_value"))
     return float("nan") if trial.file is not None or value is None else value
-
-
-def _counting(lengths: np.ndarray) -> np.ndarray:
-    """Return 0, 1, … within every run, int32, for the given run lengths."""
-    ends = np.cumsum(lengths)
-    within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
-    return np.asarray(within, np.int32)

@@ -139,7 +139,7 @@ class Folder:
             raise bad_file(file.path, "wrong_shape", f"holds {file.dtype}, not numbers")
         return file
 
-    def small_numbers(self, stream: str, trial: int) -> np.ndarray:
+    def small_numbers(self, stream: str, trial: int, _: Notes) -> np.ndarray:
         """Return the array of a trial's file, in memory."""
         path = self.path(stream, trial)
         values = load_small_array(path, self.root)
@@ -420,7 +420,10 @@ def _trial(
     # Videos are (height, width, time): the time course of the first pixel.
     samples = [frames.part(slice(1), slice(1)).reshape(1, -1)[:, :total]]
     if responses is not None:
-        samples.append(_some_units(responses, total))
+        # A few evenly spaced units, (unit, time).
+        n = responses.shape[0]
+        sampled = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_UNITS)).astype(int))
+        samples.append(responses.part(sampled).reshape(-1, total))
     behavior = stored["behavior"]
     if behavior is not None and behavior.ndim == 2 and behavior.size:
         samples.append(behavior[:1])
@@ -494,20 +497,9 @@ def _is_empty(file: ArrayFile) -> bool:
     n_units = file.shape[0]
     height = max(1, _BLOCK_VALUES * n_units // max(1, math.prod(file.shape)))
     edges = [0, *range(_FIRST_UNITS, n_units, height), n_units]
-    return not any(_holds_something(file.read(*ends)) for ends in pairwise(edges))
-
-
-def _holds_something(values: np.ndarray) -> bool:
+    blocks = (file.read(*ends) for ends in pairwise(edges))
     # `any` counts NaN as true, but is fast for zeros.
-    return bool(values.any() and np.nan_to_num(values).any())
-
-
-def _some_units(file: ArrayFile, total: int) -> np.ndarray:
-    """Return the responses of a few evenly spaced units, (unit, time)."""
-    n = file.shape[0]
-    sampled_units = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_UNITS)).astype(int))
-    units: np.ndarray = file.part(sampled_units).reshape(-1, total)
-    return units
+    return not any(values.any() and np.nan_to_num(values).any() for values in blocks)
 
 
 def _may_be_withheld(tier: str) -> bool:
@@ -521,11 +513,8 @@ def _stored_behavior(folder: Folder, number: int, notes: Notes) -> dict[str, np.
         arrays[stream] = None
         if not folder.has(stream, number):
             continue
-        values = read_side_stream(
-            f"{stream} of trial {number}",
-            partial(_numbers, folder, stream, number),
-            notes,
-        )
+        read = partial(folder.small_numbers, stream, number)
+        values = read_side_stream(f"{stream} of trial {number}", read, notes)
         if values is None:
             continue
         # 2022: one value per channel, as (channel,) or (1, channel).
@@ -533,10 +522,6 @@ def _stored_behavior(folder: Folder, number: int, notes: Notes) -> dict[str, np.
             values = values.reshape(-1, 1)
         arrays[stream] = values.astype(np.float64)
     return arrays
-
-
-def _numbers(folder: Folder, stream: str, number: int, _: Notes) -> np.ndarray:
-    return folder.small_numbers(stream, number)
 
 
 def _valid_length(samples: list[np.ndarray], total: int) -> tuple[int, bool, bool]:
@@ -613,8 +598,11 @@ def read(path: Path, options: ReadOptions) -> Session:
     trials = read_trials(folder, notes)
     lengths = np.array([trial.length for trial in trials])
     rate = RATE_HZ if folder.is_video else 1.0 / (_IMAGE_S + HOLE_S)
-    # Images: one row per trial, and the period of a row is image plus hole.
-    line = TimeLine.of(lengths, rate) if folder.is_video else _regular(lengths, rate)
+    line = TimeLine.of(lengths, rate)
+    if not folder.is_video:
+        # One row per image, after one row of hole; the hole after an image is part of its row.
+        n = len(lengths)
+        line = TimeLine(rate, np.arange(n) + 1, np.ones(n, np.int64), n + 1)
     note_trial_clock(notes)
     if not folder.is_video:
         notes.warn(
@@ -642,15 +630,6 @@ def read(path: Path, options: ReadOptions) -> Session:
         options=options.changed(),
     )
     return finalise(session, notes)
-
-
-def _regular(lengths: np.ndarray, rate_hz: float) -> TimeLine:
-    """Return a time line with one row per image, after one row of hole.
-
-    The hole after an image is part of its row.
-    """
-    count = len(lengths)
-    return TimeLine(rate_hz, np.arange(count) + 1, np.ones(count, np.int64), count + 1)
 
 
 def _responses(folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine) -> Signal:

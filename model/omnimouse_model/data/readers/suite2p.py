@@ -60,7 +60,12 @@ def series_choices(planes: list[Plane]) -> dict[str, str]:
     """Return the kinds of responses available for all planes, with descriptions."""
     # Raw F is not offered: it contains the neuropil, unless suite2p was told that
     # there is none to subtract.
-    is_corrected = all(_can_be_corrected(plane) for plane in planes)
+    is_corrected = all(
+        "F" in plane.files
+        and ("Fneu" in plane.files or plane.neucoeff == 0)
+        and plane.neucoeff is not None
+        for plane in planes
+    )
     can_be = {
         "spks": "spks" in _in_common(planes),
         "deconvolved": is_corrected and all(p.tau_s is not None for p in planes),
@@ -131,11 +136,6 @@ def choose_series(
 def _in_common(planes: list[Plane]) -> set[str]:
     """Return the names of the files that every plane has."""
     return set.intersection(*(set(plane.files) for plane in planes))
-
-
-def _can_be_corrected(plane: Plane) -> bool:
-    has_neuropil = "Fneu" in plane.files or plane.neucoeff == 0
-    return "F" in plane.files and has_neuropil and plane.neucoeff is not None
 
 
 # -- frames --------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def tree_folders(root: Path) -> list[Path]:
     Both folders may have a name after `training_data` and `evaluation_data`, and each
     can be opened by itself. Links are skipped: they would lead out of the recording.
     """
-    if _is_tree(root):
+    if all(is_folder(root / kind) for kind in _NEEDED):
         return [root]
     if not is_folder(root):
         return []
@@ -306,10 +306,6 @@ class _Tree:
 
 def _named(root: Path, prefix: str) -> list[Path]:
     return [path for path in paths_in(root) if path.name.startswith(prefix)]
-
-
-def _is_tree(folder: Path) -> bool:
-    return all(is_folder(folder / kind) for kind in _NEEDED)
 
 
 def _wrong(file: ArrayFile, expected: str) -> SessionFormatError:

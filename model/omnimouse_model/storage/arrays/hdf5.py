@@ -20,7 +20,7 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5_chunks import VALUE, Chunks, has_lengths
-from omnimouse_model.storage.arrays.hdf5_heads import attribute_values
+from omnimouse_model.storage.arrays.hdf5_heads import TooManyAttributes, attribute_values
 from omnimouse_model.storage.arrays.rows import pick_in_blocks
 from omnimouse_model.storage.byte_source import (
     LONGEST_TEXT,
@@ -373,13 +373,16 @@ class Hdf5:
                 raise self._too_large(f"{item.name} ({name})", found)
             _check_parts(dtype)
             if has_lengths(dtype):
-                values = attribute_values(item, _encoded(name), self._read_at)
+                problem = "beside attributes that are not read, or has two of that name"
+                try:
+                    values = attribute_values(item, _encoded(name), self._read_at)
+                except TooManyAttributes:
+                    values, problem = None, "among more attributes than are read, about 14,000"
                 if values is None:
                     raise SessionFormatError(
                         self.path,
                         "unreadable",
-                        f"{self.path.name}: {item.name} has its {name[:80]} beside attributes "
-                        "that are not read, or has two of that name",
+                        f"{self.path.name}: {item.name} has its {name[:80]} {problem}",
                         "write the file again for older versions: h5py.File(…, libver='earliest')",
                     )
                 lengths = np.frombuffer(values, VALUE, n_values)["length"]

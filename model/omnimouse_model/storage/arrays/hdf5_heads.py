@@ -22,6 +22,10 @@ _MOST_NODES, _MOST_NODE, _MOST_LEVELS = 500, 2**16, 10
 _MOST_MESSAGE = 2**16
 
 
+class TooManyAttributes(ValueError):
+    """A tree of names has more nodes than are read: about 14,000 attributes."""
+
+
 def messages(item: Any, read_at: ReadAt) -> Iterator[tuple[int, bytes]]:
     """Yield kind and content of the messages in the head of a group or dataset."""
     import h5py
@@ -59,7 +63,13 @@ def messages(item: Any, read_at: ReadAt) -> Iterator[tuple[int, bytes]]:
 
 
 def attribute_values(item: Any, name: bytes, read_at: ReadAt) -> bytes | None:
-    """Return the stored values of an attribute; None if they cannot be told for sure."""
+    """Return the stored values of an attribute; None if they cannot be told for sure.
+
+    Raises
+    ------
+    TooManyAttributes
+        They would be looked for among too many.
+    """
     found: list[bytes | None] = []
     start = item.file.userblock_size
 
@@ -125,7 +135,9 @@ def _records(tree: int, read: ReadAt) -> Iterator[bytes]:
         place, count, level = nodes.pop()
         n_read += 1
         data = read(place, n_node)
-        if n_read > _MOST_NODES or data[:4] != (b"BTIN" if level else b"BTLF"):
+        if n_read > _MOST_NODES:
+            raise TooManyAttributes
+        if data[:4] != (b"BTIN" if level else b"BTLF"):
             raise ValueError("a tree of attributes that is damaged")
         for k in range(count):
             yield _RECORD.unpack_from(data, 6 + k * size)[0]

@@ -59,7 +59,13 @@ def unpack_v2(codec: object, dtype: np.dtype[Any]) -> Unpack:
         size = settings.get("elementsize", 4)
         if type(size) is not int or not 0 < size <= 2**10:
             raise ValueError(f"elements of {str(size)[:20]} bytes")
-        return lambda data, most: _unshuffled(data, size)
+
+        def unshuffled(data: np.ndarray, _: int) -> np.ndarray:
+            whole = len(data) // size * size
+            values = data[:whole].reshape(size, -1).T.reshape(-1)
+            return np.concatenate([values, data[whole:]])
+
+        return unshuffled
     if name == "delta":
         stored, values = (
             np.dtype(str(settings.get(key, dtype.str))[:20]) for key in ("astype", "dtype")
@@ -159,12 +165,6 @@ def _lz4(data: np.ndarray, most: int) -> np.ndarray:
     unpacked = np.empty(size, np.uint8)
     lz4.decompress(data, unpacked)
     return unpacked
-
-
-def _unshuffled(data: np.ndarray, size: int) -> np.ndarray:
-    whole = len(data) // size * size
-    values = data[:whole].reshape(size, -1).T.reshape(-1)
-    return np.concatenate([values, data[whole:]])
 
 
 Format = Literal[2, 3]

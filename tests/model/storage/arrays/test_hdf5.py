@@ -208,6 +208,21 @@ def test_attributes_whose_texts_cannot_be_found_for_sure_are_refused(path, chang
         opened.attribute(opened.root, "a7")
 
 
+def test_more_attributes_than_are_read_say_how_to_write_them(path, monkeypatch):
+    monkeypatch.setattr(hdf5_heads, "_MOST_NODES", 5)
+    for version in ("latest", "earliest"):
+        own = path.with_name(f"{version}.h5")
+        with h5py.File(own, "w", libver=version) as file:
+            for number in range(300):
+                file.attrs[f"a{number}"] = "x"
+        opened = Hdf5(LocalFile(own))
+        if version == "earliest":
+            assert opened.attribute(opened.root, "a7") == "x"
+        else:
+            with pytest.raises(SessionFormatError, match=r"more attributes.*libver='earliest'"):
+                opened.attribute(opened.root, "a7")
+
+
 def test_attributes_that_are_long_together_are_refused(path, monkeypatch):
     # A file can name the same bytes for each of them.
     monkeypatch.setattr(hdf5_heads, "_MOST_HEAD", 2**16)

@@ -272,14 +272,11 @@ def _with_holes(parts: list[Part]) -> list[Part]:
             continue  # an image or gray stays until the next presentation
         own = float(np.median(np.diff(part.times))) if len(part.times) > 1 else step
         # How long the last frame stays is not stored: one median step is assumed.
-        duration = _median_hold(parts) if part.kind in ("image", "blank") else own
+        duration = own
+        if part.kind in ("image", "blank"):
+            onsets = np.array([p.times[0] for p in parts if p.kind == "image"])
+            duration = float(np.median(np.diff(onsets))) if len(onsets) > 1 else 0.5
         end = float(part.times[-1]) + duration
         if last or parts[i + 1].times[0] - part.times[-1] > _LONGEST_STEP * own:
             filled.append(Part("", np.array([end]), nothing, "invalid", ""))
     return filled
-
-
-def _median_hold(parts: list[Part]) -> float:
-    """Return the median time between image onsets in seconds (0.5 if unknown)."""
-    onsets = np.array([p.times[0] for p in parts if p.kind == "image"])
-    return float(np.median(np.diff(onsets))) if len(onsets) > 1 else 0.5

@@ -279,7 +279,8 @@ def _epochs(
         slack = 1 / timed.clock.rate_hz
         shared = [(min(stop, c.span[1]) - max(first, c.span[0]), c.series.name) for c in chosen]
         if shared and max(shared)[0] > slack:
-            if max(shared)[0] < _SAME_SPAN * min(stop - first, _length(chosen)):
+            shortest = min(one.span[1] - one.span[0] for one in chosen)
+            if max(shared)[0] < _SAME_SPAN * min(stop - first, shortest):
                 notes.warn(
                     "epochs_left_out",
                     f"{timed.series.name} ({first:.6g}–{stop:.6g} s) and "
@@ -312,11 +313,6 @@ def _epochs(
     return sorted(same, key=lambda timed: timed.clock.start)
 
 
-def _length(epochs: Sequence[_Timed]) -> float:
-    """Return the duration of the shortest epoch."""
-    return min(one.span[1] - one.span[0] for one in epochs)
-
-
 def _regions(nwb: NwbFile, timed: _Timed) -> list[int]:
     """Return the table rows of the columns of a series, their numbers without rois."""
     if not timed.series.table:
@@ -346,7 +342,12 @@ def _plane(nwb: NwbFile, epochs: list[_Timed], options: ReadOptions, notes: Note
     units = units.select(cells)
     clock = main.clock
     if len(epochs) == 1 and clock.times is None:
-        _note_jitter(name, clock, notes)
+        if clock.jitter > _NOTED_JITTER:
+            notes.assume(
+                "jitter",
+                f"times of {name} deviate by up to {clock.jitter:.2g} samples from an even "
+                f"clock of {clock.rate_hz:.6g} Hz, on which each sample is read once",
+            )
         start, rate = clock.start, clock.rate_hz
         return _Plane(series, name, parts[0], units, start, rate, clock.jitter, None)
     times = np.concatenate([timed.clock.all_times() for timed in epochs])
@@ -384,15 +385,6 @@ def _rows(nwb: NwbFile, main: _Timed, timed: _Timed, cells: np.ndarray) -> Hdf5R
         *nwb.gain(group),
         is_transposed=timed.is_transposed,
     )
-
-
-def _note_jitter(name: str, clock: Clock, notes: Notes) -> None:
-    if clock.jitter > _NOTED_JITTER:
-        notes.assume(
-            "jitter",
-            f"times of {name} deviate by up to {clock.jitter:.2g} samples from an even "
-            f"clock of {clock.rate_hz:.6g} Hz, on which each sample is read once",
-        )
 
 
 def _note_gaps(

@@ -268,7 +268,9 @@ def _holder(nwb: NwbFile, group: "h5py.Group") -> str:
 def _kind_of(nwb: NwbFile, group: "h5py.Group", table: "h5py.Group | None") -> str:
     name = _in_words("/".join(str(group.name).split("/")[-2:]))
     regions = "" if table is None else _in_words(table.name.split("/")[-1])
-    indicator, place = _indicator(nwb, table), f"{name}/{regions}"
+    plane = None if table is None else nwb.part(table, "imaging_plane")
+    indicator = "" if plane is None else nwb.text(f"{plane.name}/indicator")
+    place = f"{name}/{regions}"
     is_red = _RED.search(place) and not _RED_ACTIVITY.search(indicator)
     is_label = _NO_ACTIVITY.search(indicator) and not _ACTIVITY.search(indicator)
     if _SECOND.search(place) or _ANATOMICAL.search(name) or is_red or is_label:
@@ -291,11 +293,6 @@ def _in_words(name: str) -> str:
     """Return a name in lower case with `_` between words: `RoiResponse` and `a b`."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+", "_", name)
     return parted.lower()
-
-
-def _indicator(nwb: NwbFile, table: "h5py.Group | None") -> str:
-    plane = None if table is None else nwb.part(table, "imaging_plane")
-    return "" if plane is None else nwb.text(f"{plane.name}/indicator")
 
 
 # -- regions -------------------------------------------------------------------------

@@ -521,7 +521,13 @@ def _units(
     depth = read_side_stream(f"{table.name}/depth", read_depth, notes)
     has_depth = depth is not None and depth.dtype.kind == "f" and depth.shape == (n,)
     if depth is not None and has_depth and np.isnan(places.xyz_um).all():
-        places = _at_depth(places, depth)
+        xyz_um = np.stack([np.zeros(n), np.zeros(n), depth], axis=1)
+        # Depths are drawn on a probe: one, if the file names none.
+        places = replace(
+            places,
+            xyz_um=np.where((np.abs(depth) < _LARGEST)[:, None], xyz_um, np.nan),
+            probe=places.probe if places.probe is not None else np.full(n, "0"),
+        )
         notes.assume("unit_depths", "depths of units are the column depth, in µm")
     area = places.area
     if area is None:
@@ -536,15 +542,6 @@ def _units(
         quality=quality,
         properties=columns,
     )
-
-
-def _at_depth(places: UnitPlaces, depth: np.ndarray) -> UnitPlaces:
-    xyz_um = np.stack([np.zeros(len(depth)), np.zeros(len(depth)), depth], axis=1)
-    is_known = np.abs(depth) < 1e9
-    xyz_um = np.where(is_known[:, None], xyz_um, np.nan)
-    # Depths are drawn on a probe: one, if the file names none.
-    probe = places.probe if places.probe is not None else np.full(len(depth), "0")
-    return replace(places, xyz_um=xyz_um, probe=probe)
 
 
 def _properties(nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes) -> dict[str, np.ndarray]:
