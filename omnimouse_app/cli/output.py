@@ -43,7 +43,7 @@ def emit(
     Parameters
     ----------
     rows
-        One mapping per row; by contract each has `name`, `value` and `unit`.
+        One mapping per row; each has `name`, `value` and `unit`.
     as_json
         Print the object and nothing else on standard output.
     as_markdown
@@ -73,7 +73,7 @@ def emit(
 def row(
     name: str, values: "Sequence[float] | np.ndarray", unit: str, **conditions: Any
 ) -> dict[str, Any]:
-    """Return one row of the contract: median as `value`, with p99 and n.
+    """Return one row of a benchmark: median as `value`, with p99 and n.
 
     For a rate (Hz), p99 is the value that 99 of 100 updates reach: the 1st percentile.
     """

@@ -334,7 +334,7 @@ class Course:
 
     # -- parts ------------------------------------------------------------------------
     def _contract(self, predictor: Any) -> None:
-        """Check what every predictor promises (`contract.md`)."""
+        """Check what every predictor promises (`predict.predictor.Predictor`)."""
         from tests.model.other_windows import window_with
 
         if not self._knows(predictor):

@@ -3,7 +3,7 @@
     python -m tests.acceptance.ranking [--seeds 10] [--results FILE]
 
 Prints lines for each simulated world, then one line per check, and exits with 1 if a
-check fails (spec/ndt.md §9.8). Stopped, the same command continues.
+check fails. Stopped, the same command continues.
 """
 
 import argparse

@@ -125,7 +125,8 @@ def estimate_lag(pair: StreamPair, seed: int, job: Job) -> Lag:
     curves = np.array([_curve(a, b, lags) for a, b in zip(x, y, strict=True)])
     total = curves.sum(axis=0)
     best = int(total.argmax())
-    offsets = lags[[c.argmax() for c in _leave_one_out(curves)]] - lags[best]
+    without_part = total - curves if len(curves) > 1 else curves
+    offsets = lags[without_part.argmax(axis=1)] - lags[best]
     draw = np.random.default_rng(seed)
     peaks = []
     for null_number in range(_NULLS):
@@ -146,14 +147,6 @@ def estimate_lag(pair: StreamPair, seed: int, job: Job) -> Lag:
         float(np.abs(offsets).max()) * FRAME_S,
         float((total[best] - np.mean(peaks)) / max(float(np.std(peaks)), 1e-12)),
     )
-
-
-def _leave_one_out(curves: np.ndarray) -> np.ndarray:
-    """Return the sums over all parts but one; a single part is returned unchanged."""
-    if len(curves) == 1:
-        return curves
-    without_part: np.ndarray = curves.sum(axis=0) - curves
-    return without_part
 
 
 def _curve(x: np.ndarray, y: np.ndarray, lags: np.ndarray) -> np.ndarray:
@@ -368,12 +361,6 @@ def _video(session: Session, times: np.ndarray) -> np.ndarray:
     return np.concatenate([places, change], axis=1)
 
 
-def _population_mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean of the z-scored columns, (time, 1)."""
-    scaled: np.ndarray = z_scored(values).mean(axis=1, keepdims=True)
-    return scaled
-
-
 def _pairs(
     session: Session, parts: list[dict[str, np.ndarray]], latency_s: tuple[float, float]
 ) -> Iterator[StreamPair]:
@@ -383,7 +370,9 @@ def _pairs(
         yield StreamPair("screen", "responses", pairs, _REACH_S, latency_s)
     for first, second in (("running", "responses"), ("running", "pupil")):
         pairs = [
-            (p[first], _population_mean(p[second])) for p in parts if first in p and second in p
+            (part[first], z_scored(part[second]).mean(axis=1, keepdims=True))
+            for part in parts
+            if first in part and second in part
         ]
         if pairs:
             yield StreamPair(first, second, pairs, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S)

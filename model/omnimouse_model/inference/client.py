@@ -58,7 +58,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 POLL_S = 0.01
-"""Time between two checks for a cancel: well under the 50 ms of the contract."""
+"""Time between two checks for a cancel: well under the 50 ms within which a cancel takes effect."""
 PREFETCH_POLL_S = 0.002
 """The same while prefetching, which must not delay a request."""
 CLOSED = "The predictor was closed while it predicted."

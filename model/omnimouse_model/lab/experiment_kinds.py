@@ -194,32 +194,12 @@ def _field_columns(found: ReceptiveFields) -> dict[str, np.ndarray]:
     }
 
 
-def _gratings(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
-    return drifting_gratings(size, repeats=repeats, seed=seed, **settings)
-
-
 def _noise(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
     return pink_noise(size, repeats, seed=seed, **settings)
 
 
-def _dots(is_on: bool, size: Size, *, repeats: int, seed: int, **more: Any) -> Stimulus:
-    return gaussian_dots(size, repeats=repeats, is_on=is_on, seed=seed, **more)
-
-
 def _squares(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
     return sparse_noise(size, n_videos=6 * repeats, seed=seed, **settings)
-
-
-def _shown_levels(
-    quantity: Level,
-    levels: tuple[float, ...],
-    size: Size,
-    *,
-    repeats: int,
-    seed: int,
-    **settings: Any,
-) -> Stimulus:
-    return grating_levels(size, quantity, levels, repeats=repeats, seed=seed, **settings)
 
 
 def _level_experiment(
@@ -236,7 +216,7 @@ def _level_experiment(
         None,
         2,
         0.0,
-        partial(_shown_levels, quantity, levels),
+        partial(grating_levels, quantity=quantity, levels=levels),
         partial(_levels, quantity),
     )
 
@@ -252,7 +232,7 @@ _ALL: Final = (
         360.0,
         9,
         0.0,
-        _gratings,
+        drifting_gratings,
         _directions,
     ),
     # Epochs of the noise last less than half a second; calcium responses follow later.
@@ -279,7 +259,7 @@ _ALL: Final = (
         None,
         2,
         0.1,
-        partial(_dots, True),
+        partial(gaussian_dots, is_on=True),
         _fields,
     ),
     Experiment(
@@ -292,7 +272,7 @@ _ALL: Final = (
         None,
         2,
         0.1,
-        partial(_dots, False),
+        partial(gaussian_dots, is_on=False),
         _fields,
     ),
     Experiment(

@@ -1,6 +1,6 @@
 """Experiments on a model: a stimulus, the responses to it, their analysis and its errors."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -29,7 +29,6 @@ from omnimouse_model.lab.experiment_kinds import EXPERIMENTS as EXPERIMENTS
 from omnimouse_model.lab.experiment_kinds import Experiment as Experiment
 from omnimouse_model.lab.experiment_kinds import Size as Size
 from omnimouse_model.lab.responses import (
-    Piece,
     ResponseStore,
     VideoTask,
     cached_store,
@@ -241,7 +240,7 @@ def run_experiment(
         chosen.lag_s,
     )
     each = count_windows(stimulus, spec) // stimulus.n_videos
-    pieces = _no_pieces if kept_only else partial(video_pieces, asked, each)
+    pieces: Callable[[list[int]], list[Piece]] = (lambda _: []) if kept_only else partial(video_pieces, asked, each)
     about = {
         "experiment": chosen.name,
         "stimulus": stimulus.name,
@@ -296,10 +295,6 @@ def _findings(
     if not kept_only:
         store.keep_findings(findings_arrays(found), ANALYSIS_VERSION)
     return found
-
-
-def _no_pieces(_: list[int]) -> list[Piece]:
-    return []
 
 
 def experiment_named(name: str) -> Experiment:
@@ -359,20 +354,6 @@ class KnownTuning:
     preferred_deg: Float[np.ndarray, " neuron"]
     center: Float[np.ndarray, "neuron 2"]
 
-    def orientation_error(
-        self, orientation_deg: Float[np.ndarray, " neuron"]
-    ) -> Float[np.ndarray, " neuron"]:
-        """Return the angle between orientations, 0 to 90 degrees."""
-        found, true = np.radians(orientation_deg), np.radians(self.preferred_deg)
-        return np.asarray(np.degrees(orientation_distance(found, true)))
-
-    def position_error(
-        self, places_px: Float[np.ndarray, "neuron 2"], size: tuple[int, int]
-    ) -> Float[np.ndarray, " neuron"]:
-        """Return the distance of places in frames of some size, in monitor widths."""
-        away = places_px / size[1] - self.center / _WIDTH
-        return np.asarray(np.hypot(away[:, 0], away[:, 1]))
-
 
 _WIDTH = 64
 """Width in pixels of the simulated frames."""
@@ -408,13 +389,12 @@ def errors_of(
     truth = known_tuning(session)
     if truth is None:
         return {}
-    found = KnownTuning(truth.preferred_deg[neurons], truth.center[neurons])
     if "orientation_deg" in columns:
-        return {
-            "true_preferred_deg": found.preferred_deg,
-            "orientation_error_deg": found.orientation_error(columns["orientation_deg"]),
-        }
+        true = truth.preferred_deg[neurons]
+        away = orientation_distance(np.radians(columns["orientation_deg"]), np.radians(true))
+        return {"true_preferred_deg": true, "orientation_error_deg": np.degrees(away)}
     if "row_px" in columns:
         places = np.stack([columns["row_px"], columns["column_px"]], axis=1)
-        return {"field_error_widths": found.position_error(places, size)}
+        away = places / size[1] - truth.center[neurons] / _WIDTH
+        return {"field_error_widths": np.hypot(away[:, 0], away[:, 1])}
     return {}

@@ -199,13 +199,6 @@ def collections_manifest(
     }
 
 
-def write_manifest(manifest: Mapping[str, Any], path: str | Path) -> Path:
-    """Write a manifest as JSON, atomically."""
-    path = Path(path)
-    write_json(path, manifest)
-    return path
-
-
 def _collection(entries: Sequence[Entry]) -> dict[str, Any]:
     return {
         "sessions": len(entries),
@@ -357,7 +350,7 @@ def study_runs(
     for order in plan.orders:
         manifest = collections_manifest(catalogue, plan.collections, order, always=evaluated)
         folder.mkdir(parents=True, exist_ok=True)
-        write_manifest(manifest, folder / f"collections-{order}.json")
+        write_json(folder / f"collections-{order}.json", manifest)
         drawn[order] = [tuple(collection["members"]) for collection in manifest["collections"]]
     for seed in plan.seeds:
         for order, collections in drawn.items():

@@ -176,7 +176,7 @@ COMPILED_PREFIX = "_orig_mod."
 
 
 def _allowed_globals() -> list[Any]:
-    """Return numpy's array and dtype rebuilders; the contract allows nothing else."""
+    """Return numpy's array and dtype rebuilders, all that these files need."""
     multiarray = import_module("numpy._core.multiarray")
     rebuilders = [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
     # The released files were written by numpy 1, which had another module path.

@@ -344,7 +344,9 @@ def _moved(
         angle = direction if np.isfinite(direction) else None
         full = (_UPSAMPLING * frame.shape[0], _UPSAMPLING * frame.shape[1])
         if grid is None:
-            grid = _frequencies(*full)
+            # (1, n) and (height, 1) of the half spectrum, radians per pixel.
+            fx = 2 * np.pi * np.fft.rfftfreq(full[1])[None, :]
+            grid = fx, 2 * np.pi * np.fft.fftfreq(full[0])[:, None]
         fx, fy = grid
         # Zeros between the pixels repeat the spectrum of the frame.
         spectrum = np.tile(np.fft.fft2(frame), (_UPSAMPLING, _UPSAMPLING))
@@ -363,13 +365,6 @@ def _moved(
         # The smoothing leaves nothing at the highest frequency, so that half of the
         # spectrum determines the frame.
         yield np.fft.irfft2(spectrum, full)[:height, :width]
-
-
-def _frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return fx (1, n) and fy (height, 1) of the half spectrum, radians per pixel."""
-    fx = 2 * np.pi * np.fft.rfftfreq(width)[None, :]
-    fy = 2 * np.pi * np.fft.fftfreq(height)[:, None]
-    return fx, fy
 
 
 def _orientation_filter(

@@ -46,8 +46,6 @@ class Preset:
 
 
 def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
-    # Imported here: the tables of strategies are read only when a mask is made.
-
     return Mask.from_strategy(name, session)
 
 

@@ -1,4 +1,4 @@
-"""The transformer as a predictor: the contract that every predictor keeps."""
+"""The transformer as a predictor: what every predictor promises."""
 
 from copy import deepcopy
 from dataclasses import fields, replace

@@ -1,4 +1,4 @@
-"""Free-form masks become tokens and queries by the contract's rules."""
+"""Free-form masks become tokens and queries."""
 
 from dataclasses import replace
 from itertools import pairwise
