@@ -395,9 +395,8 @@ def recorded(
     """
     import numpy as np
 
-    from omnimouse_model.lab.recorded.directions import compare_directions
-    from omnimouse_model.lab.recorded.places import compare_places
     from omnimouse_model.lab.recorded.trials import dots_are_black, place_trials
+    from omnimouse_model.lab.recorded.tuning import compare_directions, compare_places
     from omnimouse_model.progress import CallbackJob
 
     settings: dict[str, Any] = {

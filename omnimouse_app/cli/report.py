@@ -47,7 +47,7 @@ def command(
     goes on with the scores that it has.
     """
     from omnimouse_model.live.analysis_file import SUFFIX
-    from omnimouse_model.live.inference.score_store import ScoreStore
+    from omnimouse_model.live.inference.tier_results import ScoreStore
     from omnimouse_model.live.report import report_of_file, step_text
     from omnimouse_widgets.report.page import write_page
 

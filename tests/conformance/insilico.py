@@ -37,12 +37,14 @@ from omnimouse_model.lab.exciting_search import (
 )
 from omnimouse_model.lab.stimuli.stimulus import Events, event_responses, responses_by_value
 from omnimouse_model.metrics.repeats import cc_scores, join_trials
-from omnimouse_model.metrics.spatial import (
+from omnimouse_model.metrics.tuning import (
+    VonMises,
     area_average,
     dot_average,
+    fit_von_mises,
+    selectivity_index,
     spatial_selectivity,
 )
-from omnimouse_model.metrics.tuning import VonMises, fit_von_mises, selectivity_index
 from tests import FIXTURES
 from tests.conformance.line import Line, run
 from tests.conformance.twin import Reference

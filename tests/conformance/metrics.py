@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model import metrics
-from omnimouse_model.metrics import spatial as screen
 from omnimouse_model.metrics import tuning as angles
+from omnimouse_model.metrics import tuning as screen
 from tests.conformance.line import Line, run
 
 Arrays = dict[str, np.ndarray]

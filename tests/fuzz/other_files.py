@@ -36,9 +36,9 @@ from omnimouse_model.families.twin.released import read_released
 from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
-from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.inference.stream import LiveRequest
+from omnimouse_model.live.inference.tier_results import ScoreStore
 from omnimouse_model.progress import QUIET, CallbackJob
 from tests import FIXTURES
 from tests.fuzz.outcome import UNFINISHED, network_and_folder

@@ -1,6 +1,6 @@
 """Experiments on a model: a stimulus, the responses to it, their analysis and its errors."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -29,6 +29,7 @@ from omnimouse_model.lab.experiment_kinds import EXPERIMENTS as EXPERIMENTS
 from omnimouse_model.lab.experiment_kinds import Experiment as Experiment
 from omnimouse_model.lab.experiment_kinds import Size as Size
 from omnimouse_model.lab.responses import (
+    Piece,
     ResponseStore,
     VideoTask,
     cached_store,
@@ -240,7 +241,7 @@ def run_experiment(
         chosen.lag_s,
     )
     each = count_windows(stimulus, spec) // stimulus.n_videos
-    pieces: Callable[[list[int]], list[Piece]] = (lambda _: []) if kept_only else partial(video_pieces, asked, each)
+    pieces = _no_pieces if kept_only else partial(video_pieces, asked, each)
     about = {
         "experiment": chosen.name,
         "stimulus": stimulus.name,
@@ -295,6 +296,10 @@ def _findings(
     if not kept_only:
         store.keep_findings(findings_arrays(found), ANALYSIS_VERSION)
     return found
+
+
+def _no_pieces(_: list[int]) -> list[Piece]:
+    return []
 
 
 def experiment_named(name: str) -> Experiment:

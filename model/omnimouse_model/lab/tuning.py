@@ -8,13 +8,13 @@ from jaxtyping import Float, Float32
 
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor, Stimulus, responses_by_value
-from omnimouse_model.metrics.spatial import (
+from omnimouse_model.metrics.tuning import (
     dot_average,
     dot_masks,
     fit_gaussian,
+    selectivity_index,
     spatial_selectivity,
 )
-from omnimouse_model.metrics.tuning import selectivity_index
 from omnimouse_model.progress import QUIET, Job, shows_progress
 
 _MAX_STEPS = 100

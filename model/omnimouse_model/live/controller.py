@@ -12,7 +12,7 @@ from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import Execution, Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.live.inference.score_store import ScoreStore
+from omnimouse_model.live.inference.tier_results import ScoreStore
 from omnimouse_model.live.inference.worker_watch import WorkerWatch
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.editor import MaskEditor

@@ -19,7 +19,7 @@ from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.current_point import WINDOW_SWEEP, live_sweeps
 from omnimouse_model.live.inference.background_task import ReportProgress
-from omnimouse_model.live.inference.score_store import ScoreStore
+from omnimouse_model.live.inference.tier_results import ScoreStore
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.laboratory_jobs import LabResult, label_of
 from omnimouse_model.live.mask.presets import preset_named

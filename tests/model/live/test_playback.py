@@ -6,7 +6,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.data.window_spec import VideoSpec, WindowSpec
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.playback import (
+from omnimouse_model.live.navigation import (
     Film,
     Playback,
     frame_at_sample,
@@ -25,7 +25,7 @@ def playback(controller: Controller) -> Playback:
 def test_playing_slides_by_the_stride(controller, playback, monkeypatch, way, stride, cursor):
     """Sample after sample is shown, whatever the stride and whoever counts the time."""
     now = [0.0]
-    monkeypatch.setattr("omnimouse_model.live.playback.perf_counter", lambda: now[0])
+    monkeypatch.setattr("omnimouse_model.live.navigation.perf_counter", lambda: now[0])
     controller.navigation.seek(4.0)
     controller.navigation.set_cursor(59)
     window = controller.state.window
@@ -45,7 +45,7 @@ def test_playing_slides_by_the_stride(controller, playback, monkeypatch, way, st
 
 def test_a_late_tick_skips_frames_and_keeps_the_speed(controller, playback, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("omnimouse_model.live.playback.perf_counter", lambda: now[0])
+    monkeypatch.setattr("omnimouse_model.live.navigation.perf_counter", lambda: now[0])
     controller.navigation.seek(4.0)
     controller.navigation.set_cursor(0)
     playback.set_speed(2.0)

@@ -7,9 +7,8 @@ import pytest
 
 from omnimouse_model import metrics
 from omnimouse_model.metrics import Moments, Status, StreamingCorrelation
-from omnimouse_model.metrics.spatial import spatial_selectivity
 from omnimouse_model.metrics.time_blocks import bootstrap_interval
-from omnimouse_model.metrics.tuning import fit_von_mises, selectivity_index
+from omnimouse_model.metrics.tuning import fit_von_mises, selectivity_index, spatial_selectivity
 
 
 @pytest.fixture

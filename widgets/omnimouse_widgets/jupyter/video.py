@@ -12,7 +12,7 @@ from traitlets import Bool, Dict, Float, Int
 
 from omnimouse_model.data.window_spec import VideoEdit, WindowSpec
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.playback import Film, frame_at_sample, frame_rate, window_frames
+from omnimouse_model.live.navigation import Film, frame_at_sample, frame_rate, window_frames
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part

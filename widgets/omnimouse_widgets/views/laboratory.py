@@ -21,8 +21,8 @@ from omnimouse_model.live.laboratory_jobs import (
     label_of,
 )
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
+from omnimouse_model.live.navigation import frame_at_sample, frame_rate
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
-from omnimouse_model.live.playback import frame_at_sample, frame_rate
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
 from omnimouse_model.progress import duration_text

@@ -9,8 +9,7 @@ import numpy as np
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import MaskEditor
-from omnimouse_model.live.navigation import Navigation
-from omnimouse_model.live.playback import Playback, frame_at_sample, sample_at_frame
+from omnimouse_model.live.navigation import Navigation, Playback, frame_at_sample, sample_at_frame
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (

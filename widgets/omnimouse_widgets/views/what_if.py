@@ -32,9 +32,8 @@ from omnimouse_model.data.window_spec import BehaviorEdit, Edit, WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
-from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.navigation import Navigation, frame_at_sample
 from omnimouse_model.live.neurons.planes import Selection
-from omnimouse_model.live.playback import frame_at_sample
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette

@@ -13,7 +13,7 @@ from omnimouse_model.lab.stimuli.stimulus import (
     Stimulus,
     one_event_each,
 )
-from omnimouse_model.metrics.spatial import area_average
+from omnimouse_model.metrics.tuning import area_average
 
 Level = Literal["period_deg", "temporal_hz", "contrast", "diameter_deg"]
 """What changes between the gratings of `grating_levels`."""

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from omnimouse_model.metrics.spatial import area_average
-from omnimouse_model.metrics.tuning import event_means
+from omnimouse_model.metrics.tuning import area_average, event_means
 from omnimouse_model.storage.arrays.images import read_grey_levels
 from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES, Budget
 from omnimouse_model.storage.files import unreadable

@@ -16,9 +16,9 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.inference.engine import Answer, Engine, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import Stage, StageRunner
 from omnimouse_model.live.inference.stream import LiveRequest, LoadRequest, moved_prediction
+from omnimouse_model.live.inference.tier_results import ScoreStore
 from omnimouse_model.live.inference.worker_watch import WorkerWatch
 from omnimouse_model.live.results import NOT_SENT, Freshness, Results
 from omnimouse_model.live.state import LiveState

@@ -31,14 +31,13 @@ from omnimouse_model.live.inference.pinned_stages import (
     PinnedStageRunner,
     PinRequest,
 )
-from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stream import (
     LiveRequest,
     LoadRequest,
     Stream,
     neighbours,
 )
-from omnimouse_model.live.inference.tier_results import MAX_SCORE_BYTES, TierResults
+from omnimouse_model.live.inference.tier_results import MAX_SCORE_BYTES, ScoreStore, TierResults
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.devices import DEVICES, Residence, devices_of, residence_of

@@ -27,15 +27,13 @@ from omnimouse_model.live.mask.presets import is_preset
 from omnimouse_model.live.project.restore import (
     IS_RECOVERED,
     AnalysisScreen,
+    Autosave,
+    UnsavedBackups,
+    has_unsaved_work,
     restore_analysis,
     restore_last_session,
 )
 from omnimouse_model.live.project.script import script_of
-from omnimouse_model.live.project.unsaved_backups import (
-    Autosave,
-    UnsavedBackups,
-    has_unsaved_work,
-)
 from omnimouse_model.live.session_loader import OpenRequest
 from omnimouse_model.live.state_store import LastSession, StateStore
 from omnimouse_model.storage.trees import take_notes

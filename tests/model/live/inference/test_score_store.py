@@ -12,9 +12,9 @@ import omnimouse_model as om
 from omnimouse_model.evaluation import shard
 from omnimouse_model.evaluation.accumulate import RunningScore
 from omnimouse_model.live.inference import tier_results
-from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.inference.stream import LiveRequest
+from omnimouse_model.live.inference.tier_results import ScoreStore
 from omnimouse_model.predict.predictor import Needs
 from tests.predictors import NoisyPredictor
 
