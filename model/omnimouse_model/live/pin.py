@@ -178,7 +178,7 @@ class Pin:
         mask = Mask.from_dict(values["mask"])
         if n_neurons is not None and mask.n_neurons != n_neurons:
             raise MaskError(
-                f"The pinned mask is for {mask.n_neurons} neurons, the session has {n_neurons}."
+                f"The pinned mask is for {mask.n_neurons} neurons, the recording has {n_neurons}."
             )
         slot = int(values["slot"])
         if not 0 <= slot < MAX_PINS:

@@ -70,7 +70,7 @@ def ranking_figure(
     figure = style.new_figure(
         theme,
         150 + _ROW * len(matrix.rows),
-        xaxis=style.titled("held-out session", type="category", side="top"),
+        xaxis=style.titled("held-out recording", type="category", side="top"),
         yaxis=style.titled("core trained on", type="category", autorange="reversed"),
         margin={"t": 84, "b": 48 if notes else 24},
         annotations=_note(notes, 8),

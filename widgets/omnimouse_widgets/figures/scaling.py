@@ -30,7 +30,7 @@ _GAP: Final = 0.09
 _SHIFT: Final = 1.02
 """Factor between marks of neighbouring curves on the log axis, to avoid overlap."""
 _AXES: Final[dict[SizeAxis, str]] = {
-    "sessions": "sessions trained on",
+    "sessions": "recordings trained on",
     "neuron_samples": "neurons × samples trained on",
     "trials": "trials trained on",
     "compute": "training compute (FLOP)",

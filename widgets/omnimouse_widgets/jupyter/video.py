@@ -126,7 +126,7 @@ class VideoScrubber(Part):
         """
         film = self._playback.film
         if film is None:
-            raise ValueError("No session is open; call open_session(path) first.")
+            raise ValueError("No recording is open; call open_session(path) first.")
         self._playback.move_to(film.frame_near(time_s))
 
     # -- from the page ----------------------------------------------------------------

@@ -76,7 +76,7 @@ def _over_tier(data: ReportData) -> Iterator[Markup]:
         )
         for condition, scores in known
     ]
-    heads = ("over the part", "predictor", "windows", *summary_head(data.content.metric))
+    heads = ("over the part", "model", "windows", *summary_head(data.content.metric))
     keys = [key_of(condition) for condition, _ in known]
     yield table(heads, rows, n_text=3, condition_of_rows=keys)
     if len(known) < len(data.conditions):
@@ -116,7 +116,7 @@ def _score_table(data: ReportData, head: str, each: Sequence[Scores]) -> Markup:
         for c, scores in zip(data.conditions, each, strict=True)
     ]
     keys = [key_of(c) for c in data.conditions]
-    heads = (head, "predictor", *summary_head(data.content.metric))
+    heads = (head, "model", *summary_head(data.content.metric))
     return table(heads, rows, n_text=2, condition_of_rows=keys)
 
 

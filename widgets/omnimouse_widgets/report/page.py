@@ -145,7 +145,7 @@ SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
 """Title and content of each section; sections without content are omitted."""
 LEFT_OUT: Final = (
     "predictions over longer spans than this window, averages around the onsets of trials, "
-    "repeats of clips, the ranking of sessions, and the curves of a fine-tuning"
+    "repeats of clips, the ranking of recordings, and the curves of a fine-tuning"
 )
 """What is on screen and in no report."""
 TEXTS: Final = {

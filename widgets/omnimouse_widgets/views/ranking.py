@@ -39,7 +39,7 @@ from omnimouse_widgets.views.record import (
 Axis = Literal["k", "trials"]
 Page = Literal["matrix", "table", "curves", "gains"]
 AXES: Final[dict[Axis, str]] = {
-    "k": "sessions pretrained on",
+    "k": "recordings pretrained on",
     "trials": "trials pretrained on",
 }
 COLOURS: Final[dict[OrderName, str]] = {
@@ -52,35 +52,35 @@ SYMBOLS: Final[dict[OrderName, str]] = {"ranked": "o", "random": "s", "reverse":
 VIEWS: Final[dict[Page, tuple[str, str]]] = {
     "matrix": (
         "Matrix",
-        "Score of each session's model on each held-out session, and its rank",
+        "Score of each recording's model on each held-out recording, and its rank",
     ),
-    "table": ("Table", "Sessions for one held-out session, the best first"),
+    "table": ("Table", "Recordings for one held-out recording, the best first"),
     "curves": (
         "Curves",
-        "Test score over the number of sessions or trials, in three orders",
+        "Test score over the number of recordings or trials, in three orders",
     ),
     "gains": ("Gains", "Test scores of the curves, and gains over training anew"),
 }
 EXPLANATIONS: Final[dict[Page, str]] = {
-    "matrix": "Mean over seeds on the validation part, and rank. Row: session of the "
-    "model; column: held-out session.",
+    "matrix": "Mean over seeds on the validation part, and rank. Row: recording of the "
+    "model; column: held-out recording.",
     "table": "Validation part; ± standard deviation over seeds.",
     "curves": "Test part; bars: standard deviation over seeds and shuffles; dashed: "
     "from scratch; dotted, over trials: fitted line.",
     "gains": "Test part; gain over a model trained from scratch on the held-out "
-    "session; ± standard deviation over n models.",
+    "recording; ± standard deviation over n models.",
 }
 NO_FILE: Final = "Open the results file of `omnimouse rank`"
 NO_CURVES: Final = "The file has no complete curves: rank with --curve"
-RANK_TITLES: Final = ("rank", "session", "score", "±", "trials")
-GAIN_TITLES: Final = ("order", "sessions", "trials", "score", "±", "n", "gain", "%")
+RANK_TITLES: Final = ("rank", "recording", "score", "±", "trials")
+GAIN_TITLES: Final = ("order", "recordings", "trials", "score", "±", "n", "gain", "%")
 _MISSING: Final = "–"
 _DRAWN: Final = 40
 """Number of points of a fitted line."""
 
 
 class RankingView:
-    """Results file of a ranking: which sessions to train on for a new session.
+    """Results file of a ranking: which recordings to train on for a new one.
 
     Parameters
     ----------
@@ -162,8 +162,8 @@ class RankingView:
             Action(
                 "command",
                 "Copy command",
-                "Copy the command that ranks sessions for the open recording. Put the\n"
-                "folder of your sessions in place of SESSIONS. It takes hours, in a terminal.",
+                "Copy the command that ranks recordings for the open one. Put the\n"
+                "folder of your recordings in place of SESSIONS. It takes hours, in a terminal.",
                 self._copy_command,
             ),
         )
@@ -185,11 +185,11 @@ class RankingView:
         axes = tuple((name, label, "") for name, label in AXES.items())
         fields: list[Item] = []
         if self.view != "matrix":
-            help_text = "Held-out session, for which sessions are ranked"
+            help_text = "Held-out recording, for which the others are ranked"
             fields.append(
                 Choice(
                     "heldout",
-                    "Held-out session",
+                    "Held-out recording",
                     help_text,
                     names,
                     heldout,
@@ -363,10 +363,10 @@ def mean_text(mean: CurveMean, unit: str) -> str:
     percent = mean.gain_percent
     gain = f" ({percent:+z.1f} %)" if np.isfinite(percent) else ""
     runs = "run" if mean.n == 1 else "runs"
-    sessions = "session" if mean.k == 1 else "sessions"
+    recordings = "recording" if mean.k == 1 else "recordings"
     sd = f" ± {mean.sd:z.3f}" if np.isfinite(mean.sd) else ""
     return (
-        f"{mean.order}, {mean.k} {sessions}, {mean.trials:z,.0f} trials\n"
+        f"{mean.order}, {mean.k} {recordings}, {mean.trials:z,.0f} trials\n"
         f"mean of {mean.n} {runs}: {mean.mean:z.3f}{sd} {unit}\n"
         f"{mean.gain:+z.3f}{gain} over the baseline"
     )
@@ -386,7 +386,7 @@ def summary(content: RankingContent) -> str:
     ranking = content.stored.ranking
     seeds = f"seed{'' if len(ranking.seeds) == 1 else 's'}"
     return (
-        f"{ranking.metric}, {ranking.unit}: {len(ranking.sessions)} sessions for "
+        f"{ranking.metric}, {ranking.unit}: {len(ranking.sessions)} recordings for "
         f"{len(ranking.heldout)} held-out, {seeds} {', '.join(map(str, ranking.seeds))}"
     )
 

@@ -170,7 +170,7 @@ PANELS: Final = (
     ),
     Panel(
         "Ranking",
-        "Which sessions to train on for a new one: a stored ranking, its matrix and curves.",
+        "Which recordings to train on for a new one: a stored ranking, its matrix and curves.",
         "sessions_to_train_on.md#on-screen",
         Dock("views.ranking:RankingView", "right", "controls"),
         part="ranking",

@@ -459,7 +459,7 @@ class MaskEditor:
             if mask.n_neurons != session.n_neurons:
                 raise ValueError(
                     f"The mask is for {mask.n_neurons} neurons, "
-                    f"the session has {session.n_neurons}."
+                    f"the recording has {session.n_neurons}."
                 )
             if mask.spec != self._state.spec:
                 # Undo steps belong to one spec: there is no step back to another.

@@ -130,16 +130,16 @@ README = """\
 What OmniMouse showed, in one window of {duration} s. Rows of ({n}, neuron) arrays are
 samples at {rate} Hz; columns are the recording's neurons in stored order.
 
-times_s ({n},)             seconds on the session clock, 0 at the first response sample
+times_s ({n},)             seconds on the clock of the recording, 0 at the first response sample
 recorded ({n}, neuron)     {unit}
 predicted ({n}, neuron)    the same unit; NaN where there was no target or no prediction
 scale (neuron,)           units of the recording per unit of normalised responses
 mask ({n}, neuron)         0 hidden, 1 visible, 2 target
 seen, asked ({n}, neuron)  visible samples, and target samples that were scored
-frames ({n_frames},)              video frames that the predictor saw
+frames ({n_frames},)              video frames that the model saw
 {score} (neuron,)               {definition};
                           NaN where there is none
-{tier_score}unit_id, area (neuron,)   the session's own ids, and brain areas, "" unknown
+{tier_score}unit_id, area (neuron,)   the recording's own ids, and brain areas, "" unknown
 selected (n,)             neurons whose traces were on screen
 behavior_times_s ({n_behavior},), behavior_names (channel,)
 behavior_recorded, behavior_predicted ({n_behavior}, channel)

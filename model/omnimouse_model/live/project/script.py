@@ -99,7 +99,7 @@ def _checked(state: LiveState, predictor: str) -> tuple[Session, Window, Mask]:
         )
     if not predictor:
         raise ExportError(
-            "The predictor was passed as an object, which a script cannot load: "
+            "The model was passed as an object, which a script cannot load: "
             "choose one by its name or file."
         )
     if not scored_cells(mask).any() and not mask.has_behavior_target:
