@@ -146,7 +146,7 @@ def area_rows(n_worlds: int, minutes: float = 8.0) -> Iterator[Row]:
     alone: list[float] = []
     for seed in range(n_worlds):
         spec = CoupledSpec(
-            seed=seed, n_neurons=80, minutes=minutes, shared=0.0, driven_by_running=0.5
+            seed=seed, n_neurons=80, minutes=minutes, shared=0.0, driven_by_running=0.25
         )
         matrix = om.area_matrix(MODEL, om.open_session(simulate_coupled(spec).arrays))
         found.append((matrix.matrix("beyond")[1] > 0).mean())

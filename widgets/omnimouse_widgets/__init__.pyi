@@ -7,6 +7,7 @@ from .jupyter.jobs import Files as Files
 from .jupyter.jobs import FineTune as FineTune
 from .jupyter.jobs import Laboratory as Laboratory
 from .jupyter.jobs import Ranking as Ranking
+from .jupyter.jobs import Sources as Sources
 from .jupyter.painter import MaskPainter as MaskPainter
 from .jupyter.raster import Raster as Raster
 from .jupyter.results import BehaviorDecoder as BehaviorDecoder

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omnimouse_model.inference.client import load_in_worker
 from omnimouse_model.inference.registry import load_in_process
+from omnimouse_model.live.driving import Driving
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import Execution, Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import Load
@@ -80,9 +81,9 @@ class Controller:
     neuron_info, neuron_order, repeats, trial_averages
         Properties of single neurons; their order by similarity; repeats of the clip on
         screen; averages around the onsets of trials.
-    pins, sweeps, laboratory
+    pins, sweeps, laboratory, driving
         Pinned conditions, and predictions over longer spans; context sweeps over many
-        windows; experiments on the chosen model.
+        windows; experiments on the chosen model; what drives a neuron.
     store, project, exports
         What is stored for the next start; saved analyses; exported tables and arrays.
     """
@@ -130,8 +131,15 @@ class Controller:
         self.neuron_info = NeuronInfo(state, execution)
         self.neuron_order = SimilarityOrder(state, execution)
         self.laboratory = Laboratory(client, load, execution)
+        self.driving = Driving(client, load, execution)
         self.colouring = Colouring(
-            state, results, self.baseline, self.neuron_info, self.laboratory, execution
+            state,
+            results,
+            self.baseline,
+            self.neuron_info,
+            self.laboratory,
+            self.driving,
+            execution,
         )
         self.repeats = RepeatsOnScreen(state, self.navigation.seek_nearest, execution)
         self.trial_averages = TrialAverages(state, results, client.send)
@@ -176,6 +184,7 @@ class Controller:
             self.downloads,
             self.sweeps,
             self.laboratory,
+            self.driving,
             self.finetuning,
             self.ranking,
             self.exports,

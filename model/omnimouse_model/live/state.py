@@ -24,7 +24,7 @@ ALL_PLANES = -1
 ColourBy = Literal[
     "state", "score", "baseline", "difference", "area", "plane", "depth", "x", "y", "mean",
     "variability", "ceiling", "oracle", "field_reliability", "field_row", "field_column",
-    "osi", "dsi", "lab", "id",
+    "osi", "dsi", "lab", "source", "informant", "id",
 ]  # fmt: skip
 """Quantity that colours the neurons; see `neurons.quantities`."""
 RasterOrder = Literal["stored", "state", "score", "similarity", "area", "depth", "x", "y"]

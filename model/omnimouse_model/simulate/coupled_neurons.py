@@ -24,6 +24,7 @@ FAST_TAU_S = 0.15
 """Time constant of single sources: the past of a neuron tells little of its present."""
 SLOW_TAU_S = 6.0
 """Time constant of neurons whose only source is their own past."""
+RUNNING_TAU_S, SMOOTH_S = 2.0, 0.5
 DEVICE_RATE_HZ = 20
 VIDEO_RATE_HZ = 30
 FRAME_SHAPE = (36, 64)
@@ -107,7 +108,7 @@ def simulate_coupled(spec: CoupledSpec = CoupledSpec()) -> CoupledNeurons:
     draw = np.random.default_rng([spec.seed, 65])
     n_samples = round(spec.minutes * 60 * RATE_HZ)
     area = np.where(np.arange(spec.n_neurons) < spec.n_neurons / 2, "V1", "LM")
-    running = red_noise(draw, n_samples, 1 / RATE_HZ, 1.0)
+    running = _running(draw, n_samples)
     signal = _signals(spec, draw, n_samples, running)
     drivers, strength = _plant(spec, draw, signal)
     pupil = np.stack([red_noise(draw, n_samples, 1 / RATE_HZ, FAST_TAU_S) for _ in range(3)])
@@ -158,6 +159,15 @@ def shifted(world: CoupledNeurons, source: Literal["behavior", "LM"]) -> Mapping
         responses[:, inside] = np.roll(responses[:, inside], len(responses) // 2, axis=0)
         arrays["responses"] = responses
     return arrays | {"id": f"{arrays['id']}-{source}-shifted"}
+
+
+def _running(draw: np.random.Generator, n_samples: int) -> np.ndarray:
+    """Return a smooth process of unit variance: sampling it at 20 Hz loses nothing."""
+    values = red_noise(draw, n_samples, 1 / RATE_HZ, RUNNING_TAU_S)
+    width = np.arange(-int(3 * RATE_HZ), int(3 * RATE_HZ) + 1) / RATE_HZ
+    kernel = np.exp(-0.5 * (width / SMOOTH_S) ** 2)
+    smooth = np.convolve(values, kernel / kernel.sum(), "same")
+    return np.asarray((smooth - smooth.mean()) / smooth.std())
 
 
 def _signals(

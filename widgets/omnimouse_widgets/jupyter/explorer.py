@@ -25,7 +25,14 @@ from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_widgets.jupyter.control_bar import ControlBar
-from omnimouse_widgets.jupyter.jobs import ContextSweep, Files, FineTune, Laboratory, Ranking
+from omnimouse_widgets.jupyter.jobs import (
+    ContextSweep,
+    Files,
+    FineTune,
+    Laboratory,
+    Ranking,
+    Sources,
+)
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.raster import Raster
@@ -99,7 +106,7 @@ class Explorer:
         The controller, which contains the state and the results.
     bar, finetune, painter, raster, video, traces
     sweep, behavior, table, neuron_scores, neuron, trials, repeats, what_if, laboratory
-    ranking, files
+    sources, ranking, files
         The parts. Each can also be used alone with the same `controller`.
     widget
         All parts in one ipywidget.
@@ -121,6 +128,7 @@ class Explorer:
     repeats: Repeats
     what_if: WhatIf
     laboratory: Laboratory
+    sources: Sources
     ranking: Ranking
     files: Files
 

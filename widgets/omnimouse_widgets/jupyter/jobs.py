@@ -19,6 +19,8 @@ from omnimouse_model.storage.files import read_bytes
 from omnimouse_widgets.jupyter.panel import MAX_SENT, RecordPart
 from omnimouse_widgets.report import report_maker
 from omnimouse_widgets.views.context.curves import DrawnSweep
+from omnimouse_widgets.views.context.sources import QUESTIONS, SourcesView
+from omnimouse_widgets.views.context.sources import summary as found_text
 from omnimouse_widgets.views.context.view import ContextView
 from omnimouse_widgets.views.files import FilesView
 from omnimouse_widgets.views.finetune import FinetuneView
@@ -293,6 +295,84 @@ class FineTune(RecordPart):
 
     def __repr__(self) -> str:
         return "Run this cell to fine-tune with a live curve."
+
+
+class Sources(RecordPart):
+    """What drives a neuron: sources, informants and areas.
+
+    Attributes
+    ----------
+    question
+        "sources", "informants" or "areas".
+    targets
+        Neurons that are predicted: "selected", "of the mask", "all", or "area V1".
+    windows
+        Windows at most.
+    progress
+        Progress from 0 to 1; read-only.
+    found
+        What was found, as text; read-only.
+    """
+
+    question = Enum(list(QUESTIONS), "sources").tag(sync=True)
+    targets = Unicode("selected").tag(sync=True)
+    windows = Int(60).tag(sync=True)
+    progress = Float(0.0).tag(sync=True)
+    found = Unicode("").tag(sync=True)
+
+    def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._driving = driving = controller.driving
+        super().__init__(SourcesView.of(controller), controller, **traits)
+        changed = driving.changed
+        self.bind(
+            "question", changed, lambda: driving.question, lambda to: driving.set(question=to)
+        )
+        self.bind("targets", changed, lambda: driving.targets, lambda to: driving.set(targets=to))
+        self.bind("windows", changed, lambda: driving.windows, lambda to: driving.set(windows=to))
+        self.bind("progress", changed, self._share)
+        self.bind("found", driving.measured, self._text)
+
+    def _share(self) -> float:
+        if self._driving.is_busy:
+            return self._driving.share or 0.0
+        return 0.0 if self.result is None else 1.0
+
+    def _text(self) -> str:
+        return "" if self.result is None else found_text(self.result)
+
+    @property
+    def result(self) -> Any:
+        """Result of the question, also while it grows; None before."""
+        return self._driving.result
+
+    def start(self) -> "Sources":
+        """Ask the question in the background; see `wait`."""
+        self._driving.start()
+        return self
+
+    def wait(self, timeout_s: float | None = None) -> "Sources":
+        """Wait until the analysis has ended.
+
+        Raises
+        ------
+        TimeoutError
+            If it takes longer than `timeout_s`; it continues.
+        Exception
+            If it failed.
+        """
+        driving = self._driving
+        if not driving.wait(timeout_s):
+            raise TimeoutError(f"Not done after {timeout_s} s: {driving.message}.")
+        if driving.error is not None:
+            raise driving.error
+        return self
+
+    def stop(self) -> None:
+        """Stop; the same question goes on where it was."""
+        self._driving.stop()
+
+    def __repr__(self) -> str:
+        return "Run this cell to ask what drives a neuron."
 
 
 class Ranking(RecordPart):

@@ -169,6 +169,15 @@ PANELS: Final = (
         is_tab=True,
     ),
     Panel(
+        "Sources",
+        "What drives a neuron: sources, informants, areas.",
+        "sources.md#on-screen",
+        Dock("views.context.sources:SourcesView", "right", "controls"),
+        part="sources",
+        widget="jobs:Sources",
+        is_tab=True,
+    ),
+    Panel(
         "Ranking",
         "Which recordings to train on for a new one: a stored ranking, its matrix and curves.",
         "sessions_to_train_on.md#on-screen",
@@ -270,6 +279,7 @@ def closing_question(controller: "Controller") -> str:
         (controller.finetuning.is_busy, "fine-tuning"),
         (controller.sweeps.is_busy, "context sweep"),
         (controller.laboratory.is_busy, "experiment of the laboratory"),
+        (controller.driving.is_busy, "analysis of sources"),
         (controller.ranking.is_busy, "ranking"),
         (controller.neuron_info.population.is_busy, "tuning of all neurons"),
     )

@@ -2,8 +2,10 @@
 
 Of each area the same number of neurons is visible, drawn at random, and some other
 neurons of all areas are targets; each draw has other neurons. *alone* is the value of the
-visible neurons, see `errors`; *beyond* is what they add to video and behaviour. What is
-left is shared beyond stimulus and state: by a coupling, or by something not recorded.
+visible neurons, see `errors`. *beyond* is what they add to video and behaviour: the gain
+of the squared correlation, because a regression on video and behaviour is shrunk, and to
+undo this is no information. What is left is shared beyond stimulus and state: by a
+coupling, or by something not recorded.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -77,15 +79,6 @@ class AreasPlan:
         """The inputs alone, then each set alone, then each with the inputs."""
         return 1 + 2 * len(self.labels)
 
-    def weights(self, kind: Kind, source: int) -> np.ndarray:
-        """Return the weight (question,) of each value in a value of a set."""
-        weights = np.zeros(self.n_questions)
-        if kind == "alone":
-            weights[1 + source] = 1.0
-        else:
-            weights[[1 + len(self.labels) + source, 0]] = 1.0, -1.0
-        return weights
-
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AreaMatrix(HasSummary):
@@ -126,9 +119,12 @@ class AreaMatrix(HasSummary):
     def of(self, kind: Kind, source: str, target: str) -> Estimate:
         """Return the value of one set for the targets of another, mean over targets."""
         columns = np.flatnonzero(self.target_labels == target)
-        weights = self.plan.weights(kind, self.plan.labels.index(source))
-        if kind == "beyond" and not self.plan.inputs:
-            columns = columns[:0]
+        number, labels = self.plan.labels.index(source), self.plan.labels
+        if kind == "beyond":
+            columns = columns if self.plan.inputs else columns[:0]
+            return self.errors.mean_gain(1 + len(labels) + number, 0, columns)
+        weights = np.zeros(self.plan.n_questions)
+        weights[1 + number] = 1.0
         return self.errors.mean(weights, columns)
 
     def matrix(self, kind: Kind) -> np.ndarray:
@@ -348,6 +344,7 @@ def area_matrix(
             starts,
             plan.n_questions,
             partial(ask_areas, plan, label_of, (seed, draw)),
+            by_block=True,
         )
         for draw, group in enumerate(groups)
     ]

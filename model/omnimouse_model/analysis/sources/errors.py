@@ -73,10 +73,11 @@ class Errors:
     squared
         (question, block, n): squared error.
     products
-        (question, 3, n): sums of the prediction, its square, and its product with the
-        response, for correlations.
+        (question, 3, block, n): sums of the prediction, its square, and its product
+        with the response, for correlations; of all blocks together where these have no
+        interval.
     target
-        (2, n): sums of the response and of its square.
+        (2, block, n): sums of the response and of its square, as `products`.
     """
 
     neurons: np.ndarray
@@ -87,16 +88,18 @@ class Errors:
     target: np.ndarray
 
     @classmethod
-    def none(cls, neurons: np.ndarray, n_questions: int, n_blocks: int) -> "Errors":
-        """Return sums of nothing."""
-        n = len(neurons)
+    def none(
+        cls, neurons: np.ndarray, n_questions: int, n_blocks: int, *, by_block: bool = False
+    ) -> "Errors":
+        """Return sums of nothing; `by_block` is that of products."""
+        n, n_products = len(neurons), n_blocks if by_block else 1
         return cls(
             np.asarray(neurons, np.int64),
             np.zeros((n_blocks, n)),
             np.zeros((n_blocks, n)),
             np.zeros((n_questions, n_blocks, n)),
-            np.zeros((n_questions, 3, n)),
-            np.zeros((2, n)),
+            np.zeros((n_questions, 3, n_products, n)),
+            np.zeros((2, n_products, n)),
         )
 
     @classmethod
@@ -131,11 +134,12 @@ class Errors:
         self.count[block] += used.sum(axis=0)
         self.baseline[block] += np.where(used, (recorded - mean) ** 2, 0).sum(axis=0)
         self.squared[:, block] += ((predicted - recorded) ** 2).sum(axis=1)
-        self.products[:, 0] += predicted.sum(axis=1)
-        self.products[:, 1] += (predicted**2).sum(axis=1)
-        self.products[:, 2] += (predicted * recorded).sum(axis=1)
-        self.target[0] += recorded.sum(axis=0)
-        self.target[1] += (recorded**2).sum(axis=0)
+        place = min(block, self.products.shape[2] - 1)
+        self.products[:, 0, place] += predicted.sum(axis=1)
+        self.products[:, 1, place] += (predicted**2).sum(axis=1)
+        self.products[:, 2, place] += (predicted * recorded).sum(axis=1)
+        self.target[0, place] += recorded.sum(axis=0)
+        self.target[1, place] += (recorded**2).sum(axis=0)
 
     # -- values -----------------------------------------------------------------------
     def parts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -174,12 +178,35 @@ class Errors:
 
     def pooled(self, question: int) -> np.ndarray:
         """Return the pooled correlation of prediction and response, (n,)."""
-        count = np.maximum(self.count.sum(axis=0), 1)
-        one, square, product = self.products[question] / count
-        response, response_square = self.target / count
-        with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.sqrt((square - one**2) * (response_square - response**2))
-            return np.asarray((product - one * response) / spread)
+        products, target = self.products[question].sum(axis=1), self.target.sum(axis=1)
+        return _correlation(products, target, self.count.sum(axis=0))
+
+    def mean_gain(self, question: int, base: int, columns: np.ndarray) -> Estimate:
+        """Return the gain of squared correlations of one question over another.
+
+        It is the mean over some targets. A prediction that is rescaled has the same:
+        where a base is shrunk towards the mean, to undo this is no gain. Needs products
+        by block.
+        """
+        is_used = self.count.any(axis=1)
+        count, target = self.count[is_used], self.target[:, is_used]
+        squares = []
+        for one in (question, base):
+            products = self.products[one][:, is_used]
+            total = _correlation(products.sum(axis=1), target.sum(axis=1), count.sum(axis=0))
+            rest = [
+                _correlation(
+                    products.sum(axis=1) - products[:, k],
+                    target.sum(axis=1) - target[:, k],
+                    count.sum(axis=0) - count[k],
+                )
+                for k in range(len(count))
+            ]
+            squares.append(np.nan_to_num(np.array([total, *rest])[:, columns]) ** 2)
+        if not len(columns):
+            return jackknife(float("nan"), [])
+        value, *left_out = (squares[0] - squares[1]).mean(axis=1).tolist()
+        return jackknife(value, left_out, is_extended=False)
 
     # -- JSON -------------------------------------------------------------------------
     def plain(self) -> dict[str, Any]:
@@ -208,11 +235,25 @@ class Errors:
             arrays[name] = np.frombuffer(content, "<f8").reshape(shape).copy()
         errors = cls(arrays.pop("neurons").astype(np.int64), **arrays)
         n_questions, n_blocks, n = errors.squared.shape
-        expected = ((n,), (n_blocks, n), (n_blocks, n), (n_questions, 3, n), (2, n))
+        n_products = errors.products.shape[2]
+        expected = (
+            *((n,), (n_blocks, n), (n_blocks, n)),
+            *((n_questions, 3, n_products, n), (2, n_products, n)),
+        )
         found = (errors.neurons, errors.count, errors.baseline, errors.products, errors.target)
-        if tuple(array.shape for array in found) != expected:
+        is_whole = n_products in (1, n_blocks)
+        if not is_whole or tuple(array.shape for array in found) != expected:
             raise ValueError("Sums of several shapes.")
         return errors
+
+
+def _correlation(products: np.ndarray, target: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return correlations (n,) from sums (3, n) of predictions and (2, n) of responses."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one, square, product = products / count
+        response, response_square = target / count
+        spread = np.sqrt((square - one**2) * (response_square - response**2))
+        return np.asarray((product - one * response) / spread)
 
 
 # -- what is asked --------------------------------------------------------------------
@@ -307,6 +348,8 @@ class Piece:
     ask
         Return the masks of the questions for a session, some targets and a spec; sent
         to workers, so of an importable function.
+    by_block
+        Whether correlations have intervals, too.
     """
 
     model: TaskPredictor
@@ -315,6 +358,7 @@ class Piece:
     starts: np.ndarray
     n_questions: int
     ask: Ask
+    by_block: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -396,7 +440,8 @@ def measure(
         asked = piece.ask(session, piece.targets, spec)
         mean = train_means(session, spec)[piece.targets]
         blocks = time_blocks(piece.starts, spec.duration_s)
-        errors = Errors.none(piece.targets, piece.n_questions, int(blocks.max()) + 1)
+        n_blocks = int(blocks.max()) + 1
+        errors = Errors.none(piece.targets, piece.n_questions, n_blocks, by_block=piece.by_block)
         # Blocks of time in turn: the first windows are a sample of the tier.
         random = np.random.default_rng(0).permutation(len(piece.starts))
         order = in_turns(random, blocks)

@@ -22,6 +22,7 @@ from omnimouse_model.evaluation.repeats import (
     most_frequent_status,
     population_ceiling,
 )
+from omnimouse_model.live.driving import Driving
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -93,11 +94,12 @@ class Colouring(HasBackgroundTask):
         baseline: Results,
         neuron_info: NeuronInfo,
         laboratory: Laboratory,
+        driving: Driving,
         execution: Execution = IN_THREADS,
     ) -> None:
         self._state, self._results, self._neuron_info = state, results, neuron_info
         self._baseline = baseline
-        self._laboratory = laboratory
+        self._laboratory, self._driving, self._n_driving = laboratory, driving, 0
         self._last_quantity: ColourBy = "score"
         self._ceiling: tuple[Session, PopulationCeiling] | None = None
         self._scales: dict[ColourBy, tuple[tuple[object, ...], Scale]] = {}
@@ -109,6 +111,7 @@ class Colouring(HasBackgroundTask):
         self._measured = laboratory.result
         self._scored: Session | None = None
         laboratory.changed.connect(self._on_laboratory)
+        driving.measured.connect(self._on_driving)
         state.events.session.connect(self._on_session)
         results.events.tier_score.connect(self._on_tier_score)
         baseline.events.neuron_scores.connect(self._on_baseline)
@@ -146,7 +149,8 @@ class Colouring(HasBackgroundTask):
         # `_n_info` is the same object until `_on_neuron_info` replaces it.
         metric = self._state.metric
         scores, other = self._results.neuron_scores, self._baseline.neuron_scores
-        key = (session, scores, other, metric, self._ceiling, self._n_info, self._measured)
+        own = self._n_info, self._measured, self._n_driving
+        key = (session, scores, other, metric, self._ceiling, *own)
         cached = self._scales.get(name)
         is_same = cached and all(a is b for a, b in zip(cached[0], key, strict=True))
         if cached is None or not is_same:
@@ -179,6 +183,8 @@ class Colouring(HasBackgroundTask):
             return self._baseline_message
         if name == "lab":
             return "Run this experiment first, in the panel Laboratory."
+        if name in ("source", "informant"):
+            return "Ask first, in the panel Sources."
         if name in _FROM_REPEATS and self._ceiling is not None:
             ceiling = self._ceiling[1]
             status = most_frequent_status(ceiling.status)
@@ -328,6 +334,10 @@ class Colouring(HasBackgroundTask):
             self._measured = self._laboratory.result
             self.changed.emit()
 
+    def _on_driving(self) -> None:
+        self._n_driving += 1
+        self.changed.emit()
+
     def _take(self, result: tuple[Session, PopulationCeiling]) -> None:
         # Another recording may have been opened while it was read.
         if result[0] is self._state.session:
@@ -409,6 +419,10 @@ class Colouring(HasBackgroundTask):
             if self._measured is not None and len(self._measured.values) == n:
                 unknown[self._measured.neurons] = self._measured.values
             return unknown, ()
+        if name == "source":
+            return self._driving.largest_source(n)
+        if name == "informant":
+            return self._driving.informants_of(n), ()
         if name in _OF_INFO:
             for info in self._neuron_info.computed:
                 unknown[info.neuron] = _OF_INFO[name](info)

@@ -100,6 +100,12 @@ QUANTITIES: Final = (
         is_share=True,
     ),
     Quantity("lab", "Laboratory", "What an experiment on the model found"),
+    Quantity("source", "Largest source", "What tells most of the neuron: information, not cause"),
+    Quantity(
+        "informant",
+        "Informants",
+        "How much less is known of the targets without the neuron: information, not cause",
+    ),
     Quantity("id", "Id", "Id of the neuron in the recording"),
 )
 QUANTITY: Final = {quantity.name: quantity for quantity in QUANTITIES}

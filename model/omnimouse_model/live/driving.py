@@ -1,0 +1,408 @@
+"""What drives a neuron, on screen: sources, informants and areas, in the background.
+
+Finished parts are kept in the cache: a stopped analysis goes on where it was.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, Literal
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.analysis.sources.areas import AreaMatrix, area_matrix
+from omnimouse_model.analysis.sources.errors import areas_of, target_groups
+from omnimouse_model.analysis.sources.informants import Informants, informants
+from omnimouse_model.analysis.sources.sources import (
+    SourceScores,
+    SourcesPlan,
+    default_sources,
+    sources,
+)
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
+from omnimouse_model.evaluation.results_store import row_key
+from omnimouse_model.evaluation.tier_windows import scored_starts
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    PausableJob,
+    ReportProgress,
+)
+from omnimouse_model.live.inference.client import LiveClient
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.live.inference.pinned_stages import Load
+from omnimouse_model.live.inference.worker_watch import background_predictor
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import scored_cells
+from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import TimeLeft, duration_text
+from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.tables import PARQUET
+
+Question = Literal["sources", "informants", "areas"]
+Finding = SourceScores | Informants | AreaMatrix
+QUICK: Final = "linear-gaussian"
+"""The model that answers first: in seconds, for any recording."""
+SELECTED, MASK, ALL, AREA = "selected", "of the mask", "all", "area "
+"""Targets; an area is named after its prefix."""
+WINDOWS: Final = 60
+"""Windows that are read by default."""
+DRAWS: Final = 3
+_SUFFIXES: Final[dict[Question, str]] = {
+    "sources": ".sources.jsonl",
+    "informants": ".informants.jsonl",
+    "areas": ".areas.jsonl",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DrivingJob:
+    """One run: what is asked of which model, and where finished parts are kept."""
+
+    question: Question
+    session: Session
+    source: str | Predictor
+    device: str
+    arguments: Mapping[str, Any]
+    path: Path | None
+    work: PausableJob = field(repr=False)
+
+
+class Driving(HasBackgroundTask):
+    """Sources, informants and areas of the open recording, one analysis at a time.
+
+    Attributes
+    ----------
+    question, targets, is_quick, windows
+        What is asked next, of which neurons (`SELECTED`, `MASK`, `ALL` or an area),
+        whether `linear-gaussian` answers or the chosen model, and in how many windows
+        at most.
+    has_group
+        Whether the visible neurons of the mask are a source of their own.
+    is_lagged
+        Whether only the past of an area tells the others.
+    found
+        Result of each question, also while it grows.
+    measured
+        Emitted when `found` has changed.
+    """
+
+    measured = Signal()
+
+    def __init__(self, client: LiveClient, load: Load, execution: Execution = IN_THREADS) -> None:
+        self.question: Question = "sources"
+        self.targets = SELECTED
+        self.is_quick, self.has_group, self.is_lagged = True, False, False
+        self.windows = WINDOWS
+        self.found: dict[Question, Finding] = {}
+        self.folder = cache_dir() / "sources"
+        self._client, self._load, self._post = client, load, execution.post
+        self._work = PausableJob()
+        # Seconds per target group, of one model and question: analyses alike take as long.
+        self._pace: dict[tuple[Question, bool, int], float] = {}
+        self._task = BackgroundTask(self._run, self._take, execution)
+        client.state.events.session.connect(self._on_session)
+
+    # -- reading ----------------------------------------------------------------------
+    @property
+    def state(self) -> LiveState:
+        """What is on screen."""
+        return self._client.state
+
+    @property
+    def result(self) -> Finding | None:
+        """Result of the question, None before."""
+        return self.found.get(self.question)
+
+    @property
+    def problem(self) -> str:
+        """Why the question cannot be asked now; "" if it can."""
+        state = self.state
+        if state.session is None:
+            return "Open a recording first."
+        if not self.is_quick and self._client.predictor is None:
+            return "Choose a model first."
+        try:
+            self._arguments(state.session)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    @property
+    def cost(self) -> str:
+        """Number of predictions, and the expected time if one is known."""
+        session = self.state.session
+        if session is None or self.problem:
+            return ""
+        n_groups, n_masks = self._size(session)
+        n_windows = len(scored_starts(session, "test", self.windows, self._spec))
+        text = f"{n_masks:,} masks × {n_windows:,} windows"
+        if n_groups > 1:
+            text = f"{n_groups} groups × {text}"
+        pace_s = self._pace.get((self.question, self.is_quick, n_windows))
+        each_s = self._client.population_s
+        if pace_s is not None:
+            return f"{text}, about {duration_text(pace_s * n_groups)}"
+        if not self.is_quick and each_s is not None:
+            return f"{text}, about {duration_text(each_s * n_groups * n_masks * n_windows)}"
+        return text
+
+    def as_python(self) -> str:
+        """Return the commands that repeat the question in a script.
+
+        Raises
+        ------
+        ExportError
+            The question cannot be asked, or its model has no name.
+        """
+        state, source = self.state, self._source
+        if state.session is None or self.problem:
+            raise ExportError(self.problem or "Open a recording first.")
+        if not isinstance(source, str):
+            raise ExportError("A model that was passed as an object has no name.")
+        options = "".join(f", {k}={v!r}" for k, v in state.session.options.items())
+        lines = [
+            "import omnimouse_app as om",
+            "",
+            f"session = om.open_session({str(state.session.path)!r}{options})",
+            f"predictor = om.load_predictor({source!r}, [session])",
+        ]
+        function = "area_matrix" if self.question == "areas" else self.question
+        given = "".join(
+            f", {name}={_code(value)}"
+            for name, value in self._arguments(state.session).items()
+            if value is not None
+        )
+        return "\n".join(
+            [*lines, f"found = om.{function}(predictor, session{given})", "print(found)", ""]
+        )
+
+    # -- actions ----------------------------------------------------------------------
+    def set(self, **options: Any) -> None:
+        """Set `question`, `targets`, `is_quick`, `has_group`, `is_lagged` or `windows`."""
+        for name, value in options.items():
+            setattr(self, name, value)
+        self._task.clear_error()
+        self.changed.emit()
+
+    def start(self) -> None:
+        """Ask the question; if it cannot be asked, `error` says why."""
+        session, source = self.state.session, self._source
+        if self.problem or session is None or source is None:
+            self._task.fail(ValueError(self.problem))
+            return
+        self._work.stop()
+        # A new job per run, because a stopped one stays stopped.
+        self._work = PausableJob(lambda: self._client.results.is_awaited)
+        arguments = self._arguments(session)
+        path = None
+        if isinstance(source, str):
+            key = row_key(
+                session=session.fingerprint,
+                model=source,
+                question=self.question,
+                **_json(arguments),
+            )
+            path = self.folder / f"{key}{_SUFFIXES[self.question]}"
+        job = DrivingJob(
+            self.question, session, source, self.state.device, arguments, path, self._work
+        )
+        self._task.start(job, "Loading the model")
+
+    def stop(self) -> None:
+        """Stop; the same question goes on where it was."""
+        self._work.stop()
+        self._task.stop()
+
+    def write(self, path: Path) -> list[Path]:
+        """Write the table of the result (.csv, .parquet); return the written files.
+
+        Raises
+        ------
+        ExportError
+            There is no result yet.
+        """
+        if self.result is None:
+            raise ExportError("Ask first: there is nothing to export.")
+        if path.suffix.lower() != PARQUET:
+            path = path.with_name(f"{path.name.removesuffix('.csv')}.csv")
+        return [self.result.write_csv(path)]
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stop and end the thread."""
+        self._work.stop()
+        self._task.close(timeout_s)
+
+    # -- colours of the neurons -------------------------------------------------------
+    def largest_source(self, n_neurons: int) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return the number of the source with the largest share (P,), and their names.
+
+        NaN for neurons that were not asked, or of which nothing is predictable.
+        """
+        values, found = np.full(n_neurons, np.nan), self.found.get("sources")
+        if not isinstance(found, SourceScores):
+            return values, ()
+        is_known = found.total().value > 0
+        values[found.neurons[is_known]] = found.largest()[is_known]
+        return values, found.names
+
+    def informants_of(self, n_neurons: int) -> np.ndarray:
+        """Return what each neuron adds to the targets of the latest search, (P,)."""
+        found = self.found.get("informants")
+        if isinstance(found, Informants) and len(found.adds) == n_neurons:
+            return found.adds
+        return np.full(n_neurons, np.nan)
+
+    # -- internal ---------------------------------------------------------------------
+    @property
+    def _source(self) -> str | Predictor | None:
+        return QUICK if self.is_quick else self._client.predictor
+
+    @property
+    def _spec(self) -> Any:
+        needs = self._client.results.needs
+        return self.state.spec if self.is_quick or needs is None else needs.spec
+
+    def _size(self, session: Session) -> tuple[int, int]:
+        """Return the number of groups of targets, and of masks of each."""
+        arguments = self._arguments(session)
+        if self.question == "areas":
+            n_areas = len(np.unique(areas_of(session)))
+            return arguments["draws"], 1 + 2 * n_areas
+        if self.question == "informants":
+            return 1, 6 * 5 + 1
+        chosen = self._neurons(session)
+        everyone = np.arange(session.n_neurons)
+        neurons = everyone if chosen is None else chosen.indices(session)
+        n_groups = len(target_groups(areas_of(session), neurons, 0))
+        plan = SourcesPlan.of(arguments["sources"] or default_sources(session), 0)
+        return n_groups, len(plan.subsets)
+
+    def _arguments(self, session: Session) -> dict[str, Any]:
+        """Return the arguments of the question.
+
+        Raises
+        ------
+        ValueError
+            There are no targets, or fewer than two areas.
+        """
+        if self.question == "areas":
+            if len({*areas_of(session).tolist()} - {""}) < 2:
+                raise ValueError("The recording has fewer than two areas.")
+            return {"lagged": self.is_lagged, "draws": DRAWS, "max_windows": self.windows}
+        targets = self._neurons(session)
+        if self.question == "informants":
+            if targets is None:
+                raise ValueError("Informants are those of some neurons: choose fewer targets.")
+            return {"targets": targets, "max_windows": self.windows}
+        names: tuple[str | NeuronGroup, ...] | None = None
+        if self.has_group:
+            names = (*default_sources(session), self._group(session))
+        return {"sources": names, "targets": targets, "max_windows": self.windows}
+
+    def _neurons(self, session: Session) -> NeuronGroup | None:
+        """Return the targets; None for all neurons."""
+        if self.targets == ALL:
+            return None
+        if self.targets.startswith(AREA):
+            area = self.targets.removeprefix(AREA)
+            return NeuronGroup.of(session, area, areas_of(session) == area)
+        if self.targets == SELECTED:
+            if not self.state.selection:
+                raise ValueError("No neuron is selected: select some, or choose others.")
+            name = f"{len(self.state.selection)} selected neurons"
+            return NeuronGroup.of(session, name, self.state.selection)
+        mask = self.state.mask
+        chosen = np.zeros(session.n_neurons, bool)
+        if mask is not None:
+            chosen = np.asarray(scored_cells(mask).any(axis=0))
+        if not chosen.any():
+            raise ValueError("The mask on screen has no target neurons: paint some.")
+        return NeuronGroup.of(session, "target neurons", chosen)
+
+    def _group(self, session: Session) -> NeuronGroup:
+        mask = self.state.mask
+        if mask is None or not mask.visible.any():
+            raise ValueError("The mask on screen has no visible neurons: paint some.")
+        return NeuronGroup.of(session, "visible neurons", np.asarray(mask.visible.any(axis=0)))
+
+    def _on_session(self) -> None:
+        self.stop()
+        self.found.clear()
+        self.measured.emit()
+        self.changed.emit()
+
+    def _take(self, found: tuple[DrivingJob, Finding]) -> None:
+        job, result = found
+        if job.session is self.state.session:
+            self.found[job.question] = result
+            self.measured.emit()
+            self.changed.emit()
+
+    def _show(self, job: DrivingJob, result: Finding) -> None:
+        # A part that arrives after a stop is part of what is known.
+        if job.work is self._work:
+            self._take((job, result))
+
+    def _run(self, job: DrivingJob, report: ReportProgress) -> Iterator[tuple[DrivingJob, Finding]]:
+        run: Any = {"sources": sources, "informants": informants, "areas": area_matrix}
+        time_left, work = TimeLeft(lambda: monotonic() - job.work.waited_s), job.work
+
+        def progress(done: int | float, total: int | float, step: str) -> None:
+            left_s = time_left.seconds(done / total)
+            left = "" if left_s is None else f", about {duration_text(left_s)} left"
+            report(f"{step or 'Measuring'}: {100 * done / total:z.0f} %{left}", done / total)
+
+        work.report = progress
+        with background_predictor(
+            job.source, job.session, job.device, self._load, lambda: work.is_stopped
+        ) as predictor:
+            begun_s = monotonic()
+            ask = partial(
+                run[job.question],
+                predictor,
+                job.session,
+                job=work,
+                on_part=lambda part: self._post(partial(self._show, job, part)),
+                **job.arguments,
+            )
+            try:
+                result = ask(results=job.path)
+            except ResultsFileError:
+                # What an older version kept is of no use.
+                result = ask()
+            yield job, result
+            if not result.is_complete:
+                raise StoppedError
+            seconds = monotonic() - begun_s - work.waited_s
+            self._post(partial(self._time, job, result.n_windows, seconds))
+
+    def _time(self, job: DrivingJob, n_windows: int, seconds: float) -> None:
+        is_quick = job.source == QUICK
+        n_groups = max(self._size(job.session)[0], 1) if not self.problem else 1
+        self._pace[job.question, is_quick, n_windows] = seconds / n_groups
+
+
+def _json(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments as JSON, for a key."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, NeuronGroup):
+            return [value.name, list(value.ids)]
+        return [plain(one) for one in value] if isinstance(value, tuple) else value
+
+    return {name: plain(value) for name, value in arguments.items()}
+
+
+def _code(value: Any) -> str:
+    """Return an argument as it is written in a script."""
+    if isinstance(value, NeuronGroup):
+        return f"om.NeuronGroup({value.name!r}, {value.ids!r})"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_code, value))}]"
+    return repr(value)

@@ -1,0 +1,156 @@
+"""The panel *Sources* without a toolkit: questions, bars, curves, matrix, colours, exports."""
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
+from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView
+from omnimouse_widgets.views.record import (
+    Clipboard,
+    Curves,
+    Legend,
+    Matrix,
+    Message,
+    Table,
+    choose,
+    pick,
+    press,
+    record,
+)
+
+
+@pytest.fixture(scope="module")
+def session():
+    """Forty neurons of two areas with behaviour, two minutes."""
+    spec = CoupledSpec(n_neurons=40, minutes=2.0, n_driven=2, driven_by_running=0.3)
+    return om.open_session(simulate_coupled(spec).arrays)
+
+
+@pytest.fixture
+def view(controller, session, tmp_path):
+    controller.driving.folder = tmp_path
+    controller.loader.open_now(session)
+    controller.driving.set(windows=12)
+    return SourcesView.of(controller)
+
+
+def test_before_a_run_the_panel_says_what_to_do(view, controller):
+    assert record(view)["content"] == Message("content", "Sources", NOT_RUN)
+    controller.selection.select([])
+    assert record(view)["cost"].text == "No neuron is selected: select some, or choose others."
+    with pytest.raises(ValueError, match="No neuron is selected"):
+        press(view, "run")
+    assert controller.driving.targets == "selected"
+
+
+def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
+    choose(view, "targets", "area V1")
+    assert "10 groups × 15 masks × 12 windows" in record(view)["cost"].text
+    press(view, "run")
+    items = record(view)
+    assert items["error"].text == ""
+    bars, found = items["content"], controller.driving.found["sources"]
+    assert isinstance(bars, Curves)
+    assert [line.label for line in bars.lines][::-1] == [
+        "behaviour",
+        "own past",
+        "same area",
+        "other areas",
+    ]
+    tops = np.array([line.y for line in bars.lines])
+    assert (np.diff(tops, axis=0) <= 1e-9).all()
+    assert isinstance(items["signs"], Legend)
+    pick(bars, 0.2, 0.1)
+    best = int(found.neurons[np.argmax(found.total().value)])
+    assert controller.state.selection == (best,)
+    assert "v(all) = " in items["found"].text
+    assert ", about " in record(view)["cost"].text
+
+
+def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_path):
+    controller.selection.select([3, 30])
+    press(view, "run")
+    choose(view, "page", "table")
+    table = record(view)["content"]
+    assert isinstance(table, Table)
+    assert len(table.rows) == 8
+    assert "(95 % " in table.rows[0][4]
+    (written,) = press(view, "csv").write(tmp_path / "mine.csv")
+    assert written.read_text().count("\n") == 9
+    copied = press(view, "python")
+    assert isinstance(copied, Clipboard)
+    assert "found = om.sources(predictor, session, targets=om.NeuronGroup(" in copied.text
+    assert "max_windows=12" in copied.text
+
+
+def test_painted_neurons_are_targets_and_a_source(view, controller):
+    controller.editor.paint([5, 6], VISIBLE)
+    controller.editor.paint([0, 1], TARGET)
+    choose(view, "targets", "of the mask")
+    choose(view, "group", True)
+    press(view, "run")
+    found = controller.driving.found["sources"]
+    assert found.names[-1] == "visible neurons"
+    assert 0 in found.neurons
+    assert 5 not in found.neurons
+
+
+def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, controller):
+    controller.selection.select([0])
+    press(view, "run")
+    press(view, "colour")
+    scale = controller.colouring.scale
+    assert controller.state.colour_by == "source"
+    assert scale.categories == controller.driving.found["sources"].names
+    choose(view, "question", "informants")
+    press(view, "run")
+    press(view, "colour")
+    scale = controller.colouring.scale
+    assert np.isnan(scale.values[0])
+    assert np.isfinite(scale.values[1:]).all()
+    curves = record(view)["content"]
+    assert [line.label for line in curves.lines] == ["informants", "random neurons"]
+    assert curves.baseline[1] == "all neurons"
+    choose(view, "page", "table")
+    assert record(view)["content"].rows[0][0] == "1"
+
+
+def test_the_matrix_of_areas_has_its_intervals(view, controller):
+    choose(view, "question", "areas")
+    press(view, "run")
+    matrix = record(view)["content"]
+    assert isinstance(matrix, Matrix)
+    assert matrix.rows == ("LM", "V1")
+    assert "LM → V1: " in matrix.tips[0][1]
+    choose(view, "kind", "alone")
+    assert (record(view)["content"].values > 0).all()
+    choose(view, "lagged", True)
+    assert "lagged=True" in press(view, "python").text
+
+
+def test_a_stopped_question_goes_on_where_it_was(view, controller):
+    driving = controller.driving
+    choose(view, "targets", "area V1")
+    n_parts = []
+
+    def stop():
+        n_parts.append(len(driving.found["sources"].neurons))
+        if len(n_parts) == 4:
+            driving.stop()
+
+    driving.measured.connect(stop)
+    press(view, "run")
+    driving.measured.disconnect(stop)
+    assert n_parts[-1] < 20
+    press(view, "run")
+    assert driving.found["sources"].is_complete
+
+
+def test_another_recording_has_no_result(view, controller, session):
+    controller.selection.select([3])
+    press(view, "run")
+    assert controller.driving.found
+    controller.loader.open_now(om.open_session(dict(session.origin) | {"id": "other"}))
+    assert not controller.driving.found

@@ -1,0 +1,557 @@
+"""Panel *Sources*: what drives a neuron; sources, informants and areas."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, Literal, Self
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.analysis.sources.areas import AreaMatrix
+from omnimouse_model.analysis.sources.areas import Kind as AreaKind
+from omnimouse_model.analysis.sources.errors import areas_of
+from omnimouse_model.analysis.sources.informants import Informants
+from omnimouse_model.analysis.sources.sources import KINDS, SourceScores
+from omnimouse_model.display import interval_text
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.driving import (
+    ALL,
+    AREA,
+    MASK,
+    SELECTED,
+    Driving,
+    Finding,
+    Question,
+)
+from omnimouse_model.live.neurons.planes import Selection
+from omnimouse_model.live.state import ColourBy
+from omnimouse_model.metrics.time_blocks import Estimate
+from omnimouse_widgets import palette
+from omnimouse_widgets.views.record import (
+    NO_SESSION,
+    Action,
+    Block,
+    Choice,
+    Clipboard,
+    Curves,
+    Item,
+    Legend,
+    Line,
+    Matrix,
+    Menu,
+    Message,
+    Number,
+    Progress,
+    Row,
+    SaveFile,
+    SavePicture,
+    Switch,
+    Table,
+    Text,
+)
+
+Page = Literal["figure", "table"]
+QUESTIONS: Final[dict[Question, tuple[str, str]]] = {
+    "sources": (
+        "Sources",
+        "How much video, behaviour, its own past and other neurons tell of each neuron",
+    ),
+    "informants": ("Informants", "Which few neurons tell most of the targets"),
+    "areas": ("Areas", "What each area tells each area, also beyond video and behaviour"),
+}
+PAGES: Final[dict[Page, tuple[str, str]]] = {
+    "figure": ("Figure", "Bars, curve or matrix"),
+    "table": ("Table", "All numbers with their intervals"),
+}
+NO_CAUSE: Final = "Information that the model finds, not cause."
+EXPLANATIONS: Final[dict[Question, str]] = {
+    "sources": "Share of a neuron's variance in held-out windows. Stacked: each source's share "
+    "of the whole. Alone: from it alone; unique: lost without it. Sources that tell the same "
+    "share it.",
+    "informants": "Share of the targets' variance from the first informants, beside as many "
+    "random neurons. Chosen by a regression on all neurons and their past: a model of few "
+    "factors, such as linear-gaussian, hides sparse couplings.",
+    "areas": "From rows to columns, with equal numbers of visible neurons. Alone: share of "
+    "variance; beyond video and behaviour: gain of the squared correlation.",
+}
+NOT_RUN: Final = "Press Run"
+NO_RESULT: Final = "Run it first: there is nothing to show or export"
+UP: Final = "share of variance"
+_SYMBOLS: Final = "■▲●◆▼★✚✖"
+"""Marks of the sources, so that they differ in more than colour."""
+
+
+class SourcesView:
+    """What drives a neuron: question, targets, run, figure and table.
+
+    Parameters
+    ----------
+    driving, selection
+        The analyses, and the neurons that a press on a bar selects.
+    colour_by
+        Choose the quantity that colours the neurons.
+
+    Attributes
+    ----------
+    page, kind
+        What is shown, and the matrix of areas that is drawn.
+    """
+
+    name = "sources"
+    changed = Signal()
+
+    def __init__(
+        self, driving: Driving, selection: Selection, colour_by: Callable[[ColourBy], object]
+    ) -> None:
+        self._driving, self._selection, self._colour_by = driving, selection, colour_by
+        self.page: Page = "figure"
+        self.kind: AreaKind = "beyond"
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.driving, controller.selection, controller.colouring.choose)
+
+    def set(self, **options: str) -> None:
+        """Set `page` or `kind`."""
+        for name, value in options.items():
+            setattr(self, name, value)
+        self.changed.emit()
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the question and its run, what was found, and its actions."""
+        events, driving = self._driving.state.events, self._driving
+        asked = [driving.changed, events.session, events.mask, events.selection]
+        asked += [events.predictor_name]
+        shown = [driving.measured, driving.changed, self.changed]
+        return [
+            Block(self._controls, asked, grows=True),
+            Block(self._shown, shown, grows=True),
+            Block(self._found, shown, grows=True),
+        ]
+
+    # -- question ---------------------------------------------------------------------
+    def _controls(self) -> Sequence[Item | Row]:
+        driving = self._driving
+        questions = tuple((name, *texts) for name, texts in QUESTIONS.items())
+        question = Choice(
+            "question",
+            "Question",
+            "What is asked",
+            questions,
+            driving.question,
+            lambda name: driving.set(question=name),
+            is_row=True,
+        )
+        return [
+            question,
+            Text("explanation", f"{EXPLANATIONS[driving.question]} {NO_CAUSE}", "quiet"),
+            Row("settings", tuple(self._settings())),
+            Row("running", self._run(), wide="cost"),
+            *((Progress("progress", "Sources", driving.share),) if driving.is_busy else ()),
+            Text("error", "" if driving.error is None else f"✕ {driving.error}", "problem"),
+        ]
+
+    def _settings(self) -> Sequence[Item]:
+        driving = self._driving
+        models = (
+            ("quick", "linear-gaussian", "Answers in seconds, for any recording"),
+            ("chosen", "chosen model", "The model of the panel OmniMouse; it takes longer"),
+        )
+        items: list[Item] = []
+        if driving.question == "areas":
+            help_text = "Show only the past of the source, up to the guard"
+            items.append(
+                Switch(
+                    "lagged",
+                    "Past only",
+                    help_text,
+                    driving.is_lagged,
+                    lambda is_on: driving.set(is_lagged=is_on),
+                )
+            )
+        else:
+            items.append(
+                Choice(
+                    "targets",
+                    "Targets",
+                    "Neurons that are predicted",
+                    target_options(driving),
+                    driving.targets,
+                    lambda name: driving.set(targets=name),
+                )
+            )
+        if driving.question == "sources":
+            help_text = "The neurons that the mask shows are a source of their own"
+            items.append(
+                Switch(
+                    "group",
+                    "+ painted neurons",
+                    help_text,
+                    driving.has_group,
+                    lambda is_on: driving.set(has_group=is_on),
+                )
+            )
+        help_text = "Windows of the test part at most, spread over it"
+        return [
+            *items,
+            Choice(
+                "model",
+                "Model",
+                "Who predicts",
+                models,
+                "quick" if driving.is_quick else "chosen",
+                lambda name: driving.set(is_quick=name == "quick"),
+            ),
+            Number(
+                "windows",
+                "Windows",
+                help_text,
+                driving.windows,
+                8,
+                10_000,
+                lambda n: driving.set(windows=n),
+                " windows",
+            ),
+        ]
+
+    def _run(self) -> tuple[Item, ...]:
+        driving = self._driving
+        text = driving.message if driving.is_busy else driving.problem or driving.cost
+        cost = Text("cost", text, "quiet", is_line=True)
+        if driving.is_busy:
+            help_text = "Stop; the same question goes on where it was"
+            return cost, Action("stop", "Stop", help_text, driving.stop)
+        help_text = "Ask; the screen stays in use meanwhile"
+        return cost, Action("run", "Run", help_text, driving.start, driving.problem)
+
+    # -- what was found ---------------------------------------------------------------
+    def _shown(self) -> Sequence[Item | Row]:
+        driving, found = self._driving, self._driving.result
+        if driving.state.session is None:
+            return [Message("content", "Sources", NO_SESSION)]
+        if found is None:
+            return [Message("content", "Sources", "Measuring" if driving.is_busy else NOT_RUN)]
+        options = tuple((name, *texts) for name, texts in PAGES.items())
+        choices: list[Item] = [
+            Choice(
+                "page",
+                "View",
+                "What is shown",
+                options,
+                self.page,
+                lambda name: self.set(page=name),
+                is_row=True,
+            )
+        ]
+        if isinstance(found, AreaMatrix) and found.plan.inputs:
+            beyond = f"beyond {' and '.join(found.plan.inputs)}".replace("behavior", "behaviour")
+            kinds = (("alone", "alone", ""), ("beyond", beyond, ""))
+            choices.append(
+                Choice(
+                    "kind", "Matrix", "Which values", kinds, self.kind, lambda to: self.set(kind=to)
+                )
+            )
+        return [Row("view", tuple(choices)), *self._content(found)]
+
+    def _content(self, found: Finding) -> Sequence[Item]:
+        if isinstance(found, SourceScores):
+            if self.page == "table":
+                return [source_table(found, self._select)]
+            return [source_bars(found, self._select), source_legend(found)]
+        if isinstance(found, Informants):
+            return [
+                informant_table(found, self._select)
+                if self.page == "table"
+                else informant_curves(found)
+            ]
+        kind: AreaKind = self.kind if found.plan.inputs else "alone"
+        return [area_table(found) if self.page == "table" else area_cells(found, kind)]
+
+    def _select(self, neuron: int) -> None:
+        self._selection.select([neuron])
+
+    def _found(self) -> Sequence[Item | Row]:
+        found = self._driving.result
+        refusal = NO_RESULT if found is None else ""
+        quantity: ColourBy = "informant" if self._driving.question == "informants" else "source"
+        actions: list[Item] = []
+        if self._driving.question != "areas":
+            help_text = "Colour the neurons by the result"
+            colour = partial(self._colour_by, quantity)
+            actions.append(Action("colour", "Colour field", help_text, colour, refusal))
+        return [
+            Text("found", "" if found is None else summary(found), "quiet"),
+            Row(
+                "actions",
+                (
+                    *actions,
+                    Menu(
+                        "export",
+                        "Export",
+                        "Save the table or the figure",
+                        tuple(self._exports()),
+                        refusal,
+                    ),
+                    Action(
+                        "python",
+                        "Copy as Python",
+                        "Copy the commands that repeat this analysis in a script",
+                        self._copy,
+                        self._driving.problem,
+                    ),
+                ),
+            ),
+        ]
+
+    def _copy(self) -> Clipboard:
+        return Clipboard(self._driving.as_python(), "The script is on the clipboard")
+
+    def _exports(self) -> Sequence[Action]:
+        driving, found = self._driving, self._driving.result
+        name = driving.question
+        tables = {"csv": "Table (CSV)", "parquet": "Table (Parquet)"}
+        pictures = {"png": "Picture (PNG)", "svg": "Drawing (SVG)"}
+        text = "" if found is None else summary(found)
+
+        def file(end: str) -> SaveFile:
+            return SaveFile(f"{name}.{end}", driving.write)
+
+        def picture(end: str) -> SavePicture:
+            return SavePicture(f"{name}.{end}", "content", f"{text}\n{NO_CAUSE}")
+
+        return [
+            *(
+                Action(end, f"{label}…", "Save the table", partial(file, end))
+                for end, label in tables.items()
+            ),
+            *(
+                Action(end, f"{label}…", "Save the figure", partial(picture, end))
+                for end, label in pictures.items()
+            ),
+        ]
+
+
+def target_options(driving: Driving) -> tuple[tuple[str, str, str], ...]:
+    """Return the targets that can be chosen."""
+    session = driving.state.session
+    names = set() if session is None else {*areas_of(session).tolist()} - {""}
+    return (
+        (SELECTED, "selected", "The selected neurons, at most 64"),
+        (MASK, "of the mask", "Neurons with a target in the mask on screen: paint them"),
+        *((f"{AREA}{name}", name, f"All neurons of {name}") for name in sorted(names)),
+        (ALL, "all", "All neurons of the recording"),
+    )
+
+
+# -- texts ---------------------------------------------------------------------------
+def summary(found: Finding) -> str:
+    """Return what was found, of whom, and from how many windows."""
+    windows = f"{found.n_windows} windows, {found.predictor}"
+    if isinstance(found, SourceScores):
+        parts = [f"{len(found.neurons):,} of {found.n_planned:,} neurons, {windows}"]
+        parts.append(f"v(all) = {_text(found.mean_total())}")
+        for name in found.names:
+            values = (f"{kind} {_text(found.mean_of(kind, name))}" for kind in KINDS)
+            parts.append(f"{source_label(name)}: {', '.join(values)}")
+        parts += [f"{source_label(name)}: – ({why})" for name, why in found.refused.items()]
+        return "\n".join(parts)
+    if isinstance(found, Informants):
+        return f"{len(found.targets):,} targets, {windows}\nall neurons: {_text(found.everyone())}"
+    past = ", past of the source alone" if found.plan.is_lagged else ""
+    return f"{found.plan.n_visible:,} visible neurons of each area{past}, {windows}"
+
+
+def source_label(name: str) -> str:
+    """Return the displayed name of a source."""
+    return {"behavior": "behaviour", "history": "own past"}.get(name, name)
+
+
+def _text(estimate: Estimate) -> str:
+    return interval_text(estimate.value, estimate.low, estimate.high)
+
+
+def _number(value: float) -> str:
+    return f"{value:z.3f}" if np.isfinite(value) else "–"
+
+
+# -- sources -------------------------------------------------------------------------
+def source_colours(n: int) -> list[str]:
+    """Return the colours of n sources: those of the field."""
+    return ["#{:02X}{:02X}{:02X}".format(*row[:3]) for row in palette.area_table(n).tolist()]
+
+
+def source_legend(found: SourceScores) -> Legend:
+    """Return the marks of the sources."""
+    colours = source_colours(len(found.names))
+    return Legend(
+        "signs",
+        tuple(
+            (_SYMBOLS[k % len(_SYMBOLS)], colours[k], source_label(name))
+            for k, name in enumerate(found.names)
+        ),
+    )
+
+
+def bar_order(found: SourceScores) -> np.ndarray:
+    """Return the places of the neurons: by area, and by v(all) in each."""
+    total = np.nan_to_num(found.total().value, nan=-1.0)
+    return np.asarray(np.lexsort((-total, found.areas)))
+
+
+def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
+    """Return stacked bars of the shares of each neuron, sorted in each area.
+
+    A negative share is drawn as none: a useless source costs a little.
+    """
+    order = bar_order(found)
+    shares = [np.maximum(found.of("share", name).value[order], 0) for name in found.names]
+    tops = np.nan_to_num(np.cumsum(shares, axis=0))
+    colours, x = source_colours(len(found.names)), np.arange(len(order), dtype=float)
+    areas = found.areas[order]
+    ticks = tuple(
+        (float(np.flatnonzero(areas == area).mean()), str(area) or "neurons")
+        for area in np.unique(areas)
+    )
+
+    def pick(place: float, _: float) -> None:
+        number = round(place)
+        if 0 <= number < len(order):
+            select(int(found.neurons[order[number]]))
+
+    return Curves(
+        "content",
+        "Shares of the sources; press a bar to select its neuron",
+        # The tallest first: the others are drawn over it.
+        tuple(
+            Line(source_label(found.names[k]), colours[k], x, tops[k], "", bar=0.9)
+            for k in reversed(range(len(found.names)))
+        ),
+        "neurons, sorted by what is predictable in each area",
+        UP,
+        ticks,
+        in_view=(0.0,),
+        pick=pick,
+    )
+
+
+def source_table(found: SourceScores, select: Callable[[int], object]) -> Table:
+    """Return one row per neuron and source."""
+    order = bar_order(found)
+    total = found.total().value
+    values = {name: {kind: found.of(kind, name) for kind in KINDS} for name in found.names}
+    rows, neurons = [], []
+    for at in order.tolist():
+        for name in found.names:
+            kinds = values[name]
+            unique = kinds["unique"]
+            rows.append(
+                (
+                    str(found.unit_ids[at]),
+                    str(found.areas[at]),
+                    source_label(name),
+                    _number(kinds["alone"].value[at]),
+                    interval_text(unique.value[at], unique.low[at], unique.high[at]),
+                    _number(kinds["share"].value[at]),
+                    _number(total[at]),
+                )
+            )
+            neurons.append(int(found.neurons[at]))
+    titles = ("neuron", "area", "source", "alone", "unique", "share", "v(all)")
+    return Table(
+        "content", "Sources of each neuron", titles, tuple(rows), lambda row: select(neurons[row])
+    )
+
+
+# -- informants ----------------------------------------------------------------------
+def informant_curves(found: Informants) -> Curves:
+    """Return the values of the first informants, and of as many random neurons."""
+    x = np.array(found.counts, float)
+    lines = []
+    if found.is_complete or len(found.errors.neurons):
+        for label, colour, symbol, points in (
+            ("informants", palette.PREDICTED, "o", found.curve()),
+            ("random neurons", palette.VISIBLE, "s", found.random_curve()),
+        ):
+            lines.append(
+                Line(
+                    label,
+                    colour,
+                    x,
+                    np.array([one.value for one in points]),
+                    symbol,
+                    ends=np.array([[one.low, one.high] for one in points]),
+                    tips=tuple(
+                        f"{n:,} {label}: {_text(one)}"
+                        for n, one in zip(found.counts, points, strict=True)
+                    ),
+                )
+            )
+    everyone = found.everyone().value
+    return Curves(
+        "content",
+        "What the first informants tell, beside random neurons",
+        tuple(lines),
+        "visible neurons",
+        UP,
+        tuple((float(n), str(n)) for n in found.counts),
+        (everyone, "all neurons") if np.isfinite(everyone) else None,
+        is_log=True,
+        in_view=(0.0,),
+    )
+
+
+def informant_table(found: Informants, select: Callable[[int], object]) -> Table:
+    """Return the informants, the first tells most."""
+    rows = tuple(
+        (
+            str(rank),
+            str(found.unit_ids[neuron]),
+            str(found.areas[neuron]),
+            _number(found.adds[neuron]),
+        )
+        for rank, neuron in enumerate(found.order.tolist(), start=1)
+    )
+    neurons = found.order.tolist()
+    titles = ("rank", "neuron", "area", "adds")
+    return Table("content", "Informants", titles, rows, lambda row: select(int(neurons[row])))
+
+
+# -- areas ---------------------------------------------------------------------------
+def area_cells(found: AreaMatrix, kind: AreaKind) -> Matrix:
+    """Return the matrix of areas with its intervals."""
+    labels, (values, low, high) = found.plan.labels, found.matrix(kind)
+    finite = values[np.isfinite(values)]
+    n = range(len(labels))
+    return Matrix(
+        "content",
+        f"From rows to columns, {kind}",
+        labels,
+        labels,
+        values,
+        # The sign says where an interval lies above 0.
+        tuple(
+            tuple(f"{_number(values[i, j])}{' *' if low[i, j] > 0 else ''}" for j in n) for i in n
+        ),
+        tuple(
+            tuple(
+                f"{labels[i]} → {labels[j]}: {interval_text(values[i, j], low[i, j], high[i, j])}"
+                for j in n
+            )
+            for i in n
+        ),
+        min(0.0, *finite.tolist()) if len(finite) else 0.0,
+        float(max(finite, default=1.0)),
+    )
+
+
+def area_table(found: AreaMatrix) -> Table:
+    """Return one row per kind, source and target."""
+    kinds: tuple[AreaKind, ...] = ("alone", "beyond") if found.plan.inputs else ("alone",)
+    rows = tuple(
+        (source, target, kind, _text(found.of(kind, source, target)))
+        for kind in kinds
+        for source in found.plan.labels
+        for target in found.plan.labels
+    )
+    return Table("content", "From area to area", ("from", "to", "kind", "value (95 %)"), rows)
