@@ -10,6 +10,7 @@ import click
 from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.output import row
 from tests.bench.benchmark import Row, benchmark
+from tests.bench.population import SIZES, size_rows
 from tests.bench.recordings import session_id, simulated_session
 from tests.bench.screens.live_tier import tier_rows
 from tests.bench.untrained_model import untrained_model
@@ -25,6 +26,7 @@ SPIKES = "spikes"
 """The spiking session of the demo."""
 WIDE_BRUSH = 150.0
 """Radius in screen pixels."""
+STROKES_PER_SIZE = 20
 SWEEP_S = 20.0
 """Seconds of a live sweep that are timed."""
 
@@ -33,17 +35,17 @@ SWEEP_S = 20.0
     "live",
     title="The live window, by real mouse events",
     columns=(
-        *("name", "median", "p99", "n", "unit", "neurons", "model"),
+        *("name", "median", "p99", "n", "unit", "neurons", "model", "predictor"),
         *("event_median", "idle_frame_ms", "cpu_p99", "waited_p99"),
     ),
     gflops=True,
 )
 @click.option(
     "--neurons",
-    type=click.Choice(["all", "demo", SPIKES, *SIMULATED]),
+    type=click.Choice(["all", "demo", SPIKES, *SIMULATED, "sizes"]),
     default="all",
     help="The demo's 1,000 neurons, its spiking session of 100 units, a simulated "
-    "session of 4,000 or 10,000 neurons, or all.",
+    "session of 4,000 or 10,000 neurons, a transformer alone at 100 to 40,000, or all.",
 )
 @click.option("--moves", default=200, show_default=True, help="Number of timed mouse moves.")
 @device_option
@@ -77,6 +79,8 @@ def command(neurons: str, moves: int, device: "Device") -> list[Row]:
         for name, count in SIMULATED.items():
             if neurons in ("all", name):
                 rows += simulated_rows(count, moves, device)
+        if neurons in ("all", "sizes"):
+            rows += transformer_rows(device)
         return rows
 
 
@@ -141,6 +145,16 @@ def simulated_rows(count: int, moves: int, device: "Device") -> list[Row]:
         # The window closes a worker that it started itself, but not this one.
         worker.close()
     return rows
+
+
+def transformer_rows(device: "Device") -> list[Row]:
+    """Return the rows of one transformer without a window, at several sizes."""
+    names = ("encoder_ms", "traces_ratio")
+    return [
+        found | {"model": "running"}
+        for found in size_rows("transformer", SIZES, STROKES_PER_SIZE, device)
+        if found["name"] in names and found["stroke"] == "neighbours"
+    ]
 
 
 def _running_rows(

@@ -1,5 +1,6 @@
 """`omnimouse bench population`: from a mask to predictions, against the number of neurons."""
 
+from collections.abc import Sequence
 from statistics import median
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
     from omnimouse_model.masks import Mask
 
+SIZES = (100, 1000, 4000, 10_000, 40_000)
+"""Numbers of neurons."""
 N_STROKE = 8
 """Neighbouring neurons that a stroke hides, and whose traces are predicted."""
 
@@ -31,7 +34,7 @@ N_STROKE = 8
     "--neurons",
     "counts",
     multiple=True,
-    default=(100, 1000, 4000, 10_000, 40_000),
+    default=SIZES,
     type=click.IntRange(100),
     help="Number of neurons; can be repeated.",
 )
@@ -51,21 +54,26 @@ def command(
 
     Nine tenths of the neurons and the video are visible. `encoder_ms` is the encoding of a
     mask in which a stroke hid 8 neurons: neighbours, or neurons of the whole field.
-    `traces_ms` adds the prediction of these neurons. `traces_ratio` divides it by that
-    of the smallest recording. `population_ms` is the prediction of all targets from the
-    encoding. The transformer has the size of the demo, and random weights.
+    `traces_ms` adds the change of the mask and the prediction of these neurons;
+    `traces_ratio` divides it by that of the smallest recording. `population_ms` is the
+    prediction of all targets from the encoding. The transformer has the size of the demo,
+    and random weights.
     """
+    return [found for name in names for found in size_rows(name, counts, repeats, device)]
+
+
+def size_rows(name: str, counts: Sequence[int], repeats: int, device: str) -> list[Row]:
+    """Return the rows of one predictor, the smallest recording first."""
     rows: list[Row] = []
-    for name in names:
-        smallest: dict[str, float] = {}
-        for count in sorted(counts):
-            for stroke, times in measured(name, count, repeats, device).items():
-                about = {"neurons": count, "predictor": name, "stroke": stroke, "device": device}
-                for key, (wall, cpu) in times.items():
-                    rows.append(row(key, wall, "ms", cpu_ms=median(cpu), **about))
-                traces = median(times["traces_ms"][0])
-                first = smallest.setdefault(stroke, traces)
-                rows.append(row("traces_ratio", [traces / first], "", **about))
+    smallest: dict[str, float] = {}
+    for count in sorted(counts):
+        for stroke, times in measured(name, count, repeats, device).items():
+            about = {"neurons": count, "predictor": name, "stroke": stroke, "device": device}
+            for key, (wall, cpu) in times.items():
+                rows.append(row(key, wall, "ms", cpu_ms=median(cpu), **about))
+            traces = median(times["traces_ms"][0])
+            ratio = traces / smallest.setdefault(stroke, traces)
+            rows.append(row("traces_ratio", [ratio], "", **about))
     return rows
 
 
@@ -92,12 +100,13 @@ def measured(name: str, count: int, repeats: int, device: str) -> dict[str, Time
     for stroke in ("neighbours", "field"):
         times: Times = {"encoder_ms": ([], []), "traces_ms": ([], [])}
         for neurons in strokes(session, n_visible, stroke, repeats):
+            begin, cpu_begin = perf_counter(), process_time()
             hidden = stroked(mask, neurons)
             start, cpu = perf_counter(), process_time()
             encoded = predictor.encode(window, hidden)
             add(times["encoder_ms"], start, cpu)
             predictor.decode(encoded, neurons)
-            add(times["traces_ms"], start, cpu)
+            add(times["traces_ms"], begin, cpu_begin)
         found[stroke] = times
     start, cpu = perf_counter(), process_time()
     predictor.decode(encoded)

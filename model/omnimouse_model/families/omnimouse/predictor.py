@@ -547,7 +547,7 @@ def batch_key(tokens: MaskTokens) -> tuple[object, ...]:
         mask.behavior,
         layout_of(mask).context_span,
         mask.frames.tobytes(),
-        np.packbits(tokens.queries).tobytes(),
+        np.packbits(tokens.queries.take()).tobytes(),
     )
 
 

@@ -114,7 +114,8 @@ class TokenLayout:
 
     def predicted_cells(self, target: np.ndarray) -> np.ndarray:
         """Return the targets of neurons that enter the model, bool (60, P)."""
-        return np.asarray(target & self.is_in_order(target.shape[1]))
+        in_order = self.is_in_order(target.shape[1])
+        return target if in_order.all() else np.asarray(target & in_order)
 
     def read_cells(self, visible: np.ndarray) -> np.ndarray:
         """Return the visible cells that a token reads, bool (60, P).

@@ -23,13 +23,13 @@ from hashlib import blake2b
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from omnimouse_model.families.omnimouse.attention import AttentionPlan, Intervals, Phases
 from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
 from omnimouse_model.families.omnimouse.network import EncodedLatents, OmniMouse, token_intervals
-from omnimouse_model.masks.cells import changed_columns
+from omnimouse_model.families.omnimouse.tokens import Columns
 
 BLOCK = 64
 """Neurons of a block: a brush stroke of 8 neighbours touches one or two."""
@@ -112,17 +112,19 @@ class TokenBlocks:
     """
 
     blocks: NeuronBlocks
-    starts: Bool[np.ndarray, "place neuron"]
+    starts: Columns
     _leaves: list[bytes | None]
 
     @staticmethod
     def of(
-        blocks: NeuronBlocks, starts: np.ndarray, before: "TokenBlocks | None" = None
+        blocks: NeuronBlocks, starts: Columns, before: "TokenBlocks | None" = None
     ) -> "TokenBlocks":
         """Describe tokens; keys of blocks that are as in `before` are taken from there."""
-        if before is None or before.blocks is not blocks:
+        changed = None
+        if before is not None and before.blocks is blocks:
+            changed = starts.changed_from(before.starts)
+        if before is None or changed is None:
             return TokenBlocks(blocks, starts, _keys(blocks, starts, range(blocks.count)))
-        changed = changed_columns(before.starts, starts)
         numbers = np.unique(blocks.block_of[changed]).tolist()
         leaves = list(before._leaves)
         for number, key in zip(numbers, _keys(blocks, starts, numbers), strict=True):
@@ -151,7 +153,7 @@ class TokenBlocks:
 
     def of_block(self, block: int, layout: Layout) -> Layout:
         """Return a layout with the tokens of a block, at their places among its members."""
-        starts = self.starts[:, self.blocks.members(block)]
+        starts = self.starts.take(self.blocks.members(block))
         samples, places = np.nonzero(starts)
         counts = starts.sum(axis=1).tolist()
         return replace(
@@ -163,10 +165,10 @@ class TokenBlocks:
         )
 
 
-def _keys(blocks: NeuronBlocks, starts: np.ndarray, numbers: Iterable[int]) -> list[bytes | None]:
+def _keys(blocks: NeuronBlocks, starts: Columns, numbers: Iterable[int]) -> list[bytes | None]:
     keys: list[bytes | None] = []
     for number in numbers:
-        of_block = starts[:, blocks.members(number)]
+        of_block = starts.take(blocks.members(number))
         # With the number: equal patterns of two blocks are other tokens.
         content = number.to_bytes(4, "little") + np.packbits(of_block).tobytes()
         keys.append(_digest(content) if of_block.any() else None)

@@ -17,7 +17,10 @@ from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, W
 from omnimouse_model.families.omnimouse.token_layout import layout_of, token_starts, video_steps
 from omnimouse_model.masks import VISIBLE, BehaviorMode, Mask, scored_cells
 from omnimouse_model.masks.cells import changed_columns, distinct_columns
-from omnimouse_model.masks.strategies import QUERY_SAMPLES, TOKEN_SAMPLES
+from omnimouse_model.masks.strategies import QUERY_SAMPLES
+
+_MOST_COLUMNS = 10_000
+"""Distinct columns that are kept for the masks that follow."""
 
 
 def layout_from_mask(mask: Mask, missing: np.ndarray | None = None) -> Layout:
@@ -89,6 +92,68 @@ def query_starts(mask: Mask, neurons: np.ndarray | None = None) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """A bool (row, neuron), stored as the number of each neuron's column in a table.
+
+    Thousands of neurons have a few columns, so that a copy with a change costs four bytes
+    per neuron. Copies share the table, which grows.
+
+    Attributes
+    ----------
+    number
+        int32 (P,): number of each neuron's column.
+    """
+
+    number: np.ndarray
+    _table: list[np.ndarray]
+    _numbers: dict[bytes, int]
+
+    @staticmethod
+    def of(cells: np.ndarray) -> "Columns":
+        """Store a bool (row, neuron)."""
+        # The first one is that of no neuron, and gives the number of rows.
+        columns = Columns(np.zeros(cells.shape[1], np.int32), [np.zeros(len(cells), bool)], {})
+        return columns.replaced(np.arange(cells.shape[1]), cells)
+
+    def replaced(self, neurons: np.ndarray, cells: np.ndarray) -> "Columns":
+        """Return a copy in which neurons have other columns, bool (row, n)."""
+        distinct, place = distinct_columns(cells)
+        numbers = np.empty(distinct.shape[1], np.int32)
+        for at, column in enumerate(distinct.T):
+            key = column.tobytes()
+            if key not in self._numbers:
+                self._numbers[key] = len(self._table)
+                self._table.append(column.copy())
+            numbers[at] = self._numbers[key]
+        number = self.number.copy()
+        number[neurons] = numbers[place]
+        return replace(self, number=number)
+
+    def take(self, neurons: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Return the columns of some neurons, bool (row, n)."""
+        used, place = np.unique(self.number[neurons], return_inverse=True)
+        columns = [self._table[number] for number in used.tolist()] or self._table[:1]
+        return np.take(np.stack(columns, axis=1), place, axis=1)
+
+    def any_of_row(self) -> np.ndarray:
+        """Return whether any neuron has each row, bool (row,)."""
+        used = np.flatnonzero(np.bincount(self.number))
+        columns = [self._table[number] for number in used.tolist()] or self._table[:1]
+        return np.asarray(np.any(columns, axis=0))
+
+    def changed_from(self, before: "Columns") -> np.ndarray | None:
+        """Return the neurons with other columns than before; None if all may have."""
+        if before._table is not self._table or len(before.number) != len(self.number):
+            return None
+        return np.flatnonzero(self.number != before.number)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the table should begin anew."""
+        return len(self._table) > _MOST_COLUMNS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class MaskTokens:
     """Tokens and queries of one mask, by neuron of the recording.
 
@@ -101,33 +166,37 @@ class MaskTokens:
     """
 
     mask: Mask
-    starts: np.ndarray
-    queries: np.ndarray
+    starts: Columns
+    queries: Columns
 
     @staticmethod
     def of(mask: Mask, before: "MaskTokens | None" = None) -> "MaskTokens":
         """Find the tokens of a mask; only columns that differ from `before` are computed."""
-        if before is None or not _has_rules_of(before.mask, mask):
-            empty = np.empty((len(mask.cells), mask.n_neurons), bool)
-            before = MaskTokens(mask, empty[: 1 - TOKEN_SAMPLES], empty)
-            changed = np.arange(mask.n_neurons)
-        else:
-            changed = changed_columns(before.mask.cells, mask.cells)
+        if (
+            before is None
+            or not _has_rules_of(before.mask, mask)
+            or before.starts.is_full
+            or before.queries.is_full
+        ):
+            every = np.arange(mask.n_neurons)
+            starts, queries = _starts(mask, every), query_starts(mask, every)
+            return MaskTokens(mask, Columns.of(starts), Columns.of(queries))
+        changed = changed_columns(before.mask.cells, mask.cells)
         if not len(changed):
             return replace(before, mask=mask)
-        starts, queries = before.starts.copy(), before.queries.copy()
-        starts[:, changed] = _starts(mask, changed)
-        queries[:, changed] = query_starts(mask, changed)
-        return MaskTokens(mask, starts, queries)
+        starts, queries = _starts(mask, changed), query_starts(mask, changed)
+        return MaskTokens(
+            mask,
+            before.starts.replaced(changed, starts),
+            before.queries.replaced(changed, queries),
+        )
 
-    def starts_without(self, missing: np.ndarray | None) -> np.ndarray:
+    def starts_without(self, missing: np.ndarray | None) -> Columns:
         """Return `starts` of a window in which responses bool (60, P) are missing."""
         if missing is None or not missing.any():
             return self.starts
         columns = np.flatnonzero(missing.any(axis=0))
-        starts = self.starts.copy()
-        starts[:, columns] = _starts(self.mask, columns, missing[:, columns])
-        return starts
+        return self.starts.replaced(columns, _starts(self.mask, columns, missing[:, columns]))
 
     def layout(self, neurons: np.ndarray) -> Layout:
         """Return the layout without tokens, with the queries of some neurons.
@@ -136,7 +205,7 @@ class MaskTokens:
         if `neurons` is empty.
         """
         mask = self.mask
-        samples, places = _places(self.queries[:, neurons])
+        samples, places = _places(self.queries.take(neurons))
         none = torch.empty(0, dtype=torch.int64)
         return Layout(
             token_neurons=none,
@@ -154,7 +223,7 @@ class MaskTokens:
 
     def context_layout(self) -> Layout:
         """Return the layout of the context that serves all queries; it lists none."""
-        samples = np.flatnonzero(self.queries.any(axis=1))
+        samples = np.flatnonzero(self.queries.any_of_row())
         return replace(self.layout(np.empty(0, np.int64)), query_runs=_runs(samples))
 
 
