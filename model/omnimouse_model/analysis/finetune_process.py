@@ -1,6 +1,6 @@
-"""Fine-tuning in a separate process, so that the caller's process stays responsive.
+"""Fine-tuning, or a fit, in a separate process, so that the caller's stays responsive.
 
-The process is spawned, and has a low priority. It sends the reports of `finetune` as
+The process is spawned, and has a low priority. It sends the reports of `finetune` or `fit` as
 plain values. It ends when it receives a stop message, or when the other end of its pipe
 is closed. Torch is imported in that process only.
 """
@@ -36,13 +36,17 @@ ReportRows = Callable[[Sequence[dict[str, float]]], None]
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """Arguments of `finetune`; the process opens the session from its files."""
+    """Arguments of `finetune`, or of `fit`; the process opens the session from its files.
+
+    A fit has the one setting `steps`: those of the whole run.
+    """
 
     model: str
     session: Session
     out: Path
     device: str = "auto"
     settings: Mapping[str, Any] | None = None
+    is_fit: bool = False
 
 
 def spawn_finetune(
@@ -147,12 +151,14 @@ def _run(
     arguments: Arguments, send: Callable[[str, Any], None], stopped: Callable[[], bool]
 ) -> None:
     from omnimouse_model.analysis.finetune import finetune
+    from omnimouse_model.analysis.fit import fit_on_record
     from omnimouse_model.training.metrics_log import FILE, log_rows
 
     # A resumed run first sends what it already has, for the curve on screen.
     if (arguments.out / FILE).exists():
         send("rows", list(log_rows(arguments.out / FILE)))
-    finetune(
+    call = fit_on_record if arguments.is_fit else finetune
+    call(
         arguments.model,
         arguments.session,
         arguments.out,

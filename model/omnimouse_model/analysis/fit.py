@@ -12,6 +12,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
+from omnimouse_model.analysis.finetune import ABOUT
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.inference.families import (
@@ -23,11 +24,18 @@ from omnimouse_model.inference.families import (
     training_plan,
 )
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import QUIET, CallbackJob, Job, LimitedJob, shows_progress
+from omnimouse_model.progress import (
+    QUIET,
+    TRAINING,
+    CallbackJob,
+    Job,
+    LimitedJob,
+    shows_progress,
+)
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.files import is_folder
 from omnimouse_model.storage.trees import read_or_set_aside
-from omnimouse_model.storage.write import sole_writer
+from omnimouse_model.storage.write import sole_writer, write_json
 from omnimouse_model.training.checkpoints import saved_step
 from omnimouse_model.training.config import RECORD, RunSettings, write_record
 from omnimouse_model.training.distributed import current_team
@@ -127,6 +135,35 @@ def fit(
     place = _place(plan, session) if out is None else Path(out)
     with sole_writer(place):
         return run_steps(plan, [session], place, job, steps, device=device, on_step=on_step)
+
+
+def fit_on_record(
+    name: str,
+    session: Session,
+    out: Path,
+    *,
+    steps: int,
+    device: str = "auto",
+    on_step: OnStep = lambda step, row: None,
+    job: Job = QUIET,
+) -> Predictor:
+    """Fit up to a step of the run, and record in `out` what a list of models shows.
+
+    The arguments are those of `fit`; `steps` are those of the whole run, 0 for all.
+    """
+    about = {"model": name, "session": session.id, "is_fit": True}
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / ABOUT, {**about, "is_finished": False})
+
+    def report(done: int | float, total: int | float, step: str) -> None:
+        is_limited = steps and step == TRAINING
+        job.progress(done, min(total, steps) if is_limited else total, step)
+
+    limited = CallbackJob(report, job.cancelled, job.message)
+    further = max(steps - max(saved_step(out), 0), 0) if steps else None
+    predictor = fit(name, session, out, steps=further, device=device, on_step=on_step, job=limited)
+    write_json(out / ABOUT, {**about, "is_finished": True})
+    return predictor
 
 
 def run_steps(

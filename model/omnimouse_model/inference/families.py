@@ -28,6 +28,8 @@ from omnimouse_model.storage.trees import read_yaml_mapping
 from omnimouse_model.training.config import RunSettings, named_config, shipped_or_own
 
 _log = logging.getLogger(__name__)
+_SMALL = "-small"
+"""End of the names of configs for one recording."""
 
 
 # Cached: reading the entry points of all installed packages takes milliseconds.
@@ -245,12 +247,27 @@ def config_path(name: str) -> Path:
     return shipped_or_own(name, shipped, "training config")
 
 
+@cache
+def fit_names() -> Mapping[str, Family]:
+    """Return the models that `om.fit` trains on one recording, by name, and their families.
+
+    Not those of which weights are shipped under their names.
+    """
+    found: dict[str, Family] = {}
+    for family in families().values():
+        for config in family.training.configs if family.training else ():
+            name = config.removesuffix(_SMALL).replace("_", "-")
+            if config.endswith(_SMALL) and name not in builders():
+                found.setdefault(name, family)
+    return found
+
+
 def small_config(name: str) -> Path | None:
     """Return the config with which `om.fit` trains a family or one of its models.
 
     It is shipped under the name `NAME-small`; None for other names.
     """
-    small = {f"{name}-small", f"{name.replace('-', '_')}-small"}
+    small = {f"{name}{_SMALL}", f"{name.replace('-', '_')}{_SMALL}"}
     for family in families().values():
         for config, path in (family.training.configs if family.training else {}).items():
             if config in small:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from traitlets import Dict, Unicode
 
+from omnimouse_model.inference.families import fit_names
 from omnimouse_model.inference.registry import predictor_names
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import regions_of
@@ -194,7 +195,7 @@ class ControlBar(Part):
         results = self._finetuning.results
         tuned = {str(result.path): result.text for result in results}
         # dict.fromkeys removes duplicates and keeps the order, unlike a set.
-        names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
+        names = dict.fromkeys((*predictor_names(), *fit_names(), *tuned, state.predictor_name))
         videos = video_options(half_text(state.spec.duration_s))
         no_video, no_behavior = refusals(state)
         offered = self._editor.presets

@@ -36,9 +36,11 @@ LOSS_COLOUR: Final = palette.RECORDED
 SCORE_COLOUR: Final = palette.PREDICTED
 MAX_STEPS: Final = 100_000
 USE_MODEL, USE_CURRENT = "Use model", "Use current weights"
+TUNE, FIT = "Fine-tune {} to {}", "Fit {} to {}"
 NOT_OFFERED: Final = (
     "Choose a model by its name, file or folder, and a recording that it does not know: it "
-    "can then be fine-tuned to the recording."
+    "can then be fine-tuned to the recording. A model without weights, such as latent-zig, can "
+    "be fitted to any recording."
 )
 OPEN_TIP: Final = "Fine-tune the model to this recording, for which it has no embeddings"
 TIPS: Final = {
@@ -223,7 +225,8 @@ class FinetuneView:
         # The family of the model may have neither option.
         n_steps, part = self.value("steps"), PARTS.get(self.value("train"), "")
         time = "" if n_steps is None else self._finetuning.estimate(n_steps)
-        plan = "" if n_steps is None else f"{n_steps} steps{part}" + (f" · {time}" if time else "")
+        count = f"{n_steps} steps" if n_steps else "all steps"
+        plan = "" if n_steps is None else f"{count}{part}" + (f" · {time}" if time else "")
         if saved is None:
             return plan
         return f"A run stopped at step {saved.step} and can be resumed. {plan}".strip()
@@ -278,10 +281,12 @@ class FinetuneView:
         """Model and recording: those of the run may differ from those on screen."""
         request = self._finetuning.request if self._shows_run else None
         if request is not None:
-            return f"Fine-tune {Path(request.model).name} to {request.session.id}"
+            what = FIT if request.is_fit else TUNE
+            return what.format(Path(request.model).name, request.session.id)
         session = self._state.session
         assert session is not None
-        return f"Fine-tune {Path(self._state.predictor_name).name} to {session.id}"
+        what = FIT if self._finetuning.is_fit else TUNE
+        return what.format(Path(self._state.predictor_name).name, session.id)
 
     def _head(self, folder: Path | None) -> Row:
         tip = self._title if folder is None else f"{self._title}\nFolder: {folder}"
@@ -320,7 +325,10 @@ class FinetuneView:
 def open_label(finetuning: Finetuning) -> str:
     """Return the label of the button that shows the panel; "" if it has no content."""
     if finetuning.is_busy:
-        return f"Fine-tuning: {finetuning.share:z.0%}…"
+        is_fit = finetuning.request is not None and finetuning.request.is_fit
+        return f"{'Fit' if is_fit else 'Fine-tuning'}: {finetuning.share:z.0%}…"
+    if finetuning.is_fit:
+        return "Fit to this recording…"
     return "Fine-tune…" if finetuning.request is not None or finetuning.is_offered else ""
 
 
@@ -375,6 +383,8 @@ def smoothed(losses: Sequence[Point]) -> list[Point]:
 
 def gain_text(start: float | None, best: float | None, *, is_over: bool = True) -> str:
     """Return e.g. "held-out score 0.238 → 0.262"; at the end, that no step was better."""
+    if start is None and best is not None:
+        return f"held-out score {best:z.3f}"  # of a fit, which begins at random
     if start is None or best is None:
         return "held-out score unknown"
     if is_over and best <= start:

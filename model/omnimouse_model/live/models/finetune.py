@@ -1,4 +1,6 @@
-"""Fine-tuning of the chosen model to the recording on screen, in the background.
+"""Fine-tuning of the chosen model to the recording on screen, or a fit, in the background.
+
+A fit trains a model of a family without weights on this recording alone (`analysis.fit`).
 
 It runs in its own process (`analysis.finetune_process`) and saves to a folder that depends
 on the model and the recording, so that a stopped fine-tuning continues from its last
@@ -12,8 +14,8 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,7 +24,13 @@ from psygnal import Signal
 from omnimouse_model.analysis.finetune_process import Arguments, spawn_finetune
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
-from omnimouse_model.inference.families import family_of_name
+from omnimouse_model.inference.families import (
+    TrainingPlan,
+    family_of_name,
+    fit_names,
+    small_config,
+    training_plan,
+)
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -70,6 +78,8 @@ class FinetunedModel:
     minutes, other_minutes
         Duration of all steps, and of what precedes and follows them; None and 0 before the
         end.
+    is_fit
+        Whether it is a model that was trained on this recording alone.
     """
 
     path: Path
@@ -82,11 +92,13 @@ class FinetunedModel:
     best_score: float | None = None
     minutes: float | None = None
     other_minutes: float = 0.0
+    is_fit: bool = False
 
     @property
     def text(self) -> str:
         """Text such as "demo, fine-tuned to 90009-1-1"."""
-        return f"{Path(self.model).name.partition('@')[0]}, fine-tuned to {self.session}"
+        how = "fitted" if self.is_fit else "fine-tuned"
+        return f"{Path(self.model).name.partition('@')[0]}, {how} to {self.session}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +109,8 @@ class _About:
     session: str
     train: TrainedPart = "embeddings"
     is_finished: bool = False
-    """Of a family that writes no card."""
+    """Of a family that writes no card, or of a fit."""
+    is_fit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +134,7 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
         rows: list[dict[str, float]] = []
         # The weights, written after their card, exist only for a finished fine-tuning;
         # before, the log is read.
-        if about.is_finished:
+        if about.is_finished and not about.is_fit:
             result = _Result()
         elif (path / WEIGHTS).exists():
             card = read_json(path / CARD)["card"]["finetuned"]
@@ -129,7 +142,11 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
         elif (path / FILE).exists():
             rows = list(log_rows(path / FILE))
         scores = {int(row["step"]): row[SCORE] for row in rows if SCORE in row}
-        found = FinetunedModel(path, about.model, about.session, about.train)
+        found = FinetunedModel(path, about.model, about.session, about.train, is_fit=about.is_fit)
+        if about.is_fit and rows:
+            seconds = rows[-1].get("seconds")
+            minutes = None if seconds is None else round(seconds / 60, 1)
+            found = replace(found, is_finished=about.is_finished, minutes=minutes)
         if result is not None:
             return replace(
                 found,
@@ -195,6 +212,7 @@ def folder_for(
 
 
 # -- fine-tuning of the chosen model to the recording on screen, in the background ----
+FIT_STEPS_HELP: Final = "Steps of the whole training; 0 for as many as its config has"
 Point = tuple[int, float]
 STEPS: Final = 300
 BEGINNING: Final = "starting its process"
@@ -220,6 +238,33 @@ class FinetuneRequest:
     device: str = "auto"
     stop: threading.Event = field(default_factory=threading.Event)
     others: Mapping[str, Any] = field(default_factory=dict)
+    is_fit: bool = False
+
+
+@lru_cache
+def fit_options(name: str) -> type:
+    """Return the options of a fit: the number of its steps, by default all of its config.
+
+    That is 0 for a config of epochs, whose steps depend on the recording.
+    """
+    n_steps = int(getattr(_fit_plan(name).config, "total_steps", 0))
+    steps = field(default=n_steps, metadata={"help": FIT_STEPS_HELP})
+    return make_dataclass("FitOptions", [("steps", int, steps)], frozen=True)
+
+
+def _fit_plan(name: str) -> TrainingPlan:
+    return training_plan(small_config(name) or name)
+
+
+def _fit_estimate(name: str, steps: int) -> str:
+    """Return how long a fit takes, from the time that its config states for the demo."""
+    plan, n_steps = _fit_plan(name), fit_options(name)().steps
+    minutes = plan.settings.notes.get("core_minutes")
+    if minutes is None:
+        return ""
+    share = min(steps / n_steps, 1.0) if n_steps and steps else 1.0
+    seconds = 60 * float(minutes) * share / max(os.cpu_count() or 1, 1)
+    return f"roughly {duration_text(seconds)} on this processor for a recording like the demo's"
 
 
 class Finetuning(HasBackgroundTask):
@@ -265,9 +310,16 @@ class Finetuning(HasBackgroundTask):
 
     # -- reading ----------------------------------------------------------------------
     @property
+    def is_fit(self) -> bool:
+        """Whether the chosen model is the name of one that is to be fitted."""
+        return self._client.state.predictor_name in fit_names()
+
+    @property
     def is_offered(self) -> bool:
-        """Whether the chosen model can be fine-tuned to the recording on screen."""
+        """Whether the chosen model can be fine-tuned, or fitted, to the recording on screen."""
         state, needs = self._client.state, self._client.results.needs
+        if state.session is not None and self.is_fit:
+            return True
         if state.session is None or needs is None:
             return False
         # A model that knows the session has learned its neurons already.
@@ -281,6 +333,8 @@ class Finetuning(HasBackgroundTask):
 
         None for a model whose family has no fine-tuning.
         """
+        if self.is_fit:
+            return fit_options(self._client.state.predictor_name)
         family = family_of_name(self._client.state.predictor_name)
         return None if family is None or family.transfer is None else family.transfer.options
 
@@ -368,6 +422,8 @@ class Finetuning(HasBackgroundTask):
             if result.path.name.startswith(prefix) and result.minutes and result.step:
                 minutes = result.other_minutes + result.minutes * steps / result.step
                 return f"about {duration_text(60 * minutes)}, estimated from the last one"
+        if self.is_fit:
+            return _fit_estimate(state.predictor_name, steps)
         # The constants were measured on a CPU; they say nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
@@ -410,7 +466,14 @@ class Finetuning(HasBackgroundTask):
         # The process of the fine-tuning may have another working folder.
         path = path.absolute()
         request = FinetuneRequest(
-            predictor_name, session, path, train, steps, state.device, others=others
+            predictor_name,
+            session,
+            path,
+            train,
+            steps,
+            state.device,
+            others=others,
+            is_fit=predictor_name in fit_names(),
         )
         self._begin(request)
 
@@ -536,12 +599,21 @@ class Finetuning(HasBackgroundTask):
         def post(take: Callable[..., None], *told: Any) -> None:
             self._post(partial(take, request, *told))
 
-        options = {"train": request.train, "steps": request.steps, **request.others}
+        options: dict[str, Any] = {"train": request.train, "steps": request.steps, **request.others}
+        if request.is_fit:
+            options = {"steps": request.steps}
         family = family_of_name(request.model)
         if family is not None and family.transfer is not None:
             known = {one.name for one in fields(family.transfer.options)}
             options = {name: value for name, value in options.items() if name in known}
-        arguments = Arguments(request.model, request.session, request.path, request.device, options)
+        arguments = Arguments(
+            request.model,
+            request.session,
+            request.path,
+            request.device,
+            options,
+            request.is_fit,
+        )
         job = CallbackJob(partial(post, self._take_progress), request.stop.is_set)
         rows = partial(post, self._take_rows)
         spawn_finetune(arguments, job, rows, lambda: self._is_closing)

@@ -5,15 +5,18 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from multiprocessing.process import BaseProcess
 
 import pytest
 
+from omnimouse_model.analysis import fit as fits
 from omnimouse_model.analysis.finetune_process import spawn_finetune
+from omnimouse_model.analysis.fit import fit_on_record
 from omnimouse_model.errors import FinetuneError, StoppedError, WorkerError
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models import finetune as live_finetune
 from omnimouse_model.live.models.finetune import Finetuning, finetuned_in
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.progress import QUIET, SAVING, STARTING, CallbackJob
@@ -210,3 +213,73 @@ def test_other_results_are_not_chosen(controller, finetuning, script, mouse_fold
     assert controller.state.predictor_name == name
     finetuning.use()
     assert controller.state.predictor_name == str(finetuning.request.path)
+
+
+# -- models without weights, which are fitted ------------------------------------------
+@pytest.fixture
+def fits_here(monkeypatch, mouse_folder, tmp_path):
+    """Fits run in the thread of the task, with a config of two steps."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    monkeypatch.setattr(fits, "small_config", lambda name: path)
+    asked = []
+
+    def run(arguments, job, report_rows, closing):
+        asked.append(arguments)
+        fit_on_record(
+            arguments.model,
+            arguments.session,
+            arguments.out,
+            job=job,
+            on_step=lambda step, row: report_rows([row]),
+            **arguments.settings,
+        )
+
+    monkeypatch.setattr(live_finetune, "spawn_finetune", run)
+    return asked
+
+
+TINY = """family: poyo_calcium
+model: {n_latents: 2, width: 16, depth: 1, head: 8, cross_heads: 1, self_heads: 2, turned: 4}
+units: null
+batch: 2
+steps: 4
+validate_every: 2
+validation_windows: 2
+"""
+
+
+def test_a_model_without_weights_is_fitted_and_found_after_a_restart(
+    fits_here, controller, open_controller
+):
+    finetuning = controller.finetuning
+    assert not finetuning.is_fit
+    controller.model.choose("poyo-calcium")
+    assert controller.requests.wait(PATIENCE_S)
+    assert "om.fit('poyo-calcium', session)" in controller.results.error
+    assert finetuning.is_fit
+    assert finetuning.is_offered
+    assert [one.name for one in fields(finetuning.options)] == ["steps"]
+    finetuning.start(steps=2)
+    assert finetuning.wait(PATIENCE_S)
+    assert finetuning.error is None
+    (arguments,) = fits_here
+    assert (arguments.is_fit, arguments.settings) == (True, {"steps": 2})
+    assert controller.state.predictor_name == str(finetuning.request.path)
+    assert controller.requests.wait(PATIENCE_S)
+    # It knows the recording now, and decodes behaviour alone.
+    assert "predicts behaviour, not responses" in controller.results.error
+    (result,) = finetuning.results
+    assert (result.step, result.is_fit) == (2, True)
+    assert result.text == f"poyo-calcium, fitted to {NEW}"
+    controller.close()
+    later = open_controller()
+    assert [one.path for one in later.finetuning.results] == [result.path]
+    # It goes on in its folder, up to the asked step.
+    later.model.choose("poyo-calcium")
+    assert later.requests.wait(PATIENCE_S)
+    assert later.finetuning.saved_result() == result
+    later.finetuning.start(steps=3)
+    assert later.finetuning.wait(PATIENCE_S)
+    assert later.finetuning.error is None
+    assert finetuned_in(result.path).step == 3

@@ -4,10 +4,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QInputDialog, QWidget
 
 from omnimouse_model.data.hub.names import CHECKPOINTS
+from omnimouse_model.inference.families import fit_names
 from omnimouse_model.inference.registry import must_be_fetched, predictor_names
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.worker_watch import WorkerWatch
@@ -52,6 +53,7 @@ from omnimouse_widgets.views.text.model import (
     SILENT,
     freshness_text,
     model_text,
+    model_tip,
     stand_in_text,
 )
 from omnimouse_widgets.views.text.tier_score import (
@@ -166,8 +168,11 @@ class ModelSection(QWidget):
         self.model.setMinimumContentsLength(10)
         # Three groups: predictors without files, checkpoints of the hub, local
         # checkpoints.
-        for name in predictor_names():
+        for name in (*predictor_names(), *fit_names()):
             self.model.addItem(model_text(name), name)
+            self.model.setItemData(
+                self.model.count() - 1, model_tip(name), Qt.ItemDataRole.ToolTipRole
+            )
         self.model.insertSeparator(self.model.count())
         for name in CHECKPOINTS:
             self.model.addItem(name, name)

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from omnimouse_model.inference.families import family_of_name, fit_names
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -119,7 +120,15 @@ MEANINGS: Final = {
 
 def model_text(name: str) -> str:
     """Return the name of a predictor with a short description, if there is one."""
+    if name in fit_names():
+        return f"{name} · to be fitted"
     return f"{name} · {MEANINGS[name]}" if name in MEANINGS else name
+
+
+def model_tip(name: str) -> str:
+    """Return what a predictor of a name is, and can answer, in one sentence."""
+    family = fit_names().get(name) or family_of_name(name)
+    return "" if family is None else f"{family.label}: {family.summary}"
 
 
 SILENT = (
