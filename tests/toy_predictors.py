@@ -214,7 +214,7 @@ def _load(path, device):
 
 
 FAMILY = Family(
-    "toy", _load, names={name: lambda _, made=made: made() for name, made in TOYS.items()}
+    "toy", load=_load, names={name: lambda _, made=made: made() for name, made in TOYS.items()}
 )
 
 

@@ -1,8 +1,12 @@
 """Public names of a package: imported when first used, with signatures for a tooltip."""
 
+import ast
 import inspect
 import re
 from collections.abc import Callable
+from importlib.machinery import PathFinder
+from pathlib import Path
+from pkgutil import get_data
 from types import FunctionType
 from typing import Any
 
@@ -21,23 +25,30 @@ def public_names(package: str, file: str) -> tuple[Callable[[str], Any], Callabl
     the only list of the names: type checkers read it, too.
     """
     load, names, _ = lazy_loader.attach_stub(package, file)
-    known = frozenset(names())
+    gone = _of_removed_families(package, Path(file))
+    known = [name for name in names() if name not in gone]
 
     def get(name: str) -> Any:
         if name not in known:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        try:
-            with named_extras():
-                value = load(name)
-        except ModuleNotFoundError as error:
-            # Without the folder of a family, its names are gone.
-            if not str(error.name).startswith(f"{package}.families."):
-                raise
-            raise AttributeError(f"module {package!r} has no attribute {name!r}") from error
+        with named_extras():
+            value = load(name)
         shorten_signatures(value)
         return value
 
-    return get, names
+    return get, known.copy
+
+
+def _of_removed_families(package: str, file: Path) -> set[str]:
+    """Return the names in the stub of a package that are of families without a folder."""
+    stub = ast.parse(get_data(package, file.with_suffix(".pyi").name) or b"")
+    gone = set()
+    for node in stub.body:
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("families."):
+            room, family, *_ = str(node.module).split(".")
+            if PathFinder.find_spec(family, [str(file.parent / room)]) is None:
+                gone |= {name.asname or name.name for name in node.names}
+    return gone
 
 
 # -- signatures as tooltips and `help` show them --------------------------------------

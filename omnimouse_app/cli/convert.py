@@ -190,15 +190,15 @@ def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
         raise FileExistsError(f"{target} exists: choose another name")
     start_s = time.perf_counter()
     with interruptible():
-        path = converted(Path(source), target)
+        converted(Path(source), target)
     row = {
         "name": "checkpoint",
-        "value": path.stat().st_size / 2**20,
+        "value": target.stat().st_size / 2**20,
         "unit": "MiB",
-        "path": str(path),
+        "path": str(target),
         "seconds": time.perf_counter() - start_s,
     }
-    text = f"{path}: {row['value']:z,.1f} MiB, {row['seconds']:z.1f} s"
+    text = f"{target}: {row['value']:z,.1f} MiB, {row['seconds']:z.1f} s"
     emit([row], as_json=as_json, text=text)
 
 
@@ -275,9 +275,9 @@ def convert_weights(
         path = save_checkpoint(target, found.tensors, family, everything)
     row = {
         "name": "checkpoint",
-        "value": path.stat().st_size / 2**20,
+        "value": target.stat().st_size / 2**20,
         "unit": "MiB",
-        "path": str(path),
+        "path": str(target),
         "family": family,
         "part": found.part,
         "tensors": len(found.tensors),

@@ -384,7 +384,7 @@ def predictor_row(name: str) -> dict[str, Any]:
         "windows": f"{needs.spec.n_samples} samples in {needs.spec.duration_s:g} s",
         **({"sessions": "any recording"} if needs.sessions is None else {}),
     }
-    title = name if family is None else family.label
+    title = name if family is None else family.title
     description = Description(title, dict(needs.n_neurons), facts)
     return _row("" if family is None else family.name, predictor.predictor_id, description)
 

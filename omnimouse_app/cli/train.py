@@ -106,7 +106,7 @@ def command(
     plan = training_plan(config, {k: v for k, v in changes.items() if v is not None})
     family = families()[plan.family]
     if export is not None and family.export is None:
-        raise click.BadParameter(f"{family.label} has no export: use the weights in --out.")
+        raise click.BadParameter(f"{family.title} has no export: use the weights in --out.")
     plan = _with_choices(plan, places)
     with interruptible() as stop, ExitStack() as locks:
         team = locks.enter_context(joined(local_device(resolve_device(device))))

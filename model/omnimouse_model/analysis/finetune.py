@@ -138,13 +138,13 @@ def transferred(
         )
     family = family_of_predictor(predictor)
     if family is None or family.transfer is None:
-        able = (one.label for one in families().values() if one.transfer is not None)
+        able = (one.title for one in families().values() if one.transfer is not None)
         raise FinetuneError(
             "no_transfer",
             f"{predictor.predictor_id!r} has nothing to fine-tune; models of these families "
             f"have: {', '.join(able)}. Baselines are fitted to any session as they are.",
         )
-    chosen = transfer_options(family.transfer, options, family.label)
+    chosen = transfer_options(family.transfer, options, family.title)
     job = CallbackJob(job.progress, job.cancelled, job.message, device)
     with sole_writer(out):
         is_new = _write_settings(out, family, predictor, session, chosen)

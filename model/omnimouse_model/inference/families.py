@@ -115,10 +115,7 @@ def describe(path: Path) -> tuple[Family, Description]:
         No installed package knows the family, or a file is damaged.
     """
     family, weights = _known_family(path), _weights_of(path)
-    if family.describe is not None:
-        return family, family.describe(weights)
-    needs = family.load(weights, "cpu").needs
-    return family, Description(family.label, dict(needs.n_neurons))
+    return family, family.describe(weights)
 
 
 def _known_family(path: Path) -> Family:
@@ -135,23 +132,23 @@ def family_of(path: Path) -> str:
     """Return the family that recognises a checkpoint, else the one that it names."""
     # The last one first: OmniMouse, the first, takes files that name no family.
     for family in reversed(tuple(families().values())):
-        if family.owns(path):
+        if family.recognises(path):
             return family.name
     return stated_family(path)
 
 
-def converted(source: Path, path: Path, card: dict[str, Any] | None = None) -> Path:
-    """Write weights in a layout of another program as a checkpoint of their family.
+def converted(source: Path, path: Path) -> None:
+    """Write weights in the official layout of a family as a checkpoint.
 
     Raises
     ------
     CheckpointError
-        The family converts none, or the files are damaged.
+        The family has no such layout, or the files are damaged.
     """
     family = _known_family(source)
-    if family.convert is None:
-        raise CheckpointError(f"{source}: weights of {family.label} need no conversion.")
-    return family.convert(source, path, card)
+    if family.export is None:
+        raise CheckpointError(f"{source}: {family.title} has no official layout of weights.")
+    family.export(source, path)
 
 
 # -- the family of a predictor ---------------------------------------------------------

@@ -12,6 +12,8 @@ from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import CheckpointError, FetchError
 from omnimouse_model.inference.families import converted
 from omnimouse_model.progress import Job
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.write import write_json
 
 _FETCHING = 0.9
 """Estimated share of the time for the download; the rest is for the conversion."""
@@ -71,7 +73,10 @@ def _convert(shards: Path, folder: Path, found: Listing) -> Path:
     if found.licence:
         card["licence"] = found.licence
     try:
-        converted(shards, folder / f"{found.place.name}.safetensors", card)
+        path = folder / f"{found.place.name}.safetensors"
+        converted(shards, path)
+        described = path.with_suffix(".json")
+        write_json(described, read_json(described) | {"card": card})
     except CheckpointError:
         shutil.rmtree(shards)  # otherwise the next call would find them again
         raise

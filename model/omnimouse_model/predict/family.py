@@ -14,7 +14,7 @@ from typing import Any
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import CheckpointError, SessionFormatError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Job
@@ -104,6 +104,20 @@ def _no_presets(session: Session) -> Sequence[Preset]:
     return ()
 
 
+def _no_checkpoint(path: Path, device: str) -> Predictor:
+    raise CheckpointError(f"{path} is no checkpoint: models of its family are not stored in files.")
+
+
+def _named(path: Path) -> bool:
+    """Stand for the default of `Family.recognises`."""
+    raise NotImplementedError
+
+
+def _counted(path: Path) -> Description:
+    """Stand for the default of `Family.describe`."""
+    raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """One family of models.
@@ -112,55 +126,54 @@ class Family:
     ----------
     name
         Written into checkpoints as `family`, and used in commands.
-    load
-        Builds a predictor from the path of a checkpoint, on a device.
     title, summary
-        Label in menus, and one sentence for users.
+        Label in menus, by default the name, and one sentence for users.
     names
         Predictors that need no file: name -> builder on a device.
     recognises
         Whether a path is a checkpoint of this family; by default one that names it.
+    load
+        Builds a predictor from the path of a checkpoint, on a device; by default none.
     describe
-        What `omnimouse info` prints of a checkpoint; by default its JSON file is read.
+        What `omnimouse info` prints of a checkpoint; by default the sessions that its
+        predictor knows.
     presets
         Tasks that this family offers for a session, beside those of all models.
     training, transfer
         None for a family that is not trained here.
     export
-        Writes the weights of a run, `export(run, path)`: a checkpoint for a path that
-        ends with .safetensors, else the official layout of the family into a folder.
-    convert
-        Writes weights in a layout of another program as a checkpoint, with some lines for
-        its card: `convert(source, path, card)`; None where there is no such layout.
+        Writes weights, `export(run, path)`: a checkpoint for a path that ends with
+        .safetensors, else the official layout of the family into a folder. `run` is the
+        folder of a run, or weights in that layout.
     published
         Row of the OmniMouse paper's table that is a model of this kind; see
         `evaluation.published.PRINTED`.
     """
 
     name: str
-    load: Callable[[Path, str], Predictor]
     title: str = ""
     summary: str = ""
     names: Mapping[str, Build] = field(default_factory=dict)
-    recognises: Callable[[Path], bool] | None = None
-    describe: Callable[[Path], Description] | None = None
+    recognises: Callable[[Path], bool] = _named
+    load: Callable[[Path, str], Predictor] = _no_checkpoint
+    describe: Callable[[Path], Description] = _counted
     presets: Callable[[Session], Sequence[Preset]] = _no_presets
     training: Training | None = None
     transfer: Transfer | None = None
     export: Callable[[Path, Path], object] | None = None
-    convert: Callable[[Path, Path, dict[str, Any] | None], Path] | None = None
     published: str = ""
 
-    def owns(self, path: Path) -> bool:
-        """Return whether a path is a checkpoint of this family."""
-        if self.recognises is not None:
-            return self.recognises(path)
-        return stated_family(path) == self.name
+    def __post_init__(self) -> None:
+        # The class is frozen, and these defaults depend on the name.
+        if not self.title:
+            object.__setattr__(self, "title", self.name)
+        if self.recognises in (_named, None):
+            object.__setattr__(self, "recognises", lambda path: stated_family(path) == self.name)
+        if self.describe in (_counted, None):
+            object.__setattr__(self, "describe", self._sessions_of)
 
-    @property
-    def label(self) -> str:
-        """Label in menus."""
-        return self.title or self.name
+    def _sessions_of(self, path: Path) -> Description:
+        return Description(self.title, dict(self.load(path, "cpu").needs.n_neurons))
 
 
 def later(place: str) -> Callable[..., Any]:

@@ -26,7 +26,6 @@ MODULE = """
 import numpy as np
 
 import omnimouse_model as om
-from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families import Family
 
 
@@ -49,12 +48,8 @@ class Still(om.Predictor):
         return om.Prediction(responses, neurons, None, mask.mask_id, self.predictor_id)
 
 
-def load(path, device):
-    raise CheckpointError(f"{path}: nothing is stored.")
-
-
 FAMILY = Family(
-    "still", load, title="Still", summary="One rate for all.", names={"still": lambda _: Still()}
+    "still", "Still", "One rate for all.", names={"still": lambda _: Still()}
 )
 """
 """A family without training, fine-tuning and checkpoints."""

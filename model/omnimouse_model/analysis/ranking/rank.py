@@ -331,7 +331,7 @@ def _options(family: str) -> Mapping[str, Any]:
     """Return the options of a family's transfer, with their defaults."""
     transfer = families()[family].transfer
     if transfer is None:
-        raise ValueError(f"{families()[family].label} has no transfer, which a ranking needs.")
+        raise ValueError(f"{families()[family].title} has no transfer, which a ranking needs.")
     options = transfer.options()
     return {one.name: getattr(options, one.name) for one in fields(options)}
 

@@ -9,7 +9,7 @@ _HERE = "omnimouse_model.families.cebra"
 
 FAMILY = Family(
     "cebra",
-    later(f"{_HERE}.predictor:load_cebra"),
+    load=later(f"{_HERE}.predictor:load_cebra"),
     title="CEBRA",
     summary="Embedding of the whole population: behaviour decoded from its nearest neighbours.",
     describe=later(f"{_HERE}.predictor:describe_cebra"),

@@ -1,10 +1,8 @@
 """Predictors that are fitted to one session as a `Family`, without checkpoints."""
 
 from functools import partial
-from pathlib import Path
 
 from omnimouse_model.data.window_spec import default_spec
-from omnimouse_model.errors import CheckpointError
 from omnimouse_model.predict.family import Family
 from omnimouse_model.predict.predictor import Predictor
 
@@ -13,10 +11,6 @@ NAMES = (
     "linear-gaussian",
 )
 """From the simplest to the best."""
-
-
-def _load(path: Path, device: str) -> Predictor:
-    raise CheckpointError(f"{path}: baselines are fitted, they have no checkpoint.")
 
 
 def _build(name: str, device: str) -> Predictor:
@@ -31,7 +25,6 @@ def _build(name: str, device: str) -> Predictor:
 
 FAMILY = Family(
     "classical",
-    _load,
     title="Baselines",
     summary="Means, interpolation and regressions that are fitted to each recording.",
     names={name: partial(_build, name) for name in NAMES},

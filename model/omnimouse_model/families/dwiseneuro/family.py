@@ -8,7 +8,7 @@ _HERE = "omnimouse_model.families.dwiseneuro"
 
 FAMILY = Family(
     "dwiseneuro",
-    later(f"{_HERE}.network:DWISENEURO.load"),
+    load=later(f"{_HERE}.network:DWISENEURO.load"),
     title="DwiseNeuro",
     summary="The winner of Sensorium 2023: predicts responses from video and behaviour.",
     describe=later(f"{_HERE}.network:DWISENEURO.describe"),

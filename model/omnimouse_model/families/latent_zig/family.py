@@ -8,7 +8,7 @@ _HERE = "omnimouse_model.families.latent_zig"
 
 FAMILY = Family(
     "latent_zig",
-    later(f"{_HERE}.network:LATENT_ZIG.load"),
+    load=later(f"{_HERE}.network:LATENT_ZIG.load"),
     title="Latent ZIG model",
     summary="A distribution of responses from video and latents that neurons share.",
     describe=later(f"{_HERE}.network:LATENT_ZIG.describe"),

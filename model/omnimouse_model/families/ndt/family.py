@@ -20,7 +20,7 @@ DEMO = Path(__file__).with_name("ndt-demo.safetensors")
 
 FAMILY = Family(
     "ndt",
-    _LOAD,
+    load=_LOAD,
     title="Neural data transformer",
     summary="Transformer of binned spikes, trained on masked neurons, bins and regions.",
     names={"ndt-demo": partial(_LOAD, DEMO)},

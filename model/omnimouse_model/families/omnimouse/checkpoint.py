@@ -255,29 +255,6 @@ def read_official(path: str | Path) -> Checkpoint:
     )
 
 
-def convert_official(
-    source: str | Path, path: str | Path, card: dict[str, Any] | None = None
-) -> Path:
-    """Write an official checkpoint as one of ours: same weights, nothing pickled.
-
-    Parameters
-    ----------
-    source
-        Folder of `rank_*.ckpt`, or one of them.
-    path
-        The .safetensors file; its description is written to the same folder.
-    card
-        Information for people, written into the description.
-
-    Raises
-    ------
-    CheckpointError
-        As `read_official`, or the weights do not fit the released size.
-    """
-    checkpoint = read_official(source)
-    return save_checkpoint(path, checkpoint.build(), card, checkpoint.assumed)
-
-
 def animal_of(session_key: str) -> str:
     """Return the animal of a session: the text before the first dash."""
     return session_key.split("-")[0]

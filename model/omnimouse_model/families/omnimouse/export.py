@@ -19,6 +19,7 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.omnimouse.checkpoint import (
     Checkpoint,
     read_checkpoint,
+    read_official,
     save_checkpoint,
 )
 from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
@@ -29,13 +30,20 @@ from omnimouse_model.storage.tensors import write_pickle
 from omnimouse_model.training.checkpoints import MODEL, last_state, rank_files, read_state
 from omnimouse_model.training.config import run_record
 
+SHARDS = "rank_*.ckpt"
+"""Files of the published format."""
+
 
 def export_run(run: Path, path: Path) -> None:
-    """Write the averaged weights of a run (`Family.export`).
+    """Write the averaged weights of a run, or official shards (`Family.export`).
 
     A path that ends with .safetensors becomes a checkpoint of this project, with data
     for the model card; any other a folder in the published format.
     """
+    if run.match(SHARDS) or any(run.glob(SHARDS)):
+        official = read_official(run)
+        save_checkpoint(path, official.build(), assumed=official.assumed)
+        return
     settings = run_record(run)
     config = replace(config_from(settings.tree), **settings.shared)
     if path.suffix != ".safetensors":

@@ -34,7 +34,7 @@ def _recognises(path: Path) -> bool:
 
 FAMILY = Family(
     "omnimouse",
-    _LOAD,
+    load=_LOAD,
     title="OmniMouse",
     summary="Masked multi-modal transformer: any neurons, video and behaviour predict the others.",
     names={
@@ -51,6 +51,5 @@ FAMILY = Family(
     ),
     transfer=Transfer(NeuronTransferOptions, later(f"{_HERE}.transfer:transfer_omnimouse")),
     export=later(f"{_HERE}.export:export_run"),
-    convert=later(f"{_HERE}.checkpoint:convert_official"),
     published="OmniMouse-5M",
 )

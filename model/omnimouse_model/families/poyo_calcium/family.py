@@ -10,7 +10,7 @@ _HERE = "omnimouse_model.families.poyo_calcium"
 
 FAMILY = Family(
     "poyo_calcium",
-    later(f"{_HERE}.predictor:load_poyo"),
+    load=later(f"{_HERE}.predictor:load_poyo"),
     title="Calcium POYO+",
     summary="Transformer of single response samples: decodes behaviour from any neurons.",
     describe=later(f"{_HERE}.checkpoint:describe_poyo"),

@@ -41,7 +41,7 @@ def open_predictions(path: str | Path) -> StoredPredictions:
 FAMILY = Family(
     "prediction_file",
     # The device is ignored: nothing is computed.
-    lambda path, device: open_predictions(path),
+    load=lambda path, device: open_predictions(path),
     title="Predictions in a file",
     summary="Predictions that this or another program computed and stored.",
     recognises=has_predictions,

@@ -8,7 +8,7 @@ _NETWORK = "omnimouse_model.families.sensorium_factorised.network"
 
 FAMILY = Family(
     "sensorium_factorised",
-    later(f"{_NETWORK}:FACTORISED.load"),
+    load=later(f"{_NETWORK}:FACTORISED.load"),
     title="Sensorium-2023 baseline",
     summary="Factorised 3D convolutions with a Gaussian readout: predicts responses from video.",
     describe=later(f"{_NETWORK}:FACTORISED.describe"),

@@ -28,7 +28,7 @@ def _recognises(path: Path) -> bool:
 
 FAMILY = Family(
     "twin",
-    _LOAD,
+    load=_LOAD,
     title="Digital twin",
     summary="Convolutional network with gaze and behaviour: predicts responses from video.",
     names={"twin-demo": partial(_LOAD, DEMO)},
