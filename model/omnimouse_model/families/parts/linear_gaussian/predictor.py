@@ -426,7 +426,7 @@ class LinearGaussian(Predictor):
         )
         stop_if(cancelled)
         with single_numpy_thread:
-            mean = self._mean(fitted, window, mask, video, behavior)
+            mean = self._mean(fitted, window, mask, video, behavior, cancelled)
         return _Shown(fitted, prior, channels, behavior, mean)
 
     def _mean(
@@ -436,10 +436,12 @@ class LinearGaussian(Predictor):
         mask: Mask,
         video: np.ndarray | None,
         behavior: np.ndarray | None,
+        cancelled: Cancelled,
     ) -> MeanOf:
         """Return the mean of columns from the visible inputs.
 
-        `video` and `behavior` are those of `window`, as far as `mask` shows them.
+        `video` and `behavior` are those of `window`, as far as `mask` shows them. A subclass
+        that runs a network for it asks `cancelled`.
         """
         inputs = self._inputs_of(window, mask, video, behavior)
 
