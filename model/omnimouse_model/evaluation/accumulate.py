@@ -34,7 +34,12 @@ from omnimouse_model.metrics.time_blocks import (
     jackknife_errors,
 )
 from omnimouse_model.predict.compatibility import unread_text
-from omnimouse_model.predict.predictor import Prediction, Predictor, in_window_units
+from omnimouse_model.predict.predictor import (
+    NOT_PREDICTED,
+    Prediction,
+    Predictor,
+    in_window_units,
+)
 
 # -- predictions and recordings of repeated stimuli, aligned for CC_norm --------------
 # Windows do not begin with a stimulus, and repeats begin at other phases of the sampling
@@ -396,17 +401,21 @@ class RunningScore:
                 "repeats of a stimulus."
             )
         # A predictor may refuse after some windows: never report a partial score.
-        blocks = BlockSums() if self.refusal else self.blocks
+        refusal = self.refusal
+        if self.predictor is not None and not self.predictor.needs.predicts_responses:
+            # What it decodes has scores.
+            refusal = refusal or f"{self.name!r} {NOT_PREDICTED}."
+        blocks = BlockSums() if refusal else self.blocks
         parts = blocks.without_each() if blocks.blocks else []
         pooled = self._scored(blocks, parts, None)
-        if self.repeats is not None and not self.refusal:
+        if self.repeats is not None and not refusal:
             pooled = _Scored(*self.repeats.scores(), np.zeros(0))
         is_centred = self.centres is not None and bool(blocks.blocks)
         found = self._scored(blocks, parts, self.centres) if is_centred else pooled
         ceiling = NaN
         if self.ceiling is not None:
             # That of a refused score is beside the centred ones of other predictors.
-            centres = self.ceiling.centres if is_centred or self.refusal else None
+            centres = self.ceiling.centres if is_centred or refusal else None
             ceiling = self.ceiling._scored(self.ceiling.blocks, [], centres).value
         interval, of_pooled = (one.interval(self.metric.limits) for one in (found, pooled))
         also_pooled: dict[str, Any] = {}
@@ -430,10 +439,10 @@ class RunningScore:
                 n_windows=self.n_windows,
                 neurons=self.neurons,
                 per_neuron=found.values,
-                refusal=self.refusal,
+                refusal=refusal,
                 note=self._note(),
                 counts=np.asarray(found.counts, np.int64),
-                groups=() if self.refusal else tuple(self._groups()),
+                groups=() if refusal else tuple(self._groups()),
                 left_out=found.left_out,
                 train_left_out=found.train_left_out,
                 error_per_neuron=found.errors,

@@ -26,6 +26,8 @@ UNITS = ("normalised", "session", "spikes/s")
 NO_TARGETS = "decodes no behaviour, and the mask has no target responses."
 NOT_DECODED = "behaviour is not decoded"
 """Remarks of models that predict responses alone."""
+NOT_PREDICTED = "predicts behaviour, not responses"
+"""Why a model without `Needs.predicts_responses` has no score of responses."""
 _MAX_KNOWN = 5
 """Known sessions that a message lists."""
 OptionalMethod = Literal[
@@ -48,6 +50,8 @@ class Needs:
     ----------
     sees_responses, sees_video, sees_behavior, predicts_behavior
         Streams that can change a prediction, and whether behaviour is decoded.
+    predicts_responses
+        False for a model that decodes behaviour alone.
     behavior_channels
         Number of channels that the predictor reads; None for any number.
     withholds_video
@@ -81,6 +85,7 @@ class Needs:
     n_neurons: Mapping[str, int] = field(default_factory=dict, hash=False)
     methods: frozenset[OptionalMethod] = frozenset()
     is_stored: bool = False
+    predicts_responses: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,8 +328,9 @@ def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
     ------
     UnsupportedRequestError
         The window or the mask has another spec, the mask shows responses of a
-        constructed clip, or it shows only a video that was not recorded. The message
-        names the way to map a window and a mask.
+        constructed clip, it shows only a video that was not recorded, or it asks only for
+        responses, which the predictor does not predict. The message names the way to map a
+        window and a mask.
     """
     for kind, spec in (("window", window.spec), ("mask", mask.spec)):
         if not is_served(needs.spec, spec):
@@ -339,6 +345,8 @@ def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
             f"The mask shows the video alone, and session {window.session.id!r} has no "
             "video: show responses or behaviour."
         )
+    if not needs.predicts_responses and not mask.has_behavior_target:
+        raise UnsupportedRequestError(f"{name!r} {NOT_PREDICTED}: ask for behaviour.")
     # The responses of a clip are zeros that were not recorded. A predictor that read
     # them would report a silent population.
     if needs.sees_responses and isinstance(window, Clip) and mask.visible.any():

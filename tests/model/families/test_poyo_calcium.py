@@ -10,6 +10,8 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.analysis.fit import run_steps
 from omnimouse_model.errors import CheckpointError, FinetuneError, UnsupportedRequestError
+from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.shard import evaluate_predictors
 from omnimouse_model.families.poyo_calcium.checkpoint import (
     PoyoCheckpoint,
     network_of,
@@ -82,7 +84,7 @@ def test_responses_are_never_predicted(predictor, window, mask):
     assert np.isnan(found.responses).all()
     assert found.responses.shape == (20, 10)
     assert not found.valid.any()
-    assert "responses are not predicted" in found.status
+    assert "predicts behaviour, not responses" in found.status
     np.testing.assert_array_equal(found.behavior, predictor.predict(window, mask).behavior)
     assert predictor.predict(window, mask).status == "ok"
 
@@ -133,6 +135,15 @@ def test_beside_omnimouse_the_same_span_is_decoded(session, predictor):
     visible = shown.with_behavior("visible").ask([0])
     with pytest.raises(UnsupportedRequestError, match="not responses"):
         predict_same_span(predictor, window, visible)
+
+
+def test_responses_have_a_reason_instead_of_a_score_and_behaviour_has_scores(session, predictor):
+    both = Condition("both", lambda s: decoding_mask(s, predictor.needs.spec).hide([0]).ask([0]))
+    found = evaluate_predictors([predictor], [session], [both], tier="test", max_windows=3)
+    (score,) = found.scores
+    assert np.isnan(score.value)
+    assert "predicts behaviour, not responses" in score.refusal
+    assert all(np.isfinite(one.value) and not one.refusal for one in found.behavior)
 
 
 def test_the_order_of_neurons_does_not_matter(session, predictor, window, tmp_path):

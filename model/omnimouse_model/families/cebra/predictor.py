@@ -40,7 +40,6 @@ from omnimouse_model.progress import Cancelled, stop_if
 from omnimouse_model.storage.trees import decode, refused_as
 
 FAMILY, TITLE = "cebra", "CEBRA"
-NOT_PREDICTED = "responses are not predicted"
 _NETWORKS = "networks"
 PARTS = ("bank", "labels", "mean")
 """Tensors of a session beside its network; see `Bank`."""
@@ -97,6 +96,7 @@ class CebraPredictor(NetworkPredictor):
         """What it can see and predict, and which sessions it knows."""
         return Needs(
             predicts_behavior=True,
+            predicts_responses=False,
             spec=self.config.spec,
             sessions=frozenset(self.banks),
             n_neurons={session: len(bank.mean) for session, bank in self.banks.items()},
@@ -117,10 +117,6 @@ class CebraPredictor(NetworkPredictor):
     def _check(self, request: tuple[Window, Mask, np.ndarray | None]) -> None:
         window, mask, _ = request
         check_request(self.predictor_id, self.needs, window, mask)
-        if not mask.has_behavior_target:
-            raise UnsupportedRequestError(
-                f"{self.name!r} predicts behaviour, not responses: ask for behaviour."
-            )
         if not mask.visible.all(axis=1).any():
             raise UnsupportedRequestError(
                 f"{self.name!r} reads the whole population: show all {mask.n_neurons:,} neurons "
@@ -130,14 +126,6 @@ class CebraPredictor(NetworkPredictor):
 
     def _key(self, window: Window, mask: Mask) -> Any:
         return mask.visible.all(axis=1).tobytes()
-
-    def _rates(
-        self, state: np.ndarray, window: Window, neurons: np.ndarray
-    ) -> tuple[np.ndarray, Mapping[str, Any]]:
-        n_samples = window.spec.n_samples
-        rates = np.full((n_samples, len(neurons)), np.nan, np.float32)
-        fields = {"behavior": state, "valid": np.zeros(n_samples, bool)}
-        return rates, fields | ({"status": NOT_PREDICTED} if len(neurons) else {})
 
     def _states(
         self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled

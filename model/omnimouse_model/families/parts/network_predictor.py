@@ -18,6 +18,7 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import (
     NOT_DECODED,
+    NOT_PREDICTED,
     Encoded,
     Prediction,
     Predictor,
@@ -62,14 +63,18 @@ class NetworkPredictor(Predictor):
     ) -> Sequence[Any]:
         """Return what the network computes of windows of one session, for all neurons."""
 
-    @abstractmethod
     def _rates(
         self, state: Any, window: Window, neurons: np.ndarray
     ) -> tuple[np.ndarray, Mapping[str, Any]]:
         """Return the rates of neurons (T, n), and the fields of their `Prediction`.
 
-        Rates without fields are in normalised units, and decode no behaviour.
+        Rates without fields are in normalised units, and decode no behaviour. Here is what
+        a model without responses returns: its state is the decoded behaviour.
         """
+        n_samples = window.spec.n_samples
+        rates = np.full((n_samples, len(neurons)), np.nan, np.float32)
+        fields = {"behavior": state, "valid": np.zeros(n_samples, bool)}
+        return rates, fields | ({"status": NOT_PREDICTED} if len(neurons) else {})
 
     @property
     def _size(self) -> int:

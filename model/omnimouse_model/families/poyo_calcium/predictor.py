@@ -28,7 +28,6 @@ from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Needs, Request, check_known, check_request
 from omnimouse_model.progress import Cancelled, never, stop_if
 
-NOT_PREDICTED = "responses are not predicted"
 _TOKENS = 60_000
 """Most tokens that are computed at once, unless one window has more."""
 _NEW_SESSION = (
@@ -63,6 +62,7 @@ class PoyoPredictor(NetworkPredictor):
         """What it can see and predict, and which sessions it knows."""
         return Needs(
             predicts_behavior=bool(self.net.config.decoded),
+            predicts_responses=False,
             spec=self.net.config.spec,
             sessions=frozenset(self.units),
             n_neurons={session: len(names) for session, names in self.units.items()},
@@ -90,27 +90,20 @@ class PoyoPredictor(NetworkPredictor):
     # -- parts ------------------------------------------------------------------------
     def _check(self, request: Request) -> None:
         window, mask, _ = request
+        if not self.net.config.decoded:
+            raise UnsupportedRequestError(
+                f"{self.name!r} decodes no channel of a recording: its tasks are "
+                f"{', '.join(self.net.config.tasks)}."
+            )
         check_request(self.predictor_id, self.needs, window, mask)
-        tasks, decoded = ", ".join(self.net.config.tasks), self.net.config.decoded
-        reasons = {
-            f"decodes no channel of a recording: its tasks are {tasks}.": not decoded,
-            "predicts behaviour, not responses: ask for behaviour.": not mask.has_behavior_target,
-            "reads responses alone, and the mask shows none.": not mask.visible.any(),
-        }
-        for reason in (text for text, is_so in reasons.items() if is_so):
-            raise UnsupportedRequestError(f"{self.name!r} {reason}")
+        if not mask.visible.any():
+            raise UnsupportedRequestError(
+                f"{self.name!r} reads responses alone, and the mask shows none."
+            )
         self.prepare(window.session)
 
     def _key(self, window: Window, mask: Mask) -> Any:
         return np.packbits(mask.visible).tobytes()
-
-    def _rates(
-        self, state: np.ndarray, window: Window, neurons: np.ndarray
-    ) -> tuple[np.ndarray, Mapping[str, Any]]:
-        n_samples = window.spec.n_samples
-        rates = np.full((n_samples, len(neurons)), np.nan, np.float32)
-        fields = {"behavior": state, "valid": np.zeros(n_samples, bool)}
-        return rates, fields | ({"status": NOT_PREDICTED} if len(neurons) else {})
 
     def _states(
         self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled

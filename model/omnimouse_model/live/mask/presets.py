@@ -325,12 +325,14 @@ def regions_of(session: Session | None) -> tuple[str, ...]:
 def presets_of(session: Session | None, needs: Needs | None = None) -> tuple[Preset, ...]:
     """Return the presets that a session can have and a model can answer.
 
-    Some need several regions, others a model that reads video or behaviour, or one
-    that decodes behaviour; `needs` is None while no model is loaded. A model of video
-    that reads no responses gets no preset whose difference is in the visible responses.
+    Some need several regions, others a model that reads video or behaviour, one that
+    predicts responses, or one that decodes behaviour; `needs` is None while no model is
+    loaded. A model of video that reads no responses gets no preset whose difference is in
+    the visible responses.
     """
     has_regions = bool(regions_of(session))
     decodes = needs is None or needs.predicts_behavior
+    predicts = needs is None or needs.predicts_responses
     reads = needs is None or needs.sees_video or needs.sees_behavior
     # What reads nothing at all, such as the mean, answers every preset in one way.
     is_blind = needs is not None and reads and not needs.sees_responses
@@ -339,6 +341,7 @@ def presets_of(session: Session | None, needs: Needs | None = None) -> tuple[Pre
         for preset in PRESETS
         if (has_regions or not preset.scheme)
         and (decodes or not preset.decodes)
+        and (predicts or preset.decodes or preset.name == "nothing")
         and (reads or not preset.has_streams)
         and not (is_blind and preset.has_responses)
     )

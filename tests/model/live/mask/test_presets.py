@@ -95,6 +95,8 @@ def test_models_get_the_presets_of_what_they_read_and_decode(session):
         return {preset.name for preset in presets_of(session, Needs(**needs))}
 
     decoding = {"all_response_only", "all_response_video"}
+    decoder = Needs(predicts_behavior=True, predicts_responses=False, sees_video=True)
+    assert {p.name for p in presets_of(session, decoder)} == {*decoding, "nothing"}
     assert names() == names(predicts_behavior=True) - decoding
     assert decoding <= {preset.name for preset in presets_of(session)}
 

@@ -74,6 +74,8 @@ def caveats(mask: Mask, needs: Needs) -> list[str]:
         warnings.append("⚠ Hidden frames can still inform this model.")
     if mask.has_visible_behavior and not needs.sees_behavior:
         warnings.append("⚠ This model does not use behaviour.")
+    if mask.target.any() and not needs.predicts_responses:
+        warnings.append("⚠ This model does not predict responses.")
     if mask.has_behavior_target and not needs.predicts_behavior:
         warnings.append("⚠ This model does not decode behaviour.")
     if mask.visible.any() and not needs.sees_responses:
