@@ -39,19 +39,19 @@ ROOMS = {
         + _files(f"{_MODEL}/data", "stimulus"),
         _files(f"{_TESTS}/data", "test_* readers/test_errors")
         + _files(f"{_TESTS}/data/readers", "test_experanto")
-        + _files(_TESTS, "live/test_navigation analysis/in_silico/test_*")
+        + _files(_TESTS, "live/test_navigation analysis/test_counterfactual analysis/test_picture")
         + _files(_TESTS, "predict/test_foreign_specs"),
     ),
     "metrics": Room(
         _files(f"{_MODEL}/metrics", "correlation information")
-        + _files(f"{_MODEL}/metrics", "repeats spatial tuning"),
+        + _files(f"{_MODEL}/metrics", "repeats tuning"),
         _files(_TESTS, "metrics/test_* live/neurons/test_repeats")
         + _files(_TESTS, "analysis/test_evaluate")
         + _files(_TESTS, "live/neurons/test_neuron_info")
         + _files(_TESTS, "data/test_resampling"),
     ),
     "statistics": Room(
-        _files(f"{_MODEL}/metrics", "aggregate time_blocks fits")
+        _files(f"{_MODEL}/metrics", "named time_blocks fits")
         + _files(f"{_MODEL}/data/readers/build", "statistics")
         + _files(f"{_MODEL}/evaluation", "accumulate results repeats"),
         _files(_TESTS, "metrics/test_* evaluation/test_summary")

@@ -12,7 +12,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from omnimouse_widgets.views.traces import TracesView
-from tests.model.live.compare.test_pins import SloppyPredictor
+from tests.model.live.test_pins import SloppyPredictor
 from tests.predictors import GatedPredictor, RefusingPredictor
 from tests.widgets.pointer import press, wait
 
