@@ -130,7 +130,7 @@ def model_text(name: str) -> str:
 def model_tip(name: str) -> str:
     """Return what a predictor of a name is, and can answer, in one sentence."""
     family = fit_names().get(name) or family_of_name(name)
-    return "" if family is None else f"{family.label}: {family.summary}"
+    return "" if family is None else f"{family.title}: {family.summary}"
 
 
 SILENT = (
