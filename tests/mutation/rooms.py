@@ -35,7 +35,7 @@ ROOMS = {
         + _files(_TESTS, "masks/test_strategies"),
     ),
     "windows": Room(
-        _files(f"{_MODEL}/data", "session recording valid_starts clock signal")
+        _files(f"{_MODEL}/data", "session recording clock signal")
         + _files(f"{_MODEL}/data", "stimulus"),
         _files(f"{_TESTS}/data", "test_* readers/test_errors")
         + _files(f"{_TESTS}/data/readers", "test_experanto")

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.recording import even_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import fit_video
-from omnimouse_model.data.valid_starts import even_starts
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, VIDEO_SIZE
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.progress import QUIET, Job, part_of, shows_progress

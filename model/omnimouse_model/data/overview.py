@@ -6,9 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from omnimouse_model.data.recording import Recording
+from omnimouse_model.data.recording import Recording, blocks
 from omnimouse_model.data.signal import Level, Signal
-from omnimouse_model.data.valid_starts import blocks
 
 # The population mean is a sample, so that opening a session stays fast: rows per bin,
 # and neurons in runs of neighbours, which lie together in the file.

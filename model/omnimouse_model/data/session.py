@@ -26,10 +26,9 @@ from omnimouse_model.data.clock import (
 )
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.overview import Overview, summarise
-from omnimouse_model.data.recording import Recording
+from omnimouse_model.data.recording import Recording, allowed_times, trial_starts
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import BLANK_TIER, COMMON_TIERS, MEAN_GRAY
-from omnimouse_model.data.valid_starts import allowed_times, trial_starts
 from omnimouse_model.data.window_spec import (
     BehaviorEdit,
     Channel,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from omnimouse_model.data.recording import recorded_shares
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.valid_starts import recorded_shares
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.correlation import Status, moments, nanmean
 from omnimouse_model.metrics.repeats import RunningRepeats, cc_scores, jackknife_reliability

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
 from omnimouse_model.data.clock import GRID_RATE_HZ
+from omnimouse_model.data.recording import grid_stretches
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.valid_starts import grid_stretches
 from omnimouse_model.errors import NotStoredError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.cells import distinct_columns

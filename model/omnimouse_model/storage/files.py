@@ -372,16 +372,9 @@ def _check_pointer(stream: BinaryIO, path: Path) -> None:
         raise bad_file(path, "not_fetched", found, "run: git lfs pull")
 
 
-def read_bytes(
-    path: Path,
-    limit: int,
-    inside: Path | None = None,
-    *,
-    is_named: bool = False,
-    follows: bool = True,
-) -> bytes:
+def read_bytes(path: Path, limit: int, inside: Path | None = None) -> bytes:
     """Return the content of a file of at most `limit` bytes; see `open_binary`."""
-    with open_binary(path, inside, is_named=is_named, follows=follows) as stream:
+    with open_binary(path, inside) as stream:
         # The size is a guess: a file can grow while it is read.
         size = os.fstat(stream.fileno()).st_size
         data = bytearray()
@@ -396,9 +389,9 @@ def read_bytes(
     return bytes(data)
 
 
-def read_text(path: Path, limit: int, inside: Path | None = None, *, is_named: bool = False) -> str:
+def read_text(path: Path, limit: int, inside: Path | None = None) -> str:
     """Return the text of a UTF-8 file of at most `limit` bytes, without a mark of order."""
-    data = read_bytes(path, limit, inside, is_named=is_named)
+    data = read_bytes(path, limit, inside)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -56,11 +56,10 @@ def read_json(
     inside: Path | None = None,
     *,
     limit: int = MAX_JSON_BYTES,
-    follows: bool = True,
     nan: bool = False,
 ) -> Any:
     """Return the value in a JSON file; `nan` reads NaN. See `open_binary` for the rest."""
-    return decode_json(read_bytes(path, limit, inside, follows=follows), path, nan=nan)
+    return decode_json(read_bytes(path, limit, inside), path, nan=nan)
 
 
 def read_json_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:

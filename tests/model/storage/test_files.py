@@ -31,8 +31,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refusal(path: Path, inside: Path | None = None, **options: bool) -> SessionFormatError:
-    with pytest.raises(SessionFormatError) as error:
-        read_bytes(path, 1000, inside, **options)
+    with pytest.raises(SessionFormatError) as error, open_binary(path, inside, **options):
+        read_bytes(path, 1000, inside)
     return error.value
 
 
@@ -75,7 +75,8 @@ def test_a_link_of_the_owner_leads_to_a_plain_file_anywhere(folder):
 def test_a_link_inside_is_followed_also_by_another_way(folder):
     (folder / "inner/back").symlink_to(f"../../{folder.name}/inner/a.txt")
     (folder / "other").symlink_to("inner")
-    assert read_bytes(folder / "other/back", 100, folder, is_named=True) == b"inside"
+    with open_binary(folder / "other/back", folder, is_named=True) as stream:
+        assert stream.read() == b"inside"
 
 
 def test_a_link_that_a_file_names_never_leads_out(folder):
@@ -148,7 +149,7 @@ def test_no_open_file_is_left(folder):
     for name in ("inner/a.txt", "link", "out/secret.txt", "inner/none", "inner/a.txt/b"):
         for is_named in (False, True):
             with suppress(SessionFormatError):
-                read_bytes(folder / name, 100, folder, is_named=is_named)
+                open_binary(folder / name, folder, is_named=is_named).close()
     assert len(list(Path("/dev/fd").iterdir())) == before
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from omnimouse_model.data.clock import frame_slot
+from omnimouse_model.data.recording import recorded_shares
 from omnimouse_model.data.session import SCREEN_MEAN, SCREEN_STD, Session
 from omnimouse_model.data.stimulus import Stimulus, fit_video
-from omnimouse_model.data.valid_starts import recorded_shares
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, VIDEO_SIZE
 from omnimouse_model.progress import QUIET, Job
 

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
 
 from omnimouse_model.data.clock import grid_points
+from omnimouse_model.data.recording import grid_stretches
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.valid_starts import grid_stretches
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.lab.recorded.trials import Where

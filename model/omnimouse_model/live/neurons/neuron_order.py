@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32, Int
 
+from omnimouse_model.data.recording import even_starts
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.valid_starts import even_starts
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,

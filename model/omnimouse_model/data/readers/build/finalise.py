@@ -14,9 +14,9 @@ from omnimouse_model.data.readers.build.side_streams import (
 )
 from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
 from omnimouse_model.data.readers.build.stored_values import LONGEST_S
+from omnimouse_model.data.recording import missing_rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import SPLIT_NOTE, Stimulus, Trials
-from omnimouse_model.data.valid_starts import missing_rows
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, WINDOW_S
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import label

@@ -14,9 +14,9 @@ import numpy as np
 
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.recording import missing_rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.valid_starts import missing_rows
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.rows import MemoryRows
 

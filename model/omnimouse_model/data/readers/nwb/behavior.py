@@ -158,13 +158,13 @@ def _last(group: "h5py.Group") -> str:
     return str(group.name.rsplit("/", 1)[-1])
 
 
-def _has_columns(nwb: NwbFile, series: _Series, n: int, data: str = "data") -> bool:
-    """Return whether a dataset of a series can have n columns.
+def _has_columns(nwb: NwbFile, series: _Series, n: int) -> bool:
+    """Return whether the data of a series can have n columns.
 
     One that cannot be read can have them: the fault is told when it is read.
     """
     try:
-        shape = nwb.shape(series.group, data)
+        shape = nwb.shape(series.group)
     except SessionFormatError:
         return True
     return bool(shape) and (shape[1:] == (n,) or (n == 1 and len(shape) == 1))

@@ -149,27 +149,7 @@ class NwbFile:
                 raise KeyError("it refers to a deleted object")
         return target
 
-    def clock(self, group: "h5py.Group", n: int, most_rows: int = MAX_ROWS) -> Clock:
-        """Return the clock of the n samples of a series.
-
-        Raises
-        ------
-        SessionFormatError
-            If the series has neither a rate nor timestamps, if these are invalid, or
-            if the series is too long.
-        """
-        clock = self.stored_clock(group, n, most_rows)
-        check_extent(self.file.path, str(group.name), n, clock.rate_hz, most_rows)
-        return clock
-
-    def stored_clock(
-        self,
-        group: "h5py.Group",
-        n: int,
-        most_rows: int = MAX_ROWS,
-        *,
-        instead_hz: float = np.nan,
-    ) -> Clock:
+    def stored_clock(self, group: "h5py.Group", n: int, *, instead_hz: float = np.nan) -> Clock:
         """Return the clock of the n samples in its stored unit, of any duration.
 
         Parameters
@@ -184,7 +164,7 @@ class NwbFile:
             if there are too many samples.
         """
         # The count alone, before timestamps of that size are read.
-        check_extent(self.file.path, str(group.name), n, np.inf, most_rows)
+        check_extent(self.file.path, str(group.name), n, np.inf, MAX_ROWS)
         if self.is_even(group):
             return self._even(group, n, instead_hz)
         stored = self._timestamps(group, n)
@@ -203,7 +183,7 @@ class NwbFile:
     def onsets(self, group: "h5py.Group", n: int) -> np.ndarray:
         """Return native times float64 (n,) of the frames of a presentation.
 
-        Unlike the samples of `clock`, frames need not be evenly spaced.
+        Unlike samples, frames need not be evenly spaced.
         """
         path, name = self.file.path, str(group.name)
         check_extent(path, name, n, np.inf, MAX_FRAMES)

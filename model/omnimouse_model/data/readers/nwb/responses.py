@@ -124,8 +124,24 @@ def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions, notes: No
         shape = nwb.shape(first)
         hint = "were regions found, and their traces written to the file?"
         raise nwb.wrong(first, f"has no sample of any region: its data are {shape}", hint)
-    full = [group for group in filled if group]
-    found = _populations(nwb, full, chosen, options, notes)
+    filled = [group for group in filled if group]
+
+    def population(group: list[Series], notes: Notes) -> list[_Plane]:
+        plane = _plane(nwb, _epochs(nwb, group, options, notes), options, notes)
+        return [] if plane is None else [plane]
+
+    found: list[_Plane] = []
+    # Of several populations that have cells, a faulty one is left out.
+    for group in filled if len(filled) > 1 else ():
+        found += read_side_stream(group[0].name, partial(population, group), notes) or []
+    try:
+        found = found or [plane for group in filled for plane in population(group, notes)]
+    except SessionFormatError as error:
+        others = [s.name for s in chosen.series if all(s not in g for g in filled)]
+        if not others:
+            raise
+        hint = f"{error.hint}; series= selects another one: {', '.join(others[:6])}"
+        raise SessionFormatError(error.path, error.code, error.message, hint) from error
     planes = _of_other_cells(found, notes)
     if not planes:
         names = ", ".join(one.name for group in filled for one in group)
@@ -138,41 +154,6 @@ def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions, notes: No
     responses = _side_by_side(nwb, _of_one_rate(planes, notes), notes)
     note_alternatives(chosen, responses.series, notes)
     return responses
-
-
-def _populations(
-    nwb: NwbFile,
-    filled: list[list[Series]],
-    chosen: Chosen,
-    options: ReadOptions,
-    notes: Notes,
-) -> list[_Plane]:
-    """Return the populations that have cells; a faulty one is left out.
-
-    Raises
-    ------
-    SessionFormatError
-        If all of them are faulty.
-    """
-
-    def population(group: list[Series], notes: Notes) -> list[_Plane]:
-        plane = _plane(nwb, _epochs(nwb, group, options, notes), options, notes)
-        return [] if plane is None else [plane]
-
-    if len(filled) > 1:
-        found = [
-            read_side_stream(group[0].name, partial(population, group), notes) for group in filled
-        ]
-        if any(found):
-            return [plane for planes in found for plane in planes or []]
-    try:
-        return [plane for group in filled for plane in population(group, notes)]
-    except SessionFormatError as error:
-        others = [s.name for s in chosen.series if all(s not in g for g in filled)]
-        if not others:
-            raise
-        hint = f"{error.hint}; series= selects another one: {', '.join(others[:6])}"
-        raise SessionFormatError(error.path, error.code, error.message, hint) from error
 
 
 # -- one series ----------------------------------------------------------------------
