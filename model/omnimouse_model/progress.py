@@ -15,6 +15,9 @@ from omnimouse_model.errors import StoppedError
 
 BURST_S = 0.1
 """Longest time between reports that come together."""
+FIRST_S = 20.0
+"""Work of which less than a tenth is done has an estimate only after this time: first pieces
+also fill caches, and a short sweep has few."""
 DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
 STARTING = "finding start values for the neurons"
@@ -181,6 +184,8 @@ class TimeLeft:
     def seconds(self, share: float) -> float | None:
         """Return the seconds left; None for less than 2 % of the work, and at its end.
 
+        Before a tenth is done, also None in the first `FIRST_S`.
+
         The pace is that of the later half of what is done: first pieces also fill
         caches. A share that is smaller than the last one begins another step.
         """
@@ -193,7 +198,8 @@ class TimeLeft:
             self._first = self._first if self._told else share
         self._told.append((share, now_s))
         done = share - self._first
-        if done <= 0.02 or share >= 1.0:
+        is_early = share < 0.1 and now_s - self._begun_s < FIRST_S
+        if done <= 0.02 or is_early or share >= 1.0:
             return None
         while self._told[1][0] <= share - done / 2:
             self._told.popleft()

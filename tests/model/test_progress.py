@@ -102,6 +102,16 @@ def test_pieces_that_are_computed_together_count_as_one():
     assert left_s == pytest.approx(16.0, rel=0.01)
 
 
+@pytest.mark.parametrize(("pace_s", "is_told"), [(0.5, False), (5.0, True)])
+def test_short_work_has_no_time_left_before_a_tenth_is_done(pace_s, is_told):
+    now_s, told = 0.0, []
+    time_left = TimeLeft(lambda: now_s)
+    for n_done in range(1, 10):
+        now_s = n_done * pace_s
+        told.append(time_left.seconds(n_done / 100))
+    assert (told[-1] is not None) == is_told
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_after_a_tenth_the_time_left_is_right_within_a_factor_of_two(seed):
     # Pieces that take 0.5 to 1.5 s in any order, after 30 s of loading.
