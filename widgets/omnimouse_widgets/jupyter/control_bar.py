@@ -11,7 +11,6 @@ from omnimouse_model.inference.registry import predictor_names
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import regions_of
 from omnimouse_model.live.models.choice import mask_of_file
-from omnimouse_model.masks import Mask
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.views.record import NO_SESSION
@@ -182,12 +181,9 @@ class ControlBar(Part):
 
     def on_file_mask(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Show the mask under which the predictions of the chosen file were made."""
-        mask = self._file_mask()
+        mask = mask_of_file(self._state, self._results.needs)
         if mask is not None:
             self._editor.set_mask(mask, "Mask of the predictions")
-
-    def _file_mask(self) -> Mask | None:
-        return mask_of_file(self._state, self._results.needs)
 
     # -- to the page ------------------------------------------------------------------
     def _draw_choices(self) -> None:
@@ -258,7 +254,7 @@ class ControlBar(Part):
             guide=""
             if self._editor.can_undo
             else guide_text(self._state, self._results, self._baseline, self._colouring),
-            has_file_mask=self._file_mask() is not None,
+            has_file_mask=mask_of_file(state, self._results.needs) is not None,
         )
 
     def _score_text(self) -> str:
