@@ -173,7 +173,7 @@ def twin_pictures(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookP
     tab.evaluate("setattr(explorer.laboratory, 'repeats', 2)")
     part = tab.part("laboratory").first
     part.get_by_role("button", name="Run").click()
-    part.get_by_text("median error").wait_for(timeout=400_000)
+    part.get_by_text("median difference").wait_for(timeout=400_000)
     part.get_by_role("button", name="Colour field").click()
     tab.page.wait_for_timeout(QUIET_MS)
     yield "laboratory", tab
