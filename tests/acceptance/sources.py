@@ -29,7 +29,13 @@ import numpy as np
 import omnimouse_model as om
 from omnimouse_model.analysis.sources.informants import find_informants
 from omnimouse_model.progress import QUIET
-from omnimouse_model.simulate.coupled_neurons import CoupledSpec, shifted, simulate_coupled
+from omnimouse_model.simulate.coupled_neurons import (
+    SINGLE,
+    CoupledSpec,
+    Single,
+    shifted,
+    simulate_coupled,
+)
 
 MODEL = "linear-gaussian"
 STRENGTHS = (0.02, 0.04, 0.06, 0.08, 0.10)
@@ -124,11 +130,20 @@ def shifted_rows(n_worlds: int, n_neurons: int = 60, minutes: float = 8.0) -> It
         )
 
 
-def single_rows(n_worlds: int, minutes: float = 8.0) -> Iterator[Row]:
+def single_rows(
+    n_worlds: int, minutes: float = 8.0, kinds: tuple[Single, ...] = SINGLE
+) -> Iterator[Row]:
     """Yield the smallest share in v(all) of the only source of a neuron, of each kind."""
     shares: dict[str, list[float]] = {}
     for seed in range(n_worlds):
-        spec = CoupledSpec(seed=seed, n_neurons=60, minutes=minutes, singles=1, has_video=True)
+        spec = CoupledSpec(
+            seed=seed,
+            n_neurons=60,
+            minutes=minutes,
+            singles=1,
+            kinds=kinds,
+            has_video="video" in kinds,
+        )
         world = simulate_coupled(spec)
         found = om.sources(MODEL, om.open_session(world.arrays), targets=[*world.single])
         total = found.total().value

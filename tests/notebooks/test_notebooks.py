@@ -27,6 +27,7 @@ SMALL = {
     "from omnimouse_model.lab import barcode_decoding\n"
     "barcode_decoding.PENALTIES = (1e-2,)",
     "07_which_sessions_help": "STEPS = 1",
+    "08_what_drives_a_neuron": "MAX_WINDOWS = 8\nDRAWS = 1",
 }
 """Code that the suite runs after the parameters of each notebook."""
 FEW_TRAIN_WINDOWS = """

@@ -67,6 +67,10 @@ def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     assert controller.state.selection == (best,)
     assert "v(all) = " in items["found"].text
     assert ", about " in record(view)["cost"].text
+    choose(view, "page", "means")
+    means = record(view)["content"]
+    assert [line.label for line in means.lines] == ["alone", "share", "unique"]
+    assert means.baseline == (found.mean_total().value, "all sources")
 
 
 def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_path):

@@ -10,6 +10,10 @@ from .ranking import pretrain_figure as pretrain_figure
 from .ranking import ranking_figure as ranking_figure
 from .scaling import finetune_figure as finetune_figure
 from .scaling import scaling_figure as scaling_figure
+from .sources import areas_figure as areas_figure
+from .sources import informants_figure as informants_figure
+from .sources import source_bars_figure as source_bars_figure
+from .sources import sources_figure as sources_figure
 from .sweep import context_grid_figure as context_grid_figure
 from .sweep import context_sweep_figure as context_sweep_figure
 from .tasks import TaskTable as TaskTable

@@ -15,6 +15,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Subset, predict_subsets_of, predicted_subsets
 from omnimouse_model.progress import CallbackJob
+from tests.acceptance.sources import area_rows, shifted_rows, single_rows
 
 NAMES = ("behavior", "history", "same area", "other areas")
 
@@ -182,3 +183,15 @@ def test_cells_that_one_question_cannot_predict_count_for_none():
     errors.add(0, response, np.zeros(1), found)
     assert errors.count.tolist() == [[1.0]]
     assert errors.squared[:, 0, 0].tolist() == [0.0, 1.0]
+
+
+@pytest.mark.slow
+def test_a_single_source_has_the_share_and_a_shifted_one_tells_nothing():
+    """A sample of `python -m tests.acceptance.sources`."""
+    kinds = ("behavior", "history", "same area", "other areas")
+    assert min(row.value for row in single_rows(1, 4.0, kinds)) > 0.6
+    behavior, lateral = shifted_rows(1, n_neurons=30, minutes=4.0)
+    assert behavior.n == 30
+    assert lateral.value <= 0.1
+    (areas,) = area_rows(1, minutes=4.0)
+    assert areas.value <= 0.25

@@ -50,7 +50,7 @@ from omnimouse_widgets.views.record import (
     Text,
 )
 
-Page = Literal["figure", "table"]
+Page = Literal["figure", "means", "table"]
 QUESTIONS: Final[dict[Question, tuple[str, str]]] = {
     "sources": (
         "Sources",
@@ -61,6 +61,10 @@ QUESTIONS: Final[dict[Question, tuple[str, str]]] = {
 }
 PAGES: Final[dict[Page, tuple[str, str]]] = {
     "figure": ("Figure", "Bars, curve or matrix"),
+    "means": (
+        "Alone and unique",
+        "Means over the neurons of each value",
+    ),
     "table": ("Table", "All numbers with their intervals"),
 }
 NO_CAUSE: Final = "Information that the model finds, not cause."
@@ -232,14 +236,17 @@ class SourcesView:
             return [Message("content", "Sources", NO_SESSION)]
         if found is None:
             return [Message("content", "Sources", "Measuring" if driving.is_busy else NOT_RUN)]
-        options = tuple((name, *texts) for name, texts in PAGES.items())
+        is_means = isinstance(found, SourceScores)
+        options = tuple(
+            (name, *texts) for name, texts in PAGES.items() if is_means or name != "means"
+        )
         choices: list[Item] = [
             Choice(
                 "page",
                 "View",
                 "What is shown",
                 options,
-                self.page,
+                self.page if is_means or self.page != "means" else "figure",
                 lambda name: self.set(page=name),
                 is_row=True,
             )
@@ -258,6 +265,8 @@ class SourcesView:
         if isinstance(found, SourceScores):
             if self.page == "table":
                 return [source_table(found, self._select)]
+            if self.page == "means":
+                return [source_means(found)]
             return [source_bars(found, self._select), source_legend(found)]
         if isinstance(found, Informants):
             return [
@@ -432,6 +441,47 @@ def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
         ticks,
         in_view=(0.0,),
         pick=pick,
+    )
+
+
+def mean_points(found: SourceScores) -> tuple[Line, ...]:
+    """Return means over the neurons of each kind of value, with their intervals."""
+    n = np.arange(len(found.names), dtype=float)
+    marks = (palette.PINS[0], "o", -0.2), (palette.PREDICTED, "s", 0.0), (palette.PINS[1], "d", 0.2)
+    lines = []
+    order: tuple[Literal["alone", "share", "unique"], ...] = ("alone", "share", "unique")
+    for kind, (colour, symbol, beside) in zip(order, marks, strict=True):
+        points = [found.mean_of(kind, name) for name in found.names]
+        lines.append(
+            Line(
+                kind,
+                colour,
+                n + beside,
+                np.array([one.value for one in points]),
+                symbol,
+                dash="none",
+                ends=np.array([[one.low, one.high] for one in points]),
+                tips=tuple(
+                    f"{source_label(name)}, {kind}: {_text(one)}"
+                    for name, one in zip(found.names, points, strict=True)
+                ),
+            )
+        )
+    return tuple(lines)
+
+
+def source_means(found: SourceScores) -> Curves:
+    """Return what each source tells alone, its share, and what is unique to it."""
+    total = found.mean_total().value
+    return Curves(
+        "content",
+        "Alone, share and unique: where alone is large and unique is small, others tell the same",
+        mean_points(found),
+        "source",
+        UP,
+        tuple((float(k), source_label(name)) for k, name in enumerate(found.names)),
+        (total, "all sources") if np.isfinite(total) else None,
+        in_view=(0.0,),
     )
 
 
