@@ -44,8 +44,6 @@ def test_no_module_imports_one_of_the_project_by_a_text(root):
 REGISTRY = {
     "omnimouse_model/own_families.py",
     "omnimouse_model/__init__.pyi",
-    # An ensemble is made of predictors of any family, by the registry of predictors.
-    "omnimouse_model/inference/registry.py",
 }
 """Files outside `families/` that name the folder of a family: lists of families and names."""
 PARTS = "parts"

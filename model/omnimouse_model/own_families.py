@@ -19,7 +19,10 @@ OWN = (
     "omnimouse_model.families.cebra.family:FAMILY",
     "omnimouse_model.families.classical.family:FAMILY",
     "omnimouse_model.families.prediction_file.family:FAMILY",
+    "omnimouse_model.families.ensemble.family:FAMILY",
 )
+REGISTRY = "omnimouse_model.inference.registry"
+"""Module that loads predictors by name, for families whose files name others."""
 ATTACHMENTS = {"omnimouse": "omnimouse_model.families.omnimouse.token_layout"}
 """Family -> module that registers its attachment of masks."""
 

@@ -289,9 +289,11 @@ def command(
         predictors: list[Predictor | str] = [*own, *others]
         members: list[str] = []
         if ensemble is not None:
-            from omnimouse_model.inference.registry import load_predictor, write_ensemble
+            import omnimouse_model as om
+            from omnimouse_model.predict.predictor import Composed
 
-            mean = write_ensemble(ensemble, own, (load_predictor(m, device=device) for m in own))
+            mean = om.load_predictor(om.save_ensemble(ensemble, own, device), device=device)
+            assert isinstance(mean, Composed)  # an ensemble is
             members = [member.predictor_id for member in mean.members]
             # Workers load by name; here each member is loaded once.
             is_here = settings["scheduler"] is None

@@ -1,8 +1,7 @@
 """Build a predictor from a name, a checkpoint, an ensemble or the model hub."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from reprlib import Repr
 from typing import NoReturn
@@ -11,11 +10,9 @@ import numpy as np
 
 from omnimouse_model.data.hub.fetch import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, hub_place
+from omnimouse_model.data.hub.servers import connecting
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import CheckpointError, FetchError, UnsupportedRequestError
-from omnimouse_model.families.ensemble.ensemble import FORMAT as ENSEMBLE_FORMAT
-from omnimouse_model.families.ensemble.ensemble import SUFFIX as ENSEMBLE_SUFFIX
-from omnimouse_model.families.ensemble.ensemble import Ensemble, load_ensemble
 from omnimouse_model.inference.families import (
     builders,
     load_of_family,
@@ -25,7 +22,6 @@ from omnimouse_model.inference.families import (
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Needs, Predictor
 from omnimouse_model.progress import Cancelled, never
-from omnimouse_model.storage.write import write_json
 
 _SHORT = Repr()
 _SHORT.maxstring = 200
@@ -96,13 +92,14 @@ def load_predictor(
         Hosts such as "huggingface.co" from which members that the file of an ensemble
         names may be downloaded.
     """
-    predictor = _build(str(name_or_path), device, connect)
+    with connecting(connect):
+        predictor = _build(str(name_or_path), device)
     for session in sessions or ():
         predictor.prepare(session)
     return predictor
 
 
-def _build(name: str, device: str, connect: Collection[str] = ()) -> Predictor:
+def _build(name: str, device: str) -> Predictor:
     # Registered names first: a folder named "demo" must not replace the demo model.
     if name in builders():
         return builders()[name](device)
@@ -117,13 +114,11 @@ def _build(name: str, device: str, connect: Collection[str] = ()) -> Predictor:
         return Unfitted(name, Needs(spec=training_plan(config).spec))
     if not is_there:
         raise _unknown(name)
-    if path.name.endswith(ENSEMBLE_SUFFIX) and path.is_file():
-        return load_ensemble(path, partial(_build_member, device=device), connect=connect)
     return load_of_family(path, device)
 
 
-def _build_member(name: str, device: str) -> Predictor:
-    """Build a member of an ensemble; its name stands for no file of the working folder."""
+def load_member(name: str, device: str) -> Predictor:
+    """Build a member that a file names: its name stands for no file of the working folder."""
     if not Path(name).is_absolute() and name not in builders() and hub_place(name) is None:
         raise _unknown(name)
     return _build(name, device)
@@ -180,62 +175,3 @@ def _exists(path: Path) -> bool:
 def load_in_process(name: str, session: Session | None, device: str = "auto") -> Predictor:
     """Build a predictor in this process; the live engine prepares the session."""
     return load_predictor(name, device=device)
-
-
-def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str = "auto") -> Path:
-    """Write the file of an ensemble, the mean of some predictors.
-
-    The file has the name of each member, or its path in the folder of the file, and its
-    id; `load_predictor` refuses it if the weights of a member have changed.
-
-    Examples
-    --------
-    >>> path = om.save_ensemble("both.ensemble.json", ["mean", "last"])
-    >>> len(om.load_predictor(path).members)
-    2
-
-    Raises
-    ------
-    ValueError
-        Fewer than two members, a path that does not end in `.ensemble.json`, or a member
-        outside the folder of the file.
-    """
-    loaded = (load_predictor(member, device=device) for member in members)
-    write_ensemble(path, members, loaded)
-    return Path(path)
-
-
-def write_ensemble(
-    path: str | Path, members: Sequence[str | Path], loaded: Iterable[Predictor]
-) -> Ensemble:
-    """Return the ensemble of loaded members, and write its file; see `save_ensemble`."""
-    path = Path(path)
-    if not path.name.endswith(ENSEMBLE_SUFFIX):
-        raise ValueError(f"An ensemble's file ends in {ENSEMBLE_SUFFIX}, unlike {path.name}.")
-    names = [_member_name(path, str(member)) for member in members]
-    # Loaded to check that the members fit together, and for the ids of their weights.
-    ensemble = Ensemble(tuple(loaded))
-    description = {
-        "omnimouse_ensemble": ENSEMBLE_FORMAT,
-        "members": [
-            {"path": name, "predictor_id": member.predictor_id}
-            for name, member in zip(names, ensemble.members, strict=True)
-        ],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, description)
-    return ensemble
-
-
-def _member_name(path: Path, member: str) -> str:
-    """Return a registered name, or a path from the folder of an ensemble."""
-    if member in builders() or not _exists(Path(member)):
-        return member
-    folder = path.absolute().parent.resolve()
-    place = Path(member).resolve()
-    if not place.is_relative_to(folder):
-        raise ValueError(
-            f"{member} is outside {folder}: an ensemble's file is in a folder that contains "
-            "its members, so that both can be moved together."
-        )
-    return place.relative_to(folder).as_posix()

@@ -20,7 +20,11 @@ from omnimouse_model.inference.registry import predictor_names
 from omnimouse_model.own_families import OWN
 from omnimouse_model.predict.family import Family, later
 
-NAMES = {"twin": {"DigitalTwin"}, "prediction_file": {"open_predictions"}}
+NAMES = {
+    "twin": {"DigitalTwin"},
+    "prediction_file": {"open_predictions"},
+    "ensemble": {"save_ensemble"},
+}
 """Public names of a family's folder."""
 USE = """
 import json

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from errno import ENOSPC
 from importlib import import_module
 from pathlib import Path, PurePosixPath
@@ -37,6 +38,19 @@ def allow_connections(hosts: Iterable[str]) -> None:
         os.environ[VARIABLE] = ",".join(dict.fromkeys(hosts))
 
 
+_for_now: ContextVar[tuple[str, ...]] = ContextVar("connect", default=())
+
+
+@contextmanager
+def connecting(hosts: Iterable[str]) -> Iterator[None]:
+    """Allow files to name these hosts in the block, in this thread."""
+    token = _for_now.set((*_for_now.get(), *map(str.lower, hosts)))
+    try:
+        yield
+    finally:
+        _for_now.reset(token)
+
+
 def host_of(name: str | Path) -> str:
     """Return the host that opening a name connects to; "" for a place on this machine.
 
@@ -54,7 +68,7 @@ def host_of(name: str | Path) -> str:
     return urlsplit(endpoint()).netloc.lower() if is_on_hub else ""
 
 
-def check_connection(name: str | Path, file: Path, connect: Iterable[str] = ()) -> None:
+def check_connection(name: str | Path, file: Path) -> None:
     """Refuse a name in a file that leads to a server which the user has not allowed.
 
     Raises
@@ -63,7 +77,7 @@ def check_connection(name: str | Path, file: Path, connect: Iterable[str] = ()) 
         The message has the host, and how to allow it.
     """
     host = host_of(name)
-    if host and host not in {*_allowed(), *map(str.lower, connect)}:
+    if host and host not in {*_allowed(), *_for_now.get()}:
         raise ConnectError(
             host,
             f"{file.name} names {str(name)[:200]}, on the server {host}. To connect to it, "

@@ -5,8 +5,9 @@ their logarithms, because the mean rate is what the members estimate; decoded be
 is averaged too.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from reprlib import repr as shortened
@@ -17,7 +18,10 @@ import numpy as np
 from omnimouse_model.data.hub.servers import check_connection
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.families.ensemble.family import SUFFIX
 from omnimouse_model.masks import Mask
+from omnimouse_model.own_families import REGISTRY
+from omnimouse_model.predict.family import later
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
@@ -26,9 +30,14 @@ from omnimouse_model.predict.predictor import (
     Request,
 )
 from omnimouse_model.progress import Cancelled, never
+from omnimouse_model.storage.files import is_there
 from omnimouse_model.storage.trees import decode, read_json, refused_as
+from omnimouse_model.storage.write import write_json
 
-SUFFIX = ".ensemble.json"
+# Members are of any family: the registry lies above.
+_LOAD, _LOAD_MEMBER, _NAMES = (
+    later(f"{REGISTRY}:{name}") for name in ("load_predictor", "load_member", "predictor_names")
+)
 FORMAT = 1
 MAX_MEMBERS = 32
 MAX_DEPTH = 3
@@ -149,11 +158,15 @@ class _Stored:
     members: tuple[_Member, ...]
 
 
+def load_members(path: Path, device: str) -> Ensemble:
+    """Load the ensemble in a file, with its members (`Family.load`); see `load_ensemble`."""
+    return load_ensemble(path, partial(_LOAD_MEMBER, device=device))
+
+
 def load_ensemble(
     path: Path,
     load: Callable[[str], Predictor],
     *,
-    connect: Collection[str] = (),
     above: tuple[tuple[int, int], ...] = (),
 ) -> Ensemble:
     """Load the ensemble in a file of `save_ensemble`.
@@ -162,8 +175,6 @@ def load_ensemble(
     ----------
     load
         Loads a member by its name or absolute path.
-    connect
-        Hosts of members that are downloaded; see `check_connection`.
     above
         Device and inode of the ensembles of which this one is a member.
 
@@ -195,10 +206,10 @@ def load_ensemble(
 
     def member_of(name: str) -> Predictor:
         if (place := _place_inside(path, name)) is None:
-            check_connection(name, path, connect)
+            check_connection(name, path)
             return load(name)
         if place.name.endswith(SUFFIX) and place.is_file():
-            return load_ensemble(place, load, connect=connect, above=above)
+            return load_ensemble(place, load, above=above)
         return load(str(place))
 
     try:
@@ -237,3 +248,48 @@ def _place_inside(path: Path, name: str) -> Path | None:
             "members into that folder or below it, and make the ensemble anew."
         )
     return place if is_there else None
+
+
+# -- writing ---------------------------------------------------------------------------
+def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str = "auto") -> Path:
+    """Write the file of an ensemble, the mean of some predictors.
+
+    The file has the name of each member, or its path in the folder of the file, and its
+    id; `load_predictor` refuses it if the weights of a member have changed.
+
+    Examples
+    --------
+    >>> path = om.save_ensemble("both.ensemble.json", ["mean", "last"])
+    >>> len(om.load_predictor(path).members)
+    2
+
+    Raises
+    ------
+    ValueError
+        Fewer than two members, a path that does not end in `.ensemble.json`, or a member
+        outside the folder of the file.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIX):
+        raise ValueError(f"An ensemble's file ends in {SUFFIX}, unlike {path.name}.")
+    names = [_member_name(path, str(member)) for member in members]
+    # Loaded to check that the members fit together, and for the ids of their weights.
+    ensemble = Ensemble(tuple(_LOAD(member, device=device) for member in members))
+    pairs = zip(names, ensemble.members, strict=True)
+    listed = [{"path": name, "predictor_id": member.predictor_id} for name, member in pairs]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"omnimouse_ensemble": FORMAT, "members": listed})
+    return path
+
+
+def _member_name(path: Path, member: str) -> str:
+    """Return a registered name, or a path from the folder of an ensemble."""
+    if member in _NAMES() or not is_there(member):
+        return member
+    folder, place = path.absolute().parent.resolve(), Path(member).resolve()
+    if not place.is_relative_to(folder):
+        raise ValueError(
+            f"{member} is outside {folder}: an ensemble's file is in a folder that contains "
+            "its members, so that both can be moved together."
+        )
+    return place.relative_to(folder).as_posix()

@@ -89,7 +89,7 @@ def test_a_member_on_a_server_is_loaded_only_if_its_host_is_allowed(folder, sess
         built.append(name)
         return om.load_predictor("mean" if name.endswith("model") else "last")
 
-    monkeypatch.setattr(registry, "_build_member", build)
+    monkeypatch.setattr(registry, "load_member", build)
     path = write(
         folder / "a.ensemble.json", "hf://owner/model", "hf://owner/other", ids=("mean", "last")
     )
