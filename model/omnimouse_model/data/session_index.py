@@ -25,7 +25,6 @@ _NAMES, _EXAMINED = 200, 32
 _UNFINISHED = ".zarr.part"
 _ENDINGS = (".nwb", ".npz", ".h5")
 """Files that should be recordings: an unreadable one gets a row with its problem."""
-"""Callback for done, total and the next name; it may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)

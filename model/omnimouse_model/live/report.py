@@ -103,7 +103,6 @@ def report_steps(controller: Controller, report: ReportProgress) -> None:
 
 
 # -- report: the data of the screen, or of an analysis file, as a snapshot ------------
-"""Name of the live sweep among saved sweeps."""
 ConditionKind = Literal["screen", "baseline", "pin"]
 
 

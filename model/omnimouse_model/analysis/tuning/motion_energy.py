@@ -26,8 +26,6 @@ BLOCK = 600
 MAX_BLOCKS = 90
 """Maximum number of blocks per session: half an hour, enough for stable estimates."""
 
-"""Called with the finished share, 0 to 1; an exception stops the work."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StimulusBlock:
