@@ -277,9 +277,8 @@ def command(
     own = list(dict.fromkeys(models))
     others = [name for name in (baseline_names() if baselines else ()) if name not in own]
     if sensorium2023 and submission is not None:
-        _write_submission(submission, models, recordings, settings["tiers"], device)
-        return
-    if held_out:
+        rows, blocks = _submission(submission, models, recordings, settings["tiers"], device)
+    elif held_out:
         rows, blocks = _held_out(held_out, models, recordings, settings)
         if all(row["value"] is None for row in rows):
             failure = "No score: every condition was refused."
@@ -448,14 +447,14 @@ def _members(results: "dict[str, Scores]", members: Sequence[str]) -> str:
 
 
 # -- the competition -----------------------------------------------------------------
-def _write_submission(
+def _submission(
     path: Path,
     models: Sequence[str],
     sessions: "Sequence[Session]",
     tiers: Sequence[str],
     device: str,
-) -> None:
-    """Write the predictions of one model, without baselines."""
+) -> tuple[list[Row], list[str]]:
+    """Write the predictions of one model, without baselines; return what was written."""
     from omnimouse_model.evaluation.sensorium2023 import (
         check_submission,
         predict_clips,
@@ -472,7 +471,11 @@ def _write_submission(
     ids = {session.id: session.units.unit_id.tolist() for session in sessions}
     written = write_submission(path, chain.from_iterable(parts), ids)
     n_trials = check_submission(written, sessions, tiers)
-    echo(f"wrote {written}; {n_trials} trials of {len(ids)} mice are complete")
+    row = {"name": "submission", "value": n_trials, "unit": "trials"}
+    return (
+        [row | {"path": str(written), "sessions": list(ids), "predictor": predictor.predictor_id}],
+        [f"wrote {written}; {n_trials} trials of {len(ids)} mice are complete"],
+    )
 
 
 def _competition(

@@ -51,7 +51,8 @@ def test_whole_clips_are_scored_and_submitted(folder, tmp_path):
     rows = json.loads(run(folder, *ask, "--json").stdout)["rows"]
     assert [row["name"] for row in rows] == ["single_trial", "to_average"]
     assert rows[0]["n_trials"] == 3
-    run(folder, *ask, "--submission", str(path))
+    (row,) = json.loads(run(folder, *ask, "--submission", str(path), "--json").stdout)["rows"]
+    assert (row["name"], row["value"], row["path"]) == ("submission", 3, str(path))
     assert pyarrow.parquet.read_table(path).num_rows == 3
 
 
