@@ -283,6 +283,20 @@ class Server:
         self._encoded: Encoded | None = None
         self._states: OrderedDict[str, Any] = OrderedDict()
         self._memory = AttachedMemory()
+        self._answers: dict[str, Callable[..., Any]] = {
+            "info": self._info,
+            "prepare": self._prepare,
+            "encode": self._encode,
+            "decode": self._decode,
+            "predict_many": self._predict_many,
+            "prefetch": self._prefetch,
+            "embeddings": self._embeddings,
+            "stimulus_positions": self._stimulus_positions,
+            "stimulus_gradient": self._stimulus_gradient,
+            "predict_subsets": self._predict_subsets,
+            "start": self._start,
+            "step": self._step,
+        }
 
     def reply(self, message: bytes) -> bytes:
         """Execute one message, and return the reply; an error is a reply too."""
@@ -291,7 +305,7 @@ class Server:
         try:
             # A message may have been cancelled while it waited in the pipe.
             stop_if(self._cancelled)
-            value = getattr(self, f"_{verb}")(*_arguments(arguments))
+            value = self._answers[verb](*_arguments(arguments))
         except Exception as error:
             fault = portable_error(error)
         self._report(0.0)
