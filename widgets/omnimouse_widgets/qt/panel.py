@@ -65,8 +65,7 @@ from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.shortcuts import KeyActions, key_actions
 from omnimouse_widgets.qt.style.theme import ToneLabel, drawn_pixmap, wrapped_label
-from omnimouse_widgets.qt.timeline.lanes import Lanes
-from omnimouse_widgets.qt.timeline.player import VideoPlayer
+from omnimouse_widgets.qt.timeline import Lanes, VideoPlayer
 from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
 from omnimouse_widgets.qt.traces.plot import WIDTH, TraceStack
 from omnimouse_widgets.views import record

@@ -5,7 +5,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_model.data.window_spec import VideoSpec, WindowSpec
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.qt.timeline.player import VideoPlayer
+from omnimouse_widgets.qt.timeline import VideoPlayer
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.stimulus import StimulusView
 from omnimouse_widgets.views.text.model import NO_VIDEO

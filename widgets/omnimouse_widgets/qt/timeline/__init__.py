@@ -1,1 +1,0 @@
-"""Timelines of sessions, and the video player."""
