@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from omnimouse_model.metrics.tuning import area_average, event_means
-from omnimouse_model.storage.arrays.images import read_grey_levels
+from omnimouse_model.storage.arrays.npy import read_grey_levels
 from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES, Budget
 from omnimouse_model.storage.files import unreadable
 

@@ -1,8 +1,8 @@
-"""Arrays of untrusted `.npy` and `.npz` files, read lazily and never unpickled.
+"""Arrays of untrusted `.npy` and `.npz` files and of images, read lazily and never unpickled.
 
-Files of a folder that gets its name when it is complete (see `temporary_folder`) are
-written here, too: unlike those of `write`, they are neither renamed nor put on the drive
-one by one.
+Of images, four formats are read as grey levels, with a limit on pixels. Files of a folder
+that gets its name when it is complete (see `temporary_folder`) are written here, too:
+unlike those of `write`, they are neither renamed nor put on the drive one by one.
 """
 
 import io
@@ -20,8 +20,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import yaml
+from jaxtyping import UInt8
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.extras import named_extras
 from omnimouse_model.storage.arrays.rows import ArrayFile, sound_values
 from omnimouse_model.storage.byte_source import LONGEST_TEXT, MAX_TEXT_BYTES, Budget
 from omnimouse_model.storage.files import (
@@ -397,3 +399,33 @@ def rows_to_fill(
 
         yield append
         file.truncate(end)
+
+
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_MOST_PIXELS = 2**26
+
+
+def read_grey_levels(path: Path, budget: Budget) -> UInt8[np.ndarray, "height width"]:
+    """Return the grey levels of an image, which are charged to the budget of its folder.
+
+    Raises
+    ------
+    SessionFormatError
+        The file is no image, or too large.
+    ModuleNotFoundError
+        Pillow is missing.
+    """
+    with named_extras():
+        from PIL import Image
+    with (
+        open_binary(path) as stream,
+        damage_refused(lambda problem: bad_file(path, "bad_image", f"is no image: {problem}")),
+        # These formats alone: another of Pillow starts a program.
+        Image.open(stream, formats=_FORMATS) as image,
+    ):
+        # Before any pixel is decoded.
+        if math.prod(image.size) > _MOST_PIXELS:
+            size = f"{image.width:,} x {image.height:,} pixels"
+            raise bad_file(path, "too_large", f"has {size}; at most {_MOST_PIXELS:,} are read")
+        budget.spend(path.name, math.prod(image.size))
+        return np.asarray(image.convert("L"), np.uint8)

@@ -224,13 +224,12 @@ def _clock(nwb: NwbFile, group: "h5py.Group", n: int, recording: Interval, notes
     if scale != 1.0:
         clock = clock.scaled(scale)
     elif not is_long_enough(common_time(span, recording)):
-        raise SessionFormatError(
-            nwb.file.path,
-            "bad_clock",
-            f"{nwb.file.path.name}: {group.name} was recorded at {span_text(span)}, "
-            f"the responses and other streams at {span_text(recording)}: less than a "
-            "window in common",
+        raise nwb.wrong(
+            group,
+            f"was recorded at {span_text(span)}, the responses and other streams at "
+            f"{span_text(recording)}: less than a window in common",
             clock_remedy(span, recording, clock_origins(nwb)),
+            "bad_clock",
         )
     check_extent(nwb.file.path, str(group.name), n, clock.rate_hz)
     return clock

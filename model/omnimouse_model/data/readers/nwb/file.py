@@ -314,14 +314,11 @@ class NwbFile:
         group: "h5py.Group",
         problem: str,
         hint: str = "was the file written to its end, and validated?",
+        code: str = "bad_series",
     ) -> SessionFormatError:
         """Return the error for an invalid part of the file."""
-        return SessionFormatError(
-            self.file.path,
-            "bad_series",
-            f"{self.file.path.name}: {group.name} {problem}",
-            hint,
-        )
+        path = self.file.path
+        return SessionFormatError(path, code, f"{path.name}: {group.name} {problem}", hint)
 
 
 def fitted_step(times: np.ndarray) -> tuple[float, float, bool]:

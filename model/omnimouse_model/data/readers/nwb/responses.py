@@ -213,13 +213,9 @@ def _is_transposed(nwb: NwbFile, series: Series, shape: tuple[int, ...], notes: 
     is_contrary = not fits and n_rois in shape and n_times in shape
     if is_unlikely or is_contrary:
         but = f"but {' and '.join(facts)}" if facts else "and neither rois nor times"
-        raise SessionFormatError(
-            nwb.file.path,
-            "axes",
-            f"{nwb.file.path.name}: {group.name} has data {first} × {second}, {but}: "
-            f"its axes are not known {readings}",
-            "store data as (time, regions), rois of each region, a time of each sample",
-        )
+        problem = f"has data {first} × {second}, {but}: its axes are not known {readings}"
+        hint = "store data as (time, regions), rois of each region, a time of each sample"
+        raise nwb.wrong(group, problem, hint, "axes")
     return False
 
 

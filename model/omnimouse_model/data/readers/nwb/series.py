@@ -391,12 +391,8 @@ def clock_in_seconds(
     source = f"{expected:.4g} Hz of " + ("rate_hz" if stated_hz else "its imaging plane")
     if fault := nwb.rate_fault(series.group):
         if not np.isfinite(expected):
-            raise SessionFormatError(
-                nwb.file.path,
-                MISSING_RATE,
-                f"{nwb.file.path.name}: {series.group.name} {fault}",
-                "state the samples per second with rate_hz, or --rate-hz",
-            )
+            hint = "state the samples per second with rate_hz, or --rate-hz"
+            raise nwb.wrong(series.group, fault, hint, MISSING_RATE)
         notes.warn("bad_rate", f"{name} {fault}: the {source} is used")
     clock = nwb.stored_clock(series.group, n, instead_hz=expected)
     rate, stored_hz = clock.rate_hz, nwb.other_rate(series.group)
@@ -492,12 +488,8 @@ def _slow_clock(nwb: NwbFile, series: Series, clock: Clock, expected: float, not
         )
         return clock.scaled(1e-3)
     about = f"; {expected:.4g} Hz expected" if expected > 0 else ""
-    raise SessionFormatError(
-        nwb.file.path,
-        "bad_clock",
-        f"{nwb.file.path.name}: {series.group.name} has {text}{about}",
-        "store times in seconds, or state the right rate with rate_hz",
-    )
+    hint = "store times in seconds, or state the right rate with rate_hz"
+    raise nwb.wrong(series.group, f"has {text}{about}", hint, "bad_clock")
 
 
 def _longest_span(nwb: NwbFile) -> tuple[float, str]:

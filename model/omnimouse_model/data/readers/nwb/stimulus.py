@@ -33,7 +33,6 @@ from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.intervals import clock_origins, read_presentations
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
@@ -291,11 +290,10 @@ def _stills(
         return []
     if order.min() < 0 or order.max() >= len(names):
         from_one = order.min() == 1 and order.max() == len(names)
-        raise SessionFormatError(
-            nwb.file.path,
-            "bad_series",
-            f"{nwb.file.path.name}: {group.name} shows the images {order.min()} to "
-            f"{order.max()}, and there are {len(names)}, numbered from 0",
+        found = f"shows the images {order.min()} to {order.max()}"
+        raise nwb.wrong(
+            group,
+            f"{found}, and there are {len(names)}, numbered from 0",
             "its numbers begin at 1: subtract 1" if from_one else "correct its numbers",
         )
     label, single = group.name.rsplit("/", 1)[-1], series is None
