@@ -4,6 +4,7 @@ Finished parts are kept in the cache: a stopped analysis goes on where it was.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -103,6 +104,9 @@ class Driving(HasBackgroundTask):
         self.folder = cache_dir() / "sources"
         self._client, self._load, self._post = client, load, execution.post
         self._work = PausableJob()
+        # The quick model stays loaded: its next answer begins at once.
+        self._held: tuple[Session, Predictor] | None = None
+        self._holding = ExitStack()
         # Seconds per target group, of one model and question: analyses alike take as long.
         self._pace: dict[tuple[Question, bool, int], float] = {}
         self._task = BackgroundTask(self._run, self._take, execution)
@@ -237,6 +241,7 @@ class Driving(HasBackgroundTask):
         """Stop and end the thread."""
         self._work.stop()
         self._task.close(timeout_s)
+        self._holding.close()
 
     # -- colours of the neurons -------------------------------------------------------
     def largest_source(self, n_neurons: int) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -359,9 +364,7 @@ class Driving(HasBackgroundTask):
             report(f"{step or 'Measuring'}: {100 * done / total:z.0f} %{left}", done / total)
 
         work.report = progress
-        with background_predictor(
-            job.source, job.session, job.device, self._load, lambda: work.is_stopped
-        ) as predictor:
+        with self._predictor(job) as predictor:
             begun_s = monotonic()
             ask = partial(
                 run[job.question],
@@ -381,6 +384,22 @@ class Driving(HasBackgroundTask):
                 raise StoppedError
             seconds = monotonic() - begun_s - work.waited_s
             self._post(partial(self._time, job, result.n_windows, seconds))
+
+    @contextmanager
+    def _predictor(self, job: DrivingJob) -> Iterator[Predictor]:
+        """Yield the model of a job; the quick one stays loaded for this recording."""
+        load = background_predictor(
+            job.source, job.session, job.device, self._load, lambda: job.work.is_stopped
+        )
+        if job.source != QUICK:
+            with load as predictor:
+                yield predictor
+            return
+        if self._held is None or self._held[0] is not job.session:
+            self._held = None
+            self._holding.close()
+            self._held = job.session, self._holding.enter_context(load)
+        yield self._held[1]
 
     def _time(self, job: DrivingJob, n_windows: int, seconds: float) -> None:
         is_quick = job.source == QUICK
