@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
+from omnimouse_widgets.report.page import write_page
 from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView
 from omnimouse_widgets.views.record import (
     Clipboard,
@@ -158,3 +160,16 @@ def test_another_recording_has_no_result(view, controller, session):
     assert controller.driving.found
     controller.loader.open_now(om.open_session(dict(session.origin) | {"id": "other"}))
     assert not controller.driving.found
+
+
+def test_a_report_has_what_was_found(view, controller, tmp_path):
+    controller.selection.select([3])
+    press(view, "run")
+    choose(view, "question", "areas")
+    press(view, "run")
+    controller.requests.wait(30.0)
+    page = write_page(report_of_screen(controller), tmp_path / "report.html").read_text()
+    found = page.partition("What drives a neuron")[2]
+    assert "Information that the model finds, not cause." in found
+    assert "own past" in found
+    assert "beyond" in found

@@ -16,6 +16,8 @@ from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets.report import comparisons, markup, results
 from omnimouse_widgets.report.drawings import FieldPictures
 from omnimouse_widgets.report.markup import Markup, document, number, table, tag
+from omnimouse_widgets.views.context.sources import NO_CAUSE, found_table, found_title
+from omnimouse_widgets.views.context.sources import summary as found_text
 from omnimouse_widgets.views.laboratory import OF_MODEL, result_text
 
 
@@ -128,6 +130,25 @@ def _image(frame: np.ndarray, label: str) -> Markup:
     return markup.picture(*size, label, parts, shape_rendering="crispEdges")
 
 
+# -- what drives a neuron: sources, informants and areas ------------------------------
+_MOST_ROWS: Final = 200
+"""Rows of a table of neurons; an exported table has all of them."""
+
+
+def sources(data: ReportData) -> Iterator[Markup]:
+    """Yield what was found, and its table; of many neurons, the first rows."""
+    if data.driving:
+        yield tag("p", NO_CAUSE, class_="quiet")
+    for found in data.driving:
+        yield tag("h3", found_title(found))
+        for line in found_text(found).split("\n"):
+            yield tag("p", line)
+        shown = found_table(found)
+        yield table(shown.titles, shown.rows[:_MOST_ROWS], n_text=3)
+        if len(shown.rows) > _MOST_ROWS:
+            yield tag("p", f"The first {_MOST_ROWS} of {len(shown.rows):,} rows.", class_="quiet")
+
+
 # -- the page ---------------------------------------------------------------------------
 Section = Callable[[ReportData], Iterator[Markup]]
 SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
@@ -140,6 +161,7 @@ SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
     ("What if", comparisons.what_if),
     ("Score against context", comparisons.context),
     ("Laboratory", experiments),
+    ("What drives a neuron", sources),
     ("The same in Python", results.script),
 )
 """Title and content of each section; sections without content are omitted."""

@@ -262,20 +262,15 @@ class SourcesView:
         return [Row("view", tuple(choices)), *self._content(found)]
 
     def _content(self, found: Finding) -> Sequence[Item]:
+        if self.page == "table":
+            return [found_table(found, self._select)]
         if isinstance(found, SourceScores):
-            if self.page == "table":
-                return [source_table(found, self._select)]
             if self.page == "means":
                 return [source_means(found)]
             return [source_bars(found, self._select), source_legend(found)]
         if isinstance(found, Informants):
-            return [
-                informant_table(found, self._select)
-                if self.page == "table"
-                else informant_curves(found)
-            ]
-        kind: AreaKind = self.kind if found.plan.inputs else "alone"
-        return [area_table(found) if self.page == "table" else area_cells(found, kind)]
+            return [informant_curves(found)]
+        return [area_cells(found, self.kind if found.plan.inputs else "alone")]
 
     def _select(self, neuron: int) -> None:
         self._selection.select([neuron])
@@ -351,6 +346,22 @@ def target_options(driving: Driving) -> tuple[tuple[str, str, str], ...]:
         *((f"{AREA}{name}", name, f"All neurons of {name}") for name in sorted(names)),
         (ALL, "all", "All neurons of the recording"),
     )
+
+
+def found_title(found: Finding) -> str:
+    """Return the question that a result answers."""
+    if isinstance(found, SourceScores):
+        return QUESTIONS["sources"][0]
+    return QUESTIONS["informants" if isinstance(found, Informants) else "areas"][0]
+
+
+def found_table(found: Finding, select: Callable[[int], object] | None = None) -> Table:
+    """Return all numbers of a result; `select` gets the neuron of a pressed row."""
+    if isinstance(found, SourceScores):
+        return source_table(found, select)
+    if isinstance(found, Informants):
+        return informant_table(found, select)
+    return area_table(found)
 
 
 # -- texts ---------------------------------------------------------------------------
@@ -485,7 +496,7 @@ def source_means(found: SourceScores) -> Curves:
     )
 
 
-def source_table(found: SourceScores, select: Callable[[int], object]) -> Table:
+def source_table(found: SourceScores, select: Callable[[int], object] | None) -> Table:
     """Return one row per neuron and source."""
     order = bar_order(found)
     total = found.total().value
@@ -508,9 +519,8 @@ def source_table(found: SourceScores, select: Callable[[int], object]) -> Table:
             )
             neurons.append(int(found.neurons[at]))
     titles = ("neuron", "area", "source", "alone", "unique", "share", "v(all)")
-    return Table(
-        "content", "Sources of each neuron", titles, tuple(rows), lambda row: select(neurons[row])
-    )
+    pick = None if select is None else lambda row: select(neurons[row])
+    return Table("content", "Sources of each neuron", titles, tuple(rows), pick)
 
 
 # -- informants ----------------------------------------------------------------------
@@ -551,7 +561,7 @@ def informant_curves(found: Informants) -> Curves:
     )
 
 
-def informant_table(found: Informants, select: Callable[[int], object]) -> Table:
+def informant_table(found: Informants, select: Callable[[int], object] | None) -> Table:
     """Return the informants, the first tells most."""
     rows = tuple(
         (
@@ -564,7 +574,8 @@ def informant_table(found: Informants, select: Callable[[int], object]) -> Table
     )
     neurons = found.order.tolist()
     titles = ("rank", "neuron", "area", "adds")
-    return Table("content", "Informants", titles, rows, lambda row: select(int(neurons[row])))
+    pick = None if select is None else lambda row: select(int(neurons[row]))
+    return Table("content", "Informants", titles, rows, pick)
 
 
 # -- areas ---------------------------------------------------------------------------
