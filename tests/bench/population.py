@@ -55,9 +55,10 @@ def command(
     Nine tenths of the neurons and the video are visible. `encoder_ms` is the encoding of a
     mask in which a stroke hid 8 neurons: neighbours, or neurons of the whole field.
     `traces_ms` adds the change of the mask and the prediction of these neurons;
-    `traces_ratio` divides it by that of the smallest recording. `population_ms` is the
-    prediction of all targets from the encoding. The transformer has the size of the demo,
-    and random weights.
+    `traces_ratio` divides it by that of the smallest recording. `fixed_ms` is the same
+    request again, in which nothing has changed: the limit for small changes.
+    `population_ms` is the prediction of all targets from the encoding. The transformer has
+    the size of the demo, and random weights.
     """
     return [found for name in names for found in size_rows(name, counts, repeats, device)]
 
@@ -98,7 +99,7 @@ def measured(name: str, count: int, repeats: int, device: str) -> dict[str, Time
     predictor.decode(encoded, np.arange(n_visible, n_visible + N_STROKE))
     found: dict[str, Times] = {}
     for stroke in ("neighbours", "field"):
-        times: Times = {"encoder_ms": ([], []), "traces_ms": ([], [])}
+        times: Times = {key: ([], []) for key in ("encoder_ms", "traces_ms", "fixed_ms")}
         for neurons in strokes(session, n_visible, stroke, repeats):
             begin, cpu_begin = perf_counter(), process_time()
             hidden = stroked(mask, neurons)
@@ -107,6 +108,9 @@ def measured(name: str, count: int, repeats: int, device: str) -> dict[str, Time
             add(times["encoder_ms"], start, cpu)
             predictor.decode(encoded, neurons)
             add(times["traces_ms"], begin, cpu_begin)
+            start, cpu = perf_counter(), process_time()
+            predictor.decode(predictor.encode(window, hidden), neurons)
+            add(times["fixed_ms"], start, cpu)
         found[stroke] = times
     start, cpu = perf_counter(), process_time()
     predictor.decode(encoded)

@@ -35,6 +35,18 @@ def test_blocks_join_without_a_seam():
     np.testing.assert_allclose(middle[15:], joined[15:], rtol=1e-3, atol=1e-3)
 
 
+def test_a_full_field_takes_any_number_of_neurons():
+    anatomy = draw_population(3, 12_000).anatomy
+    assert np.isfinite(anatomy.xyz_um).all()
+    assert len(np.unique(anatomy.xyz_um, axis=0)) == 12_000
+    # Somata of a plane do not overlap until the plane is full.
+    few = draw_population(3, 400).anatomy
+    for plane in range(4):
+        at, radius = few.xyz_um[few.plane == plane, :2], few.soma_radius_um[few.plane == plane]
+        apart = np.linalg.norm(at[:, None] - at, axis=2) + 100 * np.eye(len(at))
+        assert (apart > radius[:, None] + radius).all()
+
+
 CALCIUM = Calcium(event_hz=np.array([0.5, 2.0]), tau_s=np.array([0.15, 0.3]))
 
 
