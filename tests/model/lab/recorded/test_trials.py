@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.tuning.direction import trial_directions
 from omnimouse_model.lab.recorded.trials import (
     StimulusColumnError,
     direction_trials,
@@ -50,6 +51,20 @@ def test_directions_are_read_from_a_known_column(gratings):
 def test_stored_angles_become_directions_of_motion(gratings, zero_deg, is_clockwise, expected):
     found = direction_trials(gratings, zero_deg=zero_deg, is_clockwise=is_clockwise)
     assert found.direction_deg[1] == expected
+
+
+@pytest.mark.parametrize("column", ["dir", "Drift_direction", "direction_deg", "ori", "theta_deg"])
+@pytest.mark.parametrize("step", [30, 60])
+def test_the_window_and_the_laboratory_read_the_same_directions(column, step):
+    angles = [*(float(step * (k % 6)) for k in range(18)), None, True, "unknown"]
+    session = session_of([{column: angle} for angle in angles])
+    found, shown = direction_trials(session), trial_directions(session.trials)
+    np.testing.assert_array_equal(shown.degrees[found.trials], found.direction_deg)
+    assert np.isfinite(shown.degrees).sum() == 18
+    assert len(found.trials) == 18
+    assert shown.has_directions == found.has_directions == (step == 60 or "dir" in column.lower())
+    rare = session_of([{column: angle} for angle in (*angles, 359.0)])
+    assert trial_directions(rare.trials) is None  # a direction of one trial has no spread
 
 
 def test_valid_trials_are_chosen_by_tier_and_by_columns(gratings):
