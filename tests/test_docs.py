@@ -57,6 +57,17 @@ def test_every_file_named_in_the_architecture_exists(root):
     assert missing == []
 
 
+def test_every_entry_of_the_library_page_exists():
+    page = (DOCS / "library.md").read_text("utf-8")
+    entries = re.findall(
+        r"^::: (.*)\n(?:    options:\n      members: \[(.*)\])?", page, re.MULTILINE
+    )
+    assert len(entries) == len(dict(entries)) > 20
+    for module, members in entries:
+        names = [name for name in members.split(", ") if name]
+        assert not set(names) - set(dir(importlib.import_module(module))), module
+
+
 def test_the_output_of_a_command_replaces_its_table():
     text = "a\n<!-- omnimouse x --y -->\n{}<!-- end -->\nb\n<!-- omnimouse z -->\n{}<!-- end -->\n"
     outputs = {"omnimouse x --y": "| 1 |\n", "omnimouse z": "| 2 |\n"}
