@@ -12,7 +12,6 @@ from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView
 from omnimouse_widgets.views.record import (
     Clipboard,
     Curves,
-    Legend,
     Matrix,
     Message,
     Table,
@@ -63,7 +62,6 @@ def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     ]
     tops = np.array([line.y for line in bars.lines])
     assert (np.diff(tops, axis=0) <= 1e-9).all()
-    assert isinstance(items["signs"], Legend)
     pick(bars, 0.2, 0.1)
     best = int(found.neurons[np.argmax(found.total().value)])
     assert controller.state.selection == (best,)
@@ -119,7 +117,7 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
     curves = record(view)["content"]
     assert [line.label for line in curves.lines] == ["informants", "random neurons"]
     assert curves.baseline[1] == "all neurons"
-    choose(view, "page", "table")
+    choose(view, "view", "table")
     assert record(view)["content"].rows[0][0] == "1"
 
 

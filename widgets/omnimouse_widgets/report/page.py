@@ -141,7 +141,7 @@ def sources(data: ReportData) -> Iterator[Markup]:
         yield tag("p", NO_CAUSE, class_="quiet")
     for found in data.driving:
         yield tag("h3", found_title(found))
-        for line in found_text(found).split("\n"):
+        for line in found_text(found, has_means=True).split("\n"):
             yield tag("p", line)
         shown = found_table(found)
         yield table(shown.titles, shown.rows[:_MOST_ROWS], n_text=3)

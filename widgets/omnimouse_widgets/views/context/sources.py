@@ -12,7 +12,7 @@ from omnimouse_model.analysis.sources.areas import Kind as AreaKind
 from omnimouse_model.analysis.sources.errors import areas_of
 from omnimouse_model.analysis.sources.informants import Informants
 from omnimouse_model.analysis.sources.sources import KINDS, SourceScores
-from omnimouse_model.display import interval_text
+from omnimouse_model.display import count, interval_text
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.driving import (
     ALL,
@@ -35,7 +35,6 @@ from omnimouse_widgets.views.record import (
     Clipboard,
     Curves,
     Item,
-    Legend,
     Line,
     Matrix,
     Menu,
@@ -81,8 +80,6 @@ EXPLANATIONS: Final[dict[Question, str]] = {
 NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
 UP: Final = "share of variance"
-_SYMBOLS: Final = "■▲●◆▼★✚✖"
-"""Marks of the sources, so that they differ in more than colour."""
 
 
 class SourcesView:
@@ -151,6 +148,7 @@ class SourcesView:
             question,
             Text("explanation", f"{EXPLANATIONS[driving.question]} {NO_CAUSE}", "quiet"),
             Row("settings", tuple(self._settings())),
+            Row("answer", self._answer(), wide="model"),
             Row("running", self._run(), wide="cost"),
             *((Progress("progress", "Sources", driving.share),) if driving.is_busy else ()),
             Text("error", "" if driving.error is None else f"✕ {driving.error}", "problem"),
@@ -158,10 +156,6 @@ class SourcesView:
 
     def _settings(self) -> Sequence[Item]:
         driving = self._driving
-        models = (
-            ("quick", "linear-gaussian", "Answers in seconds, for any recording"),
-            ("chosen", "chosen model", "The model of the panel OmniMouse; it takes longer"),
-        )
         items: list[Item] = []
         if driving.question == "areas":
             help_text = "Show only the past of the source, up to the guard"
@@ -196,28 +190,35 @@ class SourcesView:
                     lambda is_on: driving.set(has_group=is_on),
                 )
             )
+        return items
+
+    def _answer(self) -> tuple[Item, ...]:
+        driving = self._driving
+        models = (
+            ("quick", "linear-gaussian", "Answers in seconds, for any recording"),
+            ("chosen", "chosen model", "The model of the panel OmniMouse; it takes longer"),
+        )
         help_text = "Windows of the test part at most, spread over it"
-        return [
-            *items,
+        model = "quick" if driving.is_quick else "chosen"
+        now = driving.windows, 8, 10_000
+        return (
             Choice(
                 "model",
                 "Model",
                 "Who predicts",
                 models,
-                "quick" if driving.is_quick else "chosen",
+                model,
                 lambda name: driving.set(is_quick=name == "quick"),
             ),
             Number(
                 "windows",
                 "Windows",
                 help_text,
-                driving.windows,
-                8,
-                10_000,
+                *now,
                 lambda n: driving.set(windows=n),
                 " windows",
             ),
-        ]
+        )
 
     def _run(self) -> tuple[Item, ...]:
         driving = self._driving
@@ -241,8 +242,9 @@ class SourcesView:
             (name, *texts) for name, texts in PAGES.items() if is_means or name != "means"
         )
         choices: list[Item] = [
+            # Another name, because other pages are offered.
             Choice(
-                "page",
+                "page" if is_means else "view",
                 "View",
                 "What is shown",
                 options,
@@ -259,7 +261,7 @@ class SourcesView:
                     "kind", "Matrix", "Which values", kinds, self.kind, lambda to: self.set(kind=to)
                 )
             )
-        return [Row("view", tuple(choices)), *self._content(found)]
+        return [Row("shown", tuple(choices)), *self._content(found)]
 
     def _content(self, found: Finding) -> Sequence[Item]:
         if self.page == "table":
@@ -267,7 +269,7 @@ class SourcesView:
         if isinstance(found, SourceScores):
             if self.page == "means":
                 return [source_means(found)]
-            return [source_bars(found, self._select), source_legend(found)]
+            return [source_bars(found, self._select)]
         if isinstance(found, Informants):
             return [informant_curves(found)]
         return [area_cells(found, self.kind if found.plan.inputs else "alone")]
@@ -316,7 +318,7 @@ class SourcesView:
         name = driving.question
         tables = {"csv": "Table (CSV)", "parquet": "Table (Parquet)"}
         pictures = {"png": "Picture (PNG)", "svg": "Drawing (SVG)"}
-        text = "" if found is None else summary(found)
+        text = "" if found is None else summary(found, has_means=True)
 
         def file(end: str) -> SaveFile:
             return SaveFile(f"{name}.{end}", driving.write)
@@ -365,19 +367,22 @@ def found_table(found: Finding, select: Callable[[int], object] | None = None) -
 
 
 # -- texts ---------------------------------------------------------------------------
-def summary(found: Finding) -> str:
-    """Return what was found, of whom, and from how many windows."""
+def summary(found: Finding, *, has_means: bool = False) -> str:
+    """Return what was found, of whom, and from how many windows.
+
+    With `has_means`, there is a line for each source.
+    """
     windows = f"{found.n_windows} windows, {found.predictor}"
     if isinstance(found, SourceScores):
-        parts = [f"{len(found.neurons):,} of {found.n_planned:,} neurons, {windows}"]
+        parts = [f"{len(found.neurons):,} of {count(found.n_planned, 'neuron')}, {windows}"]
         parts.append(f"v(all) = {_text(found.mean_total())}")
-        for name in found.names:
+        for name in found.names if has_means else ():
             values = (f"{kind} {_text(found.mean_of(kind, name))}" for kind in KINDS)
             parts.append(f"{source_label(name)}: {', '.join(values)}")
         parts += [f"{source_label(name)}: – ({why})" for name, why in found.refused.items()]
         return "\n".join(parts)
     if isinstance(found, Informants):
-        return f"{len(found.targets):,} targets, {windows}\nall neurons: {_text(found.everyone())}"
+        return f"{count(len(found.targets), 'target')}, {windows}\nall neurons: {_text(found.everyone())}"
     past = ", past of the source alone" if found.plan.is_lagged else ""
     return f"{found.plan.n_visible:,} visible neurons of each area{past}, {windows}"
 
@@ -399,18 +404,6 @@ def _number(value: float) -> str:
 def source_colours(n: int) -> list[str]:
     """Return the colours of n sources: those of the field."""
     return ["#{:02X}{:02X}{:02X}".format(*row[:3]) for row in palette.area_table(n).tolist()]
-
-
-def source_legend(found: SourceScores) -> Legend:
-    """Return the marks of the sources."""
-    colours = source_colours(len(found.names))
-    return Legend(
-        "signs",
-        tuple(
-            (_SYMBOLS[k % len(_SYMBOLS)], colours[k], source_label(name))
-            for k, name in enumerate(found.names)
-        ),
-    )
 
 
 def bar_order(found: SourceScores) -> np.ndarray:
@@ -483,16 +476,20 @@ def mean_points(found: SourceScores) -> tuple[Line, ...]:
 
 def source_means(found: SourceScores) -> Curves:
     """Return what each source tells alone, its share, and what is unique to it."""
-    total = found.mean_total().value
+    total, lines = found.mean_total().value, mean_points(found)
+    heights = np.concatenate([[0.0, np.nan_to_num(total)], *(line.y for line in lines)])
+    ends = np.concatenate([heights, *(line.ends.ravel() for line in lines)])
+    low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
+    margin = 0.05 * max(high - low, 1e-6)
     return Curves(
         "content",
         "Alone, share and unique: where alone is large and unique is small, others tell the same",
-        mean_points(found),
+        lines,
         "source",
         UP,
         tuple((float(k), source_label(name)) for k, name in enumerate(found.names)),
         (total, "all sources") if np.isfinite(total) else None,
-        in_view=(0.0,),
+        limits=(-0.7, len(found.names) - 0.3, low - margin, high + margin),
     )
 
 
