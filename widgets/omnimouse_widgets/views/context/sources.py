@@ -382,7 +382,8 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
         parts += [f"{source_label(name)}: – ({why})" for name, why in found.refused.items()]
         return "\n".join(parts)
     if isinstance(found, Informants):
-        return f"{count(len(found.targets), 'target')}, {windows}\nall neurons: {_text(found.everyone())}"
+        everyone = f"all neurons: {_text(found.everyone())}"
+        return f"{count(len(found.targets), 'target')}, {windows}\n{everyone}"
     past = ", past of the source alone" if found.plan.is_lagged else ""
     return f"{found.plan.n_visible:,} visible neurons of each area{past}, {windows}"
 
