@@ -6,10 +6,9 @@ sample of the whole tier, which a live score can show, and a live score over all
 has the bits of an evaluation.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,15 +29,11 @@ from omnimouse_model.evaluation.tier_windows import (
     train_means,
 )
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.metrics import Metric, named_metric
+from omnimouse_model.metrics import named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, in_turns, time_blocks
 from omnimouse_model.predict.predictor import Prediction, Predictor
 from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
-
-if TYPE_CHECKING:
-    # The functions below import the simulator: only simulated sessions need it.
-    from omnimouse_model.simulate.simulation import Given
 
 BATCH = 8
 """Number of windows in a batch, all of which are in memory."""
@@ -172,10 +167,7 @@ class ShardScores:
         self._groups = list(groups.values())
         # By identity, so that a shared ceiling adds each window once.
         ceilings = {id(s.ceiling): s.ceiling for s in self.running if s.ceiling}
-        # Conditions that show the same share the expected responses of the session.
-        given = {number: _given(ceiling) for number, ceiling in ceilings.items()}
-        rates = {key: _expected(self.shard.session, key) for key in {*given.values()}}
-        self._expected = [(ceiling, rates[given[number]]) for number, ceiling in ceilings.items()]
+        self._expected = [*_expected_responses(self.shard.session, ceilings.values())]
 
     def add(self, number: int) -> None:
         """Predict a batch of windows and add it to all scores.
@@ -208,14 +200,30 @@ class ShardScores:
         self, group: list[RunningScore], windows: list[tuple[Window, int]], what: str
     ) -> None:
         """Predict windows in one condition, and add them to its scores."""
-        step = f"{self.shard.session.id}: {group[0].condition.name}, {what}"
-        self.run.report(step)
-        report = partial(self.run.report, step)
-        predictions = _predictions(group, windows, report, self.run.job.cancelled)
-        self.is_whole = False
-        _add_predictions(group, windows, predictions)
-        self.is_whole = True
-        self.run.done += len(windows) * len(group)
+        first, run = group[0], self.run
+        step = f"{self.shard.session.id}: {first.condition.name}, {what}"
+        run.report(step)
+        # One prediction serves all scores, so it contains the union of their neurons.
+        neurons = np.unique(np.concatenate([score.neurons for score in group]))
+        is_asked = len(neurons) or first.mask.has_behavior_target
+        if first.predictor is not None and not first.refusal and is_asked:
+            requests = ((window, first.mask, neurons) for window, _ in windows)
+            found: list[Prediction] = []
+            try:
+                for prediction in first.predictor.predict_many(requests, run.job.cancelled):
+                    found.append(prediction)
+                    run.report(step, len(found) * len(group))
+                self.is_whole = False
+                for (window, block), prediction in zip(windows, found, strict=True):
+                    for score in group:
+                        score.add(window, prediction, block)
+                for score in group:
+                    score.n_windows += len(windows)
+            except UnsupportedRequestError as error:
+                for score in group:
+                    score.refusal = str(error)
+            self.is_whole = True
+        run.done += len(windows) * len(group)
 
     @property
     def n_bytes(self) -> int:
@@ -275,19 +283,35 @@ def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
     masks = [condition.mask(session) for condition in shard.conditions]
     # By time where the seconds are shared: official masks keep their name and guard.
     masks = [mask.at(spec) if shard.span else mask.stretched(spec) for mask in masks]
+    decodes = bool(session.behavior_names)
     # A predictor is not fitted, which can take minutes, where nothing is scored.
-    if any(_has_score(mask, session) for mask in masks):
-        refusals = {id(p): _prepared(p, session, run) for p in shard.predictors}
+    if any(scored_cells(m).any() or (decodes and m.has_behavior_target) for m in masks):
+        for predictor in shard.predictors:
+            run.report(f"{session.id}: preparing {predictor.predictor_id}")
+            try:
+                predictor.prepare(session)
+            except UnsupportedRequestError as error:
+                refusals[id(predictor)] = str(error)
     metric = named_metric(shard.metric)
     null: np.ndarray | None = None
     clips: tuple[RepeatedClip, ...] = ()
     try:
         if metric.needs == "counts":
             null = null_rates(session, spec)
-        clips = _clips(metric, session)
+        if metric.needs == "repeats" and not (clips := repeated_clips(session, KINDS)):
+            raise UnsupportedRequestError(
+                f"{metric.name} needs repeats of a stimulus; session {session.id!r} has none."
+            )
     except UnsupportedRequestError as error:
         refusals = dict.fromkeys(refusals, str(error))
     groups = None if shard.by is None else StimulusGroups.of(session, shard.by)
+    # The exact means of a simulated mouse are stored at the rate of its responses.
+    is_stored = spec.response_rate_hz == session.responses.rate_hz
+    has_ceiling = shard.ceiling and spec.responses == "trace" and is_stored
+    if has_ceiling:
+        from omnimouse_model.simulate.truth import has_truth
+
+        has_ceiling = has_truth(session.path)
     running: list[RunningScore] = []
     for condition, mask in zip(shard.conditions, masks, strict=True):
         cells = _scored_cells(mask, condition, session, shard.neurons)
@@ -302,7 +326,6 @@ def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
             clips=clips,
         )
         # Predictors share one ceiling per condition: it depends on the cells only.
-        has_ceiling = shard.ceiling and _has_ceiling(session, spec)
         ceiling = empty("ceiling", None) if has_ceiling else None
         running += [
             empty(
@@ -315,42 +338,6 @@ def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
             for predictor in shard.predictors
         ]
     return running
-
-
-def _has_score(mask: Mask, session: Session) -> bool:
-    """Return whether a task asks responses, or behaviour that the session has."""
-    decodes = mask.has_behavior_target and bool(session.behavior_names)
-    return decodes or bool(scored_cells(mask).any())
-
-
-def _has_ceiling(session: Session, spec: WindowSpec) -> bool:
-    from omnimouse_model.simulate.truth import has_truth
-
-    # The exact means of a simulated mouse are stored at the rate of its responses.
-    is_stored = spec.response_rate_hz == session.responses.rate_hz
-    return spec.responses == "trace" and is_stored and has_truth(session.path)
-
-
-def _clips(metric: Metric, session: Session) -> tuple[RepeatedClip, ...]:
-    """Return the repeated stimuli of a session, if a metric needs them."""
-    if metric.needs != "repeats":
-        return ()
-    clips = repeated_clips(session, KINDS)
-    if not clips:
-        raise UnsupportedRequestError(
-            f"{metric.name} needs repeats of a stimulus; session {session.id!r} has none."
-        )
-    return clips
-
-
-def _prepared(predictor: Predictor, session: Session, run: ShardRun) -> str:
-    """Prepare a predictor; return the reason if it refuses the session, else ""."""
-    run.report(f"{session.id}: preparing {predictor.predictor_id}")
-    try:
-        predictor.prepare(session)
-    except UnsupportedRequestError as error:
-        return str(error)
-    return ""
 
 
 def _scored_cells(
@@ -368,77 +355,29 @@ def _scored_cells(
     return cells
 
 
-def _predictions(
-    group: list[RunningScore],
-    windows: Sequence[tuple[Window, int]],
-    report: Callable[[int], None],
-    cancelled: Callable[[], bool],
-) -> list[Prediction]:
-    """Return the predictions for all scores of a group; none if it is refused.
-
-    `report` gets their number while they come.
-    """
-    first = group[0]
-    if first.refusal or first.predictor is None:
-        return []
-    # One prediction serves all scores, so it contains the union of their neurons.
-    neurons = np.unique(np.concatenate([score.neurons for score in group]))
-    if not len(neurons) and not first.mask.has_behavior_target:
-        return []
-    requests = ((window, first.mask, neurons) for window, _ in windows)
-    found: list[Prediction] = []
-    try:
-        for prediction in first.predictor.predict_many(requests, cancelled):
-            found.append(prediction)
-            report(len(found) * len(group))
-        return found
-    except UnsupportedRequestError as error:
-        for score in group:
-            score.refusal = str(error)
-        return []
-
-
-def _add_predictions(
-    group: list[RunningScore],
-    windows: Sequence[tuple[Window, int]],
-    predictions: list[Prediction],
-) -> None:
-    """Add the predictions for windows, each with its block of time, to all scores."""
-    if not predictions:
-        return
-    try:
-        for (window, block), prediction in zip(windows, predictions, strict=True):
-            for score in group:
-                score.add(window, prediction, block)
-    except UnsupportedRequestError as error:
-        for score in group:
-            score.refusal = str(error)
-        return
-    for score in group:
-        score.n_windows += len(windows)
-
-
-def _given(ceiling: RunningScore) -> "Given":
-    """Return what is known of a simulated session under the mask of a condition."""
-    from omnimouse_model.simulate.simulation import Given
-
-    mask = ceiling.mask
-    is_visible = np.asarray(mask.visible.any(axis=0))
-    sees_responses = bool(is_visible.any())
-    return Given(
-        # Visible responses inform about the stimulus and behaviour as well.
-        video=sees_responses or bool(mask.frames.any()),
-        behavior=sees_responses or mask.has_visible_behavior,
-        shared=sees_responses,
-        private=bool(is_visible[ceiling.neurons].any()),
-    )
-
-
-def _expected(session: Session, given: "Given") -> ArrayFile | MemoryRows:
-    from omnimouse_model.simulate.simulation import conditional_mean
+def _expected_responses(
+    session: Session, ceilings: Iterable[RunningScore]
+) -> Iterator[tuple[RunningScore, ArrayFile | MemoryRows]]:
+    """Yield what is expected in a simulated session under the mask of each ceiling."""
+    # Imported here: only simulated sessions need the simulator.
+    from omnimouse_model.simulate.simulation import Given, conditional_mean
     from omnimouse_model.simulate.truth import open_truth
 
-    return conditional_mean(session.path, open_truth(session.path), given)
+    # Conditions that show the same share the expected responses of the session.
+    known: dict[Given, ArrayFile | MemoryRows] = {}
+    for ceiling in ceilings:
+        is_visible = np.asarray(ceiling.mask.visible.any(axis=0))
+        sees_responses = bool(is_visible.any())
+        given = Given(
+            # Visible responses inform about the stimulus and behaviour as well.
+            video=sees_responses or bool(ceiling.mask.frames.any()),
+            behavior=sees_responses or ceiling.mask.has_visible_behavior,
+            shared=sees_responses,
+            private=bool(is_visible[ceiling.neurons].any()),
+        )
+        if given not in known:
+            known[given] = conditional_mean(session.path, open_truth(session.path), given)
+        yield ceiling, known[given]
 
 
 def _add_expected(
