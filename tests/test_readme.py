@@ -70,3 +70,12 @@ def test_local_links_exist(root):
         links = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text())
         links = [link for link in links if has_pictures or not link.endswith(".png")]
         assert [link for link in links if not (page.parent / link).exists()] == [], page
+
+
+def test_the_number_of_notebooks_is_that_of_the_folder(root):
+    text = (root / "README.md").read_text("utf-8")
+    paths = sorted(path.relative_to(root).as_posix() for path in root.glob("notebooks/*.ipynb"))
+    assert re.findall(r"\((notebooks/\w+\.ipynb)\)", text) == paths
+    number = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    assert f"{number[len(paths)]} example notebooks" in text
+    assert f"{number[len(paths)].capitalize()} notebooks use" in text

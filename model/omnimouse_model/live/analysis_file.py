@@ -31,7 +31,7 @@ from omnimouse_model.analysis.counterfactual import (
     sort_edits,
 )
 from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.window_spec import N_SAMPLES, Edit, default_spec
+from omnimouse_model.data.window_spec import Edit, default_spec
 from omnimouse_model.errors import AnalysisFileError, MaskError, SessionFormatError
 from omnimouse_model.lab.experiments import EXPERIMENTS
 from omnimouse_model.live.laboratory_jobs import MAX_REPEATS, ExperimentEntry
@@ -144,7 +144,7 @@ class Analysis:
     preset: str = ""
     selection: tuple[int, ...] = ()
     cursor: int = 0
-    active_span: tuple[int, int] = (0, N_SAMPLES)
+    active_span: tuple[int, int] = (0, default_spec().n_samples)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     edits: tuple[Edit, ...] = ()

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import N_SAMPLES, Edit, WindowSpec, default_spec
+from omnimouse_model.data.window_spec import Edit, WindowSpec, default_spec
 from omnimouse_model.live.pin import Pin, SpanChoice
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.metrics.named import METRICS, Metric
@@ -112,7 +112,7 @@ class LiveState:
     baseline_name: str = ""
     device: Device = "auto"
     preset: str = ""
-    active_span: tuple[int, int] = (0, N_SAMPLES)
+    active_span: tuple[int, int] = (0, default_spec().n_samples)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     areas_shown: bool = False
