@@ -33,12 +33,16 @@ from omnimouse_model.families.cebra.embedding import (
     reach,
     solve,
 )
-from omnimouse_model.families.dwiseneuro.losses import cut_mix, distillation_weights, mice_poisson
 from omnimouse_model.families.dwiseneuro.network import (
     DwiseConfig,
     DwiseNetwork,
     Sliding,
     stacked_input,
+)
+from omnimouse_model.families.dwiseneuro.training import (
+    cut_mix,
+    distillation_weights,
+    mice_poisson,
 )
 from omnimouse_model.families.latent_zig import density
 from omnimouse_model.families.latent_zig.network import (
@@ -47,13 +51,13 @@ from omnimouse_model.families.latent_zig.network import (
     ZigNetwork,
     theta_and_q,
 )
+from omnimouse_model.families.parts.clip_training import poisson_sum
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     PlacesConfig,
     ReadoutConfig,
     source_grid,
 )
-from omnimouse_model.families.parts.losses import poisson_sum
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, PoyoNetwork, Task
 from omnimouse_model.families.sensorium_factorised.network import (
     FactorisedConfig,

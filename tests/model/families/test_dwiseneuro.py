@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,12 +18,16 @@ from omnimouse_model.families.dwiseneuro.network import (
     Sliding,
 )
 from omnimouse_model.families.dwiseneuro.training import DwiseTrainConfig, DwiseTraining
-from omnimouse_model.families.parts.clip_models import ClipCheckpoint
-from omnimouse_model.families.parts.video_clips import GrayLevels
-from omnimouse_model.training.checkpoints import MODEL
-from omnimouse_model.training.loop import ALONE, train
+from omnimouse_model.training.loop import ALONE
 from omnimouse_model.training.sessions import training_session
 from tests.cli.runner import run_command
+from tests.model.families import clip_models
+from tests.model.families.clip_models import (
+    check_hidden_inputs,
+    check_parts,
+    check_resumed,
+    mask_of_all,
+)
 
 CONFIG = DwiseConfig(
     widths=(4, 6),
@@ -39,15 +44,8 @@ CONFIG = DwiseConfig(
 
 
 def written(config, session, folder, n_neurons=None):
-    torch.manual_seed(0)
-    net = DwiseNetwork(config, n_neurons or {session.id: session.n_neurons})
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter += 0.2 * torch.randn_like(parameter)
-    path = folder / "small.safetensors"
-    gray = GrayLevels(110.0, 40.0)
-    ClipCheckpoint(DWISENEURO, config, gray, net.n_neurons, net.state_dict(), {}).save(path)
-    return path
+    counts = n_neurons or {session.id: session.n_neurons}
+    return clip_models.written(DWISENEURO, partial(DwiseNetwork, config, counts), folder)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +60,7 @@ def predictor(path):
 
 @pytest.fixture
 def mask(session, predictor):
-    made = om.Mask.nothing(session, predictor.needs.spec).ask(slice(None), slice(None))
-    return made.with_frames(True).with_behavior("visible").with_guard(guarded=False)
+    return mask_of_all(session, predictor)
 
 
 @pytest.fixture
@@ -94,17 +91,7 @@ def test_white_noise_cannot_be_predicted(predictor, session, monkeypatch):
 
 
 def test_hidden_video_and_behaviour_change_nothing(predictor, window, mask, session):
-    hidden = mask.with_frames(False).with_behavior("hidden")
-    seen, unseen = predictor.predict(window, mask), predictor.predict(window, hidden)
-    assert not np.allclose(seen.responses, unseen.responses)
-    clips = [
-        om.Clip(session=session, frames=np.full((60, 36, 64), gray, np.uint8), rate_hz=30.0).at(
-            window.spec
-        )
-        for gray in (0, 255)
-    ]
-    one, other = (predictor.predict(clip, hidden).responses for clip in clips)
-    np.testing.assert_array_equal(one, other)
+    check_hidden_inputs(predictor, window, mask, session)
 
 
 def test_hidden_behaviour_is_the_mean_in_the_units_of_the_recording(
@@ -195,14 +182,7 @@ def test_windows_left_out_have_no_weight_and_every_later_frame_has_some(blend, h
 
 # -- parts, sessions and units ---------------------------------------------------------
 def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
-    whole = predictor.predict(window, mask)
-    encoded = predictor.encode(window, mask)
-    order = np.array([session.n_neurons - 1, 5, 2, 9])
-    part = predictor.decode(encoded, order)
-    np.testing.assert_allclose(part.responses, whole.responses[:, order], rtol=1e-5)
-    other = session.window(14.0, predictor.needs.spec)
-    many = list(predictor.predict_many([(other, mask, None), (window, mask, None)]))
-    np.testing.assert_allclose(many[1].responses, whole.responses, rtol=1e-4, atol=1e-5)
+    check_parts(predictor, window, mask, session, (session.n_neurons - 1, 5, 2, 9))
 
 
 def test_a_stop_request_is_answered_between_blocks(predictor, window, mask):
@@ -355,12 +335,5 @@ def opened(settings, sources, folder):
 
 @pytest.mark.slow
 def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path):
-    sessions = [training_session(session)]
-    whole = train(DwiseTraining.of, SETTINGS, sessions, tmp_path / "whole")
-    train(DwiseTraining.of, SETTINGS, sessions, tmp_path / "parts", max_steps=3)
-    parts = train(DwiseTraining.of, SETTINGS, sessions, tmp_path / "parts")
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, parts.state_dict()[name]), name
-    loaded = om.load_predictor(tmp_path / "parts" / MODEL, device="cpu")
-    assert loaded.needs.sessions == {session.id}
+    loaded, whole = check_resumed(DwiseTraining, SETTINGS, session, tmp_path)
     assert torch.equal(loaded.network.core.stem[0].weight, whole.core.stem[0].weight)

@@ -1,10 +1,10 @@
 """The latent model: what its latents read, its prior, and exact resume."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
-import torch
 
 import omnimouse_model as om
 from omnimouse_model.data.session import Window
@@ -15,12 +15,8 @@ from omnimouse_model.families.latent_zig.network import (
     ZigNetwork,
 )
 from omnimouse_model.families.latent_zig.training import ZigTrainConfig, ZigTraining
-from omnimouse_model.families.parts.clip_models import ClipCheckpoint
 from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig
-from omnimouse_model.families.parts.video_clips import GrayLevels
-from omnimouse_model.training.checkpoints import MODEL
-from omnimouse_model.training.loop import train
-from omnimouse_model.training.sessions import training_session
+from tests.model.families.clip_models import check_parts, check_resumed, written
 
 CONFIG = ZigConfig(
     core=CoreConfig(1, (2, 3), ((7, 7), (5, 5)), (11, 9)),
@@ -32,15 +28,9 @@ CONFIG = ZigConfig(
 
 @pytest.fixture(scope="module")
 def predictor(session, tmp_path_factory):
-    torch.manual_seed(0)
-    net = ZigNetwork(CONFIG, {session.id: session.n_neurons})
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
-    file = tmp_path_factory.mktemp("zig") / "small.safetensors"
-    state = net.state_dict()
-    ClipCheckpoint(LATENT_ZIG, CONFIG, GrayLevels(110.0, 40.0), net.n_neurons, state, {}).save(file)
-    return om.load_predictor(file, device="cpu")
+    make = partial(ZigNetwork, CONFIG, {session.id: session.n_neurons})
+    path = written(LATENT_ZIG, make, tmp_path_factory.mktemp("zig"), spread=0.3)
+    return om.load_predictor(path, device="cpu")
 
 
 @pytest.fixture
@@ -73,17 +63,13 @@ def test_the_prior_has_no_chance_in_it(predictor, window, mask):
 
 
 def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
-    shown = mask.show(np.arange(10, 20))
-    whole = predictor.predict(window, shown)
-    order = np.array([5, 2, 9])
-    part = predictor.decode(predictor.encode(window, shown), order)
-    np.testing.assert_allclose(part.responses, whole.responses[:, order], rtol=1e-5)
-    other = session.window(14.0, predictor.needs.spec)
-    many = list(predictor.predict_many([(other, mask, None), (window, shown, None)]))
-    np.testing.assert_allclose(many[1].responses, whole.responses, rtol=1e-4, atol=1e-5)
+    hidden = session.window(14.0, predictor.needs.spec)
+    check_parts(predictor, window, mask.show(np.arange(10, 20)), session)
     # Beside one with visible responses, a window without any has the prior, too.
-    alone = predictor.predict(other, mask).responses
-    np.testing.assert_allclose(many[0].responses, alone, rtol=1e-4, atol=1e-5)
+    both = [(hidden, mask, None), (window, mask.show(np.arange(10, 20)), None)]
+    found = next(predictor.predict_many(both)).responses
+    alone = predictor.predict(hidden, mask).responses
+    np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -100,11 +86,4 @@ def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path):
         validation_windows=2,
         save_every_s=None,
     )
-    sessions = [training_session(session)]
-    whole = train(ZigTraining.of, config, sessions, tmp_path / "whole")
-    train(ZigTraining.of, config, sessions, tmp_path / "parts", max_steps=3)
-    parts = train(ZigTraining.of, config, sessions, tmp_path / "parts")
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, parts.state_dict()[name]), name
-    loaded = om.load_predictor(tmp_path / "parts" / MODEL, device="cpu")
-    assert loaded.needs.sessions == {session.id}
+    check_resumed(ZigTraining, config, session, tmp_path)

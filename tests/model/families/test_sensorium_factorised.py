@@ -1,16 +1,14 @@
 """The Sensorium-2023 baseline: what changes its rates, checkpoints, exact resume."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
-import torch
 
 import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.parts.clip_models import ClipCheckpoint
 from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig
-from omnimouse_model.families.parts.video_clips import GrayLevels
 from omnimouse_model.families.sensorium_factorised.network import (
     FACTORISED,
     FactorisedConfig,
@@ -18,9 +16,15 @@ from omnimouse_model.families.sensorium_factorised.network import (
     FactorisedTrainConfig,
     FactorisedTraining,
 )
-from omnimouse_model.training.checkpoints import MODEL
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session
+from tests.model.families.clip_models import (
+    check_hidden_inputs,
+    check_parts,
+    check_resumed,
+    mask_of_all,
+    written,
+)
 
 CONFIG = FactorisedConfig(
     core=CoreConfig(3, (2, 3), ((7, 7), (5, 5)), (11, 9)),
@@ -30,17 +34,8 @@ CONFIG = FactorisedConfig(
 
 @pytest.fixture(scope="module")
 def path(session, tmp_path_factory):
-    torch.manual_seed(0)
-    net = FactorisedNetwork(CONFIG, {session.id: session.n_neurons})
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter += 0.2 * torch.randn_like(parameter)
-    file = tmp_path_factory.mktemp("factorised") / "small.safetensors"
-    checkpoint = ClipCheckpoint(
-        FACTORISED, CONFIG, GrayLevels(110.0, 40.0), net.n_neurons, net.state_dict(), {}
-    )
-    checkpoint.save(file)
-    return file
+    make = partial(FactorisedNetwork, CONFIG, {session.id: session.n_neurons})
+    return written(FACTORISED, make, tmp_path_factory.mktemp("factorised"))
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +45,7 @@ def predictor(path):
 
 @pytest.fixture
 def mask(session, predictor):
-    made = om.Mask.nothing(session, predictor.needs.spec).ask(slice(None), slice(None))
-    return made.with_frames(True).with_behavior("visible").with_guard(guarded=False)
+    return mask_of_all(session, predictor)
 
 
 @pytest.fixture
@@ -69,17 +63,7 @@ def test_rates_do_not_depend_on_recorded_responses(predictor, window, mask, sess
 
 
 def test_hidden_video_and_behaviour_change_nothing(predictor, window, mask, session):
-    hidden = mask.with_frames(False).with_behavior("hidden")
-    seen, unseen = predictor.predict(window, mask), predictor.predict(window, hidden)
-    assert not np.allclose(seen.responses, unseen.responses)
-    clips = [
-        om.Clip(session=session, frames=np.full((60, 36, 64), gray, np.uint8), rate_hz=30.0).at(
-            window.spec
-        )
-        for gray in (0, 255)
-    ]
-    one, other = (predictor.predict(clip, hidden).responses for clip in clips)
-    np.testing.assert_array_equal(one, other)
+    check_hidden_inputs(predictor, window, mask, session)
 
 
 def test_samples_whose_frames_were_not_recorded_are_invalid(predictor, session, mask):
@@ -92,14 +76,7 @@ def test_samples_whose_frames_were_not_recorded_are_invalid(predictor, session, 
 
 
 def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
-    whole = predictor.predict(window, mask)
-    encoded = predictor.encode(window, mask)
-    order = np.array([5, 2, 9])
-    part = predictor.decode(encoded, order)
-    np.testing.assert_allclose(part.responses, whole.responses[:, order], rtol=1e-5)
-    other = session.window(14.0, predictor.needs.spec)
-    many = list(predictor.predict_many([(other, mask, None), (window, mask, None)]))
-    np.testing.assert_allclose(many[1].responses, whole.responses, rtol=1e-4, atol=1e-5)
+    check_parts(predictor, window, mask, session)
 
 
 def test_an_unknown_session_is_refused(predictor, session):
@@ -128,14 +105,8 @@ def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path):
         validation_windows=2,
         save_every_s=None,
     )
+    check_resumed(FactorisedTraining, config, session, tmp_path)
     sessions = [training_session(session)]
-    whole = train(FactorisedTraining.of, config, sessions, tmp_path / "whole")
-    train(FactorisedTraining.of, config, sessions, tmp_path / "parts", max_steps=3)
-    parts = train(FactorisedTraining.of, config, sessions, tmp_path / "parts")
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, parts.state_dict()[name]), name
-    loaded = om.load_predictor(tmp_path / "parts" / MODEL, device="cpu")
-    assert loaded.needs.sessions == {session.id}
     with pytest.raises(ValueError, match="model"):
         train(
             FactorisedTraining.of,

@@ -21,6 +21,7 @@ from omnimouse_model.families.parts.clip_training import (
     Batch,
     CoreTrainConfig,
     CoreTraining,
+    poisson_sum,
 )
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
@@ -31,7 +32,6 @@ from omnimouse_model.families.parts.factorised import (
     module_key,
     rows_of,
 )
-from omnimouse_model.families.parts.losses import poisson_sum
 from omnimouse_model.families.parts.video_clips import Inputs, clip_spec, inverse_elu
 from omnimouse_model.progress import Cancelled
 
