@@ -29,6 +29,7 @@ from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.progress import QUIET, TRAINING, Job, shows_progress
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.write import sole_writer, writing
+from omnimouse_model.training.checkpoints import BEST, MODEL, saved_state, write_state
 from omnimouse_model.training.config import SharedFields, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep
@@ -108,8 +109,16 @@ class TrainingRun(Protocol):
     def result(self) -> Any:
         """What is trained: a network, or several by session."""
 
-    def resume(self) -> bool:
-        """Load the last save; False if there is none."""
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run cannot change when it is resumed."""
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """Tensors and plain containers of a save, beside the state and the identity."""
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Take the tensors of a save."""
 
     def start(self) -> bool:
         """Set the start values; True if they are worth a score and a save."""
@@ -123,8 +132,8 @@ class TrainingRun(Protocol):
     def scores(self) -> dict[str, float]:
         """Return the scores of validation; `SUMMARY` selects the best weights."""
 
-    def save(self) -> None:
-        """Save the state, and the weights that it has reached."""
+    def write_result(self, folder: Path) -> None:
+        """Write the weights as checkpoints; the states of all ranks are in `folder`."""
 
 
 @shows_progress
@@ -232,7 +241,7 @@ def _run(
     """Train and save; return whether the job was cancelled."""
     check_own(out)
     # Start values can take minutes (ridge fits), so they are drawn only for new runs.
-    is_resumed = training.resume()
+    is_resumed = _resume(training, out, team)
     is_scored = not is_resumed and training.start()
     run, settings = training.state, training.settings
     last = settings.total_steps
@@ -255,7 +264,7 @@ def _run(
         if is_scored:
             # Saved at once: finding these start values may have taken minutes.
             report(_first_scores(training, clock))
-            training.save()
+            _save(training, out, team)
         ahead = Prefetch(training.draw, last, drawing_processes(device))
         with reused_heap(device), ahead as prefetch:
             # The run may already be complete when it is resumed.
@@ -274,14 +283,39 @@ def _run(
                 is_cancelled, is_due = team.any(flags)
                 is_over = is_cancelled or _has_ended(training, last)
                 if (is_due or is_best) and not is_over:
-                    training.save()
+                    _save(training, out, team)
                     clock.saved()
         # The last save is outside of the loop, so that it is done exactly once.
-        training.save()
+        _save(training, out, team)
         return is_cancelled
     finally:
         if log is not None:
             log.close()
+
+
+def _resume(training: TrainingRun, out: Path, team: Team) -> bool:
+    """Load the last save; return whether there is one."""
+    saved = saved_state(out, team, training.identity)
+    if saved is None:
+        return False
+    training.load(saved)
+    training.state.load(saved)
+    return True
+
+
+def _save(training: TrainingRun, out: Path, team: Team) -> None:
+    """Save the state of the run, and the weights that it has reached."""
+    state = {**training.state.saved, **training.identity, **training.saved}
+    write_state(out, training.state.step, state, team, training.write_result)
+
+
+def write_models(
+    out: Path, state: LoopState, save: Callable[[Path, Mapping[str, Any]], object]
+) -> None:
+    """Write the weights of a step with `save(path, card)`, twice if they are the best."""
+    save(out / MODEL, state.card)
+    if state.is_best:
+        save(out / BEST, state.card | {"validation": state.best[0]})
 
 
 def _has_ended(training: TrainingRun, last: int) -> bool:

@@ -43,21 +43,17 @@ from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.checkpoints import (
-    BEST,
-    MODEL,
     exported,
     run_card,
-    saved_state,
-    write_state,
 )
 from omnimouse_model.training.config import Count, TrainFields, check_sessions, run_record
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
-    ALONE,
     SUMMARY,
     LoopState,
     seeded,
     train_as_recorded,
+    write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_distinct
 
@@ -209,19 +205,14 @@ class CebraTraining:
         """Begin with the networks of the package; there is no first score."""
         return False
 
-    def resume(self) -> bool:
-        """Load the last save; return whether there is one."""
-        saved = saved_state(self.out, ALONE, self._identity)
-        if saved is None:
-            return False
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take the tensors of a save."""
         self.net.load_state_dict(saved["net"])
         self.solver.optimizer.load_state_dict(saved["optimiser"])
         self.neighbours = saved["neighbours"]
-        self.state.load(saved)
-        return True
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What a run cannot change when it is resumed."""
         counts = {key: source.session.n_neurons for key, source in self.sources.items()}
         return {"model": repr(self.settings.model), "sessions": counts}
@@ -285,24 +276,19 @@ class CebraTraining:
         summary = {SUMMARY: float(np.nanmean(found[self.neighbours]))}
         return dict(channels) | {"neighbours": float(self.neighbours)} | summary
 
-    def save(self) -> None:
-        """Save the state of the run, and the networks as checkpoints."""
-        state = {
-            **self.state.saved,
-            **self._identity,
+    @property
+    def saved(self) -> dict[str, Any]:
+        """Tensors and plain containers of a save."""
+        return {
             "net": self.net.state_dict(),
             "optimiser": self.solver.optimizer.state_dict(),
             "neighbours": self.neighbours,
         }
-        write_state(self.out, self.state.step, state, ALONE, self._write_result)
 
-    def _write_result(self, _folder: Path) -> None:
-        card = self.state.card
+    def write_result(self, _folder: Path) -> None:
+        """Write the networks as checkpoints."""
         parts = self.net, self.settings.model, self.banks, self.neighbours
-        save_cebra(self.out / MODEL, *parts, card)
-        if self.state.is_best:
-            scored = card | {"validation": self.state.best[0]}
-            save_cebra(self.out / BEST, *parts, scored)
+        write_models(self.out, self.state, lambda path, card: save_cebra(path, *parts, dict(card)))
 
 
 def _check(source: TrainingSession, model: CebraConfig) -> None:

@@ -41,14 +41,10 @@ from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import (
-    BEST,
-    MODEL,
     exported,
     rank_files,
     read_state,
     run_card,
-    saved_state,
-    write_state,
 )
 from omnimouse_model.training.config import check_sessions, run_record
 from omnimouse_model.training.distributed import Team
@@ -59,6 +55,7 @@ from omnimouse_model.training.loop import (
     seeded,
     train,
     train_as_recorded,
+    write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_distinct
 
@@ -187,18 +184,14 @@ class _NdtTraining:
         )
         return True
 
-    def resume(self) -> bool:
-        saved = saved_state(self.out, self.team, self._identity)
-        if saved is None:
-            return False
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take the tensors of a save."""
         self.net.load_state_dict(saved["net"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])
-        self.state.load(saved)
-        return True
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What a run cannot change when it is resumed."""
         return {
             "model": repr(self.settings.model),
@@ -318,19 +311,18 @@ class _NdtTraining:
             return float("nan")
         return bits_per_spike(predicted, counts).value
 
-    def save(self) -> None:
-        """Save the state of the run, and the model of all ranks as a checkpoint."""
-        state = {
-            **self.state.saved,
-            **self._identity,
+    @property
+    def saved(self) -> dict[str, Any]:
+        """Tensors and plain containers of a save."""
+        return {
             "own": [trials.key for trials in self.trials],
             "net": self.net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        write_state(self.out, self.state.step, state, self.team, self._write_result)
 
-    def _write_result(self, folder: Path) -> None:
+    def write_result(self, folder: Path) -> None:
+        """Write the model of all ranks as checkpoints."""
         tensors = dict(self.net.state_dict())
         for path in rank_files(folder)[1:]:
             saved = read_state(path)
@@ -340,23 +332,15 @@ class _NdtTraining:
                 if name.split(".")[1] in saved["own"]
                 and name.startswith(("stitchers.", "readouts."))
             }
-        card = {
-            **self.state.card,
-            # A fine-tuning trains under the same ones, and with this rate.
-            SCHEMES_OF: list(self.settings.schemes),
-            RATE_OF: self.settings.lr,
-        }
-        model = NdtCheckpoint(
-            self.settings.model,
-            asdict(self.settings.spec),
-            tensors,
-            dict(self.net.sessions),
-            card=card,
+        # A fine-tuning trains under the same schemes, and with this rate.
+        more = {SCHEMES_OF: list(self.settings.schemes), RATE_OF: self.settings.lr}
+        spec = asdict(self.settings.spec)
+        model = NdtCheckpoint(self.settings.model, spec, tensors, dict(self.net.sessions))
+        write_models(
+            self.out,
+            self.state,
+            lambda path, card: save_ndt(path, replace(model, card={**card, **more})),
         )
-        save_ndt(self.out / MODEL, model)
-        if self.state.is_best:
-            scored = replace(model, card=card | {"validation": self.state.best[0]})
-            save_ndt(self.out / BEST, scored)
 
 
 train_ndt = partial(train, _NdtTraining.of)

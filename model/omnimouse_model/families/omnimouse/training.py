@@ -80,12 +80,9 @@ from omnimouse_model.predict.memory_fallback import (
 )
 from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import (
-    BEST,
-    MODEL,
     rank_files,
     read_state,
     saved_state,
-    write_state,
 )
 from omnimouse_model.training.config import run_record
 from omnimouse_model.training.distributed import Team
@@ -95,6 +92,7 @@ from omnimouse_model.training.loop import (
     LoopState,
     seeded,
     train_as_recorded,
+    write_models,
 )
 from omnimouse_model.training.loop import train as train_run
 from omnimouse_model.training.sessions import TrainingSession
@@ -471,9 +469,7 @@ def _save_result(run: Run, out: Path, folder: Path) -> None:
             state = read_state(path)
             weights |= state["average"] or state["net"]
         net = Checkpoint(net.config, weights, run.counts, net.animals, str(folder)).build()
-    save_checkpoint(out / MODEL, net, run.card)
-    if run.is_best:
-        save_checkpoint(out / BEST, net, run.card | {"validation": run.best[0]})
+    write_models(out, run, lambda path, card: save_checkpoint(path, net, dict(card)))
 
 
 def _joined(main: dict[str, Any], state: dict[str, Any], which: str) -> dict[str, Tensor]:
@@ -862,7 +858,7 @@ class _OmniMouseTraining:
         return self.state.result
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         net = self.state.net
         return {
             "model": repr(net.config),
@@ -871,12 +867,9 @@ class _OmniMouseTraining:
             "animals": dict(net.animals),
         }
 
-    def resume(self) -> bool:
-        run, config = self.state, self.settings
-        state = saved_state(self.out, self.team, self._identity)
-        if state is None:
-            return False
-        team = self.team
+    def load(self, state: dict[str, Any]) -> None:
+        """Take the tensors of a save of this rank; those of the core are in the main one's."""
+        run, config, team = self.state, self.settings, self.team
         of_main = None if team.is_main else saved_state(self.out, Team(size=team.size), {})
         main = of_main or state
         run.net.load_state_dict(_joined(main, state, "net"))
@@ -894,10 +887,8 @@ class _OmniMouseTraining:
                 "eps": group.eps,
                 "weight_decay": group.weight_decay,
             }
-        run.load(state)
-        _log.info("resumed at step %d", run.step)
+        _log.info("resumed at step %d", state["step"])
         self._compile()
-        return True
 
     def start(self) -> bool:
         run = self.state
@@ -925,18 +916,21 @@ class _OmniMouseTraining:
     def scores(self) -> dict[str, float]:
         return validation_scores(self.state.result, self.settings, self.sessions, self.team)
 
-    def save(self) -> None:
+    @property
+    def saved(self) -> dict[str, Any]:
+        """Tensors and plain containers of a save."""
         run, average = self.state, self.state.average
-        state = {
-            **run.saved,
-            **self._identity,
+        return {
             "net": _own_weights(run.net, self.team),
             "average": None if average is None else _own_weights(average, self.team),
             # Only the main rank saves the core.
             "core": run.optimisers["core"].state_dict() if self.team.is_main else None,
             "session": run.optimisers["session"].state_dict(),
         }
-        write_state(self.out, run.step, state, self.team, partial(_save_result, run, self.out))
+
+    def write_result(self, folder: Path) -> None:
+        """Write the weights of all ranks as checkpoints."""
+        _save_result(self.state, self.out, folder)
 
 
 train = partial(train_run, _OmniMouseTraining.of)

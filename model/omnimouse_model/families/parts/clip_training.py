@@ -47,8 +47,6 @@ from omnimouse_model.training.checkpoints import (
     MODEL,
     exported,
     run_card,
-    saved_state,
-    write_state,
 )
 from omnimouse_model.training.config import (
     Count,
@@ -58,7 +56,7 @@ from omnimouse_model.training.config import (
     run_record,
 )
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import ALONE, SUMMARY, LoopState, seeded, train_as_recorded
+from omnimouse_model.training.loop import SUMMARY, LoopState, seeded, train_as_recorded
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
 
 
@@ -254,24 +252,15 @@ class ClipTraining(ABC):
         name = "test/video_behavior" if self.spec.behavior else "test/video_only"
         return Condition(name.removeprefix("test/"), partial(Mask.from_strategy, name))
 
-    def resume(self) -> bool:
-        """Load the last save; return whether there is one."""
-        saved = saved_state(self.out, ALONE, self._identity)
-        if saved is None:
-            return False
-        self.load(saved)
-        return True
-
     def load(self, saved: Mapping[str, Any]) -> None:
         """Load what a save holds."""
         self.net.load_state_dict(saved["net"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.best = saved["best_net"]
         self.gray = GrayLevels(*saved["gray"])
-        self.state.load(saved)
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What a run cannot change when it is resumed."""
         return {"model": repr(self.net.config), "sessions": self.net.n_neurons}
 
@@ -343,23 +332,18 @@ class ClipTraining(ABC):
             found += [s.value for s in results.scores if math.isfinite(s.value)]
         return {SUMMARY: float(np.mean(found))} if found else {}
 
-    def save(self) -> None:
-        """Save the state of the run, and the weights as checkpoints."""
-        write_state(self.out, self.state.step, self.saved, ALONE, self._write_result)
-
     @property
     def saved(self) -> dict[str, Any]:
         """What a save holds."""
         return {
-            **self.state.saved,
-            **self._identity,
             "net": self.net.state_dict(),
             "best_net": self.best,
             "optimiser": self.optimiser.state_dict(),
             "gray": [self.gray.mean, self.gray.std],
         }
 
-    def _write_result(self, _folder: Path) -> None:
+    def write_result(self, _folder: Path) -> None:
+        """Write the weights as checkpoints."""
         best, card = self.state.best, self.state.card
         net = self.result
         last = ClipCheckpoint(

@@ -53,13 +53,9 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.checkpoints import (
-    BEST,
     FINISHED,
-    MODEL,
     exported,
     run_card,
-    saved_state,
-    write_state,
 )
 from omnimouse_model.training.config import (
     Count,
@@ -70,12 +66,12 @@ from omnimouse_model.training.config import (
 )
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
-    ALONE,
     SUMMARY,
     LoopState,
     seeded,
     train,
     train_as_recorded,
+    write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_distinct
 from omnimouse_model.training.transfer import check_name, check_unknown, hold_out, result_card
@@ -282,18 +278,13 @@ class PoyoTraining:
             return False
         return True
 
-    def resume(self) -> bool:
-        """Load the last save; return whether there is one."""
-        saved = saved_state(self.out, ALONE, self._identity)
-        if saved is None:
-            return False
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take the tensors of a save."""
         for name in _SAVED:
             getattr(self, name).load_state_dict(saved[name])
-        self.state.load(saved)
-        return True
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What a run cannot change when it is resumed."""
         counts = {key: source.session.n_neurons for key, source in self.sources.items()}
         # The rate depends on the number of all steps.
@@ -383,19 +374,17 @@ class PoyoTraining:
         scores[SUMMARY] = float(np.mean([*scores.values()]))
         return scores
 
-    def save(self) -> None:
-        """Save the state of the run, and the weights as checkpoints."""
-        parts = {name: getattr(self, name).state_dict() for name in _SAVED}
-        state = {**self.state.saved, **self._identity, **parts}
-        write_state(self.out, self.state.step, state, ALONE, self._write_result)
+    @property
+    def saved(self) -> dict[str, Any]:
+        """Tensors and plain containers of a save."""
+        return {name: getattr(self, name).state_dict() for name in _SAVED}
 
-    def _write_result(self, _folder: Path) -> None:
-        card = self.state.card
-        model = PoyoCheckpoint(self.settings.model, self.units, self.net.state_dict(), card=card)
-        save_poyo(self.out / MODEL, model)
-        if self.state.is_best:
-            scored = card | {"validation": self.state.best[0]}
-            save_poyo(self.out / BEST, replace(model, card=scored))
+    def write_result(self, _folder: Path) -> None:
+        """Write the weights as checkpoints."""
+        model = PoyoCheckpoint(self.settings.model, self.units, self.net.state_dict())
+        write_models(
+            self.out, self.state, lambda path, card: save_poyo(path, replace(model, card=card))
+        )
 
 
 def _recorded(window: Window) -> np.ndarray:

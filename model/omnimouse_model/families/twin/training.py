@@ -46,14 +46,10 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import (
-    BEST,
-    MODEL,
     exported,
     rank_files,
     read_state,
     run_card,
-    saved_state,
-    write_state,
 )
 from omnimouse_model.training.config import Targets, check_sessions, run_record
 from omnimouse_model.training.distributed import Team
@@ -63,6 +59,7 @@ from omnimouse_model.training.loop import (
     seeded,
     train,
     train_as_recorded,
+    write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
 
@@ -192,19 +189,15 @@ class _TwinTraining:
         self.team.copy_from_main(self.core)
         return self.origin is not None
 
-    def resume(self) -> bool:
-        saved = saved_state(self.out, self.team, self._identity)
-        if saved is None:
-            return False
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take the tensors of a save."""
         for key, net in self.nets.items():
             net.load_state_dict(saved["nets"][key])
         for name, optimiser in self.optimisers.items():
             _load_momentum(optimiser, saved["momentum"][name])
-        self.state.load(saved)
-        return True
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What a run cannot change when it is resumed."""
         return {
             "model": repr(self.settings.model),
@@ -345,30 +338,28 @@ class _TwinTraining:
             return {}
         return {"video_behavior": score.value, SUMMARY: score.value}
 
-    def save(self) -> None:
-        """Save the state of the run, and the twins of all ranks as a checkpoint."""
-        state = {
-            **self.state.saved,
-            **self._identity,
+    @property
+    def saved(self) -> dict[str, Any]:
+        """Tensors and plain containers of a save."""
+        return {
             "nets": {key: net.state_dict() for key, net in self.nets.items()},
             "means": {key: torch.from_numpy(m) for key, m in self.means.items()},
             "momentum": {k: _momentum(o) for k, o in self.optimisers.items()},
         }
-        write_state(self.out, self.state.step, state, self.team, self._write_result)
 
-    def _write_result(self, folder: Path) -> None:
+    def write_result(self, folder: Path) -> None:
+        """Write the twins of all ranks as checkpoints."""
         nets: dict[str, dict[str, Tensor]] = {}
         means: dict[str, Tensor] = {}
         for path in rank_files(folder):
             saved = read_state(path)
             nets |= saved["nets"]
             means |= saved["means"]
-        config, card = self.settings, self.state.card
-        twins = TwinCheckpoint.of(nets, means, config.model, config.frame_size, card)
-        save_twins(self.out / MODEL, twins)
-        if self.state.is_best:
-            scored = replace(twins, card=card | {"validation": self.state.best[0]})
-            save_twins(self.out / BEST, scored)
+        config = self.settings
+        twins = TwinCheckpoint.of(nets, means, config.model, config.frame_size)
+        write_models(
+            self.out, self.state, lambda path, card: save_twins(path, replace(twins, card=card))
+        )
 
 
 train_twins = partial(train, _TwinTraining.of)
