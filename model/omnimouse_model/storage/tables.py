@@ -25,7 +25,7 @@ MISSING = (
 PARQUET = ".parquet"
 _FORMULA = re.compile("[\\s\0\u200b\ufeff]*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n]")
 """Beginning of a text that a spreadsheet runs as a formula, also behind signs nobody sees."""
-MOST_COLUMNS = 1000
+_MOST_COLUMNS = 1000
 Column = np.ndarray | Sequence[Any]  # Any: a cell
 
 
@@ -50,6 +50,23 @@ def write_table(
     return path
 
 
+def csv_lines(path: Path, limit: int, inside: Path | None = None) -> Iterator[list[str]]:
+    """Yield the titles of a CSV table of any origin, then the cells of each row.
+
+    A file without content has no titles. Parameters and errors are those of `csv_rows`.
+    """
+    rows = csv.reader(io.StringIO(read_text(path, limit, inside)), strict=True)
+    try:
+        titles = [title.strip() for title in next(rows, [])]
+        if len(titles) > _MOST_COLUMNS:
+            found = f"has {len(titles):,} columns, at most {_MOST_COLUMNS:,} are read"
+            raise bad_file(path, "too_large", found)
+        yield titles
+        yield from rows
+    except csv.Error as error:
+        raise bad_file(path, "bad_table", f"is no CSV table: {error}") from error
+
+
 def csv_rows(
     path: Path, names: Sequence[str], limit: int, inside: Path | None = None
 ) -> Iterator[list[str]]:
@@ -65,24 +82,18 @@ def csv_rows(
     SessionFormatError
         It is no table with these columns, or has more than 1,000 columns.
     """
-    rows = csv.reader(io.StringIO(read_text(path, limit, inside)), strict=True)
-    try:
-        titles = [title.strip() for title in next(rows, [])]
-        if len(titles) > MOST_COLUMNS:
-            found = f"has {len(titles):,} columns, at most {MOST_COLUMNS:,} are read"
-            raise bad_file(path, "too_large", found)
-        places = [titles.index(name) if name in titles else -1 for name in names]
-        if -1 in places:
-            found = plain_text(", ".join(titles), 80) or "nothing"
-            problem = f"needs the columns {', '.join(names)}; found {found}"
-            raise bad_file(path, "bad_table", problem)
-        for number, row in enumerate(rows, 1):
-            if row and max(places) >= len(row):
-                raise bad_file(path, "bad_table", f"row {number} has only {len(row)} cells")
-            if row:
-                yield [row[place] for place in places]
-    except csv.Error as error:
-        raise bad_file(path, "bad_table", f"is no CSV table: {error}") from error
+    rows = csv_lines(path, limit, inside)
+    titles = next(rows)
+    places = [titles.index(name) if name in titles else -1 for name in names]
+    if -1 in places:
+        found = plain_text(", ".join(titles), 80) or "nothing"
+        problem = f"needs the columns {', '.join(names)}; found {found}"
+        raise bad_file(path, "bad_table", problem)
+    for number, row in enumerate(rows, 1):
+        if row and max(places) >= len(row):
+            raise bad_file(path, "bad_table", f"row {number} has only {len(row)} cells")
+        if row:
+            yield [row[place] for place in places]
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]], names: Iterable[str] = ()) -> dict[str, Column]:

@@ -8,11 +8,9 @@ Only the spikes are indispensable. Tables of channels and clusters that are dama
 do not fit the spikes, are left out with a warning.
 """
 
-import csv
-import io
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,9 +37,8 @@ from omnimouse_model.storage.files import (
     is_folder,
     label,
     paths_in,
-    read_text,
 )
-from omnimouse_model.storage.tables import read_parquet_columns
+from omnimouse_model.storage.tables import csv_lines, read_parquet_columns
 
 DIRECT = "alf"
 """Name of the sorter whose files lie in the folder of the probe itself."""
@@ -589,15 +586,8 @@ def _uuids(sorting: Sorting, root: Path, n_units: int) -> np.ndarray | None:
     path = sorting.files.get("clusters.uuids.csv")
     if path is None:
         return None
-    text = read_text(path, _MAX_CSV, root)
-    try:
-        rows: Sequence[list[str]] = [
-            row for row in csv.reader(io.StringIO(text), strict=True) if row
-        ]
-    except csv.Error as error:
-        raise bad_file(path, "bad_table", f"is no CSV table: {error}") from error
     # One column with a title.
-    words = [row[0].strip() for row in rows[1:]]
+    words = [row[0].strip() for row in csv_lines(path, _MAX_CSV, root) if row][1:]
     if len(words) != n_units or any(len(word) > _LONGEST for word in words):
         raise bad_file(
             path,

@@ -6,8 +6,6 @@ columns of numbers or texts. Tables of several recordings also have `session` an
 readout).
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -35,10 +33,9 @@ from omnimouse_model.storage.files import (
     is_link,
     is_there,
     paths_in,
-    read_text,
     unless_missing,
 )
-from omnimouse_model.storage.tables import MOST_COLUMNS
+from omnimouse_model.storage.tables import csv_lines
 
 _LISTED = 8
 
@@ -274,16 +271,11 @@ def _files(path: Path) -> list[Path]:
 
 def _read(path: Path, session_id: str) -> _Table:
     """Return the rows of a session."""
-    # Excel writes a mark at the beginning of UTF-8 files.
-    text = read_text(path, _MAX_BYTES)
-    lines = csv.reader(io.StringIO(text), strict=True)
-    try:
-        header = [name.strip().lower() for name in next(lines, [])]
-        _check_header(path, header)
-        places = [header.index(name) for name in _SCAN_KEYS if name in header]
-        rows = [(number, row) for number, row in enumerate(filter(None, lines), 1)]
-    except csv.Error as error:
-        raise bad_file(path, "bad_table", f"is no CSV table: {error}") from error
+    lines = csv_lines(path, _MAX_BYTES)
+    header = [name.lower() for name in next(lines)]
+    _check_header(path, header)
+    places = [header.index(name) for name in _SCAN_KEYS if name in header]
+    rows = [*enumerate(filter(None, lines), 1)]
     own = _own_rows(path, rows, places, session_id)
     if len(own) * len(header) > _MAX_CELLS:
         problem = f"has {len(own):,} rows of {len(header)} columns for one recording"
@@ -309,9 +301,6 @@ def _read(path: Path, session_id: str) -> _Table:
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
-    if len(header) > MOST_COLUMNS:
-        found = f"has {len(header):,} columns, at most {MOST_COLUMNS:,} are read"
-        raise bad_file(path, "too_large", found)
     twice = sorted({name for name in header if header.count(name) > 1})
     found = ", ".join(header[:12])[:200]
     if "unit_id" not in header:
