@@ -339,8 +339,8 @@ def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
                 f"{_spec_text(spec)}. Map it with .at(predictor.needs.spec)."
             )
     # Without the video, the task would be another one: predict the mean.
-    shows_more = mask.visible.any() or mask.has_visible_behavior
-    if mask.frames.any() and not shows_more and not window.has_video:
+    shows_video = mask.frames.any() and not mask.has_visible_behavior
+    if shows_video and not window.has_video and not mask.visible.any():
         raise UnsupportedRequestError(
             f"The mask shows the video alone, and session {window.session.id!r} has no "
             "video: show responses or behaviour."

@@ -58,6 +58,8 @@ MAX_CACHED_BYTES = 256 * 2**20
 """Maximum memory of the cached `Posterior` objects, one for each mask, in bytes."""
 MAX_INPUT_BYTES = 128 * 2**20
 """Maximum memory of the visible inputs of windows: 0.3 MB of 60 samples with video."""
+MAX_MEAN_BYTES = 32 * 2**20
+"""Maximum memory of means from these inputs: 2.4 MB of a window of 10,000 neurons."""
 Z_95 = 1.96
 """Half-width, in standard deviations, of the interval that holds 95 % of a normal."""
 
@@ -170,6 +172,7 @@ class LinearGaussian(Predictor):
         self._projections = MemoryCache[_Projections](
             MAX_CACHED_BYTES, lambda projections: projections.n_bytes
         )
+        self._means = MemoryCache[np.ndarray](MAX_MEAN_BYTES, lambda mean: mean.nbytes)
         self._inputs = MemoryCache[np.ndarray](MAX_INPUT_BYTES, lambda inputs: inputs.nbytes)
         self._subsets = MemoryCache[tuple[SubsetPosterior, list[np.ndarray]]](
             MAX_CACHED_BYTES, lambda found: found[0].n_bytes
@@ -365,7 +368,9 @@ class LinearGaussian(Predictor):
             stop_if(cancelled)
             columns = np.arange(n_columns)[block_slice(number)]
             # Of the block alone, so that its bits do not depend on other blocks.
-            residuals = state.residuals(columns, state.mean(columns))
+            with self._lock:
+                mean = self._means.get((key, number), partial(state.mean, columns))
+            residuals = state.residuals(columns, mean)
             parts.append(posterior.projection(number, residuals))
         with self._lock:
             if key in self._projections:
