@@ -29,6 +29,7 @@ from omnimouse_model.metrics.time_blocks import (
     jackknife_gain,
 )
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.progress import QUIET, CallbackJob
 
 # -- sums of an unfinished shard as arrays, from which a later process goes on --------
@@ -315,6 +316,9 @@ class TierScoring(TierRun[TierScore]):
         Who predicts, and the task.
     tier, metric
         As in `evaluate`.
+    span
+        Windows whose seconds the predictor is scored on, whatever its own are; None for
+        its own.
     """
 
     def __init__(
@@ -324,8 +328,11 @@ class TierScoring(TierRun[TierScore]):
         mask: Mask,
         tier: str = "test",
         metric: str = "correlation",
+        span: WindowSpec | None = None,
     ) -> None:
-        starts = scored_starts(session, tier, MAX_WINDOWS, predictor.needs.spec)
+        starts = scored_starts(session, tier, MAX_WINDOWS, span or predictor.needs.spec)
+        if span is not None:
+            predictor = over_span(predictor, span)
         shard = Shard(
             (predictor,),
             session,
@@ -335,6 +342,7 @@ class TierScoring(TierRun[TierScore]):
             metric=metric,
             centred=True,
             ceiling=False,
+            span=span,
         )
         super().__init__(shard)
         self._mask = mask

@@ -169,3 +169,21 @@ def test_a_transformer_of_spikes_answers_strokes(sources, tmp_path):
         assert is_answered(controller)
         assert controller.results.population.mask_id != before.mask_id
         assert controller.results.population.units == "spikes/s"
+
+
+@pytest.mark.parametrize("other", ["toy-recurrent", "toy-frames"])
+def test_a_baseline_of_another_spec_is_scored_on_the_same_windows(controller, sources, other):
+    controller.loader.open_now(sources / "imaging.npz")
+    controller.model.choose("echo")
+    controller.editor.apply_preset("video_behavior")
+    controller.model.choose_baseline(other)
+    controller.colouring.choose("difference")
+    controller.requests.finish_scores()
+    own, beside = controller.results.tier_score, controller.baseline.tier_score
+    assert own.is_complete
+    assert beside.is_complete
+    assert (beside.n_windows, beside.n_total) == (own.n_windows, own.n_total)
+    assert np.array_equal(beside.score.neurons, own.score.neurons)
+    assert np.array_equal(beside.score.counts, own.score.counts)
+    expected = controller.results.neuron_scores.values - controller.baseline.neuron_scores.values
+    np.testing.assert_array_equal(controller.colouring.scale.values, expected)

@@ -172,6 +172,8 @@ class StageRunner:
             yield from self._predict(predictor, request, targets, cancelled)
         elif request.maps_to_predictor_spec:
             yield from _predict_mapped(predictor, request, targets, cancelled)
+            if (score := self._tiers.score(predictor, request)) is not None:
+                yield Stage("tier_score", tier_score=score)
         else:
             yield _described("loaded", predictor)
 
@@ -229,6 +231,9 @@ class StageRunner:
         if self._prepared[1] is not request.session:
             return
         if not is_served(predictor.needs.spec, request.window.spec):
+            if request.maps_to_predictor_spec:
+                for score in self._tiers.refined_scores(predictor, request, cancelled):
+                    yield Stage("tier_score", tier_score=score)
             return
         learned = self._learned_of(predictor, request.session, cancelled)
         if not learned.is_empty:

@@ -27,6 +27,7 @@ from omnimouse_model.analysis.sweep.live_sweep import (
     tier_plan,
 )
 from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.results import (
     BehaviorScore,
     Score,
@@ -51,7 +52,7 @@ from omnimouse_model.metrics import METRICS
 from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import residence_of
 from omnimouse_model.predict.memory_cache import MemoryCache
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Predictor, is_served
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.trees import decode_json
@@ -440,10 +441,11 @@ class TierResults:
 
     def _scoring(self, predictor: Predictor, request: LiveRequest, key: Key) -> TierScoring:
         session, mask, metric = request.session, request.mask, request.metric
-        tier = scored_tier(session, predictor.needs.spec)
+        span = _span_of(predictor, request)
+        tier = scored_tier(session, span or predictor.needs.spec)
 
         def make() -> TierScoring:
-            return TierScoring(predictor, session, mask, tier, metric)
+            return TierScoring(predictor, session, mask, tier, metric, span)
 
         return self._kept(self._scorings, request, key, make)
 
@@ -537,14 +539,30 @@ def _curves_key(predictor: Predictor, request: LiveRequest) -> Key | None:
 
 
 def _is_scored(predictor: Predictor, request: LiveRequest) -> bool:
-    spec, metric = predictor.needs.spec, METRICS[request.metric]
-    return request.scores_tier and has_tier_score(request.session, spec, metric)
+    span, own = _span_of(predictor, request), predictor.needs.spec
+    # Rates of counts are not compared with traces.
+    is_possible = span is None or span.responses == own.responses
+    metric = METRICS[request.metric]
+    return (
+        request.scores_tier and is_possible and has_tier_score(request.session, span or own, metric)
+    )
+
+
+def _span_of(predictor: Predictor, request: LiveRequest) -> WindowSpec | None:
+    """Return the windows on screen, on whose seconds a predictor of others is scored.
+
+    So its scores can be compared with those of the model, neuron by neuron; None for a
+    predictor of such windows.
+    """
+    spec = request.window.spec
+    return None if is_served(predictor.needs.spec, spec) else spec
 
 
 def _key(predictor: Predictor, request: LiveRequest) -> Key:
-    session = request.session
+    session, span = request.session, _span_of(predictor, request)
     return (
         *(predictor.predictor_id, repr(predictor.needs.spec)),
+        *(() if span is None else (repr(span),)),
         # Another device, or number of threads, gives other last digits.
         residence_of(predictor).hardware,
         *(session.id, session.fingerprint, request.metric),
