@@ -60,6 +60,10 @@ N_CANDIDATES: Final = 64
 """Neurons that add most, among which the greedy selection chooses."""
 MAX_S: Final = 1800.0
 """Seconds of the train tier that are read at most, spread evenly."""
+MAX_VALUES: Final = 60_000_000
+"""Averaged responses (samples x neurons) in memory at most, 240 MB."""
+MAX_TARGETS: Final = 100
+"""Targets of the regression at most, spread evenly over those that were asked."""
 _SEARCH_SHARE: Final = 0.7
 
 
@@ -396,9 +400,11 @@ def find_informants(
     UnsupportedRequestError
         There is no train tier.
     """
+    # The regression has the past of each target, too: of many, some stand for all.
+    targets = targets[:: -(-len(targets) // MAX_TARGETS)]
     lagged = _lagged_products(session, targets, spec, part_of(job, 0.0, 0.5))
     job.progress(0.5, 1.0, "regression on all neurons")
-    candidates = lagged.chosen(MAX_REGRESSED)
+    candidates = np.setdiff1d(lagged.neurons, targets)
     adds = np.full(session.n_neurons, np.nan)
     adds[candidates] = lagged.adds(candidates)
     job.progress(0.9, 1.0, "greedy selection")
@@ -408,15 +414,18 @@ def find_informants(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LaggedProducts:
-    """Products of all neurons at several lags, of standardised responses.
+    """Products of some neurons at several lags, of standardised responses.
 
     Attributes
     ----------
+    neurons
+        int64 (n,) ascending: the neurons of the regression, and the targets.
     products
-        float32 (lag, P, P): mean of x_n(t) x_m(t - lag); 0 outside a run, so that the
+        float32 (lag, n, n): mean of x_n(t) x_m(t - lag); 0 outside a run, so that the
         matrix of all lags is a block Toeplitz matrix and positive.
     """
 
+    neurons: np.ndarray
     products: np.ndarray
     targets: np.ndarray
 
@@ -424,21 +433,13 @@ class _LaggedProducts:
         """Return the products of `first` at lag i with `second` at lag j."""
         if j < i:
             return self.block(second, first, j, i).T
-        block: np.ndarray = self.products[j - i][np.ix_(first, second)]
+        places = (np.searchsorted(self.neurons, some) for some in (first, second))
+        block: np.ndarray = self.products[j - i][np.ix_(*places)]
         return block
 
     def gram(self, neurons: np.ndarray, lags: Sequence[int]) -> np.ndarray:
         """Return the products of neurons at lags, (lag neuron, lag neuron)."""
         return np.block([[self.block(neurons, neurons, i, j) for j in lags] for i in lags])
-
-    def chosen(self, most: int) -> np.ndarray:
-        """Return the neurons of the regression, without targets, ascending."""
-        everyone = np.arange(self.products.shape[1])
-        others = np.setdiff1d(everyone, self.targets)
-        if len(others) <= most:
-            return others
-        size = np.abs(self.products[:, self.targets][:, :, others]).max(axis=(0, 1))
-        return np.sort(others[np.argsort(-size, kind="stable")[:most]])
 
     def adds(self, neurons: np.ndarray) -> np.ndarray:
         """Return the explained variance that is lost without each neuron, mean over targets.
@@ -511,25 +512,38 @@ def _lagged_products(
     stride = 1 if spec.align == "trial" else grid_points(spec.duration_s)
     starts = session.window_starts("train", stride, include_blanks=True, spec=spec)
     step = max(round(spec.response_rate_hz / REGRESSION_HZ), 1)
-    most = max(int(MAX_S // spec.duration_s), 1)
+    n_bins, n_neurons = spec.n_samples // step, session.n_neurons
+    most = max(min(int(MAX_S / spec.duration_s), MAX_VALUES // (n_bins * n_neurons)), 1)
     # Stretches of windows in a row, so that lags reach across their edges.
-    keep = np.arange(len(starts)) // 10 % -(-len(starts) // most) == 0
-    starts = starts[keep]
-    n_bins = spec.n_samples // step
-    values = np.empty((len(starts), n_bins, session.n_neurons), np.float32)
+    starts = starts[np.arange(len(starts)) // 10 % -(-len(starts) // most) == 0]
+    values = np.empty((len(starts), n_bins, n_neurons), np.float32)
     for number, start in enumerate(starts):
         responses = session.window(float(start), spec).responses[: n_bins * step]
         values[number] = responses.reshape(n_bins, step, -1).mean(axis=1)
         advance(job, number + 1, len(starts), "reading the train tier")
-    flat = values.reshape(-1, session.n_neurons)
-    mean = np.nanmean(flat, axis=0, dtype=np.float64)
+    flat = values.reshape(-1, n_neurons)
+    flat -= np.nanmean(flat, axis=0, dtype=np.float64).astype(np.float32)
     std = np.nanstd(flat, axis=0, dtype=np.float64)
+    flat /= np.where(std > 0, std, np.inf).astype(np.float32)
     # Missing values are at the mean, and a constant neuron is 0.
-    flat = np.nan_to_num((flat - mean) / np.where(std > 0, std, np.inf)).astype(np.float32)
+    np.nan_to_num(flat, copy=False)
     edges = np.flatnonzero(np.diff(starts) > spec.duration_s + 0.5 / spec.response_rate_hz) + 1
     runs = np.split(flat, edges * n_bins)
-    products = np.zeros((N_LAGS, session.n_neurons, session.n_neurons), np.float32)
+    neurons = np.arange(n_neurons)
+    others = np.setdiff1d(neurons, targets)
+    if len(others) > MAX_REGRESSED:
+        size = np.abs(_products(runs, targets, neurons)).max(axis=(0, 1))[others]
+        chosen = others[np.argsort(-size, kind="stable")[:MAX_REGRESSED]]
+        neurons = np.union1d(chosen, targets)
+    return _LaggedProducts(neurons, _products(runs, neurons, neurons), targets)
+
+
+def _products(runs: Sequence[np.ndarray], first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the mean of x_n(t) x_m(t - lag), float32 (lag, first, second)."""
+    found = np.zeros((N_LAGS, len(first), len(second)), np.float32)
     for run in runs:
+        one, other = run[:, first], run[:, second]
         for lag in range(min(N_LAGS, len(run))):
-            products[lag] += run[lag:].T @ run[: len(run) - lag]
-    return _LaggedProducts(products / np.float32(len(flat)), targets)
+            found[lag] += one[lag:].T @ other[: len(run) - lag]
+    found /= sum(map(len, runs))
+    return found
