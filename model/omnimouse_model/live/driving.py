@@ -3,6 +3,7 @@
 Finished parts are kept in the cache: a stopped analysis goes on where it was.
 """
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import TimeLeft, duration_text
+from omnimouse_model.progress import Cancelled, TimeLeft, duration_text, never
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.tables import PARQUET
 
@@ -110,6 +111,8 @@ class Driving(HasBackgroundTask):
         # Seconds per target group, of one model and question: analyses alike take as long.
         self._pace: dict[tuple[Question, bool, int], float] = {}
         self._task = BackgroundTask(self._run, self._take, execution)
+        self._lock = threading.Lock()
+        self._warm = BackgroundTask(self._warm_up, lambda found: None, execution)
         client.state.events.session.connect(self._on_session)
 
     # -- reading ----------------------------------------------------------------------
@@ -218,6 +221,13 @@ class Driving(HasBackgroundTask):
         )
         self._task.start(job, "Loading the model")
 
+    def warm_up(self) -> None:
+        """Load the quick model before it is asked, so that its answer begins at once."""
+        session = self.state.session
+        is_held = self._held is not None and self._held[0] is session
+        if session is not None and not is_held and not self._warm.is_busy:
+            self._warm.start(session, "Loading the model")
+
     def stop(self) -> None:
         """Stop; the same question goes on where it was."""
         self._work.stop()
@@ -241,6 +251,7 @@ class Driving(HasBackgroundTask):
         """Stop and end the thread."""
         self._work.stop()
         self._task.close(timeout_s)
+        self._warm.close(timeout_s)
         self._holding.close()
 
     # -- colours of the neurons -------------------------------------------------------
@@ -388,18 +399,29 @@ class Driving(HasBackgroundTask):
     @contextmanager
     def _predictor(self, job: DrivingJob) -> Iterator[Predictor]:
         """Yield the model of a job; the quick one stays loaded for this recording."""
-        load = background_predictor(
-            job.source, job.session, job.device, self._load, lambda: job.work.is_stopped
-        )
-        if job.source != QUICK:
-            with load as predictor:
-                yield predictor
+        if job.source == QUICK:
+            yield self._quick(job.session, lambda: job.work.is_stopped)
             return
-        if self._held is None or self._held[0] is not job.session:
-            self._held = None
-            self._holding.close()
-            self._held = job.session, self._holding.enter_context(load)
-        yield self._held[1]
+        with background_predictor(
+            job.source, job.session, job.device, self._load, lambda: job.work.is_stopped
+        ) as predictor:
+            yield predictor
+
+    def _quick(self, session: Session, cancelled: Cancelled) -> Predictor:
+        # Two threads may want it: what was begun for a look serves a run.
+        with self._lock:
+            if self._held is None or self._held[0] is not session:
+                self._held = None
+                self._holding.close()
+                load = background_predictor(QUICK, session, "cpu", self._load, cancelled)
+                predictor = self._holding.enter_context(load)
+                predictor.prepare(session)
+                self._held = session, predictor
+            return self._held[1]
+
+    def _warm_up(self, session: Session, report: ReportProgress) -> Iterator[None]:
+        self._quick(session, never)
+        yield None
 
     def _time(self, job: DrivingJob, n_windows: int, seconds: float) -> None:
         is_quick = job.source == QUICK

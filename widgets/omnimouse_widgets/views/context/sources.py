@@ -126,10 +126,14 @@ class SourcesView:
         asked += [events.predictor_name]
         shown = [driving.measured, driving.changed, self.changed]
         return [
-            Block(self._controls, asked, grows=True),
+            Block(self._controls, asked, follow=self._look, grows=True),
             Block(self._shown, shown, grows=True),
             Block(self._found, shown, grows=True),
         ]
+
+    def _look(self, is_seen: bool) -> None:
+        if is_seen and self._driving.is_quick:
+            self._driving.warm_up()
 
     # -- question ---------------------------------------------------------------------
     def _controls(self) -> Sequence[Item | Row]:
