@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QScrollArea,
     QSizePolicy,
+    QTabBar,
     QVBoxLayout,
     QWidget,
 )
@@ -205,6 +206,7 @@ class OmniMouseDock(QWidget):
         with unsaved_settings():
             if self._layout is None or not self._layout.restore():
                 _set_sizes(self.main_window, self.docks)
+        _fit_tabs(self.main_window)
         self.instrument.layers.show_whole_field()
 
     def reset_layout(self) -> None:
@@ -214,6 +216,7 @@ class OmniMouseDock(QWidget):
         for title in ("OmniMouse", *(panel.title for panel, dock in docks() if dock.is_front)):
             self.bring_up(title)
         _set_sizes(window, self.docks)
+        _fit_tabs(window)
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
@@ -377,6 +380,13 @@ def _set_sizes(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     below = [docks["Time"], docks["Raster"]]
     window.resizeDocks(below, [TIME_HEIGHT, BOTTOM_HEIGHT], vertical)
     window.resizeDocks([docks["Raster"], docks["Stimulus"]], [3, 1], horizontal)
+
+
+def _fit_tabs(window: QMainWindow) -> None:
+    """Give the names in tabs of docks the room that napari leaves beside them."""
+    direct = Qt.FindChildOption.FindDirectChildrenOnly
+    for bar in window.findChildren(QTabBar, options=direct):
+        bar.setStyleSheet("QTabBar::tab { padding: 3px 3px; }")
 
 
 def _fold_layer_docks(window: QMainWindow) -> None:

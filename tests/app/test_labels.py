@@ -117,12 +117,11 @@ def is_drawn(item: QGraphicsItem | None) -> bool:
 
 
 def cut_tabs(window: QMainWindow) -> Iterator[tuple[str, str]]:
-    """Text and tooltip of each tab of docks that is narrower than its text."""
+    """Text and tooltip of the tabs of docks that are narrower than they would be."""
     for bar in window.findChildren(QTabBar):
-        for tab in range(bar.count()):
-            width = bar.fontMetrics().horizontalAdvance(bar.tabText(tab))
-            if bar.isVisible() and width > bar.tabRect(tab).width():
-                yield bar.tabText(tab), bar.tabToolTip(tab)
+        if bar.isVisible() and bar.sizeHint().width() > bar.width():
+            for tab in range(bar.count()):
+                yield bar.tabText(tab), ""
 
 
 def cut_texts(dock: OmniMouseDock, title: str) -> list[str]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from psygnal import SignalInstance
 from qtpy.QtCore import QPoint, QPointF
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QApplication, QFileDialog
@@ -10,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.ranking import NO_FILE, RankingView
-from omnimouse_widgets.views.record import Block, Choice, Row, SavePicture, Text
+from omnimouse_widgets.views.record import Block, Choice, Message, Row, SavePicture, Text
 from tests.widgets.pointer import pick, pixel, press
 
 
@@ -66,7 +67,7 @@ def test_curves_have_marks_with_tips_and_are_saved_as_pictures(panel, controller
     curve = controller.ranking.content.stored.curve
     means = [mean for mean in curve.means() if mean.order == "ranked"]
     assert list(ranked.data["y"]) == pytest.approx([mean.mean for mean in means])
-    assert "ranked, 1 session" in ranked.data["data"][0]
+    assert "ranked, 1 recording" in ranked.data["data"][0]
     pick(panel.widgets["axis"], "trials")
     redraw()
     assert "trials" in plot.plot.getAxis("bottom").labelText
@@ -143,3 +144,29 @@ def test_a_choice_shows_its_whole_text_where_there_is_room(controller, show, wid
     text = box.fontMetrics().horizontalAdvance(Chosen.options[0][1])
     assert (box.width() > text) == is_whole
     assert panel.minimumSizeHint().width() <= 140
+
+
+class Growing:
+    """One plot, then two beside each other, as in *Context*."""
+
+    name = "growing"
+
+    def __init__(self):
+        self.changed, self.n_plots = SignalInstance(), 1
+
+    def blocks(self):
+        return [Block(self._plots, [self.changed])]
+
+    def _plots(self):
+        if self.n_plots == 1:
+            return [Message("alone", "", "none")]
+        return [Row("beside", tuple(Message(f"plot {k}", "", "none") for k in range(2)))]
+
+
+def test_new_plots_have_their_height_before_the_next_frame(controller, show):
+    view = Growing()
+    panel = show(RecordPanel.of(view, controller), 400, 300)
+    height, view.n_plots = panel.plots["alone"].canvas.height(), 2
+    view.changed.emit()
+    panel.redraw.flush()
+    assert panel.widgets["beside"].height() == height

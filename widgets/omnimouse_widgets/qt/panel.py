@@ -326,7 +326,7 @@ class RecordPanel(QWidget):
     def _draw(
         self, column: QBoxLayout, layout: QBoxLayout, read: Callable[[], Sequence[Item | Row]]
     ) -> None:
-        entries = read()
+        entries, before = read(), self._shown.get(layout)
         self._draw_entries(layout, entries)
         column.setStretchFactor(layout, int(any(map(_takes_free_height, entries))))
         # A column of controls is as wide as they are; plots are wider than their list.
@@ -335,6 +335,10 @@ class RecordPanel(QWidget):
         self._beside.setStretchFactor(column, share)
         top = Qt.AlignmentFlag.AlignTop
         self._beside.setAlignment(column, Qt.AlignmentFlag(0) if has_content else top)
+        # Otherwise one frame would show new plots with the height that they get beside
+        # those that are gone.
+        if before is not None and before != self._shown[layout]:
+            self._beside.activate()
 
     def _draw_entries(
         self, layout: QBoxLayout, entries: Sequence[Item | Row], wide: str = ""
