@@ -8,6 +8,7 @@ RECORDING = "demo"  # or the path of a recording
 MODEL = "demo"  # or a checkpoint, "ridge", "linear-gaussian", …
 VISIBLE, TARGETS = "V1", "LM"
 TIER = "test"
+MAX_WINDOWS = 16  # None: all
 
 session = om.open_session(RECORDING)
 model = om.load_predictor(MODEL)
@@ -22,9 +23,13 @@ for remark in om.remarks_on(mask):
 
 window = session.window(start_s=session.window_starts(tier=TIER)[0])
 predicted = model.predict(window, mask)  # .responses (60, target), NaN but for the targets
-for column, neuron in enumerate(predicted.neurons[:5]):
-    pair = predicted.responses[30:, column], window.responses[30:, neuron]
-    r = np.corrcoef(*pair)[0, 1]
-    print(f"neuron {session.units.unit_id[neuron]}: r = {r:.2f} in this window")
+print("predicted:", predicted.responses.shape, "recorded:", window.responses.shape)
+
+# One window says little about a neuron: the score is that of many.
+(score,) = om.evaluate(model, session, mask, tier=TIER, max_windows=MAX_WINDOWS).scores
+print(f"{TARGETS} from {VISIBLE}: r = {score.value:.2f} over {score.n_windows} windows")
+for column in np.argsort(-score.per_neuron)[:3]:
+    name = session.units.unit_id[score.neurons[column]]
+    print(f"neuron {name}: r = {score.per_neuron[column]:.2f}")
 
 mask.save("mask.json")  # opens in napari, too

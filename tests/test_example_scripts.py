@@ -90,10 +90,10 @@ class TestOnTheDemo:
     pytestmark = pytest.mark.usefixtures("demo")
 
     def test_a_painted_mask_is_predicted_and_saved(self, capsys):
-        found = run("paint_and_predict", VISIBLE="V1", TARGETS="RL")
+        found = run("paint_and_predict", VISIBLE="V1", TARGETS="RL", MAX_WINDOWS=3)
         assert found["predicted"].neurons.tolist() == found["asked"].tolist()
         assert np.isfinite(found["predicted"].responses[30:]).all()
-        assert capsys.readouterr().out.count("in this window") == min(5, len(found["asked"]))
+        assert "RL from V1: r = " in capsys.readouterr().out
         assert om.Mask.load("mask.json") == found["mask"]
 
     def test_a_context_curve_has_a_point_for_each_number(self):
