@@ -79,3 +79,19 @@ def test_the_number_of_notebooks_is_that_of_the_folder(root):
     number = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     assert f"{number[len(paths)]} example notebooks" in text
     assert f"{number[len(paths)].capitalize()} notebooks use" in text
+
+
+def test_files_that_pages_name_exist(root):
+    skipped = {".venv", ".git", "site"}
+    files = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if not skipped & set(path.relative_to(root).parts)
+    }
+    missing = [
+        f"{page.name}: {name}"
+        for page in (root / "README.md", *(root / "docs").glob("*.md"))
+        for name in re.findall(r"`([\w/]+\.py)`", page.read_text("utf-8"))
+        if not any(f"/{file}".endswith(f"/{name}") for file in files)
+    ]
+    assert missing == []
