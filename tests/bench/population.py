@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SIZES = (100, 1000, 4000, 10_000, 40_000)
 """Numbers of neurons."""
+MANY = 1000
 N_STROKE = 8
 """Neighbouring neurons that a stroke hides, and whose traces are predicted."""
 
@@ -27,7 +28,7 @@ N_STROKE = 8
 @benchmark(
     "population",
     title="From a mask to predictions on {device}",
-    columns=("name", "median", "n", "unit", "cpu_ms", "neurons", "predictor", "stroke"),
+    columns=("name", "median", "n", "unit", "cpu_ms", "neurons", "predictor", "stroke", "video"),
     gflops=True,
 )
 @click.option(
@@ -59,8 +60,16 @@ def command(
     request again, in which nothing has changed: the limit for small changes.
     `population_ms` is the prediction of all targets from the encoding. The transformer has
     the size of the demo, and random weights.
+
+    `one_hidden_ms` is the time per mask for many masks of the smallest recording of at
+    least 1,000 neurons that each hide one of them, with 8 targets; `one_hidden_ratio`
+    divides it by that of a mask for which nothing is stored.
     """
-    return [found for name in names for found in size_rows(name, counts, repeats, device)]
+    rows = [found for name in names for found in size_rows(name, counts, repeats, device)]
+    many = [count for count in counts if count >= MANY]
+    if "transformer" in names and many:
+        rows += one_hidden_rows(min(many), repeats, device)
+    return rows
 
 
 def size_rows(name: str, counts: Sequence[int], repeats: int, device: str) -> list[Row]:
@@ -75,6 +84,37 @@ def size_rows(name: str, counts: Sequence[int], repeats: int, device: str) -> li
             traces = median(times["traces_ms"][0])
             ratio = traces / smallest.setdefault(stroke, traces)
             rows.append(row("traces_ratio", [ratio], "", **about))
+    return rows
+
+
+def one_hidden_rows(count: int, repeats: int, device: str) -> list[Row]:
+    """Return the rows of masks that each hide one neuron, without and with video."""
+    import omnimouse_app as om
+
+    session = om.open_session(simulated_session(count))
+    predictor = untrained_model("demo", session.id, count, device)
+    window, n_visible = session.window(12.0), count - N_STROKE
+    targets = np.arange(n_visible, count)
+    rows: list[Row] = []
+    for has_video in (False, True):
+        mask = om.Mask.nothing(session).show(slice(0, n_visible)).with_frames(has_video)
+        mask = mask.ask(targets, (30, 60))
+        alone: tuple[list[float], list[float]] = ([], [])
+        shared: tuple[list[float], list[float]] = ([], [])
+        for neuron in range(repeats):
+            predictor.clear_caches()
+            start, cpu = perf_counter(), process_time()
+            predictor.predict(window, mask.hide([neuron]), targets)
+            add(alone, start, cpu)
+        start, cpu = perf_counter(), process_time()
+        hidden = ((window, mask.hide([neuron]), targets) for neuron in range(10 * repeats))
+        for _ in predictor.predict_many(hidden):
+            add(shared, start, cpu)
+            start, cpu = perf_counter(), process_time()
+        about = {"neurons": count, "predictor": "transformer", "video": has_video}
+        rows.append(row("one_hidden_ms", shared[0], "ms", cpu_ms=median(shared[1]), **about))
+        ratio = median(shared[0]) / median(alone[0])
+        rows.append(row("one_hidden_ratio", [ratio], "", **about))
     return rows
 
 

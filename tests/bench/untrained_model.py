@@ -7,10 +7,12 @@ because worker processes use it.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from omnimouse_model.predict.predictor import Predictor
+    from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 
 
-def untrained_model(size: str, session_id: str, n_neurons: int, device: str) -> "Predictor":
+def untrained_model(
+    size: str, session_id: str, n_neurons: int, device: str
+) -> "TransformerPredictor":
     """Return a model of a released size, or of the size "demo", for one session."""
     import torch
 
