@@ -162,7 +162,8 @@ def cycle_table() -> np.ndarray:
 def scale_table(*, is_cyclic: bool, is_signed: bool = False) -> np.ndarray:
     """Return uint8 (256, 3): the colours of numbers, of angles, or of differences."""
     if is_signed:
-        return residual_table()
+        # Grey, not dark, in the middle: neurons without a difference stay visible.
+        return _diverging((150, 152, 158))
     return cycle_table() if is_cyclic else viridis_table()
 
 
@@ -175,7 +176,11 @@ def area_table(n: int) -> np.ndarray:
 def residual_table() -> np.ndarray:
     """Return uint8 (256, 3): blue (too low) over dark grey to orange (too high)."""
     # Blue and orange are distinguishable with any colour vision, unlike red and green.
-    stops = np.array([rgb(VISIBLE), (40, 42, 48), rgb(TARGET)], float)
+    return _diverging((40, 42, 48))
+
+
+def _diverging(middle: tuple[int, int, int]) -> np.ndarray:
+    stops = np.array([rgb(VISIBLE), middle, rgb(TARGET)], float)
     columns = [np.interp(np.arange(256), (0, 127.5, 255), stops[:, k]) for k in range(3)]
     return np.stack(columns, axis=1).round().astype(np.uint8)
 

@@ -48,7 +48,7 @@ STATE_RIM = _by_code(
 )
 _VIRIDIS = palette.viridis_table().astype(np.float32) / 255
 _CYCLE = palette.cycle_table().astype(np.float32) / 255
-_SIGNED = palette.residual_table().astype(np.float32) / 255
+_SIGNED = palette.scale_table(is_cyclic=False, is_signed=True).astype(np.float32) / 255
 SELECTED_RIM = np.array(_rgba(palette.SELECTED, 1), np.float32)
 # In the score view, sky blue would be too similar to the blues of viridis. Visible
 # neurons are therefore dark disks in slate rings, so that neither they nor the mean
