@@ -293,4 +293,4 @@ def test_the_page_has_the_pins_names_spans_and_says_what_it_leaves_out(report):
     assert re.search(r"samples \d+–59: \d+ target", text)
     assert "video frames 0–59: visible" in text
     assert "It has no predictions over longer spans" in text
-    assert re.search(r"Nothing was there for: .*Laboratory\.", text)
+    assert re.search(r"Nothing was there for: .*Laboratory, What drives a neuron\.", text)
