@@ -9,6 +9,8 @@ command measures, with `linear-gaussian`:
 - shifted: of a source that is shifted circularly before the fit, the share of intervals of
   *unique* wholly above 0 (at most 4 %), and below; standard error over worlds;
 - single: the share of the only source of a neuron in v(all);
+- ranks: of each --session, Spearman's correlation of the values of sources alone with
+  those of ridges on the same inputs (at least .8);
 - areas: of areas with a common drive alone, the share of intervals of *beyond* above 0.
 
 It exits with status 1 if one is missed.
@@ -19,15 +21,22 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass
+from itertools import chain, pairwise
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
 
 import omnimouse_model as om
+from omnimouse_model.analysis.sources.errors import Samples, areas_of
 from omnimouse_model.analysis.sources.informants import find_informants
+from omnimouse_model.evaluation.tier_windows import scored_starts
+from omnimouse_model.families.parts.linear_gaussian.series import (
+    behavior_inputs,
+    frames_of,
+    video_inputs,
+)
 from omnimouse_model.progress import QUIET
 from omnimouse_model.simulate.coupled_neurons import (
     SINGLE,
@@ -131,7 +140,7 @@ def shifted_rows(n_worlds: int, n_neurons: int = 60, minutes: float = 8.0) -> It
 
 
 def single_rows(
-    n_worlds: int, minutes: float = 8.0, kinds: tuple[Single, ...] = SINGLE
+    n_worlds: int, minutes: float = 20.0, kinds: tuple[Single, ...] = SINGLE
 ) -> Iterator[Row]:
     """Yield the smallest share in v(all) of the only source of a neuron, of each kind."""
     shares: dict[str, list[float]] = {}
@@ -179,6 +188,107 @@ def area_rows(n_worlds: int, minutes: float = 8.0) -> Iterator[Row]:
     )
 
 
+# -- ranks of sources against nested ridges, in any recording -------------------------
+N_COMPONENTS = 40
+"""Principal components of a group of inputs with more columns."""
+PENALTY = 0.3
+"""Ridge penalty, relative to the variance of an input."""
+
+
+def rank_rows(path: str, n_targets: int = 40, windows: int = 120) -> Iterator[Row]:
+    """Yield how the values of sources alone agree in rank with those of ridges.
+
+    The ridges are fitted to the train tier: of video (motion energy), behaviour at some
+    lags, five means of the own past, and the activity of other neurons, each reduced to
+    its principal components.
+    """
+    session = om.open_session(path)
+    spec = om.OMNIMOUSE
+    chosen = np.random.default_rng(0).permutation(session.n_neurons)[:n_targets]
+    targets = np.sort(chosen)
+    found = om.sources(MODEL, session, targets=targets, max_windows=windows)
+    inputs, scores = _ridge_inputs(session, spec, targets, found.names), []
+    for column, neuron in enumerate(targets.tolist()):
+        for name in found.names:
+            scores.append(_ridge_value(inputs, name, column, neuron, session))
+    values = np.array([found.of("alone", name).value for name in found.names]).T.ravel()
+    ranks = [np.argsort(np.argsort(one)) for one in (values, np.array(scores))]
+    value = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    note = f"alone, {len(targets)} neurons × {', '.join(found.names)}"
+    yield Row(f"ranks against ridges, {session.id}", value, 0.8, True, n=len(values), note=note)
+
+
+def _ridge_inputs(
+    session: om.Session, spec: om.WindowSpec, targets: np.ndarray, names: Sequence[str]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return inputs and responses at the scored samples of train and test windows."""
+    samples = Samples.of(session, spec)
+    rows = slice(*samples.scored)
+    areas, hidden = areas_of(session), np.isin(np.arange(session.n_neurons), targets)
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for tier, most in (("train", 240), ("test", 120)):
+        columns: dict[str, list[np.ndarray]] = {}
+        for start in scored_starts(session, tier, most, spec):
+            window = session.window(float(start), spec)
+            recorded = np.nan_to_num(window.responses)
+            columns.setdefault("response", []).append(recorded[rows][:, targets])
+            past = recorded[slice(*samples.own)].reshape(5, -1, session.n_neurons).mean(axis=1)
+            past = past[:, targets][None].repeat(len(recorded[rows]), axis=0)
+            columns.setdefault("history", []).append(past)
+            if "video" in names:
+                video = video_inputs(frames_of(window), spec)[rows]
+                columns.setdefault("video", []).append(video)
+            if "behavior" in names:
+                behavior = np.nan_to_num(window.behavior)
+                columns.setdefault("behavior", []).append(behavior_inputs(behavior, spec)[rows])
+            for area in np.unique(areas):
+                shown = recorded[rows][:, (areas == area) & ~hidden]
+                columns.setdefault(f"area {area}", []).append(shown)
+        parts[tier] = {name: np.concatenate(values) for name, values in columns.items()}
+    for name in parts["train"]:
+        if name not in ("response", "history"):
+            _reduce(parts, name)
+    return parts
+
+
+def _reduce(parts: dict[str, dict[str, np.ndarray]], name: str) -> None:
+    train = parts["train"][name]
+    mean, std = train.mean(axis=0), train.std(axis=0) + 1e-6
+    axes = np.linalg.svd((train - mean) / std, full_matrices=False)[2][:N_COMPONENTS]
+    for part in parts.values():
+        part[name] = (part[name] - mean) / std @ axes.T
+
+
+def _ridge_value(
+    inputs: dict[str, dict[str, np.ndarray]],
+    name: str,
+    column: int,
+    neuron: int,
+    session: om.Session,
+) -> float:
+    """Return the value of one source alone, of a ridge, in the test windows."""
+    own, everyone = areas_of(session)[neuron], np.unique(areas_of(session))
+    names = {
+        "same area": [f"area {own}"],
+        "other areas": [f"area {area}" for area in everyone if area != own],
+        "other neurons": [f"area {area}" for area in everyone],
+    }.get(name, [name])
+
+    def of(tier: str) -> tuple[np.ndarray, np.ndarray]:
+        columns = [inputs[tier][one] for one in names]
+        if name == "history":
+            columns = [columns[0][:, :, column]]
+        return np.concatenate(columns, axis=1), inputs[tier]["response"][:, column]
+
+    (x, y), (x_test, y_test) = of("train"), of("test")
+    mean, level = x.mean(axis=0), y.mean()
+    gram = (x - mean).T @ (x - mean) / len(x)
+    gram[np.diag_indices(len(gram))] += PENALTY * np.diag(gram).mean() + 1e-6
+    weights = np.linalg.solve(gram, (x - mean).T @ (y - level) / len(x))
+    error = ((y_test - level - (x_test - mean) @ weights) ** 2).sum()
+    return float(1 - error / ((y_test - level) ** 2).sum())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; return 1 if a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -186,7 +296,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--targets", type=int, default=20)
     parser.add_argument("--sizes", type=int, nargs="+", default=(200, 1000))
     parser.add_argument(
-        "--only", choices=("drivers", "shifted", "single", "areas"), help="One part of the table."
+        "--only",
+        choices=("drivers", "shifted", "single", "areas", "ranks"),
+        help="One part of the table.",
+    )
+    parser.add_argument(
+        "--session",
+        action="append",
+        default=[],
+        help="Recording whose ranks of sources are compared with those of ridges.",
     )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
@@ -195,6 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "shifted": lambda: shifted_rows(given.worlds),
         "single": lambda: single_rows(min(given.worlds, 5)),
         "areas": lambda: area_rows(given.worlds),
+        "ranks": lambda: chain.from_iterable(map(rank_rows, given.session)),
     }
     rows = []
     with TemporaryDirectory() as folder:
@@ -207,8 +326,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     if not given.json:
                         print(_text(row), flush=True)
     if given.json:
-        names = Row.__slots__
-        print(json.dumps({"rows": [{k: getattr(row, k) for k in names} for row in rows]}))
+        # JSON has no NaN.
+        plain = [{k: None if v != v else v for k, v in asdict(row).items()} for row in rows]
+        print(json.dumps({"rows": plain}))
     return int(not all(row.is_met for row in rows))
 
 

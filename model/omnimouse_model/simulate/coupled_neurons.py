@@ -22,7 +22,7 @@ FACTOR_TAUS_S = (0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
 PRIVATE_TAU_S = 0.3
 FAST_TAU_S = 0.15
 """Time constant of single sources: the past of a neuron tells little of its present."""
-SLOW_TAU_S = 6.0
+SLOW_TAU_S = 2.0
 """Time constant of neurons whose only source is their own past."""
 RUNNING_TAU_S, SMOOTH_S = 2.0, 0.5
 DEVICE_RATE_HZ = 20
