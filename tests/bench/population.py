@@ -17,6 +17,7 @@ from tests.bench.untrained_model import untrained_model
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
     from omnimouse_model.masks import Mask
+    from omnimouse_model.predict.predictor import Predictor
 
 SIZES = (100, 1000, 4000, 10_000, 40_000)
 """Numbers of neurons."""
@@ -127,6 +128,7 @@ def measured(name: str, count: int, repeats: int, device: str) -> dict[str, Time
     import omnimouse_app as om
 
     session = om.open_session(simulated_session(count))
+    predictor: Predictor
     if name == "transformer":
         predictor = untrained_model("demo", session.id, session.n_neurons, device)
     else:
