@@ -47,7 +47,7 @@ from omnimouse_model.inference.families import (
 from omnimouse_model.metrics import behavior_groups
 from omnimouse_model.metrics.time_blocks import CORRELATION_LIMITS, Estimate, jackknife
 from omnimouse_model.predict.description import checkpoint_file, read_about
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import NOT_DECODED, Predictor
 from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.progress import Job, shown_job, stop_if
 from omnimouse_model.training.metrics_log import FILE, log_rows
@@ -196,7 +196,7 @@ class PaperTable(HasSummary, Sequence[PaperRow]):
             sum({row.session: row.n_windows for row in rows}.values()),
             0,
             self._published(column, predictor),
-            next((row.refusal for row in rows if row.refusal), ""),
+            next((row.refusal for row in rows if row.refusal), "" if rows else NOT_DECODED),
         )
 
     def _responses(self, strategy: str, predictor: str) -> list[Score]:

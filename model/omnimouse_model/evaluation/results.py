@@ -385,9 +385,13 @@ class Scores(HasSummary):
         """Return the paired difference of a score from a baseline, with its interval.
 
         Both are scored on the same neurons and windows, and the same blocks are left
-        out of both. NaN if one of them refused, or only one of them is centred.
+        out of both. NaN if one of them refused or has no score, or only one is centred.
         """
-        other = self.find(score.strategy, baseline, score.session)
+        wanted = score.session, score.strategy, baseline
+        found = (s for s in self.scores if (s.session, s.strategy, s.predictor) == wanted)
+        # In a task of behaviour, a model of windows without it is refused, and has a row.
+        if (other := next(found, None)) is None:
+            return jackknife(float("nan"), [])
         if pooled:
             both = [(one.pooled, one.pooled_left_out) for one in (score, other)]
             return jackknife_gain(*both, limits=CORRELATION_LIMITS)

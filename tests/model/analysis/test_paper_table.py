@@ -8,7 +8,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.paper_table import comparable, paper_table
 from omnimouse_model.data.window_spec import OMNIMOUSE, BehaviorSpec, WindowSpec
 from omnimouse_model.errors import ExportError, UnsupportedRequestError
-from omnimouse_model.evaluation.published import TASKS
+from omnimouse_model.evaluation.published import DECODING, TASKS
 from omnimouse_model.evaluation.sensorium2023 import (
     check_submission,
     predict_clips,
@@ -159,3 +159,16 @@ def test_a_submission_that_is_not_complete_is_told(session, tmp_path):
     write_submission(path, iter([holed, *clips[1:]]), ids)
     with pytest.raises(ExportError, match=r"predictions \(12, 250\), of which 250 are missing"):
         check_submission(path, [session], ["test"])
+
+
+def test_a_model_of_windows_without_behaviour_is_refused_in_decoding(session):
+    model = SlowPredictor("responses alone")
+    model.needs = Needs(spec=WindowSpec(2.0, 30.0))
+    both = [model, "linear-gaussian"]
+    found = paper_table(both, session, [STIMULUS, DECODING], max_windows=3)
+    assert found.baseline == "linear-gaussian"
+    cell = found.cell("run", "responses alone")
+    assert np.isnan(cell.pooled.value)
+    assert cell.refusal
+    assert np.isfinite(found.cell("run", "linear-gaussian").pooled.value)
+    json.dumps(found.rows(), allow_nan=False)
