@@ -495,7 +495,11 @@ def _opened(facts: Mapping[str, Any], rows: Sequence[Errors]) -> SourceScores:
         ),
         tuple(tuple(map(int, order)) for order in facts["orders"]),
     )
+    if len(plan.sources) > MAX_ALL and not plan.orders:
+        raise ValueError(f"All subsets of {len(plan.sources)} sources are too many.")
     everyone = np.array(facts["neurons"], np.int64)
+    if any(errors.squared.shape[0] != len(plan.subsets) for errors in rows):
+        raise ValueError("The sums are not those of these sources.")
     empty = SourceScores(
         predictor=str(facts["predictor"]),
         session=str(facts["session"]),

@@ -1,5 +1,6 @@
 """Sources: definitions, groups that never tell each other, files, and refusals."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -174,6 +175,20 @@ def test_a_saved_result_opens_as_it_was(found, tmp_path):
     assert repr(opened) == repr(found)
     table = found.write_csv(tmp_path / "found.csv").read_text()
     assert "unique_low" in table.splitlines()[0]
+
+
+def test_a_file_of_other_sums_or_of_too_many_subsets_is_refused(found, tmp_path):
+    path = found.save(tmp_path / "found.sources.jsonl")
+    header, row = path.read_text().splitlines()
+    facts = json.loads(header)
+    facts["definition"]["sources"] = [f"source {k}" for k in range(40)]
+    path.write_text(f"{json.dumps(facts)}\n{row}\n")
+    with pytest.raises(ValueError, match="All subsets of 40 sources are too many"):
+        om.SourceScores.open(path)
+    facts["definition"]["sources"] = ["history"]
+    path.write_text(f"{json.dumps(facts)}\n{row}\n")
+    with pytest.raises(ValueError, match="not those of these sources"):
+        om.SourceScores.open(path)
 
 
 def test_cells_that_one_question_cannot_predict_count_for_none():
