@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +24,8 @@ from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.session_loader import SAMPLES
 from omnimouse_model.progress import CallbackJob, TimeLeft, duration_text
+from omnimouse_model.simulate import write_session
+from omnimouse_model.simulate.specs import UNSEEN
 from omnimouse_model.simulate.spiking_laboratory import ANIMALS, write_animal
 from tests.acceptance.scripts import wait_for
 
@@ -33,10 +36,10 @@ NEARLY_OVER_S = 3.0
 Message = Callable[[], str]
 
 
-def opened(controller: Controller, sample: str, model: str) -> None:
-    """Open a sample, and wait for its first prediction."""
+def opened(controller: Controller, recording: str | Path, model: str) -> None:
+    """Open a sample or a folder, and wait for its first prediction."""
     controller.model.choose(model)
-    controller.loader.open(SAMPLES[sample])
+    controller.loader.open(SAMPLES.get(str(recording), recording))
     wait_for(lambda: not controller.loader.is_busy, "the recording")
 
 
@@ -67,8 +70,10 @@ def laboratory(controller: Controller) -> Message:
 
 
 def finetune(controller: Controller) -> Message:
-    """Fine-tune the transformer to a new mouse."""
-    opened(controller, "unseen", "demo")
+    """Fine-tune the demo, which gets a context part, to a small new mouse."""
+    # Of few neurons, and long enough that the scores rise: a flat run ends early.
+    mouse = write_session(replace(UNSEEN, n_neurons=100), controller.finetuning.folder / "mouse")
+    opened(controller, mouse, "demo")
     wait_for(lambda: controller.finetuning.is_offered, "the model")
     controller.finetuning.start(steps=60)
     return lambda: controller.finetuning.message

@@ -118,6 +118,8 @@ def transfer_omnimouse(
 # -- the time of all parts --------------------------------------------------------------
 _STEP_CELLS = 1.2
 """Neurons of a window that are predicted while one is trained on, measured for the demo."""
+_VIDEO_CELLS = 200
+"""Neurons of a window that are predicted while its video is encoded; measured likewise."""
 
 
 @dataclass(slots=True)
@@ -131,10 +133,10 @@ class _Course:
     ----------
     steps, every, step_cells, validation_cells
         Number of steps; steps between validations; neurons in windows that take as long
-        as a step, and those that a validation predicts.
-    context_s, context_cells
-        Seconds of the fit of a context part, and twice the neurons in windows that the
-        model predicts for it; 0 without one.
+        as a step, and as a validation.
+    window_cells, context_cells, context_s
+        The same of a window that is predicted as a whole, and of all for a context part;
+        seconds of its fit, 0 without one.
     cell_s
         Seconds for a neuron in a window, of which half of the samples are predicted.
     other_s
@@ -142,7 +144,7 @@ class _Course:
     """
 
     job: Job
-    n_neurons: int
+    window_cells: int
     steps: int
     every: int
     step_cells: float
@@ -168,13 +170,15 @@ class _Course:
     ) -> "_Course":
         """Return the course of a run that begins now."""
         session, (phase,) = source.session, config.phases
-        n, n_scored = session.n_neurons, len(source.held_out)
+        n, n_scored = session.n_neurons + _VIDEO_CELLS, len(source.held_out)
+        # Validations predict about half of the samples of a window.
+        window_cells = n + session.n_neurons
         n_scored = min(n_scored, config.validation_windows or n_scored)
         fit_s = cells = 0.0
         if fits_context:
             fit_s = sum(context_seconds(session, OMNIMOUSE, 0.0))
-            # It predicts whole windows, all others about half of their samples.
-            cells = 2 * n * (sum(context_seconds(session, OMNIMOUSE, 1.0)) - fit_s)
+            n_windows = sum(context_seconds(session, OMNIMOUSE, 1.0)) - fit_s
+            cells = n_windows * window_cells
         validation_cells, cell_s = len(DEMO) * n_scored * n, 0.0
         if (out / FILE).exists():
             # A run that goes on: the first row is of the validation of the start values.
@@ -182,7 +186,7 @@ class _Course:
             cell_s = first.get("seconds", 0.0) / max(validation_cells, 1)
         return cls(
             job,
-            n,
+            window_cells,
             phase.steps,
             config.validate_every,
             phase.batch * n * _STEP_CELLS,
@@ -199,7 +203,7 @@ class _Course:
         def report(done: int | float, total: int | float, step: str) -> None:
             took_s, share = monotonic() - begin_s, done / total
             self.other_s = took_s
-            self.cell_s = took_s / (share * WINDOWS * CANDIDATES) if share else 0.0
+            self.cell_s = took_s / (share * WINDOWS * (CANDIDATES + _VIDEO_CELLS)) if share else 0.0
             left_s = took_s * (1 - share) / share + self._training_s(0) if share else inf
             self._report(left_s + self._context_s, step)
 
@@ -234,7 +238,7 @@ class _Course:
     @property
     def window_s(self) -> float:
         """Seconds for all neurons of a whole window."""
-        return 2 * self.cell_s * self.n_neurons
+        return self.cell_s * self.window_cells
 
     @property
     def _context_s(self) -> float:
