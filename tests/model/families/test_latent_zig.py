@@ -5,17 +5,28 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 import omnimouse_model as om
 from omnimouse_model.data.session import Window
+from omnimouse_model.families.latent_zig.density import fit_shape, mean
 from omnimouse_model.families.latent_zig.network import (
     LATENT_ZIG,
     LatentConfig,
     ZigConfig,
     ZigNetwork,
+    theta_and_q,
 )
-from omnimouse_model.families.latent_zig.training import ZigTrainConfig, ZigTraining
-from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig
+from omnimouse_model.families.latent_zig.training import (
+    ZigTrainConfig,
+    ZigTraining,
+    start_latents,
+    start_video,
+)
+from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig, rows_of
+from omnimouse_model.training.checkpoints import BEST
+from omnimouse_model.training.loop import train
+from omnimouse_model.training.sessions import training_session
 from tests.model.families.clip_models import check_parts, check_resumed, written
 
 CONFIG = ZigConfig(
@@ -87,3 +98,89 @@ def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path):
         save_every_s=None,
     )
     check_resumed(ZigTraining, config, session, tmp_path)
+
+
+# -- start values ----------------------------------------------------------------------
+def world(n_neurons=40):
+    """Return a network, responses (4, 300, N) that follow three latents, and the latents."""
+    rng = np.random.default_rng(0)
+    kernel = np.exp(-np.arange(60) / 12)
+    latents = np.stack([np.convolve(one, kernel, "valid") for one in rng.normal(size=(3, 1259))], 1)
+    latents /= latents.std(0)
+    rates = np.exp(0.5 * latents @ rng.normal(size=(3, n_neurons)))
+    responses = rng.gamma(1.0, rates) * (rng.random(rates.shape) < 0.8)
+    torch.manual_seed(0)
+    core = CoreConfig(1, (48, 16), ((13, 13), (1, 1)), (9, 5), stride=2, has_norm=False)
+    net = ZigNetwork(
+        ZigConfig(core, ReadoutConfig(places=None, has_bias=False), (3, 3), LatentConfig(3, 9, 6)),
+        {"m": n_neurons},
+    )
+    values = torch.from_numpy(responses).float().unflatten(0, (4, 300))
+    net.shape("m").copy_(fit_shape(values.flatten(0, 1)))
+    return net, values, torch.from_numpy(latents).float().unflatten(0, (4, 300))
+
+
+def test_latents_begin_at_what_neurons_share():
+    net, responses, latents = world()
+    start_latents(net, "m", responses)
+    shown = responses.clone()
+    shown[..., 1::2] = 0.0  # a half, as in training
+    found = net.posterior(2 * shown, "m", 300)[:, 30:].reshape(-1, 3).detach()
+    true = latents[:, 30:].reshape(-1, 3)
+    weights = torch.linalg.lstsq(torch.cat([found, torch.ones(len(found), 1)], 1), true).solution
+    told = torch.cat([found, torch.ones(len(found), 1)], 1) @ weights
+    for one, other in zip(told.T, true.T, strict=True):
+        assert torch.corrcoef(torch.stack([one, other]))[0, 1] > 0.6
+    assert float(net.sigma) < 1
+    assert found.std(0).max() < 1.5
+    # Hidden neurons follow the latents with the right sign.
+    of_q, of_theta = net.latent_weights("m")
+    drive = (found @ (of_q + of_theta).T)[:, 1::2]
+    truth = responses[:, 30:].reshape(-1, 40)[:, 1::2]
+    both = [torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(drive.T, truth.T, strict=True)]
+    assert torch.stack(both).mean() > 0.25
+
+
+def test_the_video_part_begins_at_regressions():
+    net, _, _ = world(6)
+    torch.manual_seed(0)
+    maps = torch.randn(3, 16, 80, 5, 6)
+    readout = net.readout_of("m")
+    values = readout.features_at(rows_of(maps))
+    rates = (0.15 * torch.einsum("rwn,wn->rn", values, torch.randn(16, 6))).exp()
+    responses = torch.where(torch.rand_like(rates) < 0.8, rates, 0.0).unflatten(0, (3, 80))
+    net.shape("m").fill_(1.0)
+    start_video(net, "m", [(maps, responses)])
+    logit_q, log_theta = readout.parameters_at(maps)
+    theta, q = theta_and_q(logit_q, log_theta)
+    found = mean(theta, net.shape("m"), q).flatten(0, 1).detach()
+    both = torch.stack([found.T, rates.T])
+    assert torch.stack([torch.corrcoef(pair)[0, 1] for pair in both.unbind(1)]).min() > 0.6
+    torch.testing.assert_close(found.mean(0), responses.mean((0, 1)), rtol=0.5, atol=0.1)
+
+
+@pytest.mark.slow
+def test_a_training_begins_at_motion_energy(session, tmp_path):
+    core = CoreConfig(1, (48, 16), ((13, 13), (1, 1)), (9, 5), stride=2, has_norm=False)
+    readout = ReadoutConfig(places=None, has_bias=False, first_spread=0.05)
+    config = ZigTrainConfig(
+        seed=1,
+        model=ZigConfig(core, readout, (3, 3), LatentConfig(4, 9, 6)),
+        start="motion-energy",
+        clips=2,
+        frames=30,
+        video_steps=0,
+        draws=2,
+        total_steps=1,
+        validation_windows=2,
+    )
+    net = train(ZigTraining.of, config, [training_session(session)], tmp_path, max_steps=0)
+    assert all(bool(value.isfinite().all()) for value in net.state_dict().values())
+    model = om.load_predictor(tmp_path / BEST, device="cpu")
+    assert model.needs.sessions == {session.id}
+    with pytest.raises(ValueError, match=r"latent\.stitch"):
+        ZigTraining.read({"start": "motion-energy", "model": {
+            "core": {"widths": [48, 16], "spatial": [[13, 13], [1, 1]], "temporal": [9, 5],
+                     "has_norm": False, "channels": 1},
+            "latent": {"n_latents": 12, "stitch": 20},
+        }})  # fmt: skip

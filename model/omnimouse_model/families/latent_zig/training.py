@@ -4,33 +4,46 @@ The first steps train the video model alone. Then half of the responses are hidd
 others give the posterior of the latents, and the likelihood is that of the hidden ones.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.latent_zig.density import (
+    THRESHOLD,
     Variant,
     divergence,
     fit_shape,
     log_likelihood,
 )
-from omnimouse_model.families.latent_zig.network import LATENT_ZIG, ZigConfig, theta_and_q
-from omnimouse_model.families.parts.clip_training import Batch, CoreTrainConfig, CoreTraining
-from omnimouse_model.families.parts.video_clips import Inputs
+from omnimouse_model.families.latent_zig.network import (
+    LATENT_ZIG,
+    ZigConfig,
+    ZigNetwork,
+    theta_and_q,
+)
+from omnimouse_model.families.parts.clip_training import (
+    START_CLIPS,
+    Batch,
+    CoreTrainConfig,
+    CoreTraining,
+)
+from omnimouse_model.families.parts.core_start import features_of, neuron_weights
+from omnimouse_model.families.parts.factorised import module_key
+from omnimouse_model.families.parts.video_clips import Inputs, inverse_elu
 from omnimouse_model.masks import Mask
 from omnimouse_model.training.config import Count
+from omnimouse_model.training.loop import seeded
 
 _HIDDEN = 0.5
 """Share of the responses that are hidden."""
-_SHAPE_CLIPS = 200
-"""Train clips from which the shape of each neuron is fitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +86,30 @@ class ZigTraining(CoreTraining):
         config: ZigTrainConfig = super().read(tree)
         if config.model.latent is not None and config.model.latent.position_layers:
             raise ValueError("latent.position_layers is read from published weights only: use [].")
+        latent = config.model.latent
+        if config.start == "motion-energy" and latent is not None:
+            n = latent.n_latents
+            if latent.hidden < n or latent.stitch < 2 * n or latent.layers > 1:
+                raise ValueError(
+                    f"start: motion-energy needs one GRU layer, latent.hidden of at least {n} and "
+                    f"latent.stitch of at least {2 * n}"
+                )
         return config
 
     def start(self) -> bool:
-        """Fit the shape of the gamma part of each neuron to train clips."""
+        """Fit the shape of the gamma part of each neuron, and the start that is set."""
         for key, source in self.sessions.items():
-            clips = self.clips(source, spread_starts(self.starts[key], _SHAPE_CLIPS))
+            clips = self.clips(source, spread_starts(self.starts[key], START_CLIPS))
             shape = fit_shape(clips.responses.flatten(0, 1))
             self.net.shape(key).copy_(shape)
-        return False
+        if self.settings.start == "random":
+            return False
+        for key, chunks in self.start_core().items():
+            start_video(self.net, key, chunks)
+            if self.net.config.latent is not None:
+                with seeded(self.settings.seed):
+                    start_latents(self.net, key, torch.cat([values for _, values in chunks]))
+        return True
 
     def loss(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, float]:
         """Return the loss per frame: minus the log-likelihood of hidden responses, and a penalty.
@@ -129,7 +157,8 @@ class ZigTraining(CoreTraining):
 
     def condition(self) -> Condition:
         """Return video; after the first steps also half of the neurons, to predict the others."""
-        is_latent = self.state.step > self.settings.video_steps
+        first = self.settings.video_steps
+        is_latent = self.state.step > first or not first
 
         def mask(session: Session) -> Mask:
             spec = self.family.spec(self.net.config)
@@ -140,3 +169,103 @@ class ZigTraining(CoreTraining):
             return made.ask(neurons[1::2])
 
         return Condition("video and half of the population", mask)
+
+
+# -- start values ----------------------------------------------------------------------
+_BIN = 6
+"""Frames over which responses are averaged before their components are computed."""
+_KEPT, _RISE = 0.8, 0.5
+"""Share of its state that a unit of the GRU keeps, and what it takes of a component."""
+_FIRST_SPREAD = 0.3
+_OFFSET = 2.0
+"""Added to features that have a mean of about 0."""
+
+
+@torch.no_grad()
+def _moments(net: ZigNetwork, session: str, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return q (N,), theta (N,), and the logarithmic excess of responses (..., N).
+
+    The excess is about the change of log theta that would explain a response above the
+    threshold; NaN for others.
+    """
+    k, is_known = net.shape(session), observed.isfinite()
+    is_above = observed > THRESHOLD
+    axes = tuple(range(observed.ndim - 1))
+    q = (is_above.sum(axes) / is_known.sum(axes).clamp(min=1)).clamp(0.01, 0.99)
+    excess = torch.where(is_above, observed - THRESHOLD, torch.nan)
+    theta = excess.nansum(axes) / is_above.sum(axes).clamp(min=1) / k
+    theta = theta.clamp(min=1e-3)
+    return q, theta, excess / (k * theta) - 1
+
+
+@torch.no_grad()
+def start_video(net: ZigNetwork, session: str, chunks: list[tuple[Tensor, Tensor]]) -> None:
+    """Fit the readout of a session to chunks of maps and responses, as `start_readout` does."""
+    readout = net.readout_of(session)
+    q, theta, _ = _moments(net, session, torch.cat([values for _, values in chunks]))
+    rows: tuple[list[tuple[Tensor, Tensor]], ...] = ([], [])
+    for chunk in chunks:
+        found, observed = features_of(readout, *chunk)
+        _, _, excess = _moments(net, session, observed)
+        is_above = torch.where(observed.isfinite(), (observed > THRESHOLD).float(), torch.nan)
+        # There is no bias: the weights of features that are never 0 have to make it.
+        rows[0].append((found + _OFFSET, q.logit() + (is_above - q) / (q * (1 - q))))
+        slope = theta.clamp(max=1.0)
+        rows[1].append((found + _OFFSET, inverse_elu(theta) + slope * excess))
+    weights = torch.stack([neuron_weights(one, has_bias=False)[0] for one in rows], -1)
+    # The public code reads the memory of the weights in another shape: see `ZigReadout`.
+    readout._features.view(-1, *weights.shape[:1], 2).copy_(weights.transpose(0, 1))
+    assert readout.conv.bias is not None
+    readout.conv.bias.fill_(_OFFSET)
+    frames, channels = (size // 2 for size in readout.conv.kernel_size)
+    readout.conv.weight.zero_()
+    readout.conv.weight[:, :, frames, channels] = 1.0
+
+
+@torch.no_grad()
+def start_latents(net: ZigNetwork, session: str, responses: Tensor) -> None:
+    """Start at latents that are principal components of the responses (B, T, N), smoothed.
+
+    The units of the GRU begin as leaky integrators of the components, and the latent
+    weights are linear regressions of the responses.
+    """
+    assert net.config.latent is not None
+    filled, key = responses.nan_to_num(), module_key(session)
+    encoder, n = net.encoder, net.config.latent.n_latents
+    binned = filled.unfold(1, _BIN, _BIN).mean(-1).flatten(0, 1)
+    middle = binned.mean(0)
+    _, spreads, axes = torch.linalg.svd(binned - middle, full_matrices=False)
+    axes = axes[:n] / (spreads[:n, None] / len(binned) ** 0.5)
+    stitch = encoder.linear[key]
+    assert isinstance(stitch, nn.Linear)
+    # Both signs, because the ELU cuts one; the constants keep the norm from changing.
+    stitch.weight.zero_()
+    stitch.weight[:n], stitch.weight[n : 2 * n] = axes, -axes
+    stitch.bias[:n], stitch.bias[n : 2 * n] = -axes @ middle, axes @ middle
+    stitch.bias[2 * n :] = 2.0 * (-1.0) ** torch.arange(len(stitch.bias) - 2 * n)
+    gru, size = encoder.GRU, net.config.latent.hidden
+    of_gru, units = dict(gru.named_parameters()), torch.arange(n)
+    for values in of_gru.values():
+        # Of the gates: reset, update, new.
+        values.unflatten(0, (3, size))[:, :n] = 0.0
+    of_gru["weight_ih_l0"][2 * size + units, units] = _RISE
+    of_gru["weight_ih_l0"][2 * size + units, n + units] = -_RISE
+    of_gru["bias_ih_l0"][size : size + n] = math.log(_KEPT / (1 - _KEPT))
+    last = encoder.final_linear
+    last.weight.zero_()
+    last.weight[units, units] = 1.0
+    last.bias.zero_()
+    shown = torch.where(torch.rand_like(filled) <= _HIDDEN, 0.0, filled) / (1 - _HIDDEN)
+    latents = net.posterior(shown, session, filled.shape[1])
+    mean, spread = latents.mean((0, 1)), latents.std((0, 1)).clamp(min=1e-3)
+    last.weight /= spread[:, None]
+    last.bias.copy_(-mean / spread)
+    net.sigma.fill_(_FIRST_SPREAD)
+    latents = ((latents - mean) / spread).flatten(0, 1)
+    q, _, excess = _moments(net, session, filled.flatten(0, 1))
+    is_above = (filled > THRESHOLD).float().flatten(0, 1)
+    inverse = torch.linalg.inv(latents.T @ latents / len(latents) + 0.1 * torch.eye(n))
+    of_q = inverse @ (latents.T @ (is_above - q)) / len(latents) / (q * (1 - q))
+    of_theta = inverse @ (latents.T @ excess.nan_to_num()) / is_above.sum(0).clamp(min=1)
+    net.latent_feature[f"{key}_q"].copy_(of_q)
+    net.latent_feature[f"{key}_theta"].copy_(of_theta)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from omnimouse_model.data.session import Session
@@ -30,7 +30,7 @@ from omnimouse_model.families.ndt.checkpoint import (
     read_ndt,
     save_ndt,
 )
-from omnimouse_model.families.ndt.network import Ndt, poisson_loss
+from omnimouse_model.families.ndt.network import CAUSAL, Block, Ndt, poisson_loss
 from omnimouse_model.families.ndt.predictor import NdtPredictor, load_ndt
 from omnimouse_model.families.ndt.training_config import (
     NdtTrainConfig,
@@ -65,7 +65,7 @@ def start_ndt(
 ) -> NdtPredictor:
     """Train on open sessions, or resume, and return the best model (`Training.start`)."""
     check_sessions(run_record(out).sessions, "a neural data transformer")
-    open_one = partial(trial_session, spec=config.spec)
+    open_one = partial(trial_session, spec=config.spec, stride_s=config.stride_s)
     best = train_as_recorded(_NdtTraining.of, config, sessions, out, job, seed, open_one)
     return load_ndt(best, job.device)
 
@@ -177,6 +177,11 @@ class _NdtTraining:
         if self.settings.mean_rates:
             for trials in self.trials:
                 _set_mean_rates(self.net, trials)
+        if self.settings.start == "components":
+            with seeded(self.settings.seed):
+                _start_transformer(self.net)
+            for trials in self.trials:
+                _start_stitchers(self.net, trials, self.device)
         if self.origin is None:
             return False
         self.net.load_state_dict(
@@ -362,6 +367,109 @@ def _set_mean_rates(net: Ndt, trials: Trials) -> None:
     assert isinstance(bias, Tensor)
     rates = np.maximum(trials.mean_counts, LEAST_RATE)
     bias.copy_(torch.from_numpy(np.log(rates)))
+
+
+# -- start at a linear forecast --------------------------------------------------------
+_BIN = 6
+"""Bins over which responses are averaged before their components are computed."""
+_STITCHED, _PROJECTED = 0.3, 3.0
+"""Gains of a component before and after the softsign."""
+_RAMP, _CONSTANT = 3.0, 8.0
+"""Of the position: a ramp over the bins, and constants that steady the layer norms."""
+_TAU = 6.0
+"""Bins within which the weight of the last visible ones falls."""
+_SEEN = 3.0
+"""How much more a visible bin weighs than one without activity, as a logarithm."""
+_SHARED, _SHARED_PENALTY = 8, 1.0
+"""Components that all neurons share in a forecast, and the penalty of their regression."""
+
+
+@torch.no_grad()
+def _start_transformer(net: Ndt) -> None:
+    """Let each bin add the mean of the last bins that are visible to what it has.
+
+    The tokens have the components, the activity, a ramp over the bins and two constants.
+    The first block attends from every bin to active and late ones; all else adds nothing.
+    """
+    config, encoder = net.config, net.encoder
+    embedder, n = encoder.embedder, config.d_token
+    for layer, gain in ((embedder.embed_spikes, 1.0), (embedder.projection, _PROJECTED)):
+        torch.nn.init.eye_(layer.weight).mul_(gain)
+        layer.bias.zero_()
+    position = embedder.embed_pos.weight.zero_()
+    bins = torch.arange(config.n_bins)
+    position[:, n] = _RAMP * (2 * bins / config.n_bins - 1)
+    position[:, n + 1], position[:, n + 2] = _CONSTANT, -_CONSTANT
+    for number, block in enumerate(encoder.layers):
+        assert isinstance(block, Block)
+        for last in (block.attn.out_proj, block.mlp.down_proj):
+            last.weight.zero_()
+            last.bias.zero_()
+        if number:
+            continue
+        attention = block.attn
+        torch.nn.init.eye_(attention.out_proj.weight)
+        attention.value.weight.zero_().fill_diagonal_(1.0)
+        attention.value.weight[n - 1 :] = 0.0
+        attention.value.bias.zero_()
+        first = torch.arange(attention.n_heads) * attention.head_size
+        attention.query.weight[first], attention.query.bias[first] = 0.0, attention.head_size**0.5
+        attention.key.weight[first], attention.key.bias[first] = 0.0, 0.0
+        # The activity of a visible bin is about 1, before the softsign of three times it.
+        attention.key.weight[first, n - 1] = _SEEN / (0.75 * _PROJECTED)
+        attention.key.weight[first, n] = config.n_bins / (2 * _RAMP * _TAU)
+
+
+@torch.no_grad()
+def _start_stitchers(net: Ndt, trials: Trials, device: torch.device) -> None:
+    """Start at the components of a session, and at a forecast of its neurons from them.
+
+    A forecast is a regression on the first components, and a share of what all have of the
+    neuron itself.
+    """
+    values = torch.from_numpy(np.nan_to_num(trials.train).astype(np.float32)).to(device)
+    n_bins = values.shape[1]
+    binned = values[:, : n_bins // _BIN * _BIN].unflatten(1, (-1, _BIN)).mean(2).flatten(0, 1)
+    mean = binned.mean(0)
+    _, spreads, axes = torch.linalg.svd(binned - mean, full_matrices=False)
+    n = min(net.config.d_token - 1, len(axes))
+    axes, spreads = axes[:n], spreads[:n] / len(binned) ** 0.5
+    stitcher, readout = net.stitchers[trials.key], net.readouts[trials.key]
+    assert isinstance(stitcher, nn.Linear)
+    assert isinstance(readout, nn.Linear)
+    stitcher.weight.zero_()
+    stitcher.bias.zero_()
+    stitcher.weight[:n] = _STITCHED * axes / spreads[:, None]
+    stitcher.bias[:n] = -stitcher.weight[:n] @ mean
+    stitcher.weight[net.config.d_token - 1] = 3.0 * mean / (mean @ mean)
+    # Forecasts of the second halves of the trials.
+    half = n_bins // 2
+    seen = values.clone()
+    seen[:, half:] = 0.0
+    net.eval()
+    encoded = [net.encode(part, trials.key, CAUSAL)[:, -half:] for part in seen.split(32)]
+    found, wanted = torch.cat(encoded).flatten(0, 1), values[:, half:].flatten(0, 1)
+    middle, level = found.mean(0), wanted.mean(0).clamp(min=LEAST_RATE)
+    found, wanted = found - middle, wanted - level
+    shared = found[:, :_SHARED]
+    square = shared.T @ shared
+    square += _SHARED_PENALTY * square.diagonal().mean() * torch.eye(len(square), device=device)
+    common = torch.linalg.solve(square, shared.T @ wanted).T
+    own = (axes * spreads[:, None]).T / found[:, :n].std(0).mean()
+    rest = wanted - shared @ common.T
+    own_part = found[:, :n] @ own.T
+    own = own * (rest * own_part).sum() / own_part.square().sum()
+    own[:, :_SHARED] += common
+    slopes = own / level.clamp(min=0.2)[:, None]
+    # Rates are exponentials: full slopes would make large ones too large.
+    losses = {}
+    for scale in (0.25, 0.5, 0.75, 1.0):
+        log_rates = level.log() + scale * found[:, :n] @ slopes.T
+        losses[scale] = float((log_rates.exp() - (wanted + level) * log_rates).mean())
+    scale = min(losses, key=lambda one: losses[one])
+    readout.weight.zero_()
+    readout.weight[:, :n] = scale * slopes
+    readout.bias.copy_(level.log() - readout.weight @ middle)
 
 
 def _start_values(origin: NdtCheckpoint, sessions: Mapping[str, int]) -> dict[str, Tensor]:

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.families.ndt.network import PROMPTS, NdtConfig
+from omnimouse_model.families.ndt.network import CAUSAL, PROMPTS, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.masks.schemes import RATIO, SCHEMES
-from omnimouse_model.storage.trees import decode
+from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.config import Count, TrainFields
 
 # -- optimiser and learning rate of the neural data transformer -----------------------
@@ -64,10 +64,16 @@ class NdtTrainConfig(TrainFields):
         Sizes of the network.
     spec
         Trials: duration, bins per second, and start relative to the onset.
+    stride_s
+        Time between the starts of train windows that are not aligned to trials; None lets
+        them follow each other without overlap.
     schemes
         Masking schemes, of which each batch has one.
     ratio, causal_ratio
         Share of neurons, and of bins under "causal", that are hidden.
+    horizon
+        Fewest and most last bins that "causal" hides, as a forecast does; None hides
+        random bins, by `causal_ratio`.
     allow_degenerate
         Use "inter-region" for sessions with one region, too, where it hides everything.
     batch
@@ -84,15 +90,19 @@ class NdtTrainConfig(TrainFields):
         "all", or the stitchers of the sessions alone, on a frozen transformer.
     mean_rates
         Initialise the biases of the readout from the mean rates of the neurons.
+    start
+        "random" values, or a linear forecast of principal "components".
     validation_trials
         Trials of each session in a validation; None for all.
     """
 
     model: NdtConfig = field(default_factory=NdtConfig)
     spec: WindowSpec = TRIALS
+    stride_s: Annotated[float, Within(0.0, 3600.0)] | None = None
     schemes: tuple[str, ...] = PROMPTS
     ratio: float = RATIO
     causal_ratio: float = RATIO
+    horizon: tuple[Count, Count] | None = None
     allow_degenerate: bool = False
     batch: Count = 16
     epochs: Count = 1000
@@ -103,6 +113,7 @@ class NdtTrainConfig(TrainFields):
     reduction: Literal["mean", "sum"] = "mean"
     trained: Trained = "all"
     mean_rates: bool = False
+    start: Literal["random", "components"] = "random"
     validate_every: Count = 500
     validation_trials: Count | None = 48
 
@@ -132,8 +143,21 @@ def read_ndt_config(tree: Mapping[str, Any]) -> NdtTrainConfig:
             f"spec has {config.spec.n_samples} bins; model.n_bins is {config.model.n_bins}"
         )
     known = PROMPTS if config.model.has_prompt else SCHEMES
+    model = config.model
+    if config.start == "components" and (
+        model.mult != 1 or model.d_model < model.d_token + 3 or CAUSAL not in config.schemes
+    ):
+        raise ValueError(
+            "start: components needs model.mult 1, a d_model of at least d_token + 3, and the "
+            f"scheme {CAUSAL}"
+        )
     if not config.schemes or not set(config.schemes) <= set(known):
         raise ValueError(f"schemes are {config.schemes}; choose of {known}")
+    if config.horizon and not config.horizon[0] <= config.horizon[1] < config.spec.n_samples:
+        raise ValueError(
+            f"horizon is {config.horizon}; expected two numbers in order, below the "
+            f"{config.spec.n_samples} bins"
+        )
     for name in ("ratio", "causal_ratio"):
         if not 0 < getattr(config, name) <= 1:
             raise ValueError(f"{name} is {getattr(config, name)}; expected 0 to 1")

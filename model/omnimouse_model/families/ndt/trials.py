@@ -11,6 +11,7 @@ from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
+from omnimouse_model.families.ndt.network import CAUSAL
 from omnimouse_model.families.ndt.training_config import NdtTrainConfig
 from omnimouse_model.masks.schemes import SchemeSettings, draw_scheme
 from omnimouse_model.training.sessions import TrainingSession, key_number, shuffled
@@ -111,12 +112,16 @@ class Trials:
         config: NdtTrainConfig,
         rng: np.random.Generator,
     ) -> Batch:
-        settings = SchemeSettings(
-            ratio=config.ratio_of(scheme), allow_degenerate=config.allow_degenerate
-        )
         n_trials, n_bins, n_neurons = counts.shape
         shape = (n_trials, n_bins, n_neurons)
-        drawn = draw_scheme(scheme, shape, self.regions, rng, settings)
+        masks, settings = (
+            scheme,
+            SchemeSettings(ratio=config.ratio_of(scheme), allow_degenerate=config.allow_degenerate),
+        )
+        if scheme == CAUSAL and config.horizon and rng.random() < 0.5:
+            first = n_bins - int(rng.integers(*config.horizon, endpoint=True))
+            masks, settings = "forward-pred", SchemeSettings(bins=(*range(first, n_bins),))
+        drawn = draw_scheme(masks, shape, self.regions, rng, settings)
         values = counts.astype(np.float32)
         # Missing counts are hidden, and are no targets.
         observed = np.isfinite(values)
@@ -127,12 +132,15 @@ class Trials:
 
 
 # -- opening -------------------------------------------------------------------------
-def trial_session(session: Session, spec: WindowSpec) -> TrainingSession:
+def trial_session(
+    session: Session, spec: WindowSpec, stride_s: float | None = None
+) -> TrainingSession:
     """Return a session with the starts of its train trials.
 
-    Windows on the grid follow each other without overlap.
+    Windows on the grid follow each other after `stride_s`, by default without overlap.
     """
-    stride = 1 if spec.align == "trial" else grid_points(spec.duration_s)
+    apart_s = spec.duration_s if stride_s is None else stride_s
+    stride = 1 if spec.align == "trial" else max(1, grid_points(apart_s))
     starts = session.window_starts("train", stride, spec=spec)
     return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
 

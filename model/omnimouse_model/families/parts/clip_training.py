@@ -10,11 +10,11 @@ then the best weights so far are restored. A family adds its loss.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,13 @@ from omnimouse_model.families.parts.clip_models import (
     ClipFamily,
     ClipPredictor,
 )
+from omnimouse_model.families.parts.core_start import (
+    check_core,
+    start_filters,
+    start_places,
+    start_scales,
+)
+from omnimouse_model.families.parts.motion_energy import receptive_field_centers
 from omnimouse_model.families.parts.video_clips import (
     RATE_HZ,
     GrayLevels,
@@ -101,11 +108,14 @@ class CoreTrainConfig(ClipTrainConfig):
         Frames of a clip at 30 Hz.
     lr_factor, lr_patience
         Reduction of the learning rate after so many validations without a better score.
+    start
+        First values: "random" ones, or those of a "motion-energy" model (`core_start`).
     """
 
     frames: Count = 80
     lr_factor: float = 0.3
     lr_patience: Count = 5
+    start: Literal["random", "motion-energy"] = "random"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -355,6 +365,10 @@ class ClipTraining(ABC):
             replace(last, state=self.best, card=card | scored).save(self.out / BEST)
 
 
+START_CLIPS, _EVERY = 200, 5
+"""Train clips of a session that start values are fitted to; scales, to every fifth."""
+
+
 class CoreTraining(ClipTraining):
     """A training on the factorised core; a family adds its config, `start` and `loss`.
 
@@ -368,11 +382,44 @@ class CoreTraining(ClipTraining):
     decays = flat = 0
 
     @classmethod
+    def read(cls, tree: Mapping[str, Any]) -> Any:
+        """Return the training config from a parsed file (`Training.read`)."""
+        config = super().read(tree)
+        if config.start == "motion-energy":
+            check_core(config.model.core)
+        return config
+
+    @classmethod
     def network(cls, config: Any, sessions: Sequence[TrainingSession]) -> Any:
         """Return the network, with places from the cortex where all are known."""
         coordinates, readout = cortical_grids(sessions, config.model.readout)
         n_neurons = {s.key: s.session.n_neurons for s in sessions}
         return cls.family.network(replace(config.model, readout=readout), n_neurons, coordinates)
+
+    @torch.no_grad()
+    def start_core(self) -> dict[str, list[tuple[Tensor, Tensor]]]:
+        """Start at motion energy; return maps and responses of some train clips by session."""
+        core = self.net.core
+        with seeded(self.settings.seed):
+            start_filters(core)
+        some = [video for key in self.sessions for video, _ in self._start_clips(key, _EVERY)]
+        start_scales(core, some)
+        chunks = {}
+        for key, source in self.sessions.items():
+            centers = receptive_field_centers(source, self.settings.targets)
+            with torch.enable_grad():
+                start_places(self.net.readout_of(key), centers, core)
+            found = ((core(video), responses) for video, responses in self._start_clips(key))
+            chunks[key] = [(maps, values[:, -maps.shape[2] :]) for maps, values in found]
+        return chunks
+
+    def _start_clips(self, key: str, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield video and responses of clips of a session, one by one."""
+        starts = spread_starts(self.starts[key], START_CLIPS)[::every]
+        for start in starts:
+            clip = self.clips(self.sessions[key], np.array([start]))
+            inputs = clip.inputs.to(self.device)
+            yield inputs.video(self.net.core.config.channels), clip.responses.to(self.device)
 
     @abstractmethod
     def loss(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, float]:

@@ -23,6 +23,7 @@ from omnimouse_model.families.parts.clip_training import (
     CoreTraining,
     poisson_sum,
 )
+from omnimouse_model.families.parts.core_start import start_readout
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     FactorisedCore,
@@ -215,7 +216,16 @@ class FactorisedTraining(CoreTraining):
     config = FactorisedTrainConfig
 
     def start(self) -> bool:
-        """Set the biases to the mean responses."""
+        """Set the biases to the mean responses, or all values to those of motion energy."""
+        if self.settings.start == "motion-energy":
+            for key, chunks in self.start_core().items():
+                if self.net.config.shifter is not None:
+                    with torch.no_grad():
+                        last = self.net.shifter[module_key(key)].mlp[-2]
+                        last.weight.zero_()
+                        last.bias.zero_()
+                start_readout(self.net.readout_of(key), chunks)
+            return True
         for key, source in self.sessions.items():
             mean = source.session.units.mean / source.session.response_scale
             readout = self.net.readout_of(key)

@@ -25,7 +25,7 @@ from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import evaluate_predictors
 from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
-from omnimouse_model.families.parts.motion_energy import PLACES, tuning_weights
+from omnimouse_model.families.parts.motion_energy import receptive_field_centers
 from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_twins, save_twins
 from omnimouse_model.families.twin.clips import (
     Clips,
@@ -51,7 +51,7 @@ from omnimouse_model.training.checkpoints import (
     read_state,
     run_card,
 )
-from omnimouse_model.training.config import Targets, check_sessions, run_record
+from omnimouse_model.training.config import check_sessions, run_record
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     SUMMARY,
@@ -445,23 +445,6 @@ def _standardise_retina(net: TwinNetwork, source: TrainingSession) -> None:
     spread = response.std().clamp(min=1e-3)
     pixel.offset.copy_(-response.mean() / spread)
     pixel.scale.copy_(pixel.scale / spread)
-
-
-def receptive_field_centers(source: TrainingSession, targets: Targets) -> np.ndarray:
-    """Return the center (P, 2) of each receptive field: x and y from 0 to 1.
-
-    It is the center of mass of the largest weights of a ridge regression on the motion
-    energy at 4 x 9 places.
-    """
-    weights = tuning_weights(source, targets)
-    energy = (weights.reshape(len(weights), -1, np.prod(PLACES)) ** 2).sum(1)
-    # Places with average weights tell nothing about the position.
-    energy = np.maximum(energy - energy.mean(axis=1, keepdims=True), 0) ** 2
-    energy /= energy.sum(axis=1, keepdims=True) + 1e-30
-    rows, columns = PLACES
-    y, x = np.divmod(np.arange(rows * columns), columns)
-    places = np.stack([(x + 0.5) / columns, (y + 0.5) / rows], 1)
-    return np.asarray(energy @ places)
 
 
 def _positions(net: TwinNetwork, centers: np.ndarray, frame_size: tuple[int, int]) -> Tensor:

@@ -281,6 +281,8 @@ def test_shipped_configs_are_those_of_the_papers():
         ("seed: 1\nbatch: 0", "batch: found 0, expected 1"),
         ("seed: 1\nschemes: [temporal]", "schemes"),
         ("seed: 1\nratio: 0.0", "ratio"),
+        ("seed: 1\nhorizon: [5, 400]", "horizon"),
+        ("seed: 1\nstart: components", "d_token"),
         ("seed: 1\nreduction: median", "reduction"),
         ("seed: 1\nspec: {duration_s: 4.0}", "200 bins"),
         ("seed: 1\nspec: {length: 4.0}", "spec"),
@@ -325,3 +327,75 @@ def test_it_learns_most_of_what_the_true_rates_tell(tmp_path):
     assert bits_of(mean.astype(float), counts).pooled == pytest.approx(0, abs=1e-12)
     trained = train_ndt(config, [source], tmp_path / "1")
     assert co_smoothing(trained) > 0.65 * oracle
+
+
+# -- start at a linear forecast --------------------------------------------------------
+SLOW = om.WindowSpec(1.0, 30.0)
+STARTED = NdtConfig(
+    d_token=9, mult=1, n_bins=30, d_model=12, n_layers=2, n_heads=2, d_inner=16, dropout=0.0,
+    has_session=False,
+)  # fmt: skip
+FORECASTS = NdtTrainConfig(
+    seed=0, model=STARTED, spec=SLOW, schemes=("causal",), batch=4, steps=1, mean_rates=True
+)  # fmt: skip
+
+
+def slow_session():
+    """Return a recording whose neurons follow three slow processes."""
+    rng = np.random.default_rng(0)
+    kernel = np.exp(-np.arange(150) / 30)
+    slow = np.stack([np.convolve(one, kernel, "same") for one in rng.normal(size=(3, 9000))], 1)
+    drive = slow / slow.std(0) @ rng.normal(size=(3, 20)) * 0.4
+    responses = np.maximum(1.5 + drive + 0.3 * rng.normal(size=drive.shape), 0)
+    return om.open_session({"responses": responses, "rate_hz": 30.0, "id": "slow"})
+
+
+def test_a_start_at_components_forecasts(tmp_path):
+    source = trial_session(slow_session(), SLOW)
+    windows = [source.session.window(float(start), SLOW) for start in source.starts[::4]]
+    true = torch.from_numpy(np.stack([window.responses for window in windows]))
+    seen = true.clone()
+    seen[:, 15:] = 0
+    found = {}
+    for start in ("components", "random"):
+        config = NdtTrainConfig(
+            seed=0,
+            model=STARTED,
+            spec=SLOW,
+            schemes=("causal",),
+            steps=1,
+            mean_rates=True,
+            start=start,
+        )
+        net = train_ndt(config, [source], tmp_path / start, max_steps=0).eval()
+        rates = net(seen, "slow", "causal").log_rates.exp()[:, 15:25].detach()
+        pairs = zip(rates.flatten(0, 1).T, true[:, 15:25].flatten(0, 1).T, strict=True)
+        found[start] = torch.stack(
+            [torch.corrcoef(torch.stack(pair))[0, 1] for pair in pairs]
+        ).mean()
+    assert found["components"] > 0.5 > found["random"] + 0.2
+
+
+def test_half_of_the_causal_batches_are_forecasts():
+    source = trial_session(slow_session(), SLOW, stride_s=0.5)
+    assert np.diff(source.starts).min() == pytest.approx(0.5)
+    config = NdtTrainConfig(
+        seed=0,
+        model=STARTED,
+        spec=SLOW,
+        schemes=("causal",),
+        causal_ratio=0.4,
+        horizon=(3, 6),
+        batch=4,
+    )
+    trials = read_trials(source, config)
+    tails = 0
+    for number in range(40):
+        batch = trials.batch(config, 0, 0, np.random.default_rng(number))
+        assert batch.scheme == "causal"
+        hidden = batch.scored.all(2)
+        count = int(hidden[0].sum())
+        is_tail = bool(hidden[:, 30 - count :].all()) and bool((hidden.sum(1) == count).all())
+        tails += is_tail
+        assert not is_tail or 3 <= count <= 6
+    assert 10 <= tails <= 30
