@@ -24,6 +24,7 @@ from omnimouse_model.analysis.sources.errors import (
     Work,
     areas_of,
     check_answers,
+    save_errors,
     target_groups,
 )
 from omnimouse_model.analysis.sources.sources import BEHAVIOR, VIDEO, answered_sources
@@ -32,7 +33,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
-from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat
+from omnimouse_model.evaluation.results_store import RowFormat, row_key
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.dask_map import TaskPredictor, resolve_predictor
 from omnimouse_model.inference.server import Source as PredictorSource
@@ -179,9 +180,7 @@ class AreaMatrix(HasSummary):
         ResultsFileError
             The file holds another result.
         """
-        file = ResultsFile(AREAS, Path(path), _definition(self))
-        file.add("all", self.errors)
-        return Path(path)
+        return save_errors(AREAS, path, _definition(self), self.errors)
 
     @classmethod
     def open(cls, path: str | Path) -> "AreaMatrix":
@@ -333,6 +332,8 @@ def area_matrix(
         "fingerprint": session.fingerprint,
         "starts": starts.tolist(),
         "seed": seed,
+        # Of all neurons: those that are no targets may be visible.
+        "sets": row_key(labels=label_of.tolist()),
     }
     work = Work(AREAS, definition, results, about, scheduler)
     model = TaskPredictor.of(predictor, device, loaded, scheduler, connect)

@@ -17,7 +17,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.errors import ResultsFileError, StoppedError, UnsupportedRequestError
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, row_key
 from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.evaluation.tier_windows import train_means
@@ -254,6 +254,23 @@ def _correlation(products: np.ndarray, target: np.ndarray, count: np.ndarray) ->
         response, response_square = target / count
         spread = np.sqrt((square - one**2) * (response_square - response**2))
         return np.asarray((product - one * response) / spread)
+
+
+def save_errors(
+    kind: RowFormat[Errors], path: str | Path, definition: Mapping[str, Any], errors: Errors
+) -> Path:
+    """Write the sums of a finished analysis to a file.
+
+    Raises
+    ------
+    ResultsFileError
+        The file holds another result.
+    """
+    file = ResultsFile(kind, Path(path), definition)
+    file.add("all", errors)
+    if file.rows["all"].plain() != errors.plain():
+        raise ResultsFileError(f"{path} holds another result. Choose another path.")
+    return Path(path)
 
 
 # -- what is asked --------------------------------------------------------------------

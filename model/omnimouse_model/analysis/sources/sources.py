@@ -27,6 +27,7 @@ from omnimouse_model.analysis.sources.errors import (
     areas_of,
     check_answers,
     chosen_neurons,
+    save_errors,
     target_groups,
 )
 from omnimouse_model.data.session import Session
@@ -34,7 +35,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
-from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat
+from omnimouse_model.evaluation.results_store import RowFormat
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.dask_map import TaskPredictor, resolve_predictor
 from omnimouse_model.inference.server import Source as PredictorSource
@@ -303,9 +304,7 @@ class SourceScores(HasSummary):
         ResultsFileError
             The file holds another result.
         """
-        file = ResultsFile(SOURCES, Path(path), _definition(self))
-        file.add("all", self.errors)
-        return Path(path)
+        return save_errors(SOURCES, path, _definition(self), self.errors)
 
     @classmethod
     def open(cls, path: str | Path) -> "SourceScores":

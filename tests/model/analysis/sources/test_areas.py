@@ -5,7 +5,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.sources.areas import AreasPlan, ask_areas, neuron_labels
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import ResultsFileError, UnsupportedRequestError
 from omnimouse_model.masks.selection import NeuronGroup
 
 
@@ -69,6 +69,22 @@ def test_a_result_opens_as_it_was(session, found, tmp_path):
     om.area_matrix("linear-gaussian", session, draws=2, results=path)
     assert om.AreaMatrix.open(path).table() == found.table()
     assert len(found.to_dataframe()) == 8
+
+
+def test_a_file_of_other_sets_with_the_same_targets_is_refused(session, tmp_path):
+    """Which neurons may be visible is part of what a result is."""
+    path = tmp_path / "run.areas.jsonl"
+
+    def ask(members):
+        groups = [NeuronGroup.of(session, "a", members), NeuronGroup.of(session, "b", [38, 39])]
+        choice = {"by": groups, "neurons": 1, "draws": 1, "max_windows": 2, "results": path}
+        return om.area_matrix("linear-gaussian", session, **choice)
+
+    found = ask(range(38))
+    others = np.setdiff1d(np.arange(38), found.errors.neurons)
+    with pytest.raises(ResultsFileError, match="holds another areas"):
+        ask(np.setdiff1d(np.arange(38), others[:1]))
+    assert om.AreaMatrix.open(path).table() == found.table()
 
 
 def test_wrong_requests_say_what_is_possible(session):

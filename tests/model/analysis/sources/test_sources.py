@@ -177,6 +177,15 @@ def test_a_saved_result_opens_as_it_was(found, tmp_path):
     assert "unique_low" in table.splitlines()[0]
 
 
+def test_a_saved_file_is_not_taken_for_that_of_another_result(found, tmp_path):
+    path = found.save(tmp_path / "found.sources.jsonl")
+    assert found.save(path) == path
+    errors = replace(found.errors, squared=2 * found.errors.squared)
+    with pytest.raises(ResultsFileError, match="holds another result"):
+        replace(found, errors=errors).save(path)
+    assert om.SourceScores.open(path).table() == found.table()
+
+
 def test_a_file_of_other_sums_or_of_too_many_subsets_is_refused(found, tmp_path):
     path = found.save(tmp_path / "found.sources.jsonl")
     header, row = path.read_text().splitlines()
