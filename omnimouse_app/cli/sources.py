@@ -19,7 +19,8 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.output import decimals, echo, emit, interval, table
-from omnimouse_app.cli.progress import STOPPED, Progress, interruptible
+from omnimouse_app.cli.progress import STOPPED, Progress, exit_stopped, interruptible
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:
@@ -215,9 +216,12 @@ def _run(run: Callable[..., Any], settings: dict[str, Any]) -> Any:
     with interruptible() as stop, Progress() as progress:
         stop.has_results = True
         job: Job = stop.job(progress)
-        return run(
-            job, predictor=settings["model"], session=session, results=settings["out"], **rest
-        )
+        try:
+            return run(
+                job, predictor=settings["model"], session=session, results=settings["out"], **rest
+            )
+        except StoppedError:
+            exit_stopped("nothing is measured yet.")
 
 
 _OWN = ("model", "name", "out", "reading")

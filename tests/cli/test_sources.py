@@ -63,6 +63,17 @@ def test_a_stopped_command_continues(path, tmp_path, monkeypatch):
     assert om.SourceScores.open(out).is_complete
 
 
+def test_informants_that_are_stopped_in_their_search_end_in_one_line(path, monkeypatch):
+    def interrupt(self: Progress, done: float, total: float, what: str) -> None:
+        if what == "greedy selection":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "__call__", interrupt)
+    stopped = run_command("informants", "--session", path, "--targets", "3", "--k", "4")
+    assert stopped.exit_code == 130
+    assert "stopped" in stopped.stderr
+
+
 def test_informants_and_areas_have_their_rows(path):
     found = rows("informants", "--session", path, "--targets", "3", "--k", "2", "--random", "1")
     assert [row["name"] for row in found] == ["curve"] * 5 + ["informant"] * 2

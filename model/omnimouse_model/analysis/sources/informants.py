@@ -9,6 +9,7 @@ many random neurons.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from omnimouse_model.analysis.sources.errors import (
     areas_of,
     check_answers,
     chosen_neurons,
+    save_errors,
     target_groups,
 )
 from omnimouse_model.data.clock import grid_points
@@ -33,7 +35,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
-from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat
+from omnimouse_model.evaluation.results_store import RowFormat
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.dask_map import TaskPredictor, resolve_predictor
 from omnimouse_model.inference.server import Source as PredictorSource
@@ -198,8 +200,7 @@ class Informants(HasSummary):
         ResultsFileError
             The file holds another result.
         """
-        ResultsFile(INFORMANTS, Path(path), _definition(self)).add("all", self.errors)
-        return Path(path)
+        return save_errors(INFORMANTS, path, _definition(self), self.errors)
 
     @classmethod
     def open(cls, path: str | Path) -> "Informants":
@@ -214,14 +215,15 @@ class Informants(HasSummary):
         facts = header["definition"]
         n_questions = len(facts["counts"]) * (1 + int(facts["n_random"])) + 1
         nothing = Errors.none(np.zeros(0, np.int64), n_questions, 1)
+        adds, order = _search_in(facts)
         return cls(
             predictor=str(facts["predictor"]),
             session=str(facts["session"]),
             tier=str(facts["tier"]),
             n_windows=int(facts["n_windows"]),
             targets=np.array(facts["targets"], np.int64),
-            adds=np.array([np.nan if one is None else one for one in facts["adds"]], float),
-            order=np.array(facts["order"], np.int64),
+            adds=adds,
+            order=order,
             counts=tuple(map(int, facts["counts"])),
             n_random=int(facts["n_random"]),
             errors=rows[0] if rows else nothing,
@@ -319,30 +321,30 @@ def informants(
     random = [
         np.random.default_rng([seed, draw]).permutation(others)[:k] for draw in range(n_random)
     ]
+    found = Informants(
+        predictor=loaded.predictor_id,
+        session=session.id,
+        tier=tier,
+        n_windows=len(starts),
+        targets=group,
+        adds=np.full(session.n_neurons, np.nan),
+        order=group[:0],
+        counts=counts,
+        n_random=n_random,
+        errors=Errors.none(group[:0], len(counts) * (1 + n_random) + 1, 1),
+        unit_ids=np.asarray(session.units.names),
+        areas=areas,
+    )
+    asked = {"fingerprint": session.fingerprint, "starts": starts.tolist(), "seed": seed}
     with shown_job(job, unit="step") as shown:
-        adds, order = find_informants(
-            session, group, k, loaded.needs.spec, part_of(shown, 0.0, _SEARCH_SHARE)
-        )
-        found = Informants(
-            predictor=loaded.predictor_id,
-            session=session.id,
-            tier=tier,
-            n_windows=len(starts),
-            targets=group,
-            adds=adds,
-            order=order,
-            counts=counts,
-            n_random=n_random,
-            errors=Errors.none(group[:0], len(counts) * (1 + n_random) + 1, 1),
-            unit_ids=np.asarray(session.units.names),
-            areas=areas,
-        )
+        search = _stored_search(results, _definition(found) | asked)
+        if search is None:
+            part = part_of(shown, 0.0, _SEARCH_SHARE)
+            search = find_informants(session, group, k, loaded.needs.spec, part)
+        adds, order = search
+        found = replace(found, adds=adds, order=order)
         on_part(replace(found, n_windows=0))
-        definition = _definition(found) | {
-            "fingerprint": session.fingerprint,
-            "starts": starts.tolist(),
-            "seed": seed,
-        }
+        definition = _definition(found) | asked
         work = Work(INFORMANTS, definition, results, about, scheduler)
         model = TaskPredictor.of(predictor, device, loaded, scheduler, connect)
         ask = partial(ask_informants, [order, *random], counts)
@@ -369,6 +371,30 @@ def _definition(found: Informants) -> dict[str, Any]:
         "unit_ids": found.unit_ids.tolist(),
         "areas": [str(area) for area in found.areas],
     }
+
+
+def _search_in(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each neuron adds, and the informants, of a definition."""
+    adds = [np.nan if one is None else one for one in facts["adds"]]
+    return np.array(adds, float), np.array(facts["order"], np.int64)
+
+
+def _stored_search(
+    results: str | Path | None, definition: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the search of a results file with this definition; None without one.
+
+    To search again takes longest, and the last digits depend on the number of threads.
+    """
+    if results is None:
+        return None
+    found = ("adds", "order")
+    # What is wrong with a file is told when it is continued.
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        facts = INFORMANTS.read(Path(results))[0]["definition"]
+        if facts == {**definition, **{name: facts[name] for name in found}}:
+            return _search_in(facts)
+    return None
 
 
 def ask_informants(
@@ -403,13 +429,12 @@ def find_informants(
     # The regression has the past of each target, too: of many, some stand for all.
     targets = targets[:: -(-len(targets) // MAX_TARGETS)]
     lagged = _lagged_products(session, targets, spec, part_of(job, 0.0, 0.5))
-    job.progress(0.5, 1.0, "regression on all neurons")
+    advance(job, 0.5, 1.0, "regression on all neurons")
     candidates = np.setdiff1d(lagged.neurons, targets)
     adds = np.full(session.n_neurons, np.nan)
     adds[candidates] = lagged.adds(candidates)
-    job.progress(0.9, 1.0, "greedy selection")
     best = candidates[np.argsort(-adds[candidates], kind="stable")][: max(N_CANDIDATES, 2 * k)]
-    return adds, lagged.selection(best, k)
+    return adds, lagged.selection(best, k, part_of(job, 0.9, 1.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -475,7 +500,7 @@ class _LaggedProducts:
         lost = np.einsum("nlt,nlt->nt", chosen, np.linalg.solve(blocks, chosen))
         return np.asarray(lost.mean(axis=1))
 
-    def selection(self, candidates: np.ndarray, k: int) -> np.ndarray:
+    def selection(self, candidates: np.ndarray, k: int, job: Job) -> np.ndarray:
         """Return k of the candidates: each is the one that then explains most."""
         lags = list(range(N_LAGS))
         n = len(candidates)
@@ -486,6 +511,7 @@ class _LaggedProducts:
         )
         order: list[int] = []
         while len(order) < min(k, n):
+            advance(job, len(order), k, "greedy selection")
             best, most = -1, -np.inf
             for one in range(n):
                 if one in order:

@@ -1,13 +1,15 @@
 """Informants: planted drivers, the curve against their number, and files."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.sources import informants
 from omnimouse_model.analysis.sources.informants import find_informants
-from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.progress import QUIET
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.progress import QUIET, CallbackJob
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from tests.acceptance.sources import auroc
 
@@ -76,6 +78,33 @@ def test_a_result_opens_as_it_was(session, found, tmp_path):
     one = om.informants("linear-gaussian", session, [0], k=5, n_random=2, results=path)
     again = om.informants("linear-gaussian", session, [0], k=5, n_random=2, results=path)
     assert one.curve_table() == again.curve_table() == found.curve_table()
+
+
+def test_a_stopped_search_of_informants_continues_without_another_search(
+    session, found, tmp_path, monkeypatch
+):
+    path, done = tmp_path / "run.informants.jsonl", []
+    ask = partial(om.informants, "linear-gaussian", session, [0], k=5, n_random=2, results=path)
+    part = ask(job=CallbackJob(cancelled=lambda: bool(done)), on_part=done.append)
+    assert not part.is_complete
+    monkeypatch.setattr(informants, "find_informants", None)
+    again = ask()
+    assert again.is_complete
+    assert again.table() == found.table()
+    assert again.curve_table() == found.curve_table()
+    with pytest.raises(TypeError):  # other informants are searched
+        ask(seed=1)
+
+
+def test_a_search_stops_between_two_choices(session):
+    steps = []
+    job = CallbackJob(
+        lambda done, total, step: steps.append(step),
+        lambda: steps[-1:] == ["greedy selection"] and steps.count(steps[-1]) > 2,
+    )
+    with pytest.raises(StoppedError):
+        find_informants(session, np.array([0]), 8, om.OMNIMOUSE, job)
+    assert steps.count("greedy selection") == 3
 
 
 def test_wrong_requests_say_what_is_possible(session):
