@@ -43,6 +43,7 @@ NOT_OFFERED: Final = (
     "be fitted to any recording."
 )
 OPEN_TIP: Final = "Fine-tune the model to this recording, for which it has no embeddings"
+FIT_TIP: Final = "Train the model, which has no weights yet, on this recording"
 TIPS: Final = {
     "start": "Train in a separate process; you can work on, or quit and resume later",
     "stop": "Stop within a second; the current weights are saved",
@@ -330,6 +331,11 @@ def open_label(finetuning: Finetuning) -> str:
     if finetuning.is_fit:
         return "Fit to this recording…"
     return "Fine-tune…" if finetuning.request is not None or finetuning.is_offered else ""
+
+
+def open_tip(finetuning: Finetuning) -> str:
+    """Return the help of the button that shows the panel."""
+    return FIT_TIP if finetuning.is_fit else OPEN_TIP
 
 
 def _line(colour: str, points: Sequence[Point], symbol: Literal["o", ""] = "") -> Line:

@@ -420,7 +420,9 @@ class Finetuning(HasBackgroundTask):
         prefix = f"{Path(state.predictor_name).name}_"
         for result in self.results:
             if result.path.name.startswith(prefix) and result.minutes and result.step:
-                minutes = result.other_minutes + result.minutes * steps / result.step
+                # Of a fit, 0 steps are all that its config has.
+                share = steps / result.step if steps else 1.0
+                minutes = result.other_minutes + result.minutes * share
                 return f"about {duration_text(60 * minutes)}, estimated from the last one"
         if self.is_fit:
             return _fit_estimate(state.predictor_name, steps)

@@ -283,3 +283,19 @@ def test_a_model_without_weights_is_fitted_and_found_after_a_restart(
     assert later.finetuning.wait(PATIENCE_S)
     assert later.finetuning.error is None
     assert finetuned_in(result.path).step == 3
+
+
+def test_the_time_of_a_fit_is_that_of_the_last_one(controller, monkeypatch, tmp_path):
+    last = live_finetune.FinetunedModel(
+        tmp_path / "cebra_other_1",
+        "cebra",
+        "other",
+        "embeddings",
+        step=40,
+        is_finished=True,
+        minutes=20.0,
+    )
+    monkeypatch.setattr(live_finetune, "finetuned_under", lambda folder: (last,))
+    controller.model.choose("cebra")
+    assert controller.finetuning.estimate(20).startswith("about 10 min")
+    assert controller.finetuning.estimate(0).startswith("about 20 min")  # all steps

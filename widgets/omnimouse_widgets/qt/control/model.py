@@ -37,7 +37,7 @@ from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, QuietLine, reserve_space, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import SteadyLabel, ToneLabel, wrapped_label
-from omnimouse_widgets.views.finetune import OPEN_TIP, open_label
+from omnimouse_widgets.views.finetune import open_label, open_tip
 from omnimouse_widgets.views.text.controls import (
     CONNECT,
     FILE_MASK,
@@ -188,7 +188,7 @@ class ModelSection(QWidget):
         self.device.setMaximumWidth(76)
         self.download = DownloadSection(self._downloads)
         self.info = ModelInfoSection(self._state, self._results, self._model, self._finetuning)
-        self.finetune = push_button("", OPEN_TIP, self._open_finetuning)
+        self.finetune = push_button("", "", self._open_finetuning)
         # After its model is chosen: one press leads to the form.
         self.info.finetune.clicked.connect(self._open_finetuning)
         self.dot, self.freshness = ToneLabel(), ElidedLabel()
@@ -270,6 +270,7 @@ class ModelSection(QWidget):
     def _draw_finetune(self) -> None:
         text = open_label(self._finetuning)
         self.finetune.setText(text)
+        self.finetune.setToolTip(open_tip(self._finetuning))
         self.finetune.setVisible(bool(text))
 
     def _draw_device(self) -> None:
