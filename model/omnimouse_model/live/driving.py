@@ -16,7 +16,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.sources.areas import AreaMatrix, area_matrix
-from omnimouse_model.analysis.sources.errors import areas_of, target_groups
+from omnimouse_model.analysis.sources.errors import areas_of, refusal, target_groups
 from omnimouse_model.analysis.sources.informants import Informants, informants
 from omnimouse_model.analysis.sources.sources import (
     SourceScores,
@@ -71,6 +71,7 @@ class DrivingJob:
     source: str | Predictor
     device: str
     arguments: Mapping[str, Any]
+    n_groups: int
     path: Path | None
     work: PausableJob = field(repr=False)
 
@@ -113,7 +114,12 @@ class Driving(HasBackgroundTask):
         self._task = BackgroundTask(self._run, self._take, execution)
         self._lock = threading.Lock()
         self._warm = BackgroundTask(self._warm_up, lambda found: None, execution)
+        # Run of each result, which leaves with its model, and the latest run.
+        self._jobs: dict[Question, DrivingJob] = {}
+        self._latest: DrivingJob | None = None
         client.state.events.session.connect(self._on_session)
+        client.state.events.predictor_name.connect(self._on_model)
+        client.results.events.needs.connect(self._on_needs)
 
     # -- reading ----------------------------------------------------------------------
     @property
@@ -132,10 +138,17 @@ class Driving(HasBackgroundTask):
         state = self.state
         if state.session is None:
             return "Open a recording first."
+        needs = self._client.results.needs
         if not self.is_quick and self._client.predictor is None:
             return "Choose a model first."
+        if not self.is_quick and needs is not None:
+            of_neurons = self.question != "sources"
+            reason = refusal(needs, Path(state.predictor_name).name, of_neurons=of_neurons)
+            if reason:
+                return reason
         try:
             self._arguments(state.session)
+            self._starts(state.session)
         except ValueError as error:
             return str(error)
         return ""
@@ -147,7 +160,7 @@ class Driving(HasBackgroundTask):
         if session is None or self.problem:
             return ""
         n_groups, n_masks = self._size(session)
-        n_windows = len(scored_starts(session, "test", self.windows, self._spec))
+        n_windows = len(self._starts(session))
         text = f"{n_masks:,} masks × {n_windows:,} windows"
         if n_groups > 1:
             text = f"{n_groups} groups × {text}"
@@ -191,7 +204,21 @@ class Driving(HasBackgroundTask):
 
     # -- actions ----------------------------------------------------------------------
     def set(self, **options: Any) -> None:
-        """Set `question`, `targets`, `is_quick`, `has_group`, `is_lagged` or `windows`."""
+        """Set `question`, `targets`, `is_quick`, `has_group`, `is_lagged` or `windows`.
+
+        Raises
+        ------
+        ValueError
+            There are no such targets, or no windows.
+        """
+        targets, windows = options.get("targets", self.targets), options.get("windows", 1)
+        if not self._has_targets(targets):
+            raise ValueError(
+                f"Targets are {SELECTED!r}, {MASK!r}, {ALL!r} or an area of the recording, such "
+                f"as '{AREA}V1', not {targets!r}."
+            )
+        if windows < 1:
+            raise ValueError(f"At least one window is read, not {windows}.")
         for name, value in options.items():
             setattr(self, name, value)
         self._task.clear_error()
@@ -216,9 +243,11 @@ class Driving(HasBackgroundTask):
                 **_json(arguments),
             )
             path = self.folder / f"{key}{_SUFFIXES[self.question]}"
+        n_groups = self._size(session)[0]
         job = DrivingJob(
-            self.question, session, source, self.state.device, arguments, path, self._work
+            self.question, session, source, self.state.device, arguments, n_groups, path, self._work
         )
+        self._latest = job
         self._task.start(job, "Loading the model")
 
     def warm_up(self) -> None:
@@ -284,11 +313,21 @@ class Driving(HasBackgroundTask):
         needs = self._client.results.needs
         return self.state.spec if self.is_quick or needs is None else needs.spec
 
+    def _starts(self, session: Session) -> np.ndarray:
+        return scored_starts(session, "test", self.windows, self._spec)
+
+    def _has_targets(self, targets: str) -> bool:
+        session, area = self.state.session, targets.removeprefix(AREA)
+        if area == targets:
+            return targets in (SELECTED, MASK, ALL)
+        # Before a recording is open, code can name its areas.
+        return session is None or (bool(area) and area in areas_of(session))
+
     def _size(self, session: Session) -> tuple[int, int]:
         """Return the number of groups of targets, and of masks of each."""
         arguments = self._arguments(session)
         if self.question == "areas":
-            n_areas = len(np.unique(areas_of(session)))
+            n_areas = len({*areas_of(session).tolist()} - {""})
             return arguments["draws"], 1 + 2 * n_areas
         if self.question == "informants":
             return 1, 6 * 5 + 1
@@ -350,13 +389,34 @@ class Driving(HasBackgroundTask):
     def _on_session(self) -> None:
         self.stop()
         self.found.clear()
+        self._jobs.clear()
+        if not self._has_targets(self.targets):
+            self.targets = SELECTED
         self.measured.emit()
         self.changed.emit()
 
+    def _on_model(self) -> None:
+        if self._latest is not None and not self._is_of_screen(self._latest):
+            self.stop()
+        gone = [question for question, job in self._jobs.items() if not self._is_of_screen(job)]
+        for question in gone:
+            del self.found[question], self._jobs[question]
+        if gone:
+            self.measured.emit()
+        self.changed.emit()
+
+    def _on_needs(self) -> None:
+        self.changed.emit()
+
+    def _is_of_screen(self, job: DrivingJob) -> bool:
+        source, chosen = job.source, self._client.predictor
+        is_chosen = source == chosen if isinstance(source, str) else source is chosen
+        return job.session is self.state.session and (source == QUICK or is_chosen)
+
     def _take(self, found: tuple[DrivingJob, Finding]) -> None:
         job, result = found
-        if job.session is self.state.session:
-            self.found[job.question] = result
+        if self._is_of_screen(job):
+            self.found[job.question], self._jobs[job.question] = result, job
             self.measured.emit()
             self.changed.emit()
 
@@ -385,6 +445,8 @@ class Driving(HasBackgroundTask):
                 on_part=lambda part: self._post(partial(self._show, job, part)),
                 **job.arguments,
             )
+            # Of a question that goes on, only a part of the time is known.
+            is_timed = job.path is None or not job.path.exists()
             try:
                 result = ask(results=job.path)
             except ResultsFileError:
@@ -393,8 +455,9 @@ class Driving(HasBackgroundTask):
             yield job, result
             if not result.is_complete:
                 raise StoppedError
-            seconds = monotonic() - begun_s - work.waited_s
-            self._post(partial(self._time, job, result.n_windows, seconds))
+            if is_timed:
+                seconds = monotonic() - begun_s - work.waited_s
+                self._post(partial(self._time, job, result.n_windows, seconds))
 
     @contextmanager
     def _predictor(self, job: DrivingJob) -> Iterator[Predictor]:
@@ -424,9 +487,7 @@ class Driving(HasBackgroundTask):
         yield None
 
     def _time(self, job: DrivingJob, n_windows: int, seconds: float) -> None:
-        is_quick = job.source == QUICK
-        n_groups = max(self._size(job.session)[0], 1) if not self.problem else 1
-        self._pace[job.question, is_quick, n_windows] = seconds / n_groups
+        self._pace[job.question, job.source == QUICK, n_windows] = seconds / job.n_groups
 
 
 def _json(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
 from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.views.context.sources import SourcesView
 from omnimouse_widgets.views.ranking import NO_FILE, RankingView
 from omnimouse_widgets.views.record import Block, Choice, Message, Row, SavePicture, Text
 from tests.widgets.pointer import pick, pixel, press
@@ -170,3 +171,12 @@ def test_new_plots_have_their_height_before_the_next_frame(controller, show):
     view.changed.emit()
     panel.redraw.flush()
     assert panel.widgets["beside"].height() == height
+
+
+def test_an_action_is_enabled_once_its_reason_is_gone(controller, show, redraw):
+    panel = show(RecordPanel.of(SourcesView.of(controller), controller), 400, 470)
+    assert not panel.widgets["python"].isEnabled()
+    controller.selection.select([1])
+    redraw()
+    assert panel.widgets["run"].isEnabled()
+    assert panel.widgets["python"].isEnabled()

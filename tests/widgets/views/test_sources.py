@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.live import driving
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
@@ -20,6 +21,7 @@ from omnimouse_widgets.views.record import (
     press,
     record,
 )
+from tests.predictors import EchoPredictor
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +173,77 @@ def test_a_report_has_what_was_found(view, controller, tmp_path):
     assert "Information that the model finds, not cause." in found
     assert "own past" in found
     assert "beyond" in found
+
+
+def test_a_result_of_the_chosen_model_leaves_with_it(view, controller):
+    controller.selection.select([3])
+    choose(view, "model", "chosen")
+    choose(view, "question", "informants")
+    press(view, "run")
+    choose(view, "model", "quick")
+    choose(view, "question", "sources")
+    press(view, "run")
+    found = controller.driving.found
+    assert {name: one.predictor for name, one in found.items()} == {
+        "informants": "echo",
+        "sources": "linear-gaussian",
+    }
+    controller.model.choose(EchoPredictor("another"))
+    assert list(found) == ["sources"]
+
+
+def test_a_model_that_cannot_answer_gives_its_reason_before_the_run(view, controller):
+    controller.selection.select([3])
+    choose(view, "model", "chosen")
+    controller.model.choose("video-ridge")
+    choose(view, "question", "informants")
+    assert record(view)["run"].refusal == "video-ridge does not see responses."
+    choose(view, "question", "sources")
+    assert not record(view)["run"].refusal
+
+
+def test_a_recording_without_a_test_part_says_so(view, controller, session):
+    arrays = dict(session.origin)
+    tiers = np.full(len(arrays["trial_tier"]), "train")
+    controller.loader.open_now(om.open_session(arrays | {"id": "train", "trial_tier": tiers}))
+    controller.selection.select([3])
+    assert "has no window of tier 'test'" in record(view)["run"].refusal
+
+
+def test_targets_are_those_of_the_recording(view, controller, session):
+    choose(view, "targets", "area LM")
+    with pytest.raises(ValueError, match="'area V1', not 'LM'"):
+        controller.driving.set(targets="LM")
+    assert controller.driving.targets == "area LM"
+    with pytest.raises(ValueError, match="At least one window"):
+        controller.driving.set(windows=0)
+    no_areas = {name: value for name, value in session.origin.items() if name != "area"}
+    controller.loader.open_now(om.open_session(no_areas | {"id": "no areas"}))
+    assert controller.driving.targets == "selected"
+
+
+def test_the_expected_time_is_not_that_of_a_question_that_went_on(view, controller, monkeypatch):
+    seconds = [0.0]
+    monkeypatch.setattr(driving, "monotonic", lambda: seconds[0])
+
+    def wait():
+        seconds[0] += 10
+
+    controller.driving.measured.connect(wait)
+    choose(view, "targets", "area LM")
+    press(view, "run")
+    expected = record(view)["cost"].text
+    # Everything is read from the file: the second run takes nearly no time.
+    press(view, "run")
+    controller.driving.measured.disconnect(wait)
+    assert record(view)["cost"].text == expected
+    assert ", about 2 min" in expected
+
+
+def test_a_picture_needs_a_figure(view, controller):
+    controller.selection.select([3])
+    press(view, "run")
+    assert press(view, "png").content == "content"
+    choose(view, "page", "table")
+    with pytest.raises(ValueError, match="Choose the figure first"):
+        press(view, "png")

@@ -31,7 +31,6 @@ from omnimouse_model.analysis.sources.sources import BEHAVIOR, VIDEO, answered_s
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.display import HasSummary, data_frame, interval_text
-from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat, row_key
 from omnimouse_model.evaluation.tier_windows import scored_starts
@@ -290,10 +289,8 @@ def area_matrix(
         The predictor does not see responses.
     """
     loaded = resolve_predictor(predictor, device, connect)
-    check_answers(loaded)
+    check_answers(loaded, of_neurons=True)
     needs = loaded.needs
-    if not needs.sees_responses:
-        raise UnsupportedRequestError(f"{loaded.predictor_id} does not see responses.")
     label_of = neuron_labels(session, by)
     labels = tuple(sorted({*label_of.tolist()} - {""}))
     if len(labels) < 2:

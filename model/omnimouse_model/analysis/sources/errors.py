@@ -33,7 +33,7 @@ from omnimouse_model.metrics.time_blocks import (
     student_quantile,
     time_blocks,
 )
-from omnimouse_model.predict.predictor import Predictor, Subset, predicted_subsets
+from omnimouse_model.predict.predictor import Needs, Predictor, Subset, predicted_subsets
 from omnimouse_model.progress import CallbackJob, Job
 
 GROUP_SHARE = 10
@@ -499,9 +499,17 @@ def _add(
         errors.add(block, window.responses[:, errors.neurons], mean, predicted)
 
 
-def check_answers(predictor: Predictor) -> None:
-    """Raise `UnsupportedRequestError` for predictions that no mask can change."""
-    if predictor.needs.is_stored:
-        raise UnsupportedRequestError(
-            f"{predictor.predictor_id}: predictions of a file do not depend on what is visible."
-        )
+def refusal(needs: Needs, name: str, *, of_neurons: bool) -> str:
+    """Return why a model cannot be asked, else ""; `of_neurons`: what neurons tell alone."""
+    if needs.is_stored:
+        return f"{name}: predictions of a file do not depend on what is visible."
+    if not needs.predicts_responses:
+        return f"{name} does not predict responses."
+    return f"{name} does not see responses." if of_neurons and not needs.sees_responses else ""
+
+
+def check_answers(predictor: Predictor, *, of_neurons: bool = False) -> None:
+    """Raise `UnsupportedRequestError` for a predictor that cannot be asked; see `refusal`."""
+    reason = refusal(predictor.needs, predictor.predictor_id, of_neurons=of_neurons)
+    if reason:
+        raise UnsupportedRequestError(reason)

@@ -306,9 +306,7 @@ def informants(
         The predictor does not see responses, or there is no train tier.
     """
     loaded = resolve_predictor(predictor, device, connect)
-    check_answers(loaded)
-    if not loaded.needs.sees_responses:
-        raise UnsupportedRequestError(f"{loaded.predictor_id} does not see responses.")
+    check_answers(loaded, of_neurons=True)
     areas = areas_of(session)
     group = target_groups(areas, chosen_neurons(session, targets), seed)[0]
     others = np.setdiff1d(np.arange(session.n_neurons), group)

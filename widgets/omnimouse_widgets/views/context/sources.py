@@ -79,6 +79,7 @@ EXPLANATIONS: Final[dict[Question, str]] = {
 }
 NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
+ONLY_TABLE: Final = "Choose the figure first: a table is saved as CSV or Parquet"
 UP: Final = "share of variance"
 
 
@@ -129,6 +130,7 @@ class SourcesView:
             Block(self._controls, asked, follow=self._look, grows=True),
             Block(self._shown, shown, grows=True),
             Block(self._found, shown, grows=True),
+            Block(self._actions, [*asked, driving.measured, self.changed], grows=True),
         ]
 
     def _look(self, is_seen: bool) -> None:
@@ -283,51 +285,38 @@ class SourcesView:
 
     def _found(self) -> Sequence[Item | Row]:
         found = self._driving.result
-        refusal = NO_RESULT if found is None else ""
+        return [Text("found", "" if found is None else summary(found), "quiet")]
+
+    def _actions(self) -> Sequence[Item | Row]:
+        refusal = NO_RESULT if self._driving.result is None else ""
         quantity: ColourBy = "informant" if self._driving.question == "informants" else "source"
         actions: list[Item] = []
         if self._driving.question != "areas":
             help_text = "Colour the neurons by the result"
             colour = partial(self._colour_by, quantity)
             actions.append(Action("colour", "Colour field", help_text, colour, refusal))
-        return [
-            Text("found", "" if found is None else summary(found), "quiet"),
-            Row(
-                "actions",
-                (
-                    *actions,
-                    Menu(
-                        "export",
-                        "Export",
-                        "Save the table or the figure",
-                        tuple(self._exports()),
-                        refusal,
-                    ),
-                    Action(
-                        "python",
-                        "Copy as Python",
-                        "Copy the commands that repeat this analysis in a script",
-                        self._copy,
-                        self._driving.problem,
-                    ),
-                ),
-            ),
-        ]
+        help_text = "Save the table or the figure"
+        actions.append(Menu("export", "Export", help_text, tuple(self._exports()), refusal))
+        help_text = "Copy the commands that repeat this analysis in a script"
+        problem = self._driving.problem
+        actions.append(Action("python", "Copy as Python", help_text, self._copy, problem))
+        return [Row("actions", tuple(actions))]
 
     def _copy(self) -> Clipboard:
         return Clipboard(self._driving.as_python(), "The script is on the clipboard")
 
     def _exports(self) -> Sequence[Action]:
-        driving, found = self._driving, self._driving.result
-        name = driving.question
+        driving, name = self._driving, self._driving.question
         tables = {"csv": "Table (CSV)", "parquet": "Table (Parquet)"}
         pictures = {"png": "Picture (PNG)", "svg": "Drawing (SVG)"}
-        text = "" if found is None else summary(found, has_means=True)
+        refusal = ONLY_TABLE if self.page == "table" else ""
 
         def file(end: str) -> SaveFile:
             return SaveFile(f"{name}.{end}", driving.write)
 
         def picture(end: str) -> SavePicture:
+            found = driving.result
+            text = "" if found is None else summary(found, has_means=True)
             return SavePicture(f"{name}.{end}", "content", f"{text}\n{NO_CAUSE}")
 
         return [
@@ -336,7 +325,7 @@ class SourcesView:
                 for end, label in tables.items()
             ),
             *(
-                Action(end, f"{label}…", "Save the figure", partial(picture, end))
+                Action(end, f"{label}…", "Save the figure", partial(picture, end), refusal)
                 for end, label in pictures.items()
             ),
         ]
