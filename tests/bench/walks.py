@@ -48,7 +48,7 @@ STATIONS = {
 """Station -> names of the functions that it consists of."""
 FIELD = "field drawn"
 STATIONS[FIELD] = ("core_and_rim", "LabelColours.show")
-FILE_STATIONS = {
+FILE_STATIONS: dict[str, tuple[str, ...]] = {
     "file open": ("NwbFile.scan",),
     "series chosen": ("choose_series",),
     "clock": ("NwbFile.stored_clock",),
@@ -59,7 +59,7 @@ FILE_STATIONS = {
     "samples of the window": ("Hdf5Rows.read", "Hdf5Rows.pick"),
     "tensor": ("responses_on",),
 }
-EVALUATION_STATIONS = {
+EVALUATION_STATIONS: dict[str, tuple[str, ...]] = {
     "windows of the part": ("scored_starts",),
     "fit of the predictor": ("NaivePredictor.prepare",),
     "prediction": ("NaivePredictor.decode",),
