@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from omnimouse_model.live.results import ScoresOnScreen
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import Cancelled, never
@@ -112,6 +113,17 @@ def test_ranks_and_axes_are_chosen(view, controller):
     record.choose(view, "against", name)
     view.blocks()[0].follow(True)  # as a front end does after each change
     assert view.against == name
+
+
+def test_a_score_is_drawn_against_that_of_the_baseline_over_the_same_windows(view, controller):
+    state, baseline = controller.state, controller.baseline
+    state.baseline_name, own = "ridge", controller.results.neuron_scores
+    baseline.neuron_scores = ScoresOnScreen(own.values - 0.1, tier=own.tier, evidence=own.evidence)
+    view.set_against("baseline")
+    _, points = record.record(view)["scatter"].lines  # the first: equal scores
+    np.testing.assert_allclose(points.x, points.y - 0.1, rtol=1e-6)
+    baseline.neuron_scores = ScoresOnScreen(own.values - 0.1, tier="test", evidence="over 4 of 9")
+    assert "over the same windows follow" in record.record(view)["scatter"].text
 
 
 def test_the_filter_counts_those_that_it_keeps(view, controller):

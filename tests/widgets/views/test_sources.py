@@ -120,7 +120,12 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
     assert [line.label for line in curves.lines] == ["informants", "random neurons"]
     assert curves.baseline[1] == "all neurons"
     choose(view, "view", "table")
-    assert record(view)["content"].rows[0][0] == "1"
+    first = record(view)["content"].rows[0]
+    assert first[0] == "1"
+    # Neurons add little each: two digits, not 0.000.
+    best = controller.driving.found["informants"].order[0]
+    adds = controller.driving.found["informants"].adds[best]
+    assert float(first[3]) == pytest.approx(adds, rel=0.05)
 
 
 def test_the_matrix_of_areas_has_its_intervals(view, controller):

@@ -50,7 +50,7 @@ ABSENT: Final = ("state", "score")
 """Quantities that a score is not drawn against."""
 AGAINST: Final = (*(q.name for q in QUANTITIES if q.name not in ABSENT), *LETTERS)
 """Axes for a score: a quantity of the neurons, or a pinned condition."""
-WITHOUT_ORDER: Final = ("area", "plane")
+WITHOUT_ORDER: Final = ("area", "plane", "source")
 """Categorical quantities; their points are spread horizontally."""
 # Multiples of the golden ratio modulo 1 fill an interval evenly. The spread is thus
 # fixed for each neuron, and no random numbers are needed.
@@ -231,6 +231,9 @@ def second_quantity(
         values = values + _SPREAD * ((neurons * _GOLDEN) % 1.0 - 0.5)
     unit = f" ({quantity.unit})" if quantity.unit not in ("", "r") else ""
     problem = colouring.message_of(name)
+    if name == "baseline" and not colouring.is_paired:
+        # A point would be of other windows along one axis than along the other.
+        values, problem = np.full(len(neurons), np.nan), colouring.baseline_message
     # Ceilings are correlations: they bound no other metric.
     is_score = quantity.unit == "r" == state.metric.symbol
     return SecondQuantity(quantity.label + unit, values, scale.categories, is_score, problem)

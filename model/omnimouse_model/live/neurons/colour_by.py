@@ -150,7 +150,9 @@ class Colouring(HasBackgroundTask):
         metric = self._state.metric
         scores, other = self._results.neuron_scores, self._baseline.neuron_scores
         own = self._n_info, self._measured, self._n_driving
-        key = (session, scores, other, metric, self._ceiling, *own)
+        # The baseline is in labels, also before it has scores.
+        name_of_other = self._state.baseline_name
+        key = (session, scores, other, name_of_other, metric, self._ceiling, *own)
         cached = self._scales.get(name)
         is_same = cached and all(a is b for a, b in zip(cached[0], key, strict=True))
         if cached is None or not is_same:
@@ -180,7 +182,7 @@ class Colouring(HasBackgroundTask):
         if name == "score":
             return ""
         if name in _OF_BASELINE:
-            return self._baseline_message
+            return self.baseline_message
         if name == "lab":
             return "Run this experiment first, in the panel Laboratory."
         if name in ("source", "informant"):
@@ -274,7 +276,7 @@ class Colouring(HasBackgroundTask):
         return Path(self._state.baseline_name).name or "the baseline"
 
     @property
-    def _baseline_message(self) -> str:
+    def baseline_message(self) -> str:
         """Why no score of the baseline, or no difference from it, is known."""
         name = self._state.baseline_name
         if not name or name == self._state.predictor_name:
@@ -284,14 +286,21 @@ class Colouring(HasBackgroundTask):
         return f"◌ the scores of the model and of {name} over the same windows follow"
 
     @property
+    def is_paired(self) -> bool:
+        """Whether the scores of the model and of the baseline are over the same windows."""
+        own, other = self._results.neuron_scores, self._baseline.neuron_scores
+        if own is None or other is None or len(own.values) != len(other.values):
+            return False
+        is_old = self._results.are_scores_old or self._baseline.are_scores_old
+        return own.evidence == other.evidence and own.tier == other.tier and not is_old
+
+    @property
     def _difference(self) -> np.ndarray | None:
         """Score minus that of the baseline (P,), if both are over the same windows."""
         own, other = self._results.neuron_scores, self._baseline.neuron_scores
-        if own is None or other is None or len(own.values) != len(other.values):
+        if own is None or other is None or not self.is_paired:
             return None
-        is_paired = own.evidence == other.evidence and own.tier == other.tier
-        is_old = self._results.are_scores_old or self._baseline.are_scores_old
-        return own.values - other.values if is_paired and not is_old else None
+        return own.values - other.values
 
     # -- internal ----------------------------------------------------------------------
     def _follow(self) -> None:

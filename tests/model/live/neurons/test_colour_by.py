@@ -171,6 +171,14 @@ def test_a_difference_needs_the_same_windows(compared):
     assert "over the same windows follow" in compared.colouring.message
 
 
+def test_a_label_names_the_chosen_baseline_before_its_scores(compared):
+    compared.colouring.choose("difference")
+    compared.baseline.neuron_scores = None
+    assert compared.colouring.scale.quantity.label == "r minus that of ridge"
+    compared.state.baseline_name = "last"
+    assert compared.colouring.scale.quantity.label == "r minus that of last"
+
+
 def test_without_another_predictor_there_is_no_difference(compared):
     assert {"baseline", "difference"} <= quantity_names(compared)
     compared.state.baseline_name = "mean"

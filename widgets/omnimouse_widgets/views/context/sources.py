@@ -559,7 +559,8 @@ def informant_table(found: Informants, select: Callable[[int], object] | None) -
             str(rank),
             str(found.unit_ids[neuron]),
             str(found.areas[neuron]),
-            _number(found.adds[neuron]),
+            # A neuron among many adds little: digits, not decimals.
+            f"{found.adds[neuron]:.2g}",
         )
         for rank, neuron in enumerate(found.order.tolist(), start=1)
     )
