@@ -109,6 +109,7 @@ class Driving(HasBackgroundTask):
         # The quick model stays loaded: its next answer begins at once.
         self._held: tuple[Session, Predictor] | None = None
         self._holding = ExitStack()
+        self._warmed: Session | None = None
         # Seconds per target group, of one model and question: analyses alike take as long.
         self._pace: dict[tuple[Question, bool, int], float] = {}
         self._task = BackgroundTask(self._run, self._take, execution)
@@ -253,8 +254,9 @@ class Driving(HasBackgroundTask):
     def warm_up(self) -> None:
         """Load the quick model before it is asked, so that its answer begins at once."""
         session = self.state.session
-        is_held = self._held is not None and self._held[0] is session
-        if session is not None and not is_held and not self._warm.is_busy:
+        # Once per recording: what cannot be loaded is not tried again at each stroke.
+        if session is not None and session is not self._warmed and not self._warm.is_busy:
+            self._warmed = session
             self._warm.start(session, "Loading the model")
 
     def stop(self) -> None:

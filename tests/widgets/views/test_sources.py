@@ -215,6 +215,19 @@ def test_a_recording_without_a_test_part_says_so(view, controller, session):
     assert "has no window of tier 'test'" in record(view)["run"].refusal
 
 
+def test_what_cannot_be_loaded_is_tried_once(view, controller, monkeypatch):
+    tried = []
+
+    def load(*arguments):
+        tried.append(arguments)
+        raise ValueError("no train tier")
+
+    monkeypatch.setattr(driving, "background_predictor", load)
+    for _ in range(3):
+        view.blocks()[0].follow(True)
+    assert len(tried) == 1
+
+
 def test_targets_are_those_of_the_recording(view, controller, session):
     choose(view, "targets", "area LM")
     with pytest.raises(ValueError, match="'area V1', not 'LM'"):
