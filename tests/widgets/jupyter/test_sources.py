@@ -22,3 +22,12 @@ def test_code_asks_waits_and_reads(controller, tmp_path):
     assert part.found.startswith("12 of 12 neurons, 8 windows, linear-gaussian")
     part.question = "areas"
     assert part.result is None
+    part.lagged = part.group = True
+    part.model = "chosen"
+    asked = controller.driving
+    assert (asked.is_lagged, asked.has_group, asked.is_quick) == (True, True, False)
+    asked.set(is_quick=True)
+    assert part.model == "quick"
+    with pytest.raises(ValueError, match="area of the recording"):
+        part.targets = "LM"
+    assert part.targets == "area LM"

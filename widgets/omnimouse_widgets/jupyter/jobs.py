@@ -306,8 +306,14 @@ class Sources(RecordPart):
         "sources", "informants" or "areas".
     targets
         Neurons that are predicted: "selected", "of the mask", "all", or "area V1".
+    model
+        "quick" for `linear-gaussian`, "chosen" for the chosen model.
     windows
         Windows at most.
+    group
+        Whether the painted neurons are a source of their own.
+    lagged
+        Whether only the past of an area tells the others.
     progress
         Progress from 0 to 1; read-only.
     found
@@ -316,7 +322,10 @@ class Sources(RecordPart):
 
     question = Enum(list(QUESTIONS), "sources").tag(sync=True)
     targets = Unicode("selected").tag(sync=True)
+    model = Enum(["quick", "chosen"], "quick").tag(sync=True)
     windows = Int(60).tag(sync=True)
+    group = Bool(False).tag(sync=True)
+    lagged = Bool(False).tag(sync=True)
     progress = Float(0.0).tag(sync=True)
     found = Unicode("").tag(sync=True)
 
@@ -324,13 +333,20 @@ class Sources(RecordPart):
         self._driving = driving = controller.driving
         super().__init__(SourcesView.of(controller), controller, **traits)
         changed = driving.changed
-        self.bind(
-            "question", changed, lambda: driving.question, lambda to: driving.set(question=to)
-        )
-        self.bind("targets", changed, lambda: driving.targets, lambda to: driving.set(targets=to))
-        self.bind("windows", changed, lambda: driving.windows, lambda to: driving.set(windows=to))
+        for trait, name in {
+            **{one: one for one in ("question", "targets", "windows")},
+            **{"group": "has_group", "lagged": "is_lagged"},
+        }.items():
+            self.bind(trait, changed, partial(getattr, driving, name), partial(self._set, name))
+        self.bind("model", changed, self._model, lambda to: driving.set(is_quick=to == "quick"))
         self.bind("progress", changed, self._share)
         self.bind("found", driving.measured, self._text)
+
+    def _set(self, name: str, value: Any) -> None:
+        self._driving.set(**{name: value})
+
+    def _model(self) -> str:
+        return "quick" if self._driving.is_quick else "chosen"
 
     def _share(self) -> float:
         if self._driving.is_busy:
