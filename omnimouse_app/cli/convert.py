@@ -227,7 +227,7 @@ def convert_weights(
 
     SOURCE is a pickle of PyTorch, such as model.pth or last.ckpt. Nothing in it is
     executed: classes of other programs become placeholders, which are listed. No other
-    convert_weights reads such a file. The file beside TARGET says what was read and assumed.
+    command reads such a file. The file beside TARGET says what was read and assumed.
 
     Tested on files in the layouts of the public programs, written for this purpose; not
     on the published files themselves.

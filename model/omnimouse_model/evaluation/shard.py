@@ -27,6 +27,7 @@ from omnimouse_model.evaluation.tier_windows import (
     spread_starts,
     tier_starts,
     train_means,
+    validation_starts,
 )
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import named_metric
@@ -485,3 +486,23 @@ def evaluate_predictors(
                 Shard(tuple(group), session, scored, tier, windows, neurons, by, metric, centred)
             )
     return merge_scores(list(shard_scores(shards, job)), shards, tier)
+
+
+def validation_results(
+    predictor: Predictor,
+    sources: Iterable[tuple[Session, np.ndarray]],
+    condition: Condition,
+    max_windows: int | None,
+    *,
+    centred: bool = True,
+) -> Iterator[Scores]:
+    """Yield the scores that choose weights, for each session that has windows for it.
+
+    Sessions have their held-out windows beside them, see `validation_starts`.
+    """
+    for session, held_out in sources:
+        starts = validation_starts(session, held_out, predictor.needs.spec, max_windows)
+        if len(starts):
+            yield evaluate_predictors(
+                [predictor], [session], [condition], starts=starts, centred=centred
+            )

@@ -147,6 +147,14 @@ def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:
     return np.asarray(starts[indices])
 
 
+def validation_starts(
+    session: Session, held_out: np.ndarray, spec: WindowSpec, max_windows: int | None
+) -> np.ndarray:
+    """Return the windows (n,) that choose weights: the held-out ones, else "validation"."""
+    starts = held_out if len(held_out) else tier_starts(session, "validation", spec)
+    return spread_starts(starts, max_windows)
+
+
 # -- groups of stimuli for separate scores: kind, tier, or in training or not ---------
 Grouping = Literal["kind", "tier", "distribution"]
 TYPE_NAMES = ("stim_type", "stimulus_type", "stim_class", "stimulus_class")

@@ -163,6 +163,12 @@ class TrainingSession:
         return rates
 
 
+def without_windows(session: Session) -> str:
+    """Return why nothing can be trained on a session without a train window."""
+    tiers = ", ".join(session.tiers()) or "none"
+    return f"Session {session.id!r} has no whole window of tier 'train'; its tiers are {tiers}."
+
+
 def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSession:
     """Open a session folder for training, with the ground truth if it has one."""
     return _chosen(training_session(open_session(folder)), choice, folder)
@@ -217,6 +223,13 @@ def check_distinct(sessions: Sequence[TrainingSession], team: Team) -> None:
             f"Two sessions have the same id, of {', '.join(sorted(keys))}: each "
             "needs one of its own."
         )
+
+
+def check_alone(sessions: Sequence[TrainingSession], team: Team, title: str) -> None:
+    """Raise `ValueError` if there are several processes, or two sessions have one id."""
+    if team.size > 1:
+        raise ValueError(f"{title} trains in one process.")
+    check_distinct(sessions, team)
 
 
 def training_session(session: Session) -> TrainingSession:

@@ -22,7 +22,7 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.training.config import Trained
 from omnimouse_model.training.loop import SUMMARY
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from omnimouse_model.training.sessions import TrainingSession, training_session
+from omnimouse_model.training.sessions import TrainingSession, training_session, without_windows
 
 # -- split of the train tier into windows for training and for validation -------------
 # The official recipe holds out 5 % of the train windows at random. Windows start at every
@@ -84,9 +84,8 @@ def _opened(session: Session) -> TrainingSession:
     if source is None or not len(source.starts):
         raise FinetuneError(
             "no_train",
-            f"Session {session.id!r} has no whole window of tier 'train'; its tiers "
-            f"are {', '.join(session.tiers()) or 'none'}. Name the trials to learn "
-            "from 'train', or remove every tier.",
+            f"{without_windows(session)} Name the trials to learn from 'train', or remove "
+            "every tier.",
         )
     return source
 

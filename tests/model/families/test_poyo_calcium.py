@@ -19,7 +19,7 @@ from omnimouse_model.families.poyo_calcium.checkpoint import (
     save_poyo,
 )
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, Task
-from omnimouse_model.families.poyo_calcium.training import Lamb, decoding_mask
+from omnimouse_model.families.poyo_calcium.training import Lamb
 from omnimouse_model.inference.families import describe, families, training_plan
 from omnimouse_model.predict.same_span import predict_same_span
 from omnimouse_model.progress import QUIET
@@ -34,6 +34,11 @@ SIZES = {
 }
 CONFIG = PoyoConfig(**SIZES)
 NAMES = CONFIG.spec.behavior.channels
+
+
+def decoding_mask(session, spec):
+    """Return the mask that shows all responses and asks for the behaviour."""
+    return om.Mask.nothing(session, spec).show(slice(None)).with_behavior("target")
 
 
 def model_of(session, folder, config=CONFIG, **fields):

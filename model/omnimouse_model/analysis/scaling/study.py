@@ -4,7 +4,7 @@
     STUDY-models/collections-0.json         sessions of each collection
     STUDY-models/5M, 8 sessions, order 0, seed 1/    a training run (`loop`)
 
-`analysis.scaling.runs` defines the rows. Runs in the results file are not trained
+`analysis.scaling.fits` defines the rows. Runs in the results file are not trained
 again, and a killed run resumes from its last save, so the same plan and results file
 complete an interrupted study. Only one process can run a study at a time.
 """

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
+from omnimouse_model.evaluation.tier_windows import validation_starts
 from omnimouse_model.families.cebra.embedding import (
     Batch,
     CebraConfig,
@@ -42,10 +42,7 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.description import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import decode
-from omnimouse_model.training.checkpoints import (
-    exported,
-    run_card,
-)
+from omnimouse_model.training.checkpoints import exported, run_card
 from omnimouse_model.training.config import Count, TrainFields, check_sessions, run_record
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
@@ -55,7 +52,7 @@ from omnimouse_model.training.loop import (
     train_as_recorded,
     write_models,
 )
-from omnimouse_model.training.sessions import TrainingSession, check_distinct
+from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
 
 FEW = 9
 """Neighbours without a validation window."""
@@ -175,9 +172,7 @@ class CebraTraining:
         ValueError
             There are several processes, or a session has nothing to train on.
         """
-        if team.size > 1:
-            raise ValueError(f"{TITLE} trains in one process.")
-        check_distinct(sessions, team)
+        check_alone(sessions, team, TITLE)
         sources = {source.key: source for source in sessions}
         with seeded(config.seed):
             counts = [source.session.n_neurons for source in sessions]
@@ -249,15 +244,12 @@ class CebraTraining:
         spec, config = self.settings.model.spec, self.settings
         by_count: dict[int, list[np.ndarray]] = {count: [] for count in config.neighbours}
         for network, (key, source) in zip(self.net, self.sources.items(), strict=True):
-            starts = source.held_out
-            if not len(starts):
-                starts = tier_starts(source.session, "validation", spec)
+            starts = validation_starts(
+                source.session, source.held_out, spec, config.validation_windows
+            )
             if not len(starts):
                 continue
-            windows = [
-                source.session.window(start_s, spec)
-                for start_s in spread_starts(starts, config.validation_windows).tolist()
-            ]
+            windows = [source.session.window(start_s, spec) for start_s in starts.tolist()]
             bank = self.banks[key]
             responses = np.concatenate([bank.filled(window.responses) for window in windows])
             piece = np.repeat(np.arange(len(windows)), spec.n_samples)
@@ -300,10 +292,7 @@ def _check(source: TrainingSession, model: CebraConfig) -> None:
             "it out of model.channels."
         )
     if not len(source.starts):
-        tiers = ", ".join(session.tiers()) or "none"
-        raise ValueError(
-            f"Session {session.id!r} has no whole window of tier 'train'; its tiers are {tiers}."
-        )
+        raise ValueError(without_windows(session))
 
 
 # -- as parts of a `Family` ------------------------------------------------------------

@@ -10,7 +10,7 @@ from torch import Tensor
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
+from omnimouse_model.evaluation.tier_windows import validation_starts
 from omnimouse_model.families.ndt.network import CAUSAL
 from omnimouse_model.families.ndt.training_config import NdtTrainConfig
 from omnimouse_model.masks.schemes import SchemeSettings, draw_scheme
@@ -162,10 +162,7 @@ def read_trials(source: TrainingSession, config: NdtTrainConfig) -> Trials:
             f"{spec.duration_s:g} s in tier 'train'; expected at least {MIN_TRIALS}. "
             f"Its tiers are {', '.join(session.tiers()) or 'none'}."
         )
-    held_out = source.held_out
-    if not len(held_out):
-        held_out = tier_starts(session, "validation", spec)
-    held_out = spread_starts(held_out, config.validation_trials)
+    held_out = validation_starts(session, source.held_out, spec, config.validation_trials)
     regions = session.units.region_of
     return Trials(
         source.key,

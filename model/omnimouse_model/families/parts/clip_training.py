@@ -23,8 +23,8 @@ from torch import Tensor
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.conditions import Condition
-from omnimouse_model.evaluation.shard import evaluate_predictors
-from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
+from omnimouse_model.evaluation.shard import validation_results
+from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.parts.clip_models import (
     ClipCheckpoint,
     ClipFamily,
@@ -64,7 +64,7 @@ from omnimouse_model.training.config import (
 )
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import SUMMARY, LoopState, seeded, train_as_recorded
-from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
+from omnimouse_model.training.sessions import TrainingSession, check_alone, key_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +176,7 @@ class ClipTraining(ABC):
         origin: None = None,
     ) -> "ClipTraining":
         """Return a new training, at step 0; raise `ValueError` with several processes."""
-        if team.size > 1:
-            raise ValueError(f"{cls.family.title} trains in one process.")
-        check_distinct(sessions, team)
+        check_alone(sessions, team, cls.family.title)
         by_key = {s.key: s for s in sessions}
         with seeded(config.seed):
             net = cls.network(config, sessions).to(device)
@@ -325,20 +323,10 @@ class ClipTraining(ABC):
             self.gray,
             self.device,
         )
+        sources = ((one.session, one.held_out) for one in self.sessions.values())
+        most = self.settings.validation_windows
         found = []
-        for source in self.sessions.values():
-            spec = predictor.needs.spec
-            starts = source.held_out
-            if not len(starts):
-                starts = tier_starts(source.session, "validation", spec)
-            if not len(starts):
-                continue
-            results = evaluate_predictors(
-                [predictor],
-                [source.session],
-                [self.condition()],
-                starts=spread_starts(starts, self.settings.validation_windows),
-            )
+        for results in validation_results(predictor, sources, self.condition(), most):
             found += [s.value for s in results.scores if math.isfinite(s.value)]
         return {SUMMARY: float(np.mean(found))} if found else {}
 

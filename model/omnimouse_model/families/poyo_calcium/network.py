@@ -11,6 +11,7 @@ Source: Azabou et al. 2025 and its public code; module names are the public ones
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated
@@ -154,24 +155,12 @@ class _GatedUnits(nn.Module):
         return values * F.gelu(gates)
 
 
-class _FeedForward(nn.Module):
-    def __init__(self, width: int, mult: int, dropout: float) -> None:
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(width, 2 * mult * width),
-            _GatedUnits(),
-            nn.Dropout(dropout),
-            nn.Linear(mult * width, width),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.net(x)
-        return out
-
-
 def feed_forward(width: int, mult: int, dropout: float) -> nn.Sequential:
     """Return the layer norm and the gated feed-forward layers of a block, in order."""
-    return nn.Sequential(nn.LayerNorm(width), _FeedForward(width, mult, dropout))
+    gated = nn.Linear(width, 2 * mult * width), _GatedUnits(), nn.Dropout(dropout)
+    layers = nn.Sequential(*gated, nn.Linear(mult * width, width))
+    # The names of the public files: 1.net.0, 1.net.3.
+    return nn.Sequential(nn.LayerNorm(width), nn.Sequential(OrderedDict(net=layers)))
 
 
 # -- the network -----------------------------------------------------------------------
@@ -354,7 +343,7 @@ class Vocabulary:
     """
 
     def __init__(self, words: Sequence[str], what: str) -> None:
-        self.words, self._what = tuple(words), what
+        self._what = what
         self._rows = {word: row for row, word in enumerate(words)}
 
     def rows(self, words: Sequence[str]) -> np.ndarray:

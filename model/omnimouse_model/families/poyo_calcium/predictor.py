@@ -16,11 +16,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
-from omnimouse_model.families.poyo_calcium.checkpoint import (
-    PoyoCheckpoint,
-    read_poyo,
-    words_of,
-)
+from omnimouse_model.families.poyo_calcium.checkpoint import PoyoCheckpoint, read_poyo, words_of
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoNetwork
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import weights_hash

@@ -21,8 +21,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
-from omnimouse_model.evaluation.shard import evaluate_predictors
-from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
+from omnimouse_model.evaluation.shard import validation_results
+from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.parts.ridge import Sums, weights
 from omnimouse_model.families.poyo_calcium.checkpoint import (
     SESSIONS,
@@ -34,12 +34,7 @@ from omnimouse_model.families.poyo_calcium.checkpoint import (
     save_poyo,
     words_of,
 )
-from omnimouse_model.families.poyo_calcium.network import (
-    Item,
-    PoyoConfig,
-    PoyoNetwork,
-    Tokens,
-)
+from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, PoyoNetwork, Tokens
 from omnimouse_model.families.poyo_calcium.predictor import (
     PoyoPredictor,
     behavior_times_s,
@@ -52,11 +47,7 @@ from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job
 from omnimouse_model.storage.trees import decode
-from omnimouse_model.training.checkpoints import (
-    FINISHED,
-    exported,
-    run_card,
-)
+from omnimouse_model.training.checkpoints import FINISHED, exported, run_card
 from omnimouse_model.training.config import (
     Count,
     TrainFields,
@@ -73,7 +64,7 @@ from omnimouse_model.training.loop import (
     train_as_recorded,
     write_models,
 )
-from omnimouse_model.training.sessions import TrainingSession, check_distinct
+from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
 from omnimouse_model.training.transfer import check_name, check_unknown, hold_out, result_card
 
 STEADY = 0.5
@@ -236,9 +227,7 @@ class PoyoTraining:
         ValueError
             There are several processes, or a session has nothing to train on.
         """
-        if team.size > 1:
-            raise ValueError(f"{TITLE} trains in one process.")
-        check_distinct(sessions, team)
+        check_alone(sessions, team, TITLE)
         sources = {source.key: source for source in sessions}
         for lack in filter(None, (_lack(source, config.model) for source in sessions)):
             raise ValueError(lack)
@@ -252,10 +241,8 @@ class PoyoTraining:
             net = network_of(config.model, units).to(device)
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(config.trained == "all" or name in (UNITS, SESSIONS))
-        trained, lr = (
-            [p for p in net.parameters() if p.requires_grad],
-            config.base_lr * config.batch,
-        )
+        trained = [p for p in net.parameters() if p.requires_grad]
+        lr = config.base_lr * config.batch
         optimiser = OPTIMISERS[config.optimiser](trained, lr=lr, weight_decay=config.weight_decay)
         # A cycle of fewer steps has no steady part.
         n_steps = max(3, config.total_steps)
@@ -316,9 +303,8 @@ class PoyoTraining:
             for name, task in tasks.items():
                 targets[name].append(values[:, [names.index(one) for one in task.channels]])
         joined = {k: np.concatenate(found) for k, found in targets.items() if found}
-        return self.net.tokens(items), {
-            name: torch.from_numpy(found.astype(np.float32)) for name, found in joined.items()
-        }
+        wanted = {k: torch.from_numpy(found.astype(np.float32)) for k, found in joined.items()}
+        return self.net.tokens(items), wanted
 
     def step(self, drawn: Batch) -> dict[str, float]:
         """Train on one batch."""
@@ -352,27 +338,21 @@ class PoyoTraining:
         """Return the correlation of each channel with all neurons, and their mean."""
         step = str(self.state.step)
         predictor = PoyoPredictor("training", step, self.net.eval(), self.units, self.device)
-        spec = predictor.needs.spec
-        decoding = Condition("all responses", partial(decoding_mask, spec=spec))
+
+        def ask(session: Session) -> Mask:
+            mask = Mask.nothing(session, predictor.needs.spec).show(slice(None))
+            return mask.with_behavior("target")
+
+        sources = ((one.session, one.held_out) for one in self.sources.values())
+        most = self.settings.validation_windows
         by_channel: dict[str, list[float]] = {}
-        for source in self.sources.values():
-            starts = source.held_out
-            if not len(starts):
-                starts = tier_starts(source.session, "validation", spec)
-            if not len(starts):
-                continue
-            starts = spread_starts(starts, self.settings.validation_windows)
-            results = evaluate_predictors(
-                [predictor], [source.session], [decoding], starts=starts, centred=False
-            )
+        decoding = Condition("all responses", ask)
+        for results in validation_results(predictor, sources, decoding, most, centred=False):
             for score in results.behavior:
                 if np.isfinite(score.value):
                     by_channel.setdefault(score.channel, []).append(score.value)
         scores = {name: float(np.mean(found)) for name, found in by_channel.items()}
-        if not scores:
-            return {}
-        scores[SUMMARY] = float(np.mean([*scores.values()]))
-        return scores
+        return scores | ({SUMMARY: float(np.mean([*scores.values()]))} if scores else {})
 
     @property
     def saved(self) -> dict[str, Any]:
@@ -454,21 +434,13 @@ def _decoding_weights(windows: Sequence[Window]) -> np.ndarray:
     return np.asarray((found - found.mean(0)) / (found.std(0) + 1e-9))
 
 
-def decoding_mask(session: Session, spec: Any) -> Mask:
-    """Return the mask that shows all responses and asks for the behaviour."""
-    return Mask.nothing(session, spec).show(slice(None)).with_behavior("target")
-
-
 def _lack(source: TrainingSession, model: PoyoConfig) -> str:
     """Return what a session lacks for a training, "" if it lacks nothing."""
     session = source.session
     wanted = [name for task in model.decoded.values() for name in task.channels]
     if not set(wanted) & set(session.behavior_names):
         return f"Session {session.id!r} has none of {', '.join(wanted)}, which {TITLE} decodes."
-    if len(source.starts):
-        return ""
-    tiers = ", ".join(session.tiers()) or "none"
-    return f"Session {session.id!r} has no whole window of tier 'train'; its tiers are {tiers}."
+    return "" if len(source.starts) else without_windows(session)
 
 
 # -- as parts of a `Family` ------------------------------------------------------------
@@ -487,8 +459,7 @@ def export_poyo(run: Path, path: Path) -> None:
     settings = exported(run, path, TITLE)
     checkpoint = read_poyo(checkpoint_file(run, TRAINED))
     card = run_card(checkpoint.card, settings)
-    names = {key: card["same_neurons"].get(key, key) for key in checkpoint.units}
-    units = {names[key]: found for key, found in checkpoint.units.items()}
+    units = {card["same_neurons"].get(key, key): found for key, found in checkpoint.units.items()}
     save_poyo(path, replace(checkpoint, units=units, card=card))
 
 

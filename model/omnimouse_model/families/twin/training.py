@@ -23,8 +23,7 @@ from torch import Tensor
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.evaluation.conditions import Condition
-from omnimouse_model.evaluation.shard import evaluate_predictors
-from omnimouse_model.evaluation.tier_windows import spread_starts, tier_starts
+from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.families.parts.motion_energy import receptive_field_centers
 from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_twins, save_twins
 from omnimouse_model.families.twin.clips import (
@@ -321,22 +320,13 @@ class _TwinTraining:
             {key: net.n_units},
             self.device,
         )
-        starts = source.held_out
-        if not len(starts):
-            starts = tier_starts(source.session, "validation", spec)
-        if not len(starts):
-            return {}
-        name = "test/video_behavior"
-        results = evaluate_predictors(
-            [predictor],
-            [source.session],
-            [Condition("video_behavior", partial(Mask.from_strategy, name))],
-            starts=spread_starts(starts, self.settings.validation_windows),
-        )
-        (score,) = results.scores
-        if not isfinite(score.value):
-            return {}
-        return {"video_behavior": score.value, SUMMARY: score.value}
+        condition = Condition("video_behavior", partial(Mask.from_strategy, "test/video_behavior"))
+        most, one = self.settings.validation_windows, [(source.session, source.held_out)]
+        for results in validation_results(predictor, one, condition, most):
+            (score,) = results.scores
+            if isfinite(score.value):
+                return {"video_behavior": score.value, SUMMARY: score.value}
+        return {}
 
     @property
     def saved(self) -> dict[str, Any]:
