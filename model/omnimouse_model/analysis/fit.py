@@ -152,6 +152,7 @@ def fit_on_record(
     The arguments are those of `fit`; `steps` are those of the whole run, 0 for all.
     """
     about = {"model": name, "session": session.id, "is_fit": True}
+    is_new = not is_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / ABOUT, {**about, "is_finished": False})
 
@@ -161,7 +162,18 @@ def fit_on_record(
 
     limited = CallbackJob(report, job.cancelled, job.message)
     further = max(steps - max(saved_step(out), 0), 0) if steps else None
-    predictor = fit(name, session, out, steps=further, device=device, on_step=on_step, job=limited)
+    try:
+        predictor = fit(
+            name, session, out, steps=further, device=device, on_step=on_step, job=limited
+        )
+    except StoppedError:
+        raise
+    except Exception:
+        if is_new and saved_step(out) == -1:  # refused: there is nothing to continue
+            (out / ABOUT).unlink()
+            with suppress(OSError):
+                out.rmdir()
+        raise
     write_json(out / ABOUT, {**about, "is_finished": True})
     return predictor
 

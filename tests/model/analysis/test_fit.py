@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from omnimouse_model.analysis.fit import train_plan
+from omnimouse_model.analysis.fit import fit_on_record, train_plan
 from omnimouse_model.analysis.ranking.rank import model_factory
 from omnimouse_model.errors import SessionFormatError, StoppedError
 from omnimouse_model.families.omnimouse.family import DEMO
@@ -69,3 +69,9 @@ def test_settings_of_a_ranking_have_the_defaults_that_a_config_leaves_out():
     factory = model_factory("ndt-small")
     assert factory.settings["config"].keys() > factory.plan.settings.tree.keys()
     assert "seed" not in factory.settings["config"]
+
+
+def test_a_fit_that_is_refused_leaves_no_folder(session, tmp_path):
+    with pytest.raises(ValueError, match="expected at least 2"):
+        fit_on_record("ndt", session, tmp_path / "run", steps=1)
+    assert not (tmp_path / "run").exists()

@@ -31,6 +31,14 @@ def test_without_a_model_and_a_recording_nothing_is_offered(empty_controller):
     assert not view.status
 
 
+def test_a_model_of_spike_counts_cannot_be_fitted_to_traces(controller):
+    view = FinetuneView.of(controller)
+    controller.model.choose("ndt")
+    assert "has response traces, not spike times" in record(view)["start"].refusal
+    controller.model.choose("mtm")
+    assert not record(view)["start"].refusal
+
+
 def test_a_family_with_other_options_has_its_own_form(empty_controller, monkeypatch):
     @dataclass(frozen=True)
     class Options:

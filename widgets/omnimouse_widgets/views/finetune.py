@@ -207,7 +207,7 @@ class FinetuneView:
             Text("message", self._offer_text()),
             Text("unused", self._unused, "warning"),
             *self._problem(),
-            Row("actions", self._buttons(start, use, self.form.refusal)),
+            Row("actions", self._buttons(start, use, self.form.refusal or finetuning.refusal)),
         ]
 
     @property

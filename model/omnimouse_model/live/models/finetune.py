@@ -22,8 +22,9 @@ from typing import Any, Final, Literal
 from psygnal import Signal
 
 from omnimouse_model.analysis.finetune_process import Arguments, spawn_finetune
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import Session, require_events
 from omnimouse_model.errors import FinetuneError
+from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.families import (
     TrainingPlan,
     family_of_name,
@@ -252,6 +253,7 @@ def fit_options(name: str) -> type:
     return make_dataclass("FitOptions", [("steps", int, steps)], frozen=True)
 
 
+@lru_cache
 def _fit_plan(name: str) -> TrainingPlan:
     return training_plan(small_config(name) or name)
 
@@ -326,6 +328,20 @@ class Finetuning(HasBackgroundTask):
         is_new = check_compatibility(needs, state.session).is_new
         is_named = isinstance(self._client.predictor, str)
         return is_new and is_named and self.options is not None
+
+    @property
+    def refusal(self) -> str:
+        """Why the chosen model cannot be fitted to the recording on screen; "" if it can."""
+        session = self._client.state.session
+        if session is None or not self.is_fit:
+            return ""
+        spec = _fit_plan(self._client.state.predictor_name).spec
+        try:
+            require_events(session, spec)
+            scored_starts(session, "train", 1, spec)
+        except ValueError as error:
+            return str(error)
+        return ""
 
     @property
     def options(self) -> type | None:
