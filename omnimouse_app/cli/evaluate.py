@@ -289,9 +289,12 @@ def command(
         members: list[str] = []
         if ensemble is not None:
             import omnimouse_model as om
+            from omnimouse_model.data.hub.servers import host_of
             from omnimouse_model.predict.predictor import Composed
 
-            mean = om.load_predictor(om.save_ensemble(ensemble, own, device), device=device)
+            saved = om.save_ensemble(ensemble, own, device)
+            # The file names what the command has named.
+            mean = om.load_predictor(saved, device=device, connect=[*map(host_of, own)])
             assert isinstance(mean, Composed)  # an ensemble is
             members = [member.predictor_id for member in mean.members]
             # Workers load by name; here each member is loaded once.

@@ -3,6 +3,9 @@ import json
 import pyarrow.parquet
 import pytest
 
+import omnimouse_model as om
+from omnimouse_model.errors import ConnectError
+from omnimouse_model.inference import hub_checkpoints
 from tests.cli.runner import run_command
 from tests.model.context_predictor import world
 
@@ -29,6 +32,17 @@ def test_an_ensemble_is_scored_beside_its_members(folder, tmp_path):
     for words in ("ensemble of 2", "members", "s.d. of 2"):
         assert words in text.stdout
     assert "ensemble of 2" in run(folder, "--model", path, *ask).stdout
+
+
+def test_members_that_the_command_names_may_be_on_the_hub(folder, tmp_path, monkeypatch):
+    inner = om.save_ensemble(tmp_path / "inner.ensemble.json", ["mean", "last"])
+    monkeypatch.setattr(hub_checkpoints, "fetch_checkpoint", lambda name: inner)
+    path, ask = str(tmp_path / "two.ensemble.json"), ["--strategy", FORECAST]
+    text = run(folder, "--model", "hf://owner/model", "--model", "ridge", "--ensemble", path, *ask)
+    assert "ensemble of 2" in text.stdout
+    # The file names the host for everybody who opens it.
+    done = run_command("evaluate", "--session", folder, "--model", path, *ask)
+    assert isinstance(done.exception, ConnectError)
 
 
 def test_rows_in_a_file_are_read_again_and_the_scores_are_the_same(folder, tmp_path):
