@@ -41,8 +41,8 @@ class RecordingsPanel(QWidget):
 
     Parameters
     ----------
-    controller
-        Source of `recordings`, `opener` and `state`, and receiver of the user actions.
+    state, loader, recordings
+        What is open, what opens a row, and the recordings of the folder.
     parent
         Parent widget.
     """

@@ -228,13 +228,14 @@ class SourcesView:
 
     def _run(self) -> tuple[Item, ...]:
         driving = self._driving
-        text = driving.message if driving.is_busy else driving.problem or driving.cost
+        problem = driving.problem
+        text = driving.message if driving.is_busy else problem or driving.cost
         cost = Text("cost", text, "quiet", is_line=True)
         if driving.is_busy:
             help_text = "Stop; the same question goes on where it was"
             return cost, Action("stop", "Stop", help_text, driving.stop)
         help_text = "Ask; the screen stays in use meanwhile"
-        return cost, Action("run", "Run", help_text, driving.start, driving.problem)
+        return cost, Action("run", "Run", help_text, driving.start, problem)
 
     # -- what was found ---------------------------------------------------------------
     def _shown(self) -> Sequence[Item | Row]:
