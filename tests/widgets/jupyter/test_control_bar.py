@@ -2,6 +2,7 @@ import pytest
 
 from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_widgets.jupyter.control_bar import ControlBar
+from omnimouse_widgets.views.text.model import model_tip
 from omnimouse_widgets.views.text.tier_score import guide_text
 from tests.predictors import FarPredictor
 
@@ -35,6 +36,14 @@ def test_the_page_gets_the_reason_against_each_preset(controller, page, monkeypa
     fields, _ = seen.wait_for("choices", lambda fields, _: "presets" in fields)
     shown = {name: reason for name, _, reason in fields["presets"] if reason}
     assert shown == problems
+
+
+def test_the_page_says_what_each_model_can_answer(controller, page):
+    seen = page(ControlBar(controller), "choices")
+    fields, _ = seen.wait_for("choices", lambda fields, _: "models" in fields)
+    tips = {name: tip for name, _, tip in fields["models"]}
+    assert tips["cebra"] == model_tip("cebra") != ""
+    assert tips["linear-gaussian"]
 
 
 def test_the_page_gets_what_was_replaced_on_opening(controller, page):

@@ -23,6 +23,7 @@ from omnimouse_widgets.views.text.model import (
     freshness_text,
     half_text,
     model_text,
+    model_tip,
     task_text,
     video_name,
     video_span,
@@ -191,7 +192,8 @@ class ControlBar(Part):
         results = self._finetuning.results
         tuned = {str(result.path): result.text for result in results}
         # dict.fromkeys removes duplicates and keeps the order, unlike a set.
-        names = dict.fromkeys((*predictor_names(), *fit_names(), *tuned, state.predictor_name))
+        named = {name: model_tip(name) for name in (*predictor_names(), *fit_names())}
+        names = dict.fromkeys((*named, *tuned, state.predictor_name))
         videos = video_options(half_text(state.spec.duration_s))
         no_video, no_behavior = refusals(state)
         offered = self._editor.presets
@@ -201,7 +203,9 @@ class ControlBar(Part):
             presets=[[*entry, problems.get(entry[0], "")] for entry in offered],
             regions=list(regions_of(state.session)),
             by_hand=BY_HAND,
-            models=[[n, tuned.get(n) or model_text(Path(n).name)] for n in names if n],
+            models=[
+                [n, tuned.get(n) or model_text(Path(n).name), named.get(n, "")] for n in names if n
+            ],
             video={"tips": [tip for *_, tip in videos], "refusal": no_video},
             behavior={"tips": [tip for *_, tip in BEHAVIOR], "refusal": no_behavior},
         )
