@@ -452,8 +452,10 @@ class Driving(HasBackgroundTask):
             try:
                 result = ask(results=job.path)
             except ResultsFileError:
-                # What an older version kept is of no use.
-                result = ask()
+                # What an older version, or a model of other weights, kept is of no use.
+                assert job.path is not None
+                job.path.unlink(missing_ok=True)
+                result = ask(results=job.path)
             yield job, result
             if not result.is_complete:
                 raise StoppedError

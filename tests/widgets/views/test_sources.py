@@ -159,6 +159,15 @@ def test_a_stopped_question_goes_on_where_it_was(view, controller):
     assert driving.found["sources"].is_complete
 
 
+def test_what_an_older_version_kept_is_replaced(view, controller, tmp_path):
+    controller.selection.select([3])
+    press(view, "run")
+    (kept,) = tmp_path.glob("*.sources.jsonl")
+    kept.write_text(kept.read_text().replace('"n_planned": 1', '"n_planned": 2'))
+    press(view, "run")
+    assert om.SourceScores.open(kept).is_complete
+
+
 def test_another_recording_has_no_result(view, controller, session):
     controller.selection.select([3])
     press(view, "run")
