@@ -25,6 +25,7 @@ from omnimouse_model.analysis.sources.sources import (
     sources,
 )
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.evaluation.results_store import row_key
 from omnimouse_model.evaluation.tier_windows import scored_starts
@@ -311,9 +312,11 @@ class Driving(HasBackgroundTask):
         return QUICK if self.is_quick else self._client.predictor
 
     @property
-    def _spec(self) -> Any:
+    def _spec(self) -> WindowSpec:
         needs = self._client.results.needs
-        return self.state.spec if self.is_quick or needs is None else needs.spec
+        if self.is_quick:
+            return default_spec()
+        return self.state.spec if needs is None else needs.spec
 
     def _starts(self, session: Session) -> np.ndarray:
         return scored_starts(session, "test", self.windows, self._spec)

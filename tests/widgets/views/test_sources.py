@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.live import driving
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.masks import TARGET, VISIBLE
@@ -222,6 +223,14 @@ def test_a_recording_without_a_test_part_says_so(view, controller, session):
     controller.loader.open_now(om.open_session(arrays | {"id": "train", "trial_tier": tiers}))
     controller.selection.select([3])
     assert "has no window of tier 'test'" in record(view)["run"].refusal
+
+
+def test_the_windows_are_those_of_the_model_that_answers(look_at):
+    controller = look_at()  # on screen: trials of spike counts
+    controller.driving.set(windows=10_000)
+    n_windows = len(scored_starts(controller.state.session, "test"))
+    assert n_windows != len(scored_starts(controller.state.session, spec=controller.state.spec))
+    assert f" × {n_windows:,} windows" in controller.driving.cost
 
 
 def test_what_cannot_be_loaded_is_tried_once(view, controller, monkeypatch):
