@@ -290,12 +290,14 @@ class Driving(HasBackgroundTask):
     def largest_source(self, n_neurons: int) -> tuple[np.ndarray, tuple[str, ...]]:
         """Return the number of the source with the largest share (P,), and their names.
 
-        NaN for neurons that were not asked, or of which nothing is predictable.
+        NaN for neurons that were not asked, or of which nothing is predictable: the 95 %
+        interval of v(all), where it has one, contains 0.
         """
         values, found = np.full(n_neurons, np.nan), self.found.get("sources")
         if not isinstance(found, SourceScores):
             return values, ()
-        is_known = found.total().value > 0
+        total = found.total()
+        is_known = (total.value > 0) & ~(total.low <= 0)
         values[found.neurons[is_known]] = found.largest()[is_known]
         return values, found.names
 

@@ -6,6 +6,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.live import driving
+from omnimouse_model.live.neurons.colour_by import UNPREDICTABLE
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
@@ -127,6 +128,20 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
     best = controller.driving.found["informants"].order[0]
     adds = controller.driving.found["informants"].adds[best]
     assert float(first[3]) == pytest.approx(adds, rel=0.05)
+
+
+def test_a_neuron_of_which_nothing_is_predictable_has_no_colour(view, controller):
+    choose(view, "targets", "all")
+    press(view, "run")
+    press(view, "colour")
+    total = controller.driving.found["sources"].total()
+    is_open = total.low <= 0
+    assert (is_open & (total.value > 0)).any()
+    np.testing.assert_array_equal(np.isfinite(controller.colouring.scale.values), ~is_open)
+    controller.selection.select(np.flatnonzero(is_open)[:2].tolist())
+    choose(view, "targets", "selected")
+    press(view, "run")
+    assert controller.colouring.message == UNPREDICTABLE
 
 
 def test_the_matrix_of_areas_has_its_intervals(view, controller):

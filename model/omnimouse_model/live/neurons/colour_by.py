@@ -43,6 +43,7 @@ from omnimouse_model.live.neurons.quantities import (
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
 
+UNPREDICTABLE: Final = "Nothing is predictable of the neurons that were asked."
 _LOOKS: Final = 64
 """Samples in which a neuron without a mean is looked for."""
 _FROM_REPEATS: Final = ("ceiling", "oracle")
@@ -186,7 +187,8 @@ class Colouring(HasBackgroundTask):
         if name == "lab":
             return "Run this experiment first, in the panel Laboratory."
         if name in ("source", "informant"):
-            return "Ask first, in the panel Sources."
+            is_asked = name == "source" and "sources" in self._driving.found
+            return UNPREDICTABLE if is_asked else "Ask first, in the panel Sources."
         if name in _FROM_REPEATS and self._ceiling is not None:
             ceiling = self._ceiling[1]
             status = most_frequent_status(ceiling.status)
