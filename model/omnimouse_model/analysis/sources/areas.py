@@ -24,6 +24,7 @@ from omnimouse_model.analysis.sources.errors import (
     Work,
     areas_of,
     check_answers,
+    check_rows,
     save_errors,
     target_groups,
 )
@@ -194,6 +195,7 @@ class AreaMatrix(HasSummary):
         facts = header["definition"]
         plan = facts["plan"]
         labels = {int(neuron): str(label) for neuron, label in facts["targets"]}
+        check_rows(rows, 1 + 2 * len(plan["labels"]), labels)
         empty = cls(
             predictor=str(facts["predictor"]),
             session=str(facts["session"]),

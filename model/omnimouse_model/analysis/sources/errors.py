@@ -7,7 +7,7 @@ of time, so that any weighted sum of values has an interval, by leaving out each
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -254,6 +254,13 @@ def _correlation(products: np.ndarray, target: np.ndarray, count: np.ndarray) ->
         response, response_square = target / count
         spread = np.sqrt((square - one**2) * (response_square - response**2))
         return np.asarray((product - one * response) / spread)
+
+
+def check_rows(rows: Sequence[Errors], n_questions: int, neurons: Collection[int]) -> None:
+    """Raise `ValueError` if rows of a file are not those of its questions and targets."""
+    for errors in rows:
+        if len(errors.squared) != n_questions or not {*errors.neurons.tolist()} <= {*neurons}:
+            raise ValueError("The file has sums of other questions or targets than it names.")
 
 
 def save_errors(

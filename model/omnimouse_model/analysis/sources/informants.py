@@ -25,6 +25,7 @@ from omnimouse_model.analysis.sources.errors import (
     Work,
     areas_of,
     check_answers,
+    check_rows,
     chosen_neurons,
     save_errors,
     target_groups,
@@ -214,6 +215,7 @@ class Informants(HasSummary):
         header, rows = INFORMANTS.read(Path(path))
         facts = header["definition"]
         n_questions = len(facts["counts"]) * (1 + int(facts["n_random"])) + 1
+        check_rows(rows, n_questions, facts["targets"])
         nothing = Errors.none(np.zeros(0, np.int64), n_questions, 1)
         adds, order = _search_in(facts)
         return cls(

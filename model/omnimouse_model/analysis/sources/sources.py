@@ -26,6 +26,7 @@ from omnimouse_model.analysis.sources.errors import (
     Work,
     areas_of,
     check_answers,
+    check_rows,
     chosen_neurons,
     save_errors,
     target_groups,
@@ -497,8 +498,7 @@ def _opened(facts: Mapping[str, Any], rows: Sequence[Errors]) -> SourceScores:
     if len(plan.sources) > MAX_ALL and not plan.orders:
         raise ValueError(f"All subsets of {len(plan.sources)} sources are too many.")
     everyone = np.array(facts["neurons"], np.int64)
-    if any(errors.squared.shape[0] != len(plan.subsets) for errors in rows):
-        raise ValueError("The sums are not those of these sources.")
+    check_rows(rows, len(plan.subsets), everyone.tolist())
     empty = SourceScores(
         predictor=str(facts["predictor"]),
         session=str(facts["session"]),

@@ -87,6 +87,13 @@ def test_a_file_of_other_sets_with_the_same_targets_is_refused(session, tmp_path
     assert om.AreaMatrix.open(path).table() == found.table()
 
 
+def test_a_file_of_other_sums_is_refused(found, tmp_path):
+    path = found.save(tmp_path / "found.areas.jsonl")
+    path.write_text(path.read_text().replace('["LM", "V1"]', '["LM", "RL", "V1"]'))
+    with pytest.raises(ValueError, match="other questions or targets"):
+        om.AreaMatrix.open(path)
+
+
 def test_wrong_requests_say_what_is_possible(session):
     with pytest.raises(ValueError, match="From 1 to 18 neurons"):
         om.area_matrix("linear-gaussian", session, neurons=30)

@@ -107,6 +107,13 @@ def test_a_search_stops_between_two_choices(session):
     assert steps.count("greedy selection") == 3
 
 
+def test_a_file_of_other_sums_is_refused(found, tmp_path):
+    path = found.save(tmp_path / "found.informants.jsonl")
+    path.write_text(path.read_text().replace('"n_random": 2', '"n_random": 3'))
+    with pytest.raises(ValueError, match="other questions or targets"):
+        om.Informants.open(path)
+
+
 def test_wrong_requests_say_what_is_possible(session):
     with pytest.raises(ValueError, match="k is from 1 to 39"):
         om.informants("linear-gaussian", session, [0], k=40)

@@ -196,7 +196,11 @@ def test_a_file_of_other_sums_or_of_too_many_subsets_is_refused(found, tmp_path)
         om.SourceScores.open(path)
     facts["definition"]["sources"] = ["history"]
     path.write_text(f"{json.dumps(facts)}\n{row}\n")
-    with pytest.raises(ValueError, match="not those of these sources"):
+    with pytest.raises(ValueError, match="other questions or targets"):
+        om.SourceScores.open(path)
+    facts["definition"] = json.loads(header)["definition"] | {"neurons": [0, 1]}
+    path.write_text(f"{json.dumps(facts)}\n{row}\n")
+    with pytest.raises(ValueError, match="other questions or targets"):
         om.SourceScores.open(path)
 
 
