@@ -302,7 +302,7 @@ class Colouring(HasBackgroundTask):
         own, other = self._results.neuron_scores, self._baseline.neuron_scores
         if own is None or other is None or not self.is_paired:
             return None
-        return own.values - other.values
+        return np.asarray(own.values - other.values)
 
     # -- internal ----------------------------------------------------------------------
     def _follow(self) -> None:
