@@ -204,8 +204,7 @@ def test_another_package_adds_a_family_by_an_entry_point(tmp_path):
         path.with_suffix(".json").write_text('{"family": "toy", "which": "toy-frames"}')
         assert om.load_predictor(path).needs.spec == FRAMES
         path.with_suffix(".json").write_text('{"family": "unknown"}')
-        own = "omnimouse, twin, ndt, sensorium_factorised, latent_zig, dwiseneuro, poyo_calcium"
-        known = rf"family 'unknown'.*{own}, classical, prediction_file, toy"
+        known = r"family 'unknown'.*installed families are omnimouse, .*classical, .*toy"
         with pytest.raises(CheckpointError, match=known):
             om.load_predictor(path)
 
