@@ -36,7 +36,7 @@ QUERY_SAMPLES = 5
 FULL_POPULATION = 4096
 """Maximum number of neurons per window in the training of the released models."""
 SMALL_POPULATION = 3500
-"""Smaller populations have adapted counts (contract, "Small populations")."""
+"""Smaller populations have adapted counts."""
 _COUNTS = (
     "n_visible_neurons",
     "max_n_reconstructed_neurons",
@@ -122,7 +122,7 @@ class Strategy:
         return "target" if self.behavior_reconstructed else "hidden"
 
     def adapted(self, n_neurons: int) -> "Strategy":
-        """Shrink the counts to a small population (contract, "Small populations")."""
+        """Shrink the counts to a small population."""
         if n_neurons >= SMALL_POPULATION:
             return self
         visible = _scaled(self.n_visible_neurons, n_neurons)

@@ -553,7 +553,7 @@ def batch_key(tokens: MaskTokens) -> tuple[object, ...]:
 
 def copy_to_cpu(parts: Sequence[Tensor]) -> list[Tensor]:
     """Copy tensors to the CPU as float32, in one transfer."""
-    # The program waits for the device only here: at most once per result (contract).
+    # The program waits for the device only here: at most once per result.
     flat = torch.cat([part.float().flatten() for part in parts]).cpu()
     pieces = flat.split([part.numel() for part in parts])
     return [p.view(part.shape) for p, part in zip(pieces, parts, strict=True)]
@@ -561,7 +561,7 @@ def copy_to_cpu(parts: Sequence[Tensor]) -> list[Tensor]:
 
 # -- ask between the layers of a network whether its request is cancelled
 # Between two of these, the demo model computes for less than 50 ms on one core: the
-# longest delay of a cancel (contract, "Live engine").
+# longest delay of a cancel.
 _CHECKED = (nn.Linear, nn.RMSNorm, nn.Conv3d)
 # A GPU computes a block in a few ms, and each check delays the start of its kernels.
 _CHECKED_ON_GPU = (SelfBlock, CrossBlock, HieraBlock)
