@@ -184,10 +184,11 @@ class Errors:
     def mean_gain(self, question: int, base: int, columns: np.ndarray) -> Estimate:
         """Return the gain of squared correlations of one question over another.
 
-        It is the mean over some targets. A prediction that is rescaled has the same:
-        where a base is shrunk towards the mean, to undo this is no gain. Needs products
-        by block.
+        It is the mean over some targets, of those with cells. A prediction that is
+        rescaled has the same: where a base is shrunk towards the mean, to undo this is no
+        gain. Needs products by block.
         """
+        columns = columns[self.count[:, columns].any(axis=0)]
         is_used = self.count.any(axis=1)
         count, target = self.count[is_used], self.target[:, is_used]
         squares = []

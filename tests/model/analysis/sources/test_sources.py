@@ -213,6 +213,20 @@ def test_cells_that_one_question_cannot_predict_count_for_none():
     assert errors.squared[:, 0, 0].tolist() == [0.0, 1.0]
 
 
+def test_a_target_without_any_cell_does_not_change_a_mean_gain():
+    random = np.random.default_rng(0)
+    errors = Errors.none(np.array([4, 7]), 2, 9, by_block=True)
+    for block in range(9):
+        response = random.normal(size=(20, 2))
+        found = np.stack([random.normal(size=(20, 2)), response + random.normal(size=(20, 2))])
+        response[:, 1] = np.nan
+        errors.add(block, response, np.zeros(2), found)
+    both, alone = (errors.mean_gain(1, 0, np.arange(n)) for n in (2, 1))
+    assert alone.value > 0.2
+    assert (both.value, both.low) == (alone.value, alone.low)
+    assert np.isnan(errors.mean_gain(1, 0, np.array([1])).value)
+
+
 @pytest.mark.slow
 def test_a_single_source_has_the_share_and_a_shifted_one_tells_nothing():
     """A sample of `python -m tests.acceptance.sources`."""
