@@ -11,6 +11,7 @@ from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from omnimouse_widgets.report.page import write_page
+from omnimouse_widgets.views.context import sources
 from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView
 from omnimouse_widgets.views.record import (
     Clipboard,
@@ -182,6 +183,26 @@ def test_what_an_older_version_kept_is_replaced(view, controller, tmp_path):
     kept.write_text(kept.read_text().replace('"n_planned": 1', '"n_planned": 2'))
     press(view, "run")
     assert om.SourceScores.open(kept).is_complete
+
+
+def test_a_table_that_grows_has_few_rows(view, controller, monkeypatch):
+    monkeypatch.setattr(sources, "MOST_GROWING", 6)
+    choose(view, "targets", "area V1")
+    view.set(page="table")
+    shown = []
+
+    def look():
+        items = record(view)
+        shown.append((len(items["content"].rows), items["note"].text if "note" in items else ""))
+
+    controller.driving.measured.connect(look)
+    press(view, "run")
+    controller.driving.measured.disconnect(look)
+    assert max(rows for rows, _ in shown) == 6
+    assert shown[-1][1] == "The first 6 of 80 rows; all follow at the end"
+    items = record(view)
+    assert len(items["content"].rows) == 80
+    assert "note" not in items
 
 
 def test_another_recording_has_no_result(view, controller, session):

@@ -1,6 +1,7 @@
 """Panel *Sources*: what drives a neuron; sources, informants and areas."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, Literal, Self
 
@@ -80,6 +81,8 @@ EXPLANATIONS: Final[dict[Question, str]] = {
 NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
 ONLY_TABLE: Final = "Choose the figure first: a table is saved as CSV or Parquet"
+MOST_GROWING: Final = 200
+"""Rows of a table that is drawn while its analysis runs."""
 UP: Final = "share of variance"
 
 
@@ -272,7 +275,7 @@ class SourcesView:
 
     def _content(self, found: Finding) -> Sequence[Item]:
         if self.page == "table":
-            return [found_table(found, self._select)]
+            return self._table(found_table(found, self._select))
         if isinstance(found, SourceScores):
             if self.page == "means":
                 return [source_means(found)]
@@ -280,6 +283,14 @@ class SourcesView:
         if isinstance(found, Informants):
             return [informant_curves(found)]
         return [area_cells(found, self.kind if found.plan.inputs else "alone")]
+
+    def _table(self, table: Table) -> Sequence[Item]:
+        n_rows = len(table.rows)
+        if not self._driving.is_busy or n_rows <= MOST_GROWING:
+            return [table]
+        # It is drawn anew with each part: thousands of rows take half a second each time.
+        note = f"The first {MOST_GROWING} of {n_rows:,} rows; all follow at the end"
+        return [replace(table, rows=table.rows[:MOST_GROWING]), Text("note", note, "quiet")]
 
     def _select(self, neuron: int) -> None:
         self._selection.select([neuron])
