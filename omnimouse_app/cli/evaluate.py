@@ -307,7 +307,7 @@ def command(
             from omnimouse_model.data.window_spec import default_spec
             from omnimouse_model.inference.dask_map import resolve_predictor
 
-            settings["span"] = default_spec()
+            settings |= {"span": default_spec(), "metric": settings["metric"] or "correlation"}
             loaded = [resolve_predictor(one, device) for one in predictors]
             # Workers load by name; here each predictor is loaded once.
             predictors = [*loaded] if settings["scheduler"] is None else predictors

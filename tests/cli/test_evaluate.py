@@ -88,3 +88,13 @@ def test_rows_of_the_papers_table_say_what_they_are(folder):
     assert all({"name", "value", "unit"} <= row.keys() for row in rows)
     published = [row for row in rows if row["name"] == "published"]
     assert all(row["data"] and row["source"] == "OmniMouse paper" for row in published)
+
+
+def test_the_table_of_the_paper_has_correlations_whatever_the_first_model_is(folder):
+    ask = ["--table", "paper", "--model", "ndt-demo", "--model", "last", "--json"]
+    rows = json.loads(run(folder, *ask, status=1).stdout)["rows"]
+    scores = [row for row in rows if row["name"] == "score" and row["strategy"] == FORECAST]
+    assert {row["metric"] for row in scores} == {"correlation"}
+    found = {row["predictor"].partition(" ")[0]: row for row in scores}
+    assert found["last"]["value"] is not None
+    assert "counts" in found["ndt-demo"]["refusal"]
