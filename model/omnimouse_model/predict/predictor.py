@@ -685,7 +685,7 @@ def predict_subsets_of(
             mask = subset.mask.hide(others).show(one, subset.own)
             requests.append((window, mask, one))
     predictions = (
-        in_window_units(prediction, window)
+        np.where(prediction.valid[:, None], in_window_units(prediction, window), np.float32(np.nan))
         for prediction in predictor.predict_many(requests, cancelled)
     )
     found = []

@@ -119,6 +119,20 @@ def test_any_predictor_answers_mask_by_mask(session):
     np.testing.assert_allclose(one.errors.squared, other.errors.squared, rtol=1e-3)
 
 
+class Late(MaskByMask):
+    """Cannot predict some samples, and says so."""
+
+    def decode(self, encoded, neurons=None, cancelled=lambda: False):
+        found = super().decode(encoded, neurons, cancelled)
+        return replace(found, valid=np.arange(60) >= 45)
+
+
+def test_samples_that_a_model_calls_invalid_are_not_scored(session):
+    choice = {"targets": [3], "max_windows": 2}
+    found = om.sources(Late(), session, ["behavior", "history"], **choice)
+    assert found.errors.count.sum() == 2 * 15
+
+
 def test_sources_that_a_model_cannot_see_are_left_out_with_the_reason(session):
     found = om.sources("linear-gaussian", session, ["video", "history"], [3], max_windows=2)
     assert found.names == ("history",)
