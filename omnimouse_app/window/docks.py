@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.settings import get_settings
-from qtpy.QtCore import QByteArray, QCoreApplication, QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QByteArray, QChildEvent, QCoreApplication, QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QApplication,
@@ -183,6 +183,7 @@ class OmniMouseDock(QWidget):
         self._extend_menus(window)
         if self.controller.store.is_enabled:
             self._layout = DockLayout(window)
+        TabRoom(window)
         _arrange(window, self.docks)
         self._first_layout = window.saveState()
         # Only now: for each dock that is added, napari and Qt walk through all widgets.
@@ -206,7 +207,6 @@ class OmniMouseDock(QWidget):
         with unsaved_settings():
             if self._layout is None or not self._layout.restore():
                 _set_sizes(self.main_window, self.docks)
-        _fit_tabs(self.main_window)
         self.instrument.layers.show_whole_field()
 
     def reset_layout(self) -> None:
@@ -216,7 +216,6 @@ class OmniMouseDock(QWidget):
         for title in ("OmniMouse", *(panel.title for panel, dock in docks() if dock.is_front)):
             self.bring_up(title)
         _set_sizes(window, self.docks)
-        _fit_tabs(window)
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
@@ -382,10 +381,28 @@ def _set_sizes(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     window.resizeDocks([docks["Raster"], docks["Stimulus"]], [3, 1], horizontal)
 
 
-def _fit_tabs(window: QMainWindow) -> None:
-    """Give the names in tabs of docks the room that napari leaves beside them."""
-    direct = Qt.FindChildOption.FindDirectChildrenOnly
-    for bar in window.findChildren(QTabBar, options=direct):
+class TabRoom(QObject):
+    """Gives the names in tabs of docks the room that napari leaves beside them.
+
+    Qt makes a bar of tabs when it lays out docks, also later, when one is dragged.
+    """
+
+    def __init__(self, window: QMainWindow) -> None:
+        super().__init__(window)
+        window.installEventFilter(self)
+        direct = Qt.FindChildOption.FindDirectChildrenOnly
+        for bar in window.findChildren(QTabBar, options=direct):
+            self._fit(bar)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Fit a bar that the window has got; the event goes on."""
+        if isinstance(event, QChildEvent) and event.type() == QEvent.Type.ChildPolished:
+            bar = event.child()
+            if isinstance(bar, QTabBar):
+                self._fit(bar)
+        return False
+
+    def _fit(self, bar: QTabBar) -> None:
         bar.setStyleSheet("QTabBar::tab { padding: 3px 3px; }")
 
 
