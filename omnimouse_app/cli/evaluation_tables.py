@@ -85,6 +85,8 @@ def paper_blocks(found: "PaperTable", layout: Layout) -> list[str]:
                 | {"paper, on other data": _published(cell)}
             )
         blocks.append(layout(rows))
+        asked = [one for one in found.scores.scores if one.strategy == cells[0].strategy]
+        blocks += _lines([f"- {one.session}: {one.note}" for one in asked if one.note])
         # The groups of behaviour have the same reasons.
         told = {(cell.strategy, cell.predictor) for cell in cells}
         lines = [f"- {cell.predictor}: – ({cell.refusal})" for cell in cells if cell.refusal]

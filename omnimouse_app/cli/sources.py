@@ -49,6 +49,7 @@ def chosen(ctx: click.Context, param: click.Parameter, value: str | None) -> str
 def common_options(pieces: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return the options that the three commands share."""
     options = (
+        click.argument("place", metavar="[SESSION]", required=False),
         click.option(
             "--model",
             default="linear-gaussian",
@@ -58,9 +59,8 @@ def common_options(pieces: str) -> Callable[[Callable[..., None]], Callable[...,
         click.option(
             "--session",
             "name",
-            default="demo",
-            show_default=True,
-            help="'demo', 'unseen', 'spikes', 'unseen-spikes' or a session's folder.",
+            show_default="demo",
+            help="'demo', 'unseen', 'spikes', 'unseen-spikes' or a session's folder; as SESSION.",
         ),
         click.option("--tier", default="test", show_default=True, help="A held-out tier."),
         max_windows_option,
@@ -92,7 +92,7 @@ def common_options(pieces: str) -> Callable[[Callable[..., None]], Callable[...,
 )
 @common_options("groups of targets")
 def command(names: tuple[str, ...], csv: Path | None, as_json: bool, **settings: Any) -> None:
-    """Measure how much of each neuron is predictable from each source.
+    """Measure how much of each neuron of SESSION is predictable from each source.
 
     Of each source: alone, unique (lost without it), and its share of the whole. With
     --out, the same command continues after Ctrl-C.
@@ -132,7 +132,7 @@ def command(names: tuple[str, ...], csv: Path | None, as_json: bool, **settings:
 )
 @common_options("the values")
 def informants(csv: Path | None, as_json: bool, **settings: Any) -> None:
-    """Find the k neurons that best predict a neuron or an area.
+    """Find the k neurons of SESSION that best predict a neuron or an area.
 
     The values of the first 1, 2, 4, … of them stand beside those of as many random
     neurons. With --out, the same command continues after Ctrl-C.
@@ -178,7 +178,7 @@ def informants(csv: Path | None, as_json: bool, **settings: Any) -> None:
 @click.option("--draws", type=click.IntRange(1, 10), default=5, show_default=True)
 @common_options("draws")
 def areas(csv: Path | None, as_json: bool, **settings: Any) -> None:
-    """Measure what each area tells each area, alone and beyond video and behaviour.
+    """Measure what each area of SESSION tells each area, alone and beyond its inputs.
 
     Of each area, the same number of neurons is visible. With --out, the same command
     continues after Ctrl-C.
@@ -212,7 +212,10 @@ def areas(csv: Path | None, as_json: bool, **settings: Any) -> None:
 def _run(run: Callable[..., Any], settings: dict[str, Any]) -> Any:
     """Run an analysis of a session; Ctrl-C ends it with what is known."""
     rest = {name: value for name, value in settings.items() if name not in _OWN}
-    session = named_session(settings["name"], **settings["reading"])
+    place, name = settings["place"], settings["name"]
+    if place is not None and name is not None:
+        raise click.UsageError("Name one recording: SESSION or --session.")
+    session = named_session(place or name or "demo", **settings["reading"])
     with interruptible() as stop, Progress() as progress:
         stop.has_results = True
         job: Job = stop.job(progress)
@@ -224,7 +227,7 @@ def _run(run: Callable[..., Any], settings: dict[str, Any]) -> Any:
             exit_stopped("nothing is measured yet.")
 
 
-_OWN = ("model", "name", "out", "reading")
+_OWN = ("model", "place", "name", "out", "reading")
 
 
 def _finish(

@@ -83,7 +83,23 @@ def test_informants_and_areas_have_their_rows(path):
     assert "beyond behavior; source in rows" in text
 
 
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("sources", ("--source", "history", "--targets", "3")),
+        ("informants", ("--targets", "3", "--k", "1", "--random", "1")),
+        ("areas", ("--draws", "1", "--neurons", "4")),
+    ],
+)
+def test_the_session_is_an_argument_or_an_option(path, command, options):
+    options = (*options, "--max-windows", "2")
+    assert rows(command, path, *options) == rows(command, "--session", path, *options)
+
+
 def test_wrong_requests_are_refused(path):
     done = run_command("sources", "--session", path, "--source", "M1")
-    assert "no area 'M1'" in str(done.exception)
+    assert "no source 'M1'" in str(done.exception)
+    done = run_command("sources", path, "--session", path)
+    assert done.exit_code == 2
+    assert "SESSION or --session" in done.stderr
     assert run_command("informants", "--session", path).exit_code == 2

@@ -36,6 +36,8 @@ from omnimouse_model.metrics.time_blocks import (
 from omnimouse_model.predict.predictor import Needs, Predictor, Subset, predicted_subsets
 from omnimouse_model.progress import CallbackJob, Job
 
+Targets = Neurons | int | np.integer[Any]
+"""Some neurons, or the index of a single one."""
 GROUP_SHARE = 10
 """A group of targets that are hidden together has at most this part of each area."""
 _ARRAYS = ("neurons", "count", "baseline", "squared", "products", "target")
@@ -163,7 +165,7 @@ class Errors:
             nothing = np.full(len(value), np.nan)
             return Values(value, nothing, nothing)
         half = student_quantile(len(rest) - 1) * jackknife_errors(rest, rest[:0])
-        return Values(value, value - half, value + half)
+        return Values(value, value - half, np.minimum(value + half, _largest(weights)))
 
     def mean(self, weights: np.ndarray, columns: np.ndarray | slice = slice(None)) -> Estimate:
         """Return the mean over some targets with its interval; NaN without any."""
@@ -173,7 +175,10 @@ class Errors:
             return jackknife(float("nan"), [])
         each = rest[:, columns][:, is_known]
         return jackknife(
-            float(value[columns][is_known].mean()), each.mean(axis=1), is_extended=False
+            float(value[columns][is_known].mean()),
+            each.mean(axis=1),
+            limits=(-np.inf, _largest(weights)),
+            is_extended=False,
         )
 
     def pooled(self, question: int) -> np.ndarray:
@@ -207,7 +212,7 @@ class Errors:
         if not len(columns):
             return jackknife(float("nan"), [])
         value, *left_out = (squares[0] - squares[1]).mean(axis=1).tolist()
-        return jackknife(value, left_out, is_extended=False)
+        return jackknife(value, left_out, limits=(-1.0, 1.0), is_extended=False)
 
     # -- JSON -------------------------------------------------------------------------
     def plain(self) -> dict[str, Any]:
@@ -246,6 +251,12 @@ class Errors:
         if not is_whole or tuple(array.shape for array in found) != expected:
             raise ValueError("Sums of several shapes.")
         return errors
+
+
+def _largest(weights: np.ndarray) -> float:
+    """Return the largest possible weighted sum of values, each of which is at most 1."""
+    # A value has no lower limit, and so a difference has no upper one.
+    return float(weights.sum()) if (weights >= 0).all() else np.inf
 
 
 def _correlation(products: np.ndarray, target: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -316,8 +327,8 @@ def areas_of(session: Session) -> np.ndarray:
     return np.full(session.n_neurons, "") if area is None else area.astype(np.str_)
 
 
-def chosen_neurons(session: Session, neurons: Neurons | None) -> np.ndarray:
-    """Return the indices of an area, a group, or given neurons; of all without.
+def chosen_neurons(session: Session, neurons: Targets | None) -> np.ndarray:
+    """Return the indices of an area, a group, given neurons, or one; of all without.
 
     Raises
     ------
@@ -326,6 +337,8 @@ def chosen_neurons(session: Session, neurons: Neurons | None) -> np.ndarray:
     """
     if neurons is None:
         return np.arange(session.n_neurons)
+    if isinstance(neurons, int | np.integer):
+        neurons = [int(neurons)]
     if not isinstance(neurons, str | NeuronGroup):
         neurons = NeuronGroup.of(session, "targets", neurons)
     found = neurons_of(session, neurons)

@@ -22,6 +22,7 @@ from omnimouse_model.analysis.sources.errors import (
     Errors,
     Piece,
     Samples,
+    Targets,
     Work,
     areas_of,
     check_answers,
@@ -41,7 +42,6 @@ from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.dask_map import TaskPredictor, resolve_predictor
 from omnimouse_model.inference.server import Source as PredictorSource
 from omnimouse_model.masks import Mask
-from omnimouse_model.masks.selection import Neurons
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Predictor, Subset
 from omnimouse_model.progress import Job, advance, part_of, shown_job
@@ -239,7 +239,7 @@ class Informants(HasSummary):
             "session": self.session,
             "targets": f"{len(self.targets):,}",
             "windows": f"{self.n_windows} of tier {self.tier}",
-            "informants": ", ".join(str(self.unit_ids[k]) for k in self.order[:8]),
+            "informants (unit ids)": ", ".join(str(self.unit_ids[k]) for k in self.order[:8]),
             "all neurons": _text(self.everyone()),
         }
 
@@ -262,7 +262,7 @@ INFORMANTS: Final[RowFormat[Errors]] = RowFormat(
 def informants(
     predictor: "Predictor | PredictorSource | Path",
     session: Session,
-    targets: Neurons,
+    targets: Targets,
     *,
     k: int = 16,
     n_random: int = 5,
@@ -291,7 +291,7 @@ def informants(
         A predictor, or its name, path or factory; it measures the values. A scheduler
         needs one of the latter.
     targets
-        Neurons: an area, a group, indices or a bool for each. They are hidden together:
+        Neurons: an area, a group, an index, indices or a bool for each. They are hidden together:
         of more than a tenth of an area, a tenth is drawn.
     k
         Number of informants; the curve has 1, 2, 4, … of them.

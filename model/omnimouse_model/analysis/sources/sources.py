@@ -22,6 +22,7 @@ from omnimouse_model.analysis.sources.errors import (
     Errors,
     Piece,
     Samples,
+    Targets,
     Values,
     Work,
     areas_of,
@@ -41,7 +42,7 @@ from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.dask_map import TaskPredictor, resolve_predictor
 from omnimouse_model.inference.server import Source as PredictorSource
 from omnimouse_model.masks import Mask
-from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
+from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Needs, Predictor, Subset
 from omnimouse_model.progress import Job, shown_job
@@ -350,7 +351,7 @@ def sources(
     predictor: "Predictor | PredictorSource | Path",
     session: Session,
     sources: Sequence[str | NeuronGroup] | None = None,
-    targets: Neurons | None = None,
+    targets: Targets | None = None,
     *,
     tier: str = "test",
     max_windows: int | None = None,
@@ -387,9 +388,10 @@ def sources(
         `NeuronGroup`. By default video, behaviour, history, and the same and other
         areas, or other neurons of a recording without areas.
     targets
-        Neurons: an area, a group, indices or a bool for each; all by default.
+        Neurons: an area, a group, an index, indices or a bool for each; all by default.
     max_windows
-        Maximum number of held-out windows, spread evenly over the tier.
+        Maximum number of held-out windows, spread evenly over the tier; all if None. One
+        neuron over 60 windows is uncertain.
     seed
         Seed of the groups, and of sampled orders of more than 6 sources.
     results
@@ -561,8 +563,20 @@ def _refusal(needs: Needs, session: Session, source: str | NeuronGroup) -> str:
         if source != BEHAVIOR and source not in session.behavior_names:
             return f"the recording has no {source}"
         return "" if needs.sees_behavior else "the model does not see behaviour"
-    if source not in (HISTORY, SAME_AREA, OTHER_AREAS, OTHER_NEURONS):
-        neurons_of(session, source)  # raises for an area or a group that does not exist
+    places = (HISTORY, SAME_AREA, OTHER_AREAS, OTHER_NEURONS)
+    if isinstance(source, NeuronGroup):
+        source.indices(session)  # raises for neurons that do not exist
+    elif source not in places:
+        named = {*areas_of(session).tolist()} - {""}
+        if source.lower() not in {name.lower() for name in named}:
+            has_video = session.stimulus is not None
+            behavior = [one for one in channels if one in session.behavior_names]
+            inputs = (*[VIDEO] * has_video, *[BEHAVIOR] * bool(behavior), *behavior)
+            areas = f", and the areas {', '.join(sorted(named))}" if named else ""
+            raise ValueError(
+                f"Session {session.id!r} has no source {source!r}; there are "
+                f"{', '.join((*inputs, *places))}{areas}."
+            )
     return "" if needs.sees_responses else "the model does not see responses"
 
 

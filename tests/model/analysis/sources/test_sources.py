@@ -139,8 +139,38 @@ def test_sources_that_a_model_cannot_see_are_left_out_with_the_reason(session):
     assert found.refused == {"video": "the recording has no video"}
     with pytest.raises(UnsupportedRequestError, match="has no source: the model does not see"):
         om.sources("last", session, ["behavior"])
-    with pytest.raises(ValueError, match="no area 'M1'"):
-        om.sources("last", session, ["M1"])
+
+
+def test_a_source_with_a_typing_error_is_refused_with_all_that_there_are(session):
+    words = "no source 'vidoe'; there are behavior, .*running.*, history, same area, "
+    words += "other areas, other neurons, and the areas LM, V1"
+    with pytest.raises(ValueError, match=words):
+        om.sources("linear-gaussian", session, ["vidoe"])
+
+
+def test_one_target_is_a_number(session):
+    ask = {"sources": ["history"], "max_windows": 2}
+    assert om.sources("linear-gaussian", session, targets=3, **ask).neurons.tolist() == [3]
+    one = om.informants("linear-gaussian", session, np.int64(3), k=1, n_random=1, max_windows=2)
+    assert one.targets.tolist() == [3]
+    with pytest.raises(ValueError, match="indices from 0 to"):
+        om.sources("linear-gaussian", session, targets=session.n_neurons, **ask)
+
+
+def test_intervals_end_at_the_largest_possible_value():
+    """Blocks that differ much: half of the interval of 0.9 is longer than 0.1."""
+    baseline = np.ones((8, 1))
+    squared = np.array([[0.8, *[0.0] * 7], [1.8, *[0.0] * 7]])[:, :, None]
+    errors = replace(
+        Errors.none(np.array([0]), 2, 8), count=baseline, baseline=baseline, squared=squared
+    )
+    alone, unique = np.array([1.0, 0.0]), np.array([1.0, -1.0])
+    assert errors.values(alone).high.tolist() == [1.0]
+    assert errors.mean(alone).high == 1.0
+    assert errors.values(alone).low[0] < 0.9
+    # A difference has no such limit: what is left may be worse than the mean.
+    assert errors.values(np.array([10.0, -10.0])).high[0] > 1
+    assert errors.mean(unique).high == pytest.approx(errors.values(unique).high[0])
 
 
 def test_groups_of_neurons_and_channels_are_sources(session):

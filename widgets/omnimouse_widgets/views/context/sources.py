@@ -71,10 +71,11 @@ NO_CAUSE: Final = "Information that the model finds, not cause."
 EXPLANATIONS: Final[dict[Question, str]] = {
     "sources": "Share of a neuron's variance in held-out windows. Stacked: each source's share "
     "of the whole. Alone: from it alone; unique: lost without it. Sources that tell the same "
-    "share it.",
+    "share it. One neuron over few windows is uncertain.",
     "informants": "Share of the targets' variance from the first informants, beside as many "
     "random neurons. Chosen by a regression on all neurons and their past: a model of few "
-    "factors, such as linear-gaussian, hides sparse couplings.",
+    "factors, such as linear-gaussian, hides sparse couplings. One target over few windows is "
+    "uncertain.",
     "areas": "From rows to columns, with equal numbers of visible neurons. Alone: share of "
     "variance; beyond video and behaviour: gain of the squared correlation.",
 }
