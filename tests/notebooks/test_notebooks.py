@@ -7,6 +7,7 @@ from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -275,3 +276,33 @@ def test_the_claims_about_decoding_are_those_of_the_figure():
     assert f"the ridge regression to {r(ridge['pupil x'][3])} and {r(ridge['pupil y'][3])}" in text
     for decoder in ("demo-plain", "context-ridge"):
         assert max(decoded(book, "change of pupil size", decoder)) < 0.1
+
+
+def test_the_claims_about_sources_are_those_of_the_run():
+    book = book_of("08")
+    text, value = prose(book), r" \(95 % (\S+) to (\S+)\)"
+    (total,) = numbers(r"v\(all\) (\S+) \(95 %", book)
+    assert f"all sources together tell {short(total)} of" in text
+    unique = {
+        name: numbers(rf"{name}: .*?unique (\S+){value}", book)
+        for name in ("video", "behavior", "history", "same area", "other areas")
+    }
+    assert all(unique[name][1] < 0 < unique[name][2] for name in ("video", "behavior"))
+    assert max(unique, key=lambda name: unique[name][0]) == "history"
+    shallow, deep = (
+        numbers(rf"{name} V1: alone (\S+) .*?unique (\S+) ", book) for name in ("shallow", "deep")
+    )
+    assert deep[0] > 0.9 * shallow[0]
+    assert max(shallow[1], deep[1]) < 0.1 * deep[0]
+    curves, matrix = figures(book)[2:4]
+    informants, random = curves["data"][:2]
+    assert np.all(np.array(informants["y"]) > random["y"])
+    lowest = np.subtract(informants["y"], informants["error_y"]["arrayminus"])
+    assert np.all(lowest < np.add(random["y"], random["error_y"]["array"]))
+    cells = np.array(matrix["data"][0]["text"]).ravel().tolist()
+    assert f"In {sum('*' in cell for cell in cells)} of {len(cells)} pairs" in text
+    values = sorted(float(cell.split()[0]) for cell in cells)
+    assert f"small, {short(values[0])} to {short(values[-1])}." in text
+    lagged = re.findall(rf"→ .*, beyond: \S+{value}", printed(book).split("past of the source")[1])
+    assert len(lagged) == 8
+    assert all(float(low) < 0 < float(high) for low, high in lagged)
