@@ -188,8 +188,11 @@ class Scale:
         if self.is_constant:
             return "", ""
         finite = self._finite
-        low = "≤ " if finite.size and finite.min() < self.low else ""
-        high = "≥ " if finite.size and finite.max() > self.high else ""
+        is_below = bool(finite.size) and finite.min() < self.low
+        is_above = bool(finite.size) and finite.max() > self.high
+        if self.quantity.is_signed:  # its ends are opposite numbers, told in one form
+            is_below = is_above = is_below or is_above
+        low, high = "≤ " if is_below else "", "≥ " if is_above else ""
         return low + self.number(self.low), high + self.number(self.high)
 
     @property
