@@ -95,6 +95,15 @@ def test_rows_and_places_are_pressed_and_a_key_acts(panel, view, redraw):
     assert view.seen[-1] is False
 
 
+def test_curves_without_lines_are_an_empty_plot(view, panel, redraw):
+    view.more = (Curves("empty", "Empty", (), "x", "y", None),)
+    view.moved.emit()
+    redraw()
+    (left, right), (low, high) = panel.plots["empty"].box.viewRange()
+    assert left < right
+    assert low < high
+
+
 def test_an_image_and_a_polar_curve_have_their_marks_and_one_picture(view, panel, redraw, tmp_path):
     degrees, values = np.array([0.0, 90.0, 180.0, 270.0]), np.array([1.0, 2.0, 1.0, 1.0])
     polar = Polar("tuning", "Tuning", degrees, values, "#FFFFFF", error=np.full(4, 0.5), level=1.25)

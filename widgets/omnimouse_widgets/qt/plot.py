@@ -211,8 +211,10 @@ class RecordPlot:
             ends = float(place(first)), float(place(last))
             self.plot.setRange(xRange=ends, yRange=(low, high), padding=0)
         else:
-            across = place(np.concatenate([line.x for line in plot.lines]))
-            self._set_ranges(plot, across, len(names))
+            across = [place(line.x) for line in plot.lines]
+            # A plot without points is empty, between 0 and 1.
+            places = np.concatenate([*across, []])
+            self._set_ranges(plot, places if len(places) else np.arange(2.0), len(names))
         # One below the other, at the right.
         (_, right), (low, high) = self.box.viewRange()
         for rank, (name, colour) in enumerate(names):
