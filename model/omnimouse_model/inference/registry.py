@@ -111,7 +111,7 @@ def _build(name: str, device: str) -> Predictor:
 
         path, is_there = fetch_checkpoint(str(place)), True
     if not is_there and (config := small_config(name)) is not None:
-        return Unfitted(name, Needs(spec=training_plan(config).spec))
+        return Unfitted(name, Needs(spec=training_plan(config).spec, is_fitted=False))
     if not is_there:
         raise _unknown(name)
     return load_of_family(path, device)

@@ -66,6 +66,9 @@ class Needs:
         Optional methods that the predictor offers.
     is_stored
         True for predictions of a file, which no mask and no input can change.
+    is_fitted
+        False for a model that refuses sessions until it is fitted: its other needs than
+        the spec are not known.
 
     Examples
     --------
@@ -86,6 +89,7 @@ class Needs:
     methods: frozenset[OptionalMethod] = frozenset()
     is_stored: bool = False
     predicts_responses: bool = True
+    is_fitted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@ import pytest
 
 from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_widgets.jupyter.control_bar import ControlBar
-from omnimouse_widgets.views.text.model import model_tip
+from omnimouse_widgets.views.text.model import NOT_FITTED, model_tip
 from omnimouse_widgets.views.text.tier_score import guide_text
 from tests.predictors import FarPredictor
 
@@ -84,6 +84,14 @@ def test_the_page_asks_about_the_server_that_a_model_names(controller, page, mon
     seen.wait_for("progress", lambda fields, _: fields["host"] == "data.example")
     seen.say("connect")
     seen.wait_for("progress", lambda fields, _: not fields["host"] and not fields["error"])
+
+
+def test_the_page_tells_of_a_model_to_be_fitted_what_to_do(controller, page):
+    seen = page(ControlBar(controller), "progress")
+    controller.editor.apply_preset("video_behavior")
+    controller.model.choose("latent-zig")
+    fields, _ = seen.wait_for("progress", lambda fields, _: fields["error"] == NOT_FITTED)
+    assert not fields["can_repeat"]
 
 
 def test_the_lines_of_the_first_text_are_sentences_where_a_page_joins_them(controller):

@@ -17,11 +17,13 @@ from omnimouse_widgets.views.record import NO_SESSION
 from omnimouse_widgets.views.text.controls import BAR, BEHAVIOR, PAGE, refusals, video_options
 from omnimouse_widgets.views.text.model import (
     BY_HAND,
+    NOT_FITTED,
     SILENT,
     VIDEO_NAMES,
     caveats,
     freshness_text,
     half_text,
+    is_unfitted,
     model_text,
     model_tip,
     task_text,
@@ -229,7 +231,9 @@ class ControlBar(Part):
     def _draw_progress(self) -> None:
         results = self._results
         loader, downloads = self._loader, self._downloads
-        error = loader.error or downloads.error or results.error or ""
+        is_to_be_fitted = is_unfitted(self._state, results)
+        missing = NOT_FITTED if is_to_be_fitted else results.error
+        error = loader.error or downloads.error or missing or ""
         fit = self._workers.fit
         sign, tone, freshness = freshness_text(results, is_long=False, fit=fit)
         self.add_if_changed(
@@ -242,7 +246,7 @@ class ControlBar(Part):
             tone=tone,
             freshness=freshness,
             is_awaited=results.is_awaited,
-            can_repeat=bool(results.error) or results.was_stopped,
+            can_repeat=(bool(results.error) and not is_to_be_fitted) or results.was_stopped,
             host=results.asked_host if results.error else "",
             silent=SILENT if self._workers.is_silent else "",
             delay_ms=DELAY_MS,

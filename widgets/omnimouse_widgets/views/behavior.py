@@ -38,7 +38,7 @@ from omnimouse_widgets.views.record import (
     Traces,
 )
 from omnimouse_widgets.views.rows.traces import Trace
-from omnimouse_widgets.views.text.model import HAS_NONE, MODES, NO_BEHAVIOR
+from omnimouse_widgets.views.text.model import HAS_NONE, MODES, NO_BEHAVIOR, failure_text
 from omnimouse_widgets.views.text.units import channel_text
 from omnimouse_widgets.views.time import cursor_s, move_cursor
 from omnimouse_widgets.views.traces import evidence_of, legend_entries
@@ -318,7 +318,7 @@ def behavior_text(state: LiveState, results: Results) -> str:
     if state.mask.behavior == "hidden":
         return "Hidden from the model, and no target."
     if results.freshness == "error":
-        return f"Not available: {results.error}"
+        return failure_text(state, results)
     if results.behavior is not None:
         stale = " (of a previous mask)" if results.is_old else ""
         evidence = evidence_of(results)

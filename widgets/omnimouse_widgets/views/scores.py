@@ -35,6 +35,7 @@ from omnimouse_widgets.views.record import (
     Row,
     Text,
 )
+from omnimouse_widgets.views.text.model import failure_text
 from omnimouse_widgets.views.text.tier_score import (
     SCORING,
     no_score_text,
@@ -264,7 +265,7 @@ def summary_text(
     among = f" that the filter keeps ({text})" if text else ""
     if not len(spread.neurons):
         if results.freshness == "error":
-            return f"No prediction: {results.error}"
+            return failure_text(state, results)
         is_due = no_score_text(state, results) == SCORING
         if is_due and (results.neuron_scores is None or not results.neuron_scores.tier):
             return SCORING

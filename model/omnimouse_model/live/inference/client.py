@@ -7,6 +7,7 @@ not delay the main predictor.
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from psygnal import Signal
@@ -208,6 +209,9 @@ class LiveClient:
             self._time(request, stage.prediction, stage.took_s)
         if not self._is_on_screen(request) or stage.name == "begun":
             return
+        if stage.needs is not None and not stage.needs.is_fitted:
+            # Not known before the fit: no view tells them, and the mask stays.
+            stage = replace(stage, needs=None)
         if stage.name == "learned":
             self.results.learned = stage.learned
             return

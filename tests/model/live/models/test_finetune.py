@@ -285,6 +285,16 @@ def test_a_model_without_weights_is_fitted_and_found_after_a_restart(
     assert finetuned_in(result.path).step == 3
 
 
+def test_a_model_to_be_fitted_claims_nothing_and_keeps_the_mask(controller):
+    controller.editor.set_behavior("visible")
+    window, mask = controller.state.window, controller.state.mask
+    controller.model.choose("latent-zig")
+    assert controller.requests.wait(PATIENCE_S)
+    assert controller.results.error
+    assert controller.results.needs is None
+    assert (controller.state.window, controller.state.mask) == (window, mask)
+
+
 def test_the_time_of_a_fit_is_that_of_the_last_one(controller, monkeypatch, tmp_path):
     last = live_finetune.FinetunedModel(
         tmp_path / "cebra_other_1",

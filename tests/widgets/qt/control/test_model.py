@@ -9,6 +9,8 @@ from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_widgets.qt.control import model
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER
 from omnimouse_widgets.qt.control.panel import ControlPanel, Sections
+from omnimouse_widgets.views.scores import ScoresView
+from omnimouse_widgets.views.text.model import NOT_FITTED
 from tests.model.official_shards import official_net
 from tests.predictors import FarPredictor
 from tests.widgets.pointer import pick, press, wait
@@ -95,6 +97,26 @@ def test_an_unseen_session_is_told_with_a_baseline(section, controller, qtbot):
     assert controller.state.predictor_name == "linear-gaussian"
     wait(qtbot, lambda: not info.remedy.isVisible())
     assert info.line.full_text.startswith("✓")
+
+
+def test_a_model_to_be_fitted_is_told_in_one_quiet_line_with_its_action(
+    section, controller, redraw
+):
+    controller.editor.apply_preset("video_behavior")
+    controller.model.choose("latent-zig")
+    assert controller.requests.wait(60)
+    redraw()
+    info = section.info
+    assert info.stand_in.text() == NOT_FITTED
+    assert section.finetune.text() == "Fit to this recording…"
+    assert section.finetune.isVisible()
+    for row in (info.line, section.error, section.again):
+        assert not row.isVisible()
+    assert ScoresView.of(controller).summary == NOT_FITTED
+    controller.model.choose("linear-gaussian")
+    assert controller.requests.wait(60)
+    redraw()
+    assert not info.stand_in.isVisible()
 
 
 def test_a_sample_is_told_with_its_model(section, controller, qtbot, monkeypatch):

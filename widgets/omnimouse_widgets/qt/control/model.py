@@ -50,8 +50,10 @@ from omnimouse_widgets.views.text.controls import (
 from omnimouse_widgets.views.text.model import (
     FINETUNE_TIP,
     MEANINGS,
+    NOT_FITTED,
     SILENT,
     freshness_text,
+    is_unfitted,
     model_text,
     model_tip,
     stand_in_text,
@@ -303,9 +305,10 @@ class ModelSection(QWidget):
         self.stored.setVisible(stored is not None)
         knowledge = self.info.knowledge
         is_unknown = knowledge is not None and not knowledge.is_supported
-        # `ModelInfoSection` explains a model that does not know the neurons, with a
-        # remedy.
-        show_text(self.error, "" if is_unknown else results.error or "")
+        # `ModelInfoSection` explains a model that does not know the neurons, or is not
+        # fitted, with a remedy.
+        is_told = is_unknown or is_unfitted(self._state, results)
+        show_text(self.error, "" if is_told else results.error or "")
         host = results.asked_host if results.error else ""
         self.connect_button.setText(CONNECT[0].format(host))
         self.connect_button.setVisible(bool(host))
@@ -373,7 +376,8 @@ class ModelInfoSection(QWidget):
         remedy = "" if knowledge is None or is_finetuned else knowledge.remedy
         show_text(self.remedy, f"✕ {remedy}" if remedy else "")
         unfamiliar = "" if is_finetuned else self._model.unfamiliar
-        show_text(self.stand_in, stand_in_text(unfamiliar))
+        is_to_be_fitted = is_unfitted(self._state, self._results)
+        show_text(self.stand_in, NOT_FITTED if is_to_be_fitted else stand_in_text(unfamiliar))
         self.finetune.setVisible(bool(unfamiliar))
         self.finetune.setText(f"Fine-tune {unfamiliar}…")
         self._draw_instead(is_shown=bool(remedy))

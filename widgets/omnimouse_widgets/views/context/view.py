@@ -58,6 +58,7 @@ from omnimouse_widgets.views.record import (
     Text,
     Tone,
 )
+from omnimouse_widgets.views.text.model import failure_text
 from omnimouse_widgets.views.text.tier_score import train_warning, window_tier_text
 
 Page = Literal["", "sweep", "saved"]
@@ -499,7 +500,7 @@ def live_problem(state: LiveState, results: Results, *, is_live: bool) -> str:
     if not (state.selection or results.has_tier_curves):
         return NO_SELECTION
     if results.freshness == "error":
-        return f"No prediction: {results.error}"
+        return failure_text(state, results)
     if not state.mask.target.any() and not state.mask.has_behavior_target:
         return NO_TARGET
     return ""

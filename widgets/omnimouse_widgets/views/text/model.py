@@ -28,7 +28,7 @@ MODES: Final[dict[BehaviorMode, str]] = {
 """Uses of behaviour in a mask, and what each means."""
 BY_HAND: Final = "made by hand"
 
-
+NOT_FITTED: Final = "Not fitted yet: Fit to this recording… trains the model."
 FINETUNE_TIP: Final = "Choose this model, and adapt it to the recording in the panel Fine-tuning"
 
 
@@ -40,6 +40,17 @@ def stand_in_text(unfamiliar: str) -> str:
         f"{unfamiliar} was not trained on this recording. {FALLBACK} answers in its place: "
         "it is fitted to the train part of this recording."
     )
+
+
+def is_unfitted(state: LiveState, results: Results) -> bool:
+    """Return whether the chosen model has to be fitted before it can predict anything."""
+    is_to_be_fitted = state.predictor_name in fit_names() and results.needs is None
+    return is_to_be_fitted and (results.error is None or results.is_refused)
+
+
+def failure_text(state: LiveState, results: Results) -> str:
+    """Return why the request on screen has no prediction."""
+    return NOT_FITTED if is_unfitted(state, results) else f"No prediction: {results.error}"
 
 
 def task_text(state: LiveState) -> str:
