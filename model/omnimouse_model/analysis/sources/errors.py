@@ -337,10 +337,8 @@ def chosen_neurons(session: Session, neurons: Targets | None) -> np.ndarray:
     """
     if neurons is None:
         return np.arange(session.n_neurons)
-    if isinstance(neurons, int | np.integer):
-        neurons = [int(neurons)]
     if not isinstance(neurons, str | NeuronGroup):
-        neurons = NeuronGroup.of(session, "targets", neurons)
+        neurons = NeuronGroup.of(session, "targets", np.atleast_1d(neurons))
     found = neurons_of(session, neurons)
     if not len(found):
         raise ValueError(f"Session {session.id!r}: there are no targets.")

@@ -153,8 +153,9 @@ def test_one_target_is_a_number(session):
     assert om.sources("linear-gaussian", session, targets=3, **ask).neurons.tolist() == [3]
     one = om.informants("linear-gaussian", session, np.int64(3), k=1, n_random=1, max_windows=2)
     assert one.targets.tolist() == [3]
-    with pytest.raises(ValueError, match="indices from 0 to"):
-        om.sources("linear-gaussian", session, targets=session.n_neurons, **ask)
+    for wrong in (session.n_neurons, True):
+        with pytest.raises(ValueError, match="indices from 0 to"):
+            om.sources("linear-gaussian", session, targets=wrong, **ask)
 
 
 def test_intervals_end_at_the_largest_possible_value():
