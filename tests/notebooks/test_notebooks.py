@@ -193,7 +193,7 @@ def test_the_claims_about_context_are_those_of_the_figures():
     assert f"about {short(without[1] - without[0])}; sixteen times as many" in text
     assert f"add another {short(without[3] - without[1])}." in text
     assert f"(a third of a second) add about {short(past[1] - past[0])}," in text
-    assert abs(past[2] - past[1]) < 0.005
+    assert past[2] - past[1] < 0.005
     none, ten = (line[3] - line[0] for line in grid[:2])
     assert f"add about {short(none)}; with 10 samples of history, about {short(ten)}" in text
 

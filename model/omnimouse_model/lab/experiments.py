@@ -359,6 +359,13 @@ class KnownTuning:
     preferred_deg: Float[np.ndarray, " neuron"]
     center: Float[np.ndarray, "neuron 2"]
 
+    def orientation_error(
+        self, orientation_deg: Float[np.ndarray, " neuron"]
+    ) -> Float[np.ndarray, " neuron"]:
+        """Return the angle to the true orientations, 0 to 90 degrees."""
+        found, true = np.radians(orientation_deg), np.radians(self.preferred_deg)
+        return np.asarray(np.degrees(orientation_distance(found, true)))
+
 
 _WIDTH = 64
 """Width in pixels of the simulated frames."""
@@ -394,12 +401,12 @@ def errors_of(
     truth = known_tuning(session)
     if truth is None:
         return {}
+    truth = KnownTuning(truth.preferred_deg[neurons], truth.center[neurons])
     if "orientation_deg" in columns:
-        true = truth.preferred_deg[neurons]
-        away = orientation_distance(np.radians(columns["orientation_deg"]), np.radians(true))
-        return {"true_preferred_deg": true, "orientation_error_deg": np.degrees(away)}
+        error = truth.orientation_error(columns["orientation_deg"])
+        return {"true_preferred_deg": truth.preferred_deg, "orientation_error_deg": error}
     if "row_px" in columns:
         places = np.stack([columns["row_px"], columns["column_px"]], axis=1)
-        away = places / size[1] - truth.center[neurons] / _WIDTH
+        away = places / size[1] - truth.center / _WIDTH
         return {"field_error_widths": np.hypot(away[:, 0], away[:, 1])}
     return {}
