@@ -95,7 +95,8 @@ const drawings = {
       const sd = line.sd[k] || 0;
       return [y - sd, y + sd];
     }), ...line.fit_y]).concat(item.baseline ? [item.baseline[0]] : [], item.in_view));
-    const [left, right, bottom, above] = item.limits ?? [Math.min(...places), Math.max(...places),
+    const [left, right, bottom, above] = item.limits ?? [Math.min(...places, places.length ? Infinity : 0),
+      Math.max(...places, places.length ? -Infinity : 1),
       Math.min(...heights, heights.length ? Infinity : 0), Math.max(...heights, heights.length ? -Infinity : 1)];
     const low = bottom, high = above, margin = item.limits ? 0 : 14; // within given limits, nothing is added
     const first = item.limits ? place(left) : left, span = Math.max((item.limits ? place(right) : right) - first, 0.01);
