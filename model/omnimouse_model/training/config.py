@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
@@ -16,6 +16,9 @@ Targets = Literal["responses", "truth"]
 
 
 Count = Annotated[int, Within(1, 10**9)]
+ADDED: Final = {"is_added": True}
+"""Metadata of a field that is newer than its config: where it has its default, the config
+is that of before, and so are the scores of a ranking."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.trees import decode_json
 from omnimouse_model.storage.write import write_json
-from omnimouse_model.training.config import SHARED
+from omnimouse_model.training.config import ADDED, SHARED
 
 SEEDS = (0, 1, 2)
 FORWARD = "forward"
@@ -249,7 +249,13 @@ class ModelFactory:
         """Family and config, as JSON values; with defaults, which may change."""
         config, values = self.plan.config, dict(self.plan.settings.tree)
         if is_dataclass(config) and not isinstance(config, type):
-            values = {k: v for k, v in asdict(config).items() if k not in SHARED}
+            unchanged = {
+                one.name
+                for one in fields(config)
+                if one.metadata == ADDED and getattr(config, one.name) == one.default
+            }
+            left_out = unchanged.union(SHARED)
+            values = {k: v for k, v in asdict(config).items() if k not in left_out}
         # Scores of earlier versions have the name of the class, where a family has its own.
         kind = type(config)
         family = kind.__name__ if self.plan.family in kind.__module__.split(".") else ""

@@ -13,7 +13,7 @@ from omnimouse_model.families.ndt.network import CAUSAL, PROMPTS, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.masks.schemes import RATIO, SCHEMES
 from omnimouse_model.storage.trees import Within, decode
-from omnimouse_model.training.config import Count, TrainFields
+from omnimouse_model.training.config import ADDED, Count, TrainFields
 
 # -- optimiser and learning rate of the neural data transformer -----------------------
 LR = 1e-4
@@ -98,11 +98,11 @@ class NdtTrainConfig(TrainFields):
 
     model: NdtConfig = field(default_factory=NdtConfig)
     spec: WindowSpec = TRIALS
-    stride_s: Annotated[float, Within(0.0, 3600.0)] | None = None
+    stride_s: Annotated[float, Within(0.0, 3600.0)] | None = field(default=None, metadata=ADDED)
     schemes: tuple[str, ...] = PROMPTS
     ratio: float = RATIO
     causal_ratio: float = RATIO
-    horizon: tuple[Count, Count] | None = None
+    horizon: tuple[Count, Count] | None = field(default=None, metadata=ADDED)
     allow_degenerate: bool = False
     batch: Count = 16
     epochs: Count = 1000
@@ -113,7 +113,7 @@ class NdtTrainConfig(TrainFields):
     reduction: Literal["mean", "sum"] = "mean"
     trained: Trained = "all"
     mean_rates: bool = False
-    start: Literal["random", "components"] = "random"
+    start: Literal["random", "components"] = field(default="random", metadata=ADDED)
     validate_every: Count = 500
     validation_trials: Count | None = 48
 

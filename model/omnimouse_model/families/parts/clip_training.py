@@ -56,6 +56,7 @@ from omnimouse_model.training.checkpoints import (
     run_card,
 )
 from omnimouse_model.training.config import (
+    ADDED,
     Count,
     Targets,
     TrainFields,
@@ -115,7 +116,7 @@ class CoreTrainConfig(ClipTrainConfig):
     frames: Count = 80
     lr_factor: float = 0.3
     lr_patience: Count = 5
-    start: Literal["random", "motion-energy"] = "random"
+    start: Literal["random", "motion-energy"] = field(default="random", metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -49,6 +49,7 @@ from omnimouse_model.progress import SAVING, STARTING, Job
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.checkpoints import FINISHED, exported, run_card
 from omnimouse_model.training.config import (
+    ADDED,
     Count,
     TrainFields,
     TransferOptions,
@@ -112,7 +113,7 @@ class PoyoTrainConfig(TrainFields):
     validate_every: Count = 500
     validation_windows: Count | None = 100
     trained: Literal["all", "embeddings"] = "all"
-    start: Literal["random", "ridge"] = "random"
+    start: Literal["random", "ridge"] = field(default="random", metadata=ADDED)
 
     @property
     def total_steps(self) -> int:
