@@ -285,7 +285,7 @@ def finetune(
 
 
 def _named_value(text: str) -> tuple[str, Any]:
-    """Return name and value of NAME=VALUE; what is no JSON is text."""
+    """Return name and value of NAME=VALUE; a value that is not JSON is taken as text."""
     from omnimouse_model.errors import SessionFormatError
     from omnimouse_model.storage.trees import decode_json
 

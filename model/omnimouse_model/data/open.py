@@ -73,6 +73,7 @@ def session_folder(path: Path) -> Path:
         There is nothing at the path, or it cannot be read.
     """
     # Unlike those of `Path`, they raise nothing for a user or a name that cannot exist.
+    # Unlike that of `Path`, it raises nothing where nobody knows the home folder.
     path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
     if not is_there(path):
         if is_link(path):

@@ -261,7 +261,7 @@ class Driving(HasBackgroundTask):
             self._warm.start(session, "Loading the model")
 
     def stop(self) -> None:
-        """Stop; the same question goes on where it was."""
+        """Stop the analysis; the next run of the same question continues it."""
         self._work.stop()
         self._task.stop()
 

@@ -384,7 +384,7 @@ class Sources(RecordPart):
         return self
 
     def stop(self) -> None:
-        """Stop; the same question goes on where it was."""
+        """Stop the analysis; the next run of the same question continues it."""
         self._driving.stop()
 
     def __repr__(self) -> str:

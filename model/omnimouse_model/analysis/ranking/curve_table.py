@@ -523,7 +523,7 @@ sessions otherwise.
 
 
 def _complete(scores: Sequence[TransferScore], size: int) -> list[int]:
-    """Return the seeds that have so many combinations of sessions."""
+    """Return the seeds for which this number of combinations of sessions was trained."""
     return sorted(seed for seed in {s.seed for s in scores} if _n_pairs(scores, seed) == size)
 
 

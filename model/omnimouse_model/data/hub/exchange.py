@@ -434,7 +434,8 @@ def _interrupted(place: HubPlace, error: BaseException, folder: Path | None) -> 
 def _host_of(error: BaseException) -> str:
     """Return the host of the failed request, which is not always the hub."""
     try:
-        return str(error.request.url.host)  # type: ignore[attr-defined]  # httpx's
+        # Errors of httpx have a request; others have none.
+        return str(error.request.url.host)  # type: ignore[attr-defined]
     except (AttributeError, RuntimeError):  # the error has no request
         return urlsplit(endpoint()).hostname or endpoint()
 

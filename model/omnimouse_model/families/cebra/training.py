@@ -230,7 +230,7 @@ class CebraTraining:
     # -- validation and results --------------------------------------------------------
     @property
     def banks(self) -> dict[str, Bank]:
-        """Training embeddings of the networks of this step: of train samples alone."""
+        """Embeddings of the train samples, by the networks of this step."""
         if self._banks[0] != self.state.step:
             found = {
                 key: Bank(embed(network, one.responses, one.piece), one.behavior, self.means[key])

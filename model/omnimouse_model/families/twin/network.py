@@ -11,7 +11,8 @@ names are those of the released files, with the stream as last number.
 
 Everything that has no recurrence is computed for a whole clip at once, and only the two
 LSTMs go frame by frame. A `TwinState` holds what goes on from frame to frame, and the
-normalised weights, which are computed once per state.
+normalised weights, which are computed once per state. The module is long because the
+network is read from top to bottom in it.
 
 The file has more than 600 lines because the paper's network is read as one: each part
 stands below the one that feeds it.

@@ -153,7 +153,7 @@ _MAX_VALUES = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """The rows of a property table that belong to one recording.
+    """Properties of the neurons of one recording: its rows of a table of neurons.
 
     Attributes
     ----------
