@@ -9,7 +9,6 @@ from pathlib import Path
 
 from omnimouse_model.inference.client import load_in_worker
 from omnimouse_model.inference.registry import load_in_process
-from omnimouse_model.live.driving import Driving
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import Execution, Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import Load
@@ -33,6 +32,7 @@ from omnimouse_model.live.project.project import Project
 from omnimouse_model.live.project.restore import AnalysisScreen
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.session_loader import ClockCheck, FolderIndex, SessionLoader
+from omnimouse_model.live.sources import Sources
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.live.sweeps import Sweeps
@@ -81,7 +81,7 @@ class Controller:
     neuron_info, neuron_order, repeats, trial_averages
         Properties of single neurons; their order by similarity; repeats of the clip on
         screen; averages around the onsets of trials.
-    pins, sweeps, laboratory, driving
+    pins, sweeps, laboratory, sources
         Pinned conditions, and predictions over longer spans; context sweeps over many
         windows; experiments on the chosen model; what drives a neuron.
     store, project, exports
@@ -131,14 +131,14 @@ class Controller:
         self.neuron_info = NeuronInfo(state, execution)
         self.neuron_order = SimilarityOrder(state, execution)
         self.laboratory = Laboratory(client, load, execution)
-        self.driving = Driving(client, load, execution)
+        self.sources = Sources(client, load, execution)
         self.colouring = Colouring(
             state,
             results,
             self.baseline,
             self.neuron_info,
             self.laboratory,
-            self.driving,
+            self.sources,
             execution,
         )
         self.repeats = RepeatsOnScreen(state, self.navigation.seek_nearest, execution)
@@ -184,7 +184,7 @@ class Controller:
             self.downloads,
             self.sweeps,
             self.laboratory,
-            self.driving,
+            self.sources,
             self.finetuning,
             self.ranking,
             self.exports,

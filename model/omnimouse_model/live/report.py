@@ -18,7 +18,6 @@ from omnimouse_model.errors import AnalysisFileError, ExportError
 from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.current_point import WINDOW_SWEEP, live_sweeps
-from omnimouse_model.live.driving import Finding
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.inference.tier_results import ScoreStore
 from omnimouse_model.live.laboratory import Laboratory
@@ -26,6 +25,7 @@ from omnimouse_model.live.laboratory_jobs import LabResult, label_of
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.project.exports import ScreenContent, screen_content
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.sources import Finding
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
@@ -193,7 +193,7 @@ class ReportData:
         (name, sweep) of the live sweep and the compared saved sweeps.
     experiments
         Results of the laboratory.
-    driving
+    sources
         Sources, informants and areas, as far as they were asked.
     script, script_problem
         Python script that gives the same numbers, or why there is none.
@@ -212,7 +212,7 @@ class ReportData:
     edit_remarks: tuple[str, ...] = ()
     sweeps: tuple[tuple[str, ContextSweep], ...] = ()
     experiments: tuple[ReportExperiment, ...] = ()
-    driving: tuple[Finding, ...] = ()
+    sources: tuple[Finding, ...] = ()
     script: str = ""
     script_problem: str = ""
     messages: tuple[str, ...] = ()
@@ -275,7 +275,7 @@ def report_of_screen(controller: Controller) -> ReportData:
         edit_remarks=edit_remarks(edits, content.mask, results.needs),
         sweeps=_sweeps(controller),
         experiments=_experiments(controller.laboratory),
-        driving=tuple(controller.driving.found.values()),
+        sources=tuple(controller.sources.found.values()),
         script=script,
         script_problem=problem,
         messages=project.differences,

@@ -8,7 +8,7 @@ from omnimouse_widgets.jupyter.jobs import Sources
 
 
 def test_code_asks_waits_and_reads(controller, tmp_path):
-    controller.driving.folder = tmp_path
+    controller.sources.folder = tmp_path
     spec = CoupledSpec(n_neurons=24, minutes=1.5)
     controller.loader.open_now(om.open_session(simulate_coupled(spec).arrays))
     part = Sources(controller)
@@ -24,7 +24,7 @@ def test_code_asks_waits_and_reads(controller, tmp_path):
     assert part.result is None
     part.lagged = part.group = True
     part.model = "chosen"
-    asked = controller.driving
+    asked = controller.sources
     assert (asked.is_lagged, asked.has_group, asked.is_quick) == (True, True, False)
     asked.set(is_quick=True)
     assert part.model == "quick"

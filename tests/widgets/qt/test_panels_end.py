@@ -36,7 +36,7 @@ def connections(controller: Controller) -> int:
     signals += [controller.results.changed, controller.editor.history_changed]
     signals += [controller.navigation.trial_changed]
     names = "baseline pins loader recordings clock_check sweeps repeats neuron_order"
-    names += " ranking laboratory driving neuron_info trial_averages"
+    names += " ranking laboratory sources neuron_info trial_averages"
     signals += [getattr(controller, name).changed for name in names.split()]
     return sum(map(len, signals))
 

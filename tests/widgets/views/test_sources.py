@@ -5,13 +5,13 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.evaluation.tier_windows import scored_starts
-from omnimouse_model.live import driving
+from omnimouse_model.live import sources as live_sources
 from omnimouse_model.live.neurons.colour_by import UNPREDICTABLE
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from omnimouse_widgets.report.page import write_page
-from omnimouse_widgets.views.context import sources
+from omnimouse_widgets.views.context import sources as views_sources
 from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView
 from omnimouse_widgets.views.record import (
     Clipboard,
@@ -36,9 +36,9 @@ def session():
 
 @pytest.fixture
 def view(controller, session, tmp_path):
-    controller.driving.folder = tmp_path
+    controller.sources.folder = tmp_path
     controller.loader.open_now(session)
-    controller.driving.set(windows=12)
+    controller.sources.set(windows=12)
     return SourcesView.of(controller)
 
 
@@ -48,7 +48,7 @@ def test_before_a_run_the_panel_says_what_to_do(view, controller):
     assert record(view)["cost"].text == "No neuron is selected: select some, or choose others."
     with pytest.raises(ValueError, match="No neuron is selected"):
         press(view, "run")
-    assert controller.driving.targets == "selected"
+    assert controller.sources.targets == "selected"
 
 
 def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
@@ -57,7 +57,7 @@ def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     press(view, "run")
     items = record(view)
     assert items["error"].text == ""
-    bars, found = items["content"], controller.driving.found["sources"]
+    bars, found = items["content"], controller.sources.found["sources"]
     assert isinstance(bars, Curves)
     assert [line.label for line in bars.lines][::-1] == [
         "behaviour",
@@ -100,7 +100,7 @@ def test_painted_neurons_are_targets_and_a_source(view, controller):
     choose(view, "targets", "of the mask")
     choose(view, "group", True)
     press(view, "run")
-    found = controller.driving.found["sources"]
+    found = controller.sources.found["sources"]
     assert found.names[-1] == "visible neurons"
     assert 0 in found.neurons
     assert 5 not in found.neurons
@@ -112,7 +112,7 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
     press(view, "colour")
     scale = controller.colouring.scale
     assert controller.state.colour_by == "source"
-    assert scale.categories == controller.driving.found["sources"].names
+    assert scale.categories == controller.sources.found["sources"].names
     choose(view, "question", "informants")
     press(view, "run")
     press(view, "colour")
@@ -126,8 +126,8 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
     first = record(view)["content"].rows[0]
     assert first[0] == "1"
     # Neurons add little each: two digits, not 0.000.
-    best = controller.driving.found["informants"].order[0]
-    adds = controller.driving.found["informants"].adds[best]
+    best = controller.sources.found["informants"].order[0]
+    adds = controller.sources.found["informants"].adds[best]
     assert float(first[3]) == pytest.approx(adds, rel=0.05)
 
 
@@ -135,7 +135,7 @@ def test_a_neuron_of_which_nothing_is_predictable_has_no_colour(view, controller
     choose(view, "targets", "all")
     press(view, "run")
     press(view, "colour")
-    total = controller.driving.found["sources"].total()
+    total = controller.sources.found["sources"].total()
     is_open = total.low <= 0
     assert (is_open & (total.value > 0)).any()
     np.testing.assert_array_equal(np.isfinite(controller.colouring.scale.values), ~is_open)
@@ -159,21 +159,21 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
 
 
 def test_a_stopped_question_goes_on_where_it_was(view, controller):
-    driving = controller.driving
+    sources = controller.sources
     choose(view, "targets", "area V1")
     n_parts = []
 
     def stop():
-        n_parts.append(len(driving.found["sources"].neurons))
+        n_parts.append(len(sources.found["sources"].neurons))
         if len(n_parts) == 4:
-            driving.stop()
+            sources.stop()
 
-    driving.measured.connect(stop)
+    sources.measured.connect(stop)
     press(view, "run")
-    driving.measured.disconnect(stop)
+    sources.measured.disconnect(stop)
     assert n_parts[-1] < 20
     press(view, "run")
-    assert driving.found["sources"].is_complete
+    assert sources.found["sources"].is_complete
 
 
 def test_what_an_older_version_kept_is_replaced(view, controller, tmp_path):
@@ -186,7 +186,7 @@ def test_what_an_older_version_kept_is_replaced(view, controller, tmp_path):
 
 
 def test_a_table_that_grows_has_few_rows(view, controller, monkeypatch):
-    monkeypatch.setattr(sources, "MOST_GROWING", 6)
+    monkeypatch.setattr(views_sources, "MOST_GROWING", 6)
     choose(view, "targets", "area V1")
     view.set(page="table")
     shown = []
@@ -195,9 +195,9 @@ def test_a_table_that_grows_has_few_rows(view, controller, monkeypatch):
         items = record(view)
         shown.append((len(items["content"].rows), items["note"].text if "note" in items else ""))
 
-    controller.driving.measured.connect(look)
+    controller.sources.measured.connect(look)
     press(view, "run")
-    controller.driving.measured.disconnect(look)
+    controller.sources.measured.disconnect(look)
     assert max(rows for rows, _ in shown) == 6
     assert shown[-1][1] == "The first 6 of 80 rows; all follow at the end"
     items = record(view)
@@ -208,9 +208,9 @@ def test_a_table_that_grows_has_few_rows(view, controller, monkeypatch):
 def test_another_recording_has_no_result(view, controller, session):
     controller.selection.select([3])
     press(view, "run")
-    assert controller.driving.found
+    assert controller.sources.found
     controller.loader.open_now(om.open_session(dict(session.origin) | {"id": "other"}))
-    assert not controller.driving.found
+    assert not controller.sources.found
 
 
 def test_a_report_has_what_was_found(view, controller, tmp_path):
@@ -234,7 +234,7 @@ def test_a_result_of_the_chosen_model_leaves_with_it(view, controller):
     choose(view, "model", "quick")
     choose(view, "question", "sources")
     press(view, "run")
-    found = controller.driving.found
+    found = controller.sources.found
     assert {name: one.predictor for name, one in found.items()} == {
         "informants": "echo",
         "sources": "linear-gaussian",
@@ -263,10 +263,10 @@ def test_a_recording_without_a_test_part_says_so(view, controller, session):
 
 def test_the_windows_are_those_of_the_model_that_answers(look_at):
     controller = look_at()  # on screen: trials of spike counts
-    controller.driving.set(windows=10_000)
+    controller.sources.set(windows=10_000)
     n_windows = len(scored_starts(controller.state.session, "test"))
     assert n_windows != len(scored_starts(controller.state.session, spec=controller.state.spec))
-    assert f" × {n_windows:,} windows" in controller.driving.cost
+    assert f" × {n_windows:,} windows" in controller.sources.cost
 
 
 def test_what_cannot_be_loaded_is_tried_once(view, controller, monkeypatch):
@@ -276,7 +276,7 @@ def test_what_cannot_be_loaded_is_tried_once(view, controller, monkeypatch):
         tried.append(arguments)
         raise ValueError("no train tier")
 
-    monkeypatch.setattr(driving, "background_predictor", load)
+    monkeypatch.setattr(live_sources, "background_predictor", load)
     for _ in range(3):
         view.blocks()[0].follow(True)
     assert len(tried) == 1
@@ -285,29 +285,29 @@ def test_what_cannot_be_loaded_is_tried_once(view, controller, monkeypatch):
 def test_targets_are_those_of_the_recording(view, controller, session):
     choose(view, "targets", "area LM")
     with pytest.raises(ValueError, match="'area V1', not 'LM'"):
-        controller.driving.set(targets="LM")
-    assert controller.driving.targets == "area LM"
+        controller.sources.set(targets="LM")
+    assert controller.sources.targets == "area LM"
     with pytest.raises(ValueError, match="At least one window"):
-        controller.driving.set(windows=0)
+        controller.sources.set(windows=0)
     no_areas = {name: value for name, value in session.origin.items() if name != "area"}
     controller.loader.open_now(om.open_session(no_areas | {"id": "no areas"}))
-    assert controller.driving.targets == "selected"
+    assert controller.sources.targets == "selected"
 
 
 def test_the_expected_time_is_not_that_of_a_question_that_went_on(view, controller, monkeypatch):
     seconds = [0.0]
-    monkeypatch.setattr(driving, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr(live_sources, "monotonic", lambda: seconds[0])
 
     def wait():
         seconds[0] += 10
 
-    controller.driving.measured.connect(wait)
+    controller.sources.measured.connect(wait)
     choose(view, "targets", "area LM")
     press(view, "run")
     expected = record(view)["cost"].text
     # Everything is read from the file: the second run takes nearly no time.
     press(view, "run")
-    controller.driving.measured.disconnect(wait)
+    controller.sources.measured.disconnect(wait)
     assert record(view)["cost"].text == expected
     assert ", about 2 min" in expected
 

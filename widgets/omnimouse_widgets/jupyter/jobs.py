@@ -330,27 +330,27 @@ class Sources(RecordPart):
     found = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        self._driving = driving = controller.driving
+        self._sources = sources = controller.sources
         super().__init__(SourcesView.of(controller), controller, **traits)
-        changed = driving.changed
+        changed = sources.changed
         for trait, name in {
             **{one: one for one in ("question", "targets", "windows")},
             **{"group": "has_group", "lagged": "is_lagged"},
         }.items():
-            self.bind(trait, changed, partial(getattr, driving, name), partial(self._set, name))
-        self.bind("model", changed, self._model, lambda to: driving.set(is_quick=to == "quick"))
+            self.bind(trait, changed, partial(getattr, sources, name), partial(self._set, name))
+        self.bind("model", changed, self._model, lambda to: sources.set(is_quick=to == "quick"))
         self.bind("progress", changed, self._share)
-        self.bind("found", driving.measured, self._text)
+        self.bind("found", sources.measured, self._text)
 
     def _set(self, name: str, value: Any) -> None:
-        self._driving.set(**{name: value})
+        self._sources.set(**{name: value})
 
     def _model(self) -> str:
-        return "quick" if self._driving.is_quick else "chosen"
+        return "quick" if self._sources.is_quick else "chosen"
 
     def _share(self) -> float:
-        if self._driving.is_busy:
-            return self._driving.share or 0.0
+        if self._sources.is_busy:
+            return self._sources.share or 0.0
         return 0.0 if self.result is None else 1.0
 
     def _text(self) -> str:
@@ -359,11 +359,11 @@ class Sources(RecordPart):
     @property
     def result(self) -> Any:
         """Result of the question, also while it grows; None before."""
-        return self._driving.result
+        return self._sources.result
 
     def start(self) -> "Sources":
         """Ask the question in the background; see `wait`."""
-        self._driving.start()
+        self._sources.start()
         return self
 
     def wait(self, timeout_s: float | None = None) -> "Sources":
@@ -376,16 +376,16 @@ class Sources(RecordPart):
         Exception
             If it failed.
         """
-        driving = self._driving
-        if not driving.wait(timeout_s):
-            raise TimeoutError(f"Not done after {timeout_s} s: {driving.message}.")
-        if driving.error is not None:
-            raise driving.error
+        sources = self._sources
+        if not sources.wait(timeout_s):
+            raise TimeoutError(f"Not done after {timeout_s} s: {sources.message}.")
+        if sources.error is not None:
+            raise sources.error
         return self
 
     def stop(self) -> None:
         """Stop the analysis; the next run of the same question continues it."""
-        self._driving.stop()
+        self._sources.stop()
 
     def __repr__(self) -> str:
         return "Run this cell to ask what drives a neuron."

@@ -137,9 +137,9 @@ _MOST_ROWS: Final = 200
 
 def sources(data: ReportData) -> Iterator[Markup]:
     """Yield what was found, and its table; of many neurons, the first rows."""
-    if data.driving:
+    if data.sources:
         yield tag("p", NO_CAUSE, class_="quiet")
-    for found in data.driving:
+    for found in data.sources:
         yield tag("h3", found_title(found))
         for line in found_text(found, has_means=True).split("\n"):
             yield tag("p", line)

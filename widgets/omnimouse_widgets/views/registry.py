@@ -279,7 +279,7 @@ def closing_question(controller: "Controller") -> str:
         (controller.finetuning.is_busy, "fine-tuning"),
         (controller.sweeps.is_busy, "context sweep"),
         (controller.laboratory.is_busy, "experiment of the laboratory"),
-        (controller.driving.is_busy, "analysis of sources"),
+        (controller.sources.is_busy, "analysis of sources"),
         (controller.ranking.is_busy, "ranking"),
         (controller.neuron_info.population.is_busy, "tuning of all neurons"),
     )

@@ -22,7 +22,6 @@ from omnimouse_model.evaluation.repeats import (
     most_frequent_status,
     population_ceiling,
 )
-from omnimouse_model.live.driving import Driving
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -41,6 +40,7 @@ from omnimouse_model.live.neurons.quantities import (
     score_quantity,
 )
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.sources import Sources
 from omnimouse_model.live.state import ColourBy, LiveState
 
 UNPREDICTABLE: Final = "Nothing is predictable of the neurons that were asked."
@@ -95,12 +95,12 @@ class Colouring(HasBackgroundTask):
         baseline: Results,
         neuron_info: NeuronInfo,
         laboratory: Laboratory,
-        driving: Driving,
+        sources: Sources,
         execution: Execution = IN_THREADS,
     ) -> None:
         self._state, self._results, self._neuron_info = state, results, neuron_info
         self._baseline = baseline
-        self._laboratory, self._driving, self._n_driving = laboratory, driving, 0
+        self._laboratory, self._sources, self._n_sources = laboratory, sources, 0
         self._last_quantity: ColourBy = "score"
         self._ceiling: tuple[Session, PopulationCeiling] | None = None
         self._scales: dict[ColourBy, tuple[tuple[object, ...], Scale]] = {}
@@ -112,7 +112,7 @@ class Colouring(HasBackgroundTask):
         self._measured = laboratory.result
         self._scored: Session | None = None
         laboratory.changed.connect(self._on_laboratory)
-        driving.measured.connect(self._on_driving)
+        sources.measured.connect(self._on_sources)
         state.events.session.connect(self._on_session)
         results.events.tier_score.connect(self._on_tier_score)
         baseline.events.neuron_scores.connect(self._on_baseline)
@@ -150,7 +150,7 @@ class Colouring(HasBackgroundTask):
         # `_n_info` is the same object until `_on_neuron_info` replaces it.
         metric = self._state.metric
         scores, other = self._results.neuron_scores, self._baseline.neuron_scores
-        own = self._n_info, self._measured, self._n_driving
+        own = self._n_info, self._measured, self._n_sources
         # The baseline is in labels, also before it has scores.
         name_of_other = self._state.baseline_name
         key = (session, scores, other, name_of_other, metric, self._ceiling, *own)
@@ -187,7 +187,7 @@ class Colouring(HasBackgroundTask):
         if name == "lab":
             return "Run this experiment first, in the panel Laboratory."
         if name in ("source", "informant"):
-            is_asked = name == "source" and "sources" in self._driving.found
+            is_asked = name == "source" and "sources" in self._sources.found
             return UNPREDICTABLE if is_asked else "Ask first, in the panel Sources."
         if name in _FROM_REPEATS and self._ceiling is not None:
             ceiling = self._ceiling[1]
@@ -345,8 +345,8 @@ class Colouring(HasBackgroundTask):
             self._measured = self._laboratory.result
             self.changed.emit()
 
-    def _on_driving(self) -> None:
-        self._n_driving += 1
+    def _on_sources(self) -> None:
+        self._n_sources += 1
         self.changed.emit()
 
     def _take(self, result: tuple[Session, PopulationCeiling]) -> None:
@@ -431,9 +431,9 @@ class Colouring(HasBackgroundTask):
                 unknown[self._measured.neurons] = self._measured.values
             return unknown, ()
         if name == "source":
-            return self._driving.largest_source(n)
+            return self._sources.largest_source(n)
         if name == "informant":
-            return self._driving.informants_of(n), ()
+            return self._sources.informants_of(n), ()
         if name in _OF_INFO:
             for info in self._neuron_info.computed:
                 unknown[info.neuron] = _OF_INFO[name](info)

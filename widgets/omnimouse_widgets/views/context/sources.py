@@ -15,16 +15,16 @@ from omnimouse_model.analysis.sources.informants import Informants
 from omnimouse_model.analysis.sources.sources import KINDS, SourceScores
 from omnimouse_model.display import count, interval_text
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.driving import (
+from omnimouse_model.live.neurons.planes import Selection
+from omnimouse_model.live.sources import (
     ALL,
     AREA,
     MASK,
     SELECTED,
-    Driving,
     Finding,
     Question,
+    Sources,
 )
-from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_widgets import palette
@@ -92,7 +92,7 @@ class SourcesView:
 
     Parameters
     ----------
-    driving, selection
+    sources, selection
         The analyses, and the neurons that a press on a bar selects.
     colour_by
         Choose the quantity that colours the neurons.
@@ -107,16 +107,16 @@ class SourcesView:
     changed = Signal()
 
     def __init__(
-        self, driving: Driving, selection: Selection, colour_by: Callable[[ColourBy], object]
+        self, sources: Sources, selection: Selection, colour_by: Callable[[ColourBy], object]
     ) -> None:
-        self._driving, self._selection, self._colour_by = driving, selection, colour_by
+        self._sources, self._selection, self._colour_by = sources, selection, colour_by
         self.page: Page = "figure"
         self.kind: AreaKind = "beyond"
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller.driving, controller.selection, controller.colouring.choose)
+        return cls(controller.sources, controller.selection, controller.colouring.choose)
 
     def set(self, **options: str) -> None:
         """Set `page` or `kind`."""
@@ -126,56 +126,56 @@ class SourcesView:
 
     def blocks(self) -> Sequence[Block]:
         """Return the question and its run, what was found, and its actions."""
-        events, driving = self._driving.state.events, self._driving
-        asked = [driving.changed, events.session, events.mask, events.selection]
+        events, sources = self._sources.state.events, self._sources
+        asked = [sources.changed, events.session, events.mask, events.selection]
         asked += [events.predictor_name]
-        shown = [driving.measured, driving.changed, self.changed]
+        shown = [sources.measured, sources.changed, self.changed]
         return [
             Block(self._controls, asked, follow=self._look, grows=True),
             Block(self._shown, shown, grows=True),
             Block(self._found, shown, grows=True),
-            Block(self._actions, [*asked, driving.measured, self.changed], grows=True),
+            Block(self._actions, [*asked, sources.measured, self.changed], grows=True),
         ]
 
     def _look(self, is_seen: bool) -> None:
-        if is_seen and self._driving.is_quick:
-            self._driving.warm_up()
+        if is_seen and self._sources.is_quick:
+            self._sources.warm_up()
 
     # -- question ---------------------------------------------------------------------
     def _controls(self) -> Sequence[Item | Row]:
-        driving = self._driving
+        sources = self._sources
         questions = tuple((name, *texts) for name, texts in QUESTIONS.items())
         question = Choice(
             "question",
             "Question",
             "What is asked",
             questions,
-            driving.question,
-            lambda name: driving.set(question=name),
+            sources.question,
+            lambda name: sources.set(question=name),
             is_row=True,
         )
         return [
             question,
-            Text("explanation", f"{EXPLANATIONS[driving.question]} {NO_CAUSE}", "quiet"),
+            Text("explanation", f"{EXPLANATIONS[sources.question]} {NO_CAUSE}", "quiet"),
             Row("settings", tuple(self._settings())),
             Row("answer", self._answer(), wide="model"),
             Row("running", self._run(), wide="cost"),
-            *((Progress("progress", "Sources", driving.share),) if driving.is_busy else ()),
-            Text("error", "" if driving.error is None else f"✕ {driving.error}", "problem"),
+            *((Progress("progress", "Sources", sources.share),) if sources.is_busy else ()),
+            Text("error", "" if sources.error is None else f"✕ {sources.error}", "problem"),
         ]
 
     def _settings(self) -> Sequence[Item]:
-        driving = self._driving
+        sources = self._sources
         items: list[Item] = []
-        if driving.question == "areas":
+        if sources.question == "areas":
             help_text = "Show only the past of the source, up to the guard"
             items.append(
                 Switch(
                     "lagged",
                     "Past only",
                     help_text,
-                    driving.is_lagged,
-                    lambda is_on: driving.set(is_lagged=is_on),
+                    sources.is_lagged,
+                    lambda is_on: sources.set(is_lagged=is_on),
                 )
             )
         else:
@@ -184,33 +184,33 @@ class SourcesView:
                     "targets",
                     "Targets",
                     "Neurons that are predicted",
-                    target_options(driving),
-                    driving.targets,
-                    lambda name: driving.set(targets=name),
+                    target_options(sources),
+                    sources.targets,
+                    lambda name: sources.set(targets=name),
                 )
             )
-        if driving.question == "sources":
+        if sources.question == "sources":
             help_text = "The neurons that the mask shows are a source of their own"
             items.append(
                 Switch(
                     "group",
                     "+ painted neurons",
                     help_text,
-                    driving.has_group,
-                    lambda is_on: driving.set(has_group=is_on),
+                    sources.has_group,
+                    lambda is_on: sources.set(has_group=is_on),
                 )
             )
         return items
 
     def _answer(self) -> tuple[Item, ...]:
-        driving = self._driving
+        sources = self._sources
         models = (
             ("quick", "linear-gaussian", "Answers in seconds, for any recording"),
             ("chosen", "chosen model", "The model of the panel OmniMouse; it takes longer"),
         )
         help_text = "Windows of the test part at most, spread over it"
-        model = "quick" if driving.is_quick else "chosen"
-        now = driving.windows, 8, 10_000
+        model = "quick" if sources.is_quick else "chosen"
+        now = sources.windows, 8, 10_000
         return (
             Choice(
                 "model",
@@ -218,36 +218,36 @@ class SourcesView:
                 "Who predicts",
                 models,
                 model,
-                lambda name: driving.set(is_quick=name == "quick"),
+                lambda name: sources.set(is_quick=name == "quick"),
             ),
             Number(
                 "windows",
                 "Windows",
                 help_text,
                 *now,
-                lambda n: driving.set(windows=n),
+                lambda n: sources.set(windows=n),
                 " windows",
             ),
         )
 
     def _run(self) -> tuple[Item, ...]:
-        driving = self._driving
-        problem = driving.problem
-        text = driving.message if driving.is_busy else problem or driving.cost
+        sources = self._sources
+        problem = sources.problem
+        text = sources.message if sources.is_busy else problem or sources.cost
         cost = Text("cost", text, "quiet", is_line=True)
-        if driving.is_busy:
+        if sources.is_busy:
             help_text = "Stop; the same question goes on where it was"
-            return cost, Action("stop", "Stop", help_text, driving.stop)
+            return cost, Action("stop", "Stop", help_text, sources.stop)
         help_text = "Ask; the screen stays in use meanwhile"
-        return cost, Action("run", "Run", help_text, driving.start, problem)
+        return cost, Action("run", "Run", help_text, sources.start, problem)
 
     # -- what was found ---------------------------------------------------------------
     def _shown(self) -> Sequence[Item | Row]:
-        driving, found = self._driving, self._driving.result
-        if driving.state.session is None:
+        sources, found = self._sources, self._sources.result
+        if sources.state.session is None:
             return [Message("content", "Sources", NO_SESSION)]
         if found is None:
-            return [Message("content", "Sources", "Measuring" if driving.is_busy else NOT_RUN)]
+            return [Message("content", "Sources", "Measuring" if sources.is_busy else NOT_RUN)]
         is_means = isinstance(found, SourceScores)
         options = tuple(
             (name, *texts) for name, texts in PAGES.items() if is_means or name != "means"
@@ -287,7 +287,7 @@ class SourcesView:
 
     def _table(self, table: Table) -> Sequence[Item]:
         n_rows = len(table.rows)
-        if not self._driving.is_busy or n_rows <= MOST_GROWING:
+        if not self._sources.is_busy or n_rows <= MOST_GROWING:
             return [table]
         # It is drawn anew with each part: thousands of rows take half a second each time.
         note = f"The first {MOST_GROWING} of {n_rows:,} rows; all follow at the end"
@@ -297,38 +297,38 @@ class SourcesView:
         self._selection.select([neuron])
 
     def _found(self) -> Sequence[Item | Row]:
-        found = self._driving.result
+        found = self._sources.result
         return [Text("found", "" if found is None else summary(found), "quiet")]
 
     def _actions(self) -> Sequence[Item | Row]:
-        refusal = NO_RESULT if self._driving.result is None else ""
-        quantity: ColourBy = "informant" if self._driving.question == "informants" else "source"
+        refusal = NO_RESULT if self._sources.result is None else ""
+        quantity: ColourBy = "informant" if self._sources.question == "informants" else "source"
         actions: list[Item] = []
-        if self._driving.question != "areas":
+        if self._sources.question != "areas":
             help_text = "Colour the neurons by the result"
             colour = partial(self._colour_by, quantity)
             actions.append(Action("colour", "Colour field", help_text, colour, refusal))
         help_text = "Save the table or the figure"
         actions.append(Menu("export", "Export", help_text, tuple(self._exports()), refusal))
         help_text = "Copy the commands that repeat this analysis in a script"
-        problem = self._driving.problem
+        problem = self._sources.problem
         actions.append(Action("python", "Copy as Python", help_text, self._copy, problem))
         return [Row("actions", tuple(actions))]
 
     def _copy(self) -> Clipboard:
-        return Clipboard(self._driving.as_python(), "The script is on the clipboard")
+        return Clipboard(self._sources.as_python(), "The script is on the clipboard")
 
     def _exports(self) -> Sequence[Action]:
-        driving, name = self._driving, self._driving.question
+        sources, name = self._sources, self._sources.question
         tables = {"csv": "Table (CSV)", "parquet": "Table (Parquet)"}
         pictures = {"png": "Picture (PNG)", "svg": "Drawing (SVG)"}
         refusal = ONLY_TABLE if self.page == "table" else ""
 
         def file(end: str) -> SaveFile:
-            return SaveFile(f"{name}.{end}", driving.write)
+            return SaveFile(f"{name}.{end}", sources.write)
 
         def picture(end: str) -> SavePicture:
-            found = driving.result
+            found = sources.result
             text = "" if found is None else summary(found, has_means=True)
             return SavePicture(f"{name}.{end}", "content", f"{text}\n{NO_CAUSE}")
 
@@ -344,9 +344,9 @@ class SourcesView:
         ]
 
 
-def target_options(driving: Driving) -> tuple[tuple[str, str, str], ...]:
+def target_options(sources: Sources) -> tuple[tuple[str, str, str], ...]:
     """Return the targets that can be chosen."""
-    session = driving.state.session
+    session = sources.state.session
     names = set() if session is None else {*areas_of(session).tolist()} - {""}
     return (
         (SELECTED, "selected", "The selected neurons, at most 64"),

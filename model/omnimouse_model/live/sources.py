@@ -64,7 +64,7 @@ _SUFFIXES: Final[dict[Question, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class DrivingJob:
+class SourcesJob:
     """One run: what is asked of which model, and where finished parts are kept."""
 
     question: Question
@@ -77,7 +77,7 @@ class DrivingJob:
     work: PausableJob = field(repr=False)
 
 
-class Driving(HasBackgroundTask):
+class Sources(HasBackgroundTask):
     """Sources, informants and areas of the open recording, one analysis at a time.
 
     Attributes
@@ -117,8 +117,8 @@ class Driving(HasBackgroundTask):
         self._lock = threading.Lock()
         self._warm = BackgroundTask(self._warm_up, lambda found: None, execution)
         # Run of each result, which leaves with its model, and the latest run.
-        self._jobs: dict[Question, DrivingJob] = {}
-        self._latest: DrivingJob | None = None
+        self._jobs: dict[Question, SourcesJob] = {}
+        self._latest: SourcesJob | None = None
         client.state.events.session.connect(self._on_session)
         client.state.events.predictor_name.connect(self._on_model)
         client.results.events.needs.connect(self._on_needs)
@@ -246,7 +246,7 @@ class Driving(HasBackgroundTask):
             )
             path = self.folder / f"{key}{_SUFFIXES[self.question]}"
         n_groups = self._size(session)[0]
-        job = DrivingJob(
+        job = SourcesJob(
             self.question, session, source, self.state.device, arguments, n_groups, path, self._work
         )
         self._latest = job
@@ -415,24 +415,24 @@ class Driving(HasBackgroundTask):
     def _on_needs(self) -> None:
         self.changed.emit()
 
-    def _is_of_screen(self, job: DrivingJob) -> bool:
+    def _is_of_screen(self, job: SourcesJob) -> bool:
         source, chosen = job.source, self._client.predictor
         is_chosen = source == chosen if isinstance(source, str) else source is chosen
         return job.session is self.state.session and (source == QUICK or is_chosen)
 
-    def _take(self, found: tuple[DrivingJob, Finding]) -> None:
+    def _take(self, found: tuple[SourcesJob, Finding]) -> None:
         job, result = found
         if self._is_of_screen(job):
             self.found[job.question], self._jobs[job.question] = result, job
             self.measured.emit()
             self.changed.emit()
 
-    def _show(self, job: DrivingJob, result: Finding) -> None:
+    def _show(self, job: SourcesJob, result: Finding) -> None:
         # A part that arrives after a stop is part of what is known.
         if job.work is self._work:
             self._take((job, result))
 
-    def _run(self, job: DrivingJob, report: ReportProgress) -> Iterator[tuple[DrivingJob, Finding]]:
+    def _run(self, job: SourcesJob, report: ReportProgress) -> Iterator[tuple[SourcesJob, Finding]]:
         run: Any = {"sources": sources, "informants": informants, "areas": area_matrix}
         time_left, work = TimeLeft(lambda: monotonic() - job.work.waited_s), job.work
 
@@ -469,7 +469,7 @@ class Driving(HasBackgroundTask):
                 self._post(partial(self._time, job, result.n_windows, seconds))
 
     @contextmanager
-    def _predictor(self, job: DrivingJob) -> Iterator[Predictor]:
+    def _predictor(self, job: SourcesJob) -> Iterator[Predictor]:
         """Yield the model of a job; the quick one stays loaded for this recording."""
         if job.source == QUICK:
             yield self._quick(job.session, lambda: job.work.is_stopped)
@@ -495,7 +495,7 @@ class Driving(HasBackgroundTask):
         self._quick(session, never)
         yield None
 
-    def _time(self, job: DrivingJob, n_windows: int, seconds: float) -> None:
+    def _time(self, job: SourcesJob, n_windows: int, seconds: float) -> None:
         self._pace[job.question, job.source == QUICK, n_windows] = seconds / job.n_groups
 
 
