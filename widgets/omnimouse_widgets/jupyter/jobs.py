@@ -1,9 +1,10 @@
 """Parts whose work runs in the background: one panel each, with traits and `wait`."""
 
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from traitlets import Any as AnyTrait
 from traitlets import Bool, Enum, Float, Instance, Int, Unicode
@@ -14,6 +15,7 @@ from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.current_point import live_sweeps
+from omnimouse_model.live.inference.background_task import HasBackgroundTask
 from omnimouse_model.live.laboratory_jobs import NAMES
 from omnimouse_model.storage.files import read_bytes
 from omnimouse_widgets.jupyter.panel import MAX_SENT, RecordPart
@@ -123,7 +125,40 @@ class ContextSweep(RecordPart):
         return "Run this cell to see the context curves."
 
 
-class Laboratory(RecordPart):
+class JobPart(RecordPart):
+    """Part with one background job: start, wait and stop."""
+
+    # Begins the job, and the job: set by each part.
+    _start: Callable[[], object]
+    _job: HasBackgroundTask
+
+    def start(self) -> Self:
+        """Start the job, or continue one that was stopped; see `wait`."""
+        self._start()
+        return self
+
+    def wait(self, timeout_s: float | None = None) -> Self:
+        """Wait until the job has ended; a fine-tuned model is then the current one.
+
+        Raises
+        ------
+        TimeoutError
+            If it takes longer than `timeout_s`; it continues.
+        Exception
+            If it failed.
+        """
+        if not self._job.wait(timeout_s):
+            raise TimeoutError(f"Not done after {timeout_s:g} s: {self._job.message}.")
+        if self._job.error is not None:
+            raise self._job.error
+        return self
+
+    def stop(self) -> None:
+        """Stop the job; what is finished stays, and the next start continues there."""
+        self._job.stop()
+
+
+class Laboratory(JobPart):
     """Experiments on the chosen model: choice, run, result of one neuron and of all.
 
     Attributes
@@ -148,7 +183,8 @@ class Laboratory(RecordPart):
     found = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        self._laboratory = controller.laboratory
+        self._laboratory = self._job = controller.laboratory
+        self._start = controller.laboratory.start
         super().__init__(LaboratoryView.of(controller), controller, **traits)
         laboratory = controller.laboratory
         changed = laboratory.changed
@@ -170,37 +206,11 @@ class Laboratory(RecordPart):
         """The result of the chosen experiment, None before it ran."""
         return self._laboratory.results.get(self.experiment)
 
-    def start(self) -> "Laboratory":
-        """Start the experiment in the background; see `wait`."""
-        self._laboratory.start()
-        return self
-
-    def wait(self, timeout_s: float | None = None) -> "Laboratory":
-        """Wait until the experiment has ended.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes longer than `timeout_s`; it continues.
-        Exception
-            If it failed.
-        """
-        laboratory = self._laboratory
-        if not laboratory.wait(timeout_s):
-            raise TimeoutError(f"Not done after {timeout_s} s: {laboratory.message}.")
-        if laboratory.error is not None:
-            raise laboratory.error
-        return self
-
-    def stop(self) -> None:
-        """Stop the experiment; the next run goes on where it was."""
-        self._laboratory.stop()
-
     def __repr__(self) -> str:
         return "Run this cell to experiment on the model."
 
 
-class FineTune(RecordPart):
+class FineTune(JobPart):
     """Fine-tuning of a model for a recording that it was not trained on.
 
     The widget is empty if the model knows the recording and no fine-tuning has run.
@@ -231,8 +241,9 @@ class FineTune(RecordPart):
     is_shown = Bool(False).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        self._finetuning = controller.finetuning
+        self._finetuning = self._job = controller.finetuning
         self._view = view = FinetuneView.of(controller)
+        self._start = view.start
         super().__init__(view, controller, **traits)
         for name in ("train", "steps"):
             read = partial(view.value, name)
@@ -242,33 +253,6 @@ class FineTune(RecordPart):
         self.bind("is_shown", view.signals, lambda: view.is_shown)
         self.observe(self._show, "is_shown")
         self._show()
-
-    # -- what code may call -----------------------------------------------------------
-    def start(self) -> "FineTune":
-        """Start or resume fine-tuning in a separate process; see `wait`."""
-        self._view.start()
-        return self
-
-    def wait(self, timeout_s: float | None = None) -> "FineTune":
-        """Wait until fine-tuning has ended and its result is the current model.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes longer than `timeout_s`; fine-tuning continues.
-        Exception
-            If fine-tuning failed.
-        """
-        finetuning = self._finetuning
-        if not finetuning.wait(timeout_s):
-            raise TimeoutError(f"Not done after {timeout_s:z.0f} s: {finetuning.message}.")
-        if finetuning.error is not None:
-            raise finetuning.error
-        return self
-
-    def stop(self) -> None:
-        """Stop fine-tuning; the latest checkpoint remains usable."""
-        self._finetuning.stop()
 
     def use(self) -> None:
         """Choose the result as the model; after a stop, the latest checkpoint."""
@@ -297,7 +281,7 @@ class FineTune(RecordPart):
         return "Run this cell to fine-tune with a live curve."
 
 
-class Sources(RecordPart):
+class Sources(JobPart):
     """What drives a neuron: sources, informants and areas.
 
     Attributes
@@ -330,7 +314,8 @@ class Sources(RecordPart):
     found = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        self._sources = sources = controller.sources
+        self._sources = self._job = sources = controller.sources
+        self._start = sources.start
         super().__init__(SourcesView.of(controller), controller, **traits)
         changed = sources.changed
         for trait, name in {
@@ -360,32 +345,6 @@ class Sources(RecordPart):
     def result(self) -> Any:
         """Result of the question, also while it grows; None before."""
         return self._sources.result
-
-    def start(self) -> "Sources":
-        """Ask the question in the background; see `wait`."""
-        self._sources.start()
-        return self
-
-    def wait(self, timeout_s: float | None = None) -> "Sources":
-        """Wait until the analysis has ended.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes longer than `timeout_s`; it continues.
-        Exception
-            If it failed.
-        """
-        sources = self._sources
-        if not sources.wait(timeout_s):
-            raise TimeoutError(f"Not done after {timeout_s} s: {sources.message}.")
-        if sources.error is not None:
-            raise sources.error
-        return self
-
-    def stop(self) -> None:
-        """Stop the analysis; the next run of the same question continues it."""
-        self._sources.stop()
 
     def __repr__(self) -> str:
         return "Run this cell to ask what drives a neuron."
