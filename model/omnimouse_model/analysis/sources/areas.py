@@ -12,26 +12,26 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from omnimouse_model.analysis.sources.errors import (
     Asked,
     Errors,
+    Found,
     Piece,
     Samples,
     Work,
     areas_of,
     check_answers,
     check_rows,
-    save_errors,
+    estimate_text,
     target_groups,
 )
 from omnimouse_model.analysis.sources.sources import BEHAVIOR, VIDEO, answered_sources
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat, row_key
 from omnimouse_model.evaluation.tier_windows import scored_starts
@@ -42,12 +42,7 @@ from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Predictor, Subset
 from omnimouse_model.progress import Job, shown_job
-from omnimouse_model.storage.tables import columns_of, write_table
 
-if TYPE_CHECKING:
-    import pandas
-
-SUFFIX: Final = ".areas.jsonl"
 DEPTH_STEP_UM: Final = 100.0
 By = Literal["area", "plane", "depth"]
 Kind = Literal["alone", "beyond"]
@@ -82,7 +77,7 @@ class AreasPlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class AreaMatrix(HasSummary):
+class AreaMatrix(Found):
     """What each set of neurons tells each set, with intervals over time.
 
     Examples
@@ -93,8 +88,6 @@ class AreaMatrix(HasSummary):
 
     Attributes
     ----------
-    predictor, session, tier, n_windows
-        Who predicts, and in which held-out windows.
     plan
         The sets, see `AreasPlan`.
     errors
@@ -107,12 +100,10 @@ class AreaMatrix(HasSummary):
         Whether all draws are finished.
     """
 
-    predictor: str
-    session: str
-    tier: str
-    n_windows: int
+    KIND = RowFormat("areas", "a matrix of areas", Errors.plain, Errors.parsed)
+    FIRST = "source"
+
     plan: AreasPlan
-    errors: Errors
     target_labels: np.ndarray
     n_draws: int
     is_complete: bool
@@ -133,7 +124,10 @@ class AreaMatrix(HasSummary):
         labels = self.plan.labels
         cells = [[self.of(kind, source, target) for target in labels] for source in labels]
         return np.array(
-            [[[getattr(one, name) for one in row] for row in cells] for name in _ESTIMATE]
+            [
+                [[getattr(one, name) for one in row] for row in cells]
+                for name in ("value", "low", "high")
+            ]
         )
 
     def table(self) -> list[dict[str, object]]:
@@ -164,43 +158,30 @@ class AreaMatrix(HasSummary):
                     )
         return rows
 
-    def to_dataframe(self) -> "pandas.DataFrame":
-        """Return `table()` as a pandas table."""
-        return data_frame(self.table())
-
-    def write_csv(self, path: str | Path) -> Path:
-        """Write `table()` as CSV, or as Parquet if the name ends so."""
-        return write_table(path, columns_of(self.table(), ["source"]))
-
-    def save(self, path: str | Path) -> Path:
-        """Write the result to a file that `open` reads.
-
-        Raises
-        ------
-        ResultsFileError
-            The file holds another result.
-        """
-        return save_errors(AREAS, path, _definition(self), self.errors)
+    def _asked(self) -> dict[str, Any]:
+        return {
+            "plan": {
+                "labels": list(self.plan.labels),
+                "n_visible": self.plan.n_visible,
+                "inputs": list(self.plan.inputs),
+                "is_lagged": self.plan.is_lagged,
+            },
+            "n_draws": self.n_draws,
+            "targets": [
+                [int(neuron), str(label)]
+                for neuron, label in zip(self.errors.neurons, self.target_labels, strict=True)
+            ],
+        }
 
     @classmethod
-    def open(cls, path: str | Path) -> "AreaMatrix":
-        """Read a result, also one that is not complete.
-
-        Raises
-        ------
-        OSError, ValueError, KeyError, TypeError, AttributeError
-            The file cannot be read, or is not that of areas.
-        """
-        header, rows = AREAS.read(Path(path))
-        facts = header["definition"]
+    def _read(
+        cls, facts: Mapping[str, Any], rows: Sequence[Errors], shared: dict[str, Any]
+    ) -> "AreaMatrix":
         plan = facts["plan"]
         labels = {int(neuron): str(label) for neuron, label in facts["targets"]}
         check_rows(rows, 1 + 2 * len(plan["labels"]), labels)
         empty = cls(
-            predictor=str(facts["predictor"]),
-            session=str(facts["session"]),
-            tier=str(facts["tier"]),
-            n_windows=int(facts["n_windows"]),
+            **shared,
             plan=AreasPlan(
                 tuple(plan["labels"]),
                 int(plan["n_visible"]),
@@ -212,7 +193,16 @@ class AreaMatrix(HasSummary):
             n_draws=int(facts["n_draws"]),
             is_complete=False,
         )
-        return _with(empty, labels, rows)
+        return empty._with(labels, rows)
+
+    def _with(self, labels: Mapping[int, str], parts: Sequence[Errors]) -> "AreaMatrix":
+        """Return the matrix with the sums of finished draws."""
+        if not parts:
+            return self
+        errors = Errors.joined(parts)
+        found = np.array([labels[neuron] for neuron in errors.neurons.tolist()])
+        is_complete = len(found) == len(labels)
+        return replace(self, errors=errors, target_labels=found, is_complete=is_complete)
 
     def _facts(self) -> dict[str, str]:
         past = ", past of the source" if self.plan.is_lagged else ""
@@ -227,17 +217,11 @@ class AreaMatrix(HasSummary):
     def _lines(self) -> list[tuple[str, str]]:
         kind: Kind = "beyond" if self.plan.inputs else "alone"
         return [
-            (f"{source} → {target}, {kind}", interval_text(found.value, found.low, found.high))
+            (f"{source} → {target}, {kind}", estimate_text(found))
             for source in self.plan.labels
             for target in self.plan.labels
             for found in [self.of(kind, source, target)]
         ]
-
-
-_ESTIMATE: Final = ("value", "low", "high")
-AREAS: Final[RowFormat[Errors]] = RowFormat(
-    "areas", "a matrix of areas", Errors.plain, Errors.parsed
-)
 
 
 def area_matrix(
@@ -326,7 +310,7 @@ def area_matrix(
         n_draws=len(groups),
         is_complete=False,
     )
-    definition = _definition(empty) | {
+    definition = empty.definition() | {
         "targets": [[k, label] for k, label in known.items()],
         "fingerprint": session.fingerprint,
         "starts": starts.tolist(),
@@ -334,7 +318,7 @@ def area_matrix(
         # Of all neurons: those that are no targets may be visible.
         "sets": row_key(labels=label_of.tolist()),
     }
-    work = Work(AREAS, definition, results, about, scheduler)
+    work = Work(AreaMatrix.KIND, definition, results, about, scheduler)
     model = TaskPredictor.of(predictor, device, loaded, scheduler, connect)
     pieces = [
         Piece(
@@ -350,39 +334,10 @@ def area_matrix(
     ]
 
     def show(parts: Sequence[Errors], n_windows: int) -> None:
-        on_part(replace(_with(empty, known, parts), n_windows=n_windows))
+        on_part(replace(empty._with(known, parts), n_windows=n_windows))
 
     with shown_job(job, unit="draw") as shown:
-        return _with(empty, known, work.collected(pieces, shown, show))
-
-
-def _with(empty: AreaMatrix, labels: Mapping[int, str], parts: Sequence[Errors]) -> AreaMatrix:
-    if not parts:
-        return empty
-    errors = Errors.joined(parts)
-    found = np.array([labels[neuron] for neuron in errors.neurons.tolist()])
-    is_complete = len(found) == len(labels)
-    return replace(empty, errors=errors, target_labels=found, is_complete=is_complete)
-
-
-def _definition(matrix: AreaMatrix) -> dict[str, Any]:
-    return {
-        "predictor": matrix.predictor,
-        "session": matrix.session,
-        "tier": matrix.tier,
-        "n_windows": matrix.n_windows,
-        "plan": {
-            "labels": list(matrix.plan.labels),
-            "n_visible": matrix.plan.n_visible,
-            "inputs": list(matrix.plan.inputs),
-            "is_lagged": matrix.plan.is_lagged,
-        },
-        "n_draws": matrix.n_draws,
-        "targets": [
-            [int(neuron), str(label)]
-            for neuron, label in zip(matrix.errors.neurons, matrix.target_labels, strict=True)
-        ],
-    }
+        return empty._with(known, work.collected(pieces, shown, show))
 
 
 def neuron_labels(session: Session, by: By | Sequence[NeuronGroup]) -> np.ndarray:

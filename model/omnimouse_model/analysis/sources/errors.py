@@ -11,12 +11,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import numpy as np
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.errors import ResultsFileError, StoppedError, UnsupportedRequestError
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, row_key
 from omnimouse_model.evaluation.shard import BATCH
@@ -35,6 +36,10 @@ from omnimouse_model.metrics.time_blocks import (
 )
 from omnimouse_model.predict.predictor import Needs, Predictor, Subset, predicted_subsets
 from omnimouse_model.progress import CallbackJob, Job
+from omnimouse_model.storage.tables import columns_of, write_table
+
+if TYPE_CHECKING:
+    import pandas
 
 Targets = Neurons | int | np.integer[Any]
 """Some neurons, or the index of a single one."""
@@ -275,21 +280,96 @@ def check_rows(rows: Sequence[Errors], n_questions: int, neurons: Collection[int
             raise ValueError("The file has sums of other questions or targets than it names.")
 
 
-def save_errors(
-    kind: RowFormat[Errors], path: str | Path, definition: Mapping[str, Any], errors: Errors
-) -> Path:
-    """Write the sums of a finished analysis to a file.
+FoundType = TypeVar("FoundType", bound="Found")
+_SHARED: Final[Mapping[str, type]] = {
+    "predictor": str,
+    "session": str,
+    "tier": str,
+    "n_windows": int,
+}
 
-    Raises
-    ------
-    ResultsFileError
-        The file holds another result.
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+class Found(HasSummary):
+    """Base of the results of the analyses: their table, and their file.
+
+    Attributes
+    ----------
+    predictor, session, tier, n_windows
+        Who predicts, and in which held-out windows.
+    errors
+        Sums of the finished targets, for each question.
     """
-    file = ResultsFile(kind, Path(path), definition)
-    file.add("all", errors)
-    if file.rows["all"].plain() != errors.plain():
-        raise ResultsFileError(f"{path} holds another result. Choose another path.")
-    return Path(path)
+
+    KIND: ClassVar[RowFormat[Errors]]
+    """Their files."""
+    FIRST: ClassVar = "neuron"
+    """First column of a table without rows."""
+
+    predictor: str
+    session: str
+    tier: str
+    n_windows: int
+    errors: Errors
+
+    def table(self) -> list[dict[str, object]]:
+        """Return one row per result, as JSON values."""
+        raise NotImplementedError
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Return `table()` as a pandas table."""
+        return data_frame(self.table())
+
+    def write_csv(self, path: str | Path) -> Path:
+        """Write `table()` as CSV, or as Parquet if the name ends so."""
+        return write_table(path, columns_of(self.table(), [self.FIRST]))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result to a file that `open` reads.
+
+        Raises
+        ------
+        ResultsFileError
+            The file holds another result.
+        """
+        file = ResultsFile(self.KIND, Path(path), self.definition())
+        file.add("all", self.errors)
+        if file.rows["all"].plain() != self.errors.plain():
+            raise ResultsFileError(f"{path} holds another result. Choose another path.")
+        return Path(path)
+
+    @classmethod
+    def open(cls: "type[FoundType]", path: str | Path) -> "FoundType":
+        """Read a result, also one that is not complete.
+
+        Raises
+        ------
+        OSError, ValueError, KeyError, TypeError, AttributeError
+            The file cannot be read, or is that of another analysis.
+        """
+        header, rows = cls.KIND.read(Path(path))
+        facts = header["definition"]
+        shared = {name: plain(facts[name]) for name, plain in _SHARED.items()}
+        found: FoundType = cls._read(facts, rows, shared)
+        return found
+
+    def definition(self) -> dict[str, Any]:
+        """Return what was asked, and of whom, as JSON values: the header of a file."""
+        return {name: getattr(self, name) for name in _SHARED} | self._asked()
+
+    def _asked(self) -> dict[str, Any]:
+        """Return what was asked, and of which neurons, as JSON values."""
+        raise NotImplementedError
+
+    @classmethod
+    def _read(cls, facts: Mapping[str, Any], rows: Sequence[Errors], shared: dict[str, Any]) -> Any:
+        """Return the result of a file with these values of `_asked`, rows and base fields."""
+        raise NotImplementedError
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """Return a value with its interval."""
+    return interval_text(estimate.value, estimate.low, estimate.high)
 
 
 # -- what is asked --------------------------------------------------------------------

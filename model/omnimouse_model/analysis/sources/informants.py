@@ -13,13 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from omnimouse_model.analysis.sources.errors import (
     Asked,
     Errors,
+    Found,
     Piece,
     Samples,
     Targets,
@@ -28,13 +29,12 @@ from omnimouse_model.analysis.sources.errors import (
     check_answers,
     check_rows,
     chosen_neurons,
-    save_errors,
+    estimate_text,
     target_groups,
 )
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat
@@ -45,12 +45,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Predictor, Subset
 from omnimouse_model.progress import Job, advance, part_of, shown_job
-from omnimouse_model.storage.tables import columns_of, write_table
 
-if TYPE_CHECKING:
-    import pandas
-
-SUFFIX: Final = ".informants.jsonl"
 REGRESSION_HZ: Final = 8.0
 """Rate at which responses are averaged for the regression, about."""
 N_LAGS: Final = 4
@@ -71,7 +66,7 @@ _SEARCH_SHARE: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Informants(HasSummary):
+class Informants(Found):
     """The neurons that tell most of some targets, and how much the first k tell.
 
     Examples
@@ -84,8 +79,6 @@ class Informants(HasSummary):
 
     Attributes
     ----------
-    predictor, session, tier, n_windows
-        Who predicts, and in which held-out windows.
     targets
         int64: neurons that are predicted, hidden together.
     adds
@@ -102,16 +95,13 @@ class Informants(HasSummary):
         Sums for each number of informants, of each random draw, and of all neurons.
     """
 
-    predictor: str
-    session: str
-    tier: str
-    n_windows: int
+    KIND = RowFormat("informants", "a search of informants", Errors.plain, Errors.parsed)
+
     targets: np.ndarray
     adds: np.ndarray
     order: np.ndarray
     counts: tuple[int, ...]
     n_random: int
-    errors: Errors
     unit_ids: np.ndarray
     areas: np.ndarray
 
@@ -142,7 +132,7 @@ class Informants(HasSummary):
         weights[list(parts)] = list(parts.values())
         return self.errors.mean(weights)
 
-    # -- tables and files -------------------------------------------------------------
+    # -- tables and file -------------------------------------------------------------
     def table(self) -> list[dict[str, object]]:
         """Return one row per neuron that is no target, as JSON values."""
         rank = {neuron: k + 1 for k, neuron in enumerate(self.order.tolist())}
@@ -185,44 +175,27 @@ class Informants(HasSummary):
             for choice, n, found in [*points, ("all", n_others, self.everyone())]
         ]
 
-    def to_dataframe(self) -> "pandas.DataFrame":
-        """Return `table()` as a pandas table; `curve_table()` has the curves."""
-        return data_frame(self.table())
-
-    def write_csv(self, path: str | Path) -> Path:
-        """Write `table()` as CSV, or as Parquet if the name ends so."""
-        return write_table(path, columns_of(self.table(), ["neuron"]))
-
-    def save(self, path: str | Path) -> Path:
-        """Write the result to a file that `open` reads.
-
-        Raises
-        ------
-        ResultsFileError
-            The file holds another result.
-        """
-        return save_errors(INFORMANTS, path, _definition(self), self.errors)
+    def _asked(self) -> dict[str, Any]:
+        return {
+            "targets": self.targets.tolist(),
+            "order": self.order.tolist(),
+            "counts": list(self.counts),
+            "n_random": self.n_random,
+            "adds": [number_or_none(one) for one in self.adds],
+            "unit_ids": self.unit_ids.tolist(),
+            "areas": [str(area) for area in self.areas],
+        }
 
     @classmethod
-    def open(cls, path: str | Path) -> "Informants":
-        """Read a result, also one that is not complete.
-
-        Raises
-        ------
-        OSError, ValueError, KeyError, TypeError, AttributeError
-            The file cannot be read, or is not that of informants.
-        """
-        header, rows = INFORMANTS.read(Path(path))
-        facts = header["definition"]
+    def _read(
+        cls, facts: Mapping[str, Any], rows: Sequence[Errors], shared: dict[str, Any]
+    ) -> "Informants":
         n_questions = len(facts["counts"]) * (1 + int(facts["n_random"])) + 1
         check_rows(rows, n_questions, facts["targets"])
         nothing = Errors.none(np.zeros(0, np.int64), n_questions, 1)
         adds, order = _search_in(facts)
         return cls(
-            predictor=str(facts["predictor"]),
-            session=str(facts["session"]),
-            tier=str(facts["tier"]),
-            n_windows=int(facts["n_windows"]),
+            **shared,
             targets=np.array(facts["targets"], np.int64),
             adds=adds,
             order=order,
@@ -240,23 +213,15 @@ class Informants(HasSummary):
             "targets": f"{len(self.targets):,}",
             "windows": f"{self.n_windows} of tier {self.tier}",
             "informants (unit ids)": ", ".join(str(self.unit_ids[k]) for k in self.order[:8]),
-            "all neurons": _text(self.everyone()),
+            "all neurons": estimate_text(self.everyone()),
         }
 
     def _lines(self) -> list[tuple[str, str]]:
         pairs = zip(self.counts, self.curve(), self.random_curve(), strict=True)
         return [
-            (f"{n:,} neurons", f"{_text(best)}; random {_text(other)}") for n, best, other in pairs
+            (f"{n:,} neurons", f"{estimate_text(best)}; random {estimate_text(other)}")
+            for n, best, other in pairs
         ]
-
-
-def _text(estimate: Estimate) -> str:
-    return interval_text(estimate.value, estimate.low, estimate.high)
-
-
-INFORMANTS: Final[RowFormat[Errors]] = RowFormat(
-    "informants", "a search of informants", Errors.plain, Errors.parsed
-)
 
 
 def informants(
@@ -337,15 +302,15 @@ def informants(
     )
     asked = {"fingerprint": session.fingerprint, "starts": starts.tolist(), "seed": seed}
     with shown_job(job, unit="step") as shown:
-        search = _stored_search(results, _definition(found) | asked)
+        search = _stored_search(results, found.definition() | asked)
         if search is None:
             part = part_of(shown, 0.0, _SEARCH_SHARE)
             search = find_informants(session, group, k, loaded.needs.spec, part)
         adds, order = search
         found = replace(found, adds=adds, order=order)
         on_part(replace(found, n_windows=0))
-        definition = _definition(found) | asked
-        work = Work(INFORMANTS, definition, results, about, scheduler)
+        definition = found.definition() | asked
+        work = Work(Informants.KIND, definition, results, about, scheduler)
         model = TaskPredictor.of(predictor, device, loaded, scheduler, connect)
         ask = partial(ask_informants, [order, *random], counts)
         pieces = [Piece(model, session, group, starts, len(found.errors.squared), ask)]
@@ -355,22 +320,6 @@ def informants(
 
         values = work.collected(pieces, part_of(shown, _SEARCH_SHARE, 1.0), show)
     return replace(found, errors=values[0]) if values else found
-
-
-def _definition(found: Informants) -> dict[str, Any]:
-    return {
-        "predictor": found.predictor,
-        "session": found.session,
-        "tier": found.tier,
-        "n_windows": found.n_windows,
-        "targets": found.targets.tolist(),
-        "order": found.order.tolist(),
-        "counts": list(found.counts),
-        "n_random": found.n_random,
-        "adds": [number_or_none(one) for one in found.adds],
-        "unit_ids": found.unit_ids.tolist(),
-        "areas": [str(area) for area in found.areas],
-    }
 
 
 def _search_in(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -391,7 +340,7 @@ def _stored_search(
     found = ("adds", "order")
     # What is wrong with a file is told when it is continued.
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        facts = INFORMANTS.read(Path(results))[0]["definition"]
+        facts = Informants.KIND.read(Path(results))[0]["definition"]
         if facts == {**definition, **{name: facts[name] for name in found}}:
             return _search_in(facts)
     return None

@@ -13,13 +13,14 @@ from functools import partial
 from itertools import chain, combinations
 from math import factorial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from omnimouse_model.analysis.sources.errors import (
     Asked,
     Errors,
+    Found,
     Piece,
     Samples,
     Targets,
@@ -29,12 +30,11 @@ from omnimouse_model.analysis.sources.errors import (
     check_answers,
     check_rows,
     chosen_neurons,
-    save_errors,
+    estimate_text,
     target_groups,
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat
@@ -46,10 +46,6 @@ from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Needs, Predictor, Subset
 from omnimouse_model.progress import Job, shown_job
-from omnimouse_model.storage.tables import columns_of, write_table
-
-if TYPE_CHECKING:
-    import pandas
 
 VIDEO: Final = "video"
 BEHAVIOR: Final = "behavior"
@@ -57,7 +53,6 @@ HISTORY: Final = "history"
 SAME_AREA: Final = "same area"
 OTHER_AREAS: Final = "other areas"
 OTHER_NEURONS: Final = "other neurons"
-SUFFIX: Final = ".sources.jsonl"
 MAX_ALL: Final = 6
 """Sources of which all subsets are asked; of more, those of sampled orders."""
 PERMUTATIONS: Final = 24
@@ -144,7 +139,7 @@ class SourcesPlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class SourceScores(HasSummary):
+class SourceScores(Found):
     """What each source tells of each target, with intervals over time.
 
     Examples
@@ -158,8 +153,6 @@ class SourceScores(HasSummary):
 
     Attributes
     ----------
-    predictor, session, tier, n_windows
-        Who predicts, and in which held-out windows.
     plan
         The sources, see `SourcesPlan`.
     errors
@@ -172,12 +165,9 @@ class SourceScores(HasSummary):
         Sources that were left out, and why.
     """
 
-    predictor: str
-    session: str
-    tier: str
-    n_windows: int
+    KIND = RowFormat("sources", "an analysis of sources", Errors.plain, Errors.parsed)
+
     plan: SourcesPlan
-    errors: Errors
     unit_ids: np.ndarray
     areas: np.ndarray
     n_planned: int
@@ -260,7 +250,7 @@ class SourceScores(HasSummary):
     def _weights(self, kind: Kind, source: str) -> np.ndarray:
         return self.plan.weights(kind, self._number(source))
 
-    # -- tables and files -------------------------------------------------------------
+    # -- table and file -------------------------------------------------------------
     def table(self) -> list[dict[str, object]]:
         """Return one row per target and source, as JSON values."""
         total, everything = self.total(), self.pooled("alone")
@@ -290,35 +280,53 @@ class SourceScores(HasSummary):
                 rows.append(row)
         return rows
 
-    def to_dataframe(self) -> "pandas.DataFrame":
-        """Return `table()` as a pandas table."""
-        return data_frame(self.table())
-
-    def write_csv(self, path: str | Path) -> Path:
-        """Write `table()` as CSV, or as Parquet if the name ends so."""
-        return write_table(path, columns_of(self.table(), ["neuron"]))
-
-    def save(self, path: str | Path) -> Path:
-        """Write the result to a file that `open` reads.
-
-        Raises
-        ------
-        ResultsFileError
-            The file holds another result.
-        """
-        return save_errors(SOURCES, path, _definition(self), self.errors)
+    def _asked(self) -> dict[str, Any]:
+        return {
+            "sources": [
+                one if isinstance(one, str) else {"name": one.name, "ids": list(one.ids)}
+                for one in self.plan.sources
+            ],
+            "orders": [list(order) for order in self.plan.orders],
+            "neurons": self.neurons.tolist(),
+            "unit_ids": self.unit_ids.tolist(),
+            "areas": [str(area) for area in self.areas],
+            "n_planned": self.n_planned,
+            "refused": dict(self.refused),
+        }
 
     @classmethod
-    def open(cls, path: str | Path) -> "SourceScores":
-        """Read a result, also one that is not complete.
+    def _read(
+        cls, facts: Mapping[str, Any], rows: Sequence[Errors], shared: dict[str, Any]
+    ) -> "SourceScores":
+        plan = SourcesPlan(
+            tuple(
+                one if isinstance(one, str) else NeuronGroup(str(one["name"]), tuple(one["ids"]))
+                for one in facts["sources"]
+            ),
+            tuple(tuple(map(int, order)) for order in facts["orders"]),
+        )
+        if len(plan.sources) > MAX_ALL and not plan.orders:
+            raise ValueError(f"All subsets of {len(plan.sources)} sources are too many.")
+        everyone = np.array(facts["neurons"], np.int64)
+        check_rows(rows, len(plan.subsets), everyone.tolist())
+        empty = cls(
+            **shared,
+            plan=plan,
+            errors=Errors.none(everyone[:0], len(plan.subsets), 1),
+            unit_ids=np.array(facts["unit_ids"]),
+            areas=np.array(facts["areas"], np.str_),
+            n_planned=int(facts["n_planned"]),
+            refused=dict(facts["refused"]),
+        )
+        return empty._with(everyone, rows)
 
-        Raises
-        ------
-        OSError, ValueError, KeyError, TypeError, AttributeError
-            The file cannot be read, or is not that of sources.
-        """
-        header, rows = SOURCES.read(Path(path))
-        return _opened(header["definition"], rows)
+    def _with(self, everyone: np.ndarray, parts: Sequence[Errors]) -> "SourceScores":
+        """Return the scores with the sums of finished groups of `everyone`, the targets."""
+        if not parts:
+            return replace(self, unit_ids=self.unit_ids[:0], areas=self.areas[:0])
+        errors = Errors.joined(parts)
+        at = np.searchsorted(everyone, errors.neurons)
+        return replace(self, errors=errors, unit_ids=self.unit_ids[at], areas=self.areas[at])
 
     def _facts(self) -> dict[str, str]:
         refused = {"left out": ", ".join(self.refused)} if self.refused else {}
@@ -327,24 +335,15 @@ class SourceScores(HasSummary):
             "session": self.session,
             "targets": f"{len(self.neurons):,} of {self.n_planned:,}",
             "windows": f"{self.n_windows} of tier {self.tier}",
-            "v(all)": _text(self.mean_total()),
+            "v(all)": estimate_text(self.mean_total()),
             **refused,
         }
 
     def _lines(self) -> list[tuple[str, str]]:
         return [
-            (name, "; ".join(f"{kind} {_text(self.mean_of(kind, name))}" for kind in KINDS))
+            (name, "; ".join(f"{kind} {estimate_text(self.mean_of(kind, name))}" for kind in KINDS))
             for name in self.names
         ]
-
-
-def _text(estimate: Estimate) -> str:
-    return interval_text(estimate.value, estimate.low, estimate.high)
-
-
-SOURCES: Final[RowFormat[Errors]] = RowFormat(
-    "sources", "an analysis of sources", Errors.plain, Errors.parsed
-)
 
 
 def sources(
@@ -443,77 +442,22 @@ def sources(
         n_planned=len(everyone),
         refused=refused,
     )
-    definition = _definition(empty) | {
+    definition = empty.definition() | {
         "fingerprint": session.fingerprint,
         "neurons": everyone.tolist(),
         "starts": starts.tolist(),
         "seed": seed,
     }
-    work = Work(SOURCES, definition, results, about, scheduler)
+    work = Work(SourceScores.KIND, definition, results, about, scheduler)
     model = TaskPredictor.of(predictor, device, loaded, scheduler, connect)
     ask = partial(ask_sources, plan)
     pieces = [Piece(model, session, group, starts, len(plan.subsets), ask) for group in groups]
 
     def show(parts: Sequence[Errors], n_windows: int) -> None:
-        on_part(replace(_with(empty, everyone, parts), n_windows=n_windows))
+        on_part(replace(empty._with(everyone, parts), n_windows=n_windows))
 
     with shown_job(job, unit="group") as shown:
-        return _with(empty, everyone, work.collected(pieces, shown, show))
-
-
-def _with(empty: SourceScores, everyone: np.ndarray, parts: Sequence[Errors]) -> SourceScores:
-    if not parts:
-        return replace(empty, unit_ids=empty.unit_ids[:0], areas=empty.areas[:0])
-    errors = Errors.joined(parts)
-    at = np.searchsorted(everyone, errors.neurons)
-    return replace(empty, errors=errors, unit_ids=empty.unit_ids[at], areas=empty.areas[at])
-
-
-# -- files ----------------------------------------------------------------------------
-def _definition(scores: SourceScores) -> dict[str, Any]:
-    return {
-        "predictor": scores.predictor,
-        "session": scores.session,
-        "tier": scores.tier,
-        "n_windows": scores.n_windows,
-        "sources": [
-            one if isinstance(one, str) else {"name": one.name, "ids": list(one.ids)}
-            for one in scores.plan.sources
-        ],
-        "orders": [list(order) for order in scores.plan.orders],
-        "neurons": scores.neurons.tolist(),
-        "unit_ids": scores.unit_ids.tolist(),
-        "areas": [str(area) for area in scores.areas],
-        "n_planned": scores.n_planned,
-        "refused": dict(scores.refused),
-    }
-
-
-def _opened(facts: Mapping[str, Any], rows: Sequence[Errors]) -> SourceScores:
-    plan = SourcesPlan(
-        tuple(
-            one if isinstance(one, str) else NeuronGroup(str(one["name"]), tuple(one["ids"]))
-            for one in facts["sources"]
-        ),
-        tuple(tuple(map(int, order)) for order in facts["orders"]),
-    )
-    if len(plan.sources) > MAX_ALL and not plan.orders:
-        raise ValueError(f"All subsets of {len(plan.sources)} sources are too many.")
-    everyone = np.array(facts["neurons"], np.int64)
-    check_rows(rows, len(plan.subsets), everyone.tolist())
-    empty = SourceScores(
-        predictor=str(facts["predictor"]),
-        session=str(facts["session"]),
-        tier=str(facts["tier"]),
-        n_windows=int(facts["n_windows"]),
-        plan=plan,
-        errors=Errors.none(everyone[:0], len(plan.subsets), 1),
-        unit_ids=np.array(facts["unit_ids"]),
-        areas=np.array(facts["areas"], np.str_),
-        n_planned=int(facts["n_planned"]),
-        refused=dict(facts["refused"]),
-    )
-    return _with(empty, everyone, rows)
+        return empty._with(everyone, work.collected(pieces, shown, show))
 
 
 # -- what the sources are -------------------------------------------------------------

@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from omnimouse_model.analysis.sources.areas import AreaMatrix
 from omnimouse_model.analysis.sources.areas import Kind as AreaKind
-from omnimouse_model.analysis.sources.errors import areas_of
+from omnimouse_model.analysis.sources.errors import areas_of, estimate_text
 from omnimouse_model.analysis.sources.informants import Informants
 from omnimouse_model.analysis.sources.sources import KINDS, SourceScores
 from omnimouse_model.display import count, interval_text
@@ -26,7 +26,6 @@ from omnimouse_model.live.sources import (
     Sources,
 )
 from omnimouse_model.live.state import ColourBy
-from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     NO_SESSION,
@@ -381,14 +380,14 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
     windows = f"{found.n_windows} windows, {found.predictor}"
     if isinstance(found, SourceScores):
         parts = [f"{len(found.neurons):,} of {count(found.n_planned, 'neuron')}, {windows}"]
-        parts.append(f"v(all) = {_text(found.mean_total())}")
+        parts.append(f"v(all) = {estimate_text(found.mean_total())}")
         for name in found.names if has_means else ():
-            values = (f"{kind} {_text(found.mean_of(kind, name))}" for kind in KINDS)
+            values = (f"{kind} {estimate_text(found.mean_of(kind, name))}" for kind in KINDS)
             parts.append(f"{source_label(name)}: {', '.join(values)}")
         parts += [f"{source_label(name)}: – ({why})" for name, why in found.refused.items()]
         return "\n".join(parts)
     if isinstance(found, Informants):
-        everyone = f"all neurons: {_text(found.everyone())}"
+        everyone = f"all neurons: {estimate_text(found.everyone())}"
         return f"{count(len(found.targets), 'target')}, {windows}\n{everyone}"
     past = ", past of the source alone" if found.plan.is_lagged else ""
     return f"{found.plan.n_visible:,} visible neurons of each area{past}, {windows}"
@@ -397,10 +396,6 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
 def source_label(name: str) -> str:
     """Return the displayed name of a source."""
     return {"behavior": "behaviour", "history": "own past"}.get(name, name)
-
-
-def _text(estimate: Estimate) -> str:
-    return interval_text(estimate.value, estimate.low, estimate.high)
 
 
 def _number(value: float) -> str:
@@ -473,7 +468,7 @@ def mean_points(found: SourceScores) -> tuple[Line, ...]:
                 dash="none",
                 ends=np.array([[one.low, one.high] for one in points]),
                 tips=tuple(
-                    f"{source_label(name)}, {kind}: {_text(one)}"
+                    f"{source_label(name)}, {kind}: {estimate_text(one)}"
                     for name, one in zip(found.names, points, strict=True)
                 ),
             )
@@ -546,7 +541,7 @@ def informant_curves(found: Informants) -> Curves:
                     symbol,
                     ends=np.array([[one.low, one.high] for one in points]),
                     tips=tuple(
-                        f"{n:,} {label}: {_text(one)}"
+                        f"{n:,} {label}: {estimate_text(one)}"
                         for n, one in zip(found.counts, points, strict=True)
                     ),
                 )
@@ -615,7 +610,7 @@ def area_table(found: AreaMatrix) -> Table:
     """Return one row per kind, source and target."""
     kinds: tuple[AreaKind, ...] = ("alone", "beyond") if found.plan.inputs else ("alone",)
     rows = tuple(
-        (source, target, kind, _text(found.of(kind, source, target)))
+        (source, target, kind, estimate_text(found.of(kind, source, target)))
         for kind in kinds
         for source in found.plan.labels
         for target in found.plan.labels
