@@ -59,7 +59,7 @@ STAMP = VENV / "omnimouse-setup.json"
 LOG = VENV / "omnimouse-setup.log"
 EXTRAS = (
     *("napari", "pyqt6", "jupyter", "lab", "dask", "nwb", "hub", "suite2p"),
-    *("analysis", "train", "video"),
+    *("analysis", "train", "video", "cebra"),
 )
 WINDOW_TESTS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
 N_TEST_PROCESSES = max(2, min(os.cpu_count() or 2, 6))

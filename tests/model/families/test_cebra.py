@@ -261,6 +261,20 @@ def test_a_run_that_was_stopped_continues_with_the_same_numbers(
     assert again.neighbours == fitted.neighbours
 
 
+def test_a_step_that_is_not_finite_changes_nothing(package):
+    torch.manual_seed(0)
+    config = CebraConfig(hidden=8, output=3)
+    networks = new_networks(config, [4])
+    solver = new_solver(networks, config, 1e-2)
+    kinds = [torch.randn(6, 4, 10) for _ in range(3)]
+    solve(solver, [tuple(kinds)], np.arange(6))
+    before = {name: value.clone() for name, value in networks.state_dict().items()}
+    kinds[1][0] = torch.inf
+    assert not np.isfinite(solve(solver, [tuple(kinds)], np.arange(6)))
+    assert all(torch.equal(value, before[k]) for k, value in networks.state_dict().items())
+    assert all(p.grad is None for p in networks.parameters())
+
+
 @pytest.mark.slow
 def test_a_checkpoint_is_loaded_and_described(session, fitted, tmp_path):
     from omnimouse_model.families.cebra.family import FAMILY

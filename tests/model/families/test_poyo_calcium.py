@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.optim.lr_scheduler import OneCycleLR
 
 import omnimouse_model as om
 from omnimouse_model.analysis.fit import run_steps
@@ -19,7 +20,7 @@ from omnimouse_model.families.poyo_calcium.checkpoint import (
     save_poyo,
 )
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, Task
-from omnimouse_model.families.poyo_calcium.training import Lamb
+from omnimouse_model.families.poyo_calcium.training import STEADY, Lamb, one_cycle
 from omnimouse_model.inference.families import describe, families, training_plan
 from omnimouse_model.predict.same_span import predict_same_span
 from omnimouse_model.progress import QUIET
@@ -205,6 +206,25 @@ def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path, optimise
     assert family.name == "poyo_calcium"
     assert description.sessions == {session.id: session.n_neurons}
     assert description.facts["decodes"] == ", ".join(NAMES)
+
+
+def test_more_steps_go_on_in_the_same_folder(session, tmp_path):
+    for steps in (2, 5):
+        run_steps(plan_of(steps=steps), [session], tmp_path, QUIET, None, device="cpu")
+        assert read_poyo(tmp_path / "model.safetensors").card["steps"] == steps
+
+
+@pytest.mark.parametrize("n_steps", [1, 3, 8])
+def test_the_learning_rate_is_that_of_one_cycle(n_steps):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.AdamW([weight], lr=0.3)
+    cycle = OneCycleLR(optimiser, 0.3, max(3, n_steps), pct_start=STEADY, div_factor=1.0)
+    for number in range(n_steps):
+        part, momentum = one_cycle(number, n_steps)
+        assert 0.3 * part == pytest.approx(optimiser.param_groups[0]["lr"])
+        assert momentum == pytest.approx(optimiser.param_groups[0]["betas"][0])
+        optimiser.step()
+        cycle.step()
 
 
 @pytest.mark.parametrize("change", [{"units": [9, 4, 8]}, {"model": {"tasks": {}}}])

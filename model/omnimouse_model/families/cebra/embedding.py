@@ -227,12 +227,22 @@ def new_solver(networks: nn.ModuleList, config: CebraConfig, lr: float) -> Any:
         import cebra.solver
     loss = cebra.models.criterions.FixedCosineInfoNCE(temperature=config.temperature)
     optimizer = torch.optim.Adam(networks.parameters(), lr=lr)
+    optimizer.register_step_pre_hook(_skip_if_not_finite)
     parts = {"model": networks, "criterion": loss, "optimizer": optimizer}
     return cebra.solver.init("multi-session", **parts, tqdm_on=False)
 
 
+def _skip_if_not_finite(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Remove all gradients if one is not finite: Adam leaves weights without gradient alone."""
+    gradients = [
+        p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+    ]
+    if not torch.stack(torch._foreach_norm(gradients)).isfinite().all():
+        optimizer.zero_grad()
+
+
 def solve(solver: Any, batch: Batch, order: np.ndarray) -> float:
-    """Train on a batch, and return its loss."""
+    """Train on a batch, and return its loss; one with infinite gradients changes no weight."""
     import cebra.data
 
     index = torch.from_numpy(order)

@@ -223,7 +223,7 @@ class CebraTraining:
         self.net.train()
         with seeded((self.settings.seed + 1) * 1_000_003 + self.state.step):
             loss = solve(self.solver, *drawn)
-        self.state.count(is_skipped=not np.isfinite(loss))
+        self.state.count(is_skipped=all(p.grad is None for p in self.net.parameters()))
         samples = float(self.settings.batch * len(self.sources))
         return {"loss": loss, "samples": samples, "step": self.state.step}
 

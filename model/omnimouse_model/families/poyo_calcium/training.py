@@ -7,6 +7,7 @@ A batch has windows of all sessions, each with some neurons that are drawn. The 
 the squared error of z-scored behaviour.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -16,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import OneCycleLR
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import FinetuneError
@@ -68,8 +68,10 @@ from omnimouse_model.training.loop import (
 from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
 from omnimouse_model.training.transfer import check_name, check_unknown, hold_out, result_card
 
-STEADY = 0.5
-"""Share of the steps before the learning rate falls, along a cosine."""
+STEADY, LAST = 0.5, 1e-4
+"""Share of the steps before the learning rate falls, along a cosine, and its last part."""
+MOMENTA = 0.95, 0.85
+"""The first beta at both ends of the cycle, and in its middle."""
 TRANSFER_LR = 5e-3
 """Rate of the embeddings of a new session on a frozen core, with AdamW."""
 CORE_LR = 5e-4
@@ -174,7 +176,24 @@ class Lamb(torch.optim.Optimizer):
         parameter.sub_(update * is_used * trust * group["lr"])
 
 
-_SAVED = ("net", "optimiser", "schedule")
+def one_cycle(number: int, n_steps: int) -> tuple[float, float]:
+    """Return the learning rate of a step, as a part of the highest, and the first beta.
+
+    As `torch.optim.lr_scheduler.OneCycleLR` without a rise, of any number of steps.
+    """
+    # A cycle of fewer steps has no steady part.
+    last = max(3, n_steps) - 1
+    middle = STEADY * (last + 1) - 1
+    is_steady = number <= middle
+    part = number / middle if is_steady else (number - middle) / (last - middle)
+    turn = (1 + math.cos(math.pi * min(part, 1.0))) / 2
+    outer, inner = MOMENTA
+    if is_steady:
+        return 1.0, inner + (outer - inner) * turn
+    return LAST + (1 - LAST) * turn, outer + (inner - outer) * turn
+
+
+_SAVED = ("net", "optimiser")
 OPTIMISERS = {"lamb": Lamb, "adamw": torch.optim.AdamW}
 
 
@@ -208,7 +227,6 @@ class PoyoTraining:
     device: torch.device
     origin: PoyoCheckpoint | None
     optimiser: torch.optim.Optimizer
-    schedule: OneCycleLR
     state: LoopState = field(default_factory=LoopState)
 
     @classmethod
@@ -245,10 +263,7 @@ class PoyoTraining:
         trained = [p for p in net.parameters() if p.requires_grad]
         lr = config.base_lr * config.batch
         optimiser = OPTIMISERS[config.optimiser](trained, lr=lr, weight_decay=config.weight_decay)
-        # A cycle of fewer steps has no steady part.
-        n_steps = max(3, config.total_steps)
-        schedule = OneCycleLR(optimiser, lr, n_steps, pct_start=STEADY, div_factor=1.0)
-        return cls(config, sources, units, net, out, device, origin, optimiser, schedule)
+        return cls(config, sources, units, net, out, device, origin, optimiser)
 
     @property
     def result(self) -> PoyoNetwork:
@@ -275,9 +290,7 @@ class PoyoTraining:
     def identity(self) -> dict[str, Any]:
         """What a run cannot change when it is resumed."""
         counts = {key: source.session.n_neurons for key, source in self.sources.items()}
-        # The rate depends on the number of all steps.
-        steps = self.settings.total_steps
-        return {"model": repr(self.settings.model), "sessions": counts, "steps": steps}
+        return {"model": repr(self.settings.model), "sessions": counts}
 
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> Batch:
@@ -309,7 +322,11 @@ class PoyoTraining:
 
     def step(self, drawn: Batch) -> dict[str, float]:
         """Train on one batch."""
-        config, lr = self.settings, self.optimiser.param_groups[0]["lr"]
+        config = self.settings
+        lr, momentum = one_cycle(self.state.step, config.total_steps)
+        lr *= config.base_lr * config.batch
+        for group in self.optimiser.param_groups:
+            group["lr"], group["betas"] = lr, (momentum, group["betas"][1])
         self.net.train()
         self.optimiser.zero_grad()
         tokens, targets = drawn
@@ -328,9 +345,6 @@ class PoyoTraining:
         self.state.count(is_skipped=not is_finite)
         if is_finite:
             self.optimiser.step()
-        # A skipped step is a step of the cycle, too.
-        if self.state.step < config.total_steps:
-            self.schedule.step()
         row = {"loss": float(loss.detach()), "windows": float(config.batch), "lr": lr}
         return row | {"step": self.state.step}
 
