@@ -8,7 +8,8 @@
 Optional fields: what-if edits `"edits": [{"edit": "contrast", "factor": 0.5, …}]` and
 pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`; in the view, if
 they differ from their defaults, `"areas_shown": true`, `"plane_shown": 2`,
-`"raster_order": "depth"` and `"raster_view": "pair"`; `"predictor_id"`, the id of the
+`"raster_order": "depth"`, `"raster_view": "pair"` and `"compared": ["A", "B"]`, the
+predictors of the colour of a difference; `"predictor_id"`, the id of the
 predictor with the hash of its weights; `"sweeps"`, file names of the drawn sweeps;
 `"experiments"`, what the laboratory has measured.
 `beside` is the recording's path relative to the file's folder, so that both can be
@@ -38,8 +39,10 @@ from omnimouse_model.live.laboratory_jobs import MAX_REPEATS, ExperimentEntry
 from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.state import (
     ALL_PLANES,
+    COMPARED,
     MAX_SELECTED,
     ColourBy,
+    Compared,
     RasterOrder,
     RasterView,
 )
@@ -54,7 +57,7 @@ MAX_BYTES = 256 * 2**20
 MAX_SWEEPS = 100
 STATE_FIELDS = (
     "mask", "preset", "selection", "cursor", "active_span", "brush_code", "colour_by",
-    "edits", "pins", "areas_shown", "plane_shown", "raster_order", "raster_view",
+    "compared", "edits", "pins", "areas_shown", "plane_shown", "raster_order", "raster_view",
 )  # fmt: skip
 """Fields of the live state that an analysis has under the same name."""
 Sample = Annotated[int, Within(0, 10**6)]
@@ -81,6 +84,7 @@ class _View:
     plane_shown: Annotated[int, Within(ALL_PLANES, 10**4)] = ALL_PLANES
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"
+    compared: tuple[Compared, Compared] = COMPARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,7 @@ class Analysis:
     experiments: tuple[ExperimentEntry, ...] = ()
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"
+    compared: tuple[Compared, Compared] = COMPARED
 
     def is_same_task(self, other: "Analysis") -> bool:
         """Whether everything but the view options and saved sweeps is equal."""
@@ -217,6 +222,7 @@ class Analysis:
                 **({"areas_shown": True} if self.areas_shown else {}),
                 **({"plane_shown": self.plane_shown} if one_plane else {}),
                 **{name: raster[name] for name in raster if raster != default},
+                **({"compared": list(self.compared)} if self.compared != COMPARED else {}),
             },
         } | optional
 

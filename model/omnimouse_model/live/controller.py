@@ -132,10 +132,12 @@ class Controller:
         self.neuron_order = SimilarityOrder(state, execution)
         self.laboratory = Laboratory(client, load, execution)
         self.sources = Sources(client, load, execution)
+        self.pins = Pins(requests, lock, model, editor)
         self.colouring = Colouring(
             state,
             results,
             self.baseline,
+            self.pins,
             self.neuron_info,
             self.laboratory,
             self.sources,
@@ -149,7 +151,6 @@ class Controller:
         self.sweeps = Sweeps(client, load, execution)
         self.finetuning = Finetuning(client, model.choose, execution)
         self.ranking = RankingOnScreen(execution)
-        self.pins = Pins(requests, lock, model, editor)
         self.exports = Exports(state, results, self.colouring, execution)
         screen = AnalysisScreen(
             state,

@@ -8,7 +8,7 @@ something: rows and images of the raster, scales of the traces, the radius of th
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from psygnal import SignalGroupDescriptor
 
@@ -27,6 +27,10 @@ ColourBy = Literal[
     "osi", "dsi", "lab", "source", "informant", "id",
 ]  # fmt: skip
 """Quantity that colours the neurons; see `neurons.quantities`."""
+Compared = Literal["model", "baseline", "A", "B", "C", "D"]
+"""Predictor whose scores are compared with those of another; a letter is that of a pin."""
+COMPARED: Final[tuple[Compared, Compared]] = ("model", "baseline")
+"""Predictors that are compared unless others are chosen."""
 RasterOrder = Literal["stored", "state", "score", "similarity", "area", "depth", "x", "y"]
 """Order of the raster's rows, from top to bottom."""
 RasterView = Literal["truth", "prediction", "residual", "pair", "beside"]
@@ -56,6 +60,8 @@ class LiveState:
         Samples (start, stop) that a stroke on the field paints.
     brush_code
         0 hidden, 1 visible, 2 target.
+    compared
+        Two predictors whose scores are compared: "model", "baseline", or the letter of a pin.
     areas_shown
         Whether brain areas are outlined on the field.
     plane_shown
@@ -115,6 +121,7 @@ class LiveState:
     active_span: tuple[int, int] = (0, default_spec().n_samples)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
+    compared: tuple[Compared, Compared] = COMPARED
     areas_shown: bool = False
     plane_shown: int = ALL_PLANES
     in_space: bool = False

@@ -1,9 +1,13 @@
 """The panel Scores: bars and points of the scores, and the neurons that they select."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_model.live.results import ScoresOnScreen
+from omnimouse_model.live.state import COMPARED
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import Cancelled, never
@@ -124,6 +128,61 @@ def test_a_score_is_drawn_against_that_of_the_baseline_over_the_same_windows(vie
     np.testing.assert_allclose(points.x, points.y - 0.1, rtol=1e-6)
     baseline.neuron_scores = ScoresOnScreen(own.values - 0.1, tier="test", evidence="over 4 of 9")
     assert "over the same windows follow" in record.record(view)["scatter"].text
+
+
+@pytest.fixture
+def pinned(view, controller):
+    """A and B are pinned, with and without behaviour; B is drawn against A."""
+    for preset in ("video_behavior", "video_only"):
+        controller.editor.apply_preset(preset)
+        controller.pins.pin()
+    view.set_predictor("B")
+    view.set_against("A")
+    return controller.pins.predictions.windows
+
+
+def test_scores_of_two_pins_are_drawn_against_each_other(view, controller, pinned):
+    equal, points = record.record(view)["scatter"].lines
+    np.testing.assert_allclose(points.y, pinned[1].scores[view.spread.neurons])
+    np.testing.assert_allclose(points.x, pinned[0].scores[view.spread.neurons])
+    np.testing.assert_array_equal(equal.x, equal.y)
+    select(view, "scatter", np.array([[points.x[3], points.y[3]]]), False)
+    assert controller.state.selection == (view.spread.neurons[3],)
+    controller.colouring.choose("difference")
+    scale = controller.colouring.scale
+    np.testing.assert_allclose(scale.values, pinned[1].scores - pinned[0].scores)
+    assert scale.quantity.label == "r of B Video only minus that of A Video + behaviour"
+    assert "difference" in [quantity.name for quantity in controller.colouring.choices]
+    controller.pins.unpin(0)
+    assert not controller.colouring.scale.is_known
+    assert "Nothing is pinned as A" in controller.colouring.message
+    assert "Nothing is pinned as A" in record.record(view)["scatter"].text
+    view.set_predictor("model")
+    view.set_against("baseline")
+    assert controller.state.compared == COMPARED
+
+
+def test_pins_are_compared_over_a_tier_where_both_are_scored_over_it(view, controller, pinned):
+    scores = {}
+    for slot in (0, 1):
+        controller.pins.make_current(slot)
+        scoring = TierScoring(
+            GradedPredictor(), controller.state.open_session, controller.state.open_mask
+        )
+        *_, scores[slot] = scoring.refine(lambda: False)
+    in_window = controller.colouring.scores_of("B", "A")
+    assert not in_window.tier
+    pinned[1] = replace(pinned[1], find_tier_score=lambda: scores[1])
+    controller.pins.changed.emit()
+    assert not controller.colouring.scores_of("B", "A").tier
+    assert controller.colouring.scores_of("B", "depth").tier
+    pinned[0] = replace(pinned[0], find_tier_score=lambda: scores[0])
+    controller.pins.changed.emit()
+    pair = controller.colouring.scores_of_pair(("B", "A"))
+    assert [one.tier for one in pair] == [scores[0].tier] * 2
+    neurons = scores[0].score.neurons
+    np.testing.assert_allclose(pair[1].values[neurons], scores[0].score.per_neuron)
+    assert record.record(view)["summary"].text.count(f"{scores[0].n_total} ")
 
 
 def test_the_filter_counts_those_that_it_keeps(view, controller):

@@ -7,6 +7,7 @@ import numpy as np
 from traitlets import Bool, Enum, Int, Tuple, Unicode
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.colour_by import PREDICTORS
 from omnimouse_model.live.pin import SPAN_CHOICES, shown_span
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.views.behavior import BehaviorView, behavior_text
@@ -204,10 +205,13 @@ class NeuronScores(RecordPart):
 
     Attributes
     ----------
+    predictor
+        What the scores are of: "model", "baseline", or "A" to "D", a pinned condition.
     against
         Horizontal axis of the scatter plot: a quantity of the neurons ("depth",
-        "ceiling", "mean", …, see `controller.colouring.choices`), or "A" to "D", the
-        score under a pinned condition.
+        "ceiling", "mean", …, see `controller.colouring.choices`), or the score of another
+        predictor ("model", "baseline", "A" to "D"). The colour `difference` is that of the
+        two predictors.
     filter
         Filter of the neurons, as in the table: `V1 depth<250`. In an `Explorer`, both
         filters are the same. An invalid filter raises an error.
@@ -219,6 +223,7 @@ class NeuronScores(RecordPart):
 
     INTERVAL_S = 0.25  # ten thousand points take a page a tenth of a second
 
+    predictor = Enum(PREDICTORS, "model").tag(sync=True)
     against = Enum(AGAINST, "mean").tag(sync=True)
     filter = Unicode("").tag(sync=True)
     tool = Enum([name for name, *_ in TOOLS], "rectangle").tag(sync=True)
@@ -228,6 +233,8 @@ class NeuronScores(RecordPart):
         self.view = view = ScoresView.of(controller)
         super().__init__(view, controller, **traits)
         self.bind_field("selection", controller.selection.select)
+        compared = controller.state.events.compared
+        self.bind("predictor", compared, lambda: view.predictor, view.set_predictor)
         self.bind("against", view.changed, lambda: view.against, view.set_against)
         self.bind("filter", view.changed, lambda: view.filter, view.set_filter)
         self.bind("tool", view.changed, lambda: view.tool, view.set_tool)

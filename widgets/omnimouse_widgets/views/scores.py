@@ -9,13 +9,13 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.colour_by import PREDICTORS, Colouring
 from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.pins import Pins
-from omnimouse_model.live.results import IN_WINDOW, Results, ScoresOnScreen
-from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
+from omnimouse_model.live.results import IN_WINDOW, Results
+from omnimouse_model.live.state import COMPARED, MAX_SELECTED, ColourBy, Compared, LiveState
 from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
@@ -49,8 +49,8 @@ BIN_WIDTH: Final = 0.05
 MAX_BINS: Final = 60
 ABSENT: Final = ("state", "score")
 """Quantities that a score is not drawn against."""
-AGAINST: Final = (*(q.name for q in QUANTITIES if q.name not in ABSENT), *LETTERS)
-"""Axes for a score: a quantity of the neurons, or a pinned condition."""
+AGAINST: Final = (*(q.name for q in QUANTITIES if q.name not in ABSENT), "model", *LETTERS)
+"""Axes for a score: a quantity of the neurons, or the score of another predictor."""
 WITHOUT_ORDER: Final = ("area", "plane", "source")
 """Categorical quantities; their points are spread horizontally."""
 # Multiples of the golden ratio modulo 1 fill an interval evenly. The spread is thus
@@ -163,19 +163,22 @@ class SecondQuantity:
 
 
 def distribution_of(
-    state: LiveState, results: Results, colouring: Colouring, text: str = "", against: str = ""
+    state: LiveState,
+    results: Results,
+    colouring: Colouring,
+    text: str = "",
+    against: str = "",
+    predictor: str = "model",
 ) -> ScoreDistribution:
-    """Return the scores on screen of the neurons passing a filter.
+    """Return the scores of a predictor on screen, of the neurons passing a filter.
 
-    A pinned condition has scores of the window alone, so that they are drawn `against`
-    scores of the window.
+    They are over the same windows as those that they are drawn `against`.
     """
-    scores = results.neuron_scores
-    if against in LETTERS:
-        scores = None if results.scores is None else ScoresOnScreen(results.scores)
-    elif scores is not None and not scores.tier and no_score_text(state, results) == SCORING:
+    scores = colouring.scores_of(predictor, against)
+    is_of_screen = predictor == "model" and against not in LETTERS
+    if is_of_screen and scores is not None and not scores.tier:
         # One window is dominated by noise: its histogram would be about zero.
-        scores = None
+        scores = None if no_score_text(state, results) == SCORING else scores
     columns = columns_of(state, results, colouring)
     # Scores of another number of neurons belong to another session.
     if scores is None or len(columns["id"]) != len(scores.values):
@@ -217,11 +220,20 @@ def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def second_quantity(
-    state: LiveState, colouring: Colouring, pins: Pins, against: str, neurons: np.ndarray
+    state: LiveState,
+    colouring: Colouring,
+    against: str,
+    neurons: np.ndarray,
+    predictor: str = "model",
 ) -> SecondQuantity:
-    """Return the second quantity of some neurons; `against` is one of `AGAINST`."""
-    if against in LETTERS:
-        return _pinned(state, pins, LETTERS.index(against), neurons)
+    """Return what scores of a predictor are drawn against; `against` is one of `AGAINST`."""
+    if against in PREDICTORS:
+        pair = colouring.scores_of_pair((predictor, against))
+        unknown = np.full(len(neurons), np.nan)
+        values = unknown if pair is None else pair[1].values[neurons].astype(float)
+        label = f"{state.metric.symbol}, {colouring.name_of(against)}"
+        problem = colouring.message_of_pair((predictor, against)) if pair is None else ""
+        return SecondQuantity(label, values, is_score=True, problem=problem)
     name = cast(ColourBy, against)
     scale = colouring.scale_of(name)
     if scale is None:
@@ -232,24 +244,33 @@ def second_quantity(
         values = values + _SPREAD * ((neurons * _GOLDEN) % 1.0 - 0.5)
     unit = f" ({quantity.unit})" if quantity.unit not in ("", "r") else ""
     problem = colouring.message_of(name)
-    if name == "baseline" and not colouring.is_paired:
-        # A point would be of other windows along one axis than along the other.
-        values, problem = np.full(len(neurons), np.nan), colouring.baseline_message
     # Ceilings are correlations: they bound no other metric.
     is_score = quantity.unit == "r" == state.metric.symbol
     return SecondQuantity(quantity.label + unit, values, scale.categories, is_score, problem)
 
 
-def quantity_choices(state: LiveState, colouring: Colouring, chosen: str) -> list[list[str]]:
-    """Return name, label and explanation of all choices, including `chosen`."""
-    quantities = [q for q in colouring.choices if q.name not in ABSENT]
+def predictor_choices(state: LiveState, colouring: Colouring, chosen: str) -> list[list[str]]:
+    """Return name, label and explanation of the predictors with scores, and of `chosen`."""
+    names = ["model", *(["baseline"] if state.compared_baseline else [])]
+    names += [pin.letter for pin in state.pins]
+    names += [] if chosen in names else [chosen]
+    tips = {"model": "The model on screen", "baseline": "The baseline"}
+    tip = "Score under a pinned condition"
+    return [[name, colouring.name_of(name), tips.get(name, tip)] for name in names]
+
+
+def quantity_choices(
+    state: LiveState, colouring: Colouring, chosen: str, predictor: str
+) -> list[list[str]]:
+    """Return name, label and explanation of all axes for a predictor, including `chosen`."""
+    quantities = [q for q in colouring.choices if q.name not in (*ABSENT, *COMPARED)]
     choices = [[q.name, q.label, q.explanation] for q in quantities]
-    choices += [
-        [pin.letter, f"{pin.letter} {pin.name}", "Score under a pinned condition"]
-        for pin in state.pins
-    ]
+    others = [one for one in predictor_choices(state, colouring, "model") if one[0] != predictor]
+    choices += [[name, f"Score of {label}", tip] for name, label, tip in others]
     if chosen not in [name for name, *_ in choices]:
-        choices.append([chosen, _label_of(chosen), "Not known here"])
+        labels = {quantity.name: quantity.label for quantity in QUANTITIES}
+        label = labels.get(cast(ColourBy, chosen), colouring.name_of(chosen))
+        choices.append([chosen, label, "Not known here"])
     return choices
 
 
@@ -339,7 +360,7 @@ class ScoresView:
         """Return the record: controls, summary, plots, and the selected neurons."""
         events = self._state.events
         scored = [self.changed, events.session, self._results.changed, events.pins,
-                  self._pins.changed, self._colouring.changed]  # fmt: skip
+                  events.compared, self._pins.changed, self._colouring.changed]  # fmt: skip
         return [
             Block(tuple, [self.changed], follow=self._follow),
             Block(self._controls, scored, grows=True),
@@ -350,16 +371,26 @@ class ScoresView:
 
     def _follow(self, is_visible: bool) -> None:
         """Read the quantity of the horizontal axis while the panel is visible."""
-        is_read = is_visible and self.against not in LETTERS
-        quantity = cast(ColourBy, self.against) if is_read else None
-        self._colouring.draw(self, quantity)
+        is_of_pair = self.against in PREDICTORS or self.predictor != "model"
+        quantity = "difference" if is_of_pair else cast(ColourBy, self.against)
+        self._colouring.draw(self, quantity if is_visible else None)
 
     # -- what the user does -----------------------------------------------------------
+    @property
+    def predictor(self) -> Compared:
+        """What the scores are of: one of `PREDICTORS`."""
+        return self._state.compared[0]
+
     @property
     def spread(self) -> ScoreDistribution:
         """Scores of the neurons that pass the filter, and their histogram."""
         return distribution_of(
-            self._state, self._results, self._colouring, self.filter, self.against
+            self._state,
+            self._results,
+            self._colouring,
+            self.filter,
+            self.against,
+            self.predictor,
         )
 
     @property
@@ -368,8 +399,18 @@ class ScoresView:
         return summary_text(self._state, self._results, self.spread, self.filter)
 
     def set_against(self, name: str) -> None:
-        """Choose the horizontal axis of the scatter plot."""
+        """Choose the horizontal axis; that of a predictor is compared in colours, too."""
         self.against = name
+        self._compare(self.predictor)
+
+    def set_predictor(self, name: str) -> None:
+        """Choose the predictor of the scores."""
+        self._compare(cast(Compared, name))
+
+    def _compare(self, first: Compared) -> None:
+        is_of_pair = self.against in PREDICTORS
+        second = cast(Compared, self.against) if is_of_pair else self._state.compared[1]
+        self._colouring.compare(first, second)
         self.changed.emit()
 
     def set_filter(self, text: str) -> None:
@@ -434,7 +475,8 @@ class ScoresView:
 
     # -- content ----------------------------------------------------------------------
     def _controls(self) -> Sequence[Item | Row]:
-        choices = quantity_choices(self._state, self._colouring, self.against)
+        of = predictor_choices(self._state, self._colouring, self.predictor)
+        choices = quantity_choices(self._state, self._colouring, self.against, self.predictor)
         reason = "" if len(self.spread.scores) else self.summary
         tip = "\n".join(
             shown_tier_score_lines(self._state, self._results, self._baseline, self._colouring)
@@ -444,7 +486,10 @@ class ScoresView:
             Row(
                 "controls",
                 (
-                    Choice("against", "Scores against", "Horizontal axis of the scatter plot",
+                    Choice("predictor", "Scores of", "Whose scores are drawn",
+                           tuple((each[0], each[1], each[2]) for each in of),
+                           self.predictor, self.set_predictor),
+                    Choice("against", "Against", "Horizontal axis of the scatter plot",
                            tuple((each[0], each[1], each[2]) for each in choices),
                            self.against, self.set_against),
                     *(
@@ -463,7 +508,7 @@ class ScoresView:
     def _plots(self) -> Sequence[Item | Row]:
         found = self.spread
         across = second_quantity(
-            self._state, self._colouring, self._pins, self.against, found.neurons
+            self._state, self._colouring, self.against, found.neurons, self.predictor
         )
         self._shown = found, across
         if not len(found.neurons):
@@ -579,28 +624,3 @@ def _inside(points: np.ndarray, outline: np.ndarray) -> np.ndarray:
 
 def _neurons(n: int) -> str:
     return f"{n:,} neuron{'s' * (n != 1)}"
-
-
-def _label_of(name: str) -> str:
-    labels = {quantity.name: quantity.label for quantity in QUANTITIES}
-    return labels.get(cast(ColourBy, name), f"Pinned {name}")
-
-
-def _pinned(state: LiveState, pins: Pins, slot: int, neurons: np.ndarray) -> SecondQuantity:
-    """Return scores in the same window under a pinned condition."""
-    unknown = np.full(len(neurons), np.nan)
-    letter = LETTERS[slot]
-    pin = next((p for p in state.pins if p.slot == slot), None)
-    if pin is None:
-        problem = f"Nothing is pinned as {letter}: pin a condition under Traces"
-        return SecondQuantity(_label_of(letter), unknown, problem=problem)
-    label = f"{state.metric.symbol}, {letter} {pin.name}"
-    answer = pins.predictions.windows.get(slot)
-    if answer is None:
-        problem = pins.problem_of(pin) or pins.predictions.message
-        problem = problem or ("" if pin.is_shown else f"{letter} is not shown under Traces")
-        return SecondQuantity(label, unknown, is_score=True, problem=problem)
-    if answer.scores is None:
-        problem = answer.error or f"{letter} has no target"
-        return SecondQuantity(label, unknown, is_score=True, problem=problem)
-    return SecondQuantity(label, answer.scores[neurons].astype(float), is_score=True)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 
@@ -39,14 +39,18 @@ from omnimouse_model.live.neurons.quantities import (
     make_scale,
     score_quantity,
 )
-from omnimouse_model.live.results import Results
+from omnimouse_model.live.pin import LETTERS, Pin, PinResult
+from omnimouse_model.live.pins import Pins
+from omnimouse_model.live.results import Results, ScoresOnScreen, scores_of_neurons
 from omnimouse_model.live.sources import Sources
-from omnimouse_model.live.state import ColourBy, LiveState
+from omnimouse_model.live.state import COMPARED, ColourBy, Compared, LiveState
 
 UNPREDICTABLE: Final = "Nothing is predictable of the neurons that were asked."
 _LOOKS: Final = 64
 """Samples in which a neuron without a mean is looked for."""
 _FROM_REPEATS: Final = ("ceiling", "oracle")
+PREDICTORS: Final = get_args(Compared)
+"""Names of predictors whose scores can be compared."""
 _OF_BASELINE: Final = ("baseline", "difference")
 _OF_INFO: Final[dict[ColourBy, Callable[[NeuronProperties], float]]] = {
     "field_reliability": lambda f: _of_field(f, lambda field: field.reliability),
@@ -93,13 +97,16 @@ class Colouring(HasBackgroundTask):
         state: LiveState,
         results: Results,
         baseline: Results,
+        pins: Pins,
         neuron_info: NeuronInfo,
         laboratory: Laboratory,
         sources: Sources,
         execution: Execution = IN_THREADS,
     ) -> None:
         self._state, self._results, self._neuron_info = state, results, neuron_info
-        self._baseline = baseline
+        self._baseline, self._pins = baseline, pins
+        # By letter: the result of a pin, and its score over a tier.
+        self._of_pins: dict[str, tuple[PinResult, ScoresOnScreen | None]] = {}
         self._laboratory, self._sources, self._n_sources = laboratory, sources, 0
         self._last_quantity: ColourBy = "score"
         self._ceiling: tuple[Session, PopulationCeiling] | None = None
@@ -115,7 +122,9 @@ class Colouring(HasBackgroundTask):
         sources.measured.connect(self._on_sources)
         state.events.session.connect(self._on_session)
         results.events.tier_score.connect(self._on_tier_score)
-        baseline.events.neuron_scores.connect(self._on_baseline)
+        baseline.events.neuron_scores.connect(self._on_compared)
+        for signal in (state.events.compared, pins.changed):
+            signal.connect(self._on_pins)
 
     # -- reading -----------------------------------------------------------------------
     @property
@@ -151,9 +160,10 @@ class Colouring(HasBackgroundTask):
         metric = self._state.metric
         scores, other = self._results.neuron_scores, self._baseline.neuron_scores
         own = self._n_info, self._measured, self._n_sources
-        # The baseline is in labels, also before it has scores.
-        name_of_other = self._state.baseline_name
-        key = (session, scores, other, name_of_other, metric, self._ceiling, *own)
+        # The baseline and the pins are in labels, also before they have scores.
+        names = self._state.baseline_name, self._state.compared, self._state.pins
+        here = [of.scores if _has_pin(names[1]) else None for of in (self._results, self._baseline)]
+        key = (session, scores, other, *names, metric, self._ceiling, *own, self._of_pins, *here)
         cached = self._scales.get(name)
         is_same = cached and all(a is b for a, b in zip(cached[0], key, strict=True))
         if cached is None or not is_same:
@@ -182,8 +192,10 @@ class Colouring(HasBackgroundTask):
         label = scale.quantity.label.lower()
         if name == "score":
             return ""
-        if name in _OF_BASELINE:
-            return self.baseline_message
+        if name == "baseline":
+            return self.message_of_pair(COMPARED)
+        if name == "difference":
+            return self.message_of_pair(self._state.compared)
         if name == "lab":
             return "Run this experiment first, in the panel Laboratory."
         if name in ("source", "informant"):
@@ -273,36 +285,107 @@ class Colouring(HasBackgroundTask):
         """Show or hide the outlines of brain areas on the field."""
         self._state.areas_shown = is_shown
 
-    @property
-    def _baseline_name(self) -> str:
-        return Path(self._state.baseline_name).name or "the baseline"
+    # -- two predictors ----------------------------------------------------------------
+    def compare(self, first: Compared, second: Compared) -> None:
+        """Choose the predictors of the difference: "model", "baseline", or letters of pins."""
+        for name in (first, second):
+            if name not in PREDICTORS:
+                raise ValueError(f"Compare two of {', '.join(PREDICTORS)}, not {name!r}.")
+        if (first, second) != self._state.compared:
+            self._state.compared = first, second
 
-    @property
-    def baseline_message(self) -> str:
-        """Why no score of the baseline, or no difference from it, is known."""
-        name = self._state.baseline_name
-        if not name or name == self._state.predictor_name:
+    def name_of(self, name: str) -> str:
+        """Return what a predictor of `compare` is called on screen."""
+        if name in LETTERS:
+            pin = self._pin(name)
+            return f"Pinned {name}" if pin is None else f"{name} {pin.name}"
+        model = Path(self._state.baseline_name).name or "the baseline"
+        return model if name == "baseline" else "the model"
+
+    def message_of_pair(self, names: tuple[str, str]) -> str:
+        """Return why two predictors have no scores over the same windows."""
+        own, base = self._state.predictor_name, self._state.baseline_name
+        if "baseline" in names and (not base or (base == own and "model" in names)):
             return "Choose another model as baseline."
-        if self._baseline.error is not None:
-            return f"No score of {name}: {self._baseline.error}"
-        return f"◌ the scores of the model and of {name} over the same windows follow"
+        if names[0] == names[1]:
+            return "Choose two different predictors."
+        if "baseline" in names and self._baseline.error is not None:
+            return f"No score of {base}: {self._baseline.error}"
+        for letter in LETTERS:
+            if letter in names and (problem := self.problem_of_pin(letter)):
+                return problem
+        one, other = (base if name == "baseline" else self.name_of(name) for name in names)
+        return f"◌ the scores of {one} and of {other} over the same windows follow"
 
-    @property
-    def is_paired(self) -> bool:
-        """Whether the scores of the model and of the baseline are over the same windows."""
-        own, other = self._results.neuron_scores, self._baseline.neuron_scores
-        if own is None or other is None or len(own.values) != len(other.values):
-            return False
-        is_old = self._results.are_scores_old or self._baseline.are_scores_old
-        return own.evidence == other.evidence and own.tier == other.tier and not is_old
+    def problem_of_pin(self, letter: str) -> str:
+        """Return why a pin has no score, "" if it has some."""
+        pin = self._pin(letter)
+        if pin is None:
+            return f"Nothing is pinned as {letter}: pin a condition under Traces"
+        answer = self._pins.predictions.windows.get(pin.slot)
+        if answer is None:
+            problem = self._pins.problem_of(pin) or self._pins.predictions.message
+            return problem or ("" if pin.is_shown else f"{letter} is not shown under Traces")
+        return "" if answer.scores is not None else answer.error or f"{letter} has no target"
 
-    @property
-    def _difference(self) -> np.ndarray | None:
-        """Score minus that of the baseline (P,), if both are over the same windows."""
-        own, other = self._results.neuron_scores, self._baseline.neuron_scores
-        if own is None or other is None or not self.is_paired:
+    def scores_of_pair(
+        self, names: tuple[str, str]
+    ) -> tuple[ScoresOnScreen, ScoresOnScreen] | None:
+        """Return the scores of two predictors over the same windows; None without any.
+
+        They are over a tier if both are known over it. Those of pins are in the window on
+        screen otherwise.
+        """
+        shown = {"model": self._results, "baseline": self._baseline}
+        if any(name in names and results.are_scores_old for name, results in shown.items()):
             return None
-        return np.asarray(own.values - other.values)
+        ways = list(zip(*map(self._scores_of, names), strict=True))
+        for one, other in ways if _has_pin(names) else ways[:1]:
+            if one is None or other is None or len(one.values) != len(other.values):
+                continue
+            if (one.tier, one.evidence) == (other.tier, other.evidence):
+                return one, other
+        return None
+
+    def scores_of(self, name: str, beside: str = "") -> ScoresOnScreen | None:
+        """Return the scores of a predictor, over the windows of those that are drawn beside.
+
+        Scores beside those of a pin without a score over the tier are in the window.
+        """
+        if beside in PREDICTORS and (pair := self.scores_of_pair((name, beside))):
+            return pair[0]
+        over_tier, here = self._scores_of(name)
+        return here if over_tier is None or beside in LETTERS else over_tier
+
+    def _scores_of(self, name: str) -> tuple[ScoresOnScreen | None, ScoresOnScreen | None]:
+        """Return the scores of a predictor as they are shown, and in the window on screen."""
+        if name in LETTERS:
+            answer, shown = self._of_pins.get(name, (None, None))
+            here = None if answer is None else answer.scores
+        else:
+            results = self._baseline if name == "baseline" else self._results
+            here, shown = results.scores, results.neuron_scores
+        return shown, None if here is None else ScoresOnScreen(here)
+
+    def _pin(self, letter: str) -> Pin | None:
+        return next((pin for pin in self._state.pins if pin.letter == letter), None)
+
+    def _on_pins(self) -> None:
+        """Take the scores of the pins that are compared, and tell views of new ones."""
+        found: dict[str, tuple[PinResult, ScoresOnScreen | None]] = {}
+        for letter in self._state.compared:
+            pin = self._pin(letter)
+            answer = None if pin is None else self._pins.predictions.windows.get(pin.slot)
+            if answer is None:
+                continue
+            known = self._of_pins.get(letter)
+            if known is not None and known[0] is answer and known[1] is not None:
+                found[letter] = known
+            else:
+                found[letter] = answer, scores_of_neurons(answer.find_tier_score(), None)
+        if found or self._of_pins:
+            self._of_pins = found
+        self._on_compared()
 
     # -- internal ----------------------------------------------------------------------
     def _follow(self) -> None:
@@ -320,11 +403,13 @@ class Colouring(HasBackgroundTask):
 
     def _on_tier_score(self) -> None:
         """Read the reliability of the neurons, beside which the first score is shown."""
+        if _has_pin(self._state.compared):
+            self._on_pins()
         if self._results.tier_score is not None and self._scored is not self._state.session:
             self._scored = self._state.session
             self._follow()
 
-    def _on_baseline(self) -> None:
+    def _on_compared(self) -> None:
         """Tell views of the new scores if one shows them."""
         if not {self._state.colour_by, *self._by_viewer.values()}.isdisjoint(_OF_BASELINE):
             self.changed.emit()
@@ -362,10 +447,17 @@ class Colouring(HasBackgroundTask):
         if quantity.name == "baseline":
             scores = self._baseline.neuron_scores
             found = score_quantity(self._state.metric, scores, "baseline")
-            return replace(found, label=f"Score of {self._baseline_name}")
+            return replace(found, label=f"Score of {self.name_of('baseline')}")
         if quantity.name == "difference":
             symbol = self._state.metric.symbol
-            return replace(quantity, label=f"{symbol} minus that of {self._baseline_name}")
+            first, second = map(self.name_of, self._state.compared)
+            of_first = "" if self._state.compared[0] == "model" else f" of {first}"
+            return replace(
+                quantity,
+                label=f"{symbol}{of_first} minus that of {second}",
+                explanation=f"How much better {first} predicts a neuron than {second}, "
+                "over the same windows",
+            )
         measured = self._measured
         if quantity.name == "lab" and measured is not None:
             experiment = measured.experiment
@@ -414,7 +506,8 @@ class Colouring(HasBackgroundTask):
         if name in _OF_BASELINE:
             # Offered while the scores are awaited, too.
             names = self._state.baseline_name, self._state.predictor_name
-            return bool(names[0]) and names[0] != names[1]
+            is_pinned = name == "difference" and _has_pin(self._state.compared)
+            return is_pinned or (bool(names[0]) and names[0] != names[1])
         if name in _OF_INFO and session.stimulus is not None:
             return True
         return bool(np.isfinite(self._values(name, session)[0]).any())
@@ -438,13 +531,14 @@ class Colouring(HasBackgroundTask):
             for info in self._neuron_info.computed:
                 unknown[info.neuron] = _OF_INFO[name](info)
             return unknown, ()
-        if name in _OF_BASELINE:
-            other = self._baseline.neuron_scores
-            of_baseline = None if other is None else other.values
-            known = self._difference if name == "difference" else of_baseline
-            return np.asarray(known, float) if known is not None and len(
-                known
-            ) == n else unknown, ()
+        known: np.ndarray | None = None
+        if name == "difference":
+            if (pair := self.scores_of_pair(self._state.compared)) is not None:
+                known = pair[0].values - pair[1].values
+            return unknown if known is None or len(known) != n else known.astype(float), ()
+        if name == "baseline":
+            known = self._baseline.shown_scores
+            return unknown if known is None or len(known) != n else known.astype(float), ()
         scores, ceiling = self._results.shown_scores, self._ceiling
         values = {
             "score": unknown if scores is None or len(scores) != n else scores,
@@ -460,6 +554,10 @@ class Colouring(HasBackgroundTask):
             "id": units.names,
         }
         return np.asarray(values[name], float), ()
+
+
+def _has_pin(names: tuple[str, str]) -> bool:
+    return not set(LETTERS).isdisjoint(names)
 
 
 def _never_recorded(session: Session) -> np.ndarray:

@@ -92,6 +92,7 @@ class AnalysisScreen:
         self.editor.set_brush(analysis.brush_code)
         self.editor.set_active_span(*analysis.active_span)
         self.colouring.choose(analysis.colour_by)
+        self.colouring.compare(*analysis.compared)
         self.colouring.outline_areas(analysis.areas_shown)
         state.raster_order = analysis.raster_order
         state.raster_view = analysis.raster_view

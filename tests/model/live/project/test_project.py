@@ -108,6 +108,7 @@ def change_everything(controller: Controller) -> None:
     controller.editor.set_active_span(30, 60)
     controller.colouring.choose("score")
     controller.state.raster_order, controller.state.raster_view = "depth", "pair"
+    controller.colouring.compare("A", "model")
     edits = Contrast(0.5, (10, 40)), Shift(right=3), OtherClip(1.0)
     controller.stimulus_edits.put(*edits)
 
