@@ -44,8 +44,8 @@ from .errors import TimeRangeError as TimeRangeError
 from .errors import UnsupportedRequestError as UnsupportedRequestError
 from .evaluation.conditions import Condition as Condition
 from .evaluation.results import write_neurons as write_neurons
-from .families.ensemble.ensemble import save_ensemble as save_ensemble
-from .families.prediction_file.family import open_predictions as open_predictions
+from .families.ensemble import save_ensemble as save_ensemble
+from .families.prediction_file import open_predictions as open_predictions
 from .families.twin.twin import DigitalTwin as DigitalTwin
 from .inference.hub_checkpoints import fetch_checkpoint as fetch_checkpoint
 from .inference.registry import load_predictor as load_predictor

@@ -9,17 +9,17 @@ from importlib.metadata import EntryPoint, entry_points
 GROUP = "omnimouse.families"
 """Entry points by which other packages add families."""
 OWN = (
-    "omnimouse_model.families.omnimouse.family:FAMILY",
-    "omnimouse_model.families.twin.family:FAMILY",
-    "omnimouse_model.families.ndt.family:FAMILY",
-    "omnimouse_model.families.sensorium_factorised.family:FAMILY",
-    "omnimouse_model.families.latent_zig.family:FAMILY",
-    "omnimouse_model.families.dwiseneuro.family:FAMILY",
-    "omnimouse_model.families.poyo_calcium.family:FAMILY",
-    "omnimouse_model.families.cebra.family:FAMILY",
-    "omnimouse_model.families.classical.family:FAMILY",
-    "omnimouse_model.families.prediction_file.family:FAMILY",
-    "omnimouse_model.families.ensemble.family:FAMILY",
+    "omnimouse",
+    "twin",
+    "ndt",
+    "sensorium_factorised",
+    "latent_zig",
+    "dwiseneuro",
+    "poyo_calcium",
+    "cebra",
+    "classical",
+    "prediction_file",
+    "ensemble",
 )
 REGISTRY = "omnimouse_model.inference.registry"
 """Module that loads predictors by name, for families whose files name others."""
@@ -29,6 +29,6 @@ ATTACHMENTS = {"omnimouse": "omnimouse_model.families.omnimouse.token_layout"}
 
 def family_points() -> Iterator[EntryPoint]:
     """Yield the families of this package, then those of other packages."""
-    for place in OWN:
-        yield EntryPoint(place.split(".")[2], place, GROUP)
+    for name in OWN:
+        yield EntryPoint(name, f"omnimouse_model.families.{name}:FAMILY", GROUP)
     yield from entry_points(group=GROUP)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from omnimouse_app.cli import main
-from omnimouse_model.families.omnimouse.family import DEMO
+from omnimouse_model.families.omnimouse import DEMO
 from omnimouse_model.simulate import demo
 from tests import FIXTURES, SESSIONS
 

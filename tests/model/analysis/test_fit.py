@@ -8,7 +8,7 @@ import pytest
 from omnimouse_model.analysis.fit import fit_on_record, train_plan
 from omnimouse_model.analysis.ranking.rank import model_factory
 from omnimouse_model.errors import SessionFormatError, StoppedError
-from omnimouse_model.families.omnimouse.family import DEMO
+from omnimouse_model.families.omnimouse import DEMO
 from omnimouse_model.inference.families import TrainingPlan, describe, training_plan
 from omnimouse_model.progress import QUIET
 from omnimouse_model.storage.trees import DAMAGED

@@ -26,7 +26,7 @@ from omnimouse_model.evaluation.tier_windows import (
     mean_rates,
     scored_starts,
 )
-from omnimouse_model.families.ensemble.ensemble import Ensemble, load_ensemble, save_ensemble
+from omnimouse_model.families.ensemble import Ensemble, load_ensemble, save_ensemble
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import bits_per_spike_per_neuron, cc_scores, correlation

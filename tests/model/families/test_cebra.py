@@ -277,7 +277,7 @@ def test_a_step_that_is_not_finite_changes_nothing(package):
 
 @pytest.mark.slow
 def test_a_checkpoint_is_loaded_and_described(session, fitted, tmp_path):
-    from omnimouse_model.families.cebra.family import FAMILY
+    from omnimouse_model.families.cebra import FAMILY
     from omnimouse_model.families.cebra.predictor import save_cebra
     from omnimouse_model.inference.families import describe
 

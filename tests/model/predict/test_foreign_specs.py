@@ -10,7 +10,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.classical.predictor import naive_predictor
-from omnimouse_model.families.ensemble.ensemble import Ensemble
+from omnimouse_model.families.ensemble import Ensemble
 from omnimouse_model.inference.server import arguments_of, inputs_from
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import bits_per_spike

@@ -15,7 +15,7 @@ from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_twins
-from omnimouse_model.families.twin.family import RELEASED
+from omnimouse_model.families.twin import RELEASED
 from omnimouse_model.families.twin.network import TwinNetwork, TwinState
 from omnimouse_model.families.twin.released import read_released, scans
 from omnimouse_model.masks import Mask

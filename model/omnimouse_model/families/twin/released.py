@@ -15,7 +15,7 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.twin.config import TwinConfig
-from omnimouse_model.families.twin.family import RELEASED
+from omnimouse_model.families.twin import RELEASED
 from omnimouse_model.families.twin.network import TwinNetwork
 from omnimouse_model.predict.description import load_strictly
 from omnimouse_model.storage.tables import csv_rows

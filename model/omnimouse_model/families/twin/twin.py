@@ -9,7 +9,7 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.twin.checkpoint import read_twins
-from omnimouse_model.families.twin.family import DEMO
+from omnimouse_model.families.twin import DEMO
 from omnimouse_model.families.twin.network import TwinNetwork, TwinOutput, TwinState
 from omnimouse_model.families.twin.released import read_released
 from omnimouse_model.predict.description import Record, no_record

@@ -8,7 +8,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.data.hub.servers import VARIABLE, allow_connections, host_of
 from omnimouse_model.errors import CheckpointError, ConnectError
-from omnimouse_model.families.ensemble.ensemble import MAX_MEMBERS
+from omnimouse_model.families.ensemble import MAX_MEMBERS
 from omnimouse_model.inference import registry
 
 

@@ -9,7 +9,7 @@ from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.evaluation import tier_windows
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.families.classical.predictor import naive_predictor
-from omnimouse_model.families.ensemble.ensemble import Ensemble
+from omnimouse_model.families.ensemble import Ensemble
 from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.families.parts.linear_gaussian.series import train_windows
 from omnimouse_model.masks import scored_cells
