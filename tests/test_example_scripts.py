@@ -142,9 +142,7 @@ class TestOnTheDemo:
 @pytest.mark.slow
 def test_spikes_are_predicted_and_labels_decoded(tmp_path, capsys):
     from omnimouse_model.families.ndt.network import NdtConfig
-    from omnimouse_model.families.ndt.training import train_ndt
-    from omnimouse_model.families.ndt.training_config import NdtTrainConfig
-    from omnimouse_model.families.ndt.trials import trial_session
+    from omnimouse_model.families.ndt.training import NdtTrainConfig, train_ndt, trial_session
     from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
 
     arrays = spiking_arrays()

@@ -25,8 +25,7 @@ from omnimouse_model.analysis.spikes.held_out_scores import (
 from omnimouse_model.analysis.spikes.trial_labels import decode_trial_labels
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.families.ndt.held_out_rates import N_WINDOWS, ONSET, WINDOW
-from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor
+from omnimouse_model.families.ndt.predictor import N_WINDOWS, ONSET, TRIALS, WINDOW, NdtPredictor
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.metrics.information import LikelihoodSums
 from omnimouse_model.metrics.time_blocks import Z_95, Estimate, jackknife, time_blocks

@@ -20,7 +20,7 @@ from omnimouse_model.analysis.ranking.curve_table import ORDERS
 from omnimouse_model.analysis.ranking.rank import ModelFactory, pretrain_curve, rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.families.ndt.network import NdtConfig
-from omnimouse_model.families.ndt.training_config import NdtTrainConfig
+from omnimouse_model.families.ndt.training import NdtTrainConfig
 from omnimouse_model.inference.families import TrainingPlan
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.trees import decode_json

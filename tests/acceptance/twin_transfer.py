@@ -17,8 +17,7 @@ from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.families.twin.predictor import TwinPredictor, load_twin
-from omnimouse_model.families.twin.training import train_twins
-from omnimouse_model.families.twin.transfer import FROZEN
+from omnimouse_model.families.twin.training import FROZEN, train_twins
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.progress import QUIET

@@ -138,8 +138,8 @@ def _unseen(settings: Settings) -> list[Row]:
 
 def _companion(settings: Settings) -> list[Row]:
     from omnimouse_model.data.open import open_session
-    from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
     from omnimouse_model.families.omnimouse import DEMO
+    from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
     from omnimouse_model.families.omnimouse.loading import predictor_from_checkpoint
     from omnimouse_model.inference.registry import load_predictor
     from omnimouse_model.simulate import TRAINING_MICE, write_session

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from omnimouse_model.data.session import Session
     from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-    from omnimouse_model.families.ndt.trials import Batch
+    from omnimouse_model.families.ndt.training import Batch
 
 BINS, BIN_S = 100, 0.02
 """Trials of the public configuration: 2 s."""
@@ -221,7 +221,7 @@ def _regions(session: "Session") -> np.ndarray:
 
 def _evaluation(net: "Ndt", spikes: "torch.Tensor", n_out: int) -> tuple[float, np.ndarray]:
     """Return the seconds of the evaluation of the first neurons, and their bits."""
-    from omnimouse_model.families.ndt.held_out_rates import bits_of, one_neuron_out
+    from omnimouse_model.families.ndt.predictor import bits_of, one_neuron_out
 
     (name,) = net.sessions
     begin = perf_counter()
@@ -233,9 +233,7 @@ def _evaluation(net: "Ndt", spikes: "torch.Tensor", n_out: int) -> tuple[float, 
 
 def _step_seconds(session: "Session", net: "Ndt", steps: int) -> list[float]:
     """Return the seconds of steps of our training, with the public settings."""
-    from omnimouse_model.families.ndt.training import train_ndt
-    from omnimouse_model.families.ndt.training_config import NdtTrainConfig
-    from omnimouse_model.families.ndt.trials import trial_session
+    from omnimouse_model.families.ndt.training import NdtTrainConfig, train_ndt, trial_session
 
     device = next(net.parameters()).device
     config = NdtTrainConfig(
@@ -267,7 +265,7 @@ def _losses(net: "Ndt", batches: "list[Batch]") -> Iterator[float]:
     from dataclasses import replace
 
     from omnimouse_model.families.ndt.network import Ndt, poisson_loss
-    from omnimouse_model.families.ndt.training_config import one_cycle
+    from omnimouse_model.families.ndt.training import one_cycle
 
     copy = Ndt(replace(net.config, dropout=0.0, block_dropout=0.0), net.sessions)
     copy = copy.to(batches[0].counts.device)

@@ -16,9 +16,9 @@ def untrained_model(
     """Return a model of a released size, or of the size "demo", for one session."""
     import torch
 
+    from omnimouse_model.families.omnimouse import DEMO
     from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
     from omnimouse_model.families.omnimouse.config import SIZES
-    from omnimouse_model.families.omnimouse import DEMO
     from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
     from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
     from omnimouse_model.predict.devices import resolve_device

@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.families.ndt.held_out_rates import (
+from omnimouse_model.families.ndt.network import CAUSAL, Ndt, NdtConfig, poisson_loss
+from omnimouse_model.families.ndt.predictor import (
     bits_of,
     forward_windows,
     inter_region,
@@ -28,8 +29,7 @@ from omnimouse_model.families.ndt.held_out_rates import (
     last_bins,
     one_neuron_out,
 )
-from omnimouse_model.families.ndt.network import CAUSAL, Ndt, NdtConfig, poisson_loss
-from omnimouse_model.families.ndt.training_config import START, one_cycle
+from omnimouse_model.families.ndt.training import START, one_cycle
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
 from tests.conformance.line import Line, run
 from tests.conformance.public_ndt import from_public, own_to_public

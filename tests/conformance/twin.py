@@ -19,15 +19,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.families.twin.config import TwinConfig
-from omnimouse_model.families.twin.network import TwinNetwork, TwinOutput, rotation
-from omnimouse_model.families.twin.optimiser import (
+from omnimouse_model.families.twin.checkpoint import read_released
+from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork, TwinOutput, rotation
+from omnimouse_model.families.twin.training import (
     NOISE,
     AdaptiveSgd,
     freeze,
     learning_rate,
 )
-from omnimouse_model.families.twin.released import read_released
 from omnimouse_model.families.twin.twin import DigitalTwin
 from omnimouse_model.predict.description import load_strictly
 from tests.conformance.line import Line, run
@@ -90,7 +89,7 @@ class Reference:
     def net(self, name: str) -> TwinNetwork:
         """Build a network strictly from its config and weights."""
         fact = self.facts[name]
-        config = TwinConfig.from_public(fact)
+        config = config_from_public(fact)
         state: dict[str, Tensor] = {}
         for entry in fact["weights"]:
             file, _, pattern = entry.partition(":")
@@ -365,7 +364,7 @@ def check_release(reference: Reference) -> Iterator[TwinLine]:
         files = read_released(reference.folder / "release", "-".join(map(str, fact["scan"])))
         # Sizes come from the shapes alone.
         net = files.build()
-        wanted = TwinConfig.from_public(fact)
+        wanted = config_from_public(fact)
         if files.config != wanted:
             line.faults.append(f"config {files.config} for {wanted}")
         for key, value in reference.net(name).state_dict().items():
@@ -493,6 +492,79 @@ def lines(folder: Path) -> Iterator[TwinLine]:
     yield from check_errors(reference)
     if "full_size" in reference.cases:
         yield check_full_size(reference)
+
+
+def config_from_public(names: dict[str, Any]) -> TwinConfig:
+    """Return the config that has the settings of the public package.
+
+    Raises
+    ------
+    KeyError
+        A setting is missing.
+    ValueError
+        A part has a type that this network does not have.
+    """
+    kinds = {
+        "feedforward": "InputDense",
+        "perspective": "MlpMonitorRetina",
+        "monitor": "Plane",
+        "monitor_pixel": "StaticPower",
+        "retina": "Angular",
+        "retina_pixel": "SigmoidPower",
+        "modulation": "MlpLstm",
+        "readout": "PositionFeature",
+    }
+    for part, kind in kinds.items():
+        if names[part]["type"] != kind:
+            raise ValueError(f"{part} is {names[part]['type']!r}, not {kind!r}.")
+    cores: dict[str, Any] = {"CvtLstm": "cvt-lstm", "ConvLstm": "conv-lstm"}
+    units: dict[str, Any] = {"Poisson": "poisson", "EluMse": "elu-mse"}
+    if names["recurrent"]["type"] not in cores or names["unit"] not in units:
+        raise ValueError(
+            f"recurrent is {names['recurrent']['type']!r} and unit is "
+            f"{names['unit']!r}, not of {', '.join([*cores, *units])}."
+        )
+    feedforward, recurrent = names["feedforward"], names["recurrent"]
+    gaze, state = names["perspective"], names["modulation"]
+    pixel = names["retina_pixel"]
+    return TwinConfig(
+        colours=names["stimuli"],
+        pupil=names["perspectives"],
+        behavior=names["modulations"],
+        streams=names["streams"],
+        gaze_features=gaze["mlp_features"],
+        gaze_layers=gaze["mlp_layers"],
+        gaze_nonlinear=gaze["mlp_nonlinear"],
+        retina_height=gaze["height"],
+        retina_width=gaze["width"],
+        retina_degrees=float(names["retina"]["degrees"]),
+        max_power=float(pixel["max_power"]),
+        pixel_eps=float(pixel["eps"]),
+        state_features=state["mlp_features"],
+        state_layers=state["mlp_layers"],
+        state_nonlinear=state["mlp_nonlinear"],
+        state_hidden=state["lstm_features"],
+        input_spatial=feedforward["input_spatial"],
+        input_stride=feedforward["input_stride"],
+        block_channels=tuple(feedforward["block_channels"]),
+        block_groups=tuple(feedforward["block_groups"]),
+        block_layers=tuple(feedforward["block_layers"]),
+        block_temporals=tuple(feedforward["block_temporals"]),
+        block_spatials=tuple(feedforward["block_spatials"]),
+        block_pools=tuple(feedforward["block_pools"]),
+        feedforward_channels=feedforward["out_channels"],
+        feedforward_nonlinear=feedforward["nonlinear"],
+        core=cores[recurrent["type"]],
+        recurrent_channels=recurrent["in_channels"],
+        hidden_channels=recurrent["hidden_channels"],
+        common_channels=recurrent.get("common_channels", 0),
+        out_channels=recurrent["out_channels"],
+        groups=recurrent["groups"],
+        recurrent_spatial=recurrent["spatial"],
+        input_bias=float(recurrent["init_input"]),
+        forget_bias=float(recurrent["init_forget"]),
+        unit=units[names["unit"]],
+    )
 
 
 if __name__ == "__main__":

@@ -30,9 +30,13 @@ from omnimouse_model.families.ndt.network import Ndt
 from omnimouse_model.families.ndt.predictor import TRIALS, spec_of
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.families.omnimouse.network import OmniMouse, check_size
-from omnimouse_model.families.twin.checkpoint import TwinCheckpoint, read_twins, save_twins
+from omnimouse_model.families.twin.checkpoint import (
+    TwinCheckpoint,
+    read_released,
+    read_twins,
+    save_twins,
+)
 from omnimouse_model.families.twin.network import TwinNetwork
-from omnimouse_model.families.twin.released import read_released
 from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from omnimouse_model.families.ndt.checkpoint import UNUSED
 from omnimouse_model.families.ndt.network import Ndt
-from omnimouse_model.families.ndt.trials import Batch
+from omnimouse_model.families.ndt.training import Batch
 from tests.conformance.public_ndt import own_to_public
 
 N_JOBS = 8

@@ -7,12 +7,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.families.ndt.checkpoint import read_ndt
 from omnimouse_model.families.ndt import DEMO as NDT_DEMO
-from omnimouse_model.families.omnimouse.checkpoint import read_own
+from omnimouse_model.families.ndt.checkpoint import read_ndt
 from omnimouse_model.families.omnimouse import DEMO
-from omnimouse_model.families.twin.checkpoint import read_twins
+from omnimouse_model.families.omnimouse.checkpoint import read_own
 from omnimouse_model.families.twin import DEMO as TWIN_DEMO
+from omnimouse_model.families.twin.checkpoint import read_twins
 from omnimouse_model.predict.description import session_counts
 
 FAMILIES = pytest.mark.parametrize(

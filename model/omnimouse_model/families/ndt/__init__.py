@@ -25,12 +25,12 @@ FAMILY = Family(
     names={"ndt-demo": partial(_LOAD, DEMO)},
     describe=later(f"{__name__}.predictor:describe_ndt"),
     training=Training(
-        later(f"{__name__}.training_config:read_ndt_config"),
+        later(f"{__name__}.training:read_ndt_config"),
         attrgetter("spec"),
         later(f"{__name__}.training:start_ndt"),
         shipped_configs(Path(__file__).parent / "configs"),
     ),
-    transfer=Transfer(TransferOptions, later(f"{__name__}.transfer:transfer_ndt")),
+    transfer=Transfer(TransferOptions, later(f"{__name__}.training:transfer_ndt")),
     export=later(f"{__name__}.training:export_ndt"),
     published="MtM",
 )

@@ -2,7 +2,7 @@
 
 Weights are safetensors with the names of `Ndt`; a JSON file beside them has the config,
 the spec of the trials and the sessions, in the order of their embeddings. Weights of
-the public code load, too, where such a file names their sessions (`public`).
+the public code load, too, where such a file names their sessions.
 """
 
 from collections.abc import Mapping

@@ -5,29 +5,34 @@ prompt is that of the scheme that the mask resembles (`masks.schemes.nearest_sch
 under "causal", a bin sees no later one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec, spec_from_dict
-from omnimouse_model.errors import CheckpointError
+from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, read_ndt
-from omnimouse_model.families.ndt.held_out_rates import rates_of, trial_features
 from omnimouse_model.families.ndt.network import Ndt
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.schemes import nearest_scheme
+from omnimouse_model.metrics.information import (
+    bits_per_spike,
+    bits_per_spike_per_neuron,
+)
 from omnimouse_model.predict.description import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs, check_known
-from omnimouse_model.progress import QUIET, Cancelled, Job, never, stop_if
+from omnimouse_model.progress import QUIET, Cancelled, Job, advance, never, stop_if
 
 TRIALS = WindowSpec(
     duration_s=3.0,
@@ -223,3 +228,310 @@ def describe_ndt(path: Path) -> Description:
         trials=bins,
         shared_parameters=sum(value.numel() for value in checkpoint.shared.values()),
     )
+
+
+# -- rates of held-out entries: single neurons, windows of bins, regions --------------
+# Each function hides entries of trials, predicts them, and returns the rates of the
+# hidden entries, from which bits per spike follow (`bits_of`). Many neurons are predicted
+# in one batch.
+#
+# Source: Jiang et al. 2025 and the public code of Zhang et al. 2024.
+Trials = Float32[Tensor, "trial bin neuron"]
+ONSET, WINDOW, N_WINDOWS = 25, 10, 11
+"""First bin, width and number of the windows of forward prediction (Jiang et al.)."""
+LAST = 10
+"""Bins at the end of a trial that the public code predicts."""
+SEQUENCES = 256
+"""Trials that are predicted at once."""
+BLOCK = 3
+"""Block, counted from 1, whose output is a feature of trials; of fewer, the last one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bits:
+    """Bits per spike of held-out entries.
+
+    Attributes
+    ----------
+    per_neuron
+        float64 (N,), NaN for neurons without spikes, which are excluded.
+    mean, pooled
+        Mean over the other neurons; value of all neurons together.
+    n_excluded
+        Neurons without a value.
+    """
+
+    per_neuron: Float[np.ndarray, " neuron"]
+    mean: float
+    pooled: float
+    n_excluded: int
+
+
+def bits_of(rates: np.ndarray, spikes: np.ndarray) -> Bits:
+    """Return the bits per spike of rates (trial, bin, neuron)."""
+    values = np.asarray(bits_per_spike_per_neuron(rates, spikes).value)
+    known = values[np.isfinite(values)]
+    return Bits(
+        values,
+        float(known.mean()) if len(known) else float("nan"),
+        bits_per_spike(rates, spikes).value,
+        len(values) - len(known),
+    )
+
+
+def rates_of(
+    condition: str, net: Ndt, session: Session, counts: np.ndarray, spec: WindowSpec, job: Job
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rates and spikes of a condition (`HeldOutPredictor.held_out_rates`).
+
+    Spikes are NaN where they are unknown; the network gets none there, as in training.
+    "forward" has the bins of its windows alone: eleven windows from the onset on, as in
+    the paper; shorter trials have fewer.
+    """
+    device = next(net.parameters()).device
+    spikes = torch.from_numpy(np.nan_to_num(counts)).to(device)
+    if condition == "forward":
+        onset, n_windows = _forward_bins(spec)
+        rates = forward_windows(net, session.id, spikes, onset=onset, n_windows=n_windows)
+        return rates, counts[:, onset : onset + n_windows * WINDOW]
+    if condition == "co-smoothing":
+        return one_neuron_out(net, session.id, spikes, job=job), counts
+    if condition not in ("inter-region", "intra-region"):
+        raise ValueError(f"There is no condition {condition!r}.")
+    regions = _regions(condition, session)
+    if condition == "inter-region":
+        rates = inter_region(net, session.id, spikes, regions)
+    else:
+        rates = intra_region(net, session.id, spikes, regions, job)
+    # Neurons without a region are predicted by no condition over regions.
+    return rates, np.where(np.array(regions) == "", np.float32("nan"), counts)
+
+
+def _forward_bins(spec: WindowSpec) -> tuple[int, int]:
+    """Return the bin of the onset, and the number of windows from there on.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The trials have no window after the onset.
+    """
+    onset = round(-spec.trial_offset_s * spec.response_rate_hz)
+    if onset < 0:
+        raise UnsupportedRequestError(
+            f"The model's trials begin {spec.trial_offset_s:g} s after the onset: "
+            "there are no bins of the onset to predict from."
+        )
+    n_windows = min(N_WINDOWS, (spec.n_samples - onset) // WINDOW)
+    if n_windows < 1:
+        raise UnsupportedRequestError(
+            f"The model's trials have {spec.n_samples - onset} bins from the onset "
+            f"on; a window has {WINDOW}."
+        )
+    return onset, n_windows
+
+
+def _regions(condition: str, session: Session) -> Sequence[str]:
+    """Return the region of each neuron, "" where it is not known.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        A condition over regions is not possible.
+    """
+    regions, names = session.units.region_of, session.units.regions
+    if not names:
+        raise UnsupportedRequestError("The recording does not state the region of its units.")
+    if condition == "inter-region" and len(names) == 1:
+        placed = "units with a region" if "" in regions else "units"
+        raise UnsupportedRequestError(
+            f"All {placed} are in {names[0]}: there is no other to predict from."
+        )
+    return regions
+
+
+@torch.inference_mode()
+def trial_features(
+    net: Ndt, session: str, counts: np.ndarray
+) -> Float[np.ndarray, "trial d_model"]:
+    """Return the mean over bins of the third block's output, all spikes visible.
+
+    Unknown counts are no spikes, as in training.
+    """
+    counts = np.nan_to_num(counts)
+    device = next(net.parameters()).device
+    name = f"block.{min(BLOCK, net.config.n_layers) - 1}.out"
+    parts = []
+    for part in torch.from_numpy(counts).to(device).split(SEQUENCES):
+        found: dict[str, Tensor] = {}
+        # Every scheme but "causal" has attention between all bins.
+        net.encode(part, session, "neuron", record=found.__setitem__)
+        parts.append(found[name][:, -counts.shape[1] :].mean(1).cpu().double())
+    return np.asarray(torch.cat(parts).numpy())
+
+
+def one_neuron_out(
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    neurons: np.ndarray | None = None,
+    job: Job = QUIET,
+) -> np.ndarray:
+    """Predict each neuron from all other neurons (co-smoothing).
+
+    Parameters
+    ----------
+    neurons
+        The neurons to predict; all by default.
+
+    Returns
+    -------
+    float32 (trial, bin, predicted neuron).
+    """
+    if neurons is None:
+        neurons = np.arange(spikes.shape[-1])
+    return _neuron_by_neuron(net, session, spikes, "neuron", neurons, job)
+
+
+def inter_region(net: Ndt, session: str, spikes: Trials, regions: Sequence[str]) -> np.ndarray:
+    """Predict the neurons of each region from all other regions.
+
+    Neurons without a region ("") are hidden, and their rates are NaN.
+    """
+    names = np.asarray(regions)
+    rates = np.full(tuple(spikes.shape), np.nan, np.float32)
+    for region in np.unique(names[names != ""]):
+        inside = np.flatnonzero(names == region)
+        seen = spikes.clone()
+        seen[..., np.isin(names, (region, ""))] = 0
+        found = predicted_rates(net, session, seen, "inter-region")
+        rates[..., inside] = found[..., inside]
+    return rates
+
+
+def intra_region(
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    regions: Sequence[str],
+    job: Job = QUIET,
+) -> np.ndarray:
+    """Predict each neuron from the other neurons of its region only.
+
+    The rates of neurons without a region ("") are NaN.
+    """
+    names = np.asarray(regions)
+    rates = np.full(tuple(spikes.shape), np.nan, np.float32)
+    for region in np.unique(names[names != ""]):
+        inside = np.flatnonzero(names == region)
+        seen = torch.zeros_like(spikes)
+        seen[..., inside] = spikes[..., inside]
+        rates[..., inside] = _neuron_by_neuron(net, session, seen, "intra-region", inside, job)
+    return rates
+
+
+def forward_windows(
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    *,
+    onset: int = ONSET,
+    width: int = WINDOW,
+    n_windows: int = N_WINDOWS,
+    hides_future: bool = True,
+) -> np.ndarray:
+    """Predict consecutive windows of bins, each from all bins before it.
+
+    Parameters
+    ----------
+    onset, width, n_windows
+        First bin, width and number of the windows.
+    hides_future
+        Hide all bins from a window's start on; otherwise the window alone, which a
+        causal network cannot see anyway, unless it leaks.
+
+    Returns
+    -------
+    float32 (trial, n_windows * width, neuron).
+
+    Raises
+    ------
+    ValueError
+        The trials end before the last window.
+    """
+    stop = onset + n_windows * width
+    if stop > spikes.shape[1]:
+        raise ValueError(f"The windows end at bin {stop}, trials at {spikes.shape[1]}.")
+    parts = []
+    for number in range(n_windows):
+        start = onset + number * width
+        stop = start + width
+        seen = spikes.clone()
+        seen[:, start : None if hides_future else stop] = 0
+        found = predicted_rates(net, session, seen, "causal")
+        parts.append(found[:, start:stop])
+    return np.concatenate(parts, axis=1)
+
+
+def last_bins(net: Ndt, session: str, spikes: Trials, n_bins: int = LAST) -> np.ndarray:
+    """Predict the last bins of each trial from the bins before them."""
+    seen = spikes.clone()
+    seen[:, -n_bins:] = 0
+    return predicted_rates(net, session, seen, "causal")[:, -n_bins:]
+
+
+@torch.inference_mode()
+def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.ndarray:
+    """Return the rates per bin (trial, bin, neuron) of masked counts."""
+    with _evaluating(net):
+        parts = [
+            net(part, session, scheme).log_rates.exp().cpu().numpy()
+            for part in seen.split(SEQUENCES)
+        ]
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def _neuron_by_neuron(
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    scheme: str,
+    neurons: np.ndarray,
+    job: Job,
+) -> np.ndarray:
+    """Predict each neuron without itself, float32 (trial, bin, predicted neuron).
+
+    The input without a neuron differs from that of the whole population only in the
+    bins in which the neuron has spikes: only these are embedded again. In a trial
+    without a spike of it, the rates are those of the whole population.
+    """
+    chosen = torch.from_numpy(np.asarray(neurons)).to(spikes.device)
+    n_bins = spikes.shape[1]
+    with _evaluating(net):
+        tokens = net.embed(spikes, session, scheme)
+        bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
+        rates = net.read(bins[:, -n_bins:], session, chosen).exp()
+        trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
+        for first in range(0, len(trials), SEQUENCES):
+            part = slice(first, first + SEQUENCES)
+            trial, column = trials[part], columns[part]
+            neuron, own = chosen[column], tokens[trial]
+            row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
+            others = spikes[trial[row], at]
+            others.scatter_(1, neuron[row, None], 0)
+            own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
+            encoded = net.mix(own, None)[:, -n_bins:]
+            rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
+            advance(job, min(part.stop, len(trials)), len(trials))
+    return rates.cpu().numpy()
+
+
+@contextmanager
+def _evaluating(net: Ndt) -> Iterator[None]:
+    """Switch dropout off within the block."""
+    was_training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(was_training)

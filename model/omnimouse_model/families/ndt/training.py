@@ -7,21 +7,29 @@ each session has stitchers of its own, which a step on another session does not 
 
     RUN/model.safetensors, .json   all sessions (`checkpoint`)
     RUN/best.safetensors, .json    the same for the best validation score so far
+
+The file is long because a training is read from top to bottom in it: its config, the trials
+of a session, the steps, the start values, and last the fine-tuning to a new session.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import isfinite, sqrt
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.clock import grid_points
+from omnimouse_model.data.session import Session, require_events, require_trials
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import CheckpointError, FinetuneError, UnsupportedRequestError
+from omnimouse_model.evaluation.tier_windows import validation_starts
 from omnimouse_model.families.ndt.checkpoint import (
     RATE_OF,
     SCHEMES_OF,
@@ -30,23 +38,37 @@ from omnimouse_model.families.ndt.checkpoint import (
     read_ndt,
     save_ndt,
 )
-from omnimouse_model.families.ndt.network import CAUSAL, Block, Ndt, poisson_loss
-from omnimouse_model.families.ndt.predictor import NdtPredictor, load_ndt
-from omnimouse_model.families.ndt.training_config import (
-    NdtTrainConfig,
-    one_cycle,
+from omnimouse_model.families.ndt.network import (
+    CAUSAL,
+    PROMPTS,
+    Block,
+    Ndt,
+    NdtConfig,
+    poisson_loss,
 )
-from omnimouse_model.families.ndt.trials import Batch, Trials, read_trials, trial_session
+from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor, load_ndt
+from omnimouse_model.masks.schemes import RATIO, SCHEMES, SchemeSettings, draw_scheme
 from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.predict.description import TRAINED, checkpoint_file
-from omnimouse_model.progress import Job
+from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import SAVING, STARTING, Job
+from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.checkpoints import (
+    FINISHED,
     exported,
     rank_files,
     read_state,
     run_card,
 )
-from omnimouse_model.training.config import check_sessions, run_record
+from omnimouse_model.training.config import (
+    ADDED,
+    Count,
+    TrainFields,
+    TransferOptions,
+    check_sessions,
+    run_record,
+)
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     ALONE,
@@ -57,7 +79,356 @@ from omnimouse_model.training.loop import (
     train_as_recorded,
     write_models,
 )
-from omnimouse_model.training.sessions import TrainingSession, check_distinct
+from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number, shuffled
+from omnimouse_model.training.transfer import (
+    check_name,
+    check_unknown,
+    result_card,
+)
+
+# -- optimiser and learning rate -------------------------------------------------------
+LR = 1e-4
+WEIGHT_DECAY = 0.01
+EPS = 1e-8
+RISE = 0.15
+"""Share of the steps over which the rate rises."""
+START, END = 10.0, 1e4
+"""The first rate is the highest divided by `START`, the last the first by `END`."""
+
+
+def one_cycle(
+    parameters: Iterable[Tensor],
+    total_steps: int,
+    lr: float = LR,
+    weight_decay: float = WEIGHT_DECAY,
+) -> tuple[torch.optim.AdamW, OneCycleLR]:
+    """Return AdamW, and the schedule that is stepped after each of its steps.
+
+    Weight decay acts on all parameters. The rate rises and falls along a cosine; beta1
+    goes from .95 to .85 and back.
+    """
+    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, eps=EPS)
+    schedule = OneCycleLR(
+        optimiser,
+        max_lr=lr,
+        total_steps=total_steps,
+        pct_start=RISE,
+        div_factor=START,
+        final_div_factor=END,
+    )
+    return optimiser, schedule
+
+
+# -- configuration, read from one YAML file --------------------------------------------
+Trained = Literal["all", "stitchers"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NdtTrainConfig(TrainFields):
+    """All settings of a training; the defaults are those of Jiang et al. 2025.
+
+    Each session is visited in proportion to its number of batches; its weight is not read.
+
+    Attributes
+    ----------
+    model
+        Sizes of the network.
+    spec
+        Trials: duration, bins per second, and start relative to the onset.
+    stride_s
+        Time between the starts of train windows that are not aligned to trials; None lets
+        them follow each other without overlap.
+    schemes
+        Masking schemes, of which each batch has one.
+    ratio, causal_ratio
+        Share of neurons, and of bins under "causal", that are hidden.
+    horizon
+        Fewest and most last bins that "causal" hides, as a forecast does; None hides
+        random bins, by `causal_ratio`.
+    allow_degenerate
+        Use "inter-region" for sessions with one region, too, where it hides everything.
+    batch
+        Trials of one session per step.
+    epochs, steps
+        The run ends after so many passes over all trials, or after so many steps, if
+        they are given.
+    lr, weight_decay, clip
+        Highest rate of the cycle; weight decay of all parameters; largest norm of the
+        gradient, None for no limit.
+    reduction
+        Loss of a batch: the mean over its targets, or their sum, as in the public code.
+    trained
+        "all", or the stitchers of the sessions alone, on a frozen transformer.
+    mean_rates
+        Initialise the biases of the readout from the mean rates of the neurons.
+    start
+        "random" values, or a linear forecast of principal "components".
+    validation_trials
+        Trials of each session in a validation; None for all.
+    """
+
+    model: NdtConfig = field(default_factory=NdtConfig)
+    spec: WindowSpec = TRIALS
+    stride_s: Annotated[float, Within(0.0, 3600.0)] | None = field(default=None, metadata=ADDED)
+    schemes: tuple[str, ...] = PROMPTS
+    ratio: float = RATIO
+    causal_ratio: float = RATIO
+    horizon: tuple[Count, Count] | None = field(default=None, metadata=ADDED)
+    allow_degenerate: bool = False
+    batch: Count = 16
+    epochs: Count = 1000
+    steps: Count | None = None
+    lr: float = LR
+    weight_decay: float = WEIGHT_DECAY
+    clip: float | None = 1.0
+    reduction: Literal["mean", "sum"] = "mean"
+    trained: Trained = "all"
+    mean_rates: bool = False
+    start: Literal["random", "components"] = field(default="random", metadata=ADDED)
+    validate_every: Count = 500
+    validation_trials: Count | None = 48
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps; 0 as long as epochs are not counted (`run.with_steps`)."""
+        return self.steps or 0
+
+    def ratio_of(self, scheme: str) -> float:
+        """Return the share that a scheme hides."""
+        return self.causal_ratio if scheme == "causal" else self.ratio
+
+
+def read_ndt_config(tree: Mapping[str, Any]) -> NdtTrainConfig:
+    """Return the training config of neural data transformers from a parsed file.
+
+    Raises
+    ------
+    ValueError
+        A field is unknown, missing or out of range; the message names it.
+    """
+    if isinstance(trials := tree.get("spec", {}), Mapping):
+        tree = {**tree, "spec": asdict(TRIALS) | dict(trials)}
+    config = decode(NdtTrainConfig, tree, "the file")
+    if config.spec.n_samples > config.model.n_bins:
+        raise ValueError(
+            f"spec has {config.spec.n_samples} bins; model.n_bins is {config.model.n_bins}"
+        )
+    known = PROMPTS if config.model.has_prompt else SCHEMES
+    model = config.model
+    if config.start == "components" and (
+        model.mult != 1 or model.d_model < model.d_token + 3 or CAUSAL not in config.schemes
+    ):
+        raise ValueError(
+            "start: components needs model.mult 1, a d_model of at least d_token + 3, and the "
+            f"scheme {CAUSAL}"
+        )
+    if not config.schemes or not set(config.schemes) <= set(known):
+        raise ValueError(f"schemes are {config.schemes}; choose of {known}")
+    if config.horizon and not config.horizon[0] <= config.horizon[1] < config.spec.n_samples:
+        raise ValueError(
+            f"horizon is {config.horizon}; expected two numbers in order, below the "
+            f"{config.spec.n_samples} bins"
+        )
+    for name in ("ratio", "causal_ratio"):
+        if not 0 < getattr(config, name) <= 1:
+            raise ValueError(f"{name} is {getattr(config, name)}; expected 0 to 1")
+    return config
+
+
+MIN_TRIALS = 2
+"""A session needs at least as many."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Trials of one session under one scheme.
+
+    Attributes
+    ----------
+    seen, counts
+        float32 (B, T, N): counts, without and with the hidden entries.
+    scored
+        bool (B, T, N): the targets.
+    """
+
+    session: str
+    scheme: str
+    seen: Tensor
+    counts: Tensor
+    scored: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        parts = ("seen", "counts", "scored")
+        return replace(self, **{k: getattr(self, k).to(device) for k in parts})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trials:
+    """Counts of a session's trials, for training and for validation.
+
+    Attributes
+    ----------
+    train, validation
+        (trial, bin, neuron): whole numbers below 256, or float32 with NaN where a
+        neuron was not observed.
+    regions
+        Region of each neuron; "" where the recording does not state it.
+    schemes
+        Schemes that are possible in this session.
+    """
+
+    key: str
+    train: np.ndarray
+    validation: np.ndarray
+    regions: tuple[str, ...]
+    schemes: tuple[str, ...]
+    _batches: dict[str, Batch] = field(default_factory=dict, repr=False)
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons."""
+        return int(self.train.shape[2])
+
+    @property
+    def mean_counts(self) -> np.ndarray:
+        """Mean count per bin of each neuron over the train trials, float64 (N,)."""
+        # Sums of whole numbers, without a copy of all counts as floats.
+        if self.train.dtype == np.uint8:
+            total = self.train.sum(axis=(0, 1), dtype=np.float64)
+            return np.asarray(total / (self.train.shape[0] * self.train.shape[1]))
+        total = np.nansum(self.train, axis=(0, 1), dtype=np.float64)
+        observed = np.isfinite(self.train).sum(axis=(0, 1))
+        return np.asarray(total / np.maximum(observed, 1))
+
+    def n_batches(self, batch: int) -> int:
+        """Return the number of batches of an epoch; the last one may be smaller."""
+        return -(-len(self.train) // batch)
+
+    def batch(
+        self, config: NdtTrainConfig, epoch: int, place: int, rng: np.random.Generator
+    ) -> Batch:
+        """Return a batch of an epoch under a scheme that `rng` draws."""
+        order = shuffled(config.seed, self.key, epoch, len(self.train))
+        chosen = order[place * config.batch : (place + 1) * config.batch]
+        scheme = self.schemes[rng.integers(len(self.schemes))]
+        return self._masked(self.train[chosen], scheme, config, rng)
+
+    def validation_batch(self, config: NdtTrainConfig, scheme: str) -> Batch:
+        """Return the validation trials under a scheme, always with the same masks."""
+        if scheme not in self._batches:
+            number = config.schemes.index(scheme)
+            rng = np.random.default_rng([config.seed, key_number(self.key), number])
+            batch = self._masked(self.validation, scheme, config, rng)
+            self._batches[scheme] = batch
+        return self._batches[scheme]
+
+    def _masked(
+        self,
+        counts: np.ndarray,
+        scheme: str,
+        config: NdtTrainConfig,
+        rng: np.random.Generator,
+    ) -> Batch:
+        n_trials, n_bins, n_neurons = counts.shape
+        shape = (n_trials, n_bins, n_neurons)
+        masks, settings = (
+            scheme,
+            SchemeSettings(ratio=config.ratio_of(scheme), allow_degenerate=config.allow_degenerate),
+        )
+        if scheme == CAUSAL and config.horizon and rng.random() < 0.5:
+            first = n_bins - int(rng.integers(*config.horizon, endpoint=True))
+            masks, settings = "forward-pred", SchemeSettings(bins=(*range(first, n_bins),))
+        drawn = draw_scheme(masks, shape, self.regions, rng, settings)
+        values = counts.astype(np.float32)
+        # Missing counts are hidden, and are no targets.
+        observed = np.isfinite(values)
+        values = np.where(observed, values, np.float32(0))
+        seen = np.where(drawn.hidden, np.float32(0), values)
+        scored = np.ascontiguousarray(drawn.target & observed)
+        return Batch(self.key, scheme, *map(torch.from_numpy, (seen, values, scored)))
+
+
+# -- opening -------------------------------------------------------------------------
+def trial_session(
+    session: Session, spec: WindowSpec, stride_s: float | None = None
+) -> TrainingSession:
+    """Return a session with the starts of its train trials.
+
+    Windows on the grid follow each other after `stride_s`, by default without overlap.
+    """
+    apart_s = spec.duration_s if stride_s is None else stride_s
+    stride = 1 if spec.align == "trial" else max(1, grid_points(apart_s))
+    starts = session.window_starts("train", stride, spec=spec)
+    return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
+
+
+def read_trials(source: TrainingSession, config: NdtTrainConfig) -> Trials:
+    """Read the train and validation trials of a session.
+
+    Validation trials are those that the source holds out, else those of the tier.
+
+    Raises
+    ------
+    ValueError
+        The session has too few trials, or no scheme is possible in it.
+    """
+    session, spec = source.session, config.spec
+    if len(source.starts) < MIN_TRIALS:
+        raise ValueError(
+            f"Session {session.id!r} has {len(source.starts)} whole trials of "
+            f"{spec.duration_s:g} s in tier 'train'; expected at least {MIN_TRIALS}. "
+            f"Its tiers are {', '.join(session.tiers()) or 'none'}."
+        )
+    held_out = validation_starts(session, source.held_out, spec, config.validation_trials)
+    regions = session.units.region_of
+    return Trials(
+        source.key,
+        _read(session, source.starts, spec),
+        _read(session, held_out, spec),
+        regions,
+        _possible(config, session.id, regions),
+    )
+
+
+def _possible(config: NdtTrainConfig, session: str, regions: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the schemes that leave something to predict from."""
+    schemes = config.schemes
+    if len({*regions} - {""}) < 2 and not config.allow_degenerate:
+        schemes = tuple(name for name in schemes if name != "inter-region")
+        if schemes != config.schemes:
+            _log.warning(
+                "Session %s has one region or none: inter-region would hide all its "
+                "neurons and is left out.",
+                session,
+            )
+    if not schemes:
+        raise ValueError(
+            f"Session {session!r} has fewer than two regions, and inter-region is the "
+            "only scheme: choose more schemes, or allow_degenerate."
+        )
+    return schemes
+
+
+def _read(session: Session, starts: np.ndarray, spec: WindowSpec) -> np.ndarray:
+    """Return the responses (trial, bin, neuron) of windows, small where possible.
+
+    Missing responses are NaN.
+    """
+    shape = (len(starts), spec.n_samples, session.n_neurons)
+    counts: np.ndarray = np.zeros(shape, np.uint8)
+    for number, start in enumerate(starts):
+        # The Poisson loss needs responses that are not negative.
+        values = np.maximum(session.window(float(start), spec).responses, 0)
+        values = np.where(np.isfinite(values), values, np.float32(np.nan))
+        is_small = counts.dtype != np.uint8 or (
+            values.max(initial=0) < 256 and np.array_equal(values, np.rint(values))
+        )
+        if not is_small:
+            counts = counts.astype(np.float32)
+        counts[number] = values
+    return counts
 
 
 def start_ndt(
@@ -487,3 +858,140 @@ def _start_values(origin: NdtCheckpoint, sessions: Mapping[str, int]) -> dict[st
         if origin.sessions.get(name) == count:
             state |= origin.stitchers(name)
     return state
+
+
+# -- fine-tuning of a neural data transformer: two stitchers for a new session --------
+# With `train="embeddings"` the transformer is frozen, and the embedding of the session is
+# the mean of those that it was trained with. With "all" everything is trained, as in the
+# scaling experiment of Jiang et al. 2025.
+LEAST_LR = 1e-3
+"""Rate for a single session, as in the public code; small cores have a higher one."""
+VALIDATIONS = 10
+SHARE = 0.1
+"""Share of the train trials that are held out where there is no validation tier."""
+
+
+def transfer_ndt(
+    predictor: Predictor, session: Session, options: TransferOptions, out: Path, job: Job
+) -> NdtPredictor:
+    """Train the stitchers of a new session, and write the model (`Transfer.start`)."""
+    assert isinstance(predictor, NdtPredictor)
+    assert predictor.checkpoint is not None  # every loaded predictor has one
+    _check(predictor, session, options)
+    origin, source = predictor.checkpoint(), _hold_out(session, predictor, options.seed)
+    config = NdtTrainConfig(
+        seed=options.seed,
+        model=origin.config,
+        spec=predictor.spec,
+        schemes=_schemes_of(origin),
+        batch=options.batch,
+        steps=options.steps,
+        lr=_rate_of(origin),
+        trained="stitchers" if options.train == "embeddings" else "all",
+        mean_rates=True,
+        validate_every=max(1, options.steps // VALIDATIONS),
+    )
+    job.progress(0.0, 1.0, STARTING)
+    device = resolve_device(job.device)
+    train_ndt(config, [source], out, device=device, origin=origin, job=job)
+    job.progress(1.0, 1.0, SAVING)
+    _write_result(out, predictor, origin, source, options)
+    return load_ndt(out, job.device)
+
+
+def _check(ndt: NdtPredictor, session: Session, options: TransferOptions) -> None:
+    """Check model, session and mode before anything is written.
+
+    Raises
+    ------
+    FinetuneError
+        The model knows the session, or the session has no spikes or too few trials.
+    """
+    check_unknown(ndt, session, options.train)
+    check_name(session)
+    try:
+        require_events(session, ndt.spec)
+    except UnsupportedRequestError as error:
+        raise FinetuneError("no_spikes", str(error)) from error
+    try:
+        require_trials(session, ndt.spec)
+    except UnsupportedRequestError as error:
+        raise FinetuneError("no_train", str(error)) from error
+    n_trials = len(trial_session(session, ndt.spec).starts)
+    if n_trials <= MIN_TRIALS:
+        raise FinetuneError(
+            "no_train" if not n_trials else "too_short",
+            f"Session {session.id!r} has {n_trials} whole trials of "
+            f"{ndt.spec.duration_s:g} s in tier 'train'; expected more than "
+            f"{MIN_TRIALS}. Its tiers are {', '.join(session.tiers()) or 'none'}.",
+        )
+
+
+def _hold_out(session: Session, ndt: NdtPredictor, seed: int) -> TrainingSession:
+    """Return the train trials; some are held out if there is no validation tier."""
+    source = trial_session(session, ndt.spec)
+    if len(session.window_starts("validation", spec=ndt.spec)):
+        return source
+    count = len(source.starts)
+    order = np.random.default_rng(seed).permutation(count)
+    held = np.sort(order[: max(1, round(SHARE * count))])
+    return replace(source, starts=np.delete(source.starts, held), held_out=source.starts[held])
+
+
+def _schemes_of(model: NdtCheckpoint) -> tuple[str, ...]:
+    """Return the masking schemes of a model's training; those of the paper by default.
+
+    Raises
+    ------
+    CheckpointError
+        The card names others.
+    """
+    schemes = (model.card or {}).get(SCHEMES_OF, PROMPTS)
+    known = PROMPTS if model.config.has_prompt else SCHEMES
+    if not isinstance(schemes, list | tuple) or not set(schemes) <= set(known):
+        raise CheckpointError(
+            f"{model.source}: card.{SCHEMES_OF} is {schemes!r}; expected some of "
+            f"{', '.join(known)}."
+        )
+    return tuple(schemes)
+
+
+def _rate_of(model: NdtCheckpoint) -> float:
+    """Return the highest learning rate: that of a model's training, at least `LEAST_LR`."""
+    rate = (model.card or {}).get(RATE_OF, LEAST_LR)
+    return max(LEAST_LR, rate) if isinstance(rate, float) and isfinite(rate) else LEAST_LR
+
+
+def _write_result(
+    out: Path,
+    ndt: NdtPredictor,
+    origin: NdtCheckpoint,
+    source: TrainingSession,
+    options: TransferOptions,
+) -> None:
+    """Write the best weights, together with the known sessions of a frozen model."""
+    best = read_ndt(checkpoint_file(out, TRAINED))
+    is_frozen = options.train == "embeddings"
+    frozen = dict(origin.shared) if is_frozen else {}
+    table = frozen.pop(SESSION_TABLE, None)
+    trained = best.stitchers(source.key) if is_frozen else best.state
+    about = {
+        **asdict(options),
+        "model": ndt.predictor_id,
+        "session": source.key,
+        "unit": "bits per spike",
+    }
+    card = result_card(about, frozen, best.state, trained.values(), out, best.card or {})
+    # Other sessions remain valid only with an unchanged transformer.
+    if is_frozen:
+        state = dict(origin.state) | best.stitchers(source.key)
+        if table is not None:
+            state[SESSION_TABLE] = torch.cat([table, best.state[SESSION_TABLE]])
+        sessions = {**origin.sessions, source.key: best.sessions[source.key]}
+        best = replace(best, state=state, sessions=sessions)
+    about = {
+        "finetuned": card,
+        SCHEMES_OF: list(_schemes_of(best)),
+        RATE_OF: _rate_of(best),
+    }
+    save_ndt(out / FINISHED, replace(best, card=about))

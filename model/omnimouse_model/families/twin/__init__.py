@@ -34,11 +34,11 @@ FAMILY = Family(
     recognises=_recognises,
     describe=later(f"{__name__}.predictor:describe_twin"),
     training=Training(
-        later(f"{__name__}.training_config:read_twin_config"),
+        later(f"{__name__}.training:read_twin_config"),
         attrgetter("spec"),
         later(f"{__name__}.training:start_twins"),
         shipped_configs(Path(__file__).parent / "configs"),
     ),
-    transfer=Transfer(TransferOptions, later(f"{__name__}.transfer:transfer_twin")),
+    transfer=Transfer(TransferOptions, later(f"{__name__}.training:transfer_twin")),
     export=later(f"{__name__}.training:export_twins"),
 )

@@ -11,8 +11,7 @@ names are those of the released files, with the stream as last number.
 
 Everything that has no recurrence is computed for a whole clip at once, and only the two
 LSTMs go frame by frame. A `TwinState` holds what goes on from frame to frame, and the
-normalised weights, which are computed once per state. The module is long because the
-network is read from top to bottom in it.
+normalised weights, which are computed once per state.
 
 The file has more than 600 lines because the paper's network is read as one: each part
 stands below the one that feeds it.
@@ -32,8 +31,96 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnimouse_model.families.twin.config import TwinConfig
 from omnimouse_model.predict.description import Record, no_record
+
+
+# -- sizes of the digital twin; the defaults are those of the released network --------
+@dataclass(frozen=True, slots=True)
+class TwinConfig:
+    """Sizes of perspective, modulation, core and readout (Wang et al. 2025).
+
+    Attributes
+    ----------
+    colours, pupil, behavior
+        Channels of a frame; values of the gaze (pupil x, y); values of the modulation
+        (pupil radius and running; 3 with the change of the pupil).
+    streams
+        Independent copies of modulation, core and readout.
+    gaze_features, gaze_layers, gaze_nonlinear
+        Hidden layers from the pupil to the angles of the eye.
+    retina_height, retina_width, retina_degrees
+        Pixels of the retina, and the polar angle at its left and right edge.
+    monitor_distance
+        First distance of the monitor from the eye, in half widths of the monitor.
+    max_power, pixel_eps
+        Limit of the learned power of luminance, and the value that is added first.
+    state_features, state_layers, state_nonlinear, state_hidden
+        Hidden layers of the modulation, and units of its LSTM.
+    input_spatial, input_stride
+        Kernel and stride of the first convolution.
+    block_channels, block_groups, block_layers, block_temporals, block_spatials,
+    block_pools
+        The dense blocks, one value for each.
+    feedforward_channels, feedforward_nonlinear
+        Channels after the last block.
+    core
+        "cvt-lstm" (with attention over space, as released) or "conv-lstm".
+    recurrent_channels, hidden_channels, common_channels, out_channels, groups
+        Channels of the recurrent core; groups are the paper's cells.
+        `common_channels` is that of queries, keys and values.
+    recurrent_spatial, input_bias, forget_bias
+        Its kernel, and the first biases of the input and forget gates.
+    unit
+        "poisson" (exponential rates) or "elu-mse".
+    position_sign
+        Direction of the second coordinate of `DigitalTwin.readout_position`: 1
+        downwards, in which the network samples its maps; -1 upwards, as the property
+        files of the release state. Assumed: no released file could be compared.
+    """
+
+    colours: int = 1
+    pupil: int = 2
+    behavior: int = 2
+    streams: int = 4
+    gaze_features: int = 16
+    gaze_layers: int = 3
+    gaze_nonlinear: str = "gelu"
+    retina_height: int = 128
+    retina_width: int = 192
+    retina_degrees: float = 75.0
+    monitor_distance: float = 0.5
+    max_power: float = 1.0
+    pixel_eps: float = 1e-5
+    state_features: int = 16
+    state_layers: int = 1
+    state_nonlinear: str = "gelu"
+    state_hidden: int = 16
+    input_spatial: int = 6
+    input_stride: int = 2
+    block_channels: tuple[int, ...] = (32, 64, 128)
+    block_groups: tuple[int, ...] = (1, 2, 4)
+    block_layers: tuple[int, ...] = (2, 2, 2)
+    block_temporals: tuple[int, ...] = (3, 3, 3)
+    block_spatials: tuple[int, ...] = (3, 3, 3)
+    block_pools: tuple[int, ...] = (2, 2, 1)
+    feedforward_channels: int = 128
+    feedforward_nonlinear: str = "gelu"
+    core: Literal["cvt-lstm", "conv-lstm"] = "cvt-lstm"
+    recurrent_channels: int = 256
+    hidden_channels: int = 256
+    common_channels: int = 512
+    out_channels: int = 128
+    groups: int = 8
+    recurrent_spatial: int = 3
+    input_bias: float = -1.0
+    forget_bias: float = 1.0
+    unit: Literal["poisson", "elu-mse"] = "poisson"
+    position_sign: int = 1
+
+    def __post_init__(self) -> None:
+        if self.position_sign not in (-1, 1):
+            raise ValueError(f"position_sign is {self.position_sign!r}, not 1 or -1.")
+
 
 Periphery = Literal["dark", "extend"]
 """Luminance beyond the monitor: 0, or that of its nearest pixel."""

@@ -14,10 +14,15 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
-from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_twins
 from omnimouse_model.families.twin import RELEASED
+from omnimouse_model.families.twin.checkpoint import (
+    MEAN,
+    TwinCheckpoint,
+    read_released,
+    read_twins,
+    scans,
+)
 from omnimouse_model.families.twin.network import TwinNetwork, TwinState
-from omnimouse_model.families.twin.released import read_released, scans
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device

@@ -7,50 +7,60 @@ its gradient is the mean over the sessions of a step. A step uses one random str
 
     RUN/model.safetensors, .json   the twins of all sessions (`checkpoint`)
     RUN/best.safetensors, .json    the same for the best validation score so far
+
+The file is long because a training is read from top to bottom in it: its config, its clips,
+the optimiser, the steps, the start values, and last the transfer to a new session.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import default_spec
+from omnimouse_model.data.window_spec import WINDOW_S, WindowSpec, default_spec
+from omnimouse_model.errors import FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.families.parts.motion_energy import receptive_field_centers
 from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_twins, save_twins
-from omnimouse_model.families.twin.clips import (
-    Clips,
-    clip_spec,
-    clip_starts,
-    mean_responses,
-    read_clips,
-)
-from omnimouse_model.families.twin.network import TwinNetwork
-from omnimouse_model.families.twin.optimiser import AdaptiveSgd, freeze, learning_rate
+from omnimouse_model.families.twin.network import POSITION_SD, GroupMixing, TwinConfig, TwinNetwork
 from omnimouse_model.families.twin.predictor import (
+    N_GAZE,
+    RATE_HZ,
     TwinOfSession,
     TwinPredictor,
     load_twin,
+    twin_spec,
 )
-from omnimouse_model.families.twin.training_config import TwinTrainConfig
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import TRAINED, checkpoint_file
-from omnimouse_model.progress import Job
+from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import SAVING, STARTING, Job
+from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.checkpoints import (
+    FINISHED,
     exported,
     rank_files,
     read_state,
     run_card,
 )
-from omnimouse_model.training.config import check_sessions, run_record
+from omnimouse_model.training.config import (
+    Count,
+    Targets,
+    TrainFields,
+    TransferOptions,
+    check_sessions,
+    run_record,
+)
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     SUMMARY,
@@ -61,6 +71,364 @@ from omnimouse_model.training.loop import (
     write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
+from omnimouse_model.training.transfer import (
+    check_unknown,
+    hold_out,
+    result_card,
+)
+
+# -- configuration, read from one YAML file --------------------------------------------
+Side = Annotated[int, Within(2, 4096)]
+Start = Literal["center", "receptive-fields"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinTrainConfig(TrainFields):
+    """All settings of a training; the defaults are those of Wang et al. 2025.
+
+    Attributes
+    ----------
+    model
+        Sizes of the network.
+    frame_size
+        Height and width in pixels of the frames.
+    sessions_per_step
+        Sessions of one step in each process; None for all.
+    clips, frames, burn_in
+        Clips of a session per step; frames of a clip at 30 Hz; its first frames that
+        have no loss.
+    targets
+        The noisy "responses", or the exact conditional means of the simulator
+        ("truth").
+    start
+        First positions of the readout: the center of the monitor, or each neuron's
+        receptive field by a ridge regression on motion energy.
+    position_sd
+        First standard deviation of the positions.
+    cycles, cycle_epochs, epoch_steps
+        Cycles of the learning rate, epochs of a cycle, and steps of an epoch.
+    warmup_epochs
+        Epochs of the first cycle over which the rate rises.
+    lr, momentum, weight_decay, clip, clip_eps
+        See `AdaptiveSgd`.
+    frozen
+        Modules that are not trained, such as "core".
+    validation_windows
+        Windows of each validation; None for all.
+    """
+
+    frame_size: tuple[Side, Side]
+    model: TwinConfig = field(default_factory=TwinConfig)
+    sessions_per_step: Count | None = None
+    clips: Count = 5
+    frames: Count = 70
+    burn_in: int = 10
+    targets: Targets = "responses"
+    start: Start = "center"
+    position_sd: float = POSITION_SD
+    cycles: Count = 2
+    cycle_epochs: Count = 100
+    epoch_steps: Count = 512
+    warmup_epochs: int = 10
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip: float = 0.01
+    clip_eps: float = 1e-3
+    frozen: tuple[str, ...] = ()
+    validate_every: Count = 512
+    validation_windows: Count | None = 48
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Windows of the twins that are trained."""
+        return twin_spec(*self.frame_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps of all cycles."""
+        return self.cycles * self.cycle_epochs * self.epoch_steps
+
+    def epoch_of(self, step: int) -> tuple[int, int]:
+        """Return the cycle of a step, and the epoch within it."""
+        epoch = min(step, self.total_steps - 1) // self.epoch_steps
+        return divmod(epoch, self.cycle_epochs)
+
+
+def read_twin_config(tree: Mapping[str, Any]) -> TwinTrainConfig:
+    """Return the training config of twins from a parsed file (`Training.read`).
+
+    Raises
+    ------
+    ValueError
+        A field is unknown, missing or of another type; the message names it.
+    """
+    config = decode(TwinTrainConfig, tree, "the file")
+    if config.burn_in >= config.frames:
+        raise ValueError(f"burn_in must be below frames ({config.frames}), found {config.burn_in}")
+    return config
+
+
+_TOLERANCE_S = 1e-6
+"""Rounding error of starts."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clips:
+    """N clips of one session.
+
+    Attributes
+    ----------
+    frames
+        uint8 (T, N, H, W).
+    pupil, behavior
+        float32 (T, N, 2), z-scored.
+    responses
+        float32 (T, N, U), in units of each neuron's mean; NaN where nothing was
+        recorded.
+    """
+
+    session: str
+    frames: Tensor
+    pupil: Tensor
+    behavior: Tensor
+    responses: Tensor
+
+    def to(self, device: torch.device) -> "Clips":
+        """Return the clips on a device."""
+        parts = ("frames", "pupil", "behavior", "responses")
+        return replace(self, **{k: getattr(self, k).to(device) for k in parts})
+
+    @property
+    def gray(self) -> Tensor:
+        """Grey levels (T, N, 1, H, W) from 0 to 1."""
+        return self.frames[:, :, None].to(torch.float32) / 255
+
+
+def clip_spec(config: TwinTrainConfig) -> WindowSpec:
+    """Return the windows that are the clips of training."""
+    spec = twin_spec(*config.frame_size, warmup_s=0.0)
+    return replace(spec, duration_s=config.frames / RATE_HZ)
+
+
+def clip_starts(source: TrainingSession, spec: WindowSpec) -> np.ndarray:
+    """Return the starts of all clips in the train windows, without held-out ones.
+
+    Raises
+    ------
+    ValueError
+        There is no clip.
+    """
+    session = source.session
+    starts = session.window_starts("train", include_blanks=True, spec=spec)
+    # A part of the train tier, if the source has fewer windows.
+    if len(source.starts):
+        first, last = source.starts[[0, -1]] + (-_TOLERANCE_S, WINDOW_S + _TOLERANCE_S)
+        starts = starts[(starts >= first) & (starts + spec.duration_s <= last)]
+    for held_out in source.held_out:
+        is_apart = (starts + spec.duration_s <= held_out + _TOLERANCE_S) | (
+            starts >= held_out + WINDOW_S - _TOLERANCE_S
+        )
+        starts = starts[is_apart]
+    if not len(starts):
+        raise ValueError(
+            f"Session {source.key!r} has no stretch of tier 'train' as long as a clip "
+            f"({spec.duration_s:.3g} s) beside the held-out windows: use fewer frames "
+            "per clip."
+        )
+    return np.asarray(starts)
+
+
+def mean_responses(source: TrainingSession) -> np.ndarray:
+    """Return the mean response of each neuron, float32 (P,) in recorded units."""
+    mean = np.asarray(source.session.units.mean, np.float32)
+    # A silent neuron has the mean 0, of which nothing is a multiple.
+    return np.where(mean > 0, mean, np.float32(1))
+
+
+def read_clips(
+    source: TrainingSession,
+    starts: np.ndarray,
+    spec: WindowSpec,
+    mean: np.ndarray,
+    targets: Targets,
+) -> Clips:
+    """Read the clips that begin at some times."""
+    windows = [source.session.window(float(start), spec) for start in starts]
+    scale = source.session.response_scale / mean
+    responses = []
+    for window in windows:
+        values = source.target_rates(window, targets, sees_responses=False) * scale
+        recorded = window.valid["responses"][:, None]
+        # Deconvolved activity is clipped at 0, as in the release.
+        responses.append(np.where(recorded, np.maximum(values, 0), np.nan))
+    behavior = np.stack([window.behavior for window in windows], 1)
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+
+    return Clips(
+        source.key,
+        torch.from_numpy(np.stack([window.frames_u8 for window in windows], 1)),
+        tensor(behavior[..., :N_GAZE]),
+        tensor(behavior[..., N_GAZE:]),
+        tensor(np.stack(responses, 1)),
+    )
+
+
+# -- optimiser and learning rates of the digital twin (Wang et al. 2025 and its release)
+# Gradient descent with Nesterov momentum. Each gradient is first limited in relation to
+# its weight, unit by unit (adaptive clipping), and weight decay is added to the step
+# after momentum and clipping.
+NOISE = (
+    "perspective.monitor.center_std",
+    "perspective.monitor.angle_std",
+    "readout.position.sigma",
+)
+"""Parameters that scale the noise of training."""
+
+
+class AdaptiveSgd(torch.optim.Optimizer):
+    """Nesterov momentum with unit-wise adaptive clipping.
+
+    A parameter without a gradient, such as that of a stream that was not drawn, is left
+    as it is, with its momentum.
+
+    Parameters
+    ----------
+    net
+        Its parameters that require a gradient are trained.
+    parts
+        First names of parameters, such as "core"; all by default.
+    lr, momentum, decay
+        Learning rate; momentum; weight decay, on weights alone.
+    clip, eps
+        A gradient may have at most `clip` times the norm of its weight, and always
+        `eps` times the square root of the number of values of the parameter.
+    """
+
+    def __init__(
+        self,
+        net: TwinNetwork,
+        lr: float = 0.1,
+        momentum: float = 0.9,
+        decay: float = 1e-4,
+        clip: float = 0.01,
+        eps: float = 1e-3,
+        parts: tuple[str, ...] = ("core", "perspective", "modulation", "readout"),
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "decay": 0.0,
+            "clip": clip,
+            "eps": eps,
+            "dims": None,
+            "factor": 1.0,
+        }
+        groups = [
+            {
+                "params": [parameter],
+                "dims": dims,
+                "decay": decay if is_weight else 0.0,
+                # The loss is a mean over units, so that each has a small gradient.
+                "factor": float(net.n_units) if name.startswith("readout.") else 1.0,
+            }
+            for name, parameter, dims, is_weight in _rules(net)
+            if parameter.requires_grad and name.partition(".")[0] in parts
+        ]
+        # torch refuses an optimiser without parameters; all may be frozen.
+        super().__init__(groups or [{"params": []}], defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Update all parameters with a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                gradient = _clipped(parameter.grad * group["factor"], parameter, group)
+                state = self.state[parameter]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                speed = state["momentum"].mul_(group["momentum"]).add_(gradient)
+                change = gradient + group["momentum"] * speed
+                change += group["decay"] * parameter
+                parameter -= group["lr"] * change
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate of the next steps."""
+        for group in self.param_groups:
+            group["lr"] = lr
+
+
+def _clipped(gradient: Tensor, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+    dims = group["dims"]
+    weight_norm = _norm(parameter, dims)
+    norm = _norm(gradient, dims)
+    least = group["eps"] * math.sqrt(parameter.numel())
+    limit = (group["clip"] * weight_norm).clamp(min=least)
+    # A gradient of 0 remains 0.
+    share: Tensor = limit / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+    return gradient * share.clamp(max=1)
+
+
+def _norm(x: Tensor, dims: tuple[int, ...] | None) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(x, dim=dims, keepdim=dims is not None)
+    return norm
+
+
+def _rules(
+    net: TwinNetwork,
+) -> Iterator[tuple[str, nn.Parameter, tuple[int, ...] | None, bool]]:
+    """Yield name, parameter, dimensions of its norm, and whether it decays."""
+    mixing = {
+        f"{name}.weights" for name, module in net.named_modules() if isinstance(module, GroupMixing)
+    }
+    for name, parameter in net.named_parameters():
+        kind = name.rpartition(".")[0]
+        last = kind.rpartition(".")[2]
+        dims: tuple[int, ...] | None = None
+        if kind in mixing:
+            dims = (1, 3)
+        elif name.startswith("readout.feature."):
+            dims = (2,)
+        elif name.startswith("readout.biases."):
+            dims = (0,)
+        elif last == "weights":
+            dims = (1, 2, 3, 4)
+        elif last in ("gains", "biases", "scales"):
+            dims = (1,)
+        yield name, parameter, dims, last == "weights"
+
+
+def learning_rate(
+    epoch: int,
+    cycle: int = 0,
+    lr: float = 0.1,
+    cycle_size: int = 100,
+    warmup_epochs: int = 10,
+    warmup_cycles: int = 1,
+) -> float:
+    """Return the rate of an epoch of a cycle: a linear start, then half a cosine.
+
+    Examples
+    --------
+    >>> from omnimouse_model.families.twin.training import learning_rate
+    >>> [round(learning_rate(epoch), 4) for epoch in (0, 9, 10, 55)]
+    [0.005, 0.095, 0.1, 0.05]
+    """
+    warmup = warmup_epochs if cycle < warmup_cycles else 0
+    if epoch < warmup:
+        return lr * (epoch + 0.5) / warmup
+    share = (epoch - warmup) / (cycle_size - warmup)
+    return lr * (math.cos(math.pi * share) + 1) / 2
+
+
+def freeze(net: TwinNetwork, modules: tuple[str, ...]) -> None:
+    """Keep the weights of modules, such as "core"; they remain in evaluation mode."""
+    for name in modules:
+        net.get_submodule(name).requires_grad_(False).eval()
 
 
 def start_twins(
@@ -447,3 +815,84 @@ def _positions(net: TwinNetwork, centers: np.ndarray, frame_size: tuple[int, int
     seen = perspective.retina_points(xy[None], rest, net.start())
     on_maps = perspective.map_points(seen[0])
     return torch.atanh(on_maps.clamp(-_MAX_POSITION, _MAX_POSITION))
+
+
+# -- fine-tuning of a digital twin: perspective, modulation and readout of a new session
+# Core and the recurrent part of the modulation keep their weights, as in the release. The
+# start is a session that the model knows, with the receptive fields of the new neurons.
+FROZEN = ("core", "modulation.lstm")
+"""Modules that a transfer does not train, as in the release."""
+FRAMES, BURN_IN = 90, 30
+VALIDATIONS = 6
+
+
+def transfer_twin(
+    predictor: Predictor, session: Session, options: TransferOptions, out: Path, job: Job
+) -> TwinPredictor:
+    """Train the parts of a new session, and write the twin of it (`Transfer.start`).
+
+    Raises
+    ------
+    FinetuneError
+        The twin knows the session, or the session has no video.
+    """
+    assert isinstance(predictor, TwinPredictor)
+    assert predictor.checkpoint is not None  # every loaded twin has one
+    check_unknown(predictor, session, options.train)
+    if session.stimulus is None:
+        raise FinetuneError(
+            "no_video",
+            f"Session {session.id!r} has no video, which is all that a twin sees.",
+        )
+    source, origin = hold_out(session, options.seed), predictor.checkpoint()
+    config = TwinTrainConfig(
+        seed=options.seed,
+        frame_size=origin.frame_size,
+        model=origin.config,
+        clips=options.batch,
+        frames=FRAMES,
+        burn_in=BURN_IN,
+        start="receptive-fields",
+        position_sd=0.1,
+        cycles=1,
+        # The rate falls from step to step.
+        cycle_epochs=options.steps,
+        epoch_steps=1,
+        warmup_epochs=min(20, max(1, options.steps // 10)),
+        frozen=FROZEN if options.train == "embeddings" else (),
+        validate_every=max(1, options.steps // VALIDATIONS),
+    )
+    job.progress(0.0, 1.0, STARTING)
+    device = resolve_device(job.device)
+    train_twins(config, [source], out, device=device, origin=origin, job=job)
+    job.progress(1.0, 1.0, SAVING)
+    _write_result(out, predictor, origin, source, options)
+    return load_twin(out, job.device)
+
+
+def _write_result(
+    out: Path,
+    twin: TwinPredictor,
+    origin: TwinCheckpoint,
+    source: TrainingSession,
+    options: TransferOptions,
+) -> None:
+    """Write the best weights, together with the known sessions of a frozen core."""
+    best = read_twins(checkpoint_file(out, TRAINED))
+    own = best.sessions[source.key]
+    is_frozen = options.train == "embeddings"
+    frozen = dict(origin.core) if is_frozen else {}
+    trained = [v for k, v in own.items() if k != MEAN and not (is_frozen and k.startswith(FROZEN))]
+    if not is_frozen:
+        trained += list(best.core.values())
+    # Other sessions remain valid only with an unchanged core.
+    known = dict(origin.sessions) if is_frozen else {}
+    about = {
+        **asdict(options),
+        "model": twin.predictor_id,
+        "session": source.key,
+        "unit": "single-trial correlation",
+    }
+    card = result_card(about, frozen, best.core, trained, out, best.card or {})
+    finished = replace(best, sessions=known | {source.key: own}, card={"finetuned": card})
+    save_twins(out / FINISHED, finished)

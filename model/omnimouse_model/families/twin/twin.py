@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.twin.checkpoint import read_twins
 from omnimouse_model.families.twin import DEMO
+from omnimouse_model.families.twin.checkpoint import read_released, read_twins
 from omnimouse_model.families.twin.network import TwinNetwork, TwinOutput, TwinState
-from omnimouse_model.families.twin.released import read_released
 from omnimouse_model.predict.description import Record, no_record
 
 Array = np.ndarray | Tensor
@@ -22,7 +21,7 @@ class DigitalTwin:
 
     Examples
     --------
-    >>> from omnimouse_model.families.twin.config import TwinConfig
+    >>> from omnimouse_model.families.twin.network import TwinConfig
     >>> from omnimouse_model.families.twin.network import TwinNetwork
     >>> sizes = TwinConfig(retina_height=16, retina_width=24)
     >>> twin = om.DigitalTwin(TwinNetwork(sizes, n_units=3))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.families.ndt.held_out_rates import WINDOW, forward_windows
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig, NdtOutput, poisson_loss
+from omnimouse_model.families.ndt.predictor import WINDOW, forward_windows
 from omnimouse_model.metrics.information import bits_per_spike
 
 N_BINS, N_NEURONS, STEPS = 30, 12, 80

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.families.ndt.held_out_rates import (
+from omnimouse_model.families.ndt.network import Ndt, NdtConfig
+from omnimouse_model.families.ndt.predictor import (
     bits_of,
     forward_windows,
     inter_region,
@@ -13,7 +14,6 @@ from omnimouse_model.families.ndt.held_out_rates import (
     one_neuron_out,
     predicted_rates,
 )
-from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 
 REGIONS = ["CA1", "CA1", "LP", "LP", "LP"]
 
@@ -47,7 +47,7 @@ def test_a_neuron_is_predicted_without_itself_however_many_at_once(net, spikes, 
     plain = predicted_rates(net, "a", hidden, "neuron")[..., [2]]
     some = one_neuron_out(net, "a", spikes, np.array([2]))
     np.testing.assert_allclose(some, plain, rtol=1e-5)
-    monkeypatch.setattr("omnimouse_model.families.ndt.held_out_rates.SEQUENCES", 4)
+    monkeypatch.setattr("omnimouse_model.families.ndt.predictor.SEQUENCES", 4)
     np.testing.assert_allclose(one_neuron_out(net, "a", spikes), rates, rtol=1e-5)
     # Dropout belongs to training.
     net.train()

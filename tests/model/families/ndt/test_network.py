@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.ndt.network import Dropout, Ndt, NdtConfig, poisson_loss
-from omnimouse_model.families.ndt.training_config import one_cycle
+from omnimouse_model.families.ndt.training import one_cycle
 from tests import FIXTURES
 from tests.conformance import ndt as conformance
 from tests.conformance.public_ndt import from_public, own_to_public

@@ -13,11 +13,16 @@ import omnimouse_model as om
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families.ndt.checkpoint import read_ndt
-from omnimouse_model.families.ndt.held_out_rates import bits_of, one_neuron_out
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-from omnimouse_model.families.ndt.training import export_ndt, train_ndt, with_steps
-from omnimouse_model.families.ndt.training_config import NdtTrainConfig
-from omnimouse_model.families.ndt.trials import read_trials, trial_session
+from omnimouse_model.families.ndt.predictor import bits_of, one_neuron_out
+from omnimouse_model.families.ndt.training import (
+    NdtTrainConfig,
+    export_ndt,
+    read_trials,
+    train_ndt,
+    trial_session,
+    with_steps,
+)
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.progress import STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state

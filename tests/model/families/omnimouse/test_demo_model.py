@@ -5,12 +5,11 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.spikes.held_out_scores import trial_counts
-from omnimouse_model.families.ndt.checkpoint import read_ndt
 from omnimouse_model.families.ndt import DEMO as NDT_DEMO
-from omnimouse_model.families.ndt.held_out_rates import bits_of
-from omnimouse_model.families.ndt.predictor import TRIALS
-from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
+from omnimouse_model.families.ndt.checkpoint import read_ndt
+from omnimouse_model.families.ndt.predictor import TRIALS, bits_of
 from omnimouse_model.families.omnimouse import DEMO
+from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.simulate import TRAINING_MICE
 from omnimouse_model.simulate.demo import DEMO_SHOWN, UNSEEN

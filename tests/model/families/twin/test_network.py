@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.families.twin.config import TwinConfig
-from omnimouse_model.families.twin.network import TwinNetwork
+from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
 from omnimouse_model.families.twin.twin import DigitalTwin
 from tests.conformance.twin import Reference, lines
 

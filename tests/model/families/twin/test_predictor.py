@@ -11,8 +11,7 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, StoppedError, UnsupportedRequestError
 from omnimouse_model.families.twin.checkpoint import TwinCheckpoint, save_twins
-from omnimouse_model.families.twin.config import TwinConfig
-from omnimouse_model.families.twin.network import TwinNetwork
+from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
 from omnimouse_model.predict.compatibility import check_compatibility
 
 RELEASE = Path(__file__).parents[3] / "fixtures" / "twin_parity" / "release"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.families.twin.checkpoint import read_released
 from omnimouse_model.families.twin.predictor import load_twin
-from omnimouse_model.families.twin.released import read_released
 from omnimouse_model.families.twin.twin import DigitalTwin
 from tests.hostile_pickles import CallingPickle
 

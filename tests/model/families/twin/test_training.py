@@ -11,12 +11,14 @@ from jaxtyping import TypeCheckError
 import omnimouse_model as om
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families.twin.checkpoint import read_twins
-from omnimouse_model.families.twin.clips import clip_spec, clip_starts
-from omnimouse_model.families.twin.config import TwinConfig
-from omnimouse_model.families.twin.network import TwinNetwork
-from omnimouse_model.families.twin.training import _positions, export_twins, train_twins
-from omnimouse_model.families.twin.training_config import (
+from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
+from omnimouse_model.families.twin.training import (
     TwinTrainConfig,
+    _positions,
+    clip_spec,
+    clip_starts,
+    export_twins,
+    train_twins,
 )
 from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.progress import CallbackJob
