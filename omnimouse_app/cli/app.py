@@ -53,7 +53,7 @@ def command(
     from omnimouse_app.window.screen import has_display
 
     if scheduler is not None:
-        from omnimouse_model.inference.dask_scheduler import check_address
+        from omnimouse_model.inference.dask_map import check_address
 
         # Refuse a wrong address before napari starts.
         check_address(scheduler)

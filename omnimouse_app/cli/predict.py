@@ -19,7 +19,7 @@ from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
     from omnimouse_model.masks import Mask
-    from omnimouse_model.predict.prediction_file.predictor import StoredPredictions
+    from omnimouse_model.predict.prediction_file import StoredPredictions
 
 
 @click.command("predict")
@@ -73,7 +73,7 @@ def command(
     """
     from omnimouse_model.analysis.predictions import predict_session
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.predict.prediction_file.file import (
+    from omnimouse_model.predict.prediction_file import (
         saved_windows,
         unfinished_path,
     )

@@ -6,7 +6,7 @@ from omnimouse_model.analysis.ranking.rank_table import SUFFIX as RANKING_SUFFIX
 from omnimouse_model.data.open import is_session
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
-from omnimouse_model.predict.prediction_file.file import has_predictions
+from omnimouse_model.predict.prediction_file import has_predictions
 
 
 def is_openable(path: str) -> bool:

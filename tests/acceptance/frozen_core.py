@@ -20,6 +20,7 @@ from omnimouse_model.analysis.finetune import finetune
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.families.omnimouse.batches import Group, Phase, TrainConfig
 from omnimouse_model.families.omnimouse.network import (
     OmniMouse,
     initialise,
@@ -27,7 +28,6 @@ from omnimouse_model.families.omnimouse.network import (
 )
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.omnimouse.training import Origin, train
-from omnimouse_model.families.omnimouse.training_config import Group, Phase, TrainConfig
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.training.transfer import hold_out
 from tests.model.known_sessions import write_known_session

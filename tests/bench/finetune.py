@@ -140,7 +140,7 @@ def _companion(settings: Settings) -> list[Row]:
     from omnimouse_model.data.open import open_session
     from omnimouse_model.families.omnimouse import DEMO
     from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
-    from omnimouse_model.families.omnimouse.loading import predictor_from_checkpoint
+    from omnimouse_model.families.omnimouse.context_part import predictor_from_checkpoint
     from omnimouse_model.inference.registry import load_predictor
     from omnimouse_model.simulate import TRAINING_MICE, write_session
     from omnimouse_model.storage.cache import cache_dir

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from omnimouse_model.families.omnimouse.batches import to_device
+from omnimouse_model.families.omnimouse.batches import TrainConfig, to_device
 from omnimouse_model.families.omnimouse.training import (
     Run,
     Step,
@@ -24,7 +24,6 @@ from omnimouse_model.families.omnimouse.training import (
     start_run,
     train_step,
 )
-from omnimouse_model.families.omnimouse.training_config import TrainConfig
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import Prefetch, reused_heap
 from omnimouse_model.training.sessions import TrainingSession

@@ -14,7 +14,7 @@ from omnimouse_app.cli.inputs import (
 from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
-    from omnimouse_model.predict.memory_fallback import Precision
+    from omnimouse_model.predict.devices import Precision
 
 
 @benchmark(
@@ -58,8 +58,7 @@ def command(
     the sessions of --session.
     """
     from omnimouse_model.inference.families import training_plan
-    from omnimouse_model.predict.devices import resolve_device
-    from omnimouse_model.predict.memory_fallback import computes_in_bf16
+    from omnimouse_model.predict.devices import computes_in_bf16, resolve_device
     from omnimouse_model.training.sessions import training_session
     from tests.bench.step_cost import step_cost
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from omnimouse_model.inference.dask_scheduler import PLAIN_SCHEDULER
+from omnimouse_model.inference.dask_map import PLAIN_SCHEDULER
 
 
 @contextmanager

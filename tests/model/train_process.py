@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch.distributed import TCPStore
 
+from omnimouse_model.families.omnimouse.batches import Group, Phase, TrainConfig
 from omnimouse_model.families.omnimouse.training import batch_loss, draw_step, train
-from omnimouse_model.families.omnimouse.training_config import Group, Phase, TrainConfig
 from omnimouse_model.storage import tensors, write
 from omnimouse_model.training import checkpoints
 from omnimouse_model.training.checkpoints import last_state, saved_step

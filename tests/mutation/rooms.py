@@ -63,7 +63,7 @@ ROOMS = {
     ),
     "predictors": Room(
         _files(f"{_MODEL}/families", "classical/* parts/* omnimouse/predictor ensemble/*")
-        + _files(f"{_MODEL}/predict", "compatibility predictor memory_cache")
+        + _files(f"{_MODEL}/predict", "compatibility predictor devices")
         + _files(f"{_MODEL}/inference", "mask_delta"),
         _files(f"{_TESTS}/families", "classical/test_predictor omnimouse/test_predictor")
         + _files(_TESTS, "inference/test_registry predict/test_compatibility")

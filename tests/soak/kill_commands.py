@@ -48,7 +48,7 @@ IMPORTED = (
     "omnimouse_model.data.convert",
     "omnimouse_model.data.open",
     "omnimouse_model.inference.hub_checkpoints",
-    "omnimouse_model.families.omnimouse.export",
+    "omnimouse_model.families.omnimouse.training",
     "omnimouse_model.analysis.finetune",
     "omnimouse_model.families.omnimouse.training",
     "omnimouse_model.analysis.scaling.study",

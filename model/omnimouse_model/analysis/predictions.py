@@ -35,15 +35,15 @@ from omnimouse_model.inference.dask_map import (
 from omnimouse_model.inference.server import Source
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.remarks import lost_all_targets
-from omnimouse_model.predict.prediction_file.file import (
+from omnimouse_model.predict.prediction_file import (
     NWB_METADATA,
     NWB_MODULE,
+    Metadata,
     StoredArrays,
+    StoredPredictions,
     open_arrays,
     open_file,
 )
-from omnimouse_model.predict.prediction_file.metadata import Metadata
-from omnimouse_model.predict.prediction_file.predictor import StoredPredictions
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.arrays.hdf5 import hdf5_to_write

@@ -11,15 +11,14 @@ from typing import Any
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import WorkerError
-from omnimouse_model.inference import dask_scheduler
-from omnimouse_model.inference.client import WorkerPredictor
-from omnimouse_model.inference.dask_scheduler import (
+from omnimouse_model.inference import dask_map
+from omnimouse_model.inference.client import LinkEndedError, WorkerPredictor
+from omnimouse_model.inference.dask_map import (
     check_address,
     connect,
     private_workers,
 )
 from omnimouse_model.inference.server import Server, Source
-from omnimouse_model.inference.transport import LinkEndedError
 from omnimouse_model.predict.predictor import Predictor
 
 
@@ -83,7 +82,7 @@ class DaskLink:
                 self._created = self._client.submit(
                     ServerActor, source, device, threads, actor=True, workers=workers
                 )
-                self._actor: Any = self._created.result(timeout=dask_scheduler.START_TIMEOUT_S)
+                self._actor: Any = self._created.result(timeout=dask_map.START_TIMEOUT_S)
                 # The first attribute access binds the actor to this client.
                 _ = self._actor.cancel
         except Exception as error:  # Dask and the actor's module raise many kinds

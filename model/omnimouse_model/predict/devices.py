@@ -1,15 +1,16 @@
-"""Devices of predictors: the available ones, the current one, threads and memory."""
+"""Devices of predictors: the available ones, threads, memory, and what to do when it is full."""
 
 import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import ENOMEM
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from omnimouse_model.errors import UnsupportedRequestError
 
@@ -248,3 +249,137 @@ def _why_no_cuda() -> str:
         other = f"The GPU cannot be used ({first_line}); choose the device cpu."
         return full_memory_text(error) or other
     return ""
+
+
+# -- fallbacks when memory runs out: smaller parts, then bf16, then the CPU -----------
+# Smaller parts cost only time, bf16 costs some digits, and the CPU much time. A fallback
+# stays until the predictor is loaded again, and the status of every prediction names it.
+Precision = Literal["auto", "fp32", "bf16"]
+
+QUERIES_PER_STEP = 512
+"""Decoded on a CPU between two checks whether the request is outdated: about 10 ms."""
+FEWEST_QUERIES = 32
+_IN_PARTS = "decoded "
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeSettings:
+    """How a predictor computes: the normal way, or one of the fallbacks.
+
+    Attributes
+    ----------
+    device
+        "cpu", "cuda" or another of torch's device types.
+    is_bf16
+        Compute in bfloat16.
+    queries_per_step
+        Number of queries that are decoded at once; None for all.
+    fallbacks
+        Texts for the user, one per fallback in use.
+    """
+
+    device: str
+    is_bf16: bool
+    queries_per_step: int | None = None
+    fallbacks: tuple[str, ...] = ()
+
+    def reduced(self, *, is_decoding: bool, can_move: bool) -> "ComputeSettings | None":
+        """Return the next settings that need less memory, None if there are none."""
+        # Only decoding is done in parts; an encoding has no use for smaller ones.
+        if is_decoding and (smaller := self._fewer_queries()) is not None:
+            others = [t for t in self.fallbacks if not t.startswith(_IN_PARTS)]
+            text = f"{_IN_PARTS}{smaller:,} queries at a time"
+            return replace(self, queries_per_step=smaller, fallbacks=(*others, text))
+        # bf16 halves the activations; the weights stay in float32.
+        if not self.is_bf16:
+            return replace(self, is_bf16=True, fallbacks=(*self.fallbacks, "in bf16"))
+        if self.device != "cpu" and can_move:
+            # Earlier fallbacks no longer apply: the CPU has memory of its own.
+            fallbacks = ("computed on the CPU",)
+            return ComputeSettings("cpu", False, QUERIES_PER_STEP, fallbacks)
+        return None
+
+    def _fewer_queries(self) -> int | None:
+        # "All at once" counts as a number that one step of a GPU usually holds.
+        current = self.queries_per_step or 16 * QUERIES_PER_STEP
+        return current // 4 if current // 4 >= FEWEST_QUERIES else None
+
+    @property
+    def status(self) -> str:
+        """`Prediction.status` under these settings."""
+        if not self.fallbacks:
+            return "ok"
+        return f"memory was full: {', '.join(self.fallbacks)}"
+
+
+def computes_in_bf16(device: str, precision: Precision) -> bool:
+    """Return whether a device computes in bf16; by "auto", only GPUs do."""
+    # Many CPUs have no bf16 products, and emulate them slowly.
+    return precision == "bf16" or (precision == "auto" and device == "cuda")
+
+
+def first_settings(device: str, precision: Precision) -> ComputeSettings:
+    """Return the settings without any fallback."""
+    is_bf16 = computes_in_bf16(device, precision)
+    # A CPU decodes in parts, so that a newer request can interrupt it.
+    queries_per_step = None if device == "cuda" else QUERIES_PER_STEP
+    return ComputeSettings(device, is_bf16, queries_per_step)
+
+
+# -- cache with a byte limit, for tensors on the device and arrays in memory ----------
+T = TypeVar("T")
+
+
+class MemoryCache(Generic[T]):
+    """Values by key; the least recently used are dropped above a limit of bytes.
+
+    Parameters
+    ----------
+    limit_bytes
+        Maximum size; the newest value stays even if it is larger.
+    bytes_of
+        Function from a value to its memory.
+    """
+
+    def __init__(self, limit_bytes: int, bytes_of: Callable[[T], int]) -> None:
+        self._limit_bytes = limit_bytes
+        self._bytes_of = bytes_of
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
+        self._n_bytes = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes in the cache."""
+        return self._n_bytes
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._values
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the value of a key, made now if it is not in the cache."""
+        if key not in self._values:
+            self._values[key] = value = make()
+            self._n_bytes += self._bytes_of(value)
+        # The order of the dict is that of the last use.
+        self._values.move_to_end(key)
+        # The value itself stays: the caller is about to use it.
+        while self._n_bytes > self._limit_bytes and len(self._values) > 1:
+            _, oldest = self._values.popitem(last=False)
+            self._n_bytes -= self._bytes_of(oldest)
+        return self._values[key]
+
+    def peek(self, key: Hashable) -> T | None:
+        """Return the value of a key, None without one; it counts as no use."""
+        return self._values.get(key)
+
+    def drop(self, key: Hashable) -> None:
+        """Drop the value of a key that is in the cache."""
+        self._n_bytes -= self._bytes_of(self._values.pop(key))
+
+    def clear(self) -> None:
+        """Drop all values."""
+        self._values.clear()
+        self._n_bytes = 0

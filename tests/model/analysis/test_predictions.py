@@ -10,7 +10,7 @@ from omnimouse_model.errors import (
     UnsupportedRequestError,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.prediction_file.file import unfinished_path
+from omnimouse_model.predict.prediction_file import unfinished_path
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_model.storage.journal import JOURNAL

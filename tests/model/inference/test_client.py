@@ -23,9 +23,8 @@ from omnimouse_model.errors import (
     WorkerError,
 )
 from omnimouse_model.inference import server as worker_process
-from omnimouse_model.inference.client import WorkerPredictor
+from omnimouse_model.inference.client import LinkEndedError, WorkerPredictor
 from omnimouse_model.inference.server import Server, Source
-from omnimouse_model.inference.transport import LinkEndedError
 from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.predict.predictor import Subset, predicted_subsets

@@ -13,7 +13,7 @@ import pytest
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat
-from omnimouse_model.inference import dask_map, dask_scheduler
+from omnimouse_model.inference import dask_map
 from omnimouse_model.progress import CallbackJob
 from tests.model.analysis.sweep.test_run import session as session
 from tests.model.context_predictor import ContextPredictor, SlowContextPredictor
@@ -106,7 +106,7 @@ def pause(number, job):
 @pytest.mark.process
 def test_a_lost_scheduler_is_one_line(capfd, monkeypatch):
     # As long as Dask waits for its return.
-    monkeypatch.setattr(dask_scheduler, "START_TIMEOUT_S", 5)
+    monkeypatch.setattr(dask_map, "START_TIMEOUT_S", 5)
     context = multiprocessing.get_context("spawn")
     addresses = context.Queue()
     process = context.Process(target=serve_scheduler, args=(addresses,))

@@ -64,7 +64,7 @@ def scheduler(our_certificates):
 
 @pytest.fixture
 def short_wait(monkeypatch):
-    module = "omnimouse_model.inference.dask_scheduler"
+    module = "omnimouse_model.inference.dask_map"
     monkeypatch.setattr(f"{module}.START_TIMEOUT_S", 2)
 
 

@@ -10,7 +10,7 @@ import distributed
 import pytest
 
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_model.inference.dask_scheduler import PLAIN_SCHEDULER, check_address
+from omnimouse_model.inference.dask_map import PLAIN_SCHEDULER, check_address
 from omnimouse_model.inference.dask_worker import (
     load_on_scheduler,
     remote_predictor,
@@ -77,7 +77,7 @@ def test_what_is_no_scheduler_is_told(address):
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
-    module = "omnimouse_model.inference.dask_scheduler"
+    module = "omnimouse_model.inference.dask_map"
     monkeypatch.setattr(f"{module}.START_TIMEOUT_S", 0.3)
     predictor = remote_predictor("tcp://127.0.0.1:9", EchoPredictor)
     with pytest.raises(WorkerError, match=r"does not answer.*dask worker"):

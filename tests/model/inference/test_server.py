@@ -16,7 +16,7 @@ import pytest
 from omnimouse_model import process
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError, WorkerError
-from omnimouse_model.inference import transport
+from omnimouse_model.inference import client
 from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.inference.server import portable_error
 from omnimouse_model.live.controller import Controller
@@ -175,6 +175,7 @@ import qtpy, os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[1])
 pathlib.Path(sys.argv[3]).open("a").write("run ")
 from omnimouse_model.data.open import open_session
+from omnimouse_model.inference import client
 from omnimouse_model.inference.client import WorkerPredictor
 from tests.predictors import EchoPredictor
 worker = WorkerPredictor(EchoPredictor)
@@ -250,7 +251,7 @@ def echo_of_numpy_threads() -> EchoPredictor:
 
 def test_numpy_has_one_thread_in_a_process(worker_of, monkeypatch):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    for module in (process, transport):
+    for module in (process, client):
         monkeypatch.setattr(module, "SPAWN", SpawnContext())
     assert worker_of(echo_of_numpy_threads).predictor_id == "1"
 

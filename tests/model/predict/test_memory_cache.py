@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnimouse_model.predict.memory_cache import MemoryCache
+from omnimouse_model.predict.devices import MemoryCache
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 60)), max_size=40))

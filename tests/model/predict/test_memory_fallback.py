@@ -7,10 +7,10 @@ import torch
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.devices import resolve_device
-from omnimouse_model.predict.memory_fallback import (
+from omnimouse_model.predict.devices import (
     ComputeSettings,
     first_settings,
+    resolve_device,
 )
 from omnimouse_model.predict.predictor import Prediction
 from tests.predictors import tiny_transformer

@@ -12,10 +12,9 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.families.classical.predictor import RULES
-from omnimouse_model.families.omnimouse.batches import make_batch
+from omnimouse_model.families.omnimouse.batches import Phase, make_batch
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.families.omnimouse.training_config import Phase
 from omnimouse_model.families.parts.linear_gaussian.fit import fit
 from omnimouse_model.families.parts.linear_gaussian.series import train_series
 from omnimouse_model.inference.registry import load_predictor

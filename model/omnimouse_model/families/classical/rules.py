@@ -26,7 +26,6 @@ from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.predict.predictor import Needs
 
 
-
 @dataclass(frozen=True, slots=True)
 class RulePrediction:
     """Prediction of a whole window: rates (60, P), and behaviour (40, C) if decoded."""

@@ -16,7 +16,7 @@ from omnimouse_model.predict.family import (
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.training.config import NeuronTransferOptions
 
-_LOAD = later(f"{__name__}.loading:load_checkpoint_predictor")
+_LOAD = later(f"{__name__}.context_part:load_checkpoint_predictor")
 DEMO = Path(__file__).with_name("demo.safetensors")
 """Weights of the demo model; `demo.json` beside them describes them."""
 
@@ -43,12 +43,12 @@ FAMILY = Family(
     recognises=_recognises,
     describe=later(f"{__name__}.checkpoint:describe"),
     training=Training(
-        later(f"{__name__}.training_config:config_from"),
+        later(f"{__name__}.batches:config_from"),
         lambda config: OMNIMOUSE,
         later(f"{__name__}.training:start_omnimouse"),
         shipped_configs(Path(__file__).parent / "configs"),
     ),
     transfer=Transfer(NeuronTransferOptions, later(f"{__name__}.transfer:transfer_omnimouse")),
-    export=later(f"{__name__}.export:export_run"),
+    export=later(f"{__name__}.training:export_run"),
     published="OmniMouse-5M",
 )

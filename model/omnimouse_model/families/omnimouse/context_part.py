@@ -1,4 +1,4 @@
-"""OmniMouse with a linear-Gaussian context part.
+"""OmniMouse with a linear-Gaussian context part, and predictors from checkpoints.
 
 The transformer gives the mean response from video and behaviour. What a mask shows of
 the population and of the past enters by the conditional distribution of the residuals,
@@ -13,6 +13,7 @@ behaviour. The part is fitted to one session and is saved with the weights.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.families.omnimouse.checkpoint import Checkpoint, read_checkpoint
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.parts.linear_gaussian.fit import (
     LinearGaussianFit,
@@ -40,8 +42,8 @@ from omnimouse_model.families.parts.linear_gaussian.series import (
     train_windows,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.devices import Residence
-from omnimouse_model.predict.memory_cache import MemoryCache
+from omnimouse_model.predict.description import weights_hash
+from omnimouse_model.predict.devices import MemoryCache, Residence, resolve_device
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
 from omnimouse_model.progress import QUIET, CallbackJob, Cancelled, Job, advance, never, part_of
 
@@ -430,3 +432,47 @@ def _mean_rates(
         parts.append(filled(prediction.responses)[window.samples])
         advance(job, len(parts), len(windows), STEP)
     return np.concatenate(parts)
+
+
+# -- predictors from checkpoints, with a context part or without ------------------------
+OmniMousePredictor = TransformerPredictor | OmniMouseWithContext
+
+
+def load_checkpoint_predictor(
+    path: str | Path,
+    device: str = "auto",
+    *,
+    name: str | None = None,
+    with_context: bool = True,
+) -> OmniMousePredictor:
+    """Load a predictor from a checkpoint of this project or an official one.
+
+    Its context part, if it has one, is left out with `with_context=False`.
+    """
+    path = Path(path)
+    checkpoint = read_checkpoint(path)
+    if not with_context:
+        checkpoint = replace(checkpoint, context={})
+    return predictor_from_checkpoint(checkpoint, name or path.stem, device)
+
+
+def predictor_from_checkpoint(
+    checkpoint: Checkpoint, name: str, device: str = "auto"
+) -> OmniMousePredictor:
+    """Build the network of a checkpoint on a device, as a predictor."""
+    if not checkpoint.sessions:
+        raise CheckpointError(f"{checkpoint.source} knows no session.")
+    # Frozen: gradients of the weights would keep the activations of every request.
+    net = checkpoint.build().requires_grad_(False)
+    net.to(resolve_device(device))
+    predictor = TransformerPredictor(
+        net,
+        name,
+        weights_hash(checkpoint.state),
+        can_move=True,
+        assumed=checkpoint.assumed,
+    )
+    if not checkpoint.context:
+        return predictor
+    hash_of_both = weights_hash({**checkpoint.state, **checkpoint.context})
+    return OmniMouseWithContext(predictor, checkpoint.context, hash_of_both)

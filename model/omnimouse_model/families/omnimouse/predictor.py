@@ -37,16 +37,14 @@ from omnimouse_model.families.omnimouse.tokens import (
 )
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.devices import (
+    ComputeSettings,
+    MemoryCache,
+    Precision,
     Residence,
     cache_limit,
+    first_settings,
     full_memory_text,
     hardware_of,
-)
-from omnimouse_model.predict.memory_cache import MemoryCache
-from omnimouse_model.predict.memory_fallback import (
-    ComputeSettings,
-    Precision,
-    first_settings,
 )
 from omnimouse_model.predict.predictor import (
     Encoded,

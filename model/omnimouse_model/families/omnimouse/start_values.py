@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.evaluation.tier_windows import mean_rates
 from omnimouse_model.families.omnimouse.attention import CrossAttention, GatedFeedForward
-from omnimouse_model.families.omnimouse.batches import make_batch, to_device
+from omnimouse_model.families.omnimouse.batches import Phase, make_batch, to_device
 from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
 from omnimouse_model.families.omnimouse.network import OmniMouse
-from omnimouse_model.families.omnimouse.training_config import Phase
 from omnimouse_model.families.parts.motion_energy import some_starts, tuning_weights
 from omnimouse_model.training.sessions import TrainingSession
 

@@ -12,9 +12,10 @@ The module is long because one training run is read from top to bottom in it.
 
 import logging
 import math
+import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,8 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.errors import CheckpointError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import Scores
 from omnimouse_model.evaluation.shard import evaluate_predictors
@@ -32,16 +35,30 @@ from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts, s
 from omnimouse_model.families.omnimouse.attention import GatedFeedForward
 from omnimouse_model.families.omnimouse.batches import (
     Batch,
+    Group,
+    ParameterGroup,
+    Phase,
+    Streams,
+    TrainConfig,
     Turn,
+    check_phase_sessions,
+    config_from,
     draw_batch,
     epoch_batches,
     first_recordings,
     sessions_of_phase,
     to_device,
 )
-from omnimouse_model.families.omnimouse.checkpoint import Checkpoint, save_checkpoint
-from omnimouse_model.families.omnimouse.loading import (
+from omnimouse_model.families.omnimouse.checkpoint import (
+    Checkpoint,
+    read_checkpoint,
+    read_official,
+    save_checkpoint,
+)
+from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
+from omnimouse_model.families.omnimouse.context_part import (
     OmniMousePredictor,
+    fit_context,
     load_checkpoint_predictor,
 )
 from omnimouse_model.families.omnimouse.network import (
@@ -62,24 +79,19 @@ from omnimouse_model.families.omnimouse.start_values import (
     set_population_attention_heads,
     tuned_embeddings,
 )
-from omnimouse_model.families.omnimouse.training_config import (
-    Group,
-    ParameterGroup,
-    Phase,
-    Streams,
-    TrainConfig,
-    check_phase_sessions,
-)
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import strategy_names
-from omnimouse_model.predict.devices import torch_threads
-from omnimouse_model.predict.memory_fallback import (
+from omnimouse_model.predict.devices import (
     Precision,
     computes_in_bf16,
+    torch_threads,
 )
 from omnimouse_model.progress import Job
+from omnimouse_model.storage.tensors import write_pickle
 from omnimouse_model.training.checkpoints import (
+    MODEL,
+    last_state,
     rank_files,
     read_state,
     saved_state,
@@ -595,7 +607,6 @@ def _mean(rows: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
     return means
 
 
-# -- Training of OmniMouse -----------------------------------------------------------
 # -- one training step: draw batches, compute the loss, update both parameter groups
 LOSSES = ("loss", "response_loss", "behavior_loss")
 
@@ -811,7 +822,7 @@ def _floats(net: nn.Module) -> list[Tensor]:
     return [p.data for p in net.parameters()]
 
 
-# -- training of OmniMouse
+# -- the run: start, resume, save -------------------------------------------------------
 def start_omnimouse(
     config: TrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
 ) -> OmniMousePredictor:
@@ -1046,3 +1057,158 @@ def parallel_gradients(
             else:
                 parameter.grad += gradient
     return [row for row, _ in learned]
+
+
+# -- export: a checkpoint of this project, or the published format ----------------------
+# The published format is one file `rank_<r>.ckpt` per process, with tensors and plain
+# containers only, so that torch's restricted unpickler can read it. The official loader
+# finds the weights by the same names.
+SHARDS = "rank_*.ckpt"
+"""Files of the published format."""
+
+
+def export_run(run: Path, path: Path) -> None:
+    """Write the averaged weights of a run, or official shards (`Family.export`).
+
+    A path that ends with .safetensors becomes a checkpoint of this project, with data
+    for the model card; any other a folder in the published format.
+    """
+    if run.match(SHARDS) or any(run.glob(SHARDS)):
+        official = read_official(run)
+        save_checkpoint(path, official.build(), assumed=official.assumed)
+        return
+    settings = run_record(run)
+    config = replace(config_from(settings.tree), **settings.shared)
+    if path.suffix != ".safetensors":
+        write_official(run, path, config)
+        return
+    # The demo is trained on one recording and shown on another of the same neurons.
+    renames = config.notes.get("renames", {})
+    checkpoint = renamed(read_checkpoint(run / MODEL), renames)
+    card = (checkpoint.card or {}) | model_card(config)
+    places = [
+        place
+        for choice, place in zip(config.sessions, settings.places, strict=False)
+        if choice.context
+    ]
+    context: dict[str, Tensor] = {}
+    if places:
+        net = checkpoint.build().requires_grad_(False)
+        transformer = TransformerPredictor(net, path.stem)
+        for place in places:
+            session = open_session(place)
+            # A fit belongs to the neurons: it is stored under the key of the model.
+            session = replace(session, id=renames.get(session.id, session.id))
+            context |= fit_context(transformer, session)
+    save_checkpoint(path, checkpoint.build(), card, context=context)
+
+
+def model_card(config: TrainConfig) -> dict[str, Any]:
+    """Return how a run was trained, as plain data without steps and hours."""
+    return {
+        "trained_on": [choice.mouse for choice in config.sessions],
+        "same_neurons": config.notes.get("renames", {}),
+        "targets": [f"{phase.name}: {phase.targets}" for phase in config.phases],
+        "phases": [asdict(phase) for phase in config.phases],
+    }
+
+
+def renamed(checkpoint: Checkpoint, renames: dict[str, str]) -> Checkpoint:
+    """Give sessions other keys; the neurons must be the same, in the same order."""
+    # A session that exists already would lose its own weights.
+    for old, new in renames.items():
+        if old not in checkpoint.sessions or new in checkpoint.sessions:
+            raise CheckpointError(
+                f"Cannot rename session {old!r} to {new!r}: the checkpoint has "
+                f"{sorted(checkpoint.sessions)}."
+            )
+
+    def new_name(key: str) -> str:
+        for old, new in renames.items():
+            if key.startswith(f"sess_params.{old}."):
+                return f"sess_params.{new}.{key.removeprefix(f'sess_params.{old}.')}"
+        return key
+
+    return replace(
+        checkpoint,
+        state={new_name(k): v for k, v in checkpoint.state.items()},
+        sessions={renames.get(k, k): n for k, n in checkpoint.sessions.items()},
+        animals={renames.get(k, k): a for k, a in checkpoint.animals.items()},
+    )
+
+
+def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
+    """Write the last save of the run in `out` as `folder/rank_<r>.ckpt`.
+
+    The weights are averaged if the run averages; the states of the optimisers are those
+    of the run. The random states are the current ones, which our runs do not use.
+
+    Raises
+    ------
+    CheckpointError
+        The run has no save, or its architecture is not a released one. The format does
+        not store the architecture, so a reader could not build the net.
+    """
+    saved = last_state(out)
+    if saved is None:
+        raise CheckpointError(f"{out} holds no saved run; train first.")
+    _check_released(config.model)
+    states = [read_state(path) for path in rank_files(saved)]
+    sessions = {key: n for state in states for key, n in state["sessions"].items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for rank, state in enumerate(states):
+        shard = {
+            "epoch": 0,
+            "step": state["step"],
+            "state_dict": state["average"] or state["net"],
+            # Each file lists all sessions, so that rank 0's file alone is sufficient to
+            # find which neurons exist.
+            "session_map": {
+                key: {
+                    "n_neurons": n,
+                    "animal_id": state["animals"][key],
+                    "on_rank": key in state["sessions"],
+                }
+                for key, n in sessions.items()
+            },
+            "rank_optimizer_state_dict": state["session"],
+            "rng_state": _random_states(),
+        }
+        # As in the released files, only rank 0 has the optimiser of the core.
+        if state["core"] is not None:
+            shard["shared_optimizer_state_dict"] = state["core"]
+        written.append(folder / f"rank_{rank}.ckpt")
+        write_pickle(written[-1], shard)
+    return written
+
+
+def _check_released(config: OmniMouseConfig) -> None:
+    """Raise CheckpointError unless a reader can infer the architecture."""
+    for size in SIZES.values():
+        # A reader infers these two fields from the shapes of the weights, and takes all
+        # others from the table of sizes.
+        readable = replace(
+            size,
+            num_response_latent_groups=config.num_response_latent_groups,
+            d_embedding=config.d_embedding,
+        )
+        if readable == config:
+            return
+    raise CheckpointError(
+        "Released checkpoints do not store the architecture, so only released sizes "
+        f"({', '.join(SIZES)}) can be exported in this format. model.safetensors has "
+        "this one."
+    )
+
+
+def _random_states() -> dict[str, Any]:
+    """Return the states of four random generators, as plain values."""
+    # The array of NumPy's state becomes a list for the restricted unpickler.
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  # the official loader's
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": (kind, np.asarray(keys).tolist(), *rest),
+        "python": random.getstate(),
+    }

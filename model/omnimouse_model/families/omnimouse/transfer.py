@@ -20,6 +20,13 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.evaluation.tier_windows import mean_rates, spread_starts
+from omnimouse_model.families.omnimouse.batches import (
+    Group,
+    Phase,
+    Streams,
+    TrainConfig,
+    official_tasks,
+)
 from omnimouse_model.families.omnimouse.checkpoint import (
     Checkpoint,
     read_checkpoint,
@@ -27,12 +34,10 @@ from omnimouse_model.families.omnimouse.checkpoint import (
 )
 from omnimouse_model.families.omnimouse.config import Layout
 from omnimouse_model.families.omnimouse.context_part import (
+    OmniMousePredictor,
     OmniMouseWithContext,
     context_seconds,
     fit_context,
-)
-from omnimouse_model.families.omnimouse.loading import (
-    OmniMousePredictor,
     load_checkpoint_predictor,
 )
 from omnimouse_model.families.omnimouse.network import OmniMouse, set_mean_rates
@@ -40,13 +45,6 @@ from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.omnimouse.token_layout import layout_of
 from omnimouse_model.families.omnimouse.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.families.omnimouse.training import DEMO, Origin, train
-from omnimouse_model.families.omnimouse.training_config import (
-    Group,
-    Phase,
-    Streams,
-    TrainConfig,
-    official_tasks,
-)
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from omnimouse_model.predict.family import Family
-from omnimouse_model.predict.prediction_file.file import has_predictions, open_file
-from omnimouse_model.predict.prediction_file.predictor import StoredPredictions
+from omnimouse_model.predict.prediction_file import StoredPredictions, has_predictions, open_file
 
 
 def open_predictions(path: str | Path) -> StoredPredictions:

@@ -40,8 +40,13 @@ from omnimouse_model.live.inference.stream import (
 from omnimouse_model.live.inference.tier_results import MAX_SCORE_BYTES, ScoreStore, TierResults
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import scored_cells
-from omnimouse_model.predict.devices import DEVICES, Residence, devices_of, residence_of
-from omnimouse_model.predict.memory_cache import MemoryCache
+from omnimouse_model.predict.devices import (
+    DEVICES,
+    MemoryCache,
+    Residence,
+    devices_of,
+    residence_of,
+)
 from omnimouse_model.predict.predictor import (
     Closable,
     Loadable,

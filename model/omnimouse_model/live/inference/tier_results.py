@@ -50,8 +50,7 @@ from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import METRICS
 from omnimouse_model.predict.compatibility import task_id
-from omnimouse_model.predict.devices import residence_of
-from omnimouse_model.predict.memory_cache import MemoryCache
+from omnimouse_model.predict.devices import MemoryCache, residence_of
 from omnimouse_model.predict.predictor import Predictor, is_served
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.cache import cache_dir

@@ -19,8 +19,7 @@ from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.live.state_store import LastSession, StateStore
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import FALLBACK, check_compatibility
-from omnimouse_model.predict.prediction_file.file import open_arrays
-from omnimouse_model.predict.prediction_file.metadata import Metadata
+from omnimouse_model.predict.prediction_file import Metadata, open_arrays
 from omnimouse_model.predict.predictor import Needs, Predictor
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.demo import model_for

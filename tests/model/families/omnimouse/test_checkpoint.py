@@ -16,8 +16,8 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.omnimouse import checkpoint as official
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.families.omnimouse.config import SIZES
-from omnimouse_model.families.omnimouse.export import renamed
 from omnimouse_model.families.omnimouse.network import OmniMouse
+from omnimouse_model.families.omnimouse.training import renamed
 from omnimouse_model.predict import description
 from tests.hostile_pickles import CallingPickle
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards

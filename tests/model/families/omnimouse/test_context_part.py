@@ -13,8 +13,11 @@ from omnimouse_model.errors import (
     UnsupportedRequestError,
 )
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
-from omnimouse_model.families.omnimouse.context_part import OmniMouseWithContext, fit_context
-from omnimouse_model.families.omnimouse.loading import load_checkpoint_predictor
+from omnimouse_model.families.omnimouse.context_part import (
+    OmniMouseWithContext,
+    fit_context,
+    load_checkpoint_predictor,
+)
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.progress import CallbackJob

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from omnimouse_model.families.omnimouse.batches import TrainConfig
 from omnimouse_model.families.omnimouse.config import OmniMouseConfig
 from omnimouse_model.families.omnimouse.training import (
     are_independent,
     parallel_gradients,
     train,
 )
-from omnimouse_model.families.omnimouse.training_config import TrainConfig
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.model.train_process import CONFIG, MICE, sessions_of, write_mice

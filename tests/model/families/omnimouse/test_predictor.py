@@ -17,7 +17,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.families.omnimouse.config import OmniMouseConfig
-from omnimouse_model.families.omnimouse.loading import load_checkpoint_predictor
+from omnimouse_model.families.omnimouse.context_part import load_checkpoint_predictor
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.omnimouse.tokens import batch_from_windows, layout_from_mask

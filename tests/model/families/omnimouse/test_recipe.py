@@ -8,16 +8,22 @@ import pytest
 import torch
 
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.families.omnimouse import batches as configs
 from omnimouse_model.families.omnimouse import checkpoint as official
-from omnimouse_model.families.omnimouse import export
-from omnimouse_model.families.omnimouse import training_config as configs
-from omnimouse_model.families.omnimouse.batches import Turn, epoch_batches
-from omnimouse_model.families.omnimouse.export import write_official
-from omnimouse_model.families.omnimouse.training import learning_rate, start_run, train, with_epochs
-from omnimouse_model.families.omnimouse.training_config import (
+from omnimouse_model.families.omnimouse import training
+from omnimouse_model.families.omnimouse.batches import (
     Group,
     Phase,
     TrainConfig,
+    Turn,
+    epoch_batches,
+)
+from omnimouse_model.families.omnimouse.training import (
+    learning_rate,
+    start_run,
+    train,
+    with_epochs,
+    write_official,
 )
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.masks.strategies import Strategy
@@ -192,7 +198,7 @@ def test_a_run_in_the_released_form_is_read_back(sessions, tmp_path, monkeypatch
     net = train(config, sessions[:1], tmp_path / "run", max_steps=1)
     with pytest.raises(CheckpointError, match="only released sizes"):
         write_official(tmp_path / "run", tmp_path / "no", config)
-    for module in (official, export):
+    for module in (official, training):
         monkeypatch.setattr(module, "SIZES", {"tiny": NARROW})
     (path,) = write_official(tmp_path / "run", tmp_path / "official", config)
     assert path.name == "rank_0.ckpt"

@@ -11,6 +11,10 @@ import yaml
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.families.omnimouse.batches import (
+    Group,
+    Phase,
+    TrainConfig,
+    config_from,
     draw_batch,
     first_recordings,
     sessions_of_phase,
@@ -23,12 +27,6 @@ from omnimouse_model.families.omnimouse.training import (
     start_run,
     train,
     train_step,
-)
-from omnimouse_model.families.omnimouse.training_config import (
-    Group,
-    Phase,
-    TrainConfig,
-    config_from,
 )
 from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.training.checkpoints import last_state, read_state

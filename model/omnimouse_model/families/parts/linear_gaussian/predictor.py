@@ -39,8 +39,7 @@ from omnimouse_model.families.parts.linear_gaussian.series import (
 from omnimouse_model.families.parts.linear_gaussian.subsets import SubsetPosterior, Target
 from omnimouse_model.families.parts.visible_input import held_frames
 from omnimouse_model.masks import VISIBLE, Mask, scored_cells
-from omnimouse_model.predict.devices import single_numpy_thread
-from omnimouse_model.predict.memory_cache import MemoryCache
+from omnimouse_model.predict.devices import MemoryCache, single_numpy_thread
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,

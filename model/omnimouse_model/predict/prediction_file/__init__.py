@@ -1,1 +1,0 @@
-"""The file of predictions: its arrays and metadata, whoever wrote it."""
