@@ -20,7 +20,18 @@ from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.twin.checkpoint import read_released
-from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork, TwinOutput, rotation
+from omnimouse_model.families.twin.network import (
+    Periphery,
+    Perspective,
+    TwinConfig,
+    TwinNetwork,
+    TwinOutput,
+    TwinState,
+    plane_grid,
+    rotation,
+    sample,
+    to_sampling,
+)
 from omnimouse_model.families.twin.training import (
     NOISE,
     AdaptiveSgd,
@@ -201,7 +212,7 @@ def check_parts(reference: Reference) -> TwinLine:
             "rotation": rotation(angles),
         }
         for periphery in ("dark", "extend"):
-            images, grid = eye.inverse(image, pupil, size, state, periphery)
+            images, grid = _inverse(eye, image, pupil, size, state, periphery)
             values[f"inverse_{periphery}"] = images
             values["inverse_grid"] = grid
         for key, value in expected.items():
@@ -213,6 +224,28 @@ def check_parts(reference: Reference) -> TwinLine:
             else:
                 line.faults.append(f"{key} is not computed")
     return line
+
+
+def _inverse(
+    eye: Perspective,
+    images: Tensor,
+    pupil: Tensor,
+    size: tuple[int, int],
+    state: TwinState,
+    periphery: Periphery,
+) -> tuple[Tensor, Tensor]:
+    """Return monitor images (N, colours, h, w) of retina images, and their points.
+
+    Points (N, h, w, 2) are the coordinates on the retina of each monitor pixel.
+    """
+    pixel, monitor = eye.retina_pixel, eye.monitor_pixel
+    power = eye.max_power * torch.sigmoid(pixel.logit)
+    luminance = ((images - pixel.offset) / pixel.scale) ** (1 / power) - eye.eps
+    xy = plane_grid(*size).to(images)
+    grid = eye.retina_points(xy.expand(len(pupil), -1, -1, -1), pupil, state)
+    points = to_sampling(grid, (images.shape[-2], images.shape[-1]), size)
+    sampled = sample(luminance, points, periphery)
+    return ((sampled - monitor.offset) / monitor.scale) ** (1 / monitor.power), grid
 
 
 def _effective(net: TwinNetwork, name: str) -> Tensor:

@@ -171,9 +171,9 @@ class Kernel:
     Attributes
     ----------
     weight
-        (S * outputs, inputs / groups, t, k, k).
+        (S * outputs, inputs / groups, t, k, k); of the readout (S, units, channels).
     bias
-        (S * outputs,), or None.
+        (S * outputs,), or None; of the readout (S, units).
     """
 
     weight: Tensor
@@ -199,7 +199,7 @@ class TwinState:
     lstms
         Hidden state and cell by LSTM.
     monitor
-        Centre and angle (N, 3) of the monitor; in training, with noise per clip.
+        Centre (N, 3) and rotation (N, 3, 3) of the monitor; in training, with noise per clip.
     position
         Readout positions (N or 1, U, 2) before tanh; in training, with noise per clip.
     """
@@ -452,9 +452,9 @@ class Perspective(nn.Module):
         """Return unit rays (..., H, W, 3) of the pixels, of an eye at angles."""
         return torch.einsum("...ij,hwj->...hwi", rotation(angles), self.retina.grid)
 
-    def monitor_points(self, rays: Tensor, center: Tensor, angle: Tensor) -> Tensor:
-        """Return where rays (T, N, H, W, 3) meet the monitors (N, 3): x and y."""
-        axes = rotation(angle)[:, None, None]  # columns: x, y and normal
+    def monitor_points(self, rays: Tensor, center: Tensor, axes: Tensor) -> Tensor:
+        """Return where rays (T, N, H, W, 3) meet the monitors (N, 3), (N, 3, 3): x and y."""
+        axes = axes[:, None, None]  # columns: x, y and normal
         center = center[:, None, None]
         normal = axes[..., 2]
         depth = (rays * normal).sum(-1, keepdim=True).clamp(min=MIN_DEPTH)
@@ -471,38 +471,13 @@ class Perspective(nn.Module):
         power = self.max_power * torch.sigmoid(pixel.logit)
         return pixel.scale * (luminance + self.eps) ** power + pixel.offset
 
-    def inverse(
-        self,
-        images: Tensor,
-        pupil: Tensor,
-        size: tuple[int, int],
-        state: TwinState,
-        periphery: Periphery = "dark",
-    ) -> tuple[Tensor, Tensor]:
-        """Return monitor images (N, colours, h, w) of retina images, and their points.
-
-        Points (N, h, w, 2) are the coordinates on the retina of each monitor pixel.
-        """
-        pixel = self.retina_pixel
-        power = self.max_power * torch.sigmoid(pixel.logit)
-        luminance = ((images - pixel.offset) / pixel.scale) ** (1 / power) - self.eps
-        xy = plane_grid(*size).to(images)
-        grid = self.retina_points(xy.expand(len(pupil), -1, -1, -1), pupil, state)
-        sampled = sample(
-            luminance,
-            to_sampling(grid, (images.shape[-2], images.shape[-1]), size),
-            periphery,
-        )
-        return self.monitor_pixel.inverse(sampled), grid
-
     def retina_points(self, xy: Tensor, pupil: Tensor, state: TwinState) -> Tensor:
         """Return where on the retina points (N, ..., 2) of the monitor are seen.
 
         Both are in half widths, of the monitor and of the retina.
         """
         n_axes = xy.ndim - 2
-        center, angle = (x[(slice(None), *[None] * n_axes)] for x in state.monitor)
-        axes = rotation(angle)
+        center, axes = (x[(slice(None), *[None] * n_axes)] for x in state.monitor)
         points = center + axes[..., 0] * xy[..., :1] + axes[..., 1] * xy[..., 1:]
         rays = F.normalize(points, dim=-1)
         turned = torch.einsum("nij,n...i->n...j", rotation(self.mlp(pupil, state)), rays)
@@ -576,12 +551,12 @@ class Monitor(nn.Module):
         self.angle_std.fill_(MONITOR_SD)
 
     def draw(self, n_clips: int) -> tuple[Tensor, Tensor]:
-        """Return centre and angle (N, 3), in training with noise."""
+        """Return centre (N, 3) and rotation (N, 3, 3), in training with noise."""
         center, angle = (x.expand(n_clips, 3) for x in (self.center, self.angle))
         if self.training:
             center = center + self.center_std * torch.randn_like(center)
             angle = angle + self.angle_std * torch.randn_like(angle)
-        return center, angle
+        return center, rotation(angle)
 
 
 class MonitorPixel(nn.Module):
@@ -599,10 +574,6 @@ class MonitorPixel(nn.Module):
     def forward(self, grey: Tensor) -> Tensor:
         """Return luminance of grey levels from 0 to 1."""
         return self.scale * grey**self.power + self.offset
-
-    def inverse(self, luminance: Tensor) -> Tensor:
-        """Return grey levels of luminance."""
-        return ((luminance - self.offset) / self.scale) ** (1 / self.power)
 
 
 class Retina(nn.Module):
@@ -741,11 +712,11 @@ class StateLstm(nn.Module):
 
     def forward(self, x: Tensor, state: TwinState, record: Record) -> Tensor:
         """Return the hidden states (T, N, S * hidden)."""
-        gates = [self.proj_i, self.proj_f, self.proj_g, self.proj_o]
-        kernels = [state.kernel(gate) for gate in gates]
         streams = x.shape[2]
-        weight = torch.cat([k.matrices(streams) for k in kernels], 1)
-        bias = torch.cat([k.bias.view(streams, -1) for k in kernels if k.bias is not None], 1)
+        gates: list[nn.Module] = [self.proj_i, self.proj_f, self.proj_g, self.proj_o]
+        kernel = state.joint_kernel(self, gates, streams)
+        assert kernel.bias is not None
+        weight, bias = kernel.matrices(streams), kernel.bias.view(streams, -1)
         if self not in state.lstms:
             zero = x.new_zeros(x.shape[1], streams, self.hidden)
             state.lstms[self] = (zero, zero)
@@ -1052,10 +1023,16 @@ class Readout(nn.Module):
 
     def forward(self, maps: Tensor, state: TwinState, units: Tensor | None) -> Tensor:
         """Return logits (T, N, S, U) of maps (T, N, S * C, H, W)."""
-        every = range(len(self.biases))
-        chosen = every if state.stream is None else (state.stream,)
-        weight = torch.stack([self.feature.weights[s][:, 0] for s in chosen])
-        bias = torch.stack([self.biases[s][:, 0] for s in chosen])
+        if self not in state.kernels:
+            every = range(len(self.biases))
+            chosen = every if state.stream is None else (state.stream,)
+            # (S, U, C) and (S, U): stacked once, as thousands of units take long.
+            state.kernels[self] = Kernel(
+                torch.stack([self.feature.weights[s][:, 0] for s in chosen]),
+                torch.stack([self.biases[s][:, 0] for s in chosen]),
+            )
+        weight, bias = state.kernels[self].weight, state.kernels[self].bias
+        assert bias is not None
         position = state.position
         if units is not None:
             weight, bias = weight[:, units], bias[:, units]
