@@ -186,7 +186,7 @@ def _finetuned(
     steps: int | None = None,
 ) -> ScoredModel:
     from omnimouse_model.analysis.finetune import finetune
-    from omnimouse_model.families.omnimouse.checkpoint import read_card
+    from omnimouse_model.predict.description import read_about
     from omnimouse_model.progress import CallbackJob
     from omnimouse_model.training.checkpoints import FINISHED
 
@@ -202,7 +202,7 @@ def _finetuned(
         job=CallbackJob(line),
     )
     line.finish()
-    card = read_card(out / FINISHED)["finetuned"]
+    card = read_about(out / FINISHED)["card"]["finetuned"]
     return ScoredModel(train, _scores(tuned, session, settings), card)
 
 

@@ -250,4 +250,7 @@ def video_flop(config: HieraConfig, d_model: int) -> float:
 
 
 def _pairs(plan: AttentionPlan) -> int:
-    return int(plan.row_counts().sum())
+    return sum(
+        (group.queries.stop - group.queries.start) * sum(k.stop - k.start for k in group.keys)
+        for group in plan.groups
+    )

@@ -221,7 +221,8 @@ def _regions(session: "Session") -> np.ndarray:
 
 def _evaluation(net: "Ndt", spikes: "torch.Tensor", n_out: int) -> tuple[float, np.ndarray]:
     """Return the seconds of the evaluation of the first neurons, and their bits."""
-    from omnimouse_model.families.ndt.predictor import bits_of, one_neuron_out
+    from omnimouse_model.families.ndt.predictor import one_neuron_out
+    from tests.held_out_bits import bits_of
 
     (name,) = net.sessions
     begin = perf_counter()

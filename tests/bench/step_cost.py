@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from omnimouse_model.families.omnimouse.batches import TrainConfig, to_device
+from omnimouse_model.families.omnimouse.batches import TrainConfig
 from omnimouse_model.families.omnimouse.training import (
     Run,
     Step,
@@ -126,7 +126,7 @@ def _waited_share(
 def _forward(run: Run, config: TrainConfig, drawn: Step) -> None:
     phase, _ = config.phase_at(run.step)
     for batch in drawn.batches:
-        moved = to_device(batch, run.device)
+        moved = batch.to(run.device)
         batch_loss(run.net, moved, phase, config.precision)
 
 

@@ -22,17 +22,16 @@ from torch import Tensor
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.ndt.network import CAUSAL, Ndt, NdtConfig, poisson_loss
 from omnimouse_model.families.ndt.predictor import (
-    bits_of,
     forward_windows,
     inter_region,
     intra_region,
-    last_bins,
     one_neuron_out,
 )
 from omnimouse_model.families.ndt.training import START, one_cycle
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
 from tests.conformance.line import Line, run
 from tests.conformance.public_ndt import from_public, own_to_public
+from tests.held_out_bits import bits_of
 
 MAPS, LOSS, BITS, GRADIENTS = 1e-4, 1e-4, 1e-5, 1e-3
 TRAINED, MOST_TRAINED, SHARE = 2e-5, 1e-3, 0.999
@@ -408,12 +407,16 @@ def evaluation_lines(reference: Reference) -> Iterator[Line]:
     state = reference.tensors("eval_state_dict.safetensors")
     net = from_public(state, config, {eid: session["n_neurons"]}, "eval")
     spikes, onset = arrays["spikes"], about["onset_bin"]
+    # The bins at the end of a trial that the public code predicts.
+    last = arrays["forward_pred.rates"].shape[1] if "forward_pred.rates" in arrays else 0
 
     modes: dict[str, Callable[[], np.ndarray]] = {
         "per_neuron": lambda: one_neuron_out(net, eid, spikes),
         "inter_region": lambda: inter_region(net, eid, spikes, regions),
         "intra_region": lambda: intra_region(net, eid, spikes, regions),
-        "forward_pred": lambda: last_bins(net, eid, spikes, arrays["forward_pred.rates"].shape[1]),
+        "forward_pred": lambda: forward_windows(
+            net, eid, spikes, onset=spikes.shape[1] - last, width=last, n_windows=1
+        ),
         "windows_future_zeroed": lambda: forward_windows(net, eid, spikes, onset=onset),
         "windows_only_window_zeroed": lambda: forward_windows(
             net, eid, spikes, onset=onset, hides_future=False

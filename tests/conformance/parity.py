@@ -209,7 +209,7 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
         found["response_loss"] = loss[None]
         losses.append(loss)
         hidden.append(queries)
-        plans.append(net.query_plan(windows, layout, context).row_counts())
+        plans.append(net.query_plan(windows, layout, context).dense().sum(1, dtype=torch.int32))
     if layout.behavior == "target":
         predicted, queries = net.decode_behavior(context)
         assert windows.behavior is not None
@@ -236,11 +236,11 @@ def _intermediates(
         "latents_init": encoded.latents_start[:1],
         "latents_encoded": encoded.latents,
         "processor_out.latents": context.processed[:, :n_latents],
-        "processor_mask.row_count": context.processor_plan.row_counts(),
+        "processor_mask.row_count": context.processor_plan.dense().sum(1, dtype=torch.int32),
     }
     if encoded.encoder_plan is not None:
         found["encoder_mask"] = encoded.encoder_plan.dense().to(torch.uint8)
-        found["encoder_mask.row_count"] = encoded.encoder_plan.row_counts()
+        found["encoder_mask.row_count"] = encoded.encoder_plan.dense().sum(1, dtype=torch.int32)
     if context.video_tokens is not None:
         per_step = context.video_tokens.shape[1] // len(layout.video_steps)
         times = windows.video_times[0, layout.video_steps]

@@ -5,9 +5,9 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from errno import ENOMEM
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 DEVICES = ("auto", "cpu")
 """Devices of every machine."""
 GPU_IS_FULL = (
@@ -103,6 +104,24 @@ def _is_gpu_full() -> bool:
     except RuntimeError as error:
         return "out of memory" in str(error)
     return free < LIBRARY_BYTES
+
+
+def on_device(record: T, device: "torch.device | str", kept: Collection[str] = ()) -> T:
+    """Return a dataclass with its tensors, and those of dataclasses in it, on a device.
+
+    A copy to a GPU does not block; the fields `kept` stay where they are.
+    """
+    import torch
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.to(device, non_blocking=True)
+        return value.to(device) if is_dataclass(value) and hasattr(value, "to") else value
+
+    values: Any = record  # mypy cannot state that a type variable is a dataclass
+    names = [one.name for one in fields(values) if one.name not in kept]
+    on_it: T = replace(values, **{name: moved(getattr(values, name)) for name in names})
+    return on_it
 
 
 def devices_of(predictor: object) -> tuple[str, ...]:
@@ -327,9 +346,6 @@ def first_settings(device: str, precision: Precision) -> ComputeSettings:
 
 
 # -- cache with a byte limit, for tensors on the device and arrays in memory ----------
-T = TypeVar("T")
-
-
 class MemoryCache(Generic[T]):
     """Values by key; the least recently used are dropped above a limit of bytes.
 

@@ -16,12 +16,11 @@ from omnimouse_model.analysis.finetune import ABOUT, is_finished
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families.omnimouse.checkpoint import (
-    read_card,
     read_checkpoint,
     save_checkpoint,
 )
 from omnimouse_model.families.omnimouse.context_part import STEP, fit_context
-from omnimouse_model.predict.description import weights_hash
+from omnimouse_model.predict.description import read_about, weights_hash
 from omnimouse_model.progress import SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state, saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows
@@ -71,7 +70,7 @@ def plain_run(mouse_folder):
 
 
 def card_of(out: Path) -> dict[str, Any]:
-    return read_card(out / "finetuned.json")["finetuned"]
+    return read_about(out / "finetuned.json")["card"]["finetuned"]
 
 
 def check_same(out: Path, other: Path) -> None:

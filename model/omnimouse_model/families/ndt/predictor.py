@@ -24,10 +24,6 @@ from omnimouse_model.families.ndt.network import Ndt
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.schemes import nearest_scheme
-from omnimouse_model.metrics.information import (
-    bits_per_spike,
-    bits_per_spike_per_neuron,
-)
 from omnimouse_model.predict.description import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
@@ -239,44 +235,10 @@ def describe_ndt(path: Path) -> Description:
 Trials = Float32[Tensor, "trial bin neuron"]
 ONSET, WINDOW, N_WINDOWS = 25, 10, 11
 """First bin, width and number of the windows of forward prediction (Jiang et al.)."""
-LAST = 10
-"""Bins at the end of a trial that the public code predicts."""
 SEQUENCES = 256
 """Trials that are predicted at once."""
 BLOCK = 3
 """Block, counted from 1, whose output is a feature of trials; of fewer, the last one."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Bits:
-    """Bits per spike of held-out entries.
-
-    Attributes
-    ----------
-    per_neuron
-        float64 (N,), NaN for neurons without spikes, which are excluded.
-    mean, pooled
-        Mean over the other neurons; value of all neurons together.
-    n_excluded
-        Neurons without a value.
-    """
-
-    per_neuron: Float[np.ndarray, " neuron"]
-    mean: float
-    pooled: float
-    n_excluded: int
-
-
-def bits_of(rates: np.ndarray, spikes: np.ndarray) -> Bits:
-    """Return the bits per spike of rates (trial, bin, neuron)."""
-    values = np.asarray(bits_per_spike_per_neuron(rates, spikes).value)
-    known = values[np.isfinite(values)]
-    return Bits(
-        values,
-        float(known.mean()) if len(known) else float("nan"),
-        bits_per_spike(rates, spikes).value,
-        len(values) - len(known),
-    )
 
 
 def rates_of(
@@ -369,27 +331,41 @@ def trial_features(
     return np.asarray(torch.cat(parts).numpy())
 
 
+@torch.inference_mode()
 def one_neuron_out(
     net: Ndt,
     session: str,
     spikes: Trials,
     neurons: np.ndarray | None = None,
     job: Job = QUIET,
+    scheme: str = "neuron",
 ) -> np.ndarray:
-    """Predict each neuron from all other neurons (co-smoothing).
+    """Predict each neuron from all others (co-smoothing), float32 (trial, bin, neuron).
 
-    Parameters
-    ----------
-    neurons
-        The neurons to predict; all by default.
-
-    Returns
-    -------
-    float32 (trial, bin, predicted neuron).
+    The input without a neuron differs from that of the whole population only in the
+    bins in which the neuron has spikes: only these are embedded again. In a trial
+    without a spike of it, the rates are those of the whole population.
     """
-    if neurons is None:
-        neurons = np.arange(spikes.shape[-1])
-    return _neuron_by_neuron(net, session, spikes, "neuron", neurons, job)
+    neurons = np.arange(spikes.shape[-1]) if neurons is None else np.asarray(neurons)
+    chosen = torch.from_numpy(neurons).to(spikes.device)
+    n_bins = spikes.shape[1]
+    with _evaluating(net):
+        tokens = net.embed(spikes, session, scheme)
+        bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
+        rates = net.read(bins[:, -n_bins:], session, chosen).exp()
+        trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
+        for first in range(0, len(trials), SEQUENCES):
+            part = slice(first, first + SEQUENCES)
+            trial, column = trials[part], columns[part]
+            neuron, own = chosen[column], tokens[trial]
+            row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
+            others = spikes[trial[row], at]
+            others.scatter_(1, neuron[row, None], 0)
+            own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
+            encoded = net.mix(own, None)[:, -n_bins:]
+            rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
+            advance(job, min(part.stop, len(trials)), len(trials))
+    return rates.cpu().numpy()
 
 
 def inter_region(net: Ndt, session: str, spikes: Trials, regions: Sequence[str]) -> np.ndarray:
@@ -425,7 +401,7 @@ def intra_region(
         inside = np.flatnonzero(names == region)
         seen = torch.zeros_like(spikes)
         seen[..., inside] = spikes[..., inside]
-        rates[..., inside] = _neuron_by_neuron(net, session, seen, "intra-region", inside, job)
+        rates[..., inside] = one_neuron_out(net, session, seen, inside, job, "intra-region")
     return rates
 
 
@@ -472,13 +448,6 @@ def forward_windows(
     return np.concatenate(parts, axis=1)
 
 
-def last_bins(net: Ndt, session: str, spikes: Trials, n_bins: int = LAST) -> np.ndarray:
-    """Predict the last bins of each trial from the bins before them."""
-    seen = spikes.clone()
-    seen[:, -n_bins:] = 0
-    return predicted_rates(net, session, seen, "causal")[:, -n_bins:]
-
-
 @torch.inference_mode()
 def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.ndarray:
     """Return the rates per bin (trial, bin, neuron) of masked counts."""
@@ -488,42 +457,6 @@ def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.nda
             for part in seen.split(SEQUENCES)
         ]
     return np.concatenate(parts)
-
-
-@torch.inference_mode()
-def _neuron_by_neuron(
-    net: Ndt,
-    session: str,
-    spikes: Trials,
-    scheme: str,
-    neurons: np.ndarray,
-    job: Job,
-) -> np.ndarray:
-    """Predict each neuron without itself, float32 (trial, bin, predicted neuron).
-
-    The input without a neuron differs from that of the whole population only in the
-    bins in which the neuron has spikes: only these are embedded again. In a trial
-    without a spike of it, the rates are those of the whole population.
-    """
-    chosen = torch.from_numpy(np.asarray(neurons)).to(spikes.device)
-    n_bins = spikes.shape[1]
-    with _evaluating(net):
-        tokens = net.embed(spikes, session, scheme)
-        bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
-        rates = net.read(bins[:, -n_bins:], session, chosen).exp()
-        trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
-        for first in range(0, len(trials), SEQUENCES):
-            part = slice(first, first + SEQUENCES)
-            trial, column = trials[part], columns[part]
-            neuron, own = chosen[column], tokens[trial]
-            row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
-            others = spikes[trial[row], at]
-            others.scatter_(1, neuron[row, None], 0)
-            own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
-            encoded = net.mix(own, None)[:, -n_bins:]
-            rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
-            advance(job, min(part.stop, len(trials)), len(trials))
-    return rates.cpu().numpy()
 
 
 @contextmanager

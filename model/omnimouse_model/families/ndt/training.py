@@ -50,7 +50,7 @@ from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor, load_nd
 from omnimouse_model.masks.schemes import RATIO, SCHEMES, SchemeSettings, draw_scheme
 from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.predict.description import TRAINED, checkpoint_file
-from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.devices import on_device, resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job
 from omnimouse_model.storage.trees import Within, decode
@@ -260,8 +260,7 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        parts = ("seen", "counts", "scored")
-        return replace(self, **{k: getattr(self, k).to(device) for k in parts})
+        return on_device(self, device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -451,13 +451,6 @@ class AttentionPlan:
                 mask[group.queries, keys] = True
         return mask
 
-    def row_counts(self) -> Tensor:
-        """Allowed keys per query, int32 (queries,)."""
-        counts = torch.zeros(self.n_queries, dtype=torch.int32)
-        for group in self.groups:
-            counts[group.queries] = sum(k.stop - k.start for k in group.keys)
-        return counts
-
 
 def _overlap(queries: Intervals, keys: Intervals) -> Tensor:
     """Bool (query runs, key runs); intervals that only touch do not overlap."""

@@ -24,7 +24,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, Mask, scored_cells
 from omnimouse_model.masks.cells import is_stored_slowly, recording_rate
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import FULL_POPULATION, find_strategy
-from omnimouse_model.predict.devices import Precision
+from omnimouse_model.predict.devices import Precision, on_device
 from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.config import Count, Targets, TrainFields
 from omnimouse_model.training.sessions import TrainingSession, shuffled
@@ -400,6 +400,10 @@ class Batch:
         """Windows in the batch, its first axis."""
         return len(self.windows.neuron_ids)
 
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move the batch to the device of the net."""
+        return on_device(self, device)
+
     def n_tokens(self, tokens_per_step: int) -> int:
         """Return the number of tokens of all windows that the net reads."""
         layout, behavior = self.layout, self.windows.behavior
@@ -512,25 +516,6 @@ def _recorded_behavior(window: Window) -> np.ndarray:
     # As input a missing value is 0, the mean; as a target it would teach the mean.
     recorded = window.valid["behavior"][:, None]
     return np.where(recorded, window.behavior, np.float32(np.nan))
-
-
-def to_device(batch: Batch, device: torch.device | str) -> Batch:
-    """Move a batch to the device of the net."""
-    if str(device) == "cpu":
-        return batch
-
-    def moved(x: Tensor | None) -> Tensor | None:
-        return None if x is None else x.to(device, non_blocking=True)
-
-    return replace(
-        batch,
-        windows=batch.windows.to(device),
-        layout=batch.layout.to(device),
-        video=moved(batch.video),
-        rates=moved(batch.rates),
-        scored=moved(batch.scored),
-        behavior=moved(batch.behavior),
-    )
 
 
 @lru_cache(maxsize=4096)

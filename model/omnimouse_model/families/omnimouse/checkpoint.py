@@ -29,7 +29,7 @@ from omnimouse_model.predict.description import save_checkpoint as write_envelop
 from omnimouse_model.predict.family import Description
 from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.tensors import load_pickle
-from omnimouse_model.storage.trees import Within, decode, read_json, refused_as, shown
+from omnimouse_model.storage.trees import Within, decode, refused_as, shown
 
 FAMILY = "omnimouse"
 CONTEXT = "context_part."
@@ -119,13 +119,6 @@ def save_checkpoint(
     return write_envelope(path, state, FAMILY, about)
 
 
-def read_card(path: str | Path) -> dict[str, Any]:
-    """Return the information for people in a checkpoint, without its weights."""
-    described = Path(path).with_suffix(".json")
-    with refused_as(CheckpointError):
-        return decode(_Card, read_json(described), described, is_open=True).card
-
-
 def read_own(path: Path) -> Checkpoint:
     """Read a checkpoint that `save_checkpoint` wrote."""
     described = path.with_suffix(".json")
@@ -149,13 +142,6 @@ def read_own(path: Path) -> Checkpoint:
         card=description.card,
         context=context,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Card:
-    """The JSON beside the weights of any family."""
-
-    card: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

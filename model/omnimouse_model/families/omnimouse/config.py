@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnimouse_model.predict.devices import on_device
+
 WindowLayout = Literal["official", "spatial"]
 
 
@@ -241,22 +243,10 @@ class Layout:
         return bool(self.frames.all())
 
     def to(self, device: torch.device | str) -> "Layout":
-        """Move the indices to a device; a copy to a GPU does not block."""
-        is_gpu = torch.device(device).type == "cuda"
-
-        def moved(indices: Tensor) -> Tensor:
-            return indices.to(device, non_blocking=is_gpu)
-
+        """Move the indices to a device."""
         # `frames` stays on the CPU: it decides branches, and reading one value from
         # a GPU would wait for all work in its queue.
-        return replace(
-            self,
-            token_neurons=moved(self.token_neurons),
-            token_samples=moved(self.token_samples),
-            query_neurons=moved(self.query_neurons),
-            query_samples=moved(self.query_samples),
-            video_steps=moved(self.video_steps),
-        )
+        return on_device(self, device, kept=("frames",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,18 +296,7 @@ class WindowBatch:
         )
 
     def to(self, device: torch.device | str) -> "WindowBatch":
-        """Move the values to a device; a copy to a GPU does not block."""
-        is_gpu = torch.device(device).type == "cuda"
-
-        def moved(values: Tensor | None) -> Tensor | None:
-            return None if values is None else values.to(device, non_blocking=is_gpu)
-
+        """Move the values to a device."""
         # Response and video times stay on the CPU, where intervals are computed from
         # them.
-        return replace(
-            self,
-            neuron_ids=self.neuron_ids.to(device),
-            responses=self.responses.to(device),
-            behavior=moved(self.behavior),
-            start_times=moved(self.start_times),
-        )
+        return on_device(self, device, kept=("response_times", "video_times"))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.evaluation.tier_windows import mean_rates
 from omnimouse_model.families.omnimouse.attention import CrossAttention, GatedFeedForward
-from omnimouse_model.families.omnimouse.batches import Phase, make_batch, to_device
+from omnimouse_model.families.omnimouse.batches import Phase, make_batch
 from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
 from omnimouse_model.families.omnimouse.network import OmniMouse
 from omnimouse_model.families.parts.motion_energy import some_starts, tuning_weights
@@ -161,7 +161,7 @@ def fit_batches(
         loadings = torch.from_numpy(shared_loadings(source).astype(np.float32))
         means = torch.from_numpy(mean_rates(source.session, OMNIMOUSE)).float()
         for task in READ_TASKS:
-            batch = to_device(make_batch(source, task, phase, config, rng), device)
+            batch = make_batch(source, task, phase, config, rng).to(device)
             batches.append(FitBatch(batch.windows, batch.layout, batch.video, loadings, means))
     return batches
 

@@ -47,7 +47,6 @@ from omnimouse_model.families.omnimouse.batches import (
     epoch_batches,
     first_recordings,
     sessions_of_phase,
-    to_device,
 )
 from omnimouse_model.families.omnimouse.checkpoint import (
     Checkpoint,
@@ -669,7 +668,7 @@ def _gradients(run: Run, config: TrainConfig, phase: Phase, drawn: Step) -> list
     run.net.train()
 
     def forward(batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        batch = to_device(batch, run.device)
+        batch = batch.to(run.device)
         loss, row = batch_loss(run.net, batch, phase, config.precision)
         tokens = batch.n_tokens(run.net.config.hiera.tokens_per_step)
         row |= {"loss": float(loss.detach()), "tokens": float(tokens)}

@@ -15,6 +15,7 @@ from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.parts.factorised import ReadoutConfig, source_grid
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.devices import on_device
 from omnimouse_model.training.sessions import TrainingSession
 
 RATE_HZ = 30.0
@@ -91,8 +92,7 @@ class Inputs:
 
     def to(self, device: torch.device) -> "Inputs":
         """Return the inputs on a device."""
-        behavior = None if self.behavior is None else self.behavior.to(device)
-        return Inputs(self.frames.to(device), behavior, self.usable.to(device))
+        return on_device(self, device)
 
 
 def _read(

@@ -42,7 +42,7 @@ from omnimouse_model.families.twin.predictor import (
 )
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import TRAINED, checkpoint_file
-from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.devices import on_device, resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job
 from omnimouse_model.storage.trees import Within, decode
@@ -196,8 +196,7 @@ class Clips:
 
     def to(self, device: torch.device) -> "Clips":
         """Return the clips on a device."""
-        parts = ("frames", "pupil", "behavior", "responses")
-        return replace(self, **{k: getattr(self, k).to(device) for k in parts})
+        return on_device(self, device)
 
     @property
     def gray(self) -> Tensor:

@@ -17,10 +17,11 @@ from omnimouse_model.analysis.spikes.held_out_scores import (
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, save_ndt
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor, bits_of, one_neuron_out
+from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor, one_neuron_out
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.cli.runner import run_command
+from tests.held_out_bits import bits_of
 
 CONFIG = NdtConfig(d_token=24, d_model=32, n_layers=3, n_heads=2, d_inner=48)
 N_TRIALS = 100

@@ -6,14 +6,13 @@ import torch
 
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import (
-    bits_of,
     forward_windows,
     inter_region,
     intra_region,
-    last_bins,
     one_neuron_out,
     predicted_rates,
 )
+from tests.held_out_bits import bits_of
 
 REGIONS = ["CA1", "CA1", "LP", "LP", "LP"]
 
@@ -80,10 +79,6 @@ def test_windows_see_what_was_before_them_and_nothing_later(net, spikes):
     np.testing.assert_allclose(visible, rates, rtol=1e-5)
     with pytest.raises(ValueError, match="bin 135"):
         forward_windows(net, "a", spikes)
-    last = last_bins(net, "a", spikes, 5)
-    np.testing.assert_allclose(
-        last, forward_windows(net, "a", spikes, onset=35, width=5, n_windows=1)
-    )
 
 
 def test_neurons_without_spikes_are_excluded(spikes):

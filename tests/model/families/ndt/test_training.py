@@ -14,7 +14,7 @@ from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families.ndt.checkpoint import read_ndt
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-from omnimouse_model.families.ndt.predictor import bits_of, one_neuron_out
+from omnimouse_model.families.ndt.predictor import one_neuron_out
 from omnimouse_model.families.ndt.training import (
     NdtTrainConfig,
     export_ndt,
@@ -28,6 +28,7 @@ from omnimouse_model.progress import STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state
 from omnimouse_model.training.config import RunSettings, write_record
 from omnimouse_model.training.metrics_log import FILE, log_rows
+from tests.held_out_bits import bits_of
 from tests.model.poisson_world import poisson_arrays
 
 pytestmark = pytest.mark.slow  # almost every test trains

@@ -7,7 +7,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.spikes.held_out_scores import trial_counts
 from omnimouse_model.families.ndt import DEMO as NDT_DEMO
 from omnimouse_model.families.ndt.checkpoint import read_ndt
-from omnimouse_model.families.ndt.predictor import TRIALS, bits_of
+from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.families.omnimouse import DEMO
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.inference.families import training_plan
@@ -19,6 +19,7 @@ from omnimouse_model.simulate.spiking_laboratory import (
     laboratory_animal,
     laboratory_rates,
 )
+from tests.held_out_bits import bits_of
 
 
 def test_the_checkpoint_is_small_of_the_shipped_config_and_knows_its_mice():
