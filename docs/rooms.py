@@ -2,6 +2,7 @@
 
     python docs/rooms.py
     python docs/rooms.py --lines     # print the lines with code of each room
+    python docs/rooms.py --sample 0  # draw two modules per room, to guess what they hold
 
 A map is between `<!-- NAME -->` and `<!-- end -->`. The graph shows the imports between
 rooms, reduced to the arrows that do not follow from others. The list contains the first
@@ -10,6 +11,7 @@ sentence of the docstring of each folder.
 
 import argparse
 import ast
+import random
 import re
 import tokenize
 from collections import Counter
@@ -173,12 +175,32 @@ def _row(name: str, counts: Counter[str]) -> str:
     return f"| {name} | {' | '.join(numbers)} |"
 
 
+def sample(seed: int) -> Iterator[str]:
+    """Yield the paths of two random modules of each room.
+
+    Somebody who has not read the code guesses from the path what a module holds, and then
+    opens it. A name that misleads is a bad name.
+    """
+    draw = random.Random(seed)
+    for package, folder in PACKAGES.items():
+        by_room: dict[str, list[str]] = {}
+        for path in sorted(folder.rglob("[!_]*.py")):
+            part = path.relative_to(folder).parts[0]
+            by_room.setdefault(part, []).append(f"{package}/{path.relative_to(folder)}")
+        for _, modules in sorted(by_room.items()):
+            yield from sorted(draw.sample(modules, min(2, len(modules))))
+
+
 def main() -> None:
-    """Redraw the maps, or print the lines with code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Redraw the maps, print the lines with code, or draw a sample of modules."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--lines", action="store_true")
-    if parser.parse_args().lines:
-        print("\n".join(line_table()))
+    parser.add_argument("--sample", type=int, metavar="SEED")
+    asked = parser.parse_args()
+    if asked.lines or asked.sample is not None:
+        print("\n".join(line_table() if asked.lines else sample(asked.sample)))
         return
     PAGE.write_text(updated(PAGE.read_text("utf-8")), encoding="utf-8")
 
