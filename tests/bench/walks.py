@@ -63,10 +63,10 @@ EVALUATION_STATIONS: dict[str, tuple[str, ...]] = {
     "windows of the part": ("scored_starts",),
     "fit of the predictor": ("NaivePredictor.prepare",),
     "prediction": ("NaivePredictor.decode",),
-    "sums": ("RunningScore.add_rates",),
+    "sums": ("RunningScore.add",),
     "score": ("session_score",),
     "interval": ("jackknife",),
-    "table": ("Scores._row",),
+    "table": ("Scores.rows",),
 }
 
 

@@ -12,8 +12,8 @@ import omnimouse_model as om
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.analysis.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError
+from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.summary import score_summary, scores_by_area
-from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project.exports import ScreenContent
 from omnimouse_model.live.report import ReportCondition, ReportData, report_of_screen

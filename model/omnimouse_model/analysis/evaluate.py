@@ -19,9 +19,9 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.evaluation.accumulate import CHANNELS as CHANNELS
 from omnimouse_model.evaluation.conditions import (
     Condition,
+    Grouping,
     Strategies,
     as_tuple,
     conditions,
@@ -40,6 +40,7 @@ from omnimouse_model.evaluation.results_store import (
     number,
     row_key,
 )
+from omnimouse_model.evaluation.running_score import CHANNELS as CHANNELS
 from omnimouse_model.evaluation.shard import (
     Shard,
     by_spec,
@@ -48,7 +49,7 @@ from omnimouse_model.evaluation.shard import (
     metric_of,
     shard_scores,
 )
-from omnimouse_model.evaluation.tier_windows import Grouping, scored_starts, shared_starts
+from omnimouse_model.evaluation.tier_windows import scored_starts, shared_starts
 from omnimouse_model.inference.dask_map import (
     TaskPredictor,
     map_pieces,

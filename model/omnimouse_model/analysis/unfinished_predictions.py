@@ -21,7 +21,7 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store import RESPONSE_CHUNK, compressors
 from omnimouse_model.errors import PredictionsFileError, ResultsFileError, SessionFormatError
-from omnimouse_model.evaluation.accumulate import CHANNELS
+from omnimouse_model.evaluation.running_score import CHANNELS
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.prediction_file import Metadata, open_file, unfinished_path
 from omnimouse_model.storage.arrays.zarr_arrays import (

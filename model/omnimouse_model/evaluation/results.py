@@ -422,40 +422,77 @@ class Scores(HasSummary):
 
         A missing value is None. `overall` rows need two sessions or more.
         """
+        metric = METRICS[self.metric]
+
+        def row(name: str, score: Score | BehaviorScore) -> dict[str, object]:
+            return {
+                "name": name,
+                "value": number_or_none(score.value),
+                "unit": metric.unit,
+                "metric": self.metric,
+                "predictor": score.predictor,
+                "strategy": score.strategy,
+                "session": score.session,
+                "tier": self.tier,
+            }
+
+        def of_responses(name: str, score: Score) -> dict[str, object]:
+            return {
+                **row(name, score),
+                "n_neurons": score.n_neurons,
+                "n_windows": score.n_windows,
+                **_numbers(score.value, score.ci_low, score.ci_high),
+                "resampled": "time",
+                "ceiling": number_or_none(score.ceiling),
+                "refusal": score.refusal,
+                "note": score.note,
+            }
+
         rows = [
-            self._row("score", score) | _details(score) | _pooled(score) | self._gain(score)
+            of_responses("score", score)
+            | _numbers(score.pooled, score.pooled_ci_low, score.pooled_ci_high, "pooled")
+            | self._gain(score)
             for score in self.scores
         ]
         rows += [
-            self._row("score", score)
-            | _details(score)
+            of_responses("stimulus_score", score)
             | _numbers(part.value, part.ci_low, part.ci_high)
             # The ceiling is computed over all samples, not by group.
-            | {"name": "stimulus_score", "stimulus": part.group, "ceiling": None}
-            | {"n_samples": part.n_samples}
+            | {"stimulus": part.group, "ceiling": None, "n_samples": part.n_samples}
             for score in self.scores
             for part in score.groups
         ]
         rows += [
-            self._row("behavior", score)
+            row("behavior", score)
             | {"unit": "correlation", "metric": "correlation", "channel": score.channel}
             | {"n_windows": score.n_windows, "refusal": score.refusal}
             | _numbers(score.value, score.ci_low, score.ci_high)
             for score in self.behavior
         ]
-        return rows + self._overall_rows()
-
-    def _row(self, name: str, score: Score | BehaviorScore) -> dict[str, object]:
-        return {
-            "name": name,
-            "value": number_or_none(score.value),
-            "unit": METRICS[self.metric].unit,
-            "metric": self.metric,
-            "predictor": score.predictor,
-            "strategy": score.strategy,
-            "session": score.session,
-            "tier": self.tier,
-        }
+        sessions = {score.session for score in self.scores}
+        # With one session an overall row would repeat its score. A dict keeps the order of
+        # the scores and drops repeats over sessions.
+        tasks = dict.fromkeys((s.strategy, s.predictor) for s in self.scores)
+        for strategy, predictor in tasks if len(sessions) > 1 else ():
+            interval = self.interval(strategy, [predictor])
+            mean = self.aggregate(strategy, predictor)
+            rows.append(
+                {
+                    "name": "overall",
+                    "value": number_or_none(interval.value),
+                    "unit": metric.unit,
+                    "metric": self.metric,
+                    "predictor": predictor,
+                    "strategy": strategy,
+                    "tier": self.tier,
+                    **_numbers(interval.value, interval.low, interval.high),
+                    "n_sessions": len(sessions),
+                    "n_neurons": mean.n_neurons,
+                    "resampled": interval.unit,
+                    "definition": mean.definition,
+                }
+            )
+        return rows
 
     def _gain(self, score: Score) -> dict[str, object]:
         kinds = {"gain": False, "pooled_gain": True}
@@ -467,48 +504,6 @@ class Scores(HasSummary):
             gain = self.gain(score, self.baseline, pooled=is_pooled)
             row |= _numbers(gain.value, gain.low, gain.high, kind)
         return row | {"baseline": self.baseline}
-
-    def _overall_rows(self) -> list[dict[str, object]]:
-        sessions = {score.session for score in self.scores}
-        # With one session the row would repeat its score.
-        if len(sessions) < 2:
-            return []
-        rows: list[dict[str, object]] = []
-        # A dict keeps the order of the scores and drops repeats over sessions.
-        by_task = {(s.strategy, s.predictor): s for s in self.scores}
-        for (strategy, predictor), score in by_task.items():
-            interval = self.interval(strategy, [predictor])
-            mean = self.aggregate(strategy, predictor)
-            row = self._row("overall", score)
-            # The mean belongs to no single session.
-            del row["session"]
-            rows.append(
-                row
-                | _numbers(interval.value, interval.low, interval.high)
-                | {
-                    "n_sessions": len(sessions),
-                    "n_neurons": mean.n_neurons,
-                    "resampled": interval.unit,
-                    "definition": mean.definition,
-                }
-            )
-        return rows
-
-
-def _details(score: Score) -> dict[str, object]:
-    return {
-        "n_neurons": score.n_neurons,
-        "n_windows": score.n_windows,
-        **_numbers(score.value, score.ci_low, score.ci_high),
-        "resampled": "time",
-        "ceiling": number_or_none(score.ceiling),
-        "refusal": score.refusal,
-        "note": score.note,
-    }
-
-
-def _pooled(score: Score) -> dict[str, object]:
-    return _numbers(score.pooled, score.pooled_ci_low, score.pooled_ci_high, "pooled")
 
 
 def _numbers(value: float, low: float, high: float, name: str = "") -> dict[str, object]:

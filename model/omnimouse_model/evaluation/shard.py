@@ -9,19 +9,24 @@ has the bits of an evaluation.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.evaluation.accumulate import KINDS, RunningScore
-from omnimouse_model.evaluation.conditions import Condition, Strategies, conditions
-from omnimouse_model.evaluation.repeats import RepeatedClip, repeated_clips
-from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
-from omnimouse_model.evaluation.tier_windows import (
+from omnimouse_model.evaluation.conditions import (
+    Condition,
     Grouping,
     StimulusGroups,
+    Strategies,
+    conditions,
+)
+from omnimouse_model.evaluation.repeats import KINDS, RepeatedClip, repeated_clips
+from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
+from omnimouse_model.evaluation.running_score import RunningScore
+from omnimouse_model.evaluation.tier_windows import (
     null_rates,
     scored_starts,
     spread_starts,
@@ -40,6 +45,8 @@ BATCH = 8
 """Number of windows in a batch, all of which are in memory."""
 TRAIN_WINDOWS = 16
 """Number of windows of the train tier that give the mean prediction of a neuron."""
+Windows = Sequence[tuple[Window, int]]
+"""Windows with the number of their block of time."""
 
 
 def centring_starts(session: Session, spec: WindowSpec) -> np.ndarray:
@@ -154,21 +161,37 @@ class ShardScores:
     _trained: list[list[RunningScore]] = field(init=False, default_factory=list)
     _blocks: np.ndarray = field(init=False, repr=False)
     _groups: list[list[RunningScore]] = field(init=False, repr=False)
-    _expected: list[tuple[RunningScore, ArrayFile | MemoryRows]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.batches = self.shard.batches()
-        self._blocks = time_blocks(self.shard.starts, self.shard.spec.duration_s)
-        self.running = _running_scores(self.shard, self.run)
+        shard, session = self.shard, self.shard.session
+        self.batches = shard.batches()
+        self._blocks = time_blocks(shard.starts, shard.spec.duration_s)
+        # By identity, because predictors need not be hashable.
+        refusals = {id(p): "" for p in shard.predictors}
+        masks = [condition.mask(session) for condition in shard.conditions]
+        # By time where the seconds are shared: official masks keep their name and guard.
+        fitting = Mask.at if shard.span else Mask.stretched
+        masks = [fitting(mask, shard.spec) for mask in masks]
+        decodes = bool(session.behavior_names)
+        # A predictor is not fitted, which can take minutes, where nothing is scored.
+        if any(scored_cells(m).any() or (decodes and m.has_behavior_target) for m in masks):
+            for predictor in shard.predictors:
+                self.run.report(f"{session.id}: preparing {predictor.predictor_id}")
+                try:
+                    predictor.prepare(session)
+                except UnsupportedRequestError as error:
+                    refusals[id(predictor)] = str(error)
+        self.running = _running_scores(shard, masks, refusals)
         # Conditions with the same predictor and mask share one prediction.
         groups: dict[tuple[int, str], list[RunningScore]] = {}
         for score in self.running:
             key = (id(score.predictor), score.mask.mask_id)
             groups.setdefault(key, []).append(score)
-        self._groups = list(groups.values())
         # By identity, so that a shared ceiling adds each window once.
         ceilings = {id(s.ceiling): s.ceiling for s in self.running if s.ceiling}
-        self._expected = [*_expected_responses(self.shard.session, ceilings.values())]
+        if ceilings:
+            _read_truth(session, ceilings.values())
+        self._groups = [*groups.values(), *([ceiling] for ceiling in ceilings.values())]
 
     def add(self, number: int) -> None:
         """Predict a batch of windows and add it to all scores.
@@ -180,51 +203,78 @@ class ShardScores:
         StoppedError
             The evaluation was cancelled.
         """
-        if self.shard.centred and not self.added:
-            self._centre()
-        session, places = self.shard.session, self.batches[number]
+        session, places, run = self.shard.session, self.batches[number], self.run
         windows = [
             (session.window(float(start), self.shard.spec), block)
             for start, block in zip(
                 self.shard.starts[places], self._blocks[places].tolist(), strict=True
             )
         ]
-        for place, group in enumerate(self._groups):
-            if (number, place) in self.added:
-                continue
-            self._add_group(group, windows, group[0].name)
-            self.added.add((number, place))
-        for ceiling, rates in self._expected:
-            _add_expected(ceiling, windows, rates)
-
-    def _add_group(
-        self, group: list[RunningScore], windows: list[tuple[Window, int]], what: str
-    ) -> None:
-        """Predict windows in one condition, and add them to its scores."""
-        first, run = group[0], self.run
-        step = f"{self.shard.session.id}: {first.condition.name}, {what}"
-        run.report(step)
-        # One prediction serves all scores, so it contains the union of their neurons.
-        neurons = np.unique(np.concatenate([score.neurons for score in group]))
-        is_asked = len(neurons) or first.mask.has_behavior_target
-        if first.predictor is not None and not first.refusal and is_asked:
-            requests = ((window, first.mask, neurons) for window, _ in windows)
-            found: list[Prediction] = []
-            try:
-                for prediction in first.predictor.predict_many(requests, run.job.cancelled):
-                    found.append(prediction)
-                    run.report(step, len(found) * len(group))
-                self.is_whole = False
-                for (window, block), prediction in zip(windows, found, strict=True):
+        for group, windows_of, done, key, what in self._missing(number, windows):
+            first, predictor = group[0], group[0].predictor
+            step = f"{session.id}: {first.condition.name}, {what}"
+            n_counted = 0 if predictor is None else len(group)
+            run.report(step)
+            # One prediction serves all scores, so it contains the union of their neurons.
+            neurons = np.unique(np.concatenate([score.neurons for score in group]))
+            is_asked = len(neurons) or (predictor and first.mask.has_behavior_target)
+            if not first.refusal and is_asked:
+                requests = ((window, first.mask, neurons) for window, _ in windows_of)
+                found: list[Prediction] = []
+                try:
+                    for prediction in (
+                        _expected(first, windows_of)
+                        if predictor is None
+                        else predictor.predict_many(requests, run.job.cancelled)
+                    ):
+                        found.append(prediction)
+                        run.report(step, len(found) * n_counted)
+                    self.is_whole = False
+                    for (window, block), prediction in zip(windows_of, found, strict=True):
+                        for score in group:
+                            score.add(window, prediction, block)
                     for score in group:
-                        score.add(window, prediction, block)
-                for score in group:
-                    score.n_windows += len(windows)
-            except UnsupportedRequestError as error:
-                for score in group:
-                    score.refusal = str(error)
-            self.is_whole = True
-        run.done += len(windows) * len(group)
+                        score.n_windows += len(windows_of)
+                except UnsupportedRequestError as error:
+                    for score in group:
+                        score.refusal = str(error)
+                self.is_whole = True
+            run.done += len(windows_of) * n_counted
+            done.add(key)
+
+    def _missing(
+        self, number: int, windows: Windows
+    ) -> Iterator[tuple[list[RunningScore], Windows, set[tuple[int, int]], tuple[int, int], str]]:
+        """Yield groups of scores, windows, what was done before, its new key, and a name.
+
+        First those of the train tier, which set the centres of all scores, then those of
+        a batch.
+        """
+        session, spec = self.shard.session, self.shard.spec
+        is_centred = self.shard.centred and self.shard.metric == "correlation"
+        starts = centring_starts(session, spec).tolist() if is_centred and not self.added else []
+        if starts:
+            # A block for each window: they show how much the mean varies.
+            trained = [(session.window(s, spec), k) for k, s in enumerate(starts)]
+            self._trained = self._trained or [
+                [score.without_samples() for score in group] for group in self._groups
+            ]
+            # In batches, as the windows that are scored: all groups share their video. Goes
+            # on after a stop: live curves have many groups, and strokes come often.
+            for first in range(0, len(trained), BATCH):
+                for place, group in enumerate(self._trained):
+                    if (key := (first, place)) not in self._centred:
+                        batch = trained[first : first + BATCH]
+                        yield group, batch, self._centred, key, "train windows"
+            for score, part in zip(chain(*self._groups), chain(*self._trained), strict=True):
+                # All train windows, or none: a few would give other means.
+                if part.blocks.blocks and not part.refusal:
+                    means = train_means(session, spec)[score.neurons]
+                    score.centres = part.blocks.centres(means)
+            self._trained.clear()  # the centres have what is needed of them
+        for place, group in enumerate(self._groups):
+            if (key := (number, place)) not in self.added:
+                yield group, windows, self.added, key, group[0].name
 
     @property
     def n_bytes(self) -> int:
@@ -233,66 +283,15 @@ class ShardScores:
         n_arrays = 7 * MAX_BLOCKS + 2 * TRAIN_WINDOWS
         return 8 * n_arrays * sum(len(score.neurons) for score in self.running)
 
-    def _centre(self) -> None:
-        """Predict windows of the train tier, and set the centres of all scores."""
-        session, spec = self.shard.session, self.shard.spec
-        starts = centring_starts(session, spec).tolist()
-        if not starts or self.shard.metric != "correlation":
-            return
-        # A block for each window: they show how much the mean varies.
-        windows = [(session.window(s, spec), k) for k, s in enumerate(starts)]
-        self._trained = self._trained or [
-            [score.without_samples() for score in group] for group in self._groups
-        ]
-        # In batches, as the windows that are scored: all groups share their video. Goes on
-        # after a stop: live curves have many groups, and strokes come often.
-        for first in range(0, len(windows), BATCH):
-            for place, trained in enumerate(self._trained):
-                if (first, place) not in self._centred:
-                    self._add_group(trained, windows[first : first + BATCH], "train windows")
-                    self._centred.add((first, place))
-        for group, trained in zip(self._groups, self._trained, strict=True):
-            for score, part in zip(group, trained, strict=True):
-                # All train windows, or none: a few would give other means.
-                if part.blocks.blocks and not part.refusal:
-                    means = train_means(session, spec)[score.neurons]
-                    score.centres = part.blocks.centres(means)
-        self._trained.clear()  # the centres have what is needed of them
-        for ceiling, rates in self._expected:
-            part = ceiling.without_samples()
-            _add_expected(part, windows, rates)
-            if part.blocks.blocks:
-                means = train_means(session, spec)[ceiling.neurons]
-                ceiling.centres = part.blocks.centres(means)
 
-    def scores(self) -> Scores:
-        """Return the scores over the windows that were added."""
-        return Scores(
-            tuple(score for one in self.running for score in one.scores()),
-            tuple(score for one in self.running for score in one.behavior_scores()),
-            self.shard.tier,
-            self.shard.metric,
-        )
+def _running_scores(
+    shard: Shard, masks: Sequence[Mask], refusals: dict[int, str]
+) -> list[RunningScore]:
+    """Return an empty score for each condition and predictor of a shard.
 
-
-def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
-    """Return an empty score for each condition and predictor of a shard."""
-    session = shard.session
-    spec = shard.spec
-    # By identity, because predictors need not be hashable.
-    refusals = {id(p): "" for p in shard.predictors}
-    masks = [condition.mask(session) for condition in shard.conditions]
-    # By time where the seconds are shared: official masks keep their name and guard.
-    masks = [mask.at(spec) if shard.span else mask.stretched(spec) for mask in masks]
-    decodes = bool(session.behavior_names)
-    # A predictor is not fitted, which can take minutes, where nothing is scored.
-    if any(scored_cells(m).any() or (decodes and m.has_behavior_target) for m in masks):
-        for predictor in shard.predictors:
-            run.report(f"{session.id}: preparing {predictor.predictor_id}")
-            try:
-                predictor.prepare(session)
-            except UnsupportedRequestError as error:
-                refusals[id(predictor)] = str(error)
+    `refusals` of predictors are by their `id`.
+    """
+    session, spec = shard.session, shard.spec
     metric = named_metric(shard.metric)
     null: np.ndarray | None = None
     clips: tuple[RepeatedClip, ...] = ()
@@ -356,10 +355,8 @@ def _scored_cells(
     return cells
 
 
-def _expected_responses(
-    session: Session, ceilings: Iterable[RunningScore]
-) -> Iterator[tuple[RunningScore, ArrayFile | MemoryRows]]:
-    """Yield what is expected in a simulated session under the mask of each ceiling."""
+def _read_truth(session: Session, ceilings: Iterable[RunningScore]) -> None:
+    """Set what is expected in a simulated session under the mask of each ceiling."""
     # Imported here: only simulated sessions need the simulator.
     from omnimouse_model.simulate.simulation import Given, conditional_mean
     from omnimouse_model.simulate.truth import open_truth
@@ -378,27 +375,22 @@ def _expected_responses(
         )
         if given not in known:
             known[given] = conditional_mean(session.path, open_truth(session.path), given)
-        yield ceiling, known[given]
+        ceiling.expected = known[given]
 
 
-def _add_expected(
-    ceiling: RunningScore,
-    windows: Sequence[tuple[Window, int]],
-    expected: ArrayFile | MemoryRows,
-) -> None:
-    """Add expected responses, in raw response units, as if they were predictions."""
-    if not len(ceiling.neurons):
-        return
+def _expected(ceiling: RunningScore, windows: Windows) -> Iterator[Prediction]:
+    """Yield expected responses, in raw response units, as if they were predictions."""
+    assert ceiling.expected is not None  # a score without a predictor is a ceiling
     session, neurons = ceiling.session, ceiling.neurons
     scale = session.response_scale[neurons]
-    for window, block in windows:
+    for window, _ in windows:
         rows = session.responses.index(window.times("responses"))
         # One row index per neuron if neurons are sampled at different phases.
         rows = rows[:, neurons] if rows.ndim == 2 else rows[:, None]
         first = int(rows.min())
-        near = expected.read(first, int(rows.max()) + 1)
+        near = ceiling.expected.read(first, int(rows.max()) + 1)
         rates = np.nan_to_num(near[rows - first, neurons] / scale)
-        ceiling.add_rates(window, rates, np.arange(len(neurons)), block)
+        yield Prediction(rates, neurons, None, ceiling.mask.mask_id, ceiling.name)
 
 
 # -- evaluation of open sessions: shards computed here, and merged --------------------
@@ -439,7 +431,12 @@ def shard_scores(
         scores = ShardScores(shard, run)
         for batch in range(len(scores.batches)):
             scores.add(batch)
-        yield scores.scores()
+        yield Scores(
+            tuple(score for one in scores.running for score in one.scores()),
+            tuple(score for one in scores.running for score in one.behavior_scores()),
+            shard.tier,
+            shard.metric,
+        )
 
 
 def merge_scores(parts: Sequence[Scores], shards: Sequence[Shard], tier: str) -> Scores:

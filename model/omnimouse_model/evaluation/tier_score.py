@@ -365,16 +365,15 @@ class TierScoring(TierRun[TierScore]):
 
     def result(self) -> TierScore:
         """Return the score over the windows that were added."""
-        found, shard = self._scores.scores(), self._scores.shard
-        n_windows = self.n_windows
-        score = found.scores[0] if found.scores else None
+        running, shard, n_windows = self._scores.running[0], self._scores.shard, self.n_windows
+        score = next(iter(running.scores()), None)
         if score is not None and not score.refusal:
             self._steps[n_windows] = score.value, score.left_out, score.train_left_out
         return TierScore(
             self._mask,
             shard.tier,
             score,
-            found.behavior,
+            tuple(running.behavior_scores()),
             n_windows,
             len(shard.starts),
             dict(self._steps),

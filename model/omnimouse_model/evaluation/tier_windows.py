@@ -3,25 +3,18 @@
 Scored windows are those of the official evaluation.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Shaped
 
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.recording import is_test_tier
 from omnimouse_model.data.session import Session, Window, require_trials
-from omnimouse_model.data.stimulus import BLANK_TIER, NO_TIER
+from omnimouse_model.data.stimulus import NO_TIER
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
-from omnimouse_model.errors import SessionFormatError, UnsupportedRequestError
-from omnimouse_model.storage.arrays.npy import Npz, write_arrays
-from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.errors import UnsupportedRequestError
 
 _ROUNDING_S = 1e-6
 
@@ -155,70 +148,6 @@ def validation_starts(
     return spread_starts(starts, max_windows)
 
 
-# -- groups of stimuli for separate scores: kind, tier, or in training or not ---------
-Grouping = Literal["kind", "tier", "distribution"]
-TYPE_NAMES = ("stim_type", "stimulus_type", "stim_class", "stimulus_class")
-"""Column names of trial tables for the kind of stimulus (finer than "video")."""
-IN_DISTRIBUTION, OUT_OF_DISTRIBUTION = "in distribution", "out of distribution"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StimulusGroups:
-    """Group of each trial of a session, "" for none; trials ascend in onset time."""
-
-    t_on: Float[np.ndarray, " trial"]
-    t_off: Float[np.ndarray, " trial"]
-    group: Shaped[np.ndarray, " trial"]
-
-    @classmethod
-    def of(cls, session: Session, by: Grouping) -> "StimulusGroups":
-        """Group the trials of a session.
-
-        "kind" is the type of stimulus in the trial table, else video, image or blank.
-        "tier" is the tier. "distribution" tells whether the training tier has the same
-        kind of stimulus; blanks have no group.
-        """
-        trials = session.trials
-        # `at` searches in ascending onset times.
-        order = np.argsort(trials.t_on, kind="stable")
-        groups = LABELS[by](session)
-        return cls(trials.t_on[order], trials.t_off[order], groups[order])
-
-    def at(self, times_s: Float[np.ndarray, " sample"]) -> Shaped[np.ndarray, " sample"]:
-        """Return the groups at times on the session clock, "" outside all trials."""
-        if not len(self.t_on):
-            return np.full(len(times_s), "")
-        trial = np.searchsorted(self.t_on, times_s, side="right") - 1
-        # `maximum` keeps the index valid for times before the first trial.
-        inside = (trial >= 0) & (times_s < self.t_off[np.maximum(trial, 0)])
-        return np.where(inside, self.group[np.maximum(trial, 0)], "")
-
-
-def stimulus_kinds(session: Session) -> Shaped[np.ndarray, " trial"]:
-    """Return the kind of stimulus of each trial, in stored order."""
-    trials = session.trials
-    kinds = [str(kind) for kind in trials.kind]
-    for trial, fields in enumerate(trials.extra):
-        named = next((fields[name] for name in TYPE_NAMES if fields.get(name)), "")
-        kinds[trial] = str(named) or kinds[trial]
-    return np.array(kinds, dtype=np.str_)
-
-
-def _distribution(session: Session) -> np.ndarray:
-    kinds, tiers = stimulus_kinds(session), session.trials.tier
-    trained = np.unique(kinds[tiers == "train"])
-    name = np.where(np.isin(kinds, trained), IN_DISTRIBUTION, OUT_OF_DISTRIBUTION)
-    return np.where((session.trials.kind == "blank") | (tiers == BLANK_TIER), "", name)
-
-
-LABELS: dict[Grouping, Callable[[Session], np.ndarray]] = {
-    "kind": stimulus_kinds,
-    "tier": lambda session: session.trials.tier.astype(np.str_),
-    "distribution": _distribution,
-}
-
-
-# -- windows of the train tier, in folds, and means over them -------------------------
 FITTED, HELD_OUT, BETWEEN = 0, 1, 2
 """Folds: for the fit, for the choice of the penalty, and too near to both."""
 
@@ -325,66 +254,3 @@ def train_means(session: Session, spec: WindowSpec) -> np.ndarray:
         The session has no training windows.
     """
     return cached(session, ("train means", spec), lambda: mean_rates(session, spec))
-
-
-# -- fits of naive predictors, stored in the cache ------------------------------------
-# A fit is a dict of arrays, in a file that is named by the fingerprint of the session. It
-# is written atomically and read without pickle; a broken file is replaced by a new fit.
-Fit = dict[str, np.ndarray]
-LOWEST = "lowest"
-"""Key of the lowest response of some training windows, in every fit."""
-VERSION = 6
-"""Increased when the content of a fit changes, or how it is computed."""
-MAX_STORED_BYTES = 400_000_000
-
-_log = logging.getLogger(__name__)
-
-
-def load_or_fit(
-    session: Session,
-    name: str,
-    spec: WindowSpec,
-    fit: Callable[[Session, WindowSpec], Fit],
-) -> Fit:
-    """Return the stored fit of a rule to a session and a spec, or make and store it."""
-    key = name
-    # Files of the default spec have a readable name; other specs are hashed.
-    if spec != default_spec():
-        digest = blake2b(repr(spec).encode(), digest_size=6).hexdigest()
-        key = f"{name}-{digest}"
-    path = cache_dir() / "naive" / f"{session.fingerprint}-{key}-v{VERSION}.npz"
-    stored = _read(path)
-    if stored is not None:
-        return stored
-    new = fit(session, spec) | {LOWEST: _lowest_response(session, spec)}
-    # The joint covariance of 10,000 neurons has 400 MB: too much for a cache, and
-    # nearly as slow to read as to compute.
-    if sum(array.nbytes for array in new.values()) <= MAX_STORED_BYTES:
-        _write(path, new)
-    return new
-
-
-def _lowest_response(session: Session, spec: WindowSpec) -> np.ndarray:
-    # A recording with negative responses has some in almost every window.
-    windows = training_windows(session, stride=60, most=100, spec=spec)
-    lowest = [np.nanmin(window.responses, initial=0.0) for _, window in windows]
-    return np.array(min(lowest), np.float32)
-
-
-def _read(path: Path) -> Fit | None:
-    if not path.is_file():
-        return None
-    try:
-        return dict(Npz(path, most_bytes=MAX_STORED_BYTES))
-    except SessionFormatError as error:
-        _log.warning("Refitting: the stored fit %s is broken (%s).", path, error)
-        return None
-
-
-def _write(path: Path, fit: Fit) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_arrays(path, fit)
-    except OSError as error:
-        # Without a stored fit, the next start is slower but correct.
-        _log.warning("The fit is not stored: %s.", error)

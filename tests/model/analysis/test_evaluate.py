@@ -15,9 +15,9 @@ from omnimouse_model.evaluation.conditions import (
     Condition,
     half_population_targets,
 )
+from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.shard import TRAIN_WINDOWS, ShardScores, centring_starts
 from omnimouse_model.evaluation.tier_windows import scored_starts, spread_starts, train_means
-from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.families.twin.predictor import twin_spec
 from omnimouse_model.masks import Mask
@@ -333,10 +333,13 @@ def test_all_conditions_of_some_windows_come_before_other_windows(session):
 
 
 def test_the_sums_of_train_windows_are_released(session, monkeypatch):
-    kept, scores = [], ShardScores.scores
-    monkeypatch.setattr(ShardScores, "scores", lambda self: kept.append(self) or scores(self))
+    kept, add = [], ShardScores.add
+    monkeypatch.setattr(
+        ShardScores, "add", lambda self, number: kept.append(self) or add(self, number)
+    )
     assert evaluate(NoisyPredictor(), session, [STIMULUS]).scores[0].is_centred
-    assert not kept[0]._trained
+    assert kept
+    assert not kept[-1]._trained
 
 
 def test_cancelling_stops_at_once(session):

@@ -10,7 +10,7 @@ from omnimouse_model.analysis.paper_table import paper_table
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.conditions import Condition, StimulusGroups
 from omnimouse_model.evaluation.published import COLUMNS, PRINTED, STRATEGIES
 from omnimouse_model.evaluation.results import Scores, neuron_columns, write_neurons
 from omnimouse_model.evaluation.sensorium2023 import (
@@ -22,7 +22,6 @@ from omnimouse_model.evaluation.sensorium2023 import (
 from omnimouse_model.evaluation.tier_windows import (
     IN_DISTRIBUTION,
     OUT_OF_DISTRIBUTION,
-    StimulusGroups,
     mean_rates,
     scored_starts,
 )

@@ -5,12 +5,12 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.evaluation.running_score import decode_scores
 from omnimouse_model.evaluation.stitching import (
     NOWHERE,
     predict_span,
     span_stride,
 )
-from omnimouse_model.evaluation.window_scores import decode_scores
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded, Prediction

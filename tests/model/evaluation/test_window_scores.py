@@ -3,7 +3,7 @@
 import numpy as np
 
 import omnimouse_model as om
-from omnimouse_model.evaluation import window_scores as scores
+from omnimouse_model.evaluation import running_score as scores
 from tests.small_sessions import write_session
 
 

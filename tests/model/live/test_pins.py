@@ -9,8 +9,8 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.stitching import predict_span
-from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LIVE, LONGEST_S, page_around, shown_span

@@ -10,7 +10,7 @@ import numpy as np
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.evaluation.results import BehaviorScore
-from omnimouse_model.evaluation.window_scores import decode_scores
+from omnimouse_model.evaluation.running_score import decode_scores
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation

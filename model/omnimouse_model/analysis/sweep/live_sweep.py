@@ -25,9 +25,9 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.shard import Shard
 from omnimouse_model.evaluation.tier_score import MAX_WINDOWS, PRELIMINARY, TierRun
-from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.masks import TARGET, HasNeurons, Mask, scored_cells
 from omnimouse_model.masks.cells import count_neurons, recording_rate
 from omnimouse_model.masks.selection import NeuronGroup, neurons_of
@@ -412,15 +412,17 @@ class TierSweep(TierRun[TierCurves]):
 
     def result(self) -> TierCurves:
         """Return the curves over the windows that were added."""
-        found, shard = self._scores.scores(), self._scores.shard
-        scores, name = iter(found.scores), self._predictor.predictor_id
+        running, shard = self._scores.running, self._scores.shard
+        scores = (score for one in running for score in one.scores())
+        behavior = [score for one in running for score in one.behavior_scores()]
+        name = self._predictor.predictor_id
         n_neurons = shard.session.n_neurons
         per_neuron = np.full((len(self._cells), n_neurons), np.nan, np.float32)
         rows = []
         for number, cell in enumerate(self._cells):
             reason = self._reasons[number]
             score = None if reason else next(scores)
-            rows.append(row_of(cell, name, found, score, reason))
+            rows.append(row_of(cell, name, score, behavior, reason))
             if score is not None and not score.refusal:
                 per_neuron[number, score.neurons] = score.per_neuron
         return TierCurves(

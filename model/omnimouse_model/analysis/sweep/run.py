@@ -31,7 +31,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.conditions import Condition
-from omnimouse_model.evaluation.results import Score, Scores
+from omnimouse_model.evaluation.results import BehaviorScore, Score
 from omnimouse_model.evaluation.results_store import ResultsFile, row_key
 from omnimouse_model.evaluation.shard import BATCH, n_centring
 from omnimouse_model.evaluation.tier_windows import scored_starts
@@ -87,23 +87,28 @@ def planned_cells(plan: SweepPlan, sessions: Sequence[Session], spec: WindowSpec
 
 
 def row_of(
-    cell: Cell, predictor: str, results: Scores | None, score: Score | None, reason: str
+    cell: Cell,
+    predictor: str,
+    score: Score | None,
+    behavior: Sequence[BehaviorScore],
+    reason: str,
 ) -> SweepRow:
-    """Return the row of a cell; without a score it has the reason."""
-    if results is None or score is None:
-        return SweepRow(
-            session=cell.session.id,
-            predictor=predictor,
-            context=cell.context,
-            seed=cell.seed,
-            n_neurons=len(cell.draw.targets),
-            refusal=reason,
-        )
-    return SweepRow(
-        session=score.session,
-        predictor=score.predictor,
+    """Return the row of a cell; without a score it has the reason.
+
+    `behavior` are scores of decoded behaviour, also those of other cells.
+    """
+    row = SweepRow(
+        session=cell.session.id,
+        predictor=predictor,
         context=cell.context,
         seed=cell.seed,
+        n_neurons=len(cell.draw.targets),
+        refusal=reason,
+    )
+    if score is None:
+        return row
+    return replace(
+        row,
         n_neurons=score.n_neurons,
         n_windows=score.n_windows,
         score=score.value,
@@ -111,10 +116,9 @@ def row_of(
         ci_high=score.ci_high,
         ceiling=score.ceiling,
         decoded={
-            behavior.channel: behavior.value
-            for behavior in results.behavior
-            # `results` holds the behaviour scores of all cells of the pass.
-            if behavior.strategy == score.strategy and not behavior.refusal
+            decoded.channel: decoded.value
+            for decoded in behavior
+            if decoded.strategy == score.strategy and not decoded.refusal
         },
         refusal=score.refusal,
     )
@@ -147,7 +151,8 @@ def score_cells(
     """Return the rows of cells of one session, from one pass over its windows."""
     reasons = [too_large(cell.context, cell.draw) for cell in cells]
     possible = [cell for cell, why in zip(cells, reasons, strict=True) if not why]
-    results = None
+    scores: Iterator[Score] = iter(())
+    behavior: Sequence[BehaviorScore] = ()
     if possible:
         results = evaluate(
             predictor,
@@ -159,12 +164,11 @@ def score_cells(
             centred=plan.centred,
             job=job,
         )
-    # `evaluate` returns one score per condition, in order, for one predictor and
-    # session.
-    scores = iter(results.scores if results is not None else ())
+        # One score per condition, in order, for one predictor and session.
+        scores, behavior = iter(results.scores), results.behavior
     name = predictor.predictor_id
     return [
-        row_of(cell, name, results, None if why else next(scores), why)
+        row_of(cell, name, None if why else next(scores), behavior, why)
         for cell, why in zip(cells, reasons, strict=True)
     ]
 

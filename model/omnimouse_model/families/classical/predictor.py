@@ -12,13 +12,11 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation.stored_fits import LOWEST, Fit, load_or_fit
 from omnimouse_model.evaluation.tier_windows import (
     BETWEEN,
     FITTED,
     HELD_OUT,
-    LOWEST,
-    Fit,
-    load_or_fit,
     mean_rates,
     training_windows,
 )

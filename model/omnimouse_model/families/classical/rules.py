@@ -12,11 +12,11 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import N_SAMPLES, WindowSpec
+from omnimouse_model.evaluation.stored_fits import Fit
 from omnimouse_model.evaluation.tier_windows import (
     BETWEEN,
     FITTED,
     HELD_OUT,
-    Fit,
     mean_rates,
     training_windows,
 )

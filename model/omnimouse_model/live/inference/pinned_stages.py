@@ -13,9 +13,9 @@ import numpy as np
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.stitching import Stitching, stitch_span
 from omnimouse_model.evaluation.tier_score import TierScore
-from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.live.inference.tier_results import TierResults
 from omnimouse_model.live.pin import PinResult, PinTask, is_same_task, no_score

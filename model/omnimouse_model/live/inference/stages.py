@@ -24,8 +24,8 @@ from omnimouse_model.analysis.peri_event import PeriEvent, PeriEventResponses
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, TierCurves, live_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Session
+from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.tier_score import TierScore, scored_tier
-from omnimouse_model.evaluation.window_scores import window_scores
 from omnimouse_model.live.inference.pinned_stages import (
     Load,
     PinnedStageRunner,

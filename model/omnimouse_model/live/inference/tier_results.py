@@ -34,6 +34,7 @@ from omnimouse_model.evaluation.results import (
     number_or_none,
 )
 from omnimouse_model.evaluation.results_store import number
+from omnimouse_model.evaluation.stored_fits import VERSION as FIT_VERSION
 from omnimouse_model.evaluation.tier_score import (
     Arrays,
     Facts,
@@ -45,7 +46,6 @@ from omnimouse_model.evaluation.tier_score import (
     step_arrays,
     steps_of,
 )
-from omnimouse_model.evaluation.tier_windows import VERSION as FIT_VERSION
 from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import METRICS

@@ -10,7 +10,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.evaluation import shard
-from omnimouse_model.evaluation.accumulate import RunningScore
+from omnimouse_model.evaluation.running_score import RunningScore
 from omnimouse_model.live.inference import tier_results
 from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.inference.stream import LiveRequest

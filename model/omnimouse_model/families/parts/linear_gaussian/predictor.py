@@ -16,7 +16,7 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.evaluation.tier_windows import load_or_fit
+from omnimouse_model.evaluation.stored_fits import load_or_fit
 from omnimouse_model.families.parts.linear_gaussian.fit import (
     LinearGaussianFit,
     fit,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 import omnimouse_model as om
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.evaluation import tier_windows
+from omnimouse_model.evaluation import stored_fits
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.families.ensemble import Ensemble
@@ -55,7 +55,7 @@ def test_a_fit_reports_its_share_of_the_time(session, monkeypatch):
     shares = []
     predictor = LinearGaussian()
     predictor.job = CallbackJob(lambda done, total, _: shares.append(done / total))
-    monkeypatch.setattr(tier_windows, "_read", lambda path: None)
+    monkeypatch.setattr(stored_fits, "_read", lambda path: None)
     predictor.fit_all(session)
     assert shares[-1] == 1.0
     first = shares[: shares.index(1.0) + 1]

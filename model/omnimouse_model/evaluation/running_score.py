@@ -1,27 +1,27 @@
-"""Running scores of one predictor in one condition of one session, and of repeats."""
+"""Scores of predictions: of one window, and running sums over the windows of a session."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from omnimouse_model.data.readers.build.side_streams import EYE_NAMES
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.evaluation.conditions import Condition
-from omnimouse_model.evaluation.repeats import RepeatedClip
+from omnimouse_model.evaluation.conditions import Condition, StimulusGroups
+from omnimouse_model.evaluation.repeats import RepeatedClip, RepeatTable
 from omnimouse_model.evaluation.results import BehaviorScore, GroupScore, Score
-from omnimouse_model.evaluation.tier_windows import StimulusGroups
-from omnimouse_model.evaluation.window_scores import scored_counts
+from omnimouse_model.evaluation.tier_windows import null_rates
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.remarks import lost_all_targets
 from omnimouse_model.metrics import (
     METRICS,
     Metric,
     Moments,
-    cc_scores,
+    correlation,
     moments,
+    named_metric,
     poisson_gain,
     session_score,
 )
@@ -40,123 +40,8 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     in_window_units,
 )
+from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 
-# -- predictions and recordings of repeated stimuli, aligned for CC_norm --------------
-# Windows do not begin with a stimulus, and repeats begin at other phases of the sampling
-# grid. Each sample is therefore placed by its time since the onset of its trial.
-KINDS = ("video", "image", "none")
-"""Kinds of trials that can be repeats; "none" is a trial without a screen."""
-_NEURONS = 256
-"""Neurons whose scores are computed at a time; limits the float64 copies."""
-# A quarter of a sample, so that rounding cannot move a sample whose time is a whole
-# number of samples after the onset.
-_QUARTER = 0.25
-
-
-@dataclass(slots=True, eq=False)
-class RepeatTable:
-    """Table (repeat, time, neuron) of all repeated stimuli, joined along time.
-
-    It needs 8 bytes per repeat, sample and neuron. A sample that two windows predict
-    keeps the first prediction: counted twice, it would look like one more repeat.
-
-    Parameters
-    ----------
-    session
-        The recording.
-    clips
-        Repeated stimuli, see `repeats.repeated_clips`.
-    rate_hz
-        Response samples per second.
-    n_neurons
-        Number of columns.
-    """
-
-    session: Session
-    clips: Sequence[RepeatedClip]
-    rate_hz: float
-    n_neurons: int
-    predicted: np.ndarray = field(init=False, repr=False)
-    recorded: np.ndarray = field(init=False, repr=False)
-    _trials: dict[str, np.ndarray] = field(init=False, repr=False)
-    _clip_of: np.ndarray = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        # The tolerance keeps a whole number of samples that rounding puts just below.
-        lengths = [int(clip.duration_s * self.rate_hz + 1e-6) for clip in self.clips]
-        firsts = np.cumsum([0, *lengths])[:-1].tolist()
-        self._clip_of = np.repeat(np.arange(len(lengths)), lengths)
-        rows = [
-            (self.session.trials.t_on[trial], repeat, first, length)
-            for clip, first, length in zip(self.clips, firsts, lengths, strict=True)
-            for repeat, trial in enumerate(clip.trials)
-        ]
-        # In order of the onsets, for `searchsorted`.
-        columns = np.array(sorted(rows)).reshape(-1, 4).T
-        names = ("onset_s", "repeat", "first", "length")
-        self._trials = dict(zip(names, columns, strict=True))
-        n_repeats = max((len(clip.trials) for clip in self.clips), default=0)
-        shape = (n_repeats, len(self._clip_of), self.n_neurons)
-        self.predicted = np.full(shape, np.nan, np.float32)
-        self.recorded = np.full(shape, np.nan, np.float32)
-
-    def add(
-        self,
-        times_s: np.ndarray,
-        columns: np.ndarray,
-        predicted: np.ndarray,
-        recorded: np.ndarray,
-        counted: np.ndarray,
-    ) -> None:
-        """Add samples (time, n) of some columns at times on the session clock."""
-        onset_s, length = self._trials["onset_s"], self._trials["length"]
-        shifted_s = times_s + _QUARTER / self.rate_hz
-        trial = np.searchsorted(onset_s, shifted_s, side="right") - 1
-        sample = np.floor((shifted_s - onset_s[trial]) * self.rate_hz).astype(int)
-        rows = np.flatnonzero((trial >= 0) & (sample < length[trial]))
-        trial, sample = trial[rows], sample[rows]
-        repeat = self._trials["repeat"][trial].astype(int)
-        time = self._trials["first"][trial].astype(int) + sample
-        place = (repeat[:, None], time[:, None], columns)
-        is_new = counted[rows] & np.isfinite(recorded[rows])
-        is_new &= np.isnan(self.recorded[place])
-        for table, values in ((self.predicted, predicted), (self.recorded, recorded)):
-            table[place] = np.where(is_new, values[rows], table[place])
-
-    @property
-    def has_repeats(self) -> bool:
-        """Whether any sample was predicted in two repeats or more."""
-        return bool((np.isfinite(self.recorded).sum(axis=0) > 1).any())
-
-    def scores(self, part: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Return CC_norm of each neuron, and its number of samples.
-
-        Neurons without a ceiling are NaN and have no samples, so that they do not enter
-        means: a score of 0 would blame the predictor for a noisy neuron.
-
-        Parameters
-        ----------
-        part
-            Samples of the joined stimuli; all by default.
-        """
-        values, counts = np.full(self.n_neurons, np.nan), np.zeros(self.n_neurons)
-        for first in range(0, self.n_neurons, _NEURONS):
-            block = slice(first, first + _NEURONS)
-            # (repeat, time, neuron) to (neuron, repeat, time)
-            recorded = self.recorded[:, part, block].transpose(2, 0, 1)
-            predicted = self.predicted[:, part, block].transpose(2, 0, 1)
-            values[block] = cc_scores(predicted, recorded).cc_norm
-            counts[block] = np.isfinite(recorded).sum(axis=(1, 2))
-        return values, np.where(np.isfinite(values), counts, 0).astype(np.int64)
-
-    def parts(self, groups: StimulusGroups) -> dict[str, np.ndarray]:
-        """Return the samples (bool) of the stimuli of each group, by name."""
-        trials = [clip.trials[0] for clip in self.clips]
-        names = groups.at(self.session.trials.t_on[trials])[self._clip_of]
-        return {name: names == name for name in np.unique(names[names != ""]).tolist()}
-
-
-# -- running scores of one predictor in one condition of one session ------------------
 CHANNELS = (*EYE_NAMES, "running")
 """Names of decoded channels if their number differs from that of the session."""
 NaN = float("nan")
@@ -181,6 +66,8 @@ class RunningScore:
         Start of a window -> centred score of the window alone; None to leave it out.
     neurons
         Neurons with a scored cell, the columns of all sums.
+    expected
+        Rows of expected responses, in session units, of a score of the truth.
     refusal
         Reason if the predictor refuses the condition, else "".
     """
@@ -198,6 +85,7 @@ class RunningScore:
     null: np.ndarray | None = None
     clips: Sequence[RepeatedClip] = ()
     centres: Centres | None = None
+    expected: ArrayFile | MemoryRows | None = None
     n_windows: int = 0
     by_window: dict[float, float] | None = None
     neurons: np.ndarray = field(init=False)
@@ -230,42 +118,33 @@ class RunningScore:
             self.refusal,
             metric=self.metric,
             null=self.null,
+            expected=self.expected,
         )
 
     # -- adding windows ---------------------------------------------------------------
     def add(self, window: Window, prediction: Prediction, block: int) -> None:
-        """Add the prediction for a window of a block of time."""
-        if len(self.neurons):
-            is_scored = np.isin(prediction.neurons, self.neurons)
-            if (n_predicted := int(is_scored.sum())) < len(self.neurons):
-                raise UnsupportedRequestError(
-                    f"{self.name!r} predicts {n_predicted:,} of the "
-                    f"{len(self.neurons):,} scored neurons at {window.start_s:.2f} s."
-                )
-            # `self.neurons` is ascending and contains all these neurons, so
-            # `searchsorted` returns exact positions.
-            columns = np.searchsorted(self.neurons, prediction.neurons[is_scored])
-            rates = in_window_units(prediction, window)[:, is_scored]
-            self.add_rates(window, rates, columns, block, prediction.valid)
-        if self.mask.has_behavior_target:
-            self._add_behavior(window, prediction.behavior, block)
+        """Add the prediction for a window of a block of time.
 
-    def add_rates(
-        self,
-        window: Window,
-        rates: np.ndarray,
-        columns: np.ndarray,
-        block: int,
-        valid: np.ndarray | bool = True,
-    ) -> None:
-        """Add the rates (n_samples, n) of a window for `columns` of `neurons`.
-
-        Samples that are not `valid` are not scored.
+        Samples that it calls invalid are not scored.
         """
-        neurons = self.neurons[columns]
+        if self.predictor is not None and self.mask.has_behavior_target:
+            self._add_behavior(window, prediction.behavior, block)
+        if not len(self.neurons):
+            return
+        is_scored = np.isin(prediction.neurons, self.neurons)
+        if (n_predicted := int(is_scored.sum())) < len(self.neurons):
+            raise UnsupportedRequestError(
+                f"{self.name!r} predicts {n_predicted:,} of the "
+                f"{len(self.neurons):,} scored neurons at {window.start_s:.2f} s."
+            )
+        neurons = prediction.neurons[is_scored]
+        # `self.neurons` is ascending and contains all these neurons, so `searchsorted`
+        # returns exact positions.
+        columns = np.searchsorted(self.neurons, neurons)
+        rates = in_window_units(prediction, window)[:, is_scored]
         counted = self.cells[:, neurons] & window.valid["responses"][:, None]
         # A predictor is scored on its own samples, those that it could compute.
-        counted &= np.asarray(valid)[..., None]
+        counted &= prediction.valid[:, None]
         truth = window.responses[:, neurons]
         gain = np.zeros(truth.shape)
         if self.null is not None:
@@ -345,49 +224,49 @@ class RunningScore:
 
     def _groups(self) -> Iterator[GroupScore]:
         """Yield the score of each group, in order."""
+        groups: dict[str, _Scored] = {}
         if self.repeats is not None and self.groups is not None:
-            for name, part in sorted(self.repeats.parts(self.groups).items()):
-                values, counts = self.repeats.scores(part)
-                yield self._group_score(name, _Scored(values, counts, np.zeros(0)))
-        for name, sums in sorted(self.by_group.items()):
-            yield self._group_score(name, self._scored(sums, sums.without_each(), self.centres))
-
-    def _group_score(self, name: str, found: "_Scored") -> GroupScore:
-        interval = found.interval(self.metric.limits)
-        return GroupScore(
-            name,
-            interval.value,
-            interval.low,
-            interval.high,
-            int(found.counts.max(initial=0)),
-            found.values,
-            found.counts,
-        )
+            for name, part in self.repeats.parts(self.groups).items():
+                groups[name] = self._scored(BlockSums(), [], None, self.repeats.scores(part))
+        for name, sums in self.by_group.items():
+            groups[name] = self._scored(sums, sums.without_each(), self.centres)
+        for name, found in sorted(groups.items()):
+            one = found.interval
+            n_samples = int(found.counts.max(initial=0))
+            values = one.value, one.low, one.high, n_samples, found.values, found.counts
+            yield GroupScore(name, *values)
 
     def _scored(
-        self, sums: BlockSums, parts: Sequence[tuple[Moments, np.ndarray]], centres: Centres | None
+        self,
+        sums: BlockSums,
+        parts: Sequence[tuple[Moments, np.ndarray]],
+        centres: Centres | None,
+        of_repeats: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> "_Scored":
         """Return the score from sums: about centres, else by the metric as it is.
 
-        `parts` are the sums without each block.
+        `parts` are the sums without each block; `of_repeats` are values and counts of a
+        metric of repeats, which has no sums.
         """
-        if not sums.blocks:
-            n = len(self.neurons)
-            return _Scored(np.full(n, NaN), np.zeros(n, np.int64), np.zeros(0))
-        total, gain = sums.total()
-        if centres is None:
-            values, of_train = self._values(total, gain), np.zeros((0, len(total.count)))
-            without = [self._values(part, part_gain) for part, part_gain in parts]
-        else:
-            values, of_train = centres.correlations(total), centres.without_each(total)
-            without = [centres.correlations(part) for part, _ in parts]
-        return _Scored(
-            values,
-            total.count,
-            np.array([session_score(v, p.count) for v, (p, _) in zip(without, parts, strict=True)]),
-            np.array([session_score(one, total.count) for one in of_train]),
-            jackknife_errors(np.reshape(without, (len(without), len(values))), of_train),
-        )
+        n = len(self.neurons)
+        values, counts = of_repeats or (np.full(n, NaN), np.zeros(n, np.int64))
+        left_out = train_left_out = errors = np.empty(0)
+        if sums.blocks:
+            total, gain = sums.total()
+            counts = total.count
+            if centres is None:
+                values, of_train = self._values(total, gain), np.zeros((0, n))
+                without = [self._values(part, part_gain) for part, part_gain in parts]
+            else:
+                values, of_train = centres.correlations(total), centres.without_each(total)
+                without = [centres.correlations(part) for part, _ in parts]
+            each = zip(without, parts, strict=True)
+            left_out = np.array([session_score(value, part.count) for value, (part, _) in each])
+            train_left_out = np.array([session_score(one, counts) for one in of_train])
+            errors = jackknife_errors(np.reshape(without, (len(without), n)), of_train)
+        value = session_score(values, counts)
+        interval = jackknife(value, left_out, train_left_out, limits=self.metric.limits)
+        return _Scored(interval, values, counts, left_out, train_left_out, errors)
 
     def scores(self) -> list[Score]:
         """Return the response score; empty if the condition asks only for behaviour."""
@@ -407,17 +286,16 @@ class RunningScore:
             refusal = refusal or f"{self.name!r} {NOT_PREDICTED}."
         blocks = BlockSums() if refusal else self.blocks
         parts = blocks.without_each() if blocks.blocks else []
-        pooled = self._scored(blocks, parts, None)
-        if self.repeats is not None and not refusal:
-            pooled = _Scored(*self.repeats.scores(), np.zeros(0))
+        of_repeats = self.repeats.scores() if self.repeats is not None and not refusal else None
+        pooled = self._scored(blocks, parts, None, of_repeats)
         is_centred = self.centres is not None and bool(blocks.blocks)
         found = self._scored(blocks, parts, self.centres) if is_centred else pooled
         ceiling = NaN
         if self.ceiling is not None:
             # That of a refused score is beside the centred ones of other predictors.
             centres = self.ceiling.centres if is_centred or refusal else None
-            ceiling = self.ceiling._scored(self.ceiling.blocks, [], centres).value
-        interval, of_pooled = (one.interval(self.metric.limits) for one in (found, pooled))
+            ceiling = self.ceiling._scored(self.ceiling.blocks, [], centres).interval.value
+        interval, of_pooled = found.interval, pooled.interval
         also_pooled: dict[str, Any] = {}
         if self.metric.name == "correlation":
             also_pooled = {
@@ -509,24 +387,15 @@ class RunningScore:
         ]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Scored:
-    """Value and scored samples of each neuron, and the score without each part."""
+class _Scored(NamedTuple):
+    """Score, value and scored samples of each neuron, and the score without each part."""
 
+    interval: Estimate
     values: np.ndarray
     counts: np.ndarray
     left_out: np.ndarray
-    train_left_out: np.ndarray = field(default_factory=lambda: np.empty(0))
-    errors: np.ndarray = field(default_factory=lambda: np.empty(0))
-
-    @property
-    def value(self) -> float:
-        """Mean over neurons, weighted by scored samples."""
-        return session_score(self.values, self.counts)
-
-    def interval(self, limits: tuple[float, float]) -> Estimate:
-        """Return the score with its interval over time."""
-        return jackknife(self.value, self.left_out, self.train_left_out, limits=limits)
+    train_left_out: np.ndarray
+    errors: np.ndarray
 
 
 def _matched(n_decoded: int, names: Sequence[str]) -> tuple[dict[int, int], dict[str, str]]:
@@ -559,3 +428,88 @@ def _add(sums: BlockSums, block: int, arrays: np.ndarray) -> Moments:
     added = moments(rates, truth, valid=valid > 0)
     sums.add(block, added, gain.sum(axis=0))
     return added
+
+
+_BLOCK_NEURONS = 1024
+"""Neurons scored at once: their samples fit in the second cache of a core."""
+
+
+def window_scores(
+    prediction: Prediction, window: Window, metric: str = "correlation"
+) -> np.ndarray:
+    """Return float32 (P,) scores against the recording, NaN if not predicted.
+
+    Parameters
+    ----------
+    window
+        Its samples are those of the prediction.
+    metric
+        Name of a metric of `evaluate`. One that needs counts gives NaN for a session
+        without spike times, and for predictions below 0.
+    """
+    named = named_metric(metric)
+    scores = np.full(window.session.n_neurons, np.nan, np.float32)
+    if not len(prediction.neurons):
+        return scores
+    truth = window.responses[:, prediction.neurons]
+    # Samples that the predictor could not compute are left out, as missing ones are.
+    truth = np.where(prediction.valid[:, None], truth, np.float32(np.nan))
+    if named.name == "correlation":
+        values = _correlations(prediction.responses, truth)
+    else:
+        values = _values(named, prediction, truth, window)
+    scores[prediction.neurons] = values
+    return scores
+
+
+def _correlations(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the correlation (n,) over the samples of (sample, n) arrays."""
+    # Samples without any prediction change no sum, and blocks stay in the cache: a
+    # quarter of the time of one call, with the same values except for rounding.
+    rows = np.isfinite(predicted).any(axis=1)
+    starts = range(0, predicted.shape[1], _BLOCK_NEURONS)
+    blocks = [slice(start, start + _BLOCK_NEURONS) for start in starts]
+    return np.concatenate([correlation(predicted[rows, b], truth[rows, b], axis=0) for b in blocks])
+
+
+def scored_counts(
+    rates: np.ndarray, recorded: np.ndarray, window: Window, neurons: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return predicted and recorded counts per bin, from the units of a window."""
+    if window.spec.responses == "count":
+        return rates, recorded
+    # Windows of traces hold counts divided by the scale of the neuron.
+    scale = window.session.response_scale[neurons].astype(np.float64)
+    return rates * scale, recorded * scale
+
+
+def decode_scores(decoded: np.ndarray, window: Window) -> np.ndarray:
+    """Return (C,) correlations of decoded with valid recorded behaviour."""
+    counted = window.valid["behavior"][:, None]
+    return correlation(decoded, np.where(counted, window.behavior, np.nan), axis=0)
+
+
+def _values(
+    metric: Metric, prediction: Prediction, truth: np.ndarray, window: Window
+) -> np.ndarray:
+    """Return the values (n,) of a metric other than the correlation."""
+    neurons = prediction.neurons
+    rates = in_window_units(prediction, window)
+    gain = np.zeros(len(neurons))
+    if metric.needs == "counts":
+        rates, truth = scored_counts(rates, truth, window, neurons)
+    scored = np.isfinite(rates) & np.isfinite(truth)
+    scored &= window.valid["responses"][:, None]
+    if metric.needs == "counts":
+        try:
+            null = null_rates(window.session, window.spec)[neurons]
+        except UnsupportedRequestError:
+            return np.full(len(neurons), np.nan)
+        # A negative rate has no Poisson likelihood.
+        is_rate = ~(scored & (rates < 0)).any(axis=0)
+        sample_gain = poisson_gain(np.maximum(rates, 0), truth, null)
+        gain = np.where(is_rate, np.where(scored, sample_gain, 0.0).sum(axis=0), np.nan)
+    # A metric of repeats has no value in one window.
+    if metric.per_neuron is None:
+        return np.full(len(neurons), np.nan)
+    return metric.per_neuron(moments(rates, truth, valid=scored), gain)
