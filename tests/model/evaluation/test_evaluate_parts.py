@@ -10,7 +10,12 @@ from omnimouse_model.analysis.paper_table import paper_table
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.evaluation.conditions import Condition, StimulusGroups
+from omnimouse_model.evaluation.conditions import (
+    IN_DISTRIBUTION,
+    OUT_OF_DISTRIBUTION,
+    Condition,
+    StimulusGroups,
+)
 from omnimouse_model.evaluation.published import COLUMNS, PRINTED, STRATEGIES
 from omnimouse_model.evaluation.results import Scores, neuron_columns, write_neurons
 from omnimouse_model.evaluation.sensorium2023 import (
@@ -19,12 +24,7 @@ from omnimouse_model.evaluation.sensorium2023 import (
     predict_clips,
     write_submission,
 )
-from omnimouse_model.evaluation.tier_windows import (
-    IN_DISTRIBUTION,
-    OUT_OF_DISTRIBUTION,
-    mean_rates,
-    scored_starts,
-)
+from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts
 from omnimouse_model.families.ensemble import Ensemble, load_ensemble, save_ensemble
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.masks import Mask
