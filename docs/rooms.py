@@ -27,10 +27,7 @@ PACKAGES = {
     "omnimouse_widgets": ROOT / "widgets" / "omnimouse_widgets",
     "omnimouse_model": ROOT / "model" / "omnimouse_model",
 }
-SHARED = (
-    *("errors", "atomic", "cache", "drive", "locking", "parquet", "process"),
-    *("display", "own_families", "progress"),
-)
+SHARED = ("errors", "display", "own_families", "progress")
 """Modules that all rooms use; their arrows would make the graph unreadable."""
 MARKED = re.compile(r"<!-- (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 

@@ -8,8 +8,8 @@ into `model/omnimouse_model/data/readers/` and name it in `READERS` of `data/ope
 from dataclasses import replace
 from pathlib import Path
 
-from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.arrays import read_mapping
+from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import npy_file

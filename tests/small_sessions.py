@@ -17,7 +17,7 @@ import numpy as np
 from omnimouse_model import simulate
 from omnimouse_model.data.session import Session
 from omnimouse_model.simulate import simulation
-from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.write import cache_dir
 from tests.model.experanto_folder import write_stream, write_videos
 
 WEEK_S = 7 * 86400.0

@@ -25,13 +25,13 @@ from .analysis.spikes.trial_labels import decode_trial_labels as decode_trial_la
 from .analysis.sweep.run import context_sweep as context_sweep
 from .analysis.sweep.table import ContextSweep as ContextSweep
 from .data.clip import Clip as Clip
-from .data.neuron_match import join_neurons as join_neurons
-from .data.neuron_match import match_neurons as match_neurons
 from .data.open import fetch_session as fetch_session
 from .data.session import Session as Session
 from .data.session import Window as Window
 from .data.session_index import Catalogue as Catalogue
 from .data.session_index import catalogue as catalogue
+from .data.session_index import join_neurons as join_neurons
+from .data.session_index import match_neurons as match_neurons
 from .data.window_spec import OMNIMOUSE as OMNIMOUSE
 from .data.window_spec import WindowSpec as WindowSpec
 from .errors import CheckpointError as CheckpointError

@@ -180,7 +180,7 @@ def device() -> Iterator[Finding]:
 
 def memory_and_disk() -> Iterator[Finding]:
     """Yield memory and disk space for a model, a recording and the generated demo."""
-    from omnimouse_model.storage.cache import cache_dir
+    from omnimouse_model.storage.write import cache_dir
 
     memory = available_memory_gib()
     if memory is not None:

@@ -149,7 +149,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
         split_seed: int | None,
         **others: Any,
     ) -> None:
-        from omnimouse_model.data.read_options import ReadOptions
+        from omnimouse_model.data.readers.build.notes import ReadOptions
 
         # Only options that differ from their defaults are passed on.
         options = ReadOptions(

@@ -41,8 +41,8 @@ from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.prediction_file import has_predictions
-from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.trees import read_or_set_aside, write_state
+from omnimouse_model.storage.write import config_dir
 from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.recordings import show_recordings

@@ -32,7 +32,7 @@ from omnimouse_app.cli.output import markdown_table
 from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import OMNIMOUSE

@@ -22,8 +22,8 @@ from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.families.ndt.network import NdtConfig
 from omnimouse_model.families.ndt.training import NdtTrainConfig
 from omnimouse_model.inference.families import TrainingPlan
-from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.trees import decode_json
+from omnimouse_model.storage.write import cache_dir
 from omnimouse_model.training.config import RunSettings
 from tests.model.dynamics_world import (
     HELDOUT,

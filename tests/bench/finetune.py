@@ -111,7 +111,7 @@ def command(
     demo model: its weights are removed first, and the reference is the demo model
     itself, which was trained on it.
     """
-    from omnimouse_model.storage.cache import cache_dir
+    from omnimouse_model.storage.write import cache_dir
 
     out = out or cache_dir() / "bench" / "finetune"
     rows: list[Row] = []
@@ -143,7 +143,7 @@ def _companion(settings: Settings) -> list[Row]:
     from omnimouse_model.families.omnimouse.context_part import predictor_from_checkpoint
     from omnimouse_model.inference.registry import load_predictor
     from omnimouse_model.simulate import TRAINING_MICE, write_session
-    from omnimouse_model.storage.cache import cache_dir
+    from omnimouse_model.storage.write import cache_dir
 
     (spec,) = (spec for spec in TRAINING_MICE if spec.name == COMPANION)
     session = open_session(write_session(spec, cache_dir() / "mice" / spec.name))

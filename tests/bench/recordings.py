@@ -131,7 +131,7 @@ def simulated_session(count: int) -> Path:
     It is simulated at the first call, and then found in the cache.
     """
     from omnimouse_model import simulate
-    from omnimouse_model.storage.cache import cache_dir
+    from omnimouse_model.storage.write import cache_dir
 
     held_out = simulate.HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
     spec = simulate.MouseSpec("bench", session_id(count), count, 940001, count, 1.1, held_out)

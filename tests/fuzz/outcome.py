@@ -16,7 +16,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError
 from omnimouse_model.storage.archives import unpack
-from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.write import cache_dir
 from tests.fuzz.damage import RAN, SECRET
 from tests.fuzz.process import FaultError
 

@@ -19,9 +19,8 @@ from typing import Any, Final
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.inference.server import portable_error
-from omnimouse_model.process import end_process, exit_text, spawn
 from omnimouse_model.progress import CallbackJob, Job
-from omnimouse_model.storage.processes import packed, unpacked
+from omnimouse_model.storage.processes import end_process, exit_text, packed, spawn, unpacked
 
 NICE: Final = 10
 """Niceness: lower priority than the live predictor and the user interface."""

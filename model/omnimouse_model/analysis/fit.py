@@ -32,10 +32,9 @@ from omnimouse_model.progress import (
     LimitedJob,
     shows_progress,
 )
-from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.files import is_folder
 from omnimouse_model.storage.trees import read_or_set_aside
-from omnimouse_model.storage.write import sole_writer, write_json
+from omnimouse_model.storage.write import cache_dir, sole_writer, write_json
 from omnimouse_model.training.checkpoints import saved_step
 from omnimouse_model.training.config import RECORD, RunSettings, write_record
 from omnimouse_model.training.distributed import current_team

@@ -22,9 +22,9 @@ from omnimouse_model.data import store
 from omnimouse_model.data.hub.fetch import Listing, fetch_place, list_files, require_place
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.servers import dandi_file, fetch_ibl_session, ibl_session_name
-from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.readers import alf, arrays, experanto, roi, sensorium, suite2p, trial_tree
 from omnimouse_model.data.readers.build.neurons import table_stamps, with_unit_tables
+from omnimouse_model.data.readers.build.notes import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.finalise import check_overlap
-from omnimouse_model.data.readers.build.placed_rows import PlacedRows
+from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.readers.build.stored_values import check_extent
+from omnimouse_model.data.readers.build.trial_files import PlacedRows
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Level, Signal
@@ -28,8 +28,8 @@ from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.rows import MemoryRows, Rows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
+from omnimouse_model.storage.byte_source import combine_options, folder_fingerprint
 from omnimouse_model.storage.files import bad_file, is_file, is_folder
-from omnimouse_model.storage.fingerprint import combine_options, folder_fingerprint
 from omnimouse_model.storage.trees import decode_json, read_json_mapping
 
 FORMAT = "omses"

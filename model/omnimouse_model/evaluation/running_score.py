@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.side_streams import EYE_NAMES
+from omnimouse_model.data.readers.build.notes import EYE_NAMES
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.conditions import Condition, StimulusGroups

@@ -16,7 +16,7 @@ from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.evaluation.tier_windows import training_windows
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
-from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.write import cache_dir
 
 Fit = dict[str, np.ndarray]
 LOWEST = "lowest"

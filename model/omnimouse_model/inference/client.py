@@ -47,9 +47,8 @@ from omnimouse_model.predict.predictor import (
     Request,
     Subset,
 )
-from omnimouse_model.process import SPAWN, end_process, exit_text, spawn
 from omnimouse_model.progress import Cancelled, never, stop_if
-from omnimouse_model.storage.processes import packed, unpacked
+from omnimouse_model.storage.processes import SPAWN, end_process, exit_text, packed, spawn, unpacked
 
 
 # -- connections that carry messages to a predictor in another process, and replies back

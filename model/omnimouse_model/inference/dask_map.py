@@ -32,8 +32,8 @@ from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.inference.server import Source
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.process import interrupts_kept_from_workers
 from omnimouse_model.progress import QUIET, CallbackJob, Job
+from omnimouse_model.storage.processes import interrupts_kept_from_workers
 
 # -- dask schedulers: accepted addresses, and connections to them ---------------------
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from omnimouse_model.analysis.counterfactual import (
     edits_to_json,
     sort_edits,
 )
-from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.window_spec import Edit, default_spec
 from omnimouse_model.errors import AnalysisFileError, MaskError, SessionFormatError
 from omnimouse_model.lab.experiments import EXPERIMENTS

@@ -48,8 +48,8 @@ from omnimouse_model.masks.neuron_table import (
     label_columns,
     table_columns,
 )
-from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.tables import PARQUET, write_table
+from omnimouse_model.storage.write import cache_dir
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding

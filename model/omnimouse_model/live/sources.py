@@ -44,8 +44,8 @@ from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Cancelled, TimeLeft, duration_text, never
-from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.tables import PARQUET
+from omnimouse_model.storage.write import cache_dir
 
 Question = Literal["sources", "informants", "areas"]
 Finding = SourceScores | Informants | AreaMatrix

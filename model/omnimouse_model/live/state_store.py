@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.evaluation.tier_score import TierScore
@@ -21,10 +21,9 @@ from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.simulate.demo import is_demo
-from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.trees import decode, read_json, read_or_set_aside, write_state
 from omnimouse_model.storage.web import display_address, web_address
-from omnimouse_model.storage.write import OutputBusyError, claimed
+from omnimouse_model.storage.write import OutputBusyError, claimed, config_dir
 
 # -- stored scores of a recording, which choose the first neurons and the first window
 # A new view shows the best, a median and the worst predicted neuron, and a window of

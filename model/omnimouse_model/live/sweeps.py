@@ -41,7 +41,7 @@ from omnimouse_model.live.inference.worker_watch import background_predictor
 from omnimouse_model.live.pin import is_same_predictor
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import TimeLeft, duration_text
-from omnimouse_model.storage.cache import config_dir
+from omnimouse_model.storage.write import config_dir
 
 # -- run one context sweep on a thread of its own, out of the way of live requests ----
 # A sweep loads its own predictor, with worker processes in its own process. Between two

@@ -42,9 +42,8 @@ from omnimouse_model.predict.predictor import (
 from omnimouse_model.progress import Cancelled, never
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrGroup
-from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.byte_source import LocalFile, file_fingerprint
 from omnimouse_model.storage.files import begins_with, read_bytes
-from omnimouse_model.storage.fingerprint import file_fingerprint
 from omnimouse_model.storage.journal import JOURNAL, read_lines
 from omnimouse_model.storage.trees import (
     MAX_JSON_BYTES,

@@ -18,10 +18,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_model.process import end_process, exit_text, spawn
 from omnimouse_model.progress import QUIET, CallbackJob, Job, advance, shows_progress
 from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
-from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.processes import end_process, exit_text, spawn
+from omnimouse_model.storage.write import cache_dir
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session

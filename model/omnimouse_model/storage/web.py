@@ -26,9 +26,8 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.trees import decode_json, read_or_set_aside
-from omnimouse_model.storage.write import write_json
+from omnimouse_model.storage.write import config_dir, write_json
 
 TRUSTED_HOSTS = "OMNIMOUSE_TRUSTED_HOSTS"
 """Variable with more hosts of the setting, with commas."""

@@ -1,5 +1,7 @@
 """Writing: a file appears under its name when it is complete, and has one writer at a time.
 
+Also the folders in which we keep files of our own.
+
 A file is written in a temporary folder beside its target, `.NAME.PROCESS-RANDOM.part`,
 whose file `lock` is locked by its process. What nobody locks is left over from a killed
 process, and the next write in that folder removes it. The lock is not on the temporary
@@ -7,10 +9,13 @@ file itself: HDF5 locks its files, too, and a library may create its file anew.
 """
 
 import json
+import logging
 import os
 import re
 import shutil
 import stat
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,7 +38,84 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
 
-from omnimouse_model.storage.cache import cache_dir, is_own
+# -- folders of this program on this machine: the cache, and the user's settings ------
+logger = logging.getLogger(__name__)
+_NAME = "omnimouse"
+
+
+def cache_dir() -> Path:
+    """Return the folder of generated and downloaded files; $OMNIMOUSE_CACHE names it."""
+    base = "~/.cache"
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    return _user_folder("OMNIMOUSE_CACHE", base)
+
+
+def config_dir() -> Path:
+    """Return the folder of the last session and of settings; $OMNIMOUSE_CONFIG names it."""
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    if sys.platform == "win32":
+        base = os.environ.get("APPDATA") or "~/AppData/Roaming"
+    elif sys.platform == "darwin":
+        base = "~/Library/Application Support"
+    return _user_folder("OMNIMOUSE_CONFIG", base)
+
+
+def _user_folder(variable: str, base: str) -> Path:
+    """Return the folder of a variable, else one in `base`, else a temporary one.
+
+    The variable is set to a temporary folder, so that there is one note, and that all
+    processes of a command share the folder.
+    """
+    if given := os.environ.get(variable):
+        return _expanded(given)
+    folder = _expanded(base) / _NAME
+    problem = _fault_of_folder(folder, is_of_home=base.startswith("~"))
+    if problem:
+        temporary = _temporary_folder() / variable.removeprefix("OMNIMOUSE_").lower()
+        logger.warning(
+            "%s %s: files go to %s instead. To keep them, set %s to a folder of yours.",
+            *(folder, problem, temporary, variable),
+        )
+        os.environ[variable] = str(temporary)
+        return temporary
+    return folder
+
+
+def _expanded(path: str) -> Path:
+    # Unlike that of `Path`, it raises nothing where nobody knows the home folder.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def _fault_of_folder(folder: Path, *, is_of_home: bool) -> str:
+    """Return why a folder cannot be written; "" if it can, or can be made."""
+    home = _expanded("~")
+    # An empty HOME is the root of the drive for Python; without any, ~ stays.
+    if is_of_home and (os.environ.get("HOME") == "" or not home.is_absolute()):
+        return "has no home folder (HOME is not set)"
+    if is_of_home and not home.is_dir():
+        return "cannot be made, because the home folder is missing"
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    is_free = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    return "" if is_free else "cannot be written"
+
+
+def is_own(info: os.stat_result) -> bool:
+    """Whether a file belongs to the user of this process."""
+    return os.name == "nt" or info.st_uid == os.geteuid()
+
+
+def _temporary_folder() -> Path:
+    """Return a folder that only this user can read, the same in the next command."""
+    folder = Path(tempfile.gettempdir(), f"{_NAME}-{getattr(os, 'geteuid', os.getpid)()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    info = folder.lstat()
+    # Others may write to the folder of temporary files: it could be theirs, or a link.
+    is_private = os.name == "nt" or stat.S_IMODE(info.st_mode) & 0o077 == 0
+    if stat.S_ISDIR(info.st_mode) and is_own(info) and is_private:
+        return folder
+    return Path(tempfile.mkdtemp(prefix=f"{_NAME}-"))
 
 
 class LockedError(OSError):

@@ -26,7 +26,7 @@ from omnimouse_model.simulate.spiking_laboratory import (
     write_animal,
 )
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
-from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.write import cache_dir
 from omnimouse_model.training.config import RunSettings, SessionChoice
 from omnimouse_model.training.distributed import Team, current_team
 

@@ -10,7 +10,7 @@ import zarr
 
 from omnimouse_model.data.convert import convert, verify
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.readers.build.placed_rows import (
+from omnimouse_model.data.readers.build.trial_files import (
     PlacedRows,
     sample_places,
     stretches,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.readers.build.statistics import train_spans
+from omnimouse_model.data.readers.build.finalise import train_spans
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.predict.compatibility import check_compatibility

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimouse_model import process
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError, WorkerError
 from omnimouse_model.inference import client

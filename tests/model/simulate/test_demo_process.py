@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import omnimouse_model.simulate.demo as demo
-from omnimouse_model import process
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.progress import QUIET, CallbackJob
 from omnimouse_model.simulate.demo import SimulatedSession
+from omnimouse_model.storage import processes
 
 # A fork has the simulation and the cache of the test.
 pytestmark = pytest.mark.skipif(
@@ -44,7 +44,7 @@ def files(folder: Path) -> list[Path]:
 def sample(tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     monkeypatch.setitem(demo.SESSIONS, "demo", simulate)
-    monkeypatch.setattr(process, "SPAWN", multiprocessing.get_context("fork"))
+    monkeypatch.setattr(processes, "SPAWN", multiprocessing.get_context("fork"))
     return SimulatedSession("demo")
 
 

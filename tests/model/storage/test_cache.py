@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from omnimouse_model.storage.cache import cache_dir, config_dir
+from omnimouse_model.storage.write import cache_dir, config_dir
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no HOME")
 

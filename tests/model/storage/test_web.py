@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.readers.build import statistics
+from omnimouse_model.data.readers.build import finalise
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage import web
 from omnimouse_model.storage.web import AnswerError, Place, RemoteFile, Requests, checked_addresses
@@ -279,8 +279,8 @@ def hub(server, recording):
 def small_parts(monkeypatch):
     """Blocks and samples for statistics as small beside the file as of a real one."""
     monkeypatch.setattr(web, "_BLOCK", 2**17)
-    monkeypatch.setattr(statistics, "_MAX_ROWS", 640)
-    monkeypatch.setattr(statistics, "_RUNS", 4)
+    monkeypatch.setattr(finalise, "_MAX_ROWS", 640)
+    monkeypatch.setattr(finalise, "_RUNS", 4)
 
 
 def address(hub: Hub, name: str = "mouse.nwb") -> str:

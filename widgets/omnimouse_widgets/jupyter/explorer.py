@@ -23,7 +23,7 @@ from omnimouse_model.live.state_store import LastSession
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.storage.cache import config_dir
+from omnimouse_model.storage.write import config_dir
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.jobs import (
     ContextSweep,

@@ -20,8 +20,8 @@ from omnimouse_model.evaluation.results_store import (
     number,
     row_key,
 )
-from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.trees import decode
+from omnimouse_model.storage.write import cache_dir
 
 if TYPE_CHECKING:
     import pandas

@@ -28,12 +28,12 @@ from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, part_of, shown_job
 from omnimouse_model.storage.archives import is_plain_name, leads_outside
-from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.files import is_there, open_binary, paths_in, size_of
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.trees import decode_json, read_json_mapping
 from omnimouse_model.storage.write import (
     OutputBusyError,
+    cache_dir,
     open_without_links,
     put_in_place,
     remove_left_over,

@@ -23,10 +23,10 @@ from omnimouse_model.data.readers.alf_probe import DIRECT, dataset_name, sorter_
 from omnimouse_model.errors import ConnectError, FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.archives import leads_outside
-from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.files import is_there
 from omnimouse_model.storage.processes import Answer, LibraryError, Limits, Report, call_library
 from omnimouse_model.storage.web import AnswerError, RemoteFile, read_web_json, web_address
+from omnimouse_model.storage.write import cache_dir
 
 VARIABLE = "OMNIMOUSE_CONNECT"
 """Environment variable with the allowed hosts, which worker processes inherit."""

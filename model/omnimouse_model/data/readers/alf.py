@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.alf_probe import (
     Probe,
     Sorting,
@@ -20,13 +19,12 @@ from omnimouse_model.data.readers.alf_probe import (
     read_probe,
     sorters,
 )
-from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, read_side_stream
 from omnimouse_model.data.readers.build.presentations import (
     PresentationIntervals,
     trials_without_screen,
 )
-from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_UNITS,
     SpikingUnits,
@@ -36,7 +34,6 @@ from omnimouse_model.data.readers.build.spiking_units import (
     refuse_milliseconds,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
 from omnimouse_model.data.readers.build.stored_values import as_float, decode_texts
 from omnimouse_model.data.readers.build.trials import (
     TrialClock,
@@ -50,8 +47,8 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.arrays.rows import MemoryRows
+from omnimouse_model.storage.byte_source import folder_fingerprint
 from omnimouse_model.storage.files import bad_file, is_file
-from omnimouse_model.storage.fingerprint import folder_fingerprint
 from omnimouse_model.storage.tables import csv_rows, read_parquet_columns
 
 LOOKED_FOR = ("alf/*/spikes.times.npy",)

@@ -19,8 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from omnimouse_model.data.readers.build.neurons import is_property_name
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.side_streams import read_side_stream
+from omnimouse_model.data.readers.build.notes import Notes, read_side_stream
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_SPIKES,
     MAX_UNITS,

@@ -10,20 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.array_responses import PUPIL, NamedArrays, frame_responses
-from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
 from omnimouse_model.data.readers.build.neurons import make_units
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.presentations import (
-    Part,
-    PresentationIntervals,
-    build_stimulus,
-    trials_without_screen,
-    video_parts,
-)
-from omnimouse_model.data.readers.build.side_streams import (
+from omnimouse_model.data.readers.build.notes import (
     MILLISECOND_S,
+    Notes,
+    ReadOptions,
     clock_remedy,
     common_time,
     eye_signal,
@@ -32,6 +25,13 @@ from omnimouse_model.data.readers.build.side_streams import (
     read_side_stream,
     scale_to_seconds,
     span_text,
+)
+from omnimouse_model.data.readers.build.presentations import (
+    Part,
+    PresentationIntervals,
+    build_stimulus,
+    trials_without_screen,
+    video_parts,
 )
 from omnimouse_model.data.readers.build.spiking_units import (
     LATE_S,
@@ -43,7 +43,6 @@ from omnimouse_model.data.readers.build.spiking_units import (
     sound_spike_times,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
 from omnimouse_model.data.readers.build.stored_values import (
     MAX_FRAMES,
     check_extent,
@@ -58,8 +57,8 @@ from omnimouse_model.data.units import Roi, Units, probe_numbers
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import Npz, zip_names
 from omnimouse_model.storage.arrays.rows import MemoryRows, Rows
+from omnimouse_model.storage.byte_source import file_fingerprint
 from omnimouse_model.storage.files import begins_with
-from omnimouse_model.storage.fingerprint import file_fingerprint
 
 _FAR = 0.1
 """Trials may reach beyond the spikes by this share of their time, or by LATE_S."""

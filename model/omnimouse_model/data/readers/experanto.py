@@ -15,21 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.finalise import (
+    complete_statistics,
+    finalise,
+    train_spans,
+    with_stored_statistics,
+)
 from omnimouse_model.data.readers.build.neurons import make_units
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.side_streams import (
+from omnimouse_model.data.readers.build.notes import (
+    Notes,
+    ReadOptions,
     check_order,
     name_channels,
     read_side_stream,
 )
 from omnimouse_model.data.readers.build.spiking_units import ROW_RATE_HZ, spike_signal
-from omnimouse_model.data.readers.build.statistics import (
-    complete_statistics,
-    train_spans,
-    with_stored_statistics,
-)
 from omnimouse_model.data.readers.build.stored_values import (
     count,
     decode_texts,
@@ -55,6 +55,7 @@ from omnimouse_model.storage.arrays.npy import (
     npy_file,
 )
 from omnimouse_model.storage.arrays.rows import ArrayFile
+from omnimouse_model.storage.byte_source import folder_fingerprint
 from omnimouse_model.storage.files import (
     bad_file,
     is_folder,
@@ -67,7 +68,6 @@ from omnimouse_model.storage.files import (
     size_of,
     unless_missing,
 )
-from omnimouse_model.storage.fingerprint import folder_fingerprint
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 
 # Samples by which the declared end may lie after the last sample. In the official

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.side_streams import read_side_stream
+from omnimouse_model.data.readers.build.notes import Notes, read_side_stream
 from omnimouse_model.data.readers.build.stored_values import (
     as_float,
     flag,

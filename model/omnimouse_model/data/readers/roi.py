@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
-from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
-from omnimouse_model.data.readers.build.notes import Notes, note_interpolation
-from omnimouse_model.data.readers.build.side_streams import read_side_stream
-from omnimouse_model.data.readers.build.statistics import complete_statistics
+from omnimouse_model.data.readers.build.notes import (
+    ALL_ROIS,
+    Notes,
+    ReadOptions,
+    note_interpolation,
+    read_side_stream,
+)
 from omnimouse_model.data.readers.build.stored_values import check_extent
 from omnimouse_model.data.readers.roi_hdf5 import (
     CAIMAN_SUFFIXES,
@@ -41,9 +44,8 @@ from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
 from omnimouse_model.storage.arrays.rows import MemoryRows, Rows, pick_in_blocks
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
-from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.byte_source import LocalFile, file_fingerprint, folder_fingerprint
 from omnimouse_model.storage.files import is_file, is_folder, open_binary
-from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
 from omnimouse_model.storage.processes import Answer, LibraryError, Report, call_library
 from omnimouse_model.storage.tables import csv_rows
 

@@ -18,15 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.neurons import make_units
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.side_streams import EYE_NAMES, EYE_UNITS, read_side_stream
-from omnimouse_model.data.readers.build.statistics import (
+from omnimouse_model.data.readers.build.finalise import (
     complete_statistics,
+    finalise,
     train_spans,
     usable_statistics,
+)
+from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.notes import (
+    EYE_NAMES,
+    EYE_UNITS,
+    Notes,
+    ReadOptions,
+    read_side_stream,
 )
 from omnimouse_model.data.readers.build.stored_values import decode_texts
 from omnimouse_model.data.readers.build.trial_files import (
@@ -44,6 +48,7 @@ from omnimouse_model.data.units import Units
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
+from omnimouse_model.storage.byte_source import folder_fingerprint
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
@@ -51,7 +56,6 @@ from omnimouse_model.storage.files import (
     stamped_files,
     unless_missing,
 )
-from omnimouse_model.storage.fingerprint import folder_fingerprint
 from omnimouse_model.storage.trees import read_json_mapping
 
 RATE_HZ = 30.0

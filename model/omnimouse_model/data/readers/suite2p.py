@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
-from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
-from omnimouse_model.data.readers.build.notes import Notes, note_interpolation
-from omnimouse_model.data.readers.build.placed_rows import stretches
-from omnimouse_model.data.readers.build.statistics import complete_statistics
+from omnimouse_model.data.readers.build.notes import (
+    ALL_ROIS,
+    Notes,
+    ReadOptions,
+    note_interpolation,
+)
+from omnimouse_model.data.readers.build.trial_files import stretches
 from omnimouse_model.data.readers.suite2p_files import (
     MATLAB,
     TABLES,
@@ -36,8 +39,8 @@ from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.matlab import open_mat
 from omnimouse_model.storage.arrays.npy import load_small_array
+from omnimouse_model.storage.byte_source import file_fingerprint, folder_fingerprint
 from omnimouse_model.storage.files import folders_in, is_file, is_folder, is_there
-from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
 
 SERIES = {
     "spks": "deconvolved activity, as suite2p stored it",

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
 from omnimouse_model.data.readers.build.neurons import make_units
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.side_streams import eye_signal, read_side_stream
-from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
+from omnimouse_model.data.readers.build.notes import (
+    Notes,
+    ReadOptions,
+    eye_signal,
+    read_side_stream,
+)
 from omnimouse_model.data.readers.build.stored_values import check_extent
 from omnimouse_model.data.readers.build.trial_files import (
     TimeLine,
@@ -32,6 +34,7 @@ from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
+from omnimouse_model.storage.byte_source import folder_fingerprint
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
@@ -42,7 +45,6 @@ from omnimouse_model.storage.files import (
     paths_in,
     stamped_files,
 )
-from omnimouse_model.storage.fingerprint import folder_fingerprint
 
 # -- files of a trial tree: one `.npy` per trial in a folder for each kind of data
 RATE_HZ = 30.0

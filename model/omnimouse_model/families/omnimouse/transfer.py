@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.data.neuron_match import NeuronMatch, match_neurons
 from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.session_index import NeuronMatch, match_neurons
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.evaluation.tier_windows import mean_rates, spread_starts

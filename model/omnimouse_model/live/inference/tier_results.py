@@ -53,8 +53,8 @@ from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import MemoryCache, residence_of
 from omnimouse_model.predict.predictor import Predictor, is_served
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
-from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.trees import decode_json
+from omnimouse_model.storage.write import cache_dir
 
 # -- storage of scores and context curves on disk, from which a restart goes on -------
 # One file per question, in the user's cache: complete numbers, or the sums of an

@@ -47,8 +47,8 @@ from omnimouse_model.progress import (
     duration_text,
     step_text,
 )
-from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.trees import decode, read_json
+from omnimouse_model.storage.write import config_dir
 from omnimouse_model.training.metrics_log import FILE, log_rows
 
 # -- fine-tunings on disk: model, session, progress and score of each folder ----------

@@ -12,7 +12,7 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers import experanto
-from omnimouse_model.data.readers.build.statistics import _train_rows
+from omnimouse_model.data.readers.build.finalise import _train_rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError

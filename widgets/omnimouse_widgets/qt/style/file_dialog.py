@@ -5,8 +5,8 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.trees import read_or_set_aside, write_state
+from omnimouse_model.storage.write import config_dir
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.read_options import ALL_ROIS
-from omnimouse_model.data.readers.build.notes import Notes, minimum_scale
+from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, minimum_scale
 from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session

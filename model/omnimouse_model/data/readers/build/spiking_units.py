@@ -9,12 +9,15 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.neurons import make_units
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.placed_rows import stretches
-from omnimouse_model.data.readers.build.side_streams import is_in_milliseconds, span_text
+from omnimouse_model.data.readers.build.notes import (
+    Notes,
+    ReadOptions,
+    is_in_milliseconds,
+    span_text,
+)
 from omnimouse_model.data.readers.build.stored_values import LONGEST_S, as_float, check_extent
+from omnimouse_model.data.readers.build.trial_files import stretches
 from omnimouse_model.data.signal import Signal, rounding_of
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains, TimesFile
 from omnimouse_model.data.units import Units, probe_numbers

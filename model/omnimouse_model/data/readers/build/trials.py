@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.notes import (
+    MILLISECOND_S,
+    Notes,
+    ReadOptions,
+    clock_remedy,
+    span_text,
+)
 from omnimouse_model.data.readers.build.presentations import PresentationIntervals
-from omnimouse_model.data.readers.build.side_streams import MILLISECOND_S, clock_remedy, span_text
 from omnimouse_model.data.readers.build.stored_values import as_float
 from omnimouse_model.data.stimulus import has_tiers, random_tiers
 from omnimouse_model.storage.files import bad_file

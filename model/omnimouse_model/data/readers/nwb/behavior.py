@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.placed_rows import PlacedRows
-from omnimouse_model.data.readers.build.side_streams import (
+from omnimouse_model.data.readers.build.notes import (
     EYE_UNITS,
+    Notes,
     clock_remedy,
     common_time,
     eye_signal,
@@ -26,6 +25,7 @@ from omnimouse_model.data.readers.build.side_streams import (
     span_text,
 )
 from omnimouse_model.data.readers.build.stored_values import check_extent, text_of
+from omnimouse_model.data.readers.build.trial_files import PlacedRows
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, place_samples
 from omnimouse_model.data.readers.nwb.intervals import clock_origins
 from omnimouse_model.data.signal import Signal

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.placed_rows import GAP, sample_places
 from omnimouse_model.data.readers.build.stored_values import (
     MAX_FRAMES,
     MAX_ROWS,
@@ -16,6 +15,7 @@ from omnimouse_model.data.readers.build.stored_values import (
     text_of,
     texts_of,
 )
+from omnimouse_model.data.readers.build.trial_files import GAP, sample_places
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES, Hdf5
 from omnimouse_model.storage.arrays.rows import Rows

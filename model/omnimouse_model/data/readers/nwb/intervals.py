@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.presentations import PresentationIntervals
-from omnimouse_model.data.readers.build.side_streams import (
+from omnimouse_model.data.readers.build.notes import (
+    Notes,
     clock_remedy,
     read_side_stream,
     span_text,
 )
+from omnimouse_model.data.readers.build.presentations import PresentationIntervals
 from omnimouse_model.data.readers.build.spiking_units import (
     SpikingUnits,
     UnsortedSpikes,

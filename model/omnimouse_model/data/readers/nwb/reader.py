@@ -6,13 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
 from omnimouse_model.data.readers.build.neurons import make_units
-from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, read_side_stream
 from omnimouse_model.data.readers.build.presentations import trials_without_screen
-from omnimouse_model.data.readers.build.side_streams import read_side_stream
-from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
 from omnimouse_model.data.readers.build.stored_values import text_of
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
@@ -35,9 +32,8 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 from omnimouse_model.storage.arrays.zarr_metadata import read_node
-from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.byte_source import LocalFile, file_fingerprint, folder_fingerprint
 from omnimouse_model.storage.files import begins_with, is_folder
-from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
 from omnimouse_model.storage.web import RemoteFile
 
 LOOKED_FOR = ("*.nwb", "*.nwb.zarr")

@@ -11,12 +11,16 @@ from functools import partial
 
 import numpy as np
 
-from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.readers.build.neurons import note_no_cells
-from omnimouse_model.data.readers.build.notes import Notes, note_interpolation
-from omnimouse_model.data.readers.build.placed_rows import PlacedRows, stretches
-from omnimouse_model.data.readers.build.side_streams import read_side_stream
+from omnimouse_model.data.readers.build.notes import (
+    ALL_ROIS,
+    Notes,
+    ReadOptions,
+    note_interpolation,
+    read_side_stream,
+)
 from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, check_extent
+from omnimouse_model.data.readers.build.trial_files import PlacedRows, stretches
 from omnimouse_model.data.readers.nwb.file import (
     Clock,
     EndToEnd,

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
 from omnimouse_model.data.readers.build.neurons import is_property_name
-from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, read_side_stream
 from omnimouse_model.data.readers.build.presentations import (
     PresentationIntervals,
     trials_without_screen,
 )
-from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_SPIKES,
     MAX_UNITS,
@@ -28,7 +26,6 @@ from omnimouse_model.data.readers.build.spiking_units import (
     sound_spike_times,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.statistics import complete_statistics, train_spans
 from omnimouse_model.data.readers.build.stored_values import text_of, texts_of
 from omnimouse_model.data.readers.build.trials import TRIAL_START, aligned_to_event, with_tiers
 from omnimouse_model.data.readers.nwb.behavior import read_behavior

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.presentations import (
-    Part,
-    PresentationIntervals,
-    build_stimulus,
-    video_parts,
-)
-from omnimouse_model.data.readers.build.side_streams import (
+from omnimouse_model.data.readers.build.notes import (
+    Notes,
     clock_remedy,
     common_time,
     is_long_enough,
     read_side_stream,
     scale_to_seconds,
     span_text,
+)
+from omnimouse_model.data.readers.build.presentations import (
+    Part,
+    PresentationIntervals,
+    build_stimulus,
+    video_parts,
 )
 from omnimouse_model.data.readers.build.stored_values import (
     MAX_FRAMES,

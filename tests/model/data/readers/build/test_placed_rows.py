@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimouse_model.data.readers.build.placed_rows import (
+from omnimouse_model.data.readers.build.trial_files import (
     PlacedRows,
     sample_places,
     stretches,

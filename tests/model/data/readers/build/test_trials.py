@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.presentations import PresentationIntervals
 from omnimouse_model.data.readers.build.trials import TrialClock, trial_intervals, with_tiers
 

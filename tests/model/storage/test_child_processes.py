@@ -11,8 +11,8 @@ from multiprocessing.shared_memory import SharedMemory
 
 import pytest
 
-from omnimouse_model import process
-from omnimouse_model.process import without_main_module
+from omnimouse_model.storage import processes
+from omnimouse_model.storage.processes import without_main_module
 
 THREADS = "OMP_NUM_THREADS"
 
@@ -23,14 +23,14 @@ def send_threads(connection) -> None:
 
 @pytest.mark.process
 def test_a_process_has_its_variables_from_the_start(monkeypatch):
-    monkeypatch.setattr(process, "SPAWN", SpawnContext())
+    monkeypatch.setattr(processes, "SPAWN", SpawnContext())
     for of_user, expected in ((None, "3"), ("2", "2")):
         monkeypatch.delenv(THREADS, raising=False)
         if of_user:
             monkeypatch.setenv(THREADS, of_user)
-        child, pipe = process.spawn("t", send_threads, environment={THREADS: "3"})
+        child, pipe = processes.spawn("t", send_threads, environment={THREADS: "3"})
         assert pipe.recv() == expected
-        process.end_process(child, 10.0)
+        processes.end_process(child, 10.0)
         assert os.environ.get(THREADS) == of_user
 
 
@@ -41,12 +41,12 @@ def send_nothing(connection) -> None:
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="its pipes have names that nobody can guess")
 def test_the_pipe_and_the_shared_memory_of_a_process_are_private():
-    child, pipe = process.spawn("t", send_nothing)
+    child, pipe = processes.spawn("t", send_nothing)
     with socket.socket(fileno=os.dup(pipe.fileno())) as end:
         assert end.family == socket.AF_UNIX
         assert not end.getsockname()
         assert not end.getpeername()
-    process.end_process(child, 10.0)
+    processes.end_process(child, 10.0)
     memory = SharedMemory(create=True, size=8)
     try:
         assert stat.S_IMODE(os.fstat(memory._fd).st_mode) == 0o600
@@ -64,10 +64,10 @@ def send_mask(connection) -> None:
 def test_an_interrupt_of_the_terminal_does_not_reach_a_process_that_starts(
     monkeypatch,
 ):
-    monkeypatch.setattr(process, "SPAWN", SpawnContext())
-    child, pipe = process.spawn("t", send_mask)
+    monkeypatch.setattr(processes, "SPAWN", SpawnContext())
+    child, pipe = processes.spawn("t", send_mask)
     assert signal.SIGINT in pipe.recv()
-    process.end_process(child, 10.0)
+    processes.end_process(child, 10.0)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
@@ -95,4 +95,4 @@ def test_two_threads_that_start_processes_at_once_leave_the_script_in_its_place(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_tests_fork_the_processes_of_the_library():
-    assert process.SPAWN.get_start_method() == "forkserver"
+    assert processes.SPAWN.get_start_method() == "forkserver"
