@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -110,3 +110,10 @@ def interval_text(value: float, low: float, high: float) -> str:
 def count(n: int, noun: str) -> str:
     """Return a count with its noun, such as `1 neuron` or `1,024 neurons`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Return names for a message: the first ones, and the number of the others."""
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more

@@ -17,7 +17,7 @@ from errno import ELOOP, EMFILE, EMLINK, ENFILE, ENOTDIR, ENXIO
 from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, ParamSpec, TypeVar
 
 from omnimouse_model.errors import SessionFormatError
 
@@ -32,6 +32,7 @@ _LOOK = os.O_PATH | os.O_CLOEXEC if hasattr(os, "O_PATH") else 0
 _OPENS_FROM_FOLDERS = bool(_NO_LINK) and os.open in os.supports_dir_fd
 _MAX_LINKS = 40
 T = TypeVar("T")
+Arguments = ParamSpec("Arguments")
 _BLOCK = 2**20
 
 
@@ -177,10 +178,12 @@ def _listed(folder: Path, most: int | None) -> "list[os.DirEntry[str]]":
     return found
 
 
-def unless_missing(read: Callable[[], T]) -> T | None:
+def unless_missing(
+    read: Callable[Arguments, T], *arguments: Arguments.args, **options: Arguments.kwargs
+) -> T | None:
     """Return what a function reads; None if its file is not there, or a link to nothing."""
     try:
-        return read()
+        return read(*arguments, **options)
     except SessionFormatError as error:
         # A file that only points to content is there: without it, values would differ.
         is_link_to_nothing = error.code == "not_fetched" and error.path.is_symlink()

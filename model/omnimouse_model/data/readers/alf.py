@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from omnimouse_model.data.readers.alf_probe import (
     sorters,
 )
 from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
-from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, read_side_stream
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.presentations import (
     PresentationIntervals,
     trials_without_screen,
@@ -34,7 +33,7 @@ from omnimouse_model.data.readers.build.spiking_units import (
     refuse_milliseconds,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.stored_values import as_float, decode_texts
+from omnimouse_model.data.readers.build.stored_values import as_float, decode_texts, require
 from omnimouse_model.data.readers.build.trials import (
     TrialClock,
     aligned_to_event,
@@ -71,7 +70,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     span, observed = _recorded_time(probes, notes)
     # Trials may begin before the first spike, at time 0 of the session.
     clock = TrialClock(Interval(min(span[0], 0.0), span[1]), {}, {})
-    intervals = read_side_stream("trials", lambda inner: read_trials(path, clock, inner), notes)
+    intervals = notes.attempt("trials", read_trials, path, clock, notes)
     if intervals is None:
         intervals = PresentationIntervals()
     if len(intervals.on):
@@ -86,7 +85,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     trials = trials_without_screen(intervals, responses.start)
     train = train_spans(None, trials, responses.start)
     responses = complete_statistics(responses, train, notes)
-    wheel = read_side_stream("running (wheel)", lambda inner: read_wheel(path, span, inner), notes)
+    wheel = notes.attempt("running (wheel)", read_wheel, path, span, notes)
     session_id, animal_id = _identity(path, notes)
     names = list(dict.fromkeys(sorting.sorter for sorting in sortings))
     session = Session(
@@ -118,7 +117,7 @@ def _probes(sortings: Sequence[Sorting], root: Path, notes: Notes) -> list[Probe
     """
     if len(sortings) > 1:
         found = [
-            read_side_stream(f"probe {sorting.probe}", partial(read_probe, sorting, root), notes)
+            notes.attempt(f"probe {sorting.probe}", read_probe, sorting, root, notes)
             for sorting in sortings
         ]
         probes = [probe for probe in found if probe is not None]
@@ -260,9 +259,7 @@ def _known(ids: np.ndarray, root: Path, notes: Notes) -> tuple[dict[int, str], s
             path = folder / name
             if not is_file(path):
                 continue
-            names = read_side_stream(
-                f"names of regions ({name})", partial(_of_table, path, root), notes
-            )
+            names = notes.attempt(f"names of regions ({name})", _of_table, path, root)
             if names is not None:
                 return names, name
     try:
@@ -274,7 +271,7 @@ def _known(ids: np.ndarray, root: Path, notes: Notes) -> tuple[dict[int, str], s
     return dict(zip(ids.tolist(), map(str, names), strict=True)), "iblatlas (Beryl)"
 
 
-def _of_table(path: Path, root: Path, _: Notes) -> dict[int, str]:
+def _of_table(path: Path, root: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     rows = csv_rows(path, ("id", "acronym"), _MAX_BYTES, root)
     for number, (code, acronym) in enumerate(rows, 1):
@@ -383,9 +380,7 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
 
 def _numbers(path: Path, root: Path) -> np.ndarray:
     values = load_small_array(path, root)
-    if values.dtype.kind not in "fiu" or values.ndim not in (1, 2):
-        problem = f"is {values.shape} {values.dtype}; (samples,) numbers expected"
-        raise bad_file(path, "wrong_shape", problem)
+    require(values, path, "(samples,) numbers", (None,), (None, None))
     return values.astype(np.float64)
 
 
@@ -416,7 +411,7 @@ def read_trials(root: Path, clock: TrialClock, notes: Notes) -> PresentationInte
             columns |= _column(path, attribute, root, notes)
     table = files.get("trials.table.pqt")
     if table is not None:
-        found = read_side_stream("trials.table", lambda inner: _table(table, root, inner), notes)
+        found = notes.attempt("trials.table", _table, table, root, notes)
         columns |= found or {}
     columns = {k: v for k, v in columns.items() if not k.startswith("__")}
     if not columns:
@@ -450,16 +445,14 @@ def _table(path: Path, root: Path, notes: Notes) -> dict[str, np.ndarray]:
 
 
 def _column(path: Path, name: str, root: Path, notes: Notes) -> dict[str, np.ndarray]:
-    found = read_side_stream(f"trials.{name}", lambda _: _of_array(path, name, root), notes)
+    found = notes.attempt(f"trials.{name}", _of_array, path, name, root)
     return found or {}
 
 
 def _of_array(path: Path, name: str, root: Path) -> dict[str, np.ndarray]:
     """Return the columns of one array: one, or the two ends of intervals."""
     values = decode_texts(load_small_array(path, root))
-    if values.dtype.kind not in "fiubU":
-        problem = f"is {values.shape} {values.dtype}; numbers or texts expected"
-        raise bad_file(path, "wrong_shape", problem)
+    require(values, path, "numbers or texts", kinds="fiubU")
     if values.dtype.kind == "U" and values.dtype.itemsize > 4 * 200:
         raise bad_file(path, "too_large", "holds texts of more than 200 characters")
     if values.ndim == 2 and values.shape[1] == 2 and name == "intervals":
@@ -467,9 +460,7 @@ def _of_array(path: Path, name: str, root: Path) -> dict[str, np.ndarray]:
     # MATLAB saves vectors as one row or one column.
     if values.ndim == 2 and 1 in values.shape:
         values = values.reshape(-1)
-    if values.ndim != 1:
-        raise bad_file(path, "wrong_shape", f"is {values.shape}; (trials,) expected")
-    return {name: values}
+    return {name: require(values, path, "(trials,)", (None,), kinds="fiubU")}
 
 
 def _check_intervals(columns: dict[str, np.ndarray], path: Path) -> None:

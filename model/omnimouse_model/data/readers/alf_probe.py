@@ -10,22 +10,21 @@ do not fit the spikes, are left out with a warning.
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from omnimouse_model.data.readers.build.neurons import is_property_name
-from omnimouse_model.data.readers.build.notes import Notes, read_side_stream
+from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_SPIKES,
     MAX_UNITS,
     sound_spike_times,
 )
-from omnimouse_model.data.readers.build.stored_values import refuse_quantised
+from omnimouse_model.data.readers.build.stored_values import refuse_quantised, require
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile
@@ -77,12 +76,7 @@ class Sorting:
         if name in self.files:
             return self.files[name]
         folder = next(self.files[n] for n in _NEEDED if n in self.files).parent
-        raise bad_file(
-            folder / name,
-            "missing_file",
-            "is missing",
-            "was the download complete?",
-        )
+        raise bad_file(folder / name, "missing_file", "is missing", "was the download complete?")
 
 
 def dataset_name(file: str) -> str:
@@ -240,10 +234,14 @@ def _folders(folder: Path) -> list[Path]:
 _QUALITY = ("label", "ks2_label")
 """Columns of the metrics that are a label of quality, best first."""
 _ID = "cluster_id"
-_REGIONS = "channels.brainLocationIds_ccf_2017"
+_CHANNELS = {
+    "channels.localCoordinates": 2,
+    "channels.mlapdv": 3,
+    "channels.brainLocationIds_ccf_2017": 1,
+}
+"""Tables of the channels, and their numbers of columns."""
 _MANY_SPIKES = 50
 """Spikes from which on a count is compared with that of the metrics."""
-_Part = TypeVar("_Part")
 _MAX_CSV = 16 * 2**20
 _LONGEST = 80
 
@@ -296,24 +294,18 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
         notes.assume("mixed_revisions", mixed)
     n_spiking = int(unit.max()) + 1
 
-    def part(name: str, read: Callable[[Notes], _Part]) -> _Part | None:
-        return read_side_stream(f"{sorting.probe}: {name}", read, notes)
-
-    channel = part("clusters.channels", lambda _: _unit_channels(sorting, root, n_spiking))
-    metrics = part("clusters.metrics", lambda inner: _metrics(sorting, root, inner))
-    metrics = metrics or {}
+    name = f"{sorting.probe}: clusters"
+    channel = notes.attempt(f"{name}.channels", _unit_channels, sorting, root, n_spiking)
+    metrics = notes.attempt(f"{name}.metrics", _metrics, sorting, root, notes) or {}
     n_units = _n_units(n_spiking, channel, metrics)
-    properties: dict[str, np.ndarray] | None = {}
+    properties: dict[str, np.ndarray] = {}
     if metrics:
-        properties = part(
-            "clusters.metrics",
-            lambda inner: _in_rows(metrics, n_units, sorting, inner),
-        )
-    properties = properties or {}
+        rows = notes.attempt(f"{name}.metrics", _in_rows, metrics, n_units, sorting, notes)
+        properties = rows or {}
     if (counts := properties.get("spike_count")) is not None:
         _note_other_spikes(sorting, counts, unit, notes)
     quality = _quality(properties, sorting, notes)
-    uuids = part("clusters.uuids", lambda _: _uuids(sorting, root, n_units))
+    uuids = notes.attempt(f"{name}.uuids", _uuids, sorting, root, n_units)
     if uuids is not None:
         properties["uuid"] = uuids
     region, xyz_um = None, np.full((n_units, 3), np.nan)
@@ -321,16 +313,17 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
 
     def of_units(name: str, width: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Return a table of the channels, and its rows of the units."""
-        if channel is None:
-            return None
-        table = _of_channels(sorting, root, f"{name}.npy", width)
-        if table is None:
+        table = None if channel is None else _of_channels(sorting, root, f"{name}.npy", width)
+        if channel is None or table is None:
             return None
         own = _at(table, channel, sorting)
         lengths[name] = len(table)
         return table, own
 
-    places = part("channels.localCoordinates", lambda _: of_units("channels.localCoordinates", 2))
+    places, atlas, ids = (
+        notes.attempt(f"{sorting.probe}: {name}", of_units, name, width)
+        for name, width in _CHANNELS.items()
+    )
     if places is not None:
         table, own = places
         xyz_um[:, 0], xyz_um[:, 1] = own[:, 0], 0.0
@@ -338,11 +331,9 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
         xyz_um[:, 2] = np.nanmax(table[:, 1], initial=-np.inf) - own[:, 1]
         xyz_um[~np.isfinite(xyz_um).all(axis=1)] = np.nan
         properties["above_tip_um"] = own[:, 1]
-    atlas = part("channels.mlapdv", lambda _: of_units("channels.mlapdv", 3))
     if atlas is not None:
         names = ("ml_um", "ap_um", "dv_um")
         properties |= {name: atlas[1][:, k] for k, name in enumerate(names)}
-    ids = part(_REGIONS, lambda _: of_units(_REGIONS, 1))
     if ids is not None:
         own = ids[1][:, 0]
         region = np.nan_to_num(own, nan=0.0, posinf=0.0, neginf=0.0).astype(int)
@@ -358,13 +349,7 @@ def _spikes(
     files = [npy_file(path, root) for path in paths]
     for file, what in zip(files, ("times", "units"), strict=True):
         # MATLAB saves vectors as one row or one column.
-        is_vector = len(file.shape) == 1 or (len(file.shape) == 2 and 1 in file.shape)
-        if file.dtype.kind not in "fiu" or not is_vector:
-            raise bad_file(
-                file.path,
-                "wrong_shape",
-                f"is {file.shape} {file.dtype}; (spikes,) {what} expected",
-            )
+        require(file, file.path, f"(spikes,) {what}", (None,), (1, None), (None, 1))
         if _count(file) > MAX_SPIKES:
             problem = f"has {_count(file):,} spikes; at most {MAX_SPIKES:,} are read"
             raise bad_file(file.path, "too_large", problem)
@@ -441,9 +426,7 @@ def _of_channels(sorting: Sorting, root: Path, name: str, width: int) -> np.ndar
     values = load_small_array(path, root)
     if values.ndim == 1 and width == 1:
         values = values[:, None]
-    if values.dtype.kind not in "fiu" or values.shape[1:] != (width,):
-        problem = f"is {values.shape} {values.dtype}; (channels, {width}) expected"
-        raise bad_file(path, "wrong_shape", problem)
+    require(values, path, f"(channels, {width})", (None, width))
     table = values.astype(np.float64)
     # Numbers that no position has would overflow where they are drawn.
     return np.where(np.abs(table) < 1e12, table, np.nan)

@@ -22,7 +22,6 @@ from omnimouse_model.data.readers.build.notes import (
     eye_signal,
     is_in_milliseconds,
     is_long_enough,
-    read_side_stream,
     scale_to_seconds,
     span_text,
 )
@@ -102,7 +101,7 @@ def _unit_rows(arrays: NamedArrays, unit: np.ndarray, notes: Notes) -> tuple[np.
     found = np.unique(unit)
     first, last = int(found[0]), int(found[-1])
     if first < 0 or last >= n_units:
-        ids = read_side_stream("unit_ids", lambda _: arrays.integers("unit_ids", n_ids), Notes())
+        ids = Notes().attempt("unit_ids", arrays.integers, "unit_ids", n_ids)
         if ids is None or not np.isin(found, ids).all():
             raise arrays.wrong(
                 "spike_unit",
@@ -214,7 +213,7 @@ def _trial_reach(arrays: NamedArrays, spikes: Interval, notes: Notes) -> tuple[f
 
 def _trial_times(arrays: NamedArrays, name: str) -> np.ndarray:
     """Return the finite times of trials, (n,); faults are noted where trials are."""
-    times = read_side_stream(name, lambda _: arrays.numbers(name, (None,)), Notes())
+    times = Notes().attempt(name, arrays.numbers, name, (None,))
     if times is None:
         return np.zeros(0)
     return np.asarray(times[np.isfinite(times)], np.float64)
@@ -222,7 +221,7 @@ def _trial_times(arrays: NamedArrays, name: str) -> np.ndarray:
 
 def unit_quality(arrays: NamedArrays, n: int, notes: Notes) -> np.ndarray | None:
     """Return the quality labels of n units, numbers or texts; None without any."""
-    labels = read_side_stream("quality", lambda _: arrays.values("quality", n), notes)
+    labels = notes.attempt("quality", arrays.values, "quality", n)
     if labels is None or labels.dtype.kind == "U":
         return labels
     return labels.astype(np.float64)
@@ -232,7 +231,6 @@ LOOKED_FOR = ("*.npz",)
 _ZIP = b"PK\x03\x04"
 _TRIAL_FIELDS = ("side", "choice", "block", "outcome")
 _Part = TypeVar("_Part")
-_side = read_side_stream
 
 
 def recognises(path: Path) -> bool:
@@ -275,9 +273,9 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
     notes = Notes()
     read = spike_responses if "spike_times" in arrays.arrays else frame_responses
     responses = read(arrays, notes)
-    found = _side("trials", lambda inner: _intervals(arrays, responses, inner), notes)
+    found = notes.attempt("trials", _intervals, arrays, responses, notes)
     intervals: PresentationIntervals = found or PresentationIntervals()
-    stimulus = _side("video", lambda inner: _stimulus(arrays, responses, intervals, inner), notes)
+    stimulus = notes.attempt("video", _stimulus, arrays, responses, intervals, notes)
     if stimulus is None:
         if options.split_seed is not None:
             intervals = with_tiers(intervals, options, notes)
@@ -286,22 +284,22 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
         trials = stimulus.trials
     train = train_spans(stimulus, trials, responses.start)
     responses = complete_statistics(responses, train, notes)
-    name = _side("id", lambda _: arrays.text("id"), notes)
+    name = notes.attempt("id", arrays.text, "id")
     if name is None:
         name = arrays.path.stem
         notes.assume("no_identity", f"the arrays contain no id: '{name}' is used")
-    image = _side("mean_image", lambda _: arrays.numbers("mean_image", (None, None)), notes)
+    image = notes.attempt("mean_image", arrays.numbers, "mean_image", (None, None))
     session = Session(
         id=name,
-        animal_id=_side("animal_id", lambda _: arrays.text("animal_id"), notes),
+        animal_id=notes.attempt("animal_id", arrays.text, "animal_id"),
         path=arrays.path,
         format="arrays",
         fingerprint="",  # set by `read` and `read_mapping`
         units=_units(arrays, responses, notes),
         responses=responses,
         behavior={
-            "eye_tracker": _side("pupil", lambda inner: _eye(arrays, inner), notes),
-            "treadmill": _side("running", lambda _: _running(arrays), notes),
+            "eye_tracker": notes.attempt("pupil", _eye, arrays, notes),
+            "treadmill": notes.attempt("running", _running, arrays),
         },
         stimulus=stimulus,
         trials=trials,
@@ -483,7 +481,7 @@ def _intervals(arrays: NamedArrays, responses: Signal, notes: Notes) -> Presenta
     }
     fields: dict[str, list[Any]] = {}
     for name, read in readers.items():
-        column = _side(f"trial_{name}", partial(_column, read, f"trial_{name}", n), notes)
+        column = notes.attempt(f"trial_{name}", _column, read, f"trial_{name}", n)
         if column is not None:
             fields[name] = column.tolist()
     fields["id"] = list(range(n))  # before sorting: the user's own order
@@ -497,9 +495,7 @@ def _intervals(arrays: NamedArrays, responses: Signal, notes: Notes) -> Presenta
     )
 
 
-def _column(
-    read: Callable[[str, int], np.ndarray | None], name: str, n: int, _: Notes
-) -> np.ndarray | None:
+def _column(read: Callable[[str, int], np.ndarray | None], name: str, n: int) -> np.ndarray | None:
     return read(name, n)
 
 
@@ -508,7 +504,7 @@ def _units(arrays: NamedArrays, responses: Signal, notes: Notes) -> Units:
     n = responses.n_columns if arrays.n_units is None else arrays.n_units
 
     def side(name: str, read: Callable[[], _Part | None]) -> _Part | None:
-        return _side(name, lambda _: read(), notes)
+        return notes.attempt(name, read)
 
     plane = side("plane", lambda: arrays.integers("plane", n))
     probe = side("probe", lambda: arrays.texts("probe", n))

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from omnimouse_model.data.readers.build.notes import (
     ReadOptions,
     check_order,
     name_channels,
-    read_side_stream,
 )
 from omnimouse_model.data.readers.build.spiking_units import ROW_RATE_HZ, spike_signal
 from omnimouse_model.data.readers.build.stored_values import (
@@ -38,6 +36,7 @@ from omnimouse_model.data.readers.build.stored_values import (
     number,
     positive,
     refuse_quantised,
+    require,
     wrong,
 )
 from omnimouse_model.data.readers.experanto_screen import read_screen
@@ -173,9 +172,7 @@ def _size_difference(size: int, expected: int, columns: int) -> str:
 def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     described = path.with_name("meta.yml")
     columns = count(meta, "n_signals", described)
-    file = npy_file(path, path.parents[1])
-    if file.dtype.kind not in "fiu":
-        raise bad_file(path, "wrong_shape", f"holds {file.dtype}, not numbers")
+    file = require(npy_file(path, path.parents[1]), path, "numbers")
     # (time,) is accepted as one column.
     stored = file.shape[1] if len(file.shape) == 2 else 1
     if len(file.shape) not in (1, 2) or stored != columns:
@@ -311,8 +308,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     responses, meta = _responses(path, notes)
     stimulus = None
     if _is_described(path, "screen", notes):
-        read_frames = partial(read_screen, path, responses.start)
-        stimulus = read_side_stream("screen", read_frames, notes)
+        stimulus = notes.attempt("screen", read_screen, path, responses.start, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
     train = train_spans(stimulus, trials)
     responses = with_stored_statistics(responses, path, notes)
@@ -320,7 +316,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     behavior = {name: _behavior(path, name, names, notes) for name in BEHAVIOR}
     check_order(behavior["eye_tracker"], notes)
     _note_other_devices(path, responses.file.path.parent.name, notes)
-    images, facts = read_side_stream("imaging", partial(read_images, path), notes) or ({}, {})
+    images, facts = notes.attempt("imaging", read_images, path, notes) or ({}, {})
     root_meta = _root_metadata(path, notes)
     session_id, animal_id = _identity(path, root_meta, notes)
     # The rate before upsampling. Simulated recordings are computed at their rate.
@@ -395,7 +391,7 @@ def _behavior(
 ) -> Signal | None:
     if not _is_described(root, name, notes):
         return None
-    found = read_side_stream(name, partial(read_sequence, root, name), notes)
+    found = notes.attempt(name, read_sequence, root, name, notes)
     if found is None:
         return None
     # Names first: the notes on statistics use them.
@@ -407,7 +403,7 @@ def _root_metadata(root: Path, notes: Notes) -> Mapping[str, Any]:
     path = root / "meta.json"
     # A damaged meta.json is no reason to refuse the recording.
     try:
-        return unless_missing(partial(read_json_mapping, path, root)) or {}
+        return unless_missing(read_json_mapping, path, root) or {}
     except SessionFormatError as error:
         notes.warn("bad_identity", f"{error.message}; the folder's name is used")
         return {}
@@ -461,7 +457,7 @@ def read_units(root: Path, responses: Signal, meta: Mapping[str, Any], notes: No
         area_source=area_source,
         plane=None if fields is None else _finite(fields),
         xyz_um=arrays.numbers("cell_motor_coordinates", (n, 3)),
-        roi=read_side_stream("masks", partial(read_roi, root, n), notes),
+        roi=notes.attempt("masks", read_roi, root, n, notes),
         # The limit of the released models, which know recordings in this format.
         least_scale=1.0,
     )
@@ -494,9 +490,7 @@ class _Arrays:
                 if error.code == "outside":
                     raise
         if is_there(path):
-            return read_side_stream(
-                name, lambda _: load_small_array(path, self.root, is_named=is_named), self.notes
-            )
+            return self.notes.attempt(name, load_small_array, path, self.root, is_named=is_named)
         if named is not None:
             self.notes.warn(
                 "missing_unit_array",
@@ -542,7 +536,7 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
         If the file lacks an array.
     """
     path = root / "imaging" / "rois.npz"
-    stored = unless_missing(partial(Npz, path, MAX_SMALL_ARRAY_BYTES, root))
+    stored = unless_missing(Npz, path, MAX_SMALL_ARRAY_BYTES, root)
     if stored is None:
         return None
     if not {"offsets", "yx", "weight"} <= set(stored):
@@ -569,7 +563,7 @@ def read_images(root: Path, notes: Notes) -> tuple[dict[str, np.ndarray], dict[s
     """Read mean images and metadata of the `imaging` folder, empty if missing."""
     folder = root / "imaging"
     images: dict[str, np.ndarray] = {}
-    image = unless_missing(partial(load_small_array, folder / "mean_image.npy", root))
+    image = unless_missing(load_small_array, folder / "mean_image.npy", root)
     if image is not None:
         if image.dtype.kind not in "fiu":
             notes.warn("wrong_shape", f"mean_image.npy holds {image.dtype}; left out")
@@ -582,7 +576,7 @@ def read_images(root: Path, notes: Notes) -> tuple[dict[str, np.ndarray], dict[s
         else:
             notes.warn("wrong_shape", f"mean_image.npy is {image.shape}; left out")
     described = folder / "meta.yml"
-    facts = unless_missing(partial(read_yaml_mapping, described, root)) or {}
+    facts = unless_missing(read_yaml_mapping, described, root) or {}
     facts.pop("modality", None)
     return images, facts
 
@@ -635,14 +629,9 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
         file = ArrayFile(path, dtype, (_count(path, dtype),), inside=folder.parent)
     else:
         file = npy_file(path, folder.parent)
-    if len(file.shape) != 1 or file.shape[0] != n_spikes or file.dtype.kind != "f":
-        raise bad_file(
-            file.path,
-            "wrong_shape",
-            f"is {file.shape} {file.dtype}; spike_indices of meta.yml say ({n_spikes},) times",
-            "was the download complete?",
-        )
-    return file
+    expected = f"({n_spikes},) times, as spike_indices of meta.yml say,"
+    hint = "was the download complete?"
+    return require(file, file.path, expected, (n_spikes,), kinds="f", hint=hint)
 
 
 def _count(path: Path, dtype: np.dtype[Any]) -> int:

@@ -4,18 +4,18 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.notes import Notes, read_side_stream
+from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.stored_values import (
     as_float,
     flag,
     refuse_quantised,
+    require,
     short,
     wrong,
 )
@@ -299,13 +299,9 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
 
 
 def _slot_times(path: Path, root: Path) -> np.ndarray:
-    stored = load_small_array(path, root)
-    if stored.ndim != 1 or stored.dtype.kind not in "fiu" or not len(stored):
-        raise bad_file(
-            path,
-            "wrong_shape",
-            f"is {stored.shape} {stored.dtype}, not a list of times",
-        )
+    stored = require(load_small_array(path, root), path, "a list of times", (None,))
+    if not len(stored):
+        raise bad_file(path, "wrong_shape", "holds no times")
     times = stored.astype(np.float64)
     if not np.isfinite(times).all():
         raise bad_file(path, "not_finite", "holds times that are not finite")
@@ -367,8 +363,8 @@ def _trial_files(
         # 1 to 8 bytes per value, and at most 1 KiB for the header of the `.npy`.
         is_odd = not ((rest > 0) & (rest <= 1024)).any()
         if len(trials) <= _HEADERS_READ or is_odd:
-            check = partial(_check_file, data / trial.file, trial, size)
-            if read_side_stream(f"screen: trial {trial.key}", check, faults) is None:
+            path = data / trial.file
+            if not faults.attempt(f"screen: trial {trial.key}", _check_file, path, trial, size):
                 trial.readable = False
                 continue
         files[-1] = present[trial.file]
@@ -386,7 +382,7 @@ def _note_missing(trial: StoredTrial, encoded: dict[str, str], notes: Notes) -> 
     )
 
 
-def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...], _: Notes) -> ArrayFile:
+def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...]) -> ArrayFile:
     """Return the file with the frames of a trial."""
     file = npy_file(path, path.parents[2])
     if file.dtype.kind not in "fiu":
@@ -398,12 +394,8 @@ def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...], _: Notes)
 
 
 def _bad_file(path: Path, trial: StoredTrial, problem: str) -> SessionFormatError:
-    return bad_file(
-        path,
-        "bad_trials",
-        f"(trial {trial.key}) {problem}",
-        "was the download complete?",
-    )
+    problem = f"(trial {trial.key}) {problem}"
+    return bad_file(path, "bad_trials", problem, "was the download complete?")
 
 
 def _table(stored: list[StoredTrial], slot_t: np.ndarray, t0: float) -> Trials:

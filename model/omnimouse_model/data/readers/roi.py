@@ -7,7 +7,6 @@ Minian writes a folder of zarr groups, one for each result (`A.zarr`, `C.zarr`, 
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from omnimouse_model.data.readers.build.notes import (
     Notes,
     ReadOptions,
     note_interpolation,
-    read_side_stream,
 )
 from omnimouse_model.data.readers.build.stored_values import check_extent
 from omnimouse_model.data.readers.roi_hdf5 import (
@@ -194,7 +192,6 @@ def _read_minian(folder: Path, notes: Notes) -> Extraction:
     def rows(series: str, regions: np.ndarray) -> Rows:
         return _RegionRows(arrays[series], regions, is_transposed=turned[series])
 
-    read_rate = partial(_minian_rate, folder, group, shapes[name][0])
     return Extraction(
         program="Minian",
         format="minian",
@@ -203,10 +200,10 @@ def _read_minian(folder: Path, notes: Notes) -> Extraction:
         rows=rows,
         n_regions=n_regions,
         unit_id=_minian_ids(folder, group, n_regions),
-        rate_hz=read_side_stream(_TIMES, read_rate, notes),
+        rate_hz=notes.attempt(_TIMES, _minian_rate, folder, group, shapes[name][0], notes),
         rate_source=_TIMES,
-        masks=read_side_stream("the masks", partial(_minian_masks, folder, n_regions), notes),
-        image=read_side_stream("the image", partial(_minian_image, folder), notes),
+        masks=notes.attempt("the masks", _minian_masks, folder, n_regions),
+        image=notes.attempt("the image", _minian_image, folder),
         image_name=f"the maximum over time ({_IMAGE})",
     )
 
@@ -242,7 +239,7 @@ def _minian_ids(folder: Path, group: ZarrGroup, n_regions: int) -> np.ndarray:
     return ids.astype(np.int64)
 
 
-def _minian_masks(folder: Path, n_regions: int, notes: Notes) -> Masks:
+def _minian_masks(folder: Path, n_regions: int) -> Masks:
     array, field = _group(folder, _MASKS).array(_MASKS), f"{_MASKS}.zarr"
     axes = _axes(array) or (_REGION, "height", "width")
     is_sound = axes == (_REGION, "height", "width") and array.dtype.kind in "fiu"
@@ -258,7 +255,7 @@ def _minian_masks(folder: Path, n_regions: int, notes: Notes) -> Masks:
     return image_masks(folder, field, images())
 
 
-def _minian_image(folder: Path, notes: Notes) -> np.ndarray | None:
+def _minian_image(folder: Path) -> np.ndarray | None:
     if not is_folder(folder / f"{_IMAGE}.zarr"):
         return None
     image = _group(folder, _IMAGE).array(_IMAGE).part()

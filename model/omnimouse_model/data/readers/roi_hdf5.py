@@ -7,14 +7,13 @@ with the axes of MATLAB in the other order: an image (height, width, region) of 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.notes import Notes, read_side_stream
+from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, MAX_PIXELS, MAX_ROWS
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
@@ -234,9 +233,8 @@ def read_caiman(path: Path, notes: Notes) -> Extraction:
     size = _size(file)
     masks = image = None
     if len(size) == 2:
-        read = partial(_caiman_masks, file, size, n_regions)
-        masks = read_side_stream("the masks", read, notes)
-        image = read_side_stream("the image Cn", partial(_caiman_image, file, size), notes)
+        masks = notes.attempt("the masks", _caiman_masks, file, size, n_regions, notes)
+        image = notes.attempt("the image Cn", _caiman_image, file, size)
     else:
         notes.warn("no_masks", f"{path.name}: masks of {len(size)}-D images are not read")
     return Extraction(
@@ -293,7 +291,7 @@ def _caiman_masks(file: Hdf5, size: tuple[int, int], n_regions: int, notes: Note
     return sparse_masks(file.path, "estimates/A", (values, pixels, ends), size, n_regions)
 
 
-def _caiman_image(file: Hdf5, size: tuple[int, int], notes: Notes) -> np.ndarray | None:
+def _caiman_image(file: Hdf5, size: tuple[int, int]) -> np.ndarray | None:
     name = "estimates/Cn"
     if stored(file, name) is None:
         return None
@@ -389,9 +387,10 @@ def read_matlab(path: Path, notes: Notes) -> Extraction:
         if stored(file, f"{top}/{series}") is not None
     }
     n_frames, n_regions = check_traces(file, names.values(), is_transposed=layout.is_transposed)
-    read = partial(_masks, file, f"{top}/{layout.masks}", f"{top}/{layout.image}", n_regions)
-    masks = read_side_stream("the masks", read, notes)
-    image = read_side_stream("the image", partial(_image, file, f"{top}/{layout.image}"), notes)
+    masks = notes.attempt(
+        "the masks", _masks, file, f"{top}/{layout.masks}", f"{top}/{layout.image}", n_regions
+    )
+    image = notes.attempt("the image", _image, file, f"{top}/{layout.image}")
     rate_hz, source = _matlab_rate(file, top, n_frames)
     is_extract = layout.program == "EXTRACT"
     # EXTRACT empties the masks of regions that it removes.
@@ -425,7 +424,7 @@ def _matlab_rate(file: Hdf5, top: str, n_frames: int) -> tuple[float | None, str
     return (n_frames / seconds, field) if seconds else (None, "")
 
 
-def _image(file: Hdf5, name: str, notes: Notes) -> np.ndarray | None:
+def _image(file: Hdf5, name: str) -> np.ndarray | None:
     if stored(file, name) is None:
         return None
     image = file.table(name)
@@ -434,7 +433,7 @@ def _image(file: Hdf5, name: str, notes: Notes) -> np.ndarray | None:
     return image.T
 
 
-def _masks(file: Hdf5, name: str, image: str, n_regions: int, notes: Notes) -> Masks | None:
+def _masks(file: Hdf5, name: str, image: str, n_regions: int) -> Masks | None:
     item = file.find(name)
     if hasattr(item, "keys"):
         return _sparse(file, name, image, n_regions)

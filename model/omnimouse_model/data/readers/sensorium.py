@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,8 @@ from omnimouse_model.data.readers.build.notes import (
     EYE_UNITS,
     Notes,
     ReadOptions,
-    read_side_stream,
 )
-from omnimouse_model.data.readers.build.stored_values import decode_texts
+from omnimouse_model.data.readers.build.stored_values import decode_texts, require
 from omnimouse_model.data.readers.build.trial_files import (
     HOLE_S,
     TimeLine,
@@ -45,6 +43,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Units
+from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
@@ -139,17 +138,12 @@ class Folder:
     def file(self, stream: str, trial: int) -> ArrayFile:
         """Return the array file of a trial, with its header checked."""
         file = npy_file(self.path(stream, trial), self.root)
-        if file.dtype.kind not in "fiu":
-            raise bad_file(file.path, "wrong_shape", f"holds {file.dtype}, not numbers")
-        return file
+        return require(file, file.path, "numbers")
 
-    def small_numbers(self, stream: str, trial: int, _: Notes) -> np.ndarray:
+    def small_numbers(self, stream: str, trial: int) -> np.ndarray:
         """Return the array of a trial's file, in memory."""
         path = self.path(stream, trial)
-        values = load_small_array(path, self.root)
-        if values.dtype.kind not in "fiu":
-            raise bad_file(path, "wrong_shape", f"holds {values.dtype}, not numbers")
-        return values
+        return require(load_small_array(path, self.root), path, "numbers")
 
     def unit_array(
         self,
@@ -160,7 +154,7 @@ class Folder:
         text: bool = False,
     ) -> np.ndarray | None:
         """Return an array of `meta/neurons`, None if it is missing or does not fit."""
-        values = read_side_stream(f"neurons/{name}", lambda _: self._array("neurons", name), notes)
+        values = notes.attempt(f"neurons/{name}", self._array, "neurons", name)
         if values is None:
             return None
         shape = shape or (self.n_units,)
@@ -210,7 +204,7 @@ class Folder:
         stored: list[np.ndarray | None] = []
         for name in ("mean", "std"):
             path, file = folder / f"{name}.npy", f"responses/all/{name}.npy"
-            values = unless_missing(partial(load_small_array, path, self.root))
+            values = unless_missing(load_small_array, path, self.root)
             if values is None:
                 pass
             elif values.size == self.n_units and values.dtype.kind in "fiu":
@@ -228,7 +222,7 @@ class Folder:
     # -- within -----------------------------------------------------------------
     def _array(self, kind: str, name: str) -> np.ndarray | None:
         path = self.root / "meta" / kind / f"{name}.npy"
-        values = unless_missing(partial(load_small_array, path, self.root))
+        values = unless_missing(load_small_array, path, self.root)
         return None if values is None else decode_texts(values)
 
     def _numbered(self, stream: str) -> dict[int, FileStamp]:
@@ -252,14 +246,13 @@ class Folder:
         # A file number can be any integer, so `n_trials` can be huge: search only as
         # far as the message needs.
         first = range(min(self.n_trials, len(numbers) + _LISTED + 1))
-        missing = [number for number in first if number not in numbers]
-        listed = ", ".join(map(str, missing[:_LISTED]))
-        listed += ", …" if missing[_LISTED:] else ""
+        missing = [str(number) for number in first if number not in numbers]
+        names = ", ".join(missing[:_LISTED]) + (", …" if missing[_LISTED:] else "")
         raise SessionFormatError(
             self.data(self.screen),
             "missing_trials",
             f"{self.screen} has {len(numbers)} files, and the last one has number "
-            f"{self.n_trials - 1} (missing: {listed})",
+            f"{self.n_trials - 1} (missing: {names})",
             "was the download complete?",
         )
 
@@ -280,7 +273,7 @@ class Folder:
 def _links(root: Path) -> dict[str, str]:
     """Return stream name -> folder name from `config.json`; paths are refused."""
     path = root / "config.json"
-    links = (unless_missing(partial(read_json_mapping, path, root)) or {}).get("links")
+    links = (unless_missing(read_json_mapping, path, root) or {}).get("links")
     if not isinstance(links, dict):
         return {}
     for name, other in links.items():
@@ -367,19 +360,15 @@ def _note(trials: list[SensoriumTrial], notes: Notes) -> None:
         notes.assume(
             "cut_trials",
             f"the streams of {len(cut)} trials end apart: each is cut where the first "
-            f"of them ends ({_first(cut)})",
+            f"of them ends ({listed(cut)})",
         )
     odd = [trial.key for trial in trials if not trial.is_sound]
     if odd:
         notes.warn(
             "odd_trials",
             f"{len(odd)} trials are left out of windows: values are missing within "
-            f"them, or a file is of another size ({_first(odd)})",
+            f"them, or a file is of another size ({listed(odd)})",
         )
-
-
-def _first(keys: list[str]) -> str:
-    return ", ".join(keys[:8]) + (", …" if keys[8:] else "")
 
 
 def _without_odd_shapes(
@@ -517,8 +506,7 @@ def _stored_behavior(folder: Folder, number: int, notes: Notes) -> dict[str, np.
         arrays[stream] = None
         if not folder.has(stream, number):
             continue
-        read = partial(folder.small_numbers, stream, number)
-        values = read_side_stream(f"{stream} of trial {number}", read, notes)
+        values = notes.attempt(f"{stream} of trial {number}", folder.small_numbers, stream, number)
         if values is None:
             continue
         # 2022: one value per channel, as (channel,) or (1, channel).

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.stored_values import as_float, short
+from omnimouse_model.data.readers.build.stored_values import as_float, require, short
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.matlab import MatFile, StoredArray, open_mat
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
@@ -24,6 +24,7 @@ TABLES = ("stat.npy", "iscell.npy", "ops.npy", "settings.npy")
 _OUTPUTS = ("reg_outputs", "detect_outputs")
 _SETTINGS = ("ops", "settings", "db", *_OUTPUTS)
 """Files with settings, by priority (versions before 1 have only `ops`)."""
+_WRITTEN = "was it written by suite2p?"
 _REGION_FIELDS = ("ypix", "xpix", "lam", "med", "iplane", "imerge")
 
 
@@ -81,14 +82,7 @@ class Tables:
         """Return one kind of traces, (regions, frames) of numbers."""
         mat, path = self._in_mat(name), self.path(name)
         file: StoredArray = npy_file(path, self._root) if mat is None else mat.array(name)
-        if file.dtype.kind not in "fiu" or len(file.shape) != 2:
-            raise bad_file(
-                path,
-                "wrong_shape",
-                f"is {file.shape} {file.dtype}; (regions, frames) of numbers expected",
-                "was it written by suite2p?",
-            )
-        return file
+        return require(file, path, "(regions, frames) of numbers", (None, None), hint=_WRITTEN)
 
     def marked(self) -> np.ndarray | None:
         """Return the table of the regions that are cells, None if there is none."""
@@ -102,13 +96,8 @@ class Tables:
             # suite2p stores an empty matrix if it did not classify.
             if not marked.size:
                 return None
-        if marked.ndim not in (1, 2) or marked.dtype.kind not in "fiub":
-            raise bad_file(
-                path,
-                "wrong_shape",
-                f"is {marked.shape} {marked.dtype}; one row per region expected",
-                "was it written by suite2p?",
-            )
+        shapes = ((None,), (None, None))
+        require(marked, path, "one row per region", *shapes, kinds="fiub", hint=_WRITTEN)
         # After a round trip through MATLAB, a vector is one row.
         is_row = marked.ndim == 2 and len(marked) == 1 and marked.shape[1] != 2
         return marked[0] if is_row else marked
@@ -130,16 +119,10 @@ class Tables:
             regions = [regions] if isinstance(regions, dict) else regions
             if isinstance(regions, np.ndarray) and not regions.size:
                 regions = []
-        is_list = isinstance(regions, list)
-        if not is_list or not all(isinstance(r, Mapping) for r in regions):
-            raise bad_file(
-                path,
-                "wrong_shape",
-                f"holds a {type(regions).__name__}; a list of regions expected",
-                "was it written by suite2p?",
-            )
-        found: list[Mapping[str, Any]] = regions
-        return found
+        if isinstance(regions, list) and all(isinstance(r, Mapping) for r in regions):
+            return regions
+        found = f"holds a {type(regions).__name__}; a list of regions expected"
+        raise bad_file(path, "wrong_shape", found, _WRITTEN)
 
     @property
     def lacking_settings(self) -> str:
@@ -177,14 +160,10 @@ class Tables:
     def _stored_settings(self, name: str) -> Mapping[str, Any]:
         path = self.folder / f"{name}.npy"
         stored = load_pickled(path, self._root)
-        if not isinstance(stored, Mapping):
-            raise bad_file(
-                path,
-                "wrong_shape",
-                f"holds a {type(stored).__name__}, not settings",
-                "was it written by suite2p?",
-            )
-        return stored
+        if isinstance(stored, Mapping):
+            return stored
+        found = f"holds a {type(stored).__name__}, not settings"
+        raise bad_file(path, "wrong_shape", found, _WRITTEN)
 
 
 def _flat(stored: Mapping[str, Any]) -> dict[str, Any]:

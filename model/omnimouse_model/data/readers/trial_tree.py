@@ -18,9 +18,8 @@ from omnimouse_model.data.readers.build.notes import (
     Notes,
     ReadOptions,
     eye_signal,
-    read_side_stream,
 )
-from omnimouse_model.data.readers.build.stored_values import check_extent
+from omnimouse_model.data.readers.build.stored_values import check_extent, require
 from omnimouse_model.data.readers.build.trial_files import (
     TimeLine,
     TrialFrames,
@@ -31,6 +30,7 @@ from omnimouse_model.data.readers.build.trial_files import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
@@ -214,21 +214,20 @@ class _Tree:
         ]
 
     def _trials(self, prefix: str, clip: str) -> list[TreeTrial]:
-        listed = {kind: stamped_files(self.root / kind / clip) for kind in self.kinds}
-        names = {name for files in listed.values() for name in self._names(files)}
-        for kind, files in listed.items():
+        files_of = {kind: stamped_files(self.root / kind / clip) for kind in self.kinds}
+        names = {name for files in files_of.values() for name in self._names(files)}
+        for kind, files in files_of.items():
             missing = sorted(names - files.keys(), key=_natural)
             # Behaviour that is missing in a trial is NaN there.
             if missing and kind not in _OPTIONAL:
-                more = f" and {len(missing) - 1} more" if missing[1:] else ""
                 raise bad_file(
                     self.root / kind / clip,
                     "missing_trials",
-                    f"has no {missing[0]}{more}, which other kinds of data have",
+                    f"has no {listed(missing, 1)}, which other kinds of data have",
                     _INCOMPLETE,
                 )
         return [
-            self._trial(prefix, clip, name.removesuffix(_ENDING), listed)
+            self._trial(prefix, clip, name.removesuffix(_ENDING), files_of)
             for name in sorted(names, key=_natural)
         ]
 
@@ -237,10 +236,14 @@ class _Tree:
         return {n for n in files if n.endswith(_ENDING) and not n.startswith(".")}
 
     def _trial(
-        self, prefix: str, clip: str, name: str, listed: dict[str, dict[str, FileStamp]]
+        self, prefix: str, clip: str, name: str, files_of: dict[str, dict[str, FileStamp]]
     ) -> TreeTrial:
         stamps = {
-            kind: files[name + _ENDING] for kind, files in listed.items() if name + _ENDING in files
+            kind: files[name + _ENDING]
+            for kind, files in files_of.items()
+            if name + _ENDING in files
+            for kind, files in files_of.items()
+            if name + _ENDING in files
         }
         frames, units = self._array(stamps["stimuli"]), self._array(stamps["units"])
         shape = frames.shape
@@ -286,24 +289,17 @@ class _Tree:
         if stamp is None:
             return None
         name = f"{stamp.path.parent.name} of {stamp.path.stem}"
-        return read_side_stream(name, lambda _: self._numbers(stamp, shape), self.faults)
+        return self.faults.attempt(name, self._numbers, stamp, shape)
 
     def _numbers(self, stamp: FileStamp, shape: tuple[int, int]) -> np.ndarray:
         values = load_small_array(stamp.path, self.root)
-        if values.dtype.kind != "f" or values.shape != shape:
-            found = f"is {values.shape} {values.dtype}; {shape} numbers expected"
-            raise bad_file(stamp.path, "wrong_shape", found)
-        return values.astype(np.float64)
+        return require(values, stamp.path, f"{shape} numbers", shape, kinds="f").astype(np.float64)
 
     def _single(self, stamp: FileStamp, kind: type) -> int:
         """Read a file that holds one number, or one true or false value."""
         values = load_small_array(stamp.path, self.root)
-        kinds = "b" if kind is bool else "iu"
-        if values.dtype.kind not in kinds or values.shape not in ((), (1,)):
-            name = "true or false" if kind is bool else "a whole number"
-            found = f"is {values.shape} {values.dtype}; {name} expected"
-            raise bad_file(stamp.path, "wrong_shape", found)
-        return int(values.item())
+        kinds, name = ("b", "true or false") if kind is bool else ("iu", "a whole number")
+        return int(require(values, stamp.path, name, (), (1,), kinds=kinds).item())
 
 
 def _named(root: Path, prefix: str) -> list[Path]:
@@ -352,11 +348,10 @@ def read(path: Path, options: ReadOptions) -> Session:
     note_trial_clock(notes)
     cut = [trial.key for trial in trials if trial.is_cut]
     if cut:
-        names = ", ".join(cut[:8]) + (", …" if cut[8:] else "")
         notes.warn(
             "odd_trials",
             f"{len(cut)} trials are left out of windows, because responses are "
-            f"missing at one of their ends ({names})",
+            f"missing at one of their ends ({listed(cut)})",
         )
     files = tuple(trial.responses for trial in trials)
     rows = TrialRows(path, files, line, n_units(trials), has_time_first=True)

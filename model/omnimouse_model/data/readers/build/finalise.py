@@ -1,7 +1,6 @@
 """Last steps of every reader: statistics, checks across streams, fingerprint and notes."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import SPLIT_NOTE, Stimulus, Trials
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, WINDOW_S
+from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.byte_source import combine_options
@@ -133,7 +133,7 @@ def with_stored_statistics(signal: Signal, root: Path, notes: Notes) -> Signal:
 
 def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray | None:
     path = root / signal.name / "meta" / f"{name}.npy"
-    values = unless_missing(partial(load_small_array, path, root))
+    values = unless_missing(load_small_array, path, root)
     if values is None:
         return None
     if values.dtype.kind not in "fiu" or values.size != signal.n_columns:
@@ -272,15 +272,10 @@ def _note_missing(signal: Signal, sample: np.ndarray, notes: Notes) -> np.ndarra
             "missing_responses",
             f"in {looked} of {signal.n_columns:,} neurons, {n_missing:,} responses "
             f"({100 * n_missing / is_missing.size:.3g} %) are NaN or infinite, in "
-            f"{len(columns):,} neurons{whole} (columns {_listed(columns)}); they are "
+            f"{len(columns):,} neurons{whole} (columns {listed(columns)}); they are "
             "missing: hidden from models and not scored",
         )
     return np.asarray(is_recorded)
-
-
-def _listed(columns: np.ndarray) -> str:
-    more = ", …" if len(columns) > 8 else ""
-    return ", ".join(str(i) for i in columns[:8].tolist()) + more
 
 
 def _note_silent(signal: Signal, std: np.ndarray, is_recorded: np.ndarray, notes: Notes) -> None:
@@ -291,7 +286,7 @@ def _note_silent(signal: Signal, std: np.ndarray, is_recorded: np.ndarray, notes
         state = silence if signal.has_events else "never vary"
         notes.warn(
             "zero_variance",
-            f"{len(silent)} of {len(std)} neurons {state} (columns {_listed(silent)})",
+            f"{len(silent)} of {len(std)} neurons {state} (columns {listed(silent)})",
         )
 
 

@@ -10,18 +10,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, minimum_scale
-from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS
+from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, require
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import npy_file
 from omnimouse_model.storage.files import (
@@ -35,8 +35,6 @@ from omnimouse_model.storage.files import (
     unless_missing,
 )
 from omnimouse_model.storage.tables import csv_lines
-
-_LISTED = 8
 
 
 def make_units(
@@ -100,11 +98,9 @@ def _note_repeated(unit_id: np.ndarray, plane: np.ndarray | None, notes: Notes) 
         notes.assume("repeated_ids", f"{found} of another plane: {effect}")
         return
     ids = np.unique(inside[:, 1].astype(np.int64))
-    more = ", …" if len(ids) > _LISTED else ""
     notes.warn(
         "repeated_ids",
-        f"{found} (ids {', '.join(map(str, ids[:_LISTED]))}{more}): {effect}, and a "
-        "neuron may be there twice",
+        f"{found} (ids {listed(ids)}): {effect}, and a neuron may be there twice",
     )
 
 
@@ -420,12 +416,10 @@ def _columns(table: _Table) -> Iterator[tuple[str, np.ndarray]]:
     folder = table.path.parent
     for stem in MATRICES:
         path = folder / f"{stem}.npy"
-        file = unless_missing(partial(npy_file, path, folder))
+        file = unless_missing(npy_file, path, folder)
         if file is None:
             continue
-        if len(file.shape) != 2 or file.dtype.kind != "f":
-            problem = f"is {file.shape} {file.dtype}; (units, values) expected"
-            raise bad_file(path, "wrong_shape", problem)
+        require(file, path, "(units, values)", (None, None), kinds="f")
         if file.shape[0] != table.n_rows or not 0 < file.shape[1] <= _MAX_VALUES:
             raise bad_file(
                 path,

@@ -8,7 +8,7 @@ assumptions state how windows of these models treat them.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -83,6 +83,10 @@ class ReadOptions:
         return {k: v for k, v in asdict(self).items() if v != default[k]}
 
 
+Arguments = ParamSpec("Arguments")
+Stream = TypeVar("Stream")
+
+
 @dataclass(slots=True)
 class Notes:
     """Warnings about the files, and assumptions where information is missing."""
@@ -97,6 +101,31 @@ class Notes:
     def assume(self, code: str, message: str) -> None:
         """Record an assumption about information that the files lack."""
         self.assumptions.append(Note(code, message))
+
+    def attempt(
+        self,
+        name: str,
+        read: Callable[Arguments, Stream],
+        *arguments: Arguments.args,
+        **options: Arguments.kwargs,
+    ) -> Stream | None:
+        """Return a stream beside the responses, None if `read` raises `SessionFormatError`.
+
+        One warning then names stream, fault and remedy; notes that `read` made before are
+        dropped, because they describe a stream that the session does not have.
+        """
+        n_warnings, n_assumptions = len(self.warnings), len(self.assumptions)
+        try:
+            return read(*arguments, **options)
+        except SessionFormatError as error:
+            # A file that changes while it is read is no fault of one stream.
+            if error.code == "changed":
+                raise
+            del self.warnings[n_warnings:], self.assumptions[n_assumptions:]
+            problem = error.message.removeprefix(f"{error.path.name}: ")
+            remedy = f" ({error.hint})" if error.hint else ""
+            self.warn("left_out_stream", f"{name} is left out: {problem}{remedy}")
+            return None
 
     def warn_once(self, code: str, messages: list[str]) -> None:
         """Record the first of many similar warnings, and the number of the others."""
@@ -323,35 +352,11 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float((a * b).sum()) / scale if scale > 0 else 0.0
 
 
-Stream = TypeVar("Stream")
-
 MIN_OVERLAP_S = 3.0
 """A window of 2 s with a margin of 0.5 s at both ends."""
 MILLISECOND_S = 1e-3
 _SIMILAR = 0.5
 """Spans count as similar if the shorter one has this share of the longer one."""
-
-
-def read_side_stream(name: str, read: Callable[[Notes], Stream], notes: Notes) -> Stream | None:
-    """Return what `read` returns, None if it raises `SessionFormatError`.
-
-    One warning then names stream, fault and remedy; notes that `read` made before are
-    dropped, because they describe a stream that the session does not have.
-    """
-    attempt = Notes()
-    try:
-        found = read(attempt)
-    except SessionFormatError as error:
-        # A file that changes while it is read is no fault of one stream.
-        if error.code == "changed":
-            raise
-        problem = error.message.removeprefix(f"{error.path.name}: ")
-        remedy = f" ({error.hint})" if error.hint else ""
-        notes.warn("left_out_stream", f"{name} is left out: {problem}{remedy}")
-        return None
-    notes.warnings += attempt.warnings
-    notes.assumptions += attempt.assumptions
-    return found
 
 
 def common_time(first: Interval, second: Interval) -> Interval:

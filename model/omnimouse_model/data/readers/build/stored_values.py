@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import Repr
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import label
+from omnimouse_model.storage.files import bad_file, label
 
 
 def text_of(value: Any) -> str:
@@ -39,6 +39,49 @@ def decode_texts(values: np.ndarray) -> np.ndarray:
         return values
     texts: np.ndarray = np.char.decode(values, "utf-8", "replace")
     return texts
+
+
+class HasShape(Protocol):
+    """An array, or a file that holds one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of its values."""
+        ...
+
+
+Array = TypeVar("Array", bound=HasShape)
+
+
+def require(
+    array: Array,
+    path: Path,
+    expected: str,
+    *shapes: tuple[int | None, ...],
+    kinds: str = "fiu",
+    hint: str = "",
+) -> Array:
+    """Return an array of one of the shapes, in which None is any length, and kinds of types.
+
+    Raises
+    ------
+    SessionFormatError
+        The array is another one than `expected`, which is a text for the message.
+    """
+    found, dtype = array.shape, array.dtype
+    if dtype.kind in kinds and (not shapes or any(_fits(found, shape) for shape in shapes)):
+        return array
+    raise bad_file(path, "wrong_shape", f"is {found} {dtype}; {expected} expected", hint)
+
+
+def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    is_as_deep = len(found) == len(shape)
+    return is_as_deep and all(m in (None, n) for n, m in zip(found, shape, strict=True))
 
 
 _MISSING = object()

@@ -7,7 +7,6 @@ that an `eyecam` is no eye and the speed of a grating no running.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,6 @@ from omnimouse_model.data.readers.build.notes import (
     common_time,
     eye_signal,
     is_long_enough,
-    read_side_stream,
     scale_to_seconds,
     span_text,
 )
@@ -248,8 +246,9 @@ def _running(
     candidates.sort(key=lambda s: ranks[s.name] or ())
     for place, candidate in enumerate(candidates):
         others = candidates[:place] + candidates[place + 1 :]
-        read = partial(_running_signal, nwb, candidate, others, recording)
-        signal = read_side_stream(f"running ({candidate.name})", read, notes)
+        signal = notes.attempt(
+            f"running ({candidate.name})", _running_signal, nwb, candidate, others, recording, notes
+        )
         if signal is not None:
             return signal
     return None
@@ -389,8 +388,9 @@ def _first(
     """Return the first candidate that can be read, with its samples and clock."""
     n_columns = 2 if what == "position" else 1
     for place, candidate in enumerate(candidates):
-        read = partial(_values, nwb, candidate, n_columns, recording)
-        found = read_side_stream(f"pupil {what} ({candidate.name})", read, notes)
+        found = notes.attempt(
+            f"pupil {what} ({candidate.name})", _values, nwb, candidate, n_columns, recording, notes
+        )
         if found is not None:
             others = _named([*candidates[:place], *candidates[place + 1 :]])
             notes.assume("pupil_source", f"pupil {what} is {candidate.name}{others}")

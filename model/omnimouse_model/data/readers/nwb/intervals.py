@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build.notes import (
     Notes,
     clock_remedy,
-    read_side_stream,
     span_text,
 )
 from omnimouse_model.data.readers.build.presentations import PresentationIntervals
@@ -34,6 +32,7 @@ from omnimouse_model.data.readers.build.trials import TrialClock, trial_interval
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed, indices
+from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
@@ -196,9 +195,7 @@ def _has_word(table: "h5py.Group", words: re.Pattern[str]) -> bool:
 
 def _read(nwb: NwbFile, tables: Sequence["h5py.Group"], notes: Notes) -> list[_Table]:
     """Return the tables that can be read."""
-    found = [
-        read_side_stream(str(table.name), partial(_table, nwb, table), notes) for table in tables
-    ]
+    found = [notes.attempt(str(table.name), _table, nwb, table, notes) for table in tables]
     return [table for table in found if table is not None and len(table.on)]
 
 
@@ -258,8 +255,7 @@ def _last(table: "h5py.Group | _Table") -> str:
 
 
 def _listed(tables: Sequence["h5py.Group | _Table"]) -> str:
-    more = ", …" if len(tables) > _LISTED else ""
-    return ", ".join(str(table.name) for table in tables[:_LISTED]) + more
+    return listed(str(table.name) for table in tables)
 
 
 # -- presentations -------------------------------------------------------------------
@@ -343,8 +339,9 @@ def read_observed(
     None if all units were observed all the time.
     """
     n = len(units.unit_id)
-    read = partial(_stored_spans, nwb, table, spikes, n)
-    spans = read_side_stream(f"{table.name}/obs_intervals", read, notes)
+    spans = notes.attempt(
+        f"{table.name}/obs_intervals", _stored_spans, nwb, table, spikes, n, notes
+    )
     sources = [] if spans is None else ["obs_intervals"]
     if spans is None:
         span = _span_of_spikes(spikes, notes)
@@ -508,8 +505,7 @@ def _all_invalid_times(
     rows: list[tuple[np.ndarray, frozenset[str]]] = []
     for table in nwb.groups_of("TimeIntervals"):
         if table.name.rsplit("/", 1)[-1] == INVALID_TIMES:
-            read = partial(_invalid_times, nwb, table, probes)
-            rows += read_side_stream(str(table.name), read, notes) or []
+            rows += notes.attempt(str(table.name), _invalid_times, nwb, table, probes, notes) or []
     used = [(s, p) for s, p in rows if s[0] < recording.stop and s[1] > recording.start]
     if len(used) < len(rows):
         bounds = np.array([span for span, _ in rows])

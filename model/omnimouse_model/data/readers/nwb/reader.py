@@ -8,7 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
 from omnimouse_model.data.readers.build.neurons import make_units
-from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, read_side_stream
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.presentations import trials_without_screen
 from omnimouse_model.data.readers.build.stored_values import text_of
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
@@ -28,6 +28,7 @@ from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
@@ -89,20 +90,12 @@ def _read(file: Hdf5 | ZarrFile, fingerprint: str, options: ReadOptions) -> Sess
     nwb = NwbFile.scan(file)
     _check_version(nwb)
     if isinstance(file, ZarrFile) and file.objects_left_out:
-        names = list(file.objects_left_out)
-        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-        notes.assume(
-            "objects_left_out",
-            f"arrays of objects are not read, because their codecs run code: "
-            f"{', '.join(names[:6])}{more}",
-        )
+        names = listed(file.objects_left_out, 6)
+        text = f"arrays of objects are not read, because their codecs run code: {names}"
+        notes.assume("objects_left_out", text)
     if nwb.file.outside:
-        listed = [f"{name} (in {file})" for name, file in nwb.file.outside.items()]
-        more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
-        notes.assume(
-            "links_left_out",
-            f"links to other files are never followed: {', '.join(listed[:6])}{more}",
-        )
+        names = listed((f"{name} (in {file})" for name, file in nwb.file.outside.items()), 6)
+        notes.assume("links_left_out", f"links to other files are never followed: {names}")
     units = units_tables(nwb)
     if units and (options.series == UNITS or not has_series(nwb, options.series)):
         name = _identity(nwb, notes)
@@ -225,7 +218,7 @@ def _images(nwb: NwbFile, planes: list[PlaneUnits], notes: Notes) -> dict[str, n
     ]
     if len(planes) != 1 or not names:
         return {}
-    image = read_side_stream("the mean image", lambda _: nwb.file.table(names[0]), notes)
+    image = notes.attempt("the mean image", nwb.file.table, names[0])
     if image is None or image.ndim != 2 or image.dtype.kind not in "fiu":
         return {}
     # neuroconv stores images as (width, height), like its masks.

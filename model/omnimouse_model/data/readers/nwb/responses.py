@@ -7,7 +7,6 @@ readings.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from omnimouse_model.data.readers.build.notes import (
     Notes,
     ReadOptions,
     note_interpolation,
-    read_side_stream,
 )
 from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, check_extent
 from omnimouse_model.data.readers.build.trial_files import PlacedRows, stretches
@@ -40,7 +38,7 @@ from omnimouse_model.data.readers.nwb.series import (
 )
 from omnimouse_model.data.readers.nwb.units import PlaneUnits, read_units
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.display import count
+from omnimouse_model.display import count, listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows
@@ -137,7 +135,7 @@ def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions, notes: No
     found: list[_Plane] = []
     # Of several populations that have cells, a faulty one is left out.
     for group in filled if len(filled) > 1 else ():
-        found += read_side_stream(group[0].name, partial(population, group), notes) or []
+        found += notes.attempt(group[0].name, population, group, notes) or []
     try:
         found = found or [plane for group in filled for plane in population(group, notes)]
     except SessionFormatError as error:
@@ -245,8 +243,9 @@ def _epochs(
     own_notes = {one.name: Notes() for one in population}
     usable = []
     for one in population:
-        reading = partial(_timed, nwb, one, options)
-        timed = read_side_stream(one.name, reading, own_notes[one.name])
+        timed = own_notes[one.name].attempt(
+            one.name, _timed, nwb, one, options, own_notes[one.name]
+        )
         if timed is None:
             notes.warnings += own_notes[one.name].warnings
         else:
@@ -457,10 +456,10 @@ def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
         allowed = _DRIFT + 2 * (plane.jitter + main.jitter)
         (same if plane is main or drift < allowed else others).append(plane)
     if others:
-        listed = ", ".join(f"{p.name} ({p.rate_hz:.6g} Hz)" for p in others)
+        names = ", ".join(f"{p.name} ({p.rate_hz:.6g} Hz)" for p in others)
         notes.warn(
             "other_rates",
-            f"{listed} were recorded at another rate than {main.name} "
+            f"{names} were recorded at another rate than {main.name} "
             f"({main.rate_hz:.6g} Hz), and are left out",
         )
     return same
@@ -501,12 +500,9 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
     rows = parts[0][1]
     if len(parts) > 1:
         rows = SideBySide(tuple(p[1] for p in parts), tuple(p[2] for p in parts))
-        listed = ", ".join(plane.name for plane, _, _ in parts[:12])
-        more = f" and {len(parts) - 12} more" if len(parts) > 12 else ""
-        notes.assume(
-            "planes",
-            f"{len(parts)} series of other regions are read as one population: {listed}{more}",
-        )
+        names = listed((plane.name for plane, _, _ in parts), 12)
+        text = f"{len(parts)} series of other regions are read as one population: {names}"
+        notes.assume("planes", text)
     lags = [plane.start + skipped[id(plane)] / rate - start for plane, _, _ in parts]
     units = [plane.units for plane, _, _ in parts]
     shift = np.repeat(np.array(lags), [len(u.unit_id) for u in units])

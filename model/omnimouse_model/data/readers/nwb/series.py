@@ -9,14 +9,14 @@ the plane, the rate that the user states and the other streams tell what is mean
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.notes import Notes, read_side_stream
+from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.stored_values import text_of
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile
+from omnimouse_model.display import listed
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
@@ -167,9 +167,7 @@ def note_alternatives(chosen: Chosen, used: Sequence[Series], notes: Notes) -> N
 
 
 def _listed(series: Sequence[Series]) -> str:
-    names = [one.name for one in series]
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return ", ".join(names[:12]) + more
+    return listed((one.name for one in series), 12)
 
 
 def _refused(nwb: NwbFile, problem: str, kinds: dict[str, list[Series]]) -> SessionFormatError:
@@ -496,12 +494,11 @@ def _longest_span(nwb: NwbFile) -> tuple[float, str]:
     found = (0.0, "")
     kinds = ("TimeSeries", "SpatialSeries", "TwoPhotonSeries", "OnePhotonSeries")
     for group in nwb.groups_of(*kinds, "ImageSeries"):
-        read = partial(_duration, nwb, group)
-        duration = read_side_stream(str(group.name), read, Notes()) or 0.0
+        duration = Notes().attempt(str(group.name), _duration, nwb, group) or 0.0
         found = max(found, (duration, str(group.name)))
     return found
 
 
-def _duration(nwb: NwbFile, group: "h5py.Group", _: Notes) -> float:
+def _duration(nwb: NwbFile, group: "h5py.Group") -> float:
     n = (nwb.shape(group) or (0,))[0]
     return n / nwb.stored_clock(group, n).rate_hz if n > 1 else 0.0

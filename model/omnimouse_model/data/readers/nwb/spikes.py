@@ -11,7 +11,7 @@ import numpy as np
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
 from omnimouse_model.data.readers.build.neurons import is_property_name
-from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, read_side_stream
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.presentations import (
     PresentationIntervals,
     trials_without_screen,
@@ -471,7 +471,7 @@ def _check_unit_of_times(nwb: NwbFile, spikes: UnsortedSpikes, notes: Notes) -> 
     """Refuse spike times in milliseconds, where the times of trials show it."""
     own = Interval(float(spikes.times.min()), float(spikes.times.max()))
     for table in nwb.groups_of("TimeIntervals"):
-        spans = read_side_stream(str(table.name), partial(_extent_of, nwb, table), Notes())
+        spans = Notes().attempt(str(table.name), _extent_of, nwb, table)
         if spans is not None:
             refuse_milliseconds(nwb.file.path, own, spans, str(table.name))
     hours = (own.stop - own.start) / 3600
@@ -485,7 +485,7 @@ def _check_unit_of_times(nwb: NwbFile, spikes: UnsortedSpikes, notes: Notes) -> 
         )
 
 
-def _extent_of(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> Interval | None:
+def _extent_of(nwb: NwbFile, table: "h5py.Group") -> Interval | None:
     """Return the time from the first to the last start of a table of intervals."""
     starts = read_spans(nwb, table)[:, 0]
     starts = starts[np.isfinite(starts)]
@@ -511,11 +511,9 @@ def _units(
     n = len(ids)
     columns = _properties(nwb, table, n, notes)
     quality = _quality(columns, notes)
-    read = partial(read_places, nwb, table, n)
-    places = read_side_stream("the position of units", read, notes)
+    places = notes.attempt("the position of units", read_places, nwb, table, n, notes)
     places = places or UnitPlaces(np.full((n, 3), np.nan))
-    read_depth = partial(_property, nwb, table, "depth")
-    depth = read_side_stream(f"{table.name}/depth", read_depth, notes)
+    depth = notes.attempt(f"{table.name}/depth", _property, nwb, table, "depth")
     has_depth = depth is not None and depth.dtype.kind == "f" and depth.shape == (n,)
     if depth is not None and has_depth and np.isnan(places.xyz_um).all():
         xyz_um = np.stack([np.zeros(n), np.zeros(n), depth], axis=1)
@@ -551,8 +549,7 @@ def _properties(nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes) -> dict
         is_index = stored.endswith("_index") and stored.removesuffix("_index") in names
         if _NOT_COLUMNS.fullmatch(stored) or is_index or f"{stored}_index" in names:
             continue
-        read = partial(_property, nwb, table, stored)
-        column = read_side_stream(f"{table.name}/{stored}", read, notes)
+        column = notes.attempt(f"{table.name}/{stored}", _property, nwb, table, stored)
         name = stored.lower()
         if column is None:
             continue
@@ -571,7 +568,7 @@ def _properties(nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes) -> dict
     return found
 
 
-def _property(nwb: NwbFile, table: "h5py.Group", name: str, notes: Notes) -> np.ndarray | None:
+def _property(nwb: NwbFile, table: "h5py.Group", name: str) -> np.ndarray | None:
     """Return a column as numbers or texts; None for references and long texts."""
     if len(shape := nwb.shape(table, name)) != 1:
         # Only the shape of arrays is of interest.

@@ -13,7 +13,6 @@ from omnimouse_model.data.readers.build.notes import (
     clock_remedy,
     common_time,
     is_long_enough,
-    read_side_stream,
     scale_to_seconds,
     span_text,
 )
@@ -33,6 +32,7 @@ from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.intervals import clock_origins, read_presentations
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.display import listed
 from omnimouse_model.storage.arrays.hdf5 import Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
@@ -106,16 +106,16 @@ def read_stimulus(
     parts: list[Part] = []
     sizes: dict[tuple[int, ...], None] = {}
     for group in presented:
-        read = partial(_presentation, nwb, group, intervals, shown, recording)
-        found = read_side_stream(str(group.name), read, notes)
+        found = notes.attempt(
+            str(group.name), _presentation, nwb, group, intervals, shown, recording, notes
+        )
         if found is not None:
             parts += found[0]
             sizes |= dict.fromkeys(found[1])
     if not presented:
         templates = [g for g in all_series if "/stimulus/templates" in g.name]
         for group in templates:
-            read = partial(_shown_template, nwb, group, shown)
-            found = read_side_stream(str(group.name), read, notes)
+            found = notes.attempt(str(group.name), _shown_template, nwb, group, shown, notes)
             if found is not None:
                 parts += found[0]
                 sizes |= dict.fromkeys(found[1])
@@ -169,8 +169,7 @@ def _note_unread(nwb: NwbFile, notes: Notes) -> None:
         and item.name.rsplit("/", 1)[0] == "/stimulus/presentation"
     ]
     if names:
-        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-        text = f"stimuli that are no images are not read: {', '.join(names[:6])}{more}"
+        text = f"stimuli that are no images are not read: {listed(names, 6)}"
         notes.assume("stimulus_left_out", text)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.notes import Notes, read_side_stream
+from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.stored_values import MAX_PIXELS, text_of, texts_of
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.series import region_rows, region_table
@@ -121,10 +121,8 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
         )
     # `rows` is the order of the columns; the table can have another order and more
     # regions.
-    masks = read_side_stream(
-        f"the column of masks of {table.name}",
-        lambda attempt: _masks(nwb, table, rows, len(ids), attempt),
-        notes,
+    masks = notes.attempt(
+        f"the column of masks of {table.name}", _masks, nwb, table, rows, len(ids), notes
     )
     pixels, image_size = masks or (_no_pixels(n), None)
     centre = np.array([_centre(*p) for p in pixels], np.float32).reshape(-1, 3)
