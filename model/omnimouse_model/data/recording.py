@@ -70,15 +70,17 @@ class Recording(HasSummary):
     """
 
     id: str
-    animal_id: str | None
     path: Path
     format: str
     fingerprint: str
     units: Units
     responses: Signal
-    behavior: dict[str, Signal | None]
-    stimulus: Stimulus | None
-    trials: Trials
+    animal_id: str | None = None
+    behavior: dict[str, Signal | None] = field(
+        default_factory=lambda: {"eye_tracker": None, "treadmill": None}
+    )
+    stimulus: Stimulus | None = None
+    trials: Trials = field(default_factory=Trials.none)
     images: dict[str, np.ndarray] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Note, ...] = ()

@@ -18,7 +18,7 @@ from omnimouse_model.data.readers.alf_probe import (
     read_probe,
     sorters,
 )
-from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.presentations import (
     PresentationIntervals,
@@ -83,8 +83,6 @@ def read(path: Path, options: ReadOptions) -> Session:
     alf = path / "alf"
     intervals = aligned_to_event(intervals, options.trial_event, EVENT, alf, notes)
     trials = trials_without_screen(intervals, responses.start)
-    train = train_spans(None, trials, responses.start)
-    responses = complete_statistics(responses, train, notes)
     wheel = notes.attempt("running (wheel)", read_wheel, path, span, notes)
     session_id, animal_id = _identity(path, notes)
     names = list(dict.fromkeys(sorting.sorter for sorting in sortings))
@@ -97,7 +95,6 @@ def read(path: Path, options: ReadOptions) -> Session:
         units=as_units(chosen, responses, notes, source),
         responses=responses,
         behavior={"eye_tracker": None, "treadmill": wheel},
-        stimulus=None,
         trials=trials,
         meta={"sorters": names, RECORDING_RATE: responses.rate_hz},
         series=names[0],

@@ -11,7 +11,7 @@ import numpy as np
 
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.array_responses import PUPIL, NamedArrays, frame_responses
-from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import (
     MILLISECOND_S,
@@ -282,8 +282,6 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
         trials = trials_without_screen(intervals, responses.start)
     else:
         trials = stimulus.trials
-    train = train_spans(stimulus, trials, responses.start)
-    responses = complete_statistics(responses, train, notes)
     name = notes.attempt("id", arrays.text, "id")
     if name is None:
         name = arrays.path.stem

@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.readers.build.finalise import (
-    complete_statistics,
     finalise,
-    train_spans,
     with_stored_statistics,
 )
 from omnimouse_model.data.readers.build.neurons import make_units
@@ -310,9 +308,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     if _is_described(path, "screen", notes):
         stimulus = notes.attempt("screen", read_screen, path, responses.start, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
-    train = train_spans(stimulus, trials)
     responses = with_stored_statistics(responses, path, notes)
-    responses = complete_statistics(responses, train, notes)
     behavior = {name: _behavior(path, name, names, notes) for name in BEHAVIOR}
     check_order(behavior["eye_tracker"], notes)
     _note_other_devices(path, responses.file.path.parent.name, notes)

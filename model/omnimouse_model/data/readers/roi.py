@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import (
     ALL_ROIS,
@@ -36,7 +36,6 @@ from omnimouse_model.data.readers.roi_hdf5 import (
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
@@ -298,7 +297,6 @@ LOOKED_FOR = (
 )
 _SLOWEST_HZ, _FASTEST_HZ = 0.1, 1000.0
 _SAME_RATE = 1e-3
-_LARGEST = 1e30
 
 
 def recognises(path: Path) -> bool:
@@ -340,10 +338,6 @@ def read(path: Path, options: ReadOptions) -> Session:
     check_extent(path, series, rows.shape[0], rate_hz)
     note_interpolation(rate_hz, notes)
     responses = Signal.of_rows("responses", rows, rate_hz, 0.0, mode="linear")
-    responses = complete_statistics(responses, None, notes)
-    # NaN compares as false. Statistics beyond this overflow in sums over neurons.
-    if responses.std is not None and not (responses.std < _LARGEST).all():
-        raise wrong(path, series, "holds values that are too large for traces")
     if found.image is not None:
         notes.assume("shown_image", f"the image shown is {found.image_name}, no mean image")
     notes.assume("no_positions", "positions are pixels: no file gives their size")
@@ -351,7 +345,6 @@ def read(path: Path, options: ReadOptions) -> Session:
     masks = found.masks
     session = Session(
         id=_name(path),
-        animal_id=None,
         path=path,
         format=found.format,
         fingerprint=folder_fingerprint(path) if has_folder else file_fingerprint(path),
@@ -362,9 +355,6 @@ def read(path: Path, options: ReadOptions) -> Session:
             roi=None if masks is None else Roi.of([masks[k] for k in chosen.tolist()]),
         ),
         responses=responses,
-        behavior={"eye_tracker": None, "treadmill": None},
-        stimulus=None,
-        trials=Trials.none(),
         images=images,
         meta={"series": series, RECORDING_RATE: rate_hz},
         series=series,

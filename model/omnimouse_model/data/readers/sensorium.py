@@ -18,9 +18,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.readers.build.finalise import (
-    complete_statistics,
     finalise,
-    train_spans,
     usable_statistics,
 )
 from omnimouse_model.data.readers.build.neurons import make_units
@@ -605,8 +603,6 @@ def read(path: Path, options: ReadOptions) -> Session:
     stimulus = _stimulus(folder, trials, line)
     mean, std = folder.statistics(notes)
     responses = replace(_responses(folder, trials, line), mean=mean, std=std)
-    train = train_spans(stimulus, stimulus.trials)
-    responses = complete_statistics(responses, train, notes)
     session_id, animal_id = _identity(folder, notes)
     session = Session(
         id=session_id,

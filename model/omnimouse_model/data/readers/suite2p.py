@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import (
     ALL_ROIS,
@@ -34,7 +34,6 @@ from omnimouse_model.data.readers.suite2p_plane import Plane, read_plane
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.matlab import open_mat
@@ -443,11 +442,9 @@ def read(path: Path, options: ReadOptions) -> Session:
     choices = series_choices(used)
     series = choose_series(choices, used, options.series, path, notes)
     responses = _responses(path, used, scanned, series, options, notes)
-    responses = complete_statistics(responses, None, notes)
     notes.assume("no_positions", "positions are pixels: no file gives their size")
     session = Session(
         id=_name(path),
-        animal_id=None,
         path=path,
         format="suite2p",
         fingerprint=bad.fingerprint(
@@ -455,9 +452,6 @@ def read(path: Path, options: ReadOptions) -> Session:
         ),
         units=_units(planes, responses, notes),
         responses=responses,
-        behavior={"eye_tracker": None, "treadmill": None},
-        stimulus=None,
-        trials=Trials.none(),
         images={
             "mean" if len(planes) == 1 else f"mean_{number or 0}": plane.mean_image
             for number, plane in zip(folders, planes, strict=True)

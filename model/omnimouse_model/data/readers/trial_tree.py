@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import (
     Notes,
@@ -357,8 +357,6 @@ def read(path: Path, options: ReadOptions) -> Session:
     rows = TrialRows(path, files, line, n_units(trials), has_time_first=True)
     responses = Signal("responses", rows, line.rate_hz, line.start, line.stop)
     stimulus = _stimulus(trials, line)
-    train = train_spans(stimulus, stimulus.trials)
-    responses = complete_statistics(responses, train, notes)
     session_id, animal_id = _identity(path, notes)
     session = Session(
         id=session_id,

@@ -10,6 +10,7 @@ from omnimouse_model.data.readers.build.notes import (
     Notes,
     common_time,
     is_long_enough,
+    minimum_scale,
     note_missing,
     span_text,
 )
@@ -323,20 +324,34 @@ _SAMPLED_FRAMES = 4
 
 
 def finalise(session: Session, notes: Notes) -> Session:
-    """Return the checked session with statistics of behaviour, notes and fingerprint.
+    """Return the checked session with statistics, notes and fingerprint.
+
+    Statistics of the responses, and the scale of their neurons, are those of the train
+    tier where no file states them.
 
     Raises
     ------
     SessionFormatError
         If the streams have no 2-s window in common, or cover more than a week.
     """
+    train = train_spans(session.stimulus, session.trials, session.t0)
+    responses = complete_statistics(session.responses, train, notes)
+    mean, std, units = responses.mean, responses.std, session.units
+    assert mean is not None
+    assert std is not None
+    # NaN compares as false. Statistics beyond this overflow in sums over neurons.
+    if not (std < _LARGEST).all():
+        found = f"{session.path.name}: responses hold values that are too large for traces"
+        raise SessionFormatError(session.path, "bad_field", found)
+    least_scale = units.least_scale or minimum_scale(std, notes)
+    units = replace(units, mean=mean, std=std, least_scale=least_scale)
+    session = replace(session, responses=responses, units=units)
     session = _without_distant_streams(_without_empty_streams(session, notes), notes)
     check_overlap(session)
     _note_absent(session, notes)
     _note_lengths(session, notes)
     if session.stimulus is not None:
         _note_values(session.stimulus, notes)
-    train = train_spans(session.stimulus, session.trials, session.t0)
     behavior = {
         name: signal and complete_statistics(signal, train, notes)
         for name, signal in session.behavior.items()

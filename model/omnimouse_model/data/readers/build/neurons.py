@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, minimum_scale
+from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes
 from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, require
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
@@ -48,24 +48,20 @@ def make_units(
     xyz_um: np.ndarray | None = None,
     xy_px: np.ndarray | None = None,
     roi: Roi | None = None,
-    least_scale: float | None = None,
+    least_scale: float = 0.0,
     probe: np.ndarray | None = None,
 ) -> Units:
-    """Return the neurons of the columns of a stream with statistics; see `Units`.
+    """Return the neurons of the columns of a stream; see `Units`.
 
     Without ids, neurons are numbered from 0; without positions on the image, they lie
-    at the centroids of their masks. Without `least_scale`, it is computed for responses
-    in their own unit. Notes state what is missing or computed.
+    at the centroids of their masks. Notes state what is missing. `finalise` adds the
+    statistics, and `least_scale` where it is 0: for responses in their own unit.
     """
     n = responses.n_columns
-    assert responses.mean is not None
-    assert responses.std is not None
     if unit_id is not None:
         _note_repeated(unit_id, plane, notes)
     if area is None:
         notes.assume("no_areas", "the session does not say which areas it covers")
-    if least_scale is None:
-        least_scale = minimum_scale(responses.std, notes)
     if xyz_um is None:
         xyz_um = np.full((n, 3), np.nan)
     if xy_px is None:
@@ -77,8 +73,8 @@ def make_units(
         plane=np.full(n, -1, np.int32) if plane is None else plane.astype(np.int32),
         xyz_um=xyz_um.astype(np.float32),
         xy_px=xy_px.astype(np.float32),
-        mean=responses.mean,
-        std=responses.std,
+        mean=np.full(n, np.nan),
+        std=np.full(n, np.nan),
         roi=roi,
         least_scale=least_scale,
         probe=probe,

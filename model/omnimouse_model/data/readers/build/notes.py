@@ -102,6 +102,11 @@ class Notes:
         """Record an assumption about information that the files lack."""
         self.assumptions.append(Note(code, message))
 
+    def add(self, others: "Notes") -> None:
+        """Record the notes of others."""
+        self.warnings += others.warnings
+        self.assumptions += others.assumptions
+
     def attempt(
         self,
         name: str,

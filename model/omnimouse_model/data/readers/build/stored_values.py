@@ -7,11 +7,12 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import Repr
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 from omnimouse_model.storage.files import bad_file, label
 
 
@@ -41,21 +42,7 @@ def decode_texts(values: np.ndarray) -> np.ndarray:
     return texts
 
 
-class HasShape(Protocol):
-    """An array, or a file that holds one."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each axis."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of its values."""
-        ...
-
-
-Array = TypeVar("Array", bound=HasShape)
+Array = TypeVar("Array", bound=np.ndarray | ArrayFile | MemoryRows)
 
 
 def require(

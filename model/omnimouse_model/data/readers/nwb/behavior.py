@@ -123,7 +123,7 @@ class _Series:
 
 
 def read_behavior(
-    nwb: NwbFile, responses: Signal, stimulus: Stimulus | None, notes: Notes
+    nwb: NwbFile, responses: Signal, stimulus: Stimulus | None
 ) -> dict[str, Signal | None]:
     """Return pupil (those of size, derivative, x, y that exist) and running.
 
@@ -139,10 +139,10 @@ def read_behavior(
         # What is shown or described there does not come from the animal.
         if not group.name.startswith(("/stimulus/", "/general/")) and hasattr(group, "keys")
     ]
-    running = _running(nwb, series, recording, notes)
+    running = _running(nwb, series, recording)
     if running is not None:
         recording = common_time(recording, running.valid_interval())
-    eye = _eye(nwb, series, recording, notes)
+    eye = _eye(nwb, series, recording)
     return {"eye_tracker": eye, "treadmill": running}
 
 
@@ -174,7 +174,6 @@ def _values(
     series: _Series,
     n_columns: int,
     recording: Interval,
-    notes: Notes,
 ) -> tuple[np.ndarray, Clock]:
     """Return samples float64 (T, C) and their even clock; NaN where none was recorded.
 
@@ -197,7 +196,7 @@ def _values(
         gain, offset = nwb.gain(group)
         values = values * gain + offset
     values[~np.isfinite(values)] = np.nan
-    clock = _clock(nwb, group, len(values), recording, notes)
+    clock = _clock(nwb, group, len(values), recording)
     if clock.times is None:
         return values, clock
     source, place, is_even = place_samples(clock.times, clock.rate_hz)
@@ -206,19 +205,19 @@ def _values(
     rows = PlacedRows(MemoryRows(nwb.file.path, values), source, place, n_rows)
     missing = n_rows - len(place)
     kind = "has gaps" if is_even else "is unevenly sampled: each sample is the nearest"
-    notes.assume(
+    nwb.notes.assume(
         "uneven_times",
         f"{name} {kind}; {missing:,} of {n_rows:,} samples at {clock.rate_hz:.4g} Hz are missing",
     )
     return rows.read(0, n_rows), Clock(clock.start, clock.rate_hz, n_rows)
 
 
-def _clock(nwb: NwbFile, group: "h5py.Group", n: int, recording: Interval, notes: Notes) -> Clock:
+def _clock(nwb: NwbFile, group: "h5py.Group", n: int, recording: Interval) -> Clock:
     """Return the clock of a series that lies in the recording."""
     clock = nwb.stored_clock(group, n)
     ends = clock.at(np.array([0, n - 1]))
     span = Interval(float(ends[0]), float(ends[1]))
-    scale = scale_to_seconds(str(group.name), span, recording, notes)
+    scale = scale_to_seconds(str(group.name), span, recording, nwb.notes)
     if scale != 1.0:
         clock = clock.scaled(scale)
     elif not is_long_enough(common_time(span, recording)):
@@ -234,34 +233,32 @@ def _clock(nwb: NwbFile, group: "h5py.Group", n: int, recording: Interval, notes
 
 
 # -- running -------------------------------------------------------------------------
-def _running(
-    nwb: NwbFile, series: Sequence[_Series], recording: Interval, notes: Notes
-) -> Signal | None:
+def _running(nwb: NwbFile, series: Sequence[_Series], recording: Interval) -> Signal | None:
     """Return the speed of the animal, or that of its wheel."""
     ranks = {s.name: _rank_of_running(nwb, s) for s in series}
     candidates = [s for s in series if ranks[s.name] is not None]
     if not candidates:
-        _note_no_speed(nwb, series, notes)
+        _note_no_speed(nwb, series)
     # The sort is stable: equal candidates stay in the stored order.
     candidates.sort(key=lambda s: ranks[s.name] or ())
     for place, candidate in enumerate(candidates):
         others = candidates[:place] + candidates[place + 1 :]
-        signal = notes.attempt(
-            f"running ({candidate.name})", _running_signal, nwb, candidate, others, recording, notes
+        signal = nwb.notes.attempt(
+            f"running ({candidate.name})", _running_signal, nwb, candidate, others, recording
         )
         if signal is not None:
             return signal
     return None
 
 
-def _note_no_speed(nwb: NwbFile, series: Sequence[_Series], notes: Notes) -> None:
+def _note_no_speed(nwb: NwbFile, series: Sequence[_Series]) -> None:
     """Note what may tell of running, and is no speed, such as counts of an encoder."""
     moving = [s for s in series if s.words & (_MOVED | _SPEED | {"encoder"})]
     if moving:
         listed = ", ".join(
             f"{s.name} ({_stored_unit(nwb, s.group) or 'no unit'})" for s in moving[:4]
         )
-        notes.assume("no_speed", f"no running: by name and unit, no speed is {listed}")
+        nwb.notes.assume("no_speed", f"no running: by name and unit, no speed is {listed}")
 
 
 def _rank_of_running(nwb: NwbFile, series: _Series) -> tuple[int, ...] | None:
@@ -314,26 +311,25 @@ def _running_signal(
     series: _Series,
     others: Sequence[_Series],
     recording: Interval,
-    notes: Notes,
 ) -> Signal:
-    values, clock = _values(nwb, series, 1, recording, notes)
+    values, clock = _values(nwb, series, 1, recording)
     stored = nwb.unit(series.group)
     kind, factor = _speed_unit(stored)
-    notes.assume("running_source", f"running is {series.name}{_named(others)}")
+    nwb.notes.assume("running_source", f"running is {series.name}{_named(others)}")
     name, unit = "running", "cm/s"
     if kind == "unknown":
         message = f"{series.name} gives no unit ({stored!r}); taken as cm/s"
-        notes.warn("running_unit", message)
+        nwb.notes.warn("running_unit", message)
     elif kind == "angle":
         name, unit = "wheel_speed", stored
-        notes.warn(
+        nwb.notes.warn(
             "running_unit",
             f"{series.name} is in {stored!r}, the speed of a wheel: read as stored, "
             "not in cm/s, for which the radius is needed",
         )
     elif kind == "other":
         unit = stored
-        notes.warn(
+        nwb.notes.warn(
             "running_unit",
             f"{series.name} is in {stored!r}, which is no unit of speed: read as "
             "stored, not in cm/s",
@@ -349,17 +345,15 @@ def _named(others: Sequence[_Series]) -> str:
 
 
 # -- pupil ---------------------------------------------------------------------------
-def _eye(
-    nwb: NwbFile, series: Sequence[_Series], recording: Interval, notes: Notes
-) -> Signal | None:
+def _eye(nwb: NwbFile, series: Sequence[_Series], recording: Interval) -> Signal | None:
     columns: dict[str, np.ndarray] = {}
     units: dict[str, str] = {}
-    place = _first(nwb, "position", _places(nwb, series), recording, notes)
+    place = _first(nwb, "position", _places(nwb, series), recording)
     unit = EYE_UNITS[0]
     if place is not None:
         chosen, values, clock = place
-        unit = _position_unit(nwb, chosen, values, notes)
-    size = _first(nwb, "size", _sizes(nwb, series, notes), recording, notes)
+        unit = _position_unit(nwb, chosen, values)
+    size = _first(nwb, "size", _sizes(nwb, series), recording)
     if size is not None:
         chosen, sizes, clock = size
         columns["pupil_size"] = sizes[:, 0]
@@ -369,13 +363,13 @@ def _eye(
         units |= {"pupil_size": own, "pupil_dsize": f"{own}/s"}
     if place is not None:
         if size is not None:
-            values = _on_clock(values, place[2], clock, notes)
+            values = _on_clock(values, place[2], clock, nwb.notes)
         columns["pupil_x"], columns["pupil_y"] = values.T
         units |= dict.fromkeys(("pupil_x", "pupil_y"), unit)
     if not columns:
         return None
     times = clock.rate_hz, clock.start
-    return eye_signal(nwb.file.path, columns, units, times, notes)
+    return eye_signal(nwb.file.path, columns, units, times, nwb.notes)
 
 
 def _first(
@@ -383,22 +377,21 @@ def _first(
     what: str,
     candidates: Sequence[_Series],
     recording: Interval,
-    notes: Notes,
 ) -> tuple[_Series, np.ndarray, Clock] | None:
     """Return the first candidate that can be read, with its samples and clock."""
     n_columns = 2 if what == "position" else 1
     for place, candidate in enumerate(candidates):
-        found = notes.attempt(
-            f"pupil {what} ({candidate.name})", _values, nwb, candidate, n_columns, recording, notes
+        found = nwb.notes.attempt(
+            f"pupil {what} ({candidate.name})", _values, nwb, candidate, n_columns, recording
         )
         if found is not None:
             others = _named([*candidates[:place], *candidates[place + 1 :]])
-            notes.assume("pupil_source", f"pupil {what} is {candidate.name}{others}")
+            nwb.notes.assume("pupil_source", f"pupil {what} is {candidate.name}{others}")
             return candidate, *found
     return None
 
 
-def _sizes(nwb: NwbFile, series: Sequence[_Series], notes: Notes) -> list[_Series]:
+def _sizes(nwb: NwbFile, series: Sequence[_Series]) -> list[_Series]:
     """Return series that are pupil sizes by their own or their container's name.
 
     The name of the container counts only if it holds a single candidate: it does not
@@ -422,7 +415,7 @@ def _sizes(nwb: NwbFile, series: Sequence[_Series], notes: Notes) -> list[_Serie
     holders = [s.group.parent.name for s in held]
     alone = [s for s in held if holders.count(s.group.parent.name) == 1]
     if held and not alone:
-        notes.warn(
+        nwb.notes.warn(
             "pupil_source",
             "no name says which is the pupil's size: "
             f"{', '.join(s.name for s in held[:4])}; none is read",
@@ -460,13 +453,13 @@ def _unit(nwb: NwbFile, group: "h5py.Group") -> str:
     return EYE_UNITS[0] if stored.lower() in _NO_UNITS else stored
 
 
-def _position_unit(nwb: NwbFile, series: _Series, values: np.ndarray, notes: Notes) -> str:
+def _position_unit(nwb: NwbFile, series: _Series, values: np.ndarray) -> str:
     """Return the unit of positions: metres, the default of NWB, only where possible."""
     unit = _unit(nwb, series.group)
     typical = float(np.nanmedian(np.abs(values))) if np.isfinite(values).any() else 0.0
     if unit not in _METERS or typical < _LONGEST_EYE_M:
         return unit
-    notes.warn(
+    nwb.notes.warn(
         "pupil_unit",
         f"{series.name} is stored in {unit!r}, the default of NWB, with values around "
         f"{typical:.3g}: taken as pixels",

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.stored_values import (
     MAX_FRAMES,
     MAX_ROWS,
@@ -84,10 +85,13 @@ class NwbFile:
         The HDF5 file, or zarr folder.
     groups
         Type -> groups and datasets, in the order of the walk.
+    notes
+        What the reader tells about the file.
     """
 
     file: Hdf5 | ZarrFile
     groups: dict[str, list["h5py.Group"]]
+    notes: Notes = field(default_factory=Notes)
 
     @classmethod
     def scan(cls, file: Hdf5 | ZarrFile) -> "NwbFile":
@@ -289,6 +293,23 @@ class NwbFile:
         data = self.file.find(name, group)
         shape = getattr(data, "shape", ())
         return tuple(int(n) for n in shape or ())
+
+    def column(
+        self, group: "h5py.Group", name: str, n: int | None = None, kinds: str = "fiu"
+    ) -> np.ndarray | None:
+        """Return one value for each of n rows; None if there are others, or of other types."""
+        shape, path = self.shape(group, name), f"{group.name}/{name}"
+        is_column = len(shape) == 1 and n in (None, shape[0])
+        if not is_column or self.file.dataset(path).dtype.kind not in kinds:
+            return None
+        return self.file.table(path)
+
+    def texts(self, group: "h5py.Group", name: str, n: int | None = None) -> list[str] | None:
+        """Return one text for each of n rows; None if there are others, or no texts."""
+        values = self.column(group, name, n, "OSU")
+        if values is None or not all(isinstance(value, str | bytes) for value in values.tolist()):
+            return None
+        return texts_of(values)
 
     def gain(self, group: "h5py.Group") -> tuple[float, float]:
         """Return `conversion` and `offset`: value = data · conversion + offset."""

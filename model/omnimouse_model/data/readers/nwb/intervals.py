@@ -27,7 +27,6 @@ from omnimouse_model.data.readers.build.spiking_units import (
     observed_time,
     recording_start,
 )
-from omnimouse_model.data.readers.build.stored_values import texts_of
 from omnimouse_model.data.readers.build.trials import TrialClock, trial_intervals
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.signal import Signal
@@ -69,26 +68,26 @@ class _Table:
     columns: dict[str, list[Any]]
 
 
-def read_intervals(nwb: NwbFile, responses: Signal, notes: Notes) -> PresentationIntervals:
+def read_intervals(nwb: NwbFile, responses: Signal) -> PresentationIntervals:
     """Return the trials of the file, empty if there are none.
 
     Without a table of trials, these are the rows of all tables of presentations in the
     order of time. Notes name the tables that are read and those that are not.
     """
     trials, shown = _tables(nwb)
-    tables = _read(nwb, trials[:1], notes)
-    intervals = _merged(nwb, tables, responses, notes)
+    tables = _read(nwb, trials[:1])
+    intervals = _merged(nwb, tables, responses)
     if not len(intervals.on) and shown:
-        tables = [_named(_joined(t, notes)) for t in _read(nwb, shown, notes)]
-        intervals = _merged(nwb, tables, responses, notes)
+        tables = [_named(_joined(t, nwb.notes)) for t in _read(nwb, shown)]
+        intervals = _merged(nwb, tables, responses)
     names = {table.name for table in tables}
     others = [t for t in _all_tables(nwb) if t.name not in names]
     # Responses are missing in invalid times.
     others = [t for t in others if _last(t) != INVALID_TIMES]
     if others:
-        notes.assume("left_out_tables", f"not read: {_listed(others)}")
+        nwb.notes.assume("left_out_tables", f"not read: {_listed(others)}")
     if len(intervals.on) and _last(tables[0]) != _TRIALS:
-        notes.assume("trial_source", f"trials are the rows of {_listed(tables)}")
+        nwb.notes.assume("trial_source", f"trials are the rows of {_listed(tables)}")
     return intervals
 
 
@@ -98,15 +97,14 @@ def read_presentations(nwb: NwbFile, responses: Signal) -> PresentationIntervals
     A row is what was shown: a film has one for each frame. Faults are noted where
     trials are read.
     """
-    tables = [_named(table) for table in _read(nwb, _tables(nwb)[1], Notes())]
+    nwb = replace(nwb, notes=Notes())
+    tables = [_named(table) for table in _read(nwb, _tables(nwb)[1])]
     if sum(len(table.on) for table in tables) > _MAX_TRIALS:
         return PresentationIntervals()
-    return _merged(nwb, tables, responses, Notes())
+    return _merged(nwb, tables, responses)
 
 
-def _merged(
-    nwb: NwbFile, tables: Sequence["_Table"], responses: Signal, notes: Notes
-) -> PresentationIntervals:
+def _merged(nwb: NwbFile, tables: Sequence["_Table"], responses: Signal) -> PresentationIntervals:
     """Return the rows of some tables in the order of time."""
     if not tables:
         return PresentationIntervals()
@@ -119,7 +117,7 @@ def _merged(
     # Spikes have no samples of which trials could be numbers.
     rates = {} if responses.has_events else {"samples of the responses": rate_hz}
     clock = TrialClock(span, clock_origins(nwb), rates)
-    return trial_intervals(_listed(tables), on, off, columns, clock, notes)
+    return trial_intervals(_listed(tables), on, off, columns, clock, nwb.notes)
 
 
 def clock_origins(nwb: NwbFile) -> dict[str, float]:
@@ -133,16 +131,21 @@ def clock_origins(nwb: NwbFile) -> dict[str, float]:
     return origins
 
 
-def read_spans(nwb: NwbFile, table: "h5py.Group") -> np.ndarray:
+def read_spans(nwb: NwbFile, table: "h5py.Group", *, is_open: bool = False) -> np.ndarray:
     """Return the starts and stops of a table of intervals, float64 (n, 2).
+
+    Where they are open, the column of stops may be missing: its values are NaN.
 
     Raises
     ------
     SessionFormatError
         The columns are no numbers, or of unequal length.
     """
-    ends = []
+    ends: list[np.ndarray] = []
     for name in _ENDS:
+        if is_open and ends and nwb.file.find(name, table) is None:
+            ends.append(np.full(len(ends[0]), np.nan))
+            break
         values = nwb.file.table(f"{table.name}/{name}")
         if values.dtype.kind not in "fiu" or values.ndim != 1:
             found = f"{name} {values.shape} of {values.dtype}"
@@ -156,17 +159,13 @@ def read_spans(nwb: NwbFile, table: "h5py.Group") -> np.ndarray:
 
 def ragged_texts(nwb: NwbFile, table: "h5py.Group", name: str) -> list[str] | None:
     """Return the texts of a ragged column, joined by commas; None for other values."""
-    values = nwb.file.table(f"{table.name}/{name}")
-    ends = nwb.file.table(f"{table.name}/{name}_index")
-    if values.ndim != 1 or not _is_texts(values) or ends.dtype.kind not in "iu":
+    words = nwb.texts(table, name)
+    ends = nwb.column(table, f"{name}_index", kinds="iu")
+    if words is None or ends is None:
         return None
     edges = [0, *ends.tolist()]
-    if any(b < a for a, b in pairwise(edges)):
-        return None
-    if edges[-1] > len(values):
-        return None
-    words = texts_of(values)
-    return [", ".join(words[a:b]) for a, b in pairwise(edges)]
+    is_sound = edges == sorted(edges) and edges[-1] <= len(words)
+    return [", ".join(words[a:b]) for a, b in pairwise(edges)] if is_sound else None
 
 
 # -- tables --------------------------------------------------------------------------
@@ -193,14 +192,14 @@ def _has_word(table: "h5py.Group", words: re.Pattern[str]) -> bool:
     return any(words.fullmatch(w) for w in re.split(r"[\W_]+", _last(table).lower()))
 
 
-def _read(nwb: NwbFile, tables: Sequence["h5py.Group"], notes: Notes) -> list[_Table]:
+def _read(nwb: NwbFile, tables: Sequence["h5py.Group"]) -> list[_Table]:
     """Return the tables that can be read."""
-    found = [notes.attempt(str(table.name), _table, nwb, table, notes) for table in tables]
+    found = [nwb.notes.attempt(str(table.name), _table, nwb, table) for table in tables]
     return [table for table in found if table is not None and len(table.on)]
 
 
-def _table(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> _Table:
-    spans = _spans_of_trials(nwb, table)
+def _table(nwb: NwbFile, table: "h5py.Group") -> _Table:
+    spans = read_spans(nwb, table, is_open=True)
     n = len(spans)
     if n > _MAX_TRIALS:
         raise nwb.wrong(table, f"has {n:,} rows; at most {_MAX_TRIALS:,} are read")
@@ -219,35 +218,16 @@ def _table(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> _Table:
     if left_out:
         listed = ", ".join(left_out[:_LISTED])
         message = f"not read from {table.name} of {n:,} rows: {listed}"
-        notes.assume("left_out_columns", message)
+        nwb.notes.assume("left_out_columns", message)
     return _Table(str(table.name), spans[:, 0], spans[:, 1], columns)
-
-
-def _spans_of_trials(nwb: NwbFile, table: "h5py.Group") -> np.ndarray:
-    if nwb.file.find(_ENDS[1], table) is not None:
-        return read_spans(nwb, table)
-    on = nwb.file.table(f"{table.name}/{_ENDS[0]}")
-    if on.dtype.kind not in "fiu" or on.ndim != 1:
-        raise nwb.wrong(table, f"has starts {on.shape} of {on.dtype}, not numbers")
-    return np.stack([on.astype(np.float64), np.full(len(on), np.nan)], axis=1)
 
 
 def _column(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> list[Any] | None:
     """Return a column of one value per row, None for other shapes and references."""
     if nwb.shape(table, f"{name}_index") == (n,):
         return ragged_texts(nwb, table, name)
-    if nwb.shape(table, name) != (n,):
-        return None
-    values = nwb.file.table(f"{table.name}/{name}")
-    if values.dtype.kind in "biuf":
-        return list(values.tolist())
-    return texts_of(values) if _is_texts(values) else None
-
-
-def _is_texts(values: np.ndarray) -> bool:
-    if values.dtype.kind == "O":
-        return all(isinstance(value, str | bytes) for value in values.tolist())
-    return values.dtype.kind in "SU"
+    values = nwb.column(table, name, n, "biuf")
+    return nwb.texts(table, name, n) if values is None else list(values.tolist())
 
 
 def _last(table: "h5py.Group | _Table") -> str:
@@ -332,33 +312,30 @@ def read_observed(
     table: "h5py.Group",
     spikes: UnsortedSpikes,
     units: SpikingUnits,
-    notes: Notes,
 ) -> tuple[tuple[float, float], Observed | None]:
     """Return the native time of the recording, and when each unit was observed.
 
     None if all units were observed all the time.
     """
     n = len(units.unit_id)
-    spans = notes.attempt(
-        f"{table.name}/obs_intervals", _stored_spans, nwb, table, spikes, n, notes
-    )
+    spans = nwb.notes.attempt(f"{table.name}/obs_intervals", _stored_spans, nwb, table, spikes, n)
     sources = [] if spans is None else ["obs_intervals"]
     if spans is None:
-        span = _span_of_spikes(spikes, notes)
+        span = _span_of_spikes(spikes, nwb.notes)
         spans = [np.array([span])] * n
     else:
         bounds = np.concatenate(spans)
         span = float(bounds.min()), float(bounds.max())
         empty = [k for k, own in enumerate(spans) if not len(own)]
         if empty:
-            notes.warn(
+            nwb.notes.warn(
                 "no_obs_intervals",
                 f"{table.name}: {len(empty):,} of {n:,} units have no obs_intervals; "
                 "taken as observed all the time",
             )
             spans = [own if len(own) else np.array([span]) for own in spans]
     stated = spans
-    spans = _without_invalid(nwb, stated, units, notes)
+    spans = _without_invalid(nwb, stated, units)
     if not all(map(np.array_equal, spans, stated)):
         sources.append(INVALID_TIMES)
     whole = np.array([span])
@@ -374,7 +351,7 @@ def read_observed(
     each = most if least == most else f"{least} to {most}"
     length = f"{span[1] - span[0]:.6g}"
     part = f"of {length} s" if each != length else f"from {span[0]:.6g} s"
-    notes.assume(
+    nwb.notes.assume(
         "observed_time",
         f"by {' and '.join(sources)}, units were observed for {each} s {part}; at "
         "other times they are missing, not silent",
@@ -383,12 +360,12 @@ def read_observed(
 
 
 def valid_rows(
-    nwb: NwbFile, start: float, rate_hz: float, recorded: np.ndarray, notes: Notes
+    nwb: NwbFile, start: float, rate_hz: float, recorded: np.ndarray
 ) -> np.ndarray | None:
     """Return the recorded grid rows outside the file's invalid times, None for all."""
     stop = start + (int(recorded[-1]) + 1) / rate_hz
     recording = Interval(start, stop)
-    spans = [span for span, _ in _all_invalid_times(nwb, set(), recording, notes)]
+    spans = [span for span, _ in _all_invalid_times(nwb, set(), recording)]
     if not spans:
         return None
     bounds = np.ceil((np.array(spans) - start) * rate_hz - _ROUNDED)
@@ -398,10 +375,10 @@ def valid_rows(
     n_invalid = int((~is_valid).sum())
     if n_invalid == len(recorded):
         text = "intervals/invalid_times is left out: it covers the whole recording"
-        notes.warn("left_out_stream", text)
+        nwb.notes.warn("left_out_stream", text)
     if not 0 < n_invalid < len(recorded):
         return None
-    notes.assume(
+    nwb.notes.assume(
         "invalid_times",
         f"intervals/invalid_times: responses of {n_invalid / rate_hz:.6g} s are "
         "missing, because the file calls them invalid",
@@ -410,7 +387,7 @@ def valid_rows(
 
 
 def _stored_spans(
-    nwb: NwbFile, table: "h5py.Group", spikes: UnsortedSpikes, n: int, notes: Notes
+    nwb: NwbFile, table: "h5py.Group", spikes: UnsortedSpikes, n: int
 ) -> list[np.ndarray] | None:
     """Return the obs_intervals float64 (k, 2) of each unit, None if none are stored.
 
@@ -442,7 +419,7 @@ def _stored_spans(
     if not is_sound.any():
         raise nwb.wrong(table, "has no obs_intervals that end after they begin", hint)
     if lost := int((~is_sound).sum()):
-        notes.warn(
+        nwb.notes.warn(
             "odd_obs_intervals",
             f"{table.name}: {lost:,} of {len(values):,} obs_intervals are NaN or do "
             "not end after they begin; left out",
@@ -464,7 +441,7 @@ def _stored_spans(
 
 
 def _without_invalid(
-    nwb: NwbFile, spans: list[np.ndarray], units: SpikingUnits, notes: Notes
+    nwb: NwbFile, spans: list[np.ndarray], units: SpikingUnits
 ) -> list[np.ndarray]:
     """Return the observed time of units less the table of invalid times.
 
@@ -475,7 +452,7 @@ def _without_invalid(
     names = set(own_name.tolist()) - {""}
     bounds = np.concatenate(spans)
     recording = Interval(float(bounds.min()), float(bounds.max()))
-    rows = _all_invalid_times(nwb, names, recording, notes)
+    rows = _all_invalid_times(nwb, names, recording)
     if not rows:
         return spans
     # Units often share their spans: one array for all of them, see `_stored_spans`.
@@ -487,7 +464,7 @@ def _without_invalid(
     pairs = zip(spans, own_name.tolist(), strict=True)
     left = [done[id(own), name] for own, name in pairs]
     if not any(map(len, left)):
-        notes.warn(
+        nwb.notes.warn(
             "left_out_stream",
             "intervals/invalid_times is left out: it covers the whole recording",
         )
@@ -496,7 +473,7 @@ def _without_invalid(
 
 
 def _all_invalid_times(
-    nwb: NwbFile, probes: set[str], recording: Interval, notes: Notes
+    nwb: NwbFile, probes: set[str], recording: Interval
 ) -> list[tuple[np.ndarray, frozenset[str]]]:
     """Return begin and end of each invalid time, with the probes that it names.
 
@@ -505,13 +482,13 @@ def _all_invalid_times(
     rows: list[tuple[np.ndarray, frozenset[str]]] = []
     for table in nwb.groups_of("TimeIntervals"):
         if table.name.rsplit("/", 1)[-1] == INVALID_TIMES:
-            rows += notes.attempt(str(table.name), _invalid_times, nwb, table, probes, notes) or []
+            rows += nwb.notes.attempt(str(table.name), _invalid_times, nwb, table, probes) or []
     used = [(s, p) for s, p in rows if s[0] < recording.stop and s[1] > recording.start]
     if len(used) < len(rows):
         bounds = np.array([span for span, _ in rows])
         span = Interval(float(bounds.min()), float(bounds.max()))
         remedy = clock_remedy(span, recording, clock_origins(nwb))
-        notes.warn(
+        nwb.notes.warn(
             "odd_invalid_times",
             f"{len(rows) - len(used):,} of {len(rows):,} rows of invalid_times lie "
             f"outside the recording: they cover {span_text(span)}, the responses "
@@ -521,7 +498,7 @@ def _all_invalid_times(
 
 
 def _invalid_times(
-    nwb: NwbFile, table: "h5py.Group", probes: set[str], notes: Notes
+    nwb: NwbFile, table: "h5py.Group", probes: set[str]
 ) -> list[tuple[np.ndarray, frozenset[str]]]:
     times = read_spans(nwb, table)
     tags = None
@@ -530,7 +507,7 @@ def _invalid_times(
     words = [frozenset(re.split(r"[,;\s]+", text.lower())) for text in tags or [""] * len(times)]
     is_sound = np.isfinite(times).all(axis=1) & (times[:, 1] > times[:, 0])
     if lost := int((~is_sound).sum()):
-        notes.warn(
+        nwb.notes.warn(
             "odd_invalid_times",
             f"{table.name}: {lost:,} of {len(times):,} rows do not end after they begin; left out",
         )

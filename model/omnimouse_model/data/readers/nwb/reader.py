@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.presentations import trials_without_screen
@@ -86,8 +86,8 @@ def read_remote(remote: RemoteFile, address: str, options: ReadOptions) -> Sessi
 
 def _read(file: Hdf5 | ZarrFile, fingerprint: str, options: ReadOptions) -> Session:
     """Return the session of an open file."""
-    notes = Notes()
     nwb = NwbFile.scan(file)
+    notes = nwb.notes
     _check_version(nwb)
     if isinstance(file, ZarrFile) and file.objects_left_out:
         names = listed(file.objects_left_out, 6)
@@ -98,32 +98,30 @@ def _read(file: Hdf5 | ZarrFile, fingerprint: str, options: ReadOptions) -> Sess
         notes.assume("links_left_out", f"links to other files are never followed: {names}")
     units = units_tables(nwb)
     if units and (options.series == UNITS or not has_series(nwb, options.series)):
-        name = _identity(nwb, notes)
-        return read_spikes(nwb, units[0], name, fingerprint, options, notes)
-    chosen = choose_series(nwb, options.series, notes)
-    note_unread_units(nwb, units, notes)
-    found = read_responses(nwb, chosen, options, notes)
+        name = _identity(nwb)
+        return read_spikes(nwb, units[0], name, fingerprint, options)
+    chosen = choose_series(nwb, options.series)
+    note_unread_units(nwb, units)
+    found = read_responses(nwb, chosen, options)
     responses, planes = found.signal, found.planes
-    intervals = read_intervals(nwb, responses, notes)
-    stimulus = read_stimulus(nwb, intervals, responses, notes)
+    intervals = read_intervals(nwb, responses)
+    stimulus = read_stimulus(nwb, intervals, responses)
     if stimulus is None:
         trials = trials_without_screen(intervals, responses.start)
     else:
         trials = stimulus.trials
-    train = train_spans(stimulus, trials, responses.start)
-    responses = complete_statistics(responses, train, notes)
     session = Session(
-        id=_identity(nwb, notes),
+        id=_identity(nwb),
         animal_id=nwb.text("/general/subject/subject_id") or None,
         path=file.path,
         format="nwb",
         fingerprint=fingerprint,
         units=_units(planes, responses, notes),
         responses=responses,
-        behavior=read_behavior(nwb, responses, stimulus, notes),
+        behavior=read_behavior(nwb, responses, stimulus),
         stimulus=stimulus,
         trials=trials,
-        images=_images(nwb, planes, notes),
+        images=_images(nwb, planes),
         # NWB files hold responses as they were recorded.
         meta={
             "series": [str(one.group.name) for one in found.series],
@@ -161,11 +159,11 @@ def _check_version(nwb: NwbFile) -> None:
     )
 
 
-def _identity(nwb: NwbFile, notes: Notes) -> str:
+def _identity(nwb: NwbFile) -> str:
     for name in ("/general/session_id", "/identifier"):
         if text := nwb.text(name):
             return text
-    notes.assume("no_identity", "nothing names the session: the file's name is used")
+    nwb.notes.assume("no_identity", "nothing names the session: the file's name is used")
     return nwb.file.path.stem
 
 
@@ -205,7 +203,7 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
     return replace(units, properties={SPECIMEN_ID: np.concatenate(specimens)})
 
 
-def _images(nwb: NwbFile, planes: list[PlaneUnits], notes: Notes) -> dict[str, np.ndarray]:
+def _images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]:
     """Return the mean image, empty if there are several planes or no image.
 
     With several planes, nothing tells to which of them an image belongs.
@@ -218,7 +216,7 @@ def _images(nwb: NwbFile, planes: list[PlaneUnits], notes: Notes) -> dict[str, n
     ]
     if len(planes) != 1 or not names:
         return {}
-    image = notes.attempt("the mean image", nwb.file.table, names[0])
+    image = nwb.notes.attempt("the mean image", nwb.file.table, names[0])
     if image is None or image.ndim != 2 or image.dtype.kind not in "fiu":
         return {}
     # neuroconv stores images as (width, height), like its masks.

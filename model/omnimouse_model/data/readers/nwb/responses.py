@@ -6,7 +6,7 @@ readings.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class _Plane:
         return self.start + self.rows.shape[0] / self.rate_hz
 
 
-def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions, notes: Notes) -> Responses:
+def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions) -> Responses:
     """Return one signal of all selected populations recorded at one rate.
 
     Raises
@@ -120,7 +120,7 @@ def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions, notes: No
     SessionFormatError
         If a series contradicts itself, or no plane has cells and samples.
     """
-    filled = [_filled(nwb, group, notes) for group in chosen.populations]
+    filled = [_filled(nwb, group) for group in chosen.populations]
     if not any(filled):
         first = chosen.populations[0][0].group
         shape = nwb.shape(first)
@@ -128,23 +128,23 @@ def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions, notes: No
         raise nwb.wrong(first, f"has no sample of any region: its data are {shape}", hint)
     filled = [group for group in filled if group]
 
-    def population(group: list[Series], notes: Notes) -> list[_Plane]:
-        plane = _plane(nwb, _epochs(nwb, group, options, notes), options, notes)
+    def population(group: list[Series]) -> list[_Plane]:
+        plane = _plane(nwb, _epochs(nwb, group, options), options)
         return [] if plane is None else [plane]
 
     found: list[_Plane] = []
     # Of several populations that have cells, a faulty one is left out.
     for group in filled if len(filled) > 1 else ():
-        found += notes.attempt(group[0].name, population, group, notes) or []
+        found += nwb.notes.attempt(group[0].name, population, group) or []
     try:
-        found = found or [plane for group in filled for plane in population(group, notes)]
+        found = found or [plane for group in filled for plane in population(group)]
     except SessionFormatError as error:
         others = [s.name for s in chosen.series if all(s not in g for g in filled)]
         if not others:
             raise
         hint = f"{error.hint}; series= selects another one: {', '.join(others[:6])}"
         raise SessionFormatError(error.path, error.code, error.message, hint) from error
-    planes = _of_other_cells(found, notes)
+    planes = _of_other_cells(found, nwb.notes)
     if not planes:
         names = ", ".join(one.name for group in filled for one in group)
         raise SessionFormatError(
@@ -153,13 +153,13 @@ def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions, notes: No
             f"{nwb.file.path.name}: {names} has no region that is marked as a cell",
             f"{ALL_ROIS}, reads all regions",
         )
-    responses = _side_by_side(nwb, _of_one_rate(planes, notes), notes)
-    note_alternatives(chosen, responses.series, notes)
+    responses = _side_by_side(nwb, _of_one_rate(planes, nwb.notes))
+    note_alternatives(chosen, responses.series, nwb.notes)
     return responses
 
 
 # -- one series ----------------------------------------------------------------------
-def _timed(nwb: NwbFile, series: Series, options: ReadOptions, notes: Notes) -> _Timed:
+def _timed(nwb: NwbFile, series: Series, options: ReadOptions) -> _Timed:
     """Return a series with its axes and clock.
 
     Raises
@@ -171,7 +171,7 @@ def _timed(nwb: NwbFile, series: Series, options: ReadOptions, notes: Notes) -> 
     shape = nwb.shape(group)
     if len(shape) not in (1, 2):
         raise nwb.wrong(group, f"has data {shape}; (time, regions) expected")
-    is_transposed = len(shape) == 2 and _is_transposed(nwb, series, shape, notes)
+    is_transposed = len(shape) == 2 and _is_transposed(nwb, series, shape)
     n_samples = shape[1] if is_transposed else shape[0]
     n_regions = shape[0] if is_transposed else (shape[1] if len(shape) == 2 else 1)
     if n_regions > MAX_COLUMNS:
@@ -179,12 +179,12 @@ def _timed(nwb: NwbFile, series: Series, options: ReadOptions, notes: Notes) -> 
     dataset = nwb.file.dataset(f"{group.name}/data")
     if dataset.dtype.kind not in "fiu":
         raise nwb.wrong(group, f"holds {dataset.dtype}, not numbers")
-    clock = clock_in_seconds(nwb, series, n_samples, options.rate_hz, notes)
+    clock = clock_in_seconds(nwb, series, n_samples, options.rate_hz)
     check_extent(nwb.file.path, str(group.name), n_samples, clock.rate_hz)
     return _Timed(series, n_samples, n_regions, is_transposed, clock)
 
 
-def _is_transposed(nwb: NwbFile, series: Series, shape: tuple[int, ...], notes: Notes) -> bool:
+def _is_transposed(nwb: NwbFile, series: Series, shape: tuple[int, ...]) -> bool:
     """Return whether data of two axes are (regions, time), by the other facts."""
     group, (first, second) = series.group, shape
     rois, times = nwb.shape(group, "rois"), nwb.shape(group, "timestamps")
@@ -196,14 +196,14 @@ def _is_transposed(nwb: NwbFile, series: Series, shape: tuple[int, ...], notes: 
     facts += [count(n_times, "timestamp")] if n_times is not None else []
     found = f"{series.name} has data {first} × {second}"
     if first == second and fits:
-        notes.warn(
+        nwb.notes.warn(
             "square_axes",
             f"{found}: nothing tells which axis is time; they are taken as (time, "
             "regions), as NWB says",
         )
         return False
     if fits_transposed and not fits:
-        notes.warn(
+        nwb.notes.warn(
             "transposed",
             f"{found} and {' and '.join(facts)}: they are transposed, and read as (regions, time)",
         )
@@ -222,36 +222,33 @@ def _is_transposed(nwb: NwbFile, series: Series, shape: tuple[int, ...], notes: 
 
 
 # -- one population ------------------------------------------------------------------
-def _filled(nwb: NwbFile, population: Sequence[Series], notes: Notes) -> list[Series]:
+def _filled(nwb: NwbFile, population: Sequence[Series]) -> list[Series]:
     """Return the series with samples of regions; suite2p stores planes without any."""
     empty = [one for one in population if 0 in nwb.shape(one.group)]
     for one in empty:
         text = f"{one.name} has data {nwb.shape(one.group)}: no sample of any region"
-        notes.warn("empty_series", f"{text}, left out")
+        nwb.notes.warn("empty_series", f"{text}, left out")
     return [one for one in population if one not in empty]
 
 
-def _epochs(
-    nwb: NwbFile, population: Sequence[Series], options: ReadOptions, notes: Notes
-) -> list[_Timed]:
+def _epochs(nwb: NwbFile, population: Sequence[Series], options: ReadOptions) -> list[_Timed]:
     """Return the series of one population that follow each other, in time.
 
     Of series of the same regions at the same time, the first one is taken.
     """
     if len(population) == 1:
-        return [_timed(nwb, population[0], options, notes)]
-    own_notes = {one.name: Notes() for one in population}
+        return [_timed(nwb, population[0], options)]
+    # Notes on series that are not chosen would describe what the session does not have.
+    apart = {one.name: replace(nwb, notes=Notes()) for one in population}
     usable = []
     for one in population:
-        timed = own_notes[one.name].attempt(
-            one.name, _timed, nwb, one, options, own_notes[one.name]
-        )
-        if timed is None:
-            notes.warnings += own_notes[one.name].warnings
-        else:
+        own = apart[one.name]
+        if timed := own.notes.attempt(one.name, _timed, own, one, options):
             usable.append(timed)
+        else:
+            nwb.notes.add(own.notes)
     if not usable:
-        return [_timed(nwb, population[0], options, notes)]  # raises its error
+        return [_timed(nwb, population[0], options)]  # raises its error
     chosen: list[_Timed] = []
     regions = set(_regions(nwb, usable[0]))
     for timed in usable:
@@ -261,7 +258,7 @@ def _epochs(
         if shared and max(shared)[0] > slack:
             shortest = min(one.span[1] - one.span[0] for one in chosen)
             if max(shared)[0] < _SAME_SPAN * min(stop - first, shortest):
-                notes.warn(
+                nwb.notes.warn(
                     "epochs_left_out",
                     f"{timed.series.name} ({first:.6g}–{stop:.6g} s) and "
                     f"{max(shared)[1]} share {max(shared)[0]:.4g} s of their time: "
@@ -271,7 +268,7 @@ def _epochs(
         if set(_regions(nwb, timed)) == regions:
             chosen.append(timed)
         else:
-            notes.warn(
+            nwb.notes.warn(
                 "epochs_left_out",
                 f"{timed.series.name} has other regions than "
                 f"{usable[0].series.name}, of the same table, and is left out",
@@ -281,10 +278,9 @@ def _epochs(
     for timed in chosen:
         if rates_agree(timed.clock.rate_hz, main.clock.rate_hz):
             same.append(timed)
-            notes.warnings += own_notes[timed.series.name].warnings
-            notes.assumptions += own_notes[timed.series.name].assumptions
+            nwb.notes.add(apart[timed.series.name].notes)
             continue
-        notes.warn(
+        nwb.notes.warn(
             "other_rates",
             f"{timed.series.name} ({timed.clock.rate_hz:.6g} Hz) has the regions of "
             f"{main.series.name} ({main.clock.rate_hz:.6g} Hz) at another rate, and is "
@@ -300,30 +296,30 @@ def _regions(nwb: NwbFile, timed: _Timed) -> list[int]:
     return [int(row) for row in region_rows(nwb, timed.series.group)]
 
 
-def _plane(nwb: NwbFile, epochs: list[_Timed], options: ReadOptions, notes: Notes) -> _Plane | None:
+def _plane(nwb: NwbFile, epochs: list[_Timed], options: ReadOptions) -> _Plane | None:
     """Return the samples of one population on one grid, None if it has no cells."""
     series, main = [timed.series for timed in epochs], epochs[0]
     name = " and ".join(one.name for one in series)
-    units = read_units(nwb, main.series.group, main.n_regions, notes)
+    units = read_units(nwb, main.series.group, main.n_regions)
     cells = np.arange(main.n_regions)
     if options.cells_only:
         cells = cells[units.is_cell]
     note_no_cells(
         main.n_regions,
         int(units.is_cell.sum()),
-        notes,
+        nwb.notes,
         where=name,
         cells_only=options.cells_only,
     )
     if not len(cells):
-        notes.warn("no_cells", f"{name} has no region that is a cell: left out")
+        nwb.notes.warn("no_cells", f"{name} has no region that is a cell: left out")
         return None
     parts = tuple(_rows(nwb, main, timed, cells) for timed in epochs)
     units = units.select(cells)
     clock = main.clock
     if len(epochs) == 1 and clock.times is None:
         if clock.jitter > _NOTED_JITTER:
-            notes.assume(
+            nwb.notes.assume(
                 "jitter",
                 f"times of {name} deviate by up to {clock.jitter:.2g} samples from an even "
                 f"clock of {clock.rate_hz:.6g} Hz, on which each sample is read once",
@@ -338,11 +334,11 @@ def _plane(nwb: NwbFile, epochs: list[_Timed], options: ReadOptions, notes: Note
     check_extent(nwb.file.path, name, n_rows, rate)
     source, place, is_even = place_samples(times, rate)
     if len(epochs) > 1:
-        notes.assume(
+        nwb.notes.assume(
             "epochs",
             f"{name} are epochs of the same regions: one recording, in their order",
         )
-    _note_gaps(name, place, float(times[0]), rate, is_even, notes)
+    _note_gaps(name, place, float(times[0]), rate, is_even, nwb.notes)
     rows: Rows = parts[0] if len(parts) == 1 else EndToEnd(parts)
     grid = PlacedRows(rows, source, place, int(place[-1]) + 1)
     return _Plane(series, name, grid, units, float(times[0]), rate, 0.0, place)
@@ -465,7 +461,7 @@ def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
     return same
 
 
-def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses:
+def _side_by_side(nwb: NwbFile, planes: list[_Plane]) -> Responses:
     """Return the planes as one signal on the clock of the one with most neurons."""
     main = max(planes, key=lambda plane: len(plane.units.unit_id))
     rate = main.rate_hz
@@ -488,7 +484,7 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
             stored = np.arange(plane.rows.shape[0])
         stored = stored[(stored >= first) & (stored < first + n)]
         if plane not in together:
-            _note_other_time(plane, main, len(stored), notes)
+            _note_other_time(plane, main, len(stored), nwb.notes)
         if len(stored) > 1:
             places.append(stored - first)
             placed = PlacedRows(plane.rows, stored, stored - first, n)
@@ -502,7 +498,7 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
         rows = SideBySide(tuple(p[1] for p in parts), tuple(p[2] for p in parts))
         names = listed((plane.name for plane, _, _ in parts), 12)
         text = f"{len(parts)} series of other regions are read as one population: {names}"
-        notes.assume("planes", text)
+        nwb.notes.assume("planes", text)
     lags = [plane.start + skipped[id(plane)] / rate - start for plane, _, _ in parts]
     units = [plane.units for plane, _, _ in parts]
     shift = np.repeat(np.array(lags), [len(u.unit_id) for u in units])
@@ -510,12 +506,12 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
     recorded = [place for place in places if place is not None]
     is_whole = len(recorded) < len(places)
     place = np.arange(n) if is_whole else np.unique(np.concatenate(recorded))
-    valid = valid_rows(nwb, start, rate, place, notes)
+    valid = valid_rows(nwb, start, rate, place)
     if valid is not None:
         place = valid
         rows = PlacedRows(rows, place, place, n)
     spans, n_missing = stretches(place, n, start, rate)
-    note_interpolation(rate, notes)
+    note_interpolation(rate, nwb.notes)
     signal = Signal.of_rows(
         "responses",
         rows,

@@ -119,7 +119,7 @@ def has_series(nwb: NwbFile, name: str | None) -> bool:
     return any(one.kind not in _ONLY_BY_NAME for one in _all_series(nwb))
 
 
-def choose_series(nwb: NwbFile, name: str | None, notes: Notes) -> Chosen:
+def choose_series(nwb: NwbFile, name: str | None) -> Chosen:
     """Return the requested kind or series, or the best kind.
 
     Raises
@@ -147,7 +147,7 @@ def choose_series(nwb: NwbFile, name: str | None, notes: Notes) -> Chosen:
     others = [one for one in series if one.kind not in _ONLY_BY_NAME]
     others = [one for one in others if one.table not in tables]
     if others:
-        notes.warn(
+        nwb.notes.warn(
             "planes_left_out",
             f"{_listed(others)} are of other regions than the responses, and left out: "
             f"these regions have no {best}",
@@ -368,9 +368,7 @@ def rates_agree(rate_hz: float, expected_hz: float) -> bool:
     return abs(rate_hz - expected_hz) <= _SAME_RATE * expected_hz
 
 
-def clock_in_seconds(
-    nwb: NwbFile, series: Series, n: int, stated_hz: float | None, notes: Notes
-) -> Clock:
+def clock_in_seconds(nwb: NwbFile, series: Series, n: int, stated_hz: float | None) -> Clock:
     """Return the clock of the n samples of a series in seconds.
 
     Parameters
@@ -390,11 +388,11 @@ def clock_in_seconds(
         if not np.isfinite(expected):
             hint = "state the samples per second with rate_hz, or --rate-hz"
             raise nwb.wrong(series.group, fault, hint, MISSING_RATE)
-        notes.warn("bad_rate", f"{name} {fault}: the {source} is used")
+        nwb.notes.warn("bad_rate", f"{name} {fault}: the {source} is used")
     clock = nwb.stored_clock(series.group, n, instead_hz=expected)
     rate, stored_hz = clock.rate_hz, nwb.other_rate(series.group)
     if np.isfinite(stored_hz) and not rates_agree(rate, stored_hz):
-        notes.warn(
+        nwb.notes.warn(
             "two_clocks",
             f"{name} has timestamps of {rate:.4g} samples per second, which are used, "
             f"and a rate of {stored_hz:.4g} beside them",
@@ -404,7 +402,7 @@ def clock_in_seconds(
     for unit, per_second in _UNITS:
         if rates_agree(rate * per_second, expected):
             is_even = nwb.is_even(series.group)
-            notes.warn(
+            nwb.notes.warn(
                 "time_unit",
                 f"{'the rate' if is_even else 'times'} of {name} are read as {unit}, "
                 f"because that gives the {source}: as seconds they would give "
@@ -415,17 +413,17 @@ def clock_in_seconds(
             return clock.scaled(1 / per_second)
     if rate == 1 and np.isfinite(expected) and _has_frame_numbers(nwb, series):
         text = f"times of {name} are read as numbers of frames, at the {source}"
-        notes.warn("time_unit", text)
+        nwb.notes.warn("time_unit", text)
         return clock.scaled(1 / expected)
     is_doubtful = rates_agree(plane_hz, expected) or rate < _SLOWEST_HZ
     if stated_hz and is_doubtful and clock.times is None:
         text = f"{name} has {rate:.4g} samples per second: the {source} is used instead"
-        notes.warn("imaging_rate", text)
+        nwb.notes.warn("imaging_rate", text)
         return Clock(clock.start, stated_hz, n)
     if rate < _SLOWEST_HZ:
-        return _slow_clock(nwb, series, clock, expected, notes)
+        return _slow_clock(nwb, series, clock, expected)
     if np.isfinite(plane_hz) and not rates_agree(rate, plane_hz):
-        _note_imaging_rate(nwb, name, rate, plane_hz, notes)
+        _note_imaging_rate(nwb, name, rate, plane_hz)
     return clock
 
 
@@ -439,11 +437,11 @@ def _imaging_rate(nwb: NwbFile, table: str) -> float:
     return rate if 0 < rate < np.inf else float("nan")
 
 
-def _note_imaging_rate(nwb: NwbFile, name: str, rate: float, plane_hz: float, notes: Notes) -> None:
+def _note_imaging_rate(nwb: NwbFile, name: str, rate: float, plane_hz: float) -> None:
     """Note that a series has another rate than its imaging plane."""
     ratio = round(plane_hz / rate)
     if not (2 <= ratio <= _MOST_PLANES and rates_agree(rate * ratio, plane_hz)):
-        notes.warn(
+        nwb.notes.warn(
             "imaging_rate",
             f"{name} has {rate:.4g} samples per second, and its imaging plane the "
             f"imaging_rate {plane_hz:.4g} Hz: the rate of the series is used; "
@@ -456,9 +454,9 @@ def _note_imaging_rate(nwb: NwbFile, name: str, rate: float, plane_hz: float, no
         "count the frames of all planes"
     )
     if len(nwb.groups.get("ImagingPlane", ())) == ratio:
-        notes.assume("imaging_rate", text)
+        nwb.notes.assume("imaging_rate", text)
     else:
-        notes.warn("imaging_rate", f"{text}, or one of the rates is wrong")
+        nwb.notes.warn("imaging_rate", f"{text}, or one of the rates is wrong")
 
 
 def _has_frame_numbers(nwb: NwbFile, series: Series) -> bool:
@@ -468,7 +466,7 @@ def _has_frame_numbers(nwb: NwbFile, series: Series) -> bool:
     return bool((np.diff(times) == 1).all())
 
 
-def _slow_clock(nwb: NwbFile, series: Series, clock: Clock, expected: float, notes: Notes) -> Clock:
+def _slow_clock(nwb: NwbFile, series: Series, clock: Clock, expected: float) -> Clock:
     """Return a clock in milliseconds if the other streams of the file say so."""
     duration = clock.n / clock.rate_hz
     other, source = _longest_span(nwb)
@@ -478,7 +476,7 @@ def _slow_clock(nwb: NwbFile, series: Series, clock: Clock, expected: float, not
         "times are ms"
     )
     if not np.isfinite(expected) and 0.5 < 1e-3 * duration / max(other, 1e-9) < 2:
-        notes.warn(
+        nwb.notes.warn(
             "time_unit",
             f"times of {series.name} are read as milliseconds (ms): it has {text}; "
             f"{source} lasts {other:.4g} s",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.readers.build.finalise import complete_statistics, finalise, train_spans
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.presentations import (
@@ -26,7 +26,7 @@ from omnimouse_model.data.readers.build.spiking_units import (
     sound_spike_times,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.stored_values import text_of, texts_of
+from omnimouse_model.data.readers.build.stored_values import text_of
 from omnimouse_model.data.readers.build.trials import TRIAL_START, aligned_to_event, with_tiers
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
@@ -73,7 +73,7 @@ class UnitPlaces:
     area: np.ndarray | None = None
 
 
-def read_places(nwb: NwbFile, units: "h5py.Group", n: int, notes: Notes) -> UnitPlaces:
+def read_places(nwb: NwbFile, units: "h5py.Group", n: int) -> UnitPlaces:
     """Return the places of the n units: those of the electrode with the largest signal.
 
     It is the peak channel of a unit, otherwise the electrode of its largest waveform,
@@ -95,7 +95,7 @@ def read_places(nwb: NwbFile, units: "h5py.Group", n: int, notes: Notes) -> Unit
     group = _texts(nwb, table, "group_name", len(ids))
     area = _texts(nwb, table, "location", len(ids))
     listed = _listed(nwb, units, n, len(ids))
-    row = _peak_rows(nwb, units, ids, group, listed, notes)
+    row = _peak_rows(nwb, units, ids, group, listed)
     if row is None:
         row = _loudest_rows(nwb, units, n, len(ids), listed)
     if row is None and not any(len(own) for own in listed):
@@ -106,7 +106,7 @@ def read_places(nwb: NwbFile, units: "h5py.Group", n: int, notes: Notes) -> Unit
     row = np.where(row >= 0, row, lone)
     several = [i for i in np.flatnonzero(row < 0).tolist() if len(listed[i]) > 1]
     if several:
-        notes.warn(
+        nwb.notes.warn(
             "several_electrodes",
             f"{units.name} lists several electrodes for {len(several):,} of {n:,} "
             "units, and neither a peak channel nor waveforms tell which one is the "
@@ -172,7 +172,6 @@ def _peak_rows(
     ids: np.ndarray,
     group: np.ndarray | None,
     listed: list[np.ndarray],
-    notes: Notes,
 ) -> np.ndarray | None:
     """Return the rows of the stored peak channels, -1 if unknown; None without any.
 
@@ -208,7 +207,7 @@ def _peak_rows(
         several_probes = group is not None and len(np.unique(group)) > 1
         if not any(len(own) for own in listed) and not several_probes:
             return readings[0]
-        notes.warn(
+        nwb.notes.warn(
             "peak_channels",
             f"{units.name}/{name} does not say to which probe or list its numbers "
             "belong: not read (store the id of the electrode as peak_channel_id)",
@@ -306,21 +305,16 @@ def _extent(waveforms: np.ndarray, axis: int) -> np.ndarray:
 
 def _whole(nwb: NwbFile, group: "h5py.Group", name: str) -> np.ndarray | None:
     """Return a column of whole numbers, -1 where missing; None if it is none."""
-    if len(nwb.shape(group, name)) != 1:
-        return None
-    values = nwb.file.table(f"{group.name}/{name}")
-    if values.dtype.kind == "f":
+    values = nwb.column(group, name)
+    if values is not None and values.dtype.kind == "f":
         values = np.where(np.abs(values) < _LARGEST, values, -1.0)
-        if (values != np.round(values)).any():
-            return None
-    return values.astype(np.int64) if values.dtype.kind in "fiu" else None
+    is_whole = values is not None and (values == np.round(values)).all()
+    return values.astype(np.int64) if values is not None and is_whole else None
 
 
 def _texts(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> np.ndarray | None:
     """Return a column of texts, None if it is missing or all are empty."""
-    if nwb.shape(table, name) != (n,):
-        return None
-    words = [word[:_LONGEST] for word in texts_of(nwb.file.table(f"{table.name}/{name}"))]
+    words = [word[:_LONGEST] for word in nwb.texts(table, name, n) or ()]
     return np.array(words, np.str_) if any(words) else None
 
 
@@ -329,11 +323,10 @@ def _numbers(
 ) -> np.ndarray | None:
     """Return the first of some columns of numbers, None if there is none."""
     for name in names:
-        if nwb.shape(table, name) == (n,):
-            values = nwb.file.table(f"{table.name}/{name}")
-            if values.dtype.kind in "fiu":
-                numbers = values.astype(np.float64)
-                return np.where(np.abs(numbers) < _LARGEST, numbers, np.nan)
+        values = nwb.column(table, name, n)
+        if values is not None:
+            numbers = values.astype(np.float64)
+            return np.where(np.abs(numbers) < _LARGEST, numbers, np.nan)
     return None
 
 
@@ -373,12 +366,12 @@ def units_tables(nwb: NwbFile) -> list["h5py.Group"]:
     return sorted(tables, key=lambda table: str(table.name).count("/"))
 
 
-def note_unread_units(nwb: NwbFile, tables: Sequence["h5py.Group"], notes: Notes) -> None:
+def note_unread_units(nwb: NwbFile, tables: Sequence["h5py.Group"]) -> None:
     """Note tables of units beside the responses that are read."""
     if tables:
         listed = ", ".join(f"{t.name} ({nwb.shape(t, 'id')[0]:,})" for t in tables[:6])
         text = f"the file has other units, sorted from spikes, not read: {listed}"
-        notes.assume("other_units", text)
+        nwb.notes.assume("other_units", text)
 
 
 def read_spikes(
@@ -387,7 +380,6 @@ def read_spikes(
     session_id: str,
     fingerprint: str,
     options: ReadOptions,
-    notes: Notes,
 ) -> Session:
     """Return the session of a table of units.
 
@@ -396,25 +388,25 @@ def read_spikes(
     SessionFormatError
         A column is damaged, or no unit meets the options.
     """
-    spikes, ids = _spikes(nwb, table, notes)
+    spikes, ids = _spikes(nwb, table)
     others = [other for other in units_tables(nwb) if other.name != table.name]
-    note_unread_units(nwb, others, notes)
-    _check_unit_of_times(nwb, spikes, notes)
-    units = _units(nwb, table, spikes, ids, notes)
-    span, observed = read_observed(nwb, table, spikes, units, notes)
-    responses, chosen = spiking_responses(units, spikes, span, options, notes, observed=observed)
-    stimulus, trials = _trials(nwb, responses, options, notes)
-    train = train_spans(stimulus, trials, responses.start)
-    responses = complete_statistics(responses, train, notes)
+    note_unread_units(nwb, others)
+    _check_unit_of_times(nwb, spikes)
+    units = _units(nwb, table, spikes, ids)
+    span, observed = read_observed(nwb, table, spikes, units)
+    responses, chosen = spiking_responses(
+        units, spikes, span, options, nwb.notes, observed=observed
+    )
+    stimulus, trials = _trials(nwb, responses, options)
     session = Session(
         id=session_id,
         animal_id=nwb.text("/general/subject/subject_id") or None,
         path=nwb.file.path,
         format="nwb",
         fingerprint=fingerprint,
-        units=as_units(chosen, responses, notes, "electrodes.location"),
+        units=as_units(chosen, responses, nwb.notes, "electrodes.location"),
         responses=responses,
-        behavior=read_behavior(nwb, responses, stimulus, notes),
+        behavior=read_behavior(nwb, responses, stimulus),
         stimulus=stimulus,
         trials=trials,
         meta={"series": [str(table.name)], RECORDING_RATE: responses.rate_hz},
@@ -422,14 +414,14 @@ def read_spikes(
         series_choices={UNITS: "spike times"},
         options=options.changed(),
     )
-    return finalise(session, notes)
+    return finalise(session, nwb.notes)
 
 
-def _spikes(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> tuple[UnsortedSpikes, np.ndarray]:
+def _spikes(nwb: NwbFile, table: "h5py.Group") -> tuple[UnsortedSpikes, np.ndarray]:
     """Return the spikes of all units and the ids of the units."""
     n_spikes = nwb.shape(table, "spike_times")[0]
-    ends = _column(nwb, table, "spike_times_index", "iu")
-    ids = _column(nwb, table, "id", "iu")
+    ends = nwb.column(table, "spike_times_index", kinds="iu")
+    ids = nwb.column(table, "id", kinds="iu")
     if ends is None or ids is None or len(ends) != len(ids) or not len(ids):
         raise nwb.wrong(table, "has no id and spike_times_index for each unit")
     ends = ends.astype(np.int64)
@@ -448,17 +440,17 @@ def _spikes(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> tuple[UnsortedSp
         raise nwb.wrong(table, f"has {n_spikes:,} spike_times of {times.dtype}")
     unit = np.repeat(np.arange(len(ids)), counts)
     refuse = partial(nwb.wrong, table)
-    times, unit = sound_spike_times(times, unit, str(table.name), refuse, notes)
+    times, unit = sound_spike_times(times, unit, str(table.name), refuse, nwb.notes)
     if len(np.unique(ids)) < len(ids):
-        notes.warn("duplicate_ids", f"{table.name}: ids of units occur more than once")
+        nwb.notes.warn("duplicate_ids", f"{table.name}: ids of units occur more than once")
     same_unit = unit[1:] == unit[:-1]
     if falls := int((same_unit & (times[1:] < times[:-1])).sum()):
-        notes.assume(
+        nwb.notes.assume(
             "unsorted_spikes",
             f"{table.name}: spike times fall in {falls:,} places; they are sorted",
         )
     if repeats := int((same_unit & (times[1:] == times[:-1])).sum()):
-        notes.warn(
+        nwb.notes.warn(
             "repeated_spikes",
             f"{table.name}: {repeats:,} of {n_spikes:,} spikes have the time of the "
             "spike before them in the same unit; all are counted",
@@ -467,7 +459,7 @@ def _spikes(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> tuple[UnsortedSp
     return UnsortedSpikes(path, times, unit, stamps), ids.astype(np.int64)
 
 
-def _check_unit_of_times(nwb: NwbFile, spikes: UnsortedSpikes, notes: Notes) -> None:
+def _check_unit_of_times(nwb: NwbFile, spikes: UnsortedSpikes) -> None:
     """Refuse spike times in milliseconds, where the times of trials show it."""
     own = Interval(float(spikes.times.min()), float(spikes.times.max()))
     for table in nwb.groups_of("TimeIntervals"):
@@ -478,7 +470,7 @@ def _check_unit_of_times(nwb: NwbFile, spikes: UnsortedSpikes, notes: Notes) -> 
     rate_hz = len(spikes.times) / max(1, len(np.unique(spikes.unit)))
     rate_hz /= max(1.0, own.stop - own.start)
     if hours > _LONG_HOURS and rate_hz < _RARE_HZ:
-        notes.warn(
+        nwb.notes.warn(
             "rare_spikes",
             f"spikes of {hours:.3g} hours, with {rate_hz:.2g} spikes per second and "
             "unit: are the times in milliseconds or samples, not in seconds?",
@@ -492,28 +484,19 @@ def _extent_of(nwb: NwbFile, table: "h5py.Group") -> Interval | None:
     return Interval(starts.min(), starts.max()) if len(starts) > 1 else None
 
 
-def _column(nwb: NwbFile, table: "h5py.Group", name: str, kinds: str) -> np.ndarray | None:
-    """Return a column of numbers, None if there is none of these kinds."""
-    if len(nwb.shape(table, name)) != 1:
-        return None
-    values = nwb.file.table(f"{table.name}/{name}")
-    return values if values.dtype.kind in kinds else None
-
-
 # -- units ---------------------------------------------------------------------------
 def _units(
     nwb: NwbFile,
     table: "h5py.Group",
     spikes: UnsortedSpikes,
     ids: np.ndarray,
-    notes: Notes,
 ) -> SpikingUnits:
     n = len(ids)
-    columns = _properties(nwb, table, n, notes)
-    quality = _quality(columns, notes)
-    places = notes.attempt("the position of units", read_places, nwb, table, n, notes)
-    places = places or UnitPlaces(np.full((n, 3), np.nan))
-    depth = notes.attempt(f"{table.name}/depth", _property, nwb, table, "depth")
+    columns = _properties(nwb, table, n)
+    quality = _quality(columns, nwb.notes)
+    read = nwb.notes.attempt("the position of units", read_places, nwb, table, n)
+    places = read or UnitPlaces(np.full((n, 3), np.nan))
+    depth = nwb.notes.attempt(f"{table.name}/depth", _property, nwb, table, "depth")
     has_depth = depth is not None and depth.dtype.kind == "f" and depth.shape == (n,)
     if depth is not None and has_depth and np.isnan(places.xyz_um).all():
         xyz_um = np.stack([np.zeros(n), np.zeros(n), depth], axis=1)
@@ -523,7 +506,7 @@ def _units(
             xyz_um=np.where((np.abs(depth) < _LARGEST)[:, None], xyz_um, np.nan),
             probe=places.probe if places.probe is not None else np.full(n, "0"),
         )
-        notes.assume("unit_depths", "depths of units are the column depth, in µm")
+        nwb.notes.assume("unit_depths", "depths of units are the column depth, in µm")
     area = places.area
     if area is None:
         own = columns.get("location", columns.get("brain_area"))
@@ -539,7 +522,7 @@ def _units(
     )
 
 
-def _properties(nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes) -> dict[str, np.ndarray]:
+def _properties(nwb: NwbFile, table: "h5py.Group", n: int) -> dict[str, np.ndarray]:
     """Return the columns of numbers and short texts by lower-case name."""
     found: dict[str, np.ndarray] = {}
     left_out = []
@@ -549,7 +532,7 @@ def _properties(nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes) -> dict
         is_index = stored.endswith("_index") and stored.removesuffix("_index") in names
         if _NOT_COLUMNS.fullmatch(stored) or is_index or f"{stored}_index" in names:
             continue
-        column = notes.attempt(f"{table.name}/{stored}", _property, nwb, table, stored)
+        column = nwb.notes.attempt(f"{table.name}/{stored}", _property, nwb, table, stored)
         name = stored.lower()
         if column is None:
             continue
@@ -564,7 +547,7 @@ def _properties(nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes) -> dict
         found[_HELD_OUT] = np.where(held_out > 0, "held-out", "held-in")
     if left_out:
         message = f"not read from {table.name}: {', '.join(left_out[:8])}"
-        notes.assume("left_out_columns", message)
+        nwb.notes.assume("left_out_columns", message)
     return found
 
 
@@ -573,16 +556,12 @@ def _property(nwb: NwbFile, table: "h5py.Group", name: str) -> np.ndarray | None
     if len(shape := nwb.shape(table, name)) != 1:
         # Only the shape of arrays is of interest.
         return np.broadcast_to(np.nan, shape) if shape else None
-    values = nwb.file.table(f"{table.name}/{name}")
-    if values.dtype.kind in "biuf":
+    values = nwb.column(table, name, kinds="biuf")
+    if values is not None:
         return values.astype(np.float64)
-    if values.dtype.kind not in "OSU":
-        return None
-    is_texts = all(isinstance(value, str | bytes) for value in values.tolist())
-    words = texts_of(values) if is_texts else []
-    if not is_texts or any(len(word) > _LONGEST for word in words):
-        return None
-    return np.array(words, np.str_)
+    words = nwb.texts(table, name)
+    is_long = words is None or any(len(word) > _LONGEST for word in words)
+    return None if is_long else np.array(words, np.str_)
 
 
 def _quality(columns: Mapping[str, np.ndarray], notes: Notes) -> np.ndarray | None:
@@ -600,16 +579,16 @@ def _quality(columns: Mapping[str, np.ndarray], notes: Notes) -> np.ndarray | No
 
 # -- trials --------------------------------------------------------------------------
 def _trials(
-    nwb: NwbFile, responses: Signal, options: ReadOptions, notes: Notes
+    nwb: NwbFile, responses: Signal, options: ReadOptions
 ) -> tuple[Stimulus | None, Trials]:
     """Return the stimulus, if the file has one, and the trials."""
-    intervals = _with_tier_names(read_intervals(nwb, responses, notes))
-    stimulus = read_stimulus(nwb, intervals, responses, notes)
+    intervals = _with_tier_names(read_intervals(nwb, responses))
+    stimulus = read_stimulus(nwb, intervals, responses)
     if stimulus is not None:
         return stimulus, stimulus.trials
-    intervals = with_tiers(intervals, options, notes)
+    intervals = with_tiers(intervals, options, nwb.notes)
     path, event = nwb.file.path, options.trial_event
-    intervals = aligned_to_event(intervals, event, TRIAL_START, path, notes)
+    intervals = aligned_to_event(intervals, event, TRIAL_START, path, nwb.notes)
     return None, trials_without_screen(intervals, responses.start)
 
 

@@ -87,7 +87,7 @@ class NwbVideo:
 
 
 def read_stimulus(
-    nwb: NwbFile, intervals: PresentationIntervals, responses: Signal, notes: Notes
+    nwb: NwbFile, intervals: PresentationIntervals, responses: Signal
 ) -> Stimulus | None:
     """Return frames and trials of all presentations, None if there are none.
 
@@ -100,14 +100,14 @@ def read_stimulus(
     all_series = [*nwb.groups_of(*_FRAMES)]
     # Series under /stimulus/templates are only shown if a presentation refers to them.
     presented = [g for g in all_series if "/stimulus/presentation" in g.name]
-    _note_unread(nwb, notes)
+    _note_unread(nwb)
     recording = responses.valid_interval()
     shown = read_presentations(nwb, responses)
     parts: list[Part] = []
     sizes: dict[tuple[int, ...], None] = {}
     for group in presented:
-        found = notes.attempt(
-            str(group.name), _presentation, nwb, group, intervals, shown, recording, notes
+        found = nwb.notes.attempt(
+            str(group.name), _presentation, nwb, group, intervals, shown, recording
         )
         if found is not None:
             parts += found[0]
@@ -115,7 +115,7 @@ def read_stimulus(
     if not presented:
         templates = [g for g in all_series if "/stimulus/templates" in g.name]
         for group in templates:
-            found = notes.attempt(str(group.name), _shown_template, nwb, group, shown, notes)
+            found = nwb.notes.attempt(str(group.name), _shown_template, nwb, group, shown)
             if found is not None:
                 parts += found[0]
                 sizes |= dict.fromkeys(found[1])
@@ -125,22 +125,22 @@ def read_stimulus(
     if len(sizes) > 1:
         size = max((s[:2] for s in sizes), key=prod)
         texts = ", ".join("×".join(map(str, s)) for s in sorted(sizes))
-        notes.assume(
+        nwb.notes.assume(
             "several_sizes",
             f"presentations differ in size ({texts}): each is shown in gray at the largest, "
             "and averaged to the size of a model from its own",
         )
     if size[0] > size[1]:
-        notes.warn(
+        nwb.notes.warn(
             "frame_axes",
             f"frames of {size[0]} × {size[1]} are taken as height × width, as most "
             "programs store them; if they are width × height, they lie on their side",
         )
     source = partial(NwbVideo, nwb.file)
-    stimulus = build_stimulus(parts, intervals, responses.start, size, source, notes, shown)
+    stimulus = build_stimulus(parts, intervals, responses.start, size, source, nwb.notes, shown)
     span = stimulus.valid_interval()
     if not is_long_enough(span):
-        notes.warn(
+        nwb.notes.warn(
             "short_stimulus",
             f"the screen shows for {span.stop - span.start:.2g} s in all, too little "
             "for a window: left out",
@@ -148,18 +148,17 @@ def read_stimulus(
         return None
     if not is_long_enough(common_time(span, recording)):
         names = ", ".join(str(group.name) for group in presented[:4])
-        notes.warn(
+        nwb.notes.warn(
             "left_out_stream",
             f"the stimulus is left out: {names} was shown at {span_text(span)}, the "
             f"responses cover {span_text(recording)} of the clock of the file "
             f"({clock_remedy(span, recording, clock_origins(nwb))})",
         )
         return None
-    _note_trials(intervals, stimulus, notes)
     return stimulus
 
 
-def _note_unread(nwb: NwbFile, notes: Notes) -> None:
+def _note_unread(nwb: NwbFile) -> None:
     """Note what was presented and is no image, such as an orientation or a laser."""
     names = [
         str(item.name)
@@ -170,25 +169,7 @@ def _note_unread(nwb: NwbFile, notes: Notes) -> None:
     ]
     if names:
         text = f"stimuli that are no images are not read: {listed(names, 6)}"
-        notes.assume("stimulus_left_out", text)
-
-
-def _note_trials(intervals: PresentationIntervals, stimulus: Stimulus, notes: Notes) -> None:
-    """Note trials of the table during which no presentation begins."""
-    if not len(intervals.on):
-        return
-    shown = stimulus.slot_t[stimulus.trials.first_slot[stimulus.trials.readable]]
-    # With the tolerance of `PresentationIntervals.at`.
-    row = np.searchsorted(intervals.on, shown + 1e-6, side="right") - 1
-    is_inside = (row >= 0) & (shown < intervals.off[row])
-    without = len(intervals.on) - len(np.unique(row[is_inside]))
-    if without:
-        notes.warn(
-            "trials_without_frames",
-            f"no frame begins in {without:,} of {len(intervals.on):,} trials; they are "
-            "left out, because the trials of a session with a screen are those of its "
-            "frames",
-        )
+        nwb.notes.assume("stimulus_left_out", text)
 
 
 def _presentation(
@@ -197,10 +178,9 @@ def _presentation(
     intervals: PresentationIntervals,
     shown: PresentationIntervals,
     recording: Interval,
-    notes: Notes,
 ) -> tuple[list[Part], list[tuple[int, ...]]]:
     """Return the parts of one presentation and its frame sizes, [] without frames."""
-    return _with_sizes(nwb, _parts(nwb, group, intervals, shown, recording, notes))
+    return _with_sizes(nwb, _parts(nwb, group, intervals, shown, recording))
 
 
 def _with_sizes(nwb: NwbFile, parts: list[Part]) -> tuple[list[Part], list[tuple[int, ...]]]:
@@ -222,24 +202,23 @@ def _parts(
     intervals: PresentationIntervals,
     shown: PresentationIntervals,
     recording: Interval,
-    notes: Notes,
 ) -> list[Part]:
     """Return the parts of one presentation, none if its frames are elsewhere."""
     shape = nwb.shape(group)
     name = group.name.rsplit("/", 1)[-1]
     # Frames in other files are never opened; the dataset of the series is then empty.
     if _is_elsewhere(nwb, group):
-        _note_elsewhere(nwb, group, notes)
+        _note_elsewhere(nwb, group)
         return []
     if not shape or not shape[0]:
-        notes.warn("empty_stimulus", f"{group.name} holds no frames")
+        nwb.notes.warn("empty_stimulus", f"{group.name} holds no frames")
         return []
     times = nwb.onsets(group, shape[0])
     span = Interval(float(times[0]), float(times[-1]))
-    times = times * scale_to_seconds(str(group.name), span, recording, notes)
+    times = times * scale_to_seconds(str(group.name), span, recording, nwb.notes)
     # An IndexSeries: numbers of images instead of frames.
     if len(shape) == 1:
-        return _stills(nwb, group, times, shown, notes)
+        return _stills(nwb, group, times, shown)
     return video_parts(f"{group.name}/data", times, intervals, name)
 
 
@@ -249,9 +228,9 @@ def _is_elsewhere(nwb: NwbFile, group: "h5py.Group") -> bool:
     return has_files and 0 in (nwb.shape(group) or (0,))
 
 
-def _note_elsewhere(nwb: NwbFile, group: "h5py.Group", notes: Notes) -> None:
+def _note_elsewhere(nwb: NwbFile, group: "h5py.Group") -> None:
     files = texts_of(nwb.file.table(f"{group.name}/external_file"))
-    notes.warn(
+    nwb.notes.warn(
         "external_stimulus",
         f"{group.name} is in files of its own ({', '.join(files[:3])}), which are not read",
     )
@@ -262,7 +241,6 @@ def _stills(
     group: "h5py.Group",
     times: np.ndarray,
     shown: PresentationIntervals,
-    notes: Notes,
 ) -> list[Part]:
     """Return the parts of images shown by number, each until its end or the next one."""
     stored = nwb.file.table(f"{group.name}/data")
@@ -274,7 +252,7 @@ def _stills(
     images = nwb.file.find("indexed_images", group)
     # Older files refer to the frames of a series, newer ones to single images.
     if series is not None and _is_elsewhere(nwb, series):
-        _note_elsewhere(nwb, series, notes)
+        _note_elsewhere(nwb, series)
         return []
     if series is not None:
         count = (nwb.shape(series) or (0,))[0]
@@ -282,10 +260,10 @@ def _stills(
         names = [f"{series.name}/data"] * count
         frames = np.arange(len(names))
     elif images is not None:
-        names = _image_names(nwb, images, notes)
+        names = _image_names(nwb, images)
         frames = np.zeros(len(names), np.int64)
     else:
-        notes.warn("external_stimulus", f"{group.name} does not say what it shows")
+        nwb.notes.warn("external_stimulus", f"{group.name} does not say what it shows")
         return []
     if order.min() < 0 or order.max() >= len(names):
         from_one = order.min() == 1 and order.max() == len(names)
@@ -300,7 +278,7 @@ def _stills(
         Part(names[i], times[k : k + 1], frames[[i]], "image", f"{label}/{i}", single)
         for k, i in enumerate(order.tolist())
     ]
-    return _ended(str(group.name), parts, shown, notes)
+    return _ended(str(group.name), parts, shown, nwb.notes)
 
 
 def _ended(name: str, parts: list[Part], shown: PresentationIntervals, notes: Notes) -> list[Part]:
@@ -336,7 +314,7 @@ def _ended(name: str, parts: list[Part], shown: PresentationIntervals, notes: No
 
 
 def _shown_template(
-    nwb: NwbFile, group: "h5py.Group", shown: PresentationIntervals, notes: Notes
+    nwb: NwbFile, group: "h5py.Group", shown: PresentationIntervals
 ) -> tuple[list[Part], list[tuple[int, ...]]]:
     """Return the parts of a template whose frames a table of presentations numbers."""
     label = group.name.rsplit("/", 1)[-1]
@@ -353,7 +331,7 @@ def _shown_template(
     if frames.max() >= count:
         found = f"frames 0 to {frames.max()}, and it has {count}"
         raise nwb.wrong(group, f"is shown with {found}", "correct the numbers of the table")
-    notes.assume(
+    nwb.notes.assume(
         "shown_template",
         f"{group.name}: {len(frames):,} rows of {column} in the table of presentations name the "
         "frames that were shown",
@@ -371,7 +349,7 @@ def _shown_template(
         Part(data, times[k : k + 1], frames[k : k + 1], "image", f"{label}/{n}")
         for k, n in enumerate(frames.tolist())
     ]
-    return _with_sizes(nwb, _ended(str(group.name), parts, shown, notes))
+    return _with_sizes(nwb, _ended(str(group.name), parts, shown, nwb.notes))
 
 
 def _plain(name: object) -> str:
@@ -380,10 +358,10 @@ def _plain(name: object) -> str:
     return re.sub(r"[\W_]+", "", text)
 
 
-def _image_names(nwb: NwbFile, images: "h5py.Group", notes: Notes) -> list[str]:
+def _image_names(nwb: NwbFile, images: "h5py.Group") -> list[str]:
     listed = nwb.file.find("order_of_images", images)
     if listed is None:
-        notes.assume(
+        nwb.notes.assume(
             "image_order",
             f"{images.name} does not say in which order its images are numbered: in "
             "the order of their names, numbers by value",

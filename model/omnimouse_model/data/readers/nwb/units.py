@@ -91,7 +91,7 @@ class PlaneUnits:
         )
 
 
-def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> PlaneUnits:
+def read_units(nwb: NwbFile, series: "h5py.Group", n: int) -> PlaneUnits:
     """Read the regions of the n columns of a series.
 
     Raises
@@ -101,33 +101,33 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
     """
     table = region_table(nwb, series)
     if table is None:
-        return _without_table(nwb, series, n, notes)
+        return _without_table(nwb, series, n)
     rows = region_rows(nwb, series)
-    ids = _ids(nwb, table, notes)
+    ids = _ids(nwb, table)
     if len(rows) != n:
         raise nwb.wrong(series, f"has {len(rows)} rois for {n} columns")
     if n and (rows.min() < 0 or rows.max() >= len(ids)):
         found = f"has rois up to {rows.max()}; {table.name} has {len(ids)} rows"
         if len(np.unique(ids)) < len(ids) or not np.isin(rows, ids).all():
             raise nwb.wrong(series, found, "rois are rows of that table, from 0")
-        notes.warn("rois_are_ids", f"{series.name} {found}: they are read as its ids")
+        nwb.notes.warn("rois_are_ids", f"{series.name} {found}: they are read as its ids")
         order = np.argsort(ids)
         rows = order[np.searchsorted(ids, rows, sorter=order)]
     if repeats := n - len(np.unique(rows)):
-        notes.warn(
+        nwb.notes.warn(
             "repeated_regions",
             f"{series.name}: {repeats} of {n} columns have a region that another "
             "column has too: each column is read as a neuron, so these count twice",
         )
     # `rows` is the order of the columns; the table can have another order and more
     # regions.
-    masks = notes.attempt(
-        f"the column of masks of {table.name}", _masks, nwb, table, rows, len(ids), notes
+    masks = nwb.notes.attempt(
+        f"the column of masks of {table.name}", _masks, nwb, table, rows, len(ids)
     )
     pixels, image_size = masks or (_no_pixels(n), None)
     centre = np.array([_centre(*p) for p in pixels], np.float32).reshape(-1, 3)
     plane = nwb.part(table, "imaging_plane")
-    location, xyz = _place(nwb, plane, centre, notes)
+    location, xyz = _place(nwb, plane, centre)
     return PlaneUnits(
         unit_id=ids[rows],
         is_cell=_quality(nwb, table, len(ids))[rows],
@@ -146,24 +146,22 @@ def _specimens(
     nwb: NwbFile, table: "h5py.Group", rows: np.ndarray, n_rows: int
 ) -> np.ndarray | None:
     """Return the stored ids of the same cells in other recordings, None without any."""
-    if nwb.shape(table, SPECIMEN_ID) != (n_rows,):
+    stored = nwb.column(table, SPECIMEN_ID, n_rows)
+    if stored is None:
         return None
-    stored = nwb.file.table(f"{table.name}/{SPECIMEN_ID}")
-    if stored.dtype.kind == "f":
-        stored = np.where(np.isfinite(stored), stored, -1.0)
-    return stored.astype(np.int64)[rows] if stored.dtype.kind in "iuf" else None
+    return np.asarray(np.where(np.isfinite(stored), stored, -1), np.int64)[rows]
 
 
-def _without_table(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> PlaneUnits:
+def _without_table(nwb: NwbFile, series: "h5py.Group", n: int) -> PlaneUnits:
     """Return regions of which only their number is known."""
-    notes.warn(
+    nwb.notes.warn(
         "no_regions",
         f"{series.name} has no rois, which name its regions in a table: they are "
         "numbered from 0, without masks and positions",
     )
     planes = [*nwb.groups_of("ImagingPlane")]
     plane = planes[0] if len(planes) == 1 else None
-    location, xyz = _place(nwb, plane, np.full((n, 3), np.nan, np.float32), notes)
+    location, xyz = _place(nwb, plane, np.full((n, 3), np.nan, np.float32))
     return PlaneUnits(
         unit_id=np.arange(n),
         is_cell=np.ones(n, bool),
@@ -181,17 +179,17 @@ def _no_pixels(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.zeros((0, 3), np.int16), np.zeros(0, np.float32))] * n
 
 
-def _ids(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> np.ndarray:
+def _ids(nwb: NwbFile, table: "h5py.Group") -> np.ndarray:
     """Return the ids of a table's rows, int64; row numbers if they are no numbers."""
     stored = nwb.file.table(f"{table.name}/id").reshape(-1)
     if stored.dtype.kind not in "iuf":
         try:
             stored = np.array([int(text) for text in texts_of(stored)], np.int64)
         except (ValueError, OverflowError):
-            return _row_numbers(table, len(stored), "texts", notes)
+            return _row_numbers(table, len(stored), "texts", nwb.notes)
     ids = stored.astype(np.int64)
     if (ids.astype(stored.dtype) != stored).any() or (ids < 0).any() != (stored < 0).any():
-        return _row_numbers(table, len(stored), "no integers of 64 bits", notes)
+        return _row_numbers(table, len(stored), "no integers of 64 bits", nwb.notes)
     return ids
 
 
@@ -221,10 +219,10 @@ def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
 
 # -- masks ---------------------------------------------------------------------------
 def _masks(
-    nwb: NwbFile, table: "h5py.Group", rows: np.ndarray, n: int, notes: Notes
+    nwb: NwbFile, table: "h5py.Group", rows: np.ndarray, n: int
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[int, int] | None]:
     """Return pixels and weights of rows of a table, and the size of image masks."""
-    masks = _Masks(nwb, table, n, notes)
+    masks = _Masks(nwb, table, n, nwb.notes)
     return masks.of_all(rows), masks.image_size
 
 
@@ -453,9 +451,7 @@ def _centre(place: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]
     return x, y, z
 
 
-def _place(
-    nwb: NwbFile, plane: "h5py.Group | None", centre: np.ndarray, notes: Notes
-) -> tuple[str, np.ndarray]:
+def _place(nwb: NwbFile, plane: "h5py.Group | None", centre: np.ndarray) -> tuple[str, np.ndarray]:
     """Return the location of an imaging plane and positions in µm (n, 3).
 
     Positions are origin + grid spacing · centre, NaN if the plane lacks either.
@@ -468,14 +464,14 @@ def _place(
     origin = _microns(nwb, plane, "origin_coords")
     spacing = _microns(nwb, plane, "grid_spacing")
     if spacing is not None and np.abs(spacing).max(initial=0.0) > _MOST_SPACING_UM:
-        notes.warn(
+        nwb.notes.warn(
             "grid_spacing",
             f"{plane.name} has a grid_spacing of {spacing[0] / 1e6:.4g} m per pixel, "
             "too much for a microscope: without positions (store it in meters)",
         )
         spacing = None
     if origin is None or spacing is None or len(origin) < 2 or len(spacing) < 2:
-        notes.assume(
+        nwb.notes.assume(
             "no_positions",
             f"{plane.name} has no origin_coords and grid_spacing: positions are pixels",
         )
