@@ -248,7 +248,7 @@ def test_a_hole_in_the_numbers_is_told(folder):
         ("responses", np.zeros((N_UNITS, 7), np.float32), r"\(12, 110\) expected"),
         ("videos", np.zeros((36, 60, PADDED), np.float32), "frames are"),
         ("videos", np.zeros((36, 64), np.float32), "frames are"),
-        ("responses", np.full((N_UNITS, PADDED), "a"), "not numbers"),
+        ("responses", np.full((N_UNITS, PADDED), "a"), "numbers expected"),
     ],
 )
 def test_a_file_of_another_shape_or_kind_is_named(folder, stream, values, words):
