@@ -250,7 +250,7 @@ def echo_of_numpy_threads() -> EchoPredictor:
 
 def test_numpy_has_one_thread_in_a_process(worker_of, monkeypatch):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    for module in (process, client):
+    for module in (processes, client):
         monkeypatch.setattr(module, "SPAWN", SpawnContext())
     assert worker_of(echo_of_numpy_threads).predictor_id == "1"
 
