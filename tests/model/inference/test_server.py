@@ -25,6 +25,7 @@ from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import stop_if
+from omnimouse_model.storage import processes
 from tests.predictors import (
     CrashingPredictor,
     EchoPredictor,

@@ -149,7 +149,8 @@ def _specimens(
     stored = nwb.column(table, SPECIMEN_ID, n_rows)
     if stored is None:
         return None
-    return np.asarray(np.where(np.isfinite(stored), stored, -1), np.int64)[rows]
+    known: np.ndarray = np.where(np.isfinite(stored), stored, -1).astype(np.int64)
+    return known[rows]
 
 
 def _without_table(nwb: NwbFile, series: "h5py.Group", n: int) -> PlaneUnits:
