@@ -16,10 +16,11 @@ the additions depends on the number of blocks only.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -31,10 +32,11 @@ from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
 from omnimouse_model.families.omnimouse.network import EncodedLatents, OmniMouse, token_intervals
 from omnimouse_model.families.omnimouse.tokens import Columns
 
-BLOCK = 64
-"""Neurons of a block: a brush stroke of 8 neighbours touches one or two."""
-FAN = 8
-"""Children of a stored sum. Sums of two would need twice the memory of the blocks."""
+BLOCK = 32
+"""Neurons of a block: a brush stroke of 8 neighbours touches about two. Blocks of 64 take
+twice as long for a stroke, those of 16 a third longer for all tokens."""
+FAN = 4
+"""Children of a stored sum: without the sums of blocks, a change costs that many blocks."""
 N_QUERIES = 64
 """Kinds of queries that are kept: a live sweep has about six per context span."""
 BEHAVIOR = b"behavior"
@@ -109,37 +111,36 @@ class TokenBlocks:
         Division of the population.
     starts
         bool (place, P): where tokens begin, by neuron of the recording.
+    levels
+        Keys of the sums, from the blocks to the root; None without any token.
     """
 
     blocks: NeuronBlocks
     starts: Columns
-    _leaves: list[bytes | None]
+    levels: list[list[bytes | None]]
 
     @staticmethod
     def of(
         blocks: NeuronBlocks, starts: Columns, before: "TokenBlocks | None" = None
     ) -> "TokenBlocks":
         """Describe tokens; keys of blocks that are as in `before` are taken from there."""
-        changed = None
+        changed, numbers = None, list(range(blocks.count))
         if before is not None and before.blocks is blocks:
             changed = starts.changed_from(before.starts)
         if before is None or changed is None:
-            return TokenBlocks(blocks, starts, _keys(blocks, starts, range(blocks.count)))
-        numbers = np.unique(blocks.block_of[changed]).tolist()
-        leaves = list(before._leaves)
-        for number, key in zip(numbers, _keys(blocks, starts, numbers), strict=True):
-            leaves[number] = key
-        return TokenBlocks(blocks, starts, leaves)
-
-    @cached_property
-    def levels(self) -> list[list[bytes | None]]:
-        """Keys of the sums, from the blocks to the root; None without any token."""
-        levels = [self._leaves]
-        while len(levels[-1]) > 1:
-            below = levels[-1]
-            groups = (below[first : first + FAN] for first in range(0, len(below), FAN))
-            levels.append([_joined(group) for group in groups])
-        return levels
+            levels: list[list[bytes | None]] = [[None] * blocks.count]
+            while len(levels[-1]) > 1:
+                levels.append([None] * -(-len(levels[-1]) // FAN))
+        else:
+            levels = [list(level) for level in before.levels]
+            numbers = np.unique(blocks.block_of[changed]).tolist()
+        for number in numbers:
+            levels[0][number] = _key(blocks, starts, number)
+        for below, level in pairwise(levels):
+            numbers = sorted({number // FAN for number in numbers})
+            for number in numbers:
+                level[number] = _joined(below[number * FAN : (number + 1) * FAN])
+        return TokenBlocks(blocks, starts, levels)
 
     @cached_property
     def keys(self) -> frozenset[bytes]:
@@ -165,14 +166,11 @@ class TokenBlocks:
         )
 
 
-def _keys(blocks: NeuronBlocks, starts: Columns, numbers: Iterable[int]) -> list[bytes | None]:
-    keys: list[bytes | None] = []
-    for number in numbers:
-        of_block = starts.take(blocks.members(number))
-        # With the number: equal patterns of two blocks are other tokens.
-        content = number.to_bytes(4, "little") + np.packbits(of_block).tobytes()
-        keys.append(_digest(content) if of_block.any() else None)
-    return keys
+def _key(blocks: NeuronBlocks, starts: Columns, number: int) -> bytes | None:
+    of_block = starts.take(blocks.members(number))
+    # With the number: equal patterns of two blocks are other tokens.
+    content = number.to_bytes(4, "little") + np.packbits(of_block).tobytes()
+    return _digest(content) if of_block.any() else None
 
 
 def _joined(children: Sequence[bytes | None]) -> bytes | None:
@@ -214,6 +212,11 @@ class _WindowSums:
         if len(self.sums) > len(used):
             self.sums = {key: total for key, total in self.sums.items() if key in used}
 
+    def drop_blocks(self) -> None:
+        """Drop the sums of blocks, which are most of the memory, but keep those above."""
+        for key in self.tokens.levels[0] if len(self.tokens.levels) > 1 else ():
+            self.sums.pop(key or b"", None)
+
     @property
     def n_bytes(self) -> int:
         return sum(total.nbytes for total in self.sums.values())
@@ -228,9 +231,9 @@ class TokenEncoder:
         Network in eval mode, on its device.
     limit_bytes
         Limit of the stored sums. A window has blocks x latents x (d_model + heads) x 4
-        bytes, and an eighth of it. Beyond the limit, sums of earlier masks are dropped
-        first, then windows, the one that was used longest ago first; they are computed
-        again when they are needed.
+        bytes, and a third of it. Beyond the limit, sums of earlier masks are dropped
+        first, then those of blocks, then windows, the one that was used longest ago
+        first; they are computed again when they are needed.
 
     Attributes
     ----------
@@ -331,14 +334,19 @@ class TokenEncoder:
     def _make_room(self, store: _WindowSums, n_bytes: int) -> None:
         for other in self._windows.values():
             other.drop_unused()
-        sizes = {key: other.n_bytes for key, other in self._windows.items()}
-        self.n_bytes = sum(sizes.values())
+        self.n_bytes = sum(other.n_bytes for other in self._windows.values())
         # The window of `store` is the last one, because it is in use.
-        for key in list(self._windows)[:-1]:
-            if self.n_bytes + n_bytes <= self.limit_bytes:
-                break
-            del self._windows[key]
-            self.n_bytes -= sizes[key]
+        others = list(self._windows.items())[:-1]
+        for drops_window in (False, True):
+            for key, other in others:
+                if self.n_bytes + n_bytes <= self.limit_bytes:
+                    return
+                self.n_bytes -= other.n_bytes
+                if drops_window:
+                    del self._windows[key]
+                else:
+                    other.drop_blocks()
+                    self.n_bytes += other.n_bytes
 
 
 @dataclass(frozen=True, slots=True)

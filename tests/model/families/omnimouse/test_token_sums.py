@@ -152,6 +152,27 @@ def test_a_stroke_computes_the_tokens_of_its_blocks_only(session):
     assert predictor.counters["tokens"] == 30 * 11 + touched
 
 
+def test_beyond_the_limit_the_sums_above_blocks_stay(session):
+    mask = Mask.nothing(session).show(slice(0, N))
+    windows = [session.window(1.0), session.window(6.0)]
+    one = predictor_for(session, PLAIN)
+    one.encode(windows[0], mask)
+    predictor = predictor_for(session, PLAIN, sums_bytes=int(1.5 * one._encoder.n_bytes))
+    for window in windows:
+        predictor.encode(window, mask)
+    before = predictor.counters["tokens"]
+    found = latents(predictor, windows[0], mask)
+    assert predictor.counters["tokens"] == before
+    # A stroke computes the other blocks of one sum again, not those of the window.
+    stroke = mask.hide([3])
+    found = latents(predictor, windows[0], stroke)
+    blocks = NeuronBlocks.of(session.units.plane, session.units.xyz_um)
+    parent = blocks.block_of[3] // token_sums.FAN
+    siblings = np.count_nonzero(blocks.block_of // token_sums.FAN == parent)
+    assert predictor.counters["tokens"] - before == 11 * (siblings - 1)
+    assert torch.equal(found, latents(predictor_for(session, PLAIN), windows[0], stroke))
+
+
 def test_values_outside_of_tokens_are_not_read(session):
     predictor, window = predictor_for(session, PLAIN), session.window(1.0)
     mask = Mask.nothing(session).show(slice(0, 30), slice(0, 25)).ask(slice(0, 30), slice(30, 60))
