@@ -1,6 +1,6 @@
 """Random clicks, strokes, keys, opens, closes and resizes in a real window.
 
-    python -m tests.soak.window --seconds 120 [--windows 4] [--seed 3]
+    python -m tests.soak.window --seconds 120 [--windows 4] [--seed 3] [--neurons 10000]
 
 The run opens several napari windows, one after the other. In each it makes random user
 actions with real events, dialogs included, then compares displayed numbers with
@@ -59,6 +59,7 @@ from tests.soak.resources import (
 
 WINDOW_S = 30.0
 PATIENCE_S = 90.0
+NEURONS = 150
 WITH_TORCH = (
     "omnimouse_model.lab.barcode_decoding",
     "omnimouse_model.lab.exciting_search",
@@ -143,6 +144,7 @@ class WindowSoak:
     lives: int
     seconds: float
     acts: int
+    neurons: int
     faults: Faults = field(default_factory=Faults)
     counts: Counter[str] = field(default_factory=Counter)
     resources: list[Resources] = field(default_factory=list)
@@ -151,7 +153,7 @@ class WindowSoak:
     def run(self) -> dict[str, Any]:
         """Run all windows; raise AssertionError for an error or a leak."""
         start = time.monotonic()
-        recordings = write_recordings(self.folder)
+        recordings = write_recordings(self.folder, self.neurons)
         # Otherwise the constants of a panel, and the memory of a library, that a later
         # window is the first to use count as left.
         for _, dock in docks():
@@ -207,11 +209,11 @@ class WindowSoak:
         self.faults.check()
 
 
-def write_recordings(folder: Path) -> tuple[Path, ...]:
+def write_recordings(folder: Path, neurons: int) -> tuple[Path, ...]:
     """Write a recording with positions, a small one without, and a damaged one."""
     paths = (folder / "small", folder / "other", folder / "broken")
     if not paths[0].exists():
-        simulate_mouse(paths[0], 150, 1.1, times=2)
+        simulate_mouse(paths[0], neurons, 1.1, times=2)
         write_session(paths[1], 60)
         write_session(paths[2], 20)
         (paths[2] / "responses" / "meta.yml").write_text("rate: [")
@@ -236,9 +238,10 @@ def soak_window(
     lives: int,
     seconds: float = math.inf,
     acts: int = sys.maxsize,
+    neurons: int = NEURONS,
 ) -> dict[str, Any]:
     """Run windows with a maximum number of actions or seconds each; see the module."""
-    return WindowSoak(folder, seed, lives, seconds, acts).run()
+    return WindowSoak(folder, seed, lives, seconds, acts, neurons).run()
 
 
 def main() -> int:
@@ -253,6 +256,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=120.0, help="of all windows")
     parser.add_argument("--windows", type=int, help=f"default: one in {WINDOW_S:g} s")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--neurons", type=int, default=NEURONS, help="of the first recording")
     options = parser.parse_args()
     if not has_display():
         command = [sys.executable, "-m", "tests.soak.window", *sys.argv[1:]]
@@ -268,7 +272,10 @@ def main() -> int:
         get_qapp()
         try:
             seconds = options.seconds / lives
-            print(soak_window(Path(folder), options.seed, lives, seconds))
+            result = soak_window(
+                Path(folder), options.seed, lives, seconds, neurons=options.neurons
+            )
+            print(result)
         except AssertionError as error:
             print(f"seed {options.seed}:", flush=True)
             traceback.print_exception(error, file=sys.stdout)
