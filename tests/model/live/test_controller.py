@@ -282,6 +282,24 @@ def test_a_stroke_of_many_paints_is_one_undo_entry(controller):
     assert controller.state.mask == after
 
 
+def test_a_stroke_ends_with_its_recording(controller, session):
+    controller.editor.begin_stroke()
+    controller.editor.paint([1], VISIBLE)
+    seen = []
+
+    def end() -> None:
+        seen.append(controller.state.mask is None)
+        controller.editor.end_stroke()
+
+    # The field lets go of the pointer as soon as the recording changes.
+    controller.state.events.session.connect(end)
+    controller.state.events.mask.connect(end)
+    controller.loader.open_now(session)
+    assert any(seen)
+    assert not controller.editor.in_stroke
+    assert controller.editor.undo_name == ""
+
+
 def test_a_stroke_without_a_change_sends_no_request(controller):
     controller.editor.paint([1], VISIBLE)
     asked = controller.results.newest_request
