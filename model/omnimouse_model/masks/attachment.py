@@ -86,7 +86,11 @@ class Attachment(Protocol):
         ...
 
     def read_cells(self, visible: np.ndarray) -> np.ndarray:
-        """Return which visible cells the family can read, bool of the same shape."""
+        """Return which visible cells the family can read, bool of the same shape.
+
+        For each neuron, the answer depends on its own cells alone, as in
+        `predicted_cells`: after a stroke, only those of changed neurons are passed.
+        """
         ...
 
     def predicted_cells(self, target: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ users read as one reference. The rules that they apply are in the other modules.
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -699,33 +699,68 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
             return cls.from_dict(files.read_json(path))
 
 
-def input_cells(mask: Mask) -> np.ndarray:
-    """Return the visible cells that reach the predictor, bool (n_samples, P).
+def input_cells(mask: Mask, neurons: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Return the visible cells that reach the predictor, bool (n_samples, n).
 
     OmniMouse, for example, does not see runs that are too short for a token.
     """
-    visible = mask.visible
-    return visible if mask.attachment is None else visible & mask.attachment.read_cells(visible)
+    visible = mask.cells[:, neurons] == VISIBLE
+    if mask.attachment is None:
+        return np.asarray(visible)
+    return np.asarray(visible & _ruled(mask, mask.attachment.read_cells, visible, neurons))
+
+
+def _ruled(
+    mask: Mask,
+    rule: Callable[[np.ndarray], np.ndarray],
+    cells: np.ndarray,
+    neurons: np.ndarray | slice,
+) -> np.ndarray:
+    """Apply a rule of an attachment, which is for all neurons, to cells of some."""
+    if isinstance(neurons, slice) and cells.shape == mask.cells.shape:
+        return rule(cells)
+    every = np.zeros(mask.cells.shape, bool)
+    every[:, neurons] = cells
+    return rule(every)[:, neurons]
 
 
 def scored_cells(mask: Mask, neurons: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Return the target cells that are predicted and scored, read-only bool (n_samples, n)."""
-    if not mask._scored:
-        scored = target = mask.target
-        if mask.attachment is not None:
-            scored = mask.attachment.predicted_cells(target)
-        if scored is not target:  # it may be the attachment's own
-            scored = scored.copy()
-        if mask.guarded and mask.guard != NO_GUARD:
-            if not mask._allowed:
-                mask._allowed[:] = [_found_allowed(mask, slice(None))]
-            # Eight samples at a time: unpacked, all cells of many neurons fill no cache.
-            for first, packed in zip(range(0, len(scored), 8), mask._allowed[0], strict=True):
-                rows = scored[first : first + 8]
-                rows &= np.unpackbits(packed[None], axis=0, count=len(rows)).view(bool)
-        scored.flags.writeable = False
-        mask._scored[:] = [scored]
+    if mask._scored:
+        return mask._scored[0][:, neurons]
+    # All of them are kept. A few are faster found again than all.
+    if isinstance(neurons, np.ndarray) and 8 * len(neurons) < mask.n_neurons:
+        return _found_scored(mask, neurons)
+    if mask.guarded and mask.guard != NO_GUARD and not mask._allowed:
+        mask._allowed[:] = [_found_allowed(mask, slice(None))]
+    mask._scored[:] = [_found_scored(mask, slice(None))]
     return mask._scored[0][:, neurons]
+
+
+def _found_scored(mask: Mask, neurons: np.ndarray | slice) -> np.ndarray:
+    scored = target = np.asarray(mask.cells[:, neurons] == TARGET)
+    if mask.attachment is not None:
+        scored = _ruled(mask, mask.attachment.predicted_cells, target, neurons)
+    if scored is not target:  # it may be the attachment's own
+        scored = scored.copy()
+    if mask.guarded and mask.guard != NO_GUARD:
+        known = mask._allowed
+        allowed = known[0][:, neurons] if known else _found_allowed(mask, neurons)
+        # Eight samples at a time: unpacked, all cells of many neurons fill no cache.
+        for first, packed in zip(range(0, len(scored), 8), allowed, strict=True):
+            rows = scored[first : first + 8]
+            rows &= np.unpackbits(packed[None], axis=0, count=len(rows)).view(bool)
+    scored.flags.writeable = False
+    return scored
+
+
+def has_rules_of(mask: Mask, other: Mask) -> bool:
+    """Whether equal cells of two masks are read and scored alike."""
+    return (
+        mask.cells.shape == other.cells.shape
+        and (mask.guarded, mask.guard) == (other.guarded, other.guard)
+        and mask.attachment == other.attachment
+    )
 
 
 def sharing_guard(mask: Mask, before: Mask, neurons: np.ndarray) -> Mask:

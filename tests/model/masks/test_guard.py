@@ -12,7 +12,7 @@ import omnimouse_model as om
 from omnimouse_model.inference.mask_delta import mask_delta
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.cells import guard_of
-from omnimouse_model.masks.mask import scored_cells
+from omnimouse_model.masks.mask import input_cells, scored_cells
 from tests.model.experanto_folder import write_folder
 from tests.model.random_masks import masks
 
@@ -58,11 +58,13 @@ def test_official_strategies_keep_their_guard_until_they_are_changed():
 @settings(max_examples=30)
 def test_a_painted_mask_scores_what_a_mask_with_its_cells_scores(mask, neurons, code):
     scored_cells(mask)
+    columns = np.random.default_rng(0).permutation(9)[: len(neurons)]
     painted = mask.paint(neurons, (20, 45), code)
     sent = mask_delta(mask, painted).redo(mask)
     fresh = replace(painted, cells=painted.cells.copy())
     for one in (painted, sent, pickle.loads(pickle.dumps(painted))):
         np.testing.assert_array_equal(scored_cells(one), scored_cells(fresh))
+        np.testing.assert_array_equal(input_cells(one, columns), input_cells(fresh)[:, columns])
         assert one.mask_id == fresh.mask_id
 
 

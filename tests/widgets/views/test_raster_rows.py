@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -56,6 +58,22 @@ def test_rows_of_one_neuron_show_its_states_and_excluded_cells():
     assert np.array_equal(codes, expected)
     assert (codes[1, 10:16] == UNREAD).all()
     assert (codes[2, 20:25] == UNSCORED_TARGET).all()
+
+
+@given(st.data(), st.sampled_from([1, 7, 40]))
+def test_codes_after_a_stroke_are_those_of_a_fresh_mask(data, most):
+    rows = RasterRows.of(np.random.default_rng(most).permutation(40), 2, 38, most)
+    mask = Mask.nothing(40).show(slice(0, 25), slice(0, 40)).ask(slice(20, 40))
+    codes = rows.codes(mask)
+    for _ in range(3):
+        before, neurons = mask, data.draw(st.lists(st.integers(0, 39), max_size=6))
+        samples = sorted(data.draw(st.tuples(st.integers(0, 60), st.integers(0, 60))))
+        mask = mask.paint(neurons, tuple(samples), data.draw(st.integers(0, 2)))
+        codes = rows.codes(mask, None, (before, codes))
+        assert np.array_equal(codes, rows.codes(replace(mask, cells=mask.cells.copy())))
+    # Other rules for the same cells.
+    cut = mask.with_attachment(cuts=(30,))
+    assert np.array_equal(rows.codes(cut, None, (mask, codes)), rows.codes(cut))
 
 
 def test_responses_that_were_not_recorded_are_hatched():

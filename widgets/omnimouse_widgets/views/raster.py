@@ -375,7 +375,10 @@ class RasterView:
         # Most windows have no missing response, and the same codes.
         key = rows, mask, None if window.missing is None else window
         if not _is_same(key, self._codes[:-1]):
-            self._codes = *key, rows.codes(mask, window)
+            before = None
+            if _is_same((rows, key[2]), self._codes[:3:2]):
+                before = cast(tuple[Mask, np.ndarray], (self._codes[1], self._codes[-1]))
+            self._codes = *key, rows.codes(mask, window, before)
         codes = cast(np.ndarray, self._codes[-1])
         # The status line has the reasons for the hatching.
         reasons = hatch_text(codes)

@@ -122,15 +122,22 @@ class TokenLayout:
 
         Runs of fewer than 10 visible samples fill no token.
         """
-        columns, number = distinct_columns(visible)
+        # After a stroke, only the cells of a few neurons are asked for.
+        shown = np.flatnonzero(visible.any(axis=0))
+        columns, number = distinct_columns(visible[:, shown])
         starts = _starts_of(columns, self.cuts)
         covered = np.zeros_like(columns)
         # A loop over the 10 samples of a token, not over tokens.
         for offset in range(TOKEN_SAMPLES):
             covered[offset : offset + len(starts)] |= starts
         covered = np.take(covered, number, axis=1)
-        covered &= self.is_in_order(visible.shape[1])
-        return covered
+        if len(shown) == visible.shape[1]:
+            read = covered
+        else:
+            read = np.zeros_like(visible)
+            read[:, shown] = covered
+        read &= self.is_in_order(visible.shape[1])
+        return read
 
     def remarks(self, mask: Mask) -> Iterator[Remark]:
         """Yield remarks on cells and frames that no token reads, and on the sizes."""

@@ -28,6 +28,8 @@ from omnimouse_model.masks import (
     input_cells,
     scored_cells,
 )
+from omnimouse_model.masks.cells import changed_columns
+from omnimouse_model.masks.mask import has_rules_of
 
 MAX_ROWS: Final = 250
 UNREAD: Final = 4
@@ -157,18 +159,40 @@ class RasterRows:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(total / weight, np.float32)
 
-    def codes(self, mask: Mask, window: Window | None = None) -> np.ndarray:
+    def codes(
+        self,
+        mask: Mask,
+        window: Window | None = None,
+        before: tuple[Mask, np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Return uint8 (rows, n_samples) display codes; 3 (mixed) if a bin is mixed.
 
         Visible cells that form no token are `UNREAD`; target cells excluded by a rule
         are `UNSCORED_TARGET`. Bins without a recorded response in the window are
-        `MISSING`.
+        `MISSING`. `before` are another mask of the window and its codes, from which
+        bins without a changed neuron are taken.
         """
-        cells = mask.cells
-        is_used = np.where(cells == VISIBLE, input_cells(mask), scored_cells(mask))
+        if before is None or not has_rules_of(before[0], mask):
+            return self._codes(mask, window, np.arange(len(self)))
+        is_changed = np.zeros(mask.n_neurons, bool)
+        is_changed[changed_columns(before[0].cells, mask.cells)] = True
+        bins = np.flatnonzero(is_changed[self.members].any(axis=0))
+        codes = before[1].copy()
+        codes[bins] = self._codes(mask, window, bins)
+        return codes
+
+    def _codes(self, mask: Mask, window: Window | None, bins: np.ndarray) -> np.ndarray:
+        members = self.members[:, bins]
+        # All cells at once are faster than those of most neurons, one by one.
+        few = members.size < mask.n_neurons // 2
+        neurons = members.ravel() if few else slice(None)
+        cells = mask.cells[:, neurons]
+        read, scored = input_cells(mask, neurons), scored_cells(mask, neurons)
         # In one array, because to pick cells costs more than the rest: code + 4 if used.
-        picked = np.take(cells | is_used.view(np.uint8) << 2, self.members.ravel(), axis=1)
-        picked = picked.reshape(-1, *self.members.shape)
+        picked = cells | np.where(cells == VISIBLE, read, scored).view(np.uint8) << 2
+        if not few:
+            picked = np.take(picked, members.ravel(), axis=1)
+        picked = picked.reshape(len(cells), *members.shape)
         is_used, picked = picked.max(axis=1) >= 4, picked & 3
         low, high = picked.min(axis=1), picked.max(axis=1)
         codes = np.where(low == high, low, np.uint8(MIXED))
@@ -179,7 +203,7 @@ class RasterRows:
         if window is not None and window.spec == mask.spec:
             missing = window.missing
             if missing is not None:
-                of_bins = missing[:, self.members.ravel()].reshape(picked.shape)
+                of_bins = missing[:, members.ravel()].reshape(picked.shape)
                 codes[of_bins.all(axis=1)] = MISSING
         return np.ascontiguousarray(codes.T)
 
