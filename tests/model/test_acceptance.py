@@ -14,6 +14,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import never
 from tests.acceptance.frozen_core import checks
+from tests.acceptance.published import check_answer, noise_session, trained
 from tests.acceptance.white_noise import noise_scores, white_noise
 from tests.conformance.metrics import factor_ceiling
 from tests.model.known_sessions import write_known_session
@@ -61,6 +62,14 @@ def test_embeddings_are_learned_on_a_frozen_core(tmp_path):
     (is_frozen, *scores) = checks(tmp_path, steps=4, tuned_steps=2)
     assert is_frozen[1]
     assert len(scores) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["mtm", "poyo_calcium", "sensorium_factorised"])
+def test_a_published_config_is_trained_and_asked(config, tmp_path):
+    """Of 8,000 neurons, and the others: `python -m tests.acceptance.published`."""
+    session = noise_session(tmp_path, 12)
+    assert check_answer(trained(config, session, tmp_path / "run"), session)
 
 
 PHI = 0.9
