@@ -138,6 +138,12 @@ class Folder:
         return line
 
 
+def _numbered(inputs: dict[str, Any], prefix: str) -> list[Any]:
+    """Return the inputs whose names are a prefix and a number, in the order of the numbers."""
+    keys = [key for key in inputs if key.startswith(prefix)]
+    return [inputs[key] for key in sorted(keys, key=lambda key: int(key.removeprefix(prefix)))]
+
+
 def _only(config: dict[str, Any], allowed: dict[str, Any]) -> None:
     """Raise `Unknown` for options with values that the networks do not have."""
     for key, value in allowed.items():
@@ -375,7 +381,7 @@ def _zig(
     found["mean.conditioned_half_hidden"] = mean_given(half)
     found["mean.conditioned_list_and_first_quarter_hidden"] = mean_given(listed)
     # The prior path of the public code, and so its draws, are those of the first clip.
-    draws = [inputs[key] for key in sorted(inputs) if key.startswith("prior_normals.")]
+    draws = _numbered(inputs, "prior_normals.")
     prior = [theta_and_q(logit_q[:1], log_theta[:1], z, weights) for z in draws]
     found["prior.theta.item0"], found["prior.q.item0"] = prior[0]
     theta, q = (torch.cat([pair[i] for pair in prior], -1).mean(-1) for i in (0, 1))
@@ -506,7 +512,7 @@ def _poyo(
             n = len(item.queries.get(task, ()))
             found[f"output.{i}.{task}"] = values[done : done + n]
             done += n
-        targets = [inputs[key] for key in sorted(inputs) if key.startswith(f"{task}.value.")]
+        targets = _numbered(inputs, f"{task}.value.")
         if targets:
             target = np.concatenate(targets)
             if target.dtype.kind == "f":
@@ -592,17 +598,12 @@ def _dwise_trial(
     }
 
 
-def _by_mouse(inputs: dict[str, Tensor], kind: str) -> list[Tensor]:
-    n = sum(key.startswith(f"{kind}.") for key in inputs)
-    return [inputs[f"{kind}.{mouse}"] for mouse in range(n)]
-
-
 def _dwise_loss(_net: Any, case: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     weights = inputs["mice_weights"]
     # Clips without a weight of a mouse are skipped.
     rates, targets = (
-        [values[own != 0] for values, own in zip(_by_mouse(inputs, kind), weights.T, strict=True)]
-        for kind in ("prediction", "target")
+        [values[own != 0] for values, own in zip(_numbered(inputs, kind), weights.T, strict=True)]
+        for kind in ("prediction.", "target.")
     )
     return {"loss": mice_poisson(rates, targets, weights, case["eps"])}
 
@@ -660,7 +661,7 @@ def cebra_lines(path: Path, name: str) -> Iterator[Line]:
         for step in range(given["max_iterations"]):
             solve(solver, *pairs.draw(given["batch_size"], np.random.default_rng([0, step])))
     line = Line(f"{name}: decoding")
-    by_count: dict[str, list[float]] = {"9": [], "25": []}
+    by_count: dict[str, list[float]] = {count: [] for count in cases["mean_corr_range"]}
     for net, train, test in zip(nets, sessions, tests, strict=True):
         bank = embed(net, train.responses, train.piece)
         queries = embed(net, test.responses, test.piece)
