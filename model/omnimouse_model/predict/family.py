@@ -193,6 +193,34 @@ def shipped_configs(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
+def shipped_family(file: str, model: str, run: str, **parts: Any) -> Family:
+    """Return the family of a package of `families`, which is named as its folder.
+
+    Parameters
+    ----------
+    file
+        That of the package itself; its configs are in `configs` beside it.
+    model, run
+        Objects in modules of the package, `module:OBJECT`: one with `load` and `describe`,
+        and a training with `read`, `windows`, `train` and `export`.
+    parts
+        Further parts of `Family`.
+    """
+    folder = Path(file).parent
+    here = f"omnimouse_model.families.{folder.name}"
+    read, windows, train, export = (
+        later(f"{here}.{run}.{name}") for name in ("read", "windows", "train", "export")
+    )
+    return Family(
+        folder.name,
+        load=later(f"{here}.{model}.load"),
+        describe=later(f"{here}.{model}.describe"),
+        training=Training(read, windows, train, shipped_configs(folder / "configs")),
+        export=export,
+        **parts,
+    )
+
+
 def transfer_options(transfer: Transfer, values: Mapping[str, Any], model: str) -> Any:
     """Return the options of a transfer; values of None stand for the defaults.
 

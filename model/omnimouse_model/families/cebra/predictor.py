@@ -91,6 +91,39 @@ class CebraPredictor(NetworkPredictor):
     banks: Mapping[str, Bank]
     neighbours: int
 
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> "CebraPredictor":
+        """Load a predictor from a checkpoint (`Family.load`).
+
+        Raises
+        ------
+        CheckpointError
+            A file is missing, damaged or of another form.
+        ModuleNotFoundError
+            The package `cebra` is not installed.
+        """
+        found = read_cebra(Path(path))
+        net = found.build().requires_grad_(False).to(resolve_device(device))
+        digest = weights_hash(dict(found.tensors))
+        return cls(Path(path).stem, digest, net, found.config, found.banks, found.neighbours)
+
+    @staticmethod
+    def describe(path: Path) -> Description:
+        """Return what `omnimouse info` prints of a checkpoint, without the package."""
+        found = read_cebra(path)
+        networks = {k: v for k, v in found.tensors.items() if k.startswith(f"{_NETWORKS}.")}
+        return describe_weights(
+            TITLE,
+            networks,
+            found.config,
+            found.counts,
+            network=f"{found.config.architecture}, {found.config.output} dimensions",
+            sees="responses of the whole population",
+            decodes=", ".join(found.config.channels),
+            neighbours=found.neighbours,
+            training_samples=sum(len(bank.bank) for bank in found.banks.values()),
+        )
+
     @property
     def needs(self) -> Needs:
         """What it can see and predict, and which sessions it knows."""
@@ -225,36 +258,3 @@ def read_cebra(path: Path) -> CebraCheckpoint:
     if neighbours < 1 or not banks:
         raise CheckpointError(f"{described}: it names no session, or {neighbours} neighbours.")
     return CebraCheckpoint(config, counts, banks, neighbours, tensors, card, str(path))
-
-
-def load_cebra(path: str | Path, device: str = "auto") -> CebraPredictor:
-    """Load a predictor from a checkpoint.
-
-    Raises
-    ------
-    CheckpointError
-        A file is missing, damaged or of another form.
-    ModuleNotFoundError
-        The package `cebra` is not installed.
-    """
-    found = read_cebra(Path(path))
-    net = found.build().requires_grad_(False).to(resolve_device(device))
-    digest = weights_hash(dict(found.tensors))
-    return CebraPredictor(Path(path).stem, digest, net, found.config, found.banks, found.neighbours)
-
-
-def describe_cebra(path: Path) -> Description:
-    """Return what `omnimouse info` prints of a checkpoint; it needs no package."""
-    found = read_cebra(path)
-    networks = {k: v for k, v in found.tensors.items() if k.startswith(f"{_NETWORKS}.")}
-    return describe_weights(
-        TITLE,
-        networks,
-        found.config,
-        found.counts,
-        network=f"{found.config.architecture}, {found.config.output} dimensions",
-        sees="responses of the whole population",
-        decodes=", ".join(found.config.channels),
-        neighbours=found.neighbours,
-        training_samples=sum(len(bank.bank) for bank in found.banks.values()),
-    )

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.tier_windows import validation_starts
 from omnimouse_model.families.cebra.embedding import (
     Batch,
@@ -34,7 +35,6 @@ from omnimouse_model.families.cebra.predictor import (
     TITLE,
     Bank,
     CebraPredictor,
-    load_cebra,
     read_cebra,
     save_cebra,
 )
@@ -84,20 +84,6 @@ class CebraTrainConfig(TrainFields):
     def total_steps(self) -> int:
         """Number of steps."""
         return self.steps
-
-
-def read_cebra_config(tree: Mapping[str, Any]) -> CebraTrainConfig:
-    """Return the training config from a parsed file (`Training.read`).
-
-    Raises
-    ------
-    ValueError
-        A field is unknown, of another type or out of range; the message names it.
-    """
-    config = decode(CebraTrainConfig, tree, "the file")
-    if not config.neighbours:
-        raise ValueError("neighbours: expected at least one number")
-    return config
 
 
 def cebra_session(session: Session, config: CebraTrainConfig) -> TrainingSession:
@@ -194,6 +180,51 @@ class CebraTraining:
     def result(self) -> nn.ModuleList:
         """The networks."""
         return self.net
+
+    # -- as parts of a `Family` --------------------------------------------------------
+    @staticmethod
+    def read(tree: Mapping[str, Any]) -> CebraTrainConfig:
+        """Return the training config from a parsed file (`Training.read`).
+
+        Raises
+        ------
+        ValueError
+            A field is unknown, of another type or out of range; the message names it.
+        """
+        config = decode(CebraTrainConfig, tree, "the file")
+        if not config.neighbours:
+            raise ValueError("neighbours: expected at least one number")
+        return config
+
+    @staticmethod
+    def windows(config: CebraTrainConfig) -> WindowSpec:
+        """Return the windows of the models that a config trains (`Training.spec`)."""
+        return config.model.spec
+
+    @classmethod
+    def train(
+        cls,
+        config: CebraTrainConfig,
+        sessions: Sequence[Session],
+        out: Path,
+        job: Job,
+        seed: int = 0,
+    ) -> CebraPredictor:
+        """Train on open sessions, or resume, and return the best model (`Training.start`)."""
+        check_sessions(run_record(out).sessions, TITLE)
+        open_one = partial(cebra_session, config=config)
+        best = train_as_recorded(cls.of, config, sessions, out, job, seed, open_one)
+        return CebraPredictor.load(best, job.device)
+
+    @staticmethod
+    def export(run: Path, path: Path) -> None:
+        """Write the model of a run as a checkpoint: the best, else the last (`Family.export`)."""
+        settings = exported(run, path, TITLE)
+        found = read_cebra(checkpoint_file(run, TRAINED))
+        card = run_card(found.card, settings)
+        names = {key: card["same_neurons"].get(key, key) for key in found.banks}
+        banks = {names[key]: bank for key, bank in found.banks.items()}
+        save_cebra(path, found.build(), found.config, banks, found.neighbours, card)
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
@@ -293,24 +324,3 @@ def _check(source: TrainingSession, model: CebraConfig) -> None:
         )
     if not len(source.starts):
         raise ValueError(without_windows(session))
-
-
-# -- as parts of a `Family` ------------------------------------------------------------
-def start_cebra(
-    config: CebraTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
-) -> CebraPredictor:
-    """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-    check_sessions(run_record(out).sessions, TITLE)
-    open_one = partial(cebra_session, config=config)
-    best = train_as_recorded(CebraTraining.of, config, sessions, out, job, seed, open_one)
-    return load_cebra(best, job.device)
-
-
-def export_cebra(run: Path, path: Path) -> None:
-    """Write the model of a run as a checkpoint: the best, else the last (`Family.export`)."""
-    settings = exported(run, path, TITLE)
-    found = read_cebra(checkpoint_file(run, TRAINED))
-    card = run_card(found.card, settings)
-    names = {key: card["same_neurons"].get(key, key) for key in found.banks}
-    banks = {names[key]: bank for key, bank in found.banks.items()}
-    save_cebra(path, found.build(), found.config, banks, found.neighbours, card)

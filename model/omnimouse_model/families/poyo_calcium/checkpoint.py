@@ -18,12 +18,10 @@ from omnimouse_model.families.poyo_calcium.network import PADDING, PoyoConfig, P
 from omnimouse_model.predict.description import (
     MAX_SESSIONS,
     checkpoint_file,
-    describe_weights,
     load_strictly,
     read_checkpoint,
     save_checkpoint,
 )
-from omnimouse_model.predict.family import Description
 from omnimouse_model.storage.trees import decode, refused_as
 
 FAMILY = "poyo_calcium"
@@ -129,24 +127,6 @@ def read_poyo(path: Path) -> PoyoCheckpoint:
             f"{described}: units: expected at most {MAX_SESSIONS:,} sessions, each with neurons"
         )
     return PoyoCheckpoint(config, units, state, str(path), assumed, about.get("card"))
-
-
-def describe_poyo(path: Path) -> Description:
-    """Return what `omnimouse info` prints of a checkpoint."""
-    checkpoint = read_poyo(path)
-    config = checkpoint.config
-    others = sorted(config.tasks.keys() - config.decoded.keys())
-    return describe_weights(
-        TITLE,
-        checkpoint.state,
-        config,
-        checkpoint.n_neurons,
-        checkpoint.assumed,
-        network=f"{config.depth} layers of width {config.width}, {config.self_heads} heads",
-        sees="responses",
-        decodes=", ".join(config.decoded) or "nothing",
-        **({"tasks without a channel": ", ".join(others)} if others else {}),
-    )
 
 
 # -- weights of the public code, from `omnimouse convert-weights` -----------------------

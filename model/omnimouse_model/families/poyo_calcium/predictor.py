@@ -16,11 +16,17 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
-from omnimouse_model.families.poyo_calcium.checkpoint import PoyoCheckpoint, read_poyo, words_of
+from omnimouse_model.families.poyo_calcium.checkpoint import (
+    TITLE,
+    PoyoCheckpoint,
+    read_poyo,
+    words_of,
+)
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoNetwork
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.description import weights_hash
+from omnimouse_model.predict.description import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
+from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs, Request, check_known, check_request
 from omnimouse_model.progress import Cancelled, never, stop_if
 
@@ -52,6 +58,39 @@ class PoyoPredictor(NetworkPredictor):
     units: Mapping[str, tuple[str, ...]]
     device: torch.device
     checkpoint: Callable[[], PoyoCheckpoint] | None = None
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> "PoyoPredictor":
+        """Load a predictor from a checkpoint (`Family.load`).
+
+        Raises
+        ------
+        CheckpointError
+            A file is missing, damaged or of another form.
+        """
+        path, place = Path(path), resolve_device(device)
+        checkpoint = read_poyo(path)
+        net = checkpoint.build().requires_grad_(False).to(place)
+        digest = weights_hash(dict(checkpoint.state))
+        return cls(path.stem, digest, net, checkpoint.units, place, lambda: checkpoint)
+
+    @staticmethod
+    def describe(path: Path) -> Description:
+        """Return what `omnimouse info` prints of a checkpoint (`Family.describe`)."""
+        checkpoint = read_poyo(path)
+        config = checkpoint.config
+        others = sorted(config.tasks.keys() - config.decoded.keys())
+        return describe_weights(
+            TITLE,
+            checkpoint.state,
+            config,
+            checkpoint.n_neurons,
+            checkpoint.assumed,
+            network=f"{config.depth} layers of width {config.width}, {config.self_heads} heads",
+            sees="responses",
+            decodes=", ".join(config.decoded) or "nothing",
+            **({"tasks without a channel": ", ".join(others)} if others else {}),
+        )
 
     @property
     def needs(self) -> Needs:
@@ -150,18 +189,3 @@ def window_item(
     times_s, is_whole = window.spec.sample_times_s, bool(known.all())
     words = words_of(session, units)
     return Item(session, words, responses, times_s, queries, None if is_whole else known)
-
-
-def load_poyo(path: str | Path, device: str = "auto") -> PoyoPredictor:
-    """Load a predictor from a checkpoint.
-
-    Raises
-    ------
-    CheckpointError
-        A file is missing, damaged or of another form.
-    """
-    path, place = Path(path), resolve_device(device)
-    checkpoint = read_poyo(path)
-    net = checkpoint.build().requires_grad_(False).to(place)
-    digest = weights_hash(dict(checkpoint.state))
-    return PoyoPredictor(path.stem, digest, net, checkpoint.units, place, lambda: checkpoint)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
@@ -38,7 +39,6 @@ from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, Poyo
 from omnimouse_model.families.poyo_calcium.predictor import (
     PoyoPredictor,
     behavior_times_s,
-    load_poyo,
     window_item,
 )
 from omnimouse_model.masks import Mask
@@ -121,22 +121,6 @@ class PoyoTrainConfig(TrainFields):
     def total_steps(self) -> int:
         """Number of steps; 0 as long as epochs are not counted."""
         return self.steps or 0
-
-
-def read_poyo_config(tree: Mapping[str, Any]) -> PoyoTrainConfig:
-    """Return the training config from a parsed file (`Training.read`).
-
-    Raises
-    ------
-    ValueError
-        A field is unknown, of another type or out of range; the message names it.
-    """
-    config = decode(PoyoTrainConfig, tree, "the file")
-    if not config.model.decoded:
-        raise ValueError("model.tasks: no task has a channel of a recording")
-    if config.units is not None and list(config.units) != sorted(config.units):
-        raise ValueError(f"units: found {config.units}, expected three numbers in order")
-    return config
 
 
 # -- optimiser -------------------------------------------------------------------------
@@ -269,6 +253,54 @@ class PoyoTraining:
     def result(self) -> PoyoNetwork:
         """The network."""
         return self.net
+
+    # -- as parts of a `Family` --------------------------------------------------------
+    @staticmethod
+    def read(tree: Mapping[str, Any]) -> PoyoTrainConfig:
+        """Return the training config from a parsed file (`Training.read`).
+
+        Raises
+        ------
+        ValueError
+            A field is unknown, of another type or out of range; the message names it.
+        """
+        config = decode(PoyoTrainConfig, tree, "the file")
+        if not config.model.decoded:
+            raise ValueError("model.tasks: no task has a channel of a recording")
+        if config.units is not None and list(config.units) != sorted(config.units):
+            raise ValueError(f"units: found {config.units}, expected three numbers in order")
+        return config
+
+    @staticmethod
+    def windows(config: PoyoTrainConfig) -> WindowSpec:
+        """Return the windows of the models that a config trains (`Training.spec`)."""
+        return config.model.spec
+
+    @classmethod
+    def train(
+        cls,
+        config: PoyoTrainConfig,
+        sessions: Sequence[Session],
+        out: Path,
+        job: Job,
+        seed: int = 0,
+    ) -> PoyoPredictor:
+        """Train on open sessions, or resume, and return the best model (`Training.start`)."""
+        check_sessions(run_record(out).sessions, TITLE)
+        open_one = partial(poyo_session, config=config)
+        best = train_as_recorded(cls.of, config, sessions, out, job, seed, open_one)
+        return PoyoPredictor.load(best, job.device)
+
+    @staticmethod
+    def export(run: Path, path: Path) -> None:
+        """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
+        settings = exported(run, path, TITLE)
+        checkpoint = read_poyo(checkpoint_file(run, TRAINED))
+        card = run_card(checkpoint.card, settings)
+        units = {
+            card["same_neurons"].get(key, key): found for key, found in checkpoint.units.items()
+        }
+        save_poyo(path, replace(checkpoint, units=units, card=card))
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
@@ -458,26 +490,6 @@ def _lack(source: TrainingSession, model: PoyoConfig) -> str:
     return "" if len(source.starts) else without_windows(session)
 
 
-# -- as parts of a `Family` ------------------------------------------------------------
-def start_poyo(
-    config: PoyoTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
-) -> PoyoPredictor:
-    """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-    check_sessions(run_record(out).sessions, TITLE)
-    open_one = partial(poyo_session, config=config)
-    best = train_as_recorded(PoyoTraining.of, config, sessions, out, job, seed, open_one)
-    return load_poyo(best, job.device)
-
-
-def export_poyo(run: Path, path: Path) -> None:
-    """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
-    settings = exported(run, path, TITLE)
-    checkpoint = read_poyo(checkpoint_file(run, TRAINED))
-    card = run_card(checkpoint.card, settings)
-    units = {card["same_neurons"].get(key, key): found for key, found in checkpoint.units.items()}
-    save_poyo(path, replace(checkpoint, units=units, card=card))
-
-
 def transfer_poyo(
     predictor: Predictor, session: Session, options: TransferOptions, out: Path, job: Job
 ) -> PoyoPredictor:
@@ -519,4 +531,4 @@ def transfer_poyo(
     # Other sessions remain valid only with an unchanged core.
     finished = origin.joined(best) if is_frozen else best
     save_poyo(out / FINISHED, replace(finished, card={"finetuned": card}))
-    return load_poyo(out, job.device)
+    return PoyoPredictor.load(out, job.device)
