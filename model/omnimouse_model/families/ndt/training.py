@@ -742,13 +742,13 @@ def _set_mean_rates(net: Ndt, trials: Trials) -> None:
 # -- start at a linear forecast --------------------------------------------------------
 _BIN = 6
 """Bins over which responses are averaged before their components are computed."""
-_STITCHED, _PROJECTED = 0.3, 3.0
+_STITCHED, _PROJECTED = 0.1, 3.0
 """Gains of a component before and after the softsign."""
 _RAMP, _CONSTANT = 3.0, 8.0
 """Of the position: a ramp over the bins, and constants that steady the layer norms."""
-_TAU = 6.0
+_TAU = 2.0
 """Bins within which the weight of the last visible ones falls."""
-_SEEN = 3.0
+_SEEN = 25.0
 """How much more a visible bin weighs than one without activity, as a logarithm."""
 _SHARED, _SHARED_PENALTY = 8, 1.0
 """Components that all neurons share in a forecast, and the penalty of their regression."""
@@ -827,8 +827,10 @@ def _start_stitchers(net: Ndt, trials: Trials, device: torch.device) -> None:
     common = torch.linalg.solve(square, shared.T @ wanted).T
     own = (axes * spreads[:, None]).T / found[:, :n].std(0).mean()
     rest = wanted - shared @ common.T
-    own_part = found[:, :n] @ own.T
-    own = own * (rest * own_part).sum() / own_part.square().sum()
+    # Each component has a share of its own, because most of them are noise a second later.
+    kept = found[:, :n].square().sum(0) * own.square().sum(0)
+    share = (found[:, :n] * (rest @ own)).sum(0) / kept.clamp(min=1e-9)
+    own = own * share.clamp(min=0.0)
     own[:, :_SHARED] += common
     slopes = own / level.clamp(min=0.2)[:, None]
     # Rates are exponentials: full slopes would make large ones too large.
