@@ -194,17 +194,10 @@ def shipped_configs(folder: Path) -> dict[str, Path]:
 
 
 def shipped_family(file: str, model: str, run: str, **parts: Any) -> Family:
-    """Return the family of a package of `families`, which is named as its folder.
+    """Return the family of a package: its file, and objects `module:OBJECT` in it.
 
-    Parameters
-    ----------
-    file
-        That of the package itself; its configs are in `configs` beside it.
-    model, run
-        Objects in modules of the package, `module:OBJECT`: one with `load` and `describe`,
-        and a training with `read`, `windows`, `train` and `export`.
-    parts
-        Further parts of `Family`.
+    The model has `load` and `describe`, the run `read`, `windows`, `train` and `export`;
+    configs are in `configs` beside the file, whose folder has the name of the family.
     """
     folder = Path(file).parent
     here = f"omnimouse_model.families.{folder.name}"
