@@ -2,7 +2,7 @@
 
 Here a recording is a folder with `traces.npy`, float (frame, neuron), and `about.json`,
 such as {"id": "m1-2", "rate_hz": 15.5}. To make it a part of the program, put the file
-into `model/omnimouse_model/data/readers/` and name it in `READERS` of `data/open.py`.
+into `model/omnimouse_model/data/readers/` and name it in `readers` of `data/open.py`.
 """
 
 from dataclasses import replace

@@ -71,7 +71,7 @@ def test_a_reader_of_authors_opens_a_folder(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("a_reader", SCRIPTS / "a_reader.py")
     reader = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reader)
-    monkeypatch.setitem(opening.READERS, "my-format", reader)
+    monkeypatch.setitem(opening.readers(), "my-format", reader)
     folder = tmp_path / "m1"
     folder.mkdir()
     traces = np.random.default_rng(0).random((900, 5))

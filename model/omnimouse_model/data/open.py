@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatch
+from functools import cache
 from math import isfinite
 from pathlib import Path
 from threading import Lock
@@ -18,14 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data import store
 from omnimouse_model.data.hub.fetch import Listing, fetch_place, list_files, require_place
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.servers import dandi_file, fetch_ibl_session, ibl_session_name
-from omnimouse_model.data.readers import alf, arrays, experanto, roi, sensorium, suite2p, trial_tree
 from omnimouse_model.data.readers.build.neurons import table_stamps, with_unit_tables
 from omnimouse_model.data.readers.build.notes import OPTION_NOTES, ReadOptions
-from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, FetchError, SessionFormatError, StoppedError
@@ -44,22 +42,39 @@ from omnimouse_model.storage.files import (
 )
 from omnimouse_model.storage.web import RemoteFile, display_address, web_address
 
-READERS = {
-    "experanto": experanto,
-    "sensorium": sensorium,
-    "suite2p": suite2p,
-    "roi": roi,
-    "nwb": nwb,
-    "arrays": arrays,
-    "alf": alf,
-    "trial-tree": trial_tree,
-    "store": store,
-}
-"""Name of a format -> its reader; the first one that recognises a path reads it."""
 _BESIDE_NWB = 64
 """Entries of a folder that are examined for other recordings than its NWB file."""
 # Users also choose a part of an experanto or ALF folder.
 _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill", "alf")
+
+
+@cache
+def readers() -> dict[str, Any]:
+    """Return the reader of each format; the first one that recognises a path reads it."""
+    # Imported with the first recording, which a window opens after it is shown.
+    from omnimouse_model.data import store
+    from omnimouse_model.data.readers import (
+        alf,
+        arrays,
+        experanto,
+        roi,
+        sensorium,
+        suite2p,
+        trial_tree,
+    )
+    from omnimouse_model.data.readers.nwb import reader as nwb
+
+    return {
+        "experanto": experanto,
+        "sensorium": sensorium,
+        "suite2p": suite2p,
+        "roi": roi,
+        "nwb": nwb,
+        "arrays": arrays,
+        "alf": alf,
+        "trial-tree": trial_tree,
+        "store": store,
+    }
 
 
 def session_folder(path: Path) -> Path:
@@ -103,7 +118,7 @@ def nwb_files(folder: Path) -> list[Path]:
 def is_recording(path: Path) -> bool:
     """Return whether a reader recognises a folder or file itself."""
     try:
-        return any(reader.recognises(path) for reader in READERS.values())
+        return any(reader.recognises(path) for reader in readers().values())
     except (OSError, SessionFormatError):
         return False
 
@@ -210,7 +225,8 @@ def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Sessi
     """Return the session that a reader reads."""
     if isinstance(path, Mapping):
         with _typed_errors(Path("arrays"), "arrays"):
-            return arrays.read_mapping(path, options)
+            whole: Session = readers()["arrays"].read_mapping(path, options)
+            return whole
     if not isinstance(path, str | Path) or not str(path):
         kind = "an empty text" if isinstance(path, str) else f"a {type(path).__name__}"
         raise SessionFormatError(
@@ -223,9 +239,10 @@ def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Sessi
         with _typed_errors(Path(display_address(address)), "nwb"):
             is_dandi = not address.startswith("http")
             remote = dandi_file(address) if is_dandi else RemoteFile(address)
-            return nwb.read_remote(remote, address, options)
+            streamed: Session = readers()["nwb"].read_remote(remote, address, options)
+            return streamed
     folder = session_folder(_on_this_machine(path))
-    for name, reader in READERS.items():
+    for name, reader in readers().items():
         if reader.recognises(folder):
             with _typed_errors(folder, name):
                 session: Session = reader.read(folder, options)
@@ -392,7 +409,7 @@ def _of_folder(path: Path) -> tuple[str, str]:
             "save spikes in seconds: numpy.savez(path, spike_times=…, spike_unit=…), "
             "or write NWB with SpikeInterface and neuroconv",
         )
-    looked_for = ", ".join(n for reader in READERS.values() for n in reader.LOOKED_FOR)
+    looked_for = ", ".join(n for reader in readers().values() for n in reader.LOOKED_FOR)
     contents = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
     return (
         f"is not a session folder of a known format. Looked for: {looked_for}. Found: {contents}",

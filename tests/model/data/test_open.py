@@ -126,7 +126,7 @@ def test_the_array_that_is_no_numbers_is_named(tmp_path, values, words):
 def test_the_files_of_a_large_folder_are_not_asked_one_by_one(tmp_path, monkeypatch):
     for number in range(300):
         (tmp_path / f"{number}.tif").touch()
-    monkeypatch.setattr(opening, "READERS", {})
+    monkeypatch.setattr(opening, "readers", dict)
     asked, stat, look = [], os.stat, os.open
     monkeypatch.setattr(os, "stat", lambda *a, **k: asked.append(a) or stat(*a, **k))
     monkeypatch.setattr(os, "open", lambda *a, **k: asked.append(a) or look(*a, **k))
