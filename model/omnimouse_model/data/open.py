@@ -22,7 +22,6 @@ import numpy as np
 from omnimouse_model.data.hub.fetch import Listing, fetch_place, list_files, require_place
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.servers import dandi_file, fetch_ibl_session, ibl_session_name
-from omnimouse_model.data.readers.build.neurons import table_stamps, with_unit_tables
 from omnimouse_model.data.readers.build.notes import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
@@ -217,6 +216,8 @@ def open_session(
     session = _with_unused_options(_opened(path, options), options)
     if tables is None:
         return session
+    from omnimouse_model.data.readers.build.neurons import with_unit_tables
+
     with _typed_errors(Path(tables), "unit tables"):
         return with_unit_tables(session, tables)
 
@@ -304,6 +305,8 @@ def reopen_session(
     source = "" if isinstance(path, Mapping) else str(path)
     # Tables of properties are not part of the fingerprint, which identifies the
     # recorded values: caches of fits stay valid when a table changes.
+    from omnimouse_model.data.readers.build.neurons import table_stamps
+
     tables = options.get("unit_tables")
     stamps = () if tables is None else table_stamps(tables)
     key = (source, fingerprint, repr((options, stamps)))

@@ -34,8 +34,6 @@ from omnimouse_model.analysis.counterfactual import (
 from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.window_spec import Edit, default_spec
 from omnimouse_model.errors import AnalysisFileError, MaskError, SessionFormatError
-from omnimouse_model.lab.experiments import EXPERIMENTS
-from omnimouse_model.live.laboratory_jobs import MAX_REPEATS, ExperimentEntry
 from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.state import (
     ALL_PLANES,
@@ -55,6 +53,7 @@ FORMAT, VERSION = "omnimouse-analysis", 1
 SUFFIX = ".omnimouse.json"
 MAX_BYTES = 256 * 2**20
 MAX_SWEEPS = 100
+MAX_EXPERIMENTS, MAX_REPEATS = 100, 100
 STATE_FIELDS = (
     "mask", "preset", "selection", "cursor", "active_span", "brush_code", "colour_by",
     "compared", "edits", "pins", "areas_shown", "plane_shown", "raster_order", "raster_view",
@@ -110,7 +109,16 @@ class _File:
     pins: Annotated[list[Any], Within(0, MAX_PINS)] = field(default_factory=list)
     predictor_id: str = ""
     sweeps: Annotated[tuple[str, ...], Within(0, MAX_SWEEPS)] = ()
-    experiments: Annotated[tuple[_Experiment, ...], Within(0, len(EXPERIMENTS))] = ()
+    experiments: Annotated[tuple[_Experiment, ...], Within(0, MAX_EXPERIMENTS)] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentEntry:
+    """An experiment of the laboratory that has a result."""
+
+    name: str
+    repeats: int
+    predictor_id: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,11 +13,7 @@ from omnimouse_model.analysis.barcodes import count_fits, fit_seconds
 from omnimouse_model.analysis.stimulus_edits import Picture
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
-from omnimouse_model.lab.experiments import (
-    EXPERIMENTS,
-    Experiment,
-    ExperimentResult,
-)
+from omnimouse_model.live.analysis_file import MAX_REPEATS, ExperimentEntry
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -31,15 +27,14 @@ from omnimouse_model.live.inference.worker_watch import background_predictor
 from omnimouse_model.live.laboratory_jobs import (
     BARCODES,
     FOLDS,
-    MAX_REPEATS,
-    NAMES,
     SEARCHES,
     STEPS,
-    ExperimentEntry,
     LabJob,
     LabResult,
     Search,
     experiment_windows,
+    experiments,
+    lab_names,
     label_of,
     run_job,
 )
@@ -54,6 +49,7 @@ from omnimouse_model.storage.write import cache_dir
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
     from omnimouse_model.lab.exciting_search import ExcitingInputs
+    from omnimouse_model.lab.experiments import Experiment, ExperimentResult
 
 
 class Laboratory(HasBackgroundTask):
@@ -65,8 +61,8 @@ class Laboratory(HasBackgroundTask):
     ----------
     chosen
         Name of the experiment, search or decoding that views show.
-    repeats, label
-        Repeats of the next experiment, and column of the neurons that is decoded next.
+    label
+        Column of the neurons that is decoded next.
     folder
         Folder of kept responses.
     measured
@@ -77,7 +73,7 @@ class Laboratory(HasBackgroundTask):
 
     def __init__(self, client: LiveClient, load: Load, execution: Execution = IN_THREADS) -> None:
         self.chosen = "directions"
-        self.repeats = EXPERIMENTS[self.chosen].repeats
+        self._repeats: int | None = None
         self.label = "area"
         # Results by name, of each model that was chosen in this recording.
         self._results: dict[object, dict[str, LabResult]] = {}
@@ -97,9 +93,16 @@ class Laboratory(HasBackgroundTask):
 
     # -- reading ----------------------------------------------------------------------
     @property
-    def experiment(self) -> Experiment | None:
+    def experiment(self) -> "Experiment | None":
         """The chosen experiment; None for a search or the decoding."""
-        return EXPERIMENTS.get(self.chosen)
+        return experiments().get(self.chosen)
+
+    @property
+    def repeats(self) -> int:
+        """Repeats of the next experiment."""
+        if self._repeats is None:
+            self._repeats = experiments()[self.chosen].repeats
+        return self._repeats
 
     @property
     def search(self) -> Search | None:
@@ -115,10 +118,18 @@ class Laboratory(HasBackgroundTask):
         return self._results.get(_key(self._client.predictor), {})
 
     @property
-    def result(self) -> ExperimentResult | None:
+    def measurements(self) -> "dict[str, ExperimentResult]":
+        """Results of experiments by name, without searches and decodings."""
+        if not self.results:
+            return {}
+        from omnimouse_model.lab.experiments import ExperimentResult
+
+        return {n: one for n, one in self.results.items() if isinstance(one, ExperimentResult)}
+
+    @property
+    def result(self) -> "ExperimentResult | None":
         """Result of the chosen experiment, None before."""
-        found = self.results.get(self.chosen)
-        return found if isinstance(found, ExperimentResult) else None
+        return self.measurements.get(self.chosen)
 
     @property
     def exciting(self) -> "ExcitingInputs | None":
@@ -147,8 +158,7 @@ class Laboratory(HasBackgroundTask):
         """Each experiment that has a result, or of which `reopen` found none."""
         measured = {
             name: ExperimentEntry(name, result.repeats, result.predictor_id)
-            for name, result in self.results.items()
-            if isinstance(result, ExperimentResult)
+            for name, result in self.measurements.items()
         }
         return tuple((self._reopened | measured).values())
 
@@ -234,6 +244,8 @@ class Laboratory(HasBackgroundTask):
 
         Searches and decodings have none.
         """
+        from omnimouse_model.lab.experiments import ExperimentResult
+
         if not isinstance(result, ExperimentResult):
             return {}
         errors = self._errors.get((_key(self._client.predictor), result.experiment.name), {})
@@ -243,8 +255,8 @@ class Laboratory(HasBackgroundTask):
         """Return the columns of all results (P,), such as "directions_osi"."""
         session = self._client.state.session
         found: dict[str, np.ndarray] = {}
-        for name, result in self.results.items():
-            if session is None or not isinstance(result, ExperimentResult):
+        for name, result in self.measurements.items():
+            if session is None:
                 continue
             for column, values in result.findings.columns.items():
                 whole = np.full(session.n_neurons, np.nan)
@@ -257,8 +269,7 @@ class Laboratory(HasBackgroundTask):
         return {
             f"{name}_{column}": f"{result.experiment.label} in {result.predictor_id}, "
             f"{result.repeats} repeats; a property of the model"
-            for name, result in self.results.items()
-            if isinstance(result, ExperimentResult)
+            for name, result in self.measurements.items()
             for column in result.findings.columns
         }
 
@@ -307,13 +318,12 @@ class Laboratory(HasBackgroundTask):
     # -- actions ----------------------------------------------------------------------
     def choose(self, name: str) -> None:
         """Choose the experiment that views show, with its usual number of repeats."""
-        if name not in NAMES:
-            raise ValueError(f"No experiment {name!r}; there are {', '.join(NAMES)}.")
+        if name not in lab_names():
+            raise ValueError(f"No experiment {name!r}; there are {', '.join(lab_names())}.")
         if name != self.chosen:
             self._task.clear_error()
-            self.chosen = name
-            if self.experiment is not None:
-                self.repeats = self.experiment.repeats
+            repeats, self.chosen = self.repeats, name
+            self._repeats = repeats if self.experiment is None else self.experiment.repeats
             self.changed.emit()
 
     def set_repeats(self, repeats: int) -> None:
@@ -321,7 +331,7 @@ class Laboratory(HasBackgroundTask):
         if not 1 <= repeats <= MAX_REPEATS:
             raise ValueError(f"repeats is {repeats}; 1 to {MAX_REPEATS} are possible.")
         if repeats != self.repeats:
-            self.repeats = repeats
+            self._repeats = repeats
             self.changed.emit()
 
     def set_label(self, label: str) -> None:
@@ -361,11 +371,11 @@ class Laboratory(HasBackgroundTask):
 
         `error` names those that were not kept, and those of another model.
         """
-        known = [one for one in entries if one.name in EXPERIMENTS]
+        known = [one for one in entries if one.name in experiments()]
         if not known or self._client.state.session is None:
             return
         self._reopened = {one.name: one for one in known}
-        self.chosen, self.repeats = known[-1].name, known[-1].repeats
+        self.chosen, self._repeats = known[-1].name, known[-1].repeats
         if self._client.predictor is not None:
             jobs = [self._job(one.name, one.repeats) for one in known]
             self._start(
@@ -472,10 +482,9 @@ class Laboratory(HasBackgroundTask):
             self._reopened.pop(job.name, None)
             if job.name in SEARCHES:
                 self._keep_picture(job.name, cast("ExcitingInputs", result))
-            if isinstance(result, ExperimentResult):
-                # Imported here: only results of simulated mice need the simulator.
-                from omnimouse_model.lab.experiments import errors_of
+            from omnimouse_model.lab.experiments import ExperimentResult, errors_of
 
+            if isinstance(result, ExperimentResult):
                 self._errors[model, job.name] = errors_of(
                     result.findings.columns, job.session, result.size, result.neurons
                 )

@@ -1,5 +1,6 @@
 """What the laboratory can run: experiments, searches of inputs, and a decoding."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +12,6 @@ import numpy as np
 from omnimouse_model.analysis.barcodes import learned_neurons
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.lab.experiments import (
-    EXPERIMENTS,
-    ExperimentResult,
-    run_experiment,
-    windows_of,
-)
 from omnimouse_model.live.inference.background_task import PausableJob, ReportProgress
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Job, TimeLeft, duration_text
@@ -24,8 +19,9 @@ from omnimouse_model.progress import Job, TimeLeft, duration_text
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
     from omnimouse_model.lab.exciting_search import ExcitingInputs
+    from omnimouse_model.lab.experiments import Experiment, ExperimentResult
 
-LabResult = Union[ExperimentResult, "ExcitingInputs", "BarcodeDecoding"]
+LabResult = Union["ExperimentResult", "ExcitingInputs", "BarcodeDecoding"]
 STEPS: Final = 20
 """Steps of a search, from each of two starts."""
 FOLDS: Final = 5
@@ -75,30 +71,33 @@ SEARCHES: Final = {
 BARCODES: Final = "barcodes"
 """Name of the decoding of a label from what the model has learned of the neurons."""
 BARCODES_LABEL: Final = "Functional fingerprints: decode a label"
-MAX_REPEATS: Final = 100
-NAMES: Final = (*EXPERIMENTS, *SEARCHES, BARCODES)
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentEntry:
-    """An experiment with a result, as a saved analysis lists it."""
+def experiments() -> Mapping[str, "Experiment"]:
+    """Return the experiments by name; imported here, as a window needs them later."""
+    from omnimouse_model.lab.experiments import EXPERIMENTS
 
-    name: str
-    repeats: int
-    predictor_id: str
+    return EXPERIMENTS
+
+
+def lab_names() -> tuple[str, ...]:
+    """Return the names of all experiments, searches and decodings."""
+    return (*experiments(), *SEARCHES, BARCODES)
 
 
 @lru_cache(maxsize=64)
 def experiment_windows(name: str, repeats: int, spec: WindowSpec) -> int:
     """Return the number of predictions of an experiment; views ask often."""
-    return windows_of(EXPERIMENTS[name], spec, repeats)
+    from omnimouse_model.lab.experiments import windows_of
+
+    return windows_of(experiments()[name], spec, repeats)
 
 
 def label_of(name: str) -> str:
     """Return the label of an experiment, search or decoding."""
-    if name in EXPERIMENTS:
-        return EXPERIMENTS[name].label
-    return SEARCHES[name].label if name in SEARCHES else BARCODES_LABEL
+    if name == BARCODES:
+        return BARCODES_LABEL
+    return SEARCHES[name].label if name in SEARCHES else experiments()[name].label
 
 
 @dataclass(slots=True)
@@ -142,7 +141,7 @@ class LabJob:
 
         The id of a predictor object need not say what it computes.
         """
-        return self.name in EXPERIMENTS and isinstance(self.source, str)
+        return self.name in experiments() and isinstance(self.source, str)
 
 
 def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabResult:
@@ -167,6 +166,8 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
             folds=FOLDS,
             job=folds,
         )
+    from omnimouse_model.lab.experiments import run_experiment
+
     return run_experiment(
         job.name,
         predictor,

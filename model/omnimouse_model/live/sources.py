@@ -10,20 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Union, cast
 
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.sources.areas import AreaMatrix, area_matrix
-from omnimouse_model.analysis.sources.errors import areas_of, refusal, target_groups
-from omnimouse_model.analysis.sources.informants import Informants, informants
-from omnimouse_model.analysis.sources.sources import (
-    SourceScores,
-    SourcesPlan,
-    default_sources,
-    sources,
-)
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
@@ -47,8 +38,14 @@ from omnimouse_model.progress import Cancelled, TimeLeft, duration_text, never
 from omnimouse_model.storage.tables import PARQUET
 from omnimouse_model.storage.write import cache_dir
 
+# Elsewhere, these modules are imported where they are used: a window needs them later.
+if TYPE_CHECKING:
+    from omnimouse_model.analysis.sources.areas import AreaMatrix
+    from omnimouse_model.analysis.sources.informants import Informants
+    from omnimouse_model.analysis.sources.sources import SourceScores
+
 Question = Literal["sources", "informants", "areas"]
-Finding = SourceScores | Informants | AreaMatrix
+Finding = Union["SourceScores", "Informants", "AreaMatrix"]
 QUICK: Final = "linear-gaussian"
 """The model that answers first: in seconds, for any recording."""
 SELECTED, MASK, ALL, AREA = "selected", "of the mask", "all", "area "
@@ -144,6 +141,8 @@ class Sources(HasBackgroundTask):
         if not self.is_quick and self._client.predictor is None:
             return "Choose a model first."
         if not self.is_quick and needs is not None:
+            from omnimouse_model.analysis.sources.errors import refusal
+
             of_neurons = self.question != "sources"
             reason = refusal(needs, Path(state.predictor_name).name, of_neurons=of_neurons)
             if reason:
@@ -293,8 +292,9 @@ class Sources(HasBackgroundTask):
         NaN for neurons that were not asked, or of which nothing is predictable: the 95 %
         interval of v(all), where it has one, contains 0.
         """
-        values, found = np.full(n_neurons, np.nan), self.found.get("sources")
-        if not isinstance(found, SourceScores):
+        values = np.full(n_neurons, np.nan)
+        found = cast("SourceScores | None", self.found.get("sources"))
+        if found is None:
             return values, ()
         total = found.total()
         is_known = (total.value > 0) & ~(total.low <= 0)
@@ -303,8 +303,8 @@ class Sources(HasBackgroundTask):
 
     def informants_of(self, n_neurons: int) -> np.ndarray:
         """Return what each neuron adds to the targets of the latest search, (P,)."""
-        found = self.found.get("informants")
-        if isinstance(found, Informants) and len(found.adds) == n_neurons:
+        found = cast("Informants | None", self.found.get("informants"))
+        if found is not None and len(found.adds) == n_neurons:
             return found.adds
         return np.full(n_neurons, np.nan)
 
@@ -328,10 +328,17 @@ class Sources(HasBackgroundTask):
         if area == targets:
             return targets in (SELECTED, MASK, ALL)
         # Before a recording is open, code can name its areas.
-        return session is None or (bool(area) and area in areas_of(session))
+        if session is None:
+            return True
+        from omnimouse_model.analysis.sources.errors import areas_of
+
+        return bool(area) and area in areas_of(session)
 
     def _size(self, session: Session) -> tuple[int, int]:
         """Return the number of groups of targets, and of masks of each."""
+        from omnimouse_model.analysis.sources.errors import areas_of, target_groups
+        from omnimouse_model.analysis.sources.sources import SourcesPlan, default_sources
+
         arguments = self._arguments(session)
         if self.question == "areas":
             n_areas = len({*areas_of(session).tolist()} - {""})
@@ -353,6 +360,9 @@ class Sources(HasBackgroundTask):
         ValueError
             There are no targets, or fewer than two areas.
         """
+        from omnimouse_model.analysis.sources.errors import areas_of
+        from omnimouse_model.analysis.sources.sources import default_sources
+
         if self.question == "areas":
             if len({*areas_of(session).tolist()} - {""}) < 2:
                 raise ValueError("The recording has fewer than two areas.")
@@ -369,6 +379,8 @@ class Sources(HasBackgroundTask):
 
     def _neurons(self, session: Session) -> NeuronGroup | None:
         """Return the targets; None for all neurons."""
+        from omnimouse_model.analysis.sources.errors import areas_of
+
         if self.targets == ALL:
             return None
         if self.targets.startswith(AREA):
@@ -433,6 +445,10 @@ class Sources(HasBackgroundTask):
             self._take((job, result))
 
     def _run(self, job: SourcesJob, report: ReportProgress) -> Iterator[tuple[SourcesJob, Finding]]:
+        from omnimouse_model.analysis.sources.areas import area_matrix
+        from omnimouse_model.analysis.sources.informants import informants
+        from omnimouse_model.analysis.sources.sources import sources
+
         run: Any = {"sources": sources, "informants": informants, "areas": area_matrix}
         time_left, work = TimeLeft(lambda: monotonic() - job.work.waited_s), job.work
 

@@ -14,6 +14,7 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.live import laboratory_jobs
+from omnimouse_model.live.analysis_file import ExperimentEntry
 from omnimouse_model.live.inference import background_task
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_widgets.report.page import report_page
@@ -370,7 +371,7 @@ def test_a_saved_analysis_has_its_experiments(named, folder, model, tmp_path, is
             assert not named.laboratory.folder.exists()
         # Saving again does not forget them.
         (done,) = again.project.current.experiments
-        assert done == laboratory_jobs.ExperimentEntry("directions", 1, "energy")
+        assert done == ExperimentEntry("directions", 1, "energy")
         # Besides the prediction on screen, nothing was predicted.
         assert model.asked - asked <= 2
 

@@ -16,7 +16,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.current_point import live_sweeps
 from omnimouse_model.live.inference.background_task import HasBackgroundTask
-from omnimouse_model.live.laboratory_jobs import NAMES
+from omnimouse_model.live.laboratory_jobs import lab_names
 from omnimouse_model.storage.files import read_bytes
 from omnimouse_widgets.jupyter.panel import MAX_SENT, RecordPart
 from omnimouse_widgets.report import report_maker
@@ -176,7 +176,7 @@ class Laboratory(JobPart):
         What the experiment found of the population, as text; read-only.
     """
 
-    experiment = Enum(list(NAMES), "directions").tag(sync=True)
+    experiment = Enum(list(lab_names()), "directions").tag(sync=True)
     repeats = Int(1).tag(sync=True)
     label = Unicode("area").tag(sync=True)
     progress = Float(0.0).tag(sync=True)

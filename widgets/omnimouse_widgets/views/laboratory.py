@@ -10,14 +10,14 @@ from jaxtyping import Float, UInt8
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import fit_video
 from omnimouse_model.lab.experiments import CONSTANT, SILENT, TUNED, ExperimentResult
+from omnimouse_model.live.analysis_file import MAX_REPEATS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.laboratory_jobs import (
     BARCODES,
     FOLDS,
-    MAX_REPEATS,
-    NAMES,
     LabResult,
+    lab_names,
     label_of,
 )
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
@@ -133,7 +133,7 @@ class LaboratoryView:
 
     def _controls(self) -> Sequence[Item | Row]:
         laboratory, is_busy = self._laboratory, self._laboratory.is_busy
-        options = tuple((name, label_of(name), "") for name in NAMES)
+        options = tuple((name, label_of(name), "") for name in lab_names())
         choice: list[Item] = [
             Choice(
                 "experiment",

@@ -19,7 +19,6 @@ from urllib.parse import quote, urlsplit
 
 from omnimouse_model.data.hub.exchange import endpoint
 from omnimouse_model.data.hub.names import hub_place
-from omnimouse_model.data.readers.alf_probe import DIRECT, dataset_name, sorter_rank
 from omnimouse_model.errors import ConnectError, FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.archives import leads_outside
@@ -288,6 +287,12 @@ def needed_datasets(paths: Sequence[str]) -> list[str]:
     paths
         Relative paths `alf/probe00/pykilosort/#2024-05-06#/spikes.times.npy`.
     """
+    # Imported here, as all readers: a window needs them later.
+    from omnimouse_model.data.readers.alf_probe import DIRECT, dataset_name, sorter_rank
+
+    def rank(place: tuple[str, ...]) -> tuple[int, str]:
+        return sorter_rank(place[1] if len(place) > 1 else DIRECT)
+
     latest: dict[tuple[str, ...], dict[str, str]] = {}
     # Revisions are ordered by name, and a path without one comes before the others.
     for path in sorted(paths, key=_revision_key):
@@ -300,7 +305,7 @@ def needed_datasets(paths: Sequence[str]) -> list[str]:
         if "spikes.times.npy" not in files or len(place) not in (1, 2):
             continue
         best = chosen.get(place[0])
-        if best is None or _sorter(place) < _sorter(best):
+        if best is None or rank(place) < rank(best):
             chosen[place[0]] = place
     return sorted(
         path
@@ -313,10 +318,6 @@ def needed_datasets(paths: Sequence[str]) -> list[str]:
 def _revision_key(path: str) -> tuple[str, str]:
     revision = [p for p in PurePosixPath(path).parts if _REVISION.fullmatch(p)]
     return (revision[-1] if revision else "", path)
-
-
-def _sorter(place: tuple[str, ...]) -> tuple[int, str]:
-    return sorter_rank(place[1] if len(place) > 1 else DIRECT)
 
 
 def _client(folder: Path) -> Any:
