@@ -306,19 +306,26 @@ def unsaved_settings() -> Iterator[None]:
         settings._save_on_change = saves
 
 
-@contextmanager
-def _unfiltered_events(window: QMainWindow) -> Iterator[None]:
-    """Remove napari's event filter from the application while docks are made.
+DIRECT = Qt.FindChildOption.FindDirectChildrenOnly
 
-    The filter shows a hidden menu bar when the pointer is near. Qt would call this
-    Python method for thousands of events.
+
+@contextmanager
+def _quick_docking(window: Any) -> Iterator[None]:
+    """Leave out what napari does for each event and each dock while docks are made.
+
+    Its filter of the application's events shows a hidden menu bar when the pointer is
+    near: Qt would call this Python method for thousands of events. Before each dock that
+    it adds, it looks for the others among all widgets of the window, whose children they
+    are.
     """
     application = QApplication.instance()
     assert application is not None
     application.removeEventFilter(window)
+    window.findChildren = partial(window.findChildren, options=DIRECT)
     try:
         yield
     finally:
+        del window.findChildren
         application.installEventFilter(window)
 
 
@@ -390,8 +397,7 @@ class TabRoom(QObject):
     def __init__(self, window: QMainWindow) -> None:
         super().__init__(window)
         window.installEventFilter(self)
-        direct = Qt.FindChildOption.FindDirectChildrenOnly
-        for bar in window.findChildren(QTabBar, options=direct):
+        for bar in window.findChildren(QTabBar, options=DIRECT):
             self._fit(bar)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
@@ -412,7 +418,7 @@ def _fold_layer_docks(window: QMainWindow) -> None:
     One above the other, with a raster below, they need a window taller than the screen
     of many laptops.
     """
-    docks = {dock.objectName(): dock for dock in window.findChildren(QDockWidget)}
+    docks = {dock.objectName(): dock for dock in window.findChildren(QDockWidget, options=DIRECT)}
     controls, layers = docks.get("layer controls"), docks.get("layer list")
     if controls is None or layers is None:
         return
@@ -454,7 +460,7 @@ def open_instrument(
             viewer.window.add_dock_widget(
                 dock, name=DOCK_NAME, area="right", add_vertical_stretch=False
             )
-            with _unfiltered_events(dock.main_window):
+            with _quick_docking(dock.main_window):
                 dock.open_docks()
     return dock
 
