@@ -316,12 +316,20 @@ function render({ model, el }) {
     },
     choice: (item) => {
       if (item.is_row) {
-        const buttons = item.options.map(([value, label, title]) => makeButton(label, title, () => choose(item.name, value), { value }));
-        return [makeBar(makeGroup(item.label, ...buttons)), (now) => buttons.forEach((one, k) => {
-          setPressed(one, one.value === now.value);
-          one.disabled = Boolean(now.refusal);
-          one.title = now.refusal || item.options[k][2];
-        })];
+        const group = makeGroup(item.label);
+        let offered = "";
+        return [makeBar(group), (now) => {
+          // Other buttons would take the focus from the pressed one.
+          if (offered !== JSON.stringify(now.options)) {
+            group.replaceChildren(...now.options.map(([value, label]) => makeButton(label, "", () => choose(item.name, value), { value })));
+          }
+          offered = JSON.stringify(now.options);
+          [...group.children].forEach((one, k) => {
+            setPressed(one, one.value === now.value);
+            one.disabled = Boolean(now.refusal);
+            one.title = now.refusal || now.options[k][2];
+          });
+        }];
       }
       const element = makeSelect(item.label, (value) => choose(item.name, value), item.help);
       if (item.key) keys[item.key.toLowerCase()] = () => send("choose_next", { name: item.name });
@@ -349,9 +357,12 @@ function render({ model, el }) {
       const more = item.actions.length ? makers.menu(item) : null;
       const element = more ? make("span", { className: "omnimouse-chip" }, button, more[0]) : button;
       return [element, ({ label, help, is_on: isOn, sign, actions }) => {
-        const glyph = make("span", { textContent: sign ? `${sign[0]} ` : "", className: "omnimouse-sample" });
-        glyph.style.color = sign?.[1] ?? "";
-        button.replaceChildren(glyph, label);
+        button.replaceChildren(label);
+        if (sign) {
+          const glyph = make("span", { textContent: `${sign[0]} `, className: "omnimouse-sample" });
+          glyph.style.color = sign[1];
+          button.prepend(glyph);
+        }
         button.title = help;
         setPressed(button, isOn);
         more?.[1]({ label: "", help, actions });

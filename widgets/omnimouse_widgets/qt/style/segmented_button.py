@@ -58,26 +58,38 @@ class SegmentedButton(QWidget):
         self.setAccessibleName(name)
         self.setStyleSheet(STYLE)
         self._group = QButtonGroup(self)
-        self._values = tuple(choice.value for choice in choices)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(0)
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.setSpacing(0)
+        self._shrinks = shrinks
+        self._choices: tuple[Choice, ...] = ()
+        self.offer(choices)
+        # `idClicked` is emitted for clicks only, so `show_value` cannot cause a loop.
+        self._group.idClicked.connect(lambda at: self.picked.emit(self._choices[at].value))
+
+    def offer(self, choices: Sequence[Choice]) -> None:
+        """Replace the buttons, if they differ."""
+        if tuple(choices) == self._choices:
+            return
+        for button in self._group.buttons():
+            self._group.removeButton(button)
+            button.hide()
+            button.deleteLater()  # one of them may be pressed at this moment
+        self._choices = tuple(choices)
         for number, choice in enumerate(choices):
             button = _button(choice)
             # The style sheet rounds the outer corners by this property.
             if number in (0, len(choices) - 1):
                 button.setProperty("place", "first" if number == 0 else "last")
-            if not shrinks:
+            if not self._shrinks:
                 button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
             # The number is the identifier that `idClicked` sends.
             self._group.addButton(button, number)
-            row.addWidget(button)
-        # `idClicked` is emitted for clicks only, so `show_value` cannot cause a loop.
-        self._group.idClicked.connect(lambda at: self.picked.emit(self._values[at]))
+            self._row.addWidget(button)
 
     def button(self, value: Hashable) -> QToolButton:
         """Return the button of a value."""
-        button = self._group.button(self._values.index(value))
+        button = self._group.button([choice.value for choice in self._choices].index(value))
         assert isinstance(button, QToolButton)
         return button
 
@@ -85,11 +97,11 @@ class SegmentedButton(QWidget):
     def value(self) -> Hashable | None:
         """The value of the button that is on."""
         checked = self._group.checkedId()
-        return self._values[checked] if checked >= 0 else None
+        return self._choices[checked].value if checked >= 0 else None
 
     def show_value(self, value: Hashable) -> None:
         """Turn on the button of a value; none for a value without a button."""
-        if value in self._values:
+        if any(choice.value == value for choice in self._choices):
             self.button(value).setChecked(True)
             return
         # An exclusive group does not allow its last button to be turned off.
