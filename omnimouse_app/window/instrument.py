@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from napari.layers import Labels
 from psygnal import SignalInstance
-from qtpy.QtCore import QEvent, QObject, QTimer, Signal, Slot
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
 from qtpy.QtGui import QDropEvent, QKeyEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QWidget
@@ -44,6 +44,8 @@ _LAYER_IMPORTS = (
     # The outlines of areas import it on their thread: two that meet there can fail.
     "scipy.spatial",
     *("skimage.color", "skimage.exposure", "skimage.util"),
+    *("omnimouse_widgets.qt.timeline", "omnimouse_widgets.qt.traces.plot"),
+    "omnimouse_widgets.qt.raster.panel",
 )
 _MIN_CANVAS = (160, 120)
 """Minimum canvas size (width, height) in pixels; docks cannot make it smaller."""
@@ -126,15 +128,18 @@ class Instrument(QObject):
         """Filter the events of a window: closing, update requests and drops."""
         self._window = window
         # Two `OneFrame` objects would send each other the requests without end.
-        if window.findChild(OneFrame) is None:
+        if window.findChild(OneFrame, options=Qt.FindChildOption.FindDirectChildrenOnly) is None:
             OneFrame(window)
         window.installEventFilter(self)
-        for widget in window.findChildren(QWidget):
+        # Not those of the docks, which are many more.
+        centre = window.centralWidget()
+        assert centre is not None
+        for widget in centre.findChildren(QWidget):
             # napari's canvas area. Its own drop handler asks on every drop which plugin
             # should read a folder.
             if type(widget).__name__ == "QtViewer":
                 widget.installEventFilter(self)
-        for canvas in window.findChildren(QOpenGLWidget):
+        for canvas in centre.findChildren(QOpenGLWidget):
             canvas.installEventFilter(self)
             canvas.setMinimumSize(*_MIN_CANVAS)
             self.brush.canvas = canvas
@@ -211,7 +216,7 @@ class Instrument(QObject):
 
 
 def import_for_layers() -> None:
-    """Import what napari imports for its first layers, 2 s in a new process.
+    """Import what the first layers and plots need, 2 s in a new process.
 
     Called on another thread, so that the window reacts meanwhile.
     """

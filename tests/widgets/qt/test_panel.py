@@ -6,13 +6,22 @@ import pytest
 from psygnal import SignalInstance
 from qtpy.QtCore import QPoint, QPointF
 from qtpy.QtGui import QImage
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QToolButton
 
 from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.context.sources import SourcesView
 from omnimouse_widgets.views.ranking import NO_FILE, RankingView
-from omnimouse_widgets.views.record import Block, Choice, Message, Row, SavePicture, Text
+from omnimouse_widgets.views.record import (
+    NO_SESSION,
+    Block,
+    Choice,
+    Message,
+    Row,
+    SavePicture,
+    Text,
+)
+from omnimouse_widgets.views.traces import TracesView
 from tests.widgets.pointer import pick, pixel, press
 
 
@@ -180,3 +189,45 @@ def test_an_action_is_enabled_once_its_reason_is_gone(controller, show, redraw):
     redraw()
     assert panel.widgets["run"].isEnabled()
     assert panel.widgets["python"].isEnabled()
+
+
+class Offering:
+    """A row of joined buttons whose last one comes and goes."""
+
+    name = "offering"
+
+    def __init__(self):
+        self.changed, self.values, self.value = SignalInstance(), ("a", "b", "c"), "c"
+
+    def blocks(self):
+        return [Block(self._row, [self.changed])]
+
+    def _row(self):
+        options = tuple((value, value.upper(), f"Shows {value}") for value in self.values)
+        return [Choice("kind", "Kind", "", options, self.value, self.choose, is_row=True)]
+
+    def choose(self, value):
+        self.value = value
+
+
+def test_joined_buttons_are_those_that_are_offered(controller, show, redraw):
+    view = Offering()
+    panel = show(RecordPanel.of(view, controller), 300, 100)
+    buttons = panel.widgets["kind"]
+    assert buttons.value == "c"
+    view.values, view.value = ("a", "d"), "d"
+    view.changed.emit()
+    redraw()
+    assert buttons.value == "d"
+    assert buttons.button("d").toolTip() == "Shows d"
+    shown = [each.text() for each in buttons.findChildren(QToolButton) if each.isVisible()]
+    assert shown == ["A", "D"]
+    press(buttons.button("a"))
+    assert view.value == "a"
+
+
+def test_a_content_that_never_had_data_is_a_text(empty_controller, show):
+    panel = show(RecordPanel.of(TracesView.of(empty_controller), empty_controller), 400, 300)
+    empty = panel.content("traces")
+    assert empty.accessibleName() == NO_SESSION
+    assert not panel.stacks

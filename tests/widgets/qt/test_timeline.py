@@ -76,11 +76,11 @@ def test_repeats_of_the_clip_are_marked(panel, controller, redraw, monkeypatch):
 
 
 def test_without_a_session_keys_and_clicks_do_nothing(empty_controller, show):
-    panel = shown(show, empty_controller)
+    panel = show(RecordPanel.of(TimeView.of(empty_controller), empty_controller), 900, 130)
     QTest.keyClick(panel, Qt.Key.Key_Right)
-    drag(panel.canvas.viewport(), [canvas_position(panel.canvas, panel.box, 0.5, 1.5)])
+    drag(panel.content("timeline"), [QPointF(20, 20)])
     assert empty_controller.state.window is None
-    assert not panel.drawn.marker.isVisible()
+    assert not panel.timelines
 
 
 def test_without_trials_the_time_line_has_none(controller, panel, redraw):

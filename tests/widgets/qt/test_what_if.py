@@ -23,7 +23,7 @@ from omnimouse_model.analysis.stimulus_edits import (
 from omnimouse_model.data.open import open_session
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.qt.style.plot_theme import is_on_light, themed_colour
+from omnimouse_widgets.qt.style.theme import is_on_light, themed_colour
 from omnimouse_widgets.views.what_if import WhatIfView
 from tests.model.live.mask.test_stimulus_edits import VideoPredictor
 from tests.predictors import open_controller

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import numpy as np
 from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
@@ -38,9 +38,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
 from omnimouse_widgets.qt.form import SettingsDialog, SettingsForm
 from omnimouse_widgets.qt.long_table import LongTableView
-from omnimouse_widgets.qt.plot import RecordPlot, picture_of
-from omnimouse_widgets.qt.raster.panel import RasterArea
-from omnimouse_widgets.qt.style import plot_style, shortcuts
+from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import (
     TOGGLE_STYLE,
     combo_box,
@@ -57,17 +55,20 @@ from omnimouse_widgets.qt.style.controls import (
 )
 from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, choose_new_file
 from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine
-from omnimouse_widgets.qt.style.plot_style import TEXT, small_font
-from omnimouse_widgets.qt.style.plot_theme import PlotCanvas
 from omnimouse_widgets.qt.style.redraw import Redraw, VisibilityMonitor
 from omnimouse_widgets.qt.style.row_table import RowView, row_table
 from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.shortcuts import KeyActions, key_actions
-from omnimouse_widgets.qt.style.theme import ToneLabel, drawn_pixmap, wrapped_label
-from omnimouse_widgets.qt.timeline import Lanes, VideoPlayer
+from omnimouse_widgets.qt.style.theme import (
+    TEXT,
+    EmptyPlot,
+    ToneLabel,
+    drawn_pixmap,
+    small_font,
+    wrapped_label,
+)
 from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
-from omnimouse_widgets.qt.traces.plot import WIDTH, TraceStack
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.record import (
     Action,
@@ -111,6 +112,14 @@ from omnimouse_widgets.views.record import (
     WriteFile,
 )
 
+# Imported with the first data, which a window has later: pyqtgraph and its plots take
+# 60 ms of a start.
+if TYPE_CHECKING:
+    from omnimouse_widgets.qt.plot import RecordPlot
+    from omnimouse_widgets.qt.style.plot_style import PlotCanvas
+    from omnimouse_widgets.qt.timeline import Lanes
+    from omnimouse_widgets.qt.traces.plot import TraceStack
+
 TONES: Final[dict[record.Tone, Tone]] = {
     "quiet": "quiet",
     "warning": "alert",
@@ -121,7 +130,7 @@ DARK, BRIGHT = "#101010", "#F0F0F0"
 """Colours of texts on bright and on dark cells."""
 REFUSALS: Final = (ValueError, OSError, ImportError)
 """Errors whose message answers a user action; the panel shows it."""
-Taking = TypeVar("Taking", PlotCanvas, RowView)
+Taking = TypeVar("Taking", "PlotCanvas", RowView)
 SWITCH_STYLE: Final = f"{TOGGLE_STYLE} QToolButton {{ padding: 3px 2px; }}"
 """Style with less padding: a row of seven switches fits in a dock of 400 pixels."""
 SIGN_STYLE: Final = f"{SWITCH_STYLE} QToolButton {{ font-size: 8pt; }}"
@@ -133,6 +142,8 @@ OVER_STYLE: Final = (
 """Style of a button that stands over a plot."""
 LONG_NAME: Final = 8
 """Letters of a choice that are always shown."""
+EMPTY: Final = ":empty"
+"""End of the key of a content without data."""
 MIN_HEIGHT: Final = 96
 """Least height of a content in pixels."""
 LOW_HEIGHT: Final = 76
@@ -307,6 +318,8 @@ class RecordPanel(QWidget):
             if result.content:
                 widgets = [self.content(result.content)]
                 shown = [plot for plot in shown if plot.canvas is widgets[0]]
+            from omnimouse_widgets.qt.plot import picture_of
+
             items = [item for plot in shown for item in plot.items]
             picture = picture_of(widgets, result.description, items)
             is_svg = path.suffix.lower() == ".svg"
@@ -349,11 +362,11 @@ class RecordPanel(QWidget):
         """
         marks = [entry for entry in entries if isinstance(entry, Mark)]
         entries = [entry for entry in entries if not isinstance(entry, Mark)]
-        keys = [_key(entry) for entry in entries]
+        keys = [self._key(entry) for entry in entries]
         before: Any = None
         for key, entry in zip(keys, entries, strict=True):
             if key not in self.widgets:
-                self.widgets[key] = self._make(entry)
+                self.widgets[key] = EmptyPlot() if key.endswith(EMPTY) else self._make(entry)
             widget = self.widgets[key]
             if isinstance(entry, Action) and entry.over:
                 widget.setParent(self.content(entry.over))
@@ -389,6 +402,14 @@ class RecordPanel(QWidget):
             self._marks[mark.name] = mark
             if self._is_new(f"mark:{mark.name}", mark):
                 self._show_mark(mark)
+
+    def _key(self, entry: Item | Row) -> str:
+        """Return the key of the widget of an entry.
+
+        A content that never had data is a text: its plot is made with the first data.
+        """
+        key = _key(entry)
+        return f"{entry.name}{EMPTY}" if key not in self.widgets and _missing(entry) else key
 
     def _is_new(self, key: str, entry: Item) -> bool:
         """Return whether an entry differs from the one drawn, and keep it."""
@@ -433,8 +454,7 @@ class RecordPanel(QWidget):
                 button.setMenu(menu)
                 return button
             case Choice(is_row=True):
-                segments = [Segment(*option) for option in entry.options]
-                buttons = SegmentedButton(segments, entry.label)
+                buttons = SegmentedButton([], entry.label)
                 buttons.picked.connect(lambda value: self._choose(name, value))
                 return buttons
             case Choice():
@@ -478,23 +498,34 @@ class RecordPanel(QWidget):
             case Matrix():
                 return _matrix_view(QStandardItemModel(self))
             case Frames():
+                from omnimouse_widgets.qt.timeline import VideoPlayer
+
                 player = VideoPlayer(entry)
                 player.stroke_begun.connect(self._editor.begin_stroke)
                 player.stroke_ended.connect(self._editor.end_stroke)
                 return player
             case Timeline():
+                from omnimouse_widgets.qt.timeline import Lanes
+
                 self.timelines[name] = timeline = Lanes(partial(self._go, name))
                 _fill_height(timeline.canvas)
                 # The dock of the timeline is lower than those of other contents.
                 timeline.canvas.setMinimumHeight(LOW_HEIGHT)
                 return timeline.canvas
             case Cells(tip=tip):
+                from omnimouse_widgets.qt.raster.panel import RasterArea
+
                 return RasterArea(tip)
             case Traces(tip=tip, colours=(first, second)):
+                from omnimouse_widgets.qt.style import plot_style
+                from omnimouse_widgets.qt.traces.plot import WIDTH, TraceStack
+
                 self.stacks[name] = stack = TraceStack(partial(self._pick, name), tip)
                 stack.truth.setPen(plot_style.pen(first, WIDTH))
                 stack.predicted.setPen(plot_style.pen(second, WIDTH, dashed=True))
                 return _fill_height(stack.canvas)
+        from omnimouse_widgets.qt.plot import RecordPlot
+
         self.plots[name] = plot = RecordPlot(partial(self._pick, name), partial(self._select, name))
         return _fill_height(plot.canvas)
 
@@ -502,6 +533,9 @@ class RecordPanel(QWidget):
         """Draw an item that changed in its widget."""
         if isinstance(item, Content):
             self._contents[item.name] = item
+        if isinstance(widget, EmptyPlot):
+            widget.show_text(_missing(item))
+            return
         match item:
             case Text():
                 set_text = widget.set_text if item.is_line else widget.setText
@@ -524,6 +558,7 @@ class RecordPanel(QWidget):
                     widget.adjustSize()
                     widget.move(widget.parentWidget().width() - widget.width() - 16, 4)
             case Choice(is_row=True):
+                widget.offer([Segment(*option) for option in item.options])
                 widget.show_value(item.value)
                 widget.setEnabled(not item.refusal)
                 widget.setToolTip(item.refusal)
@@ -608,6 +643,16 @@ def _key(entry: Item | Row) -> str:
         return entry.name
     kind = "plot" if isinstance(entry, Plot) else type(entry).__name__.lower()
     return f"{entry.name}:{kind}"
+
+
+def _missing(entry: Item | Row) -> str:
+    """Return what a content over time says without data; "" with data."""
+    match entry:
+        case Cells(rows=None):
+            return record.NO_SESSION
+        case Traces() | Frames() | Timeline():
+            return entry.missing
+    return ""
 
 
 def _takes_place(entry: Item | Row) -> bool:

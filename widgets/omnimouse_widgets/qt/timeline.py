@@ -13,7 +13,8 @@ from qtpy.QtWidgets import QGraphicsRectItem, QSizePolicy, QVBoxLayout, QWidget
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import describe
-from omnimouse_widgets.qt.style.plot_theme import PlotCanvas, colour_on
+from omnimouse_widgets.qt.style.plot_style import PlotCanvas
+from omnimouse_widgets.qt.style.theme import colour_on
 from omnimouse_widgets.views.record import Bar, Frames, Place, Timeline
 
 TICK_MS: Final = 33

@@ -15,7 +15,6 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
 from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,
@@ -33,6 +32,7 @@ from omnimouse_widgets.qt.style.theme import (
     colour_of,
     icon_label,
     ring_label,
+    small_font,
     state_label,
     wrapped_label,
 )
@@ -353,7 +353,7 @@ class ColourBar(QWidget):
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Paint gradient, numbers and median."""
         painter = QPainter(self)
-        painter.setFont(plot_style.small_font())
+        painter.setFont(small_font())
         bar = QRectF(4, 2, self.width() - 8, 10)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
         # Qt interpolates linearly between stops; 17 of them follow viridis closely.

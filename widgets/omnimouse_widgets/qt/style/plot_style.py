@@ -1,38 +1,33 @@
-"""Common plot style and the plot items shared by several panels.
+"""Common plot style, the plot items shared by several panels, and their canvas.
 
-Colours are those on a dark background; `plot_theme` replaces them in light themes.
+All plots set their colours for a dark background. In a light theme the canvas replaces
+them before it paints: white becomes nearly black, and the other colours become darker.
+Images, and boxes with a background of their own, keep their colours.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QRectF, Qt
-from qtpy.QtGui import QBrush, QColor, QFont, QPen
-from qtpy.QtWidgets import QFrame
+from qtpy.QtCore import QEvent, QRectF, QSize, Qt
+from qtpy.QtGui import QBrush, QColor, QPaintEvent, QPen, QShowEvent
+from qtpy.QtWidgets import QFrame, QGraphicsItem, QGraphicsRectItem
 
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.style.plot_theme import AXIS as AXIS
-from omnimouse_widgets.qt.style.plot_theme import BACKGROUND as BACKGROUND
-from omnimouse_widgets.qt.style.plot_theme import HELD_TEXT as HELD_TEXT
-from omnimouse_widgets.qt.style.plot_theme import PAPER as PAPER
-from omnimouse_widgets.qt.style.plot_theme import TEXT as TEXT
-from omnimouse_widgets.qt.style.plot_theme import PlotCanvas
-from omnimouse_widgets.qt.style.plot_theme import on_paper as on_paper
+from omnimouse_widgets.qt.style.theme import AXIS as AXIS
+from omnimouse_widgets.qt.style.theme import BACKGROUND as BACKGROUND
+from omnimouse_widgets.qt.style.theme import HELD_TEXT as HELD_TEXT
+from omnimouse_widgets.qt.style.theme import PAPER as PAPER
+from omnimouse_widgets.qt.style.theme import TEXT as TEXT
+from omnimouse_widgets.qt.style.theme import is_dark, themed_colour, themed_text
+from omnimouse_widgets.qt.style.theme import on_paper as on_paper
+from omnimouse_widgets.qt.style.theme import small_font as small_font
 
-FONT_POINTS = 8
-
-
-def small_font(*, bold: bool = False) -> QFont:
-    """Return the font of ticks and labels inside plots."""
-    font = QFont()
-    font.setPointSize(FONT_POINTS)
-    font.setBold(bold)
-    return font
+_Coloured = TypeVar("_Coloured", QPen, QBrush)
 
 
-def canvas(tooltip: str) -> PlotCanvas:
+def canvas(tooltip: str) -> "PlotCanvas":
     """Return an empty plot canvas without a frame."""
     widget = PlotCanvas()
     widget.setFrameShape(QFrame.Shape.NoFrame)
@@ -218,3 +213,154 @@ def sample_at(position: float, n_samples: int) -> int:
 def brush(colour: str, alpha: int = 255) -> QBrush:
     """Return a brush with an opacity from 0 to 255."""
     return QBrush(tint(colour, alpha))
+
+
+# -- the canvas and its colours in light themes ------------------------------------------
+class PlotCanvas(pg.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Canvas of plots with the colours of the theme, also after a change of theme."""
+
+    is_light = False
+    """Whether the theme is light. A class attribute, because Qt sends palettes before
+    the constructor has ended."""
+
+    fills_height = False
+    """Whether the canvas takes the height that is left, instead of asking for its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setBackground(BACKGROUND)
+
+    def sizeHint(self) -> QSize:
+        """Return the wanted size; that of pyqtgraph is too large for a dock."""
+        wanted: QSize = super().sizeHint()
+        return QSize(wanted.width(), self.minimumHeight()) if self.fills_height else wanted
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Update the colours: a new parent may have got its theme after the canvas."""
+        super().showEvent(event)
+        self._follow()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Update the colours: a change of the palette can be a change of the theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.PaletteChange:
+            self._follow()
+
+    def _follow(self) -> None:
+        # A canvas without a panel is drawn for a picture.
+        panel = self.parentWidget()
+        is_light = panel is not None and not is_dark(panel)
+        if is_light != self.is_light:
+            self.is_light = is_light
+            self.setBackground(themed_colour(BACKGROUND, is_light=is_light))
+            self._replace_colours()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Replace the colours of what was drawn since the last time, then paint."""
+        # Here and not where the panels draw: they set colours in many places.
+        if self.is_light:
+            self._replace_colours()
+        super().paintEvent(event)
+
+    def _replace_colours(self) -> None:
+        for item in self.scene().items():
+            replace = _replacement_for(item)
+            if replace is not None and not _is_in_own_box(item):
+                replace(item, self.is_light)
+
+
+def _is_in_own_box(item: QGraphicsItem) -> bool:
+    """Return whether an item is in a box with a background of its own."""
+    parent: QGraphicsItem | None = item
+    while parent is not None:
+        if isinstance(parent, pg.ViewBox) and parent.state["background"] is not None:
+            return True
+        parent = parent.parentItem()
+    return False
+
+
+def _themed(value: _Coloured, is_light: bool) -> _Coloured:
+    """Return a pen or a brush with its colour of the theme; itself if it has it."""
+    before = value.color()
+    after = QColor(themed_colour(before.name(), is_light=is_light))
+    after.setAlpha(before.alpha())
+    if after == before:
+        return value
+    copy = type(value)(value)
+    copy.setColor(after)
+    return copy
+
+
+def _replace(value: _Coloured, is_light: bool, change: Callable[[_Coloured], object]) -> None:
+    new = _themed(value, is_light)
+    # A call without a change would repaint the item without end.
+    if new is not value:
+        change(new)
+
+
+def _theme_curve(item: Any, is_light: bool) -> None:
+    _replace(pg.mkPen(item.opts["pen"]), is_light, item.setPen)
+
+
+def _theme_points(item: Any, is_light: bool) -> None:
+    for name, change in (("pen", item.setPen), ("brush", item.setBrush)):
+        if isinstance(item.opts[name], QPen | QBrush):
+            _replace(item.opts[name], is_light, change)
+        values = [value for value in item.data[name] if value is not None]
+        new = [_themed(value, is_light) for value in values]
+        is_changed = any(a is not b for a, b in zip(new, values, strict=True))
+        if is_changed and len(new) == len(item.data):
+            change(new)
+
+
+def _theme_axis(item: Any, is_light: bool) -> None:
+    _replace(item.pen(), is_light, item.setPen)
+    _replace(item.textPen(), is_light, item.setTextPen)
+
+
+def _theme_text(item: Any, is_light: bool) -> None:
+    _replace(QPen(item.color), is_light, lambda new: item.setColor(new.color()))
+    item.fill = _themed(item.fill, is_light)
+    # Reading the HTML of a text is slow: only after a change.
+    done = item.textItem.document().revision(), is_light
+    if done != getattr(item, "omnimouse_theme", None):
+        html = item.toHtml()
+        if (new := themed_text(html, is_light=is_light)) != html:
+            item.setHtml(new)
+        item.omnimouse_theme = item.textItem.document().revision(), is_light
+
+
+def _theme_title(item: Any, is_light: bool) -> None:
+    # A plot without a title has an empty one without a colour.
+    if item.opts["color"] is not None:
+        pen = QPen(pg.mkColor(item.opts["color"]))
+        _replace(pen, is_light, lambda new: item.setText(item.text, color=new.color()))
+
+
+def _theme_line(item: Any, is_light: bool) -> None:
+    _replace(item.pen, is_light, item.setPen)
+
+
+def _theme_region(item: Any, is_light: bool) -> None:
+    _replace(item.brush, is_light, item.setBrush)
+
+
+def _theme_rectangle(item: Any, is_light: bool) -> None:
+    _replace(item.pen(), is_light, item.setPen)
+
+
+_REPLACE: Final[dict[type, Callable[[Any, bool], None]]] = {
+    pg.PlotCurveItem: _theme_curve,
+    pg.ScatterPlotItem: _theme_points,
+    pg.AxisItem: _theme_axis,
+    pg.TextItem: _theme_text,
+    pg.LabelItem: _theme_title,
+    pg.InfiniteLine: _theme_line,
+    pg.LinearRegionItem: _theme_region,
+    QGraphicsRectItem: _theme_rectangle,
+}
+
+
+def _replacement_for(item: QGraphicsItem) -> Callable[[Any, bool], None] | None:
+    """Return the function that replaces the colours of an item, None for others."""
+    return next((f for kind, f in _REPLACE.items() if isinstance(item, kind)), None)

@@ -1,15 +1,17 @@
-"""Labels and glyphs that are readable in light and dark themes.
+"""Colours, labels and glyphs that are readable in light and dark themes.
 
 The contrast with the panel is at least 4.5 for text and at least 3 for marks. The theme
-is determined from the palette, because style sheets set the palette, too.
+is determined from the palette, because style sheets set the palette, too. This module
+does not import pyqtgraph, which a window needs with its first recording only.
 """
 
+import re
 from collections.abc import Callable
 from typing import Final
 
 from qtpy.QtCore import QEvent, QPointF, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPalette, QPen, QPixmap
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
@@ -189,3 +191,115 @@ def drawn_pixmap(size: QSize, paint: Callable[[QPainter], None]) -> QPixmap:
     # Qt requires the end of the painter before its pixmap is used.
     painter.end()
     return pixmap
+
+
+# -- colours of plots, which are set for a dark background ------------------------------
+BACKGROUND: Final = "#16181D"
+AXIS: Final = palette.AXIS
+TEXT: Final = "#C9CDD3"
+HELD_TEXT: Final = "#FFFFFF"
+PAPER: Final = "#FFFFFF"
+# White curves and light greys would be invisible on white paper.
+_ON_PAPER: Final = {**palette.ON_PAPER, AXIS: "#626A75", TEXT: "#1D2127"}
+# Not quite white and black: every colour must differ from those of dark themes, so that
+# a colour says whether it is replaced already, and by which one it is replaced back.
+_LIGHT: Final = {
+    **palette.ON_PAPER,
+    AXIS: "#626A75",
+    TEXT: "#1D2128",
+    BACKGROUND: "#FAFAFA",
+}
+_DARK: Final = {light: dark for dark, light in _LIGHT.items()}
+_CONTRAST: Final = 3.0
+"""Minimum contrast of a curve with a light background."""
+_HEX: Final = re.compile(r"#[0-9a-fA-F]{6}\b")
+
+
+def on_paper(text: str) -> str:
+    """Replace screen colours in a text by their colours on white."""
+    # Qt writes colours in lower case, hence the case-insensitive search.
+    for screen, paper in _ON_PAPER.items():
+        text = re.sub(screen, paper, text, flags=re.IGNORECASE)
+    return text
+
+
+def themed_colour(colour: str, *, is_light: bool) -> str:
+    """Return a colour of plots, "#RRGGBB", as it is drawn in a theme."""
+    colour = colour.upper()
+    if not is_light:
+        return _DARK.get(colour, colour)
+    if colour in _DARK:  # replaced already
+        return colour
+    if colour not in _LIGHT:
+        _LIGHT[colour] = light = _darkened(colour)
+        # A dark colour stays as it is, in both directions.
+        _DARK.setdefault(light, colour)
+    return _LIGHT[colour]
+
+
+def themed_text(html: str, *, is_light: bool) -> str:
+    """Return a text with the colours of a theme."""
+    return _HEX.sub(lambda found: themed_colour(found[0], is_light=is_light), html)
+
+
+def is_on_light(widget: QWidget) -> bool:
+    """Return whether a widget that paints itself is in a light theme."""
+    return not is_dark(widget.parentWidget() or widget)
+
+
+def colour_on(widget: QWidget, colour: str) -> QColor:
+    """Return a colour of plots as a widget that paints itself draws it."""
+    return QColor(themed_colour(colour, is_light=is_on_light(widget)))
+
+
+def _darkened(colour: str) -> str:
+    """Return the colour, darker if it has too little contrast with white."""
+    mixed = QColor(colour)
+    while 1.05 / (_luminance(mixed) + 0.05) < _CONTRAST:
+        mixed = mixed.darker(110)
+    return mixed.name().upper()
+
+
+def _luminance(colour: QColor) -> float:
+    """Return the relative luminance, as WCAG 2 defines it."""
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (colour.redF(), colour.greenF(), colour.blueF())
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+FONT_POINTS: Final = 8
+
+
+class EmptyPlot(QWidget):
+    """Text in place of a plot that has no data yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self._text = ""
+
+    def show_text(self, text: str) -> None:
+        """Show why there are no data."""
+        self._text = text
+        self.setAccessibleName(text)
+        self.update()
+
+    def paintEvent(self, _: QPaintEvent | None) -> None:
+        """Paint the text as plots do."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), colour_on(self, BACKGROUND))
+        painter.setPen(colour_on(self, TEXT))
+        painter.setFont(small_font())
+        flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+        painter.drawText(self.rect(), int(flags), self._text)
+        painter.end()
+
+
+def small_font(*, bold: bool = False) -> QFont:
+    """Return the font of ticks and labels inside plots."""
+    font = QFont()
+    font.setPointSize(FONT_POINTS)
+    font.setBold(bold)
+    return font

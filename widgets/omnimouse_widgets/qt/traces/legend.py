@@ -6,9 +6,11 @@ from html import escape
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QLabel
 
-from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.qt.style.plot_theme import (
+from omnimouse_widgets.qt.style.theme import (
+    BACKGROUND,
+    TEXT,
     is_on_light,
+    small_font,
     themed_colour,
     themed_text,
 )
@@ -35,7 +37,7 @@ class LegendLabel(QLabel):
         super().__init__()
         self._html = ""
         self.setTextFormat(Qt.TextFormat.RichText)
-        self.setFont(plot_style.small_font())
+        self.setFont(small_font())
         # A panel may be narrower than the legend, which then takes another line.
         self.setMinimumWidth(1)
         self.setWordWrap(True)
@@ -56,8 +58,7 @@ class LegendLabel(QLabel):
         is_light = is_on_light(self)
         super().setText(themed_text(self._html, is_light=is_light))
         text, background = (
-            themed_colour(colour, is_light=is_light)
-            for colour in (plot_style.TEXT, plot_style.BACKGROUND)
+            themed_colour(colour, is_light=is_light) for colour in (TEXT, BACKGROUND)
         )
         style = f"color: {text}; background: {background}; padding: 1px 4px;"
         # Setting a style sheet changes the palette, which calls this again.

@@ -38,7 +38,8 @@ BAR_WIDTH: Final = 3.0
 STALE_OPACITY: Final = 0.5
 LOW_PIXELS: Final = 44
 """Row height in pixels below which labels move from above the curves to a gutter."""
-GUTTER_PIXELS: Final = 104
+GUTTER_PIXELS: Final = 118
+"""Width of the gutter: that of the longest name, "change of pupil size"."""
 MARK_PIXELS: Final = 26
 """Extra gutter width in pixels per score; `GUTTER_SHARE` limits the total."""
 GUTTER_SHARE: Final = 0.55

@@ -5,7 +5,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.qt.style.plot_theme import themed_colour
+from omnimouse_widgets.qt.style.theme import themed_colour
 
 
 def luminance(colour: str) -> float:
