@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from omnimouse_app.cli.output import echo
-from omnimouse_app.cli.progress import STOPPED
+from omnimouse_app.cli.terminal import STOPPED, echo
 from omnimouse_app.sigint import was_interrupted
 from omnimouse_model.display import printable
 from omnimouse_model.errors import WorkerError
@@ -51,9 +50,11 @@ The command itself is `command` in the file of that name in this folder; or, wit
 of the table, in a file that several commands share.
 """
 SHARED = {
+    "bench": "doctor",
     "convert-weights": "convert",
     "demo": "app",
     "fit": "train",
+    "fetch": "convert",
     "finetune": "train",
     "informants": "sources",
     "areas": "sources",

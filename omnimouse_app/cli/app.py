@@ -13,7 +13,7 @@ from omnimouse_app.cli.inputs import (
     require_source_code,
     session_folder,
 )
-from omnimouse_app.cli.output import echo
+from omnimouse_app.cli.terminal import echo
 from omnimouse_model.storage.write import writing
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""`omnimouse doctor`: properties of this machine, and a remedy for each problem."""
+"""`omnimouse doctor` and `bench`: problems of this machine, and its speed."""
 
 import os
 import platform
@@ -15,8 +15,9 @@ from typing import Any
 import click
 
 import omnimouse_app
-from omnimouse_app.cli.inputs import IN_CLONE, json_option
-from omnimouse_app.cli.output import echo, emit
+from omnimouse_app.cli import LazyGroup
+from omnimouse_app.cli.inputs import IN_CLONE, json_option, require_source_code
+from omnimouse_app.cli.terminal import echo, emit
 from omnimouse_model.extras import install_command
 from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.storage.files import read_text
@@ -321,3 +322,43 @@ def _print_remedies(findings: list[Finding]) -> None:
             echo(f"\n{finding.status}: {finding.name}\n  {finding.remedy}")
     if not any(finding.status == "problem" for finding in findings):
         echo("\nThere is no problem.")
+
+
+BENCHMARKS = {
+    "beside": "Time om.evaluate alone, and beside an Explorer that scores.",
+    "finetune": "Compare fine-tuning to a simulated mouse with training with it.",
+    "lab": "Time experiments on a model, with their errors.",
+    "linear-gaussian": "Fit the baseline to 10,000 neurons, and time new masks.",
+    "live": "Time strokes, predictions and scrubbing in the real window.",
+    "model": "Time forward passes of the five sizes, part by part.",
+    "ndt": "Time held-out neurons and training steps of the neural data transformer.",
+    "notebook": "Time strokes, predictions and plots in JupyterLab and a browser.",
+    "read": "Count windows per second, from a recording and from the store.",
+    "start": "Time the start of the application beside plain napari.",
+    "population": "Time predictions after strokes against the number of neurons.",
+    "strokes": "Time predictions after strokes, for any size, without a window.",
+    "sweep": "Time the live sweep against its contexts one by one.",
+    "train": "Time a training step in forward passes, and its loader.",
+    "twin": "Time the digital twin per frame, in a clip and streamed.",
+}
+"""Name -> its line in the help; the command is in `tests/bench/NAME.py`."""
+
+
+class Benchmarks(LazyGroup):
+    """Group that explains an installation without benchmarks in one line."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one benchmark.
+
+        Raises
+        ------
+        click.ClickException
+            The wheel does not contain the benchmarks.
+        """
+        require_source_code()
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group("bench", cls=Benchmarks, table=BENCHMARKS, package="tests.bench")
+def bench() -> None:
+    """Measure this machine; every benchmark prints a table, or JSON with --json."""

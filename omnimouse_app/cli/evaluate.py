@@ -20,8 +20,17 @@ from omnimouse_app.cli.inputs import (
     scheduler_option,
     sessions_option,
 )
-from omnimouse_app.cli.output import echo, emit, interval, markdown_table, table
-from omnimouse_app.cli.progress import STOPPED, Progress, StopSignal, interruptible
+from omnimouse_app.cli.terminal import (
+    STOPPED,
+    Progress,
+    StopSignal,
+    echo,
+    emit,
+    interruptible,
+    interval,
+    markdown_table,
+    table,
+)
 
 if TYPE_CHECKING:
     from omnimouse_app.cli.evaluation_tables import Layout
@@ -83,7 +92,7 @@ def _bits(
     check: Any,
 ) -> list[Row]:
     """Return the rows of hidden spikes."""
-    from omnimouse_model.analysis.spikes.held_out_scores import HELD_OUT, score_held_out
+    from omnimouse_model.analysis.held_out_neurons import HELD_OUT, score_held_out
     from omnimouse_model.progress import CallbackJob
 
     def show(done: float, total: float, text: str) -> None:
@@ -104,7 +113,7 @@ def _bits(
 
 def _choices(predictor: "Predictor", session: "Session", tier: str) -> list[Row]:
     """Return a row for every column with labels; its refusal where there is none."""
-    from omnimouse_model.analysis.spikes.trial_labels import decode_every_label
+    from omnimouse_model.analysis.trial_labels import decode_every_label
     from omnimouse_model.errors import UnsupportedRequestError
 
     shared: Row = {"name": "decoded_label", "value": None, "strategy": CHOICE}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
-from omnimouse_app.cli.output import decimals, interval
+from omnimouse_app.cli.terminal import decimals, interval
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.paper_table import PaperCell, PaperCost, PaperTable

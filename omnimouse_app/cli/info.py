@@ -16,8 +16,7 @@ from omnimouse_app.cli.inputs import (
     reading_options,
     session_folder,
 )
-from omnimouse_app.cli.output import echo, emit, shorten, table
-from omnimouse_app.cli.progress import STOPPED, Progress, interruptible
+from omnimouse_app.cli.terminal import STOPPED, Progress, echo, emit, interruptible, shorten, table
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.progress import CallbackJob
 

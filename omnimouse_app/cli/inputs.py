@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.progress import Progress, interruptible
+from omnimouse_app.cli.terminal import Progress, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session

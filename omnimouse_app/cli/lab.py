@@ -19,15 +19,14 @@ from omnimouse_app.cli.inputs import (
     scheduler_option,
     threads_option,
 )
-from omnimouse_app.cli.output import echo, emit
-from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
+from omnimouse_app.cli.terminal import Progress, echo, emit, exit_stopped, interruptible
 
 if TYPE_CHECKING:
     import numpy as np
 
     from omnimouse_model.data.session import Session
     from omnimouse_model.lab.experiments import ExperimentResult
-    from omnimouse_model.lab.recorded.comparison import RecordedComparison
+    from omnimouse_model.lab.recorded_comparison import RecordedComparison
     from omnimouse_model.predict.predictor import Predictor
 
 FIELD_STIMULI = {
@@ -395,8 +394,8 @@ def recorded(
     """
     import numpy as np
 
-    from omnimouse_model.lab.recorded.trials import dots_are_black, place_trials
-    from omnimouse_model.lab.recorded.tuning import compare_directions, compare_places
+    from omnimouse_model.lab.recorded_trials import dots_are_black, place_trials
+    from omnimouse_model.lab.recorded_tuning import compare_directions, compare_places
     from omnimouse_model.progress import CallbackJob
 
     settings: dict[str, Any] = {

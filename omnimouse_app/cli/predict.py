@@ -13,8 +13,7 @@ from omnimouse_app.cli.inputs import (
     scheduler_option,
     threads_option,
 )
-from omnimouse_app.cli.output import emit, n_bytes
-from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
+from omnimouse_app.cli.terminal import Progress, emit, exit_stopped, interruptible, n_bytes
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session

@@ -17,8 +17,17 @@ from omnimouse_app.cli.inputs import (
     scheduler_option,
     threads_option,
 )
-from omnimouse_app.cli.output import decimals, echo, emit, interval, markdown_table, table
-from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
+from omnimouse_app.cli.terminal import (
+    Progress,
+    decimals,
+    echo,
+    emit,
+    exit_stopped,
+    interruptible,
+    interval,
+    markdown_table,
+    table,
+)
 from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:

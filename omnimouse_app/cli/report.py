@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.inputs import device_option, file_option
-from omnimouse_app.cli.output import echo
-from omnimouse_app.cli.progress import Progress, interruptible
+from omnimouse_app.cli.terminal import Progress, echo, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device

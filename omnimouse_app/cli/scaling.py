@@ -14,11 +14,19 @@ from omnimouse_app.cli.inputs import (
     format_options,
     threads_option,
 )
-from omnimouse_app.cli.output import echo, emit, interval, markdown_table, table
-from omnimouse_app.cli.progress import Progress, exit_stopped, interruptible
+from omnimouse_app.cli.terminal import (
+    Progress,
+    echo,
+    emit,
+    exit_stopped,
+    interruptible,
+    interval,
+    markdown_table,
+    table,
+)
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.scaling.fits import Quantity, ScalingCurve, SizeAxis
+    from omnimouse_model.analysis.scaling_fits import Quantity, ScalingCurve, SizeAxis
     from omnimouse_model.metrics import PowerLaw
 
 MAX_SIZES = 8
@@ -84,7 +92,7 @@ def command(
     """
     if plan is not None:
         _train(plan, results, mice, device)
-    from omnimouse_model.analysis.scaling.fits import fit_rows, write_figure
+    from omnimouse_model.analysis.scaling_fits import fit_rows, write_figure
 
     curves = _curves(results, axis, quantity)
     if csv is not None:
@@ -100,7 +108,7 @@ def command(
 
 def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
     """Train the models of the plan that the results lack."""
-    from omnimouse_model.analysis.scaling.study import plan_path, read_plan, run_study
+    from omnimouse_model.analysis.scaling_study import plan_path, read_plan, run_study
     from omnimouse_model.errors import StoppedError
     from omnimouse_model.predict.devices import resolve_device
 
@@ -119,7 +127,7 @@ def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
 
 def _curves(results: Path, axis: "SizeAxis", quantity: "Quantity") -> "tuple[ScalingCurve, ...]":
     """Fit the runs of a file; print warnings on standard error."""
-    from omnimouse_model.analysis.scaling.fits import read_runs, scaling_curves
+    from omnimouse_model.analysis.scaling_fits import read_runs, scaling_curves
 
     if not results.is_file():
         raise click.BadParameter(

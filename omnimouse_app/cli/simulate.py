@@ -8,8 +8,7 @@ import click
 import numpy as np
 
 from omnimouse_app.cli.inputs import json_option
-from omnimouse_app.cli.output import emit, n_bytes
-from omnimouse_app.cli.progress import interruptible
+from omnimouse_app.cli.terminal import emit, interruptible, n_bytes
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.metrics.information import bits_per_spike

@@ -18,8 +18,17 @@ from omnimouse_app.cli.inputs import (
     scheduler_option,
     threads_option,
 )
-from omnimouse_app.cli.output import decimals, echo, emit, interval, table
-from omnimouse_app.cli.progress import STOPPED, Progress, exit_stopped, interruptible
+from omnimouse_app.cli.terminal import (
+    STOPPED,
+    Progress,
+    decimals,
+    echo,
+    emit,
+    exit_stopped,
+    interruptible,
+    interval,
+    table,
+)
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import Job
 

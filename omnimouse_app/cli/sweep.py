@@ -19,8 +19,16 @@ from omnimouse_app.cli.inputs import (
     sessions_option,
     threads_option,
 )
-from omnimouse_app.cli.output import decimals, echo, emit, interval, table
-from omnimouse_app.cli.progress import STOPPED, Progress, interruptible
+from omnimouse_app.cli.terminal import (
+    STOPPED,
+    Progress,
+    decimals,
+    echo,
+    emit,
+    interruptible,
+    interval,
+    table,
+)
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.contexts import Context

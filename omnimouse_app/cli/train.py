@@ -20,12 +20,13 @@ from omnimouse_app.cli.inputs import (
     reading_options,
     threads_option,
 )
-from omnimouse_app.cli.output import echo, emit
-from omnimouse_app.cli.progress import (
+from omnimouse_app.cli.terminal import (
     STOPPED,
     Progress,
     TrainingProgress,
     duration,
+    echo,
+    emit,
     exit_stopped,
     interruptible,
 )

@@ -13,10 +13,10 @@ from napari.layers import Image, Layer, Points
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from omnimouse_app.field.area_layer import AreaLayer
 from omnimouse_app.field.brush import Brush
-from omnimouse_app.field.colours import LabelColours
 from omnimouse_app.field.layer_kinds import (
+    AreaLayer,
+    LabelColours,
     NeuronLabels,
     features_of,
     label_layer,

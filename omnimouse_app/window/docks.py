@@ -30,8 +30,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_app.field.canvas import repair_canvas
-from omnimouse_app.field.keys import show_keys
+from omnimouse_app.field.canvas import repair_canvas, show_keys
 from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_app.window.instrument import Instrument, Model
 from omnimouse_app.window.malloc import return_free_memory

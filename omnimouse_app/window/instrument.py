@@ -14,8 +14,7 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QWidget
 
 from omnimouse_app.field.brush import FIRST_RADIUS, Brush
-from omnimouse_app.field.canvas import OneFrame
-from omnimouse_app.field.keys import bind_keys, show_keys
+from omnimouse_app.field.canvas import OneFrame, bind_keys, show_keys
 from omnimouse_app.field.layers import FieldLayers
 from omnimouse_app.window.openable import is_openable
 from omnimouse_app.window.settings import preferences

@@ -16,13 +16,13 @@ from tempfile import mkdtemp
 
 import numpy as np
 
-from omnimouse_app.cli.output import markdown_table
+from omnimouse_app.cli.terminal import markdown_table
 from omnimouse_model.analysis.finetune import finetune
-from omnimouse_model.analysis.spikes.held_out_scores import (
+from omnimouse_model.analysis.held_out_neurons import (
     HELD_OUT,
     trial_counts,
 )
-from omnimouse_model.analysis.spikes.trial_labels import decode_trial_labels
+from omnimouse_model.analysis.trial_labels import decode_trial_labels
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.families.ndt.predictor import N_WINDOWS, ONSET, TRIALS, WINDOW, NdtPredictor

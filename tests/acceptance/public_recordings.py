@@ -28,7 +28,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from omnimouse_app.cli.output import markdown_table
+from omnimouse_app.cli.terminal import markdown_table
 from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.open import open_session

@@ -43,7 +43,7 @@ import h5py
 import numpy as np
 import yaml
 
-from omnimouse_app.cli.output import markdown_table
+from omnimouse_app.cli.terminal import markdown_table
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session

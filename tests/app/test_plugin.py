@@ -15,8 +15,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QTextBrowser
 
-from omnimouse_app.field.canvas import Canvas
-from omnimouse_app.field.keys import FIELD_KEYS, PANEL_KEYS, all_keys
+from omnimouse_app.field.canvas import FIELD_KEYS, PANEL_KEYS, Canvas, all_keys
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window import commands
 from omnimouse_app.window.docks import find_instrument

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from omnimouse_app.cli.inputs import format_options
-from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.terminal import emit
 
 Row = dict[str, Any]
 PEAK_MIB = """

@@ -12,7 +12,7 @@ from omnimouse_app.cli.inputs import (
     named_session,
     threads_option,
 )
-from omnimouse_app.cli.progress import Progress, interruptible
+from omnimouse_app.cli.terminal import Progress, interruptible
 from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:

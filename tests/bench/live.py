@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.inputs import device_option
-from omnimouse_app.cli.output import row
+from omnimouse_app.cli.terminal import row
 from tests.bench.benchmark import Row, benchmark
 from tests.bench.population import SIZES, size_rows
 from tests.bench.recordings import session_id, simulated_session

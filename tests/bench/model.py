@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.inputs import device_option, threads_option
-from omnimouse_app.cli.output import matmul_gflops
+from omnimouse_app.cli.terminal import matmul_gflops
 from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:

@@ -82,7 +82,7 @@ def command(
     """
     import torch
 
-    from omnimouse_app.cli.output import matmul_gflops
+    from omnimouse_app.cli.terminal import matmul_gflops
     from omnimouse_model.families.ndt.network import Ndt, NdtConfig
     from omnimouse_model.predict.devices import resolve_device
 

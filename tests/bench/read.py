@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.output import n_bytes
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.terminal import Progress, n_bytes
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.storage.trees import decode_json

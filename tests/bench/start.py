@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from omnimouse_app.cli.output import row
+from omnimouse_app.cli.terminal import row
 from omnimouse_model.storage.trees import decode_json
 from tests.bench.benchmark import Row, benchmark
 

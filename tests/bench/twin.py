@@ -51,7 +51,7 @@ def command(repeats: int, fnn: Path | None, device: str) -> list[Row]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from omnimouse_app.cli.output import matmul_gflops
+    from omnimouse_app.cli.terminal import matmul_gflops
     from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
     from omnimouse_model.inference.families import training_plan
     from omnimouse_model.predict.devices import resolve_device

@@ -11,8 +11,7 @@ import pytest
 
 from omnimouse_app.cli import COMMANDS, main
 from omnimouse_app.cli.inputs import session_folder
-from omnimouse_app.cli.output import emit, machine
-from omnimouse_app.cli.progress import interruptible
+from omnimouse_app.cli.terminal import emit, interruptible, machine
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import Job
 from omnimouse_model.simulate import demo

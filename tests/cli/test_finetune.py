@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import omnimouse_model as om
-from omnimouse_app.cli.progress import TrainingProgress
+from omnimouse_app.cli.terminal import TrainingProgress
 from omnimouse_model.progress import STARTING, TRAINING
 from tests.cli.test_commands import run
 from tests.cli.test_train import interrupted

@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from omnimouse_model.lab.recorded.trials import StimulusColumnError
-from omnimouse_model.lab.stimuli.dots import gaussian_dots
-from omnimouse_model.lab.stimuli.gratings import drifting_gratings
+from omnimouse_model.lab.recorded_trials import StimulusColumnError
+from omnimouse_model.lab.stimuli.gratings_and_dots import drifting_gratings, gaussian_dots
 from tests.cli.runner import run_command
 from tests.model.experanto_folder import write_stream, write_videos
 from tests.model.lab.recorded.known_neurons import tuned

@@ -10,8 +10,7 @@ from torch import OutOfMemoryError
 
 from omnimouse_app import __main__, cli
 from omnimouse_app.cli import group
-from omnimouse_app.cli.output import emit
-from omnimouse_app.cli.progress import interruptible
+from omnimouse_app.cli.terminal import emit, interruptible
 from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_model.errors import WorkerError
 

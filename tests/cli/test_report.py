@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.terminal import Progress
 from omnimouse_model.analysis.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.evaluation.running_score import window_scores
@@ -138,7 +138,7 @@ def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path
     # Its scores are computed, not those that an earlier run has stored.
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     told = []
-    show = "omnimouse_app.cli.progress.Progress.show_share"
+    show = "omnimouse_app.cli.terminal.Progress.show_share"
     monkeypatch.setattr(show, lambda self, share, text: told.append(text))
     done = run_command("report", analysis)
     assert done.exit_code == 0, done.output

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.terminal import Progress
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from tests.cli.runner import run_command
 

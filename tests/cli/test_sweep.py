@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.terminal import Progress
 from omnimouse_model.data.open import open_session
 from omnimouse_model.families.omnimouse.network import OmniMouse
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor

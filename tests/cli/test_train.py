@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from omnimouse_app.cli import main
-from omnimouse_app.cli.progress import TrainingProgress
+from omnimouse_app.cli.terminal import TrainingProgress
 from omnimouse_model.inference.families import config_path
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.training.checkpoints import last_state, rank_files, read_state

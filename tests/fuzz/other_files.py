@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.scaling.study import plan_path, read_plan
+from omnimouse_model.analysis.scaling_study import plan_path, read_plan
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves
 from omnimouse_model.analysis.sweep.table import read_sweep
 from omnimouse_model.data.convert import convert

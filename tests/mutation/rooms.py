@@ -52,7 +52,7 @@ ROOMS = {
     "statistics": Room(
         _files(f"{_MODEL}/metrics", "named time_blocks fits")
         + _files(f"{_MODEL}/data/readers/build", "statistics")
-        + _files(f"{_MODEL}/evaluation", "accumulate results repeats"),
+        + _files(f"{_MODEL}/evaluation", "running_score results repeats"),
         _files(_TESTS, "metrics/test_* evaluation/test_summary")
         + _files(_TESTS, "analysis/test_evaluate evaluation/test_noise_ceiling")
         + _files(_TESTS, "evaluation/test_evaluate_parts")

@@ -15,8 +15,7 @@ from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialog, QWidget
 
-from omnimouse_app.field.canvas import Canvas
-from omnimouse_app.field.keys import all_keys
+from omnimouse_app.field.canvas import Canvas, all_keys
 from omnimouse_app.tour.hand import Hand, settle
 from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import OmniMouseDock

@@ -2,7 +2,7 @@
 
 `stimuli` are what is shown, `responses` the responses of a model, `tuning` what follows
 from them, `experiments` all three together, `exciting_search` the search for most
-exciting inputs, `barcode_decoding` labels from what a model has learned, `recorded` the
+exciting inputs, `barcode_decoding` labels from what a model has learned, `recorded_tuning` the
 comparison with recorded tuning.
 """
 

@@ -8,12 +8,13 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from omnimouse_model.lab.stimuli.dots import gaussian_dots, sparse_noise
-from omnimouse_model.lab.stimuli.gratings import (
+from omnimouse_model.lab.stimuli.gratings_and_dots import (
     Level,
     drifting_gratings,
+    gaussian_dots,
     grating_levels,
     pink_noise,
+    sparse_noise,
 )
 from omnimouse_model.lab.stimuli.stimulus import Stimulus
 from omnimouse_model.lab.tuning import (

@@ -630,7 +630,7 @@ class HeldOutPredictor(Predictor, Protocol):
         Parameters
         ----------
         condition
-            What is hidden; see `analysis.spikes.held_out_scores`.
+            What is hidden; see `analysis.held_out_neurons`.
         counts
             Counts of trials, NaN where they are unknown.
 

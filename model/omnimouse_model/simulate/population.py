@@ -113,7 +113,7 @@ class Tuning:
 
     `direction` is the direction of the wave vector of the receptive field, clockwise
     from right on the screen, since rows count downwards. The preferred motion is the
-    opposite one: π − `direction` in the convention of `analysis.tuning`, which counts
+    opposite one: π − `direction` in the convention of `analysis.direction_tuning`, which counts
     counter-clockwise from right.
     """
 

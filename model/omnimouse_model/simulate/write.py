@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from omnimouse_model.progress import QUIET, Job, advance
-from omnimouse_model.simulate.behavior import device_traces
 from omnimouse_model.simulate.population import (
     AREAS,
     FIELD_UM,
@@ -36,9 +35,9 @@ from omnimouse_model.simulate.specs import (
     VIDEO_FRAMES,
     MouseSpec,
 )
-from omnimouse_model.simulate.stimuli import GRAY
 from omnimouse_model.simulate.truth import FOLDER as TRUTH
 from omnimouse_model.simulate.truth import ResponseSums, spec_fingerprint
+from omnimouse_model.simulate.video_and_behavior import GRAY, device_traces
 from omnimouse_model.storage.arrays.npy import fill, rows_to_fill
 from omnimouse_model.storage.write import remove_left_over, temporary_folder, writing
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_app.cli.output import row
+from omnimouse_app.cli.terminal import row
 
 if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller

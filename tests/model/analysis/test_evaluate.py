@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.terminal import Progress
 from omnimouse_model.analysis.evaluate import CHANNELS, evaluate
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec

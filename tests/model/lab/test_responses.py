@@ -9,8 +9,12 @@ from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.lab.responses import model_responses
-from omnimouse_model.lab.stimuli.dots import gaussian_dots, sparse_noise
-from omnimouse_model.lab.stimuli.gratings import drifting_gratings, grating_levels
+from omnimouse_model.lab.stimuli.gratings_and_dots import (
+    drifting_gratings,
+    gaussian_dots,
+    grating_levels,
+    sparse_noise,
+)
 from omnimouse_model.lab.stimuli.stimulus import GRAY, Events, Monitor, Stimulus, still_images
 from omnimouse_model.lab.tuning import (
     axes_of,

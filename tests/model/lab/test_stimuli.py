@@ -8,8 +8,12 @@ from PIL import Image
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.lab.stimuli import stimulus as image_files
-from omnimouse_model.lab.stimuli.dots import PATTERNS, kinematograms
-from omnimouse_model.lab.stimuli.gratings import drifting_gabors, pink_noise
+from omnimouse_model.lab.stimuli.gratings_and_dots import (
+    PATTERNS,
+    drifting_gabors,
+    kinematograms,
+    pink_noise,
+)
 from omnimouse_model.lab.stimuli.stimulus import GRAY, Monitor, images_in, movie, still_images
 
 SIZE = (36, 64)

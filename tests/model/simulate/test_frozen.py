@@ -12,8 +12,7 @@ import pytest
 
 from omnimouse_model import simulate
 from omnimouse_model.simulate.population import draw_population
-from omnimouse_model.simulate.receptive_fields import ReceptiveFields
-from omnimouse_model.simulate.simulation import calibrate, population_normalisation
+from omnimouse_model.simulate.simulation import ReceptiveFields, calibrate, population_normalisation
 
 TINY = simulate.MouseSpec("frozen", "70003-1-1", 90000, 17, 24, 1.5, simulate.HeldOut(1, 1, 1, 3))
 

@@ -9,7 +9,7 @@ from omnimouse_model.simulate.population import (
     draw_population,
     noise_variance,
 )
-from omnimouse_model.simulate.receptive_fields import ReceptiveFields, to_retina
+from omnimouse_model.simulate.simulation import ReceptiveFields, to_retina
 
 BLOCK = 315
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.simulate.population import draw_population
-from omnimouse_model.simulate.receptive_fields import ReceptiveFields, to_retina
+from omnimouse_model.simulate.simulation import ReceptiveFields, to_retina
 from omnimouse_model.simulate.specs import BLOCK_SAMPLES, FRAME_SHAPE, RATE_HZ
 
 N = 6

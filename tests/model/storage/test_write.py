@@ -14,7 +14,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.predictions import predict_session
-from omnimouse_model.analysis.scaling.study import models_folder, plan_path, read_plan, run_study
+from omnimouse_model.analysis.scaling_study import models_folder, plan_path, read_plan, run_study
 from omnimouse_model.data.convert import convert
 from omnimouse_model.storage import write
 from omnimouse_model.storage.archives import unpack

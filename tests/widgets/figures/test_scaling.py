@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.scaling.fits import (
+from omnimouse_model.analysis.scaling_fits import (
     RunScore,
     ScalingRun,
     add_rows,

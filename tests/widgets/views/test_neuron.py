@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
-from omnimouse_model.analysis.tuning.direction import direction_tuning
-from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.direction_tuning import direction_tuning
+from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.scaling.fits import FitName, ScalingCurve, SizeAxis
+from omnimouse_model.analysis.scaling_fits import FitName, ScalingCurve, SizeAxis
 from omnimouse_model.live.models.finetune import SCORE
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_widgets import palette

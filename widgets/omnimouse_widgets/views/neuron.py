@@ -14,9 +14,9 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
-from omnimouse_model.analysis.spikes.activity import REFRACTORY_S, SpikeActivity
-from omnimouse_model.analysis.tuning.direction import DirectionTuning
-from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.direction_tuning import DirectionTuning
+from omnimouse_model.analysis.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.spike_activity import REFRACTORY_S, SpikeActivity
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_model.evaluation.repeats import (

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any, Protocol, runtime_checkable
 
 from omnimouse_model.analysis.evaluate import evaluate
-from omnimouse_model.analysis.spikes.held_out_scores import HELD_OUT, score_held_out
+from omnimouse_model.analysis.held_out_neurons import HELD_OUT, score_held_out
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError

@@ -12,8 +12,8 @@ from typing import Final, get_args
 
 import numpy as np
 
-from omnimouse_model.analysis.tuning.direction import DirectionTuning
-from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.direction_tuning import DirectionTuning
+from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.repeats import (

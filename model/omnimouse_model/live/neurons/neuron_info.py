@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.spikes.activity import SpikeActivity, spike_activity
-from omnimouse_model.analysis.tuning.direction import DirectionTuning, direction_tuning
-from omnimouse_model.analysis.tuning.receptive_fields import (
+from omnimouse_model.analysis.direction_tuning import DirectionTuning, direction_tuning
+from omnimouse_model.analysis.receptive_fields import (
     ReceptiveField,
     receptive_fields,
 )
+from omnimouse_model.analysis.spike_activity import SpikeActivity, spike_activity
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.repeats import (
     ClipRepeats,

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.scaling import fits
-from omnimouse_model.analysis.scaling.fits import scaling_curves
+from omnimouse_model.analysis import scaling_fits
+from omnimouse_model.analysis.scaling_fits import scaling_curves
 from omnimouse_model.data.session_index import Catalogue, Entry
 from tests.model.context_predictor import ContextPredictor, world
 
@@ -19,11 +19,13 @@ def growth_runs(model, limit, sizes=SIZES, seeds=3, order="random 0"):
     offset = dict(zip(SESSIONS, draw.normal(0, 0.03, len(SESSIONS)), strict=True))
     for size in sizes:
         for seed in range(seeds):
-            run = fits.ScalingRun(model, 5_000_000, size, 10**6 * size, 0, 1e15 * size, seed, order)
+            run = scaling_fits.ScalingRun(
+                model, 5_000_000, size, 10**6 * size, 0, 1e15 * size, seed, order
+            )
             score = limit - 0.5 * size**-0.6 + 0.002 * draw.normal()
             scores = {name: score + offset[name] for name in SESSIONS}
             name = f"{model}-{size}-{seed}"
-            yield fits.RunScore(run, name, "stim", scores, NEURONS, loss=1.5 - score)
+            yield scaling_fits.RunScore(run, name, "stim", scores, NEURONS, loss=1.5 - score)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def rows():
 @pytest.fixture
 def results(rows, tmp_path):
     path = tmp_path / "runs.scaling.jsonl"
-    fits.add_rows(path, rows)
+    scaling_fits.add_rows(path, rows)
     return path
 
 
@@ -71,18 +73,18 @@ def test_sessions_can_be_ranked_instead_of_drawn(mice):
 
 
 def test_runs_come_back_as_they_were_added_once(results, rows):
-    assert fits.read_runs(results) == rows
-    fits.add_rows(results, rows)
-    assert fits.read_runs(results) == rows
+    assert scaling_fits.read_runs(results) == rows
+    scaling_fits.add_rows(results, rows)
+    assert scaling_fits.read_runs(results) == rows
 
 
 def test_a_run_is_scored_as_an_evaluation_is(tmp_path):
     session = world(tmp_path, "1-1-1", n_neurons=20)
-    path, run = tmp_path / "runs.jsonl", fits.ScalingRun("tiny", sessions=3)
+    path, run = tmp_path / "runs.jsonl", scaling_fits.ScalingRun("tiny", sessions=3)
     asked = ["test/video_behavior", "test/video_only"]
-    fits.add_run(path, run, ContextPredictor(), session, asked, max_windows=3)
-    assert [row.condition for row in fits.read_runs(path)] == asked
-    assert fits.read_runs(path)[0].n_neurons == {"1-1-1": 20}
+    scaling_fits.add_run(path, run, ContextPredictor(), session, asked, max_windows=3)
+    assert [row.condition for row in scaling_fits.read_runs(path)] == asked
+    assert scaling_fits.read_runs(path)[0].n_neurons == {"1-1-1": 20}
 
 
 @pytest.mark.slow

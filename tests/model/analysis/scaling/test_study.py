@@ -11,8 +11,8 @@ import yaml
 from click.testing import CliRunner
 
 from omnimouse_app.cli.scaling import command
-from omnimouse_model.analysis.scaling.fits import read_runs, scaling_curves
-from omnimouse_model.analysis.scaling.study import models_folder, plan_path, read_plan, run_study
+from omnimouse_model.analysis.scaling_fits import read_runs, scaling_curves
+from omnimouse_model.analysis.scaling_study import models_folder, plan_path, read_plan, run_study
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.training.metrics_log import FILE, log_rows

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.spikes.held_out_scores import (
+from omnimouse_model.analysis.held_out_neurons import (
     read_nlb,
     score_submission,
     write_submission,

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.spikes import trial_labels
-from omnimouse_model.analysis.spikes.activity import spike_activity
-from omnimouse_model.analysis.spikes.held_out_scores import (
+from omnimouse_model.analysis import trial_labels
+from omnimouse_model.analysis.held_out_neurons import (
     HELD_OUT,
     trial_counts,
 )
+from omnimouse_model.analysis.spike_activity import spike_activity
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, save_ndt
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
@@ -190,7 +190,7 @@ def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("hidden spikes were not asked for")
 
-    module = "omnimouse_model.analysis.spikes.held_out_scores"
+    module = "omnimouse_model.analysis.held_out_neurons"
     monkeypatch.setattr(f"{module}.score_held_out", refuse)
     alone = run_command(*ask[:-4], "--held-out", "choice", "--json")
     assert json.loads(alone.stdout)["rows"] == [choice]

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.tuning.direction import direction_tuning
-from omnimouse_model.analysis.tuning.motion_energy import BLOCK, block_starts
-from omnimouse_model.analysis.tuning.receptive_fields import receptive_fields
+from omnimouse_model.analysis.direction_tuning import direction_tuning
+from omnimouse_model.analysis.motion_energy import BLOCK, block_starts
+from omnimouse_model.analysis.receptive_fields import receptive_fields
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips

@@ -8,8 +8,8 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.lab.experiments import run_experiment
-from omnimouse_model.lab.recorded.trials import StimulusColumnError
-from omnimouse_model.lab.recorded.tuning import compare_directions
+from omnimouse_model.lab.recorded_trials import StimulusColumnError
+from omnimouse_model.lab.recorded_tuning import compare_directions
 from omnimouse_model.progress import CallbackJob
 from tests.model.lab.energy_neurons import PREFERRED, EnergyNeurons
 from tests.model.lab.recorded.known_neurons import (

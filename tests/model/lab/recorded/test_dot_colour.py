@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.lab.recorded.trials import dots_are_black, place_trials
-from omnimouse_model.lab.stimuli.dots import gaussian_dots
+from omnimouse_model.lab.recorded_trials import dots_are_black, place_trials
+from omnimouse_model.lab.stimuli.gratings_and_dots import gaussian_dots
 from tests.model.lab.recorded.known_neurons import recording, with_columns
 
 SIZE, GRID = (18, 32), (3, 4)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from omnimouse_model.lab.experiments import run_experiment
-from omnimouse_model.lab.recorded.trials import StimulusColumnError
-from omnimouse_model.lab.recorded.tuning import compare_places
+from omnimouse_model.lab.recorded_trials import StimulusColumnError
+from omnimouse_model.lab.recorded_tuning import compare_places
 from tests.model.lab.energy_neurons import PLACES, EnergyNeurons
 from tests.model.lab.recorded.known_neurons import KnownNeurons, recording, with_columns
 

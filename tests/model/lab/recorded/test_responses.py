@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimouse_model.lab.recorded.comparison import (
+from omnimouse_model.lab.recorded_comparison import (
     recorded_responses,
     responses_to_trials,
 )
-from omnimouse_model.lab.recorded.trials import direction_trials
+from omnimouse_model.lab.recorded_trials import direction_trials
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage.arrays.rows import MemoryRows
 from tests.model.lab.recorded.known_neurons import (
@@ -134,7 +134,7 @@ def test_only_windows_with_trials_are_predicted(noisy):
 
 
 def test_long_trials_are_read_in_pieces(noisy, monkeypatch):
-    from omnimouse_model.lab.recorded import comparison as module
+    from omnimouse_model.lab import recorded_comparison as module
 
     trials = direction_trials(noisy).trials
     whole = recorded_responses(noisy, trials, NEURONS)

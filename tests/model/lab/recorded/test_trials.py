@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.tuning.direction import trial_directions
-from omnimouse_model.lab.recorded.trials import (
+from omnimouse_model.analysis.direction_tuning import trial_directions
+from omnimouse_model.lab.recorded_trials import (
     StimulusColumnError,
     direction_trials,
     place_trials,

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.tuning.direction import direction_tuning, selectivity
-from omnimouse_model.analysis.tuning.motion_energy import (
+from omnimouse_model.analysis.direction_tuning import direction_tuning, selectivity
+from omnimouse_model.analysis.motion_energy import (
     MotionBank,
     block_starts,
     directions_deg,
     stimulus_blocks,
 )
-from omnimouse_model.analysis.tuning.receptive_fields import receptive_fields
+from omnimouse_model.analysis.receptive_fields import receptive_fields
 from omnimouse_model.data.open import open_session
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.neurons import neuron_info
@@ -133,7 +133,7 @@ def test_lags_are_those_of_a_visual_response(fields):
 
 @pytest.mark.slow
 def test_responses_of_another_time_have_no_receptive_field(mouse, monkeypatch):
-    from omnimouse_model.analysis.tuning import receptive_fields as module
+    from omnimouse_model.analysis import receptive_fields as module
 
     def shifted(session, neurons, **options):
         blocks = list(stimulus_blocks(session, neurons, **options))

@@ -306,7 +306,7 @@ def scaling_curves(
 
     Examples
     --------
-    >>> from omnimouse_model.analysis.scaling.fits import ScalingRun, RunScore
+    >>> from omnimouse_model.analysis.scaling_fits import ScalingRun, RunScore
     >>> sizes = (8, 16, 32, 64)
     >>> runs = [ScalingRun("5M", sessions=n, order=f"random {n}") for n in sizes]
     >>> rows = []

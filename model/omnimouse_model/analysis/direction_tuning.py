@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from omnimouse_model.analysis.tuning.motion_energy import (
+from omnimouse_model.analysis.motion_energy import (
     MAX_BLOCKS,
     N_DIRECTIONS,
     TAPS,

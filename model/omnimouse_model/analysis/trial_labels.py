@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from omnimouse_model.analysis.held_out_neurons import checked_held_out, trial_counts
 from omnimouse_model.analysis.peri_event import conditions, event_windows
-from omnimouse_model.analysis.spikes.held_out_scores import checked_held_out, trial_counts
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none

@@ -4,7 +4,7 @@
     STUDY-models/collections-0.json         sessions of each collection
     STUDY-models/5M, 8 sessions, order 0, seed 1/    a training run (`loop`)
 
-`analysis.scaling.fits` defines the rows. Runs in the results file are not trained
+`scaling_fits` defines the rows. Runs in the results file are not trained
 again, and a killed run resumes from its last save, so the same plan and results file
 complete an interrupted study. Only one process can run a study at a time.
 """
@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.analysis.fit import train_plan
-from omnimouse_model.analysis.scaling.fits import (
+from omnimouse_model.analysis.scaling_fits import (
     SCALING,
     SUFFIX,
     WHAT,
@@ -51,7 +51,7 @@ from omnimouse_model.training.sessions import session_place, sessions_in
 # -- Plan of a scaling study: models, collections, orders and seeds, from one YAML file
 # The plan also contains a training config (`config`), shared by all model sizes.
 StepsOf = Literal["each session", "the run"]
-_PLANS = Path(__file__).parent / "plans"
+_PLANS = Path(__file__).parent / "scaling_plans"
 _SOME = Within(1, 10**6)
 Names = Annotated[tuple[str, ...], _SOME]
 Numbers = Annotated[tuple[int, ...], _SOME]

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from omnimouse_model.analysis.tuning.motion_energy import (
+from omnimouse_model.analysis.motion_energy import (
     MAX_BLOCKS,
     N_DIRECTIONS,
     TAPS,

@@ -271,7 +271,7 @@ def write_submission(path: str | Path, datasets: Mapping[str, Arrays]) -> None:
 
     Examples
     --------
-    >>> from omnimouse_model.analysis.spikes.held_out_scores import RATES, write_submission
+    >>> from omnimouse_model.analysis.held_out_neurons import RATES, write_submission
     >>> names = [f"{t}_rates_{k}" for t in ("train", "eval") for k in RATES]
     >>> rates = {name: np.full((4, 10, 3), 0.2) for name in names}
     >>> write_submission("submission.h5", {"mc_maze_20": rates})

@@ -18,7 +18,7 @@ from omnimouse_model.data.recording import grid_stretches
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.lab.experiments import ExperimentResult
-from omnimouse_model.lab.recorded.trials import Where
+from omnimouse_model.lab.recorded_trials import Where
 from omnimouse_model.lab.responses import require_video
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request, in_window_units

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64, Shaped
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.lab.experiments import DEFAULT_SIZE, ExperimentResult
-from omnimouse_model.lab.recorded.comparison import (
+from omnimouse_model.lab.recorded_comparison import (
     N_RESAMPLES,
     BehaviorInput,
     Columns,
@@ -21,7 +21,7 @@ from omnimouse_model.lab.recorded.comparison import (
     require_experiment,
     share_within_noise,
 )
-from omnimouse_model.lab.recorded.trials import (
+from omnimouse_model.lab.recorded_trials import (
     PlaceTrials,
     StimulusColumnError,
     Unit,
@@ -29,7 +29,7 @@ from omnimouse_model.lab.recorded.trials import (
     direction_trials,
     place_trials,
 )
-from omnimouse_model.lab.stimuli.dots import gaussian_dots
+from omnimouse_model.lab.stimuli.gratings_and_dots import gaussian_dots
 from omnimouse_model.lab.stimuli.stimulus import (
     MONITOR,
     Monitor,

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from omnimouse_model.analysis.tuning.direction import (
+from omnimouse_model.analysis.direction_tuning import (
     DIRECTION_COLUMNS,
     are_directions,
     number_in,

@@ -1,1 +1,0 @@
-"""Scaling analysis: scores against data, model size or compute, with fits."""

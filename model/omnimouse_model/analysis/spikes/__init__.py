@@ -1,1 +1,0 @@
-"""Scores of models of spikes: held-out entries, and decoded labels of trials."""

@@ -1,1 +1,0 @@
-"""Properties of neurons computed from the recording: tuning, fields, repeats."""

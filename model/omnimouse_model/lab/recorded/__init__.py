@@ -1,1 +1,0 @@
-"""Recorded tuning beside that of a model, from trials of gratings or dots."""
