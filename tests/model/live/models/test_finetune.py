@@ -14,6 +14,7 @@ from omnimouse_model.analysis import fit as fits
 from omnimouse_model.analysis.finetune_process import spawn_finetune
 from omnimouse_model.analysis.fit import fit_on_record
 from omnimouse_model.errors import FinetuneError, StoppedError, WorkerError
+from omnimouse_model.inference.families import small_config, training_plan
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models import finetune as live_finetune
@@ -309,3 +310,16 @@ def test_the_time_of_a_fit_is_that_of_the_last_one(controller, monkeypatch, tmp_
     controller.model.choose("cebra")
     assert controller.finetuning.estimate(20).startswith("about 10 min")
     assert controller.finetuning.estimate(0).startswith("about 20 min")  # all steps
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sensorium-factorised", "latent-zig", "dwiseneuro", "poyo-calcium", "cebra", "mtm"],
+)
+def test_the_first_fit_of_a_baseline_of_the_paper_has_an_estimate(name, monkeypatch, controller):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert training_plan(small_config(name)).settings.notes["core_minutes"] <= 40
+    controller.state.predictor_name = name
+    text = controller.finetuning.estimate(0)
+    assert text.startswith("roughly")
+    assert text.endswith("for a recording like the demo's")
