@@ -59,6 +59,13 @@ def test_rows_in_a_file_are_read_again_and_the_scores_are_the_same(folder, tmp_p
     assert pyarrow.parquet.read_table(table).num_rows == 24
 
 
+def test_a_condition_of_the_demo_table_is_chosen_by_its_name(folder):
+    ask = ["--model", "mean", "--strategy", "half_population_behavior", "--json"]
+    rows = json.loads(run(folder, *ask).stdout)["rows"]
+    (score,) = [row for row in rows if row["name"] == "score"]
+    assert (score["strategy"], score["n_neurons"]) == ("half_population_behavior", 6)
+
+
 def test_whole_clips_are_scored_and_submitted(folder, tmp_path):
     path = tmp_path / "submission.parquet.brotli"
     ask = ["--model", "mean", "--sensorium2023"]
