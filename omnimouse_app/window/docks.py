@@ -1,9 +1,10 @@
 """The instrument in a napari window: one main widget that opens the other docks.
 
-Right column: *OmniMouse* and the tabs "controls" of the registry of panels, above
-"results". Below the canvas: "time", a strip, above "samples" with "stimulus" beside
-them. Closing a dock hides it; the Window menu shows it again at the same place. The
-next start restores the layout that the user left.
+Left column: *Brush and view*, in front of napari's layer controls and layer list. Right
+column: *OmniMouse* and the tabs "controls" of the registry of panels, above "results".
+Below the canvas: "time", a strip, above "samples" with "stimulus" beside them. Closing a
+dock hides it; the Window menu shows it again at the same place. The next start restores
+the layout that the user left.
 """
 
 import gc
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from napari.settings import get_settings
 from qtpy.QtCore import QByteArray, QChildEvent, QCoreApplication, QEvent, QObject, Qt, QTimer
@@ -42,7 +43,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.prediction_file import has_predictions
 from omnimouse_model.storage.trees import read_or_set_aside, write_state
 from omnimouse_model.storage.write import config_dir
-from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.recordings import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
@@ -52,6 +53,8 @@ from omnimouse_widgets.views.stimulus import StimulusView
 DOCK_NAME = "OmniMouse (OmniMouse)"
 """Name that napari gives the dock of the manifest's only widget."""
 
+BRUSH = "Brush and view"
+"""Title of the dock with the brush, the counts and the colours."""
 LEFT_WIDTH = 334
 """Width in pixels of napari's layer controls with a scroll bar beside them."""
 # Pixels: the right column, its upper and lower part, and the two rows below the canvas.
@@ -91,7 +94,8 @@ class OmniMouseDock(QWidget):
         self.docks: dict[str, QDockWidget] = {}
         self._layout: DockLayout | None = None
         self._first_layout = QByteArray()
-        self.control = ControlPanel.of(self.controller, self.instrument.brush)
+        self.control = ControlPanel.of(self.controller)
+        self.brush = BrushPanel.of(self.controller, self.instrument.brush)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         # Otherwise napari adds a stretch below it, after a start from the menu.
@@ -163,12 +167,15 @@ class OmniMouseDock(QWidget):
             return
         if not isinstance(window, QMainWindow):
             self._column.addWidget(self.control)
+            self._column.addWidget(self.brush)
             return
         main = self.parent()
         assert isinstance(main, QDockWidget)
         self.docks["OmniMouse"] = main
+        brush = QWidget()
+        self._open(BRUSH, brush, "left")
         for panel, dock in docks():
-            self._open(panel.title, dock.area)
+            self._open(panel.title, self.panels.frames[panel.title], dock.area)
         self.control.model.panel_wanted.connect(self.bring_up)
         self.instrument.play_pressed.connect(self.play)
         for frame in self.panels.frames.values():
@@ -186,9 +193,12 @@ class OmniMouseDock(QWidget):
         _arrange(window, self.docks)
         self._first_layout = window.saveState()
         # Only now: for each dock that is added, napari and Qt walk through all widgets.
-        self._column.addWidget(self.control)
-        self._column.activate()
-        self.control.show()
+        brush_column = QVBoxLayout(brush)
+        brush_column.setContentsMargins(0, 0, 0, 0)
+        for column, content in ((self._column, self.control), (brush_column, self.brush)):
+            column.addWidget(content)
+            column.activate()
+            content.show()
         for panel, dock in docks():
             frame = self.panels.frames[panel.title]
             if dock.is_front:
@@ -212,7 +222,8 @@ class OmniMouseDock(QWidget):
         """Show all docks at their first places and sizes."""
         window = self.main_window
         window.restoreState(self._first_layout)
-        for title in ("OmniMouse", *(panel.title for panel, dock in docks() if dock.is_front)):
+        fronts = (panel.title for panel, dock in docks() if dock.is_front)
+        for title in ("OmniMouse", BRUSH, *fronts):
             self.bring_up(title)
         _set_sizes(window, self.docks)
         self.instrument.layers.show_whole_field()
@@ -280,9 +291,9 @@ class OmniMouseDock(QWidget):
         self.docks[title].show()
         self.docks[title].raise_()
 
-    def _open(self, title: str, area: Area) -> None:
+    def _open(self, title: str, widget: QWidget, area: Area | Literal["left"]) -> None:
         self.docks[title] = self._viewer.window.add_dock_widget(
-            self.panels.frames[title],
+            widget,
             name=f"{title} (OmniMouse)",
             area=area,
             add_vertical_stretch=False,
@@ -373,7 +384,7 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
         for first, second in pairwise(titles):
             window.tabifyDockWidget(docks[first], docks[second])
         docks[titles[0]].raise_()
-    _fold_layer_docks(window)
+    _fold_layer_docks(window, docks[BRUSH])
 
 
 def _set_sizes(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
@@ -411,8 +422,8 @@ class TabRoom(QObject):
         bar.setStyleSheet("QTabBar::tab { padding: 3px 3px; }")
 
 
-def _fold_layer_docks(window: QMainWindow) -> None:
-    """Make tabs of napari's layer controls and layer list.
+def _fold_layer_docks(window: QMainWindow, brush: QDockWidget) -> None:
+    """Make tabs of the brush and of napari's layer controls and layer list.
 
     One above the other, with a raster below, they need a window taller than the screen
     of many laptops.
@@ -434,8 +445,9 @@ def _fold_layer_docks(window: QMainWindow) -> None:
         scroll.setWidget(content)
     # The user may have moved one of the two docks; their layout is then left unchanged.
     if {window.dockWidgetArea(dock) for dock in (controls, layers)} == {left}:
+        window.tabifyDockWidget(brush, controls)
         window.tabifyDockWidget(controls, layers)
-        controls.raise_()
+        brush.raise_()
 
 
 def find_instrument(viewer: Any) -> OmniMouseDock | None:
@@ -464,7 +476,7 @@ def open_instrument(
     return dock
 
 
-VERSION = 3
+VERSION = 4
 """Version of our docks; a change of their names makes older layouts invalid."""
 
 

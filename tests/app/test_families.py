@@ -35,7 +35,9 @@ def spiking(tmp_path_factory):
 
 def choose(dock, menu, text):
     """Scroll to a menu of the control panel; choose an entry with the arrow keys."""
-    dock.control.scroll_area.ensureWidgetVisible(menu)
+    for panel in (dock.control, dock.brush):
+        if panel.isAncestorOf(menu):
+            panel.scroll_area.ensureWidgetVisible(menu)
 
     def row():
         return menu.findText(text, Qt.MatchFlag.MatchStartsWith)
@@ -62,7 +64,7 @@ def paint_probe_and_depth(dock, hand, places):
     state, units = dock.controller.state, dock.controller.state.session.units
     visible = state.mask.visible.all(axis=0)
     on_b = units.probe == "B"
-    choose(dock, dock.control.view.planes.plane, "probe B")
+    choose(dock, dock.brush.view.planes.plane, "probe B")
     dock.instrument.brush.radius = 200.0
     settle(0.1)
     hand.key(Qt.Key.Key_1)
@@ -70,7 +72,7 @@ def paint_probe_and_depth(dock, hand, places):
     painted = state.mask.visible.all(axis=0) & ~visible
     assert painted.any()
     assert not (painted & ~on_b).any()
-    choose(dock, dock.control.view.planes.plane, "all")
+    choose(dock, dock.brush.view.planes.plane, "all")
     dock.bring_up("Neurons")
     panel = dock.panels["Neurons"]
     table, words = panel.tables["rows"].table, panel.widgets["filter"].controls["text"].native
@@ -86,7 +88,7 @@ def paint_probe_and_depth(dock, hand, places):
 
 def colours_of_areas(dock, canvas):
     """Wait until every unit has the colour of its area."""
-    choose(dock, dock.control.view.colour_by, "Area")
+    choose(dock, dock.brush.view.colour_by, "Area")
     units = dock.controller.state.session.units
     names, area = np.unique(units.area, return_inverse=True)
     places = core_places(dock.instrument.layers.field)
@@ -116,7 +118,7 @@ def test_a_model_of_another_family_is_used_like_any_other(
     before = state.mask
     if name == "toy-counts":
         colours_of_areas(dock, canvas)
-        choose(dock, dock.control.view.colour_by, "State")
+        choose(dock, dock.brush.view.colour_by, "State")
         paint_probe_and_depth(dock, hand, places)
     else:
         hand.key(Qt.Key.Key_1)

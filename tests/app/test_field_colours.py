@@ -45,7 +45,7 @@ def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, ca
     half, last = field.n_neurons // 2, field.n_neurons - 1
     controller.editor.paint_cells(range(half), slice(0, 60), VISIBLE)
     controller.editor.paint_cells(range(half, field.n_neurons), slice(0, 60), TARGET)
-    dock.control.scroll_area.ensureWidgetVisible(dock.control.view.colour_by)
+    dock.brush.scroll_area.ensureWidgetVisible(dock.brush.view.colour_by)
     controller.colouring.choose("depth")
     scale = controller.colouring.scale
     wanted = viridis_table()[(scale.shares * 255).round().astype(int)]
@@ -58,7 +58,7 @@ def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, ca
     rim = np.argwhere(field.labels == field.n_neurons + last + 1)
     wait_for_colours(canvas, rim, wanted[-1])
     # What is asked has the number's colour alone: no outline.
-    legend = dock.control.view.legend
+    legend = dock.brush.view.legend
     for part in (legend.bar, legend.states, legend.no_outline, legend.selected_ring):
         wait_for(part.isVisible, "the legend")
     assert legend.bar.ends == scale.ends

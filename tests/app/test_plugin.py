@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication, QTextBrowser
 from omnimouse_app.field.canvas import FIELD_KEYS, PANEL_KEYS, Canvas, all_keys
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window import commands
-from omnimouse_app.window.docks import find_instrument
+from omnimouse_app.window.docks import BRUSH, find_instrument
 from omnimouse_app.window.reader import get_reader, layers_of, read
 from omnimouse_model.analysis.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.open import open_session
@@ -106,7 +106,7 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
     viewer.open_sample("omnimouse-app", "demo")
     dock = find_instrument(viewer)
     state, progress = dock.controller.state, dock.control.recording.progress
-    assert [*dock.docks] == ["OmniMouse", *(panel.title for panel, _ in docks())]
+    assert [*dock.docks] == ["OmniMouse", BRUSH, *(panel.title for panel, _ in docks())]
     wait_for(lambda: "40 %" in progress.text(), "the progress")
     assert not dock.control.recording.summary.isVisible()  # asks for no recording
     assert made_on[0] is not threading.current_thread()

@@ -58,6 +58,19 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
     assert boxes["Raster"][2] <= boxes["Stimulus"][0]
     assert boxes["Raster"][1] == boxes["Stimulus"][1]
     assert boxes["Stimulus"][3] <= size[1]
+    # What is asked, the brush and the colours are in view without scrolling.
+    control, brush = dock.control, dock.brush
+    model, task = control.model, control.task
+    asked = [model.model, model.refine, task.preset, task.video]
+    painted = [brush.brush.code, brush.brush.tool, brush.brush.undo, brush.view.colour_by]
+    if size[1] >= 900:
+        asked += [task.behavior, task.meaning, control.baseline.choice]
+        painted += [brush.view.planes, brush.view.copy, brush.view.legend]
+    for panel, widgets in ((control, asked), (brush, painted)):
+        viewport = panel.scroll_area.viewport()
+        for widget in widgets:
+            top = widget.mapTo(viewport, widget.rect().topLeft()).y()
+            assert 0 <= top < viewport.height() - widget.height() // 2, widget
     for title, place in {"Traces": "results", "OmniMouse": "controls", "Raster": "samples"}.items():
         tabs = window.tabifiedDockWidgets(dock.docks[title])
         assert set(tabs) == {dock.docks[other] for other in tabs_of(place) if other != title}
@@ -190,7 +203,7 @@ def test_there_is_one_instrument_in_a_viewer(dock):
 
 def test_wheel_and_letters_of_controls_stay_in_the_panels(dock):
     seen = []
-    for panel in (dock.control, *dock.panels.values()):
+    for panel in (dock.control, dock.brush, *dock.panels.values()):
         for kind in CONTROLS_WITH_WHEEL:
             for control in panel.findChildren(kind):
                 if isinstance(control, QScrollBar):
@@ -204,7 +217,7 @@ def test_wheel_and_letters_of_controls_stay_in_the_panels(dock):
                 if not control.hasFocus():
                     assert not wheel(control, QPointF(control.rect().center()), -1)
     assert len(seen) > 20
-    number, state = dock.control.brush.start, dock.controller.state
+    number, state = dock.brush.brush.start, dock.controller.state
     number.setFocus()
     before = state.colour_by, dock.instrument.brush.tool
     QTest.keyClicks(number, "pcL")

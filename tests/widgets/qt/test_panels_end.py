@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.qt.panel import make_panel
 from omnimouse_widgets.qt.recordings import RecordingsPanel
 from omnimouse_widgets.views.registry import docks
@@ -17,6 +17,7 @@ from omnimouse_widgets.views.registry import docks
 MAKERS = {path: partial(make_panel, path) for path in (dock.panel for _, dock in docks())}
 MAKERS |= {
     "main": ControlPanel.of,
+    "brush": BrushPanel.of,
     "recordings": lambda c: RecordingsPanel(c.state, c.loader, c.recordings),
 }
 

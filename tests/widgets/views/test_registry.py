@@ -24,7 +24,7 @@ from omnimouse_widgets.jupyter import explorer as explorer_module
 from omnimouse_widgets.jupyter.explorer import Explorer
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.transport.part import Part
-from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
@@ -200,13 +200,16 @@ def test_each_control_of_the_main_panel_is_in_notebooks_or_a_line_of_code(qapp, 
         tool, radius = "brush", 3.0
         tool_changed, radius_changed = SignalInstance(), SignalInstance()
 
-    panel = ControlPanel.of(controller, FieldBrush())
+    panels = ControlPanel.of(controller), BrushPanel.of(controller, FieldBrush())
     pairs = {name: dict(pair.split("=") for pair in text.split()) for name, text in MAIN.items()}
     listed = [control for found in pairs.values() for control in found]
     listed += [control for controls in IN_CODE for control in controls.split()]
-    drawn = {name: one for name, one in controls_of(panel) if "_section." not in name}
+    drawn = {}
+    for panel in panels:
+        found = {name: one for name, one in controls_of(panel) if "_section." not in name}
+        assert [name for name, one in found.items() if not panel.isAncestorOf(one)] == []
+        drawn |= found
     assert sorted(listed) == sorted(drawn)
-    assert [name for name, one in drawn.items() if not panel.isAncestorOf(one)] == []
     for name, entries in MENUS.items():
         found = [action.text().partition("\t")[0] for action in drawn[name].menu().actions()]
         assert found == entries.split("|"), name

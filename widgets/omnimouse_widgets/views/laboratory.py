@@ -159,6 +159,8 @@ class LaboratoryView:
         cost = laboratory.message if is_busy else cost_text(laboratory)
         run.append(Text("cost", cost, "quiet", is_line=True))
         if is_busy:
+            # In this row: a row of its own would move the plot.
+            run.append(Progress("progress", "Experiment", laboratory.share))
             help_text = "Stop the experiment; the next run goes on where it was"
             run.append(Action("stop", "Stop", help_text, laboratory.stop))
         else:
@@ -169,7 +171,6 @@ class LaboratoryView:
             Row("choice", tuple(choice), wide="experiment"),
             Text("explanation", f"{explanation(laboratory)} {OF_MODEL}", "quiet"),
             Row("running", tuple(run), wide="cost"),
-            *((Progress("progress", "Experiment", laboratory.share),) if is_busy else ()),
             Text("error", "" if error is None else f"✕ {error}", "problem"),
         ]
 

@@ -214,19 +214,18 @@ class NeuronView:
                 now += f" · {selection.index(neuron) + 1} of {len(selection)} selected"
         progress = f"{PENDING} {facts.message}…" if facts.is_busy else ""
         if facts.is_stopped and not facts.is_busy:
-            progress = "Stopped before the end of the computation."
-        work: tuple[Item, ...] = ()
+            progress = "Stopped before the end."
+        # Beside the buttons: a row of its own would move the plots.
+        work: list[Item] = [Text("progress", progress, is_line=True)]
         if facts.is_busy:
-            work = (Action("stop", "Stop", "Stop the computation", facts.stop_by_user),)
+            work.append(Action("stop", "Stop", "Stop the computation", facts.stop_by_user))
         elif facts.is_stopped or facts.error is not None:
-            work = (Action("stop", "Compute", "Compute the missing numbers", facts.retry),)
-        work = (Text("progress", progress), *work) if work else ()
+            work.append(Action("stop", "Compute", "Compute the missing numbers", facts.retry))
         fault = f"⚠ Not computed: {facts.error}" if facts.error else ""
         return [
             Text("heading", title, tip=title, is_line=True),
             Text("now", now, tip=NOW_TIP),
-            Row("actions", self._actions("" if is_known else now)),
-            Row("work", work, wide="progress"),
+            Row("actions", (*self._actions("" if is_known else now), *work), wide="progress"),
             Text("problem", fault, "problem"),
         ]
 

@@ -82,11 +82,11 @@ class Panel:
 PANELS: Final = (
     Panel(
         "OmniMouse",
-        "Recording, model, task, brush, selection and colours.",
+        "Recording, model and task; in the dock *Brush and view* brush, selection and colours.",
         "napari.md#the-window",
         part="bar",
         widget="control_bar:ControlBar",
-        reason="In napari, it is the dock of the plugin, which opens the other docks.",
+        reason="In napari, they are the docks of the plugin, which opens the other docks.",
     ),
     Panel(
         "Field",

@@ -7,7 +7,7 @@ from qtpy.QtTest import QTest
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.predictor import Needs
-from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.views.text.model import caveats
 from tests.predictors import FaultyPredictor
 from tests.widgets.pointer import pick, press
@@ -31,8 +31,13 @@ def brush():
 
 
 @pytest.fixture
-def panel(controller, brush, show):
-    return show(ControlPanel.of(controller, brush), 400, 1000)
+def panel(controller, show):
+    return show(ControlPanel.of(controller), 400, 1000)
+
+
+@pytest.fixture
+def painting(controller, brush, show):
+    return show(BrushPanel.of(controller, brush), 334, 470)
 
 
 def test_the_session_is_named_with_what_it_holds_and_its_notes(panel, controller):
@@ -160,8 +165,8 @@ def test_video_and_behaviour_are_switched_and_shown(panel, controller, redraw):
 
 
 # -- brush ------------------------------------------------------------------------
-def test_the_brush_and_its_span_follow_each_other(panel, controller, redraw):
-    brush, state = panel.brush, controller.state
+def test_the_brush_and_its_span_follow_each_other(painting, controller, redraw):
+    brush, state = painting.brush, controller.state
     press(brush.code.button(TARGET))
     redraw()
     assert state.brush_code == TARGET
@@ -176,31 +181,31 @@ def test_the_brush_and_its_span_follow_each_other(panel, controller, redraw):
     assert (brush.start.value(), brush.stop.value()) == state.active_span == (0, 60)
 
 
-def test_tool_and_radius_are_those_of_the_field(panel, brush, redraw):
-    press(panel.brush.tool.button("lasso"))
+def test_tool_and_radius_are_those_of_the_field(painting, brush, redraw):
+    press(painting.brush.tool.button("lasso"))
     assert brush.tool == "lasso"
     brush.tool = "select"
     brush.radius = 33.0
     redraw()
-    assert panel.brush.tool.value == "select"
-    assert panel.brush.radius.value() == 33
-    panel.brush.radius.setValue(20)
+    assert painting.brush.tool.value == "select"
+    assert painting.brush.radius.value() == 33
+    painting.brush.radius.setValue(20)
     assert brush.radius == 20.0
 
 
-def test_undo_names_what_it_undoes_at_once(panel, controller, redraw):
+def test_undo_names_what_it_undoes_at_once(painting, controller, redraw):
     with controller.editor.stroke():
         controller.editor.paint_cells([1, 2, 3], slice(0, 60), VISIBLE)
-    for button in (panel.brush.undo, panel.brush.redo):
+    for button in (painting.brush.undo, painting.brush.redo):
         redraw()
         assert "3 neurons visible" in button.text()
         press(button)
         cells = controller.state.mask.cells[:, 1:4]
-        assert (cells == (HIDDEN if button is panel.brush.undo else VISIBLE)).all()
+        assert (cells == (HIDDEN if button is painting.brush.undo else VISIBLE)).all()
 
 
-def test_counts_and_changes_are_those_of_the_active_span(panel, controller, redraw):
-    counts = panel.counts
+def test_counts_and_changes_are_those_of_the_active_span(painting, controller, redraw):
+    counts = painting.counts
     numbers, changes = counts.numbers, counts.changes
     controller.editor.paint_cells(range(10), slice(0, 60), VISIBLE)
     controller.editor.paint_cells(range(10, 15), slice(30, 60), TARGET)
@@ -249,11 +254,13 @@ def test_the_rate_of_the_recording_can_be_stated(panel, controller, redraw):
 
 def test_the_empty_panel_does_nothing_and_has_no_error(empty_controller, show):
     panel = show(ControlPanel.of(empty_controller), 400, 800)
-    for key in (Qt.Key.Key_1, Qt.Key.Key_Period, Qt.Key.Key_C, Qt.Key.Key_Comma):
-        QTest.keyClick(panel, key)
+    painting = show(BrushPanel.of(empty_controller), 400, 800)
     control = Qt.KeyboardModifier.ControlModifier
-    for keys in (control, control | Qt.KeyboardModifier.ShiftModifier):
-        QTest.keyClick(panel, Qt.Key.Key_Z, keys)
+    for each in (panel, painting):
+        for key in (Qt.Key.Key_1, Qt.Key.Key_Period, Qt.Key.Key_C, Qt.Key.Key_Comma):
+            QTest.keyClick(each, key)
+        for keys in (control, control | Qt.KeyboardModifier.ShiftModifier):
+            QTest.keyClick(each, Qt.Key.Key_Z, keys)
     assert empty_controller.state.cursor == 0
     assert not panel.task.video.isEnabled()
-    assert {label.text() for label in panel.counts.numbers.values()} == {"0"}
+    assert {label.text() for label in painting.counts.numbers.values()} == {"0"}

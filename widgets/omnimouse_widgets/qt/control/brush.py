@@ -106,9 +106,8 @@ class BrushSection(QWidget):
         # Room for three digits: the slider must not change its width while it is
         # dragged.
         self.pixels.setMinimumWidth(42)
-        self.radius.setMinimumWidth(48)
-        self.radius.setMaximumWidth(72)  # the labels of the tools need the rest
-        form.add("Tool", row_of(self.tool, self.radius, self.pixels, stretch=0))
+        form.add("Tool", self.tool)
+        form.add("Radius", row_of(self.radius, self.pixels, stretch=0))
 
     def _build_growth(self, form: Form) -> None:
         region = self._painted_region
@@ -227,11 +226,11 @@ class MaskCountsSection(QWidget):
         for column, code in enumerate(UNIFORM):
             self.numbers[code] = QLabel("0")
             self.numbers[code].setStyleSheet("font-weight: 600;")
-            grid.addWidget(state_label(code), 0, column)
-            grid.addWidget(self.numbers[code], 1, column)
+            grid.addWidget(state_label(code), 0, 2 * column)
+            grid.addWidget(self.numbers[code], 0, 2 * column + 1)
             # Equal columns: the counts stay in place when their number of digits
             # changes.
-            grid.setColumnStretch(column, 1)
+            grid.setColumnStretch(2 * column + 1, 1)
         self.changes, self.samples = wrapped_label(), wrapped_label("quiet")
         self._changing = QWidget()
         row = row_of(glyph_label(MIXED), self.changes, stretch=1)

@@ -342,6 +342,7 @@ class ModelInfoSection(QWidget):
         self._state, self._results, self._model = state, results, model
         self._finetuning = finetuning
         self.line = QuietLine()
+        reserve_space(self.line)
         self.remedy, self.missing = wrapped_label("alert"), wrapped_label()
         self.missing.setToolTip("Inputs that the model needs and this recording lacks")
         self.instead = push_button("", "", lambda: model.choose(model.suitable))

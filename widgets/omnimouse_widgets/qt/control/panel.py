@@ -1,7 +1,8 @@
-"""*OmniMouse* panel: recording, model, task, brush, selection and colours.
+"""The two columns of controls beside the field: what is asked, and the brush.
 
-Controls for every request are at the top and fit on a 13-inch screen. Controls for
-occasional use are below, in closed sections.
+*OmniMouse* has recording, model and task; *Brush and view* has brush, counts, selection
+and colours. Controls for every request are at the top, so that both are in view on a
+13-inch screen. Controls for occasional use are below, in closed sections.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from functools import partial
 from typing import Self
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
@@ -38,22 +39,19 @@ MIN_WIDTH = 300
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """Sections of the panel; each receives the parts that it uses."""
+    """Sections of *OmniMouse*; each receives the parts that it uses."""
 
     recording: RecordingSection
     analysis: AnalysisSection
     model: ModelSection
     task: TaskSection
-    brush: BrushSection
-    counts: MaskCountsSection
     baseline: BaselineSection
-    view: ViewSection
     clock_check: ClockCheckSection
     advanced: AdvancedSection
 
     @classmethod
-    def of(cls, controller: Controller, brush: FieldBrush | None = None) -> Self:
-        """Return the sections of a controller; see `ControlPanel`."""
+    def of(cls, controller: Controller) -> Self:
+        """Return the sections of a controller."""
         c = controller
         traces = partial(figure_maker, c.state, c.exports, partial(TracesView.of, c))
         files = FilesView.of(c, {"figure": traces, "report": partial(report_maker, c)})
@@ -73,17 +71,36 @@ class Sections:
                 c.workers,
             ),
             TaskSection(c.state, c.results, c.editor),
-            BrushSection(c.state, c.editor, c.painted_region, brush),
-            MaskCountsSection(c.state),
             BaselineSection(c.state, c.results, c.baseline, c.model),
-            ViewSection(c.state, c.results, c.selection, c.colouring, c.planes),
             ClockCheckSection(c.state, c.clock_check),
             AdvancedSection(c.state, c.editor, c.loader),
         )
 
 
-class ControlPanel(QWidget):
-    """All controls in a scroll area.
+class ScrolledColumn(QWidget):
+    """Parts below each other in a scroll area; the keys that all panels share act here."""
+
+    def __init__(self, keys: KeyActions) -> None:
+        super().__init__()
+        shortcuts.bind_keys(self, keys)
+        self.setMinimumWidth(MIN_WIDTH)
+
+    def _fill(self, *parts: QWidget) -> None:
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(8, 3, 8, 3)
+        column.setSpacing(4)
+        for part in parts:
+            column.addWidget(part)
+        column.addStretch(1)
+        self.scroll_area = scroll_vertically(content)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.scroll_area)
+
+
+class ControlPanel(ScrolledColumn):
+    """*OmniMouse*: recording, model, task and baseline.
 
     Parameters
     ----------
@@ -96,62 +113,40 @@ class ControlPanel(QWidget):
     """
 
     def __init__(self, state: LiveState, keys: KeyActions, sections: Sections) -> None:
-        super().__init__()
+        super().__init__(keys)
         self.setObjectName("omnimouse-control")
         self._state = state
         self.recording, self.analysis = sections.recording, sections.analysis
-        self.model, self.task, self.brush = sections.model, sections.task, sections.brush
-        self.counts, self.baseline = sections.counts, sections.baseline
-        self.view, self.clock_check = sections.view, sections.clock_check
+        self.model, self.task = sections.model, sections.task
+        self.baseline, self.clock_check = sections.baseline, sections.clock_check
         self.advanced = sections.advanced
-        shortcuts.bind_keys(self, keys)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        self.clock_check_section = Section("Alignment", self.clock_check, is_open=False)
+        self.advanced_section = Section("Advanced", self.advanced, is_open=False)
+        self._fill(
+            self.recording,
+            self.analysis,
+            self.model,
+            Section("Task", self.task),
+            self.baseline,
+            self.clock_check_section,
+            self.advanced_section,
+        )
         self._opened: Section | None = None
         # An opened section has its height only after the next layout, hence the timer.
         # As a child of the panel, the timer is deleted with it.
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._bring_into_view)
-        column.addWidget(self._scrolled())
-        self.setMinimumWidth(MIN_WIDTH)
+        for section in (self.clock_check_section, self.advanced_section):
+            section.title.toggled.connect(partial(self._note_opened, section))
         events = state.events
         self.redraw = Redraw(self, (self._draw_advanced, [events.mask, events.session]))
 
     @classmethod
-    def of(cls, controller: Controller, brush: FieldBrush | None = None) -> Self:
-        """Return the panel of a controller.
-
-        `brush` is that of the field, if the application has one; it adds tool and radius.
-        """
-        sections = Sections.of(controller, brush)
+    def of(cls, controller: Controller) -> Self:
+        """Return the panel of a controller."""
+        sections = Sections.of(controller)
         return cls(controller.state, shortcuts.key_actions(controller), sections)
-
-    def _scrolled(self) -> QScrollArea:
-        content = QWidget()
-        column = QVBoxLayout(content)
-        column.setContentsMargins(8, 3, 8, 3)
-        column.setSpacing(6)
-        self.clock_check_section = Section("Alignment", self.clock_check, is_open=False)
-        self.advanced_section = Section("Advanced", self.advanced, is_open=False)
-        for part in (
-            self.recording,
-            self.analysis,
-            self.model,
-            Section("Task", self.task),
-            Section("Brush", self.brush),
-            self.counts,
-            Section("View", self.view),
-            self.baseline,
-            self.clock_check_section,
-            self.advanced_section,
-        ):
-            column.addWidget(part)
-        column.addStretch(1)
-        self.scroll_area = scroll_vertically(content)
-        for section in (self.clock_check_section, self.advanced_section):
-            section.title.toggled.connect(partial(self._note_opened, section))
-        return self.scroll_area
 
     def _draw_advanced(self) -> None:
         """Hide the section for masks without an attachment and without a guard."""
@@ -169,3 +164,29 @@ class ControlPanel(QWidget):
         """Scroll to the section that was opened last."""
         if self._opened is not None:
             self.scroll_area.ensureWidgetVisible(self._opened)
+
+
+class BrushPanel(ScrolledColumn):
+    """*Brush and view*: what a stroke paints, the neurons of each state, their colours."""
+
+    def __init__(
+        self, keys: KeyActions, brush: BrushSection, counts: MaskCountsSection, view: ViewSection
+    ) -> None:
+        super().__init__(keys)
+        self.setObjectName("omnimouse-brush")
+        self.brush, self.counts, self.view = brush, counts, view
+        self._fill(brush, counts, Section("View", view))
+
+    @classmethod
+    def of(cls, controller: Controller, brush: FieldBrush | None = None) -> Self:
+        """Return the panel of a controller.
+
+        `brush` is that of the field, if the application has one; it adds tool and radius.
+        """
+        c = controller
+        return cls(
+            shortcuts.key_actions(c),
+            BrushSection(c.state, c.editor, c.painted_region, brush),
+            MaskCountsSection(c.state),
+            ViewSection(c.state, c.results, c.selection, c.colouring, c.planes),
+        )

@@ -77,10 +77,11 @@ class ViewSection(QWidget):
             lambda: copy_score(state, results),
         )
         form = Form(self)
-        form.add("Neurons", self.planes)
-        form.add("Selected", row_of(self.selection, self.clear, stretch=0))
         form.add(COLOUR_BY[0], self.colour_by)
-        form.add_rows(self.legend, self.areas, self.copy)
+        form.add("Selected", row_of(self.selection, self.clear, stretch=0))
+        form.add("Neurons", self.planes)
+        # Last: a legend of another height moves no control.
+        form.add_rows(row_of(self.copy, self.areas, stretch=0), self.legend)
         events = state.events
         colours = [events.colour_by, events.session, colouring.changed]
         self.redraw = Redraw(

@@ -26,7 +26,7 @@ class Form(QGridLayout):
         super().__init__(parent)
         self.setContentsMargins(0, 0, 0, 0)
         self.setHorizontalSpacing(8)
-        self.setVerticalSpacing(5)
+        self.setVerticalSpacing(4)
         self.setColumnMinimumWidth(0, LABEL_WIDTH)
         self.setColumnStretch(1, 1)
 
@@ -66,7 +66,7 @@ class Section(QFrame):
         super().__init__()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(5)
+        column.setSpacing(4)
         self.title = QToolButton()
         self.title.setText(title)
         self.title.setStyleSheet(

@@ -159,7 +159,6 @@ class SourcesView:
             Row("settings", tuple(self._settings())),
             Row("answer", self._answer(), wide="model"),
             Row("running", self._run(), wide="cost"),
-            *((Progress("progress", "Sources", sources.share),) if sources.is_busy else ()),
             Text("error", "" if sources.error is None else f"✕ {sources.error}", "problem"),
         ]
 
@@ -236,7 +235,9 @@ class SourcesView:
         cost = Text("cost", text, "quiet", is_line=True)
         if sources.is_busy:
             help_text = "Stop; the same question goes on where it was"
-            return cost, Action("stop", "Stop", help_text, sources.stop)
+            # In this row: a row of its own would move the plot.
+            bar = Progress("progress", "Sources", sources.share)
+            return cost, bar, Action("stop", "Stop", help_text, sources.stop)
         help_text = "Ask; the screen stays in use meanwhile"
         return cost, Action("run", "Run", help_text, sources.start, problem)
 
