@@ -456,7 +456,7 @@ def recorded(
 
 # -- most exciting inputs and barcodes ------------------------------------------------
 @command.command("exciting", short_help="The input to which neurons respond most.")
-@click.argument("neurons", nargs=-1, type=int, required=True)
+@click.argument("neurons", metavar="UNITS...", nargs=-1, type=int, required=True)
 @folder_option("--out", required=True, help="Write pictures and arrays here.")
 @click.option("--video", "is_video", is_flag=True, help="A video, not an image.")
 @click.option("--inhibiting", is_flag=True, help="The weakest response instead.")
@@ -474,7 +474,7 @@ def exciting(
     steps: int,
     starts: int,
 ) -> None:
-    """Search the input to which NEURONS (ids) respond most, on average.
+    """Search the input to which UNITS (ids of neurons, `unit_id`) respond most, on average.
 
     MODEL must offer the gradient of its responses, as digital twins do.
     """
@@ -498,7 +498,7 @@ def exciting(
     ids = np.asarray(recording.units.names)
     unknown = sorted(set(neurons) - set(ids.tolist()))
     if unknown:
-        raise click.UsageError(f"Session {recording.id} has no neuron {unknown[0]}.")
+        raise click.UsageError(f"Session {recording.id} has no unit {unknown[0]} (unit_id).")
     chosen = np.flatnonzero(np.isin(ids, neurons))
     settings = replace(SEARCH, is_static=not is_video, temperature=-0.5 if inhibiting else 0.5)
     with interruptible() as stop, Progress() as line:

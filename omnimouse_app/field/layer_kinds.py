@@ -84,7 +84,7 @@ def layer_of_neurons_without_pixels(session: Session, field: Field) -> Points:
         size=4,
         symbol="cross",
         face_color="#8B919A",
-        features={"neuron": session.units.names[neurons]},
+        features={"unit_id": session.units.names[neurons]},
     )
 
 
@@ -98,7 +98,7 @@ def features_of(session: Session, field: Field) -> dict[str, Any]:
     """Return the features table for napari, one row per label."""
     neurons = np.arange(field.n_neurons)
     units = session.units
-    table = {"index": neurons + 1, "neuron": np.asarray(units.names)}
+    table = {"index": neurons + 1, "neuron": neurons, "unit_id": np.asarray(units.names)}
     if units.area is not None:
         table["area"] = np.asarray(units.area)
     depth = np.asarray(units.xyz_um)[:, 2]

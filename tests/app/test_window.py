@@ -183,7 +183,7 @@ def test_the_status_bar_tells_the_neuron_under_the_pointer(dock, canvas, n_layer
     dock.viewer.update_status_from_cursor()
     status = dock.viewer.status
     text = status if n_layers > 1 else status["coordinates"]
-    assert f"neuron {int(dock.controller.state.session.units.unit_id[3])}" in text
+    assert f"unit {int(dock.controller.state.session.units.unit_id[3])}" in text
 
 
 def test_napari_leaves_the_main_widget_the_whole_height_of_its_dock(dock):

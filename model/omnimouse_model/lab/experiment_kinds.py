@@ -28,7 +28,7 @@ from omnimouse_model.lab.tuning import (
 from omnimouse_model.progress import Job
 
 # -- results of an experiment per neuron, and their arrays in a results store ---------
-ANALYSIS_VERSION: Final = 2
+ANALYSIS_VERSION: Final = 3
 """Raised when an analysis changes: findings of another version are computed again."""
 _ROUNDING: Final = 1e-5
 """Range of responses, relative to the largest, that rounding alone explains.
@@ -147,7 +147,9 @@ def _directions(responses: np.ndarray, shown: Stimulus, *_: object) -> Findings:
     return Findings(
         {
             "osi": found.osi,
+            "p_orientation": found.p_orientation,
             "dsi": found.dsi,
+            "p_direction": found.p_direction,
             "orientation_deg": found.orientation_deg,
             "preferred_deg": found.preferred_deg,
         },

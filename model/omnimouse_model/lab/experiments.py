@@ -77,6 +77,8 @@ class ExperimentResult:
         Tuning or receptive fields.
     predictor_id, session_id, repeats, seed
         What was measured, and how often.
+    unit_ids
+        Ids of the neurons in the recording.
     """
 
     experiment: Experiment
@@ -89,6 +91,14 @@ class ExperimentResult:
     session_id: str
     repeats: int
     seed: int
+    unit_ids: np.ndarray
+
+    def __repr__(self) -> str:
+        """Return what was asked of which model, and what was found."""
+        return (
+            f"{self.experiment.label}; {self.predictor_id} on {self.session_id}: {self.summary}\n"
+            "A row per neuron: .to_dataframe(); tuning curves and averages: .findings"
+        )
 
     @property
     def values(self) -> Float[np.ndarray, " neuron"]:
@@ -122,6 +132,9 @@ class ExperimentResult:
         if "osi" in columns:
             share = (columns["osi"] > TUNED)[is_known].mean()
             parts.append(f"OSI above {TUNED}: {100 * share:z.0f} %")
+            if "p_orientation" in columns:
+                tuned = (columns["p_orientation"] < 0.01)[is_known].mean()
+                parts.append(f"p of the OSI below 0.01: {100 * tuned:z.0f} %")
         elif "ssi" in columns:
             parts.append(f"median SSI {np.nanmedian(columns['ssi']):z.2f}")
         else:
@@ -133,7 +146,9 @@ class ExperimentResult:
         """Return a table with a row per neuron, its provenance in `attrs`."""
         from pandas import DataFrame
 
-        table = DataFrame({"neuron": self.neurons, **self.findings.columns})
+        table = DataFrame(
+            {"neuron": self.neurons, "unit_id": self.unit_ids, **self.findings.columns}
+        )
         table.attrs |= {
             "experiment": self.experiment.name,
             "stimulus": self.stimulus.name,
@@ -272,6 +287,7 @@ def run_experiment(
         session.id,
         repeats,
         seed,
+        np.asarray(session.units.names)[neurons],
     )
 
 

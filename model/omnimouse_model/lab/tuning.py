@@ -17,6 +17,8 @@ from omnimouse_model.metrics.tuning import (
 )
 from omnimouse_model.progress import QUIET, Job, shows_progress
 
+N_SHUFFLES = 200
+"""Shuffles of the directions over the events, for the p values of selectivity."""
 _MAX_STEPS = 100
 """Limit of the fit of a field; those with a peak need fewer."""
 _MAP_SIZE = (36, 64)
@@ -45,6 +47,8 @@ class ModelDirections:
         The end of this axis with the larger response; for a neuron that is more
         selective for direction than for orientation, the angle of the vector sum of
         directions. All are NaN, as the indices, without any response.
+    p_orientation, p_direction
+        Share of shuffles of the directions over the events with at least this OSI, DSI.
     """
 
     directions_deg: Float[np.ndarray, " direction"]
@@ -53,6 +57,8 @@ class ModelDirections:
     dsi: Float[np.ndarray, " neuron"]
     preferred_deg: Float[np.ndarray, " neuron"]
     orientation_deg: Float[np.ndarray, " neuron"]
+    p_orientation: Float[np.ndarray, " neuron"]
+    p_direction: Float[np.ndarray, " neuron"]
 
 
 def directions_of(
@@ -65,14 +71,29 @@ def directions_of(
     sums = [mean @ np.exp(1j * harmonic * theta) for harmonic in (1, 2)]
     is_silent = ~(mean.sum(axis=1) > 0)
     angles = [np.where(is_silent, np.nan, np.degrees(np.angle(one))) for one in sums]
-    osi, dsi = (selectivity_index(mean, theta, k).value for k in (2, 1))
+    osi, dsi = _selectivity(mean, theta)
+    # The observed value counts as one shuffle, so that p is never 0.
+    n_above, draw = np.ones((2, len(mean))), np.random.default_rng(0)
+    for _ in range(N_SHUFFLES):
+        shuffled = responses_by_value(responses, draw.permutation(directions_deg))
+        n_above += _selectivity(np.maximum(shuffled.response, 0), theta) >= (osi, dsi)
+    p_orientation, p_direction = np.where(is_silent, np.nan, n_above / (N_SHUFFLES + 1))
     axis = angles[1] / 2 % 180
     # The vector sum of directions says little of a neuron whose two directions cancel:
     # only on which side of the axis it lies.
     is_beyond = np.cos(np.radians(angles[0] - axis)) < 0
     by_axis = np.where(is_beyond, axis + 180, axis)
     preferred = np.where(dsi > osi, angles[0] % 360, by_axis)
-    return ModelDirections(grouped.values, mean, osi, dsi, preferred, axis)
+    return ModelDirections(
+        grouped.values, mean, osi, dsi, preferred, axis, p_orientation, p_direction
+    )
+
+
+def _selectivity(
+    mean: Float[np.ndarray, "neuron direction"], theta: Float[np.ndarray, " direction"]
+) -> Float[np.ndarray, "2 neuron"]:
+    """Return OSI and DSI."""
+    return np.stack([selectivity_index(mean, theta, k).value for k in (2, 1)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

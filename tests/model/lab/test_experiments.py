@@ -48,6 +48,17 @@ def stopped(run, after, **settings):
         )
 
 
+def test_a_result_prints_what_was_found_and_its_table_has_index_and_id(run, session):
+    found = run("directions", EnergyNeurons())
+    assert len(repr(found)) < 300
+    assert found.summary in repr(found)
+    assert "p of the OSI below 0.01" in found.summary
+    table = found.to_dataframe()
+    assert table["neuron"].tolist() == [0, 1, 2, 3]
+    assert table["unit_id"].tolist() == session.units.unit_id[:4].tolist()
+    assert table["p_orientation"].between(0, 1).all()
+
+
 @pytest.mark.slow
 def test_a_stopped_experiment_goes_on_where_it_was(run, tmp_path):
     whole = run(results=None)

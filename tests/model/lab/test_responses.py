@@ -80,6 +80,18 @@ def test_preferred_directions_are_found(session):
     axis = (tuning.orientation_deg - np.degrees(PREFERRED) + 90) % 180 - 90
     assert np.abs(axis).max() < 6
     assert (tuning.dsi > 0.5).all()
+    assert (tuning.p_direction < 0.01).all()
+
+
+def test_noise_is_as_often_selective_as_its_p_says():
+    directions = np.tile(np.arange(16) * 22.5, 5)
+    responses = np.random.default_rng(3).random((80, 400))
+    tuned = responses[:, :20] + 1 + np.cos(np.radians(2 * directions))[:, None]
+    found = directions_of(np.hstack([tuned, responses]), directions)
+    assert (found.p_orientation[:20] < 0.01).all()
+    for p in (found.p_orientation[20:], found.p_direction):
+        assert 0.01 < (p < 0.05).mean() < 0.1
+    assert np.isnan(directions_of(0 * responses, directions).p_direction).all()
 
 
 @pytest.mark.slow

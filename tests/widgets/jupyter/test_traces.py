@@ -60,7 +60,7 @@ def test_rows_are_the_selection_with_truth_and_prediction(part, controller, page
     found = rows_of(*page(part, "block2").wait_for("block2"))
     window, selected = controller.state.window, controller.results.selected
     score = controller.results.scores[7]
-    assert found.labels[0] == f"neuron 7 · scoring… (here {score:.2f})"
+    assert found.labels[0] == f"unit 7 · scoring… (here {score:.2f})"
     for row, neuron in enumerate((7, 3, 21)):
         truth = window.responses[:, neuron]
         np.testing.assert_allclose(found.curves[row]["truth"], truth, rtol=1e-6)

@@ -100,8 +100,8 @@ def estimates(monkeypatch, tuning):
 
 def test_numbers_are_the_librarys(view, controller, recording, tuning):
     items = select(view, controller, 4)
-    assert items["heading"].text.startswith("neuron 104 ")
-    assert items["heading"].text.endswith("index 4")
+    assert items["heading"].text.startswith("unit 104 ")
+    assert items["heading"].text.endswith("neuron 4")
     assert f"r = {controller.results.scores[4]:.2f}" in items["now"].text
     clips = repeated_clips(recording)
     assert [len(clip.trials) for clip in clips] == [5, 3]
@@ -151,11 +151,11 @@ def test_the_focus_steps_and_the_numbers_are_copied_and_saved(view, controller, 
     assert controller.neuron_info.focus == 7
     assert press(view, "previous") is None
     follow(view, True)
-    assert record(view)["heading"].text.startswith("neuron 104 ")
+    assert record(view)["heading"].text.startswith("unit 104 ")
     copied = press(view, "copy").text
     assert "receptive field: row 14" in copied
     result = press(view, "numbers")
-    assert result.name == "neuron-104.csv"
+    assert result.name == "unit-104.csv"
     (path,) = result.write(tmp_path / result.name)
     assert path.read_text().startswith("quantity,row,column,value")
     assert press(view, "picture").content == ""

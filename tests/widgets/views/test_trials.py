@@ -105,7 +105,7 @@ def test_averages_follow_the_focus(view, controller, follow):
     for focus in (3, 8):
         controller.neuron_info.step(1)
         assert controller.neuron_info.focus == focus
-        assert record(view)["text"].text.startswith(f"neuron {names[focus]} ·")
+        assert record(view)["text"].text.startswith(f"unit {names[focus]} ·")
 
 
 def test_the_panel_neuron_shows_a_spiking_unit(view, controller, follow):

@@ -322,7 +322,7 @@ def direction_map_figure(
         "colorbar": {"title": {"text": "degrees"}, "tickvals": ticks, "thickness": 12},
     }
     x, y = (np.round(places[neurons, axis], 1) for axis in (0, 1))
-    names = [hover(f"neuron {name}") for name in session.units.names[neurons].tolist()]
+    names = [hover(f"unit {name}") for name in session.units.names[neurons].tolist()]
     figure.add_trace(scatter(x, y, "markers", marker=marker, text=names, hoverinfo="text"))
     return figure
 

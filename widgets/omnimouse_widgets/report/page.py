@@ -40,9 +40,9 @@ def neurons_data(content: ScreenContent) -> dict[str, Any]:
 
 
 def neuron_text(content: ScreenContent, neuron: int, state: str) -> str:
-    """Return one line: `neuron 412 · V1 · depth 210 µm · visible · r = 0.432`."""
+    """Return one line: `unit 413 · V1 · depth 210 µm · visible · r = 0.432`."""
     units = content.session.units
-    parts = [f"neuron {units.names[neuron]}"]
+    parts = [f"unit {units.names[neuron]}"]
     if units.area is not None and str(units.area[neuron]):
         parts.append(str(units.area[neuron]))
     # Many recordings have no depths.
@@ -95,7 +95,7 @@ def _neurons(
         for neuron in shown
     ]
     heads = [name.replace("_", " ") for name in experiment.columns]
-    yield table(("neuron", *heads), rows, neurons=shown)
+    yield table(("unit", *heads), rows, neurons=shown)
 
 
 def _confusion(classes: tuple[str, ...], confusion: np.ndarray) -> Markup:

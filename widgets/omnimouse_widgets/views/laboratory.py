@@ -318,7 +318,7 @@ def neuron_text(laboratory: Laboratory, session: Session | None, neuron: int | N
     if not np.isfinite(columns[result.experiment.value]):
         reason = SILENT if result.varies[at] else CONSTANT
         text = f"no {result.experiment.value_label.lower()}: {reason}"
-    return f"Neuron {session.units.names[neuron]}: {text}"
+    return f"Unit {session.units.names[neuron]}: {text}"
 
 
 def _found_text(result: ExperimentResult, columns: dict[str, float]) -> str:

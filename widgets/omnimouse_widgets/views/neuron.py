@@ -269,7 +269,7 @@ class NeuronView:
         session, neuron = self._state.session, self._facts.focus
         assert session is not None
         assert neuron is not None
-        return f"neuron-{session.units.names[neuron]}.{ending}"
+        return f"unit-{session.units.names[neuron]}.{ending}"
 
     def _picture(self) -> SavePicture:
         neuron = self._facts.focus
@@ -613,12 +613,13 @@ def mean_plot(repeats: ClipRepeats, over: AlignedPrediction | None) -> Curves:
 
 # -- text ------------------------------------------------------------------------------
 def heading(session: Session, neuron: int) -> str:
-    """Return a heading such as `neuron 413 · V1 · plane 2 · depth 210 µm · index 412`.
+    """Return a heading such as `unit 413 · V1 · plane 2 · depth 210 µm · neuron 412`.
 
-    The index is the library's number of the neuron; it is left out if it is the same.
+    *Unit* is the recording's id, *neuron* the index that code uses; it is left out if it
+    is the same.
     """
     units = session.units
-    parts = [f"neuron {units.names[neuron]}"]
+    parts = [f"unit {units.names[neuron]}"]
     if units.area is not None:
         parts.append(str(units.area[neuron]))
     if units.plane[neuron] >= 0:
@@ -630,7 +631,7 @@ def heading(session: Session, neuron: int) -> str:
         parts.append(f"x {x:z.0f}, y {y:z.0f} µm")
     # Scripts need the index; without ids of the recording it is the same number.
     if units.names[neuron] != neuron:
-        parts.append(f"index {neuron}")
+        parts.append(f"neuron {neuron}")
     return " · ".join(parts)
 
 

@@ -291,7 +291,7 @@ def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
         status = most_frequent_status(repeats.status)
         problem = ceiling_problem(status, len(repeats.onset_s))
         return f"no reliability: {problem or 'no neuron is selected'}"
-    scope = f"{n} neurons, median" if n > 1 else f"neuron {name}".rstrip()
+    scope = f"{n} neurons, median" if n > 1 else f"unit {name}".rstrip()
     if n > 1 and not is_known.all():
         scope = f"{is_known.sum()} of {n} neurons, median"
     top, single, oracle = (

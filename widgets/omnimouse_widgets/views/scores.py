@@ -540,7 +540,7 @@ class ScoresView:
             return Message("scatter", label, across.problem or f"◌ reading {across.label}")
         ids = columns_of(self._state, self._results, self._colouring)["id"][found.neurons]
         tips = () if len(ids) > MOST_TIPS else tuple(
-            f"neuron {name:z.0f}\n{found.metric.text(score)}"
+            f"unit {name:z.0f}\n{found.metric.text(score)}"
             for name, score in zip(ids[known], found.scores[known], strict=True)
         )  # fmt: skip
         points = Line("", palette.VISIBLE_RING, across.values[known], found.scores[known], "o",

@@ -298,7 +298,7 @@ def evidence_of(results: Results) -> str:
 
 
 def trace_label(shown: Shown, neuron: int, *, short: bool = False) -> str:
-    """Return e.g. `neuron 412 · V1 · r = 0.31 (here 0.43) · ┅ 0.25`, as far as known.
+    """Return e.g. `unit 413 · V1 · r = 0.31 (here 0.43) · ┅ 0.25`, as far as known.
 
     "here" marks scores of the samples on screen; the others are over windows of a tier.
     The symbol of the metric follows or precedes the score of the model.
@@ -307,7 +307,7 @@ def trace_label(shown: Shown, neuron: int, *, short: bool = False) -> str:
     assert state.session is not None
     units = state.session.units
     name = str(units.names[neuron])
-    parts = [name if short else f"neuron {name}"]
+    parts = [name if short else f"unit {name}"]
     if neuron in state.first_ranks:
         parts.append(state.first_ranks[neuron])
     if units.area is not None:

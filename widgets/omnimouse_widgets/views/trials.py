@@ -159,12 +159,12 @@ class TrialsView:
         )
 
     def _text(self, neuron: int, found: Sequence[ConditionAverage]) -> str:
-        """Return e.g. `neuron 7 · 20 test trials · predicted for 12`."""
+        """Return e.g. `unit 7 · 20 test trials · predicted for 12`."""
         responses, session = self._results.peri_event, self._state.session
         assert responses is not None
         assert session is not None
         total = len(responses.trials)
-        text = f"neuron {session.units.names[neuron]} · {total:,} {responses.tier} trials"
+        text = f"unit {session.units.names[neuron]} · {total:,} {responses.tier} trials"
         if not any(np.isfinite(one.predicted).any() for one in found):
             is_due = not responses.is_complete
             return f"{text} · {'◌ predicting…' if is_due else 'not predicted: no target'}"

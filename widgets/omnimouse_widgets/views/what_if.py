@@ -522,7 +522,7 @@ class WhatIfView:
         names = () if session is None else session.units.names
         rows = tuple((f"{names[n]}", f"{changes[n]:z.2f}") for n in most)
         pick = partial(self._pick, tuple(most))
-        return Table("most", MOST_LABEL, ("neuron", "Δ"), rows, pick)
+        return Table("most", MOST_LABEL, ("unit", "Δ"), rows, pick)
 
     def _pick(self, neurons: Sequence[int], row: int) -> None:
         self._selection.select([neurons[row]], add=True)

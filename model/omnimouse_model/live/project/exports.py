@@ -234,7 +234,7 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
     session, mask = content.session, content.mask
     table = table_columns(session, mask, scores=content.scores)
     columns = {
-        "neuron": table["id"],
+        "neuron": np.arange(session.n_neurons),
         "unit_id": session.units.unit_id,
         "area": table["area"],
         **({} if session.units.probe is None else {"probe": table["probe"]}),

@@ -227,6 +227,8 @@ def test_the_table_of_neurons_has_the_numbers_of_the_screen(controller, tmp_path
     rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     scores, mask = controller.results.scores, controller.state.mask
     assert [int(row["neuron"]) for row in rows] == list(range(40))
+    ids = controller.state.session.units.unit_id
+    assert [int(row["unit_id"]) for row in rows] == ids.tolist()
     read = [float(row["r"]) if row["r"] else np.nan for row in rows]
     np.testing.assert_array_equal(np.array(read, np.float32), scores)
     assert rows[1]["r"] == ""
@@ -258,7 +260,7 @@ def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(contro
     what = content_of(controller)
     what = replace(what, session=replace(session, units=units))
     columns = exports.neuron_columns(what)
-    assert columns["neuron"][0] == 5
+    assert (columns["neuron"][0], columns["unit_id"][0]) == (0, 5)
     assert np.flatnonzero(columns["selected"]).tolist() == [4, 9]
 
 

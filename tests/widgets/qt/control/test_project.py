@@ -157,7 +157,7 @@ def test_the_figure_has_the_traces_and_their_condition(section, controller, tmp_
     assert pixels_near(image, (255, 255, 255)) > 0.5 * image.width() * image.height()
     written = (tmp_path / "traces.svg").read_text()
     assert mask_id in written
-    assert "neuron 14" in written
+    assert "unit 14" in written
     assert QSvgRenderer(QByteArray(written.encode())).isValid()
     assert not list(tmp_path.glob(".traces*"))
 

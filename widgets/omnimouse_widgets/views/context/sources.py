@@ -518,7 +518,7 @@ def source_table(found: SourceScores, select: Callable[[int], object] | None) ->
                 )
             )
             neurons.append(int(found.neurons[at]))
-    titles = ("neuron", "area", "source", "alone", "unique", "share", "v(all)")
+    titles = ("unit", "area", "source", "alone", "unique", "share", "v(all)")
     pick = None if select is None else lambda row: select(neurons[row])
     return Table("content", "Sources of each neuron", titles, tuple(rows), pick)
 
@@ -574,7 +574,7 @@ def informant_table(found: Informants, select: Callable[[int], object] | None) -
         for rank, neuron in enumerate(found.order.tolist(), start=1)
     )
     neurons = found.order.tolist()
-    titles = ("rank", "neuron", "area", "adds")
+    titles = ("rank", "unit", "area", "adds")
     pick = None if select is None else lambda row: select(int(neurons[row]))
     return Table("content", "Informants", titles, rows, pick)
 

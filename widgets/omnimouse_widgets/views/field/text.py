@@ -34,7 +34,7 @@ def describe(state: LiveState, results: Results, neuron: int, *, others: int = 0
         return ""
     units = state.session.units
     parts = [
-        f"neuron {units.names[neuron]}",
+        f"unit {units.names[neuron]}",
         state.mask.pattern_of(neuron, state.active_span),
     ]
     if units.area is not None:
