@@ -13,6 +13,7 @@ from omnimouse_model.analysis.barcodes import count_fits, fit_seconds
 from omnimouse_model.analysis.stimulus_edits import Picture
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
+from omnimouse_model.inference.families import fit_names
 from omnimouse_model.live.analysis_file import MAX_REPEATS, ExperimentEntry
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -38,6 +39,7 @@ from omnimouse_model.live.laboratory_jobs import (
     label_of,
     run_job,
 )
+from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.masks.neuron_table import (
     known_values,
     label_columns,
@@ -173,6 +175,8 @@ class Laboratory(HasBackgroundTask):
         state, needs = self._client.state, self._client.results.needs
         if state.session is None or self._client.predictor is None:
             return "Open a recording and choose a model first."
+        if needs is None and state.predictor_name in fit_names():
+            return NOT_FITTED
         if needs is not None and not needs.sees_video:
             return "This model sees no video: choose one that does."
         if state.session.stimulus is None and self.chosen != BARCODES:

@@ -24,6 +24,10 @@ from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import DEVICES, Residence
 from omnimouse_model.predict.predictor import Needs, Prediction, take_neurons
 
+NOT_FITTED: Final = "Not fitted yet: Fit to this recording…, in OmniMouse, trains the model."
+"""Why a model without weights cannot be asked."""
+
+
 # -- score of each neuron on screen, and the windows that it was computed from --------
 IN_WINDOW: Final = "in this window"
 """Evidence of a score of the window on screen."""

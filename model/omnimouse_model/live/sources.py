@@ -20,6 +20,7 @@ from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.evaluation.results_store import row_key
 from omnimouse_model.evaluation.tier_windows import scored_starts
+from omnimouse_model.inference.families import fit_names
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -30,6 +31,7 @@ from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.worker_watch import background_predictor
+from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
@@ -140,6 +142,8 @@ class Sources(HasBackgroundTask):
         needs = self._client.results.needs
         if not self.is_quick and self._client.predictor is None:
             return "Choose a model first."
+        if not self.is_quick and needs is None and state.predictor_name in fit_names():
+            return NOT_FITTED
         if not self.is_quick and needs is not None:
             from omnimouse_model.analysis.sources.errors import refusal
 

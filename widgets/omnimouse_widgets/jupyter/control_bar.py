@@ -11,13 +11,13 @@ from omnimouse_model.inference.registry import predictor_names
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import regions_of
 from omnimouse_model.live.models.choice import mask_of_file
+from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.views.record import NO_SESSION
 from omnimouse_widgets.views.text.controls import BAR, BEHAVIOR, PAGE, refusals, video_options
 from omnimouse_widgets.views.text.model import (
     BY_HAND,
-    NOT_FITTED,
     SILENT,
     VIDEO_NAMES,
     caveats,
@@ -231,7 +231,7 @@ class ControlBar(Part):
     def _draw_progress(self) -> None:
         results = self._results
         loader, downloads = self._loader, self._downloads
-        is_to_be_fitted = is_unfitted(self._state, results)
+        is_to_be_fitted = is_unfitted(self._state.predictor_name, results)
         missing = NOT_FITTED if is_to_be_fitted else results.error
         error = loader.error or downloads.error or missing or ""
         fit = self._workers.fit

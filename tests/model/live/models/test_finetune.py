@@ -19,6 +19,7 @@ from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models import finetune as live_finetune
 from omnimouse_model.live.models.finetune import Finetuning, finetuned_in
+from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.progress import QUIET, SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import saved_step
@@ -259,6 +260,10 @@ def test_a_model_without_weights_is_fitted_and_found_after_a_restart(
     assert controller.requests.wait(PATIENCE_S)
     assert "om.fit('poyo-calcium', session)" in controller.results.error
     assert finetuning.is_fit
+    # The app names its action, not a call of Python.
+    assert controller.laboratory.problem == NOT_FITTED
+    controller.sources.set(is_quick=False)
+    assert controller.sources.problem == NOT_FITTED
     assert finetuning.is_offered
     assert [one.name for one in fields(finetuning.options)] == ["steps"]
     finetuning.start(steps=2)

@@ -94,6 +94,9 @@ def test_a_baseline_is_a_choice_with_its_refusal(panel, controller, redraw):
     assert baseline.choice.currentData() == "last"
     assert baseline.summary.text() == controller.baseline.error
     assert panel.model.error.text() == ""
+    controller.model.choose_baseline("mtm")
+    redraw()
+    assert "Fit to this recording…" in baseline.summary.text()
     pick(baseline.choice, "")
     redraw()
     assert not baseline.summary.isVisible()

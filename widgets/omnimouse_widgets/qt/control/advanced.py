@@ -41,7 +41,7 @@ from omnimouse_widgets.qt.style.controls import (
 from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.text.model import model_text
+from omnimouse_widgets.views.text.model import BASELINE_NOT_FITTED, is_unfitted, model_text
 
 CHECK_TIP = (
     "Estimate the lags between screen, responses and behaviour from the recording, and "
@@ -213,6 +213,8 @@ def baseline_text(name: str, results: Results, model: Results, metric: Metric) -
     """Return both mean scores, or the progress or the error of the baseline."""
     if not name:
         return ""
+    if is_unfitted(name, results):
+        return BASELINE_NOT_FITTED
     if results.error is not None:
         return results.error
     # Over many windows where both are known: one window says little.

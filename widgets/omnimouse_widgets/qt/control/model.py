@@ -16,7 +16,7 @@ from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.models.choice import ModelChoice, ModelDownloads, mask_of_file
 from omnimouse_model.live.models.finetune import Finetuning
 from omnimouse_model.live.neurons.colour_by import Colouring
-from omnimouse_model.live.results import Results
+from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.compatibility import (
     FALLBACK,
@@ -50,7 +50,6 @@ from omnimouse_widgets.views.text.controls import (
 from omnimouse_widgets.views.text.model import (
     FINETUNE_TIP,
     MEANINGS,
-    NOT_FITTED,
     SILENT,
     freshness_text,
     is_unfitted,
@@ -307,7 +306,7 @@ class ModelSection(QWidget):
         is_unknown = knowledge is not None and not knowledge.is_supported
         # `ModelInfoSection` explains a model that does not know the neurons, or is not
         # fitted, with a remedy.
-        is_told = is_unknown or is_unfitted(self._state, results)
+        is_told = is_unknown or is_unfitted(self._state.predictor_name, results)
         show_text(self.error, "" if is_told else results.error or "")
         host = results.asked_host if results.error else ""
         self.connect_button.setText(CONNECT[0].format(host))
@@ -377,7 +376,7 @@ class ModelInfoSection(QWidget):
         remedy = "" if knowledge is None or is_finetuned else knowledge.remedy
         show_text(self.remedy, f"✕ {remedy}" if remedy else "")
         unfamiliar = "" if is_finetuned else self._model.unfamiliar
-        is_to_be_fitted = is_unfitted(self._state, self._results)
+        is_to_be_fitted = is_unfitted(self._state.predictor_name, self._results)
         show_text(self.stand_in, NOT_FITTED if is_to_be_fitted else stand_in_text(unfamiliar))
         self.finetune.setVisible(bool(unfamiliar))
         self.finetune.setText(f"Fine-tune {unfamiliar}…")

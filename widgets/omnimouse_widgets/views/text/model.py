@@ -6,7 +6,7 @@ import numpy as np
 
 from omnimouse_model.inference.families import family_of_name, fit_names
 from omnimouse_model.live.mask.presets import preset_named
-from omnimouse_model.live.results import Results
+from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import BehaviorMode, Mask
 from omnimouse_model.masks.remarks import guard_text
@@ -28,7 +28,9 @@ MODES: Final[dict[BehaviorMode, str]] = {
 """Uses of behaviour in a mask, and what each means."""
 BY_HAND: Final = "made by hand"
 
-NOT_FITTED: Final = "Not fitted yet: Fit to this recording… trains the model."
+BASELINE_NOT_FITTED: Final = (
+    "Not fitted yet: choose it as the model, and Fit to this recording… trains it."
+)
 FINETUNE_TIP: Final = "Choose this model, and adapt it to the recording in the panel Fine-tuning"
 
 
@@ -42,15 +44,16 @@ def stand_in_text(unfamiliar: str) -> str:
     )
 
 
-def is_unfitted(state: LiveState, results: Results) -> bool:
-    """Return whether the chosen model has to be fitted before it can predict anything."""
-    is_to_be_fitted = state.predictor_name in fit_names() and results.needs is None
+def is_unfitted(name: str, results: Results) -> bool:
+    """Return whether a model has to be fitted before it can predict anything."""
+    is_to_be_fitted = name in fit_names() and results.needs is None
     return is_to_be_fitted and (results.error is None or results.is_refused)
 
 
 def failure_text(state: LiveState, results: Results) -> str:
     """Return why the request on screen has no prediction."""
-    return NOT_FITTED if is_unfitted(state, results) else f"No prediction: {results.error}"
+    is_to_be_fitted = is_unfitted(state.predictor_name, results)
+    return NOT_FITTED if is_to_be_fitted else f"No prediction: {results.error}"
 
 
 def task_text(state: LiveState) -> str:
