@@ -93,10 +93,15 @@ class Transfer:
     start
         Fine-tunes, or resumes the run in `out`, and returns the result, which
         `Family.load(out, device)` loads, too.
+    seconds
+        About how many seconds of a CPU core it takes for a model (its name or path, and
+        the bytes of its weights), a session and a number of steps; None where nobody has
+        measured it. It imports no PyTorch: forms call it.
     """
 
     options: type
     start: Callable[[Predictor, Session, Any, Path, Job], Predictor]
+    seconds: Callable[[str, int, Session, int], float] | None = None
 
 
 def _no_presets(session: Session) -> Sequence[Preset]:
@@ -237,6 +242,11 @@ def transfer_options(transfer: Transfer, values: Mapping[str, Any], model: str) 
 
 def stated_family(path: Path) -> str:
     """Return the family that the JSON file of a checkpoint names, "" without one."""
+    return str(stated_in(path).get("family", ""))
+
+
+def stated_in(path: Path) -> Mapping[str, Any]:
+    """Return the JSON file of a checkpoint that names its family; empty without one."""
     descriptions = sorted(path.glob("*.json")) if path.is_dir() else [path.with_suffix(".json")]
     for file in descriptions:
         try:
@@ -244,5 +254,5 @@ def stated_family(path: Path) -> str:
         except SessionFormatError:
             continue  # the loader of the family reports what is wrong with the file
         if isinstance(description, dict) and isinstance(description.get("family"), str):
-            return str(description["family"])
-    return ""
+            return description
+    return {}

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.predict.family import (
     Family,
@@ -12,6 +13,7 @@ from omnimouse_model.predict.family import (
     later,
     shipped_configs,
     stated_family,
+    stated_in,
 )
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.training.config import NeuronTransferOptions
@@ -31,6 +33,31 @@ def _recognises(path: Path) -> bool:
     return stated_family(path) in ("", FAMILY.name)
 
 
+START_S, CELL_S = 50.0, 8e-5
+"""Core-seconds of start values, and of one neuron of a window of the demo (docs/training.md)."""
+VIDEO_CELLS = 200
+"""Neurons of a window that are predicted while its video is encoded, measured for the demo."""
+STEP_CELLS = 1.2
+"""Neurons of a window that are predicted while one is trained on, measured likewise."""
+DEMO_BYTES = 8e6
+"""Size of that model's weights; the time is assumed to be proportional to the size."""
+
+
+def _transfer_seconds(model: str, n_bytes: int, session: Session, steps: int) -> float:
+    """Return about how long a fine-tuning takes on one core (`Transfer.seconds`)."""
+    # A small model is not proportionally faster: reading the windows takes time too.
+    size = max(n_bytes / DEMO_BYTES, 0.2)
+    n, names = session.n_neurons, {"demo": True, "demo-plain": False}
+    step_s = 8 * (n + VIDEO_CELLS) * STEP_CELLS * CELL_S
+    context_s = 0.0
+    if names.get(model, stated_in(Path(model)).get("has_context", False)):
+        # Each train window is predicted with its video, with and without behaviour; four
+        # sets of inputs are fitted.
+        n_windows = 60 * session.tiers().get("train", 0.0)
+        context_s = n_windows * (1e-2 + 3e-5 * n + 2 * (2 * n + VIDEO_CELLS) * CELL_S * size)
+    return size * (START_S + steps * step_s) + context_s
+
+
 FAMILY = Family(
     "omnimouse",
     load=_LOAD,
@@ -48,7 +75,11 @@ FAMILY = Family(
         later(f"{__name__}.training:start_omnimouse"),
         shipped_configs(Path(__file__).parent / "configs"),
     ),
-    transfer=Transfer(NeuronTransferOptions, later(f"{__name__}.transfer:transfer_omnimouse")),
+    transfer=Transfer(
+        NeuronTransferOptions,
+        later(f"{__name__}.transfer:transfer_omnimouse"),
+        _transfer_seconds,
+    ),
     export=later(f"{__name__}.training:export_run"),
     published="OmniMouse-5M",
 )

@@ -114,6 +114,7 @@ def save_checkpoint(
         "animals": net.animals,
         "card": card or {},
         "assumed": list(assumed),
+        "has_context": bool(context),
     }
     return write_envelope(path, state, FAMILY, about)
 

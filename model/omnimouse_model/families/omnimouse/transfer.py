@@ -20,6 +20,7 @@ from omnimouse_model.data.session_index import NeuronMatch, match_neurons
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.evaluation.tier_windows import mean_rates, spread_starts
+from omnimouse_model.families.omnimouse import STEP_CELLS, VIDEO_CELLS
 from omnimouse_model.families.omnimouse.batches import (
     Group,
     Phase,
@@ -114,12 +115,6 @@ def transfer_omnimouse(
 
 
 # -- the time of all parts --------------------------------------------------------------
-_STEP_CELLS = 1.2
-"""Neurons of a window that are predicted while one is trained on, measured for the demo."""
-_VIDEO_CELLS = 200
-"""Neurons of a window that are predicted while its video is encoded; measured likewise."""
-
-
 @dataclass(slots=True)
 class _Course:
     """Reports a fine-tuning as one share of the time that all its parts take.
@@ -168,7 +163,7 @@ class _Course:
     ) -> "_Course":
         """Return the course of a run that begins now."""
         session, (phase,) = source.session, config.phases
-        n, n_scored = session.n_neurons + _VIDEO_CELLS, len(source.held_out)
+        n, n_scored = session.n_neurons + VIDEO_CELLS, len(source.held_out)
         # Validations predict about half of the samples of a window.
         window_cells = n + session.n_neurons
         n_scored = min(n_scored, config.validation_windows or n_scored)
@@ -187,7 +182,7 @@ class _Course:
             window_cells,
             phase.steps,
             config.validate_every,
-            phase.batch * n * _STEP_CELLS,
+            phase.batch * n * STEP_CELLS,
             validation_cells,
             fit_s,
             cells,
@@ -201,7 +196,7 @@ class _Course:
         def report(done: int | float, total: int | float, step: str) -> None:
             took_s, share = monotonic() - begin_s, done / total
             self.other_s = took_s
-            self.cell_s = took_s / (share * WINDOWS * (CANDIDATES + _VIDEO_CELLS)) if share else 0.0
+            self.cell_s = took_s / (share * WINDOWS * (CANDIDATES + VIDEO_CELLS)) if share else 0.0
             left_s = took_s * (1 - share) / share + self._training_s(0) if share else inf
             self._report(left_s + self._context_s, step)
 

@@ -217,14 +217,6 @@ FIT_STEPS_HELP: Final = "Steps of the whole training; 0 for as many as its confi
 Point = tuple[int, float]
 STEPS: Final = 300
 BEGINNING: Final = "starting its process"
-START_CORE_S: Final = 60.0
-"""Core-seconds to compute start values, for a model of the demo's size."""
-STEP_CORE_S: Final = 0.6
-"""Core-seconds of one step of 8 windows, same model, 400 neurons. With one thread, the
-measured values are 48 and 0.45 (docs/training.md); several threads are less efficient.
-"""
-DEMO_BYTES: Final = 8e6
-"""Size of that model's weights; the time is assumed to be proportional to the size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +420,7 @@ class Finetuning(HasBackgroundTask):
         """Return the estimated duration as text, "" if not known.
 
         It is based on the latest fine-tuning of the same model, if there is one, else
-        on the measured times of the demo model on a CPU.
+        on what its family has measured on a CPU.
         """
         state, residence = self._client.state, self._client.results.residence
         if state.session is None:
@@ -442,13 +434,14 @@ class Finetuning(HasBackgroundTask):
                 return f"about {duration_text(60 * minutes)}, estimated from the last one"
         if self.is_fit:
             return _fit_estimate(state.predictor_name, steps)
-        # The constants were measured on a CPU; they say nothing about a GPU.
+        family = family_of_name(state.predictor_name)
+        transfer = None if family is None else family.transfer
+        # Measured on a CPU; it says nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
-        # A small model is not proportionally faster: reading the windows takes time
-        # too.
-        size = max(residence.n_bytes / DEMO_BYTES, 0.2)
-        cores = size * (START_CORE_S + steps * STEP_CORE_S)
+        if transfer is None or transfer.seconds is None:
+            return ""
+        cores = transfer.seconds(state.predictor_name, residence.n_bytes, state.session, steps)
         seconds = cores / max(os.cpu_count() or 1, 1)
         return f"roughly {duration_text(seconds)} on this processor"
 

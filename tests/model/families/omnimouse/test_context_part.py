@@ -12,6 +12,7 @@ from omnimouse_model.errors import (
     StoppedError,
     UnsupportedRequestError,
 )
+from omnimouse_model.families.omnimouse import FAMILY
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.families.omnimouse.context_part import (
     OmniMouseWithContext,
@@ -105,6 +106,16 @@ def test_a_session_without_a_part_gets_the_transformers_predictions(path, tmp_pa
     found = predictor.predict(other.window(3.0), mask)
     expected = predictor.transformer.predict(other.window(3.0), mask)
     np.testing.assert_array_equal(found.responses, expected.responses)
+
+
+def test_the_expected_time_of_a_fine_tuning_contains_the_part(session, path, tmp_path):
+    seconds, bare = FAMILY.transfer.seconds, read_checkpoint(path).build()
+    plain = save_checkpoint(tmp_path / "plain", bare)
+    least, longer = (seconds(str(one), 10**6, session, 20) for one in (plain, path))
+    assert 0 < least < longer
+    # Of shipped models the file of the name is known; more steps take longer.
+    assert seconds("demo-plain", 10**6, session, 20) == least
+    assert seconds("demo", 10**6, session, 20) == longer < seconds("demo", 10**6, session, 40)
 
 
 @pytest.mark.parametrize("fault", ["missing", "shorter"])
