@@ -153,7 +153,7 @@ def demo(
 
 
 def _demo_session() -> Path | str:
-    echo("Demo session (the first run simulates it, in less than a minute) …")
+    echo("Demo recording (the first run simulates it, in less than a minute) …")
     return session_folder("demo")
 
 

@@ -307,7 +307,7 @@ def open_the_demo(story: Story) -> None:
     story.picture(
         "start",
         "On opening",
-        "The demo session at a held-out window, with a preset. The traces show the "
+        "The demo recording at a held-out window, with a preset. The traces show the "
         "recording and the prediction of the selected neurons.",
     )
 

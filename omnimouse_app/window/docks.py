@@ -396,6 +396,8 @@ def _set_sizes(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     below = [docks["Time"], docks["Raster"]]
     window.resizeDocks(below, [TIME_HEIGHT, BOTTOM_HEIGHT], vertical)
     window.resizeDocks([docks["Raster"], docks["Stimulus"]], [3, 1], horizontal)
+    # Again, because napari's docks were shown before: their tabs are made only now.
+    docks[BRUSH].raise_()
 
 
 class TabRoom(QObject):

@@ -84,6 +84,7 @@ def dock(window, start):
 
     from omnimouse_app.field.canvas import Canvas
     from omnimouse_app.tour.hand import Hand, settle, wait_for
+    from omnimouse_app.window.docks import BRUSH
     from tests.app.windows import is_answered, layout, wait_for_rest
 
     session, start_s, first_layout, docks = start
@@ -109,7 +110,7 @@ def dock(window, start):
     controller.editor.set_active_span(0, 60)
     controller.navigation.set_cursor(0)
     controller.selection.select([3, 14, 15])
-    for title in ("OmniMouse", "Traces", "Raster"):
+    for title in ("OmniMouse", BRUSH, "Traces", "Raster"):
         window.bring_up(title)
     for area in window.main_window.findChildren(QScrollArea):
         area.verticalScrollBar().setValue(0)  # what is scrolled away is not drawn

@@ -300,7 +300,7 @@ def _remark(lags: Sequence[Lag], length_s: float) -> str:
     """Return the reason why no lag is sure, "" if unknown."""
     if not lags:
         return (
-            "nothing to compare: the session has responses only; a video, running or "
+            "nothing to compare: the recording has responses only; a video, running or "
             "the pupil is needed"
         )
     if length_s >= _ENOUGH_S:

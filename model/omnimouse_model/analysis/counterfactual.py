@@ -92,11 +92,11 @@ def apply_edits(window: Window, edits: Iterable[Edit]) -> Window:
     edits, session = tuple(edits), window.session
     for edit in edits:
         if isinstance(edit, VideoEdit) and session.stimulus is None:
-            raise ValueError(f"Session '{session.id}' has no video to edit.")
+            raise ValueError(f"Recording '{session.id}' has no video to edit.")
         channel = getattr(edit, "channel", None)
         if channel is not None and channel not in session.behavior_names:
             raise ValueError(
-                f"Session '{session.id}' has no {channel!r}; it has "
+                f"Recording '{session.id}' has no {channel!r}; it has "
                 f"{', '.join(session.behavior_names) or 'no behaviour'}."
             )
         check_positions(edit, _n_positions(edit, window.spec))

@@ -306,9 +306,9 @@ def _tuning(
 # -- directions of the video's own motion --------------------------------------------
 def _no_motion(session: Session) -> str:
     if session.stimulus is None:
-        return "The session has no video."
+        return "The recording has no video."
     if not (session.trials.kind == "video").any():
-        return "The session has still images only: nothing moves."
+        return "The recording has still images only: nothing moves."
     return ""
 
 

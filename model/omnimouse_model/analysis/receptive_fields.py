@@ -112,7 +112,7 @@ def receptive_fields(
     """
     neurons = np.asarray(neurons, np.int64)
     if session.stimulus is None:
-        return tuple(_nothing(n, "The session has no video.") for n in neurons.tolist())
+        return tuple(_nothing(n, "The recording has no video.") for n in neurons.tolist())
     kinds: tuple[FieldKind, ...] = ("plain", "energy") if kind is None else (kind,)
     mean = (session.units.mean / session.response_scale)[neurons]
     mean = mean.astype(np.float32)

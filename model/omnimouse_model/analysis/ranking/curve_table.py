@@ -205,7 +205,7 @@ class PretrainCurve(HasSummary):
         found += seed_warnings(self.ranking_seeds)
         if len(self.orders) == 1 and len(shuffles) < 2:
             found.append(
-                f"Sessions were added in one order ({self.orders[0]}): the curve says "
+                f"Recordings were added in one order ({self.orders[0]}): the curve says "
                 "nothing about others."
             )
         elif len(shuffles) == 1:

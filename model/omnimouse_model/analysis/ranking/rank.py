@@ -196,7 +196,7 @@ def pretrain_curve(
     of_id = {target.id: target for target in targets}
     if other := {*by_id, *of_id} ^ {*ranking.sessions, *ranking.heldout}:
         raise ValueError(
-            f"The ranking is one of other sessions: {', '.join(sorted(other))} differ."
+            f"The ranking is one of other recordings: {', '.join(sorted(other))} differ."
         )
     criterion = criterion_of(metric, factory.spec)
     study = Study(factory, criterion, TEST)

@@ -201,13 +201,13 @@ def too_large(context: Context, draw: Draw) -> str:
         return ""
     total = draw.n_neurons
     if not draw.is_held_out:
-        where = "session" if draw.pool is None else "pool"
+        where = "recording" if draw.pool is None else "pool"
         return (
             f"The {where} has {len(draw.others):,} neurons that are no targets, fewer than "
             f"the {context.neurons:,} of the context."
         )
     return (
-        f"The session has {total:,} neurons; a context of {context.neurons:,} leaves "
+        f"The recording has {total:,} neurons; a context of {context.neurons:,} leaves "
         f"fewer than {_least_targets(total):,} of them to be predicted."
     )
 

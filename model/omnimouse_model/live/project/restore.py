@@ -472,4 +472,4 @@ class Autosave:
         try:
             self._write()
         except Exception:  # the thread must survive; the next change writes again
-            logger.exception("The last session could not be saved.")
+            logger.exception("The work of the last time could not be saved.")

@@ -181,7 +181,7 @@ def test_what_cannot_be_computed_is_a_row_that_says_why(session):
     )
     fits, large = chosen.curve("neurons").points
     assert not fits.refusal
-    assert "The session has 50 neurons that are no targets, fewer than the 55" in large.refusal
+    assert "The recording has 50 neurons that are no targets, fewer than the 55" in large.refusal
     ask = ASK | {"max_windows": 1, "seeds": 1}
     found = context_sweep(ContextPredictor(refuses_video=True), session, **ask)
     assert found.curve("neurons", video=True).points[0].refusal == "reads no video."
