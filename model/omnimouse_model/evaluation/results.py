@@ -293,6 +293,11 @@ class Scores(HasSummary):
             else:
                 sizes += f", {row.n_neurons:,} neurons"
             value = interval_text(row.value, row.ci_low, row.ci_high)
+            if isinstance(row, Score) and self.baseline not in ("", row.predictor):
+                gain = self.gain(row, self.baseline)
+                if np.isfinite(gain.value):
+                    told = interval_text(gain.value, gain.low, gain.high)
+                    value += f", gain over {self.baseline} {told}"
             if isinstance(row, Score) and row.is_centred:
                 value += f", pooled {row.pooled:z.3f}"
             lines.append((", ".join(parts), row.refusal or f"{value} ({sizes})"))

@@ -323,6 +323,16 @@ def test_the_papers_table_has_a_line_per_predictor(session):
     assert np.isnan(list(row.values.values())).all()
 
 
+def test_the_printed_scores_name_the_gain_over_the_baseline(session):
+    baseline = NoisyPredictor("linear-gaussian")
+    found = evaluate([ContextPredictor, baseline], session, [STIMULUS], max_windows=4)
+    model, other = found.scores
+    gain = found.gain(model, "linear-gaussian")
+    first, second = str(found).splitlines()[1:]
+    assert f"gain over linear-gaussian {gain.value:.3f}" in first
+    assert "gain" not in second
+
+
 def test_the_printed_averages_are_those_of_their_groups():
     for row in PRINTED:
         groups = [row.values[name] for name in ("loc", "size", "run")]
