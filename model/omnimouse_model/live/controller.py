@@ -13,7 +13,7 @@ from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import Execution, Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.tier_results import ScoreStore
-from omnimouse_model.live.inference.worker_watch import WorkerWatch
+from omnimouse_model.live.inference.workers import WorkerWatch
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
@@ -29,7 +29,7 @@ from omnimouse_model.live.neurons.repeats import RepeatsOnScreen, TrialAverages
 from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.project.exports import Exports
 from omnimouse_model.live.project.project import Project
-from omnimouse_model.live.project.restore import AnalysisScreen
+from omnimouse_model.live.project.saved_screen import AnalysisScreen
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.session_loader import ClockCheck, FolderIndex, SessionLoader
 from omnimouse_model.live.sources import Sources

@@ -24,7 +24,7 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.live.inference.worker_watch import background_predictor
+from omnimouse_model.live.inference.workers import background_predictor
 from omnimouse_model.live.laboratory_jobs import (
     BARCODES,
     FOLDS,

@@ -37,7 +37,7 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.live.inference.worker_watch import background_predictor
+from omnimouse_model.live.inference.workers import background_predictor
 from omnimouse_model.live.pin import is_same_predictor
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import TimeLeft, duration_text

@@ -10,7 +10,7 @@ import pytest
 from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.inference.server import SILENCE_S, Silence
 from omnimouse_model.live.inference.engine import Execution
-from omnimouse_model.live.inference.worker_watch import WorkerWatch
+from omnimouse_model.live.inference.workers import WorkerWatch
 from tests.predictors import EchoPredictor
 
 LIMIT_S = 60.0

@@ -20,7 +20,7 @@ from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.stages import Stage, StageRunner
 from omnimouse_model.live.inference.stream import LiveRequest, LoadRequest, moved_prediction
 from omnimouse_model.live.inference.tier_results import ScoreStore
-from omnimouse_model.live.inference.worker_watch import WorkerWatch
+from omnimouse_model.live.inference.workers import WorkerWatch
 from omnimouse_model.live.results import NOT_SENT, Freshness, Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells

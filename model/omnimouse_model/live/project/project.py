@@ -24,7 +24,7 @@ from omnimouse_model.live.inference.background_task import (
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.mask.presets import is_preset
-from omnimouse_model.live.project.restore import (
+from omnimouse_model.live.project.saved_screen import (
     IS_RECOVERED,
     AnalysisScreen,
     Autosave,

@@ -29,7 +29,7 @@ from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project import restore
-from omnimouse_model.live.project.restore import Autosave
+from omnimouse_model.live.project.saved_screen import Autosave
 from omnimouse_model.live.state_store import (
     LastSession,
     read_last_session,

@@ -12,7 +12,7 @@ import pytest
 from omnimouse_model.live.analysis_file import Analysis
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.first_view import first_view
-from omnimouse_model.live.project.restore import plain_name
+from omnimouse_model.live.project.saved_screen import plain_name
 from omnimouse_model.live.state_store import MAX_UNSAVED, StateStore
 from omnimouse_model.masks import HIDDEN
 from tests.predictors import open_controller
@@ -125,7 +125,7 @@ def test_a_backup_is_not_on_the_drawing_thread(session_folder, tmp_path, monkeyp
         assert opened.wait(60)  # else the session opens only when this is written
         path.write_text("{}")
 
-    module = "omnimouse_model.live.project.restore"
+    module = "omnimouse_model.live.project.saved_screen"
     monkeypatch.setattr(f"{module}.write_analysis", slow)
     with closing(Controller(session_file=tmp_path / "live.json")) as controller:
         controller.loader.open_now(session_folder)

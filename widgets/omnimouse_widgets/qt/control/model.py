@@ -11,7 +11,7 @@ from omnimouse_model.data.hub.names import CHECKPOINTS
 from omnimouse_model.inference.families import fit_names
 from omnimouse_model.inference.registry import must_be_fetched, predictor_names
 from omnimouse_model.live.inference.client import Requests
-from omnimouse_model.live.inference.worker_watch import WorkerWatch
+from omnimouse_model.live.inference.workers import WorkerWatch
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.models.choice import ModelChoice, ModelDownloads, mask_of_file
 from omnimouse_model.live.models.finetune import Finetuning

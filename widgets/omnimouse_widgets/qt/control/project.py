@@ -17,7 +17,7 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.project.exports import Exports, MakeContent
 from omnimouse_model.live.project.project import Project
-from omnimouse_model.live.project.restore import plain_name
+from omnimouse_model.live.project.saved_screen import plain_name
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.form import SettingsDialog
 from omnimouse_widgets.qt.style.controls import (
