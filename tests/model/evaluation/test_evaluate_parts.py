@@ -326,7 +326,7 @@ def test_the_papers_table_has_a_line_per_predictor(session):
 def test_the_printed_scores_name_the_gain_over_the_baseline(session):
     baseline = NoisyPredictor("linear-gaussian")
     found = evaluate([ContextPredictor, baseline], session, [STIMULUS], max_windows=4)
-    model, other = found.scores
+    model = found.scores[0]
     gain = found.gain(model, "linear-gaussian")
     first, second = str(found).splitlines()[1:]
     assert f"gain over linear-gaussian {gain.value:.3f}" in first
