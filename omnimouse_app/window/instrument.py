@@ -1,5 +1,6 @@
 """Controller, brush, layers and first hint of one viewer, independent of any dock."""
 
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,6 @@ from omnimouse_app.field.brush import FIRST_RADIUS, Brush
 from omnimouse_app.field.canvas import OneFrame, bind_keys, show_keys
 from omnimouse_app.field.layers import FieldLayers
 from omnimouse_app.window.openable import is_openable
-from omnimouse_app.window.settings import preferences
 from omnimouse_model.inference.client import load_in_worker
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
@@ -320,3 +320,40 @@ class FirstHint:
             self._overlay.font_size = _FONT_POINTS
             self._overlay.text = "\n".join(fill(line, n_letters) for line in text.split("\n"))
             self._overlay.visible = self._is_shown = True
+
+
+# -- settings under Preferences > Plugins > OmniMouse, read on opening ----------------
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """Settings of a new OmniMouse window.
+
+    Attributes
+    ----------
+    predictor
+        A name known to `load_predictor`, or a path; "" for the last one.
+    in_process
+        Compute inside napari's process instead of a worker process.
+    brush_radius
+        Screen pixels; 0 for the last radius used.
+    """
+
+    predictor: str = ""
+    in_process: bool = False
+    brush_radius: float = 0.0
+
+
+def preferences() -> Preferences:
+    """Return the saved settings, or the defaults if the plugin is not installed."""
+    from napari.settings import get_plugin_settings, get_settings
+
+    # napari keeps the settings of a plugin in a file beside its own, once they differ
+    # from the defaults. To read them, it reads all manifests: 0.2 s of the start.
+    own = get_settings().config_path
+    if own is not None and not own.with_name("omnimouse-app.yaml").exists():
+        return Preferences()
+    try:
+        saved = get_plugin_settings("omnimouse-app").opening
+    except (KeyError, AttributeError, ValueError):
+        # napari raises different errors for a plugin without stored settings.
+        return Preferences()
+    return Preferences(saved.predictor, saved.in_process, float(saved.brush_radius))

@@ -1,7 +1,13 @@
-"""napari reader of recordings that are dropped, opened, or given on a command line."""
+"""What napari opens in OmniMouse: dropped paths, those of a command line, samples.
+
+napari imports it for every folder and matching file, also for those of other plugins;
+imports inside the functions keep it fast.
+"""
 
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 LayerData = tuple[Any, ...]
 NOTHING_TO_ADD: list[LayerData] = [(None,)]
@@ -14,8 +20,6 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
     Takes milliseconds, because it reads names and small files only. Returns None for a
     list of several paths.
     """
-    # napari calls this for every folder and matching file, also for those of other
-    # plugins; imports inside the functions keep it fast.
     from omnimouse_app.window.openable import is_openable
 
     if isinstance(path, list):
@@ -66,3 +70,40 @@ def choose_recordings() -> None:
     if viewer is None:
         raise RuntimeError("There is no napari window to show recordings in.")
     instrument_of(viewer).control.recording.choose_recordings()
+
+
+# -- `File > Open Sample > OmniMouse`: two simulated mice, computed on this machine ---
+# They are simulated and opened in a background thread; the panel shows the progress.
+def demo() -> list[LayerData]:
+    """Open the demo recording, and choose the demo model, which knows its mouse."""
+    return _open("demo")
+
+
+def unseen() -> list[LayerData]:
+    """Open a mouse that was not in the training data of the demo model."""
+    return _open("unseen")
+
+
+def _open(name: str) -> list[LayerData]:
+    """Open a session in OmniMouse, and return the one layer that napari requires.
+
+    The layer is empty and has the plugin's token, so that it is removed when the
+    session opens. Without a window, return the layers of the session.
+    """
+    from napari import current_viewer
+
+    from omnimouse_model.live.session_loader import with_model
+    from omnimouse_model.progress import QUIET
+
+    viewer, sample = current_viewer(), with_model(name)
+    if viewer is None:
+        assert callable(sample.recording)
+        return layers_of(str(sample.recording(QUIET)))
+    from omnimouse_app.field.layers import TOKEN
+    from omnimouse_app.window.entry import instrument_of
+
+    dock = instrument_of(viewer)
+    dock.bring_up("OmniMouse")  # its panel shows the progress
+    dock.controller.loader.open(sample)
+    options = {"name": "opening", "visible": False, "metadata": {TOKEN: "sample"}}
+    return [(np.zeros((2, 2), np.uint8), options, "image")]

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from omnimouse_app.window.settings import Preferences, preferences
+from omnimouse_app.window.instrument import Preferences, preferences
 
 
 @pytest.fixture

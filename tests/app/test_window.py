@@ -17,8 +17,7 @@ from omnimouse_model.live.mask import presets
 from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.form import SettingsForm
-from omnimouse_widgets.qt.style.menu_box import MenuBox
-from omnimouse_widgets.qt.style.wheel import CONTROLS_WITH_WHEEL
+from omnimouse_widgets.qt.style.controls import CONTROLS_WITH_WHEEL, MenuBox
 from omnimouse_widgets.views.registry import tabs_of
 from tests.app.windows import wait_for_rest
 from tests.widgets.pointer import wheel

@@ -23,16 +23,17 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_widgets.qt.style.controls import (
+    CONTROLS_WITH_WHEEL,
     NARROW_BOX,
+    WITH_MODIFIER,
     describe,
     push_button,
+    scroll_past,
     scroll_vertically,
     show_text,
 )
-from omnimouse_widgets.qt.style.menu_box import WITH_MODIFIER
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
-from omnimouse_widgets.qt.style.wheel import CONTROLS_WITH_WHEEL, scroll_past
 from omnimouse_widgets.views.form import Field, Form
 
 COLUMN: Final = 180

@@ -63,12 +63,13 @@ from omnimouse_widgets.qt.style.shortcuts import KeyActions, key_actions
 from omnimouse_widgets.qt.style.theme import (
     TEXT,
     EmptyPlot,
+    LegendLabel,
     ToneLabel,
     drawn_pixmap,
+    signs_html,
     small_font,
     wrapped_label,
 )
-from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.record import (
     Action,

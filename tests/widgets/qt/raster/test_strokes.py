@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnimouse_widgets.qt.raster.strokes import RasterBlock, box_block, brush_blocks
+from omnimouse_widgets.qt.raster.gestures import RasterBlock, box_block, brush_blocks
 
 PLACES = st.tuples(st.floats(0, 59.99), st.floats(0, 30))
 

@@ -23,10 +23,11 @@ from omnimouse_widgets.jupyter.snapshot.drawing import (
     Sheet,
     blended_over,
     cut,
+    draw_traces,
     hex_of,
+    traces_height,
     width_of,
 )
-from omnimouse_widgets.jupyter.snapshot.traces import draw_traces, traces_height
 from omnimouse_widgets.views.field.colours import (
     STATE_CORE,
     STATE_RIM,

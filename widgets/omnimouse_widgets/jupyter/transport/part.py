@@ -35,8 +35,14 @@ from omnimouse_widgets.jupyter.transport.draw_thread import (
     Draw,
     drawing_paused,
 )
-from omnimouse_widgets.views.text.controls import PAGE
-from omnimouse_widgets.views.text.errors import COPIED, COPY, COPY_TIP, error_details, error_text
+from omnimouse_widgets.views.text.controls import (
+    COPIED,
+    COPY,
+    COPY_TIP,
+    PAGE,
+    error_details,
+    error_text,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,15 @@ from omnimouse_widgets.qt.control.advanced import (
     BaselineSection,
     ClockCheckSection,
 )
-from omnimouse_widgets.qt.control.brush import BrushSection, FieldBrush, MaskCountsSection
+from omnimouse_widgets.qt.control.brush import (
+    BrushSection,
+    FieldBrush,
+    MaskCountsSection,
+    TaskSection,
+)
 from omnimouse_widgets.qt.control.model import ModelSection
 from omnimouse_widgets.qt.control.project import AnalysisSection, figure_maker
 from omnimouse_widgets.qt.control.recording import RecordingSection
-from omnimouse_widgets.qt.control.task import TaskSection
 from omnimouse_widgets.qt.control.view import ViewSection
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import scroll_vertically

@@ -16,6 +16,7 @@ from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
 from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.controls import (
+    MenuBox,
     combo_box,
     describe,
     fit_panel_width,
@@ -24,7 +25,6 @@ from omnimouse_widgets.qt.style.controls import (
     show_text,
 )
 from omnimouse_widgets.qt.style.form import Form, row_of
-from omnimouse_widgets.qt.style.menu_box import MenuBox
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton, swatch
 from omnimouse_widgets.qt.style.theme import (

@@ -6,7 +6,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QApplication, QFrame, QHBoxLayout, QToolButton, QWidget
 
 from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.text.errors import COPY, COPY_TIP, error_details, error_text
+from omnimouse_widgets.views.text.controls import COPY, COPY_TIP, error_details, error_text
 
 MARGIN = 4
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from qtpy.QtGui import QPainter, QTextDocument
 
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.picture import SHARPNESS, Picture
-from omnimouse_widgets.qt.traces.legend import signs_html
+from omnimouse_widgets.qt.style.theme import signs_html
 from omnimouse_widgets.qt.traces.plot import TraceStack
 from omnimouse_widgets.views.record import Legend, Switch, Traces, record
 from omnimouse_widgets.views.traces import LARGE, TracesView

@@ -4,6 +4,7 @@ Both front ends show them. A control is its label and help, an option of a choic
 value, label and help. The texts of a page go to it as a trait; no script has any.
 """
 
+import traceback
 from typing import Any, Final
 
 from omnimouse_model.live.state import LiveState
@@ -125,3 +126,19 @@ PAINTER: Final = {
     "1, 2 and 3 choose what is painted, P L R S the tool, Control Z undoes.",
     "keys": "Drag paints · Ctrl-click selects · Ctrl-wheel zooms · middle-drag pans",
 }
+
+
+# -- text about an error that no view expects: a message, and details for a report ----
+COPY: Final = "Copy details"
+COPY_TIP: Final = "Copy the error and its traceback, for a report"
+COPIED: Final = "copied"
+
+
+def error_text(error: BaseException) -> str:
+    """Return the message of an error, for the view that has it."""
+    return f"Error in this view: {type(error).__name__}: {error}\nThe rest of OmniMouse goes on."
+
+
+def error_details(error: BaseException) -> str:
+    """Return an error with its traceback."""
+    return "".join(traceback.format_exception(error))
