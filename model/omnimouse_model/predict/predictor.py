@@ -6,6 +6,7 @@ computes: OmniMouse, the baselines and a predictor in another process look alike
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -670,33 +671,45 @@ def predicted_subsets(
     if "predict_subsets" in predictor.needs.methods and hasattr(predictor, "predict_subsets"):
         found: list[list[np.ndarray]] = predictor.predict_subsets(windows, subsets, cancelled)
         return found
-    return [predict_subsets_of(predictor, window, subsets, cancelled) for window in windows]
+    return predict_subsets_of(predictor, windows, subsets, cancelled)
 
 
 def predict_subsets_of(
-    predictor: Predictor, window: Window, subsets: Sequence[Subset], cancelled: Cancelled
-) -> list[np.ndarray]:
-    """Return the predicted responses of each subset in one window, mask by mask."""
-    requests: list[Request] = []
+    predictor: Predictor,
+    windows: Sequence[Window],
+    subsets: Sequence[Subset],
+    cancelled: Cancelled = never,
+) -> list[list[np.ndarray]]:
+    """Return what `predicted_subsets` returns, mask by mask, all in one `predict_many`."""
+    masks: list[tuple[Mask, np.ndarray]] = []
     for subset in subsets:
         if subset.own[0] == subset.own[1]:
-            requests.append((window, subset.mask, subset.neurons))
+            masks.append((subset.mask, subset.neurons))
             continue
         for neuron in subset.neurons:
             one = np.array([neuron], np.int64)
             # Of the other targets, neither past nor present is visible.
             others = np.setdiff1d(subset.neurons, one)
-            mask = subset.mask.hide(others).show(one, subset.own)
-            requests.append((window, mask, one))
-    predictions = (
-        np.where(prediction.valid[:, None], in_window_units(prediction, window), np.float32(np.nan))
-        for prediction in predictor.predict_many(requests, cancelled)
+            masks.append((subset.mask.hide(others).show(one, subset.own), one))
+    # Window by window: what a predictor keeps of a window serves all its masks.
+    predictions = predictor.predict_many(
+        ((window, *mask) for window in windows for mask in masks), cancelled
     )
     found = []
-    for subset in subsets:
-        count = 1 if subset.own[0] == subset.own[1] else len(subset.neurons)
-        parts = [next(predictions) for _ in range(count)]
-        found.append(np.concatenate(parts, axis=1))
+    for window in windows:
+        parts = [
+            np.where(one.valid[:, None], in_window_units(one, window), np.float32(np.nan))
+            for one in islice(predictions, len(masks))
+        ]
+        columns = iter(parts)
+        found.append(
+            [
+                next(columns)
+                if subset.own[0] == subset.own[1]
+                else np.concatenate([next(columns) for _ in subset.neurons], axis=1)
+                for subset in subsets
+            ]
+        )
     return found
 
 

@@ -11,7 +11,7 @@ conditional mean; the transformer runs once for each window, choice of frames an
 behaviour. The part is fitted to one session and is saved with the weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,14 @@ from omnimouse_model.families.parts.linear_gaussian.series import (
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.description import weights_hash
 from omnimouse_model.predict.devices import MemoryCache, Residence, resolve_device
-from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
+from omnimouse_model.predict.predictor import (
+    Encoded,
+    Needs,
+    OptionalMethod,
+    Prediction,
+    Subset,
+    predict_subsets_of,
+)
 from omnimouse_model.progress import QUIET, CallbackJob, Cancelled, Job, advance, never, part_of
 
 MAX_CACHED_BYTES = 64 * 2**20
@@ -164,6 +171,10 @@ class OmniMouseWithContext(LinearGaussian):
                 context, transformer.needs.n_neurons, self.name
             ).items()
         }
+        # Where a part answers, all subsets come from one set of sums, as in the baseline.
+        own: frozenset[OptionalMethod] = frozenset({"predict_subsets"} if self._parts else ())
+        needs = transformer.needs
+        self._needs = replace(needs, methods=needs.methods | own)
         self._rates = MemoryCache[np.ndarray](MAX_CACHED_BYTES, lambda rates: rates.nbytes)
 
     @property
@@ -173,8 +184,8 @@ class OmniMouseWithContext(LinearGaussian):
 
     @property
     def needs(self) -> Needs:
-        """Those of the transformer."""
-        return self.transformer.needs
+        """Those of the transformer, and subsets of a session with a context part."""
+        return self._needs
 
     @property
     def members(self) -> tuple[TransformerPredictor]:
@@ -215,6 +226,16 @@ class OmniMouseWithContext(LinearGaussian):
         if not self.has_context(window.session):
             return self.transformer.encode(window, mask, cancelled)
         return super().encode(window, mask, cancelled)
+
+    def predict_subsets(
+        self, windows: Sequence[Window], subsets: Sequence[Subset], cancelled: Cancelled = never
+    ) -> list[list[np.ndarray]]:
+        """Return the predictions of `predicted_subsets`."""
+        session = windows[0].session
+        self.prepare(session)
+        if not self.has_context(session):
+            return predict_subsets_of(self, windows, subsets, cancelled)
+        return super().predict_subsets(windows, subsets, cancelled)
 
     def decode(
         self,

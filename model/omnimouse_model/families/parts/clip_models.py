@@ -239,7 +239,8 @@ class ClipPredictor(NetworkPredictor):
 
     # -- parts ------------------------------------------------------------------------
     @property
-    def _size(self) -> int:
+    def at_once(self) -> int:
+        """Fewer than of other networks: those of whole clips need more memory."""
         return 4
 
     def _key(self, window: Window, mask: Mask) -> Any:

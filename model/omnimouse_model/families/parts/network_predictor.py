@@ -77,8 +77,8 @@ class NetworkPredictor(Predictor):
         return rates, fields | ({"status": NOT_PREDICTED} if len(neurons) else {})
 
     @property
-    def _size(self) -> int:
-        """Maximum number of windows that are computed at once."""
+    def at_once(self) -> int:
+        """Number of windows, or masks of one window, that `predict_many` computes together."""
         return 8
 
     # -- the same for all --------------------------------------------------------------
@@ -132,7 +132,7 @@ class NetworkPredictor(Predictor):
             for state, (window, mask, neurons) in zip(states, batch, strict=True):
                 yield self.decode(Encoded(window, mask, (state, scored_cells(mask))), neurons)
 
-        yield from _in_batches(requests, self._size, self._check, predict, cancelled)
+        yield from _in_batches(requests, self.at_once, self._check, predict, cancelled)
 
     def _check(self, request: Request) -> None:
         window, mask, _ = request

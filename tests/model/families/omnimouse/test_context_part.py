@@ -1,6 +1,7 @@
 """OmniMouse with a context part: no leaks, quick strokes, saved with the weights."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,6 +117,19 @@ def test_the_expected_time_of_a_fine_tuning_contains_the_part(session, path, tmp
     # Of shipped models the file of the name is known; more steps take longer.
     assert seconds("demo-plain", 10**6, session, 20) == least
     assert seconds("demo", 10**6, session, 20) == longer < seconds("demo", 10**6, session, 40)
+
+
+def test_sources_come_from_one_set_of_sums(session, path, predictor):
+    chosen = {"targets": [0, 5], "max_windows": 2}
+    names = ["video", "behavior", "history", "other neurons"]
+    before = predictor.transformer.counters["encodings"]
+    found = om.sources(predictor, session, names, **chosen)
+    # Of two windows: with and without the video, each with and without behaviour.
+    assert predictor.transformer.counters["encodings"] - before <= 8
+    by_masks = om.load_predictor(path)
+    by_masks._needs = replace(by_masks.needs, methods=frozenset())
+    expected = om.sources(by_masks, session, names, **chosen)
+    np.testing.assert_allclose(found.errors.squared, expected.errors.squared, rtol=1e-3)
 
 
 @pytest.mark.parametrize("fault", ["missing", "shorter"])

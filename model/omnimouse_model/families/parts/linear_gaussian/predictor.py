@@ -262,7 +262,7 @@ class LinearGaussian(Predictor):
                 whole.append(number)
                 continue
             # Other cells are visible in each such window: nothing can be shared.
-            parts = predict_subsets_of(self, window, subsets, cancelled)
+            (parts,) = predict_subsets_of(self, [window], subsets, cancelled)
             found.update({(number, place): part for place, part in enumerate(parts)})
         inputs: dict[Hashable, list[int]] = {}
         for place, subset in enumerate(subsets):
