@@ -54,6 +54,8 @@ RIDGE: Final = 0.02
 """Penalty, in units of the variance of a neuron."""
 MAX_REGRESSED: Final = 1500
 """Neurons in the regression; of more, those with the largest correlation at any lag."""
+FIRST_REGRESSED: Final = 256
+"""Neurons in a first regression, which takes a tenth of a second."""
 N_CANDIDATES: Final = 64
 """Neurons that add most, among which the greedy selection chooses."""
 MAX_S: Final = 1800.0
@@ -63,6 +65,8 @@ MAX_VALUES: Final = 60_000_000
 MAX_TARGETS: Final = 100
 """Targets of the regression at most, spread evenly over those that were asked."""
 _SEARCH_SHARE: Final = 0.7
+Search = tuple[np.ndarray, np.ndarray]
+"""What each neuron adds to a regression of the targets, (P,), and the best k."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -303,16 +307,23 @@ def informants(
     asked = {"fingerprint": session.fingerprint, "starts": starts.tolist(), "seed": seed}
     with shown_job(job, unit="step") as shown:
         search = _stored_search(results, found.definition() | asked)
+
+        def known(search: Search) -> Informants:
+            adds, order = search
+            return replace(found, adds=adds, order=order)
+
+        def show_search(search: Search) -> None:
+            on_part(replace(known(search), n_windows=0))
+
         if search is None:
             part = part_of(shown, 0.0, _SEARCH_SHARE)
-            search = find_informants(session, group, k, loaded.needs.spec, part)
-        adds, order = search
-        found = replace(found, adds=adds, order=order)
-        on_part(replace(found, n_windows=0))
+            search = find_informants(session, group, k, loaded.needs.spec, part, show_search)
+        show_search(search)
+        found = known(search)
         definition = found.definition() | asked
         work = Work(Informants.KIND, definition, results, about, scheduler)
         model = TaskPredictor.of(predictor, device, loaded, scheduler, connect)
-        ask = partial(ask_informants, [order, *random], counts)
+        ask = partial(ask_informants, [found.order, *random], counts)
         pieces = [Piece(model, session, group, starts, len(found.errors.squared), ask)]
 
         def show(parts: Sequence[Errors], n_windows: int) -> None:
@@ -322,15 +333,13 @@ def informants(
     return replace(found, errors=values[0]) if values else found
 
 
-def _search_in(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _search_in(facts: Mapping[str, Any]) -> Search:
     """Return what each neuron adds, and the informants, of a definition."""
     adds = [np.nan if one is None else one for one in facts["adds"]]
     return np.array(adds, float), np.array(facts["order"], np.int64)
 
 
-def _stored_search(
-    results: str | Path | None, definition: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray] | None:
+def _stored_search(results: str | Path | None, definition: Mapping[str, Any]) -> Search | None:
     """Return the search of a results file with this definition; None without one.
 
     To search again takes longest, and the last digits depend on the number of threads.
@@ -366,9 +375,17 @@ def ask_informants(
 
 # -- search in the train tier ---------------------------------------------------------
 def find_informants(
-    session: Session, targets: np.ndarray, k: int, spec: WindowSpec, job: Job
-) -> tuple[np.ndarray, np.ndarray]:
+    session: Session,
+    targets: np.ndarray,
+    k: int,
+    spec: WindowSpec,
+    job: Job,
+    on_first: Callable[[Search], None] = lambda found: None,
+) -> Search:
     """Return what each neuron adds to a regression of the targets, (P,), and the best k.
+
+    `on_first` gets the same of a regression on `FIRST_REGRESSED` neurons, before the one on
+    all, which takes seconds.
 
     Raises
     ------
@@ -377,13 +394,23 @@ def find_informants(
     """
     # The regression has the past of each target, too: of many, some stand for all.
     targets = targets[:: -(-len(targets) // MAX_TARGETS)]
-    lagged = _lagged_products(session, targets, spec, part_of(job, 0.0, 0.5))
-    advance(job, 0.5, 1.0, "regression on all neurons")
-    candidates = np.setdiff1d(lagged.neurons, targets)
-    adds = np.full(session.n_neurons, np.nan)
+    runs = _train_runs(session, spec, part_of(job, 0.0, 0.3))
+    n_others = session.n_neurons - len(targets)
+    if k <= FIRST_REGRESSED < n_others:
+        first = _LaggedProducts.of(runs, targets, FIRST_REGRESSED)
+        on_first(_search_among(first, session.n_neurons, k, part_of(job, 0.3, 0.4)))
+    lagged = _LaggedProducts.of(runs, targets, MAX_REGRESSED)
+    return _search_among(lagged, session.n_neurons, k, part_of(job, 0.4, 1.0))
+
+
+def _search_among(lagged: "_LaggedProducts", n_neurons: int, k: int, job: Job) -> Search:
+    """Return what each neuron of a regression adds, NaN for others, and the best k."""
+    advance(job, 0.0, 1.0, f"regression on {len(lagged.neurons):,} neurons")
+    candidates = np.setdiff1d(lagged.neurons, lagged.targets)
+    adds = np.full(n_neurons, np.nan)
     adds[candidates] = lagged.adds(candidates)
     best = candidates[np.argsort(-adds[candidates], kind="stable")][: max(N_CANDIDATES, 2 * k)]
-    return adds, lagged.selection(best, k, part_of(job, 0.9, 1.0))
+    return adds, lagged.selection(best, k, part_of(job, 0.8, 1.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -403,6 +430,20 @@ class _LaggedProducts:
     products: np.ndarray
     targets: np.ndarray
 
+    @classmethod
+    def of(cls, runs: Sequence[np.ndarray], targets: np.ndarray, most: int) -> "_LaggedProducts":
+        """Return the products of all neurons; of more than `most` others, of some.
+
+        These are the ones with the largest correlation with a target at any lag.
+        """
+        neurons = np.arange(runs[0].shape[1])
+        others = np.setdiff1d(neurons, targets)
+        if len(others) > most:
+            size = np.abs(_products(runs, targets, neurons)).max(axis=(0, 1))[others]
+            chosen = others[np.argsort(-size, kind="stable")[:most]]
+            neurons = np.union1d(chosen, targets)
+        return cls(neurons, _products(runs, neurons, neurons), targets)
+
     def block(self, first: np.ndarray, second: np.ndarray, i: int, j: int) -> np.ndarray:
         """Return the products of `first` at lag i with `second` at lag j."""
         if j < i:
@@ -420,10 +461,8 @@ class _LaggedProducts:
 
         The past of the targets is in the regression, too. Without a neuron, with weights
         w at its lags, the penalised error grows by w' (A_nn)^-1 w, where A is the inverse
-        of the matrix of all regressors.
+        of the matrix of all regressors. Only its blocks of a neuron are computed.
         """
-        import torch
-
         lags, own = range(N_LAGS), range(1, N_LAGS)
         n, n_own = len(neurons), len(self.targets)
         gram = np.empty((n * N_LAGS + n_own * len(own),) * 2, np.float32)
@@ -439,13 +478,16 @@ class _LaggedProducts:
         side = np.concatenate(
             [self.block(sets[one], self.targets, i, 0) for one, i in place], dtype=np.float32
         )
-        factor = torch.linalg.cholesky(torch.from_numpy(gram))
-        weights = torch.cholesky_solve(torch.from_numpy(side), factor).numpy()
-        inverse = torch.cholesky_inverse(factor).numpy()
-        # (neuron, lag, lag) and (neuron, lag, target)
-        at = np.arange(n)[:, None] + n * np.arange(N_LAGS)
-        blocks = inverse[at[:, :, None], at[:, None]].astype(np.float64)
-        chosen = weights[at].astype(np.float64)
+        inverse = _lower_inverse(np.linalg.cholesky(gram))
+        weights = (inverse.T @ (inverse @ side))[: n * N_LAGS].reshape(N_LAGS, n, n_own)
+        lagged = inverse[:, : n * N_LAGS].reshape(-1, N_LAGS, n)
+        blocks = np.empty((n, N_LAGS, N_LAGS))
+        for i in lags:
+            for j in lags[: i + 1]:
+                blocks[:, i, j] = blocks[:, j, i] = np.einsum(
+                    "rn,rn->n", lagged[:, i], lagged[:, j]
+                )
+        chosen = weights.transpose(1, 0, 2).astype(np.float64)
         lost = np.einsum("nlt,nlt->nt", chosen, np.linalg.solve(blocks, chosen))
         return np.asarray(lost.mean(axis=1))
 
@@ -475,10 +517,20 @@ class _LaggedProducts:
         return np.asarray(candidates[order])
 
 
-def _lagged_products(
-    session: Session, targets: np.ndarray, spec: WindowSpec, job: Job
-) -> _LaggedProducts:
-    """Read the train tier at about 8 Hz, and return its products."""
+def _lower_inverse(factor: np.ndarray) -> np.ndarray:
+    """Return the inverse of a lower triangular matrix; most of it are products."""
+    half = len(factor) // 2
+    if half < 64:
+        return np.asarray(np.linalg.inv(factor))
+    first, last = _lower_inverse(factor[:half, :half]), _lower_inverse(factor[half:, half:])
+    found = np.zeros_like(factor)
+    found[:half, :half], found[half:, half:] = first, last
+    found[half:, :half] = -last @ (factor[half:, :half] @ first)
+    return found
+
+
+def _train_runs(session: Session, spec: WindowSpec, job: Job) -> list[np.ndarray]:
+    """Return standardised responses (sample, neuron) of the train tier at about 8 Hz, by run."""
     if not session.tiers().get("train"):
         raise UnsupportedRequestError(
             f"Session {session.id!r} has no tier 'train' to find informants in; "
@@ -503,14 +555,7 @@ def _lagged_products(
     # Missing values are at the mean, and a constant neuron is 0.
     np.nan_to_num(flat, copy=False)
     edges = np.flatnonzero(np.diff(starts) > spec.duration_s + 0.5 / spec.response_rate_hz) + 1
-    runs = np.split(flat, edges * n_bins)
-    neurons = np.arange(n_neurons)
-    others = np.setdiff1d(neurons, targets)
-    if len(others) > MAX_REGRESSED:
-        size = np.abs(_products(runs, targets, neurons)).max(axis=(0, 1))[others]
-        chosen = others[np.argsort(-size, kind="stable")[:MAX_REGRESSED]]
-        neurons = np.union1d(chosen, targets)
-    return _LaggedProducts(neurons, _products(runs, neurons, neurons), targets)
+    return np.split(flat, edges * n_bins)
 
 
 def _products(runs: Sequence[np.ndarray], first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -65,6 +65,21 @@ def test_of_many_neurons_those_with_the_largest_correlation_are_in_the_regressio
     assert np.isfinite(adds[order]).all()
 
 
+def test_a_search_begins_with_a_part_of_the_neurons(session, monkeypatch):
+    monkeypatch.setattr(informants, "FIRST_REGRESSED", 12)
+    parts = []
+    ask = partial(om.informants, "linear-gaussian", session, [0], k=3, n_random=1, max_windows=4)
+    found = ask(on_part=parts.append)
+    assert [int(np.isfinite(part.adds).sum()) for part in parts[:2]] == [12, 39]
+    assert [part.n_windows for part in parts[:2]] == [0, 0]
+    assert not np.isfinite(parts[0].curve()[0].value)
+    assert len(parts[0].order) == 3
+    assert parts[-1].n_windows == found.n_windows == 4
+    # What was shown before has no part in the result.
+    monkeypatch.setattr(informants, "FIRST_REGRESSED", 39)
+    assert ask().table() == found.table()
+
+
 def test_of_an_area_a_tenth_is_hidden_together(session):
     found = om.informants("linear-gaussian", session, "LM", k=2, n_random=1, max_windows=4)
     assert len(found.targets) == 2
