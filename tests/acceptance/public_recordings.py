@@ -93,6 +93,11 @@ def folds(session: Session) -> list[Session]:
     return [_fold(session, k, edges[k], edges[k + 1]) for k in range(FOLDS)]
 
 
+def responses_alone(session: Session) -> Session:
+    """Return a recording without its video and behaviour."""
+    return replace(session, stimulus=None, behavior=dict.fromkeys(session.behavior))
+
+
 def _fold(session: Session, number: int, start_s: float, stop_s: float) -> Session:
     spans = [
         ("train", 0.0, start_s - PAUSE_S),
@@ -118,8 +123,6 @@ def _fold(session: Session, number: int, start_s: float, stop_s: float) -> Sessi
     return replace(
         session,
         trials=trials,
-        stimulus=None,
-        behavior=dict.fromkeys(session.behavior),
         # Fits are stored by fingerprint.
         fingerprint=f"{session.fingerprint}-{number}",
         _cache={},
@@ -154,7 +157,7 @@ def compare(session: Session) -> dict[str, Comparison]:
             starts=spread_starts(fold.window_starts("test", stride), MAX_WINDOWS),
             centred=False,
         )
-        for fold in folds(session)
+        for fold in folds(responses_alone(session))
     ]
     return {
         condition.name: _comparison(

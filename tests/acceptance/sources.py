@@ -1,6 +1,7 @@
 """What drives a neuron: planted couplings are found, and useless sources are not.
 
     .venv/bin/python -m tests.acceptance.sources [--worlds 20] [--targets 20] [--json]
+    .venv/bin/python -m tests.acceptance.sources --only ranks RECORDING...
 
 In simulated worlds (`simulate.coupled_neurons`) it is known what drives a neuron. The
 command measures, with `linear-gaussian`:
@@ -9,9 +10,12 @@ command measures, with `linear-gaussian`:
 - shifted: of a source that is shifted circularly before the fit, the share of intervals of
   *unique* wholly above 0 (at most 4 %), and below; standard error over worlds;
 - single: the share of the only source of a neuron in v(all);
-- ranks: of each --session, Spearman's correlation of the values of sources alone with
-  those of ridges on the same inputs (at least .8);
-- areas: of areas with a common drive alone, the share of intervals of *beyond* above 0.
+- ranks: of each RECORDING and --session, Spearman's correlation of the values of sources
+  alone with those of ridges on the same inputs (at least .8; not judged where the
+  values of the ridges are not repeatable between the thirds of a RECORDING);
+- areas: of areas with a common drive alone, the share of intervals of *beyond* above 0;
+- times (only with --only times, on a quiet machine): seconds on screen to the first answer
+  and to the end, for a neuron (at most 2 and 20) and for all (at most 300).
 
 It exits with status 1 if one is missed.
 """
@@ -20,23 +24,37 @@ import argparse
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import chain, pairwise
+from functools import partial
+from itertools import chain, combinations, pairwise, product
+from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Literal
 
 import numpy as np
 
 import omnimouse_model as om
-from omnimouse_model.analysis.sources.errors import Samples, areas_of
+from omnimouse_model.analysis.sources.errors import Samples, areas_of, target_groups
 from omnimouse_model.analysis.sources.informants import find_informants
+from omnimouse_model.analysis.sources.sources import (
+    HISTORY,
+    OTHER_AREAS,
+    OTHER_NEURONS,
+    SAME_AREA,
+    default_sources,
+)
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.families.parts.linear_gaussian.series import (
     behavior_inputs,
     frames_of,
     video_inputs,
 )
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.sources import ALL, SELECTED, Question
 from omnimouse_model.progress import QUIET
 from omnimouse_model.simulate.coupled_neurons import (
     SINGLE,
@@ -45,6 +63,7 @@ from omnimouse_model.simulate.coupled_neurons import (
     shifted,
     simulate_coupled,
 )
+from tests.acceptance.public_recordings import folds, opened
 
 MODEL = "linear-gaussian"
 STRENGTHS = (0.02, 0.04, 0.06, 0.08, 0.10)
@@ -54,7 +73,7 @@ N_ABOVE = 0.04
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A measured value and its limit: it is at least, or at most, that."""
+    """A measured value and its limit: it is at least, or at most, that; NaN for none."""
 
     name: str
     value: float
@@ -67,6 +86,8 @@ class Row:
     @property
     def is_met(self) -> bool:
         """Whether the limit is kept; rates may exceed it by their standard error."""
+        if np.isnan(self.limit):
+            return True
         if self.is_least:
             return self.value >= self.limit
         return self.value <= self.limit + (0.0 if np.isnan(self.error) else self.error)
@@ -191,102 +212,204 @@ def area_rows(n_worlds: int, minutes: float = 8.0) -> Iterator[Row]:
 # -- ranks of sources against nested ridges, in any recording -------------------------
 N_COMPONENTS = 40
 """Principal components of a group of inputs with more columns."""
-PENALTY = 0.3
-"""Ridge penalty, relative to the variance of an input."""
+PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1e4)
+"""Ridge penalties, relative to the mean variance of an input."""
+TRAIN_WINDOWS = 240
+"""Windows to which ridges are fitted, at most."""
 
 
-def rank_rows(path: str, n_targets: int = 40, windows: int = 120) -> Iterator[Row]:
+def rank_rows(
+    name: str, parts: Sequence[om.Session], n_targets: int = 40, windows: int = 120
+) -> Iterator[Row]:
     """Yield how the values of sources alone agree in rank with those of ridges.
 
     The ridges are fitted to the train tier: of video (motion energy), behaviour at some
     lags, five means of the own past, and the activity of other neurons, each reduced to
-    its principal components.
+    its principal components. Their penalty is chosen within the train tier.
+
+    Parameters
+    ----------
+    parts
+        The recording, once or with several test tiers, over which values are averaged.
     """
-    session = om.open_session(path)
+    chosen = np.random.default_rng(0).permutation(parts[0].n_neurons)[:n_targets]
+    targets, sources = np.sort(chosen), rank_sources(parts[0])
+    each_part = np.array([_alone(part, targets, sources, windows) for part in parts])
+    values = each_part.mean(axis=0)
+    names = [one if isinstance(one, str) else one.name for one in sources]
+    each = ", ".join(f"{one} {spearman(*values[:, :, k]):.2f}" for k, one in enumerate(names))
+    note = f"alone, {len(targets)} neurons × {len(names)} sources; over neurons: {each}"
+    limit = 0.8
+    if len(parts) > 1:
+        own = np.mean([spearman(*pair) for pair in combinations(each_part[:, 1], 2)])
+        # Of their mean (Spearman-Brown): what is not repeatable has no rank to agree with.
+        repeatable = len(parts) * own / (1 + (len(parts) - 1) * own)
+        note += f"; repeatability of the ridges {repeatable:.2f}"
+        limit = limit if repeatable >= limit else np.nan
+    value = spearman(*values)
+    yield Row(f"ranks against ridges, {name}", value, limit, True, n=values[0].size, note=note)
+
+
+def rank_sources(session: om.Session) -> tuple[str | om.NeuronGroup, ...]:
+    """Return the usual sources; of a recording without areas, also halves of its field."""
+    usual = default_sources(session)
+    if OTHER_NEURONS not in usual:
+        return usual
+    across = np.asarray(session.units.xyz_um, float)[:, 0]
+    if not np.isfinite(across).all():
+        across = np.arange(session.n_neurons, dtype=float)
+    is_left = np.argsort(np.argsort(across)) < session.n_neurons // 2
+    halves = {"left": is_left, "right": ~is_left}
+    return (*usual, *(om.NeuronGroup.of(session, name, half) for name, half in halves.items()))
+
+
+def spearman(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the rank correlation of two arrays."""
+    first, second = (np.argsort(np.argsort(values, axis=None)) for values in (one, other))
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _alone(
+    session: om.Session,
+    targets: np.ndarray,
+    sources: Sequence[str | om.NeuronGroup],
+    windows: int,
+) -> np.ndarray:
+    """Return the values of sources alone, of the model and of ridges, (2, target, source)."""
+    found = om.sources(MODEL, session, sources, targets, max_windows=windows)
+    inputs = [_inputs(session, *tier) for tier in (("train", TRAIN_WINDOWS), ("test", windows))]
+    ridges = np.empty((len(targets), len(sources)))
+    areas = areas_of(session)
+    for group in target_groups(areas, targets, 0):
+        reduced: dict[object, list[np.ndarray]] = {}
+        for neuron, (number, source) in product(group.tolist(), enumerate(sources)):
+            shown = np.zeros(session.n_neurons, bool)
+            shown[_neurons_of(session, source, str(areas[neuron]))] = True
+            shown[group] = False
+            key = source if shown.tobytes() == bytes(len(shown)) else shown.tobytes()
+            if source == HISTORY:
+                columns = [part["past"][:, :, neuron] for part in inputs]
+            elif key in reduced:
+                columns = reduced[key]
+            else:
+                whole = [
+                    part["responses"][:, shown] if shown.any() else part[str(source)]
+                    for part in inputs
+                ]
+                columns = reduced[key] = _reduced(*whole)
+            recorded = [part["responses"][:, neuron] for part in inputs]
+            row = int(np.searchsorted(targets, neuron))
+            ridges[row, number] = _ridge_value(columns, recorded)
+    return np.array([np.array([found.of("alone", name).value for name in found.names]).T, ridges])
+
+
+def _neurons_of(session: om.Session, source: str | om.NeuronGroup, area: str) -> np.ndarray:
+    """Return the neurons of a source for a target in an area."""
+    areas = areas_of(session)
+    if not isinstance(source, str):
+        return source.indices(session)
+    return {
+        SAME_AREA: np.flatnonzero(areas == area),
+        OTHER_AREAS: np.flatnonzero(areas != area),
+        OTHER_NEURONS: np.arange(len(areas)),
+    }.get(source, np.zeros(0, np.int64))
+
+
+def _inputs(session: om.Session, tier: str, windows: int) -> dict[str, np.ndarray]:
+    """Return inputs and responses at the scored samples of the windows of a tier."""
     spec = om.OMNIMOUSE
-    chosen = np.random.default_rng(0).permutation(session.n_neurons)[:n_targets]
-    targets = np.sort(chosen)
-    found = om.sources(MODEL, session, targets=targets, max_windows=windows)
-    inputs, scores = _ridge_inputs(session, spec, targets, found.names), []
-    for column, neuron in enumerate(targets.tolist()):
-        for name in found.names:
-            scores.append(_ridge_value(inputs, name, column, neuron, session))
-    values = np.array([found.of("alone", name).value for name in found.names]).T.ravel()
-    ranks = [np.argsort(np.argsort(one)) for one in (values, np.array(scores))]
-    value = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-    note = f"alone, {len(targets)} neurons × {', '.join(found.names)}"
-    yield Row(f"ranks against ridges, {session.id}", value, 0.8, True, n=len(values), note=note)
-
-
-def _ridge_inputs(
-    session: om.Session, spec: om.WindowSpec, targets: np.ndarray, names: Sequence[str]
-) -> dict[str, dict[str, np.ndarray]]:
-    """Return inputs and responses at the scored samples of train and test windows."""
     samples = Samples.of(session, spec)
-    rows = slice(*samples.scored)
-    areas, hidden = areas_of(session), np.isin(np.arange(session.n_neurons), targets)
-    parts: dict[str, dict[str, np.ndarray]] = {}
-    for tier, most in (("train", 240), ("test", 120)):
-        columns: dict[str, list[np.ndarray]] = {}
-        for start in scored_starts(session, tier, most, spec):
-            window = session.window(float(start), spec)
-            recorded = np.nan_to_num(window.responses)
-            columns.setdefault("response", []).append(recorded[rows][:, targets])
-            past = recorded[slice(*samples.own)].reshape(5, -1, session.n_neurons).mean(axis=1)
-            past = past[:, targets][None].repeat(len(recorded[rows]), axis=0)
-            columns.setdefault("history", []).append(past)
-            if "video" in names:
-                video = video_inputs(frames_of(window), spec)[rows]
-                columns.setdefault("video", []).append(video)
-            if "behavior" in names:
-                behavior = np.nan_to_num(window.behavior)
-                columns.setdefault("behavior", []).append(behavior_inputs(behavior, spec)[rows])
-            for area in np.unique(areas):
-                shown = recorded[rows][:, (areas == area) & ~hidden]
-                columns.setdefault(f"area {area}", []).append(shown)
-        parts[tier] = {name: np.concatenate(values) for name, values in columns.items()}
-    for name in parts["train"]:
-        if name not in ("response", "history"):
-            _reduce(parts, name)
-    return parts
+    rows, found = slice(*samples.scored), defaultdict(list)
+    for start in scored_starts(session, tier, windows, spec):
+        window = session.window(float(start), spec)
+        recorded = np.nan_to_num(window.responses)
+        found["responses"].append(recorded[rows])
+        past = recorded[slice(*samples.own)].reshape(5, -1, session.n_neurons).mean(axis=1)
+        found["past"].append(past[None].repeat(len(recorded[rows]), axis=0))
+        if session.stimulus is not None:
+            found["video"].append(video_inputs(frames_of(window), spec)[rows])
+        if session.behavior_names:
+            behavior = np.nan_to_num(window.behavior)
+            found["behavior"].append(behavior_inputs(behavior, spec)[rows])
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
-def _reduce(parts: dict[str, dict[str, np.ndarray]], name: str) -> None:
-    train = parts["train"][name]
+def _reduced(train: np.ndarray, test: np.ndarray) -> list[np.ndarray]:
+    """Return the first principal components of inputs, those of the train tier."""
     mean, std = train.mean(axis=0), train.std(axis=0) + 1e-6
     axes = np.linalg.svd((train - mean) / std, full_matrices=False)[2][:N_COMPONENTS]
-    for part in parts.values():
-        part[name] = (part[name] - mean) / std @ axes.T
+    return [(part - mean) / std @ axes.T for part in (train, test)]
 
 
-def _ridge_value(
-    inputs: dict[str, dict[str, np.ndarray]],
-    name: str,
-    column: int,
-    neuron: int,
-    session: om.Session,
-) -> float:
-    """Return the value of one source alone, of a ridge, in the test windows."""
-    own, everyone = areas_of(session)[neuron], np.unique(areas_of(session))
-    names = {
-        "same area": [f"area {own}"],
-        "other areas": [f"area {area}" for area in everyone if area != own],
-        "other neurons": [f"area {area}" for area in everyone],
-    }.get(name, [name])
+def _ridge_value(inputs: Sequence[np.ndarray], recorded: Sequence[np.ndarray]) -> float:
+    """Return the value of a ridge of the train tier in the test windows.
 
-    def of(tier: str) -> tuple[np.ndarray, np.ndarray]:
-        columns = [inputs[tier][one] for one in names]
-        if name == "history":
-            columns = [columns[0][:, :, column]]
-        return np.concatenate(columns, axis=1), inputs[tier]["response"][:, column]
+    Its penalty is the one with the least error in parts of the train tier that are left
+    out: a recording of a few minutes needs a larger one.
+    """
+    (x, x_test), (y, y_test) = inputs, recorded
+    parts = np.array_split(np.arange(len(x)), 4)
+    left_out = [np.setdiff1d(np.arange(len(x)), part) for part in parts]
+    errors = [
+        _ridge_errors(x[rest], y[rest], x[part], y[part])
+        for rest, part in zip(left_out, parts, strict=True)
+    ]
+    best = int(np.sum(errors, axis=0).argmin())
+    error = _ridge_errors(x, y, x_test, y_test)[best]
+    return float(1 - error / ((y_test - y.mean()) ** 2).sum())
 
-    (x, y), (x_test, y_test) = of("train"), of("test")
+
+def _ridge_errors(
+    x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray
+) -> np.ndarray:
+    """Return the squared error of ridges in other samples, for each penalty."""
     mean, level = x.mean(axis=0), y.mean()
-    gram = (x - mean).T @ (x - mean) / len(x)
-    gram[np.diag_indices(len(gram))] += PENALTY * np.diag(gram).mean() + 1e-6
-    weights = np.linalg.solve(gram, (x - mean).T @ (y - level) / len(x))
-    error = ((y_test - level - (x_test - mean) @ weights) ** 2).sum()
-    return float(1 - error / ((y_test - level) ** 2).sum())
+    sizes, axes = np.linalg.eigh((x - mean).T @ (x - mean) / len(x))
+    side, along = axes.T @ ((x - mean).T @ (y - level)) / len(x), (x_test - mean) @ axes
+    penalties = np.array(PENALTIES)[:, None] * max(sizes.mean(), 1e-6)
+    predicted = along @ (side / (np.maximum(sizes, 0) + penalties)).T
+    error: np.ndarray = ((y_test[:, None] - level - predicted) ** 2).sum(axis=0)
+    return error
+
+
+# -- times on screen ------------------------------------------------------------------
+def time_rows(n_neurons: int) -> Iterator[Row]:
+    """Yield seconds to the first answer and to the end, on screen.
+
+    The first question waits for the fits of the model, which has no limit.
+    """
+    spec = CoupledSpec(n_neurons=n_neurons, minutes=20.0, n_driven=20, has_video=True)
+    with TemporaryDirectory() as folder, closing(Controller()) as controller:
+        controller.loader.open_now(om.open_session(simulate_coupled(spec).arrays))
+        sources, nothing = controller.sources, float("nan")
+        sources.folder = Path(folder)
+        asked: tuple[tuple[str, Question, str, int, tuple[float, float]], ...] = (
+            ("first run, with the fits", "sources", SELECTED, 1, (nothing, nothing)),
+            ("sources of a neuron", "sources", SELECTED, 0, (2.0, 20.0)),
+            ("informants of a neuron", "informants", SELECTED, 0, (2.0, 20.0)),
+            ("sources of all neurons", "sources", ALL, 0, (nothing, 300.0)),
+        )
+        for name, question, targets, neuron, limits in asked:
+            controller.selection.select([neuron])
+            sources.set(question=question, targets=targets)
+            seen_s: list[float] = []
+            note = partial(_add_now, seen_s)
+            sources.measured.connect(note)
+            begun_s = monotonic()
+            sources.start()
+            sources.wait()
+            sources.measured.disconnect(note)
+            if sources.error is not None:
+                raise sources.error
+            for what, at_s, limit in zip(
+                ("first answer", "end"), (seen_s[0], monotonic()), limits, strict=True
+            ):
+                text = f"{n_neurons:,} neurons, seconds"
+                yield Row(f"{name}, {what}", at_s - begun_s, limit, False, note=text)
+
+
+def _add_now(seen_s: list[float]) -> None:
+    seen_s.append(monotonic())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -297,14 +420,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=(200, 1000))
     parser.add_argument(
         "--only",
-        choices=("drivers", "shifted", "single", "areas", "ranks"),
-        help="One part of the table.",
+        choices=("drivers", "shifted", "single", "areas", "ranks", "times"),
+        help="One part of the table; times are measured only so.",
     )
     parser.add_argument(
         "--session",
         action="append",
         default=[],
-        help="Recording whose ranks of sources are compared with those of ridges.",
+        help="Session with a test tier whose ranks of sources are compared with those of ridges.",
+    )
+    parser.add_argument(
+        "recordings",
+        nargs="*",
+        metavar="RECORDING",
+        help="The same of a path with options after commas, as in "
+        "tests.acceptance.public_recordings; each third is a test tier.",
     )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
@@ -313,14 +443,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "shifted": lambda: shifted_rows(given.worlds),
         "single": lambda: single_rows(min(given.worlds, 5)),
         "areas": lambda: area_rows(given.worlds),
-        "ranks": lambda: chain.from_iterable(map(rank_rows, given.session)),
+        "ranks": lambda: chain(
+            chain.from_iterable(rank_rows(one, [om.open_session(one)]) for one in given.session),
+            chain.from_iterable(
+                rank_rows(Path(one.partition(",")[0]).stem, folds(opened(one)))
+                for one in given.recordings
+            ),
+        ),
+        "times": lambda: time_rows(max(given.sizes)),
     }
     rows = []
     with TemporaryDirectory() as folder:
         # Fits of these worlds would fill the cache of the user.
         os.environ["OMNIMOUSE_CACHE"] = folder
         for name, part in parts.items():
-            if given.only in (None, name):
+            if given.only == name or (given.only is None and name != "times"):
                 for row in part():
                     rows.append(row)
                     if not given.json:
@@ -333,12 +470,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _text(row: Row) -> str:
-    sign = "≥" if row.is_least else "≤"
+    limit = f"{'≥' if row.is_least else '≤'} {row.limit}"
     mark = "✓" if row.is_met else "✗"
+    if np.isnan(row.limit):
+        mark, limit = "–", "not judged"
     error = "" if np.isnan(row.error) else f" ± {row.error:.3f}"
-    return (
-        f"{mark} {row.name}: {row.value:.3f}{error} ({sign} {row.limit}), n = {row.n}. {row.note}"
-    )
+    return f"{mark} {row.name}: {row.value:.3f}{error} ({limit}), n = {row.n}. {row.note}"
 
 
 if __name__ == "__main__":
