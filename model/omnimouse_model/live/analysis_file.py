@@ -11,7 +11,8 @@ they differ from their defaults, `"areas_shown": true`, `"plane_shown": 2`,
 `"raster_order": "depth"`, `"raster_view": "pair"` and `"compared": ["A", "B"]`, the
 predictors of the colour of a difference; `"predictor_id"`, the id of the
 predictor with the hash of its weights; `"sweeps"`, file names of the drawn sweeps;
-`"experiments"`, what the laboratory has measured.
+`"experiments"`, what the laboratory has measured; `"sources"`, file names of the results
+of sources, informants and areas.
 `beside` is the recording's path relative to the file's folder, so that both can be
 moved together; `tables_beside` is that of joined tables of neuron properties. The mask
 has the format of `Mask.to_dict`. Unknown fields are errors.
@@ -54,6 +55,7 @@ SUFFIX = ".omnimouse.json"
 MAX_BYTES = 256 * 2**20
 MAX_SWEEPS = 100
 MAX_EXPERIMENTS, MAX_REPEATS = 100, 100
+MAX_SOURCES = 3
 STATE_FIELDS = (
     "mask", "preset", "selection", "cursor", "active_span", "brush_code", "colour_by",
     "compared", "edits", "pins", "areas_shown", "plane_shown", "raster_order", "raster_view",
@@ -110,6 +112,7 @@ class _File:
     predictor_id: str = ""
     sweeps: Annotated[tuple[str, ...], Within(0, MAX_SWEEPS)] = ()
     experiments: Annotated[tuple[_Experiment, ...], Within(0, MAX_EXPERIMENTS)] = ()
+    sources: Annotated[tuple[str, ...], Within(0, MAX_SOURCES)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,8 @@ class Analysis:
         File names of the saved sweeps that are drawn.
     experiments
         Experiments of the laboratory that have a result.
+    sources
+        File names of the results of sources, informants and areas.
     """
 
     recording: str = ""
@@ -166,6 +171,7 @@ class Analysis:
     predictor_id: str = ""
     sweeps: tuple[str, ...] = ()
     experiments: tuple[ExperimentEntry, ...] = ()
+    sources: tuple[str, ...] = ()
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"
     compared: tuple[Compared, Compared] = COMPARED
@@ -204,6 +210,8 @@ class Analysis:
                 }
                 for one in self.experiments
             ]
+        if self.sources:
+            optional["sources"] = list(self.sources)
         one_plane = self.plane_shown != ALL_PLANES
         raster = {"raster_order": self.raster_order, "raster_view": self.raster_view}
         default = {"raster_order": "state", "raster_view": "truth"}
@@ -269,7 +277,8 @@ class Analysis:
             edits=_edits(file.edits),
             pins=_pins(file.pins),
             predictor_id=file.predictor_id,
-            sweeps=_names(file.sweeps),
+            sweeps=_names("sweeps", file.sweeps),
+            sources=_names("sources", file.sources),
             experiments=_experiments(file.experiments),
             **asdict(file.view),
         )
@@ -439,13 +448,13 @@ def _pins(value: list[Any]) -> tuple[Pin, ...]:
     return tuple(sorted(pins, key=lambda pin: pin.slot))
 
 
-def _names(names: tuple[str, ...]) -> tuple[str, ...]:
+def _names(field: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return checked file names; a name with a path is refused."""
-    # The names are joined to the sweeps' folder: a path such as "../x" from a foreign
+    # The names are joined to a folder of results: a path such as "../x" from a foreign
     # file must not lead out of it. ":" is refused because of Windows drives.
     for name in names:
         if set(name) & set("/\\:") or name in ("", ".", ".."):
-            _refuse("sweeps", name, "names of files")
+            _refuse(field, name, "names of files")
     return tuple(dict.fromkeys(names))
 
 

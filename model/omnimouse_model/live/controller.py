@@ -161,6 +161,7 @@ class Controller:
             self.pins,
             self.sweeps,
             self.laboratory,
+            self.sources,
             self.colouring,
             self.planes,
         )

@@ -4,9 +4,9 @@ Finished parts are kept in the cache: a stopped analysis goes on where it was.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -55,25 +55,29 @@ SELECTED, MASK, ALL, AREA = "selected", "of the mask", "all", "area "
 WINDOWS: Final = 60
 """Windows that are read by default."""
 DRAWS: Final = 3
-_SUFFIXES: Final[dict[Question, str]] = {
+SUFFIXES: Final[dict[Question, str]] = {
     "sources": ".sources.jsonl",
     "informants": ".informants.jsonl",
     "areas": ".areas.jsonl",
 }
+"""Ends of the names of kept results."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourcesJob:
-    """One run: what is asked of which model, and where finished parts are kept."""
+    """One run: what is asked of which model, and where finished parts are kept.
+
+    Without arguments, a kept result is read again.
+    """
 
     question: Question
     session: Session
     source: str | Predictor
     device: str
-    arguments: Mapping[str, Any]
-    n_groups: int
     path: Path | None
     work: PausableJob = field(repr=False)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    n_groups: int = 1
 
 
 class Sources(HasBackgroundTask):
@@ -117,6 +121,7 @@ class Sources(HasBackgroundTask):
         self._warm = BackgroundTask(self._warm_up, lambda found: None, execution)
         # Run of each result, which leaves with its model, and the latest run.
         self._jobs: dict[Question, SourcesJob] = {}
+        self._reopened: dict[Question, SourcesJob] = {}
         self._latest: SourcesJob | None = None
         client.state.events.session.connect(self._on_session)
         client.state.events.predictor_name.connect(self._on_model)
@@ -132,6 +137,16 @@ class Sources(HasBackgroundTask):
     def result(self) -> Finding | None:
         """Result of the question, None before."""
         return self.found.get(self.question)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the files of all results, as a saved analysis lists them; the shown last.
+
+        Those of a model without a name are not kept.
+        """
+        jobs = (self._reopened | self._jobs).values()
+        ordered = sorted(jobs, key=lambda job: job.question == self.question)
+        return tuple(job.path.name for job in ordered if job.path is not None)
 
     @property
     def problem(self) -> str:
@@ -247,13 +262,28 @@ class Sources(HasBackgroundTask):
                 question=self.question,
                 **_json(arguments),
             )
-            path = self.folder / f"{key}{_SUFFIXES[self.question]}"
+            path = self.folder / f"{key}{SUFFIXES[self.question]}"
         n_groups = self._size(session)[0]
         job = SourcesJob(
-            self.question, session, source, self.state.device, arguments, n_groups, path, self._work
+            self.question, session, source, self.state.device, path, self._work, arguments, n_groups
         )
         self._latest = job
-        self._task.start(job, "Loading the model")
+        self._task.start([job], "Loading the model")
+
+    def reopen(self, names: Sequence[str]) -> None:
+        """Read results as in `kept`; `error` names those that are no longer there."""
+        session, device, jobs = self.state.session, self.state.device, []
+        questions = {suffix: question for question, suffix in SUFFIXES.items()}
+        for name in names:
+            question = questions.get("".join(Path(name).suffixes[-2:]))
+            if session is not None and question is not None:
+                # Which model answered is in the file.
+                path = self.folder / name
+                jobs.append(SourcesJob(question, session, "", device, path, self._work))
+        self._reopened = {job.question: job for job in jobs}
+        if jobs:
+            self.question = jobs[-1].question
+            self._task.start(jobs, "Reading results")
 
     def warm_up(self) -> None:
         """Load the quick model before it is asked, so that its answer begins at once."""
@@ -413,6 +443,7 @@ class Sources(HasBackgroundTask):
         self.stop()
         self.found.clear()
         self._jobs.clear()
+        self._reopened.clear()
         if not self._has_targets(self.targets):
             self.targets = SELECTED
         self.measured.emit()
@@ -448,12 +479,33 @@ class Sources(HasBackgroundTask):
         if job.work is self._work:
             self._take((job, result))
 
-    def _run(self, job: SourcesJob, report: ReportProgress) -> Iterator[tuple[SourcesJob, Finding]]:
-        from omnimouse_model.analysis.sources.areas import area_matrix
-        from omnimouse_model.analysis.sources.informants import informants
-        from omnimouse_model.analysis.sources.sources import sources
+    def _run(
+        self, jobs: Sequence[SourcesJob], report: ReportProgress
+    ) -> Iterator[tuple[SourcesJob, Finding]]:
+        missing = []
+        for job in jobs:
+            if job.arguments:
+                yield from self._measured(job, report)
+                continue
+            try:
+                assert job.path is not None
+                found = _analyses()[job.question][1].open(job.path)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                missing.append(job.question)
+                continue
+            is_quick = found.predictor == QUICK
+            source = QUICK if is_quick else self._client.predictor
+            if source is not None:
+                yield replace(job, source=source), found
+        if missing:
+            raise ValueError(
+                f"Results of {' and '.join(missing)} are no longer kept on this machine: "
+                "run them again."
+            )
 
-        run: Any = {"sources": sources, "informants": informants, "areas": area_matrix}
+    def _measured(
+        self, job: SourcesJob, report: ReportProgress
+    ) -> Iterator[tuple[SourcesJob, Finding]]:
         time_left, work = TimeLeft(lambda: monotonic() - job.work.waited_s), job.work
 
         def progress(done: int | float, total: int | float, step: str) -> None:
@@ -465,7 +517,7 @@ class Sources(HasBackgroundTask):
         with self._predictor(job) as predictor:
             begun_s = monotonic()
             ask = partial(
-                run[job.question],
+                _analyses()[job.question][0],
                 predictor,
                 job.session,
                 job=work,
@@ -517,6 +569,19 @@ class Sources(HasBackgroundTask):
 
     def _time(self, job: SourcesJob, n_windows: int, seconds: float) -> None:
         self._pace[job.question, job.source == QUICK, n_windows] = seconds / job.n_groups
+
+
+def _analyses() -> dict[Question, tuple[Any, Any]]:
+    """Return the function of each question, and the class of its result."""
+    from omnimouse_model.analysis.sources.areas import AreaMatrix, area_matrix
+    from omnimouse_model.analysis.sources.informants import Informants, informants
+    from omnimouse_model.analysis.sources.sources import SourceScores, sources
+
+    return {
+        "sources": (sources, SourceScores),
+        "informants": (informants, Informants),
+        "areas": (area_matrix, AreaMatrix),
+    }
 
 
 def _json(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,7 @@ class Project(HasBackgroundTask):
         screen.loader.on_leave, screen.loader.on_shown = self.leave, self._on_shown
         screen.state.events.connect(self._on_change)
         screen.laboratory.measured.connect(self._on_change)
+        screen.sources.measured.connect(self._on_change)
         screen.results.changed.connect(self._compare_predictor)
 
     # -- reading ----------------------------------------------------------------------
@@ -130,6 +131,7 @@ class Project(HasBackgroundTask):
             predictor_id=self._predictor_id,
             sweeps=tuple(path.name for path in self._screen.sweeps.compared),
             experiments=self._screen.laboratory.entries,
+            sources=self._screen.sources.kept,
             **{name: getattr(state, name) for name in STATE_FIELDS},
         )
 

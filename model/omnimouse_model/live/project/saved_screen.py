@@ -45,6 +45,7 @@ from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.session_loader import SessionLoader
+from omnimouse_model.live.sources import Sources
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import MAX_UNSAVED, LastSession, StateStore
 from omnimouse_model.live.sweeps import Sweeps
@@ -69,6 +70,7 @@ class AnalysisScreen:
     pins: Pins
     sweeps: Sweeps
     laboratory: Laboratory
+    sources: Sources
     colouring: Colouring
     planes: Planes
 
@@ -88,6 +90,9 @@ class AnalysisScreen:
             ]
         messages.append(self.sweeps.compare_only(analysis.sweeps))
         self.laboratory.reopen(analysis.experiments)
+        # Of another recording, what was found has no meaning.
+        is_same = state.session is not None and state.session.fingerprint == analysis.fingerprint
+        self.sources.reopen(analysis.sources if is_same else ())
         # The code before the span: each code has its own span.
         self.editor.set_brush(analysis.brush_code)
         self.editor.set_active_span(*analysis.active_span)
