@@ -205,7 +205,11 @@ class WindowSoak:
             # The time limit is that of one action, not of what follows the last one.
             faulthandler.cancel_dump_traceback_later()
             monkey.rest()
-            check_a_stroke(dock, recordings[0])
+            try:
+                check_a_stroke(dock, recordings[0])
+            except AssertionError as error:
+                error.add_note("\n  ".join(["after", *self.faults.actions]))
+                raise
         self.faults.check()
 
 
