@@ -6,6 +6,7 @@ strokes, results and selections in between.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -168,13 +169,17 @@ class FieldLayers(QObject):
         if session is self._session:
             return
         self._session = session
-        self._remove_layers()
-        if session is None:
-            return
-        self.field = field_of(session)
-        if self.field.note:
-            show_info(f"OmniMouse: {self.field.note}")
-        self._add_layers(session, self.field)
+        # After each removal, napari searches for garbage and draws the others again; after
+        # a batch only once. Without a layer to remove, a batch would be slower.
+        before = plugin_layers(self._viewer)
+        with self._viewer.layers.batched_update() if before else nullcontext():
+            self._remove_layers()
+            if session is None:
+                return
+            self.field = field_of(session)
+            if self.field.note:
+                show_info(f"OmniMouse: {self.field.note}")
+            self._add_layers(session, self.field)
         self.draw()
 
     def _remove_layers(self) -> None:

@@ -1,5 +1,7 @@
 """The window: layout, docks, raster, traces, selection."""
 
+import gc
+
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
@@ -8,7 +10,7 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QComboBox, QMessageBox, QScrollBar
 
-from omnimouse_app.field.canvas import OneFrame, states_on_screen
+from omnimouse_app.field.canvas import OneFrame, core_places, states_on_screen
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import find_instrument, open_instrument
@@ -163,6 +165,22 @@ def test_napari_changes_no_layer_of_ours_and_deleted_ones_come_back(dock, canvas
     viewer.layers.remove(own)
     assert (states_on_screen(canvas, layers.field)[:2] == VISIBLE).all()
     assert layers.colours.is_fast
+
+
+def test_another_recording_replaces_all_layers_at_once(dock, canvas, session_folder, monkeypatch):
+    controller, layers, searches = dock.controller, dock.instrument.layers, []
+    before = list(dock.viewer.layers)
+    monkeypatch.setattr(gc, "collect", lambda *_: searches.append(1))
+    controller.loader.open_now(session_folder)
+    # One of napari, which would search for garbage after each layer.
+    assert len(searches) == 1
+    assert not set(before) & set(dock.viewer.layers)
+    assert dock.viewer.layers.selection.active is layers.neurons
+    wait_for_rest(dock)
+    places = core_places(layers.field)
+    seen = states_on_screen(canvas, layers.field)[np.isfinite(places).all(axis=1)]
+    shown = controller.state.mask.state_in(controller.state.active_span)
+    assert (seen == shown[np.isfinite(places).all(axis=1)]).mean() > 0.9
 
 
 def test_a_preset_that_the_session_cannot_have_is_told(dock, monkeypatch):
