@@ -94,7 +94,7 @@ def open_viewer(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
     finally:
         dock.close_viewer()
         settle(0.1)
-        wait_for(lambda: not active_children(), "the worker's end", 30)
+        wait_for(lambda: not active_children(), "the worker's end", PATIENCE_S)
 
 
 def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
