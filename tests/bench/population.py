@@ -62,11 +62,14 @@ def command(
     `population_ms` is the prediction of all targets from the encoding. The transformer has
     the size of the demo, and random weights.
 
+    `stroke_kb` is the size of the message that tells a process of its own a stroke.
+
     `one_hidden_ms` is the time per mask for many masks of the smallest recording of at
     least 1,000 neurons that each hide one of them, with 8 targets; `one_hidden_ratio`
     divides it by that of a mask for which nothing is stored.
     """
     rows = [found for name in names for found in size_rows(name, counts, repeats, device)]
+    rows += [found for count in sorted(counts) for found in message_rows(count, repeats)]
     many = [count for count in counts if count >= MANY]
     if "transformer" in names and many:
         rows += one_hidden_rows(min(many), repeats, device)
@@ -85,6 +88,31 @@ def size_rows(name: str, counts: Sequence[int], repeats: int, device: str) -> li
             traces = median(times["traces_ms"][0])
             ratio = traces / smallest.setdefault(stroke, traces)
             rows.append(row("traces_ratio", [ratio], "", **about))
+    return rows
+
+
+def message_rows(count: int, repeats: int) -> list[Row]:
+    """Return the rows of the messages that tell a worker a stroke."""
+    import omnimouse_app as om
+    from omnimouse_model.inference.client import WorkerPredictor
+
+    session = om.open_session(simulated_session(count))
+    n_visible, window = int(0.9 * count), session.window(12.0)
+    mask = om.Mask.nothing(session).show(slice(0, n_visible))
+    mask = mask.ask(slice(n_visible, count), (30, 60))
+    rows: list[Row] = []
+    # The messages are the same for each predictor; this one is made in no time.
+    worker = WorkerPredictor("mean", torch_threads=1)
+    try:
+        for stroke in ("neighbours", "field"):
+            kb: list[float] = []
+            for neurons in strokes(session, n_visible, stroke, repeats):
+                worker.encode(window, mask)
+                worker.encode(window, stroked(mask, neurons))
+                kb.append(worker.counters["bytes_sent_last"] / 1000)
+            rows.append(row("stroke_kb", kb, "kB", neurons=count, stroke=stroke))
+    finally:
+        worker.close()
     return rows
 
 
