@@ -18,6 +18,7 @@ from omnimouse_model.live.mask.editor import CODE_NAMES, MaskEditor
 from omnimouse_model.live.neurons.planes import Planes, Selection
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
+from omnimouse_widgets.qt.style.redraw import field_first
 from omnimouse_widgets.views.field.layout import (
     Field,
     neuron_on_click,
@@ -244,14 +245,15 @@ class Brush:
         # All paint calls between begin and end are one step of undo.
         self._editor.begin_stroke()
         try:
-            at = _pixel(layer, event)
-            stamp(at, at)
-            yield
-            while event.type == "mouse_move":
-                last, at = at, _pixel(layer, event)
-                stamp(last, at)
+            with field_first():
+                at = _pixel(layer, event)
+                stamp(at, at)
                 yield
-            stamp(at, _pixel(layer, event))  # napari may drop the last moves
+                while event.type == "mouse_move":
+                    last, at = at, _pixel(layer, event)
+                    stamp(last, at)
+                    yield
+                stamp(at, _pixel(layer, event))  # napari may drop the last moves
         finally:
             self._editor.end_stroke()
             if touched.any():

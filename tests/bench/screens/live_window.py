@@ -25,6 +25,8 @@ from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.storage.files import read_text
 
+REST_S = 0.05
+"""Panels are drawn after a stroke within this time: it would count as an idle frame."""
 MIN_TURN_MS = 1.0
 """Event-loop turns shorter than this did nothing visible."""
 SCRUB = 9
@@ -209,7 +211,7 @@ class _Frames:
 
 def _frame_after(frames: _Frames, change: Any) -> float:
     # Finish pending work before the clock starts.
-    settle(0.004)
+    settle(REST_S)
     start = perf_counter()
     with frames.wait():
         change()

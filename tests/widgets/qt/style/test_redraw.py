@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from omnimouse_widgets.qt.style.fault_notice import FaultNotice
-from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.redraw import Redraw, field_first
 from omnimouse_widgets.views.record import REST_S
 
 
@@ -64,6 +64,27 @@ def test_many_signals_are_one_drawing(panel, source, show, redraw, n_first, part
     assert panel.calls == []
     redraw()
     assert panel.calls == parts
+
+
+def test_panels_follow_a_stroke_on_the_field_a_little_later(
+    panel, source, show, qapp, qtbot, monkeypatch
+):
+    monkeypatch.setattr("omnimouse_widgets.qt.style.redraw._WAIT_MS", 3_600_000)
+    show(panel)
+    panel.calls.clear()
+    with field_first():
+        source.second.emit()
+        qapp.processEvents()
+        assert panel.calls == []
+    panel.redraw.flush()
+    assert panel.calls == ["b"]
+    monkeypatch.setattr("omnimouse_widgets.qt.style.redraw._WAIT_MS", 1)
+    with field_first():
+        source.second.emit()
+    qtbot.waitUntil(lambda: panel.calls == ["b", "b"])
+    source.second.emit()
+    qapp.processEvents()
+    assert panel.calls == ["b", "b", "b"]
 
 
 def test_a_part_that_fails_is_shown_and_leaves_the_others_drawn(qtbot, qapp, show, panel_errors):

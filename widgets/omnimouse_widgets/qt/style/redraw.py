@@ -2,17 +2,19 @@
 
 A hidden panel has no connections, so it costs nothing and cannot be called after its
 deletion. Showing a panel connects its signals and draws every part. Each signal marks
-its parts as pending; pending parts are drawn once in the next event loop iteration.
+its parts as pending; pending parts are drawn once in the next event loop iteration, or
+a little later during a stroke on the field.
 Qt treats a panel in a covered tab as visible; such a panel is drawn when it comes to
 the front.
 """
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from traceback import walk_tb
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 from weakref import ref
 
 from qtpy.compat import isalive
@@ -24,10 +26,30 @@ from omnimouse_widgets.qt.style.plain_text import keep_texts_plain
 from omnimouse_widgets.views.record import REST_S
 
 Draw = Callable[[], None]
+_WAIT_MS = 33
+"""Time by which panels are drawn after the field during a stroke: a frame or two."""
+
+
+@contextmanager
+def field_first() -> Iterator[None]:
+    """Have panels drawn a little after the changes of a block, which is a stroke.
+
+    The field under the pointer is then drawn at once. Panels would take longer than it.
+    """
+    Redraw.wait_ms = _WAIT_MS
+    try:
+        yield
+    finally:
+        Redraw.wait_ms = 0
 
 
 class Redraw(QObject):
     """Draw the parts of a panel when the signals they depend on fire.
+
+    Attributes
+    ----------
+    wait_ms
+        Time from a signal to the drawing; see `field_first`.
 
     Parameters
     ----------
@@ -38,6 +60,8 @@ class Redraw(QObject):
     resting
         Numbers of the parts that are drawn at most every `REST_S`.
     """
+
+    wait_ms: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -77,8 +101,8 @@ class Redraw(QObject):
         elif kind == QEvent.Type.Paint:
             # Again and again: napari sets its own hook when the event loop starts.
             _show_errors_of_handlers()
-            if self._pending:
-                self._timer.start()  # the panel came to the front
+            if self._pending and not self._timer.isActive():
+                self._timer.start(0)  # the panel came to the front
         # Never consume an event: the panel must still receive it.
         return False
 
@@ -146,7 +170,7 @@ class Redraw(QObject):
         # Restarting a running timer would postpone the drawing as long as signals
         # arrive.
         elif not self._timer.isActive():
-            self._timer.start()
+            self._timer.start(self.wait_ms)
 
     def _wait_for(self, number: int, now_s: float) -> None:
         """Have a part drawn after its rest, or before with another one."""
