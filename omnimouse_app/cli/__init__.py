@@ -50,14 +50,16 @@ The command itself is `command` in the file of that name in this folder; or, wit
 of the table, in a file that several commands share.
 """
 SHARED = {
+    "areas": "sources",
     "bench": "doctor",
     "convert-weights": "convert",
     "demo": "app",
-    "fit": "train",
     "fetch": "convert",
     "finetune": "train",
+    "fit": "train",
     "informants": "sources",
-    "areas": "sources",
+    "report": "info",
+    "scaling": "sweep",
 }
 """Command name -> file of another command, which it shares."""
 

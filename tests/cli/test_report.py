@@ -13,10 +13,10 @@ from omnimouse_app.cli.terminal import Progress
 from omnimouse_model.analysis.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.evaluation.running_score import window_scores
-from omnimouse_model.evaluation.summary import score_summary, scores_by_area
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project.exports import ScreenContent
 from omnimouse_model.live.report import ReportCondition, ReportData, report_of_screen
+from omnimouse_model.metrics.named import score_summary, scores_by_area
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
@@ -155,7 +155,7 @@ def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path
     values[in_tier.neurons] = in_tier.per_neuron
     assert page.row("all") == cells(values)
     assert f"over {in_tier.n_windows} test windows" in text
-    areas = scores_by_area(values, session.units)
+    areas = scores_by_area(values, session.units.area)
     assert areas
     for area, part in areas:
         summary = [str(part.n), number(part.mean), number(part.median)]

@@ -1,6 +1,6 @@
 import numpy as np
 
-from omnimouse_model.evaluation.summary import common_scores, score_summary
+from omnimouse_model.metrics.named import common_scores, score_summary
 
 NONE = np.nan
 

@@ -7,12 +7,11 @@ import numpy as np
 from omnimouse_model.analysis.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.display import count
-from omnimouse_model.evaluation.summary import common_scores, score_summary
 from omnimouse_model.live.current_point import WINDOW_SWEEP
 from omnimouse_model.live.report import ReportCondition, ReportData
 from omnimouse_model.live.results import scores_of_neurons
 from omnimouse_model.masks import scored_cells
-from omnimouse_model.metrics.named import METRICS, Metric
+from omnimouse_model.metrics.named import METRICS, Metric, common_scores, score_summary
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.markup import (

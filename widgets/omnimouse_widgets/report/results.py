@@ -8,11 +8,6 @@ import numpy as np
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.display import count
-from omnimouse_model.evaluation.summary import (
-    ScoreSummary,
-    score_summary,
-    scores_by_area,
-)
 from omnimouse_model.live.report import (
     ReportCondition,
     ReportData,
@@ -30,7 +25,7 @@ from omnimouse_model.masks import (
 )
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.masks.mask import input_cells
-from omnimouse_model.metrics.named import Metric
+from omnimouse_model.metrics.named import Metric, ScoreSummary, score_summary, scores_by_area
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import PlotLine, state_sample
 from omnimouse_widgets.report.markup import (
@@ -114,7 +109,7 @@ def scores(data: ReportData) -> Iterator[Markup]:
         yield tag("p", text, class_="alert")
         yield from warnings_of(data.content.window)
     rows = [("all", *summary_cells(summary))]
-    areas = scores_by_area(scores, data.content.session.units)
+    areas = scores_by_area(scores, data.content.session.units.area)
     rows += [(name or "no area", *summary_cells(part)) for name, part in areas]
     yield table(("area", *summary_head(metric)), rows)
     if not areas:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from omnimouse_app.cli.scaling import command
+from omnimouse_app.cli.sweep import scaling as command
 from omnimouse_model.analysis.scaling_fits import read_runs, scaling_curves
 from omnimouse_model.analysis.scaling_study import models_folder, plan_path, read_plan, run_study
 from omnimouse_model.errors import ResultsFileError, StoppedError

@@ -11,8 +11,8 @@ from PIL import Image
 
 import omnimouse_model as om
 from omnimouse_model.data.window_spec import N_SAMPLES
-from omnimouse_model.evaluation.summary import score_summary
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_model.metrics.named import score_summary
 from omnimouse_widgets.jupyter.snapshot import drawing, picture, saved_view
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 from omnimouse_widgets.views.field.colours import STATE_CORE

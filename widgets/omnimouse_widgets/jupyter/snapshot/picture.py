@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.evaluation.summary import score_summary
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import MIXED
+from omnimouse_model.metrics.named import score_summary
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.snapshot.drawing import (
     EDGE,
