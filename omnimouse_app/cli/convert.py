@@ -242,7 +242,7 @@ def convert_weights(
     """
     from omnimouse_model.errors import CheckpointError
     from omnimouse_model.inference.families import families
-    from omnimouse_model.predict.description import save_checkpoint
+    from omnimouse_model.predict.checkpoint_file import save_checkpoint
     from omnimouse_model.storage.files import label
     from omnimouse_model.storage.tensors import read_published
     from omnimouse_model.storage.trees import read_json

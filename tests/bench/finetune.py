@@ -186,7 +186,7 @@ def _finetuned(
     steps: int | None = None,
 ) -> ScoredModel:
     from omnimouse_model.analysis.finetune import finetune
-    from omnimouse_model.predict.description import read_about
+    from omnimouse_model.predict.checkpoint_file import read_about
     from omnimouse_model.progress import CallbackJob
     from omnimouse_model.training.checkpoints import FINISHED
 

@@ -39,7 +39,7 @@ from omnimouse_model.families.twin.training import (
     learning_rate,
 )
 from omnimouse_model.families.twin.twin import DigitalTwin
-from omnimouse_model.predict.description import load_strictly
+from omnimouse_model.predict.checkpoint_file import load_strictly
 from tests.conformance.line import Line, run
 
 RATES, MAPS, FULL, GRADIENTS = 1e-5, 1e-4, 5e-5, 1e-4

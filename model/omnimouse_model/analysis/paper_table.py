@@ -46,7 +46,7 @@ from omnimouse_model.inference.families import (
 )
 from omnimouse_model.metrics import behavior_groups
 from omnimouse_model.metrics.time_blocks import CORRELATION_LIMITS, Estimate, jackknife
-from omnimouse_model.predict.description import checkpoint_file, read_about
+from omnimouse_model.predict.checkpoint_file import checkpoint_file, read_about
 from omnimouse_model.predict.predictor import NOT_DECODED, Predictor
 from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.progress import Job, shown_job, stop_if

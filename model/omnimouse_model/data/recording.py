@@ -22,9 +22,9 @@ from omnimouse_model.data.clock import (
     start_grid,
 )
 from omnimouse_model.data.lazy import cached
+from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.signal import Signal, is_interpolated
 from omnimouse_model.data.stimulus import Stimulus, Trials, early_and_late, has_tiers
-from omnimouse_model.data.units import Units
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.display import HasSummary
 from omnimouse_model.errors import SessionFormatError

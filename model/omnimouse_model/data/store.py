@@ -15,16 +15,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Roi, Units
+from omnimouse_model.data.readers.build.checked_values import check_extent
 from omnimouse_model.data.readers.build.finalise import check_overlap
 from omnimouse_model.data.readers.build.notes import ReadOptions
-from omnimouse_model.data.readers.build.stored_values import check_extent
 from omnimouse_model.data.readers.build.trial_files import PlacedRows
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Level, Signal
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains
 from omnimouse_model.data.stimulus import TRIAL_COLUMNS, Stimulus, Trials
-from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.rows import MemoryRows, Rows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup

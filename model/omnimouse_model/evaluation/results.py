@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from omnimouse_model.data.units import Units
+from omnimouse_model.data.neurons import Units
 from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.metrics import METRICS, Aggregate, AggregatePolicy, aggregate, overall_score
 from omnimouse_model.metrics.time_blocks import (

@@ -13,13 +13,13 @@ from omnimouse_model.predict.family import Transfer as Transfer
 from omnimouse_model.progress import Job as Job
 
 if TYPE_CHECKING:
-    from omnimouse_model.predict.description import read_checkpoint as read_checkpoint
-    from omnimouse_model.predict.description import save_checkpoint as save_checkpoint
+    from omnimouse_model.predict.checkpoint_file import read_checkpoint as read_checkpoint
+    from omnimouse_model.predict.checkpoint_file import save_checkpoint as save_checkpoint
 
 
 def __getattr__(name: str) -> Any:
     if name in ("read_checkpoint", "save_checkpoint"):
-        from omnimouse_model.predict import description
+        from omnimouse_model.predict import checkpoint_file
 
-        return getattr(description, name)
+        return getattr(checkpoint_file, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -99,7 +99,7 @@ def load_of_family(path: Path, device: str) -> Predictor:
 def _weights_of(path: Path) -> Path:
     """Return the weights in the folder of a training; other paths as they are."""
     # Imported here: it imports torch, and a window lists families before it needs any.
-    from omnimouse_model.predict.description import FINISHED, checkpoint_file
+    from omnimouse_model.predict.checkpoint_file import FINISHED, checkpoint_file
 
     # A fine-tuning is named by its folder, and a file can be of any kind.
     found = checkpoint_file(path) if path.is_dir() else path

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.predict.description import BEST as BEST
-from omnimouse_model.predict.description import FINISHED as FINISHED
-from omnimouse_model.predict.description import MODEL as MODEL
+from omnimouse_model.predict.checkpoint_file import BEST as BEST
+from omnimouse_model.predict.checkpoint_file import FINISHED as FINISHED
+from omnimouse_model.predict.checkpoint_file import MODEL as MODEL
 from omnimouse_model.storage.tensors import load_pickle, write_pickle
 from omnimouse_model.storage.trees import read_or_set_aside, shown
 from omnimouse_model.storage.write import write_json

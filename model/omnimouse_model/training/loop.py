@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.predict.description import TRAINED, checkpoint_file
+from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.progress import QUIET, TRAINING, Job, shows_progress
 from omnimouse_model.storage.journal import check_own

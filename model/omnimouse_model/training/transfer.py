@@ -17,7 +17,7 @@ from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WINDOW_S
 from omnimouse_model.errors import CheckpointError, FinetuneError
-from omnimouse_model.predict.description import TRAINED, checkpoint_file, weights_hash
+from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file, weights_hash
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.training.config import Trained
 from omnimouse_model.training.loop import SUMMARY

@@ -20,7 +20,7 @@ from omnimouse_model.families.omnimouse.checkpoint import (
     save_checkpoint,
 )
 from omnimouse_model.families.omnimouse.context_part import STEP, fit_context
-from omnimouse_model.predict.description import read_about, weights_hash
+from omnimouse_model.predict.checkpoint_file import read_about, weights_hash
 from omnimouse_model.progress import SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state, saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.units import Units
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import VISIBLE, Mask, input_cells, scored_cells
 from omnimouse_widgets.views.raster import hatch_text

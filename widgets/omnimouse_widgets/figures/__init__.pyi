@@ -16,5 +16,5 @@ from .sources import source_bars_figure as source_bars_figure
 from .sources import sources_figure as sources_figure
 from .sweep import context_grid_figure as context_grid_figure
 from .sweep import context_sweep_figure as context_sweep_figure
-from .tasks import TaskTable as TaskTable
-from .tasks import task_table as task_table
+from .task_table import TaskTable as TaskTable
+from .task_table import task_table as task_table

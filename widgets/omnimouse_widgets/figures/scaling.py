@@ -17,7 +17,7 @@ from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
-from omnimouse_widgets.figures.tasks import task_name
+from omnimouse_widgets.figures.task_table import task_name
 from omnimouse_widgets.views.finetune import LOSS_COLOUR, smoothed
 
 if TYPE_CHECKING:

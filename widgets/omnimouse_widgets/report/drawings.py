@@ -15,7 +15,7 @@ import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import ContextSweep, Curve
-from omnimouse_model.data.units import Units
+from omnimouse_model.data.neurons import Units
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_model.metrics.named import Metric
 from omnimouse_widgets import palette

@@ -18,6 +18,7 @@ from omnimouse_model.data.readers.alf_probe import (
     read_probe,
     sorters,
 )
+from omnimouse_model.data.readers.build.checked_values import as_float, decode_texts, require
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.presentations import (
@@ -33,7 +34,6 @@ from omnimouse_model.data.readers.build.spiking_units import (
     refuse_milliseconds,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.stored_values import as_float, decode_texts, require
 from omnimouse_model.data.readers.build.trials import (
     TrialClock,
     aligned_to_event,

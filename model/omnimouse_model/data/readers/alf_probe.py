@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from omnimouse_model.data.readers.build.checked_values import refuse_quantised, require
 from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.spiking_units import (
@@ -24,7 +25,6 @@ from omnimouse_model.data.readers.build.spiking_units import (
     MAX_UNITS,
     sound_spike_times,
 )
-from omnimouse_model.data.readers.build.stored_values import refuse_quantised, require
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from omnimouse_model.data.readers.build.checked_values import decode_texts, text_of
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, note_interpolation
-from omnimouse_model.data.readers.build.stored_values import decode_texts, text_of
 from omnimouse_model.data.readers.build.trial_files import stretches
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import count

@@ -10,7 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.neurons import Roi, Units, probe_numbers
 from omnimouse_model.data.readers.array_responses import PUPIL, NamedArrays, frame_responses
+from omnimouse_model.data.readers.build.checked_values import (
+    MAX_FRAMES,
+    check_extent,
+    refuse_quantised,
+)
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import (
@@ -42,17 +48,11 @@ from omnimouse_model.data.readers.build.spiking_units import (
     sound_spike_times,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.stored_values import (
-    MAX_FRAMES,
-    check_extent,
-    refuse_quantised,
-)
 from omnimouse_model.data.readers.build.trials import TrialClock, trial_intervals, with_tiers
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.data.units import Roi, Units, probe_numbers
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import Npz, zip_names
 from omnimouse_model.storage.arrays.rows import MemoryRows, Rows

@@ -14,6 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Roi, Units
+from omnimouse_model.data.readers.build.checked_values import (
+    count,
+    decode_texts,
+    flag,
+    float_dtype,
+    number,
+    positive,
+    refuse_quantised,
+    require,
+    wrong,
+)
 from omnimouse_model.data.readers.build.finalise import (
     finalise,
     with_stored_statistics,
@@ -26,23 +38,11 @@ from omnimouse_model.data.readers.build.notes import (
     name_channels,
 )
 from omnimouse_model.data.readers.build.spiking_units import ROW_RATE_HZ, spike_signal
-from omnimouse_model.data.readers.build.stored_values import (
-    count,
-    decode_texts,
-    flag,
-    float_dtype,
-    number,
-    positive,
-    refuse_quantised,
-    require,
-    wrong,
-)
 from omnimouse_model.data.readers.experanto_screen import read_screen
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Trials
-from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.data.window_spec import is_positive_number
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import (

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.stored_values import (
+from omnimouse_model.data.readers.build.checked_values import (
     as_float,
     flag,
     refuse_quantised,
@@ -19,6 +18,7 @@ from omnimouse_model.data.readers.build.stored_values import (
     short,
     wrong,
 )
+from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.stimulus import (
     BLANK_TIER,
     COMMON_TIERS,

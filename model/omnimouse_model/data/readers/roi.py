@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Roi
+from omnimouse_model.data.readers.build.checked_values import check_extent
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import (
@@ -20,7 +22,6 @@ from omnimouse_model.data.readers.build.notes import (
     ReadOptions,
     note_interpolation,
 )
-from omnimouse_model.data.readers.build.stored_values import check_extent
 from omnimouse_model.data.readers.roi_hdf5 import (
     CAIMAN_SUFFIXES,
     MATLAB_SUFFIXES,
@@ -36,7 +37,6 @@ from omnimouse_model.data.readers.roi_hdf5 import (
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.units import Roi
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
 from omnimouse_model.storage.arrays.rows import MemoryRows, Rows, pick_in_blocks

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, MAX_PIXELS, MAX_ROWS
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, MAX_PIXELS, MAX_ROWS
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows

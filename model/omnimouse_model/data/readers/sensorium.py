@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Units
+from omnimouse_model.data.readers.build.checked_values import decode_texts, require
 from omnimouse_model.data.readers.build.finalise import (
     finalise,
     usable_statistics,
@@ -28,7 +30,6 @@ from omnimouse_model.data.readers.build.notes import (
     Notes,
     ReadOptions,
 )
-from omnimouse_model.data.readers.build.stored_values import decode_texts, require
 from omnimouse_model.data.readers.build.trial_files import (
     HOLE_S,
     TimeLine,
@@ -40,7 +41,6 @@ from omnimouse_model.data.readers.build.trial_files import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.data.units import Units
 from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file

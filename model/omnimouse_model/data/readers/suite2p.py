@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import (
@@ -34,7 +35,6 @@ from omnimouse_model.data.readers.suite2p_plane import Plane, read_plane
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.matlab import open_mat
 from omnimouse_model.storage.arrays.npy import load_small_array

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.readers.build.checked_values import as_float, require, short
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.stored_values import as_float, require, short
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.matlab import MatFile, StoredArray, open_mat
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.readers.build.checked_values import as_float
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions
-from omnimouse_model.data.readers.build.stored_values import as_float
 from omnimouse_model.data.readers.suite2p_files import Scan, Settings, Tables, vector
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.matlab import StoredArray

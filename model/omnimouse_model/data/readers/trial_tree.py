@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.readers.build.checked_values import check_extent, require
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import (
@@ -19,7 +20,6 @@ from omnimouse_model.data.readers.build.notes import (
     ReadOptions,
     eye_signal,
 )
-from omnimouse_model.data.readers.build.stored_values import check_extent, require
 from omnimouse_model.data.readers.build.trial_files import (
     TimeLine,
     TrialFrames,

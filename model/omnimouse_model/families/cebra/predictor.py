@@ -23,7 +23,7 @@ from omnimouse_model.families.cebra.embedding import (
 )
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.description import (
+from omnimouse_model.predict.checkpoint_file import (
     checkpoint_file,
     config_of,
     describe_weights,

@@ -39,7 +39,7 @@ from omnimouse_model.families.cebra.predictor import (
     save_cebra,
 )
 from omnimouse_model.metrics import correlation
-from omnimouse_model.predict.description import TRAINED, checkpoint_file
+from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.checkpoints import exported, run_card

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-from omnimouse_model.predict.description import (
+from omnimouse_model.predict.checkpoint_file import (
     checkpoint_file,
     config_of,
     load_strictly,

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.predict.description import Record, no_record
+from omnimouse_model.predict.checkpoint_file import Record, no_record
 
 PROMPTS: Final = ("neuron", "causal", "inter-region", "intra-region")
 """Masking schemes with a prompt, in the order of their embeddings."""

@@ -24,7 +24,7 @@ from omnimouse_model.families.ndt.network import Ndt
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.schemes import nearest_scheme
-from omnimouse_model.predict.description import describe_weights, weights_hash
+from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs, check_known

@@ -49,7 +49,7 @@ from omnimouse_model.families.ndt.network import (
 from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor, load_ndt
 from omnimouse_model.masks.schemes import RATIO, SCHEMES, SchemeSettings, draw_scheme
 from omnimouse_model.metrics.information import bits_per_spike
-from omnimouse_model.predict.description import TRAINED, checkpoint_file
+from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import on_device, resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job

@@ -17,14 +17,14 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.families.omnimouse.network import OmniMouse, check_numbers
-from omnimouse_model.predict.description import (
+from omnimouse_model.predict.checkpoint_file import (
     MAX_SESSIONS,
     checkpoint_file,
     describe_weights,
     load_strictly,
 )
-from omnimouse_model.predict.description import read_checkpoint as read_envelope
-from omnimouse_model.predict.description import save_checkpoint as write_envelope
+from omnimouse_model.predict.checkpoint_file import read_checkpoint as read_envelope
+from omnimouse_model.predict.checkpoint_file import save_checkpoint as write_envelope
 from omnimouse_model.predict.family import Description
 from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.tensors import load_pickle

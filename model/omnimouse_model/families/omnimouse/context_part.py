@@ -42,7 +42,7 @@ from omnimouse_model.families.parts.linear_gaussian.series import (
     train_windows,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.description import weights_hash
+from omnimouse_model.predict.checkpoint_file import weights_hash
 from omnimouse_model.predict.devices import MemoryCache, Residence, resolve_device
 from omnimouse_model.predict.predictor import (
     Encoded,

@@ -19,7 +19,7 @@ from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.parts.video_clips import GrayLevels, Inputs
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.description import (
+from omnimouse_model.predict.checkpoint_file import (
     describe_weights,
     load_strictly,
     read_checkpoint,

@@ -46,7 +46,7 @@ from omnimouse_model.families.parts.video_clips import (
     measured_gray,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.description import TRAINED, checkpoint_file
+from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.checkpoints import (

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.poyo_calcium.network import PADDING, PoyoConfig, PoyoNetwork
-from omnimouse_model.predict.description import (
+from omnimouse_model.predict.checkpoint_file import (
     MAX_SESSIONS,
     checkpoint_file,
     load_strictly,

@@ -24,7 +24,7 @@ from omnimouse_model.families.poyo_calcium.checkpoint import (
 )
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoNetwork
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.description import describe_weights, weights_hash
+from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs, Request, check_known, check_request

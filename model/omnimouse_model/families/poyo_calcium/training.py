@@ -42,7 +42,7 @@ from omnimouse_model.families.poyo_calcium.predictor import (
     window_item,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.description import TRAINED, checkpoint_file
+from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job

@@ -19,7 +19,7 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.twin import RELEASED
 from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
-from omnimouse_model.predict.description import (
+from omnimouse_model.predict.checkpoint_file import (
     checkpoint_file,
     config_of,
     load_strictly,

@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnimouse_model.predict.description import Record, no_record
+from omnimouse_model.predict.checkpoint_file import Record, no_record
 
 
 # -- sizes of the digital twin; the defaults are those of the released network --------

@@ -41,7 +41,7 @@ from omnimouse_model.families.twin.predictor import (
     twin_spec,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.description import TRAINED, checkpoint_file
+from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import on_device, resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job

@@ -11,7 +11,7 @@ from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.twin import DEMO
 from omnimouse_model.families.twin.checkpoint import read_released, read_twins
 from omnimouse_model.families.twin.network import TwinNetwork, TwinOutput, TwinState
-from omnimouse_model.predict.description import Record, no_record
+from omnimouse_model.predict.checkpoint_file import Record, no_record
 
 Array = np.ndarray | Tensor
 

@@ -18,7 +18,7 @@ from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_
 from omnimouse_model.families.omnimouse.config import SIZES
 from omnimouse_model.families.omnimouse.network import OmniMouse
 from omnimouse_model.families.omnimouse.training import renamed
-from omnimouse_model.predict import description
+from omnimouse_model.predict import checkpoint_file
 from tests.hostile_pickles import CallingPickle
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 
@@ -63,7 +63,7 @@ def test_the_weights_are_written_last(net, tmp_path, monkeypatch):
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(description, "write_safetensors", killed)
+    monkeypatch.setattr(checkpoint_file, "write_safetensors", killed)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path / "m", net)
     # Commands that never replace a checkpoint can then be repeated.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.units import Units
 from omnimouse_model.extras import named_extras
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_widgets import palette

@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.masks.selection import are_inside
 from omnimouse_widgets.views.field.probes import (
     FIELD_SIDE,

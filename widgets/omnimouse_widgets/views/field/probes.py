@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from omnimouse_model.data.units import Units
+from omnimouse_model.data.neurons import Units
 
 FIELD_SIDE: Final = 1024
 """Side in pixels of a field drawn from positions alone."""

@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.session import Window
-from omnimouse_model.data.units import Units
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState, RasterOrder

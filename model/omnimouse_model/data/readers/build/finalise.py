@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.clock import grid_points
+from omnimouse_model.data.readers.build.checked_values import LONGEST_S, MAX_COLUMNS, check_extent
 from omnimouse_model.data.readers.build.notes import (
     Notes,
     common_time,
@@ -14,7 +15,6 @@ from omnimouse_model.data.readers.build.notes import (
     note_missing,
     span_text,
 )
-from omnimouse_model.data.readers.build.stored_values import LONGEST_S, MAX_COLUMNS, check_extent
 from omnimouse_model.data.readers.build.trial_files import PlacedRows, TrialRows
 from omnimouse_model.data.recording import missing_rows
 from omnimouse_model.data.session import Session

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Roi, Units
+from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, require
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes
-from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, require
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import npy_file

@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.neurons import Units, probe_numbers
+from omnimouse_model.data.readers.build.checked_values import LONGEST_S, as_float, check_extent
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import (
     Notes,
@@ -16,11 +18,9 @@ from omnimouse_model.data.readers.build.notes import (
     is_in_milliseconds,
     span_text,
 )
-from omnimouse_model.data.readers.build.stored_values import LONGEST_S, as_float, check_extent
 from omnimouse_model.data.readers.build.trial_files import stretches
 from omnimouse_model.data.signal import Signal, rounding_of
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains, TimesFile
-from omnimouse_model.data.units import Units, probe_numbers
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import bad_file

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.readers.build.checked_values import as_float
 from omnimouse_model.data.readers.build.notes import (
     MILLISECOND_S,
     Notes,
@@ -16,7 +17,6 @@ from omnimouse_model.data.readers.build.notes import (
     span_text,
 )
 from omnimouse_model.data.readers.build.presentations import PresentationIntervals
-from omnimouse_model.data.readers.build.stored_values import as_float
 from omnimouse_model.data.stimulus import has_tiers, random_tiers
 from omnimouse_model.storage.files import bad_file
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.readers.build.checked_values import check_extent, text_of
 from omnimouse_model.data.readers.build.notes import (
     EYE_UNITS,
     Notes,
@@ -22,7 +23,6 @@ from omnimouse_model.data.readers.build.notes import (
     scale_to_seconds,
     span_text,
 )
-from omnimouse_model.data.readers.build.stored_values import check_extent, text_of
 from omnimouse_model.data.readers.build.trial_files import PlacedRows
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, place_samples
 from omnimouse_model.data.readers.nwb.intervals import clock_origins

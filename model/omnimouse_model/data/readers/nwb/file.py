@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.stored_values import (
+from omnimouse_model.data.readers.build.checked_values import (
     MAX_FRAMES,
     MAX_ROWS,
     check_extent,
     text_of,
     texts_of,
 )
+from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.trial_files import GAP, sample_places
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES, Hdf5

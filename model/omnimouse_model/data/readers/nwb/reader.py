@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Roi, Units
+from omnimouse_model.data.readers.build.checked_values import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.presentations import trials_without_screen
-from omnimouse_model.data.readers.build.stored_values import text_of
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.intervals import read_intervals
@@ -27,7 +28,6 @@ from omnimouse_model.data.readers.nwb.units import AREAS, SPECIMEN_ID, PlaneUnit
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5

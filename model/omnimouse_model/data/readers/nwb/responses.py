@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, check_extent
 from omnimouse_model.data.readers.build.neurons import note_no_cells
 from omnimouse_model.data.readers.build.notes import (
     ALL_ROIS,
@@ -17,7 +18,6 @@ from omnimouse_model.data.readers.build.notes import (
     ReadOptions,
     note_interpolation,
 )
-from omnimouse_model.data.readers.build.stored_values import MAX_COLUMNS, check_extent
 from omnimouse_model.data.readers.build.trial_files import PlacedRows, stretches
 from omnimouse_model.data.readers.nwb.file import (
     Clock,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from omnimouse_model.data.readers.build.checked_values import text_of
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.stored_values import text_of
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile
 from omnimouse_model.display import listed
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.readers.build.checked_values import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
@@ -26,7 +27,6 @@ from omnimouse_model.data.readers.build.spiking_units import (
     sound_spike_times,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.stored_values import text_of
 from omnimouse_model.data.readers.build.trials import TRIAL_START, aligned_to_event, with_tiers
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile

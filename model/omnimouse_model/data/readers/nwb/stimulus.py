@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.readers.build.checked_values import (
+    MAX_FRAMES,
+    as_float,
+    check_extent,
+    texts_of,
+)
 from omnimouse_model.data.readers.build.notes import (
     Notes,
     clock_remedy,
@@ -21,12 +27,6 @@ from omnimouse_model.data.readers.build.presentations import (
     PresentationIntervals,
     build_stimulus,
     video_parts,
-)
-from omnimouse_model.data.readers.build.stored_values import (
-    MAX_FRAMES,
-    as_float,
-    check_extent,
-    texts_of,
 )
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.intervals import clock_origins, read_presentations

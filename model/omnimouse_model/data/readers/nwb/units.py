@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from omnimouse_model.data.readers.build.checked_values import MAX_PIXELS, text_of, texts_of
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.stored_values import MAX_PIXELS, text_of, texts_of
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.series import region_rows, region_table
 from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES

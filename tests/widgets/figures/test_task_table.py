@@ -5,7 +5,7 @@ import pytest
 
 from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
 from omnimouse_widgets.figures import task_table
-from omnimouse_widgets.figures.tasks import task_name
+from omnimouse_widgets.figures.task_table import task_name
 
 FCST = "test/causal_response_25_behavior"
 POP = "test_additional/population_256_response_video_behavior"

@@ -13,7 +13,7 @@ from omnimouse_model.families.omnimouse import DEMO
 from omnimouse_model.families.omnimouse.checkpoint import read_own
 from omnimouse_model.families.twin import DEMO as TWIN_DEMO
 from omnimouse_model.families.twin.checkpoint import read_twins
-from omnimouse_model.predict.description import session_counts
+from omnimouse_model.predict.checkpoint_file import session_counts
 
 FAMILIES = pytest.mark.parametrize(
     ("shipped", "read"),

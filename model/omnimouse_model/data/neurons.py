@@ -62,7 +62,7 @@ def probe_numbers(probe: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> from omnimouse_model.data.units import probe_numbers
+    >>> from omnimouse_model.data.neurons import probe_numbers
     >>> probe_numbers(np.array(["probe00", "", "probe01"]))
     array([ 0, -1,  1])
     """
