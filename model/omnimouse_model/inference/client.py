@@ -64,46 +64,37 @@ class Link(Protocol):
     @property
     def shares_memory(self) -> bool:
         """Whether the other end can attach to this machine's shared memory."""
-        ...
 
     @property
     def process_id(self) -> int | None:
         """Process of the other end, None if it is on another machine."""
-        ...
 
     @property
     def beats(self) -> int:
         """Count that grows each second while the other end runs; 0 if it is not known."""
-        ...
 
     @property
     def fitted_share(self) -> float:
         """Finished share of a fit inside the running request; 0 if there is none."""
-        ...
 
     @property
     def is_alive(self) -> bool:
         """False if the other end has ended; True does not guarantee that it replies."""
-        ...
 
     def send(self, message: bytes) -> None:
         """Send one message; raises `LinkEndedError`."""
-        ...
 
     def receive(self, timeout_s: float) -> bytes | None:
         """Return the next reply, in the order of the messages; None after the timeout.
 
         Raises `LinkEndedError`.
         """
-        ...
 
     def cancel(self, number: int) -> None:
         """Cancel all messages up to this number, also a running one."""
-        ...
 
     def close(self) -> None:
         """End the other end and release all resources."""
-        ...
 
 
 NUMPY_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1"}

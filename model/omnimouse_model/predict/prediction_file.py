@@ -193,7 +193,6 @@ class StoredRows(Protocol):
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return rows `first` to `stop` (exclusive)."""
-        ...
 
 
 @runtime_checkable
@@ -206,19 +205,15 @@ class StoredArrays(Protocol):
     @property
     def fingerprint(self) -> str:
         """Hash that changes with the contents."""
-        ...
 
     def has(self, name: str) -> bool:
         """Whether the file has an array."""
-        ...
 
     def rows(self, name: str) -> StoredRows:
         """Return an array that is read by ranges of rows."""
-        ...
 
     def table(self, name: str) -> np.ndarray:
         """Return a small array."""
-        ...
 
 
 def open_arrays(path: Path) -> StoredArrays:

@@ -461,23 +461,19 @@ class Predictor(Protocol):
     @property
     def predictor_id(self) -> str:
         """Name and weights hash."""
-        ...
 
     @property
     def needs(self) -> Needs:
         """What the predictor can see and predict."""
-        ...
 
     def prepare(self, session: Session) -> None:
         """Move the data of a session to where the predictor computes."""
-        ...
 
     # `cancelled` is asked between steps, such as the layers of a network; once it is
     # true, `StoppedError` is raised. There is no other way to stop a prediction.
 
     def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Compute everything that is independent of the requested neurons."""
-        ...
 
     def decode(
         self,
@@ -486,7 +482,6 @@ class Predictor(Protocol):
         cancelled: Cancelled = never,
     ) -> Prediction:
         """Predict the target cells of `neurons`, by default of all with targets."""
-        ...
 
     def predict(
         self,
@@ -516,7 +511,6 @@ class Loadable(Protocol):
 
     def load_model(self, session: Session | None, cancelled: Cancelled = never) -> None:
         """Load it now, and prepare a session if there is one; see `Predictor`."""
-        ...
 
 
 @runtime_checkable
@@ -525,7 +519,6 @@ class Prefetcher(Protocol):
 
     def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Cache what every request for this window and these frames will read."""
-        ...
 
 
 @runtime_checkable
@@ -535,7 +528,6 @@ class Composed(Protocol):
     @property
     def members(self) -> tuple[Predictor, ...]:
         """The predictors that it is made of."""
-        ...
 
 
 @runtime_checkable
@@ -544,7 +536,6 @@ class Closable(Protocol):
 
     def close(self) -> None:
         """End the process and release the memory."""
-        ...
 
 
 # -- announced in `Needs.methods` -----------------------------------------------------
@@ -560,13 +551,11 @@ class Streaming(Protocol):
 
     def start(self, session: Session, cancelled: Cancelled = never) -> Any:
         """Return the state before the first frame."""
-        ...
 
     def step(
         self, state: Any, inputs: Window, cancelled: Cancelled = never
     ) -> tuple[Prediction, Any]:
         """Return the prediction for the next frames, and the state after them."""
-        ...
 
 
 @runtime_checkable
@@ -598,7 +587,6 @@ class Differentiable(Protocol):
         -------
         The value, and float32 (n_frames, height, width).
         """
-        ...
 
 
 @runtime_checkable
@@ -607,7 +595,6 @@ class Embedding(Protocol):
 
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the vectors of a session's neurons, float32 (P, d)."""
-        ...
 
 
 @runtime_checkable
@@ -616,7 +603,6 @@ class Located(Protocol):
 
     def stimulus_positions(self, session: Session) -> np.ndarray:
         """Return row and column of the places, float32 (P, 2), as shares of a frame."""
-        ...
 
 
 @runtime_checkable
@@ -640,11 +626,9 @@ class HeldOutPredictor(Predictor, Protocol):
         UnsupportedRequestError
             The condition is not possible in the session.
         """
-        ...
 
     def trial_features(self, session: Session, counts: np.ndarray) -> np.ndarray:
         """Return features (trial, feature) of trials whose counts are all visible."""
-        ...
 
 
 @runtime_checkable
@@ -655,7 +639,6 @@ class SubsetPredictor(Predictor, Protocol):
         self, windows: Sequence[Window], subsets: Sequence[Subset], cancelled: Cancelled = never
     ) -> list[list[np.ndarray]]:
         """Return what `predicted_subsets` returns."""
-        ...
 
 
 def predicted_subsets(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.cebra.embedding import (
     CebraConfig,
@@ -35,7 +35,7 @@ from omnimouse_model.predict.checkpoint_file import (
 )
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import Needs, check_known, check_request
+from omnimouse_model.predict.predictor import Needs, check_request
 from omnimouse_model.progress import Cancelled, stop_if
 from omnimouse_model.storage.trees import decode, refused_as
 
@@ -86,6 +86,7 @@ class CebraPredictor(NetworkPredictor):
         Number of neighbours whose behaviour is averaged.
     """
 
+    solution = f"Fit it to this recording: omnimouse fit {FAMILY} SESSION, or om.fit."
     net: nn.ModuleList
     config: CebraConfig
     banks: Mapping[str, Bank]
@@ -134,17 +135,6 @@ class CebraPredictor(NetworkPredictor):
             sessions=frozenset(self.banks),
             n_neurons={session: len(bank.mean) for session, bank in self.banks.items()},
         )
-
-    def prepare(self, session: Session) -> None:
-        """Check that the model knows a session.
-
-        Raises
-        ------
-        UnsupportedRequestError
-            The session is unknown, or has another number of neurons.
-        """
-        solution = f"Fit it to this recording: omnimouse fit {FAMILY} SESSION, or om.fit."
-        check_known(self.name, self.needs.n_neurons, session, solution)
 
     # -- parts ------------------------------------------------------------------------
     def _check(self, request: tuple[Window, Mask, np.ndarray | None]) -> None:

@@ -55,15 +55,12 @@ class Rule(Protocol):
 
     def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Fit the rule to the train tier."""
-        ...
 
     def refusal(self, mask: Mask) -> str:
         """Return why the rule cannot serve a mask, "" if it can."""
-        ...
 
     def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
         """Predict every target cell from the visible input."""
-        ...
 
 
 class TrainMean:

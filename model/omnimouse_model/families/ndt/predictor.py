@@ -27,7 +27,7 @@ from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import Needs, check_known
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import QUIET, Cancelled, Job, advance, never, stop_if
 
 TRIALS = WindowSpec(
@@ -38,9 +38,6 @@ TRIALS = WindowSpec(
     trial_offset_s=-0.5,
 )
 """Trials of Jiang et al.: 150 bins of 20 ms, from 0.5 s before the onset."""
-NEW_SESSION = (
-    "Fine-tune it to this recording: omnimouse finetune, or om.finetune(predictor, session, out)."
-)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -74,16 +71,6 @@ class NdtPredictor(NetworkPredictor):
             n_neurons=self.net.sessions,
             methods=frozenset({"embeddings", "held_out"}),
         )
-
-    def prepare(self, session: Session) -> None:
-        """Check that the model knows a session.
-
-        Raises
-        ------
-        UnsupportedRequestError
-            The session is unknown, or has another number of neurons.
-        """
-        check_known(self.name, self.net.sessions, session, NEW_SESSION)
 
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the readout weights of each neuron, float32 (P, d_model)."""

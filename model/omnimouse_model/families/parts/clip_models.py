@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.parts.video_clips import GrayLevels, Inputs
 from omnimouse_model.masks import Mask
@@ -29,7 +29,7 @@ from omnimouse_model.predict.checkpoint_file import (
 )
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import Needs, check_known
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import Cancelled, stop_if
 from omnimouse_model.storage.trees import decode, refused_as
 
@@ -222,20 +222,14 @@ class ClipPredictor(NetworkPredictor):
         )
 
     def prepare(self, session: Session) -> None:
-        """Check that the session is known and has video.
-
-        Raises
-        ------
-        UnsupportedRequestError
-            The session is unknown, has another number of neurons, or has no video.
-        """
-        solution = f"A new recording needs a training: omnimouse fit {self.family.name} SESSION."
-        check_known(self.name, self.network.n_neurons, session, solution)
-        if session.stimulus is None:
-            raise UnsupportedRequestError(
-                f"{self.name!r} needs video, which session {session.id} lacks."
-            )
+        """Check the session, and move the network to the device; see `NetworkPredictor`."""
+        NetworkPredictor.prepare(self, session)
         self.network.to(self.device)
+
+    @property
+    def solution(self) -> str:  # type: ignore[override]  # it names the family
+        """How the model gets to know a session."""
+        return f"A new recording needs a training: omnimouse fit {self.family.name} SESSION."
 
     # -- parts ------------------------------------------------------------------------
     @property

@@ -5,15 +5,15 @@ A family adds what its network computes of windows, and how it reads rates from 
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from omnimouse_model.data.session import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import (
@@ -23,6 +23,7 @@ from omnimouse_model.predict.predictor import (
     Prediction,
     Predictor,
     Request,
+    check_known,
     check_request,
     check_responses_asked,
 )
@@ -43,6 +44,11 @@ class NetworkPredictor(Predictor):
         Name, and hash of the weights.
     """
 
+    solution: ClassVar[str] = (
+        "Fine-tune it to this recording: omnimouse finetune, or om.finetune(predictor, session, "
+        "out)."
+    )
+    """How the model gets to know a session."""
     name: str
     weights: str
     _encoded: OrderedDict[Any, Any] = field(default_factory=OrderedDict, init=False)
@@ -82,6 +88,22 @@ class NetworkPredictor(Predictor):
         return 8
 
     # -- the same for all --------------------------------------------------------------
+    def prepare(self, session: Session) -> None:
+        """Check that the model knows a session, and that it has what the model needs.
+
+        Raises
+        ------
+        UnsupportedRequestError
+            The session is unknown, has another number of neurons, or has no video for a
+            model that predicts responses from it.
+        """
+        needs = self.needs
+        check_known(self.name, needs.n_neurons, session, self.solution)
+        if needs.sees_video and session.stimulus is None:
+            raise UnsupportedRequestError(
+                f"{self.name!r} needs video, which session {session.id} lacks."
+            )
+
     def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Compute what a window gives for all neurons, or take it from an earlier call."""
         self._check((window, mask, None))
@@ -127,12 +149,30 @@ class NetworkPredictor(Predictor):
         windows take little longer than one.
         """
 
-        def predict(batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
-            states = self._states([(window, mask) for window, mask, _ in batch], cancelled)
-            for state, (window, mask, neurons) in zip(states, batch, strict=True):
-                yield self.decode(Encoded(window, mask, (state, scored_cells(mask))), neurons)
+        def key(request: Request) -> tuple[object, ...]:
+            # Windows of one recording and spec are computed together.
+            window = request[0]
+            return window.session.id, window.session.fingerprint, window.spec
 
-        yield from _in_batches(requests, self.at_once, self._check, predict, cancelled)
+        for _, group in groupby(requests, key=key):
+            while batch := list(islice(group, self.at_once)):
+                stop_if(cancelled)
+                # What is before a refused request is predicted first.
+                served, refusal = self._served(batch)
+                states = self._states([(w, m) for w, m, _ in served], cancelled) if served else ()
+                for state, (window, mask, neurons) in zip(states, served, strict=True):
+                    yield self.decode(Encoded(window, mask, (state, scored_cells(mask))), neurons)
+                if refusal is not None:
+                    raise refusal
+
+    def _served(self, batch: list[Request]) -> tuple[list[Request], UnsupportedRequestError | None]:
+        """Return the requests before the first refused one, and its error."""
+        for number, request in enumerate(batch):
+            try:
+                self._check(request)
+            except UnsupportedRequestError as error:
+                return batch[:number], error
+        return batch, None
 
     def _check(self, request: Request) -> None:
         window, mask, _ = request
@@ -157,53 +197,3 @@ class NetworkPredictor(Predictor):
             times_s=window.sample_times_s,
             **(usual | dict(fields)),
         )
-
-
-# -- requests of one session that are predicted together -------------------------------
-def _in_batches(
-    requests: Iterable[Request],
-    size: int,
-    check: Callable[[Request], None],
-    predict: Callable[[list[Request], Cancelled], Iterator[Prediction]],
-    cancelled: Cancelled,
-) -> Iterator[Prediction]:
-    """Yield the predictions of requests in order, several windows at once.
-
-    Parameters
-    ----------
-    size
-        Maximum number of windows of a batch; all have one session and spec.
-    check
-        Raises `UnsupportedRequestError` for a request that cannot be served. The
-        predictions before it are yielded first.
-    predict
-        Yields the predictions of a batch.
-    cancelled
-        As in `Predictor`.
-    """
-    for _, group in groupby(requests, key=_key):
-        while batch := list(islice(group, size)):
-            stop_if(cancelled)
-            served, refusal = _served(batch, check)
-            if served:
-                yield from predict(served, cancelled)
-            if refusal is not None:
-                raise refusal
-
-
-def _key(request: Request) -> tuple[object, ...]:
-    """Return equal keys for windows that can be computed together."""
-    window = request[0]
-    return window.session.id, window.session.fingerprint, window.spec
-
-
-def _served(
-    batch: list[Request], check: Callable[[Request], None]
-) -> tuple[list[Request], UnsupportedRequestError | None]:
-    """Return the requests before the first refused one, and its error."""
-    for number, request in enumerate(batch):
-        try:
-            check(request)
-        except UnsupportedRequestError as error:
-            return batch[:number], error
-    return batch, None

@@ -27,14 +27,11 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import Needs, Request, check_known, check_request
+from omnimouse_model.predict.predictor import Needs, Request, check_request
 from omnimouse_model.progress import Cancelled, never, stop_if
 
 _TOKENS = 60_000
 """Most tokens that are computed at once, unless one window has more."""
-_NEW_SESSION = (
-    "Fine-tune it to this recording: omnimouse finetune, or om.finetune(predictor, session, out)."
-)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -103,16 +100,6 @@ class PoyoPredictor(NetworkPredictor):
             n_neurons={session: len(names) for session, names in self.units.items()},
             methods=frozenset({"embeddings"}),
         )
-
-    def prepare(self, session: Session) -> None:
-        """Check that the model knows a session.
-
-        Raises
-        ------
-        UnsupportedRequestError
-            The session is unknown, or has another number of neurons.
-        """
-        check_known(self.name, self.needs.n_neurons, session, _NEW_SESSION)
 
     @torch.inference_mode()
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor
 from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
-from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.twin import RELEASED
 from omnimouse_model.families.twin.checkpoint import (
@@ -27,7 +27,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import Needs, Prediction, check_known
+from omnimouse_model.predict.predictor import Needs, Prediction
 from omnimouse_model.progress import Cancelled, never, stop_if
 
 RATE_HZ = 30.0
@@ -99,6 +99,7 @@ class TwinPredictor(NetworkPredictor):
         twin that is still trained.
     """
 
+    solution = "A new animal needs a transfer."
     spec: WindowSpec
     load: Callable[[str], TwinOfSession]
     n_neurons: Mapping[str, int]
@@ -120,13 +121,7 @@ class TwinPredictor(NetworkPredictor):
         )
 
     def prepare(self, session: Session) -> None:
-        """Load the network of a session.
-
-        Raises
-        ------
-        UnsupportedRequestError
-            The session is unknown, has another number of neurons, or has no video.
-        """
+        """Load the network of a session; see `NetworkPredictor`."""
         self._twin_of(session)
 
     # -- optional methods -------------------------------------------------------------
@@ -223,11 +218,7 @@ class TwinPredictor(NetworkPredictor):
         return self._responses(self._twin_of(window.session), state, window.session, neurons), {}
 
     def _twin_of(self, session: Session) -> TwinOfSession:
-        check_known(self.name, self.n_neurons, session, "A new animal needs a transfer.")
-        if session.stimulus is None:
-            raise UnsupportedRequestError(
-                f"{self.name!r} needs video, which session {session.id} lacks."
-            )
+        NetworkPredictor.prepare(self, session)
         if session.id not in self._twins:
             twin = self.load(session.id)
             twin.net.to(self.device)
