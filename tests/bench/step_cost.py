@@ -8,21 +8,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from omnimouse_model.families.omnimouse.batches import TrainConfig
 from omnimouse_model.families.omnimouse.training import (
-    Run,
+    OmniMouseTraining,
     Step,
     batch_loss,
-    compile_blocks,
-    draw_start,
-    draw_step,
-    start_run,
-    train_step,
 )
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import Prefetch, reused_heap
@@ -79,35 +74,32 @@ def step_cost(
     # These start values need ridge fits or video and do not change the cost of a step.
     config = replace(config, tuned_embeddings=False, motion_energy=False)
     # One process without a team: communication is not a part of these ratios.
-    run = start_run(config, sessions, device, ALONE)
-    draw_start(run, config, sessions, ALONE)
-    if config.compile:
-        compile_blocks(run.net)
+    of = OmniMouseTraining.of
+    run = of(config, sessions, Path("run"), torch.device(device), ALONE, None)
+    run.start()
     rows = []
     with reused_heap(device):
         for number in range(FIRST + n_steps):
             # Batches are drawn on the CPU, also if the network is on a GPU.
             with _timed(torch.device("cpu")) as draw:
-                drawn = draw_step(config, sessions, 0, number)
+                drawn = run.draw(number)
             with _timed(run.device) as forward:
-                _forward(run, config, drawn)
+                _forward(run, drawn)
             with _timed(run.device) as step:
-                facts = train_step(run, config, drawn, ALONE)
+                facts = run.step(drawn)
             sizes = facts["windows"], facts["tokens"]
             rows.append((draw[0], forward[0], step[0], *sizes))
-        waited = _waited_share(run, config, sessions, n_steps)
+        waited = _waited_share(run, n_steps)
     draw_s, forward_s, step_s, windows, tokens = np.array(rows[FIRST:]).T
     return StepCost(forward_s, step_s, draw_s, waited, windows, tokens)
 
 
-def _waited_share(
-    run: Run, config: TrainConfig, sessions: list[TrainingSession], n_steps: int
-) -> float:
+def _waited_share(run: OmniMouseTraining, n_steps: int) -> float:
     """Return the fraction of the time in which steps wait for prefetched batches."""
     # The steps above have used no loader; here batches are drawn while steps run.
-    draw, first = partial(draw_step, config, sessions, 0), run.step
+    first = run.state.step
     waited = 0.0
-    with Prefetch(draw, first + n_steps + 1) as prefetch:
+    with Prefetch(run.draw, first + n_steps + 1) as prefetch:
         for number in range(first, first + n_steps + 1):
             drawn = prefetch.take(number)
             # The first batch cannot be prefetched, so time counts from here.
@@ -115,7 +107,7 @@ def _waited_share(
                 start_s = time.perf_counter()
             else:
                 waited += prefetch.waited_s
-            train_step(run, config, drawn, ALONE)
+            run.step(drawn)
         # GPU kernels run asynchronously: wait for them before reading the clock.
         if run.device.type == "cuda":
             torch.cuda.synchronize(run.device)
@@ -123,8 +115,9 @@ def _waited_share(
 
 
 @torch.no_grad()
-def _forward(run: Run, config: TrainConfig, drawn: Step) -> None:
-    phase, _ = config.phase_at(run.step)
+def _forward(run: OmniMouseTraining, drawn: Step) -> None:
+    config = run.settings
+    phase, _ = config.phase_at(run.state.step)
     for batch in drawn.batches:
         moved = batch.to(run.device)
         batch_loss(run.net, moved, phase, config.precision)

@@ -152,16 +152,15 @@ def fit_batches(
     phase: Phase,
     config: OmniMouseConfig,
     seed: int,
-    device: torch.device | str,
 ) -> list[FitBatch]:
-    """Return batches of all sessions and tasks, to fit attention heads to."""
+    """Return batches of all sessions and tasks, on the CPU, to fit attention heads to."""
     rng = np.random.default_rng(seed)
     batches = []
     for source in sources:
         loadings = torch.from_numpy(shared_loadings(source).astype(np.float32))
         means = torch.from_numpy(mean_rates(source.session, OMNIMOUSE)).float()
         for task in READ_TASKS:
-            batch = make_batch(source, task, phase, config, rng).to(device)
+            batch = make_batch(source, task, phase, config, rng)
             batches.append(FitBatch(batch.windows, batch.layout, batch.video, loadings, means))
     return batches
 

@@ -15,7 +15,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,42 +109,7 @@ from omnimouse_model.training.loop import train as train_run
 from omnimouse_model.training.sessions import TrainingSession
 
 
-# -- State of a training run, with start values of the run and of each phase ---------
-# The state is the net, its average and the optimisers. `checkpoints` saves it and resumes
-# a run.
-@dataclass(slots=True, kw_only=True)
-class Run(LoopState):
-    """State of a training run on one rank.
-
-    Attributes
-    ----------
-    net
-        The core and the rank's own sessions.
-    average
-        Net with the moving average of the weights, or None.
-    counts
-        session key -> number of neurons, for the sessions of all ranks.
-    optimisers
-        "core" and "session": the optimisers of the two parameter groups.
-    """
-
-    net: OmniMouse
-    average: OmniMouse | None
-    counts: dict[str, int]
-    optimisers: dict[str, torch.optim.AdamW]
-    device: torch.device
-
-    @property
-    def result(self) -> OmniMouse:
-        """Net with averaged weights if the run averages, else the net."""
-        return self.average or self.net
-
-    def group(self, name: ParameterGroup) -> list[Tensor]:
-        """Return the parameters of one group."""
-        parameters: list[Tensor] = self.optimisers[name].param_groups[0]["params"]
-        return parameters
-
-
+# -- the run: start, steps, validation, saves ------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Start values from an existing model, instead of values drawn by the config.
@@ -166,53 +131,334 @@ class Origin:
     is_trained: Callable[[str], bool] = lambda name: True
 
 
-def start_run(
-    config: TrainConfig,
-    sessions: list[TrainingSession],
-    device: torch.device | str,
-    team: Team,
-    origin: Origin | None = None,
-) -> Run:
-    """Create net, moving average and optimisers, without start values.
+# Parameters with this prefix belong to the sessions of one rank. Animal vectors do not
+# have it: with several ranks they are part of the core (`split_parameters`).
+OWN = "sess_params."
+_log = logging.getLogger(__name__)
 
-    Raises
-    ------
-    ValueError
-        The config needs one process, and the team has several.
+
+@dataclass(slots=True)
+class OmniMouseTraining:
+    """A training of OmniMouse: its net, optimisers and sessions of one process.
+
+    Attributes
+    ----------
+    net
+        The core and the rank's own sessions.
+    average
+        Net with the moving average of the weights, or None.
+    counts
+        session key -> number of neurons, for the sessions of all ranks.
+    optimisers
+        "core" and "session": the optimisers of the two parameter groups.
     """
-    _check_team(config, team)
-    # The core holds one vector per animal of the whole run, so every rank needs the
-    # animals of all ranks before it creates its net.
-    own = {s.key: s.session.n_neurons for s in sessions}
-    names = {s.key: s.session.animal_id or s.key for s in sessions}
-    counts: dict[str, int] = {}
-    animals: dict[str, str] = {}
-    for ranks_counts, ranks_names in team.gather((own, names)):
-        counts |= ranks_counts
-        animals |= ranks_names
-    if origin is not None:
-        animals = origin.animals
-    check_size(config.model, own, "The config")
-    net = OmniMouse(config.model, own, animals).to(device)
-    average = None
-    if config.average:
-        average = OmniMouse(config.model, own, animals).to(device)
-        # Never trained: without gradients, and without dropped paths in validation.
-        average.requires_grad_(False).eval()
-    if origin is not None:
-        for name, parameter in net.named_parameters():
-            parameter.requires_grad_(origin.is_trained(name))
-    core, session = split_parameters(net, config.animals)
-    return Run(
-        net=net,
-        average=average,
-        counts=counts,
-        optimisers={
+
+    settings: TrainConfig
+    sessions: list[TrainingSession]
+    out: Path
+    device: torch.device
+    team: Team
+    origin: Origin | None
+    net: OmniMouse
+    average: OmniMouse | None
+    counts: dict[str, int]
+    optimisers: dict[str, torch.optim.AdamW]
+    state: LoopState = field(default_factory=LoopState)
+
+    @classmethod
+    def of(
+        cls,
+        config: TrainConfig,
+        sessions: list[TrainingSession],
+        out: Path,
+        device: torch.device,
+        team: Team,
+        origin: Origin | None,
+    ) -> "OmniMouseTraining":
+        """Build net, moving average and optimisers, without start values.
+
+        Raises
+        ------
+        ValueError
+            The config needs one process, and the team has several.
+        """
+        config = with_epochs(config, sessions, team)
+        _check_team(config, team)
+        # The core holds one vector per animal of the whole run, so every rank needs the
+        # animals of all ranks before it creates its net.
+        own = {s.key: s.session.n_neurons for s in sessions}
+        names = {s.key: s.session.animal_id or s.key for s in sessions}
+        counts: dict[str, int] = {}
+        animals: dict[str, str] = {}
+        for ranks_counts, ranks_names in team.gather((own, names)):
+            counts |= ranks_counts
+            animals |= ranks_names
+        if origin is not None:
+            animals = origin.animals
+        check_size(config.model, own, "The config")
+        net = OmniMouse(config.model, own, animals).to(device)
+        average = None
+        if config.average:
+            average = OmniMouse(config.model, own, animals).to(device)
+            # Never trained: without gradients, and without dropped paths in validation.
+            average.requires_grad_(False).eval()
+        if origin is not None:
+            for name, parameter in net.named_parameters():
+                parameter.requires_grad_(origin.is_trained(name))
+        core, session = split_parameters(net, config.animals)
+        optimisers = {
             "core": _optimiser(core, config.core),
             "session": _optimiser(session, config.session),
-        },
-        device=torch.device(device),
-    )
+        }
+        return cls(config, sessions, out, device, team, origin, net, average, counts, optimisers)
+
+    @property
+    def result(self) -> OmniMouse:
+        """Net with averaged weights if the run averages, else the net."""
+        return self.average or self.net
+
+    def group(self, name: ParameterGroup) -> list[Tensor]:
+        """Return the parameters of one group."""
+        parameters: list[Tensor] = self.optimisers[name].param_groups[0]["params"]
+        return parameters
+
+    # -- start and resume --------------------------------------------------------------
+    def start(self) -> bool:
+        """Set the start values; True if they are those of an existing model."""
+        if self.origin is not None:
+            self.origin.fill(self.net)
+        else:
+            self._draw_start()
+        self._restart_average()
+        self._compile()
+        return self.origin is not None
+
+    def _draw_start(self) -> None:
+        """Draw the start values of the net; all ranks get the main rank's core."""
+        net, config, team = self.net, self.settings, self.team
+        sessions = first_recordings(sessions_of_phase(self.sessions, config.phases[0]))
+        # Start values are drawn on the CPU, so that they do not depend on the device.
+        net.cpu()
+        # A seed per rank, so that sessions of different ranks start with different vectors.
+        generator = torch.Generator().manual_seed(config.seed + team.rank)
+        initialise(net, generator)
+        if config.smooth_positions:
+            set_smooth_positions(net, generator)
+        if config.motion_energy:
+            set_motion_energy(net, _some_video(sessions[0]))
+        if config.quiet_residuals:
+            quiet_residuals(net)
+        if config.mean_rates:
+            for source in sessions:
+                set_mean_rates(net, source.key, mean_rates(source.session, OMNIMOUSE))
+        if config.tuned_embeddings:
+            values = tuned_embeddings(
+                sessions, config.model.d_embedding, config.phases[0].targets, config.seed
+            )
+            for key, embeddings in values.items():
+                set_neuron_embeddings(net, key, embeddings)
+        net.to(self.device)
+        # Ranks have drawn different cores, and only gradients are averaged later.
+        team.copy_from_main(self.group("core"))
+
+    def _restart_average(self) -> None:
+        if self.average is not None:
+            self.average.load_state_dict(self.net.state_dict())
+
+    def _compile(self) -> None:
+        # After the weights are loaded, and in place: names of parameters do not change.
+        if self.settings.compile:
+            compile_blocks(self.net)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run cannot change when it is resumed."""
+        return {
+            "model": repr(self.net.config),
+            "ranks": self.team.size,
+            "sessions": self.net.session_sizes,
+            "animals": dict(self.net.animals),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take the tensors of a save of this rank; those of the core are in the main one's."""
+        config, team = self.settings, self.team
+        of_main = None if team.is_main else saved_state(self.out, Team(size=team.size), {})
+        main = of_main or state
+        self.net.load_state_dict(_joined(main, state, "net"))
+        if self.average is not None:
+            # The config may have turned averaging on only after this save.
+            which = "average" if state["average"] else "net"
+            self.average.load_state_dict(_joined(main, state, which))
+        saved = {"core": (main["core"], config.core), "session": (state["session"], config.session)}
+        for name, (of_optimiser, group) in saved.items():
+            optimiser = self.optimisers[name]
+            # load_state_dict also restores the saved settings; those of the config apply.
+            optimiser.load_state_dict(of_optimiser)
+            optimiser.param_groups[0] |= {
+                "betas": group.betas,
+                "eps": group.eps,
+                "weight_decay": group.weight_decay,
+            }
+        _log.info("resumed at step %d", state["step"])
+        self._compile()
+
+    def _begin_phase(self) -> None:
+        """Apply the start values of a phase, before its first step.
+
+        A phase can start from the averaged weights, and with attention heads that are
+        fitted to activations of the present net.
+        """
+        phase, step = self.settings.phase_at(self.state.step)
+        fits_heads = phase.population_heads is not None or phase.behavior_head is not None
+        if step or not (fits_heads or phase.from_average):
+            return
+        if self.average is not None:
+            self.net.load_state_dict(self.average.state_dict())
+        if fits_heads:
+            self._fit_attention_heads(phase)
+        # Moments of Adam belong to the replaced weights.
+        for optimiser in self.optimisers.values():
+            optimiser.state.clear()
+        self._restart_average()
+
+    def _fit_attention_heads(self, phase: Phase) -> None:
+        """Set single attention heads to read the population or behaviour."""
+        config, read = self.settings, first_recordings(sessions_of_phase(self.sessions, phase))
+        # On the CPU, like all start values.
+        net = self.net.cpu()
+        generator = torch.Generator().manual_seed(config.seed)
+        batches = fit_batches(read, phase, config.model, config.seed)
+        # Dropped paths would add noise to the activations that the heads are fitted to.
+        net.eval()
+        if phase.population_heads is not None:
+            set_population_attention_heads(net, batches, *phase.population_heads, generator)
+        if phase.behavior_head is not None:
+            set_behavior_attention_head(net, batches, phase.behavior_head, generator)
+        net.to(self.device)
+
+    # -- steps -------------------------------------------------------------------------
+    def draw(self, number: int) -> "Step":
+        """Draw the batches of a step."""
+        return draw_step(self.settings, self.sessions, self.team.rank, number)
+
+    def step(self, drawn: "Step") -> dict[str, float]:
+        """Train on the batches of one step, and return the values to log.
+
+        Gradients of the core are averaged over the batches of all ranks, those of a rank's
+        sessions over its own batches. Each group is clipped separately, the session group
+        on each rank.
+
+        Raises
+        ------
+        ValueError
+            The loss was not finite in `MAX_SKIPPED` steps in a row, on any rank. All ranks
+            raise it in the same step, so that none waits for another.
+        """
+        self._begin_phase()
+        config, state = self.settings, self.state
+        phase, step = config.phase_at(state.step)
+        of_batches = self._gradients(phase, drawn)
+        average = self.team.start_average(self.group("core"))
+        rates = {}
+        # Sessions first: their update overlaps with the communication of core gradients.
+        for name, group in (("session", config.session), ("core", config.core)):
+            if name == "core":
+                average()
+            rates[name] = learning_rate(group, phase, step)
+            _update(self.optimisers[name], group, rates[name])
+        self._update_average()
+        state.step += 1
+        row = _over_ranks(of_batches, self.team)
+        state.skipped = state.skipped + 1 if row.pop("not_finite") else 0
+        if state.skipped == MAX_SKIPPED:
+            last = drawn.batches[-1]
+            raise ValueError(
+                f"The loss was not finite in {MAX_SKIPPED} steps in a row (last task of "
+                f"this process {last.task!r}, session {last.windows.session!r}); lower the "
+                "rates."
+            )
+        return row | {"step": state.step, "lr": rates["core"], "session_lr": rates["session"]}
+
+    def _gradients(self, phase: Phase, drawn: "Step") -> list[dict[str, float]]:
+        """Run forward and backward passes; return the losses and sizes of each batch."""
+        net, config = self.net.train(), self.settings
+
+        def forward(batch: Batch) -> tuple[Tensor, dict[str, float]]:
+            batch = batch.to(self.device)
+            loss, row = batch_loss(net, batch, phase, config.precision)
+            tokens = batch.n_tokens(net.config.hiera.tokens_per_step)
+            row |= {"loss": float(loss.detach()), "tokens": float(tokens)}
+            # Gradients add up over batches: the division makes their sum a mean.
+            return loss / phase.accumulate, row | {"windows": float(batch.n_windows)}
+
+        if len(drawn.batches) > 1 and are_independent(config, self.device):
+            return parallel_gradients(forward, drawn.batches, list(net.parameters()))
+        rows = []
+        # Dropped paths use the global generator.
+        with seeded(drawn.seed, self.device):
+            for batch in drawn.batches:
+                loss, row = forward(batch)
+                # With a frozen core, a loss may depend on no trained parameter.
+                if loss.requires_grad:
+                    loss.backward()
+                rows.append(row)
+        return rows
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Update the moving average of the weights, with a smaller decay at first."""
+        if self.average is None:
+            return
+        step = self.state.step
+        # Warm-up as in TensorFlow's ExponentialMovingAverage: otherwise the start values
+        # dominate the average for about 1 / (1 - decay) steps.
+        keep = min(self.settings.average, (step + 1) / (step + 10))
+        averaged, current = ([p.data for p in n.parameters()] for n in (self.average, self.net))
+        torch._foreach_lerp_(averaged, current, 1.0 - keep)
+
+    # -- validation and results --------------------------------------------------------
+    def scores(self) -> dict[str, float]:
+        """Return the scores of validation."""
+        return validation_scores(self.result, self.settings, self.sessions, self.team)
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """Tensors and plain containers of a save."""
+        is_main = self.team.is_main
+
+        def weights(net: OmniMouse) -> dict[str, Tensor]:
+            state = net.state_dict()
+            return {k: v for k, v in state.items() if is_main or k.startswith(OWN)}
+
+        return {
+            "net": weights(self.net),
+            "average": None if self.average is None else weights(self.average),
+            # Only the main rank saves the core.
+            "core": self.optimisers["core"].state_dict() if is_main else None,
+            "session": self.optimisers["session"].state_dict(),
+        }
+
+    def write_result(self, folder: Path) -> None:
+        """Write the weights of all ranks, also as the best if this step is best."""
+        net = self.result
+        # Sessions of other ranks exist only in their state files, which are complete here.
+        if len(self.counts) > len(net.sess_params):
+            weights = dict(net.state_dict())
+            for path in rank_files(folder)[1:]:
+                state = read_state(path)
+                weights |= state["average"] or state["net"]
+            net = Checkpoint(net.config, weights, self.counts, net.animals, str(folder)).build()
+        write_models(
+            self.out, self.state, lambda path, card: save_checkpoint(path, net, dict(card))
+        )
+
+
+def _joined(main: dict[str, Any], state: dict[str, Any], which: str) -> dict[str, Tensor]:
+    """Return the weights of the main rank's core and of a rank's own sessions."""
+    own: dict[str, Tensor] = state[which]
+    core = {k: v for k, v in main[which].items() if not k.startswith(OWN)}
+    return core | {k: v for k, v in own.items() if k.startswith(OWN)}
 
 
 def _check_team(config: TrainConfig, team: Team) -> None:
@@ -236,77 +482,6 @@ def _check_team(config: TrainConfig, team: Team) -> None:
             "population_heads, behavior_head) need all sessions in one process: start "
             "it without torchrun, or take them out of the config."
         )
-
-
-def draw_start(run: Run, config: TrainConfig, sessions: list[TrainingSession], team: Team) -> None:
-    """Draw the start values of net and average; all ranks get the main rank's core."""
-    sessions = first_recordings(sessions_of_phase(sessions, config.phases[0]))
-    # Start values are drawn on the CPU, so that they do not depend on the device.
-    net = run.net.cpu()
-    # A seed per rank, so that sessions of different ranks start with different vectors.
-    generator = torch.Generator().manual_seed(config.seed + team.rank)
-    initialise(net, generator)
-    if config.smooth_positions:
-        set_smooth_positions(net, generator)
-    if config.motion_energy:
-        set_motion_energy(net, _some_video(sessions[0]))
-    if config.quiet_residuals:
-        quiet_residuals(net)
-    if config.mean_rates:
-        for source in sessions:
-            set_mean_rates(net, source.key, mean_rates(source.session, OMNIMOUSE))
-    if config.tuned_embeddings:
-        values = tuned_embeddings(
-            sessions, config.model.d_embedding, config.phases[0].targets, config.seed
-        )
-        for key, embeddings in values.items():
-            set_neuron_embeddings(net, key, embeddings)
-    net.to(run.device)
-    # Ranks have drawn different cores, and only gradients are averaged later.
-    team.copy_from_main(run.group("core"))
-    if run.average is not None:
-        run.average.load_state_dict(net.state_dict())
-
-
-def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -> None:
-    """Apply the start values of a phase, before its first step.
-
-    A phase can start from the averaged weights, and with attention heads that are
-    fitted to activations of the present net.
-    """
-    phase, step = config.phase_at(run.step)
-    heads, behavior_head = phase.population_heads, phase.behavior_head
-    fits_heads = heads is not None or behavior_head is not None
-    if step or not (fits_heads or phase.from_average):
-        return
-    if run.average is not None:
-        run.net.load_state_dict(run.average.state_dict())
-    if fits_heads:
-        read = first_recordings(sessions_of_phase(sessions, phase))
-        _fit_attention_heads(run, config, phase, read)
-    # Moments of Adam belong to the replaced weights.
-    for optimiser in run.optimisers.values():
-        optimiser.state.clear()
-    if run.average is not None:
-        run.average.load_state_dict(run.net.state_dict())
-
-
-def _fit_attention_heads(
-    run: Run, config: TrainConfig, phase: Phase, sessions: list[TrainingSession]
-) -> None:
-    """Set single attention heads to read the population or behaviour."""
-    # On the CPU, like all start values.
-    run.net.cpu()
-    generator = torch.Generator().manual_seed(config.seed)
-    cpu = torch.device("cpu")
-    batches = fit_batches(sessions, phase, config.model, config.seed, cpu)
-    # Dropped paths would add noise to the activations that the heads are fitted to.
-    run.net.eval()
-    if phase.population_heads is not None:
-        set_population_attention_heads(run.net, batches, *phase.population_heads, generator)
-    if phase.behavior_head is not None:
-        set_behavior_attention_head(run.net, batches, phase.behavior_head, generator)
-    run.net.to(run.device)
 
 
 def _some_video(source: TrainingSession) -> Tensor:
@@ -456,40 +631,6 @@ def drifting_gabors(size: tuple[int, ...]) -> Tensor:
     return torch.stack(gabors)
 
 
-# Parameters with this prefix belong to the sessions of one rank. Animal vectors do not
-# have it: with several ranks they are part of the core (`run.split_parameters`).
-OWN = "sess_params."
-_log = logging.getLogger(__name__)
-
-
-def _own_weights(net: OmniMouse, team: Team) -> dict[str, Tensor]:
-    """Return the weights that this rank saves."""
-    state = dict(net.state_dict())
-    if team.is_main:
-        return state
-    return {name: value for name, value in state.items() if name.startswith(OWN)}
-
-
-def _save_result(run: Run, out: Path, folder: Path) -> None:
-    """Write the weights of all ranks, also as the best if this step is best."""
-    net = run.result
-    # Sessions of other ranks exist only in their state files, which are complete here.
-    if len(run.counts) > len(net.sess_params):
-        weights = dict(net.state_dict())
-        for path in rank_files(folder)[1:]:
-            state = read_state(path)
-            weights |= state["average"] or state["net"]
-        net = Checkpoint(net.config, weights, run.counts, net.animals, str(folder)).build()
-    write_models(out, run, lambda path, card: save_checkpoint(path, net, dict(card)))
-
-
-def _joined(main: dict[str, Any], state: dict[str, Any], which: str) -> dict[str, Tensor]:
-    """Return the weights of the main rank's core and of a rank's own sessions."""
-    own: dict[str, Tensor] = state[which]
-    core = {k: v for k, v in main[which].items() if not k.startswith(OWN)}
-    return core | {k: v for k, v in own.items() if k.startswith(OWN)}
-
-
 # -- Validation scores during training -----------------------------------------------
 DEMO = (
     Condition("video_behavior", partial(Mask.from_strategy, "test/video_behavior")),
@@ -633,75 +774,6 @@ def draw_step(config: TrainConfig, sessions: list[TrainingSession], rank: int, n
     return Step(seed, batches)
 
 
-def train_step(run: Run, config: TrainConfig, drawn: Step, team: Team) -> dict[str, float]:
-    """Train on the batches of one step, and return the values to log.
-
-    Gradients of the core are averaged over the batches of all ranks, those of a rank's
-    sessions over its own batches. Each group is clipped separately, the session group
-    on each rank.
-
-    Raises
-    ------
-    ValueError
-        The loss was not finite in `MAX_SKIPPED` steps in a row, on any rank. All ranks
-        raise it in the same step, so that none waits for another.
-    """
-    phase, step = config.phase_at(run.step)
-    of_batches = _gradients(run, config, phase, drawn)
-    average = team.start_average(run.group("core"))
-    rates = {}
-    # Sessions first: their update overlaps with the communication of core gradients.
-    for name, group in (("session", config.session), ("core", config.core)):
-        if name == "core":
-            average()
-        rates[name] = learning_rate(group, phase, step)
-        _update(run.optimisers[name], group, rates[name])
-    update_average(run, config.average)
-    run.step += 1
-    row = _over_ranks(of_batches, team)
-    _count_skipped(run, drawn, row.pop("not_finite"))
-    return row | {"step": run.step, "lr": rates["core"], "session_lr": rates["session"]}
-
-
-def _gradients(run: Run, config: TrainConfig, phase: Phase, drawn: Step) -> list[dict[str, float]]:
-    """Run forward and backward passes; return the losses and sizes of each batch."""
-    run.net.train()
-
-    def forward(batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        batch = batch.to(run.device)
-        loss, row = batch_loss(run.net, batch, phase, config.precision)
-        tokens = batch.n_tokens(run.net.config.hiera.tokens_per_step)
-        row |= {"loss": float(loss.detach()), "tokens": float(tokens)}
-        # Gradients add up over batches: the division makes their sum a mean.
-        return loss / phase.accumulate, row | {"windows": float(batch.n_windows)}
-
-    if len(drawn.batches) > 1 and are_independent(config, run.device):
-        rows = parallel_gradients(forward, drawn.batches, list(run.net.parameters()))
-    else:
-        rows = []
-        # Dropped paths use the global generator.
-        with seeded(drawn.seed, run.device):
-            for batch in drawn.batches:
-                loss, row = forward(batch)
-                # With a frozen core, a loss may depend on no trained parameter.
-                if loss.requires_grad:
-                    loss.backward()
-                rows.append(row)
-    return rows
-
-
-def _count_skipped(run: Run, drawn: Step, n_not_finite: float) -> None:
-    """Count steps in a row without an update; raise `ValueError` if there are many."""
-    run.skipped = run.skipped + 1 if n_not_finite else 0
-    if run.skipped == MAX_SKIPPED:
-        last = drawn.batches[-1]
-        raise ValueError(
-            f"The loss was not finite in {MAX_SKIPPED} steps in a row (last task of "
-            f"this process {last.task!r}, session {last.windows.session!r}); lower the "
-            "rates."
-        )
-
-
 def learning_rate(group: Group, phase: Phase, step: int) -> float:
     """Return the learning rate of a parameter group at a step of a phase.
 
@@ -805,23 +877,10 @@ def _recorded(
     return predicted[used], targets[used]
 
 
-@torch.no_grad()
-def update_average(run: Run, decay: float) -> None:
-    """Update the moving average of the weights, with a smaller decay at first."""
-    if run.average is None:
-        return
-    # Warm-up as in TensorFlow's ExponentialMovingAverage: otherwise the start values
-    # dominate the average for about 1 / (1 - decay) steps.
-    keep = min(decay, (run.step + 1) / (run.step + 10))
-    averaged, current = _floats(run.average), _floats(run.net)
-    torch._foreach_lerp_(averaged, current, 1.0 - keep)
+train = partial(train_run, OmniMouseTraining.of)
+"""Function that trains OmniMouse; `origin` is an `Origin`."""
 
 
-def _floats(net: nn.Module) -> list[Tensor]:
-    return [p.data for p in net.parameters()]
-
-
-# -- the run: start, resume, save -------------------------------------------------------
 def start_omnimouse(
     config: TrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
 ) -> OmniMousePredictor:
@@ -832,119 +891,8 @@ def start_omnimouse(
         phases = tuple(replace(phase, sessions=None) for phase in config.phases)
         config = replace(config, phases=phases)
     check_phase_sessions(replace(config, sessions=settings.sessions))
-    best = train_as_recorded(_OmniMouseTraining.of, config, sessions, out, job, seed)
+    best = train_as_recorded(OmniMouseTraining.of, config, sessions, out, job, seed)
     return load_checkpoint_predictor(best, job.device)
-
-
-@dataclass(slots=True)
-class _OmniMouseTraining:
-    """A training of OmniMouse: its state, config and sessions."""
-
-    state: Run
-    settings: TrainConfig
-    sessions: list[TrainingSession]
-    out: Path
-    team: Team
-    origin: Origin | None
-
-    @classmethod
-    def of(
-        cls,
-        config: TrainConfig,
-        sessions: list[TrainingSession],
-        out: Path,
-        device: torch.device,
-        team: Team,
-        origin: Origin | None,
-    ) -> "_OmniMouseTraining":
-        """Build net and optimisers, without start values."""
-        config = with_epochs(config, sessions, team)
-        run = start_run(config, sessions, device, team, origin)
-        return cls(run, config, sessions, out, team, origin)
-
-    @property
-    def result(self) -> OmniMouse:
-        """The net, with averaged weights if the config has averaging."""
-        return self.state.result
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        net = self.state.net
-        return {
-            "model": repr(net.config),
-            "ranks": self.team.size,
-            "sessions": net.session_sizes,
-            "animals": dict(net.animals),
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take the tensors of a save of this rank; those of the core are in the main one's."""
-        run, config, team = self.state, self.settings, self.team
-        of_main = None if team.is_main else saved_state(self.out, Team(size=team.size), {})
-        main = of_main or state
-        run.net.load_state_dict(_joined(main, state, "net"))
-        if run.average is not None:
-            # The config may have turned averaging on only after this save.
-            which = "average" if state["average"] else "net"
-            run.average.load_state_dict(_joined(main, state, which))
-        saved = {"core": (main["core"], config.core), "session": (state["session"], config.session)}
-        for name, (of_optimiser, group) in saved.items():
-            optimiser = run.optimisers[name]
-            # load_state_dict also restores the saved settings; those of the config apply.
-            optimiser.load_state_dict(of_optimiser)
-            optimiser.param_groups[0] |= {
-                "betas": group.betas,
-                "eps": group.eps,
-                "weight_decay": group.weight_decay,
-            }
-        _log.info("resumed at step %d", state["step"])
-        self._compile()
-
-    def start(self) -> bool:
-        run = self.state
-        if self.origin is not None:
-            self.origin.fill(run.net)
-            if run.average is not None:
-                run.average.load_state_dict(run.net.state_dict())
-        else:
-            draw_start(self.state, self.settings, self.sessions, self.team)
-        self._compile()
-        return self.origin is not None
-
-    def _compile(self) -> None:
-        # After the weights are loaded, and in place: names of parameters do not change.
-        if self.settings.compile:
-            compile_blocks(self.state.net)
-
-    def draw(self, number: int) -> Step:
-        return draw_step(self.settings, self.sessions, self.team.rank, number)
-
-    def step(self, drawn: Step) -> dict[str, float]:
-        begin_phase(self.state, self.settings, self.sessions)
-        return train_step(self.state, self.settings, drawn, self.team)
-
-    def scores(self) -> dict[str, float]:
-        return validation_scores(self.state.result, self.settings, self.sessions, self.team)
-
-    @property
-    def saved(self) -> dict[str, Any]:
-        """Tensors and plain containers of a save."""
-        run, average = self.state, self.state.average
-        return {
-            "net": _own_weights(run.net, self.team),
-            "average": None if average is None else _own_weights(average, self.team),
-            # Only the main rank saves the core.
-            "core": run.optimisers["core"].state_dict() if self.team.is_main else None,
-            "session": run.optimisers["session"].state_dict(),
-        }
-
-    def write_result(self, folder: Path) -> None:
-        """Write the weights of all ranks as checkpoints."""
-        _save_result(self.state, self.out, folder)
-
-
-train = partial(train_run, _OmniMouseTraining.of)
-"""Function that trains OmniMouse; `origin` is an `Origin`."""
 
 
 def with_epochs(config: TrainConfig, sessions: list[TrainingSession], team: Team) -> TrainConfig:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from omnimouse_model.families.omnimouse.batches import (
     epoch_batches,
 )
 from omnimouse_model.families.omnimouse.training import (
+    OmniMouseTraining,
     learning_rate,
-    start_run,
     train,
     with_epochs,
     write_official,
@@ -141,10 +142,15 @@ def test_each_group_is_clipped_by_itself(sessions, tmp_path):
 
 def test_several_processes_refuse_what_only_one_can_do(sessions):
     several = Team(rank=0, size=2)
+
+    def untrained(config):
+        place = Path("run"), torch.device("cpu")
+        return OmniMouseTraining.of(config, sessions, *place, several, None)
+
     with pytest.raises(ValueError, match="animals: core"):
-        start_run(replace(CONFIG, animals="session"), sessions, "cpu", several)
+        untrained(replace(CONFIG, animals="session"))
     with pytest.raises(ValueError, match="without torchrun"):
-        start_run(replace(CONFIG, motion_energy=True), sessions, "cpu", several)
+        untrained(replace(CONFIG, motion_energy=True))
     with pytest.raises(ValueError, match="1 sessions cannot be shared by 2"):
         several.share_of(["a"])
 

@@ -21,17 +21,15 @@ from omnimouse_model.families.omnimouse.batches import (
 )
 from omnimouse_model.families.omnimouse.network import OmniMouse, behavior_loss, poisson_loss
 from omnimouse_model.families.omnimouse.training import (
-    Run,
+    OmniMouseTraining,
     batch_loss,
-    draw_step,
-    start_run,
     train,
-    train_step,
 )
 from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.training.checkpoints import last_state, read_state
 from omnimouse_model.training.config import SessionChoice
 from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import ALONE
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_model.training.sessions import TrainingSession, open_training_session
 from tests.model.small_net import SMALL
@@ -72,8 +70,10 @@ def weights(net: OmniMouse) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in net.parameters()])
 
 
-def untrained(sessions: list[TrainingSession]) -> Run:
-    return start_run(CONFIG, sessions, "cpu", Team())
+def untrained(
+    sessions: list[TrainingSession], config: TrainConfig = CONFIG, team: Team = ALONE
+) -> OmniMouseTraining:
+    return OmniMouseTraining.of(config, sessions, Path("run"), torch.device("cpu"), team, None)
 
 
 def last_save(out: Path) -> dict[str, Any]:
@@ -205,12 +205,12 @@ class OtherRankFails(Team):
 @pytest.mark.slow
 def test_all_ranks_stop_in_the_same_step_if_one_only_skips(sessions):
     config = replace(CONFIG, phases=(replace(PHASE, steps=40),))
-    run = untrained(sessions)
-    drawn = draw_step(config, sessions, 0, 0)
+    run = untrained(sessions, config, OtherRankFails())
+    drawn = run.draw(0)
     for _ in range(9):
-        train_step(run, config, drawn, OtherRankFails())
+        run.step(drawn)
     with pytest.raises(ValueError, match="not finite in 10 steps"):
-        train_step(run, config, drawn, OtherRankFails())
+        run.step(drawn)
 
 
 @pytest.mark.slow
