@@ -48,7 +48,7 @@ from omnimouse_model.analysis.sources.sources import (
     default_sources,
 )
 from omnimouse_model.evaluation.tier_windows import scored_starts
-from omnimouse_model.families.parts.linear_gaussian.series import (
+from omnimouse_model.families.parts.linear_gaussian.fit import (
     behavior_inputs,
     frames_of,
     video_inputs,

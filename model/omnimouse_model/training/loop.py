@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from omnimouse_model.data.session import Session
@@ -30,7 +31,7 @@ from omnimouse_model.progress import QUIET, TRAINING, Job, shows_progress
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.write import sole_writer, writing
 from omnimouse_model.training.checkpoints import BEST, MODEL, saved_state, write_state
-from omnimouse_model.training.config import SharedFields, run_record
+from omnimouse_model.training.config import SharedFields, check_sessions, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep
 from omnimouse_model.training.sessions import TrainingSession, training_sessions
@@ -204,17 +205,28 @@ def train_as_recorded(
     job: Job,
     seed: int = 0,
     open_one: Callable[[Session], TrainingSession] | None = None,
+    *,
+    title: str = "",
 ) -> Path:
     """Train on open sessions as the record of the run says; return the best weights.
 
-    The arguments are those of `Training.start`, with `open_one` of `training_sessions`.
+    The arguments are those of `Training.start`, with `open_one` of `training_sessions`, and
+    `title` of the models of a family that reads sessions without further fields.
     """
     settings = run_record(out)
+    if title:
+        check_sessions(settings.sessions, title)
     config = replace(config, **settings.shared | {"seed": seed})
     device, team = local_device(resolve_device(job.device)), current_team()
     sources = training_sessions(sessions, settings, open_one)
     train(open_training, config, sources, out, device=device, team=team, job=job)
     return checkpoint_file(out, TRAINED)
+
+
+def has_finite_gradients(net: nn.Module) -> bool:
+    """Whether a step can use the gradients of a network; True without any."""
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    return not gradients or bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
 
 
 @contextmanager
@@ -241,14 +253,19 @@ def _run(
     """Train and save; return whether the job was cancelled."""
     check_own(out)
     # Start values can take minutes (ridge fits), so they are drawn only for new runs.
-    is_resumed = _resume(training, out, team)
-    is_scored = not is_resumed and training.start()
+    saved = saved_state(out, team, training.identity)
     run, settings = training.state, training.settings
+    is_scored = False
+    if saved is None:
+        is_scored = training.start()
+    else:
+        training.load(saved)
+        run.load(saved)
     last = settings.total_steps
     if max_steps is not None:
         last = min(last, run.step + max_steps)
     # -1 for a new run removes all rows of an earlier run without a save.
-    log = MetricsLog(out, run.step if is_resumed else -1) if team.is_main else None
+    log = MetricsLog(out, -1 if saved is None else run.step) if team.is_main else None
     clock = _Clock(run.seconds)
     # The steps before this call: a caller that limits the steps counts from here.
     if settings.total_steps:
@@ -263,7 +280,10 @@ def _run(
     try:
         if is_scored:
             # Saved at once: finding these start values may have taken minutes.
-            report(_first_scores(training, clock))
+            row: dict[str, float] = {}
+            _validate(training, row)
+            run.seconds = clock.seconds
+            report(row | {"seconds": run.seconds, "step": run.step})
             _save(training, out, team)
         ahead = Prefetch(training.draw, last, drawing_processes(device))
         with reused_heap(device), ahead as prefetch:
@@ -293,16 +313,6 @@ def _run(
             log.close()
 
 
-def _resume(training: TrainingRun, out: Path, team: Team) -> bool:
-    """Load the last save; return whether there is one."""
-    saved = saved_state(out, team, training.identity)
-    if saved is None:
-        return False
-    training.load(saved)
-    training.state.load(saved)
-    return True
-
-
 def _save(training: TrainingRun, out: Path, team: Team) -> None:
     """Save the state of the run, and the weights that it has reached."""
     state = {**training.state.saved, **training.identity, **training.saved}
@@ -324,15 +334,6 @@ def _has_ended(training: TrainingRun, last: int) -> bool:
     has_score = run.best[0] > float("-inf")
     is_flat = patience is not None and has_score and run.step - run.best[1] >= patience
     return run.step >= last or is_flat
-
-
-def _first_scores(training: TrainingRun, clock: "_Clock") -> dict[str, float]:
-    """Return the log row of step 0: validation scores before training."""
-    row: dict[str, float] = {}
-    _validate(training, row)
-    run = training.state
-    run.seconds = clock.seconds
-    return row | {"seconds": run.seconds, "step": run.step}
 
 
 def _validate(training: TrainingRun, row: dict[str, float]) -> bool:

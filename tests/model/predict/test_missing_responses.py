@@ -15,8 +15,7 @@ from omnimouse_model.families.classical.predictor import RULES
 from omnimouse_model.families.omnimouse.batches import Phase, make_batch
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.families.parts.linear_gaussian.fit import fit
-from omnimouse_model.families.parts.linear_gaussian.series import train_series
+from omnimouse_model.families.parts.linear_gaussian.fit import fit, train_series
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.masks import HIDDEN, VISIBLE, Mask
 from omnimouse_model.training.sessions import training_session

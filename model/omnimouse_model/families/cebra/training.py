@@ -43,7 +43,7 @@ from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.checkpoints import exported, run_card
-from omnimouse_model.training.config import Count, TrainFields, check_sessions, run_record
+from omnimouse_model.training.config import Count, TrainFields
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     SUMMARY,

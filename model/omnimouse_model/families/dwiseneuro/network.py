@@ -20,8 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnimouse_model.families.parts.clip_models import ClipFamily
-from omnimouse_model.families.parts.video_clips import FRAME_SIZE, N_STATE, Inputs, clip_spec
+from omnimouse_model.families.parts.clip_models import (
+    FRAME_SIZE,
+    N_STATE,
+    ClipFamily,
+    Inputs,
+    clip_spec,
+)
 from omnimouse_model.progress import Cancelled, never, stop_if
 from omnimouse_model.storage.trees import Within
 

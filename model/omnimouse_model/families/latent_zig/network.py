@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimouse_model.families.latent_zig.density import mean
-from omnimouse_model.families.parts.clip_models import ClipFamily
+from omnimouse_model.families.parts.clip_models import ClipFamily, Inputs, clip_spec
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     FactorisedCore,
@@ -29,7 +29,6 @@ from omnimouse_model.families.parts.factorised import (
     module_key,
     rows_of,
 )
-from omnimouse_model.families.parts.video_clips import Inputs, clip_spec
 from omnimouse_model.progress import Cancelled
 
 

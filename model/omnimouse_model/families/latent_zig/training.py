@@ -29,6 +29,7 @@ from omnimouse_model.families.latent_zig.network import (
     ZigNetwork,
     theta_and_q,
 )
+from omnimouse_model.families.parts.clip_models import Inputs, inverse_elu
 from omnimouse_model.families.parts.clip_training import (
     START_CLIPS,
     Batch,
@@ -37,7 +38,6 @@ from omnimouse_model.families.parts.clip_training import (
 )
 from omnimouse_model.families.parts.core_start import features_of, neuron_weights
 from omnimouse_model.families.parts.factorised import module_key
-from omnimouse_model.families.parts.video_clips import Inputs, inverse_elu
 from omnimouse_model.masks import Mask
 from omnimouse_model.training.config import Count
 from omnimouse_model.training.loop import seeded

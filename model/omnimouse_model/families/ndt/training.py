@@ -66,8 +66,6 @@ from omnimouse_model.training.config import (
     Count,
     TrainFields,
     TransferOptions,
-    check_sessions,
-    run_record,
 )
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
@@ -434,9 +432,17 @@ def start_ndt(
     config: NdtTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
 ) -> NdtPredictor:
     """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-    check_sessions(run_record(out).sessions, "a neural data transformer")
     open_one = partial(trial_session, spec=config.spec, stride_s=config.stride_s)
-    best = train_as_recorded(_NdtTraining.of, config, sessions, out, job, seed, open_one)
+    best = train_as_recorded(
+        _NdtTraining.of,
+        config,
+        sessions,
+        out,
+        job,
+        seed,
+        open_one,
+        title="a neural data transformer",
+    )
     return load_ndt(best, job.device)
 
 

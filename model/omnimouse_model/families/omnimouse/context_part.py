@@ -27,20 +27,18 @@ from omnimouse_model.families.omnimouse.checkpoint import Checkpoint, read_check
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.parts.linear_gaussian.fit import (
     LinearGaussianFit,
-    fit,
-    lowest_responses,
-    to_fitted,
-)
-from omnimouse_model.families.parts.linear_gaussian.posterior import Prior
-from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian, MeanOf
-from omnimouse_model.families.parts.linear_gaussian.series import (
     TrainSeries,
+    fit,
     fit_seconds,
+    lowest_responses,
     reads_behavior,
     reads_video,
+    to_fitted,
     train_series,
     train_windows,
 )
+from omnimouse_model.families.parts.linear_gaussian.posterior import Prior
+from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian, MeanOf
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import weights_hash
 from omnimouse_model.predict.devices import MemoryCache, Residence, resolve_device

@@ -52,6 +52,7 @@ from omnimouse_model.predict.predictor import (
     Prediction,
     Predictor,
     Request,
+    check_known,
     check_request,
 )
 from omnimouse_model.progress import Cancelled, never, stop_if
@@ -204,19 +205,8 @@ class TransformerPredictor(Predictor):
         UnsupportedRequestError
             It does not; the message states what to do.
         """
-        sizes = self.needs.n_neurons
-        if session.id not in sizes:
-            some = ", ".join(sorted(sizes)[:3]) + (", …" if len(sizes) > 3 else "")
-            raise UnsupportedRequestError(
-                f"{self.name!r} does not know session {session.id!r}; it knows "
-                f"{some}. Fine-tune it (`omnimouse finetune`), or choose a baseline."
-            )
-        if session.n_neurons != sizes[session.id]:
-            raise UnsupportedRequestError(
-                f"{self.name!r} knows session {session.id!r} with {sizes[session.id]} "
-                f"neurons, this recording has {session.n_neurons}. Is it the same "
-                "export?"
-            )
+        solution = "Fine-tune it (`omnimouse finetune`), or choose a baseline."
+        check_known(self.name, self.needs.n_neurons, session, solution)
 
     # -- requests -----------------------------------------------------------------
     def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:

@@ -41,20 +41,28 @@ def layout_from_mask(mask: Mask, missing: np.ndarray | None = None) -> Layout:
     tokens = token_starts(visible[:, order], token_layout.cuts)
     # Sorted by sample: tokens of one sample are one contiguous run, which the attention
     # plans rely on.
-    token_samples, token_neurons = _places(tokens)
-    query_samples, query_neurons = _places(query_starts(mask))
+    return _layout(mask, _places(tokens), _places(query_starts(mask)), len(order))
+
+
+def _layout(
+    mask: Mask,
+    tokens: tuple[np.ndarray, np.ndarray],
+    queries: tuple[np.ndarray, np.ndarray],
+    n_neurons: int,
+) -> Layout:
+    """Return the layout of tokens and queries, each as samples and neurons."""
     return Layout(
-        token_neurons=torch.from_numpy(token_neurons),
-        token_samples=torch.from_numpy(token_samples),
-        query_neurons=torch.from_numpy(query_neurons),
-        query_samples=torch.from_numpy(query_samples),
-        token_runs=_runs(token_samples),
-        query_runs=_runs(query_samples),
+        token_neurons=torch.from_numpy(tokens[1]),
+        token_samples=torch.from_numpy(tokens[0]),
+        query_neurons=torch.from_numpy(queries[1]),
+        query_samples=torch.from_numpy(queries[0]),
+        token_runs=_runs(tokens[0]),
+        query_runs=_runs(queries[0]),
         video_steps=torch.from_numpy(np.flatnonzero(video_steps(mask.frames))),
         frames=torch.from_numpy(mask.frames.copy()),
         behavior=_common_mode(mask),
-        context_span=token_layout.context_span,
-        n_neurons=len(order),
+        context_span=layout_of(mask).context_span,
+        n_neurons=n_neurons,
     )
 
 
@@ -204,22 +212,9 @@ class MaskTokens:
         Queries name the place of a neuron in `neurons`; runs are those of the whole mask
         if `neurons` is empty.
         """
-        mask = self.mask
-        samples, places = _places(self.queries.take(neurons))
-        none = torch.empty(0, dtype=torch.int64)
-        return Layout(
-            token_neurons=none,
-            token_samples=none,
-            query_neurons=torch.from_numpy(places),
-            query_samples=torch.from_numpy(samples),
-            token_runs=(),
-            query_runs=_runs(samples),
-            video_steps=torch.from_numpy(np.flatnonzero(video_steps(mask.frames))),
-            frames=torch.from_numpy(mask.frames.copy()),
-            behavior=_common_mode(mask),
-            context_span=layout_of(mask).context_span,
-            n_neurons=len(neurons),
-        )
+        none = np.empty(0, np.int64)
+        queries = _places(self.queries.take(neurons))
+        return _layout(self.mask, (none, none), queries, len(neurons))
 
     def context_layout(self) -> Layout:
         """Return the layout of the context that serves all queries; it lists none."""

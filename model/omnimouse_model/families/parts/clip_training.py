@@ -26,9 +26,15 @@ from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.parts.clip_models import (
+    RATE_HZ,
     ClipCheckpoint,
     ClipFamily,
     ClipPredictor,
+    GrayLevels,
+    Inputs,
+    clip_starts,
+    cortical_grids,
+    measured_gray,
 )
 from omnimouse_model.families.parts.core_start import (
     check_core,
@@ -37,14 +43,6 @@ from omnimouse_model.families.parts.core_start import (
     start_scales,
 )
 from omnimouse_model.families.parts.motion_energy import receptive_field_centers
-from omnimouse_model.families.parts.video_clips import (
-    RATE_HZ,
-    GrayLevels,
-    Inputs,
-    clip_starts,
-    cortical_grids,
-    measured_gray,
-)
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.progress import Job
@@ -60,11 +58,15 @@ from omnimouse_model.training.config import (
     Count,
     Targets,
     TrainFields,
-    check_sessions,
-    run_record,
 )
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import SUMMARY, LoopState, seeded, train_as_recorded
+from omnimouse_model.training.loop import (
+    SUMMARY,
+    LoopState,
+    has_finite_gradients,
+    seeded,
+    train_as_recorded,
+)
 from omnimouse_model.training.sessions import TrainingSession, check_alone, key_number
 
 
@@ -222,8 +224,7 @@ class ClipTraining(ABC):
         cls, config: Any, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
     ) -> ClipPredictor:
         """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-        check_sessions(run_record(out).sessions, cls.family.title)
-        best = train_as_recorded(cls.of, config, sessions, out, job, seed)
+        best = train_as_recorded(cls.of, config, sessions, out, job, seed, title=cls.family.title)
         return cls.family.load(best, job.device)
 
     @classmethod
@@ -296,8 +297,7 @@ class ClipTraining(ABC):
         self.optimiser.zero_grad()
         with seeded(self.settings.seed + self.state.step, self.device):
             loss, n_clips = self.backward(drawn)
-        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
-        is_finite = bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
+        is_finite = has_finite_gradients(self.net)
         lr = self.rate
         self.state.count(is_skipped=not is_finite)
         if is_finite:

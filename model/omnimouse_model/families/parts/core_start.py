@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from omnimouse_model.families.parts.clip_models import FRAME_SIZE, RATE_HZ, inverse_elu
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     FactorisedCore,
     GaussianReadout,
     rows_of,
 )
-from omnimouse_model.families.parts.video_clips import FRAME_SIZE, RATE_HZ, inverse_elu
 
 _WAVELENGTHS_PX = (9.0, 14.0)
 _SPEED_HZ = 2.5

@@ -53,13 +53,12 @@ from omnimouse_model.training.config import (
     Count,
     TrainFields,
     TransferOptions,
-    check_sessions,
-    run_record,
 )
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     SUMMARY,
     LoopState,
+    has_finite_gradients,
     seeded,
     train,
     train_as_recorded,
@@ -372,8 +371,7 @@ class PoyoTraining:
             # A task weighs as the windows that have it.
             loss = loss + error * len(target) / (config.batch * config.model.spec.n_behavior)
         loss.backward()
-        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
-        is_finite = bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
+        is_finite = has_finite_gradients(self.net)
         self.state.count(is_skipped=not is_finite)
         if is_finite:
             self.optimiser.step()

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.families.parts.clip_models import ClipFamily
+from omnimouse_model.families.parts.clip_models import ClipFamily, Inputs, clip_spec, inverse_elu
 from omnimouse_model.families.parts.clip_training import (
     Batch,
     CoreTrainConfig,
@@ -33,7 +33,6 @@ from omnimouse_model.families.parts.factorised import (
     module_key,
     rows_of,
 )
-from omnimouse_model.families.parts.video_clips import Inputs, clip_spec, inverse_elu
 from omnimouse_model.progress import Cancelled
 
 

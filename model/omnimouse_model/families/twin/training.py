@@ -58,13 +58,12 @@ from omnimouse_model.training.config import (
     Targets,
     TrainFields,
     TransferOptions,
-    check_sessions,
-    run_record,
 )
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     SUMMARY,
     LoopState,
+    has_finite_gradients,
     seeded,
     train,
     train_as_recorded,
@@ -434,8 +433,9 @@ def start_twins(
     config: TwinTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
 ) -> TwinPredictor:
     """Train on open sessions, or resume, and return the best twins (`Training.start`)."""
-    check_sessions(run_record(out).sessions, "a digital twin")
-    best = train_as_recorded(_TwinTraining.of, config, sessions, out, job, seed)
+    best = train_as_recorded(
+        _TwinTraining.of, config, sessions, out, job, seed, title="a digital twin"
+    )
     return load_twin(best, job.device)
 
 
@@ -625,7 +625,9 @@ class _TwinTraining:
             if parameter.grad is not None:
                 parameter.grad *= share
         # The core's gradients are those of all ranks by now.
-        is_bad = not all(map(isfinite, losses)) or not self._has_finite_gradients()
+        is_bad = not all(map(isfinite, losses)) or not all(
+            map(has_finite_gradients, self.nets.values())
+        )
         total, count, n_bad = self.team.sums(
             [
                 float(sum(x for x in losses if isfinite(x))),
@@ -645,17 +647,6 @@ class _TwinTraining:
             "step": self.state.step,
             "lr": lr,
         }
-
-    def _has_finite_gradients(self) -> bool:
-        gradients = [
-            parameter.grad
-            for net in self.nets.values()
-            for parameter in net.parameters()
-            if parameter.grad is not None
-        ]
-        if not gradients:
-            return True
-        return bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
 
     def _backward(self, clips: Clips, drawn: _Drawn) -> float:
         """Add the gradients of some clips of a session, and return their loss."""

@@ -1,20 +1,296 @@
-"""Fit of the linear-Gaussian baseline for one set of visible inputs."""
+"""Fit of the linear-Gaussian baseline for one set of visible inputs, to the train tier."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil, inf
 
 import numpy as np
 
+from omnimouse_model.data.session import SCREEN_MEAN, SCREEN_STD, Session, Window, without_missing
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.parts.linear_gaussian.posterior import (
     FactorModel,
     blocks_of,
     fit_factors,
 )
-from omnimouse_model.families.parts.linear_gaussian.series import TrainSeries
-from omnimouse_model.progress import QUIET, Job, part_of, stop_if
+from omnimouse_model.families.parts.motion_energy import motion_energy
+from omnimouse_model.progress import QUIET, Job, advance, part_of, stop_if
 
+# -- inputs of the mean: motion energy of the video and behaviour at several lags -----
+LAGS_S = (-0.8, -0.4, -0.15, 0.0, 0.15)
+"""Lags of behaviour: calcium is slow, and the animal slower."""
+
+
+def video_inputs(frames: np.ndarray, spec: WindowSpec) -> np.ndarray:
+    """Return motion energy at the response samples, float32 (n_samples, 1152).
+
+    Parameters
+    ----------
+    frames
+        (n_frames, height, width), normalised.
+    spec
+        Rates of the window.
+    """
+    video = spec.video
+    assert video is not None
+    energy = motion_energy(frames, video.rate_hz)
+    return np.asarray(energy[_held(spec, video.rate_hz, len(energy))], np.float32)
+
+
+def behavior_inputs(behavior: np.ndarray, spec: WindowSpec) -> np.ndarray:
+    """Return behaviour at `LAGS_S`, float32 (n_samples, 5 C)."""
+    assert spec.behavior is not None
+    rate_hz = spec.behavior.rate_hz
+    now = _held(spec, rate_hz, len(behavior))
+    rows = [now + round(lag * rate_hz) for lag in LAGS_S]
+    parts = [behavior[np.clip(row, 0, len(behavior) - 1)] for row in rows]
+    return np.asarray(np.concatenate(parts, axis=1), np.float32)
+
+
+def at_samples(behavior: np.ndarray, spec: WindowSpec) -> np.ndarray:
+    """Interpolate behaviour (n_behavior, C) at the response samples, linearly."""
+    assert spec.behavior is not None
+    place = spec.sample_times_s * spec.behavior.rate_hz
+    samples = np.arange(len(behavior))
+    columns = [np.interp(place, samples, column) for column in behavior.T]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def at_behavior(values: np.ndarray, spec: WindowSpec) -> np.ndarray:
+    """Interpolate columns (n_samples, C) at the samples of behaviour, linearly."""
+    assert spec.behavior is not None
+    place = np.arange(spec.n_behavior) / spec.behavior.rate_hz * spec.response_rate_hz
+    samples = np.arange(len(values))
+    columns = [np.interp(place, samples, column) for column in values.T]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _held(spec: WindowSpec, rate_hz: float, count: int) -> np.ndarray:
+    """Return the newest of `count` samples at `rate_hz` at each response sample."""
+    # The small number keeps a sample of the same time from being rounded down.
+    place = np.floor(spec.sample_times_s * rate_hz + 1e-6).astype(np.int64)
+    return np.minimum(place, count - 1)
+
+
+# -- train tier of a session as one long series of responses and inputs ---------------
+MAX_VALUES = 240_000_000
+"""Responses (samples x neurons) that are fitted, 1 GB; a longer recording is thinned
+to evenly spaced blocks of `WINDOWS_PER_BLOCK` windows."""
+WINDOWS_PER_BLOCK = 20
+MOST_S = 1200.0
+"""Seconds of the train tier to which the baseline is fitted at most: a long recording is
+answered after a minute, too."""
+MIN_TRAIN_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSeries:
+    """Responses and inputs of the train tier.
+
+    Attributes
+    ----------
+    responses
+        float32 (N, P): normalised responses, or counts per bin; NaN where missing.
+    behavior
+        float32 (N, C): channels at the response samples; C = 0 without behaviour.
+    video_inputs, behavior_inputs
+        float32 (N, n): inputs of the mean; None if the session lacks the stream.
+    run
+        int (N,): number of the stretch of consecutive samples.
+    """
+
+    responses: np.ndarray
+    behavior: np.ndarray
+    video_inputs: np.ndarray | None
+    behavior_inputs: np.ndarray | None
+    run: np.ndarray
+
+    def only(self, *, video: bool, behavior: bool) -> "TrainSeries":
+        """Return the series with some inputs of the mean left out."""
+        return replace(
+            self,
+            video_inputs=self.video_inputs if video else None,
+            behavior_inputs=self.behavior_inputs if behavior else None,
+        )
+
+
+def frames_of(window: Window) -> np.ndarray:
+    """Return the frames of a window, normalised, with missing values at the mean."""
+    if window.spec.video is not None and window.spec.video.is_raw:
+        return (window.video.astype(np.float32) - SCREEN_MEAN) / SCREEN_STD
+    return without_missing(window.video)
+
+
+def reads_video(session: Session, spec: WindowSpec) -> bool:
+    """Return whether both the spec and the session have video."""
+    return spec.video is not None and session.stimulus is not None
+
+
+def reads_behavior(session: Session, spec: WindowSpec) -> bool:
+    """Return whether both the spec and the session have behaviour."""
+    return spec.behavior is not None and bool(session.behavior_names)
+
+
+def train_series(
+    session: Session,
+    spec: WindowSpec,
+    *,
+    video: bool = True,
+    behavior: bool = True,
+    most_s: float = inf,
+    job: Job = QUIET,
+) -> TrainSeries:
+    """Read the train tier of a session.
+
+    Parameters
+    ----------
+    session, spec
+        Windows of this spec are read, each sample once.
+    video, behavior
+        Whether inputs of the mean are made from the stream.
+    most_s
+        Seconds that are read at most, in evenly spaced blocks.
+    job
+        Progress in windows; may stop after each.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The train tier has less than 4 s.
+
+    Notes
+    -----
+    Windows on the grid overlap by half. The second half of each is used, because the
+    filters of the video see too little before. The first window of a run is used
+    completely. Each window of a trial is used completely and is a run of its own.
+    """
+    has_behavior = reads_behavior(session, spec)
+    video = video and reads_video(session, spec)
+    windows = train_windows(session, spec, most_s)
+    lengths = [len(range(*part.samples.indices(spec.n_samples))) for part in windows]
+    # Written in place: responses take most of the memory of a fit.
+    responses = np.empty((sum(lengths), session.n_neurons), np.float32)
+    filled = 0
+    parts: list[tuple[np.ndarray, ...]] = []
+    for number, (part, length) in enumerate(zip(windows, lengths, strict=True), 1):
+        # Opened here, so that only one window keeps its data.
+        window, samples = session.window(part.start_s, spec), part.samples
+        channels = np.zeros((spec.n_samples, 0), np.float32)
+        lagged = channels
+        if has_behavior:
+            values = without_missing(np.asarray(window.behavior, np.float32))
+            channels = at_samples(values, spec)
+            if behavior:
+                lagged = behavior_inputs(values, spec)
+        energy = np.zeros((spec.n_samples, 0), np.float32)
+        if video:
+            energy = video_inputs(frames_of(window), spec)
+        recorded = np.where(np.isfinite(window.responses), window.responses, np.nan)
+        responses[filled : filled + length] = recorded[samples]
+        filled += length
+        run = np.full(spec.n_samples, part.run)
+        # Copies, since a view would keep the values of the other samples.
+        parts.append(tuple(values[samples].copy() for values in (channels, energy, lagged, run)))
+        advance(job, number, len(windows))
+    channels, energy, lagged, run = (
+        np.concatenate(columns) for columns in zip(*parts, strict=True)
+    )
+    return TrainSeries(
+        responses,
+        channels,
+        energy if energy.shape[1] else None,
+        lagged if lagged.shape[1] else None,
+        run,
+    )
+
+
+_VIDEO_S, _NEURON_S, _FIT_S = 8e-3, 2e-6, 2.5e-7
+"""Seconds to filter the video of a window, to read a neuron in a window, and to fit one
+response; measured on one core."""
+
+
+def fit_seconds(
+    session: Session, spec: WindowSpec, *, video: bool, most_s: float = inf
+) -> tuple[float, float]:
+    """Return about how long reading the series takes on one core, and one fit to it."""
+    n_windows, n_neurons = len(train_windows(session, spec, most_s)), session.n_neurons
+    window_s = _VIDEO_S * (video and reads_video(session, spec)) + _NEURON_S * n_neurons
+    return n_windows * window_s, n_windows * spec.n_samples / 2 * n_neurons * _FIT_S
+
+
+@dataclass(frozen=True, slots=True)
+class TrainWindow:
+    """Samples of one window that are used, and the number of their run."""
+
+    start_s: float
+    samples: slice
+    run: int
+
+
+def train_windows(session: Session, spec: WindowSpec, most_s: float = inf) -> list[TrainWindow]:
+    """Return the windows of the train tier that a fit reads, of `most_s` at most.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The train tier has less than 4 s.
+    """
+    tiers = session.tiers()
+    starts = np.zeros(0)
+    if tiers.get("train"):
+        starts = session.window_starts("train", include_blanks=True, spec=spec)
+    parts: list[TrainWindow] = []
+    if spec.align == "trial":
+        parts = [TrainWindow(float(s), slice(None), k) for k, s in enumerate(starts)]
+    elif len(starts):
+        parts = _covering_parts(starts, spec)
+    n_samples = sum(spec.n_samples - (part.samples.start or 0) for part in parts)
+    if n_samples < MIN_TRAIN_S * spec.response_rate_hz:
+        raise UnsupportedRequestError(
+            f"Session {session.id!r} has {n_samples / spec.response_rate_hz:.3g} s of "
+            f"tier 'train' in windows of {spec.duration_s:g} s; a fit needs "
+            f"{MIN_TRAIN_S:g} s; {session.tiers_text()}."
+        )
+    length_s = n_samples / spec.response_rate_hz
+    return _thinned(parts, max(n_samples * session.n_neurons / MAX_VALUES, length_s / most_s))
+
+
+def _thinned(parts: list[TrainWindow], times: float) -> list[TrainWindow]:
+    """Return evenly spaced blocks of windows that are this many times fewer.
+
+    Each block is a run of its own, because the samples before it are missing.
+    """
+    step = ceil(times)
+    if step <= 1:
+        return parts
+    n_blocks = -(-len(parts) // WINDOWS_PER_BLOCK)
+    blocks = np.arange(len(parts)) // WINDOWS_PER_BLOCK
+    return [
+        # Runs and blocks both increase, so each pair of them has its own number.
+        replace(part, run=part.run + n_blocks * int(block))
+        for part, block in zip(parts, blocks, strict=True)
+        if block % step == 0
+    ]
+
+
+def _covering_parts(starts: np.ndarray, spec: WindowSpec) -> list[TrainWindow]:
+    """Return windows half a window apart that cover each run of starts once."""
+    half = spec.n_samples // 2
+    hop_s = half / spec.response_rate_hz
+    spacing = float(np.diff(starts).min()) if len(starts) > 1 else hop_s
+    edges = np.flatnonzero(np.diff(starts) > 1.5 * spacing) + 1
+    parts: list[TrainWindow] = []
+    for number, run in enumerate(np.split(starts, edges)):
+        for k, place in enumerate(np.arange(run[0], run[-1] + spacing / 2, hop_s)):
+            nearest = float(run[np.argmin(np.abs(run - place))])
+            samples = slice(0 if k == 0 else spec.n_samples - half, spec.n_samples)
+            parts.append(TrainWindow(nearest, samples, number))
+    return parts
+
+
+# -- fit -------------------------------------------------------------------------------
 VIDEO_PENALTY, BEHAVIOR_PENALTY = 10.0, 1.0
 """Ridge penalties relative to the variance of an input."""
 ALONE = 2.0

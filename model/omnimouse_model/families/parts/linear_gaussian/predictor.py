@@ -18,24 +18,22 @@ from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.stored_fits import load_or_fit
 from omnimouse_model.families.parts.linear_gaussian.fit import (
-    LinearGaussianFit,
-    fit,
-    from_fitted,
-    to_fitted,
-)
-from omnimouse_model.families.parts.linear_gaussian.posterior import Posterior, Prior, block_slice
-from omnimouse_model.families.parts.linear_gaussian.series import (
     MOST_S,
+    LinearGaussianFit,
     TrainSeries,
     at_behavior,
     at_samples,
     behavior_inputs,
+    fit,
     fit_seconds,
+    from_fitted,
     reads_behavior,
     reads_video,
+    to_fitted,
     train_series,
     video_inputs,
 )
+from omnimouse_model.families.parts.linear_gaussian.posterior import Posterior, Prior, block_slice
 from omnimouse_model.families.parts.linear_gaussian.subsets import SubsetPosterior, Target
 from omnimouse_model.families.parts.visible_input import held_frames
 from omnimouse_model.masks import VISIBLE, Mask, scored_cells

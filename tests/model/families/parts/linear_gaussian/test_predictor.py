@@ -10,8 +10,8 @@ from omnimouse_model.evaluation import stored_fits
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.families.ensemble import Ensemble
+from omnimouse_model.families.parts.linear_gaussian.fit import train_windows
 from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
-from omnimouse_model.families.parts.linear_gaussian.series import train_windows
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.predictor import take_neurons
 from omnimouse_model.predict.same_span import predict_same_span
