@@ -160,14 +160,6 @@ def task_id(needs: Needs, mask: Mask) -> str:
     return digest.hexdigest()
 
 
-def _lacking(needs: Needs, session: Session) -> list[str]:
-    """Return the channels that a predictor reads by name and the session lacks."""
-    behavior = needs.spec.behavior
-    if behavior is None or behavior.stored_order:
-        return []
-    return [name for name in behavior.channels if name not in session.behavior_names]
-
-
 def _without_windows(needs: Needs, session: Session) -> str:
     of, lengths = "a trial", session.trials.t_off - session.trials.t_on
     if not len(lengths):
@@ -200,8 +192,11 @@ def _missing(needs: Needs, session: Session) -> list[str]:
         phrases.append(
             f"{n_channels} behaviour channels, of which the model reads {n_read}: they stay hidden"
         )
-    elif needs.sees_behavior and (lacking := _lacking(needs, session)):
-        phrases.append(f"no {', '.join(lacking)}: the mean instead")
+    elif needs.sees_behavior and needs.spec.behavior and not needs.spec.behavior.stored_order:
+        # Channels that are read by name.
+        channels = needs.spec.behavior.channels
+        if lacking := [name for name in channels if name not in session.behavior_names]:
+            phrases.append(f"no {', '.join(lacking)}: the mean instead")
     responses = session.responses
     rate_hz, rate_read_hz = responses.rate_hz, needs.spec.response_rate_hz
     if needs.spec.responses == "count":

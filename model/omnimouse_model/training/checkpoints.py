@@ -150,16 +150,11 @@ def write_state(
             path.unlink()
         write_result(folder)
         write_json(out / LAST, {"state": folder.name})
-        _remove_others(folder)
+        for other in out.iterdir():
+            if re.fullmatch(r"state-\d{8}", other.name) and other != folder:
+                shutil.rmtree(other, ignore_errors=True)
     # No rank may begin the next save while the main rank removes old folders.
     team.wait()
-
-
-def state_of_rank(folder: Path, team: Team) -> dict[str, Any]:
-    """Read the state that this rank has saved in a folder."""
-    # A rank without a file of its own reads the last one: a check of the number of
-    # processes then reports that number instead of a missing file.
-    return read_state(folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt")
 
 
 def saved_state(out: Path, team: Team, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -178,7 +173,9 @@ def saved_state(out: Path, team: Team, wanted: Mapping[str, Any]) -> dict[str, A
     folder = last_state(out)
     if folder is None:
         return None
-    saved = state_of_rank(folder, team)
+    # A rank without a file of its own reads the last one: a check of the number of
+    # processes then reports that number instead of a missing file.
+    saved = read_state(folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt")
     for name, value in wanted.items():
         if (found := saved.get(name)) != value:
             raise ValueError(f"{folder} was trained with {_difference(name, found, value)}")
@@ -198,13 +195,6 @@ def _difference(name: str, saved: Any, wanted: Any) -> str:
             "or another --out."
         )
     return f"another {name}: {saved}; found {wanted}. Use the same, or another --out."
-
-
-def _remove_others(folder: Path) -> None:
-    """Remove older states."""
-    for other in folder.parent.iterdir():
-        if re.fullmatch(r"state-\d{8}", other.name) and other != folder:
-            shutil.rmtree(other, ignore_errors=True)
 
 
 # -- results ------------------------------------------------------------------------

@@ -45,7 +45,14 @@ def hold_out(session: Session, seed: int) -> TrainingSession:
     FinetuneError
         There are no train windows, or too few to hold out some.
     """
-    source = _opened(session)
+    has_some = bool(session.tiers().get("train"))
+    source = training_session(session) if has_some else None
+    if source is None or not len(source.starts):
+        raise FinetuneError(
+            "no_train",
+            f"{without_windows(session)} Name the trials to learn from 'train', or remove "
+            "every tier.",
+        )
     starts = source.starts
     # Every interval also costs the train windows that overlap its borders, so intervals
     # shorter than a window would cost far more windows than they hold out.
@@ -75,19 +82,6 @@ def hold_out(session: Session, seed: int) -> TrainingSession:
             "trials 'train'.",
         )
     return replace(source, starts=train, held_out=held_out_starts)
-
-
-def _opened(session: Session) -> TrainingSession:
-    """Return the session with its train windows; FinetuneError if it has none."""
-    has_some = bool(session.tiers().get("train"))
-    source = training_session(session) if has_some else None
-    if source is None or not len(source.starts):
-        raise FinetuneError(
-            "no_train",
-            f"{without_windows(session)} Name the trials to learn from 'train', or remove "
-            "every tier.",
-        )
-    return source
 
 
 def covered_s(starts: np.ndarray) -> float:

@@ -92,10 +92,6 @@ def _packed(missing: np.ndarray | None) -> bytes:
     return b"" if missing is None else np.packbits(missing).tobytes()
 
 
-def _tensor_bytes(tensor: Tensor) -> int:
-    return tensor.nbytes
-
-
 def _new_counters() -> dict[str, int]:
     return dict.fromkeys(("video_encodings", "tokens", "encodings", "fetches"), 0)
 
@@ -141,7 +137,7 @@ class TransformerPredictor(Predictor):
     needs: Needs = field(init=False, repr=False)
     _settings: ComputeSettings = field(init=False, repr=False)
     _cache: MemoryCache[Tensor] = field(
-        default_factory=lambda: MemoryCache(CACHE_BYTES, _tensor_bytes), repr=False
+        default_factory=lambda: MemoryCache(CACHE_BYTES, lambda tensor: tensor.nbytes), repr=False
     )
     _masks: OrderedDict[str, MaskTokens] = field(default_factory=OrderedDict, repr=False)
     _tokens: OrderedDict[tuple[str, bytes], TokenBlocks] = field(

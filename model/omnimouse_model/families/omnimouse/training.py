@@ -677,7 +677,7 @@ def _demo_scores(net: OmniMouse, config: TrainConfig, source: TrainingSession) -
     if config.validation == "demo":
         starts = scored_starts(source.session, "validation", spec=OMNIMOUSE)
     results = evaluate_predictors(
-        [_predictor(net, config.precision)],
+        [TransformerPredictor(net, "training", precision=config.precision)],
         [source.session],
         conditions,
         starts=spread_starts(starts, config.validation_windows),
@@ -706,7 +706,7 @@ def _official_scores(net: OmniMouse, config: TrainConfig, session: Session) -> d
     ]
     starts = spread_starts(_official_starts(session), config.validation_windows)
     results = evaluate_predictors(
-        [_predictor(net, config.precision)],
+        [TransformerPredictor(net, "training", precision=config.precision)],
         [session],
         conditions,
         starts=starts,
@@ -724,10 +724,6 @@ def _official_starts(session: Session) -> np.ndarray:
     This is the rule of the official config.
     """
     return session.window_starts(OFFICIAL_TIERS, OFFICIAL_STRIDE, True, OMNIMOUSE)
-
-
-def _predictor(net: OmniMouse, precision: Precision) -> TransformerPredictor:
-    return TransformerPredictor(net, "training", precision=precision)
 
 
 def _values(results: Scores) -> dict[str, float]:

@@ -615,7 +615,8 @@ class _TwinTraining:
         cycle, epoch = config.epoch_of(self.state.step)
         lr = learning_rate(epoch, cycle, config.lr, config.cycle_epochs, config.warmup_epochs)
         for net in self.nets.values():
-            _train_mode(net, config.frozen)
+            # The noise is on, except in frozen modules.
+            freeze(net.train(), config.frozen)
             net.zero_grad()
         losses = [self._backward(clips, drawn) for clips in drawn.clips]
         self.team.start_average(self.core)()
@@ -717,13 +718,6 @@ train_twins = partial(train, _TwinTraining.of)
 def _seed(seed: int, session: str) -> int:
     """Return the seed of a session."""
     return seed + key_number(session)
-
-
-def _train_mode(net: TwinNetwork, frozen: tuple[str, ...]) -> None:
-    """Switch on the noise, except in frozen modules."""
-    net.train()
-    for name in frozen:
-        net.get_submodule(name).eval()
 
 
 def _momentum(optimiser: AdaptiveSgd) -> list[Tensor | None]:
