@@ -66,7 +66,7 @@ ROOMS = {
         + _files(f"{_MODEL}/inference", "mask_delta"),
         _files(f"{_TESTS}/families", "classical/test_predictor omnimouse/test_predictor")
         + _files(_TESTS, "inference/test_registry predict/test_compatibility")
-        + _files(f"{_TESTS}/predict", "test_memory_cache test_memory_fallback")
+        + _files(f"{_TESTS}/predict", "test_devices")
         + _files(f"{_TESTS}/live", "models/test_fallback_baseline mask/test_editor")
         + _files(_TESTS, "evaluation/test_evaluate_parts masks/test_files")
         + _files(_TESTS, "predict/test_foreign_specs")
