@@ -174,12 +174,13 @@ def family_of_predictor(predictor: Predictor) -> Family | None:
     reference, name, _ = _built.get(id(predictor), (None, "", None))
     if reference is not None and reference() is predictor:
         return families().get(name)
-    # Built by a constructor: its code lies beside that of the family.
-    module = type(predictor).__module__
+    # Built by a constructor: its code lies in the package of the family, or beside it.
+    known, module = families(), type(predictor).__module__
     for point in family_points():
-        folder = point.module.rpartition(".")[0] or point.module
-        if f"{module}.".startswith(f"{folder}."):
-            return next((f for f in families().values() if f is point.load()), None)
+        code = sys.modules.get(point.module)
+        folder = point.module if hasattr(code, "__path__") else point.module.rpartition(".")[0]
+        if code is not None and f"{module}.".startswith(f"{folder or point.module}."):
+            return next((f for f in known.values() if f is point.load()), None)
     return None
 
 

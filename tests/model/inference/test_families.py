@@ -15,10 +15,13 @@ import omnimouse_model
 import omnimouse_model as om
 import omnimouse_widgets
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.inference.families import families
+from omnimouse_model.families.classical.predictor import naive_predictor
+from omnimouse_model.families.ensemble import Ensemble
+from omnimouse_model.inference.families import families, family_of_predictor
 from omnimouse_model.inference.registry import predictor_names
 from omnimouse_model.own_families import OWN
 from omnimouse_model.predict.family import Family, later
+from tests.predictors import EchoPredictor
 
 NAMES = {
     "twin": {"DigitalTwin"},
@@ -124,3 +127,10 @@ def test_a_name_without_weights_refuses_and_says_what_to_do(name, session):
     with pytest.raises(UnsupportedRequestError, match="no weights"):
         om.load_predictor(name, [session])
     assert name not in predictor_names()
+
+
+def test_a_predictor_of_a_constructor_is_of_the_family_beside_its_code():
+    simple = tuple(map(naive_predictor, ("mean", "last")))
+    assert family_of_predictor(simple[0]) is families()["classical"]
+    assert family_of_predictor(Ensemble(simple)) is families()["ensemble"]
+    assert family_of_predictor(EchoPredictor()) is None

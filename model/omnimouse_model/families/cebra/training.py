@@ -211,9 +211,8 @@ class CebraTraining:
         seed: int = 0,
     ) -> CebraPredictor:
         """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-        check_sessions(run_record(out).sessions, TITLE)
         open_one = partial(cebra_session, config=config)
-        best = train_as_recorded(cls.of, config, sessions, out, job, seed, open_one)
+        best = train_as_recorded(cls.of, config, sessions, out, job, seed, open_one, title=TITLE)
         return CebraPredictor.load(best, job.device)
 
     @staticmethod

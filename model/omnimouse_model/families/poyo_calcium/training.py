@@ -285,9 +285,8 @@ class PoyoTraining:
         seed: int = 0,
     ) -> PoyoPredictor:
         """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-        check_sessions(run_record(out).sessions, TITLE)
         open_one = partial(poyo_session, config=config)
-        best = train_as_recorded(cls.of, config, sessions, out, job, seed, open_one)
+        best = train_as_recorded(cls.of, config, sessions, out, job, seed, open_one, title=TITLE)
         return PoyoPredictor.load(best, job.device)
 
     @staticmethod
