@@ -204,7 +204,8 @@ class TwinPredictor(NetworkPredictor):
 
     # -- parts ------------------------------------------------------------------------
     @property
-    def _size(self) -> int:
+    def at_once(self) -> int:
+        """Maximum number of windows that are computed at once."""
         video = self.spec.video
         assert video is not None
         return max(1, min(_BATCH, _BATCH_PIXELS // (video.height * video.width)))
