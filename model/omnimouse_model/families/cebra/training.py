@@ -9,6 +9,7 @@ The number of neighbours is the one with which validation windows are decoded be
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import torch
 from torch import nn
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.tier_windows import validation_starts
 from omnimouse_model.families.cebra.embedding import (
     Batch,
@@ -196,10 +196,7 @@ class CebraTraining:
             raise ValueError("neighbours: expected at least one number")
         return config
 
-    @staticmethod
-    def windows(config: CebraTrainConfig) -> WindowSpec:
-        """Return the windows of the models that a config trains (`Training.spec`)."""
-        return config.model.spec
+    windows = attrgetter("model.spec")
 
     @classmethod
     def train(

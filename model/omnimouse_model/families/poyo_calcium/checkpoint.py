@@ -77,9 +77,7 @@ class PoyoCheckpoint:
 
     def joined(self, other: "PoyoCheckpoint") -> "PoyoCheckpoint":
         """Return the network with the sessions of another one of the same core, too."""
-        tables = {
-            name: torch.cat([self.state[name], other.state[name][1:]]) for name in (UNITS, SESSIONS)
-        }
+        tables = {k: torch.cat([self.state[k], other.state[k][1:]]) for k in (UNITS, SESSIONS)}
         return replace(self, units={**self.units, **other.units}, state={**self.state, **tables})
 
 

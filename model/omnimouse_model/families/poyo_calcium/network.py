@@ -12,7 +12,7 @@ Source: Azabou et al. 2025 and its public code; module names are the public ones
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.predict.description import Record, no_record
 from omnimouse_model.storage.trees import Within
 from omnimouse_model.training.config import Count
 
@@ -34,7 +35,6 @@ _MULTIPLE = 8
 _FIRST_SD = 0.02
 _MOST_STEPS = 1000
 """Times of latents in a window."""
-Record = Callable[[str, Tensor], None]
 
 
 # -- attention with rotary embeddings of continuous times, as in POYO ------------------
@@ -343,8 +343,7 @@ class Vocabulary:
     """
 
     def __init__(self, words: Sequence[str], what: str) -> None:
-        self._what = what
-        self._rows = {word: row for row, word in enumerate(words)}
+        self._what, self._rows = what, {word: row for row, word in enumerate(words)}
 
     def rows(self, words: Sequence[str]) -> np.ndarray:
         """Return the rows of words, int64."""
@@ -394,9 +393,8 @@ class PoyoNetwork(nn.Module):
         self.session_emb = _embedding(len(sessions), width)
         # Of the public files; unused.
         self.token_type_emb = _embedding(4, width)
-        self.task_emb = _embedding(
-            1 + max((task.number for task in config.tasks.values()), default=0), width
-        )
+        n_tasks = max((task.number for task in config.tasks.values()), default=0)
+        self.task_emb = _embedding(1 + n_tasks, width)
         self.latent_emb = _embedding(config.n_latents, width)
         self.rotary_emb = RotaryTimes(head, config.turned, config.shortest_s, config.longest_s)
         cross = (width, config.cross_heads, head, config.attention_dropout)
@@ -447,38 +445,34 @@ class PoyoNetwork(nn.Module):
         """Return the embedded input (B, K, D): the value's part first."""
         return torch.cat([self.input_value_map(tokens.values), self.unit_emb(tokens.units)], -1)
 
-    def encode(self, tokens: Tokens, record: Record | None = None) -> Tensor:
+    def encode(self, tokens: Tokens, record: Record = no_record) -> Tensor:
         """Return the latents (B, L, D) of the input."""
-        keep = record or (lambda _name, _value: None)
         times = self.latent_times().to(tokens.times_s.device)
         rotation = self.rotary_emb(times[None])
         n_steps = len(times) // self.config.n_latents
         x: Tensor = self.latent_emb.weight.repeat(n_steps, 1).expand(len(tokens.values), -1, -1)
         of_input = self.rotary_emb(tokens.times_s)
         found = self.enc_atn(x, self.input_tokens(tokens), rotation, of_input, tokens.is_real)
-        keep("enc_atn", found)
+        record("enc_atn", found)
         x = x + found
-        keep("enc_ffn", found := self.enc_ffn(x))
+        record("enc_ffn", found := self.enc_ffn(x))
         x = x + found
         for number, layer in enumerate(self.proc_layers):
             assert isinstance(layer, nn.ModuleList)
             attention, fed = layer
-            keep(f"proc{number}.attn", found := attention(x, rotation))
+            record(f"proc{number}.attn", found := attention(x, rotation))
             x = x + self.dropout(found)
             x = x + self.dropout(fed(x))
         return x
 
-    def decode(self, x: Tensor, tokens: Tokens, record: Record | None = None) -> Tensor:
+    def decode(self, x: Tensor, tokens: Tokens, record: Record = no_record) -> Tensor:
         """Return the embedded answers (B, Q, D) to the queries."""
-        keep = record or (lambda _name, _value: None)
         query: Tensor = self.session_emb(tokens.sessions) + self.task_emb(tokens.tasks)
         rotation = self.rotary_emb(self.latent_times().to(x.device)[None])
-        keep(
-            "dec_atn",
-            found := self.dec_atn(query, x, self.rotary_emb(tokens.query_times_s), rotation),
-        )
+        of_query = self.rotary_emb(tokens.query_times_s)
+        record("dec_atn", found := self.dec_atn(query, x, of_query, rotation))
         query = query + found
-        keep("dec_ffn", found := self.dec_ffn(query))
+        record("dec_ffn", found := self.dec_ffn(query))
         query = query + found
         return query
 

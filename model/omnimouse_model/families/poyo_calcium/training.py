@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
@@ -167,13 +167,11 @@ def one_cycle(number: int, n_steps: int) -> tuple[float, float]:
     # A cycle of fewer steps has no steady part.
     last = max(3, n_steps) - 1
     middle = STEADY * (last + 1) - 1
-    is_steady = number <= middle
-    part = number / middle if is_steady else (number - middle) / (last - middle)
-    turn = (1 + math.cos(math.pi * min(part, 1.0))) / 2
+    parts = number / middle, max(number - middle, 0.0) / (last - middle)
+    first, second = (math.cos(math.pi * min(part, 1.0)) for part in parts)
     outer, inner = MOMENTA
-    if is_steady:
-        return 1.0, inner + (outer - inner) * turn
-    return LAST + (1 - LAST) * turn, outer + (inner - outer) * turn
+    rate = LAST + (1 - LAST) * (1 + second) / 2
+    return rate, inner + (outer - inner) * (2 + first - second) / 2
 
 
 _SAVED = ("net", "optimiser")
@@ -270,19 +268,11 @@ class PoyoTraining:
             raise ValueError(f"units: found {config.units}, expected three numbers in order")
         return config
 
-    @staticmethod
-    def windows(config: PoyoTrainConfig) -> WindowSpec:
-        """Return the windows of the models that a config trains (`Training.spec`)."""
-        return config.model.spec
+    windows = attrgetter("model.spec")
 
     @classmethod
     def train(
-        cls,
-        config: PoyoTrainConfig,
-        sessions: Sequence[Session],
-        out: Path,
-        job: Job,
-        seed: int = 0,
+        cls, config: Any, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
     ) -> PoyoPredictor:
         """Train on open sessions, or resume, and return the best model (`Training.start`)."""
         open_one = partial(poyo_session, config=config)
@@ -295,9 +285,8 @@ class PoyoTraining:
         settings = exported(run, path, TITLE)
         checkpoint = read_poyo(checkpoint_file(run, TRAINED))
         card = run_card(checkpoint.card, settings)
-        units = {
-            card["same_neurons"].get(key, key): found for key, found in checkpoint.units.items()
-        }
+        names = card["same_neurons"]
+        units = {names.get(key, key): found for key, found in checkpoint.units.items()}
         save_poyo(path, replace(checkpoint, units=units, card=card))
 
     # -- start and resume --------------------------------------------------------------
@@ -307,9 +296,7 @@ class PoyoTraining:
             self.net.load_state_dict(self.net.state_dict() | self.origin.core)
         elif self.settings.start == "ridge":
             start_at_ridge(self.net.eval(), [*self.sources.values()], self.units, self.device)
-        else:
-            return False
-        return True
+        return self.origin is not None or self.settings.start == "ridge"
 
     def load(self, saved: Mapping[str, Any]) -> None:
         """Take the tensors of a save."""
