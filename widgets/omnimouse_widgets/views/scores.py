@@ -492,6 +492,13 @@ class ScoresView:
                     Choice("against", "Against", "Horizontal axis of the scatter plot",
                            tuple((each[0], each[1], each[2]) for each in choices),
                            self.against, self.set_against),
+                ),
+                wide="against",
+            ),
+            Row(
+                "selection",
+                (
+                    Text("summary", self.summary, "quiet", tip),
                     *(
                         Action(rank, rank.capitalize(),
                                f"Select the {N_RANKED} neurons with the {rank} scores",
@@ -499,9 +506,8 @@ class ScoresView:
                         for rank in RANKS
                     ),
                 ),
-                wide="against",
+                wide="summary",
             ),
-            Text("summary", self.summary, "quiet", tip),
             Text("message", self.message, "quiet"),
         ]  # fmt: skip
 

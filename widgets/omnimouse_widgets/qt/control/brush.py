@@ -366,11 +366,11 @@ class MaskCountsSection(QWidget):
         for column, code in enumerate(UNIFORM):
             self.numbers[code] = QLabel("0")
             self.numbers[code].setStyleSheet("font-weight: 600;")
-            grid.addWidget(state_label(code), 0, 2 * column)
-            grid.addWidget(self.numbers[code], 0, 2 * column + 1)
+            grid.addWidget(state_label(code), 0, column)
+            grid.addWidget(self.numbers[code], 1, column)
             # Equal columns: the counts stay in place when their number of digits
             # changes.
-            grid.setColumnStretch(2 * column + 1, 1)
+            grid.setColumnStretch(column, 1)
         self.changes, self.samples = wrapped_label(), wrapped_label("quiet")
         self._changing = QWidget()
         row = row_of(glyph_label(MIXED), self.changes, stretch=1)
