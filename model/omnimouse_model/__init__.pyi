@@ -5,9 +5,8 @@ from .analysis.clock_check import check_alignment as check_alignment
 from .analysis.counterfactual import what_if as what_if
 from .analysis.evaluate import evaluate as evaluate
 from .analysis.evaluate import evaluate_all as evaluate_all
-from .analysis.finetune import finetune as finetune
+from .analysis.fit import finetune as finetune
 from .analysis.fit import fit as fit
-from .analysis.held_out_neurons import score_held_out as score_held_out
 from .analysis.paper_table import paper_table as paper_table
 from .analysis.predictions import predict_session as predict_session
 from .analysis.ranking.curve_table import read_ranking as read_ranking
@@ -21,9 +20,10 @@ from .analysis.sources.informants import Informants as Informants
 from .analysis.sources.informants import informants as informants
 from .analysis.sources.sources import SourceScores as SourceScores
 from .analysis.sources.sources import sources as sources
+from .analysis.spike_scores import decode_trial_labels as decode_trial_labels
+from .analysis.spike_scores import score_held_out as score_held_out
 from .analysis.sweep.run import context_sweep as context_sweep
 from .analysis.sweep.table import ContextSweep as ContextSweep
-from .analysis.trial_labels import decode_trial_labels as decode_trial_labels
 from .data.clip import Clip as Clip
 from .data.open import fetch_session as fetch_session
 from .data.session import Session as Session

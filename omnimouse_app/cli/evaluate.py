@@ -92,7 +92,7 @@ def _bits(
     check: Any,
 ) -> list[Row]:
     """Return the rows of hidden spikes."""
-    from omnimouse_model.analysis.held_out_neurons import HELD_OUT, score_held_out
+    from omnimouse_model.analysis.spike_scores import HELD_OUT, score_held_out
     from omnimouse_model.progress import CallbackJob
 
     def show(done: float, total: float, text: str) -> None:
@@ -113,7 +113,7 @@ def _bits(
 
 def _choices(predictor: "Predictor", session: "Session", tier: str) -> list[Row]:
     """Return a row for every column with labels; its refusal where there is none."""
-    from omnimouse_model.analysis.trial_labels import decode_every_label
+    from omnimouse_model.analysis.spike_scores import decode_every_label
     from omnimouse_model.errors import UnsupportedRequestError
 
     shared: Row = {"name": "decoded_label", "value": None, "strategy": CHOICE}

@@ -31,7 +31,7 @@ from omnimouse_app.cli.terminal import (
 from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.ranking.criterion import Criterion
+    from omnimouse_model.analysis.ranking.core_runs import Criterion
     from omnimouse_model.analysis.ranking.curve_table import OrderName, PretrainCurve
     from omnimouse_model.analysis.ranking.rank_table import RankTable
     from omnimouse_model.data.window_spec import WindowSpec
@@ -263,7 +263,7 @@ def _criterion(
     task: str, metric: str | None, max_windows: int | None, spec: "WindowSpec"
 ) -> "Criterion":
     """Return the criterion of the ranking; a wrong name is a usage error."""
-    from omnimouse_model.analysis.ranking.criterion import task_score
+    from omnimouse_model.analysis.ranking.core_runs import task_score
 
     try:
         return task_score(task, spec, metric, max_windows)

@@ -276,7 +276,7 @@ def finetune(
     the train tier. Ctrl-C saves and ends after the current step. The same command
     continues, also after a kill.
     """
-    from omnimouse_model.analysis.finetune import finetune as finetune_model
+    from omnimouse_model.analysis.fit import finetune as finetune_model
 
     settings |= dict(map(_named_value, others)) | {"device": device}
     recording = named_session(session, **reading)

@@ -411,7 +411,7 @@ class Course:
         return {"steps": STEPS} if "steps" in names else {}
 
     def _criterion(self, spec: Any) -> Any:
-        from omnimouse_model.analysis.ranking.criterion import task_score
+        from omnimouse_model.analysis.ranking.core_runs import task_score
 
         return task_score("causal_response_25_behavior", spec, max_windows=2)
 

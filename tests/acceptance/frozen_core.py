@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from omnimouse_model.analysis.evaluate import evaluate
-from omnimouse_model.analysis.finetune import finetune
+from omnimouse_model.analysis.fit import finetune
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.conditions import Condition

@@ -185,7 +185,7 @@ def _finetuned(
     train: "Trained" = "embeddings",
     steps: int | None = None,
 ) -> ScoredModel:
-    from omnimouse_model.analysis.finetune import finetune
+    from omnimouse_model.analysis.fit import finetune
     from omnimouse_model.predict.checkpoint_file import read_about
     from omnimouse_model.progress import CallbackJob
     from omnimouse_model.training.checkpoints import FINISHED

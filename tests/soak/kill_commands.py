@@ -49,7 +49,7 @@ IMPORTED = (
     "omnimouse_model.data.open",
     "omnimouse_model.inference.hub_checkpoints",
     "omnimouse_model.families.omnimouse.training",
-    "omnimouse_model.analysis.finetune",
+    "omnimouse_model.analysis.fit",
     "omnimouse_model.families.omnimouse.training",
     "omnimouse_model.analysis.scaling_study",
     "huggingface_hub",

@@ -149,8 +149,7 @@ def serve(connection: Connection, arguments: bytes) -> None:
 def _run(
     arguments: Arguments, send: Callable[[str, Any], None], stopped: Callable[[], bool]
 ) -> None:
-    from omnimouse_model.analysis.finetune import finetune
-    from omnimouse_model.analysis.fit import fit_on_record
+    from omnimouse_model.analysis.fit import finetune, fit_on_record
     from omnimouse_model.training.metrics_log import FILE, log_rows
 
     # A resumed run first sends what it already has, for the curve on screen.

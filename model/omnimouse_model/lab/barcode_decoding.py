@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from omnimouse_model.analysis.barcodes import PENALTIES, LearnedNeurons
-from omnimouse_model.analysis.trial_labels import fit_logistic
+from omnimouse_model.analysis.spike_scores import fit_logistic
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks.neuron_table import known_values, table_columns

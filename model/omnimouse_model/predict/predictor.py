@@ -617,7 +617,7 @@ class HeldOutPredictor(Predictor, Protocol):
         Parameters
         ----------
         condition
-            What is hidden; see `analysis.held_out_neurons`.
+            What is hidden; see `analysis.spike_scores`.
         counts
             Counts of trials, NaN where they are unknown.
 

@@ -41,7 +41,7 @@ from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import write_json
 
 # -- start and end of child processes that do not import the user's script ------------
-# `inference` runs predictors in such processes, and `analysis.finetune` fine-tuning.
+# `inference` runs predictors in such processes, and `analysis.fit` fine-tuning.
 # Not fork: a copy of a process with threads (Qt, torch) may deadlock.
 SPAWN = multiprocessing.get_context("spawn")
 

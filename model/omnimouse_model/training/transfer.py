@@ -1,6 +1,6 @@
 """What fine-tunings of all families share: held-out windows, and the card of a result.
 
-The caller of a transfer writes its settings (`analysis.finetune`); a family trains, and
+The caller of a transfer writes its settings (`analysis.fit`); a family trains, and
 writes its result with a card.
 """
 

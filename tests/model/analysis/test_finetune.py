@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.finetune import ABOUT, is_finished
+from omnimouse_model.analysis.fit import ABOUT, is_finished
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families.omnimouse.checkpoint import (

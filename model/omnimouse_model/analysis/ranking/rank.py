@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from omnimouse_model.analysis.evaluate import Sessions, listed_sessions
-from omnimouse_model.analysis.finetune import is_finished, transferred
-from omnimouse_model.analysis.fit import train_plan
-from omnimouse_model.analysis.ranking.core_runs import CoreRun, Factory, Study, run_scores
-from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
+from omnimouse_model.analysis.fit import is_finished, train_plan, transferred
+from omnimouse_model.analysis.ranking.core_runs import (
+    CoreRun,
+    Criterion,
+    Factory,
+    Study,
+    criterion_of,
+    run_scores,
+)
 from omnimouse_model.analysis.ranking.curve_table import (
     ORDERS,
     SHUFFLES,

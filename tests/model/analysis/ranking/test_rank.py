@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.ranking.core_runs import HeldBackError, Study
-from omnimouse_model.analysis.ranking.criterion import TaskScore, criterion_of, task_score
+from omnimouse_model.analysis.ranking.core_runs import (
+    HeldBackError,
+    Study,
+    TaskScore,
+    criterion_of,
+    task_score,
+)
 from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING, read_ranking
 from omnimouse_model.analysis.ranking.rank import pretrain_curve, rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import RANKING, open_results

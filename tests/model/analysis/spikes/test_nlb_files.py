@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.held_out_neurons import (
+from omnimouse_model.analysis.spike_scores import (
     read_nlb,
     score_submission,
     write_submission,

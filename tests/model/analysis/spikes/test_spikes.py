@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis import trial_labels
-from omnimouse_model.analysis.held_out_neurons import (
+from omnimouse_model.analysis import spike_scores
+from omnimouse_model.analysis.spike_activity import spike_activity
+from omnimouse_model.analysis.spike_scores import (
     HELD_OUT,
     trial_counts,
 )
-from omnimouse_model.analysis.spike_activity import spike_activity
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, save_ndt
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
@@ -150,7 +150,7 @@ def test_all_columns_share_one_encoding(arrays, model, monkeypatch):
         return features(model, session, counts)
 
     monkeypatch.setattr(NdtPredictor, "trial_features", counted)
-    found = trial_labels.decode_every_label(model, session)
+    found = spike_scores.decode_every_label(model, session)
     assert len(encoded) == 3
     assert sum(encoded) == N_TRIALS
     assert set(found) == {"stim_id", "side", "choice"}
@@ -190,7 +190,7 @@ def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("hidden spikes were not asked for")
 
-    module = "omnimouse_model.analysis.held_out_neurons"
+    module = "omnimouse_model.analysis.spike_scores"
     monkeypatch.setattr(f"{module}.score_held_out", refuse)
     alone = run_command(*ask[:-4], "--held-out", "choice", "--json")
     assert json.loads(alone.stdout)["rows"] == [choice]

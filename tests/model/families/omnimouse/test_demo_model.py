@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.held_out_neurons import trial_counts
+from omnimouse_model.analysis.spike_scores import trial_counts
 from omnimouse_model.families.ndt import DEMO as NDT_DEMO
 from omnimouse_model.families.ndt.checkpoint import read_ndt
 from omnimouse_model.families.ndt.predictor import TRIALS

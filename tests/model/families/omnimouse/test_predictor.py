@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnimouse_model.analysis.finetune import finetune
+from omnimouse_model.analysis.fit import finetune
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.data.open import open_session
