@@ -149,8 +149,8 @@ def _specimens(
     stored = nwb.column(table, SPECIMEN_ID, n_rows)
     if stored is None:
         return None
-    known: np.ndarray = np.where(np.isfinite(stored), stored, -1).astype(np.int64)
-    return known[rows]
+    known: np.ndarray = np.where(np.isfinite(stored), stored, -1)
+    return known[rows].astype(np.int64)
 
 
 def _without_table(nwb: NwbFile, series: "h5py.Group", n: int) -> PlaneUnits:
