@@ -23,15 +23,12 @@ from omnimouse_model.data.readers.build.notes import (
     note_interpolation,
 )
 from omnimouse_model.data.readers.roi_hdf5 import (
-    CAIMAN_SUFFIXES,
-    MATLAB_SUFFIXES,
+    HDF5_SUFFIXES,
     Extraction,
     Masks,
     image_masks,
-    is_caiman,
-    is_matlab,
-    read_caiman,
-    read_matlab,
+    layout_of,
+    read_hdf5,
     wrong,
 )
 from omnimouse_model.data.recording import RECORDING_RATE
@@ -306,14 +303,14 @@ def recognises(path: Path) -> bool:
         return is_folder(path) and _is_minian(path)
     if suffix in _INSCOPIX_SUFFIXES:
         return True
-    if suffix not in (*CAIMAN_SUFFIXES, *MATLAB_SUFFIXES):
+    if suffix not in HDF5_SUFFIXES:
         return False
     try:
         with open_binary(path) as stream:
             if not is_hdf5(stream):
                 return False
         file = Hdf5(LocalFile(path))
-        return is_caiman(file) if suffix in CAIMAN_SUFFIXES else is_matlab(file)
+        return layout_of(file, suffix) is not None
     except SessionFormatError:  # h5py is missing, or the file is damaged
         return False
 
@@ -327,10 +324,8 @@ def read(path: Path, options: ReadOptions) -> Session:
         found = _read_minian(path, notes)
     elif suffix in _INSCOPIX_SUFFIXES:
         found = _read_inscopix(path, notes)
-    elif suffix in MATLAB_SUFFIXES:
-        found = read_matlab(path, notes)
     else:
-        found = read_caiman(path, notes)
+        found = read_hdf5(path, notes)
     chosen = _chosen(found, options, notes)
     series = _series(found, options, notes)
     rate_hz = _rate(found, options, notes)

@@ -144,7 +144,7 @@ def sparse_masks(
     path: Path,
     field: str,
     matrix: tuple[np.ndarray, np.ndarray, np.ndarray],
-    size: tuple[int, int],
+    size: tuple[int, ...],
     n_regions: int,
 ) -> Masks:
     """Return masks from a sparse matrix (pixel, region) in compressed columns.
@@ -206,56 +206,165 @@ def _check_size(path: Path, field: str, size: tuple[int, ...], n_pixels: int) ->
         raise wrong(path, field, f"{found}; at most {MAX_PIXELS:,} are read", "cut the image")
 
 
-CAIMAN_SUFFIXES = (".hdf5", ".h5")
-_CAIMAN_SERIES = {
-    "S": "deconvolved activity",
-    "F_dff": "dF/F",
-    "C": "denoised traces",
-}
-_RATE = "params/data/fr"
+HDF5_SUFFIXES = (".hdf5", ".h5", ".mat")
 _SIZES = ("params/data/dims", "estimates/dims", "dims")
+_HIDDEN = "#"
+"""Names that MATLAB uses for its own tables."""
 
 
-def is_caiman(file: Hdf5) -> bool:
-    """Return whether a file has the groups of CaImAn."""
-    return file.find("estimates") is not None and file.find("params") is not None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """Fields of the group or structure in which a program stores its regions.
+
+    Attributes
+    ----------
+    program, format
+        Name of the program, and of the format of a session.
+    traces
+        Fields of traces, best first, and what they are.
+    masks, image
+        Fields of the masks, and of an image.
+    is_transposed
+        Whether traces are (region, frame).
+    parts
+        Values, pixels and ends of columns of masks that are a sparse matrix.
+    rates
+        Fields with the frames per second, also beside the group.
+    """
+
+    program: str
+    format: str
+    traces: Mapping[str, str]
+    masks: str
+    image: str
+    is_transposed: bool = False
+    parts: tuple[str, ...] = ("data", "ir", "jc")
+    rates: tuple[str, ...] = ("Fs", "options/Fs", "P/Fs", "inputOptions/Fs")
 
 
-def read_caiman(path: Path, notes: Notes) -> Extraction:
-    """Return the regions of a file of CaImAn."""
+_CAIMAN = _Layout(
+    program="CaImAn",
+    format="caiman",
+    traces={"S": "deconvolved activity", "F_dff": "dF/F", "C": "denoised traces"},
+    masks="A",
+    image="Cn",
+    is_transposed=True,
+    parts=("data", "indices", "indptr"),
+    rates=("/params/data/fr",),
+)
+_MATLAB = (
+    _Layout(
+        program="EXTRACT",
+        format="extract",
+        traces={"temporal_weights": "traces of EXTRACT"},
+        masks="spatial_weights",
+        image="info/summary_image",
+        is_transposed=True,
+    ),
+    _Layout(
+        program="EXTRACT",
+        format="extract",
+        traces={"traces": "traces of EXTRACT"},
+        masks="filters",
+        image="info/summary_image",
+    ),
+    _Layout(
+        program="CNMF-E",
+        format="cnmfe",
+        traces={"extractedSignals": "traces of CNMF-E"},
+        masks="extractedImages",
+        image="Cn",
+    ),
+    _Layout(
+        program="CNMF-E",
+        format="cnmfe",
+        traces={
+            "S": "deconvolved activity",
+            "C": "denoised traces",
+            "C_raw": "traces before denoising",
+        },
+        masks="A",
+        image="Cn",
+    ),
+)
+
+
+def layout_of(file: Hdf5, suffix: str) -> tuple[str, _Layout] | None:
+    """Return the group with the regions and its layout; None if no program wrote it."""
+    if suffix != ".mat":
+        is_caiman = file.find("estimates") is not None and file.find("params") is not None
+        return ("estimates", _CAIMAN) if is_caiman else None
+    with file.typed_errors("/"):
+        # A damaged name is bytes, and none that MATLAB writes.
+        names = [n for n in file.root if isinstance(n, str) and not n.startswith(_HIDDEN)]
+    for name in names:
+        if not hasattr(file.find(name), "keys"):
+            continue
+        for layout in _MATLAB:
+            has_traces = any(stored(file, f"{name}/{field}") is not None for field in layout.traces)
+            if has_traces and file.find(f"{name}/{layout.masks}") is not None:
+                return name, layout
+    return None
+
+
+def read_hdf5(path: Path, notes: Notes) -> Extraction:
+    """Return the regions of a file of CaImAn, CNMF-E or EXTRACT."""
     file = Hdf5(LocalFile(path))
+    found = layout_of(file, path.suffix.lower())
+    if found is None:
+        raise wrong(path, "traces", "are missing")
+    top, layout = found
     names = {
-        name: f"estimates/{name}"
-        for name in _CAIMAN_SERIES
-        if stored(file, f"estimates/{name}") is not None
+        series: f"{top}/{series}"
+        for series in layout.traces
+        if stored(file, f"{top}/{series}") is not None
     }
-    _, n_regions = check_traces(file, names.values(), is_transposed=True)
-    size = _size(file)
+    n_frames, n_regions = check_traces(file, names.values(), is_transposed=layout.is_transposed)
+    size = _size_of_caiman(file) if layout is _CAIMAN else None
     masks = image = None
-    if len(size) == 2:
-        masks = notes.attempt("the masks", _caiman_masks, file, size, n_regions, notes)
-        image = notes.attempt("the image Cn", _caiman_image, file, size)
+    if size is None or len(size) == 2:
+        masks = notes.attempt("the masks", _masks, file, top, layout, n_regions, size, notes)
+        image = notes.attempt("the image", _image, file, f"{top}/{layout.image}", size)
     else:
         notes.warn("no_masks", f"{path.name}: masks of {len(size)}-D images are not read")
+    rate_hz, rate_source = _rate(file, top, layout, n_frames)
+    accepted, source = None, "empty masks"
+    if layout is _CAIMAN:
+        accepted, source = _accepted(file, n_regions), "estimates/idx_components"
+    elif layout.program == "EXTRACT" and masks:
+        # EXTRACT empties the masks of regions that it removes.
+        accepted = np.array([len(weight) > 0 for _, weight in masks])
     return Extraction(
-        program="CaImAn",
-        format="caiman",
+        program=layout.program,
+        format=layout.format,
         path=path,
-        series={name: _CAIMAN_SERIES[name] for name in names},
-        rows=hdf5_rows(file, names, is_transposed=True),
+        series={series: layout.traces[series] for series in names},
+        rows=hdf5_rows(file, names, is_transposed=layout.is_transposed),
         n_regions=n_regions,
         unit_id=np.arange(n_regions),
-        rate_hz=number(file, _RATE),
-        rate_source=_RATE,
-        accepted=_accepted(file, n_regions),
-        accepted_source="estimates/idx_components",
+        rate_hz=rate_hz,
+        rate_source=rate_source,
+        accepted=accepted,
+        accepted_source=source,
         masks=masks,
         image=image,
-        image_name="the image of local correlations (Cn)",
+        image_name="the image of local correlations (Cn)" if layout is _CAIMAN else layout.image,
     )
 
 
-def _size(file: Hdf5) -> tuple[int, ...]:
+def _rate(file: Hdf5, top: str, layout: _Layout, n_frames: int) -> tuple[float | None, str]:
+    """Return the frames per second, and the field that states them."""
+    for name in layout.rates:
+        field = name.lstrip("/") if name.startswith("/") else f"{top}/{name}"
+        rate = number(file, field)
+        if rate is not None:
+            return rate, field
+    field = f"{top}/time/totalTime"
+    seconds = number(file, field)
+    return (n_frames / seconds, field) if seconds else (None, "")
+
+
+def _size_of_caiman(file: Hdf5) -> tuple[int, ...]:
     """Return the size of the image, (height, width) or with a depth; () if unknown."""
     for name in _SIZES:
         if stored(file, name) is None:
@@ -282,161 +391,42 @@ def _accepted(file: Hdf5, n_regions: int) -> np.ndarray | None:
     return accepted
 
 
-def _caiman_masks(file: Hdf5, size: tuple[int, int], n_regions: int, notes: Notes) -> Masks | None:
-    parts = [f"estimates/A/{name}" for name in ("data", "indices", "indptr")]
-    if any(file.find(name) is None for name in parts):
-        notes.assume("no_masks", f"{file.path.name} holds no masks (estimates/A)")
-        return None
-    values, pixels, ends = (file.table(name) for name in parts)
-    return sparse_masks(file.path, "estimates/A", (values, pixels, ends), size, n_regions)
-
-
-def _caiman_image(file: Hdf5, size: tuple[int, int]) -> np.ndarray | None:
-    name = "estimates/Cn"
+def _image(file: Hdf5, name: str, size: tuple[int, ...] | None) -> np.ndarray | None:
+    """Return an image (height, width); that of MATLAB, without a stated size, is turned."""
     if stored(file, name) is None:
         return None
     image = file.table(name)
-    if image.shape != size or image.dtype.kind not in "fiu":
-        raise wrong(file.path, name, f"is {image.shape} {image.dtype}; {size} numbers expected")
-    return image
+    if image.ndim != 2 or image.dtype.kind not in "fiu" or size not in (None, image.shape):
+        expected = "an image" if size is None else f"{size} numbers"
+        raise wrong(file.path, name, f"is {image.shape} {image.dtype}; {expected} expected")
+    return image.T if size is None else image
 
 
-MATLAB_SUFFIXES = (".mat",)
-_HIDDEN = "#"
-"""Names that MATLAB uses for its own tables."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
-    """Fields of a structure that a program writes: those of traces with what they are."""
-
-    program: str
-    traces: Mapping[str, str]
-    masks: str
-    image: str
-    is_transposed: bool
-
-
-_LAYOUTS = (
-    _Layout(
-        program="EXTRACT",
-        traces={"temporal_weights": "traces of EXTRACT"},
-        masks="spatial_weights",
-        image="info/summary_image",
-        is_transposed=True,
-    ),
-    _Layout(
-        program="EXTRACT",
-        traces={"traces": "traces of EXTRACT"},
-        masks="filters",
-        image="info/summary_image",
-        is_transposed=False,
-    ),
-    _Layout(
-        program="CNMF-E",
-        traces={"extractedSignals": "traces of CNMF-E"},
-        masks="extractedImages",
-        image="Cn",
-        is_transposed=False,
-    ),
-    _Layout(
-        program="CNMF-E",
-        traces={
-            "S": "deconvolved activity",
-            "C": "denoised traces",
-            "C_raw": "traces before denoising",
-        },
-        masks="A",
-        image="Cn",
-        is_transposed=False,
-    ),
-)
-_RATES = ("Fs", "options/Fs", "P/Fs", "inputOptions/Fs")
-
-
-def is_matlab(file: Hdf5) -> bool:
-    """Return whether a structure of the file has the fields of a program."""
-    return _found(file) is not None
-
-
-def _found(file: Hdf5) -> tuple[str, _Layout] | None:
-    """Return the name of the structure, and its layout."""
-    with file.typed_errors("/"):
-        # A damaged name is bytes, and none that MATLAB writes.
-        names = [n for n in file.root if isinstance(n, str) and not n.startswith(_HIDDEN)]
-    for name in names:
-        if not hasattr(file.find(name), "keys"):
-            continue
-        for layout in _LAYOUTS:
-            has_traces = any(stored(file, f"{name}/{field}") is not None for field in layout.traces)
-            if has_traces and file.find(f"{name}/{layout.masks}") is not None:
-                return name, layout
-    return None
-
-
-def read_matlab(path: Path, notes: Notes) -> Extraction:
-    """Return the regions of a file of CNMF-E or EXTRACT."""
-    file = Hdf5(LocalFile(path))
-    found = _found(file)
-    if found is None:
-        raise wrong(path, "traces", "are missing")
-    top, layout = found
-    names = {
-        series: f"{top}/{series}"
-        for series in layout.traces
-        if stored(file, f"{top}/{series}") is not None
-    }
-    n_frames, n_regions = check_traces(file, names.values(), is_transposed=layout.is_transposed)
-    masks = notes.attempt(
-        "the masks", _masks, file, f"{top}/{layout.masks}", f"{top}/{layout.image}", n_regions
-    )
-    image = notes.attempt("the image", _image, file, f"{top}/{layout.image}")
-    rate_hz, source = _matlab_rate(file, top, n_frames)
-    is_extract = layout.program == "EXTRACT"
-    # EXTRACT empties the masks of regions that it removes.
-    accepted = np.array([len(w) > 0 for _, w in masks]) if is_extract and masks else None
-    return Extraction(
-        program=layout.program,
-        format="extract" if is_extract else "cnmfe",
-        path=path,
-        series={series: layout.traces[series] for series in names},
-        rows=hdf5_rows(file, names, is_transposed=layout.is_transposed),
-        n_regions=n_regions,
-        unit_id=np.arange(n_regions),
-        rate_hz=rate_hz,
-        rate_source=source,
-        accepted=accepted,
-        accepted_source="empty masks",
-        masks=masks,
-        image=image,
-        image_name=layout.image,
-    )
-
-
-def _matlab_rate(file: Hdf5, top: str, n_frames: int) -> tuple[float | None, str]:
-    """Return the stored rate and its field; that of the frames and the total time."""
-    for name in _RATES:
-        rate = number(file, f"{top}/{name}")
-        if rate is not None:
-            return rate, f"{top}/{name}"
-    field = f"{top}/time/totalTime"
-    seconds = number(file, field)
-    return (n_frames / seconds, field) if seconds else (None, "")
-
-
-def _image(file: Hdf5, name: str) -> np.ndarray | None:
-    if stored(file, name) is None:
+def _masks(
+    file: Hdf5,
+    top: str,
+    layout: _Layout,
+    n_regions: int,
+    size: tuple[int, ...] | None,
+    notes: Notes,
+) -> Masks | None:
+    """Return the masks: those of a sparse matrix, of images, or of flat images of MATLAB."""
+    name, image = f"{top}/{layout.masks}", f"{top}/{layout.image}"
+    item, parts = file.find(name), [f"{name}/{part}" for part in layout.parts]
+    if layout is _CAIMAN and any(file.find(part) is None for part in parts):
+        notes.assume("no_masks", f"{file.path.name} holds no masks ({name})")
         return None
-    image = file.table(name)
-    if image.ndim != 2 or image.dtype.kind not in "fiu":
-        raise wrong(file.path, name, f"is {image.shape} {image.dtype}; an image expected")
-    return image.T
-
-
-def _masks(file: Hdf5, name: str, image: str, n_regions: int) -> Masks | None:
-    item = file.find(name)
     if hasattr(item, "keys"):
-        return _sparse(file, name, image, n_regions)
+        if size is None:
+            if any(stored(file, part) is None for part in parts):
+                raise wrong(
+                    file.path, name, "is an object of MATLAB; an array or a matrix expected"
+                )
+            with file.typed_errors(name):
+                n_pixels = int(file.attribute(item, "MATLAB_sparse", 0))
+            size = _image_size(file, name, image, n_pixels)
+        values, pixels, ends = (file.table(part) for part in parts)
+        return sparse_masks(file.path, name, (values, pixels, ends), size, n_regions)
     shape = tuple(int(n) for n in item.shape)
     if item.dtype.kind not in "fiu" or not shape or shape[0] != n_regions or len(shape) > 3:
         found = f"is {shape} {item.dtype}"
@@ -459,15 +449,3 @@ def _image_size(file: Hdf5, name: str, image: str, n_pixels: int) -> tuple[int, 
         found = f"has {n_pixels:,} pixels, and {image} is {height} × {width}"
         raise wrong(file.path, name, f"{found}: the size of the image is unknown")
     return int(height), int(width)
-
-
-def _sparse(file: Hdf5, name: str, image: str, n_regions: int) -> Masks | None:
-    """Return the masks of a sparse matrix of MATLAB."""
-    parts = [f"{name}/{part}" for part in ("data", "ir", "jc")]
-    if any(stored(file, part) is None for part in parts):
-        raise wrong(file.path, name, "is an object of MATLAB; an array or a matrix expected")
-    with file.typed_errors(name):
-        n_pixels = int(file.attribute(file.find(name), "MATLAB_sparse", 0))
-    size = _image_size(file, name, image, n_pixels)
-    values, pixels, ends = (file.table(part) for part in parts)
-    return sparse_masks(file.path, name, (values, pixels, ends), size, n_regions)
