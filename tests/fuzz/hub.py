@@ -24,6 +24,7 @@ from omnimouse_model.data.open import fetch_session
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
 from omnimouse_model.progress import QUIET
+from omnimouse_model.storage import web
 from tests.fuzz.outcome import listing, network_and_folder
 from tests.fuzz.process import FaultError
 from tests.hub_server import COMMIT, sibling
@@ -284,7 +285,7 @@ def _point_to(server: _Server) -> None:
     """
     names = {"HF_ENDPOINT": server.hub, "HF_TOKEN": TOKEN}
     os.environ.update(names, NO_PROXY="127.0.0.1,localhost")
-    exchange.TIMEOUT_S, exchange.HEAD_S = 1.0, 1.5
+    web._CONNECT_S, web._SILENCE_S, web._HEAD_S = 1.0, 1.0, 1.5
     exchange._MEASURED_S, fetch._PAUSE_S = 0.3, 0.0
 
 

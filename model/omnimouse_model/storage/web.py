@@ -18,11 +18,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from ipaddress import IPv6Address, ip_address
+from math import inf
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from time import monotonic
 from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from omnimouse_model.errors import SessionFormatError
@@ -36,11 +37,13 @@ _CONNECT_S, _HEAD_S, _SILENCE_S = 20.0, 60.0, 60.0
 _BODY_S = 300.0
 """Most seconds for a body; those that are asked for have a few MiB."""
 _MOST_REDIRECTS = 10
+_NO_ADDRESS = "it leads to no address of http or https"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PLAIN = "/%:@!$&'()*+,;=~?"
 """Signs of an address that are sent as they are."""
-_UNREAD = 2**16
-"""Bytes of a body that nobody needs, which are read to use its connection again."""
+_PIECE, _UNREAD, _REST_S = 2**20, 2**16, 5.0
+"""Bytes of a body that are read at once; that nobody needs, and are read for some seconds to
+use the connection again."""
 
 
 _ON_THE_WEB: "set[Place]" = set()
@@ -71,9 +74,9 @@ class Place:
             port = parts.port or {"http": 80, "https": 443}[parts.scheme]
             host = (parts.hostname or "").encode("idna").decode()
         except (ValueError, KeyError) as error:
-            raise AnswerError(0, "it is no address of http or https") from error
+            raise AnswerError(0, _NO_ADDRESS) from error
         if not host:
-            raise AnswerError(0, "it is no address of http or https")
+            raise AnswerError(0, _NO_ADDRESS)
         return cls(parts.scheme, host, port)
 
     def addresses(self) -> list[str]:
@@ -206,80 +209,172 @@ class Requests:
         AnswerError
             There is no answer in time, or it is longer than that.
         """
-        url, until_s = self.url, monotonic() + within_s
+        until_s = monotonic() + within_s
+        with self.answer(headers, follow=follow, until_s=until_s) as answer:
+            is_wanted = answer.status == (206 if "Range" in headers else 200)
+            body = b"".join(answer.blocks(most)) if is_wanted else b""
+            return answer.status, answer.told, body
+
+    @contextmanager
+    def answer(
+        self, headers: Mapping[str, str], *, follow: bool = True, until_s: float = inf
+    ) -> Iterator["Answer"]:
+        """Yield the answer to a request; only the host of the address gets its secrets.
+
+        Raises
+        ------
+        AnswerError
+            There is no answer in time.
+        """
+        url = self.url
         for _ in range(_MOST_REDIRECTS + 1):
             place = Place.of(url)
             with self._answer(place, url, headers, until_s) as answer:
-                told = {name.lower(): value for name, value in answer.getheaders()}
-                if follow and answer.status in _REDIRECTS and "location" in told:
-                    url = urljoin(url, told["location"])
+                if follow and answer.status in _REDIRECTS and "location" in answer.told:
+                    try:
+                        url = urljoin(url, answer.told["location"])
+                    except ValueError as error:
+                        raise AnswerError(0, _NO_ADDRESS) from error
                     continue
-                is_wanted = answer.status == (206 if "Range" in headers else 200)
-                body = _body(answer, told, most) if is_wanted else b""
-                return answer.status, told, body
+                yield answer
+                return
         raise AnswerError(0, f"it redirects more than {_MOST_REDIRECTS} times")
 
     @contextmanager
     def _answer(
         self, place: Place, url: str, headers: Mapping[str, str], until_s: float
-    ) -> Iterator[http.client.HTTPResponse]:
+    ) -> Iterator["Answer"]:
         """Yield the answer of one server; its connection is closed on any error."""
         parts = urlsplit(url)
         target = quote(parts.path or "/", _PLAIN)
         if parts.query:
             target += "?" + quote(parts.query, _PLAIN)
         sent = {"Accept-Encoding": "identity", "User-Agent": "omnimouse", **headers}
-        if place == self._named and parts.username is not None:
-            secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            sent["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
+        if place != self._named:
+            sent.pop("Authorization", None)
+        elif parts.username is not None:
+            sent["Authorization"] = _basic(parts)
+        if place.scheme == "http" and has_proxy(place):
+            target = f"http://{parts.netloc.rpartition('@')[2]}{target}"
+            sent |= _proxy(place)[1]
         connection = self._kept.pop(place, None)
         try:
-            for is_kept in (connection is not None, False):
-                connection = connection if is_kept else None
-                if connection is None:
-                    connection = _connected(place, checked_addresses(place, self._named), until_s)
-                try:
-                    with _limited(connection, min(_HEAD_S, until_s - monotonic())):
-                        connection.request("GET", target, headers=sent)
-                        answer = connection.getresponse()
-                    break
-                except (OSError, http.client.HTTPException):
-                    connection.close()
-                    # The server may have closed a connection that was kept.
-                    if not is_kept:
-                        raise
+            with _answer_errors():
+                for is_kept in (connection is not None, False):
+                    connection = connection if is_kept else None
+                    if connection is None:
+                        connection = _connected(place, self._named, until_s)
+                    try:
+                        with _limited(connection, min(_HEAD_S, until_s - monotonic())):
+                            connection.request("GET", target, headers=sent)
+                            response = connection.getresponse()
+                        break
+                    except (OSError, http.client.HTTPException):
+                        connection.close()
+                        # The server may have closed a connection that was kept.
+                        if not is_kept:
+                            raise
             assert connection is not None
-            with _limited(connection, min(_BODY_S, until_s - monotonic())):
-                yield answer
-                if len(answer.read(_UNREAD)) < _UNREAD and not answer.will_close:
-                    self._kept[place] = connection
-                    connection = None
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            # The text can contain a line that the server sent.
-            text = "".join(c if c.isprintable() else " " for c in str(error)[:200])
-            reason = text.strip() or type(error).__name__
-            is_late = monotonic() >= until_s
-            raise AnswerError(0, "it does not answer in time" if is_late else reason) from error
+            told = {name.lower(): value for name, value in response.getheaders()}
+            yield Answer(response.status, told, response, connection, until_s)
+            if not response.will_close:
+                with suppress(OSError, http.client.HTTPException), _limited(connection, _REST_S):
+                    if len(response.read(_UNREAD)) < _UNREAD:
+                        self._kept[place] = connection
+                        connection = None
         finally:
             if connection is not None:
                 connection.close()
 
 
-def _body(answer: http.client.HTTPResponse, told: Mapping[str, str], most: int) -> bytes:
-    if told.get("content-encoding", "identity").lower() not in ("identity", ""):
-        raise AnswerError(answer.status, "it sends compressed bytes, which nobody asked for")
-    body = answer.read(most + 1)
-    if len(body) > most:
-        raise AnswerError(answer.status, f"it sends more than {most:,} bytes")
-    return body
+@contextmanager
+def _answer_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # The text can contain a line that the server sent.
+        text = "".join(c if c.isprintable() else " " for c in str(error)[:200])
+        raise AnswerError(0, text.strip() or type(error).__name__) from error
 
 
-def _connected(place: Place, addresses: list[str], until_s: float) -> http.client.HTTPConnection:
-    """Return a connection to the first of the addresses that accepts one."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of a server.
+
+    Attributes
+    ----------
+    status
+        Code of HTTP.
+    told
+        Headers by name in small letters.
+    """
+
+    status: int
+    told: Mapping[str, str]
+    _response: http.client.HTTPResponse
+    _connection: http.client.HTTPConnection
+    _until_s: float
+
+    def blocks(self, most: float = inf) -> Iterator[bytes]:
+        """Yield the body, at most so many bytes; each block must arrive in time.
+
+        Raises
+        ------
+        AnswerError
+            The body is compressed, longer, or does not arrive.
+        """
+        encoding = self.told.get("content-encoding", "identity").lower()
+        if encoding not in ("identity", ""):
+            raise AnswerError(self.status, f"it is sent as {encoding[:40]!r}, which is refused")
+        n_bytes = 0
+        while True:
+            left_s = min(_HEAD_S, self._until_s - monotonic())
+            with _answer_errors(), _limited(self._connection, left_s):
+                block = self._response.read1(_PIECE)
+                if not block and self._response.length:  # of which read1 says nothing
+                    raise http.client.IncompleteRead(b"", self._response.length)
+            n_bytes += len(block)
+            if n_bytes > most:
+                raise AnswerError(self.status, f"it sends more than {most:,} bytes")
+            if not block:
+                break
+            yield block
+
+
+def _basic(parts: SplitResult) -> str:
+    """Return the header of the user and password in an address."""
+    secret = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return f"Basic {base64.b64encode(secret.encode()).decode()}"
+
+
+def _proxy(place: Place) -> tuple[SplitResult, dict[str, str]]:
+    """Return the proxy that the environment names for a place, and the header for it."""
+    address = getproxies()[place.scheme]
+    parts = urlsplit(address if "//" in address else f"http://{address}")
+    return parts, {} if parts.username is None else {"Proxy-Authorization": _basic(parts)}
+
+
+def _by_proxy(place: Place) -> http.client.HTTPConnection:
+    proxy, secret = _proxy(place)
+    kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
+    connection = kind(proxy.hostname or "", proxy.port or 80, timeout=_CONNECT_S)
+    if place.scheme == "https":
+        connection.set_tunnel(place.host, place.port, secret)
+    connection.connect()
+    connection.sock.settimeout(_SILENCE_S)
+    return connection
+
+
+def _connected(place: Place, named: Place, until_s: float) -> http.client.HTTPConnection:
+    """Return a connection to the first address of a place that accepts one."""
+    if has_proxy(place):
+        if place != named:
+            checked_addresses(place, named)
+        return _by_proxy(place)
     left_s = max(0.001, min(_CONNECT_S, until_s - monotonic()))
     connection = http.client.HTTPConnection(place.host, place.port, timeout=_SILENCE_S)
     problem: OSError | None = None
-    for number in addresses:
+    for number in checked_addresses(place, named):
         try:
             stream = socket.create_connection((number, place.port), left_s)
         except OSError as error:
@@ -300,14 +395,15 @@ def _connected(place: Place, addresses: list[str], until_s: float) -> http.clien
 
 @contextmanager
 def _limited(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
-    """End the waits of a connection after some time.
+    """End the waits of a connection after some time, with `TimeoutError`.
 
     The limit of the socket is one between two bytes: a server that sends one byte a
     minute would hold a request for ever.
     """
-    stream: Any = connection.sock
+    stream, is_over = connection.sock, Event()
 
     def end() -> None:
+        is_over.set()
         with suppress(OSError):
             stream.shutdown(socket.SHUT_RDWR)
 
@@ -318,6 +414,8 @@ def _limited(connection: http.client.HTTPConnection, seconds: float) -> Iterator
         yield
     finally:
         timer.cancel()
+        if is_over.is_set():
+            raise TimeoutError(f"it does not answer in time ({seconds:.3g} s)")
 
 
 _BLOCK = 2**20

@@ -111,7 +111,7 @@ def test_bytes_are_those_of_the_file():
         (lambda first, last: reply("200 OK", b"", length=2**60), "whole file"),
         (
             lambda first, last: part(first, last).replace(b"ETag", b"Content-Encoding: gzip\r\nA"),
-            "compressed bytes",
+            "is sent as .gzip",
         ),
         (lambda first, last: reply("416 Range Not Satisfiable", b""), "status 416"),
         (lambda first, last: b"no HTTP\r\n\r\n", "cannot be reached"),

@@ -14,14 +14,14 @@ from typing import Any
 from urllib.parse import quote
 
 from omnimouse_model.data.hub.exchange import (
+    HubError,
     answer_to,
     as_fetch_errors,
     blocks_of,
     endpoint,
     folder_bytes,
-    http_error,
     hub_headers,
-    location_of,
+    is_of_network,
 )
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.display import printable
@@ -31,6 +31,7 @@ from omnimouse_model.storage.archives import is_plain_name, leads_outside
 from omnimouse_model.storage.files import is_there, open_binary, paths_in, size_of
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.trees import decode_json, read_json_mapping
+from omnimouse_model.storage.web import AnswerError
 from omnimouse_model.storage.write import (
     OutputBusyError,
     cache_dir,
@@ -108,9 +109,9 @@ def _answer(place: HubPlace) -> dict[str, Any]:
             "HF_HUB_OFFLINE is set, and this was not fetched before; unset it to fetch",
         )
     revision = quote(place.revision, safe="")
-    address = f"{endpoint()}/api/{place.kind}s/{place.repo}/revision/{revision}"
     # With sizes and checksums.
-    with answer_to(address, hub_headers(), {"blobs": True}) as response:
+    address = f"{endpoint()}/api/{place.kind}s/{place.repo}/revision/{revision}?blobs=true"
+    with answer_to(address, hub_headers()) as response:
         body = b"".join(blocks_of(response, f"The list of files of {place}", _LONGEST))
     info = decode_json(body, "its answer")
     if not isinstance(info, dict):
@@ -332,20 +333,18 @@ def _fetch_file(
 
 def _download(listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]) -> None:
     """Append the missing bytes of one file; try again if the connection drops."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    dropped = (http_error(), ConnectionError, TimeoutError)
     largest, n_tries = size_of(part), 0
-    fault: BaseException = ConnectionError("it ends too early, again and again")
+    fault: Exception = HubError(0, "", "it ends too early, again and again")
     while n_tries < _TRIES:
         try:
             _append(listing, file, part, report)
-        except HfHubHTTPError as error:
-            status = getattr(error.response, "status_code", 0)
-            if status not in _BUSY:  # a refusal, which another try will not change
+        except HubError as error:
+            if error.status not in _BUSY:  # a refusal, which another try will not change
                 raise
             fault = error
-        except dropped as error:
+        except AnswerError as error:
+            if not is_of_network(error):
+                raise
             fault = error
         # A refused file of no bytes has no part.
         if is_there(part) and size_of(part) >= file.size:
@@ -360,24 +359,15 @@ def _download(listing: Listing, file: HubFile, part: Path, report: Callable[[int
 
 
 def _append(listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]) -> None:
-    from huggingface_hub import hf_hub_url
-
     place, headers = listing.place, hub_headers()
-    url = hf_hub_url(
-        place.repo,
-        file.path,
-        repo_type=place.kind,
-        revision=listing.commit,
-        endpoint=endpoint(),
-    )
-    # Large files are redirected to storage on another host. The address is resolved
-    # first, so that the token is not sent there.
-    address = location_of(url, headers)
+    folder = "datasets/" if place.kind == "dataset" else ""
+    name = quote(file.path)
+    address = f"{endpoint()}/{folder}{place.repo}/resolve/{listing.commit}/{name}"
     n_bytes = size_of(part)
     if n_bytes:
         headers["Range"] = f"bytes={n_bytes}-"
-    with open_without_links(part, "ab") as stream, answer_to(address, headers, hub=url) as response:
-        if response.status_code != _PARTIAL:
+    with open_without_links(part, "ab") as stream, answer_to(address, headers) as response:
+        if response.status != _PARTIAL:
             # The server ignored the range and sends everything.
             stream.seek(0)
             stream.truncate()

@@ -46,7 +46,7 @@ def server(monkeypatch):
         thread.start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
         monkeypatch.setenv("HF_ENDPOINT", address)
-        monkeypatch.setattr("omnimouse_model.data.hub.exchange.HEAD_S", 0.3)
+        monkeypatch.setattr("omnimouse_model.storage.web._HEAD_S", 0.3)
         yield server
         server.shutdown()
         thread.join()
