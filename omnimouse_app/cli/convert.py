@@ -360,8 +360,8 @@ def fetch(
 
 def _progress_saved(name: str, to: Path | None) -> str:
     """Return how much of an interrupted download is saved, and how to continue."""
+    from omnimouse_model.data.hub.exchange import hub_place
     from omnimouse_model.data.hub.fetch import saved_bytes
-    from omnimouse_model.data.hub.names import hub_place
 
     # An archive on this machine is not downloaded.
     saved = saved_bytes(name, to) if hub_place(name) is not None else 0
@@ -402,7 +402,7 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
 
 def _refuse(name: str) -> None:
     """Raise an error for a name that is neither an archive nor on the hub."""
-    from omnimouse_model.data.hub.names import hub_place
+    from omnimouse_model.data.hub.exchange import hub_place
     from omnimouse_model.storage.web import web_address
 
     if web_address(name) is not None:
@@ -426,14 +426,14 @@ def _log_in() -> None:
 
 def _list_all(as_json: bool) -> None:
     """List the checkpoints, and the recordings on which they were trained."""
-    from omnimouse_model.data.hub.fetch import list_files
-    from omnimouse_model.data.hub.names import (
+    from omnimouse_model.data.hub.exchange import (
         CHECKPOINTS,
         DATASET,
         RECORDINGS,
         HubPlace,
         short_name,
     )
+    from omnimouse_model.data.hub.fetch import list_files
 
     if not as_json:  # the names are known without a connection
         echo(f"Checkpoints: {', '.join(CHECKPOINTS)}")

@@ -65,7 +65,7 @@ def command(path: str, as_json: bool, column: str, check: bool, reading: dict[st
     that cannot be read ends with one line that names the file, the expected content and
     a remedy, and exit status 1.
     """
-    from omnimouse_model.data.hub.names import hub_place
+    from omnimouse_model.data.hub.exchange import hub_place
 
     # A local file has precedence over a name on the hub.
     is_local = path in DEMO_SESSIONS or Path(path).exists()

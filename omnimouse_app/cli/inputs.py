@@ -207,7 +207,7 @@ def named_session(name: str, **options: Any) -> "Session":
 
 def session_folder(name: str) -> Path | str:
     """Return the path or address of a session; a generated one is made once."""
-    from omnimouse_model.data.hub.names import hub_place
+    from omnimouse_model.data.hub.exchange import hub_place
     from omnimouse_model.storage.web import web_address
 
     if name not in DEMO_SESSIONS:

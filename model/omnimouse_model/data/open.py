@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.hub.exchange import hub_place
 from omnimouse_model.data.hub.fetch import Listing, fetch_place, list_files, require_place
-from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.servers import dandi_file, fetch_ibl_session, ibl_session_name
 from omnimouse_model.data.readers.build.notes import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.recording import Note

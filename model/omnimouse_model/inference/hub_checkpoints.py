@@ -7,8 +7,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from omnimouse_model.data.hub.exchange import HubPlace
 from omnimouse_model.data.hub.fetch import HubFile, Listing, fetch_place, list_files, require_place
-from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import CheckpointError, FetchError
 from omnimouse_model.inference.families import converted
 from omnimouse_model.progress import Job

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import numpy as np
 
+from omnimouse_model.data.hub.exchange import CHECKPOINTS, hub_place
 from omnimouse_model.data.hub.fetch import local_path
-from omnimouse_model.data.hub.names import CHECKPOINTS, hub_place
 from omnimouse_model.data.hub.servers import connecting
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import CheckpointError, FetchError, UnsupportedRequestError

@@ -14,7 +14,7 @@ from typing import Any, Final
 from psygnal import Signal
 
 from omnimouse_model.analysis.clock_check import AlignmentReport, check_alignment
-from omnimouse_model.data.hub.names import hub_place
+from omnimouse_model.data.hub.exchange import hub_place
 from omnimouse_model.data.open import fetch_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.session_index import Catalogue, Entry, entries_of

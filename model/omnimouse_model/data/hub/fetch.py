@@ -14,16 +14,18 @@ from typing import Any
 from urllib.parse import quote
 
 from omnimouse_model.data.hub.exchange import (
+    CHECKPOINTS,
     HubError,
+    HubPlace,
     answer_to,
     as_fetch_errors,
     blocks_of,
     endpoint,
     folder_bytes,
     hub_headers,
+    hub_place,
     is_of_network,
 )
-from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, part_of, shown_job

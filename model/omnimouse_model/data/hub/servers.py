@@ -17,8 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from omnimouse_model.data.hub.exchange import endpoint
-from omnimouse_model.data.hub.names import hub_place
+from omnimouse_model.data.hub.exchange import endpoint, hub_place
 from omnimouse_model.errors import ConnectError, FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.archives import leads_outside

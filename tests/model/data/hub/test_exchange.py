@@ -7,9 +7,8 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 import pytest
 from huggingface_hub import constants
 
-from omnimouse_model.data.hub.exchange import save_token, token_for_hub
+from omnimouse_model.data.hub.exchange import HubPlace, save_token, token_for_hub
 from omnimouse_model.data.hub.fetch import list_files
-from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import FetchError
 from tests.hub_server import Hub, hub_endpoint
 

@@ -13,9 +13,8 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.data.hub.exchange import token_for_hub
+from omnimouse_model.data.hub.exchange import CHECKPOINTS, HubPlace, hub_place, token_for_hub
 from omnimouse_model.data.hub.fetch import local_path, work_folder
-from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, ResultsFileError, SessionFormatError, StoppedError
 from omnimouse_model.families.omnimouse import checkpoint as official
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint

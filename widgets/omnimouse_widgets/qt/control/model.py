@@ -7,7 +7,7 @@ from typing import Final
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QInputDialog, QWidget
 
-from omnimouse_model.data.hub.names import CHECKPOINTS
+from omnimouse_model.data.hub.exchange import CHECKPOINTS
 from omnimouse_model.inference.families import fit_names
 from omnimouse_model.inference.registry import must_be_fetched, predictor_names
 from omnimouse_model.live.inference.client import Requests
