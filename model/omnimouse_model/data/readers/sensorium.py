@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
@@ -32,15 +32,15 @@ from omnimouse_model.data.readers.build.notes import (
 )
 from omnimouse_model.data.readers.build.trial_files import (
     HOLE_S,
+    FileTrial,
     TimeLine,
     TrialFrames,
-    TrialRows,
     note_trial_clock,
+    responses_of_trials,
     stimulus_of_trials,
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
@@ -294,39 +294,7 @@ _FIRST_UNITS, _BLOCK_VALUES = 8, 2**18
 _STIM_NAMES = ("condition_hash", "frame_image_id", "image_id")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SensoriumTrial:
-    """One trial as stored.
-
-    Attributes
-    ----------
-    length
-        Rows at the rate of the responses, without padding.
-    frames, responses
-        Files; responses are None if withheld.
-    eye, running
-        float64 (length, 4) pupil size, derivative, x and y; (length, 1); or None.
-    is_sound
-        Whether windows may lie in the trial.
-    is_cut
-        Whether the streams end at different times; the trial is cut to the shortest.
-    """
-
-    key: str
-    length: int
-    frames: FileStamp
-    responses: FileStamp | None
-    eye: np.ndarray | None
-    running: np.ndarray | None
-    is_sound: bool
-    is_cut: bool
-    tier: str
-    trial_idx: str
-    stim_id: str
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-def read_trials(folder: Folder, notes: Notes) -> list[SensoriumTrial]:
+def read_trials(folder: Folder, notes: Notes) -> list[FileTrial]:
     """Read the behaviour of every trial and the headers of its other files.
 
     The search for gaps uses one pixel and a few units, because padding and lost
@@ -347,7 +315,7 @@ def read_trials(folder: Folder, notes: Notes) -> list[SensoriumTrial]:
     return trials
 
 
-def _note(trials: list[SensoriumTrial], notes: Notes) -> None:
+def _note(trials: list[FileTrial], notes: Notes) -> None:
     """Note the trials that are withheld, cut or excluded from windows."""
     withheld = Counter(trial.tier for trial in trials if trial.responses is None)
     if withheld:
@@ -369,9 +337,7 @@ def _note(trials: list[SensoriumTrial], notes: Notes) -> None:
         )
 
 
-def _without_odd_shapes(
-    folder: Folder, trials: list[SensoriumTrial], notes: Notes
-) -> list[SensoriumTrial]:
+def _without_odd_shapes(folder: Folder, trials: list[FileTrial], notes: Notes) -> list[FileTrial]:
     """Return the trials with behaviour of an unexpected shape set to missing.
 
     If all trials have that shape, the stream is not read; otherwise only these trials
@@ -395,7 +361,7 @@ def _without_odd_shapes(
     return trials
 
 
-def _masked(trial: SensoriumTrial, name: str, width: int) -> SensoriumTrial:
+def _masked(trial: FileTrial, name: str, width: int) -> FileTrial:
     """Return a trial with one stream set to NaN and excluded from windows."""
     missing: dict[str, Any] = {name: np.full((trial.length, width), np.nan)}
     return replace(trial, is_sound=False, **missing)
@@ -403,7 +369,7 @@ def _masked(trial: SensoriumTrial, name: str, width: int) -> SensoriumTrial:
 
 def _trial(
     folder: Folder, number: int, tier: str, facts: dict[str, Any], notes: Notes
-) -> SensoriumTrial:
+) -> FileTrial:
     frames = _frames(folder, number)
     total = int(frames.shape[2]) if folder.is_video else 1
     responses = _trial_responses(folder, number, tier, total)
@@ -425,7 +391,7 @@ def _trial(
     # Streams of a trial are padded to one length; another length is suspicious.
     for values in stored.values():
         is_sound &= values is None or values.shape[-1:] == (total,)
-    return SensoriumTrial(
+    return FileTrial(
         key=f"{number:05d}",
         length=length,
         frames=folder.stamp(folder.screen, number),
@@ -600,9 +566,12 @@ def read(path: Path, options: ReadOptions) -> Session:
             "one response per image: the session can be displayed, but models read "
             "windows of responses in time",
         )
-    stimulus = _stimulus(folder, trials, line)
+    end = None if folder.is_video else line.time(line.first) + _IMAGE_S
+    source = SensoriumFrames(tuple(trial.frames for trial in trials), folder.is_video)
+    stimulus = stimulus_of_trials(line, folder.frame_size, source, trials, end)
     mean, std = folder.statistics(notes)
-    responses = replace(_responses(folder, trials, line), mean=mean, std=std)
+    responses = responses_of_trials(folder.data("responses"), line, trials, folder.n_units)
+    responses = replace(responses, mean=mean, std=std)
     session_id, animal_id = _identity(folder, notes)
     session = Session(
         id=session_id,
@@ -620,32 +589,8 @@ def read(path: Path, options: ReadOptions) -> Session:
     return finalise(session, notes)
 
 
-def _responses(folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine) -> Signal:
-    files = tuple(trial.responses for trial in trials)
-    rows = TrialRows(folder.data("responses"), files, line, folder.n_units)
-    return Signal("responses", rows, line.rate_hz, line.start, line.stop)
-
-
-def _stimulus(folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine) -> Stimulus:
-    n, is_video = len(trials), folder.is_video
-    columns: dict[str, Sequence[Any]] = {
-        "key": [t.key for t in trials],
-        "kind": ["video" if is_video else "image"] * n,
-        "tier": [t.tier for t in trials],
-        # Still images are never readable: they have one response in time.
-        "readable": [t.is_sound and is_video for t in trials],
-        "stim_id": [t.stim_id for t in trials],
-        "trial_idx": [t.trial_idx for t in trials],
-        "valid_trial": [str(t.is_sound) for t in trials],
-        "extra": [t.extra for t in trials],
-    }
-    source = SensoriumFrames(tuple(t.frames for t in trials), is_video)
-    end = None if is_video else line.time(line.first) + _IMAGE_S
-    return stimulus_of_trials(line, folder.frame_size, source, columns, end)
-
-
 def _behavior(
-    folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine, notes: Notes
+    folder: Folder, trials: Sequence[FileTrial], line: TimeLine, notes: Notes
 ) -> dict[str, Signal | None]:
     """Return pupil (size, derivative, x, y) and running, None if not stored."""
     behavior: dict[str, Signal | None] = {"eye_tracker": None, "treadmill": None}

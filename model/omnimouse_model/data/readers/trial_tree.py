@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,15 +20,15 @@ from omnimouse_model.data.readers.build.notes import (
     eye_signal,
 )
 from omnimouse_model.data.readers.build.trial_files import (
+    FileTrial,
     TimeLine,
     TrialFrames,
-    TrialRows,
     note_trial_clock,
+    responses_of_trials,
     stimulus_of_trials,
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
@@ -57,39 +56,6 @@ _INCOMPLETE = "was the download complete?"
 _NEEDED, _OPTIONAL = ("stimuli", "units"), ("perspectives", "modulations")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TreeTrial:
-    """Files of one trial, with equal numbers of samples.
-
-    Attributes
-    ----------
-    key
-        Name of the files, such as `trial7` or `video0/repeat3`.
-    tier
-        train, validation, or test for the repeats of `evaluation_data`.
-    clip
-        Name of the repeated clip, "" for a trial that is not repeated.
-    length
-        Number of samples.
-    frames, responses
-        Files uint8 (length, height, width[, 1]) and (length, neurons).
-    gaze, state
-        float64 (length, 2); None if the tree does not have them.
-    is_cut
-        Whether responses are missing in its first or last sample.
-    """
-
-    key: str
-    tier: str
-    clip: str
-    length: int
-    frames: FileStamp
-    responses: FileStamp
-    gaze: np.ndarray | None
-    state: np.ndarray | None
-    is_cut: bool
-
-
 def tree_folders(root: Path) -> list[Path]:
     """Return the folders with training and evaluation data at a path, in this order.
 
@@ -108,7 +74,7 @@ def tree_folders(root: Path) -> list[Path]:
     ]
 
 
-def read_trials(root: Path, notes: Notes) -> list[TreeTrial]:
+def read_trials(root: Path, notes: Notes) -> list[FileTrial]:
     """Return the trials of a tree, training data first, each in order of the names.
 
     Raises
@@ -127,7 +93,7 @@ def read_trials(root: Path, notes: Notes) -> list[TreeTrial]:
                 f"{root.name} has several folders of {prefix}: {', '.join(names[:4])}",
                 "open one of them, or one folder with one of each kind",
             )
-    trials: list[TreeTrial] = []
+    trials: list[FileTrial] = []
     size: tuple[int, ...] | None = None
     faults = Notes()
     for folder in folders:
@@ -137,7 +103,7 @@ def read_trials(root: Path, notes: Notes) -> list[TreeTrial]:
     notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
     if not trials:
         raise bad_file(folders[0] / "stimuli", "empty", "holds no trials")
-    for kind, name in (("perspectives", "gaze"), ("modulations", "state")):
+    for kind, name in (("perspectives", "eye"), ("modulations", "running")):
         n_missing = sum(getattr(trial, name) is None for trial in trials)
         if n_missing:
             notes.warn(
@@ -160,17 +126,6 @@ def _note_links(root: Path, notes: Notes) -> None:
         notes.warn("linked_folder", f"{names} is a link and is not read: copy it here")
 
 
-def frame_size(trials: list[TreeTrial]) -> tuple[int, int]:
-    """Return height and width of the frames."""
-    height, width = npy_file(trials[0].frames.path).shape[1:3]
-    return int(height), int(width)
-
-
-def n_units(trials: list[TreeTrial]) -> int:
-    """Return the number of neurons."""
-    return int(npy_file(trials[0].responses.path).shape[1])
-
-
 class _Tree:
     """One folder of trials."""
 
@@ -189,7 +144,7 @@ class _Tree:
             *(kind for kind in _OPTIONAL if is_folder(root / kind)),
         ]
 
-    def trials(self) -> list[TreeTrial]:
+    def trials(self) -> list[FileTrial]:
         if self.is_training:
             return self._trials("", "")
         # A link to another folder would lead out of the recording.
@@ -213,7 +168,7 @@ class _Tree:
             for trial in self._trials(f"{clip}/", clip)
         ]
 
-    def _trials(self, prefix: str, clip: str) -> list[TreeTrial]:
+    def _trials(self, prefix: str, clip: str) -> list[FileTrial]:
         files_of = {kind: stamped_files(self.root / kind / clip) for kind in self.kinds}
         names = {name for files in files_of.values() for name in self._names(files)}
         for kind, files in files_of.items():
@@ -237,7 +192,7 @@ class _Tree:
 
     def _trial(
         self, prefix: str, clip: str, name: str, files_of: dict[str, dict[str, FileStamp]]
-    ) -> TreeTrial:
+    ) -> FileTrial:
         stamps = {
             kind: files[name + _ENDING]
             for kind, files in files_of.items()
@@ -269,16 +224,16 @@ class _Tree:
                     f"is {declared}, but {label(frames.path)} has {length} frames",
                 )
         ends = units.part(np.array([0, -1]))
-        return TreeTrial(
+        return FileTrial(
             key=prefix + name,
             tier=tier,
-            clip=clip,
+            stim_id=clip,
             length=length,
             frames=stamps["stimuli"],
             responses=stamps["units"],
-            gaze=self._behavior(stamps.get("perspectives"), (length, N_GAZE)),
-            state=self._behavior(stamps.get("modulations"), (length, N_STATE)),
-            is_cut=not bool(np.isfinite(ends).all()),
+            eye=self._behavior(stamps.get("perspectives"), (length, N_GAZE)),
+            running=self._behavior(stamps.get("modulations"), (length, N_STATE)),
+            is_sound=bool(np.isfinite(ends).all()),
         )
 
     def _array(self, stamp: FileStamp) -> ArrayFile:
@@ -346,17 +301,21 @@ def read(path: Path, options: ReadOptions) -> Session:
     # Before tables of all frames are made.
     check_extent(path, "frames", line.n_rows, RATE_HZ)
     note_trial_clock(notes)
-    cut = [trial.key for trial in trials if trial.is_cut]
+    cut = [trial.key for trial in trials if not trial.is_sound]
     if cut:
         notes.warn(
             "odd_trials",
             f"{len(cut)} trials are left out of windows, because responses are "
             f"missing at one of their ends ({listed(cut)})",
         )
-    files = tuple(trial.responses for trial in trials)
-    rows = TrialRows(path, files, line, n_units(trials), has_time_first=True)
-    responses = Signal("responses", rows, line.rate_hz, line.start, line.stop)
-    stimulus = _stimulus(trials, line)
+    # All trials have the shapes of the first one.
+    first = trials[0]
+    assert first.responses is not None
+    size = npy_file(first.frames.path).shape
+    n_units = npy_file(first.responses.path).shape[1]
+    responses = responses_of_trials(path, line, trials, n_units, has_time_first=True)
+    source = TreeFrames(tuple(trial.frames for trial in trials))
+    stimulus = stimulus_of_trials(line, size[1:3], source, trials)
     session_id, animal_id = _identity(path, notes)
     session = Session(
         id=session_id,
@@ -374,28 +333,13 @@ def read(path: Path, options: ReadOptions) -> Session:
     return finalise(session, notes)
 
 
-def _stimulus(trials: Sequence[TreeTrial], line: TimeLine) -> Stimulus:
-    columns: dict[str, Sequence[Any]] = {
-        "key": [trial.key for trial in trials],
-        "kind": ["video"] * len(trials),
-        "tier": [trial.tier for trial in trials],
-        "readable": [not trial.is_cut for trial in trials],
-        "stim_id": [trial.clip for trial in trials],
-        "trial_idx": [""] * len(trials),
-        "valid_trial": [str(not trial.is_cut) for trial in trials],
-        "extra": [{}] * len(trials),
-    }
-    source = TreeFrames(tuple(trial.frames for trial in trials))
-    return stimulus_of_trials(line, frame_size(list(trials)), source, columns)
-
-
 def _behavior(
-    path: Path, trials: Sequence[TreeTrial], line: TimeLine, notes: Notes
+    path: Path, trials: Sequence[FileTrial], line: TimeLine, notes: Notes
 ) -> dict[str, Signal | None]:
     """Return gaze, pupil and running as stored, None where a tree has none."""
     lengths = [trial.length for trial in trials]
-    gaze = _spread(line, [trial.gaze for trial in trials], lengths)
-    state = _spread(line, [trial.state for trial in trials], lengths)
+    gaze = _spread(line, [trial.eye for trial in trials], lengths)
+    state = _spread(line, [trial.running for trial in trials], lengths)
     clock = (line.rate_hz, line.start)
     columns = {}
     if state is not None:

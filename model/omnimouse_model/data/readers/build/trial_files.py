@@ -8,14 +8,15 @@ sample times of other rates do not coincide with row edges, where rounding would
 Trials of the table with even numbers are holes, those with odd numbers are recorded.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import BLANK_TIER, MEAN_GRAY, Stimulus, Trials, VideoSource
 from omnimouse_model.storage.arrays.npy import stamped_array
 from omnimouse_model.storage.arrays.rows import ArrayFile, Rows
@@ -322,6 +323,54 @@ class TrialRows:
         return stored.part(columns, rows).T
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTrial:
+    """One trial with files of its own.
+
+    Attributes
+    ----------
+    key, tier, stim_id, trial_idx, extra
+        Its row of the trial table.
+    length
+        Rows at the rate of the responses, without padding.
+    frames, responses
+        Files; responses are None if withheld.
+    eye, running
+        float64 (length, columns) of the behaviour; None if there is none.
+    is_sound
+        Whether windows may lie in the trial.
+    is_cut
+        Whether the streams end at different times; the trial is cut to the shortest.
+    """
+
+    key: str
+    tier: str
+    length: int
+    frames: FileStamp
+    responses: FileStamp | None
+    eye: np.ndarray | None
+    running: np.ndarray | None
+    is_sound: bool
+    is_cut: bool = False
+    stim_id: str = ""
+    trial_idx: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def responses_of_trials(
+    path: Path,
+    line: TimeLine,
+    trials: Sequence[FileTrial],
+    n_columns: int,
+    *,
+    has_time_first: bool = False,
+) -> Signal:
+    """Return the responses of trials on their time line; see `TrialRows`."""
+    files = tuple(trial.responses for trial in trials)
+    rows = TrialRows(path, files, line, n_columns, has_time_first=has_time_first)
+    return Signal("responses", rows, line.rate_hz, line.start, line.stop)
+
+
 _HOLE: dict[str, Any] = {
     "kind": "invalid",
     "tier": BLANK_TIER,
@@ -340,7 +389,7 @@ def stimulus_of_trials(
     line: TimeLine,
     size: tuple[int, ...],
     source: VideoSource,
-    columns: Mapping[str, Sequence[Any]],
+    trials: Sequence[FileTrial],
     end: np.ndarray | None = None,
 ) -> Stimulus:
     """Return the stimulus of trials that have no clock in common, with its trial table.
@@ -355,14 +404,14 @@ def stimulus_of_trials(
         Height and width of a frame.
     source
         Frames by number in the trial table.
-    columns
-        Values per recorded trial: key, kind, tier, readable, stim_id, trial_idx,
-        valid_trial, extra.
+    trials
+        Recorded trials, of videos that windows may show. With `end`, they are images, of
+        which no window is read: there is one response in time.
     end
         Native times at which the stimulus ends, float64 (trials,); by default the end
         of the last row.
     """
-    n = len(line.first)
+    n, is_video = len(line.first), end is None
     frames = np.full(2 * n + 1, 2)
     frames[1::2] = line.length
     first = np.cumsum(frames) - frames
@@ -378,9 +427,17 @@ def stimulus_of_trials(
     step[0::2] = np.append(onset, line.stop) - begin[0::2] - _LAST_SLOT_S
     slot_t = begin[slot_trial] + slot_frame * step[slot_trial]
     on = slot_t[first] - line.start
-    keys = ["hole", *(name for k in columns["key"] for name in (k, f"{k}-hole"))]
-    trials = Trials.of(
-        key=keys,
+    columns: dict[str, list[Any]] = {
+        "kind": ["video" if is_video else "image"] * n,
+        "readable": [trial.is_sound and is_video for trial in trials],
+        "valid_trial": [str(trial.is_sound) for trial in trials],
+        **{
+            name: [getattr(trial, name) for trial in trials]
+            for name in ("tier", "stim_id", "trial_idx", "extra")
+        },
+    }
+    table = Trials.of(
+        key=["hole", *(name for t in trials for name in (t.key, f"{t.key}-hole"))],
         first_slot=first,
         n_slots=frames,
         t_on=on,
@@ -388,7 +445,7 @@ def stimulus_of_trials(
         blank_value=_with_holes([np.nan] * n, MEAN_GRAY),
         **{name: _with_holes(columns[name], of_hole) for name, of_hole in _HOLE.items()},
     )
-    return Stimulus(slot_t, slot_trial, slot_frame, size, source, trials)
+    return Stimulus(slot_t, slot_trial, slot_frame, size, source, table)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

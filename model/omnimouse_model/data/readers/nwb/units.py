@@ -150,7 +150,7 @@ def _specimens(
     if stored is None:
         return None
     known: np.ndarray = np.where(np.isfinite(stored), stored, -1)
-    return known[rows].astype(np.int64)
+    return np.asarray(known[rows], np.int64)
 
 
 def _without_table(nwb: NwbFile, series: "h5py.Group", n: int) -> PlaneUnits:
