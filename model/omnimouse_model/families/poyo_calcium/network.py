@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.predict.description import Record, no_record
+from omnimouse_model.predict.checkpoint_file import Record, no_record
 from omnimouse_model.storage.trees import Within
 from omnimouse_model.training.config import Count
 
