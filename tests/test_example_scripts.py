@@ -35,7 +35,7 @@ def run(script: str, **settings: object) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """Small mice in place of the generated ones, and a small model of the demo."""
-    from omnimouse_model.families.omnimouse import family
+    from omnimouse_model.families import omnimouse
     from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
     from omnimouse_model.simulate import demo
     from tests.model.finetune_process import few_windows, small_net
@@ -46,7 +46,7 @@ def demo(tmp_path_factory):
     mouse = replace(demo.UNSEEN, n_neurons=40, minutes=1.5, held_out=held_out)
     with pytest.MonkeyPatch.context() as patch, few_windows(), rough_calibration():
         patch.setenv("OMNIMOUSE_CACHE", str(root))
-        patch.setattr(family, "DEMO", root / "demo.safetensors")
+        patch.setattr(omnimouse, "DEMO", root / "demo.safetensors")
         patch.setattr(demo, "UNSEEN", mouse)
         patch.setattr(demo, "DEMO_SHOWN", replace(mouse, name="shown", data_key="9-1-1"))
         save_checkpoint(root / "demo.safetensors", small_net({"9-1-1": 40}))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.families.omnimouse import family
+from omnimouse_model.families import omnimouse
 from omnimouse_model.families.omnimouse import transfer as start
 from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_model.simulate import demo
@@ -31,7 +31,7 @@ def names(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(start, "WINDOWS", 2)
         patch.setenv("OMNIMOUSE_CACHE", str(root))
-        patch.setattr(family, "DEMO", root / "demo.safetensors")
+        patch.setattr(omnimouse, "DEMO", root / "demo.safetensors")
         patch.setattr(demo, "DEMO_SHOWN", mouse)
         patch.setattr(demo, "UNSEEN", mouse)
         yield {"om": om, "np": np, "session": om.open_session(om.demo_session())}

@@ -38,8 +38,8 @@ shard.TRAIN_WINDOWS = 1
 """Fewer windows for the means of centred scores, which take most of the time."""
 SMALL_MODEL = """
 from pathlib import Path
-from omnimouse_model.families.omnimouse import family
-family.DEMO = Path({path!r})
+from omnimouse_model.families import omnimouse
+omnimouse.DEMO = Path({path!r})
 """
 """Code that replaces the demo model in the kernel of a notebook by a small one.
 
