@@ -319,7 +319,7 @@ function render({ model, el }) {
         const group = makeGroup(item.label);
         let offered = "";
         return [makeBar(group), (now) => {
-          // Other buttons would take the focus from the pressed one.
+          // New ones for the same options would take the focus from the pressed one.
           if (offered !== JSON.stringify(now.options)) {
             group.replaceChildren(...now.options.map(([value, label]) => makeButton(label, "", () => choose(item.name, value), { value })));
           }

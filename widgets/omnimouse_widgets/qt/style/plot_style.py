@@ -264,7 +264,7 @@ class PlotCanvas(pg.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph is
 
     def _replace_colours(self) -> None:
         for item in self.scene().items():
-            replace = _replacement_for(item)
+            replace = next((f for kind, f in _REPLACE.items() if isinstance(item, kind)), None)
             if replace is not None and not _is_in_own_box(item):
                 replace(item, self.is_light)
 
@@ -296,10 +296,6 @@ def _replace(value: _Coloured, is_light: bool, change: Callable[[_Coloured], obj
     # A call without a change would repaint the item without end.
     if new is not value:
         change(new)
-
-
-def _theme_curve(item: Any, is_light: bool) -> None:
-    _replace(pg.mkPen(item.opts["pen"]), is_light, item.setPen)
 
 
 def _theme_points(item: Any, is_light: bool) -> None:
@@ -337,30 +333,15 @@ def _theme_title(item: Any, is_light: bool) -> None:
         _replace(pen, is_light, lambda new: item.setText(item.text, color=new.color()))
 
 
-def _theme_line(item: Any, is_light: bool) -> None:
-    _replace(item.pen, is_light, item.setPen)
-
-
-def _theme_region(item: Any, is_light: bool) -> None:
-    _replace(item.brush, is_light, item.setBrush)
-
-
-def _theme_rectangle(item: Any, is_light: bool) -> None:
-    _replace(item.pen(), is_light, item.setPen)
-
-
 _REPLACE: Final[dict[type, Callable[[Any, bool], None]]] = {
-    pg.PlotCurveItem: _theme_curve,
+    pg.PlotCurveItem: lambda item, is_light: _replace(
+        pg.mkPen(item.opts["pen"]), is_light, item.setPen
+    ),
     pg.ScatterPlotItem: _theme_points,
     pg.AxisItem: _theme_axis,
     pg.TextItem: _theme_text,
     pg.LabelItem: _theme_title,
-    pg.InfiniteLine: _theme_line,
-    pg.LinearRegionItem: _theme_region,
-    QGraphicsRectItem: _theme_rectangle,
+    pg.InfiniteLine: lambda item, is_light: _replace(item.pen, is_light, item.setPen),
+    pg.LinearRegionItem: lambda item, is_light: _replace(item.brush, is_light, item.setBrush),
+    QGraphicsRectItem: lambda item, is_light: _replace(item.pen(), is_light, item.setPen),
 }
-
-
-def _replacement_for(item: QGraphicsItem) -> Callable[[Any, bool], None] | None:
-    """Return the function that replaces the colours of an item, None for others."""
-    return next((f for kind, f in _REPLACE.items() if isinstance(item, kind)), None)
