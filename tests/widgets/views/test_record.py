@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from omnimouse_widgets.views import record
+from omnimouse_widgets.views.context.sources import SourcesView
 from omnimouse_widgets.views.form import Form, setting
+from omnimouse_widgets.views.laboratory import LaboratoryView
+from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.record import (
     Action,
     Block,
@@ -94,3 +97,28 @@ def test_switches_and_fields_of_a_form_are_set():
     assert json["kind"] == "settings"
     assert [field["reason"] for field in json["form"]] == ["at least 0.1 Hz, found 0.0", ""]
     assert form.value("kind") == (False,)
+
+
+def rows_of(view):
+    """Names of the rows of a panel that take a place, without contents."""
+    shown = [entry for block in view.blocks() for entry in block.read()]
+    texts = [one for one in shown if isinstance(one, Text) and not one.text]
+    rows = [one for one in shown if isinstance(one, Row) and not one.items]
+    return [one.name for one in shown if one not in texts and one not in rows]
+
+
+@pytest.mark.parametrize(
+    ("make", "work"),
+    [
+        (NeuronView, "neuron_info"),
+        (LaboratoryView, "laboratory"),
+        (SourcesView, "sources"),
+    ],
+)
+def test_no_row_comes_or_goes_with_work_in_the_background(controller, monkeypatch, make, work):
+    controller.selection.select([3])
+    view, owner = make.of(controller), type(getattr(controller, work))
+    resting = rows_of(view)
+    monkeypatch.setattr(owner, "is_busy", True)
+    monkeypatch.setattr(owner, "message", "40 %, about 3 s left")
+    assert rows_of(view) == resting
