@@ -33,10 +33,12 @@ def _recognises(path: Path) -> bool:
     return stated_family(path) in ("", FAMILY.name)
 
 
-START_S, CELL_S = 50.0, 8e-5
-"""Core-seconds of start values, and of one neuron of a window of the demo (docs/training.md)."""
+CELL_S = 7.5e-5
+"""Core-seconds of one neuron of a window of the demo, with two threads."""
 VIDEO_CELLS = 200
 """Neurons of a window that are predicted while its video is encoded, measured for the demo."""
+VALIDATION_CELLS = 1.6
+"""Neurons that are predicted for one of a validation, whose masks show others; likewise."""
 STEP_CELLS = 1.2
 """Neurons of a window that are predicted while one is trained on, measured likewise."""
 DEMO_BYTES = 8e6
@@ -48,14 +50,17 @@ def _transfer_seconds(model: str, n_bytes: int, session: Session, steps: int) ->
     # A small model is not proportionally faster: reading the windows takes time too.
     size = max(n_bytes / DEMO_BYTES, 0.2)
     n, names = session.n_neurons, {"demo": True, "demo-plain": False}
-    step_s = 8 * (n + VIDEO_CELLS) * STEP_CELLS * CELL_S
+    # Start values from 128 windows of 1,024 neurons; steps of 8 windows; validations
+    # (11 at most) of about 40 windows with 4 masks each.
+    cells = 128 * (1024 + VIDEO_CELLS) + steps * 8 * (n + VIDEO_CELLS) * STEP_CELLS
+    cells += (1 + min(steps, 10)) * 40 * 4 * (n + VIDEO_CELLS) * VALIDATION_CELLS
     context_s = 0.0
     if names.get(model, stated_in(Path(model)).get("has_context", False)):
         # Each train window is predicted with its video, with and without behaviour; four
         # sets of inputs are fitted.
         n_windows = 60 * session.tiers().get("train", 0.0)
         context_s = n_windows * (1e-2 + 3e-5 * n + 2 * (2 * n + VIDEO_CELLS) * CELL_S * size)
-    return size * (START_S + steps * step_s) + context_s
+    return size * cells * CELL_S + context_s
 
 
 FAMILY = Family(

@@ -20,7 +20,7 @@ from omnimouse_model.data.session_index import NeuronMatch, match_neurons
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.evaluation.tier_windows import mean_rates, spread_starts
-from omnimouse_model.families.omnimouse import STEP_CELLS, VIDEO_CELLS
+from omnimouse_model.families.omnimouse import STEP_CELLS, VALIDATION_CELLS, VIDEO_CELLS
 from omnimouse_model.families.omnimouse.batches import (
     Group,
     Phase,
@@ -141,7 +141,7 @@ class _Course:
     steps: int
     every: int
     step_cells: float
-    validation_cells: int
+    validation_cells: float
     context_s: float
     context_cells: float
     cell_s: float = 0.0
@@ -172,7 +172,7 @@ class _Course:
             fit_s = sum(context_seconds(session, OMNIMOUSE, 0.0))
             n_windows = sum(context_seconds(session, OMNIMOUSE, 1.0)) - fit_s
             cells = n_windows * window_cells
-        validation_cells, cell_s = len(DEMO) * n_scored * n, 0.0
+        validation_cells, cell_s = len(DEMO) * n_scored * n * VALIDATION_CELLS, 0.0
         if (out / FILE).exists():
             # A run that goes on: the first row is of the validation of the start values.
             first = next(log_rows(out / FILE), {})
