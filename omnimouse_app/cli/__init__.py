@@ -126,7 +126,7 @@ class LazyGroup(click.Group):
     table=COMMANDS,
     package="omnimouse_app.cli",
     shared=SHARED,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option(

@@ -41,7 +41,6 @@ MAX_NAMES = 12
     "--codec",
     type=click.Choice(["default", "fast", "none"]),
     default="default",
-    show_default=True,
     help="Compression: zstd (smaller), lz4 (faster to read), or none.",
 )
 @click.option(

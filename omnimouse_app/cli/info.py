@@ -48,7 +48,6 @@ SORTED_BY = ("path", "id", "animal", "format", "neurons", "minutes", "problems")
     "column",
     type=click.Choice(SORTED_BY),
     default="path",
-    show_default=True,
     help="For a folder of sessions: the column by which its table is sorted.",
 )
 @click.option(
@@ -442,7 +441,9 @@ if TYPE_CHECKING:
 @click.command("report")
 @click.argument("analysis", type=click.Path(path_type=Path))
 @file_option("--out", help="The page. [default: beside the analysis, with its name]")
-@click.option("--recording", default="", help="Place of the recording, if it was moved.")
+@click.option(
+    "--recording", default="", show_default=False, help="Place of the recording, if it was moved."
+)
 @file_option(
     "--sweep",
     "sweeps",
@@ -454,6 +455,7 @@ if TYPE_CHECKING:
     "scores_tier",
     flag_value=False,
     default=True,
+    show_default=False,
     help="Leave out scores and curves over the whole tier, which take minutes.",
 )
 @device_option

@@ -34,7 +34,6 @@ sessions_option = click.option(
 device_option = click.option(
     "--device",
     default="auto",
-    show_default=True,
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     help="Where the model computes.",
 )
@@ -103,70 +102,48 @@ def scheduler_option(tasks: str) -> Option:
     )
 
 
+READING: dict[str, tuple[Any, str]] = {
+    "rate_hz": (float, "Responses per second, if no file states it."),
+    "recording_rate_hz": (
+        click.FloatRange(min=0, min_open=True),
+        "Responses per second before they were upsampled, if no file states it.",
+    ),
+    "series": (str, "Kind of responses, if a session has several kinds."),
+    "unit_tables": (
+        click.Path(exists=True),
+        "CSV file with unit_id, or folder of such files: properties of neurons.",
+    ),
+    "quality": (str, "Least quality label of units (spikes), or the text it is."),
+    "min_rate_hz": (click.FloatRange(min=0), "Least spikes per second of units."),
+    "min_presence": (
+        click.FloatRange(0, 1),
+        "Least share of the recording in which a unit has spikes.",
+    ),
+    "trial_event": (str, "Event at which trials begin (spikes)."),
+    "split_seed": (int, "Seed of the split of trials without tiers."),
+}
+"""Field of `ReadOptions` -> type and help of its option."""
+
+
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options for properties that a session's files lack, as `reading`.
 
     The command receives a dict of keywords for `open_session`.
     """
 
-    @click.option("--rate-hz", type=float, help="Responses per second, if no file states it.")
-    @click.option(
-        "--recording-rate-hz",
-        type=click.FloatRange(min=0, min_open=True),
-        help="Responses per second before they were upsampled, if no file states it.",
-    )
-    @click.option("--series", help="Kind of responses, if a session has several kinds.")
     @click.option("--all-rois", is_flag=True, help="Include regions that are marked as no cells.")
-    @click.option(
-        "--unit-tables",
-        type=click.Path(exists=True),
-        help="CSV file with unit_id, or folder of such files: properties of neurons.",
-    )
-    @click.option("--quality", help="Least quality label of units (spikes), or the text it is.")
-    @click.option(
-        "--min-rate-hz",
-        type=click.FloatRange(min=0),
-        help="Least spikes per second of units.",
-    )
-    @click.option(
-        "--min-presence",
-        type=click.FloatRange(0, 1),
-        help="Least share of the recording in which a unit has spikes.",
-    )
-    @click.option("--trial-event", help="Event at which trials begin (spikes).")
-    @click.option("--split-seed", type=int, help="Seed of the split of trials without tiers.")
     @wraps(command)
-    def with_reading(
-        rate_hz: float | None,
-        recording_rate_hz: float | None,
-        series: str | None,
-        all_rois: bool,
-        unit_tables: str | None,
-        quality: str | None,
-        min_rate_hz: float | None,
-        min_presence: float | None,
-        trial_event: str | None,
-        split_seed: int | None,
-        **others: Any,
-    ) -> None:
+    def with_reading(all_rois: bool, **values: Any) -> None:
         from omnimouse_model.data.readers.build.notes import ReadOptions
 
         # Only options that differ from their defaults are passed on.
-        options = ReadOptions(
-            rate_hz=rate_hz,
-            recording_rate_hz=recording_rate_hz,
-            series=series,
-            cells_only=not all_rois,
-            unit_tables=unit_tables,
-            quality=quality,
-            min_rate_hz=min_rate_hz,
-            min_presence=min_presence,
-            trial_event=trial_event,
-            split_seed=split_seed,
-        )
-        command(reading=options.changed(), **others)
+        stated = {name: values.pop(name) for name in READING}
+        command(reading=ReadOptions(cells_only=not all_rois, **stated).changed(), **values)
 
-    return with_reading
+    decorated: Callable[..., None] = with_reading
+    for name, (kind, text) in reversed(READING.items()):
+        decorated = click.option(f"--{name.replace('_', '-')}", type=kind, help=text)(decorated)
+    return decorated
 
 
 def options_text(reading: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from omnimouse_app.cli.inputs import (
     scheduler_option,
     threads_option,
 )
-from omnimouse_app.cli.terminal import Progress, echo, emit, exit_stopped, interruptible
+from omnimouse_app.cli.terminal import echo, emit, stoppable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,8 @@ FIELD_STIMULI = {
     "sparse-noise": "sparse_fields",
 }
 """Experiment of each stimulus of `fields`."""
+NOTHING = "nothing was written."
+"""What is left of an experiment that was stopped."""
 LEVELS = ("period", "frequency", "contrast", "size")
 """Experiments with levels of a quantity."""
 
@@ -65,7 +67,6 @@ class Run:
         """Return the result of an experiment and its columns; exit if it is stopped."""
         import numpy as np
 
-        from omnimouse_model.errors import StoppedError
         from omnimouse_model.lab.experiments import (
             errors_of,
             experiment_named,
@@ -82,25 +83,11 @@ class Run:
             # A loaded predictor cannot be sent.
             source = self.model
             settings |= {"scheduler": self.scheduler, "device": self.device}
-        with interruptible() as stop, Progress() as line:
-            try:
-                found = run_experiment(
-                    name,
-                    source,
-                    recording,
-                    results=results,
-                    seed=self.seed,
-                    job=stop.job(
-                        lambda done, of, _: line(done, of, "videos"), saves=results is not None
-                    ),
-                    **settings,
-                )
-            except StoppedError:
-                exit_stopped(
-                    "nothing was written."
-                    if results is None
-                    else f"run the command again to go on from {results}."
-                )
+        message = NOTHING if results is None else f"run the command again to go on from {results}."
+        with stoppable(message, "videos", saves=results is not None) as job:
+            found = run_experiment(
+                name, source, recording, results=results, seed=self.seed, job=job, **settings
+            )
         columns = {
             "neuron": np.arange(recording.n_neurons),
             "unit_id": np.asarray(recording.units.names),
@@ -145,9 +132,9 @@ def _shown(rows: Sequence[Mapping[str, Any]], *columns: str) -> tuple[str, ...]:
 def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
     """Add the options of all experiments, which become a `Run`."""
 
-    @click.option("--model", default="twin-demo", show_default=True, help="Predictor.")
-    @click.option("--session", default="demo", show_default=True, help="A session.")
-    @click.option("--seed", type=int, default=0, show_default=True)
+    @click.option("--model", default="twin-demo", help="Predictor.")
+    @click.option("--session", default="demo", help="A session.")
+    @click.option("--seed", type=int, default=0)
     @device_option
     @threads_option()
     @json_option
@@ -182,9 +169,7 @@ def measured(repeats: int, help: str) -> Option:
             "--results",
             help="Keep the responses here (.zarr); a stopped experiment goes on there.",
         ),
-        click.option(
-            "--repeats", default=repeats, show_default=True, type=click.IntRange(min=1), help=help
-        ),
+        click.option("--repeats", default=repeats, type=click.IntRange(min=1), help=help),
     )
 
     def decorate(run: Callable[..., None]) -> Callable[..., None]:
@@ -217,11 +202,11 @@ def _write(out: Path | None, columns: "Mapping[str, np.ndarray]") -> None:
     "directions", short_help="Direction and orientation tuning, from gratings or noise."
 )
 @click.option(
-    "--stimulus", default="gratings", show_default=True,
+    "--stimulus", default="gratings",
     type=click.Choice(["gratings", "pink-noise"]),
 )  # fmt: skip
 @click.option(
-    "--directions", "n_directions", default=16, show_default=True,
+    "--directions", "n_directions", default=16,
     type=click.IntRange(min=4), help="Directions of motion.",
 )  # fmt: skip
 @measured(9, "Videos of each direction; periods and speeds of gratings take turns.")
@@ -283,7 +268,7 @@ def _learned_places(
 
 @command.command("fields", short_help="Receptive fields, from flashed dots.")
 @click.option(
-    "--stimulus", default="dots", show_default=True, type=click.Choice(list(FIELD_STIMULI)),
+    "--stimulus", default="dots", type=click.Choice(list(FIELD_STIMULI)),
     help="White or black dots, or squares of sparse noise.",
 )  # fmt: skip
 @measured(2, "Flashes of a dot at each of 135 places; minutes of sparse noise.")
@@ -342,7 +327,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -
     help="Trial column of the direction; for dots twice: vertical, then horizontal.",
 )  # fmt: skip
 @click.option(
-    "--zero-deg", default=0.0, show_default=True,
+    "--zero-deg", default=0.0,
     help="Direction of motion of the stored angle 0: 0 right, 90 up.",
 )  # fmt: skip
 @click.option("--clockwise", is_flag=True, help="Stored angles increase clockwise.")
@@ -351,7 +336,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -
     help="Unit of the places of dots, if no name of a column tells it.",
 )  # fmt: skip
 @click.option(
-    "--lag", "lag_s", default=0.0, show_default=True,
+    "--lag", "lag_s", default=0.0,
     help="Delay of the responses in seconds.",
 )  # fmt: skip
 @click.option("--tier", help="Use the trials of one tier, such as test.")
@@ -361,7 +346,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -
 )  # fmt: skip
 @click.option(
     "--behavior", type=click.Choice(["hidden", "visible"]), default="hidden",
-    show_default=True, help="Whether the model sees the recorded behaviour.",
+    help="Whether the model sees the recorded behaviour.",
 )  # fmt: skip
 @click.option(
     "--in-silico", is_flag=True,
@@ -396,7 +381,6 @@ def recorded(
 
     from omnimouse_model.lab.recorded_trials import dots_are_black, place_trials
     from omnimouse_model.lab.recorded_tuning import compare_directions, compare_places
-    from omnimouse_model.progress import CallbackJob
 
     settings: dict[str, Any] = {
         "lag_s": lag_s, "tier": tier, "where": where, "behavior": behavior,
@@ -424,13 +408,8 @@ def recorded(
     model: Predictor | ExperimentResult = run.predictor
     if in_silico:
         model, _ = run.measure(experiment)
-    with interruptible(), Progress() as line:
-        found = compare(
-            model,
-            run.recording,
-            job=CallbackJob(lambda done, of, _: line(done, of, "windows")),
-            **settings,
-        )
+    with stoppable(NOTHING, "windows") as job:
+        found = compare(model, run.recording, job=job, **settings)
     _write(
         run.out,
         {"neuron": found.neurons, "unit_id": run.recording.units.names, **found.columns},
@@ -460,9 +439,9 @@ def recorded(
 @folder_option("--out", required=True, help="Write pictures and arrays here.")
 @click.option("--video", "is_video", is_flag=True, help="A video, not an image.")
 @click.option("--inhibiting", is_flag=True, help="The weakest response instead.")
-@click.option("--steps", default=20, show_default=True, type=click.IntRange(min=1))
+@click.option("--steps", default=20, type=click.IntRange(min=1))
 @click.option(
-    "--starts", default=2, show_default=True, type=click.IntRange(min=1),
+    "--starts", default=2, type=click.IntRange(min=1),
     help="Searches from different noise; their agreement is reported.",
 )  # fmt: skip
 @experiment_options
@@ -480,7 +459,7 @@ def exciting(
     """
     import numpy as np
 
-    from omnimouse_model.errors import ExportError, StoppedError
+    from omnimouse_model.errors import ExportError
     from omnimouse_model.lab.exciting_search import (
         SEARCH,
         film_module,
@@ -501,19 +480,11 @@ def exciting(
         raise click.UsageError(f"Session {recording.id} has no unit {unknown[0]} (unit_id).")
     chosen = np.flatnonzero(np.isin(ids, neurons))
     settings = replace(SEARCH, is_static=not is_video, temperature=-0.5 if inhibiting else 0.5)
-    with interruptible() as stop, Progress() as line:
-        try:
-            found = search_starts(
-                run.predictor,
-                recording,
-                chosen,
-                settings,
-                n_steps=steps,
-                seeds=range(seed, seed + starts),
-                job=stop.job(lambda done, of, _: line(done, of, "steps")),
-            )
-        except StoppedError:
-            exit_stopped("nothing was written.")
+    with stoppable(NOTHING, "steps") as job:
+        seeds = range(seed, seed + starts)
+        found = search_starts(
+            run.predictor, recording, chosen, settings, n_steps=steps, seeds=seeds, job=job
+        )
     paths = write_exciting(found, out)
     rows: list[dict[str, Any]] = [
         {"name": "response_to_grey", "value": found.gray_response, "unit": "s.d."},
@@ -531,11 +502,11 @@ def exciting(
     "barcodes", short_help="A label of the neurons, from what a model has learned of them."
 )
 @click.option(
-    "--label", default="area", show_default=True,
+    "--label", default="area",
     help="Column of the neuron table, also one of --unit-tables.",
 )  # fmt: skip
 @click.option(
-    "--folds", default=10, show_default=True, type=click.IntRange(min=2),
+    "--folds", default=10, type=click.IntRange(min=2),
     help="Outer and inner folds.",
 )  # fmt: skip
 @experiment_options
@@ -546,17 +517,12 @@ def barcodes(run: Run, label: str, folds: int) -> None:
     known, a likelihood-ratio test of barcodes beyond the depth.
     """
     from omnimouse_model.analysis.barcodes import learned_neurons
-    from omnimouse_model.errors import StoppedError
     from omnimouse_model.lab.barcode_decoding import decode_barcodes
 
     recording = run.recording
-    with interruptible() as stop, Progress() as line:
-        job = stop.job(lambda done, of, _: line(done, of, "folds"))
-        try:
-            learned = learned_neurons(run.predictor, recording, job.cancelled)
-            found = decode_barcodes(learned, recording, label, folds=folds, seed=run.seed, job=job)
-        except StoppedError:
-            exit_stopped("nothing was written.")
+    with stoppable(NOTHING, "folds") as job:
+        learned = learned_neurons(run.predictor, recording, job.cancelled)
+        found = decode_barcodes(learned, recording, label, folds=folds, seed=run.seed, job=job)
     rows: list[dict[str, Any]] = [
         {"name": "balanced_accuracy", "value": found.found.balanced_accuracy},
         {

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     default="demo",
-    show_default=True,
     help="Name of a predictor, a checkpoint file or folder.",
 )
 @click.option(
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     "mask_name",
     metavar="NAME|FILE",
     default="test/video_behavior",
-    show_default=True,
     help="What the model sees and predicts in each window: a strategy, a preset such "
     "as random_half_video_behavior, or a saved mask.",
 )

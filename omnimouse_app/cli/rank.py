@@ -1,8 +1,7 @@
 """`omnimouse rank`: which sessions to pretrain on for a new session."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +17,15 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.terminal import (
-    Progress,
+    SAVED,
     decimals,
     echo,
     emit,
-    exit_stopped,
-    interruptible,
     interval,
     markdown_table,
+    stoppable,
     table,
 )
-from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.ranking.core_runs import Criterion
@@ -70,7 +67,6 @@ _ORDERS = ("ranked", "random", "reverse")
 @click.option(
     "--task",
     default="forward",
-    show_default=True,
     help="What models are scored by: forward, co-smoothing, inter-region or "
     "intra-region (neural data transformers), or the name of a strategy (any family).",
 )
@@ -118,7 +114,6 @@ _ORDERS = ("ranked", "random", "reverse")
     "--shuffles",
     type=click.IntRange(min=1),
     default=3,
-    show_default=True,
     help="Number of random orders.",
 )
 @scheduler_option("models")
@@ -228,7 +223,7 @@ def _computed(
         "results": results,
         "scheduler": scheduler,
     }
-    with _stoppable(results) as job:
+    with stoppable(SAVED.format(results), saves=True) as job:
         ranking = rank_sessions(factory, sessions, heldout, criterion, job=job, **shared)
         if not with_curve:
             return ranking, None
@@ -245,18 +240,6 @@ def _computed(
             job=job,
         )
     return ranking, curve
-
-
-@contextmanager
-def _stoppable(results: Path) -> Iterator[Job]:
-    """Yield the job of the work; exit with a message if it stops."""
-    from omnimouse_model.errors import StoppedError
-
-    with interruptible() as stop, Progress() as progress:
-        try:
-            yield stop.job(progress, saves=True)
-        except StoppedError:
-            exit_stopped(f"saved beside {results}: the same command continues.")
 
 
 def _criterion(

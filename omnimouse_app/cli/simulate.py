@@ -42,7 +42,6 @@ TRIALS = WindowSpec(3.0, 50.0, responses="count", align="trial", trial_offset_s=
     "mice",
     multiple=True,
     default=("all",),
-    show_default=True,
     type=click.Choice(["all", *SPECS, *ANIMALS]),
     help="A mouse or an animal; 'all' are the eight training mice. May be repeated.",
 )

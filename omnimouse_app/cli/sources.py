@@ -62,7 +62,6 @@ def common_options(pieces: str) -> Callable[[Callable[..., None]], Callable[...,
         click.option(
             "--model",
             default="linear-gaussian",
-            show_default=True,
             help="Name of a predictor, a checkpoint file or folder.",
         ),
         click.option(
@@ -71,9 +70,9 @@ def common_options(pieces: str) -> Callable[[Callable[..., None]], Callable[...,
             show_default="demo",
             help="'demo', 'unseen', 'spikes', 'unseen-spikes' or a session's folder; as SESSION.",
         ),
-        click.option("--tier", default="test", show_default=True, help="A held-out tier."),
+        click.option("--tier", default="test", help="A held-out tier."),
         max_windows_option,
-        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option("--seed", type=click.IntRange(min=0), default=0),
         file_option("--out", help="Results file; an analysis that it contains continues."),
         file_option("--csv", help="Write the table, too."),
         scheduler_option(pieces),
@@ -130,13 +129,12 @@ def command(names: tuple[str, ...], csv: Path | None, as_json: bool, **settings:
     callback=chosen,
     help="Neurons that are predicted, by area or index.",
 )
-@click.option("--k", type=click.IntRange(min=1), default=16, show_default=True, help="Informants.")
+@click.option("--k", type=click.IntRange(min=1), default=16, help="Informants.")
 @click.option(
     "--random",
     "n_random",
     type=click.IntRange(min=1),
     default=5,
-    show_default=True,
     help="Draws of random neurons beside them.",
 )
 @common_options("the values")
@@ -179,12 +177,11 @@ def informants(csv: Path | None, as_json: bool, **settings: Any) -> None:
     "--by",
     type=click.Choice(["area", "plane", "depth"]),
     default="area",
-    show_default=True,
     help="Sets of neurons that are compared.",
 )
 @click.option("--neurons", type=click.IntRange(min=1), help="Visible neurons of each set.")
 @click.option("--lagged", is_flag=True, help="Show only the past of the source.")
-@click.option("--draws", type=click.IntRange(1, 10), default=5, show_default=True)
+@click.option("--draws", type=click.IntRange(1, 10), default=5)
 @common_options("draws")
 def areas(csv: Path | None, as_json: bool, **settings: Any) -> None:
     """Measure what each area of SESSION tells each area, alone and beyond its inputs.

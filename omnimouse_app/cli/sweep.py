@@ -23,15 +23,16 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.terminal import (
+    SAVED,
     STOPPED,
     Progress,
     decimals,
     echo,
     emit,
-    exit_stopped,
     interruptible,
     interval,
     markdown_table,
+    stoppable,
     table,
 )
 
@@ -72,7 +73,6 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
 @click.option(
     "--model",
     default="demo",
-    show_default=True,
     help="Name of a predictor, a checkpoint file or folder.",
 )
 @sessions_option
@@ -89,8 +89,8 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
     callback=numbers,
     help="Samples of history of all neurons before the target span: 0, or 10 to 25.",
 )
-@click.option("--video", metavar="on,off", callback=switches, default="on", show_default=True)
-@click.option("--behavior", metavar="on,off", callback=switches, default="on", show_default=True)
+@click.option("--video", metavar="on,off", callback=switches, default="on")
+@click.option("--behavior", metavar="on,off", callback=switches, default="on")
 @click.option(
     "--targets",
     metavar="AREA",
@@ -106,10 +106,9 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
     "--seeds",
     type=click.IntRange(min=1),
     default=5,
-    show_default=True,
     help="Draws of neurons; error bars are over draws.",
 )
-@click.option("--tier", default="test", show_default=True, help="A held-out tier.")
+@click.option("--tier", default="test", help="A held-out tier.")
 @metric_option
 @max_windows_option
 @file_option("--out", help="Results file; a sweep that it contains continues.")
@@ -323,7 +322,6 @@ AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
     "axis",
     type=click.Choice(AXES),
     default="sessions",
-    show_default=True,
     help="Horizontal axis: the quantity that is scaled.",
 )
 @click.option(
@@ -331,7 +329,6 @@ AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
     "quantity",
     type=click.Choice(["score", "loss"]),
     default="score",
-    show_default=True,
     help="Vertical axis: the quantity that is fitted.",
 )
 @file_option("--csv", help="Write the figure's data: points and fitted curves.")
@@ -357,7 +354,7 @@ def scaling(
 
     --train trains every size of model on every nested collection of a plan, with the
     models in a folder beside RESULTS. Ctrl-C and kills lose no finished run: the same
-    scaling continues.
+    command continues.
     """
     if plan is not None:
         _train(plan, results, mice, device)
@@ -378,20 +375,11 @@ def scaling(
 def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
     """Train the models of the plan that the results lack."""
     from omnimouse_model.analysis.scaling_study import plan_path, read_plan, run_study
-    from omnimouse_model.errors import StoppedError
     from omnimouse_model.predict.devices import resolve_device
 
-    with interruptible() as stop, Progress() as progress:
-        try:
-            run_study(
-                read_plan(plan_path(plan)),
-                results,
-                mice=mice,
-                device=str(resolve_device(device)),
-                job=stop.job(progress, saves=True),
-            )
-        except StoppedError:
-            exit_stopped(f"saved beside {results}: the same scaling continues.")
+    with stoppable(SAVED.format(results), saves=True) as job:
+        place = str(resolve_device(device))
+        run_study(read_plan(plan_path(plan)), results, mice=mice, device=place, job=job)
 
 
 def _fitted_curves(

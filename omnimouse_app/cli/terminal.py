@@ -18,6 +18,7 @@ import click
 
 from omnimouse_app.sigint import check_interrupt
 from omnimouse_model.display import printable
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.progress import CallbackJob, Job, TimeLeft, step_text
 from omnimouse_model.storage.files import read_text
@@ -26,6 +27,8 @@ from omnimouse_model.storage.files import read_text
 # 128 + SIGINT (2), as in shells.
 STOPPED = 130
 """Exit status after Ctrl-C."""
+SAVED = "saved beside {}: the same command continues."
+"""Message of work that saves in a folder beside its results."""
 
 
 class StopSignal:
@@ -166,6 +169,28 @@ class Progress:
             end = "\n" if keep else "\r" + " " * self._width + "\r"
             click.echo(end, err=True, nl=False)
             self._width = 0
+
+
+@contextmanager
+def stoppable(message: str, unit: str = "", *, saves: bool = False) -> Iterator[Job]:
+    """Yield the job of long work, which shows its progress; Ctrl-C ends the command.
+
+    Parameters
+    ----------
+    message
+        What is saved after Ctrl-C, and how to continue.
+    unit
+        What is counted, in place of the texts of the work.
+    saves
+        As in `StopSignal.job`.
+    """
+    with interruptible() as stop, Progress() as progress:
+        try:
+            yield stop.job(
+                lambda done, total, text: progress(done, total, unit or text), saves=saves
+            )
+        except StoppedError:
+            exit_stopped(message)
 
 
 def left_text(seconds: float | None) -> str:

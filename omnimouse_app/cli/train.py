@@ -193,7 +193,7 @@ def _opened(
 @click.argument("session")
 @run_option
 @click.option("--steps", type=click.IntRange(min=0), help="Stop after this many steps.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0)
 @device_option
 @threads_option()
 @json_option
