@@ -29,6 +29,7 @@ from omnimouse_app.cli.terminal import (
     interval,
     table,
 )
+from omnimouse_model.display import count
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import Job
 
@@ -112,7 +113,7 @@ def command(names: tuple[str, ...], csv: Path | None, as_json: bool, **settings:
     per_neuron = [
         {"name": "source", "value": row["share"], "unit": UNIT, **row} for row in found.table()
     ]
-    text = _title(found, f"{len(found.neurons):,} targets")
+    text = _title(found, count(len(found.neurons), "target"))
     reasons = [f"- {name}: left out, {reason}" for name, reason in found.refused.items()]
     shown = table([_shown_row(found, name) for name in found.names])
     total = f"v(all) = {_estimate(found.mean_total())}. {NO_CAUSE}"
@@ -160,7 +161,7 @@ def informants(csv: Path | None, as_json: bool, **settings: Any) -> None:
         ]
     )
     names = [{name: row[name] for name in ("rank", "unit_id", "area", "adds")} for row in ranked]
-    text = _title(found, f"{len(found.targets):,} targets")
+    text = _title(found, count(len(found.targets), "target"))
     everyone = f"all neurons: {_estimate(found.everyone())}. {NO_CAUSE}"
     _finish(
         found,
@@ -195,7 +196,7 @@ def areas(csv: Path | None, as_json: bool, **settings: Any) -> None:
     rows: list[Row] = [{"name": "areas", "unit": UNIT, **row} for row in found.table()]
     plan = found.plan
     blocks = [
-        _title(found, f"{plan.n_visible:,} visible neurons of each"),
+        _title(found, f"{count(plan.n_visible, 'visible neuron')} of each"),
     ]
     for kind in KINDS:
         if kind == "beyond" and not plan.inputs:
@@ -289,5 +290,5 @@ def _estimate(one: "Estimate") -> str:
 
 
 def _title(found: "Found", what: str) -> str:
-    windows = f"{found.n_windows} windows of tier {found.tier}"
+    windows = f"{count(found.n_windows, 'window')} of tier {found.tier}"
     return f"{found.predictor}, session {found.session}: {what}, {windows}"

@@ -36,7 +36,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Cancelled, TimeLeft, duration_text, never
+from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft, duration_text, never
 from omnimouse_model.storage.tables import PARQUET
 from omnimouse_model.storage.write import cache_dir
 
@@ -114,11 +114,14 @@ class Sources(HasBackgroundTask):
         self._held: tuple[Session, Predictor] | None = None
         self._holding = ExitStack()
         self._warmed: Session | None = None
+        # Seconds of the quick model per mask and window, in this recording.
+        self._quick_s: float | None = None
         # Seconds per target group, of one model and question: analyses alike take as long.
         self._pace: dict[tuple[Question, bool, int], float] = {}
         self._task = BackgroundTask(self._run, self._take, execution)
         self._lock = threading.Lock()
-        self._warm = BackgroundTask(self._warm_up, lambda found: None, execution)
+        self._warm = BackgroundTask(self._warm_up, self._take_pace, execution)
+        self._is_closed = False
         # Run of each result, which leaves with its model, and the latest run.
         self._jobs: dict[Question, SourcesJob] = {}
         self._reopened: dict[Question, SourcesJob] = {}
@@ -179,18 +182,21 @@ class Sources(HasBackgroundTask):
         session = self.state.session
         if session is None or self.problem:
             return ""
-        n_groups, n_masks = self._size(session)
+        n_groups, n_masks, n_predictions = self._size(session)
         n_windows = len(self._starts(session))
         text = f"{n_masks:,} masks × {n_windows:,} windows"
         if n_groups > 1:
             text = f"{n_groups} groups × {text}"
         pace_s = self._pace.get((self.question, self.is_quick, n_windows))
-        each_s = self._client.population_s
-        if pace_s is not None:
-            return f"{text}, about {duration_text(pace_s * n_groups)}"
-        if not self.is_quick and each_s is not None:
-            return f"{text}, about {duration_text(each_s * n_groups * n_masks * n_windows)}"
-        return text
+        seconds = None if pace_s is None else pace_s * n_groups
+        if seconds is None and self.is_quick and self._quick_s is not None:
+            seconds = self._quick_s * n_groups * n_masks * n_windows
+        each_s, needs = self._client.population_s, self._client.results.needs
+        if seconds is None and not self.is_quick and each_s is not None and needs is not None:
+            # From one set of sums, only video and behaviour make another prediction.
+            is_shared = "predict_subsets" in needs.methods
+            seconds = each_s * n_windows * (min(n_masks, 4) if is_shared else n_predictions)
+        return text if seconds is None else f"{text}, about {duration_text(seconds)}"
 
     def as_python(self) -> str:
         """Return the commands that repeat the question in a script.
@@ -314,6 +320,7 @@ class Sources(HasBackgroundTask):
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop and end the thread."""
+        self._is_closed = True
         self._work.stop()
         self._task.close(timeout_s)
         self._warm.close(timeout_s)
@@ -368,23 +375,30 @@ class Sources(HasBackgroundTask):
 
         return bool(area) and area in areas_of(session)
 
-    def _size(self, session: Session) -> tuple[int, int]:
-        """Return the number of groups of targets, and of masks of each."""
+    def _size(self, session: Session) -> tuple[int, int, int]:
+        """Return the number of groups of targets, of masks of each, and of predictions.
+
+        The predictions are those of a window, mask by mask.
+        """
         from omnimouse_model.analysis.sources.errors import areas_of, target_groups
-        from omnimouse_model.analysis.sources.sources import SourcesPlan, default_sources
+        from omnimouse_model.analysis.sources.sources import HISTORY, SourcesPlan, default_sources
 
         arguments = self._arguments(session)
         if self.question == "areas":
             n_areas = len({*areas_of(session).tolist()} - {""})
-            return arguments["draws"], 1 + 2 * n_areas
+            n_masks = 1 + 2 * n_areas
+            return arguments["draws"], n_masks, arguments["draws"] * n_masks
         if self.question == "informants":
-            return 1, 6 * 5 + 1
+            return 1, 6 * 5 + 1, 6 * 5 + 1
         chosen = self._neurons(session)
         everyone = np.arange(session.n_neurons)
         neurons = everyone if chosen is None else chosen.indices(session)
         n_groups = len(target_groups(areas_of(session), neurons, 0))
         plan = SourcesPlan.of(arguments["sources"] or default_sources(session), 0)
-        return n_groups, len(plan.subsets)
+        # The own past of each target is visible to its own prediction alone.
+        n_own = sum(plan.names.index(HISTORY) in subset for subset in plan.subsets)
+        n_masks = len(plan.subsets)
+        return n_groups, n_masks, n_groups * (n_masks - n_own) + n_own * len(neurons)
 
     def _arguments(self, session: Session) -> dict[str, Any]:
         """Return the arguments of the question.
@@ -444,6 +458,7 @@ class Sources(HasBackgroundTask):
         self.found.clear()
         self._jobs.clear()
         self._reopened.clear()
+        self._quick_s = None
         if not self._has_targets(self.targets):
             self.targets = SELECTED
         self.measured.emit()
@@ -563,9 +578,33 @@ class Sources(HasBackgroundTask):
                 self._held = session, predictor
             return self._held[1]
 
-    def _warm_up(self, session: Session, report: ReportProgress) -> Iterator[None]:
-        self._quick(session, never)
-        yield None
+    def _warm_up(self, session: Session, report: ReportProgress) -> Iterator[tuple[Session, float]]:
+        """Ask for two neurons: for the fits of the model, and for the time of an answer."""
+        from omnimouse_model.analysis.sources.sources import sources
+
+        predictor = self._quick(session, never)
+
+        def is_gone() -> bool:
+            return self._is_closed or self.state.session is not session
+
+        def is_in_the_way() -> bool:
+            return is_gone() or self._task.is_busy
+
+        # A run waits for the fits, which it needs, but not for the measurement.
+        sources(predictor, session, targets=0, max_windows=1, job=CallbackJob(cancelled=is_gone))
+        job, begun_s = CallbackJob(cancelled=is_in_the_way), monotonic()
+        found = sources(
+            predictor, session, targets=session.n_neurons - 1, max_windows=WINDOWS, job=job
+        )
+        if found.is_complete:
+            seconds = monotonic() - begun_s
+            yield session, seconds / (len(found.plan.subsets) * found.n_windows)
+
+    def _take_pace(self, found: tuple[Session, float]) -> None:
+        session, seconds = found
+        if session is self.state.session:
+            self._quick_s = seconds
+            self.changed.emit()
 
     def _time(self, job: SourcesJob, n_windows: int, seconds: float) -> None:
         self._pace[job.question, job.source == QUICK, n_windows] = seconds / job.n_groups

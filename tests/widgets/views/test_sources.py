@@ -8,17 +8,17 @@ from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.live import sources as live_sources
 from omnimouse_model.live.neurons.colour_by import UNPREDICTABLE
 from omnimouse_model.live.report import report_of_screen
+from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from omnimouse_widgets.report.page import write_page
-from omnimouse_widgets.views.context import sources as views_sources
 from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView
 from omnimouse_widgets.views.record import (
     Clipboard,
     Curves,
+    LongTable,
     Matrix,
     Message,
-    Table,
     choose,
     pick,
     press,
@@ -83,9 +83,30 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
     press(view, "run")
     choose(view, "page", "table")
     table = record(view)["content"]
-    assert isinstance(table, Table)
-    assert len(table.rows) == 8
-    assert "(95 % " in table.rows[0][4]
+    assert isinstance(table, LongTable)
+    assert table.n_rows == 8
+    rows = [
+        dict(zip((one.name for one in table.columns), texts, strict=True))
+        for texts, _ in table.read(0, 8)
+    ]
+    assert float(rows[0]["from"]) <= float(rows[0]["unique"]) <= float(rows[0]["to"])
+    assert [row["source"] for row in rows[:4]] == [
+        "behaviour",
+        "own past",
+        "same area",
+        "other areas",
+    ]
+    assert rows[0]["v(all)"] >= rows[-1]["v(all)"]
+    table.choose([int(table.order[-1])])
+    assert controller.state.selection == (int(rows[-1]["neuron"]),)
+    controller.selection.select([3, 30])
+    table.sort("share")
+    least = record(view)["content"]
+    shares = [float(texts[7]) for texts, _ in least.read(0, 8)]
+    assert shares == sorted(shares)
+    least.sort("share")
+    assert record(view)["content"].is_descending
+    assert record(view)["content"].version > table.version
     (written,) = press(view, "csv").write(tmp_path / "mine.csv")
     assert written.read_text().count("\n") == 9
     copied = press(view, "python")
@@ -185,24 +206,37 @@ def test_what_an_older_version_kept_is_replaced(view, controller, tmp_path):
     assert om.SourceScores.open(kept).is_complete
 
 
-def test_a_table_that_grows_has_few_rows(view, controller, monkeypatch):
-    monkeypatch.setattr(views_sources, "MOST_GROWING", 6)
-    choose(view, "targets", "area V1")
-    view.set(page="table")
+def test_informants_are_shown_before_their_values(view, controller):
+    controller.selection.select([3])
+    choose(view, "question", "informants")
     shown = []
 
     def look():
-        items = record(view)
-        shown.append((len(items["content"].rows), items["note"].text if "note" in items else ""))
+        shown.append(record(view)["content"])
 
     controller.sources.measured.connect(look)
     press(view, "run")
     controller.sources.measured.disconnect(look)
-    assert max(rows for rows, _ in shown) == 6
-    assert shown[-1][1] == "The first 6 of 80 rows; all follow at the end"
-    items = record(view)
-    assert len(items["content"].rows) == 80
-    assert "note" not in items
+    assert shown[0].across == "rank of the informant"
+    assert len(shown[0].lines[0].y) == 16
+    assert shown[-1].across == "visible neurons"
+
+
+def test_a_look_tells_the_time_of_a_run(view, controller):
+    choose(view, "targets", "area V1")
+    assert "about" not in record(view)["cost"].text
+    view.blocks()[0].follow(True)
+    assert "10 groups × 15 masks × 12 windows, about " in record(view)["cost"].text
+    choose(view, "question", "informants")
+    assert "31 masks × 12 windows, about " in record(view)["cost"].text
+
+
+def test_a_model_that_is_to_be_fitted_says_what_to_do(view, controller):
+    controller.selection.select([3])
+    controller.model.choose("latent-zig")
+    assert not record(view)["run"].refusal
+    choose(view, "model", "chosen")
+    assert record(view)["run"].refusal == record(view)["cost"].text == NOT_FITTED
 
 
 def test_another_recording_has_no_result(view, controller, session):

@@ -230,6 +230,11 @@ class RecordPlot:
             ends += [*(line.y - sd), *(line.y + sd), *line.fit_y]
         low, high = float(np.nanmin([*ends, np.inf])), float(np.nanmax([*ends, -np.inf]))
         low, high = (low, high) if low <= high else (0.0, 1.0)
+        # Intervals are in view, too; much longer ones reach beyond the plot.
+        bars = np.concatenate([*(line.ends.ravel() for line in plot.lines), [low, high]])
+        beyond = high - low
+        low = max(float(np.nanmin(bars)), low - beyond)
+        high = min(float(np.nanmax(bars)), high + beyond)
         span = max(high - low, 1e-3 if n_names else 1e-12)
         left, right = float(places.min()), float(places.max())
         self.plot.setRange(xRange=(left, max(right, left + 0.01)), padding=0.05)

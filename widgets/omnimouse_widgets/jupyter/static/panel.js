@@ -98,7 +98,10 @@ const drawings = {
     const [left, right, bottom, above] = item.limits ?? [Math.min(...places, places.length ? Infinity : 0),
       Math.max(...places, places.length ? -Infinity : 1),
       Math.min(...heights, heights.length ? Infinity : 0), Math.max(...heights, heights.length ? -Infinity : 1)];
-    const low = bottom, high = above, margin = item.limits ? 0 : 14; // within given limits, nothing is added
+    // Intervals are in view, too; much longer ones reach beyond the plot.
+    const bars = item.limits ? [] : finite(item.lines.flatMap((line) => [...line.ends]));
+    const low = Math.max(Math.min(bottom, ...bars), 2 * bottom - above), high = Math.min(Math.max(above, ...bars), 2 * above - bottom);
+    const margin = item.limits ? 0 : 14; // within given limits, nothing is added
     const first = item.limits ? place(left) : left, span = Math.max((item.limits ? place(right) : right) - first, 0.01);
     const tall = Math.max(high - low, 1e-12);
     const LEFT = item.up || !item.up_ticks || item.up_ticks.length ? TICKED : RIGHT; // room for texts, if there are any

@@ -1,7 +1,6 @@
 """Panel *Sources*: what drives a neuron; sources, informants and areas."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal, Self
 
@@ -16,6 +15,7 @@ from omnimouse_model.analysis.sources.sources import KINDS, SourceScores
 from omnimouse_model.display import count, interval_text
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.planes import Selection
+from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.sources import (
     ALL,
     AREA,
@@ -33,9 +33,11 @@ from omnimouse_widgets.views.record import (
     Block,
     Choice,
     Clipboard,
+    Column,
     Curves,
     Item,
     Line,
+    LongTable,
     Matrix,
     Menu,
     Message,
@@ -48,6 +50,7 @@ from omnimouse_widgets.views.record import (
     Table,
     Text,
 )
+from omnimouse_widgets.views.text.model import is_unfitted
 
 Page = Literal["figure", "means", "table"]
 QUESTIONS: Final[dict[Question, tuple[str, str]]] = {
@@ -81,8 +84,6 @@ EXPLANATIONS: Final[dict[Question, str]] = {
 NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
 ONLY_TABLE: Final = "Choose the figure first: a table is saved as CSV or Parquet"
-MOST_GROWING: Final = 200
-"""Rows of a table that is drawn while its analysis runs."""
 UP: Final = "share of variance"
 
 
@@ -91,8 +92,9 @@ class SourcesView:
 
     Parameters
     ----------
-    sources, selection
-        The analyses, and the neurons that a press on a bar selects.
+    sources, results, selection
+        The analyses, what the chosen model answered, and the neurons that a press on a bar
+        selects.
     colour_by
         Choose the quantity that colours the neurons.
 
@@ -100,22 +102,38 @@ class SourcesView:
     ----------
     page, kind
         What is shown, and the matrix of areas that is drawn.
+    sorted_by, is_descending
+        Order of the table of sources.
     """
 
     name = "sources"
     changed = Signal()
 
     def __init__(
-        self, sources: Sources, selection: Selection, colour_by: Callable[[ColourBy], object]
+        self,
+        sources: Sources,
+        results: Results,
+        selection: Selection,
+        colour_by: Callable[[ColourBy], object],
     ) -> None:
+        self._results = results
         self._sources, self._selection, self._colour_by = sources, selection, colour_by
         self.page: Page = "figure"
         self.kind: AreaKind = "beyond"
+        self.sorted_by, self.is_descending = "v(all)", True
+        # What the rows of the table were made of, and the rows.
+        self._rows: tuple[tuple[object, ...], tuple[dict[str, np.ndarray], np.ndarray]] | None
+        self._rows, self._version = None, 0
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller.sources, controller.selection, controller.colouring.choose)
+        return cls(
+            controller.sources,
+            controller.results,
+            controller.selection,
+            controller.colouring.choose,
+        )
 
     def set(self, **options: str) -> None:
         """Set `page` or `kind`."""
@@ -127,7 +145,7 @@ class SourcesView:
         """Return the question and its run, what was found, and its actions."""
         events, sources = self._sources.state.events, self._sources
         asked = [sources.changed, events.session, events.mask, events.selection]
-        asked += [events.predictor_name]
+        asked += [events.predictor_name, self._results.changed]
         shown = [sources.measured, sources.changed, self.changed]
         return [
             Block(self._controls, asked, follow=self._look, grows=True),
@@ -228,9 +246,15 @@ class SourcesView:
             ),
         )
 
+    @property
+    def _problem(self) -> str:
+        sources = self._sources
+        is_to_be_fitted = is_unfitted(sources.state.predictor_name, self._results)
+        return NOT_FITTED if is_to_be_fitted and not sources.is_quick else sources.problem
+
     def _run(self) -> tuple[Item, ...]:
         sources = self._sources
-        problem = sources.problem
+        problem = self._problem
         text = sources.message if sources.is_busy else problem or sources.cost
         cost = Text("cost", text, "quiet", is_line=True)
         if sources.is_busy:
@@ -276,7 +300,7 @@ class SourcesView:
 
     def _content(self, found: Finding) -> Sequence[Item]:
         if self.page == "table":
-            return self._table(found_table(found, self._select))
+            return [self._table(found)]
         if isinstance(found, SourceScores):
             if self.page == "means":
                 return [source_means(found)]
@@ -285,13 +309,45 @@ class SourcesView:
             return [informant_curves(found)]
         return [area_cells(found, self.kind if found.plan.inputs else "alone")]
 
-    def _table(self, table: Table) -> Sequence[Item]:
-        n_rows = len(table.rows)
-        if not self._sources.is_busy or n_rows <= MOST_GROWING:
-            return [table]
-        # It is drawn anew with each part: thousands of rows take half a second each time.
-        note = f"The first {MOST_GROWING} of {n_rows:,} rows; all follow at the end"
-        return [replace(table, rows=table.rows[:MOST_GROWING]), Text("note", note, "quiet")]
+    def _table(self, found: Finding) -> Table | LongTable:
+        if not isinstance(found, SourceScores):
+            return found_table(found, self._select)
+        asked = found, self.sorted_by, self.is_descending
+        if self._rows is None or self._rows[0] != asked:
+            self._version += 1
+            self._rows = asked, source_rows(found, self.sorted_by, is_descending=self.is_descending)
+        columns, order = self._rows[1]
+        names = [title for title, _ in SOURCE_COLUMNS]
+
+        def choose(rows: Sequence[int]) -> None:
+            neurons = columns["index"][list(rows)]
+            if len(neurons):
+                self._selection.select(list(dict.fromkeys(neurons.tolist())))
+
+        return LongTable(
+            "content",
+            "Sources of each neuron",
+            self._version,
+            tuple(
+                Column(name, name, tip, columns[name].dtype.kind == "U")
+                for name, tip in SOURCE_COLUMNS
+            ),
+            len(order),
+            "source",
+            self.sorted_by,
+            self.is_descending,
+            self._sort,
+            order,
+            partial(read_source_rows, columns, names, source_colours(len(found.names)), order),
+            tuple,
+            choose,
+        )
+
+    def _sort(self, column: str) -> None:
+        """Sort the table by a column; the same again turns the order round."""
+        self.is_descending = column == self.sorted_by and not self.is_descending
+        self.sorted_by = column
+        self.changed.emit()
 
     def _select(self, neuron: int) -> None:
         self._selection.select([neuron])
@@ -311,7 +367,7 @@ class SourcesView:
         help_text = "Save the table or the figure"
         actions.append(Menu("export", "Export", help_text, tuple(self._exports()), refusal))
         help_text = "Copy the commands that repeat this analysis in a script"
-        problem = self._sources.problem
+        problem = self._problem
         actions.append(Action("python", "Copy as Python", help_text, self._copy, problem))
         return [Row("actions", tuple(actions))]
 
@@ -366,7 +422,7 @@ def found_title(found: Finding) -> str:
 def found_table(found: Finding, select: Callable[[int], object] | None = None) -> Table:
     """Return all numbers of a result; `select` gets the neuron of a pressed row."""
     if isinstance(found, SourceScores):
-        return source_table(found, select)
+        return source_table(found)
     if isinstance(found, Informants):
         return informant_table(found, select)
     return area_table(found)
@@ -480,10 +536,6 @@ def mean_points(found: SourceScores) -> tuple[Line, ...]:
 def source_means(found: SourceScores) -> Curves:
     """Return what each source tells alone, its share, and what is unique to it."""
     total, lines = found.mean_total().value, mean_points(found)
-    heights = np.concatenate([[0.0, np.nan_to_num(total)], *(line.y for line in lines)])
-    ends = np.concatenate([heights, *(line.ends.ravel() for line in lines)])
-    low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
-    margin = 0.05 * max(high - low, 1e-6)
     return Curves(
         "content",
         "Alone, share and unique: where alone is large and unique is small, others tell the same",
@@ -492,61 +544,131 @@ def source_means(found: SourceScores) -> Curves:
         UP,
         tuple((float(k), source_label(name)) for k, name in enumerate(found.names)),
         (total, "all sources") if np.isfinite(total) else None,
-        limits=(-0.7, len(found.names) - 0.3, low - margin, high + margin),
+        in_view=(0.0,),
     )
 
 
-def source_table(found: SourceScores, select: Callable[[int], object] | None) -> Table:
+SOURCE_COLUMNS: Final = (
+    ("neuron", "Id of the neuron"),
+    ("area", "Area of the neuron"),
+    ("source", "Of what the values are"),
+    ("alone", "Value of this source alone"),
+    ("unique", "What is lost without this source"),
+    ("from", "Lower end of the 95 % interval of unique"),
+    ("to", "Upper end of the 95 % interval of unique"),
+    ("share", "Share of this source in the whole"),
+    ("v(all)", "Value of all sources"),
+)
+"""Titles of the table of sources, and what they mean."""
+
+
+def source_rows(
+    found: SourceScores, sorted_by: str, *, is_descending: bool
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the columns of one row per neuron and source, and the order of the rows.
+
+    Beside those of `SOURCE_COLUMNS`, "index" is that of the neuron, and "number" that of
+    the source.
+    """
+    n, n_neurons = len(found.names), len(found.neurons)
+    kinds = {kind: [found.of(kind, name) for name in found.names] for kind in KINDS}
+
+    def by_row(values: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack(values, axis=1).ravel()
+
+    unique = kinds["unique"]
+    columns = {
+        "neuron": np.repeat(found.unit_ids.astype(np.str_), n),
+        "area": np.repeat(found.areas, n),
+        "source": np.tile(np.array([source_label(name) for name in found.names]), n_neurons),
+        "alone": by_row([one.value for one in kinds["alone"]]),
+        "unique": by_row([one.value for one in unique]),
+        "from": by_row([one.low for one in unique]),
+        "to": by_row([one.high for one in unique]),
+        "share": by_row([one.value for one in kinds["share"]]),
+        "v(all)": np.repeat(found.total().value, n),
+        "index": np.repeat(found.neurons, n),
+        "number": np.tile(np.arange(n), n_neurons),
+    }
+    # Numbers of neurons are in the order of numbers.
+    key = columns["index" if sorted_by == "neuron" else sorted_by]
+    order = np.argsort(key, kind="stable")
+    if is_descending:
+        # Stable, so that the sources of a neuron keep their order; unknown values last.
+        ranks = np.unique(key, return_inverse=True)[1]
+        is_known = np.isfinite(key) if key.dtype.kind == "f" else np.ones(len(key), bool)
+        order = np.argsort(np.where(is_known, -ranks, 1), kind="stable")
+    return columns, order
+
+
+def read_source_rows(
+    columns: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    colours: Sequence[str],
+    order: np.ndarray,
+    first: int = 0,
+    last: int | None = None,
+) -> list[tuple[tuple[str, ...], str]]:
+    """Return texts and colour of some rows of `source_rows`."""
+    return [
+        (
+            tuple(
+                str(columns[name][row])
+                if columns[name].dtype.kind == "U"
+                else _number(columns[name][row])
+                for name in names
+            ),
+            colours[columns["number"][row]],
+        )
+        for row in order[first:last].tolist()
+    ]
+
+
+def source_table(found: SourceScores) -> Table:
     """Return one row per neuron and source."""
-    order = bar_order(found)
-    total = found.total().value
-    values = {name: {kind: found.of(kind, name) for kind in KINDS} for name in found.names}
-    rows, neurons = [], []
-    for at in order.tolist():
-        for name in found.names:
-            kinds = values[name]
-            unique = kinds["unique"]
-            rows.append(
-                (
-                    str(found.unit_ids[at]),
-                    str(found.areas[at]),
-                    source_label(name),
-                    _number(kinds["alone"].value[at]),
-                    interval_text(unique.value[at], unique.low[at], unique.high[at]),
-                    _number(kinds["share"].value[at]),
-                    _number(total[at]),
-                )
-            )
-            neurons.append(int(found.neurons[at]))
-    titles = ("unit", "area", "source", "alone", "unique", "share", "v(all)")
-    pick = None if select is None else lambda row: select(neurons[row])
-    return Table("content", "Sources of each neuron", titles, tuple(rows), pick)
+    names = tuple(title for title, _ in SOURCE_COLUMNS)
+    columns, order = source_rows(found, "v(all)", is_descending=True)
+    rows = read_source_rows(columns, names, source_colours(len(found.names)), order)
+    return Table("content", "Sources of each neuron", names, tuple(texts for texts, _ in rows))
 
 
 # -- informants ----------------------------------------------------------------------
 def informant_curves(found: Informants) -> Curves:
-    """Return the values of the first informants, and of as many random neurons."""
+    """Return the values of the first informants, and of as many random neurons.
+
+    Before they are measured: what each informant adds to the regression.
+    """
+    if not len(found.errors.neurons):
+        ranks = np.arange(1, len(found.order) + 1)
+        tips = tuple(str(found.unit_ids[neuron]) for neuron in found.order)
+        line = Line(
+            "added in the regression", palette.PREDICTED, ranks.astype(float),
+            found.adds[found.order], "o", tips=tips,
+        )  # fmt: skip
+        return Curves(
+            "content", "What each informant adds to the regression", (line,),
+            "rank of the informant", UP, None, in_view=(0.0,),
+        )  # fmt: skip
     x = np.array(found.counts, float)
     lines = []
-    if found.is_complete or len(found.errors.neurons):
-        for label, colour, symbol, points in (
-            ("informants", palette.PREDICTED, "o", found.curve()),
-            ("random neurons", palette.VISIBLE, "s", found.random_curve()),
-        ):
-            lines.append(
-                Line(
-                    label,
-                    colour,
-                    x,
-                    np.array([one.value for one in points]),
-                    symbol,
-                    ends=np.array([[one.low, one.high] for one in points]),
-                    tips=tuple(
-                        f"{n:,} {label}: {estimate_text(one)}"
-                        for n, one in zip(found.counts, points, strict=True)
-                    ),
-                )
+    for label, colour, symbol, points in (
+        ("informants", palette.PREDICTED, "o", found.curve()),
+        ("random neurons", palette.VISIBLE, "s", found.random_curve()),
+    ):
+        lines.append(
+            Line(
+                label,
+                colour,
+                x,
+                np.array([one.value for one in points]),
+                symbol,
+                ends=np.array([[one.low, one.high] for one in points]),
+                tips=tuple(
+                    f"{n:,} {label}: {estimate_text(one)}"
+                    for n, one in zip(found.counts, points, strict=True)
+                ),
             )
+        )
     everyone = found.everyone().value
     return Curves(
         "content",
