@@ -196,7 +196,8 @@ class Sources(HasBackgroundTask):
             # From one set of sums, only video and behaviour make another prediction.
             is_shared = "predict_subsets" in needs.methods
             seconds = each_s * n_windows * (min(n_masks, 4) if is_shared else n_predictions)
-        return text if seconds is None else f"{text}, about {duration_text(seconds)}"
+        # The time first: a narrow panel cuts the rest.
+        return text if seconds is None else f"About {duration_text(seconds)}: {text}"
 
     def as_python(self) -> str:
         """Return the commands that repeat the question in a script.

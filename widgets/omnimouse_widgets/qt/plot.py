@@ -37,6 +37,8 @@ _BAND_ALPHA: Final = 45
 _TICKS_WIDTH: Final = 58
 """Width in pixels of a vertical axis with given texts."""
 _NO_TICKS_WIDTH: Final = 6
+_LEAST_NAMES: Final = 200
+"""Width in pixels of a row of names, before the plot has its size."""
 _DASHES: Final[dict[Dash, tuple[float, ...]]] = {
     "dashed": (3, 2),
     "dotted": (1, 2),
@@ -215,15 +217,27 @@ class RecordPlot:
             across = [place(line.x) for line in plot.lines]
             # A plot without points is empty, between 0 and 1.
             places = np.concatenate([*across, []])
-            self._set_ranges(plot, places if len(places) else np.arange(2.0), len(names))
-        # One below the other, at the right.
-        (_, right), (low, high) = self.box.viewRange()
-        for rank, (name, colour) in enumerate(names):
-            at = (right, high - rank * 0.08 * (high - low))
-            self._add_text(name, colour, at, (1.0, 0.0))
+            self._set_ranges(plot, places if len(places) else np.arange(2.0))
+        self._add_names(names)
 
-    def _set_ranges(self, plot: Curves, places: np.ndarray, n_names: int) -> None:
+    def _add_names(self, names: Sequence[tuple[str, str]]) -> None:
+        """Write the names of the lines at the top right, side by side while there is room."""
+        (_, right), (_, high) = self.box.viewRange()
+        room, row, beside = max(self.canvas.width() - _TICKS_WIDTH, _LEAST_NAMES), 0, 0.0
+        for name, colour in reversed(names):
+            item = plot_style.text_item(name, colour)
+            width = item.boundingRect().width()
+            if beside and beside + width > room:
+                row, beside = row + 1, 0.0
+            # An anchor is in sizes of the text, and so the same at each size of the plot.
+            item.setAnchor((1.0 + beside / width, -float(row)))
+            item.setPos(right, high)
+            self._add(item)
+            beside += width
+
+    def _set_ranges(self, plot: Curves, places: np.ndarray) -> None:
         """Show all lines with their bars; the names of the lines stand above them."""
+        n_names = sum(bool(line.label) for line in plot.lines) + (plot.baseline is not None)
         ends = [*plot.in_view, *([] if plot.baseline is None else [plot.baseline[0]])]
         for line in plot.lines:
             sd = np.nan_to_num(line.sd) if len(line.sd) else 0.0
@@ -238,7 +252,8 @@ class RecordPlot:
         span = max(high - low, 1e-3 if n_names else 1e-12)
         left, right = float(places.min()), float(places.max())
         self.plot.setRange(xRange=(left, max(right, left + 0.01)), padding=0.05)
-        top = high + (0.1 + 0.09 * (n_names + 1) * bool(n_names)) * span
+        # Four names or more may need two rows.
+        top = high + (0.1 + 0.09 * (2 + (n_names > 3)) * bool(n_names)) * span
         self.plot.setRange(yRange=(low - 0.1 * span, top), padding=0)
 
     def _add_line(self, line: Line, at: np.ndarray, fit_at: np.ndarray) -> None:

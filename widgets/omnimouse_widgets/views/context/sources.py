@@ -70,6 +70,11 @@ PAGES: Final[dict[Page, tuple[str, str]]] = {
     "table": ("Table", "All numbers with their intervals"),
 }
 NO_CAUSE: Final = "Information that the model finds, not cause."
+TITLES: Final[dict[Question, str]] = {
+    "sources": "Shares of each neuron's variance",
+    "informants": "The few neurons that tell most",
+    "areas": "What rows tell columns",
+}
 EXPLANATIONS: Final[dict[Question, str]] = {
     "sources": "Share of a neuron's variance in held-out windows. Stacked: each source's share "
     "of the whole. Alone: from it alone; unique: lost without it. Sources that tell the same "
@@ -173,8 +178,14 @@ class SourcesView:
         )
         return [
             question,
-            Text("explanation", f"{EXPLANATIONS[sources.question]} {NO_CAUSE}", "quiet"),
-            Row("settings", tuple(self._settings())),
+            Text(
+                "explanation",
+                f"{TITLES[sources.question]}: information, not cause",
+                "quiet",
+                f"{EXPLANATIONS[sources.question]} {NO_CAUSE}",
+                is_line=True,
+            ),
+            *([] if sources.question == "areas" else [Row("settings", tuple(self._settings()))]),
             Row("answer", self._answer(), wide="model"),
             Row("running", self._run(), wide="cost"),
             Text("error", "" if sources.error is None else f"✕ {sources.error}", "problem"),
@@ -182,29 +193,16 @@ class SourcesView:
 
     def _settings(self) -> Sequence[Item]:
         sources = self._sources
-        items: list[Item] = []
-        if sources.question == "areas":
-            help_text = "Show only the past of the source, up to the guard"
-            items.append(
-                Switch(
-                    "lagged",
-                    "Past only",
-                    help_text,
-                    sources.is_lagged,
-                    lambda is_on: sources.set(is_lagged=is_on),
-                )
+        items: list[Item] = [
+            Choice(
+                "targets",
+                "Targets",
+                "Neurons that are predicted",
+                target_options(sources),
+                sources.targets,
+                lambda name: sources.set(targets=name),
             )
-        else:
-            items.append(
-                Choice(
-                    "targets",
-                    "Targets",
-                    "Neurons that are predicted",
-                    target_options(sources),
-                    sources.targets,
-                    lambda name: sources.set(targets=name),
-                )
-            )
+        ]
         if sources.question == "sources":
             help_text = "The neurons that the mask shows are a source of their own"
             items.append(
@@ -244,7 +242,18 @@ class SourcesView:
                 lambda n: sources.set(windows=n),
                 " windows",
             ),
+            *self._past(),
         )
+
+    def _past(self) -> Sequence[Item]:
+        sources = self._sources
+        if sources.question != "areas":
+            return ()
+        help_text = "Show only the past of the source, up to the guard"
+        is_on = sources.is_lagged
+        return [
+            Switch("lagged", "Past only", help_text, is_on, lambda on: sources.set(is_lagged=on))
+        ]
 
     @property
     def _problem(self) -> str:
@@ -536,6 +545,10 @@ def mean_points(found: SourceScores) -> tuple[Line, ...]:
 def source_means(found: SourceScores) -> Curves:
     """Return what each source tells alone, its share, and what is unique to it."""
     total, lines = found.mean_total().value, mean_points(found)
+    ends = np.concatenate([[0.0, np.nan_to_num(total)], *(line.ends.ravel() for line in lines)])
+    heights = np.concatenate([ends, *(line.y for line in lines)])
+    low, high = float(np.nanmin(heights)), float(np.nanmax(heights))
+    span = max(high - low, 1e-6)
     return Curves(
         "content",
         "Alone, share and unique: where alone is large and unique is small, others tell the same",
@@ -544,7 +557,8 @@ def source_means(found: SourceScores) -> Curves:
         UP,
         tuple((float(k), source_label(name)) for k, name in enumerate(found.names)),
         (total, "all sources") if np.isfinite(total) else None,
-        in_view=(0.0,),
+        # Above the points there is room for the names.
+        limits=(-0.6, len(found.names) - 0.4, low - 0.05 * span, high + 0.25 * span),
     )
 
 
