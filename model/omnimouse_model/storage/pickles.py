@@ -372,20 +372,11 @@ def _bytes_of(value: Any) -> int:
     return 8
 
 
-def plain_value(
-    value: Any,
-    finished: dict[int, Any] | None = None,
-    depth: int = 0,
-    *,
-    kept: type | None = None,
-) -> Any:
+def plain_value(value: Any, finished: dict[int, Any] | None = None, depth: int = 0) -> Any:
     """Return an unpickled value with arrays for notes, and lists for tuples and sets.
 
     Parameters
     ----------
-    kept
-        Type of other values that stay as they are, as then do tuples, and keys that are
-        numbers. The settings and regions of suite2p have texts as keys; others are dropped.
     finished
         Converted containers by `id`, so that shared containers are converted once. The
         unpickled tree keeps all objects alive, so ids stay unique.
@@ -399,25 +390,24 @@ def plain_value(
             return value
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         raise ValueError(f"a whole number of {value.bit_length():,} bits")
-    is_kept = kept is not None and isinstance(value, kept)
-    if is_kept or isinstance(value, bool | int | float | complex | str | bytes):
+    if isinstance(value, bool | int | float | complex | str | bytes):
         return value
     key = id(value)
     if finished.get(key) is _UNFINISHED or depth > _DEEPEST:
         raise ValueError("containers that hold themselves")
     if key not in finished:
         finished[key] = _UNFINISHED
-        finished[key] = _converted(value, finished, depth + 1, kept)
+        finished[key] = _converted(value, finished, depth + 1)
     return finished[key]
 
 
-def _converted(value: Any, finished: dict[int, Any], depth: int, kept: type | None) -> Any:
+def _converted(value: Any, finished: dict[int, Any], depth: int) -> Any:
+    # The settings and regions of suite2p have text keys; other keys are dropped.
     if isinstance(value, dict):
-        keys = [k for k in value if kept or isinstance(k, str)]
-        return {k: plain_value(value[k], finished, depth, kept=kept) for k in keys}
+        texts = [k for k in value if isinstance(k, str)]
+        return {k: plain_value(value[k], finished, depth) for k in texts}
     if isinstance(value, list | tuple):
-        parts = [plain_value(v, finished, depth, kept=kept) for v in value]
-        return tuple(parts) if kept and isinstance(value, tuple) else parts
+        return [plain_value(v, finished, depth) for v in value]
     if isinstance(value, bytearray):
         return bytes(value)
     # None; a dtype or function by itself is not data.

@@ -3,21 +3,22 @@
 Files are read, not mapped: access beyond the end of a mapped file that has become
 shorter kills the process (SIGBUS).
 
-One unpickler reads all files of PyTorch: tensors from the members of the archive, within
-their bytes, and plain values. Nothing is imported or called. Published weights are often
-pickled with classes of their program beside the tensors: each other name becomes an inert
-placeholder. `omnimouse convert-weights` lists these; everywhere else, they are refused.
+Published weights are often pickled with classes of their program beside the tensors.
+`omnimouse convert-weights` alone reads these. Nothing of them is imported or called: each
+other name becomes an inert placeholder, and is listed. Tensors are read from the members
+of PyTorch's archive, within their bytes.
 """
 
 import math
 import os
+import pickletools
+import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import torch
@@ -36,6 +37,14 @@ _MAX_PROGRAM = 256 * 2**20
 """Most bytes of the pickle in a file of PyTorch."""
 _MAX_HEADER = 100 * 2**20
 """Most bytes of the header of a safetensors file, that of the format itself."""
+_MAX_WEIGHT, _MAX_HASHED = 100_000, 50_000_000
+"""Values in a nested tuple, each counted as often as it occurs in it; of all items, and of
+all lists with which classes are called."""
+_MOST_COPIED = 2**30
+"""Bytes that the calls of a pickle may make of its longest text."""
+_MAKERS = re.compile(r"\S+ (bytearray|set|Counter|\w*Tensor)")
+"""Classes that make any number of bytes from one number, or copy what they are given; torch
+allows them, and no file of tensors and plain containers needs them."""
 _DTYPES = {
     **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
     **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
@@ -43,10 +52,14 @@ _DTYPES = {
 }
 
 
-def load_pickle(path: Path) -> Any:
+def load_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
     """Return the content of a file of `torch.save` on the CPU; execute none of it.
 
-    It is tensors, arrays and plain containers.
+    Parameters
+    ----------
+    allowed
+        Classes and functions that the restricted unpickler accepts in addition to
+        tensors and plain containers; see `torch.serialization.safe_globals`.
 
     Raises
     ------
@@ -55,17 +68,24 @@ def load_pickle(path: Path) -> Any:
     """
     try:
         with open_binary(path) as stream:
-            reader = _WeightsReader(path, stream)
-            content = plain_value(reader.load(), kept=Tensor)
-        if reader.placeholders:
-            asked = min(reader.placeholders)
-            raise ValueError(f"it asks for {asked!r}, which a checkpoint does not need.")
+            _, program = checked_archive(stream)
+            _check_program(program)
+            stream.seek(0)
+            with torch.serialization.safe_globals(list(allowed)):
+                content = torch.load(stream, map_location="cpu", weights_only=True, mmap=False)
+        _check_tensors(content)
         return content
     except SessionFormatError as error:
         is_missing = error.code == "missing_file"
         raise CheckpointError(f"{path} is missing." if is_missing else str(error)) from error
-    except Exception as error:  # a pickle is a program, and can fail in any way
-        reason = plain_text(str(error) or type(error).__name__)
+    except Exception as error:  # torch raises many kinds for hostile and torn files
+        # The name of a class that is not allowed, if that was the reason.
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = (
+            f"it asks for {named.group(1)!r}, which a checkpoint does not need."
+            if named
+            else (str(error).splitlines() or [type(error).__name__])[0][:200]
+        )
         raise CheckpointError(f"{path} is damaged or unsafe: {reason}") from error
 
 
@@ -84,7 +104,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[
         save_file(plain, temporary, metadata=dict(notes))
 
 
-def _checked_archive(stream: BinaryIO) -> tuple[str, bytes]:
+def checked_archive(stream: BinaryIO) -> tuple[str, bytes]:
     """Return the folder in an archive of `torch.save`, and the pickle in it.
 
     Raises
@@ -110,6 +130,96 @@ def _checked_archive(stream: BinaryIO) -> tuple[str, bytes]:
         if len(programs) != 1 or programs[0].file_size > _MAX_PROGRAM:
             raise ValueError("it has no pickle of tensors.")
         return programs[0].filename.removesuffix("data.pkl"), archive.read(programs[0])
+
+
+def _check_program(data: bytes) -> None:
+    """Raise ValueError for a pickle that takes long before it asks for anything.
+
+    The hash of nested tuples, as keys, takes exponential time in which not even Ctrl-C is
+    heard. So each tuple is weighed: the values in it, each as often as it occurs.
+    """
+    scan_opcodes(data)
+    stack: list[_Weight | None] = []  # None is a mark
+    memo: dict[int, _Weight] = {}
+    hashed = longest = n_calls = copied = 0
+    for op, argument, _ in pickletools.genops(data):
+        if op.name == "GLOBAL" and _MAKERS.fullmatch(str(argument)):
+            raise ValueError(f"GLOBAL {str(argument).replace(' ', '.')[:80]}")
+        longest = max(longest, len(argument) if isinstance(argument, str) else 0)
+        n_calls += op.name == "REDUCE"
+        if longest * n_calls > _MOST_COPIED:
+            raise ValueError(f"it copies a text of {longest:,} letters {n_calls:,} times.")
+        taken: list[_Weight] = []
+        if pickletools.markobject in op.stack_before:
+            while (weight := stack.pop()) is not None:
+                taken.append(weight)
+            # What lies before the mark, such as the list to which items are added.
+            n_more = op.stack_before.index(pickletools.markobject)
+        else:
+            n_more = len(op.stack_before)
+        taken += [stack.pop() or _Weight() for _ in range(n_more)]
+        if op.name == "MARK":
+            stack.append(None)
+        elif op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            stack += taken
+            place = len(memo) if argument is None else int(argument)
+            memo[place] = (stack[-1] if stack else None) or _Weight()
+        elif op.name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[int(argument or 0)])
+        elif op.name == "DUP":
+            stack += [taken[0], taken[0]]
+        elif op.name in ("APPEND", "APPENDS"):
+            taken[-1].n_items += len(taken) - 1
+            stack.append(taken[-1])
+        else:
+            if op.name == "REDUCE":
+                # A class such as OrderedDict copies the list that it is called with.
+                copied += taken[0].n_items + sum(part.n_items for part in taken[0].parts)
+            is_hashed = op.name.startswith("TUPLE") or op.name in ("REDUCE", "NEWOBJ", "FROZENSET")
+            made = _Weight(1 + sum(one.hashed for one in taken) if is_hashed else 1)
+            if op.name.startswith("TUPLE"):
+                made.parts = taken
+            elif op.name == "LIST":
+                made.n_items = len(taken)
+            if op.name in ("SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET"):
+                hashed += sum(one.hashed for one in taken)
+            if made.hashed > _MAX_WEIGHT or hashed > _MAX_HASHED:
+                raise ValueError(f"it nests more than {_MAX_WEIGHT:,} values.")
+            if copied > _MAX_HASHED:
+                raise ValueError(f"it copies lists of more than {_MAX_HASHED:,} values.")
+            stack += [made] * len(op.stack_after)
+
+
+@dataclass(slots=True)
+class _Weight:
+    """Values in a nested tuple, parts of a tuple, and number of items of a list."""
+
+    hashed: int = 1
+    n_items: int = 0
+    parts: Sequence["_Weight"] = ()
+
+
+def _check_tensors(content: Any) -> None:
+    """Raise ValueError unless all tensors are dense, and no larger than their values."""
+    for tensor in _tensors(content):
+        is_dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not is_dense or tensor.is_quantized:
+            raise ValueError(f"a tensor is {tensor.layout} on {tensor.device}, not dense.")
+        # A stride of 0 repeats one value as often as the file claims.
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"a tensor {tuple(tensor.shape)} claims more values than it has.")
+
+
+def _tensors(content: Any) -> Iterator[Tensor]:
+    """Yield all tensors in nested containers."""
+    waiting, seen = [content], set()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, Mapping | list | tuple | set) and id(item) not in seen:
+            seen.add(id(item))
+            waiting += item.values() if isinstance(item, Mapping) else item
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -226,7 +336,9 @@ def read_published(path: Path, part: str | None = None) -> PublishedWeights:
     """
     try:
         with open_binary(path) as stream:
-            reader = _WeightsReader(path, stream)
+            folder, program = checked_archive(stream)
+            scan_opcodes(program)
+            reader = _WeightsReader(program, path, stream, folder)
             found = _Contents()
             settings = found.add(reader.load(), "", 0)
     except SessionFormatError as error:
@@ -275,15 +387,13 @@ class _Storage:
 class _WeightsReader(PlainReader):
     """Makes tensors from the members of an archive, and placeholders of other names."""
 
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
-        self._folder, program = _checked_archive(stream)
-        scan_opcodes(program)
-        super().__init__(program, path)
-        self._archive = zipfile.ZipFile(stream)
+    def __init__(self, data: bytes, path: Path, stream: BinaryIO, folder: str) -> None:
+        super().__init__(data, path)
+        self._archive, self._folder = zipfile.ZipFile(stream), folder
         self._values: dict[str, Tensor] = {}
         self.placeholders: set[str] = set()
         members = self._archive.namelist()
-        order = f"{self._folder}byteorder"
+        order = f"{folder}byteorder"
         if order in members and self._archive.read(order) != b"little":
             raise ValueError("its values are big-endian, which this program does not read")
         # Tensors can share values, as those of tied layers do.
@@ -321,7 +431,7 @@ class _WeightsReader(PlainReader):
         return _Storage(kind.dtype, key, n_values)
 
     def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
-        """Return a dense part of a storage."""
+        """Return a dense copy of a part of a storage."""
         is_valid = len(shape) == len(strides) <= 16 and all(
             type(n) is int and 0 <= n < 2**48 for n in (offset, *shape, *strides)
         )
@@ -337,7 +447,7 @@ class _WeightsReader(PlainReader):
         if not n_values:
             return torch.empty(shape, dtype=storage.dtype)
         found = torch.as_strided(values, shape, strides, offset)
-        return found != 0 if storage.dtype == torch.bool else found
+        return found != 0 if storage.dtype == torch.bool else found.clone()
 
     def _read(self, storage: _Storage) -> Tensor:
         """Return all values of a storage, read once; those of flags as bytes."""
@@ -346,10 +456,9 @@ class _WeightsReader(PlainReader):
         if name not in self._values:
             if self._archive.getinfo(name).file_size != size:
                 raise ValueError(f"{storage.key[:40]!r} has not {storage.n_values:,} values")
-            values = self._values[name] = torch.empty(size, dtype=torch.uint8)
-            if size:
-                with self._archive.open(name) as member:
-                    cast(BufferedIOBase, member).readinto(values.numpy().data)
+            self._values[name] = torch.frombuffer(
+                bytearray(self._archive.read(name) or b"\0"), dtype=torch.uint8
+            )[:size]
         values = self._values[name]
         if len(values) != size:
             raise ValueError(f"{storage.key[:40]!r} has values of two types")

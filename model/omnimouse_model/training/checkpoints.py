@@ -7,8 +7,8 @@
 
 Every file is written atomically, and `last.json` after all others. A run that is
 killed at any time therefore resumes from the save that `last.json` names. State files
-contain tensors and plain containers only, and nothing else is read. All ranks must share
-one file system.
+contain tensors and plain containers only, and are read with `weights_only=True`. All
+ranks must share one file system.
 """
 
 import logging

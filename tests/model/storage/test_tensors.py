@@ -17,12 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.storage.tensors import (
-    load_pickle,
-    read_published,
-    read_safetensors,
-    read_tensors,
-)
+from omnimouse_model.storage.tensors import read_published, read_safetensors, read_tensors
 
 
 @pytest.mark.parametrize(
@@ -44,28 +39,6 @@ def test_named_tensors_are_read_and_other_programs_refused(tmp_path, program):
     assert read_tensors(tmp_path / "a.pt")["weight"].tolist() == [0, 1, 2]
     with pytest.raises(CheckpointError, match=r"b\.pt is damaged or unsafe"):
         read_tensors(tmp_path / "b.pt")
-
-
-def test_states_are_read_as_torch_reads_them(tmp_path):
-    tied = torch.arange(6.0)
-    state = {
-        "model": {"a": tied.reshape(2, 3).T, "b": tied, "flag": torch.tensor([True, False])},
-        "optimiser": {0: {"betas": (0.9, 0.999), "step": 3}, 1: {"none": None, "exact": 2**60}},
-        "rest": [1.5, "text", b"bytes", torch.zeros(0, 3), torch.tensor(2, dtype=torch.int8)],
-        "half": torch.ones(3, dtype=torch.bfloat16)[1:],
-    }
-    torch.save(state, tmp_path / "a.pt")
-    found, expected = load_pickle(tmp_path / "a.pt"), torch.load(tmp_path / "a.pt")
-    assert repr(found) == repr(expected)
-    found["model"]["b"][1] = 7.0
-    assert found["model"]["a"][1, 0] == 7.0, "tensors that share values still do"
-
-
-def test_arrays_in_a_state_are_read(tmp_path):
-    torch.save({"scale": np.arange(3.0), "rate": np.float64(0.5)}, tmp_path / "a.pt")
-    found = load_pickle(tmp_path / "a.pt")
-    assert found["scale"].tolist() == [0.0, 1.0, 2.0]
-    assert found["rate"] == 0.5
 
 
 def repacked(path: Path, program: bytes | None = None, **options: int) -> Path:
@@ -90,7 +63,7 @@ def test_nested_tuples_as_keys_are_refused_at_once(tmp_path):
     torch.save({"weight": torch.arange(3)}, tmp_path / "a.pt")
     nested = b"\x80\x02}K\x01" + b"2\x86" * 60 + b"K\x01s."
     before = process_time()
-    with pytest.raises(CheckpointError, match="a tuple as a key"):
+    with pytest.raises(CheckpointError, match="nests more than"):
         read_tensors(repacked(tmp_path / "a.pt", nested))
     assert process_time() - before < 10
 
@@ -98,12 +71,9 @@ def test_nested_tuples_as_keys_are_refused_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (lambda: torch.eye(3).to_sparse(), "asks for .*sparse"),
+        (lambda: torch.eye(3).to_sparse(), "not dense"),
         (lambda: torch.ones(1).expand(10**9), "claims more values"),
-        (
-            lambda: torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8),
-            "no storage",
-        ),
+        (lambda: torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8), "unsafe|dense"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:torch.quantize", "ignore:Sparse")
@@ -189,10 +159,7 @@ def call(name: bytes, argument: bytes) -> bytes:
 def test_classes_that_make_bytes_from_a_number_are_not_called(tmp_path, name):
     torch.save({}, tmp_path / "a.pt")
     huge = b"\x8a\x08" + (6 * 10**9).to_bytes(8, "little")
-    refused = (
-        "not iterable" if name.endswith(b"set") else "it asks for .*a checkpoint does not need"
-    )
-    with pytest.raises(CheckpointError, match=refused):
+    with pytest.raises(CheckpointError, match=r"it asks for .*which a checkpoint does not need"):
         read_tensors(repacked(tmp_path / "a.pt", call(name, huge)))
 
 
@@ -200,7 +167,7 @@ def test_a_text_is_not_copied_without_end(tmp_path):
     torch.save({}, tmp_path / "a.pt")
     text = b"X" + (2**20).to_bytes(4, "little") + bytes(2**20) + b"q\0"
     calls = b"(c_codecs\nencode\nh\0X\6\0\0\0latin1\x86Re" * 1100
-    with pytest.raises(CheckpointError, match="makes far more than it holds"):
+    with pytest.raises(CheckpointError, match="copies a text"):
         read_tensors(repacked(tmp_path / "a.pt", b"\x80\x02" + text + b"]" + calls + b"."))
 
 
@@ -211,7 +178,7 @@ def test_a_list_is_not_copied_without_end(tmp_path, is_early):
     fill = b"(" + b"K\x01K\x02\x86" * 100_000 + b"e"
     begin = b"\x80\x02]q\x00" + (b"\x85q\x010h\x00" + fill if is_early else fill + b"\x85q\x01")
     calls = b"(" + b"ccollections\nOrderedDict\nh\x01R" * 1000 + b"t."
-    with pytest.raises(CheckpointError, match="makes far more than it holds"):
+    with pytest.raises(CheckpointError, match="copies lists"):
         read_tensors(repacked(tmp_path / "a.pt", begin + b"0" + calls))
 
 

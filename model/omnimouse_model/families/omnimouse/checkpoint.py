@@ -7,6 +7,7 @@ read by `official`.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -156,11 +157,26 @@ class _Description:
 
 
 # -- Official checkpoints: folders of `rank_<r>.ckpt`
+# Shards are read with torch's restricted unpickler, and an allow-list that contains
+# numpy's array rebuilders only.
 COMPILED_PREFIX = "_orig_mod."
 
 
+def _allowed_globals() -> list[Any]:
+    """Return numpy's array and dtype rebuilders, all that these files need."""
+    multiarray = import_module("numpy._core.multiarray")
+    rebuilders = [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
+    # The released files were written by numpy 1, which had another module path.
+    old_names = [
+        (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+        (multiarray.scalar, "numpy.core.multiarray.scalar"),
+    ]
+    type_codes = "?bhilqBHILQefd"
+    return [*rebuilders, *old_names, *(type(np.dtype(code)) for code in type_codes)]
+
+
 def _load_shard(path: Path) -> dict[str, Any]:
-    shard = load_pickle(path)
+    shard = load_pickle(path, _allowed_globals())
     if not isinstance(shard, dict) or not isinstance(shard.get("state_dict"), dict):
         content = list(shard) if isinstance(shard, dict) else type(shard).__name__
         raise CheckpointError(f"{path} has no 'state_dict'; found {content}.")
