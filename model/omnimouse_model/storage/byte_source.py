@@ -58,6 +58,26 @@ class Budget:
         self._left -= n_bytes
 
 
+def zstandard_length(data: bytes | memoryview) -> int | None:
+    """Return the length that the first frame of Zstandard states; None if it does not.
+
+    Raises
+    ------
+    ValueError
+        The bytes are no frame of Zstandard.
+    """
+    head = bytes(data[:18])
+    if len(head) < 6 or head[:4] != b"\x28\xb5\x2f\xfd":
+        raise ValueError("a piece that is not of Zstandard")
+    is_single = bool(head[4] & 0x20)
+    begin = 5 + (not is_single) + (0, 1, 2, 4)[head[4] & 3]
+    length = (int(is_single), 2, 4, 8)[head[4] >> 6]
+    stated = int.from_bytes(head[begin : begin + length], "little")
+    if not length or len(head) < begin + length:
+        return None
+    return stated + 256 if length == 2 else stated
+
+
 @runtime_checkable
 class Source(Protocol):
     """Source of a file's bytes; can be pickled."""

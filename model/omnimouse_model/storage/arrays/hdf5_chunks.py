@@ -23,6 +23,7 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5_heads import LAYOUT, ReadAt, messages
+from omnimouse_model.storage.byte_source import zstandard_length
 
 if TYPE_CHECKING:
     import h5py
@@ -566,17 +567,10 @@ def _bitshuffle(data: _Stored, most: int) -> int:
 
 
 def _zstandard(data: _Stored, most: int) -> int:
-    if data[:4] != b"\x28\xb5\x2f\xfd":
-        raise ValueError("a piece that is not of Zstandard")
-    flags = data[4]
-    at = 5 + (not flags & 32) + (0, 1, 2, 4)[flags & 3]
-    size = flags >> 6
-    if size == 0:
-        if not flags & 32:
-            raise ValueError("a piece of Zstandard without its length")
-        return data[at]
-    layout = {1: "<H", 2: "<I", 3: "<Q"}[size]
-    return _in_head(layout, at, data, most) + (256 if size == 1 else 0)
+    length = zstandard_length(data)
+    if length is None:
+        raise ValueError("a piece of Zstandard without its length")
+    return length
 
 
 _LENGTHS: dict[int, Callable[[_Stored, int], int]] = {

@@ -11,6 +11,7 @@ import math
 import os
 import re
 import zipfile
+from ast import literal_eval
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
@@ -105,7 +106,7 @@ def read_npy_header(
         raise
     except OSError as error:
         raise unreadable(path, error) from error
-    except (ValueError, TypeError, IndexError, KeyError) as error:
+    except (ValueError, TypeError, SyntaxError) as error:
         raise _bad_header(path, "no valid description") from error
     # max(1, n): numpy multiplies the other axes even if one of them is empty.
     is_sound = all(0 <= n < 2**48 for n in shape) and len(shape) <= _MAX_DIMENSIONS
@@ -129,12 +130,13 @@ def _text_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return 4 * n_letters * math.prod(shape)
 
 
-_TOKEN = re.compile(r"""\s*(?:'([^'\\]*)'|"([^"\\]*)"|(\d{1,20})L?|(True|False)|([][(){},:]))""")
-"""Part of a description: text, number (with L in files of Python 2), truth value, sign."""
+# Python's own parser reads the description of an array after a look at its signs: without
+# operators and calls, and with few brackets, no text can make it deep or large.
+_PLAIN = re.compile(r"""(?:'[^'\\]*'|"[^"\\]*"|\d{1,20}L?|True|False|[][(){},:\s])*""")
+_MOST_BRACKETS = 64
 _TYPE = re.compile(
     r"[<>=|]?(b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SUV]\d{1,9}|O\d?|[Mm]8(\[\w{1,12}\])?)"
 )
-_MAX_DEPTH = 8
 
 
 def _description(text: str, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -142,24 +144,14 @@ def _description(text: str, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
 
     Raises
     ------
-    ValueError, TypeError, IndexError, KeyError
+    ValueError, TypeError, SyntaxError
         It is no description.
     """
-    tokens: list[Any] = []
-    at, text = 0, text.rstrip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise ValueError(f"a sign at {at}")
-        at = match.end()
-        single, double, number, truth, sign = match.groups()
-        if sign is not None:
-            tokens.append(sign)
-        elif number is not None:
-            tokens.append((int(number),))
-        else:
-            tokens.append((truth == "True" if truth else single if single is not None else double,))
-    values = _value(tokens[::-1])
+    is_plain = _PLAIN.fullmatch(text) and sum(map(text.count, "([{")) <= _MOST_BRACKETS
+    if not is_plain:
+        raise ValueError("signs that describe no array")
+    # Python 2 wrote whole numbers as 100L.
+    values = literal_eval(re.sub(r"(?<=\d)L\b", "", text.strip()))
     if set(values) != {"descr", "fortran_order", "shape"}:
         raise ValueError("other entries")
     shape, fortran, kind = values["shape"], values["fortran_order"], values["descr"]
@@ -175,30 +167,6 @@ def _description(text: str, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
     if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
         raise _bad_header(path, f"a type {str(kind)[:60]}")
     return shape, fortran, np.dtype(kind)
-
-
-def _value(tokens: list[Any], depth: int = 0) -> Any:
-    """Return the value at the end of a reversed list of tokens, and remove them."""
-    first = tokens.pop()
-    if isinstance(first, tuple):
-        return first[0]
-    if first not in "([{" or depth > _MAX_DEPTH:
-        raise ValueError(f"a sign {first}")
-    end = {"(": ")", "[": "]", "{": "}"}[first]
-    items: list[Any] = []
-    while tokens[-1] != end:
-        item = _value(tokens, depth + 1)
-        if first == "{":
-            if tokens.pop() != ":":
-                raise ValueError("a key without a value")
-            item = (item, _value(tokens, depth + 1))
-        items.append(item)
-        if tokens[-1] == ",":
-            tokens.pop()
-        elif tokens[-1] != end:
-            raise ValueError("values without a comma")
-    tokens.pop()
-    return dict(items) if first == "{" else tuple(items) if first == "(" else items
 
 
 def _bad_header(path: Path, problem: str) -> SessionFormatError:

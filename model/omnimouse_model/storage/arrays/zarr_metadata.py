@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 import google_crc32c
 import numpy as np
 
+from omnimouse_model.storage.byte_source import zstandard_length
 from omnimouse_model.storage.files import bad_file
 from omnimouse_model.storage.trees import read_json_mapping
 
@@ -122,27 +123,12 @@ def _zstd(data: np.ndarray, most: int) -> np.ndarray:
     from numcodecs import zstd
 
     # A frame that does not state its size must have the declared one.
-    size = _zstd_size(data)
+    size = zstandard_length(data.data)
     if size is not None and size > most:
         raise ValueError("a piece is of another size")
     unpacked = np.empty(most if size is None else size, np.uint8)
     zstd.decompress(data, unpacked)
     return unpacked
-
-
-def _zstd_size(data: np.ndarray) -> int | None:
-    """Return the size that the header of the first frame states."""
-    head = data[:18].tobytes()
-    if len(head) < 6 or head[:4] != b"\x28\xb5\x2f\xfd":
-        return None
-    flags = head[4]
-    is_single = bool(flags & 0x20)
-    begin = 5 + (not is_single) + (0, 1, 2, 4)[flags & 3]
-    length = (1 if is_single else 0, 2, 4, 8)[flags >> 6]
-    if not length or len(head) < begin + length:
-        return None
-    value = int.from_bytes(head[begin : begin + length], "little")
-    return value + 256 if length == 2 else value
 
 
 def _deflated(data: np.ndarray, most: int) -> np.ndarray:
