@@ -25,8 +25,13 @@ from omnimouse_model.data.clock import (
     window_times,
 )
 from omnimouse_model.data.lazy import cached
-from omnimouse_model.data.overview import Overview, summarise
-from omnimouse_model.data.recording import Recording, allowed_times, trial_starts
+from omnimouse_model.data.recording import (
+    Overview,
+    Recording,
+    allowed_times,
+    summarise,
+    trial_starts,
+)
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import BLANK_TIER, COMMON_TIERS, MEAN_GRAY
 from omnimouse_model.data.window_spec import (

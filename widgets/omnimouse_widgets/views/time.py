@@ -6,7 +6,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from omnimouse_model.data.overview import Overview
+from omnimouse_model.data.recording import Overview
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller

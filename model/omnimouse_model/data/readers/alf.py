@@ -21,10 +21,6 @@ from omnimouse_model.data.readers.alf_probe import (
 from omnimouse_model.data.readers.build.checked_values import as_float, decode_texts, require
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
-from omnimouse_model.data.readers.build.presentations import (
-    PresentationIntervals,
-    trials_without_screen,
-)
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_UNITS,
     SpikingUnits,
@@ -35,9 +31,11 @@ from omnimouse_model.data.readers.build.spiking_units import (
     spiking_responses,
 )
 from omnimouse_model.data.readers.build.trials import (
+    PresentationIntervals,
     TrialClock,
     aligned_to_event,
     trial_intervals,
+    trials_without_screen,
     with_tiers,
 )
 from omnimouse_model.data.recording import RECORDING_RATE

@@ -31,13 +31,6 @@ from omnimouse_model.data.readers.build.notes import (
     scale_to_seconds,
     span_text,
 )
-from omnimouse_model.data.readers.build.presentations import (
-    Part,
-    PresentationIntervals,
-    build_stimulus,
-    trials_without_screen,
-    video_parts,
-)
 from omnimouse_model.data.readers.build.spiking_units import (
     LATE_S,
     ROW_RATE_HZ,
@@ -48,7 +41,16 @@ from omnimouse_model.data.readers.build.spiking_units import (
     sound_spike_times,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.trials import TrialClock, trial_intervals, with_tiers
+from omnimouse_model.data.readers.build.trials import (
+    Part,
+    PresentationIntervals,
+    TrialClock,
+    build_stimulus,
+    trial_intervals,
+    trials_without_screen,
+    video_parts,
+    with_tiers,
+)
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal

@@ -20,14 +20,17 @@ from omnimouse_model.data.readers.build.notes import (
     clock_remedy,
     span_text,
 )
-from omnimouse_model.data.readers.build.presentations import PresentationIntervals
 from omnimouse_model.data.readers.build.spiking_units import (
     SpikingUnits,
     UnsortedSpikes,
     observed_time,
     recording_start,
 )
-from omnimouse_model.data.readers.build.trials import TrialClock, trial_intervals
+from omnimouse_model.data.readers.build.trials import (
+    PresentationIntervals,
+    TrialClock,
+    trial_intervals,
+)
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed, indices

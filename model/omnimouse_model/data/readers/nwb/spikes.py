@@ -13,10 +13,6 @@ from omnimouse_model.data.readers.build.checked_values import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
-from omnimouse_model.data.readers.build.presentations import (
-    PresentationIntervals,
-    trials_without_screen,
-)
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_SPIKES,
     MAX_UNITS,
@@ -27,7 +23,13 @@ from omnimouse_model.data.readers.build.spiking_units import (
     sound_spike_times,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.trials import TRIAL_START, aligned_to_event, with_tiers
+from omnimouse_model.data.readers.build.trials import (
+    TRIAL_START,
+    PresentationIntervals,
+    aligned_to_event,
+    trials_without_screen,
+    with_tiers,
+)
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.intervals import read_intervals, read_observed, read_spans

@@ -22,7 +22,7 @@ from omnimouse_model.data.readers.build.notes import (
     scale_to_seconds,
     span_text,
 )
-from omnimouse_model.data.readers.build.presentations import (
+from omnimouse_model.data.readers.build.trials import (
     Part,
     PresentationIntervals,
     build_stimulus,

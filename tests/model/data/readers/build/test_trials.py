@@ -5,8 +5,12 @@ import pytest
 
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
-from omnimouse_model.data.readers.build.presentations import PresentationIntervals
-from omnimouse_model.data.readers.build.trials import TrialClock, trial_intervals, with_tiers
+from omnimouse_model.data.readers.build.trials import (
+    PresentationIntervals,
+    TrialClock,
+    trial_intervals,
+    with_tiers,
+)
 
 NAN = np.nan
 UNIX = 1.7e9
