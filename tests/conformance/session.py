@@ -103,10 +103,20 @@ def _sampled(
             frames = rescale_area(frames, (height, width))
         return frames, valid
     if mode.startswith("linear"):
-        keep = mode == "linear_keepnan"
-        return stream.sample(times, "linear", keep_nan=keep)
+        values, valid = stream.sample(times, "linear")
+        # The reference package can fill missing values of the block that it returns.
+        return (values if mode == "linear_keepnan" else _fill_with_mean(values)), valid
     values, valid = stream.sample(times)
     return (values.astype(np.float32) if revision == "fm" else values), valid
+
+
+def _fill_with_mean(values: np.ndarray) -> np.ndarray:
+    missing = np.isnan(values)
+    count = (~missing).sum(axis=0)
+    total = np.where(missing, 0.0, values).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / count
+    return np.where(missing, mean, values)
 
 
 def _window_value(

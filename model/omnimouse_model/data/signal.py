@@ -296,8 +296,6 @@ class Signal:
         self,
         times: Float64[np.ndarray, " time"],
         mode: SampleMode = "previous",
-        *,
-        keep_nan: bool = True,
     ) -> tuple[Shaped[np.ndarray, "valid column"], Int64[np.ndarray, " valid"]]:
         """Values at the valid native times, and the indices of these times.
 
@@ -308,9 +306,6 @@ class Signal:
         mode
             "previous" takes the last sample at or before each time, "linear"
             interpolates (a time needs its upper neighbour in every column).
-        keep_nan
-            False replaces NaN by the column's mean over the returned block, with
-            "linear" only.
 
         Returns
         -------
@@ -336,8 +331,7 @@ class Signal:
         upper = self.start + (lower_row + 1) * step
         span = upper - lower
         below, above = (upper - at) / span, (at - lower) / span
-        values = below * self._take(rows) + above * self._take(rows + 1)
-        return (values if keep_nan else _fill_with_mean(values)), valid
+        return below * self._take(rows) + above * self._take(rows + 1), valid
 
     def _take(self, rows: np.ndarray) -> np.ndarray:
         # By rounding, a time at the first sample can get row -1, which is the last row.
@@ -481,12 +475,3 @@ def is_interpolated(rate_hz: float, requested_hz: float) -> bool:
     """Return whether samples of a rate are too few for a requested rate."""
     # Nearly equal rates, such as 29.97 and 30 Hz, are not interpolated.
     return rate_hz < _SLOW * requested_hz
-
-
-def _fill_with_mean(values: np.ndarray) -> np.ndarray:
-    missing = np.isnan(values)
-    count = (~missing).sum(axis=0)
-    total = np.where(missing, 0.0, values).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / count
-    return np.where(missing, mean, values)
