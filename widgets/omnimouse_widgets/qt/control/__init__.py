@@ -1,1 +1,1 @@
-"""The *OmniMouse* panel: its sections."""
+"""The docks *OmniMouse* and *Brush and view*: their sections."""
