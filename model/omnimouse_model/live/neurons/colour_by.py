@@ -272,7 +272,9 @@ class Colouring(HasBackgroundTask):
         self._by_viewer.pop(viewer, None)
         if name is not None:
             self._by_viewer[viewer] = name
-        self._follow()
+        # A view that ends needs no data. It may end after the controller.
+        if name is not None or self._task.is_busy:
+            self._follow()
 
     @property
     def has_areas(self) -> bool:

@@ -142,6 +142,19 @@ def test_ceilings_are_read_when_chosen_and_cleared(controller, mouse, plain_sess
     assert "No clip" in controller.colouring.message
 
 
+def test_a_panel_may_end_after_the_controller(controller, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("no such file")
+
+    monkeypatch.setattr("omnimouse_model.live.neurons.colour_by.population_ceiling", fail)
+    panel = object()
+    controller.colouring.choose("oracle")
+    controller.colouring.draw(panel, "oracle")
+    assert "no such file" in controller.colouring.message_of("oracle")
+    controller.close()
+    controller.colouring.draw(panel, None)
+
+
 # -- a second predictor, the baseline ---------------------------------------------------
 @pytest.fixture
 def compared(controller):
