@@ -7,8 +7,9 @@ exponentials need no maximum, and attention is a quotient of two sums over token
     numerator = sum of exp(q k / sqrt(d)) v,    denominator = sum of exp(q k / sqrt(d)).
 
 Both sums are computed per block of neurons, and the blocks are added in a fixed binary
-tree. A sum is stored under the tokens that it contains, so that a stroke, its undo and
-another mask of the same window find the sums that they share.
+tree; blocks that together have no more tokens than a full one are one unit. A sum is
+stored under the tokens that it contains, so that a stroke, its undo and another mask of
+the same window find the sums that they share.
 
 The same tokens give the same bits, on one device and thread count: the sum of a block is
 computed from its tokens alone, in shapes that depend on nothing else, and the order of
@@ -20,7 +21,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ BLOCK = 32
 twice as long for a stroke, those of 16 a third longer for all tokens."""
 FAN = 4
 """Children of a stored sum: without the sums of blocks, a change costs that many blocks."""
+NEURON_TOKENS = 11
+"""Tokens of a neuron that is visible throughout."""
 N_QUERIES = 64
 """Kinds of queries that are kept: a live sweep has about six per context span."""
 BEHAVIOR = b"behavior"
@@ -83,9 +85,10 @@ class NeuronBlocks:
         """Number of blocks."""
         return -(-len(self.neurons) // BLOCK)
 
-    def members(self, block: int) -> np.ndarray:
-        """Neurons of a block, int64 (n,)."""
-        return self.neurons[block * BLOCK : (block + 1) * BLOCK]
+    def members(self, level: int, number: int) -> np.ndarray:
+        """Neurons of a block, or of all blocks below a place in the tree, int64 (n,)."""
+        size = BLOCK * FAN**level
+        return self.neurons[number * size : (number + 1) * size]
 
 
 def _halve(members: np.ndarray, positions: np.ndarray, parts: list[np.ndarray]) -> None:
@@ -113,11 +116,14 @@ class TokenBlocks:
         bool (place, P): where tokens begin, by neuron of the recording.
     levels
         Keys of the sums, from the blocks to the root; None without any token.
+    counts
+        Numbers of tokens of the sums.
     """
 
     blocks: NeuronBlocks
     starts: Columns
     levels: list[list[bytes | None]]
+    counts: list[list[int]]
 
     @staticmethod
     def of(
@@ -128,19 +134,28 @@ class TokenBlocks:
         if before is not None and before.blocks is blocks:
             changed = starts.changed_from(before.starts)
         if before is None or changed is None:
-            levels: list[list[bytes | None]] = [[None] * blocks.count]
-            while len(levels[-1]) > 1:
-                levels.append([None] * -(-len(levels[-1]) // FAN))
+            sizes = [blocks.count]
+            while sizes[-1] > 1:
+                sizes.append(-(-sizes[-1] // FAN))
+            levels: list[list[bytes | None]] = [[None] * size for size in sizes]
+            counts = [[0] * size for size in sizes]
         else:
             levels = [list(level) for level in before.levels]
+            counts = [list(level) for level in before.counts]
             numbers = np.unique(blocks.block_of[changed]).tolist()
         for number in numbers:
-            levels[0][number] = _key(blocks, starts, number)
-        for below, level in pairwise(levels):
+            of_block = starts.take(blocks.members(0, number))
+            # With the number: equal patterns of two blocks are other tokens.
+            content = number.to_bytes(4, "little") + np.packbits(of_block).tobytes()
+            counts[0][number] = int(np.count_nonzero(of_block))
+            levels[0][number] = _digest(content) if counts[0][number] else None
+        for at in range(1, len(levels)):
             numbers = sorted({number // FAN for number in numbers})
             for number in numbers:
-                level[number] = _joined(below[number * FAN : (number + 1) * FAN])
-        return TokenBlocks(blocks, starts, levels)
+                children = slice(number * FAN, (number + 1) * FAN)
+                counts[at][number] = sum(counts[at - 1][children])
+                levels[at][number] = _joined(levels[at - 1][children])
+        return TokenBlocks(blocks, starts, levels, counts)
 
     @cached_property
     def keys(self) -> frozenset[bytes]:
@@ -152,25 +167,28 @@ class TokenBlocks:
         """Key of all tokens; None without any."""
         return self.levels[-1][0]
 
-    def of_block(self, block: int, layout: Layout) -> Layout:
-        """Return a layout with the tokens of a block, at their places among its members."""
-        starts = self.starts.take(self.blocks.members(block))
+    def is_unit(self, level: int, number: int) -> bool:
+        """Whether a sum is computed from its tokens, not from the sums below it."""
+        return level == 0 or self.counts[level][number] <= BLOCK * NEURON_TOKENS
+
+    def unit(self, level: int, number: int, layout: Layout) -> tuple[np.ndarray, Layout]:
+        """Return the neurons of a unit that have tokens, and a layout with these tokens.
+
+        The layout names the place of a neuron among them.
+        """
+        members = self.blocks.members(level, number)
+        starts = self.starts.take(members)
+        has_tokens = starts.any(axis=0)
+        starts = starts[:, has_tokens]
         samples, places = np.nonzero(starts)
         counts = starts.sum(axis=1).tolist()
-        return replace(
+        return members[has_tokens], replace(
             layout,
             token_neurons=torch.from_numpy(places),
             token_samples=torch.from_numpy(samples),
             token_runs=tuple((at, count) for at, count in enumerate(counts) if count),
             behavior="hidden",
         )
-
-
-def _key(blocks: NeuronBlocks, starts: Columns, number: int) -> bytes | None:
-    of_block = starts.take(blocks.members(number))
-    # With the number: equal patterns of two blocks are other tokens.
-    content = number.to_bytes(4, "little") + np.packbits(of_block).tobytes()
-    return _digest(content) if of_block.any() else None
 
 
 def _joined(children: Sequence[bytes | None]) -> bytes | None:
@@ -366,9 +384,9 @@ class _Encoding:
         key = levels[level][number]
         if key is None or key in sums:
             return None if key is None else sums[key]
-        if level == 0:
+        if self.store.tokens.is_unit(level, number):
             self.check()
-            total: Tensor | None = self._block_sum(number)
+            total: Tensor | None = self._unit_sum(level, number)
         else:
             last = min((number + 1) * FAN, len(levels[level - 1]))
             total = _tree([self.sum_of(level - 1, n) for n in range(number * FAN, last)])
@@ -376,16 +394,15 @@ class _Encoding:
         self.encoder.keep(self.store, key, total)
         return total
 
-    def _block_sum(self, block: int) -> Tensor:
-        net, tokens = self.encoder.net, self.store.tokens
-        device = self.windows.responses.device
-        members = torch.from_numpy(tokens.blocks.members(block)).to(device)
+    def _unit_sum(self, level: int, number: int) -> Tensor:
+        net, device = self.encoder.net, self.windows.responses.device
+        neurons, layout = self.store.tokens.unit(level, number, self.layout)
+        members, layout = torch.from_numpy(neurons).to(device), layout.to(device)
         windows = replace(
             self.windows,
             neuron_ids=members[None],
             responses=self.windows.responses[:, :, members],
         )
-        layout = tokens.of_block(block, self.layout).to(device)
         self.encoder.n_tokens += len(layout.token_samples)
         vectors = net.neuron_vectors(windows, self.queries.meta)
         values = net.tokens(windows, layout, self.queries.meta, vectors)

@@ -143,13 +143,28 @@ def test_a_stroke_computes_the_tokens_of_its_blocks_only(session):
     blocks = NeuronBlocks.of(session.units.plane, session.units.xyz_um)
     stroke = mask.hide([3])
     predictor.encode(window, stroke)
-    members = blocks.members(int(blocks.block_of[3]))
+    members = blocks.members(0, int(blocks.block_of[3]))
     touched = 11 * (np.count_nonzero(members < 30) - 1)
     assert predictor.counters["tokens"] == 30 * 11 + touched
     # Undo, other frames' steps and other targets change no token.
     predictor.encode(window, mask)
     predictor.encode(window, mask.ask([35], slice(10, 20)))
     assert predictor.counters["tokens"] == 30 * 11 + touched
+
+
+def test_few_tokens_are_summed_at_once(session):
+    predictor, window = predictor_for(session, PLAIN), session.window(1.0)
+    blocks = NeuronBlocks.of(session.units.plane, session.units.xyz_um)
+    neurons = [int(blocks.members(0, number)[0]) for number in range(0, blocks.count, 2)]
+    found = latents(predictor, window, Mask.nothing(session).show(neurons))
+    (store,) = predictor._encoder._windows.values()
+    assert len(store.sums) == 1
+    # Shown one after the other, as by strokes.
+    other, mask = predictor_for(session, PLAIN), Mask.nothing(session)
+    for neuron in neurons:
+        mask = mask.show([neuron])
+        shown = latents(other, window, mask)
+    assert torch.equal(shown, found)
 
 
 def test_beyond_the_limit_the_sums_above_blocks_stay(session):
@@ -193,9 +208,9 @@ def test_blocks_are_neighbours_and_hold_each_neuron_once(monkeypatch, count):
     plane = draw.integers(0, 2, count)
     blocks = NeuronBlocks.of(plane, positions)
     assert sorted(blocks.neurons.tolist()) == list(range(count))
-    sizes = [len(blocks.members(number)) for number in range(blocks.count)]
+    sizes = [len(blocks.members(0, number)) for number in range(blocks.count)]
     assert all(size == 64 for size in sizes[:-1])
-    assert blocks.block_of[blocks.members(0)].tolist() == [0] * len(blocks.members(0))
+    assert blocks.block_of[blocks.members(0, 0)].tolist() == [0] * len(blocks.members(0, 0))
     if count == 1000:
-        first = positions[blocks.members(0)]
+        first = positions[blocks.members(0, 0)]
         assert np.nanmean(np.linalg.norm(first - np.nanmean(first, axis=0), axis=1)) < 300
