@@ -6,6 +6,7 @@ predicts on a grid of 5 samples. Other model families do not use this module.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class TokenLayout:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values, the order as text."""
         return {
-            "order": ranges_text(self.order),
+            "order": _order_text(self.order.tobytes()),
             "cuts": [int(cut) for cut in self.cuts],
             "context_span": [int(sample) for sample in self.context_span],
             "query_phase": int(self.query_phase),
@@ -217,14 +218,28 @@ class _StoredLayout:
 
 
 def layout_from_json(values: Mapping[str, Any], spec: WindowSpec, n_neurons: int) -> TokenLayout:
-    """Return the layout of JSON values; raise `MaskError` for others."""
+    """Return the layout of JSON values; raise `MaskError` for others.
+
+    The order may also be an array, which is not checked.
+    """
+    order = values.get("order")
+    if isinstance(order, np.ndarray):
+        values = {**values, "order": None}
     with refused_as(MaskError):
         stored = decode(_StoredLayout, values, "A stored mask", "attachment")
     if spec != OMNIMOUSE:
         raise MaskError("The attachment 'omnimouse' is for windows of OmniMouse only.")
-    text = stored.order
-    order = np.arange(n_neurons) if text is None else ranges(text, n_neurons, "order")
+    if stored.order is not None:
+        order = ranges(stored.order, n_neurons, "order")
+    elif not isinstance(order, np.ndarray):
+        order = np.arange(n_neurons)
     return TokenLayout(order, stored.cuts, stored.context_span, stored.query_phase)
+
+
+# A mask's identity contains the text: the same one for all strokes on one mask.
+@lru_cache(maxsize=4)
+def _order_text(order: bytes) -> str:
+    return ranges_text(np.frombuffer(order, np.int64))
 
 
 register_attachment(NAME, layout_from_json, OMNIMOUSE)
