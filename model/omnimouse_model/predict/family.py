@@ -104,23 +104,8 @@ class Transfer:
     seconds: Callable[[str, int, Session, int], float] | None = None
 
 
-def _no_presets(session: Session) -> Sequence[Preset]:
-    """Offer no presets beyond those of all models."""
-    return ()
-
-
 def _no_checkpoint(path: Path, device: str) -> Predictor:
     raise CheckpointError(f"{path} is no checkpoint: models of its family are not stored in files.")
-
-
-def _named(path: Path) -> bool:
-    """Stand for the default of `Family.recognises`."""
-    raise NotImplementedError
-
-
-def _counted(path: Path) -> Description:
-    """Stand for the default of `Family.describe`."""
-    raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +144,11 @@ class Family:
     title: str = ""
     summary: str = ""
     names: Mapping[str, Build] = field(default_factory=dict)
-    recognises: Callable[[Path], bool] = _named
+    # The defaults of these two depend on the name.
+    recognises: Callable[[Path], bool] = None  # type: ignore[assignment]  # set below
     load: Callable[[Path, str], Predictor] = _no_checkpoint
-    describe: Callable[[Path], Description] = _counted
-    presets: Callable[[Session], Sequence[Preset]] = _no_presets
+    describe: Callable[[Path], Description] = None  # type: ignore[assignment]  # set below
+    presets: Callable[[Session], Sequence[Preset]] = lambda session: ()
     training: Training | None = None
     transfer: Transfer | None = None
     export: Callable[[Path, Path], object] | None = None
@@ -172,9 +158,9 @@ class Family:
         # The class is frozen, and these defaults depend on the name.
         if not self.title:
             object.__setattr__(self, "title", self.name)
-        if self.recognises in (_named, None):
+        if self.recognises is None:
             object.__setattr__(self, "recognises", lambda path: stated_family(path) == self.name)
-        if self.describe in (_counted, None):
+        if self.describe is None:
             object.__setattr__(self, "describe", self._sessions_of)
 
     def _sessions_of(self, path: Path) -> Description:
