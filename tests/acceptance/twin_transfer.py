@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.families.twin.predictor import TwinPredictor, load_twin
+from omnimouse_model.families.twin.predictor import TwinPredictor
 from omnimouse_model.families.twin.training import FROZEN, train_twins
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.inference.registry import load_predictor
@@ -30,7 +30,7 @@ SHARE = 0.1
 
 def score(path: Path, session: Session) -> float:
     """Return the correlation over the test tier, from video and behaviour."""
-    found = evaluate(load_twin(path, "cpu"), session, "test/video_behavior", job=QUIET)
+    found = evaluate(TwinPredictor.load(path, "cpu"), session, "test/video_behavior", job=QUIET)
     return float(found.scores[0].value)
 
 

@@ -62,6 +62,45 @@ class NdtPredictor(NetworkPredictor):
     device: torch.device
     checkpoint: Callable[[], NdtCheckpoint] | None = None
 
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> "NdtPredictor":
+        """Load a predictor from a checkpoint (`Family.load`).
+
+        Raises
+        ------
+        CheckpointError
+            A file is missing, damaged or of another form.
+        """
+        path = Path(path)
+        checkpoint = read_ndt(path)
+        net = checkpoint.build().requires_grad_(False).eval()
+        place = resolve_device(device)
+        return cls(
+            path.stem,
+            weights_hash(dict(checkpoint.state)),
+            spec_of(checkpoint),
+            net.to(place),
+            place,
+            lambda: checkpoint,
+        )
+
+    @staticmethod
+    def describe(path: Path) -> Description:
+        """Return what `omnimouse info` prints of a checkpoint (`Family.describe`)."""
+        checkpoint = read_ndt(path)
+        config, spec = checkpoint.config, spec_of(checkpoint)
+        bins = f"{spec.n_samples} bins, {1000 / spec.response_rate_hz:g} ms each"
+        return describe_weights(
+            "neural data transformer",
+            checkpoint.state,
+            config,
+            checkpoint.sessions,
+            checkpoint.assumed,
+            network=f"{config.n_layers} layers of width {config.d_model}, {config.n_heads} heads",
+            trials=bins,
+            shared_parameters=sum(value.numel() for value in checkpoint.shared.values()),
+        )
+
     @property
     def needs(self) -> Needs:
         """What it can see and predict, and which sessions it knows."""
@@ -151,28 +190,6 @@ def _scheme_of(session: Session, mask: Mask) -> str:
     return nearest_scheme(mask.cells, None if area is None else area.tolist())
 
 
-def load_ndt(path: str | Path, device: str = "auto") -> NdtPredictor:
-    """Load a predictor from a checkpoint.
-
-    Raises
-    ------
-    CheckpointError
-        A file is missing, damaged or of another form.
-    """
-    path = Path(path)
-    checkpoint = read_ndt(path)
-    net = checkpoint.build().requires_grad_(False).eval()
-    place = resolve_device(device)
-    return NdtPredictor(
-        path.stem,
-        weights_hash(dict(checkpoint.state)),
-        spec_of(checkpoint),
-        net.to(place),
-        place,
-        lambda: checkpoint,
-    )
-
-
 def spec_of(checkpoint: NdtCheckpoint) -> WindowSpec:
     """Return the trials that the model of a checkpoint reads.
 
@@ -194,23 +211,6 @@ def spec_of(checkpoint: NdtCheckpoint) -> WindowSpec:
             f"at most {limit} (n_bins)."
         )
     return spec
-
-
-def describe_ndt(path: Path) -> Description:
-    """Return what `omnimouse info` prints of a checkpoint."""
-    checkpoint = read_ndt(path)
-    config, spec = checkpoint.config, spec_of(checkpoint)
-    bins = f"{spec.n_samples} bins, {1000 / spec.response_rate_hz:g} ms each"
-    return describe_weights(
-        "neural data transformer",
-        checkpoint.state,
-        config,
-        checkpoint.sessions,
-        checkpoint.assumed,
-        network=f"{config.n_layers} layers of width {config.d_model}, {config.n_heads} heads",
-        trials=bins,
-        shared_parameters=sum(value.numel() for value in checkpoint.shared.values()),
-    )
 
 
 # -- rates of held-out entries: single neurons, windows of bins, regions --------------

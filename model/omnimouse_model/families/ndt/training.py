@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import isfinite, sqrt
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,7 +47,7 @@ from omnimouse_model.families.ndt.network import (
     NdtConfig,
     poisson_loss,
 )
-from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor, load_ndt
+from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor
 from omnimouse_model.masks.schemes import RATIO, SCHEMES, SchemeSettings, draw_scheme
 from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
@@ -194,43 +195,6 @@ class NdtTrainConfig(TrainFields):
     def ratio_of(self, scheme: str) -> float:
         """Return the share that a scheme hides."""
         return self.causal_ratio if scheme == "causal" else self.ratio
-
-
-def read_ndt_config(tree: Mapping[str, Any]) -> NdtTrainConfig:
-    """Return the training config of neural data transformers from a parsed file.
-
-    Raises
-    ------
-    ValueError
-        A field is unknown, missing or out of range; the message names it.
-    """
-    if isinstance(trials := tree.get("spec", {}), Mapping):
-        tree = {**tree, "spec": asdict(TRIALS) | dict(trials)}
-    config = decode(NdtTrainConfig, tree, "the file")
-    if config.spec.n_samples > config.model.n_bins:
-        raise ValueError(
-            f"spec has {config.spec.n_samples} bins; model.n_bins is {config.model.n_bins}"
-        )
-    known = PROMPTS if config.model.has_prompt else SCHEMES
-    model = config.model
-    if config.start == "components" and (
-        model.mult != 1 or model.d_model < model.d_token + 3 or CAUSAL not in config.schemes
-    ):
-        raise ValueError(
-            "start: components needs model.mult 1, a d_model of at least d_token + 3, and the "
-            f"scheme {CAUSAL}"
-        )
-    if not config.schemes or not set(config.schemes) <= set(known):
-        raise ValueError(f"schemes are {config.schemes}; choose of {known}")
-    if config.horizon and not config.horizon[0] <= config.horizon[1] < config.spec.n_samples:
-        raise ValueError(
-            f"horizon is {config.horizon}; expected two numbers in order, below the "
-            f"{config.spec.n_samples} bins"
-        )
-    for name in ("ratio", "causal_ratio"):
-        if not 0 < getattr(config, name) <= 1:
-            raise ValueError(f"{name} is {getattr(config, name)}; expected 0 to 1")
-    return config
 
 
 MIN_TRIALS = 2
@@ -428,32 +392,6 @@ def _read(session: Session, starts: np.ndarray, spec: WindowSpec) -> np.ndarray:
     return counts
 
 
-def start_ndt(
-    config: NdtTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
-) -> NdtPredictor:
-    """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-    open_one = partial(trial_session, spec=config.spec, stride_s=config.stride_s)
-    best = train_as_recorded(
-        _NdtTraining.of,
-        config,
-        sessions,
-        out,
-        job,
-        seed,
-        open_one,
-        title="a neural data transformer",
-    )
-    return load_ndt(best, job.device)
-
-
-def export_ndt(run: Path, path: Path) -> None:
-    """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
-    settings = exported(run, path, "neural data transformers")
-    checkpoint = read_ndt(checkpoint_file(run, TRAINED))
-    card = run_card(checkpoint.card, settings)
-    save_ndt(path, replace(_renamed(checkpoint, card["same_neurons"]), card=card))
-
-
 def _renamed(checkpoint: NdtCheckpoint, renames: dict[str, str]) -> NdtCheckpoint:
     state: dict[str, Tensor] = checkpoint.shared
     sessions = {}
@@ -483,7 +421,7 @@ def with_steps(
 
 
 @dataclass(slots=True)
-class _NdtTraining:
+class NdtTraining:
     """A training of a transformer: network, trials and optimiser of one process.
 
     Attributes
@@ -514,7 +452,7 @@ class _NdtTraining:
         device: torch.device,
         team: Team,
         origin: NdtCheckpoint | None,
-    ) -> "_NdtTraining":
+    ) -> "NdtTraining":
         """Build the network and its optimiser."""
         config = with_steps(config, sessions, team)
         trials = tuple(read_trials(source, config) for source in sessions)
@@ -531,6 +469,72 @@ class _NdtTraining:
             trained, max(1, config.total_steps), config.lr, config.weight_decay
         )
         return cls(config, trials, net, out, device, team, origin, optimiser, schedule)
+
+    # -- as parts of a `Family` -------------------------------------------------------
+    @staticmethod
+    def read(tree: Mapping[str, Any]) -> NdtTrainConfig:
+        """Return the training config of neural data transformers from a parsed file.
+
+        Raises
+        ------
+        ValueError
+            A field is unknown, missing or out of range; the message names it.
+        """
+        if isinstance(trials := tree.get("spec", {}), Mapping):
+            tree = {**tree, "spec": asdict(TRIALS) | dict(trials)}
+        config = decode(NdtTrainConfig, tree, "the file")
+        if config.spec.n_samples > config.model.n_bins:
+            raise ValueError(
+                f"spec has {config.spec.n_samples} bins; model.n_bins is {config.model.n_bins}"
+            )
+        known = PROMPTS if config.model.has_prompt else SCHEMES
+        model = config.model
+        if config.start == "components" and (
+            model.mult != 1 or model.d_model < model.d_token + 3 or CAUSAL not in config.schemes
+        ):
+            raise ValueError(
+                "start: components needs model.mult 1, a d_model of at least d_token + 3, and the "
+                f"scheme {CAUSAL}"
+            )
+        if not config.schemes or not set(config.schemes) <= set(known):
+            raise ValueError(f"schemes are {config.schemes}; choose of {known}")
+        if config.horizon and not config.horizon[0] <= config.horizon[1] < config.spec.n_samples:
+            raise ValueError(
+                f"horizon is {config.horizon}; expected two numbers in order, below the "
+                f"{config.spec.n_samples} bins"
+            )
+        for name in ("ratio", "causal_ratio"):
+            if not 0 < getattr(config, name) <= 1:
+                raise ValueError(f"{name} is {getattr(config, name)}; expected 0 to 1")
+        return config
+
+    windows = attrgetter("spec")
+
+    @classmethod
+    def train(
+        cls, config: NdtTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
+    ) -> NdtPredictor:
+        """Train on open sessions, or resume, and return the best model (`Training.start`)."""
+        open_one = partial(trial_session, spec=config.spec, stride_s=config.stride_s)
+        best = train_as_recorded(
+            cls.of,
+            config,
+            sessions,
+            out,
+            job,
+            seed,
+            open_one,
+            title="a neural data transformer",
+        )
+        return NdtPredictor.load(best, job.device)
+
+    @staticmethod
+    def export(run: Path, path: Path) -> None:
+        """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
+        settings = exported(run, path, "neural data transformers")
+        checkpoint = read_ndt(checkpoint_file(run, TRAINED))
+        card = run_card(checkpoint.card, settings)
+        save_ndt(path, replace(_renamed(checkpoint, card["same_neurons"]), card=card))
 
     @property
     def result(self) -> Ndt:
@@ -550,6 +554,7 @@ class _NdtTraining:
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
+        """Set the start values; True if they are those of a trained model."""
         if self.settings.mean_rates:
             for trials in self.trials:
                 _set_mean_rates(self.net, trials)
@@ -724,7 +729,7 @@ class _NdtTraining:
         )
 
 
-train_ndt = partial(train, _NdtTraining.of)
+train_ndt = partial(train, NdtTraining.of)
 """Function that trains a transformer; `origin` is an `NdtCheckpoint`."""
 
 
@@ -903,7 +908,7 @@ def transfer_ndt(
     train_ndt(config, [source], out, device=device, origin=origin, job=job)
     job.progress(1.0, 1.0, SAVING)
     _write_result(out, predictor, origin, source, options)
-    return load_ndt(out, job.device)
+    return NdtPredictor.load(out, job.device)
 
 
 def _check(ndt: NdtPredictor, session: Session, options: TransferOptions) -> None:

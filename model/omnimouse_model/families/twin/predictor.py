@@ -88,7 +88,7 @@ class TwinPredictor(NetworkPredictor):
     ----------
     spec
         Windows that it reads.
-    load
+    build
         Returns the twin of a session.
     n_neurons
         Number of neurons of each session.
@@ -101,11 +101,109 @@ class TwinPredictor(NetworkPredictor):
 
     solution = "A new animal needs a transfer."
     spec: WindowSpec
-    load: Callable[[str], TwinOfSession]
+    build: Callable[[str], TwinOfSession]
     n_neurons: Mapping[str, int]
     device: torch.device
     checkpoint: Callable[[], TwinCheckpoint] | None = None
     _twins: dict[str, TwinOfSession] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> "TwinPredictor":
+        """Load a predictor from a checkpoint or released files (`Family.load`).
+
+        A released folder serves all its scans, whose sessions are named like "4-7" or
+        "17797-4-7".
+
+        Raises
+        ------
+        CheckpointError
+            A file is missing, damaged or of another form.
+        """
+        path = Path(path)
+        if (path / RELEASED).exists():
+            return cls._load_release(path, device)
+        # The folder of a fine-tuning has its result.
+        checkpoint = read_twins(path)
+        tensors = {
+            f"{key}.{tensor}": value
+            for key, own in checkpoint.sessions.items()
+            for tensor, value in own.items()
+        }
+
+        def load(session: str) -> TwinOfSession:
+            mean = checkpoint.sessions[session][MEAN].numpy()
+            # NaN: the checkpoint does not know it, and the recording states it.
+            is_known = np.isfinite(mean).all()
+            net = _frozen(checkpoint.build(session))
+            return TwinOfSession(net, mean if is_known else None)
+
+        return cls(
+            path.stem,
+            weights_hash({**checkpoint.core, **tensors}),
+            twin_spec(*checkpoint.frame_size),
+            load,
+            {key: checkpoint.n_units(key) for key in checkpoint.sessions},
+            resolve_device(device),
+            lambda: checkpoint,
+        )
+
+    @classmethod
+    def _load_release(cls, path: Path, device: str) -> "TwinPredictor":
+        keys = [f"{session}-{scan}" for session, scan in scans(path)]
+        if not keys:
+            raise CheckpointError(f"{path} has no params_<session>_<scan>.pt.")
+        files = {key: read_released(path, key) for key in keys}
+        core = {k: v for k, v in files[keys[0]].state.items() if k.startswith("core.")}
+
+        def checkpoint() -> TwinCheckpoint:
+            # The files do not state the mean responses, which rates are multiples of: NaN.
+            sessions = {
+                key: {k: v for k, v in file.state.items() if not k.startswith("core.")}
+                | {MEAN: torch.full((file.n_units,), torch.nan)}
+                for key, file in files.items()
+            }
+            config = files[keys[0]].config
+            return TwinCheckpoint(config, FRAME_SIZE, core, sessions, str(path))
+
+        # The core is in the first; every scan adds its own weights.
+        weights = dict(files[keys[0]].state) | {
+            f"{key}.{name}": value
+            for key in keys[1:]
+            for name, value in files[key].state.items()
+            if not name.startswith("core.")
+        }
+        # Recordings of the release are named with the animal, its files without.
+        named = {f"{MICRONS_ANIMAL}-{key}": file for key, file in files.items()} | files
+        return cls(
+            path.name,
+            weights_hash(weights),
+            twin_spec(*FRAME_SIZE),
+            lambda session: TwinOfSession(_frozen(named[session].build())),
+            {key: file.n_units for key, file in named.items()},
+            resolve_device(device),
+            checkpoint,
+        )
+
+    @staticmethod
+    def describe(path: Path) -> Description:
+        """Return what `omnimouse info` prints of a checkpoint, or of a released folder."""
+        twin = TwinPredictor.load(path, "cpu")
+        assert twin.checkpoint is not None  # every loaded twin has one
+        checkpoint = twin.checkpoint()
+        config, (height, width) = checkpoint.config, checkpoint.frame_size
+        state = dict(checkpoint.core)
+        for key, own in checkpoint.sessions.items():
+            state |= {f"{key}.{name}": value for name, value in own.items()}
+        retina = f"{config.retina_height} x {config.retina_width}"
+        return describe_weights(
+            "digital twin",
+            state,
+            config,
+            twin.n_neurons,
+            network=f"{config.streams} streams, {config.core}, retina {retina}",
+            frames=f"{height} x {width} px",
+            shared_parameters=sum(value.numel() for value in checkpoint.core.values()),
+        )
 
     @property
     def needs(self) -> Needs:
@@ -221,7 +319,7 @@ class TwinPredictor(NetworkPredictor):
     def _twin_of(self, session: Session) -> TwinOfSession:
         NetworkPredictor.prepare(self, session)
         if session.id not in self._twins:
-            twin = self.load(session.id)
+            twin = self.build(session.id)
             twin.net.to(self.device)
             self._twins[session.id] = twin
         return self._twins[session.id]
@@ -292,104 +390,6 @@ def _joined(inputs: Sequence[Inputs]) -> Inputs:
     return frames, gaze, behavior
 
 
-def load_twin(path: str | Path, device: str = "auto") -> TwinPredictor:
-    """Load a predictor from a checkpoint of this project, or from released files.
-
-    A released folder serves all its scans, whose sessions are named like "4-7" or
-    "17797-4-7".
-
-    Raises
-    ------
-    CheckpointError
-        A file is missing, damaged or of another form.
-    """
-    path = Path(path)
-    if (path / RELEASED).exists():
-        return _load_release(path, device)
-    # The folder of a fine-tuning has its result.
-    checkpoint = read_twins(path)
-    tensors = {
-        f"{key}.{tensor}": value
-        for key, own in checkpoint.sessions.items()
-        for tensor, value in own.items()
-    }
-
-    def load(session: str) -> TwinOfSession:
-        mean = checkpoint.sessions[session][MEAN].numpy()
-        # NaN: the checkpoint does not know it, and the recording states it.
-        is_known = np.isfinite(mean).all()
-        net = _frozen(checkpoint.build(session))
-        return TwinOfSession(net, mean if is_known else None)
-
-    return TwinPredictor(
-        path.stem,
-        weights_hash({**checkpoint.core, **tensors}),
-        twin_spec(*checkpoint.frame_size),
-        load,
-        {key: checkpoint.n_units(key) for key in checkpoint.sessions},
-        resolve_device(device),
-        lambda: checkpoint,
-    )
-
-
-def _load_release(path: Path, device: str) -> TwinPredictor:
-    keys = [f"{session}-{scan}" for session, scan in scans(path)]
-    if not keys:
-        raise CheckpointError(f"{path} has no params_<session>_<scan>.pt.")
-    files = {key: read_released(path, key) for key in keys}
-    core = {k: v for k, v in files[keys[0]].state.items() if k.startswith("core.")}
-
-    def checkpoint() -> TwinCheckpoint:
-        # The files do not state the mean responses, which rates are multiples of: NaN.
-        sessions = {
-            key: {k: v for k, v in file.state.items() if not k.startswith("core.")}
-            | {MEAN: torch.full((file.n_units,), torch.nan)}
-            for key, file in files.items()
-        }
-        config = files[keys[0]].config
-        return TwinCheckpoint(config, FRAME_SIZE, core, sessions, str(path))
-
-    # The core is in the first; every scan adds its own weights.
-    weights = dict(files[keys[0]].state) | {
-        f"{key}.{name}": value
-        for key in keys[1:]
-        for name, value in files[key].state.items()
-        if not name.startswith("core.")
-    }
-    # Recordings of the release are named with the animal, its files without.
-    named = {f"{MICRONS_ANIMAL}-{key}": file for key, file in files.items()} | files
-    return TwinPredictor(
-        path.name,
-        weights_hash(weights),
-        twin_spec(*FRAME_SIZE),
-        lambda session: TwinOfSession(_frozen(named[session].build())),
-        {key: file.n_units for key, file in named.items()},
-        resolve_device(device),
-        checkpoint,
-    )
-
-
 def _frozen(net: TwinNetwork) -> TwinNetwork:
     # Gradients of the weights would keep the activations of every request.
     return net.requires_grad_(False).eval()
-
-
-def describe_twin(path: Path) -> Description:
-    """Return what `omnimouse info` prints of a checkpoint, or of a released folder."""
-    twin = load_twin(path, "cpu")
-    assert twin.checkpoint is not None  # every loaded twin has one
-    checkpoint = twin.checkpoint()
-    config, (height, width) = checkpoint.config, checkpoint.frame_size
-    state = dict(checkpoint.core)
-    for key, own in checkpoint.sessions.items():
-        state |= {f"{key}.{name}": value for name, value in own.items()}
-    retina = f"{config.retina_height} x {config.retina_width}"
-    return describe_weights(
-        "digital twin",
-        state,
-        config,
-        twin.n_neurons,
-        network=f"{config.streams} streams, {config.core}, retina {retina}",
-        frames=f"{height} x {width} px",
-        shared_parameters=sum(value.numel() for value in checkpoint.core.values()),
-    )

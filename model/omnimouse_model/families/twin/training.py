@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import isfinite
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,7 +38,6 @@ from omnimouse_model.families.twin.predictor import (
     RATE_HZ,
     TwinOfSession,
     TwinPredictor,
-    load_twin,
     twin_spec,
 )
 from omnimouse_model.masks import Mask
@@ -152,20 +152,6 @@ class TwinTrainConfig(TrainFields):
         """Return the cycle of a step, and the epoch within it."""
         epoch = min(step, self.total_steps - 1) // self.epoch_steps
         return divmod(epoch, self.cycle_epochs)
-
-
-def read_twin_config(tree: Mapping[str, Any]) -> TwinTrainConfig:
-    """Return the training config of twins from a parsed file (`Training.read`).
-
-    Raises
-    ------
-    ValueError
-        A field is unknown, missing or of another type; the message names it.
-    """
-    config = decode(TwinTrainConfig, tree, "the file")
-    if config.burn_in >= config.frames:
-        raise ValueError(f"burn_in must be below frames ({config.frames}), found {config.burn_in}")
-    return config
 
 
 _TOLERANCE_S = 1e-6
@@ -429,27 +415,6 @@ def freeze(net: TwinNetwork, modules: tuple[str, ...]) -> None:
         net.get_submodule(name).requires_grad_(False).eval()
 
 
-def start_twins(
-    config: TwinTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
-) -> TwinPredictor:
-    """Train on open sessions, or resume, and return the best twins (`Training.start`)."""
-    best = train_as_recorded(
-        _TwinTraining.of, config, sessions, out, job, seed, title="a digital twin"
-    )
-    return load_twin(best, job.device)
-
-
-def export_twins(run: Path, path: Path) -> None:
-    """Write the best twins of a run, else the last (`Family.export`)."""
-    settings = exported(run, path, "digital twins")
-    checkpoint = read_twins(checkpoint_file(run, TRAINED))
-    card = run_card(checkpoint.card, settings)
-    card |= {"targets": settings.tree.get("targets", "responses")}
-    renames = card["same_neurons"]
-    sessions = {renames.get(key, key): own for key, own in checkpoint.sessions.items()}
-    save_twins(path, replace(checkpoint, sessions=sessions, card=card))
-
-
 OWN = ("perspective", "modulation", "readout")
 """Parts that each session has for itself."""
 
@@ -464,7 +429,7 @@ class _Drawn:
 
 
 @dataclass(slots=True)
-class _TwinTraining:
+class TwinTraining:
     """A training of twins: networks, clips and optimisers of the sessions of this process.
 
     Attributes
@@ -499,7 +464,7 @@ class _TwinTraining:
         device: torch.device,
         team: Team,
         origin: TwinCheckpoint | None,
-    ) -> "_TwinTraining":
+    ) -> "TwinTraining":
         """Build the networks and their optimisers, without start values."""
         check_distinct(sessions, team)
         nets = {}
@@ -538,6 +503,49 @@ class _TwinTraining:
             training.optimisers[key] = make(net, parts=OWN)
         return training
 
+    # -- as parts of a `Family` -------------------------------------------------------
+    @staticmethod
+    def read(tree: Mapping[str, Any]) -> TwinTrainConfig:
+        """Return the training config of twins from a parsed file (`Training.read`).
+
+        Raises
+        ------
+        ValueError
+            A field is unknown, missing or of another type; the message names it.
+        """
+        config = decode(TwinTrainConfig, tree, "the file")
+        if config.burn_in >= config.frames:
+            raise ValueError(
+                f"burn_in must be below frames ({config.frames}), found {config.burn_in}"
+            )
+        return config
+
+    windows = attrgetter("spec")
+
+    @classmethod
+    def train(
+        cls,
+        config: TwinTrainConfig,
+        sessions: Sequence[Session],
+        out: Path,
+        job: Job,
+        seed: int = 0,
+    ) -> TwinPredictor:
+        """Train on open sessions, or resume, and return the best twins (`Training.start`)."""
+        best = train_as_recorded(cls.of, config, sessions, out, job, seed, title="a digital twin")
+        return TwinPredictor.load(best, job.device)
+
+    @staticmethod
+    def export(run: Path, path: Path) -> None:
+        """Write the best twins of a run, else the last (`Family.export`)."""
+        settings = exported(run, path, "digital twins")
+        checkpoint = read_twins(checkpoint_file(run, TRAINED))
+        card = run_card(checkpoint.card, settings)
+        card |= {"targets": settings.tree.get("targets", "responses")}
+        renames = card["same_neurons"]
+        sessions = {renames.get(key, key): own for key, own in checkpoint.sessions.items()}
+        save_twins(path, replace(checkpoint, sessions=sessions, card=card))
+
     @property
     def result(self) -> dict[str, TwinNetwork]:
         """The network of each session of this process, by key; all have the same core."""
@@ -550,6 +558,7 @@ class _TwinTraining:
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
+        """Set the start values; True if they are those of a trained model."""
         draw_twins(self.settings, self.sessions, self.nets, self.origin)
         # Ranks have drawn different cores, and only gradients are averaged later.
         self.team.copy_from_main(self.core)
@@ -711,7 +720,7 @@ class _TwinTraining:
         )
 
 
-train_twins = partial(train, _TwinTraining.of)
+train_twins = partial(train, TwinTraining.of)
 """Function that trains twins; `origin` is a `TwinCheckpoint`."""
 
 
@@ -851,7 +860,7 @@ def transfer_twin(
     train_twins(config, [source], out, device=device, origin=origin, job=job)
     job.progress(1.0, 1.0, SAVING)
     _write_result(out, predictor, origin, source, options)
-    return load_twin(out, job.device)
+    return TwinPredictor.load(out, job.device)
 
 
 def _write_result(

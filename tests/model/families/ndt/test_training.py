@@ -17,7 +17,7 @@ from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import one_neuron_out
 from omnimouse_model.families.ndt.training import (
     NdtTrainConfig,
-    export_ndt,
+    NdtTraining,
     read_trials,
     train_ndt,
     trial_session,
@@ -195,7 +195,7 @@ def test_an_export_is_a_predictor_of_its_sessions(sessions, trained, tmp_path):
     tree = {"batch": 4}
     write_record(trained, RunSettings(notes={"renames": {"a": "c"}}, tree=tree))
     path = tmp_path / "small.safetensors"
-    export_ndt(trained, path)
+    NdtTraining.export(trained, path)
     predictor = om.load_predictor(path, device="cpu")
     assert predictor.needs.n_neurons == {"c": 9, "b": 9}
     assert predictor.needs.spec == SPEC

@@ -8,7 +8,7 @@ import torch
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.twin.checkpoint import read_released
-from omnimouse_model.families.twin.predictor import load_twin
+from omnimouse_model.families.twin.predictor import TwinPredictor
 from omnimouse_model.families.twin.twin import DigitalTwin
 from tests.hostile_pickles import CallingPickle
 
@@ -91,8 +91,8 @@ def test_a_file_that_calls_a_function_is_refused(tmp_path):
 
 
 def test_the_id_of_a_release_names_the_weights_of_all_its_scans(release):
-    before = load_twin(release, "cpu").predictor_id
+    before = TwinPredictor.load(release, "cpu").predictor_id
     changed(release / "params_5_6.pt", lambda t: next(iter(t.values())).add_(1))
-    after = load_twin(release, "cpu").predictor_id
+    after = TwinPredictor.load(release, "cpu").predictor_id
     assert before.split()[0] == after.split()[0] == "release"
     assert before != after

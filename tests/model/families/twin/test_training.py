@@ -14,10 +14,10 @@ from omnimouse_model.families.twin.checkpoint import read_twins
 from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
 from omnimouse_model.families.twin.training import (
     TwinTrainConfig,
+    TwinTraining,
     _positions,
     clip_spec,
     clip_starts,
-    export_twins,
     train_twins,
 )
 from omnimouse_model.inference.families import config_path, training_plan
@@ -242,7 +242,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(sessions, tmp_path, monke
 
 def test_an_export_renames_sessions(sessions, twins, tmp_path):
     write_record(twins, RunSettings(notes={"renames": {"a-1-1": "a-2-1"}}))
-    export_twins(twins, tmp_path / "t.safetensors")
+    TwinTraining.export(twins, tmp_path / "t.safetensors")
     assert om.load_predictor(tmp_path / "t.safetensors").needs.sessions == {
         "a-2-1",
         "b-1-1",
