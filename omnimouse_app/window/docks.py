@@ -216,6 +216,7 @@ class OmniMouseDock(QWidget):
         with unsaved_settings():
             if self._layout is None or not self._layout.restore():
                 _set_sizes(self.main_window, self.docks)
+        _hide_forgotten_bars(self.main_window)
         self.instrument.layers.show_whole_field()
 
     def reset_layout(self) -> None:
@@ -385,6 +386,20 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
             window.tabifyDockWidget(docks[first], docks[second])
         docks[titles[0]].raise_()
     _fold_layer_docks(window, docks[BRUSH])
+    _hide_forgotten_bars(window)
+
+
+def _hide_forgotten_bars(window: QMainWindow) -> None:
+    """Hide rows of tabs that Qt has forgotten.
+
+    A group that gets one more tab before it was shown has a new row, and the one before
+    stays somewhere on screen.
+    """
+    bars = window.findChildren(QTabBar, options=DIRECT)
+    names = [{bar.tabText(tab) for tab in range(bar.count())} for bar in bars]
+    for bar, own in zip(bars, names, strict=True):
+        if any(own < others for others in names):
+            bar.hide()
 
 
 def _set_sizes(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:

@@ -8,6 +8,7 @@ import sys
 
 import napari
 import pytest
+from qtpy.QtWidgets import QTabBar
 
 from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window import launch as opening
@@ -169,3 +170,15 @@ def test_freed_arrays_of_threads_are_returned():
     command = [sys.executable, "-c", HEAP]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 20  # without a shared heap, most of 80 MiB are kept
+
+
+def test_a_dock_has_one_tab(qapp, load_calls):
+    dock = opening.launch(viewer=napari.Viewer(show=False))
+    try:
+        dock.viewer.show()
+        bars = [bar for bar in dock.main_window.findChildren(QTabBar) if bar.isVisible()]
+        tabs = [bar.tabText(number) for bar in bars for number in range(bar.count())]
+        assert "Traces" in tabs
+        assert len(tabs) == len(set(tabs))
+    finally:
+        dock.close_viewer()

@@ -6,6 +6,7 @@ The plot draws the rows passed to it and has no access to a controller.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -38,10 +39,8 @@ BAR_WIDTH: Final = 3.0
 STALE_OPACITY: Final = 0.5
 LOW_PIXELS: Final = 44
 """Row height in pixels below which labels move from above the curves to a gutter."""
-GUTTER_PIXELS: Final = 118
-"""Width of the gutter: that of the longest name, "change of pupil size"."""
-MARK_PIXELS: Final = 26
-"""Extra gutter width in pixels per score; `GUTTER_SHARE` limits the total."""
+GUTTER_STEP: Final = 26
+"""Step in pixels of the gutter's width, so that a new score does not move the curves."""
 GUTTER_SHARE: Final = 0.55
 MIN_PIXELS: Final = 15
 """Minimum row height in pixels (height of a label); further rows need scrolling."""
@@ -322,8 +321,9 @@ class TraceStack(QObject):
         is_low = self._is_low
         if is_low:
             width = float(self.box.width())
-            marks = max(len(trace.marks) for trace in self._traces)
-            gutter = min(GUTTER_PIXELS + MARK_PIXELS * marks, GUTTER_SHARE * width)
+            self._set_labels(2, is_cut=True)
+            widest = max(label.textItem.boundingRect().width() for label in self._labels)
+            gutter = min(GUTTER_STEP * ceil(widest / GUTTER_STEP), GUTTER_SHARE * width)
             # Extends the range to the left such that [start, stop] fills the rest of
             # the width.
             left = start - (stop - start) * gutter / max(width - gutter, 1.0)
