@@ -554,7 +554,7 @@ class Sources(HasBackgroundTask):
                 raise StoppedError
             if is_timed:
                 seconds = monotonic() - begun_s - work.waited_s
-                self._post(partial(self._time, job, result.n_windows, seconds))
+                self._post(partial(self._time, job, result, seconds))
 
     @contextmanager
     def _predictor(self, job: SourcesJob) -> Iterator[Predictor]:
@@ -593,12 +593,15 @@ class Sources(HasBackgroundTask):
 
         # A run waits for the fits, which it needs, but not for the measurement.
         sources(predictor, session, targets=0, max_windows=1, job=CallbackJob(cancelled=is_gone))
-        job, begun_s = CallbackJob(cancelled=is_in_the_way), monotonic()
+        # Requests of the screen come first, and their time is not that of an answer.
+        work = PausableJob(lambda: self._client.results.is_awaited and not is_in_the_way())
+        job = CallbackJob(cancelled=lambda: work.cancelled() or is_in_the_way())
+        begun_s = monotonic()
         found = sources(
             predictor, session, targets=session.n_neurons - 1, max_windows=WINDOWS, job=job
         )
         if found.is_complete:
-            seconds = monotonic() - begun_s
+            seconds = monotonic() - begun_s - work.waited_s
             yield session, seconds / (len(found.plan.subsets) * found.n_windows)
 
     def _take_pace(self, found: tuple[Session, float]) -> None:
@@ -607,8 +610,12 @@ class Sources(HasBackgroundTask):
             self._quick_s = seconds
             self.changed.emit()
 
-    def _time(self, job: SourcesJob, n_windows: int, seconds: float) -> None:
-        self._pace[job.question, job.source == QUICK, n_windows] = seconds / job.n_groups
+    def _time(self, job: SourcesJob, result: Finding, seconds: float) -> None:
+        is_quick, pace_s = job.source == QUICK, seconds / job.n_groups
+        self._pace[job.question, is_quick, result.n_windows] = pace_s
+        if is_quick and job.session is self.state.session:
+            n_masks = len(result.errors.squared)
+            self._quick_s = pace_s / (n_masks * result.n_windows)
 
 
 def _analyses() -> dict[Question, tuple[Any, Any]]:

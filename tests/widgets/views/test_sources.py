@@ -89,7 +89,7 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
         dict(zip((one.name for one in table.columns), texts, strict=True))
         for texts, _ in table.read(0, 8)
     ]
-    assert float(rows[0]["from"]) <= float(rows[0]["unique"]) <= float(rows[0]["to"])
+    assert float(rows[0]["low"]) <= float(rows[0]["unique"]) <= float(rows[0]["high"])
     assert [row["source"] for row in rows[:4]] == [
         "behaviour",
         "own past",
@@ -102,7 +102,7 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
     controller.selection.select([3, 30])
     table.sort("share")
     least = record(view)["content"]
-    shares = [float(texts[7]) for texts, _ in least.read(0, 8)]
+    shares = [float(texts[4]) for texts, _ in least.read(0, 8)]
     assert shares == sorted(shares)
     least.sort("share")
     assert record(view)["content"].is_descending

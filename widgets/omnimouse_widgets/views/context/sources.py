@@ -564,14 +564,14 @@ def source_means(found: SourceScores) -> Curves:
 
 SOURCE_COLUMNS: Final = (
     ("neuron", "Id of the neuron"),
-    ("area", "Area of the neuron"),
     ("source", "Of what the values are"),
     ("alone", "Value of this source alone"),
     ("unique", "What is lost without this source"),
-    ("from", "Lower end of the 95 % interval of unique"),
-    ("to", "Upper end of the 95 % interval of unique"),
     ("share", "Share of this source in the whole"),
     ("v(all)", "Value of all sources"),
+    ("area", "Area of the neuron"),
+    ("low", "Lower end of the 95 % interval of unique"),
+    ("high", "Upper end of the 95 % interval of unique"),
 )
 """Titles of the table of sources, and what they mean."""
 
@@ -597,8 +597,8 @@ def source_rows(
         "source": np.tile(np.array([source_label(name) for name in found.names]), n_neurons),
         "alone": by_row([one.value for one in kinds["alone"]]),
         "unique": by_row([one.value for one in unique]),
-        "from": by_row([one.low for one in unique]),
-        "to": by_row([one.high for one in unique]),
+        "low": by_row([one.low for one in unique]),
+        "high": by_row([one.high for one in unique]),
         "share": by_row([one.value for one in kinds["share"]]),
         "v(all)": np.repeat(found.total().value, n),
         "index": np.repeat(found.neurons, n),
