@@ -222,9 +222,9 @@ class _Course:
         def report(done: int | float, total: int | float, step: str) -> None:
             took_s, share = monotonic() - begin_s, done / total
             self.other_s = before_s + took_s
-            # Its own pace counts as soon as there is one.
-            left_s = took_s * (1 - share) / share if share > 0.1 else whole_s * (1 - share)
-            self._report(left_s, step)
+            # Its own pace counts as much as is done: reading, the first part, is quicker than
+            # expected.
+            self._report((1 - share) * (took_s + (1 - share) * whole_s), step)
 
         return self._job(report)
 
