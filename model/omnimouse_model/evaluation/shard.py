@@ -9,7 +9,7 @@ has the bits of an evaluation.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, product
 
 import numpy as np
 
@@ -213,32 +213,35 @@ class ShardScores:
         for group, windows_of, done, key, what in self._missing(number, windows):
             first, predictor = group[0], group[0].predictor
             step = f"{session.id}: {first.condition.name}, {what}"
-            n_counted = 0 if predictor is None else len(group)
-            run.report(step)
+            # The known truth needs no time: nobody waits for it, and no stop loses it.
+            is_known = predictor is None
+            n_counted, report = (0, lambda *_: None) if is_known else (len(group), run.report)
+            report(step)
             # One prediction serves all scores, so it contains the union of their neurons.
             neurons = np.unique(np.concatenate([score.neurons for score in group]))
-            is_asked = len(neurons) or (predictor and first.mask.has_behavior_target)
-            if not first.refusal and is_asked:
-                requests = ((window, first.mask, neurons) for window, _ in windows_of)
-                found: list[Prediction] = []
-                try:
-                    for prediction in (
-                        _expected(first, windows_of)
-                        if predictor is None
-                        else predictor.predict_many(requests, run.job.cancelled)
-                    ):
-                        found.append(prediction)
-                        run.report(step, len(found) * n_counted)
-                    self.is_whole = False
-                    for (window, block), prediction in zip(windows_of, found, strict=True):
-                        for score in group:
-                            score.add(window, prediction, block)
-                    for score in group:
-                        score.n_windows += len(windows_of)
-                except UnsupportedRequestError as error:
-                    for score in group:
-                        score.refusal = str(error)
-                self.is_whole = True
+            is_asked = len(neurons) or (not is_known and first.mask.has_behavior_target)
+            asked = windows_of if is_asked and not first.refusal else []
+            requests = ((window, first.mask, neurons) for window, _ in asked)
+            found: list[Prediction] = []
+            try:
+                for prediction in (
+                    _expected(first, asked)
+                    if predictor is None
+                    else predictor.predict_many(requests, run.job.cancelled)
+                ):
+                    found.append(prediction)
+                    report(step, len(found) * n_counted)
+                self.is_whole = False
+                for score, ((window, block), prediction) in product(
+                    group, zip(asked, found, strict=True)
+                ):
+                    score.add(window, prediction, block)
+                for score in group:
+                    score.n_windows += len(asked)
+            except UnsupportedRequestError as error:
+                for score in group:
+                    score.refusal = str(error)
+            self.is_whole = True
             run.done += len(windows_of) * n_counted
             done.add(key)
 
