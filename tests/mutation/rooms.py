@@ -51,7 +51,7 @@ ROOMS = {
     ),
     "statistics": Room(
         _files(f"{_MODEL}/metrics", "named time_blocks fits")
-        + _files(f"{_MODEL}/data/readers/build", "statistics")
+        + _files(f"{_MODEL}/data/readers/build", "finalise")
         + _files(f"{_MODEL}/evaluation", "running_score results repeats"),
         _files(_TESTS, "metrics/test_* evaluation/test_summary")
         + _files(_TESTS, "analysis/test_evaluate evaluation/test_noise_ceiling")
