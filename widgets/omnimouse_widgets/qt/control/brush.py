@@ -348,6 +348,7 @@ class BrushSection(QWidget):
 
 
 def _short(name: str, length: int = 24) -> str:
+    name = name.removeprefix("Paint ")
     lower = name[:1].lower() + name[1:]
     return lower if len(lower) <= length else f"{lower[: length - 1]}…"
 
