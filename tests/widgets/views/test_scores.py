@@ -151,7 +151,7 @@ def test_scores_of_two_pins_are_drawn_against_each_other(view, controller, pinne
     controller.colouring.choose("difference")
     scale = controller.colouring.scale
     np.testing.assert_allclose(scale.values, pinned[1].scores - pinned[0].scores)
-    assert scale.quantity.label == "r of B Video only minus that of A Video + behaviour"
+    assert scale.quantity.label == "r of B minus that of A"
     assert "difference" in [quantity.name for quantity in controller.colouring.choices]
     controller.pins.unpin(0)
     assert not controller.colouring.scale.is_known

@@ -453,10 +453,14 @@ class Colouring(HasBackgroundTask):
         if quantity.name == "difference":
             symbol = self._state.metric.symbol
             first, second = map(self.name_of, self._state.compared)
-            of_first = "" if self._state.compared[0] == "model" else f" of {first}"
+            # A legend has room for the letters of pins alone.
+            short = [
+                name if name in LETTERS else self.name_of(name) for name in self._state.compared
+            ]
+            of_first = "" if self._state.compared[0] == "model" else f" of {short[0]}"
             return replace(
                 quantity,
-                label=f"{symbol}{of_first} minus that of {second}",
+                label=f"{symbol}{of_first} minus that of {short[1]}",
                 explanation=f"How much better {first} predicts a neuron than {second}, "
                 "over the same windows",
             )
