@@ -187,3 +187,19 @@ def test_a_baseline_of_another_spec_is_scored_on_the_same_windows(controller, so
     assert np.array_equal(beside.score.counts, own.score.counts)
     expected = controller.results.neuron_scores.values - controller.baseline.neuron_scores.values
     np.testing.assert_array_equal(controller.colouring.scale.values, expected)
+
+
+def test_a_pin_keeps_its_score_over_the_tier_beside_a_model_of_another_spec(controller, sources):
+    controller.loader.open_now(sources / "imaging.npz")
+    controller.model.choose("echo")
+    controller.editor.apply_preset("video_behavior")
+    controller.requests.finish_scores()
+    before = controller.results.neuron_scores
+    controller.pins.pin()
+    controller.model.choose("toy-frames")
+    controller.requests.wait(30.0)
+    controller.colouring.compare("A", "model")
+    pinned = controller.colouring.scores_of("A")
+    assert pinned.evidence == before.evidence
+    assert pinned.tier
+    np.testing.assert_array_equal(pinned.values, before.values)

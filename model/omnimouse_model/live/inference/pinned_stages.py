@@ -117,9 +117,11 @@ class PinnedStageRunner:
         """Return the function that finds the score of a condition over its tier."""
         if not is_served(predictor.needs.spec, task.mask.spec):
             return no_score
+        window, spec = request.window, predictor.needs.spec
         question = LiveRequest(
             request.session,
-            request.window,
+            # It was scored in windows of its own, whatever is on screen now.
+            Window(request.session, window.start_index, (), spec, window.exact_start),
             task.mask,
             (),
             task.predictor,
