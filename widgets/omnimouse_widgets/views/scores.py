@@ -57,6 +57,7 @@ WITHOUT_ORDER: Final = ("area", "plane", "source")
 # fixed for each neuron, and no random numbers are needed.
 _GOLDEN: Final = 0.618034
 _SPREAD: Final = 0.6
+NO_SCORE: Final = "No neuron that the filter keeps has a score"
 N_RANKED: Final = 16
 """Number of neurons that a button selects: the rows of traces that fit on screen."""
 NEAR: Final = 0.03
@@ -396,7 +397,10 @@ class ScoresView:
     @property
     def summary(self) -> str:
         """Number of scored neurons and their scores, or why there are none."""
-        return summary_text(self._state, self._results, self.spread, self.filter)
+        found = self.spread
+        if self.predictor in LETTERS and not len(found.neurons):
+            return self._colouring.problem_of_pin(self.predictor) or NO_SCORE
+        return summary_text(self._state, self._results, found, self.filter)
 
     def set_against(self, name: str) -> None:
         """Choose the horizontal axis; that of a predictor is compared in colours, too."""
