@@ -28,7 +28,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.project import restore
+from omnimouse_model.live.project import saved_screen
 from omnimouse_model.live.project.saved_screen import Autosave
 from omnimouse_model.live.state_store import (
     LastSession,
@@ -495,7 +495,7 @@ def test_a_damaged_analysis_loses_only_the_mask(recording, memory, restore_contr
 
 def test_changes_in_a_row_are_written_together(monkeypatch):
     """The first change is written at once, the others together at the end."""
-    monkeypatch.setattr(restore, "EVERY_S", 2 * TIMEOUT)
+    monkeypatch.setattr(saved_screen, "EVERY_S", 2 * TIMEOUT)
     written: queue.Queue[int] = queue.Queue()
     changes: list[int] = []
     keeper = Autosave(lambda: written.put(len(changes)))
@@ -513,7 +513,7 @@ def test_changes_in_a_row_are_written_together(monkeypatch):
 
 
 def test_autosave_continues_after_an_error(caplog, monkeypatch):
-    monkeypatch.setattr(restore, "EVERY_S", 0.0)
+    monkeypatch.setattr(saved_screen, "EVERY_S", 0.0)
     tries, tried = [], threading.Semaphore(0)
 
     def write() -> None:
