@@ -99,8 +99,8 @@ const drawings = {
       Math.max(...places, places.length ? -Infinity : 1),
       Math.min(...heights, heights.length ? Infinity : 0), Math.max(...heights, heights.length ? -Infinity : 1)];
     // Intervals are in view, too; much longer ones reach beyond the plot.
-    const bars = item.limits ? [] : finite(item.lines.flatMap((line) => [...line.ends]));
-    const low = Math.max(Math.min(bottom, ...bars), 2 * bottom - above), high = Math.min(Math.max(above, ...bars), 2 * above - bottom);
+    const intervals = item.limits ? [] : finite(item.lines.flatMap((line) => [...line.ends]));
+    const low = Math.max(Math.min(bottom, ...intervals), 2 * bottom - above), high = Math.min(Math.max(above, ...intervals), 2 * above - bottom);
     const margin = item.limits ? 0 : 14; // within given limits, nothing is added
     const first = item.limits ? place(left) : left, span = Math.max((item.limits ? place(right) : right) - first, 0.01);
     const tall = Math.max(high - low, 1e-12);
