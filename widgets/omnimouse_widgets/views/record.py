@@ -247,6 +247,9 @@ class Curves:
     outline, select
         Shape of a drag, and what is called at its end: with the outline (point, 2), of
         one point for a press, and whether Shift or Ctrl is held.
+    keeps_colours
+        Whether the lines keep their colours on a light page: they are those of the field
+        and of tables.
     """
 
     name: str
@@ -266,6 +269,7 @@ class Curves:
     pick: Callable[[float, float], object] | None = None
     outline: Outline = ""
     select: Callable[[np.ndarray, bool], object] | None = None
+    keeps_colours: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

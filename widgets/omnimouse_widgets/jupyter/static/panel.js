@@ -567,7 +567,8 @@ function render({ model, el }) {
       outline = now.outline ?? "";
       element.places = null;
       if (now.tip) element.setAttribute("aria-description", now.tip);
-      element.setAttribute("class", `omnimouse-drawing ${["image", "matrix", "polar"].includes(now.kind) || now.raster ? "" : "omnimouse-curves"}`);
+      const keepsColours = ["image", "matrix", "polar"].includes(now.kind) || now.raster || now.keeps_colours;
+      element.setAttribute("class", `omnimouse-drawing ${keepsColours ? "" : "omnimouse-curves"}`);
       element.setAttribute("aria-label", now.label);
       const title = now.title ? [words(now.title, WIDE / 2, 13)] : [];
       element.replaceChildren(ground(), ...drawings[now.kind](now, colours, element), ...title, over);

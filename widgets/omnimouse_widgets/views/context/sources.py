@@ -513,6 +513,7 @@ def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
         ticks,
         in_view=(0.0,),
         pick=pick,
+        keeps_colours=True,
     )
 
 

@@ -1,0 +1,172 @@
+"""The page of a panel, without a server: every kind of plot is drawn, in its colours."""
+
+from base64 import b64encode
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
+from omnimouse_widgets import palette
+from omnimouse_widgets.jupyter.panel import COLOURS, RecordPart
+from omnimouse_widgets.jupyter.transport.part import PAGE
+from omnimouse_widgets.views.context.sources import SourcesView
+from omnimouse_widgets.views.record import (
+    Curves,
+    Image,
+    Item,
+    Line,
+    LongTable,
+    Matrix,
+    Message,
+    Polar,
+    Raster,
+    choose,
+    plain,
+    press,
+    record,
+)
+from tests.predictors import open_controller
+
+# Stands for the kernel: sends the items when the page is ready, and rows of a table.
+SHOW = """async ([script, traits, items, arrays, rows]) => {
+  const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+  const { default: panel } = await import(address);
+  const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt());
+  const buffers = arrays.map((text) => new DataView(bytesOf(text).buffer));
+  let receive;
+  const model = {
+    get: (name) => traits[name], set() {}, save_changes() {}, off() {},
+    on: (event, call) => { if (event === "msg:custom") receive = call; },
+    send: ({ op, view, ...asked }) => {
+      if (op === "ready") receive({ op: "block0", items }, buffers);
+      if (op === "rows") receive({ op, view, ...asked, ...rows }, []);
+    },
+  };
+  const el = document.createElement("div");
+  document.body.replaceChildren(el);
+  panel.render({ model, el });
+}"""
+SEEN = """element => {
+  const filters = [], { fill, backgroundColor } = getComputedStyle(element);
+  for (let one = element; one instanceof Element; one = one.parentElement)
+    if (getComputedStyle(one).filter !== "none") filters.push(getComputedStyle(one).filter);
+  return [element instanceof SVGElement ? fill : backgroundColor, filters];
+}"""
+"""Colour of an element, and the filters that change it on screen."""
+X = np.arange(4.0)
+WAVE, NONE = np.array([0.1, 0.4, 0.2, 0.3]), np.full(4, np.nan)
+line = partial(Line, "seen", palette.PREDICTED, X, WAVE)
+
+
+def curves(*lines: Line, **more: Any) -> Curves:
+    return Curves("content", "plot", lines, "across", "up", None, **more)
+
+
+PIXELS = np.full((2, 3, 4), 90, np.uint8)
+PLOTS: dict[str, tuple[Item, dict[str, int]]] = {
+    "points": (curves(line()), {"polyline[stroke='#E69F00']": 2, "circle": 4}),
+    "bars": (curves(line("", bar=0.9)), {"rect[fill='#E69F00']": 4}),
+    "bars within limits": (
+        curves(line("", bar=0.9), limits=(0.0, 3.0, 0.0, 1.0)),
+        {"rect[fill='#E69F00']": 4},
+    ),
+    "intervals": (
+        curves(
+            line("s", ends=np.stack([WAVE - 0.1, WAVE + 0.1], 1), tips=tuple("abcd"), dash="none"),
+            baseline=(0.2, "all"),
+        ),
+        {"polyline[stroke='#E69F00']": 5, "polygon[role=img]": 4, "polyline[stroke-dasharray]": 2},
+    ),
+    "errors, fit and band": (
+        curves(line("", sd=np.full(4, 0.1), fit_x=X, fit_y=WAVE), line("", error=WAVE / 4)),
+        {"polyline[stroke='#E69F00']": 8, "polygon": 1},
+    ),
+    "nothing known": (
+        curves(Line("", palette.PREDICTED, X, NONE, "")),
+        {"circle": 0, "text[transform]": 1},
+    ),
+    "pixels": (
+        curves(limits=(0.0, 3.0, 0.0, 1.0), raster=Raster(PIXELS, (0.0, 3.0, 0.0, 1.0))),
+        {"image": 1},
+    ),
+    "matrix": (
+        Matrix("content", "plot", ("a", "b"), ("c",), np.array([[0.1], [np.nan]]),
+               (("1",), ("–",)), (("one",), ("none",)), 0.0, 1.0),
+        {"g[role=img] > rect": 2},
+    ),
+    "polar": (
+        Polar("content", "plot", 90 * X, WAVE, palette.PREDICTED, ((45.0, palette.CURSOR, True),),
+              error=WAVE / 4, level=0.1),
+        {"polyline[stroke='#E69F00']": 5, "circle[fill='#E69F00']": 4},
+    ),
+    "image": (
+        Image("content", "plot", PIXELS[..., :3].copy(), palette.PREDICTED, place=(1.0, 1.0)),
+        {"image": 1, "polyline": 2},
+    ),
+    "message": (Message("content", "plot", "Press Run"), {"text": 1}),
+}  # fmt: skip
+"""A plot of each kind, and how many elements draw it."""
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 700, "height": 500})
+    opened, wrong = context.new_page(), []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.set_content(
+        f"<style>{RecordPart._css}</style><body data-jp-theme-light='true' style='margin:8px'>"
+    )
+    yield opened
+    context.close()
+    assert wrong == []
+
+
+def show(page: Any, *items: Item) -> None:
+    """Draw items of a panel in a page."""
+    fields, arrays = plain(items)
+    constants = {"name": "plots", "columns": [0], "colours": COLOURS}
+    traits = {"_constants": constants, "_texts": PAGE, "problem": "", "_fault": {}, "height": 200}
+    rows: dict[str, Any] = {}
+    for table in (item for item in items if isinstance(item, LongTable)):
+        read = table.read(0, table.n_rows)
+        rows = {"start": 0, "keys": table.order.tolist(), "cells": [texts for texts, _ in read],
+                "colours": [colour for _, colour in read]}  # fmt: skip
+    buffers = [b64encode(array.tobytes()).decode() for array in arrays]
+    page.evaluate(SHOW, [RecordPart._esm, traits, fields, buffers, rows])
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_each_kind_of_plot_is_drawn(page, name):
+    plot, expected = PLOTS[name]
+    show(page, plot)
+    drawing = page.locator("svg.omnimouse-drawing")
+    assert {found: drawing.locator(found).count() for found in expected} == expected
+
+
+def test_bars_of_sources_have_the_colours_of_their_table(page, tmp_path):
+    spec = CoupledSpec(n_neurons=24, minutes=1.5)
+    with open_controller(om.open_session(simulate_coupled(spec).arrays)) as controller:
+        controller.sources.folder = tmp_path
+        controller.sources.set(windows=8)
+        controller.selection.select([2, 20])
+        view = SourcesView.of(controller)
+        press(view, "run")
+        bars = record(view)["content"]
+        choose(view, "page", "table")
+        table = record(view)["content"]
+    show(page, bars)
+    # The first rectangle is the ground; two neurons have a bar of each source.
+    shown = page.locator("svg rect").evaluate_all(f"all => all.map({SEEN})")[1::2]
+    names = [line.label for line in bars.lines]
+    written = [page.locator("svg text", has_text=name).evaluate(SEEN) for name in names]
+    assert written == shown
+    show(page, table)
+    swatch = page.locator(".omnimouse-swatch")
+    swatch.nth(table.n_rows - 1).wait_for()
+    rows = swatch.evaluate_all(
+        f"all => all.map((one) => [one.parentElement.textContent, ({SEEN})(one)])"
+    )
+    assert dict(rows) == dict(zip(names, shown, strict=True))
