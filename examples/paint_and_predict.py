@@ -30,6 +30,6 @@ print("predicted:", predicted.responses.shape, "recorded:", window.responses.sha
 print(f"{TARGETS} from {VISIBLE}: r = {score.value:.2f} over {score.n_windows} windows")
 for column in np.argsort(-score.per_neuron)[:3]:
     name = session.units.unit_id[score.neurons[column]]
-    print(f"neuron {name}: r = {score.per_neuron[column]:.2f}")
+    print(f"unit {name}: r = {score.per_neuron[column]:.2f}")
 
 mask.save("mask.json")  # opens in napari, too

@@ -98,7 +98,7 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
     ]
     assert rows[0]["v(all)"] >= rows[-1]["v(all)"]
     table.choose([int(table.order[-1])])
-    assert controller.state.selection == (int(rows[-1]["neuron"]),)
+    assert controller.state.selection == (int(rows[-1]["unit"]),)
     controller.selection.select([3, 30])
     table.sort("share")
     least = record(view)["content"]

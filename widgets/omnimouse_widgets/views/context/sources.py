@@ -564,7 +564,7 @@ def source_means(found: SourceScores) -> Curves:
 
 
 SOURCE_COLUMNS: Final = (
-    ("neuron", "Id of the neuron"),
+    ("unit", "Id of the neuron in the recording"),
     ("source", "Of what the values are"),
     ("alone", "Value of this source alone"),
     ("unique", "What is lost without this source"),
@@ -593,7 +593,7 @@ def source_rows(
 
     unique = kinds["unique"]
     columns = {
-        "neuron": np.repeat(found.unit_ids.astype(np.str_), n),
+        "unit": np.repeat(found.unit_ids.astype(np.str_), n),
         "area": np.repeat(found.areas, n),
         "source": np.tile(np.array([source_label(name) for name in found.names]), n_neurons),
         "alone": by_row([one.value for one in kinds["alone"]]),
@@ -605,8 +605,8 @@ def source_rows(
         "index": np.repeat(found.neurons, n),
         "number": np.tile(np.arange(n), n_neurons),
     }
-    # Numbers of neurons are in the order of numbers.
-    key = columns["index" if sorted_by == "neuron" else sorted_by]
+    # Ids are in the order of the neurons, not of texts.
+    key = columns["index" if sorted_by == "unit" else sorted_by]
     order = np.argsort(key, kind="stable")
     if is_descending:
         # Stable, so that the sources of a neuron keep their order; unknown values last.
