@@ -106,7 +106,7 @@ def read_npy_header(
         raise
     except OSError as error:
         raise unreadable(path, error) from error
-    except (ValueError, TypeError, SyntaxError) as error:
+    except (ValueError, TypeError, LookupError, SyntaxError) as error:
         raise _bad_header(path, "no valid description") from error
     # max(1, n): numpy multiplies the other axes even if one of them is empty.
     is_sound = all(0 <= n < 2**48 for n in shape) and len(shape) <= _MAX_DIMENSIONS
@@ -131,8 +131,9 @@ def _text_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
 
 
 # Python's own parser reads the description of an array after a look at its signs: without
-# operators and calls, and with few brackets, no text can make it deep or large.
-_PLAIN = re.compile(r"""(?:'[^'\\]*'|"[^"\\]*"|\d{1,20}L?|True|False|[][(){},:\s])*""")
+# operators and calls, and with few brackets, no text can make it deep or large. A number has
+# one end: with several, a long one would be tried in all ways.
+_PLAIN = re.compile(r"""(?:'[^'\\]*'|"[^"\\]*"|\d{1,20}(?!\d)L?|True|False|[][(){},:\s])*""")
 _MOST_BRACKETS = 64
 _TYPE = re.compile(
     r"[<>=|]?(b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SUV]\d{1,9}|O\d?|[Mm]8(\[\w{1,12}\])?)"
@@ -144,7 +145,7 @@ def _description(text: str, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
 
     Raises
     ------
-    ValueError, TypeError, SyntaxError
+    ValueError, TypeError, LookupError, SyntaxError
         It is no description.
     """
     is_plain = _PLAIN.fullmatch(text) and sum(map(text.count, "([{")) <= _MOST_BRACKETS

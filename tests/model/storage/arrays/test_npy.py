@@ -59,6 +59,11 @@ def test_a_header_of_python_2_is_read():
         "{'descr': '<U0', 'fortran_order': False, 'shape': (1,)}",
         "{[1]: '<f4', 'fortran_order': False, 'shape': (1,)}",
         "__import__('os').system('true')",
+        "{'descr': [()], 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': [{}], 'fortran_order': False, 'shape': (1,)}",
+        "1" * 30 + "!",
+        "'" * 60_001,
+        "1" * 60_000 + "!",
     ],
 )
 def test_other_headers_are_refused_at_once(text):
