@@ -41,9 +41,9 @@ _NO_ADDRESS = "it leads to no address of http or https"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PLAIN = "/%:@!$&'()*+,;=~?"
 """Signs of an address that are sent as they are."""
-_PIECE, _UNREAD, _REST_S = 2**20, 2**16, 5.0
-"""Bytes of a body that are read at once; that nobody needs, and are read for some seconds to
-use the connection again."""
+_PIECE, _UNREAD, _REST_S = 2**16, 2**16, 5.0
+"""Bytes of a body that are read at once, so that a stop is soon; that nobody needs, and are read
+for some seconds to use the connection again."""
 
 
 _ON_THE_WEB: "set[Place]" = set()
@@ -127,9 +127,29 @@ def checked_addresses(place: Place, named: Place) -> list[str]:
     )
 
 
-def has_proxy(place: Place) -> bool:
-    """Return whether a proxy of the user connects to a place, and finds its address."""
-    return place.scheme in getproxies() and not proxy_bypass(place.host)
+def _proxy_of(place: Place) -> SplitResult | None:
+    """Return the proxy that the environment names for a place, None without one.
+
+    It connects to the place, and finds its address. For it, this machine is another one.
+    """
+    proxies = getproxies()
+    address = proxies.get(place.scheme) or proxies.get("all")
+    if not address or _is_loopback(place.host) or proxy_bypass(place.host):
+        return None
+    try:
+        parts = urlsplit(address if "//" in address else f"http://{address}")
+    except ValueError as error:
+        raise AnswerError(0, "the proxy of the environment is no address") from error
+    if parts.scheme not in ("http", "https"):
+        reason = f"the proxy of the environment is one of {parts.scheme}, and only http is known"
+        raise AnswerError(0, reason)
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,18 +274,21 @@ class Requests:
             sent.pop("Authorization", None)
         elif parts.username is not None:
             sent["Authorization"] = _basic(parts)
-        if place.scheme == "http" and has_proxy(place):
+        proxy = _proxy_of(place)
+        if proxy is not None and place.scheme == "http":
             target = f"http://{parts.netloc.rpartition('@')[2]}{target}"
-            sent |= _proxy(place)[1]
-        connection = self._kept.pop(place, None)
+            sent |= _proxy_secret(proxy)
+        connection, response = self._kept.pop(place, None), None
         try:
             with _answer_errors():
                 for is_kept in (connection is not None, False):
                     connection = connection if is_kept else None
                     if connection is None:
-                        connection = _connected(place, self._named, until_s)
+                        connection = _connected(place, self._named, until_s, proxy)
+                    # The connection forgets its socket if the server ends with this answer.
+                    stream = connection.sock
                     try:
-                        with _limited(connection, min(_HEAD_S, until_s - monotonic())):
+                        with _limited(stream, min(_HEAD_S, until_s - monotonic())):
                             connection.request("GET", target, headers=sent)
                             response = connection.getresponse()
                         break
@@ -275,16 +298,19 @@ class Requests:
                         if not is_kept:
                             raise
             assert connection is not None
+            assert response is not None
             told = {name.lower(): value for name, value in response.getheaders()}
-            yield Answer(response.status, told, response, connection, until_s)
+            yield Answer(response.status, told, response, stream, until_s)
             if not response.will_close:
-                with suppress(OSError, http.client.HTTPException), _limited(connection, _REST_S):
+                with suppress(OSError, http.client.HTTPException), _limited(stream, _REST_S):
                     if len(response.read(_UNREAD)) < _UNREAD:
                         self._kept[place] = connection
                         connection = None
         finally:
             if connection is not None:
                 connection.close()
+                if response is not None:
+                    response.close()
 
 
 @contextmanager
@@ -312,7 +338,7 @@ class Answer:
     status: int
     told: Mapping[str, str]
     _response: http.client.HTTPResponse
-    _connection: http.client.HTTPConnection
+    _stream: socket.socket
     _until_s: float
 
     def blocks(self, most: float = inf) -> Iterator[bytes]:
@@ -329,7 +355,7 @@ class Answer:
         n_bytes = 0
         while True:
             left_s = min(_HEAD_S, self._until_s - monotonic())
-            with _answer_errors(), _limited(self._connection, left_s):
+            with _answer_errors(), _limited(self._stream, left_s):
                 block = self._response.read1(_PIECE)
                 if not block and self._response.length:  # of which read1 says nothing
                     raise http.client.IncompleteRead(b"", self._response.length)
@@ -347,30 +373,28 @@ def _basic(parts: SplitResult) -> str:
     return f"Basic {base64.b64encode(secret.encode()).decode()}"
 
 
-def _proxy(place: Place) -> tuple[SplitResult, dict[str, str]]:
-    """Return the proxy that the environment names for a place, and the header for it."""
-    address = getproxies()[place.scheme]
-    parts = urlsplit(address if "//" in address else f"http://{address}")
-    return parts, {} if parts.username is None else {"Proxy-Authorization": _basic(parts)}
+def _proxy_secret(proxy: SplitResult) -> dict[str, str]:
+    return {} if proxy.username is None else {"Proxy-Authorization": _basic(proxy)}
 
 
-def _by_proxy(place: Place) -> http.client.HTTPConnection:
-    proxy, secret = _proxy(place)
+def _by_proxy(place: Place, proxy: SplitResult) -> http.client.HTTPConnection:
     kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
     connection = kind(proxy.hostname or "", proxy.port or 80, timeout=_CONNECT_S)
     if place.scheme == "https":
-        connection.set_tunnel(place.host, place.port, secret)
+        connection.set_tunnel(place.host, place.port, _proxy_secret(proxy))
     connection.connect()
     connection.sock.settimeout(_SILENCE_S)
     return connection
 
 
-def _connected(place: Place, named: Place, until_s: float) -> http.client.HTTPConnection:
+def _connected(
+    place: Place, named: Place, until_s: float, proxy: SplitResult | None
+) -> http.client.HTTPConnection:
     """Return a connection to the first address of a place that accepts one."""
-    if has_proxy(place):
+    if proxy is not None:
         if place != named:
             checked_addresses(place, named)
-        return _by_proxy(place)
+        return _by_proxy(place, proxy)
     left_s = max(0.001, min(_CONNECT_S, until_s - monotonic()))
     connection = http.client.HTTPConnection(place.host, place.port, timeout=_SILENCE_S)
     problem: OSError | None = None
@@ -394,13 +418,13 @@ def _connected(place: Place, named: Place, until_s: float) -> http.client.HTTPCo
 
 
 @contextmanager
-def _limited(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+def _limited(stream: socket.socket, seconds: float) -> Iterator[None]:
     """End the waits of a connection after some time, with `TimeoutError`.
 
     The limit of the socket is one between two bytes: a server that sends one byte a
     minute would hold a request for ever.
     """
-    stream, is_over = connection.sock, Event()
+    is_over = Event()
 
     def end() -> None:
         is_over.set()

@@ -239,6 +239,54 @@ def test_the_number_that_was_checked_is_the_one_connected_to(monkeypatch):
     assert tried == [("93.184.216.34", 80)]
 
 
+@pytest.fixture
+def proxy(monkeypatch):
+    """A proxy that answers itself, named by the environment."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with serving(part) as server:
+        address = f"http://me:PASS@127.0.0.1:{server.port}"
+        monkeypatch.setenv("http_proxy", address)
+        monkeypatch.setenv("https_proxy", address)
+        yield server
+
+
+def test_the_proxy_of_the_environment_is_asked_and_gets_its_password(proxy, monkeypatch):
+    with RemoteFile("http://far.example/a.nwb").open() as stream:
+        assert stream.read() == CONTENT
+    assert all(head.startswith("GET http://far.example/a.nwb HTTP") for head in proxy.asked)
+    assert all("\r\nProxy-Authorization: Basic" in head for head in proxy.asked)
+    assert not any("\r\nAuthorization" in head for head in proxy.asked)
+    proxy.asked.clear()
+    proxy.answer = lambda first, last: reply("403 Forbidden", b"")
+    with pytest.raises(AnswerError, match="403"):
+        Requests("https://far.example/a").get(1, {"Authorization": "Bearer SECRET"})
+    assert proxy.asked[0].startswith("CONNECT far.example:443 HTTP")
+    assert not any("SECRET" in head for head in proxy.asked)
+    monkeypatch.delenv("http_proxy")
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:1")
+    with pytest.raises(AnswerError, match="socks5, and only http is known"):
+        Requests("http://far.example/a").get(1, {})
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/a", "http://near.example/a"])
+def test_no_proxy_is_led_to_this_machine_or_its_network(proxy, monkeypatch, place):
+    numbers = {"near.example": ["10.0.0.1"], "far.example": ["93.184.216.35"]}
+    monkeypatch.setattr(Place, "addresses", lambda place: numbers.get(place.host, [place.host]))
+    proxy.answer = lambda first, last: reply("302 Found", b"", f"Location: {place}")
+    with pytest.raises(AnswerError, match="on this machine or its network"):
+        Requests("http://far.example/a").get(1, {})
+    assert len(proxy.asked) == 1
+
+
+def test_a_server_of_this_machine_is_asked_without_proxy(proxy):
+    with serving(part) as server:
+        RemoteFile(server.url)
+        assert server.asked
+    assert not proxy.asked
+
+
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "ftp://a/b", "http://", "http://a:99999/", "http://a:x/"]
 )

@@ -183,11 +183,15 @@ _MEASURED_S = 30.0
 
 
 class HubError(Exception):
-    """The hub refuses a request; `code` is its own name of the reason, "" for others."""
+    """The hub refuses a request; `code` is its own name of the reason, "" for others.
+
+    The status is 0 if it answers, and sends too little.
+    """
 
     def __init__(self, status: int, code: str, message: str) -> None:
         self.status, self.code = status, code
-        super().__init__(f"status {status}{f' ({message})' if message else ''}")
+        told = f" ({message})" if message else ""
+        super().__init__(f"status {status}{told}" if status else message)
 
 
 @contextmanager

@@ -59,6 +59,7 @@ def server(monkeypatch):
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "interrupted"),
         (MOVED, b"/", "interrupted"),
         (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"0", "interrupted"),
+        (OK + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n", b"0", "interrupted"),
         (MOVED + b"/again\r\n\r\n", b"body", "refused"),
         (MOVED + b"http://[::1\r\n\r\n", b"body", "refused"),
     ],
