@@ -277,16 +277,20 @@ class Sources(HasBackgroundTask):
         self._latest = job
         self._task.start([job], "Loading the model")
 
-    def reopen(self, names: Sequence[str]) -> None:
-        """Read results as in `kept`; `error` names those that are no longer there."""
+    def reopen(self, names: Sequence[str], *, is_chosen: bool) -> None:
+        """Read results as in `kept`; `error` names those that are no longer there.
+
+        Unless the model of the results `is_chosen`, only those of the quick model are shown.
+        """
         session, device, jobs = self.state.session, self.state.device, []
+        chosen = self._client.predictor
+        source = "" if chosen is None or not is_chosen else chosen
         questions = {suffix: question for question, suffix in SUFFIXES.items()}
         for name in names:
             question = questions.get("".join(Path(name).suffixes[-2:]))
             if session is not None and question is not None:
-                # Which model answered is in the file.
                 path = self.folder / name
-                jobs.append(SourcesJob(question, session, "", device, path, self._work))
+                jobs.append(SourcesJob(question, session, source, device, path, self._work))
         self._reopened = {job.question: job for job in jobs}
         if jobs:
             self.question = jobs[-1].question
@@ -498,7 +502,7 @@ class Sources(HasBackgroundTask):
     def _run(
         self, jobs: Sequence[SourcesJob], report: ReportProgress
     ) -> Iterator[tuple[SourcesJob, Finding]]:
-        missing = []
+        missing, others = [], []
         for job in jobs:
             if job.arguments:
                 yield from self._measured(job, report)
@@ -509,15 +513,17 @@ class Sources(HasBackgroundTask):
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 missing.append(job.question)
                 continue
-            is_quick = found.predictor == QUICK
-            source = QUICK if is_quick else self._client.predictor
-            if source is not None:
+            source = QUICK if found.predictor == QUICK else job.source
+            if source != "":
                 yield replace(job, source=source), found
+            else:
+                others.append(f"{job.question} are of another model, {found.predictor}")
         if missing:
-            raise ValueError(
-                f"Results of {' and '.join(missing)} are no longer kept on this machine: "
-                "run them again."
+            others.append(
+                f"{' and '.join(missing)} are no longer kept on this machine: run them again"
             )
+        if others:
+            raise ValueError(f"Results of {'; '.join(others)}.")
 
     def _measured(
         self, job: SourcesJob, report: ReportProgress

@@ -67,6 +67,21 @@ def test_another_recording_gets_no_results(saved):
         assert not controller.sources.found
 
 
+def test_results_of_a_model_that_is_not_chosen_are_named_and_stay_in_the_file(saved):
+    path, folder, _ = saved
+    kept = next(folder.glob("*.sources.jsonl"))
+    kept.write_text(kept.read_text().replace('"linear-gaussian"', '"mean"'))
+    with reopened(path, folder) as controller:
+        assert controller.sources.found["sources"].predictor == "mean"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {"predictor": "a model elsewhere"}))
+    with reopened(path, folder) as controller:
+        assert list(controller.sources.found) == ["informants"]
+        assert "Results of sources are of another model" in str(controller.sources.error)
+        controller.project.save(path)
+        assert len(read_analysis(path).sources) == 2
+
+
 def test_invalid_names_of_results_are_refused(saved):
     path, _, _ = saved
     facts = json.loads(path.read_text())

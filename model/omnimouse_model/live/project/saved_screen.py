@@ -92,7 +92,8 @@ class AnalysisScreen:
         self.laboratory.reopen(analysis.experiments)
         # Of another recording, what was found has no meaning.
         is_same = state.session is not None and state.session.fingerprint == analysis.fingerprint
-        self.sources.reopen(analysis.sources if is_same else ())
+        is_chosen = state.predictor_name == analysis.predictor
+        self.sources.reopen(analysis.sources if is_same else (), is_chosen=is_chosen)
         # The code before the span: each code has its own span.
         self.editor.set_brush(analysis.brush_code)
         self.editor.set_active_span(*analysis.active_span)
