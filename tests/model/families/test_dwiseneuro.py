@@ -15,6 +15,7 @@ from omnimouse_model.families.dwiseneuro.network import (
     DWISENEURO,
     DwiseConfig,
     DwiseNetwork,
+    Readout,
     Sliding,
 )
 from omnimouse_model.families.dwiseneuro.training import DwiseTrainConfig, DwiseTraining
@@ -183,6 +184,14 @@ def test_windows_left_out_have_no_weight_and_every_later_frame_has_some(blend, h
 # -- parts, sessions and units ---------------------------------------------------------
 def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
     check_parts(predictor, window, mask, session, (session.n_neurons - 1, 5, 2, 9))
+
+
+@pytest.mark.parametrize("neurons", [[0], [5, 4], [-1]])
+def test_neurons_of_one_group_of_the_readout_are_predicted_alone(neurons):
+    readout = Readout(replace(CONFIG, groups=3), 7).eval()
+    x = torch.randn(2, CONFIG.cortex[-1], 5)
+    chosen = torch.tensor(neurons) % 7
+    torch.testing.assert_close(readout(x, chosen), readout(x)[:, chosen])
 
 
 def test_a_stop_request_is_answered_between_blocks(predictor, window, mask):

@@ -397,7 +397,7 @@ class Readout(nn.Module):
         parts = x.unflatten(1, (layer.groups, -1))
         values = x.new_empty(len(x), len(neurons), x.shape[2])
         bias = self.get_parameter("layer.1.bias")
-        for g in range(layer.groups):
+        for g in group.unique().tolist():
             values[:, group == g] = F.conv1d(parts[:, g], weight[group == g])
         return F.softplus(values + bias[neurons, None], self.beta)
 
