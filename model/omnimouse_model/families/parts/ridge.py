@@ -115,7 +115,13 @@ def factor(xx: np.ndarray, penalty: float) -> np.ndarray:
     # The floor keeps the matrix positive definite if an input is constant.
     variance = np.diagonal(xx)
     floor = 1e-6 * (variance.mean() + 1e-6)
-    return np.linalg.cholesky(xx + np.diag(penalty * variance + floor))
+    penalised = xx + np.diag(penalty * variance + floor)
+    try:
+        return np.linalg.cholesky(penalised)
+    except np.linalg.LinAlgError:
+        # The products are rounded by more where inputs vary little beside their means.
+        lowest = float(np.linalg.eigvalsh(penalised)[0])
+        return np.linalg.cholesky(penalised + np.diag(np.full(len(xx), floor - 2 * lowest)))
 
 
 def solve_factored(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
