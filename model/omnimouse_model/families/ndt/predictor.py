@@ -215,8 +215,8 @@ def spec_of(checkpoint: NdtCheckpoint) -> WindowSpec:
 
 # -- rates of held-out entries: single neurons, windows of bins, regions --------------
 # Each function hides entries of trials, predicts them, and returns the rates of the
-# hidden entries, from which bits per spike follow (`bits_of`). Many neurons are predicted
-# in one batch.
+# hidden entries, from which bits per spike follow. Many neurons are predicted in one
+# batch.
 #
 # Source: Jiang et al. 2025 and the public code of Zhang et al. 2024.
 Trials = Float32[Tensor, "trial bin neuron"]
