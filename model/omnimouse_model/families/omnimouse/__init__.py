@@ -41,6 +41,8 @@ VALIDATION_CELLS = 1.6
 """Neurons that are predicted for one of a validation, whose masks show others; likewise."""
 STEP_CELLS = 1.2
 """Neurons of a window that are predicted while one is trained on, measured likewise."""
+FINISHED = "finetuned.json"
+"""Description in the folder of a fine-tuning that has the part, which its best step lacks."""
 DEMO_BYTES = 8e6
 """Size of that model's weights; the time is assumed to be proportional to the size."""
 
@@ -54,8 +56,9 @@ def _transfer_seconds(model: str, n_bytes: int, session: Session, steps: int) ->
     # (11 at most) of about 40 windows with 4 masks each.
     cells = 128 * (1024 + VIDEO_CELLS) + steps * 8 * (n + VIDEO_CELLS) * STEP_CELLS
     cells += (1 + min(steps, 10)) * 40 * 4 * (n + VIDEO_CELLS) * VALIDATION_CELLS
-    context_s = 0.0
-    if names.get(model, stated_in(Path(model)).get("has_context", False)):
+    context_s, finished = 0.0, Path(model, FINISHED)
+    stated = stated_in(finished if finished.exists() else Path(model))
+    if names.get(model, stated.get("has_context", False)):
         # Each train window is predicted with its video, with and without behaviour; four
         # sets of inputs are fitted.
         n_windows = 60 * session.tiers().get("train", 0.0)

@@ -114,6 +114,11 @@ def test_the_expected_time_of_a_fine_tuning_contains_the_part(session, path, tmp
     plain = save_checkpoint(tmp_path / "plain", bare)
     least, longer = (seconds(str(one), 10**6, session, 20) for one in (plain, path))
     assert 0 < least < longer
+    # The folder of a fine-tuning also has the weights of its best step, without the part.
+    save_checkpoint(tmp_path / "run" / "best.safetensors", bare)
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(path.with_suffix(suffix), tmp_path / "run" / f"finetuned{suffix}")
+    assert seconds(str(tmp_path / "run"), 10**6, session, 20) == longer
     # Of shipped models the file of the name is known; more steps take longer.
     assert seconds("demo-plain", 10**6, session, 20) == least
     assert seconds("demo", 10**6, session, 20) == longer < seconds("demo", 10**6, session, 40)
