@@ -341,8 +341,8 @@ class Answer:
     _stream: socket.socket
     _until_s: float
 
-    def blocks(self, most: float = inf) -> Iterator[bytes]:
-        """Yield the body, at most so many bytes; each block must arrive in time.
+    def blocks(self, most: int | None = None) -> Iterator[bytes]:
+        """Yield the body, at most so many bytes if stated; each block must arrive in time.
 
         Raises
         ------
@@ -360,7 +360,7 @@ class Answer:
                 if not block and self._response.length:  # of which read1 says nothing
                     raise http.client.IncompleteRead(b"", self._response.length)
             n_bytes += len(block)
-            if n_bytes > most:
+            if most is not None and n_bytes > most:
                 raise AnswerError(self.status, f"it sends more than {most:,} bytes")
             if not block:
                 break
