@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from psygnal import Signal
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QImage
+from qtpy.QtCore import QEvent, QObject, QRect, QSize, Qt
+from qtpy.QtGui import QImage, QRegion
 from qtpy.QtTest import QTest
 
 from omnimouse_widgets.qt.panel import RecordPanel
@@ -70,6 +70,19 @@ class PressedView:
         ]  # fmt: skip
 
 
+class PaintedRegion(QObject):
+    """Notes what of a widget is painted."""
+
+    def __init__(self):
+        super().__init__()
+        self.region = QRegion()
+
+    def eventFilter(self, watched, event):
+        if event.type() == QEvent.Type.Paint:
+            self.region |= event.region()
+        return False
+
+
 @pytest.fixture
 def view():
     return PressedView()
@@ -121,6 +134,28 @@ def test_an_image_and_a_polar_curve_have_their_marks_and_one_picture(view, panel
     picture = QImage(str(tmp_path / "all.png"))
     heights = sum(panel.plots[name].canvas.height() for name in ("plot", "tuning", "field"))
     assert picture.height() > 2 * heights
+
+
+def test_marks_leave_their_old_place_if_something_is_painted_in_between(panel, qapp):
+    plot = panel.plots["plot"]
+    viewport = plot.canvas.viewport()
+
+    def mark(x):
+        plot.show_overlay(
+            Overlay("mark", "plot", "#00FF00", np.array([x]), np.array([x]), symbol="o")
+        )
+
+    mark(1.0)
+    qapp.processEvents()
+    painted = PaintedRegion()
+    viewport.installEventFilter(painted)
+    mark(3.0)
+    corner = canvas_position(plot.canvas, plot.box, 3.5, 0.5).toPoint()
+    viewport.repaint(QRect(corner, QSize(2, 2)))
+    qapp.processEvents()
+    for place in (1.0, 3.0):
+        spot = canvas_position(plot.canvas, plot.box, place, place)
+        assert painted.region.contains(spot.toPoint()), place
 
 
 def test_marks_move_and_what_is_under_them_is_not_drawn_again(panel, view, redraw):

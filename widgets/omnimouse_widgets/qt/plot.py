@@ -139,6 +139,10 @@ class RecordPlot:
             # It does not change what is in view.
             self.plot.addItem(made, ignoreBounds=True)
         item = self.overlays[overlay.name]
+        # Qt clears the place that an item had at the last painting. A painting between
+        # a move and Qt's notice of it, as after a press, notes the new place: the old
+        # marks would stay.
+        self.canvas.scene().update(item.mapRectToScene(item.boundingRect()))
         if overlay.bar:
             item.setOpts(x=overlay.x, height=overlay.y, width=overlay.bar)
             return
