@@ -168,6 +168,18 @@ def test_video_and_behaviour_are_switched_and_shown(panel, controller, redraw):
 
 
 # -- brush ------------------------------------------------------------------------
+def test_a_step_that_is_too_long_for_its_button_ends_with_dots(painting, controller, redraw):
+    controller.editor.paint(range(5), VISIBLE)
+    redraw()
+    undo = painting.brush.undo
+    assert undo.text() == undo.shown_text == "Undo: 5 neurons visible"
+    undo.setFixedWidth(90)
+    assert undo.shown_text.startswith("Undo: 5")
+    assert undo.shown_text.endswith("…")
+    assert undo.fontMetrics().horizontalAdvance(undo.shown_text) < 90
+    assert undo.toolTip() == "Undo Paint 5 neurons visible (Ctrl+Z)"
+
+
 def test_the_brush_and_its_span_follow_each_other(painting, controller, redraw):
     brush, state = painting.brush, controller.state
     press(brush.code.button(TARGET))

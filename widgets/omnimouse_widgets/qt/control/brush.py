@@ -4,7 +4,16 @@ from typing import Any, Final, Protocol, cast
 
 from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
-from qtpy.QtWidgets import QGridLayout, QLabel, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+    QStyle,
+    QStyleOptionButton,
+    QStylePainter,
+    QWidget,
+)
 
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.mask.presets import (
@@ -267,11 +276,10 @@ class BrushSection(QWidget):
         form.add("By distance", row)
 
     def _build_history(self, form: Form) -> None:
-        self.undo = push_button(UNDO[0], "", self._editor.undo)
-        self.redo = push_button(REDO[0], "", self._editor.redo)
-        for button in (self.undo, self.redo):
-            fit_panel_width(button)
-            button.setStyleSheet("QPushButton { text-align: left; padding: 3px 6px; }")
+        self.undo, self.redo = StepButton(), StepButton()
+        # `clicked` sends whether the button is checked, which the editor does not take.
+        self.undo.clicked.connect(lambda: self._editor.undo())
+        self.redo.clicked.connect(lambda: self._editor.redo())
         row = row_of(self.undo, self.redo)
         row.setStretch(0, 3)
         row.setStretch(1, 2)
@@ -343,14 +351,35 @@ class BrushSection(QWidget):
              self._editor.can_redo),
         ):  # fmt: skip
             button.setEnabled(is_possible)
-            button.setText(f"{verb}: {_short(name)}" if name else verb)
+            step = name.removeprefix("Paint ")
+            button.setText(f"{verb}: {step[:1].lower()}{step[1:]}" if name else verb)
             button.setToolTip(f"{verb} {name} ({key})" if name else f"{verb} ({key})")
 
 
-def _short(name: str, length: int = 24) -> str:
-    name = name.removeprefix("Paint ")
-    lower = name[:1].lower() + name[1:]
-    return lower if len(lower) <= length else f"{lower[: length - 1]}…"
+class StepButton(QPushButton):
+    """Button that names a step; a text that is too long ends with …, which Qt cuts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fit_panel_width(self)
+        self.setStyleSheet("QPushButton { text-align: left; padding: 3px 6px; }")
+
+    @property
+    def shown_text(self) -> str:
+        """The text as it fits."""
+        option, style = QStyleOptionButton(), self.style()
+        self.initStyleOption(option)
+        assert style is not None
+        part = QStyle.SubElement.SE_PushButtonContents
+        room = style.subElementRect(part, option, self).width()
+        return self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, room)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw the button."""
+        option = QStyleOptionButton()
+        self.initStyleOption(option)
+        option.text = self.shown_text
+        QStylePainter(self).drawControl(QStyle.ControlElement.CE_PushButton, option)
 
 
 class MaskCountsSection(QWidget):
