@@ -70,7 +70,7 @@ def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     pick(bars, 0.2, 0.1)
     best = int(found.neurons[np.argmax(found.total().value)])
     assert controller.state.selection == (best,)
-    assert "v(all) = " in items["found"].text
+    assert "all sources: " in items["found"].text
     assert record(view)["cost"].text.startswith("About ")
     choose(view, "page", "means")
     means = record(view)["content"]
@@ -173,6 +173,7 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     assert isinstance(matrix, Matrix)
     assert matrix.rows == ("LM", "V1")
     assert "LM → V1: " in matrix.tips[0][1]
+    assert "* the 95 % interval lies above 0" in record(view)["found"].text
     choose(view, "kind", "alone")
     assert (record(view)["content"].values > 0).all()
     choose(view, "lagged", True)

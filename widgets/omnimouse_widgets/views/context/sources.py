@@ -446,7 +446,7 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
     windows = f"{found.n_windows} windows, {found.predictor}"
     if isinstance(found, SourceScores):
         parts = [f"{len(found.neurons):,} of {count(found.n_planned, 'neuron')}, {windows}"]
-        parts.append(f"v(all) = {estimate_text(found.mean_total())}")
+        parts.append(f"all sources: {estimate_text(found.mean_total())}")
         for name in found.names if has_means else ():
             values = (f"{kind} {estimate_text(found.mean_of(kind, name))}" for kind in KINDS)
             parts.append(f"{source_label(name)}: {', '.join(values)}")
@@ -456,7 +456,8 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
         everyone = f"all neurons: {estimate_text(found.everyone())}"
         return f"{count(len(found.targets), 'target')}, {windows}\n{everyone}"
     past = ", past of the source alone" if found.plan.is_lagged else ""
-    return f"{found.plan.n_visible:,} visible neurons of each area{past}, {windows}"
+    visible = f"{found.plan.n_visible:,} visible neurons of each area{past}, {windows}"
+    return f"{visible}\n* the 95 % interval lies above 0"
 
 
 def source_label(name: str) -> str:
@@ -569,7 +570,7 @@ SOURCE_COLUMNS: Final = (
     ("alone", "Value of this source alone"),
     ("unique", "What is lost without this source"),
     ("share", "Share of this source in the whole"),
-    ("v(all)", "Value of all sources"),
+    ("v(all)", "Value of all sources together"),
     ("area", "Area of the neuron"),
     ("low", "Lower end of the 95 % interval of unique"),
     ("high", "Upper end of the 95 % interval of unique"),
