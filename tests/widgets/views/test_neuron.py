@@ -199,7 +199,7 @@ def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected
         key_of(recording), recording.units.names, "model", codes, places
     )
     items = record(view)
-    assert "25% of the width" in items["model"].text
+    assert "25 % of the width" in items["model"].text
     assert "103 (0.02)" in items["model"].text
     assert items["model"].text.partition(": ")[2] in press(view, "copy").text
     assert items["field"].circle[:2] == (16.0, 9.0)

@@ -327,7 +327,7 @@ def open_label(finetuning: Finetuning) -> str:
     """Return the label of the button that shows the panel; "" if it has no content."""
     if finetuning.is_busy:
         is_fit = finetuning.request is not None and finetuning.request.is_fit
-        return f"{'Fit' if is_fit else 'Fine-tuning'}: {finetuning.share:z.0%}…"
+        return f"{'Fit' if is_fit else 'Fine-tuning'}: {100 * finetuning.share:z.0f} %…"
     if finetuning.is_fit:
         return "Fit to this recording…"
     return "Fine-tune…" if finetuning.request is not None or finetuning.is_offered else ""

@@ -683,7 +683,9 @@ def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
     parts = []
     if learned.positions is not None:
         row, column = learned.positions[neuron]
-        parts.append(f"reads at {column:z.0%} of the width, {row:z.0%} of the height")
+        parts.append(
+            f"reads at {100 * column:z.0f} % of the width, {100 * row:z.0f} % of the height"
+        )
     nearest, distance = learned.nearest(neuron, count)
     if len(nearest):
         names = learned.names

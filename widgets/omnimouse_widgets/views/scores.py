@@ -301,7 +301,7 @@ def summary_text(
     return (
         f"{old}{_neurons(len(scores))}{among} {spread.evidence} · mean {mean_text} · "
         f"median {median:z.2f}, quartiles {low:z.2f} and {high:z.2f} · "
-        f"{np.mean(scores > 0):z.0%} above 0{bias}"
+        f"{100 * np.mean(scores > 0):z.0f} % above 0{bias}"
     )
 
 
