@@ -206,7 +206,7 @@ def test_damaged_names_values_and_sizes_are_refused(tmp_path):
         file[b"\xffname"] = np.ones(3)
     assert open_session(path).n_neurons == N_REGIONS
     path = CaimanFile(series={"C": traces() * 1e300}).write(tmp_path / "b.hdf5")
-    check_refusal(path, "responses hold values that are too large", cells_only=False)
+    check_refusal(path, "holds responses that are too large for traces", cells_only=False)
     path = CaimanFile(accepted=None, series={}).write(tmp_path / "c.hdf5")
     with h5py.File(path, "r+") as file:
         file.create_dataset("estimates/C", (10**9, 400), "f8", chunks=(10, 40))

@@ -340,9 +340,15 @@ def finalise(session: Session, notes: Notes) -> Session:
     assert mean is not None
     assert std is not None
     # NaN compares as false. Statistics beyond this overflow in sums over neurons.
-    if not (std < _LARGEST).all():
-        found = f"{session.path.name}: responses hold values that are too large for traces"
-        raise SessionFormatError(session.path, "bad_field", found)
+    large = np.flatnonzero(~(std < _LARGEST))
+    if len(large):
+        raise bad_file(
+            session.path,
+            "bad_field",
+            f"holds responses that are too large for traces: {len(large):,} of {len(std):,} "
+            f"neurons (columns {listed(large)}) have a standard deviation above {_LARGEST:g}",
+            "leave these neurons out, or store what is no response as NaN",
+        )
     least_scale = units.least_scale or minimum_scale(std, notes)
     units = replace(units, mean=mean, std=std, least_scale=least_scale)
     session = replace(session, responses=responses, units=units)

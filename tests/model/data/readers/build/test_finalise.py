@@ -63,3 +63,12 @@ def test_a_rate_that_makes_a_recording_too_short_is_named():
     arrays = {"responses": np.ones((900, 5)), "rate_hz": 900.0}
     error = check_refusal(arrays, "is the rate of the responses, 900 Hz, right")
     assert error.code == "no_overlap"
+
+
+def test_neurons_whose_values_would_drown_the_others_are_named():
+    responses = np.random.default_rng(0).random((600, 4))
+    responses[:, 2] *= 1e35
+    arrays = {"responses": responses, "rate_hz": 30.0}
+    error = check_refusal(arrays, r"too large for traces: 1 of 4 neurons \(columns 2\)")
+    assert error.code == "bad_field"
+    assert "NaN" in error.hint
