@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.readers.build.checked_values import text_of
+from omnimouse_model.data.readers.build.checked_values import text_of, texts_of
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
@@ -315,8 +315,11 @@ def _whole(nwb: NwbFile, group: "h5py.Group", name: str) -> np.ndarray | None:
 
 
 def _texts(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> np.ndarray | None:
-    """Return a column of texts, None if it is missing or all are empty."""
-    words = [word[:_LONGEST] for word in nwb.texts(table, name, n) or ()]
+    """Return a column of texts, or of whole numbers as names; None if all are empty."""
+    stored = nwb.texts(table, name, n)
+    if stored is None and (numbers := nwb.column(table, name, n, "iu")) is not None:
+        stored = texts_of(numbers)
+    words = [word[:_LONGEST] for word in stored or ()]
     return np.array(words, np.str_) if any(words) else None
 
 

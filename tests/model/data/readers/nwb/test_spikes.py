@@ -69,6 +69,11 @@ def test_electrodes_are_found_by_the_id_of_the_peak_channel(path):
     assert units.plane.tolist() == [1, 0, 0, 1, -1]
 
 
+def test_numbers_of_probes_are_their_names(path):
+    replace_part(path, "general/extracellular_ephys/electrodes/group_name", [1, 1, 2, 2])
+    assert open_session(path).units.probe.tolist() == ["1", "2", "1", "2", "2"]
+
+
 def test_trials_keep_their_split_and_columns(path):
     session = open_session(path)
     tiers = ["train"] * 9 + ["validation"] * 2 + ["none"]
