@@ -352,8 +352,13 @@ def test_unknown_tiers_are_kept_and_noted_once(tmp_path):
 def test_a_stream_that_does_not_overlap_is_left_out_with_both_spans(folder):
     path = folder / TIMES
     np.save(path, np.load(path) + 3000.0)
+    (folder / EYE_STDS).unlink()
     session = open_session(folder)
     assert session.stimulus is None
+    # Without its trials, no time is that of the train tier.
+    computed = [n.message for n in session.assumptions if n.code == "computed_statistics"]
+    assert all("samples of all time" in message for message in computed)
+    assert computed
     message = note(session, "left_out_stream")
     assert names_all(message, "stimulus", "responses", "1000.1", "4000.2")
     missing = [n.message for n in session.assumptions if n.code == "missing_stream"]

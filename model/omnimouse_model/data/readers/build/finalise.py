@@ -358,6 +358,8 @@ def finalise(session: Session, notes: Notes) -> Session:
     _note_lengths(session, notes)
     if session.stimulus is not None:
         _note_values(session.stimulus, notes)
+    # Trials of a stimulus that was left out are none.
+    train = train_spans(session.stimulus, session.trials, session.t0)
     behavior = {
         name: signal and complete_statistics(signal, train, notes)
         for name, signal in session.behavior.items()
