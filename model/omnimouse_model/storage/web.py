@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from ipaddress import IPv6Address, ip_address
 from math import inf
 from pathlib import Path
@@ -377,10 +378,22 @@ def _proxy_secret(proxy: SplitResult) -> dict[str, str]:
     return {} if proxy.username is None else {"Proxy-Authorization": _basic(proxy)}
 
 
+def _with_authorities() -> ssl.SSLContext:
+    """Return a context of TLS with the authorities of this machine, or those of `certifi`."""
+    context, paths = ssl.create_default_context(), ssl.get_default_verify_paths()
+    # Python of python.org on macOS, and small containers, have none.
+    if not (paths.cafile or paths.capath or context.get_ca_certs()):
+        with suppress(ImportError):
+            context.load_verify_locations(import_module("certifi").where())
+    return context
+
+
 def _by_proxy(place: Place, proxy: SplitResult) -> http.client.HTTPConnection:
-    kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
-    connection = kind(proxy.hostname or "", proxy.port or 80, timeout=_CONNECT_S)
+    host, port = proxy.hostname or "", proxy.port or 80
+    connection = http.client.HTTPConnection(host, port, timeout=_CONNECT_S)
     if place.scheme == "https":
+        context = _with_authorities()
+        connection = http.client.HTTPSConnection(host, port, timeout=_CONNECT_S, context=context)
         connection.set_tunnel(place.host, place.port, _proxy_secret(proxy))
     connection.connect()
     connection.sock.settimeout(_SILENCE_S)
@@ -406,8 +419,7 @@ def _connected(
             continue
         try:
             if place.scheme == "https":
-                context = ssl.create_default_context()
-                stream = context.wrap_socket(stream, server_hostname=place.host)
+                stream = _with_authorities().wrap_socket(stream, server_hostname=place.host)
             stream.settimeout(_SILENCE_S)
         except BaseException:
             stream.close()

@@ -4,6 +4,7 @@ import json
 import pickle
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -278,6 +279,13 @@ def test_no_proxy_is_led_to_this_machine_or_its_network(proxy, monkeypatch, plac
     with pytest.raises(AnswerError, match="on this machine or its network"):
         Requests("http://far.example/a").get(1, {})
     assert len(proxy.asked) == 1
+
+
+def test_a_machine_without_authorities_has_those_of_a_package(monkeypatch):
+    bare, none = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.DefaultVerifyPaths(*[None] * 6)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: bare)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: none)
+    assert web._with_authorities().get_ca_certs()
 
 
 def test_a_server_of_this_machine_is_asked_without_proxy(proxy):
