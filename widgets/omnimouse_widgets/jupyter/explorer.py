@@ -81,7 +81,7 @@ class Explorer:
     >>> explorer = Explorer("demo")            # doctest: +SKIP
     >>> explorer.painter.paint_area("V1", 1)   # doctest: +SKIP
     >>> explorer.settled()                     # doctest: +SKIP
-    >>> explorer.scores                        # doctest: +SKIP
+    >>> explorer.scores  # after some seconds  # doctest: +SKIP
     r = 0.40 [0.33, 0.51] over 96 of 172 test windows
 
     Parameters
@@ -220,7 +220,9 @@ class Explorer:
             self.controller.loader.open(sample or session)
 
     def settled(self, timeout_s: float = 120.0) -> "Explorer":
-        """Wait until recording and model are loaded and all results have arrived.
+        """Wait until recording and model are loaded and the prediction has arrived.
+
+        Not for `scores`: the test part is scored after the prediction.
 
         Raises
         ------
@@ -318,8 +320,9 @@ class Explorer:
     def scores(self) -> TierScore | None:
         """Score of the mask over the windows of the test tier so far, as in the bar.
 
-        None before the first windows. `estimate` is the mean over the target neurons with
-        its 95 % interval, `score.per_neuron` has the neurons.
+        None while the bar says "scoring…": the first windows follow the prediction, with
+        the demo model after some ten seconds of a busy machine. `estimate` is the mean over
+        the target neurons with its 95 % interval, `score.per_neuron` has the neurons.
         """
         return self.controller.results.tier_score
 
