@@ -373,6 +373,18 @@ def check_responses_asked(name: str, mask: Mask) -> None:
         raise UnsupportedRequestError(f"{name!r} {NO_TARGETS}")
 
 
+def check_responses_shown(name: str, mask: Mask) -> None:
+    """Refuse a mask without visible responses, for models that read nothing else.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The mask shows no responses.
+    """
+    if not mask.visible.any():
+        raise UnsupportedRequestError(f"{name!r} reads responses alone, and the mask shows none.")
+
+
 def check_known(name: str, n_neurons: Mapping[str, int], session: Session, solution: str) -> None:
     """Refuse a session that a model does not know.
 

@@ -27,7 +27,7 @@ from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import Needs
+from omnimouse_model.predict.predictor import Needs, Request, check_responses_shown
 from omnimouse_model.progress import QUIET, Cancelled, Job, advance, never, stop_if
 
 TRIALS = WindowSpec(
@@ -130,6 +130,10 @@ class NdtPredictor(NetworkPredictor):
         return trial_features(self.net, session.id, counts)
 
     # -- parts ------------------------------------------------------------------------
+    def _check(self, request: Request) -> None:
+        NetworkPredictor._check(self, request)
+        check_responses_shown(self.name, request[1])
+
     def _key(self, window: Window, mask: Mask) -> Any:
         # Hidden cells and targets are both 0: changing one into the other costs nothing.
         return np.packbits(mask.visible).tobytes(), _scheme_of(window.session, mask)

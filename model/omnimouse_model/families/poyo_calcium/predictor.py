@@ -27,7 +27,12 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import Needs, Request, check_request
+from omnimouse_model.predict.predictor import (
+    Needs,
+    Request,
+    check_request,
+    check_responses_shown,
+)
 from omnimouse_model.progress import Cancelled, never, stop_if
 
 _TOKENS = 60_000
@@ -118,10 +123,7 @@ class PoyoPredictor(NetworkPredictor):
                 f"{', '.join(self.net.config.tasks)}."
             )
         check_request(self.predictor_id, self.needs, window, mask)
-        if not mask.visible.any():
-            raise UnsupportedRequestError(
-                f"{self.name!r} reads responses alone, and the mask shows none."
-            )
+        check_responses_shown(self.name, mask)
         self.prepare(window.session)
 
     def _key(self, window: Window, mask: Mask) -> Any:

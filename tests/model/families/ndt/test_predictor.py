@@ -138,6 +138,16 @@ def test_what_it_does_not_know_is_refused_with_a_solution(predictor, spiking):
     assert predictor.embeddings(spiking).shape == (24, 16)
 
 
+def test_a_mask_that_shows_no_response_is_refused(predictor, window, nothing, half):
+    unseen = nothing.ask(slice(None), slice(75, None))
+    with pytest.raises(UnsupportedRequestError, match=r"responses alone.*shows none"):
+        predictor.predict(window, unseen)
+    answers = predictor.predict_many([(window, half, None), (window, unseen, None)])
+    assert next(answers).neurons.tolist() == list(range(1, 24, 2))
+    with pytest.raises(UnsupportedRequestError, match="shows none"):
+        next(answers)
+
+
 @pytest.mark.slow
 def test_it_is_evaluated_in_bits_per_spike(predictor, spiking, half):
     result = om.evaluate(predictor, spiking, half)
