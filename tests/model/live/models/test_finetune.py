@@ -319,9 +319,12 @@ def test_the_time_of_a_fit_is_that_of_the_last_one(controller, monkeypatch, tmp_
 
 @pytest.mark.parametrize(
     "name",
-    ["sensorium-factorised", "latent-zig", "dwiseneuro", "poyo-calcium", "cebra", "mtm"],
+    [
+        *("sensorium-factorised", "latent-zig", "dwiseneuro", "poyo-calcium", "cebra", "mtm"),
+        *("ndt", "ndt-forecast", "omnimouse", "twin"),
+    ],
 )
-def test_the_first_fit_of_a_baseline_of_the_paper_has_an_estimate(name, monkeypatch, controller):
+def test_the_first_fit_of_a_family_has_an_estimate(name, monkeypatch, controller):
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert training_plan(small_config(name)).settings.notes["core_minutes"] <= 40
     controller.state.predictor_name = name
