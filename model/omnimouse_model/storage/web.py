@@ -52,10 +52,13 @@ _ON_THE_WEB: "set[Place]" = set()
 
 
 class AnswerError(Exception):
-    """A server did not send what was asked: its status, 0 without one, and the reason."""
+    """A server did not send what was asked: its status, 0 without one, and the reason.
 
-    def __init__(self, status: int, reason: str) -> None:
-        self.status = status
+    `host` is the one to which there was no connection, "" if there was one.
+    """
+
+    def __init__(self, status: int, reason: str, host: str = "") -> None:
+        self.status, self.host = status, host
         super().__init__(reason)
 
 
@@ -85,7 +88,7 @@ class Place:
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise AnswerError(0, f"{self.host} is not known: {error}") from error
+            raise AnswerError(0, f"{self.host} is not known: {error}", self.host) from error
         return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
@@ -285,7 +288,8 @@ class Requests:
                 for is_kept in (connection is not None, False):
                     connection = connection if is_kept else None
                     if connection is None:
-                        connection = _connected(place, self._named, until_s, proxy)
+                        with _answer_errors(place.host):
+                            connection = _connected(place, self._named, until_s, proxy)
                     # The connection forgets its socket if the server ends with this answer.
                     stream = connection.sock
                     try:
@@ -315,13 +319,14 @@ class Requests:
 
 
 @contextmanager
-def _answer_errors() -> Iterator[None]:
+def _answer_errors(unreached: str = "") -> Iterator[None]:
+    """Turn errors of the network into `AnswerError`, with the host that is to be reached."""
     try:
         yield
     except (OSError, ValueError, http.client.HTTPException) as error:
         # The text can contain a line that the server sent.
         text = "".join(c if c.isprintable() else " " for c in str(error)[:200])
-        raise AnswerError(0, text.strip() or type(error).__name__) from error
+        raise AnswerError(0, text.strip() or type(error).__name__, unreached) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from errno import ENOSPC
 from http.client import HTTPException
 from pathlib import Path
-from socket import gaierror
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -276,8 +275,10 @@ def as_fetch_errors(place: HubPlace, folder: Path | None = None) -> Iterator[Non
     except HubError as error:
         raise _refusal(place, error, folder) from error
     except AnswerError as error:
-        code = "interrupted" if is_of_network(error) else "refused"
-        raise FetchError(code, _interrupted(place, error, folder)) from error
+        if is_of_network(error):
+            raise FetchError("interrupted", _interrupted(place, error, folder)) from error
+        problem = f"The hub did not send {place}: {first_line(error)}."
+        raise FetchError("refused", problem) from error
     except ImportError as error:
         raise missing_package(error) from error
     except FetchError:
@@ -321,10 +322,10 @@ def _interrupted(place: HubPlace, error: BaseException, folder: Path | None) -> 
     hint = "the same command tries again."
     if folder is not None and folder_bytes(folder):
         hint = "the downloaded part is saved, and the same command continues."
-    cause = error.__cause__
-    if isinstance(cause, ConnectionRefusedError | gaierror):
+    if isinstance(error, AnswerError) and error.host:
+        # Not always the hub: it redirects to storage, of which a network may know nothing.
         return (
-            f"No connection to {urlsplit(endpoint()).hostname} ({first_line(error)}). Check the "
+            f"No connection to {printable(error.host)} ({first_line(error)}). Check the "
             f"network, or the proxy (HTTPS_PROXY); {hint}"
         )
     return f"The hub did not send {place}: {first_line(error)}; {hint}"
