@@ -18,6 +18,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from omnimouse_model.data.resampling import (
+    Filter,
+    flip_index,
+    missing_samples,
+    n_samples,
+    resample,
+    standardise,
+)
 from omnimouse_model.families.twin.network import TwinNetwork
 from omnimouse_model.lab.exciting_search import (
     ExcitingSettings,
@@ -41,7 +49,7 @@ from tests import FIXTURES
 from tests.conformance.line import Line, run
 from tests.conformance.twin import Reference
 
-EXACT, EVENT_MEAN = 1e-9, 1e-6
+EXACT, EVENT_MEAN, TRACE = 1e-9, 1e-6, 1e-6
 SPATIAL, MU, FIT = 1e-5, 1e-4, 1e-3
 FRAMES, GRADIENTS, GREY = 1e-5, 1e-4, 1.01
 SUMS = ("gain", "bias")
@@ -148,10 +156,84 @@ def spatial_line(arrays: Arrays) -> Line:
     return line
 
 
-# -- trials ----------------------------------------------------------------------------
-def trials_line(arrays: Arrays) -> Line:
-    """Return the errors of joined trials and their reliability."""
-    line = Line("trials")
+# -- preparation -----------------------------------------------------------------------
+def preparation_line(arrays: Arrays) -> Line:
+    """Return the errors of resampled traces, flips, standardisation and trials."""
+    line = Line("preparation")
+    start, end, period, offset, lowpass = (
+        float(arrays[k])
+        for k in ("start", "end", "target_period", "target_offset", "lowpass_period")
+    )
+
+    def trace(prefix: str, suffix: str, kind: Filter) -> np.ndarray:
+        return resample(
+            arrays[f"{prefix}times{suffix}"],
+            arrays[f"{prefix}values{suffix}"],
+            start,
+            end,
+            period,
+            kind=kind,
+            offset_s=offset,
+            lowpass_s=lowpass,
+        )
+
+    traces: dict[str, tuple[str, str, Filter]] = {
+        "linear": ("", "", "linear"),
+        "hamming": ("", "", "hamming"),
+        "hamming_nan": ("", "_nan", "hamming"),
+        "hamming_slow": ("slow_", "", "hamming"),
+        "lowpass": ("", "", "lowpass"),
+        "lowpass_slow": ("slow_", "", "lowpass"),
+    }
+    for key, arguments in traces.items():
+        expected = arrays[f"exp_{key}"]
+        size = float(np.nanmax(np.abs(expected)))
+        line.add(key, trace(*arguments), expected, TRACE * max(size, 1.0))
+    missing = missing_samples(
+        arrays["times_nan"], arrays["values_nan"], start, end, period, offset_s=offset
+    )
+    line.add("missing", missing, arrays["exp_nans"], rtol=EXACT)
+    wide = float(arrays["wide_start"]), float(arrays["wide_end"])
+    _compare_wide(line, arrays, wide, period, offset)
+    line.add("samples", n_samples(start, end, period), arrays["exp_samples"][0], rtol=EXACT)
+    flips = flip_index(arrays["flips"], period)
+    line.add("flips", flips, arrays["exp_flip_index"], rtol=EXACT)
+    scale, shift, homogeneous = (arrays[k] for k in ("z_scale", "z_shift", "z_homogeneous"))
+    values = arrays["z_input"]
+    affine = standardise(values, scale, shift, homogeneous)
+    line.add("affine", affine, arrays["exp_affine"], rtol=EXACT)
+    back = standardise(affine, scale, shift, homogeneous, inverse=True)
+    line.add("affine inverse", back, arrays["exp_affine_inverse"], rtol=EXACT)
+    scaled = standardise(values, scale, None, homogeneous)
+    line.add("scale", scaled, arrays["exp_scale"], rtol=EXACT)
+    _compare_trials(line, arrays)
+    return line
+
+
+def _compare_wide(
+    line: Line,
+    arrays: Arrays,
+    wide: tuple[float, float],
+    period: float,
+    offset: float,
+) -> None:
+    """Compare a span beyond the source, with the filter that fits the reference."""
+    expected = arrays["exp_wide"]
+    best = min(
+        (
+            resample(arrays["times"], arrays["values"], *wide, period, kind=kind, offset_s=at)
+            for kind in ("linear", "hamming")
+            for at in (offset, 0.0)
+        ),
+        key=lambda found: (
+            float(np.nansum(np.abs(found - expected))) if found.shape == expected.shape else np.inf
+        ),
+    )
+    size = float(np.nanmax(np.abs(expected)))
+    line.add("wide", best, expected, TRACE * max(size, 1.0))
+
+
+def _compare_trials(line: Line, arrays: Arrays) -> None:
     burn_in = int(arrays["trials_burnin"])
     joined = {}
     for kind in ("response", "prediction"):
@@ -168,7 +250,6 @@ def trials_line(arrays: Arrays) -> Line:
     scores = cc_scores(prediction[None], response[None], "fnn")
     line.add("cc_max", scores.cc_max[0], arrays["exp_cc_max"], rtol=EXACT)
     line.add("cc_signal", scores.cc_abs[0], arrays["exp_cc_signal"], rtol=EXACT)
-    return line
 
 
 # -- most exciting inputs --------------------------------------------------------------
@@ -264,7 +345,7 @@ def lines(folder: Path) -> Iterator[Line]:
         "direction_fit": direction_line,
         "direction_events": events_line,
         "spatial": spatial_line,
-        "preparation": trials_line,
+        "preparation": preparation_line,
     }
     for name, make in parts.items():
         with np.load(folder / f"{name}.npz", allow_pickle=False) as archive:
