@@ -70,7 +70,7 @@ EXPLANATIONS: Final[dict[Page, str]] = {
     "gains": "Test part; gain over a model trained from scratch on the held-out "
     "recording; ± standard deviation over n models.",
 }
-NO_FILE: Final = "Open the results file of `omnimouse rank`"
+NO_FILE: Final = "Open the results file of the command omnimouse rank"
 NO_CURVES: Final = "The file has no complete curves: rank with --curve"
 RANK_TITLES: Final = ("rank", "recording", "score", "±", "trials")
 GAIN_TITLES: Final = ("order", "recordings", "trials", "score", "±", "n", "gain", "%")
