@@ -236,7 +236,7 @@ def test_curves_that_rest_on_one_order_or_seed_say_so(study):
     table = ranked(study)
     assert curve_of(study, table).warnings == ()
     one = curve_of(study, table, orders=["ranked"], seeds=[1])
-    assert [note.split()[0] for note in one.warnings] == ["All", "Sessions"]
+    assert [note.split()[0] for note in one.warnings] == ["All", "Recordings"]
     assert "one order (ranked)" in repr(one)
     assert all(row["warnings"] == list(one.warnings) for row in one.rows())
     assert "one shuffle" in " ".join(curve_of(study, table, shuffles=1).warnings)
