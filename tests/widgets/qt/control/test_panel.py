@@ -5,8 +5,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.live.mask.presets import preset_named
+from omnimouse_model.live.results import Results
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.predictor import Needs
+from omnimouse_widgets.qt.control.advanced import baseline_text
 from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.views.text.model import caveats
 from tests.predictors import FaultyPredictor
@@ -100,6 +102,15 @@ def test_a_baseline_is_a_choice_with_its_refusal(panel, controller, redraw):
     pick(baseline.choice, "")
     redraw()
     assert not baseline.summary.isVisible()
+
+
+def test_a_baseline_that_is_fitted_is_not_said_to_be_fitted_again(controller):
+    """After a change of the window, the fit stays and only the prediction is missing."""
+    state, model = controller.state, controller.results
+    waiting = Results(is_awaited=True)
+    assert baseline_text("last", waiting, model, state.metric) == "Fitting…"
+    waiting.needs = model.needs
+    assert baseline_text("last", waiting, model, state.metric) == "Predicting…"
 
 
 def test_what_a_model_makes_of_a_question_is_told(panel, controller):

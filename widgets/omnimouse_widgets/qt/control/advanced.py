@@ -231,7 +231,8 @@ def baseline_text(name: str, results: Results, model: Results, metric: Metric) -
         numbers = "baseline {}, model {}.".format(*scores)
         return f"Mean {metric.symbol} in this window: {numbers}"
     if results.is_awaited:
-        return "Predicting…" if results.population is not None else "Fitting…"
+        # A predictor is fitted before it says what it needs.
+        return "Predicting…" if results.needs is not None else "Fitting…"
     if results.was_stopped:
         older = ": an older prediction is shown" if results.is_population_old else ""
         return f"Stopped{older}."
