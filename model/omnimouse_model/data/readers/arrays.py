@@ -481,7 +481,7 @@ def _intervals(arrays: NamedArrays, responses: Signal, notes: Notes) -> Presenta
     }
     fields: dict[str, list[Any]] = {}
     for name, read in readers.items():
-        column = notes.attempt(f"trial_{name}", _column, read, f"trial_{name}", n)
+        column = notes.attempt(f"trial_{name}", read, f"trial_{name}", n)
         if column is not None:
             fields[name] = column.tolist()
     fields["id"] = list(range(n))  # before sorting: the user's own order
@@ -493,10 +493,6 @@ def _intervals(arrays: NamedArrays, responses: Signal, notes: Notes) -> Presenta
     return trial_intervals(
         "trials", on.astype(np.float64), off.astype(np.float64), fields, clock, notes
     )
-
-
-def _column(read: Callable[[str, int], np.ndarray | None], name: str, n: int) -> np.ndarray | None:
-    return read(name, n)
 
 
 # -- neurons -------------------------------------------------------------------------
