@@ -400,7 +400,7 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
 
 
 def _refuse(name: str) -> None:
-    """Raise an error for a name that is neither an archive nor on the hub."""
+    """Raise an error if a name cannot be downloaded: an address, or a folder of this machine."""
     from omnimouse_model.data.hub.exchange import hub_place
     from omnimouse_model.storage.web import web_address
 

@@ -11,6 +11,8 @@ metric of the Neural Latents Benchmark. Spikes are held out in four ways:
     forward        windows of 10 bins from the onset on, each from all bins before it
     inter-region   the neurons of each region from all other regions
     intra-region   each neuron from the other neurons of its region
+
+The file is long because the two scores share trials, masks and intervals.
 """
 
 from collections.abc import Callable, Mapping, Sequence

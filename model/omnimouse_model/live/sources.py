@@ -1,6 +1,8 @@
 """What drives a neuron, on screen: sources, informants and areas, in the background.
 
 Finished parts are kept in the cache: a stopped analysis goes on where it was.
+
+The file is long because three questions share one run, its file and its estimate.
 """
 
 import threading

@@ -2,6 +2,9 @@
 
 A predictor maps a window and a mask to predictions. It does not depend on where it
 computes: OmniMouse, the baselines and a predictor in another process look alike.
+
+The file is long because protocols of predictors are one vocabulary, and half of it is their
+documentation.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -3,6 +3,8 @@
 A server on the web can redirect to a service of this machine or of its network. So a
 redirect leads to such an address only if the user named that place, or if its host is
 in the setting `trusted_hosts`; and the address that was checked is the one connected to.
+
+The file is long because an address, its redirects and its answer are checked in one place.
 """
 
 import base64

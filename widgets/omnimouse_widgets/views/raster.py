@@ -1,4 +1,7 @@
-"""Panel *Raster*: neurons by samples of the window, with the mask over them."""
+"""Panel *Raster*: neurons by samples of the window, with the mask over them.
+
+The file is long because a panel is one file: its content, actions and texts.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""Panel *Scores*: distribution of the scores of neurons, and scores against a quantity."""
+"""Panel *Scores*: distribution of the scores of neurons, and scores against a quantity.
+
+The file is long because a panel is one file: its content, actions and texts.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

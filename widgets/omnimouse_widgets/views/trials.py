@@ -159,7 +159,7 @@ class TrialsView:
         )
 
     def _text(self, neuron: int, found: Sequence[ConditionAverage]) -> str:
-        """Return e.g. `unit 7 · 20 test trials · predicted for 12`."""
+        """Return the line above the plot: `unit 7 · 20 test trials · predicted for 12`."""
         responses, session = self._results.peri_event, self._state.session
         assert responses is not None
         assert session is not None

@@ -2,6 +2,8 @@
 
 The settings are live: the state has their values, and each of them makes or removes one
 edit. Functions of the settings receive the view.
+
+The file is long because a panel is one file: its content, actions, form and texts.
 """
 
 from collections.abc import Callable, Sequence

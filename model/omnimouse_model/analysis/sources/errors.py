@@ -4,6 +4,9 @@ The value of what a mask shows is v = 1 - (squared error with it) / (squared err
 mean of the train tier), on held-out windows; of nothing it is 0. Values of several masks
 are paired: they have the same targets, cells and windows. Their sums are kept per block
 of time, so that any weighted sum of values has an interval, by leaving out each block.
+
+The file is long because a run, its file and its sums are one topic: what is written is what
+is summed.
 """
 
 from base64 import b64decode, b64encode
@@ -304,7 +307,7 @@ class Found(HasSummary):
     KIND: ClassVar[RowFormat[Errors]]
     """Their files."""
     FIRST: ClassVar = "neuron"
-    """First column of a table without rows."""
+    """Name of the first column, for a table that has no rows yet."""
 
     predictor: str
     session: str

@@ -404,7 +404,10 @@ def find_informants(
 
 
 def _search_among(lagged: "_LaggedProducts", n_neurons: int, k: int, job: Job) -> Search:
-    """Return what each neuron of a regression adds, NaN for others, and the best k."""
+    """Return what each candidate adds to a regression, and the order of the best k.
+
+    Neurons that are no candidates have NaN.
+    """
     advance(job, 0.0, 1.0, f"regression on {len(lagged.neurons):,} neurons")
     candidates = np.setdiff1d(lagged.neurons, lagged.targets)
     adds = np.full(n_neurons, np.nan)

@@ -2,6 +2,8 @@
 
 One format in one module, the screen apart: devices, their samples and their clock are
 read in the order of the page.
+
+The file is long because a format is one file, from its folders to the session.
 """
 
 import math

@@ -1,4 +1,7 @@
-"""Gratings, Gabor patches and directional pink noise; dots that flash or move."""
+"""Gratings, Gabor patches and directional pink noise; dots that flash or move.
+
+The file is long because each stimulus is one function with the constants of its paper.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal

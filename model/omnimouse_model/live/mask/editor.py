@@ -3,6 +3,8 @@
 A change is committed with a name: it becomes an undo step, or a part of the open stroke,
 and is requested from the predictors. Without a session, strokes and undo do nothing; the
 other methods raise `ValueError`. One lock protects state, results and history together.
+
+The file is long because all changes of the mask go through one `commit`.
 """
 
 import threading

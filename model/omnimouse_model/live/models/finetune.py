@@ -6,6 +6,8 @@ It runs in its own process (`analysis.finetune_process`) and saves to a folder t
 on the model and the recording, so that a stopped fine-tuning continues from its last
 save.
 The result is chosen as predictor when it is finished.
+
+The file is long because a fine-tuning is followed from its form to its result.
 """
 
 import hashlib

@@ -2,6 +2,9 @@
 
 Values that are not part of the recording are read in the background while a view draws
 them.
+
+The file is long because all quantities that colour neurons are one table with their
+computations.
 """
 
 from collections import Counter

@@ -1,4 +1,8 @@
-"""Panel *Sources*: what drives a neuron; sources, informants and areas."""
+"""Panel *Sources*: what drives a neuron; sources, informants and areas.
+
+The file is long because a panel is one file: its three questions share form, texts and
+table.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

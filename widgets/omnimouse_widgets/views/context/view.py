@@ -1,6 +1,8 @@
 """Panel *Context*: score against the amount of context, live and in the background.
 
 Live curves are computed only while a panel shows them.
+
+The file is long because a panel is one file: its content, actions, form and texts.
 """
 
 from collections.abc import Callable, Sequence

@@ -150,7 +150,7 @@ def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray |
 
 
 def usable_statistics(values: np.ndarray, is_std: bool, name: str, notes: Notes) -> np.ndarray:
-    """Return stored statistics float64 (C,), NaN for values that cannot be used."""
+    """Return stored means or standard deviations, float64 (C,); unusable ones are NaN."""
     # (C,), (1, C) and (C, 1) all occur.
     values = values.reshape(-1).astype(np.float64)
     # NaN compares as false.

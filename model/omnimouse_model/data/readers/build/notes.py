@@ -267,7 +267,7 @@ def _default_names(signal: Signal, notes: Notes) -> tuple[tuple[str, ...], tuple
 
 
 def note_missing(session: Session, notes: Notes) -> None:
-    """Note missing samples (NaN) of all behaviour streams."""
+    """Add a note for each behaviour stream with missing samples (NaN)."""
     for signal in session.recorded_behavior:
         _note_gaps(signal, notes)
 

@@ -1,4 +1,7 @@
-"""Spikes of an NWB file: its table of units, and the electrodes at which they lie."""
+"""Spikes of an NWB file: its table of units, and the electrodes at which they lie.
+
+The file is long because a table of units, its spikes and its electrodes have many forms.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
