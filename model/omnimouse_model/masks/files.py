@@ -44,7 +44,8 @@ MAX_NEURONS = 1_000_000
 _LETTERS = "hvt"
 """By code."""
 _RUN = re.compile(r"([0-9]{1,6})([hvt])")
-_RANGE = re.compile(r"([0-9]{1,7})(?:-([0-9]{1,7}))?")
+_RANGE = re.compile(r"[0-9]{1,7}(?:-[0-9]{1,7})?")
+_RANGES = re.compile(rf"{_RANGE.pattern}(?:,{_RANGE.pattern})*")
 _COMMON = (
     "format", "version", "n_neurons", "cells", "frames", "behavior", "guarded",
     "recording_rate_hz", "name", "note",
@@ -218,19 +219,24 @@ def _codes(runs: object, n_samples: int) -> np.ndarray:
 def ranges(text: str, count: int, field: str) -> np.ndarray:
     """Return numbers below `count`, each at most once, in the order of the text."""
     expected = f"numbers 0..{count - 1}, each once, such as '0-9,12'"
-    parts, total = [], 0
-    for word in text.split(",") if text else ():
-        match = _RANGE.fullmatch(word)
-        if match is None:
-            raise _invalid(field, word, expected)
-        first, last = int(match[1]), int(match[2] or match[1])
-        # The total is checked before the numbers exist: repeated ranges in a short
-        # text could fill the memory.
-        total += last - first + 1
-        if not first <= last < count or total > count:
-            raise _invalid(field, word, expected)
-        parts.append(np.arange(first, last + 1))
-    numbers = np.concatenate([np.empty(0, np.int64), *parts])
+    words = text.split(",") if text else []
+    if words and not _RANGES.fullmatch(text):
+        word = next(word for word in words if not _RANGE.fullmatch(word))
+        raise _invalid(field, word, expected)
+    # All words at once: a random order of neurons has as many as there are neurons.
+    is_span = np.array(["-" in word for word in words], np.int64)
+    ends = np.array(text.replace("-", ",").split(",") if words else [], np.int64)
+    at_last = np.arange(len(words)) + np.cumsum(is_span)
+    firsts, lasts = ends[at_last - is_span], ends[at_last]
+    lengths = lasts - firsts + 1
+    stops = np.cumsum(lengths)
+    # The total is checked before the numbers exist: repeated ranges in a short text could
+    # fill the memory.
+    wrong = np.flatnonzero((lengths < 1) | (lasts >= count) | (stops > count))
+    if len(wrong):
+        raise _invalid(field, words[wrong[0]], expected)
+    numbers = np.repeat(lasts + 1 - stops, lengths)
+    numbers += np.arange(len(numbers))
     if len(np.unique(numbers)) != len(numbers):
         raise _invalid(field, text, expected)
     return numbers

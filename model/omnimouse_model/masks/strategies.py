@@ -26,6 +26,7 @@ from omnimouse_model.masks.cells import (
     VISIBLE,
     BehaviorMode,
 )
+from omnimouse_model.masks.files import ranges_text
 from omnimouse_model.storage.trees import read_json
 
 TOKEN_SAMPLES, TOKEN_STRIDE = 10, 5
@@ -237,8 +238,7 @@ def strategy_attachment(
     if spec != default_spec():
         return None
     values = {
-        # An array: as text, the order of many neurons takes longer than all else.
-        "order": order,
+        "order": ranges_text(order),
         "cuts": list(cuts),
         "context_span": list(context_span),
         "query_phase": query_phase,

@@ -218,21 +218,13 @@ class _StoredLayout:
 
 
 def layout_from_json(values: Mapping[str, Any], spec: WindowSpec, n_neurons: int) -> TokenLayout:
-    """Return the layout of JSON values; raise `MaskError` for others.
-
-    The order may also be an array, which is not checked.
-    """
-    order = values.get("order")
-    if isinstance(order, np.ndarray):
-        values = {**values, "order": None}
+    """Return the layout of JSON values; raise `MaskError` for others."""
     with refused_as(MaskError):
         stored = decode(_StoredLayout, values, "A stored mask", "attachment")
     if spec != OMNIMOUSE:
         raise MaskError("The attachment 'omnimouse' is for windows of OmniMouse only.")
-    if stored.order is not None:
-        order = ranges(stored.order, n_neurons, "order")
-    elif not isinstance(order, np.ndarray):
-        order = np.arange(n_neurons)
+    text = stored.order
+    order = np.arange(n_neurons) if text is None else ranges(text, n_neurons, "order")
     return TokenLayout(order, stored.cuts, stored.context_span, stored.query_phase)
 
 
