@@ -27,11 +27,11 @@ from omnimouse_model.evaluation.repeats import KINDS, RepeatedClip, repeated_cli
 from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
 from omnimouse_model.evaluation.running_score import RunningScore
 from omnimouse_model.evaluation.tier_windows import (
+    mean_rates,
     null_rates,
     scored_starts,
     spread_starts,
     tier_starts,
-    train_means,
     validation_starts,
 )
 from omnimouse_model.masks import Mask, scored_cells
@@ -272,7 +272,7 @@ class ShardScores:
             for score, part in zip(chain(*self._groups), chain(*self._trained), strict=True):
                 # All train windows, or none: a few would give other means.
                 if part.blocks.blocks and not part.refusal:
-                    means = train_means(session, spec)[score.neurons]
+                    means = mean_rates(session, spec)[score.neurons]
                     score.centres = part.blocks.centres(means)
             self._trained.clear()  # the centres have what is needed of them
         for place, group in enumerate(self._groups):

@@ -216,15 +216,27 @@ MAX_WINDOWS = 2000
 
 
 def mean_rates(session: Session, spec: WindowSpec) -> np.ndarray:
-    """Return the mean response (P,) over the train tier: normalised, or counts."""
-    total, count = np.zeros(session.n_neurons), np.zeros(session.n_neurons)
-    # A stride of one window: overlapping windows would count samples twice.
-    stride = grid_points(spec.duration_s)
-    for _, window in training_windows(session, stride=stride, most=MAX_WINDOWS, spec=spec):
-        finite = np.isfinite(window.responses)
-        total += np.where(finite, window.responses, 0).sum(axis=0, dtype=np.float64)
-        count += finite.sum(axis=0)
-    return total / np.maximum(count, 1)
+    """Return the mean response (P,) over the train tier, in the units of windows.
+
+    Computed once per session.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The session has no training windows.
+    """
+
+    def computed() -> np.ndarray:
+        total, count = np.zeros(session.n_neurons), np.zeros(session.n_neurons)
+        # A stride of one window: overlapping windows would count samples twice.
+        stride = grid_points(spec.duration_s)
+        for _, window in training_windows(session, stride=stride, most=MAX_WINDOWS, spec=spec):
+            finite = np.isfinite(window.responses)
+            total += np.where(finite, window.responses, 0).sum(axis=0, dtype=np.float64)
+            count += finite.sum(axis=0)
+        return total / np.maximum(count, 1)
+
+    return cached(session, ("train means", spec), computed)
 
 
 def null_rates(session: Session, spec: WindowSpec) -> np.ndarray:
@@ -239,18 +251,5 @@ def null_rates(session: Session, spec: WindowSpec) -> np.ndarray:
         raise UnsupportedRequestError(
             f"Counts need spike times; session {session.id!r} has traces."
         )
-    rates = train_means(session, spec)
+    rates = mean_rates(session, spec)
     return rates if spec.responses == "count" else rates * session.response_scale
-
-
-def train_means(session: Session, spec: WindowSpec) -> np.ndarray:
-    """Return the mean response (P,) over the train tier, in the units of windows.
-
-    Computed once per session.
-
-    Raises
-    ------
-    UnsupportedRequestError
-        The session has no training windows.
-    """
-    return cached(session, ("train means", spec), lambda: mean_rates(session, spec))

@@ -17,7 +17,7 @@ from omnimouse_model.evaluation.conditions import (
 )
 from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.shard import TRAIN_WINDOWS, ShardScores, centring_starts
-from omnimouse_model.evaluation.tier_windows import scored_starts, spread_starts, train_means
+from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts, spread_starts
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.families.twin.predictor import twin_spec
 from omnimouse_model.masks import Mask
@@ -495,7 +495,7 @@ def test_centred_scores_are_about_the_means_of_the_train_tier(session):
     n_windows = len(spread_starts(scored_starts(session, "train"), TRAIN_WINDOWS))
     means = trained.reshape(n_windows, -1, trained.shape[1]).mean(axis=1)
     x = test[0] - means.mean(axis=0)
-    y = test[1] - train_means(session, predictor.needs.spec)
+    y = test[1] - mean_rates(session, predictor.needs.spec)
     # The variance of the mean prediction is no variance of the predictions.
     square = (x * x).sum(axis=0) - len(x) * means.var(axis=0, ddof=1) / n_windows
     expected = (x * y).sum(axis=0) / np.sqrt(square * (y * y).sum(axis=0))

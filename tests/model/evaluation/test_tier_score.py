@@ -10,10 +10,10 @@ from omnimouse_model.evaluation.results import Score
 from omnimouse_model.evaluation.shard import TRAIN_WINDOWS
 from omnimouse_model.evaluation.tier_score import TierScoring, scored_tier
 from omnimouse_model.evaluation.tier_windows import (
+    mean_rates,
     scored_starts,
     spread_starts,
     tiers_at,
-    train_means,
 )
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import moments
@@ -72,7 +72,7 @@ def test_the_worlds_of_live_intervals_have_its_scores(session, mask):
     of_train, trained = windows_of(starts.tolist()), BlockSums()
     for place in range(len(starts)):
         trained.add(place, one_window(of_train, place))
-    centres = trained.centres(train_means(session, OMNIMOUSE)[20:])
+    centres = trained.centres(mean_rates(session, OMNIMOUSE)[20:])
     starts = scored_starts(session)
     counts = tuple(last.steps)
     found = scores_over_windows(windows_of(starts.tolist()), starts, centres, counts)

@@ -24,7 +24,7 @@ from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.errors import ResultsFileError, StoppedError, UnsupportedRequestError
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, row_key
 from omnimouse_model.evaluation.shard import BATCH
-from omnimouse_model.evaluation.tier_windows import train_means
+from omnimouse_model.evaluation.tier_windows import mean_rates
 from omnimouse_model.inference.dask_map import TaskPredictor, map_pieces
 from omnimouse_model.masks.cells import guard_of, official_guard, recording_rate
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
@@ -557,7 +557,7 @@ def measure(
         spec = predictor.needs.spec
         predictor.prepare(session)
         asked = piece.ask(session, piece.targets, spec)
-        mean = train_means(session, spec)[piece.targets]
+        mean = mean_rates(session, spec)[piece.targets]
         blocks = time_blocks(piece.starts, spec.duration_s)
         n_blocks = int(blocks.max()) + 1
         errors = Errors.none(piece.targets, piece.n_questions, n_blocks, by_block=piece.by_block)

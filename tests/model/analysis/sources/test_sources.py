@@ -10,7 +10,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.sources.errors import Errors, Samples, target_groups
 from omnimouse_model.analysis.sources.sources import PERMUTATIONS, SourcesPlan, ask_sources
 from omnimouse_model.errors import ResultsFileError, UnsupportedRequestError
-from omnimouse_model.evaluation.tier_windows import scored_starts, train_means
+from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts
 from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup
@@ -53,7 +53,7 @@ def test_values_are_those_of_masks_made_by_hand(session, found):
     }
     masks["all"] = masks["rest"].show([neuron], samples.own)
     errors, base = dict.fromkeys(masks, 0.0), 0.0
-    mean = train_means(session, spec)[neuron]
+    mean = mean_rates(session, spec)[neuron]
     starts = scored_starts(session, "test", None, spec)
     for start in starts:
         window = session.window(float(start), spec)
