@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from math import inf
 from pathlib import Path
 from threading import Event, Timer
@@ -185,10 +185,20 @@ def _stored_settings() -> tuple[Path, _Settings]:
     return path, read_or_set_aside(path, _Settings) or _Settings()
 
 
+_WEB, _GATEWAY = IPv6Network("2000::/3"), IPv6Network("64:ff9b::/96")
+"""Numbers that are given to networks of the web, and those of NAT64."""
+
+
 def _is_public(number: str) -> bool:
     address = ip_address(number.partition("%")[0])
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    if isinstance(address, IPv6Address):
+        # A gateway of the network reaches the number of IPv4 that is in one of IPv6.
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _GATEWAY:
+            inner = IPv4Address(int(address) % 2**32)
+        if inner is None and address not in _WEB:
+            return False
+        address = inner or address
     return address.is_global and not address.is_multicast
 
 

@@ -193,6 +193,9 @@ def test_a_password_is_sent_to_its_place_only(monkeypatch):
     [
         *("127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "0.0.0.0"),
         *("::1", "fe80::1%2", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "224.0.0.1"),
+        # Numbers of IPv4 that gateways reach, and other networks that are no web.
+        *("64:ff9b::10.0.0.1", "64:ff9b:1::1", "2002:7f00:1::1", "::10.0.0.1", "::ffff:0:7f00:1"),
+        *("fec0::1", "5f00::1"),
     ],
 )
 def test_no_redirect_leads_to_a_number_of_this_network(monkeypatch, number):
@@ -204,6 +207,13 @@ def test_no_redirect_leads_to_a_number_of_this_network(monkeypatch, number):
     assert checked_addresses(far, near) == numbers["far.example"]
     # The user named it.
     assert checked_addresses(near, near) == numbers["near.example"]
+
+
+@pytest.mark.parametrize("number", ["2606:4700::1", "64:ff9b::8.8.8.8", "2002:808:808::1"])
+def test_a_redirect_leads_to_a_number_of_the_web(monkeypatch, number):
+    monkeypatch.setattr(Place, "addresses", lambda place: [number])
+    far, near = (Place("https", host, 443) for host in ("far.example", "near.example"))
+    assert checked_addresses(far, near) == [number]
 
 
 @pytest.mark.parametrize("is_trusted", [False, True])
