@@ -26,6 +26,8 @@ CALLS = (
 CALLS_THAT_BEGIN = ("zarr.open", "zarr.load", "zarr.save", "zarr.create", "pandas.read_")
 CALLS_THAT_BEGIN += ("pyarrow.parquet.", "pyarrow.csv.", "pyarrow.feather.", "pyarrow.dataset.")
 METHODS = ("read_text", "read_bytes", "write_text", "write_bytes", "open_memmap", "to_parquet")
+# Of `Path`: they raise errors without a type, of links to themselves and of unknown homes.
+METHODS += ("resolve", "expanduser")
 MODES = frozenset("rwxabt+")
 # Readers of recordings look at paths through the kit alone: what is opened is checked there.
 DATA = "model/omnimouse_model/data/"
@@ -172,6 +174,8 @@ def test_a_look_at_a_path_is_found(line, is_found):
         "path.open(encoding='utf-8')",
         "path.read_text()",
         "reader = path.write_bytes",
+        "path.resolve()",
+        "Path(path).expanduser()",
         "import numpy as np; np.load('a')",
         "from numpy.lib.format import open_memmap",
         "import numpy as np; loader = np.load",

@@ -21,6 +21,7 @@ from omnimouse_app.cli.inputs import (
 from omnimouse_app.cli.terminal import STOPPED, Progress, echo, emit, interruptible, shorten, table
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.progress import CallbackJob
+from omnimouse_model.storage.files import expanded
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -154,7 +155,7 @@ def catalogue_table(folder: Path, column: str, as_json: bool, reading: dict[str,
     from omnimouse_model.data.open import open_session
     from omnimouse_model.data.session_index import Catalogue, entries_of
 
-    root = folder.expanduser().absolute()
+    root = expanded(folder).absolute()
     entries: list[Entry] = []
     is_stopped = False
     try:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli.terminal import Progress, interruptible
+from omnimouse_model.storage.files import real_path
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
 
 Option = Callable[[Any], Any]
 """A decorator that adds an option to a command."""
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = real_path(__file__).parents[2]
 IN_CLONE = (_ROOT / "tests" / "bench").is_dir()
 """Whether this is the source code with its tests and tasks, and no installed wheel."""
 

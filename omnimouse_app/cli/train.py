@@ -31,6 +31,7 @@ from omnimouse_app.cli.terminal import (
     interruptible,
 )
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.storage.files import real_path
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -181,7 +182,7 @@ def _opened(
             session_place(choice.mouse, mice, partial(echo, err=True))
     # The other processes open the mice only after the main one has simulated them.
     team.wait()
-    places = [session_place(choice.mouse, mice).resolve() for choice in choices]
+    places = [real_path(session_place(choice.mouse, mice)) for choice in choices]
     settings = replace(plan.settings, places=tuple(map(str, places)))
     sessions = [open_session(place) for place in team.share_of(places)]
     return replace(plan, settings=settings), sessions

@@ -59,7 +59,7 @@ from omnimouse_model.storage.arrays.zarr_arrays import (
     update_attributes,
 )
 from omnimouse_model.storage.arrays.zarr_metadata import MAX_CHUNK_BYTES
-from omnimouse_model.storage.files import is_file, is_folder, is_there
+from omnimouse_model.storage.files import is_file, is_folder, is_there, real_path
 from omnimouse_model.storage.journal import (
     JOURNAL,
     Journal,
@@ -286,7 +286,7 @@ def convert(
     if is_there(path):
         raise FileExistsError(f"{path} is there already: choose another name.")
     source = session.path
-    if is_folder(source) and path.resolve().is_relative_to(source.resolve()):
+    if is_folder(source) and real_path(path).is_relative_to(real_path(source)):
         raise ValueError(f"{path} is inside the session {source} itself: choose a place beside it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path), sole_writer(path):

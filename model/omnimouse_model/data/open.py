@@ -5,7 +5,6 @@ A recording of the model hub is downloaded once; archives are unpacked.
 
 import copyreg
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -30,6 +29,7 @@ from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.archives import is_archive, unpack
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE
 from omnimouse_model.storage.files import (
+    expanded,
     folders_in,
     is_folder,
     is_link,
@@ -88,7 +88,7 @@ def session_folder(path: Path) -> Path:
     """
     # Unlike those of `Path`, they raise nothing for a user or a name that cannot exist.
     # Unlike that of `Path`, it raises nothing where nobody knows the home folder.
-    path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
+    path = expanded(path).absolute()
     if not is_there(path):
         if is_link(path):
             raise missing(path)
@@ -191,7 +191,7 @@ def open_session(
                 "unit_tables", "no_place", f"unit_tables is a {kind}; a path expected"
             )
         # Absolute: the option is stored with an analysis, and used in other processes.
-        tables = str(Path(unit_tables).expanduser().absolute())
+        tables = str(expanded(unit_tables).absolute())
     for name, value in {
         "rate_hz": rate_hz,
         "recording_rate_hz": recording_rate_hz,

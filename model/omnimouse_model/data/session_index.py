@@ -20,7 +20,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.display import HasSummary, printable
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
-from omnimouse_model.storage.files import is_file, is_folder, is_link, paths_in
+from omnimouse_model.storage.files import expanded, is_file, is_folder, is_link, paths_in
 
 _DEEPEST = 3
 # Names that `holds_sessions` lists, and paths that it examines (up to 0.1 ms each): it
@@ -223,7 +223,7 @@ def catalogue(folder: str | Path, job: Job = QUIET, **reading: Any) -> Catalogue
     NotADirectoryError
         There is no such folder.
     """
-    root = Path(folder).expanduser().absolute()
+    root = expanded(folder).absolute()
     return Catalogue(root, tuple(entries_of(root, job, **reading)))
 
 

@@ -33,6 +33,7 @@ from omnimouse_model.inference.server import Source
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import QUIET, CallbackJob, Job
+from omnimouse_model.storage.files import real_path
 from omnimouse_model.storage.processes import interrupts_kept_from_workers
 
 # -- dask schedulers: accepted addresses, and connections to them ---------------------
@@ -467,7 +468,7 @@ class TaskPredictor:
         if isinstance(source, str | Path):
             # A name stays a name; the folder of a worker may be another one.
             is_path = isinstance(source, Path) or Path(source).exists()
-            source = str(Path(source).resolve()) if is_path else str(source)
+            source = str(real_path(source)) if is_path else str(source)
         elif isinstance(source, Predictor) and not isinstance(source, type):
             raise ValueError(
                 "With a scheduler give the predictor by its name or path: it is loaded "

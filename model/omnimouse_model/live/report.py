@@ -30,6 +30,7 @@ from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Prediction
+from omnimouse_model.storage.files import expanded
 
 # -- progress messages of `omnimouse report`: numbered steps and finished shares ------
 Step = Literal["opening", "prediction", "scores", "curves", "page"]
@@ -428,7 +429,7 @@ def report_of_file(
     ExportError
         The model is not on this machine or fails, or a sweep cannot be read.
     """
-    path = Path(path).expanduser().absolute()
+    path = expanded(path).absolute()
     saved = [_saved_sweep(Path(sweep)) for sweep in sweeps]
     # No memory: making a report must not replace the user's last session.
     state = LiveState(device=device, scores_tier=scores_tier)

@@ -38,6 +38,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.progress import CallbackJob, Job
 from omnimouse_model.simulate.demo import MODELS, SimulatedSession
+from omnimouse_model.storage.files import expanded
 from omnimouse_model.storage.web import display_address, web_address
 
 logger = logging.getLogger(__name__)
@@ -272,7 +273,7 @@ class FolderIndex(HasBackgroundTask):
 
     def read_folder(self, folder: str | Path) -> None:
         """Read a folder; entries of the previous folder are removed."""
-        root = Path(folder).expanduser().absolute()
+        root = expanded(folder).absolute()
         self.index = Catalogue(root, ())
         # Before the first entry, so that the panel opens while a large folder is read.
         self.requested.emit()

@@ -87,6 +87,19 @@ def open_binary(
     return stream
 
 
+# -- names of places ------------------------------------------------------------------
+def expanded(path: str | Path) -> Path:
+    """Return a path of the user with the home folder for ~, which stays if none is known."""
+    # Unlike that of `Path`, it raises nothing where nobody knows the home folder.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def real_path(path: str | Path) -> Path:
+    """Return the absolute path behind all links; a link to itself stays."""
+    # `Path.resolve` raises an error without a type for a link to itself.
+    return Path(os.path.realpath(path))
+
+
 # -- looks, which choose what to do next and never allow an opening -------------------
 def look(path: Path | str, *, follows: bool = True) -> os.stat_result | None:
     """Return what lies at a path, which is not opened; None for nothing.

@@ -38,6 +38,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
 
+from omnimouse_model.storage.files import expanded, real_path
+
 # -- folders of this program on this machine: the cache, and the user's settings ------
 logger = logging.getLogger(__name__)
 _NAME = "omnimouse"
@@ -68,8 +70,8 @@ def _user_folder(variable: str, base: str) -> Path:
     processes of a command share the folder.
     """
     if given := os.environ.get(variable):
-        return _expanded(given)
-    folder = _expanded(base) / _NAME
+        return expanded(given)
+    folder = expanded(base) / _NAME
     problem = _fault_of_folder(folder, is_of_home=base.startswith("~"))
     if problem:
         temporary = _temporary_folder() / variable.removeprefix("OMNIMOUSE_").lower()
@@ -82,14 +84,9 @@ def _user_folder(variable: str, base: str) -> Path:
     return folder
 
 
-def _expanded(path: str) -> Path:
-    # Unlike that of `Path`, it raises nothing where nobody knows the home folder.
-    return Path(os.path.expanduser(path))  # noqa: PTH111
-
-
 def _fault_of_folder(folder: Path, *, is_of_home: bool) -> str:
     """Return why a folder cannot be written; "" if it can, or can be made."""
-    home = _expanded("~")
+    home = expanded("~")
     # An empty HOME is the root of the drive for Python; without any, ~ stays.
     if is_of_home and (os.environ.get("HOME") == "" or not home.is_absolute()):
         return "has no home folder (HOME is not set)"
@@ -237,7 +234,7 @@ def _lock_file(path: Path) -> Path:
     """
     folder = cache_dir() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()
+    file = folder / blake2b(os.fsencode(real_path(path)), digest_size=12).hexdigest()
     # Unlike `touch`, it changes nothing behind a link.
     open_without_links(file, "ab").close()
     return file

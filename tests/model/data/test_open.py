@@ -149,6 +149,13 @@ def test_a_recording_that_is_too_short_for_tiers_says_so():
     assert "too short" in warning.message
 
 
+def test_unit_tables_in_a_home_that_nobody_has_are_refused():
+    with pytest.raises(SessionFormatError, match="does not exist"):
+        open_session(
+            {"responses": np.ones((300, 5)), "rate_hz": 30.0}, unit_tables="~nobody-of-this-name/x"
+        )
+
+
 @pytest.mark.parametrize(
     "name",
     ["x" * 5000, "~nobody-of-this-name/x", "https://[::1", "https://user:secret@[::1/x?key=secret"],

@@ -358,6 +358,12 @@ def test_an_error_of_another_library_on_a_full_drive_says_so(tmp_path, monkeypat
         raise RuntimeError("unexpected pos 64 vs 0")
 
 
+def test_a_link_to_itself_is_written_by_nobody(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="loop"), sole_writer(tmp_path / "loop" / "x"):
+        (tmp_path / "loop" / "x").write_bytes(b"")
+
+
 def test_an_error_of_a_name_that_is_too_long_is_explained(tmp_path):
     error = OSError(ENAMETOOLONG, "name too long", str(tmp_path / ("x" * 300)))
     assert "name too long" in explained(error)

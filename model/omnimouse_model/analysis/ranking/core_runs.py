@@ -47,6 +47,7 @@ from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import QUIET, CallbackJob, Job, part_of
 from omnimouse_model.storage.arrays.rows import Rows
+from omnimouse_model.storage.files import real_path
 from omnimouse_model.storage.write import sole_writer
 
 BITS = "bits_per_spike"
@@ -425,7 +426,7 @@ def run_scores(
     folder = models_folder(file.path)
     with sole_writer(folder):
         missing = _missing(runs, file)
-        tasks = [(run, folder.resolve(), get_num_threads()) for run in missing]
+        tasks = [(run, real_path(folder), get_num_threads()) for run in missing]
         sizes = [100 * run.steps for run in missing]
         for number, scores in map_pieces(_scores, tasks, scheduler, job, sizes):
             run = missing[number]

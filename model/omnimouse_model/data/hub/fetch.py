@@ -30,7 +30,14 @@ from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, part_of, shown_job
 from omnimouse_model.storage.archives import is_plain_name, leads_outside
-from omnimouse_model.storage.files import is_there, open_binary, paths_in, size_of
+from omnimouse_model.storage.files import (
+    expanded,
+    is_there,
+    open_binary,
+    paths_in,
+    real_path,
+    size_of,
+)
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.trees import decode_json, read_json_mapping
 from omnimouse_model.storage.web import AnswerError
@@ -237,7 +244,7 @@ def require_place(name: str) -> HubPlace:
 def local_path(place: HubPlace, to: str | Path | None) -> Path:
     """Return the path of a place on this machine."""
     if to is not None:
-        return Path(to).expanduser().absolute() / place.name
+        return expanded(to).absolute() / place.name
     owner, _, name = place.repo.partition("/")
     # One folder per address, so that a target is never inside another target.
     own = hashlib.blake2b(str(place).encode(), digest_size=6).hexdigest()
@@ -507,7 +514,7 @@ def path_inside(folder: Path, name: str) -> Path:
     """
     path = folder / name
     is_sound = bool(name) and not leads_outside(name) and is_plain_name(name)
-    # `resolve` follows links that are in the folder already.
-    if not is_sound or not path.resolve().is_relative_to(folder.resolve()):
+    # `real_path` follows links that are in the folder already.
+    if not is_sound or not real_path(path).is_relative_to(real_path(folder)):
         raise FetchError("refused", f"The hub names a file {name[:200]!r}, which is refused.")
     return path

@@ -21,7 +21,7 @@ from omnimouse_model.data.hub.exchange import endpoint, hub_place
 from omnimouse_model.errors import ConnectError, FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.archives import leads_outside
-from omnimouse_model.storage.files import is_there
+from omnimouse_model.storage.files import expanded, is_there
 from omnimouse_model.storage.processes import Answer, LibraryError, Limits, Report, call_library
 from omnimouse_model.storage.web import AnswerError, RemoteFile, read_web_json, web_address
 from omnimouse_model.storage.write import cache_dir
@@ -237,7 +237,7 @@ def fetch_ibl_session(name: str, to: str | Path | None = None, job: Job = QUIET)
         The client is not installed, the session does not exist or has no spikes, or the
         download is incomplete.
     """
-    folder = cache_dir() / "ibl" if to is None else Path(to).expanduser().absolute()
+    folder = cache_dir() / "ibl" if to is None else expanded(to).absolute()
     folder.mkdir(parents=True, exist_ok=True)
 
     def report(share: float, text: str) -> None:

@@ -28,7 +28,7 @@ from omnimouse_model.predict.predictor import (
     Request,
 )
 from omnimouse_model.progress import Cancelled, never
-from omnimouse_model.storage.files import is_there
+from omnimouse_model.storage.files import is_there, real_path
 from omnimouse_model.storage.trees import decode, read_json, refused_as
 from omnimouse_model.storage.write import write_json
 
@@ -236,7 +236,7 @@ def _place_inside(path: Path, name: str) -> Path | None:
         place = folder / name
         is_there = place.exists()
         is_path = is_there or Path(name).is_absolute() or ".." in Path(name).parts
-        is_inside = place.resolve().is_relative_to(folder.resolve())
+        is_inside = real_path(place).is_relative_to(real_path(folder))
     except (OSError, ValueError):  # no name of a file
         return None
     if is_path and not is_inside:
@@ -283,7 +283,7 @@ def _member_name(path: Path, member: str) -> str:
     """Return a registered name, or a path from the folder of an ensemble."""
     if member in _NAMES() or not is_there(member):
         return member
-    folder, place = path.absolute().parent.resolve(), Path(member).resolve()
+    folder, place = real_path(path.absolute().parent), real_path(member)
     if not place.is_relative_to(folder):
         raise ValueError(
             f"{member} is outside {folder}: an ensemble's file is in a folder that contains "

@@ -11,6 +11,7 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.storage.files import expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class RankingOnScreen(HasBackgroundTask):
 
     def open(self, path: str | Path) -> None:
         """Read a results file in the background; a wrong file becomes `error`."""
-        path = Path(path).expanduser().absolute()
+        path = expanded(path).absolute()
         # The content of the same file stays on screen while the file is read again.
         if path != self.path:
             self.path, self._content = path, None

@@ -28,6 +28,7 @@ from omnimouse_model.masks.neuron_table import table_columns
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_model.predict.predictor import Prediction, in_window_units
 from omnimouse_model.storage.arrays.npy import packed_arrays
+from omnimouse_model.storage.files import expanded
 from omnimouse_model.storage.tables import csv_bytes, parquet_bytes
 from omnimouse_model.storage.write import explained, write_bytes
 
@@ -406,7 +407,7 @@ class Exports(HasBackgroundTask):
 
         The default kind is the file's suffix. Errors are in `error`.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         try:
             made = self.maker(kind or path.suffix.removeprefix(".").lower())
         except ExportError as error:
@@ -434,7 +435,7 @@ class Exports(HasBackgroundTask):
 
         Only one file is written at a time; a second one is refused.
         """
-        path = Path(path).expanduser().absolute()
+        path = expanded(path).absolute()
         if self.is_busy:
             message = f"{path.name} is not written: another file is. {WAIT}"
             return self.refuse(ExportError(message))

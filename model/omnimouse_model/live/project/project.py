@@ -36,6 +36,7 @@ from omnimouse_model.live.project.saved_screen import (
 from omnimouse_model.live.project.script import script_of
 from omnimouse_model.live.session_loader import OpenRequest
 from omnimouse_model.live.state_store import LastSession, StateStore
+from omnimouse_model.storage.files import expanded
 from omnimouse_model.storage.trees import take_notes
 from omnimouse_model.storage.web import web_address
 from omnimouse_model.storage.write import explained
@@ -215,7 +216,7 @@ class Project(HasBackgroundTask):
     def save(self, path: str | Path | None = None) -> bool:
         """Save to a file, by default its own; on errors, set `error`, return False."""
         self.dismiss()
-        target = self.path if path is None else Path(path).expanduser().absolute()
+        target = self.path if path is None else expanded(path).absolute()
         try:
             if target is None:
                 raise AnalysisFileError("unsaved", "Say where to save the analysis.")
@@ -272,7 +273,7 @@ class Project(HasBackgroundTask):
         Errors are in `error`, differences from the saved state in `messages`.
         """
         self.dismiss()
-        file = Path(path).expanduser().absolute()
+        file = expanded(path).absolute()
         self._request = _FileRequest(file, str(recording))
         # In the background: parsing a large mask must not block the drawing thread.
         self._task.start(self._request, f"Opening {file.name}")

@@ -48,6 +48,13 @@ def test_a_member_outside_the_folder_is_refused(folder, name):
         om.load_predictor(path)
 
 
+def test_a_member_that_is_a_link_to_itself_is_refused(folder):
+    (folder / "loop").symlink_to("loop")
+    path = write(folder / "a.ensemble.json", "mean", "loop")
+    with pytest.raises(CheckpointError, match="There is no predictor"):
+        om.load_predictor(path)
+
+
 def test_a_member_is_not_looked_up_in_the_working_folder(folder):
     path = write(folder / "a.ensemble.json", "mean", "outside.ensemble.json")
     with pytest.raises(CheckpointError, match="There is no predictor"):

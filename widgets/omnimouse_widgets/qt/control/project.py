@@ -1,6 +1,5 @@
 """Analysis section: save, open, export and copy as Python."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from omnimouse_model.live.project.exports import Exports, MakeContent
 from omnimouse_model.live.project.project import Project
 from omnimouse_model.live.project.saved_screen import plain_name
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.storage.files import expanded
 from omnimouse_widgets.qt.form import SettingsDialog
 from omnimouse_widgets.qt.style.controls import (
     describe,
@@ -280,7 +280,7 @@ class AnalysisSection(QWidget):
         """Return the folder of the first dialog: the analysis's, else home."""
         path = self._analyses.path
         # `Path.home` raises where there is none.
-        return Path(os.path.expanduser("~")) if path is None else path.parent  # noqa: PTH111
+        return expanded("~") if path is None else path.parent
 
     # -- from state to screen -----------------------------------------------------
     def _fill_recent(self) -> None:
