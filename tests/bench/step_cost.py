@@ -74,8 +74,7 @@ def step_cost(
     # These start values need ridge fits or video and do not change the cost of a step.
     config = replace(config, tuned_embeddings=False, motion_energy=False)
     # One process without a team: communication is not a part of these ratios.
-    of = OmniMouseTraining.of
-    run = of(config, sessions, Path("run"), torch.device(device), ALONE, None)
+    run = OmniMouseTraining(config, sessions, Path("run"), torch.device(device))
     run.start()
     rows = []
     with reused_heap(device):

@@ -33,8 +33,8 @@ from omnimouse_model.families.twin.network import (
     to_sampling,
 )
 from omnimouse_model.families.twin.training import (
-    NOISE,
     AdaptiveSgd,
+    TwinTrainConfig,
     freeze,
     learning_rate,
 )
@@ -302,6 +302,14 @@ def _forward(
     return output.logits
 
 
+NOISE = (
+    "perspective.monitor.center_std",
+    "perspective.monitor.angle_std",
+    "readout.position.sigma",
+)
+"""Parameters that scale the noise of training."""
+
+
 def _silence(net: TwinNetwork) -> None:
     """Set the noise of training to 0, and keep it there."""
     for name in NOISE:
@@ -319,10 +327,14 @@ def check_training(reference: Reference) -> Iterator[TwinLine]:
         settings = plan["optimiser"]
         optimiser = AdaptiveSgd(
             net,
-            momentum=settings["momentum"],
-            decay=settings["decay"],
-            clip=settings["clip"],
-            eps=settings["eps"],
+            TwinTrainConfig(
+                frame_size=(2, 2),  # of no optimiser
+                momentum=settings["momentum"],
+                weight_decay=settings["decay"],
+                clip=settings["clip"],
+                clip_eps=settings["eps"],
+            ),
+            ("core", "perspective", "modulation", "readout"),
         )
         targets, losses = reference.inputs[plan["units"]], []
         for stream, lr in zip(plan["streams"], plan["learning_rates"], strict=True):

@@ -177,7 +177,8 @@ def saved_state(out: Path, team: Team, wanted: Mapping[str, Any]) -> dict[str, A
     # processes then reports that number instead of a missing file.
     saved = read_state(folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt")
     for name, value in wanted.items():
-        if (found := saved.get(name)) != value:
+        # Saves of before lack what was added to the settings.
+        if (found := saved.get(name, value)) != value:
             raise ValueError(f"{folder} was trained with {_difference(name, found, value)}")
     return saved
 
@@ -198,16 +199,16 @@ def _difference(name: str, saved: Any, wanted: Any) -> str:
 
 
 # -- results ------------------------------------------------------------------------
-def exported(run: Path, path: Path, models: str) -> RunSettings:
+def exported(run: Path, path: Path, title: str) -> RunSettings:
     """Return the record of a run whose weights are exported to a file.
 
     Raises
     ------
     ValueError
-        The path is no .safetensors file: the models have no layout but ours.
+        The path is no .safetensors file: the model has no layout but ours.
     """
     if path.suffix != ".safetensors":
-        raise ValueError(f"{path}: {models} have no official layout; name a .safetensors file.")
+        raise ValueError(f"{path}: {title} has no official layout; name a .safetensors file.")
     return run_record(run)
 
 

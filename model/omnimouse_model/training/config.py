@@ -1,6 +1,6 @@
 """Fields of training configs that all families share, and the files of configs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -183,12 +183,6 @@ def named_config(path: str | Path) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{path} is not a training config: {error}") from error
-
-
-def check_sessions(choices: Sequence[SessionChoice], title: str) -> None:
-    """Raise ValueError if sessions have fields that a family does not read."""
-    if any(choice.neurons or choice.context for choice in choices):
-        raise ValueError(f"sessions[]: {title} reads neither neurons nor context")
 
 
 def shipped_or_own(name: str, shipped: Mapping[str, Path], what: str) -> Path:

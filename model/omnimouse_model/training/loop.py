@@ -11,13 +11,15 @@ import os
 import platform
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -29,12 +31,17 @@ from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.progress import QUIET, TRAINING, Job, shows_progress
 from omnimouse_model.storage.journal import check_own
+from omnimouse_model.storage.trees import decode
 from omnimouse_model.storage.write import sole_writer, writing
 from omnimouse_model.training.checkpoints import BEST, MODEL, saved_state, write_state
-from omnimouse_model.training.config import SharedFields, check_sessions, run_record
+from omnimouse_model.training.config import RunSettings, SharedFields, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep
-from omnimouse_model.training.sessions import TrainingSession, training_sessions
+from omnimouse_model.training.sessions import (
+    TrainingSession,
+    training_session,
+    training_sessions,
+)
 
 ALONE = Team()
 MAX_SKIPPED = 10
@@ -94,52 +101,145 @@ class LoopState:
         self.best = tuple(saved["best"])
 
 
-@runtime_checkable
-class TrainingRun(Protocol):
-    """Training of one model: its start, steps, validation and saves, which the loop calls."""
+@dataclass(slots=True)
+class TrainingRun(ABC):
+    """Training of one model: its start, steps, validation and saves, which the loop calls.
 
-    @property
-    def state(self) -> LoopState:
-        """Where the run is."""
+    It is made at step 0, when no other process writes in `out`; what a family builds from
+    the arguments, it builds in `__post_init__`.
 
+    Attributes
+    ----------
+    title
+        What is trained, for messages.
+    config
+        Class of its configs.
+    load_model
+        Loads what it trains: a path and a device -> predictor.
+    parts
+        Names of the fields that a save holds: modules, optimisers, plain values.
+    settings
+        `TrainFields`, and `total_steps`.
+    sessions
+        Sessions of this process; other ranks of a team have others.
+    origin
+        A model that gives start values, which are validated as step 0; None for new ones.
+    state
+        Where the run is.
+    """
+
+    title: ClassVar[str]
+    config: ClassVar[type]
+    load_model: ClassVar[Any]
+    parts: ClassVar[tuple[str, ...]] = ("net", "optimiser")
+    settings: Any
+    sessions: list[TrainingSession]
+    out: Path
+    device: torch.device = field(default_factory=partial(torch.device, "cpu"))
+    team: Team = ALONE
+    origin: Any = None
+    state: LoopState = field(default_factory=LoopState, init=False)
+    net: Any = field(init=False)
+    optimiser: Any = field(init=False)
+
+    # -- as parts of a `Family` -------------------------------------------------------
+    @classmethod
+    def read(cls, tree: Mapping[str, Any]) -> Any:
+        """Return the training config from a parsed file (`Training.read`).
+
+        Raises
+        ------
+        ValueError
+            A field is unknown, missing, of another type or out of range; the message names
+            it.
+        """
+        return decode(cls.config, tree, "the file")
+
+    @classmethod
+    def checked(cls, config: Any, record: RunSettings) -> Any:
+        """Return the config; raise `ValueError` if it does not read all fields of sessions."""
+        if any(choice.neurons or choice.context for choice in record.sessions):
+            raise ValueError(f"sessions[]: {cls.title} reads neither neurons nor context")
+        return config
+
+    @staticmethod
+    def opened(session: Session, config: Any) -> TrainingSession:
+        """Return a session with the starts of its train windows."""
+        return training_session(session)
+
+    @classmethod
+    def train(
+        cls, config: Any, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
+    ) -> Any:
+        """Train on open sessions, or resume, and return the best model (`Training.start`)."""
+        settings = run_record(out)
+        config = replace(cls.checked(config, settings), **settings.shared | {"seed": seed})
+        device, team = local_device(resolve_device(job.device)), current_team()
+        sources = training_sessions(sessions, settings, partial(cls.opened, config=config))
+        train(cls, config, sources, out, device=device, team=team, job=job)
+        return cls.load_model(checkpoint_file(out, TRAINED), job.device)
+
+    # -- called by the loop -----------------------------------------------------------
     @property
-    def settings(self) -> Any:
-        """`TrainFields`, and `total_steps`."""
+    def by_key(self) -> dict[str, TrainingSession]:
+        """The sessions of this process by key."""
+        return {source.key: source for source in self.sessions}
 
     @property
     def result(self) -> Any:
         """What is trained: a network, or several by session."""
+        return self.net
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Settings beside model, processes and sessions that a run cannot change."""
+        return {}
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a run cannot change when it is resumed."""
+        counts = {source.key: source.session.n_neurons for source in self.sessions}
+        model = repr(self.settings.model)
+        return {"model": model, "ranks": self.team.size, "sessions": counts, **self.fixed}
 
     @property
     def saved(self) -> dict[str, Any]:
         """Tensors and plain containers of a save, beside the state and the identity."""
+        values = {name: getattr(self, name) for name in self.parts}
+        return {k: v.state_dict() if hasattr(v, "state_dict") else v for k, v in values.items()}
 
-    def load(self, saved: dict[str, Any]) -> None:
+    def load(self, saved: Mapping[str, Any]) -> None:
         """Take the tensors of a save."""
+        for name in self.parts:
+            if hasattr(part := getattr(self, name), "load_state_dict"):
+                part.load_state_dict(saved[name])
+            else:
+                setattr(self, name, saved[name])
 
+    @abstractmethod
     def start(self) -> bool:
         """Set the start values; True if they are worth a score and a save."""
 
+    @abstractmethod
     def draw(self, number: int) -> Any:
         """Return the batches of a step; called in another thread."""
 
+    @abstractmethod
     def step(self, drawn: Any) -> dict[str, float]:
         """Train on the batches of a step, and return its row of the log."""
 
+    @abstractmethod
     def scores(self) -> dict[str, float]:
         """Return the scores of validation; `SUMMARY` selects the best weights."""
 
+    @abstractmethod
     def write_result(self, folder: Path) -> None:
         """Write the weights as checkpoints; the states of all ranks are in `folder`."""
 
 
 @shows_progress
 def train(
-    open_training: Callable[..., TrainingRun],
+    kind: type[TrainingRun],
     config: Any,
     sessions: list[TrainingSession],
     out: Path,
@@ -155,9 +255,8 @@ def train(
 
     Parameters
     ----------
-    open_training
-        The training of a family before its first step, from `config`, `sessions`, `out`,
-        `device`, `team` and `origin`; called when no other process writes in `out`.
+    kind
+        The training of a family.
     sessions
         Sessions of this process; other ranks of a team have others.
     max_steps
@@ -187,40 +286,14 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     # The ranks of a team write in one folder.
     with writing(out), sole_writer(out) if team.is_main else nullcontext():
-        training = open_training(config, sessions, out, device, team, origin)
-        is_stopped = _run(training, out, device, team, max_steps, on_step, job)
+        training = kind(config, sessions, out, device, team, origin)
+        is_stopped = _run(training, max_steps, on_step, job)
     if is_stopped:
         step, of = training.state.step, training.settings.total_steps
         raise StoppedError(
             f"stopped at step {step} of {of}; saved in {out}: the same call goes on from there."
         )
     return training.result
-
-
-def train_as_recorded(
-    open_training: Callable[..., TrainingRun],
-    config: Any,
-    sessions: Sequence[Session],
-    out: Path,
-    job: Job,
-    seed: int = 0,
-    open_one: Callable[[Session], TrainingSession] | None = None,
-    *,
-    title: str = "",
-) -> Path:
-    """Train on open sessions as the record of the run says; return the best weights.
-
-    The arguments are those of `Training.start`, with `open_one` of `training_sessions`, and
-    `title` of the models of a family that reads sessions without further fields.
-    """
-    settings = run_record(out)
-    if title:
-        check_sessions(settings.sessions, title)
-    config = replace(config, **settings.shared | {"seed": seed})
-    device, team = local_device(resolve_device(job.device)), current_team()
-    sources = training_sessions(sessions, settings, open_one)
-    train(open_training, config, sources, out, device=device, team=team, job=job)
-    return checkpoint_file(out, TRAINED)
 
 
 def has_finite_gradients(net: nn.Module) -> bool:
@@ -241,16 +314,9 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         yield
 
 
-def _run(
-    training: TrainingRun,
-    out: Path,
-    device: torch.device,
-    team: Team,
-    max_steps: int | None,
-    on_step: OnStep,
-    job: Job,
-) -> bool:
+def _run(training: TrainingRun, max_steps: int | None, on_step: OnStep, job: Job) -> bool:
     """Train and save; return whether the job was cancelled."""
+    out, device, team = training.out, training.device, training.team
     check_own(out)
     # Start values can take minutes (ridge fits), so they are drawn only for new runs.
     saved = saved_state(out, team, training.identity)
@@ -284,7 +350,7 @@ def _run(
             _validate(training, row)
             run.seconds = clock.seconds
             report(row | {"seconds": run.seconds, "step": run.step})
-            _save(training, out, team)
+            _save(training)
         ahead = Prefetch(training.draw, last, drawing_processes(device))
         with reused_heap(device), ahead as prefetch:
             # The run may already be complete when it is resumed.
@@ -303,20 +369,21 @@ def _run(
                 is_cancelled, is_due = team.any(flags)
                 is_over = is_cancelled or _has_ended(training, last)
                 if (is_due or is_best) and not is_over:
-                    _save(training, out, team)
+                    _save(training)
                     clock.saved()
         # The last save is outside of the loop, so that it is done exactly once.
-        _save(training, out, team)
+        _save(training)
         return is_cancelled
     finally:
         if log is not None:
             log.close()
 
 
-def _save(training: TrainingRun, out: Path, team: Team) -> None:
+def _save(training: TrainingRun) -> None:
     """Save the state of the run, and the weights that it has reached."""
     state = {**training.state.saved, **training.identity, **training.saved}
-    write_state(out, training.state.step, state, team, training.write_result)
+    step = training.state.step
+    write_state(training.out, step, state, training.team, training.write_result)
 
 
 def write_models(

@@ -190,7 +190,7 @@ def _chosen(source: TrainingSession, choice: SessionChoice, folder: Path) -> Tra
 def training_sessions(
     sessions: Sequence[Session],
     settings: RunSettings,
-    open_one: Callable[[Session], TrainingSession] | None = None,
+    open_one: Callable[[Session], TrainingSession],
 ) -> list[TrainingSession]:
     """Return open sessions with their train windows, and with what a config says of them.
 
@@ -201,9 +201,8 @@ def training_sessions(
     settings
         Record of the run (`training.config.run_record`).
     open_one
-        Returns the train windows of a session; by default `training_session`.
+        Returns a session with its train windows.
     """
-    open_one = open_one or training_session
     sources = [open_one(session) for session in sessions]
     choices = list(zip(settings.sessions, settings.places, strict=False))
     if not choices:

@@ -54,9 +54,9 @@ def check_parts(predictor, window, mask, session, order=(5, 2, 9)):
 def check_resumed(training, config, session, folder) -> Any:
     """A training that was stopped and resumed is the uninterrupted one; return its model."""
     sessions = [training_session(session)]
-    whole = train(training.of, config, sessions, folder / "whole")
-    train(training.of, config, sessions, folder / "parts", max_steps=3)
-    parts = train(training.of, config, sessions, folder / "parts")
+    whole = train(training, config, sessions, folder / "whole")
+    train(training, config, sessions, folder / "parts", max_steps=3)
+    parts = train(training, config, sessions, folder / "parts")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
     loaded = om.load_predictor(folder / "parts" / MODEL, device="cpu")

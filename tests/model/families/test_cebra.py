@@ -24,7 +24,7 @@ from omnimouse_model.families.cebra.embedding import (
     new_solver,
     solve,
 )
-from omnimouse_model.families.cebra.training import CebraTraining, cebra_session
+from omnimouse_model.families.cebra.training import CebraTraining
 from omnimouse_model.metrics import correlation
 from omnimouse_model.training.loop import seeded
 from tests.model.known_sessions import write_known_session
@@ -207,7 +207,7 @@ def test_behaviour_is_decoded_on_held_out_time(session, fitted):
 @pytest.mark.slow
 def test_the_bank_has_train_samples_alone(session, fitted):
     plan = CebraTraining.read({k: v for k, v in CONFIG.items() if k != "family"})
-    source = cebra_session(session, plan)
+    source = CebraTraining.opened(session, plan)
     windows = [session.window(s, fitted.needs.spec) for s in source.starts.tolist()]
     train = np.concatenate([window.behavior for window in windows])
     labels = fitted.banks[session.id].labels

@@ -19,7 +19,6 @@ from omnimouse_model.families.dwiseneuro.network import (
     Sliding,
 )
 from omnimouse_model.families.dwiseneuro.training import DwiseTrainConfig, DwiseTraining
-from omnimouse_model.training.loop import ALONE
 from omnimouse_model.training.sessions import training_session
 from tests.cli.runner import run_command
 from tests.model.families import clip_models
@@ -339,7 +338,7 @@ def opened(settings, sources, folder):
     """Return a training before its first step, of sessions or one of them."""
     if not isinstance(sources, list):
         sources = [training_session(sources)]
-    return DwiseTraining.of(settings, sources, folder, torch.device("cpu"), ALONE, None)
+    return DwiseTraining(settings, sources, folder)
 
 
 @pytest.mark.slow

@@ -174,7 +174,7 @@ def test_a_training_begins_at_motion_energy(session, tmp_path):
         total_steps=1,
         validation_windows=2,
     )
-    net = train(ZigTraining.of, config, [training_session(session)], tmp_path, max_steps=0)
+    net = train(ZigTraining, config, [training_session(session)], tmp_path, max_steps=0)
     assert all(bool(value.isfinite().all()) for value in net.state_dict().values())
     model = om.load_predictor(tmp_path / BEST, device="cpu")
     assert model.needs.sessions == {session.id}

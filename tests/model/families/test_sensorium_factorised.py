@@ -109,7 +109,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path):
     sessions = [training_session(session)]
     with pytest.raises(ValueError, match="model"):
         train(
-            FactorisedTraining.of,
+            FactorisedTraining,
             replace(config, model=replace(CONFIG, offset=1.0)),
             sessions,
             tmp_path / "parts",

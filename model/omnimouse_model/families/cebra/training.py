@@ -6,15 +6,12 @@
 The number of neighbours is the one with which validation windows are decoded best.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from omnimouse_model.data.session import Session
@@ -40,22 +37,20 @@ from omnimouse_model.families.cebra.predictor import (
 )
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
-from omnimouse_model.progress import Job
-from omnimouse_model.storage.trees import decode
+from omnimouse_model.storage.trees import Within
 from omnimouse_model.training.checkpoints import exported, run_card
 from omnimouse_model.training.config import Count, TrainFields
-from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     SUMMARY,
-    LoopState,
+    TrainingRun,
     seeded,
-    train_as_recorded,
     write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
 
 FEW = 9
 """Neighbours without a validation window."""
+Neighbours = Annotated[tuple[Count, ...], Within(1, 1000)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +71,17 @@ class CebraTrainConfig(TrainFields):
     batch: Count = 512
     lr: float = 3e-4
     steps: Count = 50_000
-    neighbours: tuple[Count, ...] = (1, 4, 9, 25, 49, 100, 225, 400, 625)
+    neighbours: Annotated[tuple[Count, ...], Within(1, 1000)] = (
+        1,
+        4,
+        9,
+        25,
+        49,
+        100,
+        225,
+        400,
+        625,
+    )
     validate_every: Count = 500
     validation_windows: Count | None = 100
 
@@ -84,19 +89,6 @@ class CebraTrainConfig(TrainFields):
     def total_steps(self) -> int:
         """Number of steps."""
         return self.steps
-
-
-def cebra_session(session: Session, config: CebraTrainConfig) -> TrainingSession:
-    """Return a session with train windows that follow each other without overlap."""
-    spec = config.model.spec
-    starts = session.window_starts("train", include_blanks=True, spec=spec)
-    # The first start of each free stretch, then one window after the other.
-    kept, end_s = [], -np.inf
-    for start_s in starts.tolist():
-        if start_s > end_s - 1e-6:
-            kept.append(start_s)
-            end_s = start_s + spec.duration_s
-    return TrainingSession(session=session, starts=np.array(kept), weight=1.0, truth=None)
 
 
 def recorded_samples(source: TrainingSession, config: CebraConfig) -> tuple[Samples, np.ndarray]:
@@ -126,91 +118,62 @@ def recorded_samples(source: TrainingSession, config: CebraConfig) -> tuple[Samp
 
 
 @dataclass(slots=True, eq=False)
-class CebraTraining:
+class CebraTraining(TrainingRun):
     """A training: the networks and samples of sessions, and the solver of the package."""
 
-    settings: CebraTrainConfig
-    sources: dict[str, TrainingSession]
-    samples: dict[str, Samples]
-    means: dict[str, np.ndarray]
-    net: nn.ModuleList
-    pairs: Pairs
-    solver: Any
-    out: Path
+    title = TITLE
+    config = CebraTrainConfig
+    load_model = CebraPredictor.load
+    parts = ("net", "optimiser", "neighbours")
+    samples: dict[str, Samples] = field(init=False)
+    means: dict[str, np.ndarray] = field(init=False)
+    net: nn.ModuleList = field(init=False)
+    pairs: Pairs = field(init=False)
+    solver: Any = field(init=False)
     neighbours: int = FEW
-    state: LoopState = field(default_factory=LoopState)
     _banks: tuple[int, dict[str, Bank]] = field(default=(-1, {}), repr=False)
 
-    @classmethod
-    def of(
-        cls,
-        config: CebraTrainConfig,
-        sessions: list[TrainingSession],
-        out: Path,
-        device: torch.device,
-        team: Team,
-        _origin: None,
-    ) -> "CebraTraining":
-        """Return a new training, at step 0.
+    def __post_init__(self) -> None:
+        """Build the networks, and read the samples.
 
         Raises
         ------
         ValueError
             There are several processes, or a session has nothing to train on.
         """
-        check_alone(sessions, team, TITLE)
-        sources = {source.key: source for source in sessions}
+        config, sessions = self.settings, self.sessions
+        check_alone(sessions, self.team, TITLE)
         with seeded(config.seed):
             counts = [source.session.n_neurons for source in sessions]
-            net = new_networks(config.model, counts).to(device)
+            self.net = new_networks(config.model, counts).to(self.device)
         found = {}
-        for key, source in sources.items():
+        for source in sessions:
             _check(source, config.model)
-            found[key] = recorded_samples(source, config.model)
-        samples = {key: one for key, (one, _) in found.items()}
-        pairs = Pairs([*samples.values()], reach(net[0]), config.model.time_offset)
-        for key, allowed in zip(samples, pairs.allowed, strict=True):
+            found[source.key] = recorded_samples(source, config.model)
+        self.samples = {key: one for key, (one, _) in found.items()}
+        self.pairs = Pairs([*self.samples.values()], reach(self.net[0]), config.model.time_offset)
+        for key, allowed in zip(self.samples, self.pairs.allowed, strict=True):
             if not len(allowed):
                 raise ValueError(f"Session {key!r} has no second of train samples in a row.")
-        solver = new_solver(net, config.model, config.lr)
-        means = {key: mean for key, (_, mean) in found.items()}
-        return cls(config, sources, samples, means, net, pairs, solver, out)
-
-    @property
-    def result(self) -> nn.ModuleList:
-        """The networks."""
-        return self.net
+        self.solver = new_solver(self.net, config.model, config.lr)
+        self.optimiser = self.solver.optimizer
+        self.means = {key: mean for key, (_, mean) in found.items()}
 
     # -- as parts of a `Family` --------------------------------------------------------
-    @staticmethod
-    def read(tree: Mapping[str, Any]) -> CebraTrainConfig:
-        """Return the training config from a parsed file (`Training.read`).
-
-        Raises
-        ------
-        ValueError
-            A field is unknown, of another type or out of range; the message names it.
-        """
-        config = decode(CebraTrainConfig, tree, "the file")
-        if not config.neighbours:
-            raise ValueError("neighbours: expected at least one number")
-        return config
-
     windows = attrgetter("model.spec")
 
-    @classmethod
-    def train(
-        cls,
-        config: CebraTrainConfig,
-        sessions: Sequence[Session],
-        out: Path,
-        job: Job,
-        seed: int = 0,
-    ) -> CebraPredictor:
-        """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-        open_one = partial(cebra_session, config=config)
-        best = train_as_recorded(cls.of, config, sessions, out, job, seed, open_one, title=TITLE)
-        return CebraPredictor.load(best, job.device)
+    @staticmethod
+    def opened(session: Session, config: CebraTrainConfig) -> TrainingSession:
+        """Return a session with train windows that follow each other without overlap."""
+        spec = config.model.spec
+        starts = session.window_starts("train", include_blanks=True, spec=spec)
+        # The first start of each free stretch, then one window after the other.
+        kept, end_s = [], -np.inf
+        for start_s in starts.tolist():
+            if start_s > end_s - 1e-6:
+                kept.append(start_s)
+                end_s = start_s + spec.duration_s
+        return TrainingSession(session=session, starts=np.array(kept), weight=1.0, truth=None)
 
     @staticmethod
     def export(run: Path, path: Path) -> None:
@@ -227,18 +190,6 @@ class CebraTraining:
         """Begin with the networks of the package; there is no first score."""
         return False
 
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Take the tensors of a save."""
-        self.net.load_state_dict(saved["net"])
-        self.solver.optimizer.load_state_dict(saved["optimiser"])
-        self.neighbours = saved["neighbours"]
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a run cannot change when it is resumed."""
-        counts = {key: source.session.n_neurons for key, source in self.sources.items()}
-        return {"model": repr(self.settings.model), "sessions": counts}
-
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> tuple[Batch, np.ndarray]:
         """Draw the pairs of a step, from a generator of its number."""
@@ -251,7 +202,7 @@ class CebraTraining:
         with seeded((self.settings.seed + 1) * 1_000_003 + self.state.step):
             loss = solve(self.solver, *drawn)
         self.state.count(is_skipped=all(p.grad is None for p in self.net.parameters()))
-        samples = float(self.settings.batch * len(self.sources))
+        samples = float(self.settings.batch * len(self.sessions))
         return {"loss": loss, "samples": samples, "step": self.state.step}
 
     # -- validation and results --------------------------------------------------------
@@ -270,7 +221,7 @@ class CebraTraining:
         """Return the correlation of each channel, with the best number of neighbours."""
         spec, config = self.settings.model.spec, self.settings
         by_count: dict[int, list[np.ndarray]] = {count: [] for count in config.neighbours}
-        for network, (key, source) in zip(self.net, self.sources.items(), strict=True):
+        for network, (key, source) in zip(self.net, self.by_key.items(), strict=True):
             starts = validation_starts(
                 source.session, source.held_out, spec, config.validation_windows
             )
@@ -294,15 +245,6 @@ class CebraTraining:
         channels = zip(config.model.channels, found[self.neighbours].tolist(), strict=True)
         summary = {SUMMARY: float(np.nanmean(found[self.neighbours]))}
         return dict(channels) | {"neighbours": float(self.neighbours)} | summary
-
-    @property
-    def saved(self) -> dict[str, Any]:
-        """Tensors and plain containers of a save."""
-        return {
-            "net": self.net.state_dict(),
-            "optimiser": self.solver.optimizer.state_dict(),
-            "neighbours": self.neighbours,
-        }
 
     def write_result(self, _folder: Path) -> None:
         """Write the networks as checkpoints."""

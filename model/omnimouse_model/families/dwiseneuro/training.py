@@ -107,8 +107,9 @@ class DwiseTraining(ClipTraining):
         The network of the first training; None without one.
     """
 
-    family = DWISENEURO
+    family, title, load_model = DWISENEURO, DWISENEURO.title, DWISENEURO.load
     config = DwiseTrainConfig
+    parts = (*ClipTraining.parts, "averaged")
     averaged: DwiseNetwork
     teacher: DwiseNetwork | None = None
 
@@ -118,9 +119,8 @@ class DwiseTraining(ClipTraining):
         """Return the network before the first step."""
         return DwiseNetwork(config.model, {s.key: s.session.n_neurons for s in sessions})
 
-    @classmethod
-    def of(cls, config: DwiseTrainConfig, *arguments: Any) -> "DwiseTraining":
-        """Return a new training, at step 0.
+    def __post_init__(self) -> None:
+        """Build the networks.
 
         Raises
         ------
@@ -129,12 +129,10 @@ class DwiseTraining(ClipTraining):
         ValueError
             There are several processes, or the teacher knows other neurons.
         """
-        training = super().of(config, *arguments)
-        assert isinstance(training, DwiseTraining)
-        training.averaged = deepcopy(training.net).requires_grad_(False)
-        if config.teacher is not None and config.distilled:
-            training.teacher = _read_teacher(config, training.net.n_neurons).to(training.device)
-        return training
+        super().__post_init__()
+        self.averaged = deepcopy(self.net).requires_grad_(False)
+        if self.settings.teacher is not None and self.settings.distilled:
+            self.teacher = _read_teacher(self.settings, self.net.n_neurons).to(self.device)
 
     @property
     def result(self) -> DwiseNetwork:
@@ -143,7 +141,7 @@ class DwiseTraining(ClipTraining):
 
     def start(self) -> bool:
         """Set the biases to the mean responses: else the first rates are far from small ones."""
-        for key, source in self.sessions.items():
+        for key, source in self.by_key.items():
             mean = np.maximum(source.session.units.mean, 0) / source.session.response_scale
             rates = mean / self.family.units(self.net.config, source.session)
             beta, bias = self.net.config.softplus, self.net.readout_of(key).layer[1].bias
@@ -153,20 +151,10 @@ class DwiseTraining(ClipTraining):
         self.averaged.load_state_dict(self.net.state_dict())
         return False
 
-    @property
-    def saved(self) -> dict[str, Any]:
-        """What a save holds."""
-        return super().saved | {"averaged": self.averaged.state_dict()}
-
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Load what a save holds."""
-        super().load(saved)
-        self.averaged.load_state_dict(saved["averaged"])
-
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> list[MixedClips]:
         """Draw clips of mice, each as probable as the others, and mix some of them."""
-        config, keys = self.settings, list(self.sessions)
+        config, keys = self.settings, list(self.by_key)
         rng = np.random.default_rng([config.seed, number])
         counts = np.bincount(rng.integers(len(keys), size=config.clips), minlength=len(keys))
         drawn = zip(keys, counts.tolist(), strict=True)
@@ -177,7 +165,7 @@ class DwiseTraining(ClipTraining):
         rng = np.random.default_rng([config.seed, key_number(key), number])
         is_mixed = np.flatnonzero(rng.random(n_clips) < config.mixed)
         starts = rng.choice(self.starts[key], n_clips + len(is_mixed))
-        clips, sliding = self.clips(self.sessions[key], starts), config.model.sliding
+        clips, sliding = self.clips(self.by_key[key], starts), config.model.sliding
         images = stacked(config.model, clips.inputs)[:, :, :: sliding.step]
         responses = clips.responses[:, :: sliding.step].transpose(1, 2)
         for other, clip in enumerate(is_mixed, n_clips):

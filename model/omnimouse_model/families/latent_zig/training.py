@@ -77,7 +77,7 @@ class ZigTrainConfig(CoreTrainConfig):
 class ZigTraining(CoreTraining):
     """Training of the latent model on video and responses."""
 
-    family = LATENT_ZIG
+    family, title, load_model = LATENT_ZIG, LATENT_ZIG.title, LATENT_ZIG.load
     config = ZigTrainConfig
 
     @classmethod
@@ -98,7 +98,7 @@ class ZigTraining(CoreTraining):
 
     def start(self) -> bool:
         """Fit the shape of the gamma part of each neuron, and the start that is set."""
-        for key, source in self.sessions.items():
+        for key, source in self.by_key.items():
             clips = self.clips(source, spread_starts(self.starts[key], START_CLIPS))
             shape = fit_shape(clips.responses.flatten(0, 1))
             self.net.shape(key).copy_(shape)

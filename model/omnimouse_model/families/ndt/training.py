@@ -13,7 +13,7 @@ of a session, the steps, the start values, and last the fine-tuning to a new ses
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import isfinite, sqrt
@@ -72,10 +72,9 @@ from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     ALONE,
     SUMMARY,
-    LoopState,
+    TrainingRun,
     seeded,
     train,
-    train_as_recorded,
     write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number, shuffled
@@ -421,7 +420,7 @@ def with_steps(
 
 
 @dataclass(slots=True)
-class NdtTraining:
+class NdtTraining(TrainingRun):
     """A training of a transformer: network, trials and optimiser of one process.
 
     Attributes
@@ -432,43 +431,29 @@ class NdtTraining:
         Trained parameters that all ranks share, and those of this rank's sessions.
     """
 
-    settings: NdtTrainConfig
-    trials: tuple[Trials, ...]
-    net: Ndt
-    out: Path
-    device: torch.device
-    team: Team
-    origin: NdtCheckpoint | None
-    optimiser: torch.optim.AdamW
-    schedule: OneCycleLR
-    state: LoopState = field(default_factory=LoopState)
+    title = "a neural data transformer"
+    config = NdtTrainConfig
+    load_model = NdtPredictor.load
+    parts = ("net", "optimiser", "schedule")
+    trials: tuple[Trials, ...] = field(init=False)
+    net: Ndt = field(init=False)
+    schedule: OneCycleLR = field(init=False)
 
-    @classmethod
-    def of(
-        cls,
-        config: NdtTrainConfig,
-        sessions: list[TrainingSession],
-        out: Path,
-        device: torch.device,
-        team: Team,
-        origin: NdtCheckpoint | None,
-    ) -> "NdtTraining":
+    def __post_init__(self) -> None:
         """Build the network and its optimiser."""
-        config = with_steps(config, sessions, team)
-        trials = tuple(read_trials(source, config) for source in sessions)
-        check_distinct(sessions, team)
-        listed = team.gather({own.key: own.n_neurons for own in trials})
+        config = self.settings = with_steps(self.settings, self.sessions, self.team)
+        self.trials = tuple(read_trials(source, config) for source in self.sessions)
+        check_distinct(self.sessions, self.team)
+        listed = self.team.gather({own.key: own.n_neurons for own in self.trials})
         counts = {key: count for of_rank in listed for key, count in of_rank.items()}
         with seeded(config.seed):
-            net = Ndt(config.model, counts).to(device)
+            self.net = Ndt(config.model, counts).to(self.device)
         if config.trained == "stitchers":
-            for _, parameter in net.shared():
+            for _, parameter in self.net.shared():
                 parameter.requires_grad_(False)
-        trained = [p for p in net.parameters() if p.requires_grad]
-        optimiser, schedule = one_cycle(
-            trained, max(1, config.total_steps), config.lr, config.weight_decay
-        )
-        return cls(config, trials, net, out, device, team, origin, optimiser, schedule)
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        n_steps = max(1, config.total_steps)
+        self.optimiser, self.schedule = one_cycle(trained, n_steps, config.lr, config.weight_decay)
 
     # -- as parts of a `Family` -------------------------------------------------------
     @staticmethod
@@ -510,36 +495,18 @@ class NdtTraining:
 
     windows = attrgetter("spec")
 
-    @classmethod
-    def train(
-        cls, config: NdtTrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
-    ) -> NdtPredictor:
-        """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-        open_one = partial(trial_session, spec=config.spec, stride_s=config.stride_s)
-        best = train_as_recorded(
-            cls.of,
-            config,
-            sessions,
-            out,
-            job,
-            seed,
-            open_one,
-            title="a neural data transformer",
-        )
-        return NdtPredictor.load(best, job.device)
-
     @staticmethod
-    def export(run: Path, path: Path) -> None:
+    def opened(session: Session, config: NdtTrainConfig) -> TrainingSession:
+        """Return a session with the starts of its train trials."""
+        return trial_session(session, config.spec, config.stride_s)
+
+    @classmethod
+    def export(cls, run: Path, path: Path) -> None:
         """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
-        settings = exported(run, path, "neural data transformers")
+        settings = exported(run, path, cls.title)
         checkpoint = read_ndt(checkpoint_file(run, TRAINED))
         card = run_card(checkpoint.card, settings)
         save_ndt(path, replace(_renamed(checkpoint, card["same_neurons"]), card=card))
-
-    @property
-    def result(self) -> Ndt:
-        """The network."""
-        return self.net
 
     @property
     def shared(self) -> list[Tensor]:
@@ -570,22 +537,10 @@ class NdtTraining:
         )
         return True
 
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Take the tensors of a save."""
-        self.net.load_state_dict(saved["net"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.schedule.load_state_dict(saved["schedule"])
-
     @property
-    def identity(self) -> dict[str, Any]:
-        """What a run cannot change when it is resumed."""
-        return {
-            "model": repr(self.settings.model),
-            "ranks": self.team.size,
-            "sessions": dict(self.net.sessions),
-            # The rate depends on the number of all steps.
-            "steps": self.settings.total_steps,
-        }
+    def fixed(self) -> dict[str, Any]:
+        """The number of all steps, on which the learning rate depends."""
+        return {"steps": self.settings.total_steps}
 
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> Batch:
@@ -697,16 +652,6 @@ class NdtTraining:
             return float("nan")
         return bits_per_spike(predicted, counts).value
 
-    @property
-    def saved(self) -> dict[str, Any]:
-        """Tensors and plain containers of a save."""
-        return {
-            "own": [trials.key for trials in self.trials],
-            "net": self.net.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
-
     def write_result(self, folder: Path) -> None:
         """Write the model of all ranks as checkpoints."""
         tensors = dict(self.net.state_dict())
@@ -715,7 +660,7 @@ class NdtTraining:
             tensors |= {
                 name: value
                 for name, value in saved["net"].items()
-                if name.split(".")[1] in saved["own"]
+                if name.split(".")[1] in saved["sessions"]
                 and name.startswith(("stitchers.", "readouts."))
             }
         # A fine-tuning trains under the same schemes, and with this rate.
@@ -729,7 +674,7 @@ class NdtTraining:
         )
 
 
-train_ndt = partial(train, NdtTraining.of)
+train_ndt = partial(train, NdtTraining)
 """Function that trains a transformer; `origin` is an `NdtCheckpoint`."""
 
 

@@ -80,7 +80,7 @@ FAMILY = Family(
     training=Training(
         later(f"{__name__}.batches:config_from"),
         lambda config: OMNIMOUSE,
-        later(f"{__name__}.training:start_omnimouse"),
+        later(f"{__name__}.training:OmniMouseTraining.train"),
         shipped_configs(Path(__file__).parent / "configs"),
     ),
     transfer=Transfer(

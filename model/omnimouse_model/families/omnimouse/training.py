@@ -13,7 +13,7 @@ The module is long because one training run is read from top to bottom in it.
 import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -56,7 +56,6 @@ from omnimouse_model.families.omnimouse.checkpoint import (
 )
 from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.families.omnimouse.context_part import (
-    OmniMousePredictor,
     fit_context,
     load_checkpoint_predictor,
 )
@@ -86,7 +85,6 @@ from omnimouse_model.predict.devices import (
     computes_in_bf16,
     torch_threads,
 )
-from omnimouse_model.progress import Job
 from omnimouse_model.storage.tensors import write_pickle
 from omnimouse_model.training.checkpoints import (
     MODEL,
@@ -95,14 +93,13 @@ from omnimouse_model.training.checkpoints import (
     read_state,
     saved_state,
 )
-from omnimouse_model.training.config import run_record
+from omnimouse_model.training.config import RunSettings, run_record
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     MAX_SKIPPED,
     SUMMARY,
-    LoopState,
+    TrainingRun,
     seeded,
-    train_as_recorded,
     write_models,
 )
 from omnimouse_model.training.loop import train as train_run
@@ -138,7 +135,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class OmniMouseTraining:
+class OmniMouseTraining(TrainingRun):
     """A training of OmniMouse: its net, optimisers and sessions of one process.
 
     Attributes
@@ -153,28 +150,15 @@ class OmniMouseTraining:
         "core" and "session": the optimisers of the two parameter groups.
     """
 
-    settings: TrainConfig
-    sessions: list[TrainingSession]
-    out: Path
-    device: torch.device
-    team: Team
-    origin: Origin | None
-    net: OmniMouse
-    average: OmniMouse | None
-    counts: dict[str, int]
-    optimisers: dict[str, torch.optim.AdamW]
-    state: LoopState = field(default_factory=LoopState)
+    title = "OmniMouse"
+    config = TrainConfig
+    load_model = staticmethod(load_checkpoint_predictor)
+    net: OmniMouse = field(init=False)
+    average: OmniMouse | None = field(init=False, default=None)
+    counts: dict[str, int] = field(init=False, default_factory=dict)
+    optimisers: dict[str, torch.optim.AdamW] = field(init=False)
 
-    @classmethod
-    def of(
-        cls,
-        config: TrainConfig,
-        sessions: list[TrainingSession],
-        out: Path,
-        device: torch.device,
-        team: Team,
-        origin: Origin | None,
-    ) -> "OmniMouseTraining":
+    def __post_init__(self) -> None:
         """Build net, moving average and optimisers, without start values.
 
         Raises
@@ -182,35 +166,33 @@ class OmniMouseTraining:
         ValueError
             The config needs one process, and the team has several.
         """
-        config = with_epochs(config, sessions, team)
+        sessions, team, origin = self.sessions, self.team, self.origin
+        config = self.settings = with_epochs(self.settings, sessions, team)
         _check_team(config, team)
         # The core holds one vector per animal of the whole run, so every rank needs the
         # animals of all ranks before it creates its net.
         own = {s.key: s.session.n_neurons for s in sessions}
         names = {s.key: s.session.animal_id or s.key for s in sessions}
-        counts: dict[str, int] = {}
         animals: dict[str, str] = {}
         for ranks_counts, ranks_names in team.gather((own, names)):
-            counts |= ranks_counts
+            self.counts |= ranks_counts
             animals |= ranks_names
         if origin is not None:
             animals = origin.animals
         check_size(config.model, own, "The config")
-        net = OmniMouse(config.model, own, animals).to(device)
-        average = None
+        self.net = OmniMouse(config.model, own, animals).to(self.device)
         if config.average:
-            average = OmniMouse(config.model, own, animals).to(device)
+            self.average = OmniMouse(config.model, own, animals).to(self.device)
             # Never trained: without gradients, and without dropped paths in validation.
-            average.requires_grad_(False).eval()
+            self.average.requires_grad_(False).eval()
         if origin is not None:
-            for name, parameter in net.named_parameters():
+            for name, parameter in self.net.named_parameters():
                 parameter.requires_grad_(origin.is_trained(name))
-        core, session = split_parameters(net, config.animals)
-        optimisers = {
+        core, session = split_parameters(self.net, config.animals)
+        self.optimisers = {
             "core": _optimiser(core, config.core),
             "session": _optimiser(session, config.session),
         }
-        return cls(config, sessions, out, device, team, origin, net, average, counts, optimisers)
 
     @property
     def result(self) -> OmniMouse:
@@ -221,6 +203,17 @@ class OmniMouseTraining:
         """Return the parameters of one group."""
         parameters: list[Tensor] = self.optimisers[name].param_groups[0]["params"]
         return parameters
+
+    # -- as part of a `Family` ---------------------------------------------------------
+    @classmethod
+    def checked(cls, config: TrainConfig, record: RunSettings) -> TrainConfig:
+        """Return the config, whose phases can read the sessions of the record of a run."""
+        if record.is_replaced:
+            # Phases name sessions of the config: of others, all phases read all.
+            phases = tuple(replace(phase, sessions=None) for phase in config.phases)
+            config = replace(config, phases=phases)
+        check_phase_sessions(replace(config, sessions=record.sessions))
+        return config
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
@@ -271,16 +264,11 @@ class OmniMouseTraining:
             compile_blocks(self.net)
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What a run cannot change when it is resumed."""
-        return {
-            "model": repr(self.net.config),
-            "ranks": self.team.size,
-            "sessions": self.net.session_sizes,
-            "animals": dict(self.net.animals),
-        }
+    def fixed(self) -> dict[str, Any]:
+        """Animals of all ranks, whose vectors the core has."""
+        return {"animals": dict(self.net.animals)}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Take the tensors of a save of this rank; those of the core are in the main one's."""
         config, team = self.settings, self.team
         of_main = None if team.is_main else saved_state(self.out, Team(size=team.size), {})
@@ -454,7 +442,7 @@ class OmniMouseTraining:
         )
 
 
-def _joined(main: dict[str, Any], state: dict[str, Any], which: str) -> dict[str, Tensor]:
+def _joined(main: Mapping[str, Any], state: Mapping[str, Any], which: str) -> dict[str, Tensor]:
     """Return the weights of the main rank's core and of a rank's own sessions."""
     own: dict[str, Tensor] = state[which]
     core = {k: v for k, v in main[which].items() if not k.startswith(OWN)}
@@ -873,22 +861,8 @@ def _recorded(
     return predicted[used], targets[used]
 
 
-train = partial(train_run, OmniMouseTraining.of)
+train = partial(train_run, OmniMouseTraining)
 """Function that trains OmniMouse; `origin` is an `Origin`."""
-
-
-def start_omnimouse(
-    config: TrainConfig, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
-) -> OmniMousePredictor:
-    """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-    settings = run_record(out)
-    if settings.is_replaced:
-        # Phases name sessions of the config: of others, all phases read all.
-        phases = tuple(replace(phase, sessions=None) for phase in config.phases)
-        config = replace(config, phases=phases)
-    check_phase_sessions(replace(config, sessions=settings.sessions))
-    best = train_as_recorded(OmniMouseTraining.of, config, sessions, out, job, seed)
-    return load_checkpoint_predictor(best, job.device)
 
 
 def with_epochs(config: TrainConfig, sessions: list[TrainingSession], team: Team) -> TrainConfig:

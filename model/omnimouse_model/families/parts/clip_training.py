@@ -9,7 +9,7 @@ then the best weights so far are restored. A family adds its loss.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
@@ -45,7 +44,6 @@ from omnimouse_model.families.parts.core_start import (
 from omnimouse_model.families.parts.motion_energy import receptive_field_centers
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
-from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.checkpoints import (
     BEST,
@@ -59,13 +57,11 @@ from omnimouse_model.training.config import (
     Targets,
     TrainFields,
 )
-from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     SUMMARY,
-    LoopState,
+    TrainingRun,
     has_finite_gradients,
     seeded,
-    train_as_recorded,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_alone, key_number
 
@@ -145,55 +141,38 @@ def poisson_sum(rates: Tensor, responses: Tensor, eps: float = 1e-8) -> Tensor:
 
 
 @dataclass(slots=True)
-class ClipTraining(ABC):
-    """A training on video clips.
+class ClipTraining(TrainingRun):
+    """A training on video clips; `result` has the weights that are validated and saved.
 
     Attributes
     ----------
-    best
+    best_net
         Weights of the best score.
     """
 
     family: ClassVar[ClipFamily]
-    config: ClassVar[type]
-    settings: Any
-    sessions: dict[str, TrainingSession]
-    starts: dict[str, np.ndarray]
-    net: Any
-    gray: GrayLevels
-    spec: WindowSpec
-    out: Path
-    device: torch.device
-    optimiser: torch.optim.AdamW
-    best: dict[str, Tensor] = field(default_factory=dict)
-    state: LoopState = field(default_factory=LoopState)
+    parts: ClassVar[tuple[str, ...]] = ("net", "optimiser", "best_net")
+    starts: dict[str, np.ndarray] = field(init=False)
+    gray: GrayLevels = field(init=False)
+    spec: WindowSpec = field(init=False)
+    best_net: dict[str, Tensor] = field(init=False, default_factory=dict)
 
-    @classmethod
-    def of(
-        cls,
-        config: Any,
-        sessions: list[TrainingSession],
-        out: Path,
-        device: torch.device,
-        team: Team,
-        origin: None = None,
-    ) -> "ClipTraining":
-        """Return a new training, at step 0; raise `ValueError` with several processes."""
-        check_alone(sessions, team, cls.family.title)
-        by_key = {s.key: s for s in sessions}
+    def __post_init__(self) -> None:
+        """Build the network and its optimiser; raise `ValueError` with several processes."""
+        config, sessions = self.settings, self.by_key
+        check_alone(self.sessions, self.team, self.title)
         with seeded(config.seed):
-            net = cls.network(config, sessions).to(device)
-        duration_s = config.frames / RATE_HZ
-        spec = replace(cls.family.spec(net.config), duration_s=duration_s, warmup_s=0.0)
-        optimiser = torch.optim.AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)
-        starts = {key: clip_starts(source, spec) for key, source in by_key.items()}
-        gray = measured_gray(by_key, starts, spec)
-        return cls(config, by_key, starts, net, gray, spec, out, device, optimiser)
-
-    @property
-    def result(self) -> Any:
-        """The network, with the weights that are validated and saved."""
-        return self.net
+            self.net = self.network(config, self.sessions).to(self.device)
+        self.spec = replace(
+            self.family.spec(self.net.config),
+            duration_s=config.frames / RATE_HZ,
+            warmup_s=0.0,
+        )
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), config.lr, weight_decay=config.weight_decay
+        )
+        self.starts = {key: clip_starts(one, self.spec) for key, one in sessions.items()}
+        self.gray = measured_gray(sessions, self.starts, self.spec)
 
     # -- as parts of a `Family` -------------------------------------------------------
     @classmethod
@@ -220,17 +199,9 @@ class ClipTraining(ABC):
         return cls.family.spec(config.model)
 
     @classmethod
-    def train(
-        cls, config: Any, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
-    ) -> ClipPredictor:
-        """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-        best = train_as_recorded(cls.of, config, sessions, out, job, seed, title=cls.family.title)
-        return cls.family.load(best, job.device)
-
-    @classmethod
     def export(cls, run: Path, path: Path) -> None:
         """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
-        settings = exported(run, path, cls.family.title)
+        settings = exported(run, path, cls.title)
         checkpoint = ClipCheckpoint.read(cls.family, checkpoint_file(run, TRAINED))
         replace(checkpoint, card=run_card(checkpoint.card, settings)).save(path)
 
@@ -239,14 +210,6 @@ class ClipTraining(ABC):
     @abstractmethod
     def network(cls, config: Any, sessions: Sequence[TrainingSession]) -> Any:
         """Return the network before the first step."""
-
-    @abstractmethod
-    def start(self) -> bool:
-        """Set the start values; True if they are worth a score and a save."""
-
-    @abstractmethod
-    def draw(self, number: int) -> Any:
-        """Draw the batches of a step, from generators of its number."""
 
     @abstractmethod
     def backward(self, drawn: Any) -> tuple[float, int]:
@@ -261,18 +224,6 @@ class ClipTraining(ABC):
         """Return the condition of the validation: video, and behaviour where it is read."""
         name = "test/video_behavior" if self.spec.behavior else "test/video_only"
         return Condition(name.removeprefix("test/"), partial(Mask.from_strategy, name))
-
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Load what a save holds."""
-        self.net.load_state_dict(saved["net"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.best = saved["best_net"]
-        self.gray = GrayLevels(*saved["gray"])
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a run cannot change when it is resumed."""
-        return {"model": repr(self.net.config), "sessions": self.net.n_neurons}
 
     # -- steps -------------------------------------------------------------------------
     def clips(self, source: TrainingSession, starts: np.ndarray) -> Batch:
@@ -312,7 +263,7 @@ class ClipTraining(ABC):
         scores = self._validation()
         if scores.get(SUMMARY, float("-inf")) > self.state.best[0]:
             state = self.result.state_dict()
-            self.best = {k: v.detach().clone() for k, v in state.items()}
+            self.best_net = {k: v.detach().clone() for k, v in state.items()}
         return scores
 
     def _validation(self) -> dict[str, float]:
@@ -324,22 +275,12 @@ class ClipTraining(ABC):
             self.gray,
             self.device,
         )
-        sources = ((one.session, one.held_out) for one in self.sessions.values())
+        sources = ((one.session, one.held_out) for one in self.sessions)
         most = self.settings.validation_windows
         found = []
         for results in validation_results(predictor, sources, self.condition(), most):
             found += [s.value for s in results.scores if math.isfinite(s.value)]
         return {SUMMARY: float(np.mean(found))} if found else {}
-
-    @property
-    def saved(self) -> dict[str, Any]:
-        """What a save holds."""
-        return {
-            "net": self.net.state_dict(),
-            "best_net": self.best,
-            "optimiser": self.optimiser.state_dict(),
-            "gray": [self.gray.mean, self.gray.std],
-        }
 
     def write_result(self, _folder: Path) -> None:
         """Write the weights as checkpoints."""
@@ -349,9 +290,9 @@ class ClipTraining(ABC):
             self.family, net.config, self.gray, net.n_neurons, net.state_dict(), card
         )
         last.save(self.out / MODEL)
-        if self.best:
+        if self.best_net:
             scored = {"steps": best[1], "validation": best[0]}
-            replace(last, state=self.best, card=card | scored).save(self.out / BEST)
+            replace(last, state=self.best_net, card=card | scored).save(self.out / BEST)
 
 
 START_CLIPS, _EVERY = 200, 5
@@ -368,6 +309,7 @@ class CoreTraining(ClipTraining):
         since then.
     """
 
+    parts: ClassVar[tuple[str, ...]] = (*ClipTraining.parts, "decays", "flat")
     decays = flat = 0
 
     @classmethod
@@ -391,10 +333,10 @@ class CoreTraining(ClipTraining):
         core = self.net.core
         with seeded(self.settings.seed):
             start_filters(core)
-        some = [video for key in self.sessions for video, _ in self._start_clips(key, _EVERY)]
+        some = [video for key in self.by_key for video, _ in self._start_clips(key, _EVERY)]
         start_scales(core, some)
         chunks = {}
-        for key, source in self.sessions.items():
+        for key, source in self.by_key.items():
             centers = receptive_field_centers(source, self.settings.targets)
             with torch.enable_grad():
                 start_places(self.net.readout_of(key), centers, core)
@@ -406,7 +348,7 @@ class CoreTraining(ClipTraining):
         """Yield video and responses of clips of a session, one by one."""
         starts = spread_starts(self.starts[key], START_CLIPS)[::every]
         for start in starts:
-            clip = self.clips(self.sessions[key], np.array([start]))
+            clip = self.clips(self.by_key[key], np.array([start]))
             inputs = clip.inputs.to(self.device)
             yield inputs.video(self.net.core.config.channels), clip.responses.to(self.device)
 
@@ -417,7 +359,7 @@ class CoreTraining(ClipTraining):
     def draw(self, number: int) -> list[Batch]:
         """Draw clips of each session, from generators of the step's number."""
         batches = []
-        for key, source in self.sessions.items():
+        for key, source in self.by_key.items():
             rng = np.random.default_rng([self.settings.seed, key_number(key), number])
             starts = rng.choice(self.starts[key], self.settings.clips)
             batches.append(self.clips(source, starts))
@@ -438,7 +380,7 @@ class CoreTraining(ClipTraining):
 
     def _n_clips(self, session: str) -> float:
         """Return how many clips without overlap fill the train tier of a session."""
-        step_s = self.sessions[session].session.start_grid
+        step_s = self.by_key[session].session.start_grid
         apart = self.spec.duration_s / float(np.median(np.diff(step_s)))
         return max(1.0, len(self.starts[session]) / apart)
 
@@ -452,17 +394,7 @@ class CoreTraining(ClipTraining):
         """Return the scores; lower the learning rate if they are flat."""
         scores = super().scores()
         self.flat = 0 if scores.get(SUMMARY, float("-inf")) > self.state.best[0] else self.flat + 1
-        if self.flat >= self.settings.lr_patience and self.best:
-            self.net.load_state_dict(self.best)
+        if self.flat >= self.settings.lr_patience and self.best_net:
+            self.net.load_state_dict(self.best_net)
             self.decays, self.flat = self.decays + 1, 0
         return scores
-
-    @property
-    def saved(self) -> dict[str, Any]:
-        """What a save holds."""
-        return super().saved | {"decays": self.decays, "flat": self.flat}
-
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Load what a save holds."""
-        super().load(saved)
-        self.decays, self.flat = saved["decays"], saved["flat"]

@@ -10,7 +10,6 @@ the squared error of z-scored behaviour.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -46,7 +45,6 @@ from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job
-from omnimouse_model.storage.trees import decode
 from omnimouse_model.training.checkpoints import FINISHED, exported, run_card
 from omnimouse_model.training.config import (
     ADDED,
@@ -54,14 +52,12 @@ from omnimouse_model.training.config import (
     TrainFields,
     TransferOptions,
 )
-from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     SUMMARY,
-    LoopState,
+    TrainingRun,
     has_finite_gradients,
     seeded,
     train,
-    train_as_recorded,
     write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
@@ -115,6 +111,12 @@ class PoyoTrainConfig(TrainFields):
     validation_windows: Count | None = 100
     trained: Literal["all", "embeddings"] = "all"
     start: Literal["random", "ridge"] = field(default="random", metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        if not self.model.decoded:
+            raise ValueError("model.tasks: no task has a channel of a recording")
+        if self.units is not None and list(self.units) != sorted(self.units):
+            raise ValueError(f"units: found {self.units}, expected three numbers in order")
 
     @property
     def total_steps(self) -> int:
@@ -174,15 +176,7 @@ def one_cycle(number: int, n_steps: int) -> tuple[float, float]:
     return rate, inner + (outer - inner) * (2 + first - second) / 2
 
 
-_SAVED = ("net", "optimiser")
 OPTIMISERS = {"lamb": Lamb, "adamw": torch.optim.AdamW}
-
-
-# -- sessions and batches --------------------------------------------------------------
-def poyo_session(session: Session, config: PoyoTrainConfig) -> TrainingSession:
-    """Return a session with the starts of its train windows."""
-    starts = session.window_starts("train", include_blanks=True, spec=config.model.spec)
-    return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
 
 
 Batch = tuple[Tokens, dict[str, Tensor]]
@@ -191,93 +185,56 @@ the queries, NaN where nothing was recorded."""
 
 
 @dataclass(slots=True, eq=False)
-class PoyoTraining:
+class PoyoTraining(TrainingRun):
     """A training: network, sessions and optimiser.
 
     Attributes
     ----------
-    sources, units
-        Sessions, and the names of their neurons, by key.
+    units
+        Names of the neurons of each session, by key.
     """
 
-    settings: PoyoTrainConfig
-    sources: dict[str, TrainingSession]
-    units: dict[str, tuple[str, ...]]
-    net: PoyoNetwork
-    out: Path
-    device: torch.device
-    origin: PoyoCheckpoint | None
-    optimiser: torch.optim.Optimizer
-    state: LoopState = field(default_factory=LoopState)
+    title = TITLE
+    config = PoyoTrainConfig
+    load_model = PoyoPredictor.load
+    units: dict[str, tuple[str, ...]] = field(init=False)
+    net: PoyoNetwork = field(init=False)
 
-    @classmethod
-    def of(
-        cls,
-        config: PoyoTrainConfig,
-        sessions: list[TrainingSession],
-        out: Path,
-        device: torch.device,
-        team: Team,
-        origin: PoyoCheckpoint | None,
-    ) -> "PoyoTraining":
-        """Return a new training, at step 0.
+    def __post_init__(self) -> None:
+        """Build the network and its optimiser.
 
         Raises
         ------
         ValueError
             There are several processes, or a session has nothing to train on.
         """
-        check_alone(sessions, team, TITLE)
-        sources = {source.key: source for source in sessions}
+        config, sessions = self.settings, self.sessions
+        check_alone(sessions, self.team, TITLE)
         for lack in filter(None, (_lack(source, config.model) for source in sessions)):
             raise ValueError(lack)
         if config.steps is None:
             starts = [(len(s.starts), np.median(np.diff(s.session.start_grid))) for s in sessions]
             seconds = float(sum(count * apart_s for count, apart_s in starts))
             per_epoch = max(1, round(seconds / config.model.window_s / config.batch))
-            config = replace(config, steps=config.epochs * per_epoch)
+            config = self.settings = replace(config, steps=config.epochs * per_epoch)
         with seeded(config.seed):
-            units = {s.key: tuple(map(str, range(s.session.n_neurons))) for s in sessions}
-            net = network_of(config.model, units).to(device)
-        for name, parameter in net.named_parameters():
+            self.units = {s.key: tuple(map(str, range(s.session.n_neurons))) for s in sessions}
+            self.net = network_of(config.model, self.units).to(self.device)
+        for name, parameter in self.net.named_parameters():
             parameter.requires_grad_(config.trained == "all" or name in (UNITS, SESSIONS))
-        trained = [p for p in net.parameters() if p.requires_grad]
-        lr = config.base_lr * config.batch
-        optimiser = OPTIMISERS[config.optimiser](trained, lr=lr, weight_decay=config.weight_decay)
-        return cls(config, sources, units, net, out, device, origin, optimiser)
-
-    @property
-    def result(self) -> PoyoNetwork:
-        """The network."""
-        return self.net
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        self.optimiser = OPTIMISERS[config.optimiser](
+            trained, lr=config.base_lr * config.batch, weight_decay=config.weight_decay
+        )
 
     # -- as parts of a `Family` --------------------------------------------------------
-    @staticmethod
-    def read(tree: Mapping[str, Any]) -> PoyoTrainConfig:
-        """Return the training config from a parsed file (`Training.read`).
-
-        Raises
-        ------
-        ValueError
-            A field is unknown, of another type or out of range; the message names it.
-        """
-        config = decode(PoyoTrainConfig, tree, "the file")
-        if not config.model.decoded:
-            raise ValueError("model.tasks: no task has a channel of a recording")
-        if config.units is not None and list(config.units) != sorted(config.units):
-            raise ValueError(f"units: found {config.units}, expected three numbers in order")
-        return config
-
     windows = attrgetter("model.spec")
 
-    @classmethod
-    def train(
-        cls, config: Any, sessions: Sequence[Session], out: Path, job: Job, seed: int = 0
-    ) -> PoyoPredictor:
-        """Train on open sessions, or resume, and return the best model (`Training.start`)."""
-        open_one = partial(poyo_session, config=config)
-        best = train_as_recorded(cls.of, config, sessions, out, job, seed, open_one, title=TITLE)
-        return PoyoPredictor.load(best, job.device)
+    @staticmethod
+    def opened(session: Session, config: PoyoTrainConfig) -> TrainingSession:
+        """Return a session with the starts of its train windows."""
+        starts = session.window_starts("train", include_blanks=True, spec=config.model.spec)
+        return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
 
     @staticmethod
     def export(run: Path, path: Path) -> None:
@@ -295,25 +252,14 @@ class PoyoTraining:
         if self.origin is not None:
             self.net.load_state_dict(self.net.state_dict() | self.origin.core)
         elif self.settings.start == "ridge":
-            start_at_ridge(self.net.eval(), [*self.sources.values()], self.units, self.device)
+            start_at_ridge(self.net.eval(), self.sessions, self.units, self.device)
         return self.origin is not None or self.settings.start == "ridge"
-
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Take the tensors of a save."""
-        for name in _SAVED:
-            getattr(self, name).load_state_dict(saved[name])
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a run cannot change when it is resumed."""
-        counts = {key: source.session.n_neurons for key, source in self.sources.items()}
-        return {"model": repr(self.settings.model), "sessions": counts}
 
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> Batch:
         """Draw the windows of a step, from a generator of its number."""
         config, rng = self.settings, np.random.default_rng([self.settings.seed, number])
-        sources = [*self.sources.values()]
+        sources = self.sessions
         items: list[Item] = []
         targets: dict[str, list[np.ndarray]] = {name: [] for name in config.model.decoded}
         spec, sizes = config.model.spec, [len(s.starts) * s.weight for s in sources]
@@ -374,7 +320,7 @@ class PoyoTraining:
             mask = Mask.nothing(session, predictor.needs.spec).show(slice(None))
             return mask.with_behavior("target")
 
-        sources = ((one.session, one.held_out) for one in self.sources.values())
+        sources = ((one.session, one.held_out) for one in self.sessions)
         most = self.settings.validation_windows
         by_channel: dict[str, list[float]] = {}
         decoding = Condition("all responses", ask)
@@ -384,11 +330,6 @@ class PoyoTraining:
                     by_channel.setdefault(score.channel, []).append(score.value)
         scores = {name: float(np.mean(found)) for name, found in by_channel.items()}
         return scores | ({SUMMARY: float(np.mean([*scores.values()]))} if scores else {})
-
-    @property
-    def saved(self) -> dict[str, Any]:
-        """Tensors and plain containers of a save."""
-        return {name: getattr(self, name).state_dict() for name in _SAVED}
 
     def write_result(self, _folder: Path) -> None:
         """Write the weights as checkpoints."""
@@ -504,7 +445,7 @@ def transfer_poyo(
     )
     job.progress(0.0, 1.0, STARTING)
     device = resolve_device(job.device)
-    train(PoyoTraining.of, config, [source], out, device=device, origin=origin, job=job)
+    train(PoyoTraining, config, [source], out, device=device, origin=origin, job=job)
     job.progress(1.0, 1.0, SAVING)
     best = read_poyo(checkpoint_file(out, TRAINED))
     about = {**asdict(options), "model": predictor.predictor_id, "session": source.key}

@@ -211,7 +211,7 @@ class FactorisedTrainConfig(CoreTrainConfig):
 class FactorisedTraining(CoreTraining):
     """Training on video, gaze and behaviour: Poisson loss of rates at drawn places."""
 
-    family = FACTORISED
+    family, title, load_model = FACTORISED, FACTORISED.title, FACTORISED.load
     config = FactorisedTrainConfig
 
     def start(self) -> bool:
@@ -225,7 +225,7 @@ class FactorisedTraining(CoreTraining):
                         last.bias.zero_()
                 start_readout(self.net.readout_of(key), chunks)
             return True
-        for key, source in self.sessions.items():
+        for key, source in self.by_key.items():
             mean = source.session.units.mean / source.session.response_scale
             readout = self.net.readout_of(key)
             if readout.config.has_bias:

@@ -13,7 +13,7 @@ the optimiser, the steps, the start values, and last the transfer to a new sessi
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import isfinite
@@ -45,7 +45,7 @@ from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.predict.devices import on_device, resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import SAVING, STARTING, Job
-from omnimouse_model.storage.trees import Within, decode
+from omnimouse_model.storage.trees import Within
 from omnimouse_model.training.checkpoints import (
     FINISHED,
     exported,
@@ -59,14 +59,12 @@ from omnimouse_model.training.config import (
     TrainFields,
     TransferOptions,
 )
-from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import (
     SUMMARY,
-    LoopState,
+    TrainingRun,
     has_finite_gradients,
     seeded,
     train,
-    train_as_recorded,
     write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
@@ -137,6 +135,10 @@ class TwinTrainConfig(TrainFields):
     frozen: tuple[str, ...] = ()
     validate_every: Count = 512
     validation_windows: Count | None = 48
+
+    def __post_init__(self) -> None:
+        if self.burn_in >= self.frames:
+            raise ValueError(f"burn_in must be below frames ({self.frames}), found {self.burn_in}")
 
     @property
     def spec(self) -> WindowSpec:
@@ -264,14 +266,6 @@ def read_clips(
 # Gradient descent with Nesterov momentum. Each gradient is first limited in relation to
 # its weight, unit by unit (adaptive clipping), and weight decay is added to the step
 # after momentum and clipping.
-NOISE = (
-    "perspective.monitor.center_std",
-    "perspective.monitor.angle_std",
-    "readout.position.sigma",
-)
-"""Parameters that scale the noise of training."""
-
-
 class AdaptiveSgd(torch.optim.Optimizer):
     """Nesterov momentum with unit-wise adaptive clipping.
 
@@ -282,31 +276,21 @@ class AdaptiveSgd(torch.optim.Optimizer):
     ----------
     net
         Its parameters that require a gradient are trained.
+    config
+        `lr`, `momentum`, `weight_decay` (on weights alone), `clip` and `clip_eps`: a
+        gradient may have at most `clip` times the norm of its weight, and always `clip_eps`
+        times the square root of the number of values of the parameter.
     parts
-        First names of parameters, such as "core"; all by default.
-    lr, momentum, decay
-        Learning rate; momentum; weight decay, on weights alone.
-    clip, eps
-        A gradient may have at most `clip` times the norm of its weight, and always
-        `eps` times the square root of the number of values of the parameter.
+        First names of parameters, such as "core".
     """
 
-    def __init__(
-        self,
-        net: TwinNetwork,
-        lr: float = 0.1,
-        momentum: float = 0.9,
-        decay: float = 1e-4,
-        clip: float = 0.01,
-        eps: float = 1e-3,
-        parts: tuple[str, ...] = ("core", "perspective", "modulation", "readout"),
-    ) -> None:
+    def __init__(self, net: TwinNetwork, config: TwinTrainConfig, parts: tuple[str, ...]) -> None:
         defaults = {
-            "lr": lr,
-            "momentum": momentum,
+            "lr": config.lr,
+            "momentum": config.momentum,
             "decay": 0.0,
-            "clip": clip,
-            "eps": eps,
+            "clip": config.clip,
+            "eps": config.clip_eps,
             "dims": None,
             "factor": 1.0,
         }
@@ -314,7 +298,7 @@ class AdaptiveSgd(torch.optim.Optimizer):
             {
                 "params": [parameter],
                 "dims": dims,
-                "decay": decay if is_weight else 0.0,
+                "decay": config.weight_decay if is_weight else 0.0,
                 # The loss is a mean over units, so that each has a small gradient.
                 "factor": float(net.n_units) if name.startswith("readout.") else 1.0,
             }
@@ -429,7 +413,7 @@ class _Drawn:
 
 
 @dataclass(slots=True)
-class TwinTraining:
+class TwinTraining(TrainingRun):
     """A training of twins: networks, clips and optimisers of the sessions of this process.
 
     Attributes
@@ -442,103 +426,43 @@ class TwinTraining:
         Sessions of all ranks in one step.
     """
 
-    settings: TwinTrainConfig
-    sessions: dict[str, TrainingSession]
-    starts: dict[str, np.ndarray]
-    nets: dict[str, TwinNetwork]
-    means: dict[str, np.ndarray]
-    out: Path
-    device: torch.device
-    team: Team
-    n_sessions: int
-    origin: TwinCheckpoint | None
-    optimisers: dict[str, AdaptiveSgd] = field(default_factory=dict)
-    state: LoopState = field(default_factory=LoopState)
+    title = "a digital twin"
+    config = TwinTrainConfig
+    load_model = TwinPredictor.load
+    starts: dict[str, np.ndarray] = field(init=False)
+    nets: dict[str, TwinNetwork] = field(init=False)
+    means: dict[str, np.ndarray] = field(init=False)
+    n_sessions: int = field(init=False)
+    optimisers: dict[str, AdaptiveSgd] = field(init=False)
 
-    @classmethod
-    def of(
-        cls,
-        config: TwinTrainConfig,
-        sessions: list[TrainingSession],
-        out: Path,
-        device: torch.device,
-        team: Team,
-        origin: TwinCheckpoint | None,
-    ) -> "TwinTraining":
+    def __post_init__(self) -> None:
         """Build the networks and their optimisers, without start values."""
-        check_distinct(sessions, team)
-        nets = {}
+        config, sessions = self.settings, self.sessions
+        check_distinct(sessions, self.team)
+        self.nets = {}
         for source in sessions:
             # By session, so that its start does not depend on the ranks.
             with seeded(_seed(config.seed, source.key)):
-                nets[source.key] = TwinNetwork(config.model, source.session.n_neurons)
-        first = next(iter(nets.values()))
-        for net in nets.values():
+                self.nets[source.key] = TwinNetwork(config.model, source.session.n_neurons)
+        first = next(iter(self.nets.values()))
+        for net in self.nets.values():
             net.core = first.core
-            freeze(net.to(device), config.frozen)
+            freeze(net.to(self.device), config.frozen)
         spec = clip_spec(config)
+        self.starts = {source.key: clip_starts(source, spec) for source in sessions}
+        self.means = {source.key: mean_responses(source) for source in sessions}
         limit = config.sessions_per_step or len(sessions)
-        training = cls(
-            config,
-            {s.key: s for s in sessions},
-            {s.key: clip_starts(s, spec) for s in sessions},
-            nets,
-            {s.key: mean_responses(s) for s in sessions},
-            out,
-            device,
-            team,
-            sum(team.gather(min(limit, len(sessions)))),
-            origin,
-        )
-        make = partial(
-            AdaptiveSgd,
-            lr=config.lr,
-            momentum=config.momentum,
-            decay=config.weight_decay,
-            clip=config.clip,
-            eps=config.clip_eps,
-        )
-        training.optimisers["core"] = make(first, parts=("core",))
-        for key, net in nets.items():
-            training.optimisers[key] = make(net, parts=OWN)
-        return training
+        self.n_sessions = sum(self.team.gather(min(limit, len(sessions))))
+        self.optimisers = {"core": AdaptiveSgd(first, config, ("core",))}
+        self.optimisers |= {key: AdaptiveSgd(net, config, OWN) for key, net in self.nets.items()}
 
     # -- as parts of a `Family` -------------------------------------------------------
-    @staticmethod
-    def read(tree: Mapping[str, Any]) -> TwinTrainConfig:
-        """Return the training config of twins from a parsed file (`Training.read`).
-
-        Raises
-        ------
-        ValueError
-            A field is unknown, missing or of another type; the message names it.
-        """
-        config = decode(TwinTrainConfig, tree, "the file")
-        if config.burn_in >= config.frames:
-            raise ValueError(
-                f"burn_in must be below frames ({config.frames}), found {config.burn_in}"
-            )
-        return config
-
     windows = attrgetter("spec")
 
     @classmethod
-    def train(
-        cls,
-        config: TwinTrainConfig,
-        sessions: Sequence[Session],
-        out: Path,
-        job: Job,
-        seed: int = 0,
-    ) -> TwinPredictor:
-        """Train on open sessions, or resume, and return the best twins (`Training.start`)."""
-        best = train_as_recorded(cls.of, config, sessions, out, job, seed, title="a digital twin")
-        return TwinPredictor.load(best, job.device)
-
-    @staticmethod
-    def export(run: Path, path: Path) -> None:
+    def export(cls, run: Path, path: Path) -> None:
         """Write the best twins of a run, else the last (`Family.export`)."""
-        settings = exported(run, path, "digital twins")
+        settings = exported(run, path, cls.title)
         checkpoint = read_twins(checkpoint_file(run, TRAINED))
         card = run_card(checkpoint.card, settings)
         card |= {"targets": settings.tree.get("targets", "responses")}
@@ -559,7 +483,7 @@ class TwinTraining:
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
         """Set the start values; True if they are those of a trained model."""
-        draw_twins(self.settings, self.sessions, self.nets, self.origin)
+        draw_twins(self.settings, self.by_key, self.nets, self.origin)
         # Ranks have drawn different cores, and only gradients are averaged later.
         self.team.copy_from_main(self.core)
         return self.origin is not None
@@ -571,23 +495,15 @@ class TwinTraining:
         for name, optimiser in self.optimisers.items():
             _load_momentum(optimiser, saved["momentum"][name])
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a run cannot change when it is resumed."""
-        return {
-            "model": repr(self.settings.model),
-            "ranks": self.team.size,
-            "sessions": {key: net.n_units for key, net in self.nets.items()},
-        }
-
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> _Drawn:
         """Draw the sessions and clips of a step, from generators of its number."""
         config, spec = self.settings, clip_spec(self.settings)
-        keys = list(self.sessions)
+        sources = self.by_key
+        keys = list(sources)
         if config.sessions_per_step is not None:
             rng = np.random.default_rng([config.seed, number, self.team.rank])
-            weight = np.array([self.sessions[key].weight for key in keys])
+            weight = np.array([sources[key].weight for key in keys])
             count = min(config.sessions_per_step, len(keys))
             chosen = rng.choice(len(keys), count, replace=False, p=weight / weight.sum())
             keys = [keys[k] for k in chosen]
@@ -599,9 +515,7 @@ class TwinTraining:
             # By session: one process and several draw the same.
             rng = np.random.default_rng([_seed(config.seed, key), number])
             starts = rng.choice(self.starts[key], config.clips)
-            clips.append(
-                read_clips(self.sessions[key], starts, spec, self.means[key], config.targets)
-            )
+            clips.append(read_clips(sources[key], starts, spec, self.means[key], config.targets))
         return _Drawn(clips, stream, number)
 
     def _begin_cycle(self) -> None:
@@ -677,7 +591,8 @@ class TwinTraining:
         return dict(scores)
 
     def _validation(self) -> dict[str, float]:
-        key, source = next(iter(self.sessions.items()))
+        source = self.sessions[0]
+        key = source.key
         net = self.nets[key].eval()
         spec = self.settings.spec
         predictor = TwinPredictor(
@@ -720,7 +635,7 @@ class TwinTraining:
         )
 
 
-train_twins = partial(train, TwinTraining.of)
+train_twins = partial(train, TwinTraining)
 """Function that trains twins; `origin` is a `TwinCheckpoint`."""
 
 

@@ -144,8 +144,7 @@ def test_several_processes_refuse_what_only_one_can_do(sessions):
     several = Team(rank=0, size=2)
 
     def untrained(config):
-        place = Path("run"), torch.device("cpu")
-        return OmniMouseTraining.of(config, sessions, *place, several, None)
+        return OmniMouseTraining(config, sessions, Path("run"), team=several)
 
     with pytest.raises(ValueError, match="animals: core"):
         untrained(replace(CONFIG, animals="session"))

@@ -73,7 +73,7 @@ def weights(net: OmniMouse) -> torch.Tensor:
 def untrained(
     sessions: list[TrainingSession], config: TrainConfig = CONFIG, team: Team = ALONE
 ) -> OmniMouseTraining:
-    return OmniMouseTraining.of(config, sessions, Path("run"), torch.device("cpu"), team, None)
+    return OmniMouseTraining(config, sessions, Path("run"), team=team)
 
 
 def last_save(out: Path) -> dict[str, Any]:
