@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from math import ceil, inf
+from itertools import compress
+from math import inf
 
 import numpy as np
 
@@ -262,16 +263,15 @@ def _thinned(parts: list[TrainWindow], times: float) -> list[TrainWindow]:
 
     Each block is a run of its own, because the samples before it are missing.
     """
-    step = ceil(times)
-    if step <= 1:
+    if times <= 1:
         return parts
     n_blocks = -(-len(parts) // WINDOWS_PER_BLOCK)
     blocks = np.arange(len(parts)) // WINDOWS_PER_BLOCK
+    is_read = np.floor((blocks + 1) / times) > np.floor(blocks / times)
     return [
         # Runs and blocks both increase, so each pair of them has its own number.
         replace(part, run=part.run + n_blocks * int(block))
-        for part, block in zip(parts, blocks, strict=True)
-        if block % step == 0
+        for part, block in compress(zip(parts, blocks, strict=True), is_read)
     ]
 
 

@@ -65,10 +65,11 @@ def test_a_fit_reports_its_share_of_the_time(session, monkeypatch):
 
 def test_a_long_recording_is_read_in_blocks_that_cover_it(session):
     spec = LinearGaussian().needs.spec
-    for most_s in (60.0, 100.0):
+    for most_s in (60.0, 120.0):
         parts = train_windows(session, spec, most_s)
         lengths = [len(range(*part.samples.indices(spec.n_samples))) for part in parts]
-        assert most_s / 3 < sum(lengths) / spec.response_rate_hz <= most_s + 2
+        # Blocks have 20 s: a recording a little longer than the limit loses a little.
+        assert most_s - 20 <= sum(lengths) / spec.response_rate_hz <= most_s + 2
         assert parts[-1].start_s > 100.0
 
 
