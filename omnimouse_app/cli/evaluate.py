@@ -298,17 +298,14 @@ def command(
         members: list[str] = []
         if ensemble is not None:
             import omnimouse_model as om
-            from omnimouse_model.data.hub.servers import host_of
-            from omnimouse_model.predict.predictor import Composed
 
-            saved = om.save_ensemble(ensemble, own, device)
-            # The file names what the command has named.
-            mean = om.load_predictor(saved, device=device, connect=[*map(host_of, own)])
-            assert isinstance(mean, Composed)  # an ensemble is
-            members = [member.predictor_id for member in mean.members]
+            named = {name: om.load_predictor(name, device=device) for name in own}
+            om.save_ensemble(ensemble, named)
+            members = [member.predictor_id for member in named.values()]
             # Workers load by name; here each member is loaded once.
             is_here = settings["scheduler"] is None
-            predictors = [*mean.members, mean] if is_here else [*own, str(ensemble)]
+            mean = om.Ensemble(tuple(named.values()))
+            predictors = [*named.values(), mean] if is_here else [*own, str(ensemble)]
             predictors += others
         conditions = _conditions(strategies, named_table)
         loaded: list[Predictor] = []

@@ -5,6 +5,8 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.errors import ConnectError
+from omnimouse_model.families.classical import predictor
+from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.inference import hub_checkpoints
 from tests.cli.runner import run_command
 from tests.model.context_predictor import world
@@ -32,6 +34,19 @@ def test_an_ensemble_is_scored_beside_its_members(folder, tmp_path):
     for words in ("ensemble of 2", "members", "s.d. of 2"):
         assert words in text.stdout
     assert "ensemble of 2" in run(folder, "--model", path, *ask).stdout
+
+
+def test_members_of_an_ensemble_are_loaded_once(folder, tmp_path, monkeypatch):
+    loaded = []
+
+    def load(name, spec):
+        loaded.append(name)
+        return naive_predictor(name, spec)
+
+    monkeypatch.setattr(predictor, "naive_predictor", load)
+    out = tmp_path / "two.ensemble.json"
+    run(folder, "--model", "mean", "--model", "last", "--ensemble", out, "--strategy", FORECAST)
+    assert sorted(loaded) == ["last", "mean"]
 
 
 def test_members_that_the_command_names_may_be_on_the_hub(folder, tmp_path, monkeypatch):

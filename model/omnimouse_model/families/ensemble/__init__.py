@@ -5,7 +5,7 @@ their logarithms, because the mean rate is what the members estimate; decoded be
 is averaged too.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
@@ -46,6 +46,12 @@ MAX_DEPTH = 3
 @dataclass(slots=True, eq=False, repr=False)
 class Ensemble(Predictor):
     """The mean of several predictors; a request that one refuses is refused.
+
+    Examples
+    --------
+    >>> both = om.Ensemble((om.load_predictor("mean"), om.load_predictor("last")))
+    >>> both.predictor_id.startswith("ensemble of 2")
+    True
 
     Raises
     ------
@@ -248,7 +254,11 @@ def _place_inside(path: Path, name: str) -> Path | None:
 
 
 # -- writing ---------------------------------------------------------------------------
-def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str = "auto") -> Path:
+def save_ensemble(
+    path: str | Path,
+    members: Sequence[str | Path] | Mapping[str, Predictor],
+    device: str = "auto",
+) -> Path:
     """Write the file of an ensemble, the mean of some predictors.
 
     The file has the name of each member, or its path in the folder of the file, and its
@@ -259,6 +269,11 @@ def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str =
     >>> path = om.save_ensemble("both.ensemble.json", ["mean", "last"])
     >>> len(om.load_predictor(path).members)
     2
+
+    Parameters
+    ----------
+    members
+        Names or paths, or the loaded predictors of them.
 
     Raises
     ------
@@ -271,8 +286,9 @@ def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str =
         raise ValueError(f"An ensemble's file ends in {SUFFIX}, unlike {path.name}.")
     names = [_member_name(path, str(member)) for member in members]
     # Loaded to check that the members fit together, and for the ids of their weights.
-    ensemble = Ensemble(tuple(_LOAD(member, device=device) for member in members))
-    pairs = zip(names, ensemble.members, strict=True)
+    if not isinstance(members, Mapping):
+        members = {str(member): _LOAD(member, device=device) for member in members}
+    pairs = zip(names, Ensemble(tuple(members.values())).members, strict=True)
     listed = [{"path": name, "predictor_id": member.predictor_id} for name, member in pairs]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"omnimouse_ensemble": FORMAT, "members": listed})
