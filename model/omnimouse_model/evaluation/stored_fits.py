@@ -35,11 +35,7 @@ def load_or_fit(
     fit: Callable[[Session, WindowSpec], Fit],
 ) -> Fit:
     """Return the stored fit of a rule to a session and a spec, or make and store it."""
-    key = name
-    # Files of the default spec have a readable name; other specs are hashed.
-    if spec != default_spec():
-        digest = blake2b(repr(spec).encode(), digest_size=6).hexdigest()
-        key = f"{name}-{digest}"
+    key = name_with_spec(name, spec)
     path = cache_dir() / "naive" / f"{session.fingerprint}-{key}-v{VERSION}.npz"
     stored = _read(path)
     if stored is not None:
@@ -50,6 +46,13 @@ def load_or_fit(
     if sum(array.nbytes for array in new.values()) <= MAX_STORED_BYTES:
         _write(path, new)
     return new
+
+
+def name_with_spec(name: str, spec: WindowSpec) -> str:
+    """Return the id of a rule for windows of a spec: the name alone for the default one."""
+    if spec == default_spec():
+        return name
+    return f"{name}-{blake2b(repr(spec).encode(), digest_size=6).hexdigest()}"
 
 
 def _lowest_response(session: Session, spec: WindowSpec) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.evaluation.stored_fits import LOWEST, Fit, load_or_fit
+from omnimouse_model.evaluation.stored_fits import LOWEST, Fit, load_or_fit, name_with_spec
 from omnimouse_model.evaluation.tier_windows import (
     BETWEEN,
     FITTED,
@@ -378,8 +378,8 @@ class NaivePredictor(Predictor):
 
     @property
     def predictor_id(self) -> str:
-        """The rule's name."""
-        return self.rule.name
+        """The rule's name, with its spec if it is another than OmniMouse's."""
+        return name_with_spec(self.rule.name, self.spec)
 
     @property
     def needs(self) -> Needs:

@@ -16,7 +16,7 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.evaluation.stored_fits import load_or_fit
+from omnimouse_model.evaluation.stored_fits import load_or_fit, name_with_spec
 from omnimouse_model.families.parts.linear_gaussian.fit import (
     MOST_S,
     LinearGaussianFit,
@@ -178,8 +178,8 @@ class LinearGaussian(Predictor):
 
     @property
     def predictor_id(self) -> str:
-        """Name of the baseline; its fits belong to sessions."""
-        return NAME
+        """Name of the baseline, with its spec if it is another than OmniMouse's."""
+        return name_with_spec(NAME, self._spec)
 
     @property
     def needs(self) -> Needs:

@@ -1,5 +1,8 @@
 """The linear-Gaussian baseline: any mask, any spec, honest bands."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -169,6 +172,16 @@ def test_one_channel_may_be_visible_while_another_is_decoded(session, predictor)
         correlations(predictor, session, seen).mean()
         > correlations(predictor, session, blind).mean() + 0.1
     )
+
+
+def test_predictors_of_other_windows_have_other_ids():
+    for build in (LinearGaussian, partial(naive_predictor, "mean")):
+        ids = [
+            build(spec).predictor_id
+            for spec in (om.OMNIMOUSE, COUNTS, replace(COUNTS, warmup_s=0.5))
+        ]
+        assert "-" not in ids[0].removeprefix("linear-")
+        assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.slow
