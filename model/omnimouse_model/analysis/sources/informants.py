@@ -42,6 +42,7 @@ from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.dask_map import TaskPredictor, resolve_predictor
 from omnimouse_model.inference.server import Source as PredictorSource
 from omnimouse_model.masks import Mask
+from omnimouse_model.masks.attachment import count_text
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Predictor, Subset
 from omnimouse_model.progress import Job, advance, part_of, shown_job
@@ -84,7 +85,9 @@ class Informants(Found):
     Attributes
     ----------
     targets
-        int64: neurons that are predicted, hidden together.
+        int64: neurons that are predicted, hidden together: a tenth of each area at most.
+    n_asked
+        Neurons that were asked for, of which `targets` are drawn.
     adds
         (P,): share of the targets' variance that a regression on all neurons explains
         less without the neuron, mean over targets; NaN for targets and for neurons that
@@ -102,6 +105,7 @@ class Informants(Found):
     KIND = RowFormat("informants", "a search of informants", Errors.plain, Errors.parsed)
 
     targets: np.ndarray
+    n_asked: int
     adds: np.ndarray
     order: np.ndarray
     counts: tuple[int, ...]
@@ -113,6 +117,16 @@ class Informants(Found):
     def is_complete(self) -> bool:
         """Whether the values were measured."""
         return len(self.errors.neurons) == len(self.targets)
+
+    @property
+    def targets_text(self) -> str:
+        """How many targets there are, and why fewer than were asked for."""
+        if len(self.targets) == self.n_asked:
+            return count_text(len(self.targets), "target")
+        return (
+            f"{len(self.targets):,} of {count_text(self.n_asked, 'target')}, drawn: at most a "
+            "tenth of an area is hidden at once, so that the rest of it can tell"
+        )
 
     def curve(self) -> list[Estimate]:
         """Return the value of the first k informants, for each of `counts`."""
@@ -182,6 +196,8 @@ class Informants(Found):
     def _asked(self) -> dict[str, Any]:
         return {
             "targets": self.targets.tolist(),
+            # Only of a draw: a file from before it was stored can be continued.
+            **({"n_asked": self.n_asked} if self.n_asked > len(self.targets) else {}),
             "order": self.order.tolist(),
             "counts": list(self.counts),
             "n_random": self.n_random,
@@ -201,6 +217,7 @@ class Informants(Found):
         return cls(
             **shared,
             targets=np.array(facts["targets"], np.int64),
+            n_asked=int(facts.get("n_asked", len(facts["targets"]))),
             adds=adds,
             order=order,
             counts=tuple(map(int, facts["counts"])),
@@ -214,7 +231,7 @@ class Informants(Found):
         return {
             "predictor": self.predictor,
             "session": self.session,
-            "targets": f"{len(self.targets):,}",
+            "targets": self.targets_text,
             "windows": f"{self.n_windows} of tier {self.tier}",
             "informants (unit ids)": ", ".join(str(self.unit_ids[k]) for k in self.order[:8]),
             "all neurons": estimate_text(self.everyone()),
@@ -279,7 +296,8 @@ def informants(
     loaded = resolve_predictor(predictor, device, connect)
     check_answers(loaded, of_neurons=True)
     areas = areas_of(session)
-    group = target_groups(areas, chosen_neurons(session, targets), seed)[0]
+    chosen = chosen_neurons(session, targets)
+    group = target_groups(areas, chosen, seed)[0]
     others = np.setdiff1d(np.arange(session.n_neurons), group)
     if not 0 < k <= len(others):
         raise ValueError(
@@ -296,6 +314,7 @@ def informants(
         tier=tier,
         n_windows=len(starts),
         targets=group,
+        n_asked=len(chosen),
         adds=np.full(session.n_neurons, np.nan),
         order=group[:0],
         counts=counts,

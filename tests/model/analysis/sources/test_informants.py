@@ -46,6 +46,15 @@ def test_a_curve_has_informants_beside_nested_random_neurons(session, found):
     assert sorted(rank for rank in ranks if rank) == [1, 2, 3, 4, 5]
 
 
+def test_a_draw_of_the_targets_says_why_it_is_one(session, found, tmp_path):
+    assert found.targets_text == "1 target"
+    many = om.informants("linear-gaussian", session, np.arange(20), k=2, n_random=1)
+    n = len(many.targets)
+    assert f"{n:,} of 20 targets, drawn: at most a tenth of an area" in str(many)
+    path = many.save(tmp_path / "many.informants.jsonl")
+    assert om.Informants.open(path).targets_text == many.targets_text
+
+
 def test_values_come_from_windows_that_did_not_choose(session, found):
     """The order depends on the train tier alone."""
     responses = np.array(session.origin["responses"])

@@ -458,7 +458,7 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
         return "\n".join(parts)
     if isinstance(found, Informants):
         everyone = f"all neurons: {estimate_text(found.everyone())}"
-        return f"{count(len(found.targets), 'target')}, {windows}\n{everyone}"
+        return f"{found.targets_text}, {windows}\n{everyone}"
     past = ", past of the source alone" if found.plan.is_lagged else ""
     visible = f"{found.plan.n_visible:,} visible neurons of each area{past}, {windows}"
     return f"{visible}\n* the 95 % interval lies above 0"
