@@ -54,9 +54,7 @@ def test_a_cell_that_runs_again_offers_what_was_painted(run_cell, session_folder
 def test_scores_come_without_a_page_and_are_those_of_the_bar(session_folder, page):
     explorer = settled_explorer(session_folder)
     explorer.controller.editor.apply_preset("video_behavior")
-    is_scored = threading.Event()
-    explorer.controller.results.changed.connect(lambda: explorer.scores and is_scored.set())
-    assert explorer.scores or is_scored.wait(60)
+    assert explorer.settled(60.0, scores=True).scores.is_complete
     shown = page(explorer.bar, "actions").wait_for("actions", lambda told, _: told["score"])[0]
     assert repr(explorer.scores).startswith("r = 1.00 ")
     assert shown["score"].startswith("r = 1.00")

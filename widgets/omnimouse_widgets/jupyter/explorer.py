@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
@@ -50,6 +51,7 @@ from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 from omnimouse_widgets.jupyter.transport.part import Part
 from omnimouse_widgets.jupyter.video import VideoScrubber
 from omnimouse_widgets.views.registry import PANELS, Panel
+from omnimouse_widgets.views.text.tier_score import SCORING, no_score_text
 
 _RUNS: dict[tuple[str, str], tuple[object, int]] = {}
 """(notebook, cell id): the latest run of the cell and its number of explorers."""
@@ -219,10 +221,13 @@ class Explorer:
             sample = SAMPLES.get(session) if isinstance(session, str) else None
             self.controller.loader.open(sample or session)
 
-    def settled(self, timeout_s: float = 120.0) -> "Explorer":
+    def settled(self, timeout_s: float = 120.0, *, scores: bool = False) -> "Explorer":
         """Wait until recording and model are loaded and the prediction has arrived.
 
-        Not for `scores`: the test part is scored after the prediction.
+        Parameters
+        ----------
+        scores
+            Wait for `scores` of all windows of the test part, too, if the mask has any.
 
         Raises
         ------
@@ -243,6 +248,13 @@ class Explorer:
                 raise task.error
         if controller.results.error is not None:
             raise RuntimeError(controller.results.error)
+        end_s = time.monotonic() + timeout_s
+        if scores:
+            controller.requests.finish_scores()
+        while scores and self._is_scoring:
+            if time.monotonic() > end_s:
+                raise TimeoutError(f"Not scored after {timeout_s:z.0f} s: {self.scores}.")
+            time.sleep(0.05)
         # Without a page, e.g. under nbconvert, this is the time to draw the picture.
         self._picture.draw()
         return self
@@ -321,10 +333,18 @@ class Explorer:
         """Score of the mask over the windows of the test tier so far, as in the bar.
 
         None while the bar says "scoring…": the first windows follow the prediction, with
-        the demo model after some ten seconds of a busy machine. `estimate` is the mean over
+        the demo model after some ten seconds of a busy machine; `settled(scores=True)` waits
+        for all. `estimate` is the mean over
         the target neurons with its 95 % interval, `score.per_neuron` has the neurons.
         """
         return self.controller.results.tier_score
+
+    @property
+    def _is_scoring(self) -> bool:
+        state, found = self.controller.state, self.scores
+        if found is None:
+            return no_score_text(state, self.controller.results) == SCORING
+        return state.scores_tier and not found.is_complete
 
     @property
     def window_scores(self) -> Any:
