@@ -1,6 +1,6 @@
 """Fields of training configs that all families share, and the files of configs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -174,6 +174,39 @@ class NeuronTransferOptions(TransferOptions):
             "ids (`match_neurons`): their vectors start at those of the model"
         },
     )
+
+
+def transfer_seconds(
+    *,
+    start_s: float,
+    step_s: float,
+    neuron_s: float,
+    validation_steps: float,
+    validations: int,
+    n_bytes: float,
+) -> Callable[[str, int, Session, int], float]:
+    """Return the time of fine-tunings (`Transfer.seconds`) from that of a small model.
+
+    Parameters
+    ----------
+    start_s
+        Core-seconds before the first step.
+    step_s, neuron_s
+        Core-seconds of a step, and what each neuron of the session adds to it.
+    validation_steps
+        Steps that take as long as a validation.
+    validations
+        Largest number of validations after the first one.
+    n_bytes
+        Weights of that model. A step is assumed to take as much longer as there are more.
+    """
+
+    def seconds(model: str, n_bytes_of: int, session: Session, steps: int) -> float:
+        n_steps = steps + validation_steps * (1 + min(steps, validations))
+        size = max(n_bytes_of / n_bytes, 0.5)
+        return start_s + size * n_steps * (step_s + neuron_s * session.n_neurons)
+
+    return seconds
 
 
 @contextmanager

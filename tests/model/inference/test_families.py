@@ -26,7 +26,7 @@ from tests.predictors import EchoPredictor
 NAMES = {
     "twin": {"DigitalTwin"},
     "prediction_file": {"open_predictions"},
-    "ensemble": {"save_ensemble"},
+    "ensemble": {"Ensemble", "save_ensemble"},
 }
 """Public names of a family's folder."""
 USE = """
@@ -51,6 +51,17 @@ for config in (config for one in trained for config in one.training.configs):
     training_plan(config)
 print(json.dumps([list(families()), list(predictor_names()), lacking, public]))
 """
+
+
+def test_every_transfer_has_a_time_before_the_first_one(session):
+    """Within a factor of two: `python -m tests.acceptance.time_left ndt-demo …`."""
+    transfers = {name: one.transfer for name, one in families().items() if one.transfer}
+    assert transfers
+    for name, transfer in transfers.items():
+        assert transfer.seconds is not None, name
+        few, many = (transfer.seconds("no-such-model", 10**6, session, n) for n in (10, 300))
+        assert 0 < few < many < 3600, name
+        assert transfer.seconds("no-such-model", 10**8, session, 300) > many, name
 
 
 @pytest.fixture(scope="module")

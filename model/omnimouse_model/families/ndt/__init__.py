@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from omnimouse_model.predict.family import Transfer, later, shipped_family
-from omnimouse_model.training.config import TransferOptions
+from omnimouse_model.training.config import TransferOptions, transfer_seconds
 
 DEMO = Path(__file__).with_name("ndt-demo.safetensors")
 """Weights of the demo transformer of spikes, trained on six simulated animals."""
@@ -16,6 +16,18 @@ FAMILY = shipped_family(
     title="Neural data transformer",
     summary="Transformer of binned spikes, trained on masked neurons, bins and regions.",
     names={"ndt-demo": partial(later(f"{__name__}.predictor:NdtPredictor.load"), DEMO)},
-    transfer=Transfer(TransferOptions, later(f"{__name__}.training:transfer_ndt")),
+    transfer=Transfer(
+        TransferOptions,
+        later(f"{__name__}.training:transfer_ndt"),
+        # Measured with the demo transformer, for an animal of 100 units.
+        transfer_seconds(
+            start_s=2,
+            step_s=0.03,
+            neuron_s=3e-4,
+            validation_steps=1,
+            validations=10,
+            n_bytes=8.3e5,
+        ),
+    ),
     published="MtM",
 )
