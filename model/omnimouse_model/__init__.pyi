@@ -3,6 +3,7 @@
 from . import lab as lab
 from .analysis.clock_check import check_alignment as check_alignment
 from .analysis.counterfactual import what_if as what_if
+from .analysis.direction_tuning import recorded_tuning as recorded_tuning
 from .analysis.evaluate import evaluate as evaluate
 from .analysis.evaluate import evaluate_all as evaluate_all
 from .analysis.fit import finetune as finetune
@@ -44,6 +45,7 @@ from .errors import TimeRangeError as TimeRangeError
 from .errors import UnsupportedRequestError as UnsupportedRequestError
 from .evaluation.conditions import Condition as Condition
 from .evaluation.results import write_neurons as write_neurons
+from .families.ensemble import Ensemble as Ensemble
 from .families.ensemble import save_ensemble as save_ensemble
 from .families.prediction_file import open_predictions as open_predictions
 from .families.twin.twin import DigitalTwin as DigitalTwin

@@ -4,9 +4,9 @@ Directions come from the trial table if it has them, else from the motion energy
 video at the receptive field. Angles: 0° to the right, 90° up, counter-clockwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -21,12 +21,16 @@ from omnimouse_model.analysis.motion_energy import (
     grid_places,
     stimulus_blocks,
 )
+from omnimouse_model.analysis.receptive_fields import ReceptiveField, receptive_fields
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import selectivity_index
-from omnimouse_model.progress import QUIET, Job, shows_progress
+from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 DirectionSource = Literal["trials", "place", "screen"]
 DIRECTION_NAMES = ("direction", "drift_direction", "motion_direction", "dir")
@@ -120,10 +124,9 @@ def direction_tuning(
         screen is used for centres that are NaN, or without centres.
     """
     neurons = np.asarray(neurons, np.int64)
-    draw = np.random.default_rng(seed)
     directions = trial_directions(session.trials)
     if directions is not None:
-        return _from_trials(session, neurons, directions, draw)
+        return _from_trials(session, neurons, directions, np.random.default_rng(seed))
     problem = _no_motion(session)
     if problem:
         return tuple(_nothing(n, problem) for n in neurons.tolist())
@@ -131,7 +134,99 @@ def direction_tuning(
         centres_yx = np.full((len(neurons), 2), np.nan)
     motion = _Motion(session, neurons, centres_yx)
     motion.read(max_blocks, job)
-    return tuple(motion.tuning(i, draw) for i in range(len(neurons)))
+    # Of each neuron alone: its p values do not depend on the others that are asked for.
+    draws = (np.random.default_rng([seed, neuron]) for neuron in neurons.tolist())
+    return tuple(motion.tuning(i, draw) for i, draw in enumerate(draws))
+
+
+# -- receptive fields and tuning of all neurons ---------------------------------------
+_PIECE = 128
+"""Neurons of one pass over the video: their sums take 0.6 MB each."""
+RECORDED: Final[dict[str, tuple[str, Callable[[ReceptiveField, DirectionTuning], float]]]] = {
+    "recorded_field_row_px": ("row of the receptive field", lambda f, _: f.centre_yx[0]),
+    "recorded_field_column_px": ("column of the receptive field", lambda f, _: f.centre_yx[1]),
+    "recorded_field_reliability": (
+        "agreement of two halves of the recording on the receptive field",
+        lambda f, _: f.reliability,
+    ),
+    "recorded_osi": ("orientation selectivity", lambda _, tuning: tuning.osi),
+    "recorded_p_orientation": (
+        "share of shuffles with at least this orientation selectivity",
+        lambda _, tuning: tuning.p_orientation,
+    ),
+    "recorded_dsi": ("direction selectivity", lambda _, tuning: tuning.dsi),
+    "recorded_p_direction": (
+        "share of shuffles with at least this direction selectivity",
+        lambda _, tuning: tuning.p_direction,
+    ),
+    "recorded_preferred_deg": (
+        "preferred direction of neurons that are selective for it",
+        lambda _, tuning: tuning.preferred_deg if tuning.is_direction_selective else np.nan,
+    ),
+}
+"""Columns of a table of neurons: what each is, and its value; NaN where a neuron has none."""
+
+
+def recorded_value(name: str, field: ReceptiveField, tuning: DirectionTuning) -> float:
+    """Return a column of `RECORDED` for one neuron, NaN where there is no estimate."""
+    source = field if name.startswith("recorded_field") else tuning
+    return float("nan") if source.problem else float(RECORDED[name][1](field, tuning))
+
+
+def fields_and_tuning(
+    session: Session, neurons: Int[np.ndarray, " neuron"], job: Job = QUIET
+) -> Iterator[tuple[tuple[ReceptiveField, ...], tuple[DirectionTuning, ...]]]:
+    """Yield receptive fields, and tuning at their centres, a piece of neurons at a time."""
+    total = len(neurons)
+    for first in range(0, total, _PIECE):
+        piece = neurons[first : first + _PIECE]
+        part = part_of(job, first / total, (first + len(piece)) / total)
+        fields = receptive_fields(session, piece, job=part_of(part, 0.0, 0.5))
+        yield (
+            fields,
+            direction_tuning(session, piece, centres_of(fields), job=part_of(part, 0.5, 1.0)),
+        )
+
+
+def centres_of(fields: Sequence[ReceptiveField]) -> Float[np.ndarray, "neuron 2"]:
+    """Return the centres of receptive fields; NaN, for the whole screen, without one."""
+    return np.array([(np.nan, np.nan) if f.problem else f.centre_yx for f in fields])
+
+
+@shows_progress
+def recorded_tuning(
+    session: Session, neurons: Sequence[int] | np.ndarray | None = None, *, job: Job = QUIET
+) -> "DataFrame":
+    """Estimate receptive fields and direction tuning from the recording, one row per neuron.
+
+    Examples
+    --------
+    >>> found = om.recorded_tuning(session, [0, 3])
+    >>> found[["neuron", "recorded_osi", "recorded_p_orientation"]].shape
+    (2, 3)
+
+    Parameters
+    ----------
+    neurons
+        All by default.
+
+    Returns
+    -------
+    The columns that the table of neurons on screen has after *Compute all*: the receptive
+    field in pixels of the 36 × 64 frame and how well two halves of the recording agree on
+    it, OSI and DSI with their p values, and the preferred direction in degrees. NaN where
+    there is no estimate.
+    """
+    from pandas import DataFrame
+
+    asked = np.arange(session.n_neurons) if neurons is None else np.asarray(neurons, np.int64)
+    rows = [
+        {"neuron": field.neuron, "unit_id": session.units.names[field.neuron]}
+        | {name: recorded_value(name, field, tuning) for name in RECORDED}
+        for pair in fields_and_tuning(session, asked, job)
+        for field, tuning in zip(*pair, strict=True)
+    ]
+    return DataFrame(rows, columns=["neuron", "unit_id", *RECORDED])
 
 
 def _nothing(neuron: int, problem: str) -> DirectionTuning:

@@ -39,6 +39,7 @@ from omnimouse_model.live.laboratory_jobs import (
     label_of,
     run_job,
 )
+from omnimouse_model.live.project.script import open_line
 from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.masks.neuron_table import (
     known_values,
@@ -282,13 +283,11 @@ class Laboratory(HasBackgroundTask):
         state, source = self._client.state, self._client.predictor
         if state.session is None or not isinstance(source, str):
             raise ExportError("Open a recording and choose a model by name first.")
-        # Options given at the opening are part of what was read.
-        options = "".join(f", {k}={v!r}" for k, v in state.session.options.items())
         device = "" if state.device == "auto" else f", device={state.device!r}"
         lines = [
             "import omnimouse_app as om",
             "",
-            f"session = om.open_session({str(state.session.path)!r}{options})",
+            open_line(state.session),
             f"predictor = om.load_predictor({source!r}, [session]{device})",
         ]
         if self.search is not None:

@@ -33,6 +33,7 @@ from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.workers import background_predictor
+from omnimouse_model.live.project.script import open_line
 from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
@@ -214,11 +215,10 @@ class Sources(HasBackgroundTask):
             raise ExportError(self.problem or "Open a recording first.")
         if not isinstance(source, str):
             raise ExportError("A model that was passed as an object has no name.")
-        options = "".join(f", {k}={v!r}" for k, v in state.session.options.items())
         lines = [
             "import omnimouse_app as om",
             "",
-            f"session = om.open_session({str(state.session.path)!r}{options})",
+            open_line(state.session),
             f"predictor = om.load_predictor({source!r}, [session])",
         ]
         function = "area_matrix" if self.question == "areas" else self.question

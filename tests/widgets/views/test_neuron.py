@@ -154,6 +154,7 @@ def test_the_focus_steps_and_the_numbers_are_copied_and_saved(view, controller, 
     assert record(view)["heading"].text.startswith("unit 104 ")
     copied = press(view, "copy").text
     assert "receptive field: row 14" in copied
+    assert "om.recorded_tuning(session, [4])" in press(view, "python").text
     result = press(view, "numbers")
     assert result.name == "unit-104.csv"
     (path,) = result.write(tmp_path / result.name)

@@ -254,6 +254,12 @@ class NeuronView:
                 (
                     Action("picture", "Picture (PNG)…", "Save the plots", self._picture),
                     Action("numbers", "Numbers (CSV)…", "Save all numbers", self._numbers),
+                    Action(
+                        "python",
+                        "Copy as Python",
+                        "A script that prints receptive field and tuning from the recording",
+                        self._script,
+                    ),
                 ),
                 unknown,
             ),
@@ -264,6 +270,9 @@ class NeuronView:
         assert neuron is not None
         text = info_text(self._state, self._results, self._facts.current, neuron)
         return Clipboard(text, "On the clipboard: the numbers of this neuron")
+
+    def _script(self) -> Clipboard:
+        return Clipboard(self._facts.as_python(), "The script is on the clipboard")
 
     def _file_name(self, ending: str) -> str:
         session, neuron = self._state.session, self._facts.focus

@@ -15,7 +15,7 @@ from typing import Final, get_args
 
 import numpy as np
 
-from omnimouse_model.analysis.direction_tuning import DirectionTuning
+from omnimouse_model.analysis.direction_tuning import RECORDED, DirectionTuning, recorded_value
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Session
@@ -62,31 +62,6 @@ _OF_INFO: Final[dict[ColourBy, Callable[[NeuronProperties], float]]] = {
     "osi": lambda f: _of_tuning(f, lambda tuning: tuning.osi),
     "dsi": lambda f: _of_tuning(f, lambda tuning: tuning.dsi),
 }
-_RECORDED: Final[dict[str, tuple[str, Callable[[NeuronProperties], float]]]] = {
-    "recorded_field_row_px": ("row of the receptive field", _OF_INFO["field_row"]),
-    "recorded_field_column_px": ("column of the receptive field", _OF_INFO["field_column"]),
-    "recorded_field_reliability": (
-        "agreement of two halves of the recording on the receptive field",
-        _OF_INFO["field_reliability"],
-    ),
-    "recorded_osi": ("orientation selectivity", _OF_INFO["osi"]),
-    "recorded_p_orientation": (
-        "share of shuffles with at least this orientation selectivity",
-        lambda f: _of_tuning(f, lambda tuning: tuning.p_orientation),
-    ),
-    "recorded_dsi": ("direction selectivity", _OF_INFO["dsi"]),
-    "recorded_p_direction": (
-        "share of shuffles with at least this direction selectivity",
-        lambda f: _of_tuning(f, lambda tuning: tuning.p_direction),
-    ),
-    "recorded_preferred_deg": (
-        "preferred direction of neurons that are selective for it",
-        lambda f: _of_tuning(
-            f, lambda tuning: tuning.preferred_deg if tuning.is_direction_selective else np.nan
-        ),
-    ),
-}
-"""Columns of the table of neurons from the recording: what each is, and its value."""
 
 
 class Colouring(HasBackgroundTask):
@@ -226,16 +201,17 @@ class Colouring(HasBackgroundTask):
         infos, session = self._neuron_info.computed, self._state.session
         found: dict[str, np.ndarray] = {}
         if session is not None and any(info.tuning is not None for info in infos):
-            for name, (_, value) in _RECORDED.items():
+            for name in RECORDED:
                 found[name] = np.full(session.n_neurons, np.nan)
                 for info in infos:
-                    found[name][info.neuron] = value(info)
+                    if info.field is not None and info.tuning is not None:
+                        found[name][info.neuron] = recorded_value(name, info.field, info.tuning)
         return found | self._laboratory.neuron_columns()
 
     def definitions(self) -> dict[str, str]:
         """Return where each of `measured_columns` comes from, in words."""
         shown = self.measured_columns()
-        texts = {name: f"Recorded: {what}" for name, (what, _) in _RECORDED.items()}
+        texts = {name: f"Recorded: {what}" for name, (what, _) in RECORDED.items()}
         texts |= self._laboratory.definitions()
         return {name: text for name, text in texts.items() if name in shown}
 

@@ -11,13 +11,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.direction_tuning import DirectionTuning, direction_tuning
+from omnimouse_model.analysis.direction_tuning import (
+    DirectionTuning,
+    centres_of,
+    direction_tuning,
+    fields_and_tuning,
+)
 from omnimouse_model.analysis.receptive_fields import (
     ReceptiveField,
     receptive_fields,
 )
 from omnimouse_model.analysis.spike_activity import SpikeActivity, spike_activity
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import ExportError
 from omnimouse_model.evaluation.repeats import (
     ClipRepeats,
     clip_repeats,
@@ -31,14 +37,13 @@ from omnimouse_model.live.inference.background_task import (
     percent_job,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.live.project.script import open_line
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import part_of
 
 _CACHE_SIZE = 512
 """Neurons whose properties are kept; the least recently computed are dropped."""
 _MAX_CLIPS = 12
-_PIECE = 128
-"""Neurons of one pass over the video: their sums take 0.6 MB each."""
 _Key = tuple[str, str, int]
 
 
@@ -116,6 +121,20 @@ class NeuronInfo(HasBackgroundTask):
         if session is None or self.focus is None:
             return None
         return self._cache.get(_key(session, self.focus))
+
+    def as_python(self) -> str:
+        """Return a script that prints receptive field and tuning of the focused neuron.
+
+        Raises
+        ------
+        ExportError
+            No neuron of a recording that a script can open has the focus.
+        """
+        session = self._state.session
+        if session is None or self.focus is None:
+            raise ExportError("Select a neuron first.")
+        lines = ["import omnimouse_app as om", "", open_line(session)]
+        return "\n".join([*lines, f"print(om.recorded_tuning(session, [{self.focus}]).T)", ""])
 
     @property
     def shown(self) -> int | None:
@@ -295,11 +314,8 @@ def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:
     )
     infos = tuple(replace(i, field=f) for i, f in zip(infos, fields, strict=True))
     yield session, infos
-    # NaN: without a receptive field, tuning is computed from the whole screen.
-    centres = [(np.nan, np.nan) if f.problem else f.centre_yx for f in fields]
-    tunings = direction_tuning(
-        session, neurons, np.array(centres), job=part_of(percent_job(report, "Tuning"), 0.6, 1.0)
-    )
+    job = part_of(percent_job(report, "Tuning"), 0.6, 1.0)
+    tunings = direction_tuning(session, neurons, centres_of(fields), job=job)
     infos = tuple(replace(i, tuning=t) for i, t in zip(infos, tunings, strict=True))
     yield session, infos
 
@@ -310,19 +326,15 @@ def _compute_all(request: _Request, report: ReportProgress) -> Iterator[_Result]
     Maps are left out, because they take megabytes per thousand neurons.
     """
     session, indices = request
-    total = len(indices)
-    whole = percent_job(report, "Receptive fields and tuning")
-    for first in range(0, total, _PIECE):
-        neurons = np.array(indices[first : first + _PIECE], np.int64)
-        job = part_of(whole, first / total, (first + len(neurons)) / total)
-        fields = receptive_fields(session, neurons, job=part_of(job, 0.0, 0.5))
-        centres = [(np.nan, np.nan) if f.problem else f.centre_yx for f in fields]
-        tunings = direction_tuning(session, neurons, np.array(centres), job=part_of(job, 0.5, 1.0))
+    job = percent_job(report, "Receptive fields and tuning")
+    for pair in fields_and_tuning(session, np.array(indices, np.int64), job):
         yield (
             session,
             tuple(
-                NeuronProperties(n, field=replace(field, map=np.zeros((0, 0))), tuning=tuning)
-                for n, field, tuning in zip(neurons.tolist(), fields, tunings, strict=True)
+                NeuronProperties(
+                    field.neuron, field=replace(field, map=np.zeros((0, 0))), tuning=tuning
+                )
+                for field, tuning in zip(*pair, strict=True)
             ),
         )
 

@@ -56,8 +56,6 @@ def script_of(
         A script cannot reproduce the prediction; the message says why.
     """
     session, window, mask = _checked(state, predictor)
-    # Options given at the opening are part of what was read.
-    options = "".join(f", {name}={value!r}" for name, value in session.options.items())
     device = "" if state.device == "auto" else f", device={state.device!r}"
     imports, mask_lines = _mask_lines(state, mask, analysis, folder)
     lines = [
@@ -70,7 +68,7 @@ def script_of(
         *[line for line in imports if "omnimouse" in line],
         *_score_import(state, mask, score),
         "",
-        f"session = om.open_session({str(session.path)!r}{options})",
+        open_line(session),
         *_window_lines(window, mask_lines),
         f'assert mask.mask_id == "{mask.mask_id}", "not the mask that was on screen"',
         f"predictor = om.load_predictor({predictor!r}, [session]{device})",
@@ -87,16 +85,29 @@ def script_of(
     return "\n".join(lines) + "\n"
 
 
-def _checked(state: LiveState, predictor: str) -> tuple[Session, Window, Mask]:
-    """Return what the script is about, or raise an `ExportError`."""
-    session, window, mask = state.session, state.window, state.mask
-    if session is None or window is None or mask is None:
-        raise ExportError("Open a recording first: there is nothing to write down.")
+def open_line(session: Session) -> str:
+    """Return the line of a script that opens a recording.
+
+    Raises
+    ------
+    ExportError
+        It is made of arrays in memory.
+    """
     if session.origin is not None:
         raise ExportError(
             "This recording is made of arrays in memory, which a script cannot open: "
             "write them to an .npz, and open that."
         )
+    # Options given at the opening are part of what was read.
+    options = "".join(f", {name}={value!r}" for name, value in session.options.items())
+    return f"session = om.open_session({str(session.path)!r}{options})"
+
+
+def _checked(state: LiveState, predictor: str) -> tuple[Session, Window, Mask]:
+    """Return what the script is about, or raise an `ExportError`."""
+    session, window, mask = state.session, state.window, state.mask
+    if session is None or window is None or mask is None:
+        raise ExportError("Open a recording first: there is nothing to write down.")
     if not predictor:
         raise ExportError(
             "The model was passed as an object, which a script cannot load: "

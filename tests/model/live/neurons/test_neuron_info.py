@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis import direction_tuning as tuning_module
 from omnimouse_model.analysis.direction_tuning import direction_tuning, selectivity
 from omnimouse_model.analysis.motion_energy import (
     MotionBank,
@@ -16,7 +17,6 @@ from omnimouse_model.analysis.motion_energy import (
 from omnimouse_model.analysis.receptive_fields import receptive_fields
 from omnimouse_model.data.open import open_session
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
-from omnimouse_model.live.neurons import neuron_info
 from omnimouse_model.metrics import Status, cc_scores, correlation
 from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth
 from omnimouse_model.simulate import write_session as simulate
@@ -269,7 +269,7 @@ def test_live_properties_equal_the_library(mouse, fields, tunings):
 def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
     mouse, tunings, monkeypatch
 ):
-    monkeypatch.setattr(neuron_info, "_PIECE", 12)
+    monkeypatch.setattr(tuning_module, "_PIECE", 12)
     with open_controller(mouse[0]) as controller:
         colouring, info = controller.colouring, controller.neuron_info
         colouring.choose("osi")
@@ -290,6 +290,10 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         is_selective = np.array([t.is_direction_selective for t in tunings])
         np.testing.assert_array_equal(np.isfinite(columns["recorded_preferred_deg"]), is_selective)
         assert set(colouring.definitions()) == set(columns)
+        table = om.recorded_tuning(mouse[0], [7, 3])
+        assert table["neuron"].tolist() == [7, 3]
+        for name, values in columns.items():
+            np.testing.assert_allclose(table[name], values[[7, 3]], rtol=1e-5, atol=1e-6)
         colouring.choose("field_row")
         n = int(np.isfinite(colouring.scale.values).sum())
         assert colouring.message.startswith(f"{n} of {N} neurons have one: ")
