@@ -24,7 +24,13 @@ from omnimouse_model.data.hub.servers import dandi_file, fetch_ibl_session, ibl_
 from omnimouse_model.data.readers.build.notes import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import UNEXPECTED, FetchError, SessionFormatError, StoppedError
+from omnimouse_model.errors import (
+    UNEXPECTED,
+    ExportError,
+    FetchError,
+    SessionFormatError,
+    StoppedError,
+)
 from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.archives import is_archive, unpack
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE
@@ -561,3 +567,21 @@ def _put(listing: Listing, files: Path, target: Path, job: Job) -> None:
     except SessionFormatError:
         download.unlink()  # otherwise the next call would find it again
         raise
+
+
+def open_line(session: Session) -> str:
+    """Return the line of a script that opens a recording.
+
+    Raises
+    ------
+    ExportError
+        It is made of arrays in memory.
+    """
+    if session.origin is not None:
+        raise ExportError(
+            "This recording is made of arrays in memory, which a script cannot open: "
+            "write them to an .npz, and open that."
+        )
+    # Options given at the opening are part of what was read.
+    options = "".join(f", {name}={value!r}" for name, value in session.options.items())
+    return f"session = om.open_session({str(session.path)!r}{options})"

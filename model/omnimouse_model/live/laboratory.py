@@ -11,6 +11,7 @@ from psygnal import Signal
 
 from omnimouse_model.analysis.barcodes import count_fits, fit_seconds
 from omnimouse_model.analysis.stimulus_edits import Picture
+from omnimouse_model.data.open import open_line
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.inference.families import fit_names
@@ -39,7 +40,6 @@ from omnimouse_model.live.laboratory_jobs import (
     label_of,
     run_job,
 )
-from omnimouse_model.live.project.script import open_line
 from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.masks.neuron_table import (
     known_values,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Union, cast
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.data.open import open_line
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
@@ -33,7 +34,6 @@ from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.workers import background_predictor
-from omnimouse_model.live.project.script import open_line
 from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells

@@ -22,6 +22,7 @@ from omnimouse_model.analysis.receptive_fields import (
     receptive_fields,
 )
 from omnimouse_model.analysis.spike_activity import SpikeActivity, spike_activity
+from omnimouse_model.data.open import open_line
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError
 from omnimouse_model.evaluation.repeats import (
@@ -37,7 +38,6 @@ from omnimouse_model.live.inference.background_task import (
     percent_job,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.project.script import open_line
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import part_of
 

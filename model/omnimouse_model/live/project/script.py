@@ -6,6 +6,7 @@ from pprint import pformat
 import numpy as np
 
 from omnimouse_model.analysis.counterfactual import edits_to_json
+from omnimouse_model.data.open import open_line
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.errors import ExportError, MaskError
@@ -83,24 +84,6 @@ def script_of(
     # After the prediction without edits, which the what-if needs.
     lines += _edit_lines(state)
     return "\n".join(lines) + "\n"
-
-
-def open_line(session: Session) -> str:
-    """Return the line of a script that opens a recording.
-
-    Raises
-    ------
-    ExportError
-        It is made of arrays in memory.
-    """
-    if session.origin is not None:
-        raise ExportError(
-            "This recording is made of arrays in memory, which a script cannot open: "
-            "write them to an .npz, and open that."
-        )
-    # Options given at the opening are part of what was read.
-    options = "".join(f", {name}={value!r}" for name, value in session.options.items())
-    return f"session = om.open_session({str(session.path)!r}{options})"
 
 
 def _checked(state: LiveState, predictor: str) -> tuple[Session, Window, Mask]:
