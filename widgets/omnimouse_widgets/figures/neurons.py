@@ -164,7 +164,7 @@ def _name(score: Score) -> str:
 def _summary(x: np.ndarray, y: np.ndarray) -> str:
     return (
         f"n = {len(y):,} neurons · mean r {x.mean():z.3f} → {y.mean():z.3f} · "
-        f"{100 * np.mean(y > x):.0f} % above the line"
+        f"{100 * np.mean(y > x):z.0f} % above the line"
     )
 
 

@@ -21,10 +21,10 @@ FAMILY = shipped_family(
         later(f"{__name__}.training:transfer_ndt"),
         # Measured with the demo transformer, for an animal of 100 units.
         transfer_seconds(
-            start_s=2,
+            start_s=2.0,
             step_s=0.03,
             neuron_s=3e-4,
-            validation_steps=1,
+            validation_steps=1.0,
             validations=10,
             n_bytes=8.3e5,
         ),

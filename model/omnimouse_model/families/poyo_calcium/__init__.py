@@ -14,7 +14,7 @@ FAMILY = shipped_family(
         later(f"{__name__}.training:transfer_poyo"),
         # Measured with `poyo_calcium-small`, for a mouse of 100 and of 400 neurons.
         transfer_seconds(
-            start_s=1,
+            start_s=1.0,
             step_s=0.03,
             neuron_s=2.6e-4,
             validation_steps=2.8,

@@ -29,7 +29,7 @@ FAMILY = shipped_family(
         later(f"{__name__}.training:transfer_twin"),
         # Measured with the demo twin, for a mouse of 100 and of 400 neurons.
         transfer_seconds(
-            start_s=7,
+            start_s=7.0,
             step_s=0.75,
             neuron_s=6e-4,
             validation_steps=3.4,
