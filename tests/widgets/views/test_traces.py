@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.evaluation import shard
 from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.live.project.exports import screen_content
+from omnimouse_widgets.views.record import record
 from omnimouse_widgets.views.scores import distribution_of
 from omnimouse_widgets.views.text.tier_score import (
     NO_TARGET,
@@ -18,7 +18,7 @@ from omnimouse_widgets.views.text.tier_score import (
     shown_tier_score_lines,
     tier_score_tip,
 )
-from omnimouse_widgets.views.traces import Shown, evidence_of, legend_entries, trace_rows
+from omnimouse_widgets.views.traces import Shown, TracesView, evidence_of, trace_rows
 from tests.predictors import NoisyPredictor, open_controller
 
 
@@ -52,7 +52,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     rows = plain_rows(controller)
     assert rows[0].label.endswith(f"r = {here:.2f} here")
     assert results.shown_scores is results.scores
-    assert evidence_of(controller.results) == ""
+    assert record(TracesView.of(controller))["evidence"].text == "r: paused"
     scoring = TierScoring(NoisyPredictor("noisy"), session, mask)
     *_, found = scoring.refine(lambda: False)
     results.tier_score = found
@@ -172,8 +172,3 @@ def test_a_band_is_drawn_where_predictions_have_the_scale_of_the_recording(contr
         raw.band - raw.predicted, [[-1] * 60, [2] * 60] + 0 * raw.predicted, rtol=1e-4
     )
     assert trace_rows(Shown.of(controller))[0].band is None
-
-
-def test_the_legend_names_the_metric_of_the_scores():
-    entries = legend_entries(spec=OMNIMOUSE, evidence="over 30 test windows", symbol="bits/spike")
-    assert ("bits/spike", "over 30 test windows") in {(e.glyph, e.text) for e in entries}

@@ -198,15 +198,16 @@ class TracesView:
             f"{baseline} here" if baseline and has_page else baseline,
             is_large=state.as_large,
             spec=state.spec,
-            evidence=evidence_of(results),
-            symbol=state.metric.symbol,
             has_band=has_band and not state.as_large,
         )
         pinned = pin_signs(state.pins, pin_results(self._shown), pins.problem_of)
+        # Always one line of its own: in the legend, it wrapped as windows were scored.
+        evidence = evidence_of(results) or no_score_text(state, results)
         return [
             Text("notice", f"⚠ {notice}" if notice else "", "warning"),
             Legend("legend", tuple(signs)),
             Legend("pins", tuple(pinned)),
+            Text("evidence", f"{state.metric.symbol}: {evidence}", "quiet", is_line=True),
         ]
 
     def _rows(self) -> Sequence[Item]:
@@ -682,15 +683,12 @@ def legend_entries(
     *,
     is_large: bool = False,
     spec: WindowSpec,
-    evidence: str = "",
-    symbol: str = "r",
     has_band: bool = False,
 ) -> list[LegendEntry]:
     """Return the meaning of colours and lines.
 
     `baseline` is its name, where it is drawn. `is_large` states that predictions are
-    scaled to the recording; `spec` is that of the window, whose unit the scale bar has;
-    `evidence` are the windows of the scores, and `symbol` is that of their metric.
+    scaled to the recording; `spec` is that of the window, whose unit the scale bar has.
     `has_band` states that a band of the prediction is drawn.
     """
     entries = [
@@ -701,15 +699,12 @@ def legend_entries(
         entries.append(LegendEntry("░", palette.BAND, "95 % of values"))
     if baseline:
         entries.append(LegendEntry(BASELINE_SIGN, palette.BASELINE, baseline))
-    entries += [
+    return [
+        *entries,
         LegendEntry("▇", palette.VISIBLE, "visible"),
         LegendEntry("▒", palette.TARGET, "target"),
         LegendEntry("┃", palette.AXIS, bar_text(spec)),
     ]
-    # Last, because it is the longest: in a narrow panel it is the second line.
-    if evidence:
-        entries.append(LegendEntry(symbol, palette.AXIS, evidence))
-    return entries
 
 
 def pin_signs(

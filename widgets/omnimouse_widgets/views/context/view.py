@@ -301,12 +301,8 @@ class ContextView:
         if not any(each.sweep.rows for each in drawn):
             text = self.missing() or no_curve_text(self._results)
             return [Message("curves", "Context curves", text)]
-        # Curves over a tier have line 0. Alone, they need no legend.
-        signs = [
-            (DASHES[each.line][1], palette.EDGE, each.name)
-            for each in drawn
-            if any(other.line or other.is_pale for other in drawn)
-        ]
+        # Also of one curve: rows stay in place when others come.
+        signs = [(DASHES[each.line][1], palette.EDGE, each.name) for each in drawn]
         return [Legend("sweeps", tuple(signs)), Row("plots", self._drawn_plots(drawn))]
 
     def _drawn_plots(self, drawn: Sequence[DrawnSweep]) -> tuple[Curves, ...]:
@@ -395,8 +391,9 @@ class ContextView:
             return []
         error = self._sweeps.error
         return [
-            Text("status", self.status, "quiet", TIP),
-            Text("mark", self.mark, "quiet", TIP),
+            # A line each, also without a text: the plots keep their height.
+            Text("status", self.status or " ", "quiet", f"{self.status}\n{TIP}", is_line=True),
+            Text("mark", self.mark or " ", "quiet", TIP, is_line=True),
             Text("problem", "" if error is None else str(error), "problem"),
         ]
 
