@@ -136,9 +136,14 @@ def rms_norm(x: Tensor, weight: Tensor | None, eps: float | None) -> Tensor:
 
     The gradient of the weight is summed in the type of the weight.
     """
-    if not _is_by_blocks(x):
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.rms_norm(x, (x.shape[-1],), weight, eps)
     eps = torch.finfo(x.dtype).eps if eps is None else eps
+    if not torch.is_grad_enabled():
+        # The library's function makes two more arrays of the size of x.
+        lengths = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        x = x * lengths.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        return x if weight is None else x.mul_(weight)
     # mypy: torch leaves Function.apply untyped
     out: Tensor = _RMSNorm.apply(  # type: ignore[no-untyped-call]
         x.reshape(-1, x.shape[-1]), weight, eps
@@ -812,7 +817,11 @@ class CrossAttention(_Heads):
         self, context: Float[Tensor, "batch key dim"], phases: Phases
     ) -> tuple[Tensor, Tensor]:
         """Rotated keys and values of the context, (batch, head, key, head_dim)."""
-        k, v = self.wkv(context).chunk(2, dim=-1)
+        return self.turned(self.wkv(context), phases)
+
+    def turned(self, projected: Tensor, phases: Phases) -> tuple[Tensor, Tensor]:
+        """Rotated keys and values from the projection of a context."""
+        k, v = projected.chunk(2, dim=-1)
         return self._turn(self._split(k), phases), self._split(v).to(score_type(v))
 
     def forward(
@@ -854,17 +863,25 @@ class CrossAttention(_Heads):
         """
         # Sums of thousands of terms: not in bf16, which autocast would choose.
         with torch.autocast(q.device.type, enabled=False):
-            repeats = self.n_heads // self.n_kv_heads
-            k, v = (x[0].float().repeat_interleave(repeats, dim=0) for x in (k, v))
+            k, v = k[0].float(), v[0].float()
+            if self.n_kv_heads != self.n_heads:
+                repeats = self.n_heads // self.n_kv_heads
+                k, v = (x.repeat_interleave(repeats, dim=0) for x in (k, v))
             # A column of ones: its sum is the denominator.
             v = F.pad(v, (0, 1), value=1.0)
             turned = k.transpose(-1, -2)
-            total = q.new_zeros(*q.shape[:2], v.shape[-1])
+            totals = []
             for group in plan.groups:
-                for keys in group.keys:
-                    weights = torch.exp(q[:, group.queries] @ turned[:, :, keys])
-                    total[:, group.queries] += weights @ v[:, keys]
-            return total
+                of_group = q[:, group.queries]
+                parts = [
+                    # In place: new memory costs a CPU as much time as the exponentials.
+                    torch.bmm(torch.bmm(of_group, turned[:, :, keys]).exp_(), v[:, keys])
+                    for keys in group.keys
+                ]
+                # Queries without keys: sums over nothing.
+                none = q.new_zeros(*of_group.shape[:2], v.shape[-1]) if not parts else parts[0]
+                totals.append(sum(parts[1:], none))
+            return torch.cat(totals, dim=1)
 
     def quotient(self, total: Float[Tensor, "head query sum"]) -> Float[Tensor, "1 query dim"]:
         """Attention from the result of `sums`; zero for a query without keys."""

@@ -31,6 +31,7 @@ from omnimouse_model.families.omnimouse.attention import AttentionPlan, Interval
 from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
 from omnimouse_model.families.omnimouse.network import EncodedLatents, OmniMouse, token_intervals
 from omnimouse_model.families.omnimouse.tokens import Columns
+from omnimouse_model.predict.devices import on_device
 
 BLOCK = 32
 """Neurons of a block: a brush stroke of 8 neighbours touches about two. Blocks of 64 take
@@ -124,6 +125,7 @@ class TokenBlocks:
     starts: Columns
     levels: list[list[bytes | None]]
     counts: list[list[int]]
+    _units: dict[tuple[int, int], "Unit"] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def of(
@@ -171,24 +173,40 @@ class TokenBlocks:
         """Whether a sum is computed from its tokens, not from the sums below it."""
         return level == 0 or self.counts[level][number] <= BLOCK * NEURON_TOKENS
 
-    def unit(self, level: int, number: int, layout: Layout) -> tuple[np.ndarray, Layout]:
-        """Return the neurons of a unit that have tokens, and a layout with these tokens.
+    def unit(self, level: int, number: int) -> "Unit":
+        """Return the tokens of a unit, found once for all windows."""
+        if (level, number) not in self._units:
+            members = self.blocks.members(level, number)
+            starts = self.starts.take(members)
+            samples, places = np.nonzero(starts)
+            counts = starts.sum(axis=1).tolist()
+            self._units[level, number] = Unit(
+                torch.from_numpy(members[places]),
+                torch.from_numpy(samples),
+                tuple((at, count) for at, count in enumerate(counts) if count),
+            )
+        return self._units[level, number]
 
-        The layout names the place of a neuron among them.
-        """
-        members = self.blocks.members(level, number)
-        starts = self.starts.take(members)
-        has_tokens = starts.any(axis=0)
-        starts = starts[:, has_tokens]
-        samples, places = np.nonzero(starts)
-        counts = starts.sum(axis=1).tolist()
-        return members[has_tokens], replace(
-            layout,
-            token_neurons=torch.from_numpy(places),
-            token_samples=torch.from_numpy(samples),
-            token_runs=tuple((at, count) for at, count in enumerate(counts) if count),
-            behavior="hidden",
-        )
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Tokens whose sum is computed in one product, sorted by sample.
+
+    Attributes
+    ----------
+    neurons, samples
+        int64 (token,): neuron of the recording, and first sample.
+    runs
+        (first sample, count) of the runs of equal first sample.
+    """
+
+    neurons: Tensor
+    samples: Tensor
+    runs: tuple[tuple[int, int], ...]
+
+    def to(self, device: torch.device) -> "Unit":
+        """Return the same tokens with indices on a device."""
+        return self if device.type == "cpu" else on_device(self, device)
 
 
 def _joined(children: Sequence[bytes | None]) -> bytes | None:
@@ -201,6 +219,40 @@ def _digest(content: bytes) -> bytes:
 
 
 # -- the sums, and the latents ---------------------------------------------------------
+
+
+class _ResponseKeys:
+    """Keys and values of the response tokens of one session.
+
+    A token is a linear map of its responses plus the vector of its neuron, and the
+    projection to keys and values is linear but for the length of the token. So the vectors
+    of all neurons are projected once, and of a token only its 10 responses.
+    """
+
+    def __init__(self, net: OmniMouse, windows: WindowBatch, meta: Tensor) -> None:
+        self.net = net
+        features, norm = net.response_featx._feature_proj, net.enc.attn_pre_norm_context
+        with torch.autocast(meta.device.type, enabled=False):
+            vectors = net.neuron_vectors(windows, meta)[0]
+            if features.bias is not None:
+                vectors = vectors + features.bias
+            # Token, then its keys and values before the token's length is divided out.
+            parts = [vectors, net.enc.attention.wkv(vectors * norm.weight)]
+            self._of_neurons = torch.cat(parts, dim=-1)
+            kernel = features.weight[:, 0].t()
+            parts = [kernel, net.enc.attention.wkv(kernel * norm.weight)]
+            self._of_samples = torch.cat(parts, dim=-1)
+
+    def of(
+        self, responses: Float[Tensor, "sample neuron"], unit: Unit, phases: Phases
+    ) -> tuple[Tensor, Tensor]:
+        """Return rotated keys, and values, (1, kv_head, token, head_dim)."""
+        norm, dim = self.net.enc.attn_pre_norm_context, self.net.config.d_model
+        windows = responses.unfold(0, len(self._of_samples), 1)[unit.samples, unit.neurons]
+        sums = self._of_neurons[unit.neurons].addmm_(windows, self._of_samples)
+        lengths = sums[:, :dim].square().mean(dim=-1, keepdim=True)
+        scaled = sums[:, dim:] * lengths.add_(norm.eps).rsqrt_()
+        return self.net.enc.attention.turned(scaled[None], phases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,11 +318,13 @@ class TokenEncoder:
         self.n_tokens = self.n_bytes = 0
         self._windows: OrderedDict[Hashable, _WindowSums] = OrderedDict()
         self._queries: OrderedDict[Hashable, _Queries] = OrderedDict()
+        self._keys: tuple[Hashable, _ResponseKeys] | None = None
 
     def clear(self) -> None:
         """Drop all sums."""
         self._windows.clear()
         self._queries.clear()
+        self._keys = None
         self.n_bytes = 0
 
     def encode(
@@ -322,10 +376,8 @@ class TokenEncoder:
     def _queries_of(
         self, windows: WindowBatch, layout: Layout, missing: tuple[bool, bool, bool]
     ) -> tuple[Hashable, _Queries]:
-        net, start_time = self.net, None
-        if net.config.add_exp_time_embedding and windows.start_times is not None:
-            start_time = float(windows.start_times[0])
-        key = windows.session, start_time, layout.context_span, missing
+        net = self.net
+        key = windows.session, self._start_time(windows), layout.context_span, missing
         if key not in self._queries:
             meta = net.meta_vector(windows.session, windows.start_times)
             vectors, times, intervals = net.response_latent_embedding.select(
@@ -340,6 +392,19 @@ class TokenEncoder:
                 self._queries.popitem(last=False)
         self._queries.move_to_end(key)
         return key, self._queries[key]
+
+    def response_keys(self, windows: WindowBatch, meta: Tensor) -> _ResponseKeys:
+        """Return the keys and values of the session's response tokens, made once."""
+        key = windows.session, self._start_time(windows)
+        if self._keys is None or self._keys[0] != key:
+            self._keys = key, _ResponseKeys(self.net, windows, meta)
+        return self._keys[1]
+
+    def _start_time(self, windows: WindowBatch) -> float | None:
+        """Return the time of a window where the config adds it to the identity."""
+        if not self.net.config.add_exp_time_embedding or windows.start_times is None:
+            return None
+        return float(windows.start_times[0])
 
     def keep(self, store: _WindowSums, key: bytes, total: Tensor) -> None:
         """Store a sum, if it is within the limit without the sums of its own window."""
@@ -395,18 +460,13 @@ class _Encoding:
         return total
 
     def _unit_sum(self, level: int, number: int) -> Tensor:
-        net, device = self.encoder.net, self.windows.responses.device
-        neurons, layout = self.store.tokens.unit(level, number, self.layout)
-        members, layout = torch.from_numpy(neurons).to(device), layout.to(device)
-        windows = replace(
-            self.windows,
-            neuron_ids=members[None],
-            responses=self.windows.responses[:, :, members],
-        )
-        self.encoder.n_tokens += len(layout.token_samples)
-        vectors = net.neuron_vectors(windows, self.queries.meta)
-        values = net.tokens(windows, layout, self.queries.meta, vectors)
-        return self._sum_over(layout, values, self.store.sample_phases.take(layout.token_samples))
+        unit = self.store.tokens.unit(level, number).to(self.windows.responses.device)
+        self.encoder.n_tokens += len(unit.samples)
+        keys = self.encoder.response_keys(self.windows, self.queries.meta)
+        phases = self.store.sample_phases.take(unit.samples)
+        k, v = keys.of(self.windows.responses[0], unit, phases)
+        layout = replace(self.layout, token_runs=unit.runs, behavior="hidden")
+        return self._sum_over(layout, k, v)
 
     def behavior_sum(self) -> Tensor:
         """Return the sum over the behaviour tokens: a block of their own."""
@@ -416,26 +476,27 @@ class _Encoding:
             layout = replace(self.layout, token_neurons=none, token_samples=none, token_runs=())
             values = net.tokens(self.windows, layout, meta, meta[:, None])
             phases = net.rotary_emb.phases(net.behavior_timestamps[None])
-            total = self._sum_over(layout, values, phases)
+            total = self._sum_over(layout, *net.enc.keys(values, phases))
             self.encoder.keep(self.store, BEHAVIOR, total)
             return total
         return self.store.sums[BEHAVIOR]
 
     def _sum_over(
-        self, layout: Layout, tokens: Float[Tensor, "1 token dim"], phases: Phases
+        self,
+        layout: Layout,
+        k: Float[Tensor, "1 kv_head token dim"],
+        v: Float[Tensor, "1 kv_head token dim"],
     ) -> Float[Tensor, "head latent sum"]:
         """Return numerators and, last, denominator of each latent over some tokens."""
-        config, plans = self.encoder.net.config, self.store.plans
+        net, plans = self.encoder.net, self.store.plans
         runs = layout.token_runs, layout.behavior
         if runs not in plans:
             plans[runs] = AttentionPlan.between(
                 self.queries.intervals,
-                token_intervals(config, self.windows, layout),
-                ideal=config.ideal_times,
+                token_intervals(net.config, self.windows, layout),
+                ideal=net.config.ideal_times,
             )
-        block = self.encoder.net.enc
-        k, v = block.keys(tokens, phases)
-        return block.attention.sums(self.queries.q, k, v, plans[runs])
+        return net.enc.attention.sums(self.queries.q, k, v, plans[runs])
 
 
 def _tree(parts: list[Tensor | None]) -> Tensor | None:
