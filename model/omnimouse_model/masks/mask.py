@@ -115,6 +115,10 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     # Computed at first use; lists, because the fields are frozen.
     _id: list[str] = field(default_factory=list, init=False, repr=False)
     _scored: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
+    # Scored cells of an earlier mask, and the neurons whose cells may differ.
+    _shared: list[tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=list, init=False, repr=False
+    )
     # Cells that the guard leaves, packed along time.
     _allowed: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
 
@@ -733,8 +737,19 @@ def scored_cells(mask: Mask, neurons: np.ndarray | slice = slice(None)) -> np.nd
         return _found_scored(mask, neurons)
     if mask.guarded and mask.guard != NO_GUARD and not mask._allowed:
         mask._allowed[:] = [_found_allowed(mask, slice(None))]
-    mask._scored[:] = [_found_scored(mask, slice(None))]
+    mask._scored[:] = [_all_scored(mask)]
+    mask._shared.clear()
     return mask._scored[0][:, neurons]
+
+
+def _all_scored(mask: Mask) -> np.ndarray:
+    if not mask._shared or 8 * len(mask._shared[0][1]) >= mask.n_neurons:
+        return _found_scored(mask, slice(None))
+    before, changed = mask._shared[0]
+    scored = before.copy()
+    scored[:, changed] = _found_scored(mask, changed)
+    scored.flags.writeable = False
+    return scored
 
 
 def _found_scored(mask: Mask, neurons: np.ndarray | slice) -> np.ndarray:
@@ -766,13 +781,20 @@ def has_rules_of(mask: Mask, other: Mask) -> bool:
 def sharing_guard(mask: Mask, before: Mask, neurons: np.ndarray) -> Mask:
     """Return `mask`, of which only the cells of `neurons` differ from those of `before`.
 
-    What the guard leaves of the others is taken from there: a stroke costs the neurons
-    that it touches.
+    What the guard leaves of the others, and which of their cells are scored, is taken from
+    there: a stroke costs the neurons that it touches.
     """
     if before._allowed and before.guard == mask.guard:
         allowed = before._allowed[0].copy()
         allowed[:, neurons] = _found_allowed(mask, neurons)
         mask._allowed[:] = [allowed]
+    is_ruled_alike = (mask.guarded, mask.guard) == (before.guarded, before.guard)
+    if is_ruled_alike and mask.attachment is before.attachment:
+        if before._scored:
+            mask._shared[:] = [(before._scored[0], neurons)]
+        elif before._shared:
+            scored, others = before._shared[0]
+            mask._shared[:] = [(scored, np.union1d(others, neurons))]
     return mask
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import omnimouse_model as om
 from omnimouse_model.inference.mask_delta import mask_delta
 from omnimouse_model.masks import Mask
-from omnimouse_model.masks.cells import guard_of
+from omnimouse_model.masks.cells import VISIBLE, guard_of
 from omnimouse_model.masks.mask import input_cells, scored_cells
 from tests.model.experanto_folder import write_folder
 from tests.model.random_masks import masks
@@ -54,12 +54,13 @@ def test_official_strategies_keep_their_guard_until_they_are_changed():
     assert scored_samples(mask.with_frames(True)) == list(range(33, 60))
 
 
-@given(mask=masks(9), neurons=st.lists(st.integers(0, 8)), code=st.integers(0, 2))
+@given(mask=masks(30), neurons=st.lists(st.integers(0, 29), max_size=9), code=st.integers(0, 2))
 @settings(max_examples=30)
 def test_a_painted_mask_scores_what_a_mask_with_its_cells_scores(mask, neurons, code):
     scored_cells(mask)
-    columns = np.random.default_rng(0).permutation(9)[: len(neurons)]
-    painted = mask.paint(neurons, (20, 45), code)
+    columns = np.random.default_rng(0).permutation(30)[: len(neurons)]
+    # Two strokes: the second is on a mask whose scored cells nobody has asked for.
+    painted = mask.paint(neurons[:1], (0, 60), VISIBLE).paint(neurons, (20, 45), code)
     sent = mask_delta(mask, painted).redo(mask)
     fresh = replace(painted, cells=painted.cells.copy())
     for one in (painted, sent, pickle.loads(pickle.dumps(painted))):

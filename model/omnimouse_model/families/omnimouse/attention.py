@@ -12,7 +12,7 @@ The module is long because layers, times and plans are parts of one attention.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from itertools import accumulate, groupby
 from typing import Any
@@ -292,9 +292,11 @@ WITHOUT_FLOAT64 = ("mps",)
 # -- 1. which elements may attend each other ------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Intervals:
     """Time intervals of a sequence, stored once per run of equal neighbours.
+
+    Equal if their values are, so that plans can be found by them.
 
     Attributes
     ----------
@@ -346,6 +348,16 @@ class Intervals:
     def length(self) -> int:
         """Number of elements."""
         return sum(self.counts)
+
+    @property
+    def _values(self) -> tuple[bytes, bytes, tuple[int, ...]]:
+        return self.starts.numpy().tobytes(), self.ends.numpy().tobytes(), self.counts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Intervals) and self._values == other._values
+
+    def __hash__(self) -> int:
+        return hash(self._values)
 
     def take(self, runs: Tensor) -> "Intervals":
         """The runs that bool (runs,) selects."""
@@ -401,9 +413,14 @@ class AttentionPlan:
 
     @staticmethod
     def between(queries: Intervals, keys: Intervals, *, ideal: bool = False) -> "AttentionPlan":
-        """Build the plan from the intervals of both sequences; `ideal` rounds them."""
-        if ideal:
-            queries, keys = queries.ideal(), keys.ideal()
+        """Build the plan from the intervals of both sequences; `ideal` rounds them.
+
+        Recent plans are kept: windows with ideal times have the same ones.
+        """
+        return _plan_between(queries, keys, ideal)
+
+    @staticmethod
+    def _between(queries: Intervals, keys: Intervals) -> "AttentionPlan":
         # A list: the loop below is over about 40 runs, and reading single values of a
         # tensor would cost more than the comparison.
         allowed = _overlap(queries, keys).tolist()
@@ -455,6 +472,13 @@ class AttentionPlan:
             for keys in group.keys:
                 mask[group.queries, keys] = True
         return mask
+
+
+@lru_cache(maxsize=64)
+def _plan_between(queries: Intervals, keys: Intervals, ideal: bool) -> AttentionPlan:
+    if ideal:
+        queries, keys = queries.ideal(), keys.ideal()
+    return AttentionPlan._between(queries, keys)
 
 
 def _overlap(queries: Intervals, keys: Intervals) -> Tensor:
@@ -573,11 +597,14 @@ def attend(
     v: Float[Tensor, "*batch key dim"],
 ) -> Float[Tensor, "*batch query dim"]:
     """Softmax attention in the type of its inputs; autocast has no effect."""
+    is_bf16_on_cpu = q.device.type == "cpu" and q.dtype == torch.bfloat16
+    compute = _attend_in_blocks if is_bf16_on_cpu else F.scaled_dot_product_attention
+    # A context costs as much as the attention of a small group.
+    if not torch.is_autocast_enabled(q.device.type):
+        return compute(q, k, v)
+    # Autocast would turn float32 scores, which `score_type` selected, into bf16.
     with torch.autocast(q.device.type, enabled=False):
-        # Autocast would turn float32 scores, which `score_type` selected, into bf16.
-        if q.device.type == "cpu" and q.dtype == torch.bfloat16:
-            return _attend_in_blocks(q, k, v)
-        return F.scaled_dot_product_attention(q, k, v)
+        return compute(q, k, v)
 
 
 def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -34,9 +34,9 @@ from omnimouse_model.families.omnimouse.tokens import Columns
 from omnimouse_model.predict.devices import on_device
 
 BLOCK = 32
-"""Neurons of a block: a brush stroke of 8 neighbours touches about two. Blocks of 64 take
-twice as long for a stroke, those of 16 a third longer for all tokens."""
-FAN = 4
+"""Neurons of a block: a brush stroke of 8 neighbours touches about two. For 25 neurons of
+1,000, blocks of 64 take a quarter longer; blocks of 16 need twice the memory."""
+FAN = 8
 """Children of a stored sum: without the sums of blocks, a change costs that many blocks."""
 NEURON_TOKENS = 11
 """Tokens of a neuron that is visible throughout."""
@@ -247,11 +247,11 @@ class _ResponseKeys:
         self, responses: Float[Tensor, "sample neuron"], unit: Unit, phases: Phases
     ) -> tuple[Tensor, Tensor]:
         """Return rotated keys, and values, (1, kv_head, token, head_dim)."""
-        norm, dim = self.net.enc.attn_pre_norm_context, self.net.config.d_model
+        config = self.net.config
         windows = responses.unfold(0, len(self._of_samples), 1)[unit.samples, unit.neurons]
         sums = self._of_neurons[unit.neurons].addmm_(windows, self._of_samples)
-        lengths = sums[:, :dim].square().mean(dim=-1, keepdim=True)
-        scaled = sums[:, dim:] * lengths.add_(norm.eps).rsqrt_()
+        lengths = sums[:, : config.d_model].square().mean(dim=-1, keepdim=True)
+        scaled = sums[:, config.d_model :] * lengths.add_(config.norm_eps).rsqrt_()
         return self.net.enc.attention.turned(scaled[None], phases)
 
 
@@ -301,7 +301,7 @@ class TokenEncoder:
         Network in eval mode, on its device.
     limit_bytes
         Limit of the stored sums. A window has blocks x latents x (d_model + heads) x 4
-        bytes, and a third of it. Beyond the limit, sums of earlier masks are dropped
+        bytes, and a seventh of it. Beyond the limit, sums of earlier masks are dropped
         first, then those of blocks, then windows, the one that was used longest ago
         first; they are computed again when they are needed.
 
