@@ -91,8 +91,9 @@ def load_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
 
 def write_pickle(path: Path, content: Any) -> None:
     """Write tensors and plain containers as `torch.save` does; see `atomic_path`."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    # Not by its name: on a full drive, PyTorch would keep the error of the drive to itself.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:

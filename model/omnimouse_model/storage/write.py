@@ -468,7 +468,7 @@ def _check_target(path: Path) -> None:
 # -- errors of the drive
 FULL = (ENOSPC, EDQUOT, EFBIG)
 READ_ONLY = (EROFS, EACCES, EPERM)
-_FULL_TEXTS = ("No space left", "requested and")
+_FULL_TEXTS = ("No space left", "requested and", "File too large", "quota exceeded")
 """Texts of errors without a code: of libraries in Rust and C, and of NumPy's files."""
 _ALMOST_FULL = 64 * 1024
 """Free bytes below which a failed write of another library means a full drive."""
@@ -524,7 +524,9 @@ def _problem(error: Exception, path: Path | None, n_bytes: int | None) -> str | 
     if code in READ_ONLY:
         return f"{place}no permission to write here. Choose another folder."
     free = _free(path)
-    is_full = code in FULL or any(text in str(error) for text in _FULL_TEXTS)
+    # PyTorch raises an error of its own after that of the drive.
+    first = getattr(error.__context__, "errno", None)
+    is_full = {code, first} & {*FULL} or any(text in str(error) for text in _FULL_TEXTS)
     if code is None and free is not None and free < _ALMOST_FULL:
         is_full = True
     if not is_full:
@@ -532,8 +534,10 @@ def _problem(error: Exception, path: Path | None, n_bytes: int | None) -> str | 
     sizes = [] if n_bytes is None else [f"{_mb(n_bytes)} needed"]
     sizes += [] if free is None else [f"{_mb(free)} free"]
     detail = f" ({', '.join(sizes)})" if sizes else ""
+    has_room = free is not None and free > max(n_bytes or 0, _ALMOST_FULL)
+    share = ", or your share of it" if has_room else ""
     return (
-        f"{place}the drive is full{detail}. Free space, or choose a folder on another "
+        f"{place}the drive is full{share}{detail}. Free space, or choose a folder on another "
         "drive, and run the same command again; what is finished is kept."
     )
 

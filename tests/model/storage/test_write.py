@@ -10,7 +10,9 @@ from errno import EACCES, ENAMETOOLONG, ENOSPC
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+import torch
 
 import omnimouse_model as om
 from omnimouse_model.analysis.predictions import predict_session
@@ -18,7 +20,10 @@ from omnimouse_model.analysis.scaling_study import models_folder, plan_path, rea
 from omnimouse_model.data.convert import convert
 from omnimouse_model.storage import write
 from omnimouse_model.storage.archives import unpack
+from omnimouse_model.storage.arrays.hdf5 import hdf5_to_write
 from omnimouse_model.storage.arrays.npy import write_arrays
+from omnimouse_model.storage.tables import write_table
+from omnimouse_model.storage.tensors import write_pickle, write_safetensors
 from omnimouse_model.storage.write import (
     DriveError,
     OutputBusyError,
@@ -356,6 +361,45 @@ def test_an_error_of_another_library_on_a_full_drive_says_so(tmp_path, monkeypat
     monkeypatch.setattr(write, "_free", lambda path: 0)
     with pytest.raises(DriveError, match=r"0\.0 MB free"), writing(tmp_path):
         raise RuntimeError("unexpected pos 64 vs 0")
+
+
+def _hdf5(path: Path) -> None:
+    with hdf5_to_write(path) as file:
+        for number in range(40):
+            file.create_dataset(f"{number}/values", data=np.arange(1000.0))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limits of a process")
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(_hdf5, id="hdf5"),
+        pytest.param(lambda path: write_arrays(path, {"a": np.ones(9000)}), id="npz"),
+        pytest.param(lambda path: write_pickle(path, torch.ones(9000)), id="pt"),
+        pytest.param(
+            lambda path: write_safetensors(path, {"a": torch.ones(9000)}, {}), id="safetensors"
+        ),
+        pytest.param(
+            lambda path: write_table(path, {"a": np.random.default_rng(0).random(9000)}),
+            id="parquet",
+        ),
+    ],
+)
+@pytest.mark.parametrize("most", [0, 3000, 30_000])
+def test_a_share_of_the_drive_that_is_used_up_is_one_line(tmp_path, written, most):
+    """Quotas of clusters refuse bytes while the drive has free ones."""
+    import resource
+
+    for name in ("h5py", "pyarrow"):
+        pytest.importorskip(name)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(DriveError, match="or your share of it"):
+            written(tmp_path / "a.parquet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not names(tmp_path)
 
 
 def test_a_link_to_itself_is_written_by_nobody(tmp_path):

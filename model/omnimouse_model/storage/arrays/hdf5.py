@@ -71,8 +71,45 @@ def hdf5_to_write(path: Path) -> Iterator["h5py.File"]:
     """Yield a new HDF5 file; see `atomic_path`."""
     import h5py
 
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        yield file
+    with atomic_path(path) as temporary, _Output(temporary, "w+b") as output:
+        with h5py.File(output, "w") as file:
+            yield file
+        if output.problem is not None:
+            raise output.problem
+
+
+class _Output(FileIO):
+    """A file that keeps the first error of the drive, and lets HDF5 go on to its end.
+
+    HDF5 cannot close a file whose writing failed, and ends the process (SIGSEGV).
+    """
+
+    problem: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all bytes, or keep the error."""
+        left = memoryview(data).cast("B")
+        try:
+            while len(left):
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.problem = self.problem or error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the length, or keep the error."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.problem = self.problem or error
+            return size or 0
+
+    def readinto(self, into: Any) -> int:
+        """Read bytes; those that could not be written are 0."""
+        view = memoryview(into).cast("B")
+        n_bytes = super().readinto(view)
+        view[n_bytes:] = bytes(len(view) - n_bytes)
+        return len(view)
 
 
 class Hdf5:
