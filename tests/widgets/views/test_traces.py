@@ -52,7 +52,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     rows = plain_rows(controller)
     assert rows[0].label.endswith(f"r = {here:.2f} here")
     assert results.shown_scores is results.scores
-    assert record(TracesView.of(controller))["evidence"].text == "r: paused"
+    assert record(TracesView.of(controller))["legend"].signs[-1][::2] == ("r:", "paused")
     scoring = TierScoring(NoisyPredictor("noisy"), session, mask)
     *_, found = scoring.refine(lambda: False)
     results.tier_score = found

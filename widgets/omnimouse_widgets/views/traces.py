@@ -201,13 +201,13 @@ class TracesView:
             has_band=has_band and not state.as_large,
         )
         pinned = pin_signs(state.pins, pin_results(self._shown), pins.problem_of)
-        # Always one line of its own: in the legend, it wrapped as windows were scored.
-        evidence = evidence_of(results) or no_score_text(state, results)
+        # Always there, and short: a legend that grew as windows were scored took a third line.
+        evidence = evidence_of(results).removeprefix("over ") or no_score_text(state, results)
+        signs.append(LegendEntry(f"{state.metric.symbol}:", palette.AXIS, evidence))
         return [
             Text("notice", f"⚠ {notice}" if notice else "", "warning"),
             Legend("legend", tuple(signs)),
             Legend("pins", tuple(pinned)),
-            Text("evidence", f"{state.metric.symbol}: {evidence}", "quiet", is_line=True),
         ]
 
     def _rows(self) -> Sequence[Item]:
