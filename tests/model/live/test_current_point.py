@@ -7,7 +7,7 @@ from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.live.current_point import WINDOW_SWEEP, current_point
 from omnimouse_model.masks import VISIBLE, Mask
-from omnimouse_widgets.views.context.view import ContextView, live_problem, live_text
+from omnimouse_widgets.views.context.view import ContextView, live_lines, live_problem
 from tests.predictors import NoisyPredictor, open_controller
 
 SELECTED = [3, 11, 30]
@@ -55,7 +55,7 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
 
     assert controller.results.sweep.is_complete
     assert names() == [WINDOW_SWEEP]
-    assert "this window only" in live_text(controller.state, controller.results)
+    assert "this window only" in live_lines(controller.state, controller.results)[1]
     controller.requests.finish_scores()
     known = np.isfinite(controller.results.tier_curves.per_neuron[0])
     held_out, visible = np.flatnonzero(known), np.flatnonzero(~known)
@@ -63,9 +63,10 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
     controller.selection.select([int(held_out[0]), int(visible[0])])
     assert controller.results.newest_request == number  # its curves are known
     assert names() == ["test part", "selected neurons"]
-    text = live_text(controller.state, controller.results)
-    assert "1 of 2 selected" in text
-    assert "this window" not in text
+    evidence, asked = live_lines(controller.state, controller.results)
+    assert evidence.startswith("Test part, ")
+    assert "1 of 2 selected" in asked
+    assert "this window" not in asked
     for selection in ([int(visible[0])], []):
         controller.selection.select(selection)
         assert names() == ["test part"]

@@ -18,7 +18,7 @@ from omnimouse_model.live.analysis_file import ExperimentEntry
 from omnimouse_model.live.inference import background_task
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_widgets.report.page import report_page
-from omnimouse_widgets.views.context.view import live_text
+from omnimouse_widgets.views.context.view import live_lines
 from omnimouse_widgets.views.laboratory import LaboratoryView, cost_text
 from omnimouse_widgets.views.record import press
 from tests.model.lab.energy_neurons import EnergyNeurons
@@ -163,8 +163,8 @@ def test_what_a_model_without_responses_can_answer_is_offered_and_explained(
 ):
     assert not controller.results.needs.sees_responses
     assert "all_response_only" not in dict(controller.editor.presets)
-    text = live_text(controller.state, controller.results)
-    assert text.startswith("This model reads no neurons")
+    evidence, _ = live_lines(controller.state, controller.results)
+    assert evidence.startswith("This model reads no neurons")
     controller.editor.apply_preset("all_response_only")
     assert "all_response_only" in dict(controller.editor.presets)  # on screen
 

@@ -162,8 +162,8 @@ def test_a_sweep_of_the_form_is_drawn_saved_and_deleted(view, controller, tmp_pa
     assert_drawn(view, entry.sweep, line=1)
     view.set_live(False)
     asked = "– – held-out neurons from all others: "
-    assert view.status.startswith(asked)
-    assert "targets, 2 test windows, 2 draws" in view.status
+    assert view.status[0].startswith(asked)
+    assert "targets, 2 test windows, 2 draws" in view.status[0]
     saved = record.press(view, "csv")
     assert isinstance(saved, SaveFile)
     with saved.write(tmp_path / "all.csv")[0].open(newline="") as file:

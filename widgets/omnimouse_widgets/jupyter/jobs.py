@@ -69,7 +69,7 @@ class ContextSweep(RecordPart):
     @property
     def status(self) -> str:
         """Evidence and age of the curves, or why there are none."""
-        return self.view.status
+        return " · ".join(filter(None, self.view.status))
 
     @property
     def mark(self) -> str:

@@ -373,13 +373,13 @@ class ContextView:
         return marks
 
     @property
-    def status(self) -> str:
-        """Evidence and age of the curves, or why there are none."""
+    def status(self) -> tuple[str, str]:
+        """Evidence and progress of the curves, and of whom they are; or why there are none."""
         missing = " ".join(self.missing().split())
         if missing == NOT_LIVE:
-            saved = [each for each in self.drawn() if each.sweep.rows]
-            missing = " · ".join(map(sweep_text, saved)) or NOT_LIVE
-        return missing or live_text(self._state, self._results)
+            saved = [sweep_text(each) for each in self.drawn() if each.sweep.rows]
+            return (saved[0], " · ".join(saved[1:])) if saved else (NOT_LIVE, "")
+        return (missing, "") if missing else live_lines(self._state, self._results)
 
     @property
     def mark(self) -> str:
@@ -392,7 +392,10 @@ class ContextView:
         error = self._sweeps.error
         return [
             # A line each, also without a text: the plots keep their height.
-            Text("status", self.status or " ", "quiet", f"{self.status}\n{TIP}", is_line=True),
+            *(
+                Text(name, text or " ", "quiet", f"{text}\n{TIP}", is_line=True)
+                for name, text in zip(("status", "asked"), self.status, strict=True)
+            ),
             Text("mark", self.mark or " ", "quiet", TIP, is_line=True),
             Text("problem", "" if error is None else str(error), "problem"),
         ]
@@ -522,20 +525,34 @@ def sweep_text(drawn: DrawnSweep) -> str:
     return f"{DASHES[drawn.line][1]} {asked}"
 
 
-def live_text(state: LiveState, results: Results) -> str:
-    """Return evidence and progress of the live curves."""
+def live_lines(state: LiveState, results: Results) -> tuple[str, str]:
+    """Return evidence of the live curves, and of which neurons they are, with progress."""
     sweep, curves = results.sweep, results.tier_curves
-    parts = [] if curves is None else [_tier_text(curves)]
+    # Before enough windows are added, the curves would be biased.
+    evidence = window_evidence(state)
+    if curves is not None:
+        least = min(PRELIMINARY, curves.n_total)
+        evidence = f"{tier_name(curves)} (drawn from {least} windows on)"
     if curves is not None and curves.is_shown:
-        sweep = curves.sweep
-        parts.append(_selected_text(curves, state.selection))
+        sweep, evidence = curves.sweep, tier_name(curves)
+        asked = [_asked_text(curves), _selected_text(curves, state.selection)]
     else:
-        parts += [_window_text(state), _window_progress(results)]
+        n = len(state.selection)
+        only = f"{n} neuron{'s' * (n != 1)}, this window only, preliminary"
+        asked = [only, _window_progress(results)]
     if results.needs is not None and not results.needs.sees_responses:
-        parts.insert(0, NO_RESPONSES)  # a narrow panel cuts the end
+        evidence = f"{NO_RESPONSES} · {evidence}"
     refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
-    parts += [f"refused in part: {refusals[0]}"] if refusals else []
-    return " · ".join(filter(None, parts))
+    asked += [f"refused in part: {refusals[0]}"] if refusals else []
+    return f"{evidence[:1].upper()}{evidence[1:]}", " · ".join(filter(None, asked))
+
+
+def window_evidence(state: LiveState) -> str:
+    """Return the part of the recording of the window, and whether models are fitted to it."""
+    if state.window is None:
+        return ""
+    fitted = ", to which models are fitted" if train_warning(state.window) else ""
+    return f"{window_tier_text(state.window)}{fitted}"
 
 
 def _window_progress(results: Results) -> str:
@@ -552,15 +569,10 @@ def _window_progress(results: Results) -> str:
     }.get(results.sweep_freshness, "")
 
 
-def _tier_text(curves: TierCurves) -> str:
-    """Return windows and neurons of the curves over a tier."""
+def _asked_text(curves: TierCurves) -> str:
+    """Return the neurons of the curves over a tier."""
     n_targets = max(row.n_neurons for row in curves.sweep.rows)
-    plan = curves.sweep.plan
-    name = f"{tier_name(curves)}, {n_targets:,} {plan.targets_name} from {plan.pool_name}"
-    # Before that, the curves would be biased.
-    least = min(PRELIMINARY, curves.n_total)
-    waits = "" if curves.is_shown else f" (drawn from {least} windows on)"
-    return f"{name[0].upper()}{name[1:]}{waits}"
+    return f"{n_targets:,} {curves.sweep.plan.asked}"
 
 
 def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
@@ -571,16 +583,6 @@ def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
     if n_curves == n:
         return f"{n} selected" if n else ""
     return f"{n_curves} of {n} selected (the others are context)"
-
-
-def _window_text(state: LiveState) -> str:
-    """Return neurons and tier of the curves of the window."""
-    n, only = len(state.selection), "this window only (preliminary)"
-    if state.window is not None:
-        tier = window_tier_text(state.window)
-        fitted = ", to which models are fitted" if train_warning(state.window) else ""
-        only = f"this window only (preliminary; {tier}{fitted})"
-    return f"{n} neuron{'s' * (n != 1)}, {only}"
 
 
 def no_curve_text(results: Results) -> str:
