@@ -8,11 +8,11 @@ import torch
 import omnimouse_model as om
 from omnimouse_app.cli import main
 from omnimouse_model.evaluation.conditions import DEMO
-from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_model.inference import registry
 from omnimouse_model.predict.predictor import Predictor
 from tests.bench import finetune as bench_finetune
 from tests.model.finetune_process import few_windows, small_net
+from tests.model.small_net import save_checkpoint
 from tests.small_sessions import simulate_mouse
 
 pytestmark = pytest.mark.slow

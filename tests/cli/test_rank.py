@@ -12,7 +12,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.ranking.rank import model_factory, rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import models_folder
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.families.ndt.checkpoint import SCHEMES_OF, read_ndt
+from omnimouse_model.families.ndt.checkpoint import SCHEMES_OF, NdtCheckpoint
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.training.config import RECORD
 from tests.cli.runner import run_command
@@ -79,7 +79,7 @@ def test_the_command_ranks_and_draws(study, tmp_path):
     # Two sessions, both together, and the baseline.
     assert len(models) == 4
     assert all((core / RECORD).exists() for core in models)
-    transferred = read_ndt(next((tmp_path / "moved").glob("*/to *")))
+    transferred = NdtCheckpoint.read(next((tmp_path / "moved").glob("*/to *")))
     assert transferred.card[SCHEMES_OF] == ["causal"]
 
 

@@ -408,7 +408,7 @@ def check_release(reference: Reference) -> Iterator[TwinLine]:
         line = TwinLine(f"release, scan {fact['scan'][0]}-{fact['scan'][1]}")
         files = read_released(reference.folder / "release", "-".join(map(str, fact["scan"])))
         # Sizes come from the shapes alone.
-        net = files.build()
+        net = files.build(*files.sessions)
         wanted = config_from_public(fact)
         if files.config != wanted:
             line.faults.append(f"config {files.config} for {wanted}")

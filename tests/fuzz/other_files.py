@@ -25,16 +25,14 @@ from omnimouse_model.analysis.sweep.table import read_sweep
 from omnimouse_model.data.convert import convert
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.evaluation.tier_score import TierScore
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, read_ndt, save_ndt
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt
 from omnimouse_model.families.ndt.predictor import TRIALS, spec_of
-from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.network import OmniMouse, check_size
 from omnimouse_model.families.twin.checkpoint import (
     TwinCheckpoint,
     read_released,
-    read_twins,
-    save_twins,
 )
 from omnimouse_model.families.twin.network import TwinNetwork
 from omnimouse_model.inference.families import config_path, training_plan
@@ -48,7 +46,7 @@ from tests import FIXTURES
 from tests.fuzz.outcome import UNFINISHED, network_and_folder
 from tests.model.families.ndt.test_predictor import CONFIG as NDT
 from tests.model.families.twin.test_predictor import CONFIG as TWIN
-from tests.model.small_net import SMALL
+from tests.model.small_net import SMALL, save_checkpoint
 from tests.small_sessions import write_session
 
 Read = Callable[[Path], object]
@@ -146,24 +144,26 @@ def _twin(folder: Path) -> None:
     torch.manual_seed(0)
     net = TwinNetwork(TWIN, 3)
     states, means = {"a": net.state_dict()}, {"a": torch.ones(3)}
-    twins = TwinCheckpoint.of(states, means, net.config, (18, 32))
-    save_twins(folder / "t.safetensors", twins)
+    twins = TwinCheckpoint.of_networks(states, means, net.config, (18, 32))
+    twins.save(folder / "t.safetensors")
 
 
 def _read_twin(folder: Path) -> object:
-    found = read_twins(folder / "t.safetensors")
+    found = TwinCheckpoint.read(folder / "t.safetensors")
     return [found.build(key) for key in found.sessions]
 
 
 def _ndt(folder: Path) -> None:
     torch.manual_seed(0)
     net = Ndt(NDT, {"a": 3, "b": 3})
-    checkpoint = NdtCheckpoint(NDT, asdict(TRIALS), net.state_dict(), net.sessions)
-    save_ndt(folder / "n.safetensors", checkpoint)
+    checkpoint = NdtCheckpoint(
+        config=NDT, spec=asdict(TRIALS), sessions=net.sessions, state=net.state_dict()
+    )
+    checkpoint.save(folder / "n.safetensors")
 
 
 def _read_ndt(folder: Path) -> object:
-    found = read_ndt(folder / "n.safetensors")
+    found = NdtCheckpoint.read(folder / "n.safetensors")
     return found.build(), spec_of(found)
 
 
@@ -302,7 +302,7 @@ OTHER_FILES: dict[str, tuple[Callable[[Path], Path], Read]] = {
     "twin": (_file("twin", _twin), _read_twin),
     "twin-release": (
         _file("twin-release", _released),
-        lambda folder: read_released(folder, "4-7").build(),
+        lambda folder: read_released(folder, "4-7").build("4-7"),
     ),
 }
 """Kind -> writer of a valid file, and its reader."""

@@ -20,11 +20,10 @@ from omnimouse_model.analysis.finetune_process import Arguments, ReportRows, spa
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation import shard
 from omnimouse_model.families.omnimouse import transfer as start
-from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.progress import QUIET, STARTING, TRAINING, Job
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from tests.model.small_net import SMALL
+from tests.model.small_net import SMALL, save_checkpoint
 from tests.small_sessions import write_session
 
 STEPS = 5

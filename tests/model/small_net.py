@@ -1,6 +1,11 @@
 """The small architecture of the tests; knows no test, so that processes start fast."""
 
+from pathlib import Path
+from typing import Any
+
+from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint
 from omnimouse_model.families.omnimouse.config import HieraConfig, OmniMouseConfig
+from omnimouse_model.families.omnimouse.network import OmniMouse
 
 SMALL = OmniMouseConfig(
     d_model=32,
@@ -22,3 +27,9 @@ SMALL = OmniMouseConfig(
         windows="spatial",
     ),
 )
+
+
+def save_checkpoint(path: Path, net: OmniMouse, card: Any = None, context: Any = None) -> Path:
+    """Write the checkpoint of a network, with a context part if there is one."""
+    found = OmniMouseCheckpoint.of_network(net, card=card or {}, context=context or {})
+    return found.save(path)

@@ -8,11 +8,11 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -103,11 +103,12 @@ def no_record(name: str, value: Tensor) -> None:
 
 # -- the JSON file beside the weights of a checkpoint of this project, checked --------
 _log = logging.getLogger(__name__)
-_MAX_UNITS = 10**6
-MAX_SESSIONS = 10_000
-_MAX_SIZE, _MAX_COUNT = 4096, 64
+MAX_SESSIONS, MAX_NEURONS = 10_000, 10**7
 """Limits: a hostile description must not allocate all memory."""
-Config = TypeVar("Config")
+Counts = Annotated[dict[str, Annotated[int, Within(1, MAX_NEURONS)]], Within(0, MAX_SESSIONS)]
+Size = Annotated[int, Within(1, 4096)]
+Copies = Annotated[int, Within(1, 64)]
+"""Numbers of a config; of copies, each is a layer, a head or a stream."""
 
 
 FORMAT = 1
@@ -233,44 +234,133 @@ def _check_pair(about: Mapping[str, Any], notes: Mapping[str, str], path: Path) 
         )
 
 
-def session_counts(description: Mapping[str, Any], path: Path) -> dict[str, int]:
-    """Return the number of neurons of each session; raise `CheckpointError`."""
-    with refused_as(CheckpointError):
-        units = Annotated[int, Within(1, _MAX_UNITS)]
-        counts = Annotated[dict[str, units], Within(0, MAX_SESSIONS)]
-        return decode(counts, description.get("sessions"), path, "sessions")
+UNSTORED: Final = {"is_stored": False}
+"""Metadata of a field of a checkpoint that is not in its JSON file."""
+Own = TypeVar("Own", bound="Checkpoint")
 
 
-def config_of(
-    kind: type[Config],
-    description: Mapping[str, Any],
-    path: Path,
-    counts: tuple[str, ...] = (),
-) -> Config:
-    """Return the config.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A model that was read from disk, but not built: its tensors, and its JSON by fields.
 
-    Parameters
+    A family adds the fields that its JSON file has beside these, and says which tensors
+    are those of a session: of names that begin with one of `prefixes` and its key.
+
+    Attributes
     ----------
-    counts
-        Fields of which each unit is a layer or a copy, and which are limited more.
-
-    Raises
-    ------
-    CheckpointError
-        A field is unknown, of another type or out of range; the message names it.
+    family
+        Name of the family.
+    tables
+        Names of tensors with a row for each session.
+    config
+        Sizes of the network.
+    sessions
+        Session -> number of neurons.
+    assumed
+        Settings that the files do not contain.
+    card
+        Information for people: training, scores.
+    state
+        Name -> tensor.
+    source
+        Path or name, for messages.
     """
-    with refused_as(CheckpointError):
-        config = decode(kind, description.get("config"), path, "config")
-    # mypy cannot state that `kind` is a dataclass.
-    for name in (field.name for field in fields(kind)):  # type: ignore[arg-type]
-        value, limit = getattr(config, name), _MAX_COUNT if name in counts else _MAX_SIZE
-        parts = value if isinstance(value, tuple) else (value,)
-        numbers = [n for n in parts if isinstance(n, int | float)]
-        if len(parts) > _MAX_COUNT or any(abs(n) > limit for n in numbers):
-            raise CheckpointError(
-                f"{path}: config.{name}: found {shown(value)}, expected at most {limit}"
-            )
-    return config
+
+    family: ClassVar[str]
+    prefixes: ClassVar[tuple[str, ...]]
+    tables: ClassVar[tuple[str, ...]] = ()
+    config: Any
+    sessions: Counts
+    assumed: tuple[str, ...] = ()
+    card: dict[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Tensor] = field(default_factory=dict, metadata=UNSTORED)
+    source: str = field(default="", metadata=UNSTORED)
+
+    # -- files ------------------------------------------------------------------------
+    @classmethod
+    def read(cls: type[Own], path: Path) -> Own:
+        """Read the weights in a file, or in the folder of a run.
+
+        Raises
+        ------
+        CheckpointError
+            A file is missing, damaged or of another form; the message names the field.
+        """
+        path = checkpoint_file(path)
+        envelope = read_checkpoint(path, cls.family)
+        return cls.of(envelope.about, envelope.tensors, path)
+
+    @classmethod
+    def of(
+        cls: type[Own], about: Mapping[str, Any], state: Mapping[str, Tensor], path: Path
+    ) -> Own:
+        """Return tensors with what the JSON file beside them says; see `read`."""
+        names = {one.name for one in fields(cls) if one.metadata.get("is_stored", True)}
+        stated = {k: v for k, v in about.items() if k in names and v is not None}
+        with refused_as(CheckpointError):
+            found = decode(cls, stated, path.with_suffix(".json"))
+        return replace(found, state=state, source=str(path))
+
+    def save(self, path: Path) -> Path:
+        """Write weights and the JSON file beside them; no other process may write them."""
+        about = asdict(replace(self, state={}))
+        for one in fields(self):
+            if not one.metadata.get("is_stored", True):
+                del about[one.name]
+        return save_checkpoint(path, self.state, self.family, about)
+
+    # -- parts ------------------------------------------------------------------------
+    def own(self, session: str) -> dict[str, Tensor]:
+        """Return the tensors of one session."""
+        names = tuple(f"{prefix}{session}." for prefix in self.prefixes)
+        return {k: v for k, v in self.state.items() if k.startswith(names)}
+
+    @property
+    def shared(self) -> dict[str, Tensor]:
+        """Tensors that are of no session alone."""
+        return {k: v for k, v in self.state.items() if not k.startswith(self.prefixes)}
+
+    @property
+    def core(self) -> dict[str, Tensor]:
+        """Tensors that no further session changes."""
+        return {k: v for k, v in self.shared.items() if k not in self.tables}
+
+    def trained(self, session: str, *, is_frozen: bool) -> list[Tensor]:
+        """Return the tensors that a fine-tuning to a session trains, on a frozen core or not."""
+        return [*(self.own(session) if is_frozen else self.state).values()]
+
+    def renamed(self: Own, names: Mapping[str, str]) -> Own:
+        """Return the model with other keys of the sessions that it has.
+
+        Raises
+        ------
+        CheckpointError
+            There is already one with the new key.
+        """
+        names = {old: new for old, new in names.items() if old in self.sessions}
+        for old, new in names.items():
+            # A session that exists already would lose its own weights.
+            if new in self.sessions:
+                raise CheckpointError(
+                    f"Cannot rename session {old!r} to {new!r}: the checkpoint has "
+                    f"{sorted(self.sessions)}."
+                )
+        state = self.shared
+        for key in self.sessions:
+            for name, value in self.own(key).items():
+                state[name.replace(f".{key}.", f".{names.get(key, key)}.", 1)] = value
+        sessions = {names.get(key, key): count for key, count in self.sessions.items()}
+        return replace(self, state=state, sessions=sessions)
+
+    def joined(self: Own, other: Own) -> Own:
+        """Return the model with the sessions of another one of the same core, too."""
+        state = dict(self.state)
+        for key in other.sessions:
+            state |= other.own(key)
+        for name in self.tables:
+            if name in state:
+                state[name] = torch.cat([self.state[name], other.state[name]])
+        return replace(other, state=state, sessions={**self.sessions, **other.sessions})
 
 
 def describe_weights(
@@ -317,7 +407,7 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str | int | float
     return flat
 
 
-def weights_hash(state: dict[str, Tensor]) -> str:
+def weights_hash(state: Mapping[str, Tensor]) -> str:
     """Return eight hexadecimal digits that identify names and values of weights."""
     # Sorted, because the order of a state dict depends on how it was made.
     digest = blake2b(digest_size=4)

@@ -212,14 +212,14 @@ def exported(run: Path, path: Path, title: str) -> RunSettings:
     return run_record(run)
 
 
-def run_card(card: Mapping[str, Any] | None, settings: RunSettings) -> dict[str, Any]:
+def run_card(card: Mapping[str, Any], settings: RunSettings) -> dict[str, Any]:
     """Return the card of a checkpoint with how it was trained.
 
     `same_neurons` maps the key of a session in training to that of another recording.
     """
     # The description has the sizes of the network.
     tree = {k: v for k, v in settings.tree.items() if k not in ("model", "spec")}
-    return dict(card or {}) | {
+    return dict(card) | {
         "trained_on": [choice.mouse for choice in settings.sessions],
         "same_neurons": settings.notes.get("renames", {}),
         "settings": {"seed": settings.seed, **tree},

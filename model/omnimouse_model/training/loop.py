@@ -27,13 +27,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
+from omnimouse_model.predict.checkpoint_file import TRAINED, Checkpoint, checkpoint_file
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.progress import QUIET, TRAINING, Job, shows_progress
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.storage.write import sole_writer, writing
-from omnimouse_model.training.checkpoints import BEST, MODEL, saved_state, write_state
+from omnimouse_model.training.checkpoints import (
+    BEST,
+    MODEL,
+    exported,
+    run_card,
+    saved_state,
+    write_state,
+)
 from omnimouse_model.training.config import RunSettings, SharedFields, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep
@@ -112,8 +119,8 @@ class TrainingRun(ABC):
     ----------
     title
         What is trained, for messages.
-    config
-        Class of its configs.
+    config, checkpoint
+        Classes of its configs and of its weights.
     load_model
         Loads what it trains: a path and a device -> predictor.
     parts
@@ -130,6 +137,7 @@ class TrainingRun(ABC):
 
     title: ClassVar[str]
     config: ClassVar[type]
+    checkpoint: ClassVar[type[Checkpoint]]
     load_model: ClassVar[Any]
     parts: ClassVar[tuple[str, ...]] = ("net", "optimiser")
     settings: Any
@@ -179,6 +187,22 @@ class TrainingRun(ABC):
         train(cls, config, sources, out, device=device, team=team, job=job)
         return cls.load_model(checkpoint_file(out, TRAINED), job.device)
 
+    @classmethod
+    def export(cls, run: Path, path: Path) -> None:
+        """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
+        record = exported(run, path, cls.title)
+        found = cls.checkpoint.read(checkpoint_file(run, TRAINED))
+        found = found.renamed(record.notes.get("renames", {}))
+        replace(found, card=run_card(found.card, record)).save(path)
+
+    def write_result(self, folder: Path) -> None:
+        """Write the weights as checkpoints, twice if they are the best."""
+        model, state = self.model(folder), self.state
+        card = state.card | self.notes
+        replace(model, card=card).save(self.out / MODEL)
+        if state.is_best:
+            replace(model, card=card | {SUMMARY: state.best[0]}).save(self.out / BEST)
+
     # -- called by the loop -----------------------------------------------------------
     @property
     def by_key(self) -> dict[str, TrainingSession]:
@@ -193,6 +217,11 @@ class TrainingRun(ABC):
     @property
     def fixed(self) -> dict[str, Any]:
         """Settings beside model, processes and sessions that a run cannot change."""
+        return {}
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the card of the weights says of the settings, for fine-tunings of them."""
         return {}
 
     @property
@@ -232,9 +261,9 @@ class TrainingRun(ABC):
     def scores(self) -> dict[str, float]:
         """Return the scores of validation; `SUMMARY` selects the best weights."""
 
-    @abstractmethod
-    def write_result(self, folder: Path) -> None:
-        """Write the weights as checkpoints; the states of all ranks are in `folder`."""
+    def model(self, folder: Path) -> Checkpoint:
+        """Return the weights of this step; the states of all ranks are in `folder`."""
+        raise NotImplementedError  # of a family that writes its own result
 
 
 @shows_progress
@@ -384,15 +413,6 @@ def _save(training: TrainingRun) -> None:
     state = {**training.state.saved, **training.identity, **training.saved}
     step = training.state.step
     write_state(training.out, step, state, training.team, training.write_result)
-
-
-def write_models(
-    out: Path, state: LoopState, save: Callable[[Path, Mapping[str, Any]], object]
-) -> None:
-    """Write the weights of a step with `save(path, card)`, twice if they are the best."""
-    save(out / MODEL, state.card)
-    if state.is_best:
-        save(out / BEST, state.card | {"validation": state.best[0]})
 
 
 def _has_ended(training: TrainingRun, last: int) -> bool:
@@ -588,3 +608,5 @@ def _unchanged(drawn: Drawn) -> Drawn:
 
 SUMMARY = "validation"
 """Key of the mean response score over conditions, which selects the best weights."""
+OF_RUN = ("steps", "hours", SUMMARY)
+"""Keys of the card of weights that say how long they were trained, and their score."""

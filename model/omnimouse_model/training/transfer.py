@@ -5,7 +5,7 @@ writes its result with a card.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,18 @@ from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WINDOW_S
 from omnimouse_model.errors import CheckpointError, FinetuneError
-from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file, weights_hash
+from omnimouse_model.predict.checkpoint_file import (
+    FINISHED,
+    TRAINED,
+    Checkpoint,
+    checkpoint_file,
+    weights_hash,
+)
+from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.training.config import Trained
-from omnimouse_model.training.loop import SUMMARY
+from omnimouse_model.progress import SAVING, STARTING, Job
+from omnimouse_model.training.config import Trained, TransferOptions
+from omnimouse_model.training.loop import OF_RUN, SUMMARY, TrainingRun, train
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_model.training.sessions import TrainingSession, training_session, without_windows
 
@@ -130,6 +138,46 @@ def check_name(session: Session) -> None:
             f"Session {session.id!r} has a dot in its name, which no checkpoint can "
             "hold: rename its folder, or its data_key.",
         )
+
+
+def transfer(
+    kind: type[TrainingRun],
+    config: Any,
+    predictor: Any,
+    source: TrainingSession,
+    options: TransferOptions,
+    out: Path,
+    job: Job,
+    *,
+    unit: str,
+) -> Predictor:
+    """Train a model on a new session, and write it with the sessions that it knows.
+
+    Parameters
+    ----------
+    predictor
+        The model; its `checkpoint()` gives its weights.
+    unit
+        What the scores of a validation are.
+    """
+    origin: Checkpoint = predictor.checkpoint()
+    job.progress(0.0, 1.0, STARTING)
+    device = resolve_device(job.device)
+    train(kind, config, [source], out, device=device, origin=origin, job=job)
+    job.progress(1.0, 1.0, SAVING)
+    best = kind.checkpoint.read(checkpoint_file(out, TRAINED))
+    is_frozen = options.train == "embeddings"
+    frozen = origin.core if is_frozen else {}
+    trained = best.trained(source.key, is_frozen=is_frozen)
+    about = {**asdict(options), "model": predictor.predictor_id, "session": source.key}
+    about |= {"unit": unit}
+    card = result_card(about, frozen, best.state, trained, out, best.card)
+    # Other sessions remain valid only with an unchanged core.
+    finished = origin.joined(best) if is_frozen else best
+    notes = {k: v for k, v in best.card.items() if k not in OF_RUN}
+    replace(finished, card={"finetuned": card, **notes}).save(out / FINISHED)
+    found: Predictor = kind.load_model(out, job.device)
+    return found
 
 
 def result_card(

@@ -15,10 +15,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.fit import ABOUT, is_finished
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
-from omnimouse_model.families.omnimouse.checkpoint import (
-    read_checkpoint,
-    save_checkpoint,
-)
+from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.context_part import STEP, fit_context
 from omnimouse_model.predict.checkpoint_file import read_about, weights_hash
 from omnimouse_model.progress import SAVING, STARTING, CallbackJob
@@ -32,6 +29,7 @@ from tests.model.finetune_process import (
     run_finetune,
     write_mouse_folder,
 )
+from tests.model.small_net import save_checkpoint
 from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow

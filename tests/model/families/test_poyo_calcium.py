@@ -16,8 +16,6 @@ from omnimouse_model.evaluation.shard import evaluate_predictors
 from omnimouse_model.families.poyo_calcium.checkpoint import (
     PoyoCheckpoint,
     network_of,
-    read_poyo,
-    save_poyo,
 )
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, Task
 from omnimouse_model.families.poyo_calcium.training import STEADY, Lamb, one_cycle
@@ -50,7 +48,8 @@ def model_of(session, folder, config=CONFIG, **fields):
         for parameter in net.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
     file = folder / "small.safetensors"
-    save_poyo(file, replace(PoyoCheckpoint(config, units, net.state_dict()), **fields))
+    checkpoint = PoyoCheckpoint(config=config, units=units, state=net.state_dict())
+    replace(checkpoint, **fields).save(file)
     return om.load_predictor(file, device="cpu")
 
 
@@ -196,7 +195,9 @@ def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path, optimise
     run_steps(plan, [session], tmp_path / "whole", QUIET, None, device="cpu")
     run_steps(plan, [session], tmp_path / "parts", QUIET, 3, device="cpu")
     run_steps(plan, [session], tmp_path / "parts", QUIET, None, device="cpu")
-    whole, parts = (read_poyo(tmp_path / n / "model.safetensors") for n in ("whole", "parts"))
+    whole, parts = (
+        PoyoCheckpoint.read(tmp_path / n / "model.safetensors") for n in ("whole", "parts")
+    )
     assert all(torch.equal(value, parts.state[name]) for name, value in whole.state.items())
     assert set(whole.units) == {session.id}
     exported = tmp_path / "exported.safetensors"
@@ -211,7 +212,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(session, tmp_path, optimise
 def test_more_steps_go_on_in_the_same_folder(session, tmp_path):
     for steps in (2, 5):
         run_steps(plan_of(steps=steps), [session], tmp_path, QUIET, None, device="cpu")
-        assert read_poyo(tmp_path / "model.safetensors").card["steps"] == steps
+        assert PoyoCheckpoint.read(tmp_path / "model.safetensors").card["steps"] == steps
 
 
 @pytest.mark.parametrize("n_steps", [1, 3, 8])
@@ -387,6 +388,6 @@ def test_a_checkpoint_that_does_not_fit_is_refused(session, tmp_path):
     model = model_of(session, tmp_path)
     checkpoint = model.checkpoint()
     units = {session.id: checkpoint.units[session.id][1:]}
-    save_poyo(tmp_path / "short.safetensors", replace(checkpoint, units=units))
+    replace(checkpoint, units=units).save(tmp_path / "short.safetensors")
     with pytest.raises(CheckpointError, match="unit_emb"):
         om.load_predictor(tmp_path / "short.safetensors", device="cpu")

@@ -9,7 +9,7 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.analysis.stimulus_edits import BehaviorSet, Contrast
 from omnimouse_model.families.classical.predictor import naive_predictor
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, save_ndt
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.inference.registry import load_in_process
@@ -157,7 +157,7 @@ def test_a_transformer_of_spikes_answers_strokes(sources, tmp_path):
     config = NdtConfig(d_token=8, d_model=16, n_layers=1, n_heads=2, d_inner=16)
     net = Ndt(config, {session.id: session.n_neurons})
     path = tmp_path / "ndt.safetensors"
-    save_ndt(path, NdtCheckpoint(config, {}, net.state_dict(), net.sessions))
+    NdtCheckpoint(config=config, sessions=net.sessions, state=net.state_dict()).save(path)
     with closing(Controller(load=load_in_process, synchronous=True)) as controller:
         controller.loader.open_now(sources / "spiking.npz")
         controller.model.choose(str(path))

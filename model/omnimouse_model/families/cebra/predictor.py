@@ -5,7 +5,7 @@ population; others are not decoded. Responses are not predicted, behaviour is no
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,16 @@ from omnimouse_model.families.cebra.embedding import (
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import (
-    checkpoint_file,
-    config_of,
+    Checkpoint,
     describe_weights,
     load_strictly,
-    read_checkpoint,
-    save_checkpoint,
-    session_counts,
     weights_hash,
 )
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs, check_request
 from omnimouse_model.progress import Cancelled, stop_if
-from omnimouse_model.storage.trees import decode, refused_as
+from omnimouse_model.training.config import Count
 
 FAMILY, TITLE = "cebra", "CEBRA"
 _NETWORKS = "networks"
@@ -103,21 +99,20 @@ class CebraPredictor(NetworkPredictor):
         ModuleNotFoundError
             The package `cebra` is not installed.
         """
-        found = read_cebra(Path(path))
+        found = CebraCheckpoint.read(Path(path))
         net = found.build().requires_grad_(False).to(resolve_device(device))
-        digest = weights_hash(dict(found.tensors))
+        digest = weights_hash(found.state)
         return cls(Path(path).stem, digest, net, found.config, found.banks, found.neighbours)
 
     @staticmethod
     def describe(path: Path) -> Description:
         """Return what `omnimouse info` prints of a checkpoint, without the package."""
-        found = read_cebra(path)
-        networks = {k: v for k, v in found.tensors.items() if k.startswith(f"{_NETWORKS}.")}
+        found = CebraCheckpoint.read(path)
         return describe_weights(
             TITLE,
-            networks,
+            found.networks,
             found.config,
-            found.counts,
+            found.sessions,
             network=f"{found.config.architecture}, {found.config.output} dimensions",
             sees="responses of the whole population",
             decodes=", ".join(found.config.channels),
@@ -174,77 +169,76 @@ class CebraPredictor(NetworkPredictor):
 
 
 # -- checkpoints -----------------------------------------------------------------------
-def save_cebra(
-    path: Path,
-    networks: nn.ModuleList,
-    config: CebraConfig,
-    banks: Mapping[str, Bank],
-    neighbours: int,
-    card: Mapping[str, Any],
-) -> Path:
-    """Write networks and training embeddings; sessions are in the order of the networks."""
-    tensors = {f"{_NETWORKS}.{name}": value for name, value in networks.state_dict().items()}
-    for place, bank in enumerate(banks.values()):
-        for part in PARTS:
-            tensors[f"{part}.{place}"] = torch.from_numpy(getattr(bank, part))
-    about = {
-        "config": asdict(config),
-        "sessions": {session: len(bank.mean) for session, bank in banks.items()},
-        "neighbours": neighbours,
-        "card": dict(card),
-    }
-    return save_checkpoint(path, tensors, FAMILY, about)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CebraCheckpoint(Checkpoint):
+    """What the files of a checkpoint hold, read but not built.
 
+    Tensors of a session have its place in the order of the networks in their names.
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CebraCheckpoint:
-    """What the files of a checkpoint hold, read but not built."""
+    Attributes
+    ----------
+    neighbours
+        Number of neighbours whose behaviour is averaged.
+    """
 
+    family = FAMILY
+    prefixes = ()
     config: CebraConfig
-    counts: Mapping[str, int]
-    banks: Mapping[str, Bank]
-    neighbours: int
-    tensors: Mapping[str, Tensor]
-    card: Mapping[str, Any]
-    source: str
+    neighbours: Count
+
+    @classmethod
+    def of_networks(
+        cls,
+        networks: nn.ModuleList,
+        config: CebraConfig,
+        banks: Mapping[str, Bank],
+        neighbours: int,
+    ) -> "CebraCheckpoint":
+        """Return networks with training embeddings; sessions are in the order of the networks."""
+        state = {f"{_NETWORKS}.{name}": value for name, value in networks.state_dict().items()}
+        for place, bank in enumerate(banks.values()):
+            state |= {f"{part}.{place}": torch.from_numpy(getattr(bank, part)) for part in PARTS}
+        sessions = {session: len(bank.mean) for session, bank in banks.items()}
+        return cls(config=config, neighbours=neighbours, sessions=sessions, state=state)
+
+    @classmethod
+    def of(
+        cls, about: Mapping[str, Any], state: Mapping[str, Tensor], path: Path
+    ) -> "CebraCheckpoint":
+        """Return tensors with what the JSON file says, if their shapes are those it states."""
+        found = super().of(about, state, path)
+        if not found.sessions:
+            raise CheckpointError(f"{path.with_suffix('.json')} names no session.")
+        for place, (session, count) in enumerate(found.sessions.items()):
+            parts = {part: state.get(f"{part}.{place}") for part in PARTS}
+            widths = {"bank": found.config.output, "labels": len(found.config.channels)}
+            widths |= {"mean": count}
+            shapes = {name: (*one.shape,) if one is not None else () for name, one in parts.items()}
+            lengths = {shapes[name][:1] for name in ("bank", "labels")}
+            is_wrong = any(shapes[name][-1:] != (size,) for name, size in widths.items())
+            if is_wrong or len(lengths) > 1:
+                raise CheckpointError(
+                    f"{path}: the embedding of session {session[:80]!r} has the shapes {shapes}, "
+                    f"expected ones that end with {widths}."
+                )
+        return found
+
+    @property
+    def networks(self) -> dict[str, Tensor]:
+        """Tensors of the networks."""
+        return {k: v for k, v in self.state.items() if k.startswith(f"{_NETWORKS}.")}
+
+    @property
+    def banks(self) -> dict[str, Bank]:
+        """Session -> its training embedding."""
+        return {
+            session: Bank(**{part: self.state[f"{part}.{place}"].float().numpy() for part in PARTS})
+            for place, session in enumerate(self.sessions)
+        }
 
     def build(self) -> nn.ModuleList:
         """Build the networks, which needs the package."""
-        prefix = f"{_NETWORKS}."
-        own = {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
-        counts = [*self.counts.values()]
+        own = {k.removeprefix(f"{_NETWORKS}."): v for k, v in self.networks.items()}
+        counts = [*self.sessions.values()]
         new_networks(self.config, [])  # names the extra where the package is missing
         return load_strictly(lambda: new_networks(self.config, counts), own, self.source)
-
-
-def read_cebra(path: Path) -> CebraCheckpoint:
-    """Read a checkpoint of a file, or of the folder of a run.
-
-    Raises
-    ------
-    CheckpointError
-        A file is missing, damaged or of another form; the message names the field.
-    """
-    path = checkpoint_file(path)
-    described, found = path.with_suffix(".json"), read_checkpoint(path, FAMILY)
-    about, tensors = found.about, found.tensors
-    config = config_of(CebraConfig, about, described)
-    counts = session_counts(about, described)
-    with refused_as(CheckpointError):
-        neighbours = decode(int, about.get("neighbours"), described, "neighbours")
-        card = decode(dict[str, Any], about.get("card") or {}, described, "card")
-    banks = {}
-    for place, (session, count) in enumerate(counts.items()):
-        parts = {part: tensors.get(f"{part}.{place}") for part in PARTS}
-        widths = {"bank": config.output, "labels": len(config.channels), "mean": count}
-        shapes = {name: (*one.shape,) if one is not None else () for name, one in parts.items()}
-        lengths = {shapes[name][:1] for name in ("bank", "labels")}
-        if any(shapes[name][-1:] != (size,) for name, size in widths.items()) or len(lengths) > 1:
-            raise CheckpointError(
-                f"{path}: the embedding of session {session[:80]!r} has the shapes {shapes}, "
-                f"expected ones that end with {widths}."
-            )
-        banks[session] = Bank(**{name: np.asarray(one, np.float32) for name, one in parts.items()})
-    if neighbours < 1 or not banks:
-        raise CheckpointError(f"{described}: it names no session, or {neighbours} neighbours.")
-    return CebraCheckpoint(config, counts, banks, neighbours, tensors, card, str(path))

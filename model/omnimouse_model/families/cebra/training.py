@@ -31,20 +31,16 @@ from omnimouse_model.families.cebra.embedding import (
 from omnimouse_model.families.cebra.predictor import (
     TITLE,
     Bank,
+    CebraCheckpoint,
     CebraPredictor,
-    read_cebra,
-    save_cebra,
 )
 from omnimouse_model.metrics import correlation
-from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.storage.trees import Within
-from omnimouse_model.training.checkpoints import exported, run_card
 from omnimouse_model.training.config import Count, TrainFields
 from omnimouse_model.training.loop import (
     SUMMARY,
     TrainingRun,
     seeded,
-    write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
 
@@ -123,6 +119,7 @@ class CebraTraining(TrainingRun):
 
     title = TITLE
     config = CebraTrainConfig
+    checkpoint = CebraCheckpoint
     load_model = CebraPredictor.load
     parts = ("net", "optimiser", "neighbours")
     samples: dict[str, Samples] = field(init=False)
@@ -174,16 +171,6 @@ class CebraTraining(TrainingRun):
                 kept.append(start_s)
                 end_s = start_s + spec.duration_s
         return TrainingSession(session=session, starts=np.array(kept), weight=1.0, truth=None)
-
-    @staticmethod
-    def export(run: Path, path: Path) -> None:
-        """Write the model of a run as a checkpoint: the best, else the last (`Family.export`)."""
-        settings = exported(run, path, TITLE)
-        found = read_cebra(checkpoint_file(run, TRAINED))
-        card = run_card(found.card, settings)
-        names = {key: card["same_neurons"].get(key, key) for key in found.banks}
-        banks = {names[key]: bank for key, bank in found.banks.items()}
-        save_cebra(path, found.build(), found.config, banks, found.neighbours, card)
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
@@ -246,10 +233,10 @@ class CebraTraining(TrainingRun):
         summary = {SUMMARY: float(np.nanmean(found[self.neighbours]))}
         return dict(channels) | {"neighbours": float(self.neighbours)} | summary
 
-    def write_result(self, _folder: Path) -> None:
-        """Write the networks as checkpoints."""
+    def model(self, folder: Path) -> CebraCheckpoint:
+        """Return the networks with the embeddings of the train samples."""
         parts = self.net, self.settings.model, self.banks, self.neighbours
-        write_models(self.out, self.state, lambda path, card: save_cebra(path, *parts, dict(card)))
+        return CebraCheckpoint.of_networks(*parts)
 
 
 def _check(source: TrainingSession, model: CebraConfig) -> None:

@@ -6,7 +6,7 @@ the public code load, too, where such a file names their sessions.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +15,68 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.predict.checkpoint_file import (
+    Checkpoint,
     checkpoint_file,
-    config_of,
     load_strictly,
     read_about,
     read_checkpoint,
-    save_checkpoint,
-    session_counts,
 )
 from omnimouse_model.storage.tensors import read_tensors
 from omnimouse_model.storage.trees import decode, refused_as
 
-FAMILY = "ndt"
 SESSION_TABLE = "encoder.embedder.embed_session.weight"
 SCHEMES_OF = "schemes"
 """Key of the masking schemes of the training in the card; absent in older files."""
 RATE_OF = "lr"
 """The same for its highest learning rate."""
-_COUNTS = ("n_layers", "n_heads", "mult")
 
 
-@dataclass(frozen=True, slots=True)
-class NdtCheckpoint:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NdtCheckpoint(Checkpoint):
     """A transformer with the stitchers of its sessions, read but not built.
 
     Attributes
     ----------
-    config
-        Sizes of the network.
-    spec
-        Fields of the spec of its trials; empty for the trials of Jiang et al.
-    state
-        Tensors with the names of `Ndt`.
     sessions
         Session -> number of neurons, in the order of the session embeddings.
-    assumed
-        Settings that the files do not contain.
-    card
-        Information for people: training, scores.
+    spec
+        Fields of the spec of its trials; empty for the trials of Jiang et al.
     """
 
+    family = "ndt"
+    prefixes = ("stitchers.", "readouts.")
+    tables = (SESSION_TABLE,)
     config: NdtConfig
-    spec: Mapping[str, Any]
-    state: Mapping[str, Tensor]
-    sessions: Mapping[str, int]
-    source: str = ""
-    assumed: tuple[str, ...] = ()
-    card: Mapping[str, Any] | None = None
+    spec: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def shared(self) -> dict[str, Tensor]:
-        """Tensors of the part that all sessions share."""
-        return {k: v for k, v in self.state.items() if k.startswith("encoder.")}
+    @classmethod
+    def read(cls, path: Path) -> "NdtCheckpoint":
+        """Read a checkpoint: weights of this project, or of the public code.
 
-    def stitchers(self, session: str) -> dict[str, Tensor]:
-        """Return the tensors of one session."""
-        own = (f"stitchers.{session}.", f"readouts.{session}.")
-        return {k: v for k, v in self.state.items() if k.startswith(own)}
+        Parameters
+        ----------
+        path
+            A .safetensors file, or a .pt file with a state dict; a JSON file beside it
+            names the sessions. Of public weights, it need not have the sizes.
+
+        Raises
+        ------
+        CheckpointError
+            A file is missing, damaged or of another form; the message names the field.
+        """
+        path = checkpoint_file(path)
+        if path.suffix == ".safetensors":
+            envelope = read_checkpoint(path, cls.family)
+            state, about = envelope.tensors, envelope.about
+        else:
+            # Public weights do not name the file that describes them.
+            state, about = read_tensors(path), read_about(path, cls.family)
+        if not is_public(state):
+            return cls.of(about, state, path)
+        about, assumed = _with_sizes(about, state, str(path))
+        found = cls.of(about, state, path)
+        own = public_to_own(state, found.config, found.sessions, str(path))
+        return replace(found, state=own, assumed=(*found.assumed, *assumed))
 
     def build(self) -> Ndt:
         """Build the network.
@@ -82,54 +87,6 @@ class NdtCheckpoint:
             Tensors are missing, unexpected or of another shape; it names them.
         """
         return load_strictly(lambda: Ndt(self.config, self.sessions), self.state, self.source)
-
-
-def save_ndt(path: Path, checkpoint: NdtCheckpoint) -> None:
-    """Write a checkpoint to a file and its description."""
-    about = {
-        "config": asdict(checkpoint.config),
-        "spec": dict(checkpoint.spec),
-        "sessions": dict(checkpoint.sessions),
-        "card": dict(checkpoint.card or {}),
-        "assumed": list(checkpoint.assumed),
-    }
-    save_checkpoint(path, checkpoint.state, FAMILY, about)
-
-
-def read_ndt(path: Path) -> NdtCheckpoint:
-    """Read a checkpoint: weights of this project, or of the public code.
-
-    Parameters
-    ----------
-    path
-        A .safetensors file, or a .pt file with a state dict; a JSON file beside it
-        names the sessions. Of public weights, it need not have the sizes.
-
-    Raises
-    ------
-    CheckpointError
-        A file is missing, damaged or of another form; the message names the field.
-    """
-    path = checkpoint_file(path)
-    described = path.with_suffix(".json")
-    if path.suffix == ".safetensors":
-        envelope = read_checkpoint(path, FAMILY)
-        state, description = envelope.tensors, envelope.about
-    else:
-        # Public weights do not name the file that describes them.
-        state, description = read_tensors(path), read_about(path, FAMILY)
-    sessions = session_counts(description, described)
-    with refused_as(CheckpointError):
-        assumed = decode(tuple[str, ...], description.get("assumed") or [], described, "assumed")
-    if is_public(state):
-        description, more = _with_sizes(description, state, str(path))
-        assumed = (*assumed, *more)
-    config = config_of(NdtConfig, description, described, _COUNTS)
-    if is_public(state):
-        state = public_to_own(state, config, sessions, str(path))
-    with refused_as(CheckpointError):
-        spec = decode(dict[str, Any], description.get("spec") or {}, described, "spec")
-    return NdtCheckpoint(config, spec, state, sessions, str(path), assumed, description.get("card"))
 
 
 def _with_sizes(

@@ -15,18 +15,20 @@ names are those of the public code, apart from the stitchers (`public`).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.predict.checkpoint_file import Record, no_record
+from omnimouse_model.predict.checkpoint_file import Copies, Record, Size, no_record
+from omnimouse_model.storage.trees import Within
 
 PROMPTS: Final = ("neuron", "causal", "inter-region", "intra-region")
 """Masking schemes with a prompt, in the order of their embeddings."""
 CAUSAL: Final = "causal"
+Share = Annotated[float, Within(0.0, 0.999)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +54,24 @@ class NdtConfig:
         code. With two blocks or more they carry later bins back to earlier ones.
     """
 
-    d_token: int = 668
-    mult: int = 2
-    n_bins: int = 150
-    d_model: int = 512
-    n_layers: int = 5
-    n_heads: int = 8
-    d_inner: int = 1024
-    dropout: float = 0.2
-    block_dropout: float = 0.2
+    d_token: Size = 668
+    mult: Copies = 2
+    n_bins: Size = 150
+    d_model: Size = 512
+    n_layers: Copies = 5
+    n_heads: Copies = 8
+    d_inner: Size = 1024
+    dropout: Share = 0.2
+    block_dropout: Share = 0.2
     has_prompt: bool = True
     has_session: bool = True
     leaks: bool = False
 
     def __post_init__(self) -> None:
-        for field in _SIZES:
-            value = getattr(self, field)
-            if value < 1:
-                raise ValueError(f"{field} is {value}; expected at least 1.")
-        for field in ("dropout", "block_dropout"):
-            value = getattr(self, field)
-            if not 0 <= value < 1:
-                raise ValueError(f"{field} is {value}; expected 0 to less than 1.")
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"n_heads is {self.n_heads}; expected a divisor of d_model ({self.d_model})."
             )
-
-
-_SIZES = ("d_token", "mult", "n_bins", "d_model", "n_layers", "n_heads", "d_inner")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec, spec_from_dict
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, read_ndt
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
@@ -72,12 +72,12 @@ class NdtPredictor(NetworkPredictor):
             A file is missing, damaged or of another form.
         """
         path = Path(path)
-        checkpoint = read_ndt(path)
+        checkpoint = NdtCheckpoint.read(path)
         net = checkpoint.build().requires_grad_(False).eval()
         place = resolve_device(device)
         return cls(
             path.stem,
-            weights_hash(dict(checkpoint.state)),
+            weights_hash(checkpoint.state),
             spec_of(checkpoint),
             net.to(place),
             place,
@@ -87,7 +87,7 @@ class NdtPredictor(NetworkPredictor):
     @staticmethod
     def describe(path: Path) -> Description:
         """Return what `omnimouse info` prints of a checkpoint (`Family.describe`)."""
-        checkpoint = read_ndt(path)
+        checkpoint = NdtCheckpoint.read(path)
         config, spec = checkpoint.config, spec_of(checkpoint)
         bins = f"{spec.n_samples} bins, {1000 / spec.response_rate_hz:g} ms each"
         return describe_weights(

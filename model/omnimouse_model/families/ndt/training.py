@@ -36,8 +36,6 @@ from omnimouse_model.families.ndt.checkpoint import (
     SCHEMES_OF,
     SESSION_TABLE,
     NdtCheckpoint,
-    read_ndt,
-    save_ndt,
 )
 from omnimouse_model.families.ndt.network import (
     CAUSAL,
@@ -50,17 +48,13 @@ from omnimouse_model.families.ndt.network import (
 from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor
 from omnimouse_model.masks.schemes import RATIO, SCHEMES, SchemeSettings, draw_scheme
 from omnimouse_model.metrics.information import bits_per_spike
-from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
-from omnimouse_model.predict.devices import on_device, resolve_device
+from omnimouse_model.predict.devices import on_device
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import SAVING, STARTING, Job
+from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.checkpoints import (
-    FINISHED,
-    exported,
     rank_files,
     read_state,
-    run_card,
 )
 from omnimouse_model.training.config import (
     ADDED,
@@ -75,14 +69,9 @@ from omnimouse_model.training.loop import (
     TrainingRun,
     seeded,
     train,
-    write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number, shuffled
-from omnimouse_model.training.transfer import (
-    check_name,
-    check_unknown,
-    result_card,
-)
+from omnimouse_model.training.transfer import check_name, check_unknown, transfer
 
 # -- optimiser and learning rate -------------------------------------------------------
 LR = 1e-4
@@ -391,17 +380,6 @@ def _read(session: Session, starts: np.ndarray, spec: WindowSpec) -> np.ndarray:
     return counts
 
 
-def _renamed(checkpoint: NdtCheckpoint, renames: dict[str, str]) -> NdtCheckpoint:
-    state: dict[str, Tensor] = checkpoint.shared
-    sessions = {}
-    for key, count in checkpoint.sessions.items():
-        name = renames.get(key, key)
-        sessions[name] = count
-        for tensor, value in checkpoint.stitchers(key).items():
-            state[tensor.replace(f".{key}.", f".{name}.", 1)] = value
-    return replace(checkpoint, state=state, sessions=sessions)
-
-
 LEAST_RATE = 1e-3
 """Lowest mean count per bin from which a bias is initialised."""
 
@@ -433,6 +411,7 @@ class NdtTraining(TrainingRun):
 
     title = "a neural data transformer"
     config = NdtTrainConfig
+    checkpoint = NdtCheckpoint
     load_model = NdtPredictor.load
     parts = ("net", "optimiser", "schedule")
     trials: tuple[Trials, ...] = field(init=False)
@@ -499,14 +478,6 @@ class NdtTraining(TrainingRun):
     def opened(session: Session, config: NdtTrainConfig) -> TrainingSession:
         """Return a session with the starts of its train trials."""
         return trial_session(session, config.spec, config.stride_s)
-
-    @classmethod
-    def export(cls, run: Path, path: Path) -> None:
-        """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
-        settings = exported(run, path, cls.title)
-        checkpoint = read_ndt(checkpoint_file(run, TRAINED))
-        card = run_card(checkpoint.card, settings)
-        save_ndt(path, replace(_renamed(checkpoint, card["same_neurons"]), card=card))
 
     @property
     def shared(self) -> list[Tensor]:
@@ -652,8 +623,8 @@ class NdtTraining(TrainingRun):
             return float("nan")
         return bits_per_spike(predicted, counts).value
 
-    def write_result(self, folder: Path) -> None:
-        """Write the model of all ranks as checkpoints."""
+    def model(self, folder: Path) -> NdtCheckpoint:
+        """Return the network with the stitchers of all ranks."""
         tensors = dict(self.net.state_dict())
         for path in rank_files(folder)[1:]:
             saved = read_state(path)
@@ -661,17 +632,19 @@ class NdtTraining(TrainingRun):
                 name: value
                 for name, value in saved["net"].items()
                 if name.split(".")[1] in saved["sessions"]
-                and name.startswith(("stitchers.", "readouts."))
+                and name.startswith(NdtCheckpoint.prefixes)
             }
-        # A fine-tuning trains under the same schemes, and with this rate.
-        more = {SCHEMES_OF: list(self.settings.schemes), RATE_OF: self.settings.lr}
-        spec = asdict(self.settings.spec)
-        model = NdtCheckpoint(self.settings.model, spec, tensors, dict(self.net.sessions))
-        write_models(
-            self.out,
-            self.state,
-            lambda path, card: save_ndt(path, replace(model, card={**card, **more})),
+        return NdtCheckpoint(
+            config=self.settings.model,
+            spec=asdict(self.settings.spec),
+            sessions=dict(self.net.sessions),
+            state=tensors,
         )
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """Schemes and rate of the training: a fine-tuning trains under the same ones."""
+        return {SCHEMES_OF: list(self.settings.schemes), RATE_OF: self.settings.lr}
 
 
 train_ndt = partial(train, NdtTraining)
@@ -813,7 +786,7 @@ def _start_values(origin: NdtCheckpoint, sessions: Mapping[str, int]) -> dict[st
         )
     for name, count in sessions.items():
         if origin.sessions.get(name) == count:
-            state |= origin.stitchers(name)
+            state |= origin.own(name)
     return state
 
 
@@ -830,7 +803,7 @@ SHARE = 0.1
 
 def transfer_ndt(
     predictor: Predictor, session: Session, options: TransferOptions, out: Path, job: Job
-) -> NdtPredictor:
+) -> Predictor:
     """Train the stitchers of a new session, and write the model (`Transfer.start`)."""
     assert isinstance(predictor, NdtPredictor)
     assert predictor.checkpoint is not None  # every loaded predictor has one
@@ -848,12 +821,8 @@ def transfer_ndt(
         mean_rates=True,
         validate_every=max(1, options.steps // VALIDATIONS),
     )
-    job.progress(0.0, 1.0, STARTING)
-    device = resolve_device(job.device)
-    train_ndt(config, [source], out, device=device, origin=origin, job=job)
-    job.progress(1.0, 1.0, SAVING)
-    _write_result(out, predictor, origin, source, options)
-    return NdtPredictor.load(out, job.device)
+    unit = "bits per spike"
+    return transfer(NdtTraining, config, predictor, source, options, out, job, unit=unit)
 
 
 def _check(ndt: NdtPredictor, session: Session, options: TransferOptions) -> None:
@@ -903,7 +872,7 @@ def _schemes_of(model: NdtCheckpoint) -> tuple[str, ...]:
     CheckpointError
         The card names others.
     """
-    schemes = (model.card or {}).get(SCHEMES_OF, PROMPTS)
+    schemes = model.card.get(SCHEMES_OF, PROMPTS)
     known = PROMPTS if model.config.has_prompt else SCHEMES
     if not isinstance(schemes, list | tuple) or not set(schemes) <= set(known):
         raise CheckpointError(
@@ -915,40 +884,5 @@ def _schemes_of(model: NdtCheckpoint) -> tuple[str, ...]:
 
 def _rate_of(model: NdtCheckpoint) -> float:
     """Return the highest learning rate: that of a model's training, at least `LEAST_LR`."""
-    rate = (model.card or {}).get(RATE_OF, LEAST_LR)
+    rate = model.card.get(RATE_OF, LEAST_LR)
     return max(LEAST_LR, rate) if isinstance(rate, float) and isfinite(rate) else LEAST_LR
-
-
-def _write_result(
-    out: Path,
-    ndt: NdtPredictor,
-    origin: NdtCheckpoint,
-    source: TrainingSession,
-    options: TransferOptions,
-) -> None:
-    """Write the best weights, together with the known sessions of a frozen model."""
-    best = read_ndt(checkpoint_file(out, TRAINED))
-    is_frozen = options.train == "embeddings"
-    frozen = dict(origin.shared) if is_frozen else {}
-    table = frozen.pop(SESSION_TABLE, None)
-    trained = best.stitchers(source.key) if is_frozen else best.state
-    about = {
-        **asdict(options),
-        "model": ndt.predictor_id,
-        "session": source.key,
-        "unit": "bits per spike",
-    }
-    card = result_card(about, frozen, best.state, trained.values(), out, best.card or {})
-    # Other sessions remain valid only with an unchanged transformer.
-    if is_frozen:
-        state = dict(origin.state) | best.stitchers(source.key)
-        if table is not None:
-            state[SESSION_TABLE] = torch.cat([table, best.state[SESSION_TABLE]])
-        sessions = {**origin.sessions, source.key: best.sessions[source.key]}
-        best = replace(best, state=state, sessions=sessions)
-    about = {
-        "finetuned": card,
-        SCHEMES_OF: list(_schemes_of(best)),
-        RATE_OF: _rate_of(best),
-    }
-    save_ndt(out / FINISHED, replace(best, card=about))

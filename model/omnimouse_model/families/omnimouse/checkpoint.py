@@ -5,11 +5,11 @@ read by `official`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,60 +17,71 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
-from omnimouse_model.families.omnimouse.network import OmniMouse, check_numbers
+from omnimouse_model.families.omnimouse.network import OmniMouse
 from omnimouse_model.predict.checkpoint_file import (
+    MAX_NEURONS,
     MAX_SESSIONS,
+    UNSTORED,
+    Checkpoint,
     checkpoint_file,
     describe_weights,
     load_strictly,
 )
-from omnimouse_model.predict.checkpoint_file import read_checkpoint as read_envelope
-from omnimouse_model.predict.checkpoint_file import save_checkpoint as write_envelope
 from omnimouse_model.predict.family import Description
 from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.tensors import load_pickle
-from omnimouse_model.storage.trees import Within, decode, refused_as, shown
+from omnimouse_model.storage.trees import refused_as, shown
 
-FAMILY = "omnimouse"
-CONTEXT = "context_part."
-"""Prefix of the tensors of a context part in the file of the weights."""
-MAX_NEURONS = 10**7
-"""Limit per session: a hostile description must not allocate all memory."""
+CONTEXT, OWN = "context_part.", "sess_params."
+"""Prefixes of the tensors of a context part, and of those of the sessions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OmniMouseCheckpoint(Checkpoint):
     """A model that was read from disk, but not built.
 
     Attributes
     ----------
-    config
-        Architecture.
-    state
-        Parameter name -> tensor, without the compiler's prefix.
-    sessions
-        session key -> number of neurons.
     animals
         session key -> animal id.
-    source
-        Path or name, for messages.
-    assumed
-        Settings that the file does not contain and the table of sizes gave.
-    card
-        Information for people: training, targets, scores.
-    context
-        Tensors of the linear-Gaussian part, `<session>.<inputs>.<array>` -> tensor;
-        empty for models without it, such as the official ones.
+    has_context, context
+        Whether there is a linear-Gaussian part, and its tensors,
+        `<session>.<inputs>.<array>` -> tensor; the official models have none.
     """
 
+    family = "omnimouse"
+    prefixes = (OWN,)
     config: OmniMouseConfig
-    state: dict[str, Tensor]
-    sessions: dict[str, int]
     animals: dict[str, str]
-    source: str
-    assumed: tuple[str, ...] = ()
-    card: dict[str, Any] | None = None
-    context: Mapping[str, Tensor] = field(default_factory=dict)
+    has_context: bool = False
+    context: Mapping[str, Tensor] = field(default_factory=dict, metadata=UNSTORED)
+
+    @classmethod
+    def of(
+        cls, about: Mapping[str, Any], state: Mapping[str, Tensor], path: Path
+    ) -> "OmniMouseCheckpoint":
+        """Return tensors with what the JSON file says; see `Checkpoint`."""
+        context = {k.removeprefix(CONTEXT): v for k, v in state.items() if k.startswith(CONTEXT)}
+        own = {k: v for k, v in state.items() if not k.startswith(CONTEXT)}
+        return replace(super().of(about, own, path), context=context)
+
+    @classmethod
+    def of_network(cls, net: OmniMouse, **fields: Any) -> "OmniMouseCheckpoint":
+        """Return the weights of a network, on the CPU."""
+        state = {k: v.detach().cpu() for k, v in net.state_dict().items()}
+        sizes, animals = net.session_sizes, dict(net.animals)
+        return cls(config=net.config, state=state, sessions=sizes, animals=animals, **fields)
+
+    def save(self, path: Path) -> Path:
+        """Write weights and the JSON file beside them; no other process may write them."""
+        context = {CONTEXT + k: v for k, v in self.context.items()}
+        whole = replace(self, state={**self.state, **context}, has_context=bool(context))
+        return super(OmniMouseCheckpoint, whole).save(path)
+
+    def renamed(self, names: Mapping[str, str]) -> "OmniMouseCheckpoint":
+        """Return the model with other keys of sessions; see `Checkpoint`."""
+        animals = {names.get(key, key): animal for key, animal in self.animals.items()}
+        return replace(super().renamed(names), animals=animals)
 
     def build(self) -> OmniMouse:
         """Build the network and load the weights strictly, each in its own precision.
@@ -80,80 +91,11 @@ class Checkpoint:
         CheckpointError
             Entries are missing, unexpected, or of another shape or type.
         """
-        try:
-            check_numbers(self.config, self.source)
-        except ValueError as error:
-            raise CheckpointError(str(error)) from error
         return load_strictly(
             lambda: OmniMouse(self.config, self.sessions, self.animals),
             self.state,
             self.source,
         )
-
-
-# -- files ------------------------------------------------------------------------
-
-
-def save_checkpoint(
-    path: str | Path,
-    net: OmniMouse,
-    card: dict[str, Any] | None = None,
-    assumed: Iterable[str] = (),
-    context: Mapping[str, Tensor] | None = None,
-) -> Path:
-    """Write `path` (.safetensors) and its JSON description, each atomically.
-
-    No other process may write them meanwhile.
-
-    `card`, `assumed` and `context` are those of `Checkpoint`.
-    """
-    path = Path(path)
-    state = net.state_dict() | {CONTEXT + k: v for k, v in (context or {}).items()}
-    about = {
-        "config": asdict(net.config),
-        "sessions": net.session_sizes,
-        "animals": net.animals,
-        "card": card or {},
-        "assumed": list(assumed),
-        "has_context": bool(context),
-    }
-    return write_envelope(path, state, FAMILY, about)
-
-
-def read_own(path: Path) -> Checkpoint:
-    """Read a checkpoint that `save_checkpoint` wrote."""
-    described = path.with_suffix(".json")
-    if not described.exists():
-        raise CheckpointError(
-            f"{path.name} has no {described.name} beside it; the config is in there."
-        )
-    state, _, about, _ = read_envelope(path, FAMILY)
-    with refused_as(CheckpointError):
-        description = decode(_Description, about, described, is_open=True)
-    context = {
-        key.removeprefix(CONTEXT): state.pop(key) for key in list(state) if key.startswith(CONTEXT)
-    }
-    return Checkpoint(
-        config=description.config,
-        state=state,
-        sessions=description.sessions,
-        animals=description.animals,
-        source=str(path),
-        assumed=description.assumed,
-        card=description.card,
-        context=context,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Description:
-    """The JSON beside the weights; see `Checkpoint`."""
-
-    config: OmniMouseConfig
-    sessions: Annotated[dict[str, Annotated[int, Within(1, MAX_NEURONS)]], Within(0, MAX_SESSIONS)]
-    animals: dict[str, str]
-    assumed: tuple[str, ...] = ()
-    card: dict[str, Any] | None = None
 
 
 # -- Official checkpoints: folders of `rank_<r>.ckpt`
@@ -208,7 +150,7 @@ def official_shards(path: Path) -> list[Path]:
     return [ranks[rank] for rank in sorted(ranks)]
 
 
-def read_official(path: str | Path) -> Checkpoint:
+def read_official(path: str | Path) -> OmniMouseCheckpoint:
     """Combine official shards: a folder of `rank_*.ckpt`, or one of them.
 
     Raises
@@ -230,7 +172,7 @@ def read_official(path: str | Path) -> Checkpoint:
                     f"{first['n_neurons']}: these are of different checkpoints."
                 )
     config, assumed = _infer_config(state, str(path))
-    return Checkpoint(
+    return OmniMouseCheckpoint(
         config=config,
         state=state,
         sessions={k: int(sessions[k]["n_neurons"]) for k in sorted(sessions)},
@@ -274,7 +216,7 @@ def _add_tensor(state: dict[str, Tensor], key: Any, value: Any, file: Path) -> N
         )
     name = key.removeprefix(COMPILED_PREFIX)
     # The core is in every shard; parameters of a session are in one shard only.
-    if name in state and name.startswith("sess_params."):
+    if name in state and name.startswith(OWN):
         raise CheckpointError(f"{file}: {name} is already in another shard.")
     state.setdefault(name, value)
 
@@ -331,7 +273,7 @@ def _stages(state: dict[str, Tensor]) -> tuple[int, int]:
 
 
 # -- Reading a checkpoint of any format: this project's own, or an official one ------
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path) -> OmniMouseCheckpoint:
     """Read a checkpoint: a .safetensors file of ours, or an official folder or shard.
 
     Raises
@@ -344,16 +286,25 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"There is no checkpoint at {path}.")
     if path.is_dir():
         if (file := checkpoint_file(path)) != path:
-            return read_own(file)
+            return _read_own(file)
         files = sorted(path.glob("*.safetensors"))
         if len(files) > 1:
             names = [file.name for file in files]
             raise CheckpointError(f"{path} holds several checkpoints: {names}; name one.")
         if files:
-            return read_own(files[0])
+            return _read_own(files[0])
     elif path.suffix in (".safetensors", ".json"):
-        return read_own(path.with_suffix(".safetensors"))
+        return _read_own(path.with_suffix(".safetensors"))
     return read_official(path)
+
+
+def _read_own(path: Path) -> OmniMouseCheckpoint:
+    described = path.with_suffix(".json")
+    if not described.exists():
+        raise CheckpointError(
+            f"{path.name} has no {described.name} beside it; the config is in there."
+        )
+    return OmniMouseCheckpoint.read(path)
 
 
 def describe(path: Path) -> Description:

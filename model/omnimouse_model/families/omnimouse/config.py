@@ -7,15 +7,19 @@ official checkpoints use "cut", False and "official".
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnimouse_model.predict.devices import on_device
+from omnimouse_model.storage.trees import Within
 
 WindowLayout = Literal["official", "spatial"]
+Number = Annotated[int, Within(-(10**6), 10**6)]
+Layers = Annotated[int, Within(0, 1000)]
+"""Limits: even a list of layers of a hostile file could fill the memory."""
 
 
 def hidden_size(dim: int, ratio: float) -> int:
@@ -34,19 +38,19 @@ class HieraConfig:
     Tuples of three are (time, y, x).
     """
 
-    embed_dim: int = 128
-    num_heads: int = 2
+    embed_dim: Number = 128
+    num_heads: Number = 2
     # Blocks in each of the two stages; the first block of stage 2 pools 2x2.
-    stages: tuple[int, int] = (2, 2)
-    mask_unit_size: tuple[int, int, int] = (1, 8, 8)
-    patch_kernel: tuple[int, int, int] = (6, 7, 7)
-    patch_stride: tuple[int, int, int] = (2, 2, 2)
-    patch_padding: tuple[int, int, int] = (2, 1, 3)
+    stages: tuple[Layers, Layers] = (2, 2)
+    mask_unit_size: tuple[Number, Number, Number] = (1, 8, 8)
+    patch_kernel: tuple[Number, Number, Number] = (6, 7, 7)
+    patch_stride: tuple[Number, Number, Number] = (2, 2, 2)
+    patch_padding: tuple[Number, Number, Number] = (2, 1, 3)
     mlp_ratio: float = 2.67
     drop_path_rate: float = 0.25
-    channels: int = 1
-    frames: int = 60
-    resolution: tuple[int, int] = (36, 64)
+    channels: Number = 1
+    frames: Number = 60
+    resolution: tuple[Number, Number] = (36, 64)
     windows: WindowLayout = "official"
 
     @property
@@ -82,13 +86,13 @@ class OmniMouseConfig:
     """All values that determine the computation; defaults are the released 5M model."""
 
     # The transformer (paper, Table 1).
-    d_model: int = 256
-    num_heads: int = 4
-    num_kv_heads: int | None = None
-    num_layers: int = 6
-    num_blocks: int = 1
-    local_to_global_ratio: tuple[int, int] | None = (5, 1)
-    d_embedding: int = 256
+    d_model: Number = 256
+    num_heads: Number = 4
+    num_kv_heads: Number | None = None
+    num_layers: Layers = 6
+    num_blocks: Number = 1
+    local_to_global_ratio: tuple[Number, Number] | None = (5, 1)
+    d_embedding: Number = 256
     ffn_hidden_mult: float = 2.67
     decoder_ffn_hidden_mult: float = 4.0
     norm_eps: float = 1e-5
@@ -101,30 +105,30 @@ class OmniMouseConfig:
     add_meta_to_latents: bool = True
     add_meta_to_video_feats: bool = False
     add_exp_time_embedding: bool = False
-    max_recording_len_s: int = 18000
+    max_recording_len_s: Number = 18000
     absolute_experiment_time_precision_s: float = 1.0
     # The window of data.
     sample_rate_hz: float = 30.0
-    n_samples: int = 60
-    max_population_size: int = 4096
-    n_neurons_multiple_of: int | None = None
-    skip_n_samples: int = 5
-    interpolation_buffer: int = 5
+    n_samples: Number = 60
+    max_population_size: Number = 4096
+    n_neurons_multiple_of: Number | None = None
+    skip_n_samples: Number = 5
+    interpolation_buffer: Number = 5
     # Response tokens, response queries and latents.
-    response_window_samples: int = 10
-    response_stride_samples: int = 5
-    response_query_lookback_samples: int = 0
-    response_query_lookahead_samples: int | None = None
-    num_response_latent_groups: int = 640
-    response_latent_window_samples: int = 10
-    response_latent_stride_samples: int = 10
-    num_global_latents: int = 256
+    response_window_samples: Number = 10
+    response_stride_samples: Number = 5
+    response_query_lookback_samples: Number = 0
+    response_query_lookahead_samples: Number | None = None
+    num_response_latent_groups: Number = 640
+    response_latent_window_samples: Number = 10
+    response_latent_stride_samples: Number = 10
+    num_global_latents: Number = 256
     rope_base: float | None = None
     rope_use_radians: bool = True
     # Readouts and losses.
     softplus_beta: float = 0.1
-    behavior_channels: int = 5
-    n_behavior_samples: int = 40
+    behavior_channels: Number = 5
+    n_behavior_samples: Number = 40
     enable_fallback_sensorium_behavior: bool = False
     poisson_eps: float = 1e-5
     response_loss_clamp: float = 100.0

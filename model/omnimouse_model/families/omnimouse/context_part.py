@@ -23,7 +23,7 @@ from torch import Tensor
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.omnimouse.checkpoint import Checkpoint, read_checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint, read_checkpoint
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.parts.linear_gaussian.fit import (
     LinearGaussianFit,
@@ -476,7 +476,7 @@ def load_checkpoint_predictor(
 
 
 def predictor_from_checkpoint(
-    checkpoint: Checkpoint, name: str, device: str = "auto"
+    checkpoint: OmniMouseCheckpoint, name: str, device: str = "auto"
 ) -> OmniMousePredictor:
     """Build the network of a checkpoint on a device, as a predictor."""
     if not checkpoint.sessions:

@@ -22,9 +22,8 @@ The module is long because one forward pass is read from top to bottom in it.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -978,11 +977,7 @@ class OmniMouse(nn.Module):
         return behavior_from_hidden(hidden, self.behavior_readout_proj), hidden
 
 
-# -- sizes of a config that make no network, refused before any memory is allocated ---
-MAX_SIZE = 10**6
-"""Limit of every single number of a config."""
-MAX_LAYERS = 1000
-_LAYERS = ("num_layers", "hiera.stages")
+# -- configs that make no network, refused before any memory is allocated -------------
 MAX_PARAMETERS = 10**11
 
 
@@ -999,9 +994,8 @@ def check_size(config: OmniMouseConfig, sessions: Mapping[str, int], name: str) 
     Raises
     ------
     ValueError
-        A number is too large, or no network can be built.
+        No network can be built, or it has too many parameters.
     """
-    check_numbers(config, name)
     try:
         # Without memory for the weights.
         with torch.device("meta"):
@@ -1013,32 +1007,6 @@ def check_size(config: OmniMouseConfig, sessions: Mapping[str, int], name: str) 
         raise ValueError(
             f"{name}: model has {count:,} parameters; expected at most {MAX_PARAMETERS:,}."
         )
-
-
-def check_numbers(config: OmniMouseConfig, name: str) -> None:
-    """Refuse single numbers of a config for which even a list of layers is too large.
-
-    Raises
-    ------
-    ValueError
-        The message names the field.
-    """
-    for field, number in _numbers(config):
-        limit = MAX_LAYERS if field in _LAYERS else MAX_SIZE
-        if abs(number) > limit:
-            raise ValueError(f"{name}: model.{field} is {number:,}; expected at most {limit:,}.")
-
-
-def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Yield the name and value of every whole number of a config."""
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            yield from _numbers(value, f"{prefix}{field.name}.")
-        for one in value if isinstance(value, tuple) else (value,):
-            # Sizes are whole numbers; a base of frequencies may be large.
-            if isinstance(one, int) and not isinstance(one, bool):
-                yield f"{prefix}{field.name}", one
 
 
 # -- Start values for training from scratch ------------------------------------------

@@ -49,10 +49,9 @@ from omnimouse_model.families.omnimouse.batches import (
     sessions_of_phase,
 )
 from omnimouse_model.families.omnimouse.checkpoint import (
-    Checkpoint,
+    OmniMouseCheckpoint,
     read_checkpoint,
     read_official,
-    save_checkpoint,
 )
 from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.families.omnimouse.context_part import (
@@ -100,7 +99,6 @@ from omnimouse_model.training.loop import (
     SUMMARY,
     TrainingRun,
     seeded,
-    write_models,
 )
 from omnimouse_model.training.loop import train as train_run
 from omnimouse_model.training.sessions import TrainingSession
@@ -152,6 +150,7 @@ class OmniMouseTraining(TrainingRun):
 
     title = "OmniMouse"
     config = TrainConfig
+    checkpoint = OmniMouseCheckpoint
     load_model = staticmethod(load_checkpoint_predictor)
     net: OmniMouse = field(init=False)
     average: OmniMouse | None = field(init=False, default=None)
@@ -427,19 +426,14 @@ class OmniMouseTraining(TrainingRun):
             "session": self.optimisers["session"].state_dict(),
         }
 
-    def write_result(self, folder: Path) -> None:
-        """Write the weights of all ranks, also as the best if this step is best."""
-        net = self.result
+    def model(self, folder: Path) -> OmniMouseCheckpoint:
+        """Return the weights of all ranks."""
+        found = OmniMouseCheckpoint.of_network(self.result)
         # Sessions of other ranks exist only in their state files, which are complete here.
-        if len(self.counts) > len(net.sess_params):
-            weights = dict(net.state_dict())
-            for path in rank_files(folder)[1:]:
-                state = read_state(path)
-                weights |= state["average"] or state["net"]
-            net = Checkpoint(net.config, weights, self.counts, net.animals, str(folder)).build()
-        write_models(
-            self.out, self.state, lambda path, card: save_checkpoint(path, net, dict(card))
-        )
+        for path in rank_files(folder)[1:]:
+            state = read_state(path)
+            found = replace(found, state={**found.state, **(state["average"] or state["net"])})
+        return replace(found, sessions=self.counts)
 
 
 def _joined(main: Mapping[str, Any], state: Mapping[str, Any], which: str) -> dict[str, Tensor]:
@@ -992,7 +986,7 @@ def export_run(run: Path, path: Path) -> None:
     """
     if run.match(SHARDS) or any(run.glob(SHARDS)):
         official = read_official(run)
-        save_checkpoint(path, official.build(), assumed=official.assumed)
+        OmniMouseCheckpoint.of_network(official.build(), assumed=official.assumed).save(path)
         return
     settings = run_record(run)
     config = replace(config_from(settings.tree), **settings.shared)
@@ -1001,8 +995,8 @@ def export_run(run: Path, path: Path) -> None:
         return
     # The demo is trained on one recording and shown on another of the same neurons.
     renames = config.notes.get("renames", {})
-    checkpoint = renamed(read_checkpoint(run / MODEL), renames)
-    card = (checkpoint.card or {}) | model_card(config)
+    checkpoint = read_checkpoint(run / MODEL).renamed(renames)
+    card = checkpoint.card | model_card(config)
     places = [
         place
         for choice, place in zip(config.sessions, settings.places, strict=False)
@@ -1017,7 +1011,7 @@ def export_run(run: Path, path: Path) -> None:
             # A fit belongs to the neurons: it is stored under the key of the model.
             session = replace(session, id=renames.get(session.id, session.id))
             context |= fit_context(transformer, session)
-    save_checkpoint(path, checkpoint.build(), card, context=context)
+    replace(checkpoint, card=card, context=context).save(path)
 
 
 def model_card(config: TrainConfig) -> dict[str, Any]:
@@ -1028,30 +1022,6 @@ def model_card(config: TrainConfig) -> dict[str, Any]:
         "targets": [f"{phase.name}: {phase.targets}" for phase in config.phases],
         "phases": [asdict(phase) for phase in config.phases],
     }
-
-
-def renamed(checkpoint: Checkpoint, renames: dict[str, str]) -> Checkpoint:
-    """Give sessions other keys; the neurons must be the same, in the same order."""
-    # A session that exists already would lose its own weights.
-    for old, new in renames.items():
-        if old not in checkpoint.sessions or new in checkpoint.sessions:
-            raise CheckpointError(
-                f"Cannot rename session {old!r} to {new!r}: the checkpoint has "
-                f"{sorted(checkpoint.sessions)}."
-            )
-
-    def new_name(key: str) -> str:
-        for old, new in renames.items():
-            if key.startswith(f"sess_params.{old}."):
-                return f"sess_params.{new}.{key.removeprefix(f'sess_params.{old}.')}"
-        return key
-
-    return replace(
-        checkpoint,
-        state={new_name(k): v for k, v in checkpoint.state.items()},
-        sessions={renames.get(k, k): n for k, n in checkpoint.sessions.items()},
-        animals={renames.get(k, k): a for k, a in checkpoint.animals.items()},
-    )
 
 
 def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:

@@ -29,9 +29,8 @@ from omnimouse_model.families.omnimouse.batches import (
     official_tasks,
 )
 from omnimouse_model.families.omnimouse.checkpoint import (
-    Checkpoint,
+    OmniMouseCheckpoint,
     read_checkpoint,
-    save_checkpoint,
 )
 from omnimouse_model.families.omnimouse.config import Layout
 from omnimouse_model.families.omnimouse.context_part import (
@@ -265,26 +264,19 @@ class _Course:
         return CallbackJob(report, self.job.cancelled, self.job.message, self.job.device)
 
 
-def _checkpoint_of(predictor: Predictor) -> Checkpoint:
+def _checkpoint_of(predictor: Predictor) -> OmniMouseCheckpoint:
     """Return the model as a checkpoint on the CPU."""
     context: Mapping[str, Tensor] = {}
     if isinstance(predictor, OmniMouseWithContext):
         context = predictor.context
         predictor = predictor.transformer
     assert isinstance(predictor, TransformerPredictor)
-    net = predictor.net
-    return Checkpoint(
-        config=net.config,
-        state={k: v.detach().cpu() for k, v in net.state_dict().items()},
-        sessions=net.session_sizes,
-        animals=dict(net.animals),
-        source=predictor.predictor_id,
-        assumed=predictor.assumed,
-        context=context,
+    return OmniMouseCheckpoint.of_network(
+        predictor.net, source=predictor.predictor_id, assumed=predictor.assumed, context=context
     )
 
 
-def _shared(model: Checkpoint, session: Session, known: Session) -> NeuronMatch:
+def _shared(model: OmniMouseCheckpoint, session: Session, known: Session) -> NeuronMatch:
     """Return the neurons that the session shares with one that the model knows."""
     n_neurons = model.sessions.get(known.id)
     if n_neurons != known.n_neurons:
@@ -301,7 +293,7 @@ def _shared(model: Checkpoint, session: Session, known: Session) -> NeuronMatch:
 
 
 def _config(
-    model: Checkpoint, source: TrainingSession, options: NeuronTransferOptions
+    model: OmniMouseCheckpoint, source: TrainingSession, options: NeuronTransferOptions
 ) -> TrainConfig:
     """Return the training config of a fine-tuning run."""
     steps = options.steps
@@ -346,7 +338,7 @@ class StartValues:
         Weights from the checkpoint, without parameters of other sessions.
     """
 
-    model: Checkpoint
+    model: OmniMouseCheckpoint
     source: TrainingSession
     train: Trained
     seed: int
@@ -369,11 +361,7 @@ class StartValues:
             animal = key
         self.animal = model.animals.get(key, animal)
         self.animals = model.animals | {key: self.animal}
-        self.base = {
-            name: value
-            for name, value in model.state.items()
-            if not name.startswith("sess_params.") or name.startswith(f"sess_params.{key}.")
-        }
+        self.base = model.core | model.own(key)
 
     def is_trained(self, name: str) -> bool:
         """Return True for new parameters, or for all with `train="all"`."""
@@ -434,7 +422,7 @@ SCORED = slice(30, 60)
 
 
 def embeddings_of_correlated(
-    model: Checkpoint,
+    model: OmniMouseCheckpoint,
     session: Session,
     starts: np.ndarray,
     meta: dict[str, Tensor],
@@ -482,7 +470,9 @@ def embeddings_of_correlated(
     return neighbours.mean(dim=0).detach().cpu()
 
 
-def _candidates(model: Checkpoint, meta: dict[str, Tensor], animal: str, seed: int) -> OmniMouse:
+def _candidates(
+    model: OmniMouseCheckpoint, meta: dict[str, Tensor], animal: str, seed: int
+) -> OmniMouse:
     """Return the model with random neurons of all its sessions as one session."""
     parts: dict[str, list[Tensor]] = {}
     for name in ("_neuron_embeddings.weight", "_neuron_biases"):
@@ -493,14 +483,9 @@ def _candidates(model: Checkpoint, meta: dict[str, Tensor], animal: str, seed: i
         f"sess_params.{KEY}.{name}": torch.cat(values)[torch.from_numpy(rows)]
         for name, values in parts.items()
     }
-    core = {k: v for k, v in model.state.items() if not k.startswith("sess_params.")}
-    return Checkpoint(
-        model.config,
-        core | candidates | meta,
-        {KEY: len(rows)},
-        model.animals | {KEY: animal},
-        model.source,
-    ).build()
+    candidates |= model.core | meta
+    animals = model.animals | {KEY: animal}
+    return replace(model, state=candidates, sessions={KEY: len(rows)}, animals=animals).build()
 
 
 def _batches(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:
@@ -566,7 +551,6 @@ def _write_result(
     model, best = start.model, read_checkpoint(out / BEST)
     frozen = {k: v for k, v in start.base.items() if not start.is_trained(k)}
     trained = [best.state[k] for k in best.state if start.is_trained(k)]
-    assert best.card is not None
     about = {
         "model": model.source,
         "session": start.source.key,
@@ -578,11 +562,7 @@ def _write_result(
     finetuned = result_card(about, frozen, best.state, trained, out, best.card)
     # Other sessions remain valid only with an unchanged core.
     if start.train == "embeddings":
-        best = replace(
-            best,
-            state=model.state | best.state,
-            sessions=model.sessions | best.sessions,
-        )
+        best = replace(model.joined(best), state={**model.state, **best.state})
     context: dict[str, Tensor] = {}
     if model.context:
         if start.train == "embeddings":
@@ -596,4 +576,4 @@ def _write_result(
         )
     course.job.progress(1.0, 1.0, SAVING)
     card = {"finetuned": {**finetuned, "other_minutes": round(course.other_s / 60, 1)}}
-    save_checkpoint(out / FINISHED, best.build(), card, model.assumed, context)
+    replace(best, card=card, assumed=model.assumed, context=context).save(out / FINISHED)

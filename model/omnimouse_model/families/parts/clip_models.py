@@ -21,11 +21,11 @@ from omnimouse_model.families.parts.factorised import ReadoutConfig, source_grid
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import (
+    Counts,
     describe_weights,
     load_strictly,
     read_checkpoint,
     save_checkpoint,
-    session_counts,
     weights_hash,
 )
 from omnimouse_model.predict.devices import on_device, resolve_device
@@ -283,7 +283,7 @@ class ClipFamily:
         """
         checkpoint = ClipCheckpoint.read(self, path)
         return checkpoint.predictor(
-            path.stem, weights_hash(dict(checkpoint.state)), resolve_device(device)
+            path.stem, weights_hash(checkpoint.state), resolve_device(device)
         )
 
     def describe(self, path: Path) -> Description:
@@ -339,7 +339,7 @@ class ClipCheckpoint:
         with refused_as(CheckpointError):
             config: Any = decode(family.config, description.get("config"), described, "config")
             gray = decode(GrayLevels, description.get("gray"), described, "gray")
-        counts = session_counts(description, described)
+            counts = decode(Counts, description.get("sessions"), described, "sessions")
         return cls(family, config, gray, counts, tensors, description.get("card") or {})
 
     @property

@@ -201,9 +201,9 @@ class ClipTraining(TrainingRun):
     @classmethod
     def export(cls, run: Path, path: Path) -> None:
         """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
-        settings = exported(run, path, cls.title)
-        checkpoint = ClipCheckpoint.read(cls.family, checkpoint_file(run, TRAINED))
-        replace(checkpoint, card=run_card(checkpoint.card, settings)).save(path)
+        record = exported(run, path, cls.title)
+        found = ClipCheckpoint.read(cls.family, checkpoint_file(run, TRAINED))
+        replace(found, card=run_card(found.card, record)).save(path)
 
     # -- start and resume --------------------------------------------------------------
     @classmethod
@@ -282,7 +282,7 @@ class ClipTraining(TrainingRun):
             found += [s.value for s in results.scores if math.isfinite(s.value)]
         return {SUMMARY: float(np.mean(found))} if found else {}
 
-    def write_result(self, _folder: Path) -> None:
+    def write_result(self, folder: Path) -> None:
         """Write the weights as checkpoints."""
         best, card = self.state.best, self.state.card
         net = self.result

@@ -6,9 +6,9 @@ the neurons of each session, in the order of their embeddings.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -16,13 +16,13 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.poyo_calcium.network import PADDING, PoyoConfig, PoyoNetwork
 from omnimouse_model.predict.checkpoint_file import (
+    MAX_NEURONS,
     MAX_SESSIONS,
-    checkpoint_file,
+    UNSTORED,
+    Checkpoint,
     load_strictly,
-    read_checkpoint,
-    save_checkpoint,
 )
-from omnimouse_model.storage.trees import decode, refused_as
+from omnimouse_model.storage.trees import Within, decode, refused_as
 
 FAMILY = "poyo_calcium"
 TITLE = "calcium POYO+"
@@ -32,38 +32,39 @@ _PREFIX = "model."
 """Of the names in a file of PyTorch Lightning."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoyoCheckpoint:
+Names = Annotated[tuple[str, ...], Within(1, MAX_NEURONS)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PoyoCheckpoint(Checkpoint):
     """A network with the neurons of its sessions, read but not built.
 
     Attributes
     ----------
     units
         Session -> names of its neurons; both in the order of their rows.
-    state
-        Name -> tensor.
-    assumed
-        Settings that the files do not contain.
-    card
-        Information for people: training, scores.
     """
 
+    family = FAMILY
+    prefixes = ()
+    tables = (UNITS, SESSIONS)
     config: PoyoConfig
-    units: Mapping[str, tuple[str, ...]]
-    state: Mapping[str, Tensor]
-    source: str = ""
-    assumed: tuple[str, ...] = ()
-    card: Mapping[str, Any] | None = None
+    units: Annotated[dict[str, Names], Within(0, MAX_SESSIONS)]
+    sessions: dict[str, int] = field(default_factory=dict, metadata=UNSTORED)
 
-    @property
-    def n_neurons(self) -> dict[str, int]:
-        """Number of neurons of each session."""
-        return {session: len(names) for session, names in self.units.items()}
+    def __post_init__(self) -> None:
+        # The class is frozen, and the numbers follow from the names.
+        counts = {session: len(names) for session, names in self.units.items()}
+        object.__setattr__(self, "sessions", counts)
 
-    @property
-    def core(self) -> dict[str, Tensor]:
-        """Tensors of the part that all sessions share."""
-        return {k: v for k, v in self.state.items() if k not in (UNITS, SESSIONS)}
+    @classmethod
+    def of(
+        cls, about: Mapping[str, Any], state: Mapping[str, Tensor], path: Path
+    ) -> "PoyoCheckpoint":
+        """Return tensors with what the JSON file says, in our form or that of the public code."""
+        if "units" not in about and "published" in about:
+            state, about = _public(state, about, path.with_suffix(".json"))
+        return super().of(about, state, path)
 
     def build(self) -> PoyoNetwork:
         """Build the network.
@@ -75,10 +76,19 @@ class PoyoCheckpoint:
         """
         return load_strictly(lambda: network_of(self.config, self.units), self.state, self.source)
 
+    def trained(self, session: str, *, is_frozen: bool) -> list[Tensor]:
+        """Return the tensors that a fine-tuning trains: with a frozen core, the tables."""
+        return [v for k, v in self.state.items() if not is_frozen or k in self.tables]
+
+    def renamed(self, names: Mapping[str, str]) -> "PoyoCheckpoint":
+        """Return the model with other keys of sessions."""
+        return replace(self, units={names.get(key, key): own for key, own in self.units.items()})
+
     def joined(self, other: "PoyoCheckpoint") -> "PoyoCheckpoint":
         """Return the network with the sessions of another one of the same core, too."""
-        tables = {k: torch.cat([self.state[k], other.state[k][1:]]) for k in (UNITS, SESSIONS)}
-        return replace(self, units={**self.units, **other.units}, state={**self.state, **tables})
+        # The first row is that of the padding.
+        tables = {k: torch.cat([self.state[k], other.state[k][1:]]) for k in self.tables}
+        return replace(other, units={**self.units, **other.units}, state={**self.state, **tables})
 
 
 def network_of(config: PoyoConfig, units: Mapping[str, tuple[str, ...]]) -> PoyoNetwork:
@@ -90,41 +100,6 @@ def network_of(config: PoyoConfig, units: Mapping[str, tuple[str, ...]]) -> Poyo
 def words_of(session: str, names: Sequence[str]) -> list[str]:
     """Return the words of a session's neurons in the vocabulary, as in the public code."""
     return [f"{session}/{name}" for name in names]
-
-
-def save_poyo(path: Path, checkpoint: PoyoCheckpoint) -> Path:
-    """Write a checkpoint to a file and its description."""
-    about = {
-        "config": asdict(checkpoint.config),
-        "units": {session: list(names) for session, names in checkpoint.units.items()},
-        "card": dict(checkpoint.card or {}),
-        "assumed": list(checkpoint.assumed),
-    }
-    return save_checkpoint(path, checkpoint.state, FAMILY, about)
-
-
-def read_poyo(path: Path) -> PoyoCheckpoint:
-    """Read a checkpoint of a file, or of the folder of a run.
-
-    Raises
-    ------
-    CheckpointError
-        A file is missing, damaged or of another form; the message names the field.
-    """
-    path = checkpoint_file(path)
-    described, found = path.with_suffix(".json"), read_checkpoint(path, FAMILY)
-    state, about = found.tensors, found.about
-    if "units" not in about and "published" in about:
-        state, about = _public(state, about, described)
-    with refused_as(CheckpointError):
-        config = decode(PoyoConfig, about.get("config"), described, "config")
-        units = decode(dict[str, tuple[str, ...]], about.get("units"), described, "units")
-        assumed = decode(tuple[str, ...], about.get("assumed") or [], described, "assumed")
-    if len(units) > MAX_SESSIONS or not all(units.values()):
-        raise CheckpointError(
-            f"{described}: units: expected at most {MAX_SESSIONS:,} sessions, each with neurons"
-        )
-    return PoyoCheckpoint(config, units, state, str(path), assumed, about.get("card"))
 
 
 # -- weights of the public code, from `omnimouse convert-weights` -----------------------

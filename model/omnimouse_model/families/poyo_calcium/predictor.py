@@ -19,7 +19,6 @@ from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.poyo_calcium.checkpoint import (
     TITLE,
     PoyoCheckpoint,
-    read_poyo,
     words_of,
 )
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoNetwork
@@ -71,22 +70,22 @@ class PoyoPredictor(NetworkPredictor):
             A file is missing, damaged or of another form.
         """
         path, place = Path(path), resolve_device(device)
-        checkpoint = read_poyo(path)
+        checkpoint = PoyoCheckpoint.read(path)
         net = checkpoint.build().requires_grad_(False).to(place)
-        digest = weights_hash(dict(checkpoint.state))
+        digest = weights_hash(checkpoint.state)
         return cls(path.stem, digest, net, checkpoint.units, place, lambda: checkpoint)
 
     @staticmethod
     def describe(path: Path) -> Description:
         """Return what `omnimouse info` prints of a checkpoint (`Family.describe`)."""
-        checkpoint = read_poyo(path)
+        checkpoint = PoyoCheckpoint.read(path)
         config = checkpoint.config
         others = sorted(config.tasks.keys() - config.decoded.keys())
         return describe_weights(
             TITLE,
             checkpoint.state,
             config,
-            checkpoint.n_neurons,
+            checkpoint.sessions,
             checkpoint.assumed,
             network=f"{config.depth} layers of width {config.width}, {config.self_heads} heads",
             sees="responses",

@@ -9,7 +9,7 @@ the squared error of z-scored behaviour.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -30,8 +30,6 @@ from omnimouse_model.families.poyo_calcium.checkpoint import (
     UNITS,
     PoyoCheckpoint,
     network_of,
-    read_poyo,
-    save_poyo,
     words_of,
 )
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, PoyoNetwork, Tokens
@@ -41,11 +39,8 @@ from omnimouse_model.families.poyo_calcium.predictor import (
     window_item,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
-from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import SAVING, STARTING, Job
-from omnimouse_model.training.checkpoints import FINISHED, exported, run_card
+from omnimouse_model.progress import Job
 from omnimouse_model.training.config import (
     ADDED,
     Count,
@@ -57,11 +52,9 @@ from omnimouse_model.training.loop import (
     TrainingRun,
     has_finite_gradients,
     seeded,
-    train,
-    write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
-from omnimouse_model.training.transfer import check_name, check_unknown, hold_out, result_card
+from omnimouse_model.training.transfer import check_name, check_unknown, hold_out, transfer
 
 STEADY, LAST = 0.5, 1e-4
 """Share of the steps before the learning rate falls, along a cosine, and its last part."""
@@ -196,6 +189,7 @@ class PoyoTraining(TrainingRun):
 
     title = TITLE
     config = PoyoTrainConfig
+    checkpoint = PoyoCheckpoint
     load_model = PoyoPredictor.load
     units: dict[str, tuple[str, ...]] = field(init=False)
     net: PoyoNetwork = field(init=False)
@@ -235,16 +229,6 @@ class PoyoTraining(TrainingRun):
         """Return a session with the starts of its train windows."""
         starts = session.window_starts("train", include_blanks=True, spec=config.model.spec)
         return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
-
-    @staticmethod
-    def export(run: Path, path: Path) -> None:
-        """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
-        settings = exported(run, path, TITLE)
-        checkpoint = read_poyo(checkpoint_file(run, TRAINED))
-        card = run_card(checkpoint.card, settings)
-        names = card["same_neurons"]
-        units = {names.get(key, key): found for key, found in checkpoint.units.items()}
-        save_poyo(path, replace(checkpoint, units=units, card=card))
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
@@ -331,12 +315,10 @@ class PoyoTraining(TrainingRun):
         scores = {name: float(np.mean(found)) for name, found in by_channel.items()}
         return scores | ({SUMMARY: float(np.mean([*scores.values()]))} if scores else {})
 
-    def write_result(self, _folder: Path) -> None:
-        """Write the weights as checkpoints."""
-        model = PoyoCheckpoint(self.settings.model, self.units, self.net.state_dict())
-        write_models(
-            self.out, self.state, lambda path, card: save_poyo(path, replace(model, card=card))
-        )
+    def model(self, folder: Path) -> PoyoCheckpoint:
+        """Return the network with the names of all neurons."""
+        state = self.net.state_dict()
+        return PoyoCheckpoint(config=self.settings.model, units=self.units, state=state)
 
 
 def _recorded(window: Window) -> np.ndarray:
@@ -417,7 +399,7 @@ def _lack(source: TrainingSession, model: PoyoConfig) -> str:
 
 def transfer_poyo(
     predictor: Predictor, session: Session, options: TransferOptions, out: Path, job: Job
-) -> PoyoPredictor:
+) -> Predictor:
     """Train embeddings of a new session, and write the model (`Transfer.start`).
 
     Raises
@@ -443,17 +425,5 @@ def transfer_poyo(
         validate_every=max(1, options.steps // VALIDATIONS),
         trained=options.train,
     )
-    job.progress(0.0, 1.0, STARTING)
-    device = resolve_device(job.device)
-    train(PoyoTraining, config, [source], out, device=device, origin=origin, job=job)
-    job.progress(1.0, 1.0, SAVING)
-    best = read_poyo(checkpoint_file(out, TRAINED))
-    about = {**asdict(options), "model": predictor.predictor_id, "session": source.key}
-    about |= {"unit": "correlation of decoded behaviour"}
-    trained = [v for k, v in best.state.items() if not is_frozen or k in (UNITS, SESSIONS)]
-    frozen = origin.core if is_frozen else {}
-    card = result_card(about, frozen, best.state, trained, out, best.card or {})
-    # Other sessions remain valid only with an unchanged core.
-    finished = origin.joined(best) if is_frozen else best
-    save_poyo(out / FINISHED, replace(finished, card={"finetuned": card}))
-    return PoyoPredictor.load(out, job.device)
+    unit = "correlation of decoded behaviour"
+    return transfer(PoyoTraining, config, predictor, source, options, out, job, unit=unit)

@@ -8,10 +8,9 @@ the rates are multiples; NaN if it is not known.
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from reprlib import repr as shortened
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -19,57 +18,57 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.twin import RELEASED
 from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
-from omnimouse_model.predict.checkpoint_file import (
-    checkpoint_file,
-    config_of,
-    load_strictly,
-    read_checkpoint,
-    save_checkpoint,
-    session_counts,
-)
+from omnimouse_model.predict.checkpoint_file import UNSTORED, Checkpoint, load_strictly
 from omnimouse_model.storage.tables import csv_rows
 from omnimouse_model.storage.tensors import read_tensors
-from omnimouse_model.storage.trees import refused_as
+from omnimouse_model.storage.trees import Within, refused_as
 
-FAMILY = "twin"
-MEAN = "mean"
-_COUNTS = ("streams", "gaze_layers", "state_layers", "block_layers")
-"""Fields of which each unit is a layer or a copy."""
+CORE, SESSIONS, MEAN = "core.", "sessions.", "mean"
+FROZEN = ("core", "modulation.lstm")
+"""Modules that a transfer does not train, as in the release."""
+FRAME_SIZE = (144, 256)
+"""Height and width in pixels of the frames of the released models."""
+Side = Annotated[int, Within(2, 4096)]
 
 
-@dataclass(frozen=True, slots=True)
-class TwinCheckpoint:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TwinCheckpoint(Checkpoint):
     """Twins that share a core, read from disk but not built.
 
     Attributes
     ----------
-    config
-        Sizes of the network.
     frame_size
-        Height and width in pixels of the frames on which it was trained.
-    core
-        Tensors of the core, by name.
-    sessions
-        Session key -> tensors of the other parts, and `mean`.
-    card
-        Information for people: training, scores.
+        Height and width in pixels of the frames on which they were trained.
+    unit_ids
+        Unit of each row of the readout in the recording, where released files tell it.
     """
 
+    family = "twin"
+    prefixes = (SESSIONS,)
     config: TwinConfig
-    frame_size: tuple[int, int]
-    core: Mapping[str, Tensor]
-    sessions: Mapping[str, Mapping[str, Tensor]]
-    source: str
-    card: Mapping[str, Any] | None = None
+    frame_size: tuple[Side, Side]
+    unit_ids: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=UNSTORED)
 
     @classmethod
     def of(
+        cls, about: Mapping[str, Any], state: Mapping[str, Tensor], path: Path
+    ) -> "TwinCheckpoint":
+        """Return tensors with what the JSON file says; each session has its mean responses."""
+        found = super().of(about, state, path)
+        for key, count in found.sessions.items():
+            mean = state.get(f"{SESSIONS}{key}.{MEAN}")
+            if mean is None or mean.shape != (count,):
+                raise CheckpointError(f"{path} has no {SESSIONS}{key}.{MEAN} of {count} neurons.")
+        return found
+
+    @classmethod
+    def of_networks(
         cls,
         states: Mapping[str, Mapping[str, Tensor]],
         means: Mapping[str, Tensor],
         config: TwinConfig,
         frame_size: tuple[int, int],
-        card: Mapping[str, Any] | None = None,
+        **fields: Any,
     ) -> "TwinCheckpoint":
         """Return the checkpoint of the networks of some sessions with one core.
 
@@ -78,14 +77,26 @@ class TwinCheckpoint:
         states, means
             State dict of the network, and mean response of each neuron, by session.
         """
-        core: dict[str, Tensor] = {}
-        sessions: dict[str, dict[str, Tensor]] = {}
-        for key, state in states.items():
-            tensors = {name: value.detach().cpu() for name, value in state.items()}
-            core |= {k: v for k, v in tensors.items() if k.startswith("core.")}
-            own = {k: v for k, v in tensors.items() if k not in core}
-            sessions[key] = own | {MEAN: means[key].to(torch.float32)}
-        return cls(config, frame_size, core, sessions, "", card)
+        state: dict[str, Tensor] = {}
+        for key, tensors in states.items():
+            own = {k: v.detach().cpu() for k, v in tensors.items()}
+            own |= {MEAN: means[key].to(torch.float32)}
+            state |= {
+                k if k.startswith(CORE) else f"{SESSIONS}{key}.{k}": v for k, v in own.items()
+            }
+        sessions = {key: len(mean) for key, mean in means.items()}
+        return cls(config=config, frame_size=frame_size, sessions=sessions, state=state, **fields)
+
+    def part(self, session: str) -> dict[str, Tensor]:
+        """Return the tensors of one session by their names in its network, and its mean."""
+        start = f"{SESSIONS}{session}."
+        return {k.removeprefix(start): v for k, v in self.own(session).items()}
+
+    def trained(self, session: str, *, is_frozen: bool) -> list[Tensor]:
+        """Return the tensors that a transfer trains; see `FROZEN`."""
+        fixed = FROZEN if is_frozen else ()
+        part = self.core | self.part(session)
+        return [v for k, v in part.items() if k != MEAN and not k.startswith(fixed)]
 
     def build(self, session: str) -> TwinNetwork:
         """Build the network of one session.
@@ -95,73 +106,11 @@ class TwinCheckpoint:
         CheckpointError
             Tensors are missing, unexpected or of another shape; it names them.
         """
-        own = {k: v for k, v in self.sessions[session].items() if k != MEAN}
-        return load_strictly(
-            lambda: TwinNetwork(self.config, self.n_units(session)),
-            {**self.core, **own},
-            f"{self.source} (session {session})",
-        )
-
-    def n_units(self, session: str) -> int:
-        """Return the number of neurons of a session."""
-        return len(self.sessions[session][MEAN])
-
-
-def save_twins(path: Path, checkpoint: TwinCheckpoint) -> None:
-    """Write a checkpoint to a file and its description."""
-    tensors = dict(checkpoint.core)
-    for key, own in checkpoint.sessions.items():
-        tensors |= {f"sessions.{key}.{name}": value for name, value in own.items()}
-    about = {
-        "config": asdict(checkpoint.config),
-        "frame_size": list(checkpoint.frame_size),
-        "sessions": {key: checkpoint.n_units(key) for key in checkpoint.sessions},
-        "card": dict(checkpoint.card or {}),
-    }
-    save_checkpoint(path, tensors, FAMILY, about)
-
-
-def read_twins(path: Path) -> TwinCheckpoint:
-    """Read a checkpoint of twins.
-
-    Raises
-    ------
-    CheckpointError
-        A file is missing, damaged or of another form; the message names the field.
-    """
-    path = checkpoint_file(path)
-    described = path.with_suffix(".json")
-    tensors, _, description, _ = read_checkpoint(path, FAMILY)
-    core = {k: v for k, v in tensors.items() if k.startswith("core.")}
-    sessions: dict[str, dict[str, Tensor]] = {}
-    for key, count in session_counts(description, described).items():
-        prefix = f"sessions.{key}."
-        own = {
-            name.removeprefix(prefix): value
-            for name, value in tensors.items()
-            if name.startswith(prefix)
-        }
-        if MEAN not in own or own[MEAN].shape != (count,):
-            raise CheckpointError(f"{path} has no {prefix}{MEAN} of {count} neurons.")
-        sessions[key] = own
-    return TwinCheckpoint(
-        config_of(TwinConfig, description, described, _COUNTS),
-        _frame_size_of(description, described),
-        core,
-        sessions,
-        str(path),
-        description.get("card"),
-    )
-
-
-def _frame_size_of(description: Mapping[str, Any], path: Path) -> tuple[int, int]:
-    match description.get("frame_size"):
-        case [int(height), int(width)] if 1 < height <= 4096 and 1 < width <= 4096:
-            return height, width
-    raise CheckpointError(
-        f"{path}: frame_size is {shortened(description.get('frame_size'))}; expected "
-        "height and width."
-    )
+        own = {k: v for k, v in (self.core | self.part(session)).items() if k != MEAN}
+        source = f"{self.source} (session {session})"
+        net = load_strictly(lambda: TwinNetwork(self.config, self.sessions[session]), own, source)
+        _check_mask(net, source)
+        return net
 
 
 # -- files of the released digital twin, read without executing code ------------------
@@ -172,82 +121,56 @@ _MAX_TABLE = 64 * 2**20
 _SCAN = re.compile(r"(\d{1,4})[-_](\d{1,4})")
 
 
-@dataclass(frozen=True, slots=True)
-class ReleasedTwin:
-    """Weights of one scan.
-
-    Attributes
-    ----------
-    config
-        Sizes, read from the shapes of the tensors.
-    state
-        Name -> tensor.
-    source
-        Path and scan, for messages.
-    unit_ids
-        Unit of each row of the readout in the recording, if `units.csv` is present.
-    """
-
-    config: TwinConfig
-    state: Mapping[str, Tensor]
-    source: str
-    unit_ids: tuple[int, ...] = ()
-
-    @property
-    def n_units(self) -> int:
-        """Number of units of the scan."""
-        return len(self.state["readout.position.mu"])
-
-    def build(self) -> TwinNetwork:
-        """Build the network and load the weights strictly.
-
-        Raises
-        ------
-        CheckpointError
-            Tensors are missing, unexpected or of another shape; it names them.
-        """
-        net = load_strictly(lambda: TwinNetwork(self.config, self.n_units), self.state, self.source)
-        _check_mask(net, self.source)
-        return net
-
-
-def read_released(path: str | Path, scan: str | None = None) -> ReleasedTwin:
-    """Read one scan of a released folder, or a complete state dict.
+def read_released(path: Path, *scans: str) -> TwinCheckpoint:
+    """Read scans of a released folder, by default its only one, or a complete state dict.
 
     Sizes are those of the tensors' shapes, with strides, pools and nonlinearities of the
-    release.
+    release. The files do not state the mean responses, which are NaN.
 
     Parameters
     ----------
     path
         Folder with `params_core.pt`, or a file with all tensors of one scan.
-    scan
-        Session and scan such as "4-7"; a folder needs it if it has several.
+    scans
+        Session and scan such as "4-7"; a folder with several needs them.
 
     Raises
     ------
     CheckpointError
         A file is missing, damaged or of another form; the message names it.
     """
-    path = Path(path)
-    unit_ids: tuple[int, ...] = ()
-    if path.is_dir():
-        session, number = _chosen_scan(path, scan)
-        source = f"{path} (scan {session}-{number})"
-        own = read_tensors(path / f"params_{session}_{number}.pt")
-        core = read_tensors(path / RELEASED)
-        if both := sorted(core.keys() & own.keys()):
-            raise CheckpointError(f"{source}: {both[0]} is in both files.")
-        state = core | own
-        unit_ids = _unit_ids(path, session, number, _rows_of(state, source))
-    else:
-        source, state = str(path), read_tensors(path)
-        _rows_of(state, source)
+    states: dict[str, dict[str, Tensor]] = {}
+    unit_ids: dict[str, tuple[int, ...]] = {}
+    for scan in scans or ("",):
+        key, source, found = "", str(path), read_tensors(path) if path.is_file() else {}
+        if path.is_dir():
+            session, number = _chosen_scan(path, scan)
+            key = f"{session}-{number}"
+            source = f"{path} (scan {key})"
+            found = read_tensors(path / f"params_{session}_{number}.pt")
+            core = read_tensors(path / RELEASED)
+            if both := sorted(core.keys() & found.keys()):
+                raise CheckpointError(f"{source}: {both[0]} is in both files.")
+            found |= core
+            unit_ids[key] = _unit_ids(path, session, number, _rows_of(found, source))
+        _rows_of(found, source)
+        states[key] = found
     try:
-        config = config_from_shapes(state)
+        config = config_from_shapes(next(iter(states.values())))
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{source} has no tensor {error} of a digital twin.") from error
-    return ReleasedTwin(config, state, source, unit_ids)
+        raise CheckpointError(f"{path} has no tensor {error} of a digital twin.") from error
+    means = {key: torch.full((_rows_of(state, key),), torch.nan) for key, state in states.items()}
+    return TwinCheckpoint.of_networks(
+        states, means, config, FRAME_SIZE, source=str(path), unit_ids=unit_ids
+    )
+
+
+def read_release(path: Path) -> TwinCheckpoint:
+    """Read all scans of a released folder; see `read_released`."""
+    keys = [f"{session}-{scan}" for session, scan in scans(path)]
+    if not keys:
+        raise CheckpointError(f"{path} has no params_<session>_<scan>.pt.")
+    return read_released(path, *keys)
 
 
 def scans(folder: Path) -> list[tuple[int, int]]:

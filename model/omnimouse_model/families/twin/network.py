@@ -25,13 +25,16 @@ the released network.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnimouse_model.predict.checkpoint_file import Record, no_record
+from omnimouse_model.predict.checkpoint_file import Copies, Record, Size, no_record
+from omnimouse_model.storage.trees import Within
+
+Blocks = Annotated[tuple[Size, ...], Within(1, 64)]
 
 
 # -- sizes of the digital twin; the defaults are those of the released network --------
@@ -78,48 +81,44 @@ class TwinConfig:
         files of the release state. Assumed: no released file could be compared.
     """
 
-    colours: int = 1
-    pupil: int = 2
-    behavior: int = 2
-    streams: int = 4
-    gaze_features: int = 16
-    gaze_layers: int = 3
+    colours: Size = 1
+    pupil: Size = 2
+    behavior: Size = 2
+    streams: Copies = 4
+    gaze_features: Size = 16
+    gaze_layers: Copies = 3
     gaze_nonlinear: str = "gelu"
-    retina_height: int = 128
-    retina_width: int = 192
+    retina_height: Size = 128
+    retina_width: Size = 192
     retina_degrees: float = 75.0
     monitor_distance: float = 0.5
     max_power: float = 1.0
     pixel_eps: float = 1e-5
-    state_features: int = 16
-    state_layers: int = 1
+    state_features: Size = 16
+    state_layers: Copies = 1
     state_nonlinear: str = "gelu"
-    state_hidden: int = 16
-    input_spatial: int = 6
-    input_stride: int = 2
-    block_channels: tuple[int, ...] = (32, 64, 128)
-    block_groups: tuple[int, ...] = (1, 2, 4)
-    block_layers: tuple[int, ...] = (2, 2, 2)
-    block_temporals: tuple[int, ...] = (3, 3, 3)
-    block_spatials: tuple[int, ...] = (3, 3, 3)
-    block_pools: tuple[int, ...] = (2, 2, 1)
-    feedforward_channels: int = 128
+    state_hidden: Size = 16
+    input_spatial: Size = 6
+    input_stride: Size = 2
+    block_channels: Blocks = (32, 64, 128)
+    block_groups: Blocks = (1, 2, 4)
+    block_layers: Annotated[tuple[Copies, ...], Within(1, 64)] = (2, 2, 2)
+    block_temporals: Blocks = (3, 3, 3)
+    block_spatials: Blocks = (3, 3, 3)
+    block_pools: Blocks = (2, 2, 1)
+    feedforward_channels: Size = 128
     feedforward_nonlinear: str = "gelu"
     core: Literal["cvt-lstm", "conv-lstm"] = "cvt-lstm"
-    recurrent_channels: int = 256
-    hidden_channels: int = 256
-    common_channels: int = 512
-    out_channels: int = 128
-    groups: int = 8
-    recurrent_spatial: int = 3
+    recurrent_channels: Size = 256
+    hidden_channels: Size = 256
+    common_channels: Annotated[int, Within(0, 4096)] = 512
+    out_channels: Size = 128
+    groups: Size = 8
+    recurrent_spatial: Size = 3
     input_bias: float = -1.0
     forget_bias: float = 1.0
     unit: Literal["poisson", "elu-mse"] = "poisson"
-    position_sign: int = 1
-
-    def __post_init__(self) -> None:
-        if self.position_sign not in (-1, 1):
-            raise ValueError(f"position_sign is {self.position_sign!r}, not 1 or -1.")
+    position_sign: Literal[-1, 1] = 1
 
 
 Periphery = Literal["dark", "extend"]

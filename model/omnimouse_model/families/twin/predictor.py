@@ -12,15 +12,13 @@ from torch import Tensor
 from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
-from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.twin import RELEASED
 from omnimouse_model.families.twin.checkpoint import (
     MEAN,
+    SESSIONS,
     TwinCheckpoint,
-    read_released,
-    read_twins,
-    scans,
+    read_release,
 )
 from omnimouse_model.families.twin.network import TwinNetwork, TwinState
 from omnimouse_model.masks import Mask
@@ -36,10 +34,8 @@ WARMUP_S = 1.0
 CHANNELS = ("pupil_x", "pupil_y", "pupil_size", "running")
 """Behaviour by name: the gaze, then the state of the animal."""
 N_GAZE = 2
-FRAME_SIZE = (144, 256)
-"""Height and width in pixels of the frames of the released models."""
-MICRONS_ANIMAL = 17797
-"""Animal of the released scans."""
+MICRONS = "17797-"
+"""Animal of the released scans, before session and scan in the id of a recording."""
 HIDDEN_GRAY = 113
 """Gray level of frames that a mask hides: the mean of natural movies."""
 _BATCH, _BATCH_PIXELS = 8, 2**15
@@ -120,68 +116,30 @@ class TwinPredictor(NetworkPredictor):
             A file is missing, damaged or of another form.
         """
         path = Path(path)
-        if (path / RELEASED).exists():
-            return cls._load_release(path, device)
-        # The folder of a fine-tuning has its result.
-        checkpoint = read_twins(path)
-        tensors = {
-            f"{key}.{tensor}": value
-            for key, own in checkpoint.sessions.items()
-            for tensor, value in own.items()
-        }
+        is_release = (path / RELEASED).exists()
+        checkpoint = read_release(path) if is_release else TwinCheckpoint.read(path)
 
         def load(session: str) -> TwinOfSession:
-            mean = checkpoint.sessions[session][MEAN].numpy()
+            key = session.removeprefix(MICRONS) if is_release else session
+            mean = checkpoint.part(key)[MEAN].numpy()
             # NaN: the checkpoint does not know it, and the recording states it.
             is_known = np.isfinite(mean).all()
-            net = _frozen(checkpoint.build(session))
+            # Frozen: gradients of the weights would keep the activations of every request.
+            net = checkpoint.build(key).requires_grad_(False).eval()
             return TwinOfSession(net, mean if is_known else None)
 
+        counts = dict(checkpoint.sessions)
+        if is_release:
+            # Recordings of the release are named with the animal, its files without.
+            counts = {f"{MICRONS}{key}": n for key, n in counts.items()} | counts
         return cls(
-            path.stem,
-            weights_hash({**checkpoint.core, **tensors}),
+            path.name if is_release else path.stem,
+            weights_hash(_hashed(checkpoint, is_release=is_release)),
             twin_spec(*checkpoint.frame_size),
             load,
-            {key: checkpoint.n_units(key) for key in checkpoint.sessions},
+            counts,
             resolve_device(device),
             lambda: checkpoint,
-        )
-
-    @classmethod
-    def _load_release(cls, path: Path, device: str) -> "TwinPredictor":
-        keys = [f"{session}-{scan}" for session, scan in scans(path)]
-        if not keys:
-            raise CheckpointError(f"{path} has no params_<session>_<scan>.pt.")
-        files = {key: read_released(path, key) for key in keys}
-        core = {k: v for k, v in files[keys[0]].state.items() if k.startswith("core.")}
-
-        def checkpoint() -> TwinCheckpoint:
-            # The files do not state the mean responses, which rates are multiples of: NaN.
-            sessions = {
-                key: {k: v for k, v in file.state.items() if not k.startswith("core.")}
-                | {MEAN: torch.full((file.n_units,), torch.nan)}
-                for key, file in files.items()
-            }
-            config = files[keys[0]].config
-            return TwinCheckpoint(config, FRAME_SIZE, core, sessions, str(path))
-
-        # The core is in the first; every scan adds its own weights.
-        weights = dict(files[keys[0]].state) | {
-            f"{key}.{name}": value
-            for key in keys[1:]
-            for name, value in files[key].state.items()
-            if not name.startswith("core.")
-        }
-        # Recordings of the release are named with the animal, its files without.
-        named = {f"{MICRONS_ANIMAL}-{key}": file for key, file in files.items()} | files
-        return cls(
-            path.name,
-            weights_hash(weights),
-            twin_spec(*FRAME_SIZE),
-            lambda session: TwinOfSession(_frozen(named[session].build())),
-            {key: file.n_units for key, file in named.items()},
-            resolve_device(device),
-            checkpoint,
         )
 
     @staticmethod
@@ -191,13 +149,10 @@ class TwinPredictor(NetworkPredictor):
         assert twin.checkpoint is not None  # every loaded twin has one
         checkpoint = twin.checkpoint()
         config, (height, width) = checkpoint.config, checkpoint.frame_size
-        state = dict(checkpoint.core)
-        for key, own in checkpoint.sessions.items():
-            state |= {f"{key}.{name}": value for name, value in own.items()}
         retina = f"{config.retina_height} x {config.retina_width}"
         return describe_weights(
             "digital twin",
-            state,
+            checkpoint.state,
             config,
             twin.n_neurons,
             network=f"{config.streams} streams, {config.core}, retina {retina}",
@@ -390,6 +345,12 @@ def _joined(inputs: Sequence[Inputs]) -> Inputs:
     return frames, gaze, behavior
 
 
-def _frozen(net: TwinNetwork) -> TwinNetwork:
-    # Gradients of the weights would keep the activations of every request.
-    return net.requires_grad_(False).eval()
+def _hashed(checkpoint: TwinCheckpoint, *, is_release: bool) -> dict[str, Tensor]:
+    """Return the tensors that identify the weights; those of a release have no means."""
+    named = {k.removeprefix(SESSIONS): v for k, v in checkpoint.state.items()}
+    if not is_release:
+        return named
+    first = next(iter(checkpoint.sessions))
+    # The first scan is hashed with the core.
+    named = {k.removeprefix(f"{first}."): v for k, v in named.items()}
+    return {k: v for k, v in named.items() if k.rpartition(".")[2] != MEAN}

@@ -14,12 +14,12 @@ the optimiser, the steps, the start values, and last the transfer to a new sessi
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from omnimouse_model.errors import FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.families.parts.motion_energy import receptive_field_centers
-from omnimouse_model.families.twin.checkpoint import MEAN, TwinCheckpoint, read_twins, save_twins
+from omnimouse_model.families.twin.checkpoint import FROZEN, MEAN, Side, TwinCheckpoint
 from omnimouse_model.families.twin.network import POSITION_SD, GroupMixing, TwinConfig, TwinNetwork
 from omnimouse_model.families.twin.predictor import (
     N_GAZE,
@@ -41,17 +41,12 @@ from omnimouse_model.families.twin.predictor import (
     twin_spec,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
-from omnimouse_model.predict.devices import on_device, resolve_device
+from omnimouse_model.predict.devices import on_device
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import SAVING, STARTING, Job
-from omnimouse_model.storage.trees import Within
+from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import (
-    FINISHED,
-    exported,
     rank_files,
     read_state,
-    run_card,
 )
 from omnimouse_model.training.config import (
     Count,
@@ -65,17 +60,11 @@ from omnimouse_model.training.loop import (
     has_finite_gradients,
     seeded,
     train,
-    write_models,
 )
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
-from omnimouse_model.training.transfer import (
-    check_unknown,
-    hold_out,
-    result_card,
-)
+from omnimouse_model.training.transfer import check_unknown, hold_out, transfer
 
 # -- configuration, read from one YAML file --------------------------------------------
-Side = Annotated[int, Within(2, 4096)]
 Start = Literal["center", "receptive-fields"]
 
 
@@ -428,6 +417,7 @@ class TwinTraining(TrainingRun):
 
     title = "a digital twin"
     config = TwinTrainConfig
+    checkpoint = TwinCheckpoint
     load_model = TwinPredictor.load
     starts: dict[str, np.ndarray] = field(init=False)
     nets: dict[str, TwinNetwork] = field(init=False)
@@ -458,17 +448,6 @@ class TwinTraining(TrainingRun):
 
     # -- as parts of a `Family` -------------------------------------------------------
     windows = attrgetter("spec")
-
-    @classmethod
-    def export(cls, run: Path, path: Path) -> None:
-        """Write the best twins of a run, else the last (`Family.export`)."""
-        settings = exported(run, path, cls.title)
-        checkpoint = read_twins(checkpoint_file(run, TRAINED))
-        card = run_card(checkpoint.card, settings)
-        card |= {"targets": settings.tree.get("targets", "responses")}
-        renames = card["same_neurons"]
-        sessions = {renames.get(key, key): own for key, own in checkpoint.sessions.items()}
-        save_twins(path, replace(checkpoint, sessions=sessions, card=card))
 
     @property
     def result(self) -> dict[str, TwinNetwork]:
@@ -620,8 +599,8 @@ class TwinTraining(TrainingRun):
             "momentum": {k: _momentum(o) for k, o in self.optimisers.items()},
         }
 
-    def write_result(self, folder: Path) -> None:
-        """Write the twins of all ranks as checkpoints."""
+    def model(self, folder: Path) -> TwinCheckpoint:
+        """Return the twins of all ranks."""
         nets: dict[str, dict[str, Tensor]] = {}
         means: dict[str, Tensor] = {}
         for path in rank_files(folder):
@@ -629,10 +608,7 @@ class TwinTraining(TrainingRun):
             nets |= saved["nets"]
             means |= saved["means"]
         config = self.settings
-        twins = TwinCheckpoint.of(nets, means, config.model, config.frame_size)
-        write_models(
-            self.out, self.state, lambda path, card: save_twins(path, replace(twins, card=card))
-        )
+        return TwinCheckpoint.of_networks(nets, means, config.model, config.frame_size)
 
 
 train_twins = partial(train, TwinTraining)
@@ -692,9 +668,9 @@ def draw_twins(
 
 def _copy(net: TwinNetwork, origin: TwinCheckpoint, key: str) -> None:
     """Copy all parts of a trained model but the readout."""
-    own = origin.sessions.get(key) or next(iter(origin.sessions.values()))
+    own = origin.part(key if key in origin.sessions else next(iter(origin.sessions)))
     kept = {k: v for k, v in own.items() if k != MEAN and not k.startswith("readout.")}
-    net.load_state_dict(net.state_dict() | dict(origin.core) | kept)
+    net.load_state_dict(net.state_dict() | origin.core | kept)
 
 
 def _standardise_retina(net: TwinNetwork, source: TrainingSession) -> None:
@@ -728,15 +704,13 @@ def _positions(net: TwinNetwork, centers: np.ndarray, frame_size: tuple[int, int
 # -- fine-tuning of a digital twin: perspective, modulation and readout of a new session
 # Core and the recurrent part of the modulation keep their weights, as in the release. The
 # start is a session that the model knows, with the receptive fields of the new neurons.
-FROZEN = ("core", "modulation.lstm")
-"""Modules that a transfer does not train, as in the release."""
 FRAMES, BURN_IN = 90, 30
 VALIDATIONS = 6
 
 
 def transfer_twin(
     predictor: Predictor, session: Session, options: TransferOptions, out: Path, job: Job
-) -> TwinPredictor:
+) -> Predictor:
     """Train the parts of a new session, and write the twin of it (`Transfer.start`).
 
     Raises
@@ -752,7 +726,7 @@ def transfer_twin(
             "no_video",
             f"Session {session.id!r} has no video, which is all that a twin sees.",
         )
-    source, origin = hold_out(session, options.seed), predictor.checkpoint()
+    origin = predictor.checkpoint()
     config = TwinTrainConfig(
         seed=options.seed,
         frame_size=origin.frame_size,
@@ -770,37 +744,5 @@ def transfer_twin(
         frozen=FROZEN if options.train == "embeddings" else (),
         validate_every=max(1, options.steps // VALIDATIONS),
     )
-    job.progress(0.0, 1.0, STARTING)
-    device = resolve_device(job.device)
-    train_twins(config, [source], out, device=device, origin=origin, job=job)
-    job.progress(1.0, 1.0, SAVING)
-    _write_result(out, predictor, origin, source, options)
-    return TwinPredictor.load(out, job.device)
-
-
-def _write_result(
-    out: Path,
-    twin: TwinPredictor,
-    origin: TwinCheckpoint,
-    source: TrainingSession,
-    options: TransferOptions,
-) -> None:
-    """Write the best weights, together with the known sessions of a frozen core."""
-    best = read_twins(checkpoint_file(out, TRAINED))
-    own = best.sessions[source.key]
-    is_frozen = options.train == "embeddings"
-    frozen = dict(origin.core) if is_frozen else {}
-    trained = [v for k, v in own.items() if k != MEAN and not (is_frozen and k.startswith(FROZEN))]
-    if not is_frozen:
-        trained += list(best.core.values())
-    # Other sessions remain valid only with an unchanged core.
-    known = dict(origin.sessions) if is_frozen else {}
-    about = {
-        **asdict(options),
-        "model": twin.predictor_id,
-        "session": source.key,
-        "unit": "single-trial correlation",
-    }
-    card = result_card(about, frozen, best.core, trained, out, best.card or {})
-    finished = replace(best, sessions=known | {source.key: own}, card={"finetuned": card})
-    save_twins(out / FINISHED, finished)
+    source, unit = hold_out(session, options.seed), "single-trial correlation"
+    return transfer(TwinTraining, config, predictor, source, options, out, job, unit=unit)

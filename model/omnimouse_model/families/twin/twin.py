@@ -9,7 +9,7 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.twin import DEMO
-from omnimouse_model.families.twin.checkpoint import read_released, read_twins
+from omnimouse_model.families.twin.checkpoint import TwinCheckpoint, read_released
 from omnimouse_model.families.twin.network import TwinNetwork, TwinOutput, TwinState
 from omnimouse_model.predict.checkpoint_file import Record, no_record
 
@@ -67,16 +67,14 @@ class DigitalTwin:
             A file is missing, damaged or of another form, or does not have the session.
         """
         path = DEMO if str(path) == DEMO.stem else Path(path)
-        if path.suffix != DEMO.suffix:
-            files = read_released(path, scan)
-            return cls(files.build().to(device), files.unit_ids)
-        checkpoint = read_twins(path)
-        if scan is None and len(checkpoint.sessions) == 1:
-            (scan,) = checkpoint.sessions
-        if scan is None or scan not in checkpoint.sessions:
-            known = ", ".join(sorted(checkpoint.sessions)[:5])
+        is_own = path.suffix == DEMO.suffix
+        found = TwinCheckpoint.read(path) if is_own else read_released(path, *filter(None, [scan]))
+        if not is_own or (scan is None and len(found.sessions) == 1):
+            (scan,) = found.sessions
+        if scan is None or scan not in found.sessions:
+            known = ", ".join(sorted(found.sessions)[:5])
             raise CheckpointError(f"{path} has the sessions {known}, not {scan!r}.")
-        return cls(checkpoint.build(scan).to(device))
+        return cls(found.build(scan).to(device), found.unit_ids.get(scan, ()))
 
     @property
     def device(self) -> torch.device:

@@ -15,7 +15,7 @@ from omnimouse_model.analysis.spike_scores import (
     trial_counts,
 )
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, save_ndt
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor, one_neuron_out
 from omnimouse_model.progress import CallbackJob
@@ -43,7 +43,9 @@ def path(spiking, tmp_path_factory):
     torch.manual_seed(0)
     net = Ndt(CONFIG, {spiking.id: spiking.n_neurons})
     file = tmp_path_factory.mktemp("ndt") / "ndt.safetensors"
-    save_ndt(file, NdtCheckpoint(CONFIG, asdict(TRIALS), net.state_dict(), net.sessions))
+    NdtCheckpoint(
+        config=CONFIG, spec=asdict(TRIALS), sessions=net.sessions, state=net.state_dict()
+    ).save(file)
     return file
 
 

@@ -17,12 +17,13 @@ from omnimouse_model.data.hub.exchange import CHECKPOINTS, HubPlace, hub_place, 
 from omnimouse_model.data.hub.fetch import local_path, work_folder
 from omnimouse_model.errors import FetchError, ResultsFileError, SessionFormatError, StoppedError
 from omnimouse_model.families.omnimouse import checkpoint as official
-from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.progress import QUIET, CallbackJob
 from tests.cli.runner import run_command
 from tests.hub_server import COMMIT, Hub, Pause, Repository, local_server
 from tests.model.experanto_folder import write_folder
 from tests.model.official_shards import SESSIONS, SMALL, write_shards
+from tests.model.small_net import save_checkpoint
 from tests.soak.killed_process import Moment, end_of, forked
 
 SESSION = "dynamic29513-3-5-Video-" + "9b" * 16 + "_30hz"

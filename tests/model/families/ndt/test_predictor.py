@@ -14,7 +14,7 @@ from omnimouse_model.errors import (
     StoppedError,
     UnsupportedRequestError,
 )
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint, save_ndt
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
@@ -38,7 +38,9 @@ def net(spiking):
 @pytest.fixture(scope="module")
 def path(net, tmp_path_factory):
     file = tmp_path_factory.mktemp("ndt") / "ndt.safetensors"
-    save_ndt(file, NdtCheckpoint(CONFIG, asdict(TRIALS), net.state_dict(), net.sessions))
+    NdtCheckpoint(
+        config=CONFIG, spec=asdict(TRIALS), sessions=net.sessions, state=net.state_dict()
+    ).save(file)
     return file
 
 

@@ -12,7 +12,7 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.errors import FinetuneError, StoppedError
-from omnimouse_model.families.ndt.checkpoint import read_ndt
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import one_neuron_out
 from omnimouse_model.families.ndt.training import (
@@ -75,7 +75,9 @@ def test_a_stopped_run_goes_on_to_the_bit(sessions, trained, tmp_path):
         train_ndt(CONFIG, sessions, tmp_path, job=STOPPED)
     train_ndt(CONFIG, sessions, tmp_path)
     for name in ("model.safetensors", "best.safetensors"):
-        assert_same(read_ndt(tmp_path / name).state, read_ndt(trained / name).state)
+        assert_same(
+            NdtCheckpoint.read(tmp_path / name).state, NdtCheckpoint.read(trained / name).state
+        )
     rows, whole = (list(log_rows(out / FILE)) for out in (tmp_path, trained))
     assert [row["step"] for row in rows] == list(range(1, 9))
     for name in ("loss", "norm", "lr"):
@@ -239,7 +241,7 @@ def test_everything_can_be_trained_and_a_stopped_run_goes_on(trained, new, tmp_p
         om.finetune(model, new, tmp_path, job=STOPPED, **options)
     mine = om.finetune(model, new, tmp_path, **options)
     assert mine.needs.n_neurons == {"new": 7}
-    start = read_ndt(trained / "model.safetensors").shared
+    start = NdtCheckpoint.read(trained / "model.safetensors").shared
     assert not torch.equal(
         mine.net.state_dict()["encoder.out_norm.weight"],
         start["encoder.out_norm.weight"],
@@ -251,7 +253,7 @@ def test_only_stitchers_have_gradients_where_the_transformer_is_frozen(new, trai
         replace(CONFIG, trained="stitchers", steps=2),
         [trial_session(new, SPEC)],
         tmp_path,
-        origin=read_ndt(trained / "model.safetensors"),
+        origin=NdtCheckpoint.read(trained / "model.safetensors"),
     )
     have = {name for name, p in net.named_parameters() if p.grad is not None}
     assert have == {

@@ -14,13 +14,13 @@ import torch
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.omnimouse import checkpoint as official
-from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.config import SIZES
 from omnimouse_model.families.omnimouse.network import OmniMouse
-from omnimouse_model.families.omnimouse.training import renamed
 from omnimouse_model.predict import checkpoint_file
 from tests.hostile_pickles import CallingPickle
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
+from tests.model.small_net import save_checkpoint
 
 
 @pytest.fixture
@@ -202,14 +202,14 @@ def test_no_released_size_is_guessed(shards):
 
 def test_a_session_can_take_another_name(net, tmp_path):
     read = read_checkpoint(save_checkpoint(tmp_path / "m", net))
-    other = renamed(read, {"111-1-1": "111-9-9"}).build()
+    other = read.renamed({"111-1-1": "111-9-9"}).build()
     assert torch.equal(
         other.session("111-9-9").biases(torch.arange(5)),
         net.session("111-1-1").biases(torch.arange(5)),
     )
     assert other.animals["111-9-9"] == "111"
     with pytest.raises(CheckpointError, match="Cannot rename"):
-        renamed(read, {"111-1-1": "222-1-1"})
+        read.renamed({"111-1-1": "222-1-1"})
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")

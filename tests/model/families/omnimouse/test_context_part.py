@@ -14,7 +14,7 @@ from omnimouse_model.errors import (
     UnsupportedRequestError,
 )
 from omnimouse_model.families.omnimouse import FAMILY
-from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.context_part import (
     OmniMouseWithContext,
     fit_context,
@@ -26,6 +26,7 @@ from omnimouse_model.progress import CallbackJob
 from tests.model.finetune_process import KNOWN, NEW, small_net
 from tests.model.other_windows import window_with_withheld
 from tests.model.random_masks import masks
+from tests.model.small_net import save_checkpoint
 from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow

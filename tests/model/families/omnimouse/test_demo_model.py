@@ -6,7 +6,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.spike_scores import trial_counts
 from omnimouse_model.families.ndt import DEMO as NDT_DEMO
-from omnimouse_model.families.ndt.checkpoint import read_ndt
+from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.predictor import TRIALS
 from omnimouse_model.families.omnimouse import DEMO
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
@@ -34,7 +34,7 @@ def test_the_checkpoint_is_small_of_the_shipped_config_and_knows_its_mice():
 
 
 def test_the_transformer_of_spikes_is_small_and_of_the_shipped_config():
-    read = read_ndt(NDT_DEMO)
+    read = NdtCheckpoint.read(NDT_DEMO)
     assert NDT_DEMO.stat().st_size <= 5e6
     assert read.config == training_plan("ndt-demo").config.model
     assert set(read.sessions) == {*ANIMALS} - {UNSEEN_SPIKES}

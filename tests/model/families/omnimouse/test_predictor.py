@@ -15,7 +15,7 @@ from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint, save_checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.config import OmniMouseConfig
 from omnimouse_model.families.omnimouse.context_part import load_checkpoint_predictor
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
@@ -27,7 +27,7 @@ from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Prediction
 from tests.model.other_windows import window_with
 from tests.model.random_masks import masks
-from tests.model.small_net import SMALL
+from tests.model.small_net import SMALL, save_checkpoint
 from tests.small_sessions import write_session
 
 COARSE = replace(SMALL.hiera, patch_stride=(2, 8, 8), mask_unit_size=(1, 4, 4))

@@ -10,7 +10,7 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, StoppedError, UnsupportedRequestError
-from omnimouse_model.families.twin.checkpoint import TwinCheckpoint, save_twins
+from omnimouse_model.families.twin.checkpoint import TwinCheckpoint
 from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
 from omnimouse_model.predict.compatibility import check_compatibility
 
@@ -40,7 +40,7 @@ def path(session, tmp_path_factory):
     file = tmp_path_factory.mktemp("twin") / "twin.safetensors"
     mean = torch.as_tensor(session.units.mean, dtype=torch.float32)
     states, means = {session.id: net.state_dict()}, {session.id: mean}
-    save_twins(file, TwinCheckpoint.of(states, means, CONFIG, (18, 32)))
+    TwinCheckpoint.of_networks(states, means, CONFIG, (18, 32)).save(file)
     return file
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.families.twin.checkpoint import read_released
+from omnimouse_model.families.twin.checkpoint import MEAN, read_released
 from omnimouse_model.families.twin.predictor import TwinPredictor
 from omnimouse_model.families.twin.twin import DigitalTwin
 from tests.hostile_pickles import CallingPickle
@@ -31,10 +31,12 @@ def changed(path, change):
 @pytest.mark.slow
 def test_a_scan_has_its_units_and_one_state_dict_is_the_same(release, tmp_path):
     files = read_released(release, "4-7")
-    assert files.unit_ids[:2] == (5, 6)
-    assert len(files.unit_ids) == files.n_units == 7
+    assert files.unit_ids["4-7"][:2] == (5, 6)
+    assert len(files.unit_ids["4-7"]) == files.sessions["4-7"] == 7
     path = tmp_path / "state_dict.pth"
-    torch.save(dict(files.state), path)
+    state = files.core | files.part("4-7")
+    del state[MEAN]
+    torch.save(state, path)
     video = torch.zeros(3, 16, 24, dtype=torch.uint8)
     one, other = (
         DigitalTwin.from_pretrained(*where).predict(video) for where in ((release, "4-7"), (path,))
@@ -61,7 +63,7 @@ def test_a_scan_has_its_units_and_one_state_dict_is_the_same(release, tmp_path):
 def test_a_wrong_tensor_is_named(release, change, words):
     changed(release / "params_core.pt", change)
     with pytest.raises(CheckpointError, match=words):
-        read_released(release, "4-7").build()
+        read_released(release, "4-7").build("4-7")
 
 
 def test_missing_scans_and_files_are_named(release):

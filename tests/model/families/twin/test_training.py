@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 
 import omnimouse_model as om
 from omnimouse_model.errors import FinetuneError, StoppedError
-from omnimouse_model.families.twin.checkpoint import read_twins
+from omnimouse_model.families.twin.checkpoint import TwinCheckpoint
 from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
 from omnimouse_model.families.twin.training import (
     TwinTrainConfig,
@@ -91,9 +91,7 @@ def twins(sessions, tmp_path_factory):
 
 
 def tensors(path):
-    found = read_twins(path)
-    own = {f"{k}.{n}": v for k, values in found.sessions.items() for n, v in values.items()}
-    return {**found.core, **own}
+    return TwinCheckpoint.read(path).state
 
 
 def test_a_stopped_run_goes_on_to_the_bit(sessions, twins, tmp_path):

@@ -5,13 +5,13 @@ from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from omnimouse_model.data.hub.servers import VARIABLE
-from omnimouse_model.families.omnimouse.checkpoint import save_checkpoint
 from omnimouse_widgets.qt.control import model
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER
 from omnimouse_widgets.qt.control.panel import ControlPanel, Sections
 from omnimouse_widgets.views.scores import ScoresView
 from omnimouse_widgets.views.text.model import NOT_FITTED
 from tests.model.official_shards import official_net
+from tests.model.small_net import save_checkpoint
 from tests.predictors import FarPredictor
 from tests.widgets.pointer import pick, press, wait
 
