@@ -12,11 +12,12 @@ prediction.
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ from omnimouse_model.predict.predictor import (
 )
 from omnimouse_model.progress import Cancelled, never
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
-from omnimouse_model.storage.arrays.zarr_arrays import ZarrGroup
+from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
 from omnimouse_model.storage.byte_source import LocalFile, file_fingerprint
 from omnimouse_model.storage.files import begins_with, read_bytes
 from omnimouse_model.storage.journal import JOURNAL, read_lines
@@ -162,7 +163,7 @@ class Metadata:
             raise PredictionsFileError("field", f"{path}: mask: {error}") from error
 
 
-# -- the arrays of a file of predictions, in zarr or NWB, behind one interface --------
+# -- the arrays of a file of predictions, in zarr or NWB -------------------------------
 # Files come from other programs and other machines: only numbers are read, only with
 # codecs that cannot run code, and no array may claim more memory than a limit.
 NWB_MODULE = "processing/predictions"
@@ -184,54 +185,6 @@ NWB_NAMES = {
 """Place of each array in an NWB file; the names of the arrays in a zarr group."""
 
 
-@runtime_checkable
-class StoredRows(Protocol):
-    """An array that is read by ranges of rows."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    def read(self, first: int, stop: int) -> np.ndarray:
-        """Return rows `first` to `stop` (exclusive)."""
-
-
-@runtime_checkable
-class StoredArrays(Protocol):
-    """Arrays and metadata of an open file of predictions, in zarr or NWB."""
-
-    path: Path
-    metadata: dict[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash that changes with the contents."""
-
-    def has(self, name: str) -> bool:
-        """Whether the file has an array."""
-
-    def rows(self, name: str) -> StoredRows:
-        """Return an array that is read by ranges of rows."""
-
-    def table(self, name: str) -> np.ndarray:
-        """Return a small array."""
-
-
-def open_arrays(path: Path) -> StoredArrays:
-    """Open a folder as zarr, a file as NWB.
-
-    Raises
-    ------
-    PredictionsFileError
-        There is no such file, or it is neither.
-    """
-    if not path.exists():
-        raise PredictionsFileError("missing", f"{path} does not exist.")
-    try:
-        return _ZarrArrays(path) if path.is_dir() else _NwbArrays(path)
-    except SessionFormatError as error:
-        raise PredictionsFileError("foreign", f"{path}: {error}") from error
-
-
 def has_predictions(path: Path) -> bool:
     """Whether a path is a file of predictions; reads only names and small text."""
     try:
@@ -247,8 +200,8 @@ def has_predictions(path: Path) -> bool:
         return False
 
 
-class _ZarrArrays:
-    """A zarr group of format 3."""
+class ZarrPredictions:
+    """Arrays and metadata of predictions in a zarr group of format 3."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -267,40 +220,27 @@ class _ZarrArrays:
         return digest.hexdigest()
 
     def has(self, name: str) -> bool:
+        """Whether the file has an array."""
         return self._group.has(name)
 
-    def rows(self, name: str) -> StoredRows:
-        return _ZarrRows(self._group, name)
+    def rows(self, name: str) -> ZarrArray:
+        """Return an array that is read by ranges of rows."""
+        with _wrong_array(self.path, name):
+            return self._group.array(name)
 
     def table(self, name: str) -> np.ndarray:
-        rows = _ZarrRows(self._group, name)
-        return rows.read(0, rows.shape[0])
+        """Return a small array."""
+        rows = self.rows(name)
+        with _wrong_array(self.path, name):
+            return rows.read(0, rows.shape[0]) if rows.shape else np.empty(())
 
 
-class _ZarrRows:
-    """One array of numbers of a zarr group."""
-
-    def __init__(self, group: ZarrGroup, name: str) -> None:
-        self._path, self._name = group.path, name
-        try:
-            self._array = group.array(name)
-        except SessionFormatError as error:
-            raise self._wrong(str(error)) from error
-        self.shape, self.dtype = self._array.shape, self._array.dtype
-        if self.dtype.kind not in "iufb" or not self.shape:
-            raise self._wrong(f"{self.shape} {self.dtype}; expected an array of numbers")
-
-    def read(self, first: int, stop: int) -> np.ndarray:
-        try:
-            return self._array.read(first, stop)
-        except SessionFormatError as error:
-            raise self._wrong(str(error)) from error
-
-    def _wrong(self, problem: str) -> PredictionsFileError:
-        return PredictionsFileError("array", f"{self._path}: array {self._name!r}: {problem}")
+def _wrong_array(path: Path, name: str) -> AbstractContextManager[None]:
+    """Turn errors of the block into one that names an array."""
+    return refused_as(lambda why: PredictionsFileError("array", f"{path}: array {name!r}: {why}"))
 
 
-class _NwbArrays:
+class NwbPredictions:
     """Arrays and metadata of predictions in an NWB file."""
 
     def __init__(self, path: Path) -> None:
@@ -326,16 +266,38 @@ class _NwbArrays:
         return content if isinstance(content, str) else file_fingerprint(self.path)
 
     def has(self, name: str) -> bool:
+        """Whether the file has an array."""
         return self._file.find(NWB_NAMES[name]) is not None
 
-    def rows(self, name: str) -> StoredRows:
+    def rows(self, name: str) -> Hdf5Rows:
+        """Return an array that is read by ranges of rows."""
         if not self.has(name):
             raise PredictionsFileError("array", f"{self.path} has no dataset {NWB_NAMES[name]!r}.")
         return Hdf5Rows(self._file, NWB_NAMES[name])
 
     def table(self, name: str) -> np.ndarray:
+        """Return a small array."""
         self.rows(name)
         return self._file.table(NWB_NAMES[name])
+
+
+StoredArrays = ZarrPredictions | NwbPredictions
+
+
+def open_arrays(path: Path) -> StoredArrays:
+    """Open a folder as zarr, a file as NWB.
+
+    Raises
+    ------
+    PredictionsFileError
+        There is no such file, or it is neither.
+    """
+    if not path.exists():
+        raise PredictionsFileError("missing", f"{path} does not exist.")
+    try:
+        return ZarrPredictions(path) if path.is_dir() else NwbPredictions(path)
+    except SessionFormatError as error:
+        raise PredictionsFileError("foreign", f"{path}: {error}") from error
 
 
 # -- arrays whose rows are samples of windows -------------------------------------------
@@ -373,7 +335,7 @@ class Series:
         int64 (row,): the window of each row, -1 if the file does not state it.
     """
 
-    values: StoredRows
+    values: ZarrArray | Hdf5Rows
     times_s: np.ndarray
     window: np.ndarray
     _order: np.ndarray = field(init=False, repr=False)
@@ -426,7 +388,8 @@ class Series:
         for run in np.split(present, breaks):
             if len(run):
                 first = int(rows[run[0]])
-                values[run] = self.values.read(first, first + len(run))
+                with refused_as(partial(PredictionsFileError, "array")):
+                    values[run] = self.values.read(first, first + len(run))
         return values
 
 
