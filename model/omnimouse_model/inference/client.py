@@ -28,13 +28,11 @@ from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.inference.mask_delta import mask_delta, pack_indices
 from omnimouse_model.inference.server import (
     BatchResult,
-    InputArguments,
     InSharedMemory,
     ResultMemory,
     ServerInfo,
     Silence,
     Source,
-    arguments_of,
     serve,
 )
 from omnimouse_model.masks import Mask
@@ -305,13 +303,10 @@ class WorkerPredictor(Predictor):
         with self._lock:
             if self._link is None or not self._is_prepared(window.session):
                 return
-            place = self._sessions[window.session.id][1], arguments_of(window)
             # The frames only: a prefetch reads no more of the mask.
-            frames = np.packbits(mask.frames)
+            asked = window, np.packbits(mask.frames)
             try:
-                self._request(
-                    "prefetch", *place, frames, cancelled=cancelled, poll_s=PREFETCH_POLL_S
-                )
+                self._request("prefetch", *asked, cancelled=cancelled, poll_s=PREFETCH_POLL_S)
             except LinkEndedError as ended:
                 # No request of the user failed: the next one starts the worker.
                 self.close()
@@ -341,12 +336,12 @@ class WorkerPredictor(Predictor):
     # -- optional methods; see `Needs.methods` ----------------------------------------
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the learned vectors of a session's neurons, float32 (P, d)."""
-        vectors: np.ndarray = self._call("embeddings", session, cancelled=cancelled)
+        vectors: np.ndarray = self._call("ask", session, "embeddings", session, cancelled=cancelled)
         return vectors
 
     def stimulus_positions(self, session: Session) -> np.ndarray:
         """Return the places of the stimulus that neurons read, float32 (P, 2)."""
-        places: np.ndarray = self._call("stimulus_positions", session)
+        places: np.ndarray = self._call("stimulus_positions", session, session)
         return places
 
     def stimulus_gradient(
@@ -357,9 +352,9 @@ class WorkerPredictor(Predictor):
         cancelled: Cancelled = never,
     ) -> tuple[float, np.ndarray]:
         """Return value and gradient of an objective; see `Differentiable`."""
-        arguments = arguments_of(clip), neurons, objective
+        asked = "stimulus_gradient", clip, neurons, objective
         value_and_gradient: tuple[float, np.ndarray] = self._call(
-            "stimulus_gradient", clip.session, *arguments, cancelled=cancelled
+            "ask", clip.session, *asked, cancelled=cancelled
         )
         return value_and_gradient
 
@@ -374,17 +369,13 @@ class WorkerPredictor(Predictor):
             sent.append((delta, pack_indices(subset.neurons), subset.own))
             before = subset.mask
         found: list[list[np.ndarray]] = self._call(
-            "predict_subsets",
-            session,
-            [arguments_of(window) for window in windows],
-            sent,
-            cancelled=cancelled,
+            "predict_subsets", session, list(windows), sent, cancelled=cancelled
         )
         return found
 
     def start(self, session: Session, cancelled: Cancelled = never) -> str:
         """Return the key of a stream's first state, which stays in the worker."""
-        key: str = self._call("start", session, cancelled=cancelled)
+        key: str = self._call("start", session, session, cancelled=cancelled)
         return key
 
     def step(
@@ -392,7 +383,7 @@ class WorkerPredictor(Predictor):
     ) -> tuple[Prediction, str]:
         """Return the prediction for the next frames, and the key of the next state."""
         prediction_and_state: tuple[Prediction, str] = self._call(
-            "step", inputs.session, arguments_of(inputs), state, cancelled=cancelled
+            "step", inputs.session, state, inputs, cancelled=cancelled
         )
         return prediction_and_state
 
@@ -403,8 +394,7 @@ class WorkerPredictor(Predictor):
 
         def send() -> Any:
             self._prepare(session, cancelled)
-            key = self._sessions[session.id][1]
-            return self._request(verb, key, *arguments, cancelled=cancelled)
+            return self._request(verb, *arguments, cancelled=cancelled)
 
         return self._with_restart(send)
 
@@ -526,13 +516,17 @@ class WorkerPredictor(Predictor):
         self._sessions[session.id] = (session, self._n_prepared)
 
     def _is_prepared(self, session: Session) -> bool:
+        return self._key_of(session) is not None
+
+    def _key_of(self, value: Any) -> int | None:
+        """Return the number under which the worker knows a session; None for other values."""
         # By identity: a session that was opened again may have changed on disk.
-        prepared = self._sessions.get(session.id)
-        return prepared is not None and prepared[0] is session
+        prepared = self._sessions.get(value.id) if isinstance(value, Session) else None
+        return prepared[1] if prepared is not None and prepared[0] is value else None
 
     def _encode(self, window: Window, mask: Mask, cancelled: Cancelled) -> int:
         self._prepare(window.session, cancelled)
-        arguments: InputArguments | None = arguments_of(window)
+        inputs: Window | None = window
         is_reset, before = True, Mask.nothing(window.session, mask.spec)
         if self._encoded is not None:
             number, last_window, last_mask = self._encoded
@@ -540,7 +534,7 @@ class WorkerPredictor(Predictor):
                 if last_mask is mask:
                     return number
                 # A stroke does not send the frames of a clip again.
-                arguments = None
+                inputs = None
             # A delta is defined for masks of one session and one spec.
             if last_window.session is window.session and last_mask.spec == mask.spec:
                 is_reset, before = False, last_mask
@@ -548,8 +542,7 @@ class WorkerPredictor(Predictor):
         # Unknown until the reply: a failed encoding leaves no mask to change from.
         self._encoded = None
         sent = self._bytes_sent
-        key = self._sessions[window.session.id][1]
-        self._request("encode", key, arguments, is_reset, delta, cancelled=cancelled)
+        self._request("encode", inputs, is_reset, delta, cancelled=cancelled)
         self._bytes_sent_last = self._bytes_sent - sent
         self._encoded = (self._number, window, mask)
         return self._number
@@ -573,9 +566,8 @@ class WorkerPredictor(Predictor):
             deltas.append(mask_delta(before, mask))
             before = mask
         neurons = [None if n is None else pack_indices(n) for _, _, n in batch]
-        place = self._sessions[window.session.id][1], arguments_of(window)
         result: BatchResult = self._request(
-            "predict_many", *place, deltas, neurons, cancelled=cancelled
+            "predict_many", window, deltas, neurons, cancelled=cancelled
         )
         return result
 
@@ -590,7 +582,7 @@ class WorkerPredictor(Predictor):
         assert link is not None
         self._number = number = self._number + 1
         # Packed twice: the worker can read the number even if the arguments fail.
-        message = packed((verb, number, packed(arguments)))
+        message = packed((verb, number, packed(arguments, self._key_of)))
         self._is_asked = True
         try:
             link.send(message)

@@ -19,11 +19,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from secrets import token_hex
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import (
     SessionFormatError,
@@ -181,8 +180,6 @@ SCREENS = ("napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "IPython")
 MAX_STATES = 8
 """Stored states of streams; a stream needs its last one only."""
 Source = str | Callable[[], Predictor]
-InputArguments = tuple[Literal["window", "clip"], dict[str, Any]]
-"""Kind of input, and its arguments after the session: numbers and arrays only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,17 +207,6 @@ class InSharedMemory:
 
     prediction: Prediction
     shape: tuple[int, ...]
-
-
-def arguments_of(inputs: Window) -> InputArguments:
-    """Return a window or a clip without its session, for a message."""
-    return "clip" if isinstance(inputs, Clip) else "window", inputs.arguments
-
-
-def inputs_from(session: Session, arguments: InputArguments) -> Window:
-    """Return the window or the clip of a message."""
-    kind, rest = arguments
-    return (Clip if kind == "clip" else Window)(session=session, **rest)
 
 
 def serve(
@@ -290,9 +276,8 @@ class Server:
             "decode": self._decode,
             "predict_many": self._predict_many,
             "prefetch": self._prefetch,
-            "embeddings": self._embeddings,
+            "ask": self._ask,
             "stimulus_positions": self._stimulus_positions,
-            "stimulus_gradient": self._stimulus_gradient,
             "predict_subsets": self._predict_subsets,
             "start": self._start,
             "step": self._step,
@@ -305,7 +290,7 @@ class Server:
         try:
             # A message may have been cancelled while it waited in the pipe.
             stop_if(self._cancelled)
-            value = self._answers[verb](*_arguments(arguments))
+            value = self._answers[verb](*self._unpacked(arguments))
         except Exception as error:
             fault = portable_error(error)
         self._report(0.0)
@@ -329,20 +314,12 @@ class Server:
         self._loaded().prepare(session)
         self._sessions[key] = session
 
-    def _encode(
-        self,
-        key: int,
-        arguments: InputArguments | None,
-        is_reset: bool,
-        delta: MaskDelta,
-    ) -> None:
-        session = self._sessions[key]
+    def _encode(self, window: Window | None, is_reset: bool, delta: MaskDelta) -> None:
         # None for the window of the last message, whose arrays are cached in it.
-        if arguments is not None:
-            self._window = inputs_from(session, arguments)
+        self._window = window or self._window
         assert self._window is not None
         before = None if is_reset else self._mask
-        self._mask = delta.redo(before or Mask.nothing(session, self._window.spec))
+        self._mask = delta.redo(before or Mask.nothing(self._window.session, self._window.spec))
         # Dropped first: two encodings may not fit in the memory of the device.
         self._encoded = None
         self._encoded = self._loaded().encode(self._window, self._mask, self._cancelled)
@@ -361,16 +338,10 @@ class Server:
         return InSharedMemory(without_responses, responses.shape)
 
     def _predict_many(
-        self,
-        key: int,
-        arguments: InputArguments,
-        deltas: Sequence[MaskDelta],
-        neurons: Sequence[bytes | None],
+        self, window: Window, deltas: Sequence[MaskDelta], neurons: Sequence[bytes | None]
     ) -> BatchResult:
         """Predict masks of one window; each delta is the change from the last mask."""
-        session = self._sessions[key]
-        window = inputs_from(session, arguments)
-        mask = Mask.nothing(session, window.spec)
+        mask = Mask.nothing(window.session, window.spec)
         requests: list[Request] = []
         for delta, chosen in zip(deltas, neurons, strict=True):
             mask = delta.redo(mask)
@@ -384,66 +355,42 @@ class Server:
             return BatchResult(predictions, refusal)
         return BatchResult(predictions)
 
-    def _prefetch(self, key: int, arguments: InputArguments, frames: np.ndarray) -> None:
-        predictor, session = self._loaded(), self._sessions[key]
+    def _prefetch(self, window: Window, frames: np.ndarray) -> None:
+        predictor = self._loaded()
         if isinstance(predictor, Prefetcher):
-            window = inputs_from(session, arguments)
             visible = np.unpackbits(frames, count=window.spec.n_frames).astype(bool)
-            mask = Mask.nothing(session, window.spec).with_frames(visible)
+            mask = Mask.nothing(window.session, window.spec).with_frames(visible)
             predictor.prefetch(window, mask, self._cancelled)
 
     # -- verbs of optional methods ----------------------------------------------------
-    def _embeddings(self, key: int) -> np.ndarray:
-        predictor, session = self._offering("embeddings"), self._sessions[key]
-        vectors: np.ndarray = predictor.embeddings(session, self._cancelled)
-        return vectors
+    def _ask(self, method: OptionalMethod, *arguments: Any) -> Any:
+        """Return what an optional method returns, if the predictor announces it."""
+        return getattr(self._offering(method), method)(*arguments, self._cancelled)
 
-    def _stimulus_positions(self, key: int) -> np.ndarray:
-        places: np.ndarray = self._offering("stimulus_positions").stimulus_positions(
-            self._sessions[key]
-        )
+    def _stimulus_positions(self, session: Session) -> np.ndarray:
+        places: np.ndarray = self._offering("stimulus_positions").stimulus_positions(session)
         return places
-
-    def _stimulus_gradient(
-        self,
-        key: int,
-        arguments: InputArguments,
-        neurons: np.ndarray,
-        objective: np.ndarray,
-    ) -> tuple[float, np.ndarray]:
-        clip, predictor = (
-            inputs_from(self._sessions[key], arguments),
-            self._offering("stimulus_gradient"),
-        )
-        value_and_gradient: tuple[float, np.ndarray] = predictor.stimulus_gradient(
-            clip, neurons, objective, self._cancelled
-        )
-        return value_and_gradient
 
     def _predict_subsets(
         self,
-        key: int,
-        arguments: Sequence[InputArguments],
+        windows: Sequence[Window],
         sent: Sequence[tuple[MaskDelta, bytes, tuple[int, int]]],
     ) -> list[list[np.ndarray]]:
-        session, predictor = self._sessions[key], self._offering("predict_subsets")
-        windows = [inputs_from(session, one) for one in arguments]
-        mask, subsets = Mask.nothing(session, windows[0].spec), []
+        mask, subsets = Mask.nothing(windows[0].session, windows[0].spec), []
         for delta, neurons, own in sent:
             mask = delta.redo(mask)
             subsets.append(Subset(mask, unpack_indices(neurons), own))
-        found: list[list[np.ndarray]] = predictor.predict_subsets(windows, subsets, self._cancelled)
+        found: list[list[np.ndarray]] = self._ask("predict_subsets", windows, subsets)
         return found
 
-    def _start(self, key: int) -> str:
-        return self._store(self._offering("step").start(self._sessions[key], self._cancelled))
+    def _start(self, session: Session) -> str:
+        return self._store(self._offering("step").start(session, self._cancelled))
 
-    def _step(self, key: int, arguments: InputArguments, state_key: str) -> tuple[Prediction, str]:
+    def _step(self, state_key: str, inputs: Window) -> tuple[Prediction, str]:
         if state_key not in self._states:
             raise UnsupportedRequestError(
                 "The worker no longer has the state of this stream: start a new one."
             )
-        inputs = inputs_from(self._sessions[key], arguments)
         state = self._states[state_key]
         prediction, state = self._offering("step").step(state, inputs, self._cancelled)
         return prediction, self._store(state)
@@ -465,6 +412,17 @@ class Server:
         return key
 
     # -- internals --------------------------------------------------------------------
+    def _unpacked(self, message: bytes) -> tuple[Any, ...]:
+        """Return the arguments; a session among them is known, or opened from its own files."""
+        try:
+            arguments: tuple[Any, ...] = unpacked(message, self._sessions)
+        except (OSError, SessionFormatError) as error:
+            raise WorkerError(
+                f"Where the predictor runs, this cannot be read: {error}. The recording "
+                "must be there too, at the same path, unchanged since it was opened."
+            ) from error
+        return arguments
+
     def _cancelled(self) -> bool:
         return self._is_cancelled(self._number)
 
@@ -494,18 +452,6 @@ class Server:
         if self._threads and (torch := sys.modules.get("torch")):
             torch.set_num_threads(self._threads)
         return predictor
-
-
-def _arguments(message: bytes) -> tuple[Any, ...]:
-    """Return the arguments; a session among them is opened from its own files."""
-    try:
-        arguments: tuple[Any, ...] = unpacked(message)
-    except (OSError, SessionFormatError) as error:
-        raise WorkerError(
-            f"Where the predictor runs, this cannot be read: {error}. The recording "
-            "must be there too, at the same path, unchanged since it was opened."
-        ) from error
-    return arguments
 
 
 def portable_error(error: Exception) -> Exception:

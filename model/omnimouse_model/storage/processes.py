@@ -25,11 +25,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from io import BytesIO
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -360,14 +361,24 @@ def _run(folder: Path) -> None:
 
 
 # -- messages of our own processes
-def packed(content: Any) -> bytes:
-    """Return a message."""
-    return pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+def packed(content: Any, key_of: Callable[[Any], int | None] = lambda value: None) -> bytes:
+    """Return a message; of objects that the receiver has, only their keys are in it."""
+
+    class Packer(pickle.Pickler):
+        persistent_id = staticmethod(key_of)
+
+    message = BytesIO()
+    Packer(message, pickle.HIGHEST_PROTOCOL).dump(content)
+    return message.getvalue()
 
 
-def unpacked(message: bytes) -> Any:
-    """Return the content of a message of our own processes."""
-    return pickle.loads(message)
+def unpacked(message: bytes, known: Mapping[int, Any] = MappingProxyType({})) -> Any:
+    """Return the content of a message of our own processes, with known objects by key."""
+
+    class Unpacker(pickle.Unpickler):
+        persistent_load = staticmethod(known.__getitem__)
+
+    return Unpacker(BytesIO(message)).load()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The predictor contract for families of other specs, and how they come together."""
 
 import json
-import pickle
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,13 +10,13 @@ import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.families.ensemble import Ensemble
-from omnimouse_model.inference.server import arguments_of, inputs_from
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import bits_per_spike
 from omnimouse_model.predict.predictor import recorded_as
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 from omnimouse_model.progress import never
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
+from omnimouse_model.storage.processes import packed, unpacked
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.other_windows import window_with
 from tests.toy_predictors import (
@@ -168,7 +167,10 @@ def test_a_constructed_clip_serves_in_place_of_a_window(imaging, name):
     found = predictor.predict(clip, mask)
     assert np.isfinite(found.responses[scored_cells(mask)[:, :2]]).all()
     assert found.times_s[0] == 0
-    again = inputs_from(imaging, pickle.loads(pickle.dumps(arguments_of(clip))))
+    key_of = {id(imaging): 7}.get
+    message = packed(clip, lambda value: key_of(id(value)))
+    again = unpacked(message, {7: imaging})
+    assert again.session is imaging
     assert again == clip
     assert_same(predictor.predict(again, mask), found)
     other = replace(clip, frames=255 - frames)
