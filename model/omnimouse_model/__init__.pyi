@@ -49,7 +49,7 @@ from .families.ensemble import Ensemble as Ensemble
 from .families.ensemble import save_ensemble as save_ensemble
 from .families.prediction_file import open_predictions as open_predictions
 from .families.twin.twin import DigitalTwin as DigitalTwin
-from .inference.hub_checkpoints import fetch_checkpoint as fetch_checkpoint
+from .inference.registry import fetch_checkpoint as fetch_checkpoint
 from .inference.registry import load_predictor as load_predictor
 from .masks.attachment import Remark as Remark
 from .masks.mask import Mask as Mask

@@ -381,7 +381,7 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
     from omnimouse_model.data.hub.fetch import require_place
     from omnimouse_model.data.hub.servers import ibl_session_name
     from omnimouse_model.data.open import fetch_session
-    from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
+    from omnimouse_model.inference.registry import fetch_checkpoint
     from omnimouse_model.storage.archives import is_archive, unpack, without_ending
 
     if ibl_session_name(name) is not None:

@@ -97,7 +97,7 @@ def command(path: str, as_json: bool, column: str, check: bool, reading: dict[st
 
 def _fetched(name: str) -> Path:
     """Download a checkpoint of the hub and return its path."""
-    from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
+    from omnimouse_model.inference.registry import fetch_checkpoint
 
     with interruptible(), Progress() as progress:
         return fetch_checkpoint(name, None, CallbackJob(progress))

@@ -235,7 +235,7 @@ def new_controller(device: Device = "auto", scheduler: str | None = None) -> Con
     """
     load: Load = load_in_process if preferences().in_process else load_in_worker
     if scheduler is not None:
-        from omnimouse_model.inference.dask_worker import load_on_scheduler
+        from omnimouse_model.inference.dask_map import load_on_scheduler
 
         load = load_on_scheduler(scheduler)
     state = LiveState(device=device)

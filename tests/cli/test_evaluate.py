@@ -7,7 +7,7 @@ import omnimouse_model as om
 from omnimouse_model.errors import ConnectError
 from omnimouse_model.families.classical import predictor
 from omnimouse_model.families.classical.predictor import naive_predictor
-from omnimouse_model.inference import hub_checkpoints
+from omnimouse_model.inference import registry
 from tests.cli.runner import run_command
 from tests.model.context_predictor import world
 
@@ -51,7 +51,7 @@ def test_members_of_an_ensemble_are_loaded_once(folder, tmp_path, monkeypatch):
 
 def test_members_that_the_command_names_may_be_on_the_hub(folder, tmp_path, monkeypatch):
     inner = om.save_ensemble(tmp_path / "inner.ensemble.json", ["mean", "last"])
-    monkeypatch.setattr(hub_checkpoints, "fetch_checkpoint", lambda name: inner)
+    monkeypatch.setattr(registry, "fetch_checkpoint", lambda name: inner)
     path, ask = str(tmp_path / "two.ensemble.json"), ["--strategy", FORECAST]
     text = run(folder, "--model", "hf://owner/model", "--model", "ridge", "--ensemble", path, *ask)
     assert "ensemble of 2" in text.stdout

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from omnimouse_model.data.hub import exchange, fetch
 from omnimouse_model.data.open import fetch_session
 from omnimouse_model.errors import FetchError, SessionFormatError
-from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
+from omnimouse_model.inference.registry import fetch_checkpoint
 from omnimouse_model.progress import QUIET
 from omnimouse_model.storage import web
 from tests.fuzz.outcome import listing, network_and_folder

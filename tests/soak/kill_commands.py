@@ -46,7 +46,7 @@ IMPORTED = (
     "omnimouse_model.analysis.sweep.run",
     "omnimouse_model.data.convert",
     "omnimouse_model.data.open",
-    "omnimouse_model.inference.hub_checkpoints",
+    "omnimouse_model.inference.registry",
     "omnimouse_model.families.omnimouse.training",
     "omnimouse_model.analysis.fit",
     "omnimouse_model.families.omnimouse.training",

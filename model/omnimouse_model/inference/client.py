@@ -5,7 +5,7 @@ mask. Large results come back through shared memory. One thread talks to the wor
 that of the live engine. If the worker crashes, it is started again with its session
 and the newest mask, and the request is repeated once. `server` is the other side; a
 `Link` carries the messages: `ProcessLink` that of a spawned process on this machine,
-`dask_worker` has one over Dask. The file is long because the calls, the restarts and the
+`dask_map` has one over Dask. The file is long because the calls, the restarts and the
 messages share one state.
 """
 
@@ -50,7 +50,7 @@ from omnimouse_model.storage.processes import SPAWN, end_process, exit_text, pac
 
 
 # -- connections that carry messages to a predictor in another process, and replies back
-# `ProcessLink` is a spawned process on this machine; `dask_worker` has one over Dask.
+# `ProcessLink` is a spawned process on this machine; `dask_map` has one over Dask.
 # Both carry the bytes that `client` writes and `server` reads.
 class LinkEndedError(Exception):
     """The other end is gone; the message says how, if that is known."""

@@ -10,7 +10,7 @@ import trustme
 
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.inference import server as worker_process
-from omnimouse_model.inference.dask_worker import remote_predictor
+from omnimouse_model.inference.dask_map import remote_predictor
 from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor, example_mask
 

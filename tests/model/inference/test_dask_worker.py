@@ -10,8 +10,9 @@ import distributed
 import pytest
 
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_model.inference.dask_map import PLAIN_SCHEDULER, check_address
-from omnimouse_model.inference.dask_worker import (
+from omnimouse_model.inference.dask_map import (
+    PLAIN_SCHEDULER,
+    check_address,
     load_on_scheduler,
     remote_predictor,
 )

@@ -15,12 +15,7 @@ from omnimouse_model.families.omnimouse.training import (
     learning_rate,
     split_parameters,
 )
-from omnimouse_model.training.checkpoints import (
-    last_state,
-    rank_files,
-    read_state,
-    saved_step,
-)
+from omnimouse_model.training.checkpoints import last_state, rank_files, read_state, saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.model.train_process import (
     CONFIG,

@@ -21,12 +21,19 @@ from omnimouse_model.evaluation.tier_windows import (
     training_windows,
 )
 from omnimouse_model.families.classical.rules import (
+    BEHAVIOR_LAGS,
+    N_BEHAVIOR,
+    SCORED,
     HistoryRidge,
     Interpolation,
     LastSample,
     Rule,
     RulePrediction,
     TrainMean,
+    VisibleInput,
+    behavior_inputs,
+    behavior_of,
+    behavior_rows,
     mean_remark,
     refuse_behavior,
 )
@@ -38,15 +45,6 @@ from omnimouse_model.families.parts.ridge import (
     factor,
     solve_factored,
     weights,
-)
-from omnimouse_model.families.parts.visible_input import (
-    BEHAVIOR_LAGS,
-    N_BEHAVIOR,
-    SCORED,
-    VisibleInput,
-    behavior_inputs,
-    behavior_of,
-    behavior_rows,
 )
 from omnimouse_model.masks import VISIBLE, Mask, scored_cells
 from omnimouse_model.predict.predictor import (

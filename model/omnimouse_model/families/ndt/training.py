@@ -52,10 +52,7 @@ from omnimouse_model.predict.devices import on_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import Within, decode
-from omnimouse_model.training.checkpoints import (
-    rank_files,
-    read_state,
-)
+from omnimouse_model.training.checkpoints import rank_files, read_state
 from omnimouse_model.training.config import (
     ADDED,
     Count,

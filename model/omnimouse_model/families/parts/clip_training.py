@@ -45,12 +45,7 @@ from omnimouse_model.families.parts.motion_energy import receptive_field_centers
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
 from omnimouse_model.storage.trees import decode
-from omnimouse_model.training.checkpoints import (
-    BEST,
-    MODEL,
-    exported,
-    run_card,
-)
+from omnimouse_model.training.checkpoints import BEST, MODEL, exported, run_card
 from omnimouse_model.training.config import (
     ADDED,
     Count,

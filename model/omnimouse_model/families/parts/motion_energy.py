@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from omnimouse_model.data.session import without_missing
+from omnimouse_model.data.session import Window, without_missing
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, default_spec
 from omnimouse_model.families.parts.ridge import Sums, weights
 from omnimouse_model.training.sessions import TrainingSession
@@ -167,3 +167,14 @@ def receptive_field_centers(source: TrainingSession, targets: str) -> np.ndarray
     y, x = np.divmod(np.arange(rows * columns), columns)
     places = np.stack([(x + 0.5) / columns, (y + 0.5) / rows], 1)
     return np.asarray(energy @ places)
+
+
+def held_frames(window: Window, frames: np.ndarray) -> np.ndarray | None:
+    """Return the video in which each hidden frame is the last visible one, or None."""
+    if not frames.any():
+        return None
+    # A held frame has no motion energy; a gray one would add a flash at each border.
+    visible = np.flatnonzero(frames)
+    at_or_before = np.searchsorted(visible, np.arange(len(frames)), side="right") - 1
+    held: np.ndarray = window.video[visible[np.maximum(at_or_before, 0)]]
+    return without_missing(held)

@@ -44,10 +44,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import on_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Job
-from omnimouse_model.training.checkpoints import (
-    rank_files,
-    read_state,
-)
+from omnimouse_model.training.checkpoints import rank_files, read_state
 from omnimouse_model.training.config import (
     Count,
     Targets,

@@ -110,7 +110,7 @@ class ModelDownloads(HasBackgroundTask):
 
 def _fetched(name: str, report: ReportProgress) -> Iterator[str]:
     # Imported here, on the background thread, to keep the start of the app fast.
-    from omnimouse_model.inference.hub_checkpoints import fetch_checkpoint
+    from omnimouse_model.inference.registry import fetch_checkpoint
 
     # It may have arrived meanwhile, for example by `omnimouse fetch`.
     if must_be_fetched(name):

@@ -36,7 +36,7 @@ def fetched_names(monkeypatch, tmp_path):
         raise OSError(f"{name}: nothing is fetched here")
 
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
-    where = "omnimouse_model.inference.hub_checkpoints.fetch_checkpoint"
+    where = "omnimouse_model.inference.registry.fetch_checkpoint"
     monkeypatch.setattr(where, fetch)
     return names
 

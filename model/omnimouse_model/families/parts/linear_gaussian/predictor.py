@@ -33,9 +33,14 @@ from omnimouse_model.families.parts.linear_gaussian.fit import (
     train_series,
     video_inputs,
 )
-from omnimouse_model.families.parts.linear_gaussian.posterior import Posterior, Prior, block_slice
-from omnimouse_model.families.parts.linear_gaussian.subsets import SubsetPosterior, Target
-from omnimouse_model.families.parts.visible_input import held_frames
+from omnimouse_model.families.parts.linear_gaussian.posterior import (
+    Posterior,
+    Prior,
+    SubsetPosterior,
+    Target,
+    block_slice,
+)
+from omnimouse_model.families.parts.motion_energy import held_frames
 from omnimouse_model.masks import VISIBLE, Mask, scored_cells
 from omnimouse_model.predict.devices import MemoryCache, single_numpy_thread
 from omnimouse_model.predict.predictor import (
