@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import isfinite, nan
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, TypeVar
@@ -244,6 +245,17 @@ class TrainingRun(ABC):
                 part.load_state_dict(saved[name])
             else:
                 setattr(self, name, saved[name])
+
+    def counted(self, losses: Sequence[float], *, is_usable: bool) -> tuple[float, bool]:
+        """Count a step of all ranks; return the mean of its losses, and whether to update.
+
+        Without an update where a loss, or a gradient (`is_usable`), is not finite on a rank.
+        """
+        finite = [loss for loss in losses if isfinite(loss)]
+        is_bad = not is_usable or len(finite) < len(losses)
+        total, count, n_bad = self.team.sums([float(sum(finite)), len(finite), float(is_bad)])
+        self.state.count(is_skipped=bool(n_bad))
+        return total / count if count else nan, not n_bad
 
     @abstractmethod
     def start(self) -> bool:

@@ -533,16 +533,9 @@ class NdtTraining(TrainingRun):
         loss = self._backward(drawn.to(self.device))
         self.team.start_average(self.shared)()
         norm = self._mean_gradients()
-        total, count, n_bad = self.team.sums(
-            [
-                loss if isfinite(loss) else 0.0,
-                float(isfinite(loss)),
-                float(not isfinite(loss) or not isfinite(norm)),
-            ]
-        )
         number = self.state.step
-        self.state.count(is_skipped=bool(n_bad))
-        if not n_bad:
+        loss, updates = self.counted([loss], is_usable=isfinite(norm))
+        if updates:
             if config.clip is not None and norm > config.clip:
                 self._scale_gradients(config.clip / norm)
             self.optimiser.step()
@@ -550,7 +543,7 @@ class NdtTraining(TrainingRun):
         if number + 1 < config.total_steps:
             self.schedule.step()
         return {
-            "loss": total / count if count else float("nan"),
+            "loss": loss,
             "norm": norm,
             "windows": float(self.team.size * len(drawn.counts)),
             "step": self.state.step,

@@ -525,24 +525,15 @@ class TwinTraining(TrainingRun):
             if parameter.grad is not None:
                 parameter.grad *= share
         # The core's gradients are those of all ranks by now.
-        is_bad = not all(map(isfinite, losses)) or not all(
-            map(has_finite_gradients, self.nets.values())
-        )
-        total, count, n_bad = self.team.sums(
-            [
-                float(sum(x for x in losses if isfinite(x))),
-                float(sum(map(isfinite, losses))),
-                float(is_bad),
-            ]
-        )
-        self.state.count(is_skipped=bool(n_bad))
-        if not n_bad:
+        is_usable = all(map(has_finite_gradients, self.nets.values()))
+        loss, updates = self.counted(losses, is_usable=is_usable)
+        if updates:
             used = ["core", *(clips.session for clips in drawn.clips)]
             for name in used:
                 self.optimisers[name].set_lr(lr)
                 self.optimisers[name].step()
         return {
-            "loss": total / count if count else float("nan"),
+            "loss": loss,
             "windows": float(self.n_sessions * config.clips),
             "step": self.state.step,
             "lr": lr,
