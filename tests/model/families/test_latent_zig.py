@@ -15,6 +15,7 @@ from omnimouse_model.families.latent_zig.network import (
     LatentConfig,
     ZigConfig,
     ZigNetwork,
+    scaled_to_all,
     theta_and_q,
 )
 from omnimouse_model.families.latent_zig.training import (
@@ -65,6 +66,15 @@ def test_rates_follow_visible_responses_and_no_hidden_ones(predictor, window, ma
     np.testing.assert_array_equal(replace(predictor).predict(window, shown).responses, given)
     values = np.where(shown.visible, recorded + 1, recorded)
     assert not np.allclose(replace(predictor).predict(window, shown).responses, given)
+
+
+def test_samples_without_visible_responses_are_those_seen_last_and_not_silence():
+    visible = torch.full((2, 6, 4), torch.nan)
+    visible[0, 2:4, :2] = torch.tensor([[1.0, 3.0], [5.0, 7.0]])
+    # Two of four neurons are visible, which stand for all.
+    first, last = torch.tensor([[2.0, 6, 0, 0], [10, 14, 0, 0]])
+    assert torch.equal(scaled_to_all(visible)[0], torch.stack([first] * 3 + [last] * 3))
+    assert not scaled_to_all(visible)[1].any()
 
 
 def test_the_prior_has_no_chance_in_it(predictor, window, mask):

@@ -274,8 +274,14 @@ def scaled_to_all(visible: Tensor) -> Tensor:
     """Return responses (B, T, N), hidden ones NaN, as the encoder reads them.
 
     Hidden ones are 0, and the others are scaled as if all were visible; at most as in
-    the training, so that few visible neurons say little.
+    the training, so that few visible neurons say little. A sample without any visible one
+    is the last that has some, because zeros would say that the whole population is silent.
     """
+    is_shown, samples = visible.isfinite().any(-1), torch.arange(visible.shape[1])
+    samples = samples.to(visible.device)
+    last = torch.where(is_shown, samples, -1).cummax(1).values
+    last = torch.where(last < 0, is_shown.int().argmax(1, keepdim=True), last)
+    visible = visible.gather(1, last[..., None].expand_as(visible))
     is_visible = visible.isfinite()
     count = is_visible.sum(-1, keepdim=True).clamp(min=1)
     factor = (visible.shape[-1] / count).clamp(max=_MOST)
