@@ -334,13 +334,20 @@ def _running_scores(
             empty(
                 predictor.predictor_id,
                 predictor,
-                refusal=refusals[id(predictor)],
+                refusal=refusals[id(predictor)] or _without_video(shard, predictor, mask),
                 ceiling=ceiling,
                 groups=groups,
             )
             for predictor in shard.predictors
         ]
     return running
+
+
+def _without_video(shard: Shard, predictor: Predictor, mask: Mask) -> str:
+    """Return why a predictor is not compared over a span under a mask, "" if it is."""
+    if shard.span is None or mask.frames.any() or not predictor.needs.always_sees_video:
+        return ""
+    return f"{predictor.predictor_id!r} always saw video in its training; this task hides it."
 
 
 def _scored_cells(

@@ -58,6 +58,9 @@ class Needs:
         False for a model that decodes behaviour alone.
     behavior_channels
         Number of channels that the predictor reads; None for any number.
+    always_sees_video
+        True for models whose training never hides the video: without it they answer as for a
+        gray screen, which a comparison over one span of time (`om.paper_table`) leaves out.
     withholds_video
         False for checkpoints whose hidden frames can still change a prediction.
     spec
@@ -85,6 +88,7 @@ class Needs:
     sees_behavior: bool = False
     predicts_behavior: bool = False
     behavior_channels: int | None = None
+    always_sees_video: bool = False
     withholds_video: bool = True
     spec: WindowSpec = field(default_factory=default_spec)
     sessions: frozenset[str] | None = None

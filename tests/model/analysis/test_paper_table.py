@@ -50,10 +50,18 @@ class LatePredictor(NoisyPredictor):
         return replace(found, valid=np.arange(60) != 30)
 
 
+@dataclass
+class ClipsPredictor(NoisyPredictor):
+    """Never saw a hidden video in its training."""
+
+    name: str = "clips"
+    needs = Needs(always_sees_video=True)
+
+
 @pytest.fixture(scope="module")
 def table(session):
     models = [NoisyPredictor(), RecurrentPredictor(), FramePredictor(), SlowPredictor()]
-    asked = [*models, LatePredictor(), CountPredictor()]
+    asked = [*models, LatePredictor(), CountPredictor(), ClipsPredictor()]
     return paper_table(asked, session, [STIMULUS, FORECAST], max_windows=6)
 
 
@@ -78,6 +86,17 @@ def test_rows_that_cannot_share_are_refused_with_the_reason(table):
     counts = table.cell("stim", "toy-counts")
     assert "predicts counts, and traces are compared" in counts.refusal
     assert np.isnan(table[4].values["stim"])
+
+
+def test_a_model_that_always_saw_video_is_not_compared_without_it(table, session):
+    assert np.isfinite(table.cell("stim", "clips").pooled.value)
+    refused = table.cell("fcst", "clips")
+    assert np.isnan(refused.pooled.value)
+    assert "always saw video in its training" in refused.refusal
+    # It answers all the same where it is asked alone, as on screen.
+    alone = om.evaluate(ClipsPredictor(), session, FORECAST, max_windows=2).scores[0]
+    assert np.isfinite(alone.value)
+    assert not alone.refusal
 
 
 def test_differences_are_paired(table):

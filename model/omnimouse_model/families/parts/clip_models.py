@@ -398,6 +398,7 @@ class ClipPredictor(NetworkPredictor):
             sees_responses=self.family.reads_responses,
             sees_video=True,
             sees_behavior=spec.behavior is not None,
+            always_sees_video=True,
             spec=spec,
             sessions=frozenset(self.network.n_neurons),
             n_neurons=self.network.n_neurons,

@@ -166,6 +166,7 @@ class TwinPredictor(NetworkPredictor):
         return Needs(
             sees_responses=False,
             sees_video=True,
+            always_sees_video=True,
             sees_behavior=True,
             spec=self.spec,
             sessions=frozenset(self.n_neurons),
