@@ -56,6 +56,7 @@ from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     PlacesConfig,
     ReadoutConfig,
+    module_key,
     source_grid,
 )
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, PoyoNetwork, Task
@@ -376,7 +377,7 @@ def _zig(
     n = len(k)
     half, listed = (torch.arange(n) < n // part for part in (2, 4))
     listed[case["hidden_list"]] = True
-    found["encoder.linear"] = net.encoder.linear[session](full * ~half)
+    found["encoder.linear"] = net.encoder.linear[module_key(session)](full * ~half)
     found["posterior_mean.all_frames"] = net.encoder(full * ~half, session)
     found["mean.conditioned_half_hidden"] = mean_given(half)
     found["mean.conditioned_list_and_first_quarter_hidden"] = mean_given(listed)
