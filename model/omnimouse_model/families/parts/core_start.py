@@ -2,8 +2,9 @@
 
 With minutes of recording and of training, a core with random weights learns little more
 than the behaviour. Here its first layer begins as the filters of motion energy, its second
-as their energies, smoothed as calcium would be; the readouts are ridge regressions of the
-responses on these features, at the receptive fields.
+as their energies, smoothed as calcium would be, and again with the other sign, because
+responses saturate with contrast; the readouts are ridge regressions of the responses on
+these features, at the receptive fields.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ from omnimouse_model.families.parts.factorised import (
     rows_of,
 )
 
-_WAVELENGTHS_PX = (9.0, 14.0)
+_WAVELENGTHS_PX = (12.0, 20.0)
 _SPEED_HZ = 2.5
 _ORIENTATIONS, _DIRECTIONS, _PHASES = 4, (1, -1), 3
 _N_ENERGIES = len(_WAVELENGTHS_PX) * _ORIENTATIONS * len(_DIRECTIONS)
@@ -29,7 +30,7 @@ _CALCIUM_S = 0.18
 _PLACE_STEPS, _PLACE_LR, _EDGE = 500, 1e-2, 0.95
 _ROWS = 4
 """Every so many frames are used for the readouts."""
-_PENALTY = 0.3
+_PENALTY = 1.0
 
 
 def check_core(config: CoreConfig) -> None:
@@ -50,7 +51,8 @@ def start_filters(core: FactorisedCore) -> None:
 
     The last units of the first layer are the channels of behaviour, with both signs,
     because the nonlinearity cuts one; the second has them twice, the second time as the
-    mean over its taps. Its units that are left mix all filters.
+    mean over its taps. Its units that are left have the energies with the other sign, and
+    then mix all filters.
     """
     (space, time, *_), (space_2, time_2, *_) = _layers(core)
     for part in (space, time, space_2, time_2):
@@ -68,14 +70,14 @@ def start_filters(core: FactorisedCore) -> None:
         sign = 1.0 if number < behavior // 2 else -1.0
         space.weight[unit, channel] = sign / np.prod(space.kernel_size)
         time.weight[unit, unit, -1] = 1.0
+    energies = torch.eye(_N_ENERGIES).repeat_interleave(_PHASES, 1)
     used = _N_ENERGIES + 2 * behavior
     middle = tuple(size // 2 for size in space_2.kernel_size)
     mixed = torch.randn(space_2.out_channels - used, n_filters) / n_filters**0.5
     taps = space_2.weight[:, :, *middle]
-    for energy in range(_N_ENERGIES):
-        taps[energy, energy * _PHASES : (energy + 1) * _PHASES] = 1.0
+    taps[:_N_ENERGIES, :n_filters] = energies
     taps[_N_ENERGIES:used, width - behavior :] = torch.eye(behavior).repeat(2, 1)
-    taps[used:, :n_filters] = mixed
+    taps[used:, :n_filters] = torch.cat([-energies, mixed])[: len(taps) - used]
     lags_s = torch.arange(time_2.kernel_size[0]).flip(0) / RATE_HZ
     decay = (-lags_s / _CALCIUM_S).exp()
     units = torch.arange(time_2.out_channels)

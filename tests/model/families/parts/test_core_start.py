@@ -54,6 +54,14 @@ def test_an_energy_prefers_its_orientation_and_direction(orientation, degrees):
     assert of_wavelength[0, first] > 1.5 * of_wavelength[0, second].clamp(min=0)
 
 
+def test_energies_are_there_again_with_the_other_sign():
+    found = started(CoreConfig(3, (52, 44), **SIZES))(grating(0, 1))[0]
+    energies, opposite = found[:16], found[24:40]
+    is_high = energies > 0
+    torch.testing.assert_close(opposite[is_high], torch.expm1(-energies[is_high]))
+    assert is_high.any()
+
+
 def test_behaviour_passes_with_both_signs():
     core = started()
     quiet, fast = torch.zeros(2, 3, 30, 36, 64)[:1], torch.zeros(1, 3, 30, 36, 64)
