@@ -331,7 +331,7 @@ def _recorded(window: Window) -> np.ndarray:
 # -- start values ----------------------------------------------------------------------
 _START_WINDOWS = 400
 """Train windows of a session that start values are fitted to."""
-_UNIT_PENALTY, _READOUT_PENALTY = 3.0, 1e-3
+_UNIT_PENALTY, _READOUT_PENALTY = 10.0, 1e-3
 """Ridge penalties, in variances of an input."""
 
 
