@@ -54,16 +54,25 @@ def interrupted(self: TrainingProgress, facts: dict[str, float]) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.slow
-def test_ctrl_c_saves_the_run(config, recordings, tmp_path, monkeypatch, capsys):
-    out = tmp_path / "run"
-    command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
-    command += ["--device", "cpu", "--accumulate", "2"]
+def command_of(config: Path, sessions: Path, out: Path) -> list[str]:
+    words = ["train", config, "--out", out, "--sessions", sessions, "--device", "cpu"]
+    return [str(word) for word in words]
+
+
+def begin(command: list[str], out: Path, monkeypatch, capsys) -> None:
+    """Train until Ctrl-C after the first step, which is saved."""
     with monkeypatch.context() as patch:
         patch.setattr(TrainingProgress, "__call__", interrupted)
         assert run(*command) == 130
     assert f"saved in {out}" in capsys.readouterr().err
     assert steps(out) == [1]
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_the_run(config, recordings, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    command = [*command_of(config, recordings, out), "--accumulate", "2"]
+    begin(command, out, monkeypatch, capsys)
     assert run(*command) == 0
     assert steps(out) == [1, 2, 3, 4]
     row = list(log_rows(out / FILE))[-1]
@@ -84,8 +93,7 @@ def check_shared_run(out: Path) -> None:
 @pytest.mark.process
 def test_processes_share_the_sessions_and_train_one_core(config, recordings, tmp_path):
     out = tmp_path / "run"
-    command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
-    run_ranks(2, main, [*command, "--device", "cpu"])
+    run_ranks(2, main, command_of(config, recordings, out))
     check_shared_run(out)
 
 
@@ -94,9 +102,8 @@ def test_processes_share_the_sessions_and_train_one_core(config, recordings, tmp
 def test_torchrun_shares_the_sessions_and_trains_one_core(config, recordings, tmp_path):
     out = tmp_path / "run"
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
-    command += ["--device", "cpu"]
-    command = [sys.executable, *launch, "-m", "omnimouse_app", *command]
+    command = [sys.executable, *launch, "-m", "omnimouse_app"]
+    command += command_of(config, recordings, out)
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     made = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert made.returncode == 0, made.stderr
@@ -124,12 +131,8 @@ def test_twins_are_trained_stopped_continued_and_exported(
     twin_config, recordings, tmp_path, monkeypatch, capsys
 ):
     out, file = tmp_path / "run", tmp_path / "twins.safetensors"
-    command = ["train", str(twin_config), "--out", str(out)]
-    command += ["--sessions", str(recordings), "--device", "cpu"]
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingProgress, "__call__", interrupted)
-        assert run(*command) == 130
-    assert steps(out) == [1]
+    command = command_of(twin_config, recordings, out)
+    begin(command, out, monkeypatch, capsys)
     with monkeypatch.context() as patch:
         # Ctrl-C while the weights are exported, which takes minutes with a context part.
         place = "omnimouse_model.families.twin.training.exported"
@@ -148,11 +151,11 @@ def test_twins_are_trained_stopped_continued_and_exported(
 @pytest.mark.slow
 @pytest.mark.process
 def test_two_processes_train_twins_as_one_does(twin_config, recordings, tmp_path):
-    command = ["train", str(twin_config), "--device", "cpu"]
-    command += ["--sessions", str(recordings)]
-    assert run(*command, "--out", str(tmp_path / "one")) == 0
-    run_ranks(2, main, [*command, "--out", str(tmp_path / "two")])
-    one, two = (load_file(tmp_path / out / "model.safetensors") for out in ("one", "two"))
+    outs = [tmp_path / "one", tmp_path / "two"]
+    alone, shared = (command_of(twin_config, recordings, out) for out in outs)
+    assert run(*alone) == 0
+    run_ranks(2, main, shared)
+    one, two = (load_file(out / "model.safetensors") for out in outs)
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6, msg=name)
@@ -182,18 +185,12 @@ def test_transformers_of_spikes_are_trained_continued_exported_and_described(
 ):
     config, folder = ndt_files
     out, file = tmp_path / "run", tmp_path / "ndt.safetensors"
-    command = ["train", str(config), "--out", str(out)]
-    command += ["--sessions", str(folder), "--device", "cpu"]
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingProgress, "__call__", interrupted)
-        assert run(*command) == 130
-    assert steps(out) == [1]
+    command = command_of(config, folder, out)
+    begin(command, out, monkeypatch, capsys)
     assert run(*command, "--export", str(file)) == 0
     assert steps(out) == [1, 2, 3]
     assert load_predictor(file).needs.n_neurons == {"a": 9, "b": 10}
     capsys.readouterr()
-    assert run(*command, "--compile") == 1
-    assert "found 'compile'" in capsys.readouterr().err
     assert run("info", str(file)) == 0
     told = capsys.readouterr().out
     assert "trials: 20 bins, 20 ms each" in told
@@ -205,8 +202,7 @@ def test_transformers_of_spikes_are_trained_continued_exported_and_described(
 def test_two_processes_train_one_transformer_on_the_sessions_of_all(ndt_files, tmp_path):
     config, folder = ndt_files
     out = tmp_path / "run"
-    command = ["train", str(config), "--sessions", str(folder), "--out", str(out)]
-    run_ranks(2, main, [*command, "--device", "cpu"])
+    run_ranks(2, main, command_of(config, folder, out))
     assert steps(out) == [1, 2, 3]
     assert all(row["windows"] == 2 * 4 for row in log_rows(out / FILE))
     one, two = (read_state(path)["net"] for path in rank_files(last_state(out)))

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from omnimouse_model import metrics
 from omnimouse_model.metrics import StreamingCorrelation
@@ -45,59 +47,40 @@ def test_conformance_fails_on_a_wrong_value(tmp_path, capsys):
 
 def test_correlation_and_slope_are_numpys(generator):
     prediction, target = noisy_pair(generator)
-    pairs = zip(prediction.T, target.T, strict=True)
+    kept = np.delete(np.arange(len(target)), [3, 10])
+    pairs = [*zip(prediction[kept].T, target[kept].T, strict=True)]
+    # A pair with a missing value is left out.
+    prediction[3], target[10] = np.nan, np.nan
     expected = [np.corrcoef(*pair)[0, 1] for pair in pairs]
     np.testing.assert_allclose(metrics.correlation(prediction, target), expected)
     found = metrics.correlation(prediction.T, target.T, axis=1)
     np.testing.assert_allclose(found, expected)
-    pairs = zip(prediction.T, target.T, strict=True)
-    expected = [np.polyfit(p, t, 1)[0] for p, t in pairs]
+    expected = [np.polyfit(*pair, 1)[0] for pair in pairs]
     np.testing.assert_allclose(metrics.moments(prediction, target).slope(), expected)
 
 
-def test_correlation_skips_pairs_with_a_nan(generator):
-    prediction, target = noisy_pair(generator, neurons=1)
-    prediction[3], target[10] = np.nan, np.nan
-    kept = np.delete(np.arange(len(target)), [3, 10])
-    np.testing.assert_allclose(
-        metrics.correlation(prediction, target),
-        metrics.correlation(prediction[kept], target[kept]),
-    )
-
-
-@pytest.mark.parametrize("offset", [0.0, 1e6])
-def test_streaming_equals_pooling_all_samples(generator, offset):
-    prediction = generator.gamma(1.0, 1.0, (50, 12, 5)) + offset
-    target = prediction + generator.normal(0, 1, prediction.shape)
-    stream = StreamingCorrelation(12, 5)
-    for blocks in zip(prediction, target, strict=True):
-        stream.update(*blocks)
-    pooled = metrics.correlation(prediction.reshape(-1, 5), target.reshape(-1, 5))
-    np.testing.assert_allclose(stream.pearson(), pooled, rtol=1e-8)
-
-
-def test_streaming_counts_only_asked_and_finite_cells(generator):
-    prediction, target = generator.normal(size=(2, 30, 10, 4))
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    offset=st.sampled_from([0.0, 1e6]),
+    at_once=st.integers(1, 5),
+    asks_all=st.booleans(),
+)
+def test_streaming_is_pooling_the_asked_finite_cells(seed, offset, at_once, asks_all):
+    draw = np.random.default_rng(seed)
+    prediction = draw.gamma(1.0, 1.0, (30, 10, 5)) + offset
+    target = prediction + draw.normal(0, 1, prediction.shape)
     target[0, 2, 1] = np.nan
-    cells = generator.random((30, 10, 4)) < 0.5
+    cells = asks_all | (draw.random(prediction.shape) < 0.5)
     prediction[~cells] = np.nan
-    stream = StreamingCorrelation(10, 4)
-    for k in range(30):
-        stream.update(prediction[k], target[k], cells[k])
-    flat = [array.reshape(-1, 4) for array in (prediction, target)]
-    np.testing.assert_allclose(stream.pearson(), metrics.correlation(*flat))
+    stream, order = StreamingCorrelation(10, 5), draw.permutation(5)
+    for window in zip(prediction, target, cells, strict=True):
+        for some in np.split(order, range(at_once, 5, at_once)):
+            p, t, asked = (part[:, some] for part in window)
+            stream.update(p, t, None if asks_all else asked, columns=some)
+    flat = [array.reshape(-1, 5) for array in (prediction, target)]
+    np.testing.assert_allclose(stream.pearson(), metrics.correlation(*flat), rtol=1e-8)
     assert stream.moments().count.sum() == (cells & np.isfinite(target)).sum()
-
-
-def test_streaming_takes_some_columns_at_a_time(generator):
-    prediction, target = generator.normal(size=(2, 20, 8, 6))
-    whole, parts = StreamingCorrelation(8, 6), StreamingCorrelation(8, 6)
-    columns = [np.array([4, 0]), np.array([1, 2, 3, 5])]
-    for p, t in zip(prediction, target, strict=True):
-        whole.update(p, t)
-        for some in columns:
-            parts.update(p[:, some], t[:, some], columns=some)
-    np.testing.assert_allclose(parts.pearson(), whole.pearson())
 
 
 def test_a_prediction_that_is_not_finite_is_an_error(generator):
@@ -133,15 +116,14 @@ def test_bootstrap_interval_covers_the_mean(generator):
     assert 0.88 <= hits / 100 <= 0.99
 
 
-def test_bootstrap_is_the_same_for_the_same_seed(generator):
+def test_bootstrap_is_the_same_for_the_same_seed_and_weighted(generator):
     values = generator.random(50)
-    first = metrics.bootstrap_interval(values, seed=3)
-    assert first == metrics.bootstrap_interval(values, seed=3)
+    first = metrics.bootstrap_interval(values, n_resamples=205, seed=3)
+    assert first == metrics.bootstrap_interval(values, n_resamples=205, seed=3)
     assert first[0] < values.mean() < first[1]
     assert np.isnan(metrics.bootstrap_interval(np.array([]))).all()
-    scores = generator.normal(size=50)
-    low, high = metrics.bootstrap_interval(scores, n_resamples=205, seed=1)
-    assert low < scores.mean() < high
+    weighted = metrics.bootstrap_interval(np.full(5, 2.0), np.array([1.0, 2, 3, 4, 5]))
+    assert weighted == (2.0, 2.0)
 
 
 def test_cc_norm_obeys_its_identity(generator):
