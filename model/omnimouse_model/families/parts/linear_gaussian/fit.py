@@ -11,6 +11,7 @@ import numpy as np
 from omnimouse_model.data.session import SCREEN_MEAN, SCREEN_STD, Session, Window, without_missing
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation.tier_windows import mean_rates
 from omnimouse_model.families.parts.linear_gaussian.posterior import (
     FactorModel,
     blocks_of,
@@ -100,6 +101,9 @@ class TrainSeries:
         float32 (N, n): inputs of the mean; None if the session lacks the stream.
     run
         int (N,): number of the stretch of consecutive samples.
+    means
+        float64 (P,): mean responses of the whole tier, of which the series is a part; None
+        where it is all of it.
     """
 
     responses: np.ndarray
@@ -107,6 +111,7 @@ class TrainSeries:
     video_inputs: np.ndarray | None
     behavior_inputs: np.ndarray | None
     run: np.ndarray
+    means: np.ndarray | None = None
 
     def only(self, *, video: bool, behavior: bool) -> "TrainSeries":
         """Return the series with some inputs of the mean left out."""
@@ -204,6 +209,7 @@ def train_series(
         energy if energy.shape[1] else None,
         lagged if lagged.shape[1] else None,
         run,
+        mean_rates(session, spec) if len(windows) < len(_every_window(session, spec)) else None,
     )
 
 
@@ -238,15 +244,7 @@ def train_windows(session: Session, spec: WindowSpec, most_s: float = inf) -> li
     UnsupportedRequestError
         The train tier has less than 4 s.
     """
-    tiers = session.tiers()
-    starts = np.zeros(0)
-    if tiers.get("train"):
-        starts = session.window_starts("train", include_blanks=True, spec=spec)
-    parts: list[TrainWindow] = []
-    if spec.align == "trial":
-        parts = [TrainWindow(float(s), slice(None), k) for k, s in enumerate(starts)]
-    elif len(starts):
-        parts = _covering_parts(starts, spec)
+    parts = _every_window(session, spec)
     n_samples = sum(spec.n_samples - (part.samples.start or 0) for part in parts)
     if n_samples < MIN_TRAIN_S * spec.response_rate_hz:
         raise UnsupportedRequestError(
@@ -256,6 +254,15 @@ def train_windows(session: Session, spec: WindowSpec, most_s: float = inf) -> li
         )
     length_s = n_samples / spec.response_rate_hz
     return _thinned(parts, max(n_samples * session.n_neurons / MAX_VALUES, length_s / most_s))
+
+
+def _every_window(session: Session, spec: WindowSpec) -> list[TrainWindow]:
+    starts = np.zeros(0)
+    if session.tiers().get("train"):
+        starts = session.window_starts("train", include_blanks=True, spec=spec)
+    if spec.align == "trial":
+        return [TrainWindow(float(s), slice(None), k) for k, s in enumerate(starts)]
+    return _covering_parts(starts, spec) if len(starts) else []
 
 
 def _thinned(parts: list[TrainWindow], times: float) -> list[TrainWindow]:
@@ -340,6 +347,28 @@ class LinearGaussianFit:
             "private": self.factors.private,
             "inflation": np.array(self.factors.inflation),
         }
+
+    def at_means(
+        self, before: np.ndarray, after: np.ndarray, *, is_count: bool
+    ) -> "LinearGaussianFit":
+        """Return the fit for mean responses (P,) that are not those it was made from.
+
+        Without it, the error of a neuron that is nearly silent in other windows is the
+        difference of the two means.
+        """
+        neurons = slice(len(before))
+        intercept, weights, scale = (
+            array.copy() for array in (self.intercept, self.weights, self.scale)
+        )
+        if is_count:
+            intercept[neurons] += after - before
+        else:
+            times = np.ones_like(before)
+            np.divide(after - self.floor, before - self.floor, times, where=before > self.floor)
+            root = np.sqrt(np.clip(times, 0.25, 4.0))
+            for array in (intercept, weights, scale):
+                array[..., neurons] *= root
+        return replace(self, intercept=intercept, weights=weights, scale=scale)
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "LinearGaussianFit":
@@ -434,6 +463,10 @@ def fit(
         residuals, blocks, rate_hz, n_behavior=n_behavior, job=part_of(job, _MEAN_SHARE, 1.0)
     )
     fitted = LinearGaussianFit(floor, weights, intercept, scale, factors)
+    if series.means is not None and fixed_mean is None:
+        n_known = np.isfinite(series.responses).sum(axis=0)
+        before = np.nansum(series.responses, axis=0, dtype=np.float64) / np.maximum(n_known, 1)
+        fitted = fitted.at_means(before, series.means, is_count=is_count)
     if not all(np.isfinite(array).all() for array in fitted.arrays().values()):
         raise UnsupportedRequestError(
             f"The linear-Gaussian fit is not finite with {len(series.run)} samples of "

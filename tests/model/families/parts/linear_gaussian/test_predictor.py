@@ -11,6 +11,7 @@ import omnimouse_model as om
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.evaluation import stored_fits
 from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.tier_windows import mean_rates
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.families.ensemble import Ensemble
 from omnimouse_model.families.parts.linear_gaussian.fit import train_windows
@@ -74,6 +75,19 @@ def test_a_long_recording_is_read_in_blocks_that_cover_it(session):
         # Blocks have 20 s: a recording a little longer than the limit loses a little.
         assert most_s - 20 <= sum(lengths) / spec.response_rate_hz <= most_s + 2
         assert parts[-1].start_s > 100.0
+
+
+def test_a_fit_to_a_part_has_the_level_of_the_whole_tier(monkeypatch):
+    """Of the blocks of 20 s, those that are read have other rates than the others."""
+    draw = np.random.default_rng(0)
+    rates = np.where(np.arange(30 * 300) // 600 % 2, 3.0, 1.0)[:, None]
+    responses = rates * draw.gamma(2.0, 0.5, (30 * 300, N_NEURONS))
+    session = om.open_session({"responses": responses, "rate_hz": 30.0})
+    monkeypatch.setattr("omnimouse_model.families.parts.linear_gaussian.predictor.MOST_S", 100.0)
+    mask = om.Mask.nothing(session).ask(range(N_NEURONS))
+    found = LinearGaussian().predict(session.window(10.0), mask).responses
+    level = mean_rates(session, om.OMNIMOUSE)
+    np.testing.assert_allclose(np.nanmean(found, axis=0), level, rtol=0.05)
 
 
 def windows_of(session, predictor, tier="test"):
