@@ -523,7 +523,8 @@ def _cell(value: Any) -> str:
         return ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_cell(item) for item in value)
-    return str(value)
+    # In one line: a name with a line feed would look like another row.
+    return printable(str(value))
 
 
 def _plain(value: Any) -> Any:

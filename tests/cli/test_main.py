@@ -96,8 +96,9 @@ def test_names_in_messages_and_tables_cannot_control_the_terminal(capsys, tmp_pa
         cli.main(["info", str(tmp_path / hostile)])
     with pytest.raises(SystemExit):
         cli.main(["info", "demo", f"--{hostile}"])
-    emit([{"name": hostile}], as_json=False)
+    emit([{"name": f"{hostile}\nrow"}], as_json=False)
     printed = "".join(capsys.readouterr())
+    assert "\nrow" not in printed, "a name makes a row of its own"
     assert printed.count("zyx") == 3
     assert "\x1b" not in printed
 

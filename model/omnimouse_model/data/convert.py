@@ -349,7 +349,7 @@ class _Conversion:
             "version": VERSION if has_pauses(session.responses) else 1,
             "codec": codec,
             "source": {
-                "uri": str(session.path),
+                "uri": os.fsencode(session.path).decode("utf-8", "replace"),
                 "format": session.format,
                 "fingerprint": session.fingerprint,
                 "options": plain(dict(session.options)),

@@ -7,7 +7,6 @@ link there would choose what is written and removed.
 """
 
 import io
-import json
 import os
 import shutil
 import stat
@@ -19,7 +18,13 @@ from typing import Any, BinaryIO
 
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.storage.trees import MAX_JSON_BYTES, decode_json
-from omnimouse_model.storage.write import LockedError, is_own, lock, open_without_links
+from omnimouse_model.storage.write import (
+    LockedError,
+    is_own,
+    json_text,
+    lock,
+    open_without_links,
+)
 
 JOURNAL = "journal.jsonl"
 JsonObject = dict[str, Any]  # Any: whatever JSON holds
@@ -27,7 +32,7 @@ JsonObject = dict[str, Any]  # Any: whatever JSON holds
 
 def json_line(values: Mapping[str, Any]) -> bytes:
     """Return the line of values; NaN and infinity, which JSON lacks, raise `ValueError`."""
-    return json.dumps(values, allow_nan=False).encode() + b"\n"
+    return json_text(values, allow_nan=False).encode() + b"\n"
 
 
 def parsed_line(line: bytes) -> JsonObject:

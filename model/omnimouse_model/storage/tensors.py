@@ -201,11 +201,14 @@ class _Weight:
 
 
 def _check_tensors(content: Any) -> None:
-    """Raise ValueError unless all tensors are dense, and no larger than their values."""
+    """Raise ValueError unless all tensors are dense real numbers that have as many values."""
     for tensor in _tensors(content):
         is_dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
-        if not is_dense or tensor.is_quantized:
-            raise ValueError(f"a tensor is {tensor.layout} on {tensor.device}, not dense.")
+        # Neither lists of tensors nor views that are negated or conjugated when they are read.
+        is_dense &= not tensor.is_nested and tensor.dtype in _DTYPES.values()
+        if not is_dense or tensor.is_neg():
+            found = f"{tensor.layout} {tensor.dtype} on {tensor.device}"
+            raise ValueError(f"a tensor is {found}, not dense numbers.")
         # A stride of 0 repeats one value as often as the file claims.
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ValueError(f"a tensor {tuple(tensor.shape)} claims more values than it has.")

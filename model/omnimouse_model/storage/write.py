@@ -301,7 +301,17 @@ def write_text(path: Path, text: str, *, is_private: bool = False) -> None:
 
 def write_json(path: Path, values: Any, *, is_private: bool = False) -> None:
     """Write values as JSON in place of what the file held; see `atomic_path`."""
-    write_text(path, json.dumps(values, indent=1) + "\n", is_private=is_private)
+    write_text(path, json_text(values, indent=1) + "\n", is_private=is_private)
+
+
+def json_text(values: Any, **options: Any) -> str:
+    """Return values as JSON; a byte of a file's name that is no UTF-8 becomes `?`."""
+    text = json.dumps(values, **options)
+    # As half of a pair, which readers refuse: the file would count as damaged.
+    if "\\udc" in text:
+        plain = json.dumps(values, ensure_ascii=False, **options)
+        text = plain.encode("utf-8", "replace").decode()
+    return text
 
 
 def write_bytes(path: Path, content: bytes, *, is_private: bool = False) -> None:

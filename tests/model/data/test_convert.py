@@ -1,6 +1,8 @@
 import json
+import os
 import pickle
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from omnimouse_model.errors import ResultsFileError, SessionFormatError
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_model.storage.journal import Journal
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.write import write_json
 from tests import SESSIONS
 from tests.model.data.refusals import check_refusal
 from tests.model.experanto_folder import write_folder
@@ -459,3 +463,16 @@ def test_what_a_store_cannot_hold_is_refused_before_it_is_begun(tmp_path, monkey
     with pytest.raises(SessionFormatError, match="responses of 0 bytes, complex64"):
         convert(session, tmp_path / "m.zarr")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 on other systems")
+def test_a_recording_in_a_folder_whose_name_is_no_utf8_is_converted(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xe4use"))
+    folder.mkdir()
+    np.savez(folder / "a.npz", responses=np.ones((300, 2)), rate_hz=30.0)
+    convert(open_session(folder / "a.npz"), tmp_path / "a.omses.zarr")
+    assert open_session(tmp_path / "a.omses.zarr").n_neurons == 2
+    # Settings and analyses hold such names, too.
+    write_json(tmp_path / "a.json", {"path": str(folder), "other": "\U0001f4e4 ä \\udce4"})
+    found = read_json(tmp_path / "a.json")
+    assert found == {"path": f"{tmp_path}/m?use", "other": "\U0001f4e4 ä \\udce4"}

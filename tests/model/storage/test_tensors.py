@@ -72,11 +72,17 @@ def test_nested_tuples_as_keys_are_refused_at_once(tmp_path):
     ("made", "words"),
     [
         (lambda: torch.eye(3).to_sparse(), "not dense"),
+        (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "not dense"),
+        (lambda: torch.ones(3, dtype=torch.complex64), "not dense"),
+        (lambda: torch.ones(3, dtype=torch.complex64).conj().imag, "not dense"),
+        (lambda: torch.ones(4).to(torch.float8_e4m3fn), "not dense"),
         (lambda: torch.ones(1).expand(10**9), "claims more values"),
         (lambda: torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8), "unsafe|dense"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:torch.quantize", "ignore:Sparse")
+@pytest.mark.filterwarnings(
+    "ignore:torch.quantize", "ignore:Sparse", "ignore:The PyTorch API of nested"
+)
 def test_only_dense_tensors_are_read(tmp_path, made, words):
     torch.save({"weight": made()}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=words):
