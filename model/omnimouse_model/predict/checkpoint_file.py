@@ -299,7 +299,12 @@ class Checkpoint:
         stated = {k: v for k, v in about.items() if k in names and v is not None}
         with refused_as(CheckpointError):
             found = decode(cls, stated, path.with_suffix(".json"))
-        return replace(found, state=state, source=str(path))
+        found = replace(found, state=state, source=str(path))
+        found.check()
+        return found
+
+    def check(self) -> None:
+        """Raise `CheckpointError` if the tensors are not those that the JSON file states."""
 
     def save(self, path: Path) -> Path:
         """Write weights and the JSON file beside them; no other process may write them."""

@@ -201,27 +201,22 @@ class CebraCheckpoint(Checkpoint):
         sessions = {session: len(bank.mean) for session, bank in banks.items()}
         return cls(config=config, neighbours=neighbours, sessions=sessions, state=state)
 
-    @classmethod
-    def of(
-        cls, about: Mapping[str, Any], state: Mapping[str, Tensor], path: Path
-    ) -> "CebraCheckpoint":
-        """Return tensors with what the JSON file says, if their shapes are those it states."""
-        found = super().of(about, state, path)
-        if not found.sessions:
-            raise CheckpointError(f"{path.with_suffix('.json')} names no session.")
-        for place, (session, count) in enumerate(found.sessions.items()):
-            parts = {part: state.get(f"{part}.{place}") for part in PARTS}
-            widths = {"bank": found.config.output, "labels": len(found.config.channels)}
+    def check(self) -> None:
+        """Raise `CheckpointError` without a session, or if an embedding has another shape."""
+        if not self.sessions:
+            raise CheckpointError(f"{self.source} names no session.")
+        for place, (session, count) in enumerate(self.sessions.items()):
+            parts = {part: self.state.get(f"{part}.{place}") for part in PARTS}
+            widths = {"bank": self.config.output, "labels": len(self.config.channels)}
             widths |= {"mean": count}
             shapes = {name: (*one.shape,) if one is not None else () for name, one in parts.items()}
             lengths = {shapes[name][:1] for name in ("bank", "labels")}
             is_wrong = any(shapes[name][-1:] != (size,) for name, size in widths.items())
             if is_wrong or len(lengths) > 1:
                 raise CheckpointError(
-                    f"{path}: the embedding of session {session[:80]!r} has the shapes {shapes}, "
-                    f"expected ones that end with {widths}."
+                    f"{self.source}: the embedding of session {session[:80]!r} has the shapes "
+                    f"{shapes}, expected ones that end with {widths}."
                 )
-        return found
 
     @property
     def networks(self) -> dict[str, Tensor]:

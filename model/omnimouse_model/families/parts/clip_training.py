@@ -158,6 +158,8 @@ class ClipTraining(TrainingRun):
         check_alone(self.sessions, self.team, self.title)
         with seeded(config.seed):
             self.net = self.network(config, self.sessions).to(self.device)
+        # Where a recording has no places of neurons, the network is another one.
+        self.settings = replace(config, model=self.net.config)
         self.spec = replace(
             self.family.spec(self.net.config),
             duration_s=config.frames / RATE_HZ,

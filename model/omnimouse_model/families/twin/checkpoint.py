@@ -49,17 +49,12 @@ class TwinCheckpoint(Checkpoint):
     frame_size: tuple[Side, Side]
     unit_ids: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=UNSTORED)
 
-    @classmethod
-    def of(
-        cls, about: Mapping[str, Any], state: Mapping[str, Tensor], path: Path
-    ) -> "TwinCheckpoint":
-        """Return tensors with what the JSON file says; each session has its mean responses."""
-        found = super().of(about, state, path)
-        for key, count in found.sessions.items():
-            mean = state.get(f"{SESSIONS}{key}.{MEAN}")
-            if mean is None or mean.shape != (count,):
-                raise CheckpointError(f"{path} has no {SESSIONS}{key}.{MEAN} of {count} neurons.")
-        return found
+    def check(self) -> None:
+        """Raise `CheckpointError` if a session has no mean response of each neuron."""
+        for key, count in self.sessions.items():
+            name = f"{SESSIONS}{key}.{MEAN}"
+            if name not in self.state or self.state[name].shape != (count,):
+                raise CheckpointError(f"{self.source} has no {name} of {count} neurons.")
 
     @classmethod
     def of_networks(
