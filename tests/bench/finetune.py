@@ -17,7 +17,7 @@ from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
-    from omnimouse_model.families.omnimouse.checkpoint import Checkpoint
+    from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint
     from omnimouse_model.predict.predictor import Predictor
     from omnimouse_model.training.config import Trained
 
@@ -155,7 +155,7 @@ def _companion(settings: Settings) -> list[Row]:
     return _rows(COMPANION, tuned, (trained,))
 
 
-def _without_session(checkpoint: "Checkpoint", session: str) -> "Checkpoint":
+def _without_session(checkpoint: "OmniMouseCheckpoint", session: str) -> "OmniMouseCheckpoint":
     """Return a checkpoint without a session.
 
     Its animal is removed too, unless it has other sessions.

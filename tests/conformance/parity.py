@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.families.omnimouse.checkpoint import Checkpoint
+from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint
 from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
 from omnimouse_model.families.omnimouse.network import (
     OmniMouse,
@@ -136,7 +136,7 @@ def read_reference(folder: Path) -> Reference:
     facts = json.loads((folder / "config.json").read_text())
     cases = json.loads((folder / "cases.json").read_text())
     session_map = facts["session_map"]
-    checkpoint = Checkpoint(
+    checkpoint = OmniMouseCheckpoint(
         config=config_from_official(facts["model"]),
         state=load_file(folder / "state_dict.safetensors"),
         sessions={k: v["n_neurons"] for k, v in session_map.items()},

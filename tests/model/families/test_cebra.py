@@ -278,11 +278,12 @@ def test_a_step_that_is_not_finite_changes_nothing(package):
 @pytest.mark.slow
 def test_a_checkpoint_is_loaded_and_described(session, fitted, tmp_path):
     from omnimouse_model.families.cebra import FAMILY
-    from omnimouse_model.families.cebra.predictor import save_cebra
+    from omnimouse_model.families.cebra.predictor import CebraCheckpoint
     from omnimouse_model.inference.families import describe
 
     path = tmp_path / "one.safetensors"
-    save_cebra(path, fitted.net, fitted.config, fitted.banks, fitted.neighbours, {})
+    parts = fitted.net, fitted.config, fitted.banks, fitted.neighbours
+    CebraCheckpoint.of_networks(*parts).save(path)
     loaded = om.load_predictor(path)
     spec = loaded.needs.spec
     window, mask = session.window(20.0, spec), decoding(session, spec)
