@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -112,55 +113,44 @@ def read_ahead(view: SessionView) -> None:
         view.session.overview()
 
 
-def put_on_screen(state: LiveState, view: SessionView) -> None:
-    """Show a view; if a listener fails, restore the state and raise its error."""
-    before = _view_of(state)
+def put_on_screen(
+    state: LiveState, view: SessionView, before_drawing: Callable[[], None] = lambda: None
+) -> None:
+    """Show a view; if a listener fails, restore the state and raise its error.
+
+    No listener sees a window or mask of another session: all values are set before the
+    first signal. `before_drawing` is called between them.
+    """
+    before = _values_of(state)
+    after = {name: getattr(view, name) for name in before}
+    _set(state, after)
     try:
-        for name, value in _changes(view):
-            setattr(state, name, value)
+        before_drawing()
+        for name, value in after.items():
+            getattr(state.events, name).emit(value, before[name])
     except EmitLoopError as error:
-        _restore(state, before)
+        _set(state, before)
+        for name, value in before.items():
+            try:
+                getattr(state.events, name).emit(value, after[name])
+            except EmitLoopError:
+                logger.exception("A view could not follow the restored %s.", name)
         raise _cause_of(error) from None
 
 
-def _view_of(state: LiveState) -> SessionView:
-    """Return the view of the current state."""
-    return SessionView(
-        state.session,
-        state.window,
-        state.mask,
-        state.preset,
-        state.selection,
-        state.cursor,
-        state.edits,
-        state.first_ranks,
-    )
+def _values_of(state: LiveState) -> dict[str, Any]:
+    """Return the values of the state that belong to its session, by name."""
+    # In this order the listeners are called.
+    names = ("edits", "session", "first_ranks", "cursor", "window", "mask", "preset", "selection")
+    return {name: getattr(state, name) for name in names}
 
 
-def _restore(state: LiveState, view: SessionView) -> None:
-    """Restore a view after another could not be shown; log further errors."""
-    for name, value in _changes(view):
-        try:
+def _set(state: LiveState, values: Mapping[str, Any]) -> None:
+    """Set values of the state without a signal."""
+    with ExitStack() as signals:
+        for name, value in values.items():
+            signals.enter_context(getattr(state.events, name).blocked())
             setattr(state, name, value)
-        except EmitLoopError:  # the value is set before listeners are called
-            logger.exception("A view could not follow the restored %s.", name)
-
-
-def _changes(view: SessionView) -> tuple[tuple[str, Any], ...]:
-    # In this order a listener never sees a window or mask of another session.
-    return (
-        ("window", None),
-        ("mask", None),
-        ("edits", view.edits),
-        ("session", view.session),
-        ("selection", ()),
-        ("first_ranks", view.first_ranks),
-        ("cursor", view.cursor),
-        ("window", view.window),
-        ("mask", view.mask),
-        ("preset", view.preset),
-        ("selection", view.selection),
-    )
 
 
 def _cause_of(error: BaseException) -> BaseException:

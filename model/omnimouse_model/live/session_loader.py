@@ -229,10 +229,12 @@ class SessionLoader(HasBackgroundTask):
             # The state must be read before the new session replaces it.
             self.on_leave()
             requests.client.reset()
+            # The prediction is computed while the views draw the session: half a second.
+            ask = requests.client.send if name == state.predictor_name else lambda: None
             # On an error, `put_on_screen` has restored the previous state, whose
             # results were just cleared: they are requested again.
             try:
-                put_on_screen(state, view)
+                put_on_screen(state, view, ask)
             except Exception:
                 requests.send()
                 raise
@@ -240,7 +242,8 @@ class SessionLoader(HasBackgroundTask):
             if name != state.predictor_name:
                 requests.client.choose(name)
                 state.predictor_name = name
-            requests.send()
+                requests.client.send()
+            requests.baseline.follow()
         # The messages of an opened analysis replace those of the previous one only if
         # the recording could be shown.
         self.on_shown(view)
