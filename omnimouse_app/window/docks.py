@@ -34,7 +34,7 @@ from qtpy.QtWidgets import (
 from omnimouse_app.field.canvas import repair_canvas, show_keys
 from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_app.window.instrument import Instrument, Model
-from omnimouse_app.window.malloc import return_free_memory
+from omnimouse_app.window.memory import return_free_memory
 from omnimouse_app.window.panels import Panels
 from omnimouse_model.analysis.ranking.rank_table import SUFFIX as RANKING_SUFFIX
 from omnimouse_model.data.session_index import holds_sessions

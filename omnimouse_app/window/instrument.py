@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QWidget
 from omnimouse_app.field.brush import FIRST_RADIUS, Brush
 from omnimouse_app.field.canvas import OneFrame, bind_keys, show_keys
 from omnimouse_app.field.layers import FieldLayers
+from omnimouse_app.window.memory import paused_collection
 from omnimouse_app.window.openable import is_openable
 from omnimouse_model.inference.client import load_in_worker
 from omnimouse_model.inference.registry import load_in_process
@@ -219,8 +220,9 @@ def import_for_layers() -> None:
 
     Called on another thread, so that the window reacts meanwhile.
     """
-    for name in _LAYER_IMPORTS:
-        import_module(name)
+    with paused_collection():
+        for name in _LAYER_IMPORTS:
+            import_module(name)
 
 
 def preferred_model(controller: Controller) -> str:

@@ -1,10 +1,7 @@
 """`launch()`: open napari with OmniMouse, from Python or from the command line."""
 
-import gc
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from omnimouse_app.window.memory import leave_out_imports, paused_collection, share_heap
 from omnimouse_model.extras import install_command, named_extras
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
 TITLE = "OmniMouse Studio"
 SIZE = (1440, 900)
-NAPARI_WINDOW = "napari._qt.qt_main_window"
-"""Module that napari imports for its first window."""
 
 
 def launch(
@@ -140,35 +136,6 @@ def _start(sample: "OpenRequest | None") -> None:
         sample.recording.start()
 
 
-@contextmanager
-def paused_collection() -> Iterator[None]:
-    """Pause Python's search for cyclic garbage, which takes a tenth of the start.
-
-    It looks through all modules and widgets again and again, which all remain in use.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def leave_out_imports() -> None:
-    """Leave all objects out of the search for cyclic garbage; nearly all are of imports.
-
-    A full search looks through 220,000 of them, which all remain: 0.2 s, at the start and
-    between strokes. Only once, because later the widgets of another viewer are among them.
-    """
-    if gc.get_freeze_count():
-        return
-    # Garbage of a viewer that was closed before would remain.
-    if NAPARI_WINDOW in sys.modules:
-        gc.collect()
-    gc.freeze()
-
-
 def _in_new_viewer(
     model: "str | Path | Predictor | None",
     device: "Device",
@@ -176,12 +143,13 @@ def _in_new_viewer(
     show: bool,
 ) -> "OmniMouseDock":
     """Return the widget of a new viewer; the model loads while the window is made."""
-    from omnimouse_app.window.malloc import share_heap
-
     share_heap()  # before napari starts threads
     import napari
     from napari.qt import get_qapp
 
+    from omnimouse_app.window import instrument  # noqa: F401  # imported for its effect
+
+    leave_out_imports()
     get_qapp()
     # The controller needs a Qt application to return its results to the window. It is
     # made before the window, so that the model loads in its own process meanwhile.
@@ -190,7 +158,6 @@ def _in_new_viewer(
         with ThreadPoolExecutor(1) as threads:
             # A thread, because napari waits for the display while it makes its window.
             panels = threads.submit(_import_panels)
-            leave_out_imports()
             # Shown with all docks: each dock that is added to a visible window is laid
             # out, and drawn, at once.
             viewer = napari.Viewer(title=TITLE, show=False)

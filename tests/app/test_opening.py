@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QTabBar
 from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window import launch as opening
 from omnimouse_app.window.docks import open_instrument
+from omnimouse_app.window.memory import paused_collection
 from omnimouse_model.live.state_store import LastSession, write_last_session
 from omnimouse_model.simulate.demo import SimulatedSession
 
@@ -53,7 +54,7 @@ def launch(qapp, load_calls):
 
 
 def test_garbage_is_collected_again_after_a_fault():
-    with contextlib.suppress(ZeroDivisionError), opening.paused_collection():
+    with contextlib.suppress(ZeroDivisionError), paused_collection():
         assert not gc.isenabled()
         raise ZeroDivisionError
     assert gc.isenabled()
@@ -141,7 +142,7 @@ def test_docks_are_restored_where_they_were(qapp, load_calls):
 HEAP = """
 import threading
 import numpy as np, psutil
-from omnimouse_app.window.malloc import return_free_memory, share_heap
+from omnimouse_app.window.memory import return_free_memory, share_heap
 
 def resident_mib():
     return psutil.Process().memory_info().rss / 2**20

@@ -18,7 +18,7 @@ from qtpy.QtCore import qInstallMessageHandler
 from qtpy.QtWidgets import QApplication
 
 from omnimouse_app.tour.hand import settle
-from omnimouse_app.window.malloc import return_free_memory
+from omnimouse_app.window.memory import return_free_memory
 
 MAX_GROWTH_MIB = 32.0
 """Maximum growth per session of the window, after the second one."""

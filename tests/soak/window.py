@@ -36,7 +36,7 @@ import zarr
 from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock, open_instrument
-from omnimouse_app.window.malloc import share_heap
+from omnimouse_app.window.memory import share_heap
 from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, scored_cells

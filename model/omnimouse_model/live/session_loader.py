@@ -226,7 +226,9 @@ class SessionLoader(HasBackgroundTask):
             if view.scores is not None:
                 ranks = view.scores.ranks_for(name, view.mask)
                 view = replace(view, first_ranks=ranks)
-            # The state must be read before the new session replaces it.
+            # The state must be read before the new session replaces it. A stroke on the
+            # mask before is none on the new one.
+            self._editor.end_stroke()
             self.on_leave()
             requests.client.reset()
             # The prediction is computed while the views draw the session: half a second.

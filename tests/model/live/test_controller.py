@@ -282,20 +282,13 @@ def test_a_stroke_of_many_paints_is_one_undo_entry(controller):
     assert controller.state.mask == after
 
 
-def test_a_stroke_ends_with_its_recording(controller, session):
+def test_a_stroke_ends_with_its_recording(controller, tmp_path):
     controller.editor.begin_stroke()
     controller.editor.paint([1], VISIBLE)
-    seen = []
-
-    def end() -> None:
-        seen.append(controller.state.mask is None)
-        controller.editor.end_stroke()
-
     # The field lets go of the pointer as soon as the recording changes.
-    controller.state.events.session.connect(end)
-    controller.state.events.mask.connect(end)
-    controller.loader.open_now(session)
-    assert any(seen)
+    controller.state.events.session.connect(controller.editor.end_stroke)
+    controller.state.events.mask.connect(controller.editor.end_stroke)
+    controller.loader.open_now(write_session(tmp_path / "other", n_neurons=20))
     assert not controller.editor.in_stroke
     assert controller.editor.undo_name == ""
 

@@ -75,6 +75,27 @@ def test_a_front_end_gets_the_session_before_it_is_shown(drawing_thread, session
     assert thread is not threading.current_thread()
 
 
+def test_listeners_see_one_recording_and_its_prediction_is_already_requested(
+    drawing_thread, session_folder, other
+):
+    state, client = drawing_thread.state, drawing_thread.controller.requests.client
+    drawing_thread.controller.model.choose("mean")
+    seen = []
+
+    def note() -> None:
+        session, window, mask = state.session, state.window, state.mask
+        is_one = window.session is session and mask.visible.shape[1] == session.n_neurons
+        seen.append((session.path, is_one, client.is_up_to_date))
+
+    for name in ("session", "window", "mask", "selection", "cursor", "preset"):
+        getattr(state.events, name).connect(note)
+    for place in (session_folder, other):
+        drawing_thread.opener.open(place)
+        drawing_thread.draw_all()
+        assert set(seen) == {(place, True, True)}
+        seen.clear()
+
+
 @pytest.mark.slow
 def test_a_newer_opening_stops_the_previous_one(drawing_thread, other):
     begun, stopped = threading.Event(), threading.Event()

@@ -351,9 +351,7 @@ class MaskEditor:
         """End the stroke; it becomes one undo entry if it changed anything."""
         with self._lock:
             if self._history.in_stroke:
-                # While another recording is shown there is no mask for a moment, and the
-                # steps of the one before are forgotten.
-                is_step = self._state.mask is not None and self._history.end(self.task)
+                is_step = self._history.end(self.task)
                 self.history_changed.emit()
                 if is_step:
                     self.stepped.emit(self.undo_name, "done")
