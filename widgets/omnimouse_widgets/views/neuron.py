@@ -75,7 +75,7 @@ from omnimouse_widgets.views.trials import (
 NO_NEURON: Final = "Select a neuron: Ctrl-click on the field, or a row of the table."
 PENDING: Final = "◌"
 NONE_FOUND: Final = "none found"
-PLACE: Final = "circle: place that the model reads"
+PLACE: Final = "○ read by the model"
 NO_REPEATS: Final = "No clip was shown twice: reliability is unknown."
 NOT_COMPUTED: Final = "The numbers are not computed yet"
 FIELD_TIP: Final = (
@@ -439,7 +439,7 @@ def field_plot(field: ReceptiveField | None, place: np.ndarray | None = None) ->
     height, width = FRAME
     pixels = np.full((height, width, 3), 16, np.uint8)
     if missing:
-        title = f"{missing}; {PLACE}"
+        title = f"{missing} · {PLACE}"
     else:
         pixels = _map_pixels(field)
     row, column = field.centre_yx

@@ -223,8 +223,8 @@ class SourcesView:
     def _answer(self) -> tuple[Item, ...]:
         sources = self._sources
         models = (
-            ("quick", "linear-gaussian", "Answers in seconds, for any recording"),
-            ("chosen", "chosen model", "The model of the panel OmniMouse; it takes longer"),
+            ("quick", "by linear-gaussian", "Answers in seconds, for any recording"),
+            ("chosen", "by the chosen model", "The model of the panel OmniMouse; it takes longer"),
         )
         help_text = "Windows of the test part at most, spread over it"
         model = "quick" if sources.is_quick else "chosen"
@@ -418,10 +418,13 @@ def target_options(sources: Sources) -> tuple[tuple[str, str, str], ...]:
     session = sources.state.session
     names = set() if session is None else {*areas_of(session).tolist()} - {""}
     return (
-        (SELECTED, "selected", "The selected neurons, at most 64"),
-        (MASK, "of the mask", "Neurons with a target in the mask on screen: paint them"),
-        *((f"{AREA}{name}", name, f"All neurons of {name}") for name in sorted(names)),
-        (ALL, "all", "All neurons of the recording"),
+        (SELECTED, "selected neurons", "The selected neurons, at most 64"),
+        (MASK, "targets of the mask", "Neurons with a target in the mask on screen: paint them"),
+        *(
+            (f"{AREA}{name}", f"neurons of {name}", f"All neurons of {name}")
+            for name in sorted(names)
+        ),
+        (ALL, "all neurons", "All neurons of the recording"),
     )
 
 
