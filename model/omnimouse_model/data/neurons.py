@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from omnimouse_model.data.lazy import cached
+from omnimouse_model.data.spike_trains import indices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,26 @@ class Roi:
         yx = [np.zeros((0, 2), np.int16), *(pixels for pixels, _ in masks)]
         weights = [np.zeros(0, np.float32), *(weight for _, weight in masks)]
         return cls(ends.astype(np.int64), np.concatenate(yx), np.concatenate(weights))
+
+    @classmethod
+    def none(cls, n: int) -> "Roi":
+        """Return n masks without pixels."""
+        empty = np.zeros((0, 2), np.int16), np.zeros(0, np.float32)
+        return cls(np.zeros(n + 1, np.int64), *empty)
+
+    @classmethod
+    def joined(cls, rois: Sequence["Roi"]) -> "Roi":
+        """Return the masks of several groups of neurons, one group after the other."""
+        counts = np.concatenate([[0], *(np.diff(roi.offsets) for roi in rois)])
+        yx, weight = (np.concatenate([getattr(r, k) for r in rois]) for k in ("yx", "weight"))
+        return cls(np.cumsum(counts).astype(np.int64), yx, weight)
+
+    def select(self, neurons: np.ndarray) -> "Roi":
+        """Return the masks of some neurons, in their order."""
+        begin, end = self.offsets[neurons], self.offsets[neurons + 1]
+        _, used = indices(begin, end)
+        offsets = np.concatenate([[0], np.cumsum(end - begin)]).astype(np.int64)
+        return Roi(offsets, self.yx[used], self.weight[used])
 
     def pixels(self, neuron: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (k, 2) and weights (k,) of one neuron."""

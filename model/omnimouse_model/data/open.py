@@ -6,11 +6,11 @@ A recording of the model hub is downloaded once; archives are unpacked.
 import copyreg
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatch
-from functools import cache
+from functools import cache, partial
 from math import isfinite
 from pathlib import Path
 from threading import Lock
@@ -198,10 +198,7 @@ def open_session(
             )
         # Absolute: the option is stored with an analysis, and used in other processes.
         tables = str(expanded(unit_tables).absolute())
-    for name, value in {
-        "rate_hz": rate_hz,
-        "recording_rate_hz": recording_rate_hz,
-    }.items():
+    for name, value in {"rate_hz": rate_hz, "recording_rate_hz": recording_rate_hz}.items():
         if value is not None and not (isfinite(value) and value > 0):
             raise SessionFormatError(
                 name, "bad_option", f"{name} is {value}; a rate above 0 Hz expected"
@@ -219,7 +216,9 @@ def open_session(
         trial_event,
         split_seed,
     )
-    session = _with_unused_options(_opened(path, options), options)
+    name, place, read = _reading(path)
+    with _typed_errors(place, name):
+        session = _with_unused_options(read(options), options)
     if tables is None:
         return session
     from omnimouse_model.data.readers.build.neurons import with_unit_tables
@@ -228,12 +227,12 @@ def open_session(
         return with_unit_tables(session, tables)
 
 
-def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Session:
-    """Return the session that a reader reads."""
+def _reading(
+    path: str | Path | Mapping[str, Any],
+) -> tuple[str, Path, Callable[[ReadOptions], Session]]:
+    """Return the name of the reader of a place, the place for messages, and its reading."""
     if isinstance(path, Mapping):
-        with _typed_errors(Path("arrays"), "arrays"):
-            whole: Session = readers()["arrays"].read_mapping(path, options)
-            return whole
+        return "arrays", Path("arrays"), partial(readers()["arrays"].read_mapping, path)
     if not isinstance(path, str | Path) or not str(path):
         kind = "an empty text" if isinstance(path, str) else f"a {type(path).__name__}"
         raise SessionFormatError(
@@ -243,21 +242,21 @@ def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Sessi
             "an array is given as {'responses': array, 'rate_hz': 30.0}",
         )
     if (address := web_address(path)) is not None:
-        with _typed_errors(Path(display_address(address)), "nwb"):
-            is_dandi = not address.startswith("http")
-            remote = dandi_file(address) if is_dandi else RemoteFile(address)
-            streamed: Session = readers()["nwb"].read_remote(remote, address, options)
-            return streamed
+        return "nwb", Path(display_address(address)), partial(_streamed, address)
     folder = session_folder(_on_this_machine(path))
     for name, reader in readers().items():
         if reader.recognises(folder):
-            with _typed_errors(folder, name):
-                session: Session = reader.read(folder, options)
-                return session
+            return name, folder, partial(reader.read, folder)
     only = _only_recording(folder)
-    if only is not None:
-        return _opened(only, options)
-    raise _unknown(folder)
+    if only is None:
+        raise _unknown(folder)
+    return _reading(only)
+
+
+def _streamed(address: str, options: ReadOptions) -> Session:
+    remote = RemoteFile(address) if address.startswith("http") else dandi_file(address)
+    session: Session = readers()["nwb"].read(remote, options)
+    return replace(session, origin=address)
 
 
 def _with_unused_options(session: Session, options: ReadOptions) -> Session:

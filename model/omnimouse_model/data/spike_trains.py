@@ -81,16 +81,13 @@ class Observed:
         return np.asarray(np.diff(ends))
 
     def select(self, units: np.ndarray) -> "Observed":
-        """Return the time of some units."""
+        """Return the observed time of some units."""
         if self.offsets is None:
             return self
         begin, end = self.offsets[units], self.offsets[units + 1]
-        parts = [
-            np.zeros((0, 2)),
-            *(self.spans[a:b] for a, b in zip(begin, end, strict=True)),
-        ]
+        _, used = indices(begin, end)
         offsets = np.concatenate([[0], np.cumsum(end - begin)]).astype(np.int64)
-        return Observed(np.concatenate(parts), offsets)
+        return Observed(self.spans[used], offsets)
 
     def of_population(self) -> np.ndarray:
         """Return spans (k, 2) in which at least one unit was observed, ascending."""

@@ -19,7 +19,7 @@ from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.readers.build.checked_values import check_extent
 from omnimouse_model.data.readers.build.finalise import check_overlap
 from omnimouse_model.data.readers.build.notes import ReadOptions
-from omnimouse_model.data.readers.build.trial_files import PlacedRows
+from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Level, Signal
@@ -149,7 +149,7 @@ def with_pauses(rows: Rows, runs: np.ndarray, n_rows: int) -> PlacedRows:
     if n_recorded != rows.shape[0] or (np.diff(runs.ravel()) < 0).any():
         raise ValueError(f"{rows.shape[0]} rows for stretches of {n_recorded}")
     place = np.concatenate([np.arange(a, b) for a, b in runs.tolist()])
-    return PlacedRows(rows, np.arange(len(place)), place, n_rows)
+    return PlacedRows([Placed(rows, np.arange(len(place)), place)], n_rows)
 
 
 def recorded_bins(runs: np.ndarray, rows_per_bin: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import zarr
 from omnimouse_model.data.convert import convert, verify
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.trial_files import (
+    Placed,
     PlacedRows,
     sample_places,
     stretches,
@@ -53,7 +54,7 @@ def paused(pause_s: float, trials: dict | None = None, joint: bool = False):
     rng = np.random.default_rng(0)
     rows = MemoryRows(Path("x"), rng.random((n, 3)).astype("f4"))
     spans, n_missing = stretches(place, n_rows, 0.0, RATE_HZ, (first,) if joint else ())
-    placed = PlacedRows(rows, np.arange(n), place, n_rows)
+    placed = PlacedRows([Placed(rows, np.arange(n), place)], n_rows)
     signal = responses_of(placed, 3, spans, n_missing)
     return replace(open_session(plain), responses=signal, _cache={})
 

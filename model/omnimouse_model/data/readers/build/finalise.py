@@ -15,7 +15,7 @@ from omnimouse_model.data.readers.build.notes import (
     note_missing,
     span_text,
 )
-from omnimouse_model.data.readers.build.trial_files import PlacedRows, TrialRows
+from omnimouse_model.data.readers.build.trial_files import TrialRows
 from omnimouse_model.data.recording import missing_rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -257,7 +257,7 @@ def _note_missing(signal: Signal, sample: np.ndarray, notes: Notes) -> np.ndarra
     # Between the trials of a format without a clock, nothing was recorded. Lost frames
     # of all neurons are counted where their places are known.
     has_pauses = signal.n_missing > 0 or signal.recorded_spans is not None
-    if has_pauses or isinstance(signal.file, TrialRows | PlacedRows):
+    if has_pauses or isinstance(signal.file, TrialRows):
         is_missing = is_missing[~is_missing.all(axis=1)]
     n_missing = int(is_missing.sum())
     is_recorded = ~is_missing.all(axis=0) | (len(is_missing) == 0)

@@ -30,66 +30,85 @@ _PAUSE_SAMPLES = 2.5
 """A gap is a pause if more time is missing than both; a shorter one is lost frames."""
 
 
-class PlacedRows:
-    """Stored samples at places of an even grid, NaN elsewhere; see `Rows`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """Rows of an array at rows of a grid.
 
-    A gap costs no memory: only the samples have places.
-
-    Parameters
+    Attributes
     ----------
     rows
         Stored samples (T, C).
     source, place
         int64 (n,), both increasing: rows of `rows` that are used, and their rows on
         the grid.
+    column
+        Column of the grid at which those of `rows` begin.
+    """
+
+    rows: Rows
+    source: np.ndarray
+    place: np.ndarray
+    column: int = 0
+
+    @property
+    def stop(self) -> int:
+        """Column of the grid after the last one."""
+        return self.column + int(np.prod(self.rows.shape[1:], dtype=int))
+
+
+class PlacedRows:
+    """Stored samples of arrays at places of an even grid, NaN elsewhere; see `Rows`.
+
+    A gap costs no memory: only the samples have places.
+
+    Parameters
+    ----------
+    parts
+        Arrays one after the other in time, or side by side.
     n_rows
         Rows of the grid.
     """
 
-    _rows: Rows
-    _source: np.ndarray
-    _place: np.ndarray
-
-    def __init__(self, rows: Rows, source: np.ndarray, place: np.ndarray, n_rows: int) -> None:
-        self.path: Path = rows.path
-        self.shape: tuple[int, ...] = (n_rows, int(np.prod(rows.shape[1:], dtype=int)))
+    def __init__(self, parts: Sequence[Placed], n_rows: int) -> None:
+        self.path: Path = parts[0].rows.path
+        self.shape: tuple[int, ...] = (n_rows, max(part.stop for part in parts))
         # Integers cannot hold NaN.
-        self.dtype: np.dtype[Any] = np.result_type(rows.dtype, np.float32)
-        if isinstance(rows, PlacedRows):
-            # Places of places are places of the samples below.
-            is_stored, source = rows._stored(source)
-            place, rows = place[is_stored], rows._rows
-        self._rows, self._source, self._place = rows, source, place
+        kinds = (part.rows.dtype for part in parts)
+        self.dtype: np.dtype[Any] = np.result_type(np.float32, *kinds)
+        self._parts = parts
 
     def check(self) -> None:
-        """Raise `SessionFormatError` if the file is missing or has changed."""
-        self._rows.check()
+        """Raise `SessionFormatError` if a file is missing or has changed."""
+        for part in self._parts:
+            part.rows.check()
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return grid rows `first` to `stop`, NaN where nothing was recorded."""
         stop = max(first, min(stop, self.shape[0]))
         values = np.full((stop - first, self.shape[1]), np.nan, self.dtype)
-        begin, end = np.searchsorted(self._place, [first, stop])
-        if begin < end:
-            source = self._source[begin:end]
-            low, high = int(source[0]), int(source[-1]) + 1
-            stored = self._rows.read(low, high).reshape(high - low, -1)
-            values[self._place[begin:end] - first] = stored[source - low]
+        for part in self._parts:
+            begin, end = np.searchsorted(part.place, [first, stop])
+            if begin < end:
+                source = part.source[begin:end]
+                low, high = int(source[0]), int(source[-1]) + 1
+                stored = part.rows.read(low, high).reshape(high - low, -1)
+                place = part.place[begin:end] - first
+                values[place, part.column : part.stop] = stored[source - low]
         return values
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return scattered grid rows (ascending) of a slice of columns."""
-        is_stored, source = self._stored(rows)
-        stored = self._rows.pick(source, columns)
-        values = np.full((len(rows), stored.shape[1]), np.nan, self.dtype)
-        values[is_stored] = stored
+        first, stop, _ = columns.indices(self.shape[1])
+        values = np.full((len(rows), max(0, stop - first)), np.nan, self.dtype)
+        for part in self._parts:
+            low, high = max(first, part.column), min(stop, part.stop)
+            at = np.searchsorted(part.place, rows)
+            is_stored = at < np.searchsorted(part.place, rows, side="right")
+            if low < high:
+                own = slice(low - part.column, high - part.column)
+                stored = part.rows.pick(part.source[at[is_stored]], own)
+                values[is_stored, low - first : high - first] = stored
         return values
-
-    def _stored(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return which grid rows are stored, and their stored rows."""
-        at = np.searchsorted(self._place, rows)
-        is_stored = at < np.searchsorted(self._place, rows, side="right")
-        return is_stored, self._source[at[is_stored]]
 
 
 def sample_places(times: np.ndarray, rate_hz: float) -> tuple[np.ndarray, float]:

@@ -23,7 +23,6 @@ from omnimouse_model.data.readers.build.notes import (
     scale_to_seconds,
     span_text,
 )
-from omnimouse_model.data.readers.build.trial_files import PlacedRows
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, place_samples
 from omnimouse_model.data.readers.nwb.intervals import clock_origins
 from omnimouse_model.data.signal import Signal
@@ -202,14 +201,15 @@ def _values(
     source, place, is_even = place_samples(clock.times, clock.rate_hz)
     n_rows = int(place[-1]) + 1
     check_extent(nwb.file.path, name, n_rows, clock.rate_hz)
-    rows = PlacedRows(MemoryRows(nwb.file.path, values), source, place, n_rows)
+    grid = np.full((n_rows, values.shape[1]), np.nan)
+    grid[place] = values[source]
     missing = n_rows - len(place)
     kind = "has gaps" if is_even else "is unevenly sampled: each sample is the nearest"
     nwb.notes.assume(
         "uneven_times",
         f"{name} {kind}; {missing:,} of {n_rows:,} samples at {clock.rate_hz:.4g} Hz are missing",
     )
-    return rows.read(0, n_rows), Clock(clock.start, clock.rate_hz, n_rows)
+    return grid, Clock(clock.start, clock.rate_hz, n_rows)
 
 
 def _clock(nwb: NwbFile, group: "h5py.Group", n: int, recording: Interval) -> Clock:

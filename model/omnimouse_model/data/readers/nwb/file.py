@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.trial_files import GAP, sample_places
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES, Hdf5
-from omnimouse_model.storage.arrays.rows import Rows
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
 if TYPE_CHECKING:
@@ -304,6 +302,31 @@ class NwbFile:
             return None
         return self.file.table(path)
 
+    def ends(
+        self, group: "h5py.Group", name: str, n: int, n_values: int, *, is_whole: bool = False
+    ) -> np.ndarray:
+        """Return the end of each of n rows among the values of a ragged column, int64 (n,).
+
+        Raises
+        ------
+        SessionFormatError
+            If the column has no index, or one that does not fit: with `is_whole`, the last
+            row must end with the last value.
+        """
+        index = self.column(group, f"{name}_index", kinds="iu")
+        ends = np.zeros(0, np.int64) if index is None else index.astype(np.int64)
+        last = int(ends[-1]) if len(ends) else 0
+        is_rising = (np.diff(ends, prepend=0) >= 0).all()
+        if len(ends) != n or not is_rising or last > n_values or (is_whole and last < n_values):
+            found = f"of {len(ends):,} up to {last:,}" if len(ends) else "that is missing"
+            raise self.wrong(
+                group,
+                f"has a {name}_index {found}, which does not fit {n:,} rows with "
+                f"{n_values:,} values",
+                "store the end of the values of each row",
+            )
+        return ends
+
     def texts(self, group: "h5py.Group", name: str, n: int | None = None) -> list[str] | None:
         """Return one text for each of n rows; None if there are others, or no texts."""
         values = self.column(group, name, n, "OSU")
@@ -416,80 +439,3 @@ def place_samples(times: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.nda
     source = right - (rows - at[right - 1] < at[right] - rows)
     is_near = np.abs(at[source] - rows) <= _NEAR
     return source[is_near], rows[is_near].astype(np.int64), False
-
-
-class EndToEnd:
-    """Samples of several series one after the other; see `Rows`.
-
-    Parameters
-    ----------
-    parts
-        Rows of each series, with equal columns.
-    """
-
-    def __init__(self, parts: tuple[Rows, ...]) -> None:
-        self.path: Path = parts[0].path
-        self._ends = np.cumsum([part.shape[0] for part in parts])
-        self.shape: tuple[int, ...] = (int(self._ends[-1]), parts[0].shape[1])
-        self.dtype: np.dtype[Any] = np.result_type(*(part.dtype for part in parts))
-        self._parts = parts
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if a file is missing or has changed."""
-        for part in self._parts:
-            part.check()
-
-    def read(self, first: int, stop: int) -> np.ndarray:
-        """Return rows `first` to `stop` of the joined samples."""
-        values = [np.zeros((0, self.shape[1]), self.dtype)]
-        for part, end in zip(self._parts, self._ends.tolist(), strict=True):
-            begin = end - part.shape[0]
-            low, high = max(first, begin), min(stop, end)
-            if low < high:
-                values.append(part.read(low - begin, high - begin))
-        return np.concatenate(values).astype(self.dtype, copy=False)
-
-    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Return scattered rows (ascending) of a slice of columns."""
-        edges = np.searchsorted(rows, self._ends)
-        picked, begin = [], 0
-        for part, end, edge in zip(self._parts, self._ends, edges, strict=True):
-            own = rows[begin:edge] - (end - part.shape[0])
-            picked.append(part.pick(own, columns))
-            begin = edge
-        return np.concatenate(picked).astype(self.dtype, copy=False)
-
-
-class SideBySide:
-    """Columns of several planes at one rate, joined; see `Rows`.
-
-    Parameters
-    ----------
-    parts, first
-        Rows of each plane, and the row of each plane that becomes row 0.
-    """
-
-    def __init__(self, parts: tuple[Rows, ...], first: tuple[int, ...]) -> None:
-        # Up to the end of the shortest plane.
-        n = min(p.shape[0] - f for p, f in zip(parts, first, strict=True))
-        self.path: Path = parts[0].path
-        self.shape: tuple[int, ...] = (n, sum(p.shape[1] for p in parts))
-        self.dtype: np.dtype[Any] = np.result_type(*(p.dtype for p in parts))
-        self._parts, self._first = parts, first
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if a file is missing or has changed."""
-        for part in self._parts:
-            part.check()
-
-    def read(self, first: int, stop: int) -> np.ndarray:
-        """Return rows `first` to `stop` of all planes."""
-        stop = min(stop, self.shape[0])
-        pairs = zip(self._parts, self._first, strict=True)
-        return np.concatenate([p.read(f + first, f + stop) for p, f in pairs], axis=1)
-
-    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Return scattered rows of a slice of the joined columns."""
-        pairs = zip(self._parts, self._first, strict=True)
-        every = [part.pick(rows + f, slice(None)) for part, f in pairs]
-        return np.concatenate(every, axis=1)[:, columns]

@@ -409,14 +409,9 @@ def _stored_spans(
     is_sound = np.isfinite(values).all(axis=1) & (values[:, 1] > values[:, 0])
     ends = None if len(values) != n else np.arange(1, n + 1)
     if nwb.shape(table, "obs_intervals_index"):
-        ends = nwb.file.table(f"{table.name}/obs_intervals_index").reshape(-1)
+        ends = nwb.ends(table, "obs_intervals", n, len(values), is_whole=True)
     parts: list[np.ndarray] | None = None  # those of all units together
     if ends is not None:
-        ends = ends.astype(np.int64)
-        falls = (np.diff(ends, prepend=0) < 0).any()
-        if len(ends) != n or falls or ends[-1] != len(values):
-            found = f"has an obs_intervals_index of {len(ends):,} for {n:,} units and "
-            raise nwb.wrong(table, f"{found}{len(values):,} intervals", hint)
         cuts = np.split(np.arange(len(values)), ends[:-1])
         parts = [values[rows[is_sound[rows]]] for rows in cuts]
     if not is_sound.any():

@@ -11,12 +11,18 @@ from omnimouse_model.data.readers.build.checked_values import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
-from omnimouse_model.data.readers.build.trials import trials_without_screen
+from omnimouse_model.data.readers.build.spiking_units import as_units
+from omnimouse_model.data.readers.build.trials import (
+    TRIAL_START,
+    aligned_to_event,
+    trials_without_screen,
+    with_tiers,
+)
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.intervals import read_intervals
 from omnimouse_model.data.readers.nwb.responses import read_responses
-from omnimouse_model.data.readers.nwb.series import choose_series, has_series
+from omnimouse_model.data.readers.nwb.series import Chosen, choose_series, has_series
 from omnimouse_model.data.readers.nwb.spikes import (
     UNITS,
     note_unread_units,
@@ -39,6 +45,8 @@ from omnimouse_model.storage.web import RemoteFile
 
 LOOKED_FOR = ("*.nwb", "*.nwb.zarr")
 _MARKS = frozenset({"nwb_version", "neurodata_type"})
+_TIERS = {"val": "validation"}
+"""Names of the split of the Neural Latents Benchmark -> tiers."""
 _VERSION = re.compile(r"(?:NWB[-_ ]?)?(\d+)\.(\d+)(?:\.\d+)?[-_.]?([a-z]*)", re.I)
 
 
@@ -68,24 +76,18 @@ def _is_zarr(folder: Path) -> bool:
     return node is not None and not node.is_array and not _MARKS.isdisjoint(node.attributes)
 
 
-def read(path: Path, options: ReadOptions) -> Session:
-    """Open an NWB file, or a folder of NWB as zarr; see `open_session`."""
-    if is_folder(path):
-        return _read(ZarrFile(path), folder_fingerprint(path), options)
-    return _read(Hdf5(LocalFile(path)), file_fingerprint(path), options)
+def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
+    """Open an NWB file, a folder of NWB as zarr, or a file on a server; see `open_session`.
 
-
-def read_remote(remote: RemoteFile, address: str, options: ReadOptions) -> Session:
-    """Open an NWB file on a server; only the required blocks are transferred.
-
-    `address` is the one by which it is opened again.
+    Of a file on a server, only the required blocks are transferred.
     """
-    session = _read(Hdf5(remote), remote.fingerprint, options)
-    return replace(session, origin=address)
-
-
-def _read(file: Hdf5 | ZarrFile, fingerprint: str, options: ReadOptions) -> Session:
-    """Return the session of an open file."""
+    file: Hdf5 | ZarrFile
+    if isinstance(place, RemoteFile):
+        file, fingerprint = Hdf5(place), place.fingerprint
+    elif is_folder(place):
+        file, fingerprint = ZarrFile(place), folder_fingerprint(place)
+    else:
+        file, fingerprint = Hdf5(LocalFile(place)), file_fingerprint(place)
     nwb = NwbFile.scan(file)
     notes = nwb.notes
     _check_version(nwb)
@@ -93,42 +95,51 @@ def _read(file: Hdf5 | ZarrFile, fingerprint: str, options: ReadOptions) -> Sess
         names = listed(file.objects_left_out, 6)
         text = f"arrays of objects are not read, because their codecs run code: {names}"
         notes.assume("objects_left_out", text)
-    if nwb.file.outside:
-        names = listed((f"{name} (in {file})" for name, file in nwb.file.outside.items()), 6)
+    if file.outside:
+        names = listed((f"{name} (in {other})" for name, other in file.outside.items()), 6)
         notes.assume("links_left_out", f"links to other files are never followed: {names}")
-    units = units_tables(nwb)
-    if units and (options.series == UNITS or not has_series(nwb, options.series)):
-        name = _identity(nwb)
-        return read_spikes(nwb, units[0], name, fingerprint, options)
-    chosen = choose_series(nwb, options.series)
-    note_unread_units(nwb, units)
-    found = read_responses(nwb, chosen, options)
-    responses, planes = found.signal, found.planes
-    intervals = read_intervals(nwb, responses)
-    stimulus = read_stimulus(nwb, intervals, responses)
-    if stimulus is None:
-        trials = trials_without_screen(intervals, responses.start)
+    tables = units_tables(nwb)
+    has_spikes = bool(tables) and (options.series == UNITS or not has_series(nwb, options.series))
+    planes: list[PlaneUnits] = []
+    if has_spikes:
+        chosen = Chosen(UNITS, [], [], {})
+        responses, spiking = read_spikes(nwb, tables[0], options)
+        note_unread_units(nwb, tables[1:])
+        read_from = [str(tables[0].name)]
     else:
-        trials = stimulus.trials
+        chosen = choose_series(nwb, options.series)
+        note_unread_units(nwb, tables)
+        responses, planes, series = read_responses(nwb, chosen, options)
+        read_from = [str(one.group.name) for one in series]
+    intervals = read_intervals(nwb, responses)
+    if has_spikes and "split" in intervals.columns:
+        split = [_TIERS.get(str(name), name) for name in intervals.columns["split"]]
+        intervals = replace(intervals, columns={**intervals.columns, "split": split})
+    stimulus = read_stimulus(nwb, intervals, responses)
+    if has_spikes and stimulus is None:
+        intervals = with_tiers(intervals, options, notes)
+        event = options.trial_event
+        intervals = aligned_to_event(intervals, event, TRIAL_START, file.path, notes)
     session = Session(
         id=_identity(nwb),
         animal_id=nwb.text("/general/subject/subject_id") or None,
         path=file.path,
         format="nwb",
         fingerprint=fingerprint,
-        units=_units(planes, responses, notes),
+        units=as_units(spiking, responses, notes, "electrodes.location")
+        if has_spikes
+        else _units(planes, responses, notes),
         responses=responses,
         behavior=read_behavior(nwb, responses, stimulus),
         stimulus=stimulus,
-        trials=trials,
+        trials=trials_without_screen(intervals, responses.start)
+        if stimulus is None
+        else stimulus.trials,
         images=_images(nwb, planes),
         # NWB files hold responses as they were recorded.
-        meta={
-            "series": [str(one.group.name) for one in found.series],
-            RECORDING_RATE: responses.rate_hz,
-        },
+        meta={"series": read_from, RECORDING_RATE: responses.rate_hz},
         series=chosen.name,
-        series_choices=chosen.choices | ({UNITS: "spike times"} if units else {}),
+        series_choices=chosen.choices | ({UNITS: "spike times"} if tables else {}),
         options=options.changed(),
     )
     # Of a table that several series share, each fact is noted once.
@@ -179,13 +190,11 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
         notes.assume("area_names", f"areas are the planes' locations ({stored})")
     if len(names) > 1 and not all(names):
         notes.warn("no_areas", "some planes do not say which area they cover")
-    masks = [mask for plane in planes for mask in plane.masks]
-    n_empty = sum(not len(weight) for _, weight in masks)
-    if 0 < n_empty < len(masks):
-        notes.warn(
-            "empty_masks",
-            f"the masks of {n_empty} of {len(masks)} regions hold no pixels",
-        )
+    roi = Roi.joined([plane.roi for plane in planes])
+    n_empty = int((np.diff(roi.offsets) == 0).sum())
+    if 0 < n_empty < sum(counts):
+        text = f"the masks of {n_empty} of {sum(counts)} regions hold no pixels"
+        notes.warn("empty_masks", text)
     units = make_units(
         responses,
         notes,
@@ -195,7 +204,7 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
         plane=np.repeat(np.arange(len(planes)), counts),
         xyz_um=np.concatenate([plane.xyz_um for plane in planes]),
         xy_px=np.concatenate([plane.xy_px for plane in planes]),
-        roi=Roi.of(masks) if n_empty < len(masks) else None,
+        roi=roi if n_empty < sum(counts) else None,
     )
     specimens = [plane.specimen_id for plane in planes if plane.specimen_id is not None]
     if len(specimens) < len(planes):

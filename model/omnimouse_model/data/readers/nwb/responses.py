@@ -11,19 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, check_extent
-from omnimouse_model.data.readers.build.neurons import note_no_cells
 from omnimouse_model.data.readers.build.notes import (
     ALL_ROIS,
     Notes,
     ReadOptions,
     note_interpolation,
 )
-from omnimouse_model.data.readers.build.trial_files import PlacedRows, stretches
+from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows, stretches
 from omnimouse_model.data.readers.nwb.file import (
     Clock,
-    EndToEnd,
     NwbFile,
-    SideBySide,
     fitted_step,
     place_samples,
 )
@@ -55,25 +52,6 @@ _SAME_CELLS = 0.5
 in those of the other."""
 _SAME_SPAN = 0.98
 """Planes recorded together share at least this part of their time."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Responses:
-    """Responses of a file.
-
-    Attributes
-    ----------
-    signal
-        The responses of all planes.
-    planes
-        Regions of each plane, in the order of the columns.
-    series
-        The series that are read.
-    """
-
-    signal: Signal
-    planes: list[PlaneUnits]
-    series: list[Series]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,8 +90,13 @@ class _Plane:
         return self.start + self.rows.shape[0] / self.rate_hz
 
 
-def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions) -> Responses:
+def read_responses(
+    nwb: NwbFile, chosen: Chosen, options: ReadOptions
+) -> tuple[Signal, list[PlaneUnits], list[Series]]:
     """Return one signal of all selected populations recorded at one rate.
+
+    Also return the regions of each plane, in the order of the columns, and the series
+    that are read.
 
     Raises
     ------
@@ -129,8 +112,14 @@ def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions) -> Respon
     filled = [group for group in filled if group]
 
     def population(group: list[Series]) -> list[_Plane]:
-        plane = _plane(nwb, _epochs(nwb, group, options), options)
-        return [] if plane is None else [plane]
+        epochs = _epochs(nwb, group, options)
+        main, name = epochs[0], " and ".join(timed.series.name for timed in epochs)
+        own = {"cells_only": options.cells_only}
+        units = read_units(nwb, main.series.group, main.n_regions, name, **own)
+        if len(units.columns):
+            return [_plane(nwb, epochs, units, name)]
+        nwb.notes.warn("no_cells", f"{name} has no region that is a cell: left out")
+        return []
 
     found: list[_Plane] = []
     # Of several populations that have cells, a faulty one is left out.
@@ -153,9 +142,10 @@ def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions) -> Respon
             f"{nwb.file.path.name}: {names} has no region that is marked as a cell",
             f"{ALL_ROIS}, reads all regions",
         )
-    responses = _side_by_side(nwb, _of_one_rate(planes, nwb.notes))
-    note_alternatives(chosen, responses.series, nwb.notes)
-    return responses
+    signal, used = _side_by_side(nwb, _of_one_rate(planes, nwb.notes))
+    series = [one for plane in used for one in plane.series]
+    note_alternatives(chosen, series, nwb.notes)
+    return signal, [plane.units for plane in used], series
 
 
 # -- one series ----------------------------------------------------------------------
@@ -296,26 +286,10 @@ def _regions(nwb: NwbFile, timed: _Timed) -> list[int]:
     return [int(row) for row in region_rows(nwb, timed.series.group)]
 
 
-def _plane(nwb: NwbFile, epochs: list[_Timed], options: ReadOptions) -> _Plane | None:
-    """Return the samples of one population on one grid, None if it has no cells."""
+def _plane(nwb: NwbFile, epochs: list[_Timed], units: PlaneUnits, name: str) -> _Plane:
+    """Return the samples of one population on one grid."""
     series, main = [timed.series for timed in epochs], epochs[0]
-    name = " and ".join(one.name for one in series)
-    units = read_units(nwb, main.series.group, main.n_regions)
-    cells = np.arange(main.n_regions)
-    if options.cells_only:
-        cells = cells[units.is_cell]
-    note_no_cells(
-        main.n_regions,
-        int(units.is_cell.sum()),
-        nwb.notes,
-        where=name,
-        cells_only=options.cells_only,
-    )
-    if not len(cells):
-        nwb.notes.warn("no_cells", f"{name} has no region that is a cell: left out")
-        return None
-    parts = tuple(_rows(nwb, main, timed, cells) for timed in epochs)
-    units = units.select(cells)
+    parts = [_rows(nwb, main, timed, units.columns) for timed in epochs]
     clock = main.clock
     if len(epochs) == 1 and clock.times is None:
         if clock.jitter > _NOTED_JITTER:
@@ -339,8 +313,11 @@ def _plane(nwb: NwbFile, epochs: list[_Timed], options: ReadOptions) -> _Plane |
             f"{name} are epochs of the same regions: one recording, in their order",
         )
     _note_gaps(name, place, float(times[0]), rate, is_even, nwb.notes)
-    rows: Rows = parts[0] if len(parts) == 1 else EndToEnd(parts)
-    grid = PlacedRows(rows, source, place, int(place[-1]) + 1)
+    first = np.cumsum([0, *(timed.n_samples for timed in epochs)])
+    cuts = np.searchsorted(source, first[1:-1])
+    own = zip(parts, first, np.split(source, cuts), np.split(place, cuts), strict=False)
+    placed = [Placed(rows, taken - begin, at) for rows, begin, taken, at in own]
+    grid = PlacedRows(placed, int(place[-1]) + 1)
     return _Plane(series, name, grid, units, float(times[0]), rate, 0.0, place)
 
 
@@ -430,13 +407,15 @@ def _of_other_cells(planes: list[_Plane], notes: Notes) -> list[_Plane]:
 
 def _overlap(first: PlaneUnits, second: PlaneUnits) -> float:
     """Return the median part of the second regions in the first, NaN without masks."""
-    union, *own = [
-        [place[:, 0].astype(np.int64) * 2**16 + place[:, 1] for place, _ in u.masks]
-        for u in (first, second)
-    ]
-    pixels = np.unique(np.concatenate([np.zeros(0, np.int64), *union]))
-    parts = [np.isin(place, pixels).mean() for place in own[0] if len(place)]
-    return float(np.median(parts)) if len(pixels) and parts else float("nan")
+    union, own = (
+        units.roi.yx[:, 0].astype(np.int64) * 2**16 + units.roi.yx[:, 1]
+        for units in (first, second)
+    )
+    sizes = np.diff(second.roi.offsets)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    inside = np.bincount(owner, np.isin(own, union), len(sizes))[sizes > 0]
+    parts = inside / sizes[sizes > 0]
+    return float(np.median(parts)) if len(union) and len(parts) else float("nan")
 
 
 def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
@@ -461,8 +440,11 @@ def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
     return same
 
 
-def _side_by_side(nwb: NwbFile, planes: list[_Plane]) -> Responses:
-    """Return the planes as one signal on the clock of the one with most neurons."""
+def _side_by_side(nwb: NwbFile, planes: list[_Plane]) -> tuple[Signal, list[_Plane]]:
+    """Return the planes as one signal on the clock of the one with most neurons.
+
+    Also return those that have samples in its time.
+    """
     main = max(planes, key=lambda plane: len(plane.units.unit_id))
     rate = main.rate_hz
     together = [plane for plane in planes if _is_together(plane, main)]
@@ -471,45 +453,35 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane]) -> Responses:
     start = max(plane.start for plane in together)
     skipped = {id(p): int(np.ceil((start - p.start) * rate - _SAME_TIME)) for p in planes}
     n = min(plane.rows.shape[0] - skipped[id(plane)] for plane in together)
-    parts: list[tuple[_Plane, Rows, int]] = []
-    places: list[np.ndarray | None] = []
+    used: list[_Plane] = []
+    parts: list[Placed] = []
     for plane in planes:
         first = skipped[id(plane)]
-        if plane in together and plane.place is None:
-            parts.append((plane, plane.rows, first))
-            places.append(None)
-            continue
-        stored = plane.place
-        if stored is None:
-            stored = np.arange(plane.rows.shape[0])
+        stored = np.arange(plane.rows.shape[0]) if plane.place is None else plane.place
         stored = stored[(stored >= first) & (stored < first + n)]
         if plane not in together:
             _note_other_time(plane, main, len(stored), nwb.notes)
         if len(stored) > 1:
-            places.append(stored - first)
-            placed = PlacedRows(plane.rows, stored, stored - first, n)
-            parts.append((plane, placed, 0))
+            column = parts[-1].stop if parts else 0
+            parts.append(Placed(plane.rows, stored, stored - first, column))
+            used.append(plane)
     if n < 2 or not parts:
         raise SessionFormatError(
             nwb.file.path, "empty", f"{nwb.file.path.name}: responses hold no samples"
         )
-    rows = parts[0][1]
+    rows: Rows = main.rows if len(planes) == 1 else PlacedRows(parts, n)
     if len(parts) > 1:
-        rows = SideBySide(tuple(p[1] for p in parts), tuple(p[2] for p in parts))
-        names = listed((plane.name for plane, _, _ in parts), 12)
+        names = listed((plane.name for plane in used), 12)
         text = f"{len(parts)} series of other regions are read as one population: {names}"
         nwb.notes.assume("planes", text)
-    lags = [plane.start + skipped[id(plane)] / rate - start for plane, _, _ in parts]
-    units = [plane.units for plane, _, _ in parts]
-    shift = np.repeat(np.array(lags), [len(u.unit_id) for u in units])
+    lags = [plane.start + skipped[id(plane)] / rate - start for plane in used]
+    shift = np.repeat(np.array(lags), [len(plane.units.unit_id) for plane in used])
     # A row that any plane has was recorded; the neurons of the others are NaN there.
-    recorded = [place for place in places if place is not None]
-    is_whole = len(recorded) < len(places)
-    place = np.arange(n) if is_whole else np.unique(np.concatenate(recorded))
+    place = np.unique(np.concatenate([part.place for part in parts]))
     valid = valid_rows(nwb, start, rate, place)
     if valid is not None:
         place = valid
-        rows = PlacedRows(rows, place, place, n)
+        rows = PlacedRows([Placed(rows, place, place)], n)
     spans, n_missing = stretches(place, n, start, rate)
     note_interpolation(rate, nwb.notes)
     signal = Signal.of_rows(
@@ -522,7 +494,7 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane]) -> Responses:
         recorded_spans=spans,
         n_missing=n_missing,
     )
-    return Responses(signal, units, [s for plane, _, _ in parts for s in plane.series])
+    return signal, used
 
 
 def _is_together(plane: _Plane, main: _Plane) -> bool:

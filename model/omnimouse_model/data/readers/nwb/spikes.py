@@ -7,13 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build.checked_values import text_of, texts_of
-from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.spiking_units import (
@@ -21,26 +20,13 @@ from omnimouse_model.data.readers.build.spiking_units import (
     MAX_UNITS,
     SpikingUnits,
     UnsortedSpikes,
-    as_units,
     refuse_milliseconds,
     sound_spike_times,
     spiking_responses,
 )
-from omnimouse_model.data.readers.build.trials import (
-    TRIAL_START,
-    PresentationIntervals,
-    aligned_to_event,
-    trials_without_screen,
-    with_tiers,
-)
-from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
-from omnimouse_model.data.readers.nwb.intervals import read_intervals, read_observed, read_spans
-from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
-from omnimouse_model.data.recording import RECORDING_RATE
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.readers.nwb.intervals import read_observed, read_spans
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Stimulus, Trials
 
 if TYPE_CHECKING:
     import h5py
@@ -359,8 +345,6 @@ _NOT_COLUMNS = re.compile(
 """Columns that are read for another purpose, or not at all."""
 _HELD_OUT = "heldout"
 """Column of the Neural Latents Benchmark."""
-_TIERS = {"val": "validation"}
-"""Names of the split of the benchmark -> tiers."""
 _LONG_HOURS, _RARE_HZ = 12.0, 0.02
 """A longer recording of units with a lower rate is noted: perhaps it is not in s."""
 
@@ -383,13 +367,9 @@ def note_unread_units(nwb: NwbFile, tables: Sequence["h5py.Group"]) -> None:
 
 
 def read_spikes(
-    nwb: NwbFile,
-    table: "h5py.Group",
-    session_id: str,
-    fingerprint: str,
-    options: ReadOptions,
-) -> Session:
-    """Return the session of a table of units.
+    nwb: NwbFile, table: "h5py.Group", options: ReadOptions
+) -> tuple[Signal, SpikingUnits]:
+    """Return the spikes of a table of units, and the units that meet the options.
 
     Raises
     ------
@@ -397,52 +377,25 @@ def read_spikes(
         A column is damaged, or no unit meets the options.
     """
     spikes, ids = _spikes(nwb, table)
-    others = [other for other in units_tables(nwb) if other.name != table.name]
-    note_unread_units(nwb, others)
     _check_unit_of_times(nwb, spikes)
     units = _units(nwb, table, spikes, ids)
     span, observed = read_observed(nwb, table, spikes, units)
-    responses, chosen = spiking_responses(
-        units, spikes, span, options, nwb.notes, observed=observed
-    )
-    stimulus, trials = _trials(nwb, responses, options)
-    session = Session(
-        id=session_id,
-        animal_id=nwb.text("/general/subject/subject_id") or None,
-        path=nwb.file.path,
-        format="nwb",
-        fingerprint=fingerprint,
-        units=as_units(chosen, responses, nwb.notes, "electrodes.location"),
-        responses=responses,
-        behavior=read_behavior(nwb, responses, stimulus),
-        stimulus=stimulus,
-        trials=trials,
-        meta={"series": [str(table.name)], RECORDING_RATE: responses.rate_hz},
-        series=UNITS,
-        series_choices={UNITS: "spike times"},
-        options=options.changed(),
-    )
-    return finalise(session, nwb.notes)
+    return spiking_responses(units, spikes, span, options, nwb.notes, observed=observed)
 
 
 def _spikes(nwb: NwbFile, table: "h5py.Group") -> tuple[UnsortedSpikes, np.ndarray]:
     """Return the spikes of all units and the ids of the units."""
     n_spikes = nwb.shape(table, "spike_times")[0]
-    ends = nwb.column(table, "spike_times_index", kinds="iu")
     ids = nwb.column(table, "id", kinds="iu")
-    if ends is None or ids is None or len(ends) != len(ids) or not len(ids):
-        raise nwb.wrong(table, "has no id and spike_times_index for each unit")
-    ends = ends.astype(np.int64)
+    if ids is None or not len(ids):
+        raise nwb.wrong(table, "has no id for each unit")
     if len(ids) > MAX_UNITS or n_spikes > MAX_SPIKES:
         found = f"{len(ids):,} units with {n_spikes:,} spikes"
         raise nwb.wrong(table, f"has {found}, too many")
     if not n_spikes:
         problem = f"has {len(ids):,} units, and none of them has a spike"
         raise nwb.wrong(table, problem, "were the spike times written to the file?")
-    counts = np.diff(ends, prepend=0)
-    if (counts < 0).any() or ends[-1] != n_spikes:
-        problem = f"ascends to {ends[-1]}, and there are {n_spikes} spikes"
-        raise nwb.wrong(table, f"has a spike_times_index that {problem}")
+    counts = np.diff(nwb.ends(table, "spike_times", len(ids), n_spikes, is_whole=True), prepend=0)
     times = nwb.file.table(f"{table.name}/spike_times", 8 * MAX_SPIKES)
     if times.dtype.kind not in "fiu":
         raise nwb.wrong(table, f"has {n_spikes:,} spike_times of {times.dtype}")
@@ -583,28 +536,3 @@ def _quality(columns: Mapping[str, np.ndarray], notes: Notes) -> np.ndarray | No
         message = f"the column {name} of units is NaN for all of them: no quality"
         notes.warn("no_quality", message)
     return None
-
-
-# -- trials --------------------------------------------------------------------------
-def _trials(
-    nwb: NwbFile, responses: Signal, options: ReadOptions
-) -> tuple[Stimulus | None, Trials]:
-    """Return the stimulus, if the file has one, and the trials."""
-    intervals = _with_tier_names(read_intervals(nwb, responses))
-    stimulus = read_stimulus(nwb, intervals, responses)
-    if stimulus is not None:
-        return stimulus, stimulus.trials
-    intervals = with_tiers(intervals, options, nwb.notes)
-    path, event = nwb.file.path, options.trial_event
-    intervals = aligned_to_event(intervals, event, TRIAL_START, path, nwb.notes)
-    return None, trials_without_screen(intervals, responses.start)
-
-
-def _with_tier_names(intervals: PresentationIntervals) -> PresentationIntervals:
-    """Return trials whose split has the names of tiers."""
-    split = intervals.columns.get("split")
-    if split is None:
-        return intervals
-    tiers: list[Any] = [_TIERS.get(str(name), name) for name in split]
-    columns: Mapping[str, Any] = {**intervals.columns, "split": tiers}
-    return replace(intervals, columns=columns)

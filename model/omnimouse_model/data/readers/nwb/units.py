@@ -1,11 +1,13 @@
 """Reader of the neurons of an NWB file: masks, areas, positions, cell flags."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Roi
 from omnimouse_model.data.readers.build.checked_values import MAX_PIXELS, text_of, texts_of
+from omnimouse_model.data.readers.build.neurons import note_no_cells
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.series import region_rows, region_table
@@ -43,14 +45,14 @@ SPECIMEN_ID = "cell_specimen_id"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneUnits:
-    """Regions of one series, in the order of its columns.
+    """Regions of one series that are read, in the order of its columns.
 
     Attributes
     ----------
+    columns
+        int64 (n,) columns of the series.
     unit_id
         int64 (n,) ids of the table.
-    is_cell
-        bool (n,).
     location
         Brain area of the plane as stored, "" if unknown.
     table, imaging_plane
@@ -59,40 +61,29 @@ class PlaneUnits:
         Height and width of the image masks, None without any.
     xy_px, xyz_um
         float32 (n, 2) and (n, 3) positions, NaN if unknown.
-    masks
-        Pixels int16 (k, 2) and weights float32 (k,) of every region; empty arrays
-        without masks.
+    roi
+        Pixels of every region, none without masks.
     specimen_id
         int64 (n,) ids of the same cells in other recordings, as the Allen Institute
         stores them, or None.
     """
 
+    columns: np.ndarray
     unit_id: np.ndarray
-    is_cell: np.ndarray
     location: str
     table: str
     imaging_plane: str
     image_size: tuple[int, int] | None
     xy_px: np.ndarray
     xyz_um: np.ndarray
-    masks: list[tuple[np.ndarray, np.ndarray]]
+    roi: Roi
     specimen_id: np.ndarray | None = None
 
-    def select(self, rows: np.ndarray) -> "PlaneUnits":
-        """Return only some regions."""
-        return replace(
-            self,
-            unit_id=self.unit_id[rows],
-            is_cell=self.is_cell[rows],
-            xy_px=self.xy_px[rows],
-            xyz_um=self.xyz_um[rows],
-            masks=[self.masks[row] for row in rows.tolist()],
-            specimen_id=None if self.specimen_id is None else self.specimen_id[rows],
-        )
 
-
-def read_units(nwb: NwbFile, series: "h5py.Group", n: int) -> PlaneUnits:
-    """Read the regions of the n columns of a series.
+def read_units(
+    nwb: NwbFile, series: "h5py.Group", n: int, name: str, *, cells_only: bool
+) -> PlaneUnits:
+    """Read the regions of the n columns of a series, or of those that are cells.
 
     Raises
     ------
@@ -101,9 +92,52 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int) -> PlaneUnits:
     """
     table = region_table(nwb, series)
     if table is None:
-        return _without_table(nwb, series, n)
+        nwb.notes.warn(
+            "no_regions",
+            f"{series.name} has no rois, which name its regions in a table: they are "
+            "numbered from 0, without masks and positions",
+        )
+        planes = [*nwb.groups_of("ImagingPlane")]
+        plane = planes[0] if len(planes) == 1 else None
+        ids = rows = np.arange(n)
+        is_cell = np.ones(n, bool)
+    else:
+        plane = nwb.part(table, "imaging_plane")
+        ids = _ids(nwb, table)
+        rows = _table_rows(nwb, series, table, ids, n)
+        is_cell = _quality(nwb, table, len(ids))[rows]
+    note_no_cells(n, int(is_cell.sum()), nwb.notes, where=name, cells_only=cells_only)
+    columns = np.flatnonzero(is_cell) if cells_only else np.arange(n)
+    rows = rows[columns]
+    found = specimens = None
+    if table is not None:
+        column = f"the column of masks of {table.name}"
+        found = nwb.notes.attempt(column, _masks, nwb, table, rows, len(ids))
+        specimens = nwb.column(table, SPECIMEN_ID, len(ids))
+    unknown = Roi.none(len(rows)), np.full((len(rows), 3), np.nan), None
+    roi, centre, image_size = found or unknown
+    if specimens is not None:
+        specimens = np.where(np.isfinite(specimens), specimens, -1)[rows].astype(np.int64)
+    location, xyz = _place(nwb, plane, centre)
+    return PlaneUnits(
+        columns=columns,
+        unit_id=ids[rows],
+        location=location,
+        table="" if table is None else str(table.name),
+        imaging_plane="" if table is None or plane is None else str(plane.name),
+        image_size=image_size,
+        xy_px=centre[:, :2].astype(np.float32),
+        xyz_um=xyz,
+        roi=roi,
+        specimen_id=specimens,
+    )
+
+
+def _table_rows(
+    nwb: NwbFile, series: "h5py.Group", table: "h5py.Group", ids: np.ndarray, n: int
+) -> np.ndarray:
+    """Return the rows of the table that are the n columns of a series."""
     rows = region_rows(nwb, series)
-    ids = _ids(nwb, table)
     if len(rows) != n:
         raise nwb.wrong(series, f"has {len(rows)} rois for {n} columns")
     if n and (rows.min() < 0 or rows.max() >= len(ids)):
@@ -119,65 +153,7 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int) -> PlaneUnits:
             f"{series.name}: {repeats} of {n} columns have a region that another "
             "column has too: each column is read as a neuron, so these count twice",
         )
-    # `rows` is the order of the columns; the table can have another order and more
-    # regions.
-    masks = nwb.notes.attempt(
-        f"the column of masks of {table.name}", _masks, nwb, table, rows, len(ids)
-    )
-    pixels, image_size = masks or (_no_pixels(n), None)
-    centre = np.array([_centre(*p) for p in pixels], np.float32).reshape(-1, 3)
-    plane = nwb.part(table, "imaging_plane")
-    location, xyz = _place(nwb, plane, centre)
-    return PlaneUnits(
-        unit_id=ids[rows],
-        is_cell=_quality(nwb, table, len(ids))[rows],
-        location=location,
-        table=str(table.name),
-        imaging_plane="" if plane is None else str(plane.name),
-        image_size=image_size,
-        xy_px=centre[:, :2],
-        xyz_um=xyz,
-        masks=[(place[:, :2], weight) for place, weight in pixels],
-        specimen_id=_specimens(nwb, table, rows, len(ids)),
-    )
-
-
-def _specimens(
-    nwb: NwbFile, table: "h5py.Group", rows: np.ndarray, n_rows: int
-) -> np.ndarray | None:
-    """Return the stored ids of the same cells in other recordings, None without any."""
-    stored = nwb.column(table, SPECIMEN_ID, n_rows)
-    if stored is None:
-        return None
-    known: np.ndarray = np.where(np.isfinite(stored), stored, -1)
-    return np.asarray(known[rows], np.int64)
-
-
-def _without_table(nwb: NwbFile, series: "h5py.Group", n: int) -> PlaneUnits:
-    """Return regions of which only their number is known."""
-    nwb.notes.warn(
-        "no_regions",
-        f"{series.name} has no rois, which name its regions in a table: they are "
-        "numbered from 0, without masks and positions",
-    )
-    planes = [*nwb.groups_of("ImagingPlane")]
-    plane = planes[0] if len(planes) == 1 else None
-    location, xyz = _place(nwb, plane, np.full((n, 3), np.nan, np.float32))
-    return PlaneUnits(
-        unit_id=np.arange(n),
-        is_cell=np.ones(n, bool),
-        location=location,
-        table="",
-        imaging_plane="",
-        image_size=None,
-        xy_px=np.full((n, 2), np.nan, np.float32),
-        xyz_um=xyz,
-        masks=[(place[:, :2], weight) for place, weight in _no_pixels(n)],
-    )
-
-
-def _no_pixels(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [(np.zeros((0, 3), np.int16), np.zeros(0, np.float32))] * n
+    return rows
 
 
 def _ids(nwb: NwbFile, table: "h5py.Group") -> np.ndarray:
@@ -221,10 +197,87 @@ def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
 # -- masks ---------------------------------------------------------------------------
 def _masks(
     nwb: NwbFile, table: "h5py.Group", rows: np.ndarray, n: int
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[int, int] | None]:
-    """Return pixels and weights of rows of a table, and the size of image masks."""
-    masks = _Masks(nwb, table, n, nwb.notes)
-    return masks.of_all(rows), masks.image_size
+) -> tuple[Roi, np.ndarray, tuple[int, int] | None] | None:
+    """Return the masks of rows of a table of n rows, of any of the three kinds in NWB.
+
+    Also return their centres float64 (row, 3), x, y and depth, and the size of image masks.
+
+    Raises
+    ------
+    SessionFormatError
+        If the masks are damaged, or have too many pixels.
+    """
+    kind = next((m for m in _MASKS if nwb.file.find(m, table) is not None), "")
+    size = None
+    # An image is read once, also if several columns have it.
+    image_rows, order = np.unique(rows, return_inverse=True)
+    if kind == "image_mask":
+        images = _checked_images(nwb, table, n)
+        if images is None:
+            return None
+        first, second = images.shape[1:]
+        is_mirrored = _are_images_mirrored(nwb, table, first, second)
+        size = (second, first) if is_mirrored else (first, second)
+        counts, place, weight = _marked_pixels(nwb, table, images, image_rows)
+        taken = order.reshape(-1)
+    elif kind:
+        # Values of a ragged column: all pixels, and the end of each row.
+        values = nwb.file.table(f"{table.name}/{kind}")
+        fields = ("x", "y", "weight") + (("z",) if kind == "voxel_mask" else ())
+        if not set(fields) <= set(values.dtype.names or ()):
+            raise nwb.wrong(table, f"has a {kind} without {', '.join(fields)}")
+        ends = nwb.ends(table, kind, n, len(values))
+        is_mirrored = _are_pixels_mirrored(nwb, table, values)
+        counts, taken, weight = np.diff(ends, prepend=0), rows, values["weight"]
+        depth = values["z"] if kind == "voxel_mask" else np.zeros(len(values))
+        place = np.stack([values["y"], values["x"], depth], axis=1)
+    else:
+        nwb.notes.assume("no_masks", f"{table.name} holds no masks of its regions")
+        return None
+    # Rows may repeat, so the count is taken over `rows`, not over the table.
+    _check_pixels(nwb, table, int(counts[taken].sum()))
+    # Clipped before the cast to int16, which would wrap large values.
+    place = np.clip(place.astype(np.int64), 0, 32767).astype(np.int16)
+    place = place[:, [1, 0, 2]] if is_mirrored else place
+    weight = np.nan_to_num(weight.astype(np.float32))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    roi = Roi(offsets, place, weight).select(taken)
+    owner = np.repeat(np.arange(len(rows)), np.diff(roi.offsets))
+    total = np.bincount(owner, roi.weight, len(rows))
+    sums = [np.bincount(owner, roi.weight * axis, len(rows)) for axis in roi.yx.T]
+    centre = np.full((len(rows), 3), np.nan)
+    centre[total > 0] = (np.stack(sums, axis=1)[total > 0] / total[total > 0, None])[:, [1, 0, 2]]
+    return Roi(roi.offsets, roi.yx[:, :2], roi.weight), centre, size
+
+
+def _check_pixels(nwb: NwbFile, table: "h5py.Group", count: int) -> None:
+    if count > MAX_PIXELS:
+        raise nwb.wrong(table, f"has masks of {count:,} pixels; at most {MAX_PIXELS:,}")
+
+
+def _marked_pixels(
+    nwb: NwbFile, table: "h5py.Group", images: Any, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the number of pixels of each image, their places (pixel, 3) and weights.
+
+    Images (of ascending rows) are read in blocks of limited size, because most of their
+    pixels are 0.
+    """
+    _, first, second = images.shape
+    at_once = max(1, _BLOCK_BYTES // (8 * first * second))
+    counts, places = [np.zeros(0, np.int64)], [np.zeros((0, 3), np.int64)]
+    weights = [np.zeros(0, np.float32)]
+    for block in np.split(rows, np.flatnonzero(np.diff(rows // at_once)) + 1):
+        if not len(block):
+            continue
+        stored = nwb.file.read(images, slice(int(block[0]), int(block[-1]) + 1))
+        stored = stored[block - block[0]]
+        image, y, x = np.nonzero((stored != 0) & ~np.isnan(stored))
+        counts.append(np.bincount(image, minlength=len(block)))
+        places.append(np.stack([y, x, np.zeros_like(y)], axis=1))
+        weights.append(stored[image, y, x].astype(np.float32))
+        _check_pixels(nwb, table, sum(map(len, weights)))
+    return np.concatenate(counts), np.concatenate(places), np.concatenate(weights)
 
 
 def _image_size(nwb: NwbFile, table: "h5py.Group") -> tuple[int, int, str] | None:
@@ -269,187 +322,65 @@ def _stored_shape(nwb: NwbFile, group: "h5py.Group", name: str) -> tuple[int, ..
     return tuple(getattr(found, "shape", None) or ())
 
 
-class _Masks:
-    """Masks of a table's rows, of any of the three kinds in NWB."""
-
-    def __init__(self, nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes) -> None:
-        self._nwb, self._table, self._n = nwb, table, n
-        self._values: Any = None
-        self._ends = np.zeros(0, np.int64)
-        self._is_mirrored = False
-        self.image_size: tuple[int, int] | None = None
-        self.kind = next((m for m in _MASKS if nwb.file.find(m, table) is not None), "")
-        if self.kind == "image_mask":
-            self._values = self._images(notes)
-        elif self.kind:
-            self._values = nwb.file.table(f"{table.name}/{self.kind}")
-            self._check_ragged()
-            self._is_mirrored = self._are_pixels_mirrored(notes)
-        if not self.kind:
-            notes.assume("no_masks", f"{table.name} holds no masks of its regions")
-
-    def of_all(self, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return pixels int16 (k, 3) and weights float32 (k,) for each table row.
-
-        Pixels are row, column and depth.
-
-        Raises
-        ------
-        SessionFormatError
-            If the masks have too many pixels.
-        """
-        if self._values is None:
-            return _no_pixels(len(rows))
-        if self.kind == "image_mask":
-            by_row = self._of_images(np.unique(rows))
-            self._check_pixels(sum(len(by_row[row][1]) for row in rows.tolist()))
-            return [by_row[row] for row in rows.tolist()]
-        # Rows may repeat, so the count is taken over `rows`, not over the table.
-        sizes = np.diff(self._ends, prepend=0)
-        self._check_pixels(int(sizes[rows].sum()))
-        return [self._of(row) for row in rows.tolist()]
-
-    def _check_pixels(self, count: int) -> None:
-        if count > MAX_PIXELS:
-            raise self._nwb.wrong(
-                self._table, f"has masks of {count:,} pixels; at most {MAX_PIXELS:,}"
-            )
-
-    def _of_images(self, rows: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Return pixels and weights by row, for ascending rows of image masks.
-
-        Images are read in blocks of limited size, because most of their pixels are 0.
-        """
-        _, first, second = self._values.shape
-        at_once = max(1, _BLOCK_BYTES // (8 * first * second))
-        by_row: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        count = 0
-        for block in np.split(rows, np.flatnonzero(np.diff(rows // at_once)) + 1):
-            if not len(block):
-                continue
-            images = self._nwb.file.read(self._values, slice(int(block[0]), int(block[-1]) + 1))
-            flat = images.reshape(-1)
-            marked = np.flatnonzero((flat != 0) & ~np.isnan(flat))
-            count += len(marked)
-            self._check_pixels(count)
-            weight = flat[marked].astype(np.float32)
-            # Flat index -> image of the block, then row and column.
-            image, at = np.divmod(marked, first * second)
-            place = np.zeros((len(at), 3), np.int16)
-            axes = [1, 0] if self._is_mirrored else [0, 1]
-            place[:, axes] = np.stack(np.divmod(at, second), axis=1)
-            # `image` ascends: the pixels of image k are ends[k] to ends[k + 1].
-            ends = np.searchsorted(image, np.arange(len(images) + 1))
-            for row in block.tolist():
-                k = row - int(block[0])
-                part = slice(ends[k], ends[k + 1])
-                by_row[row] = place[part], weight[part]
-        return by_row
-
-    def _of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        # NWB stores ragged columns as all values and the end of each row.
-        first = int(self._ends[row - 1]) if row else 0
-        part = self._values[first : int(self._ends[row])]
-        depth = part["z"] if self.kind == "voxel_mask" else np.zeros(len(part))
-        y, x = ("x", "y") if self._is_mirrored else ("y", "x")
-        # Clipped before the cast to int16, which would wrap large values.
-        place = np.stack([part[y], part[x], depth], axis=1).astype(np.int64)
-        return np.clip(place, 0, 32767).astype(np.int16), np.nan_to_num(
-            part["weight"].astype(np.float32)
-        )
-
-    def _images(self, notes: Notes) -> Any:
-        images = self._nwb.file.dataset(f"{self._table.name}/image_mask")
-        if len(images.shape) != 3 or images.shape[0] != self._n:
-            raise self._nwb.wrong(
-                self._table, f"has image masks {images.shape} for {self._n} regions"
-            )
-        if not images.size or images.dtype.kind not in "fiub":
-            raise self._nwb.wrong(self._table, f"has image masks {images.shape} of {images.dtype}")
-        if images.size * images.dtype.itemsize > _MAX_MASK_BYTES:
-            notes.warn(
-                "masks_not_read",
-                f"{images.name} is {images.shape}: too large to be read at opening",
-            )
-            return None
-        first, second = images.shape[1:]
-        self._is_mirrored = self._are_images_mirrored(first, second, notes)
-        self.image_size = (second, first) if self._is_mirrored else (first, second)
-        return images
-
-    def _are_images_mirrored(self, first: int, second: int, notes: Notes) -> bool:
-        """Return whether image masks are (width, height), and state why.
-
-        Programs differ; the schema says (x, y), that is (width, height).
-        """
-        axes, reason = "(height, width), as most programs store them", ""
-        size = _image_size(self._nwb, self._table)
-        if self._nwb.generator() == "neuroconv":
-            axes, reason = "(width, height)", "neuroconv stores them so"
-        elif size is not None and size[0] != size[1] and size[:2] == (first, second):
-            axes, reason = "(height, width)", f"as {size[2]}"
-        elif size is not None and size[0] != size[1] and size[1::-1] == (first, second):
-            axes = "(width, height)"
-            reason = f"{size[2]} has {size[0]} rows and {size[1]} columns"
-        text = f"{self._table.name}: image masks {first} × {second} are taken as {axes}"
-        notes.assume("mask_orientation", f"{text}: {reason}" if reason else text)
-        return axes == "(width, height)"
-
-    def _are_pixels_mirrored(self, notes: Notes) -> bool:
-        """Return whether x of the pixels is the row, and state why.
-
-        By the schema x is the column; suite2p and neuroconv store (row, column).
-        """
-        if not len(self._values):
-            return False
-        x, y = (int(np.nanmax(self._values[name])) for name in ("x", "y"))
-        program = self._nwb.generator()
-        text = text_of(self._nwb.file.attribute(self._table, "description", ""))
-        if not program and text.lower() == "suite2p output":
-            program = "suite2p"
-        size = _image_size(self._nwb, self._table)
-        is_mirrored, reason = bool(program), f"{program} stores them so"
-        if size is not None:
-            # Pixels may be numbered from 1.
-            fits = x <= size[1] and y <= size[0]
-            fits_mirrored = x <= size[0] and y <= size[1]
-            if fits != fits_mirrored:
-                is_mirrored = fits_mirrored
-                reason = f"only so they fit {size[2]}, {size[0]} rows and {size[1]} columns"
-        if program or is_mirrored:
-            meaning = "row and column" if is_mirrored else "column and row"
-            notes.assume(
-                "mask_orientation",
-                f"{self._table.name}: x and y of the masks are taken as {meaning}: {reason}",
-            )
-        return is_mirrored
-
-    def _check_ragged(self) -> None:
-        names = self._values.dtype.names or ()
-        fields = ("x", "y", "weight") + (("z",) if self.kind == "voxel_mask" else ())
-        index = self._nwb.file.find(f"{self.kind}_index", self._table)
-        if index is None or not set(fields) <= set(names):
-            raise self._nwb.wrong(
-                self._table, f"has a {self.kind} without {', '.join(fields)} or index"
-            )
-        self._ends = self._nwb.file.table(index.name).astype(np.int64)
-        rising = (np.diff(self._ends, prepend=0) >= 0).all()
-        last = int(self._ends[-1]) if len(self._ends) else 0
-        if len(self._ends) != self._n or not rising or last > len(self._values):
-            raise self._nwb.wrong(
-                self._table,
-                f"has a {self.kind}_index that does not fit {self._n} regions with "
-                f"{len(self._values)} pixels",
-            )
+def _checked_images(nwb: NwbFile, table: "h5py.Group", n: int) -> Any:
+    """Return the image masks of n regions, None if they are too large."""
+    images = nwb.file.dataset(f"{table.name}/image_mask")
+    if len(images.shape) != 3 or images.shape[0] != n:
+        raise nwb.wrong(table, f"has image masks {images.shape} for {n} regions")
+    if not images.size or images.dtype.kind not in "fiub":
+        raise nwb.wrong(table, f"has image masks {images.shape} of {images.dtype}")
+    if images.size * images.dtype.itemsize > _MAX_MASK_BYTES:
+        text = f"{images.name} is {images.shape}: too large to be read at opening"
+        nwb.notes.warn("masks_not_read", text)
+        return None
+    return images
 
 
-def _centre(place: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
-    """Return the weighted mean x, y and depth of pixels, NaN without weight."""
-    total = float(weight.sum())
-    if not total > 0:  # also true for NaN
-        return (float("nan"),) * 3
-    y, x, z = (weight @ place.astype(np.float64) / total).tolist()
-    return x, y, z
+def _are_images_mirrored(nwb: NwbFile, table: "h5py.Group", first: int, second: int) -> bool:
+    """Return whether image masks are (width, height), and state why.
+
+    Programs differ; the schema says (x, y), that is (width, height).
+    """
+    axes, reason = "(height, width), as most programs store them", ""
+    size = _image_size(nwb, table)
+    if nwb.generator() == "neuroconv":
+        axes, reason = "(width, height)", "neuroconv stores them so"
+    elif size is not None and size[0] != size[1] and size[:2] == (first, second):
+        axes, reason = "(height, width)", f"as {size[2]}"
+    elif size is not None and size[0] != size[1] and size[1::-1] == (first, second):
+        axes = "(width, height)"
+        reason = f"{size[2]} has {size[0]} rows and {size[1]} columns"
+    text = f"{table.name}: image masks {first} × {second} are taken as {axes}"
+    nwb.notes.assume("mask_orientation", f"{text}: {reason}" if reason else text)
+    return axes == "(width, height)"
+
+
+def _are_pixels_mirrored(nwb: NwbFile, table: "h5py.Group", values: np.ndarray) -> bool:
+    """Return whether x of the pixels is the row, and state why.
+
+    By the schema x is the column; suite2p and neuroconv store (row, column).
+    """
+    if not len(values):
+        return False
+    x, y = (int(np.nanmax(values[name])) for name in ("x", "y"))
+    program = nwb.generator()
+    text = text_of(nwb.file.attribute(table, "description", ""))
+    if not program and text.lower() == "suite2p output":
+        program = "suite2p"
+    size = _image_size(nwb, table)
+    is_mirrored, reason = bool(program), f"{program} stores them so"
+    if size is not None:
+        # Pixels may be numbered from 1.
+        fits = x <= size[1] and y <= size[0]
+        fits_mirrored = x <= size[0] and y <= size[1]
+        if fits != fits_mirrored:
+            is_mirrored = fits_mirrored
+            reason = f"only so they fit {size[2]}, {size[0]} rows and {size[1]} columns"
+    if program or is_mirrored:
+        meaning = "row and column" if is_mirrored else "column and row"
+        text = f"{table.name}: x and y of the masks are taken as {meaning}: {reason}"
+        nwb.notes.assume("mask_orientation", text)
+    return is_mirrored
 
 
 def _place(nwb: NwbFile, plane: "h5py.Group | None", centre: np.ndarray) -> tuple[str, np.ndarray]:

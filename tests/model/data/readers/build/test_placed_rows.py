@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.readers.build.trial_files import (
+    Placed,
     PlacedRows,
     sample_places,
     stretches,
@@ -36,7 +37,7 @@ def test_rows_are_counted_anew_after_a_gap_of_any_phase():
 def test_a_gap_reads_as_missing_and_holds_no_rows_in_memory():
     rows = MemoryRows(Path("x"), np.arange(8.0).reshape(4, 2))
     place = np.array([0, 1, 10**9, 10**9 + 1])
-    placed = PlacedRows(rows, np.arange(4), place, 10**9 + 2)
+    placed = PlacedRows([Placed(rows, np.arange(4), place)], 10**9 + 2)
     assert placed.read(0, 3)[:, 0].tolist()[:2] == [0.0, 2.0]
     assert np.isnan(placed.read(2, 5)).all()
     assert placed.pick(np.array([1, 5, 10**9 + 1]), slice(1, 2))[[0, 2], 0].tolist() == [
@@ -62,7 +63,7 @@ class CountedRows(MemoryRows):
 def test_scattered_rows_read_no_others():
     rows = CountedRows(Path("x"), np.arange(20_000.0).reshape(-1, 2))
     place = np.r_[np.arange(5000), 6000 + np.arange(5000)]
-    placed = PlacedRows(rows, np.arange(10_000), place, 11_000)
+    placed = PlacedRows([Placed(rows, np.arange(10_000), place)], 11_000)
     wanted = np.array([0, 17, 5500, 6000, 10_999])
     picked = placed.pick(wanted, slice(0, 1))
     np.testing.assert_array_equal(picked[:, 0], [0.0, 34.0, np.nan, 10_000.0, 19_998.0])
@@ -71,19 +72,20 @@ def test_scattered_rows_read_no_others():
 
 def test_places_of_places_are_read_once():
     rows = CountedRows(Path("x"), np.arange(10.0).reshape(-1, 1))
-    inner = PlacedRows(rows, np.arange(10), np.r_[np.arange(5), 8 + np.arange(5)], 13)
+    place = np.r_[np.arange(5), 8 + np.arange(5)]
+    inner = PlacedRows([Placed(rows, np.arange(10), place)], 13)
     # Grid rows 2 to 9 of the inner rows; nothing was recorded in 5 to 7.
-    outer = PlacedRows(inner, np.arange(2, 10), np.arange(8), 9)
+    outer = PlacedRows([Placed(inner, np.arange(2, 10), np.arange(8))], 9)
     expected = [2.0, 3.0, 4.0, *[np.nan] * 3, 5.0, 6.0, np.nan]
     np.testing.assert_array_equal(outer.read(0, 9)[:, 0], expected)
     picked = outer.pick(np.arange(9), slice(None))
     np.testing.assert_array_equal(picked[:, 0], expected)
-    assert outer._rows is rows
+    assert rows.n_read == 10
 
 
 def test_integers_become_numbers_that_can_be_missing():
     rows = MemoryRows(Path("x"), np.ones((2, 1), np.int16))
-    values = PlacedRows(rows, np.arange(2), np.array([0, 2]), 3).read(0, 3)
+    values = PlacedRows([Placed(rows, np.arange(2), np.array([0, 2]))], 3).read(0, 3)
     assert np.isnan(values[1]).all()
     assert values[[0, 2], 0].tolist() == [1.0, 1.0]
 

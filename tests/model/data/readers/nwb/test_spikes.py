@@ -136,7 +136,7 @@ def test_an_option_without_effect_is_told(tmp_path):
     [
         ("spike_times_index", [1, 2, 3, 4, 5], "680"),
         ("spike_times_index", [200, 100, 300, 400, 680], "spike_times_index"),
-        ("spike_times_index", [200, 680], "each unit"),
+        ("spike_times_index", [200, 680], "does not fit 5 rows"),
         ("spike_times", np.full(680, np.inf), "for 680 of 680 spikes"),
         ("spike_times", np.arange(680), "int64.*sampling rate"),
         ("spike_times", np.arange(680) * 30.0, "whole numbers"),
