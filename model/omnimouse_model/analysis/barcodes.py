@@ -13,7 +13,7 @@ from typing import Final, cast
 import numpy as np
 from jaxtyping import Float, Int64
 
-from omnimouse_model.data.lazy import cached
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.metrics.tuning import angular_distance
 from omnimouse_model.predict.predictor import Embedding, Located, Predictor

@@ -36,7 +36,7 @@ from omnimouse_model.metrics.time_blocks import Estimate, jackknife, time_blocks
 from omnimouse_model.predict.predictor import HeldOutPredictor, Predictor
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, hdf5_to_write
-from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.byte_source import BlockFile
 
 HeldOut = Literal["co-smoothing", "forward", "inter-region", "intra-region"]
 HELD_OUT: Final[tuple[HeldOut, ...]] = get_args(HeldOut)
@@ -248,7 +248,7 @@ def read_nlb(path: str | Path) -> dict[str, dict[str, np.ndarray]]:
     import h5py
 
     path = Path(path)
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     found: dict[str, dict[str, np.ndarray]] = {}
     for item in list(file.objects()):
         if isinstance(item, h5py.Dataset) and item.dtype.kind in "iufb":

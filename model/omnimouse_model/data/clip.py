@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.lazy import cached
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Window, without_missing
 from omnimouse_model.data.stimulus import fit_video
 from omnimouse_model.data.window_spec import Edit, WindowSpec, default_spec

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.notes import ReadOptions
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store import (
     FORMAT,

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.spike_trains import indices
 
 
@@ -147,7 +146,9 @@ class Units:
     @property
     def names(self) -> np.ndarray:
         """int64 (N,) names for display: the session's ids, or indices if ids repeat."""
-        return cached(self, "names", self._unique_names)
+        if "names" not in self._cache:
+            self._cache["names"] = self._unique_names()
+        return self._cache["names"]
 
     def _unique_names(self) -> np.ndarray:
         # Ids of several planes can repeat; a name must identify one neuron.

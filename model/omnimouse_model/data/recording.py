@@ -1,11 +1,11 @@
 """What was recorded: streams on one clock, tiers, valid starts, and an overview of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -18,13 +18,32 @@ from omnimouse_model.data.clock import (
     spans_without_gaps,
     start_grid,
 )
-from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.signal import Level, Signal, is_interpolated
 from omnimouse_model.data.stimulus import Stimulus, Trials, early_and_late, has_tiers
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.display import HasSummary
 from omnimouse_model.errors import SessionFormatError
+
+Value = TypeVar("Value")
+
+
+@runtime_checkable
+class HasCache(Protocol):
+    """A session, a window or another object that stores values once they are computed."""
+
+    @property
+    def _cache(self) -> dict[Any, Any]: ...
+
+
+def cached(owner: HasCache, key: Hashable, compute: Callable[[], Value]) -> Value:
+    """Return the value that an object keeps under a key; compute it at the first call."""
+    # `functools.cached_property` needs a `__dict__`, which slotted classes lack.
+    if key not in owner._cache:
+        owner._cache[key] = compute()
+    value: Value = owner._cache[key]
+    return value
+
 
 RECORDING_RATE = "recording_rate_hz"
 """Key of `Recording.meta`."""
@@ -430,7 +449,7 @@ def blocks(signal: Signal) -> Iterator[tuple[int, np.ndarray]]:
     """First row and stored rows of blocks of a stream, about 32 MiB each."""
     height = max(1, _BLOCK_BYTES // max(1, signal.n_columns * signal.dtype.itemsize))
     for first in range(0, signal.n_samples, height):
-        yield first, signal.read(first, first + height)
+        yield first, signal.file.read(first, first + height)
 
 
 # -- overview of a session: running, pupil, population and trials in few bins ---------

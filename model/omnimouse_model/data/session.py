@@ -24,11 +24,11 @@ from omnimouse_model.data.clock import (
     times_at,
     window_times,
 )
-from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.recording import (
     Overview,
     Recording,
     allowed_times,
+    cached,
     summarise,
     trial_starts,
 )
@@ -624,9 +624,12 @@ class Window(HasSummary):
         >>> values.shape, bool(valid.all())
         ((40, 1), True)
         """
-        is_responses = name == "responses"
-        read = self._read_responses if is_responses else partial(self._read_behavior, name)
-        return cached(self, name, read)
+        if name not in self._cache:
+            is_responses = name == "responses"
+            read = self._read_responses if is_responses else partial(self._read_behavior, name)
+            self._cache[name] = read()
+        found: tuple[np.ndarray, np.ndarray] = self._cache[name]
+        return found
 
     def times(self, stream: str) -> Float64[np.ndarray, " time"]:
         """Native sample times of a stream in this window, float64."""

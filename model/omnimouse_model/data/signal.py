@@ -231,7 +231,7 @@ class Signal:
     @property
     def data(self) -> Shaped[np.ndarray, "time column"]:
         """All stored samples (T, C), not to be written to."""
-        return self.read(0, self.n_samples)
+        return self.file.read(0, self.n_samples)
 
     @property
     def n_samples(self) -> int:
@@ -241,7 +241,7 @@ class Signal:
     @property
     def n_columns(self) -> int:
         """Number of neurons or behaviour channels, C."""
-        return int(self.file.shape[1]) if len(self.file.shape) == 2 else 1
+        return int(self.file.shape[1])
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -286,12 +286,6 @@ class Signal:
         """Native time from which row 0 is read."""
         return self.start - self.rounding_s
 
-    def read(self, first: int, stop: int) -> Shaped[np.ndarray, "time column"]:
-        """Rows `first` to `stop` as stored, not to be written to."""
-        # A file of one column may be (T,).
-        stored = self.file.read(first, stop)
-        return stored if stored.ndim == 2 else stored.reshape(-1, 1)
-
     def sample(
         self,
         times: Float64[np.ndarray, " time"],
@@ -319,8 +313,21 @@ class Signal:
         ahead = 1 if mode == "linear" else 0
         stored = np.flatnonzero(last + ahead < self.n_samples)
         valid, rows = valid[stored], rows[stored]
+        if not rows.size:
+            return np.zeros((0, self.n_columns), self.dtype), valid
+        first, stop = int(rows.min()), int(rows.max()) + 1 + ahead
+        # By rounding, a time at the first sample can get row -1, which is the last row.
+        # The reference does the same, and windows keep 0.5 s from the edges.
+        if first < 0:
+            first, stop = 0, self.n_samples
+        slab = self.file.read(first, stop)
+
+        def take(places: np.ndarray) -> np.ndarray:
+            is_shifted = places.ndim == 2
+            return np.take_along_axis(slab, places, axis=0) if is_shifted else slab[places]
+
         if mode == "previous":
-            return self._take(rows), valid
+            return take(rows - first), valid
         step = 1.0 / self.rate_hz
         at = times[valid][:, None]
         if self.shift_s is not None:
@@ -331,20 +338,7 @@ class Signal:
         upper = self.start + (lower_row + 1) * step
         span = upper - lower
         below, above = (upper - at) / span, (at - lower) / span
-        return below * self._take(rows) + above * self._take(rows + 1), valid
-
-    def _take(self, rows: np.ndarray) -> np.ndarray:
-        # By rounding, a time at the first sample can get row -1, which is the last row.
-        # The reference does the same, and windows keep 0.5 s from the edges.
-        if not rows.size:
-            return np.zeros((0, self.n_columns), self.dtype)
-        first, stop = int(rows.min()), int(rows.max()) + 1
-        if first < 0:
-            first, stop = 0, self.n_samples
-        slab = self.read(first, stop)
-        if rows.ndim == 2:
-            return np.take_along_axis(slab, rows - first, axis=0)
-        return np.array(slab[rows - first])
+        return below * take(rows - first) + above * take(rows - first + 1), valid
 
     def window(
         self,
@@ -385,7 +379,7 @@ class Signal:
         rows = rows[valid]
         if not len(rows):
             return self._no_values(), valid
-        slab = self.read(int(rows[0]), int(rows[-1]) + 1)
+        slab = self.file.read(int(rows[0]), int(rows[-1]) + 1)
         return slab[rows - rows[0]].astype(np.float32, copy=False), valid
 
     def _shifted_window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -407,7 +401,7 @@ class Signal:
         if not len(highest_row):
             return self._no_values(), valid
         first = int(highest_row[0]) - n_rows_below
-        slab = self.read(first, int(highest_row[-1]) + 1)
+        slab = self.file.read(first, int(highest_row[-1]) + 1)
         return gather_shifted(slab, highest_row - first, edges, shifts), valid
 
     def _no_values(self) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.storage.arrays.rows import pick_in_blocks
+from omnimouse_model.storage.arrays.rows import runs_of
 
 _EDGE = 1e-6
 """A bin may exceed an observed span by this share of its width, through rounding."""
@@ -195,7 +195,8 @@ class SpikeTrains:
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return the counts of scattered rows, which must ascend."""
         height = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // self.shape[1]))
-        return pick_in_blocks(lambda first, stop: self.read(first, stop)[:, columns], rows, height)
+        runs = runs_of(rows, height)
+        return np.concatenate([self.read(a, b)[inner, columns] for a, b, inner in runs])
 
     def between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
         """Return unit and native time of all spikes in [start, stop)."""

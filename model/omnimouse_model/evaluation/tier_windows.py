@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnimouse_model.data.clock import grid_points
-from omnimouse_model.data.lazy import cached
-from omnimouse_model.data.recording import is_test_tier
+from omnimouse_model.data.recording import cached, is_test_tier
 from omnimouse_model.data.session import Session, Window, require_trials
 from omnimouse_model.data.stimulus import NO_TIER
 from omnimouse_model.data.window_spec import WindowSpec, default_spec

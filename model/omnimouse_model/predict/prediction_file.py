@@ -43,7 +43,7 @@ from omnimouse_model.predict.predictor import (
 from omnimouse_model.progress import Cancelled, never
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
-from omnimouse_model.storage.byte_source import LocalFile, file_fingerprint
+from omnimouse_model.storage.byte_source import BlockFile, file_fingerprint
 from omnimouse_model.storage.files import begins_with, read_bytes
 from omnimouse_model.storage.journal import JOURNAL, read_lines
 from omnimouse_model.storage.trees import (
@@ -195,7 +195,7 @@ def has_predictions(path: Path) -> bool:
             return isinstance(attributes, dict) and attributes.get("format") == FORMAT
         if path.suffix != ".nwb" or not begins_with(path, SIGNATURE):
             return False
-        return Hdf5(LocalFile(path)).find(NWB_METADATA) is not None
+        return Hdf5(BlockFile(path)).find(NWB_METADATA) is not None
     except (OSError, SessionFormatError):
         return False
 
@@ -245,7 +245,7 @@ class NwbPredictions:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = Hdf5(LocalFile(path))
+        self._file = Hdf5(BlockFile(path))
         for _ in self._file.objects():  # refuses links to other files
             pass
         if self._file.find(NWB_METADATA) is None:

@@ -100,32 +100,6 @@ class Source(Protocol):
         ...
 
 
-class LocalFile:
-    """A file on this machine; see `open_binary` for `inside`."""
-
-    def __init__(self, path: Path, inside: Path | None = None) -> None:
-        self.path = path
-        self._inside = inside
-        with open_binary(path, inside) as stream:
-            # fstat on the open file: size and time belong to the file just opened,
-            # even if the name points to another file a moment later.
-            self._stamp = FileStamp.of(path, os.fstat(stream.fileno()))
-
-    def open(self) -> FileIO:
-        """Return the open file, which is the one that was opened first."""
-        stream = open_binary(self.path, self._inside)
-        try:
-            self._stamp.check(os.fstat(stream.fileno()))
-        except BaseException:
-            stream.close()
-            raise
-        return stream
-
-    def check(self, *, now: bool = False) -> None:
-        """Raise `SessionFormatError` if the file is missing or has changed."""
-        self._stamp.check()
-
-
 _KEEPS_OPEN = hasattr(os, "preadv")
 """Not on Windows, where an open file cannot be removed."""
 
@@ -199,7 +173,13 @@ class BlockFile:
         """Bytes of the file when it was first opened."""
         return self._stamp.size
 
-    def check(self) -> None:
+    def open(self) -> FileIO:
+        """Return the file, after a check, for a library that reads it."""
+        stream = FileIO(self._taken())
+        stream.seek(0)
+        return stream
+
+    def check(self, *, now: bool = False) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed."""
         self._stamp.check()
 

@@ -173,9 +173,10 @@ def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     described = path.with_name("meta.yml")
     columns = count(meta, "n_signals", described)
     file = require(npy_file(path, path.parents[1]), path, "numbers")
-    # (time,) is accepted as one column.
-    stored = file.shape[1] if len(file.shape) == 2 else 1
-    if len(file.shape) not in (1, 2) or stored != columns:
+    if len(file.shape) == 1:  # accepted as one column
+        shape = (*file.shape, 1)
+        file = ArrayFile(path, file.dtype, shape, file.offset, inside=path.parents[1])
+    if len(file.shape) != 2 or file.shape[1] != columns:
         raise _shape_error(path, file.shape, "n_signals", columns)
     if "n_timestamps" in meta:
         rows = count(meta, "n_timestamps", described)

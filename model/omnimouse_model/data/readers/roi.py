@@ -25,7 +25,6 @@ from omnimouse_model.data.readers.build.notes import (
 from omnimouse_model.data.readers.roi_hdf5 import (
     HDF5_SUFFIXES,
     Extraction,
-    Masks,
     image_masks,
     layout_of,
     read_hdf5,
@@ -35,10 +34,11 @@ from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
-from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
-from omnimouse_model.storage.arrays.rows import MemoryRows, Rows, pick_in_blocks
-from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
-from omnimouse_model.storage.byte_source import LocalFile, file_fingerprint, folder_fingerprint
+from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows, is_hdf5
+from omnimouse_model.storage.arrays.rows import MemoryRows
+from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray
+from omnimouse_model.storage.arrays.zarr_file import ZarrFile
+from omnimouse_model.storage.byte_source import BlockFile, file_fingerprint, folder_fingerprint
 from omnimouse_model.storage.files import is_file, is_folder, open_binary
 from omnimouse_model.storage.processes import Answer, LibraryError, Report, call_library
 from omnimouse_model.storage.tables import csv_rows
@@ -87,15 +87,12 @@ def _read_inscopix(path: Path, notes: Notes) -> Extraction:
         notes.warn("undecided_cells", f"{n} of {n_regions} cells are undecided, and left out")
         accepted = np.array([one == _ACCEPTED for one in status])
 
-    def rows(series: str, regions: np.ndarray) -> Rows:
-        return MemoryRows(path, traces[:, regions])
-
     return Extraction(
         program="Inscopix",
         format="inscopix",
         path=path,
         series={_TRACES: "traces of the cell set"},
-        rows=rows,
+        rows=lambda series, regions: MemoryRows(path, traces[:, regions]),
         n_regions=n_regions,
         unit_id=_numbers(names),
         rate_hz=float(facts["rate_hz"]),
@@ -144,38 +141,14 @@ def _is_minian(folder: Path) -> bool:
     return groups[0] and any(groups[1:])
 
 
-class _RegionRows:
-    """Traces (frame, region) of some regions of a zarr array with any axes; see `Rows`."""
-
-    def __init__(self, array: ZarrArray, regions: np.ndarray, *, is_transposed: bool) -> None:
-        self._array, self._regions, self._is_transposed = array, regions, is_transposed
-        self.path, self.dtype = array.path, array.dtype
-        self.shape: tuple[int, ...] = (array.shape[1 if is_transposed else 0], len(regions))
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if a file is missing or has changed."""
-        self._array.check()
-
-    def read(self, first: int, stop: int) -> np.ndarray:
-        """Return frames `first` to `stop` (exclusive)."""
-        frames = slice(first, stop)
-        if self._is_transposed:
-            return self._array.part((slice(None), frames)).T[:, self._regions]
-        return self._array.part((frames,))[:, self._regions]
-
-    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Return scattered frames of a slice of regions."""
-        height = self._array.chunk[1 if self._is_transposed else 0]
-        return pick_in_blocks(lambda a, b: self.read(a, b)[:, columns], rows, height)
-
-
 def _read_minian(folder: Path, notes: Notes) -> Extraction:
     """Return the regions of a folder of Minian."""
-    arrays = {
-        name: _group(folder, name).array(name)
+    files = {
+        name: ZarrFile(folder / f"{name}.zarr")
         for name in _MINIAN_SERIES
         if is_folder(folder / f"{name}.zarr")
     }
+    arrays = {name: file.dataset(f"/{name}").array for name, file in files.items()}
     turned = {name: _is_transposed(folder, name, array) for name, array in arrays.items()}
     shapes = {n: a.shape[::-1] if turned[n] else a.shape for n, a in arrays.items()}
     if len(set(shapes.values())) > 1:
@@ -183,29 +156,22 @@ def _read_minian(folder: Path, notes: Notes) -> Extraction:
         raise wrong(folder, "traces", f"differ in shape: {listed}; one (frame, region) expected")
     name = next(iter(arrays))
     n_regions = shapes[name][1]
-    group = _group(folder, name)
-
-    def rows(series: str, regions: np.ndarray) -> Rows:
-        return _RegionRows(arrays[series], regions, is_transposed=turned[series])
-
     return Extraction(
         program="Minian",
         format="minian",
         path=folder,
         series={name: _MINIAN_SERIES[name] for name in arrays},
-        rows=rows,
+        rows=lambda series, regions: Hdf5Rows(
+            files[series], f"/{series}", regions, is_transposed=turned[series]
+        ),
         n_regions=n_regions,
-        unit_id=_minian_ids(folder, group, n_regions),
-        rate_hz=notes.attempt(_TIMES, _minian_rate, folder, group, shapes[name][0], notes),
+        unit_id=_minian_ids(files[name], n_regions),
+        rate_hz=notes.attempt(_TIMES, _minian_rate, files[name], shapes[name][0], notes),
         rate_source=_TIMES,
         masks=notes.attempt("the masks", _minian_masks, folder, n_regions),
         image=notes.attempt("the image", _minian_image, folder),
         image_name=f"the maximum over time ({_IMAGE})",
     )
-
-
-def _group(folder: Path, name: str) -> ZarrGroup:
-    return ZarrGroup(folder / f"{name}.zarr", formats=(2, 3))
 
 
 def _axes(array: ZarrArray) -> tuple[str, ...]:
@@ -225,18 +191,19 @@ def _is_transposed(folder: Path, name: str, array: ZarrArray) -> bool:
     return axes == (_REGION, _FRAME)
 
 
-def _minian_ids(folder: Path, group: ZarrGroup, n_regions: int) -> np.ndarray:
-    if not group.has(_REGION):
+def _minian_ids(file: ZarrFile, n_regions: int) -> np.ndarray:
+    if file.find(_REGION) is None:
         return np.arange(n_regions)
-    ids = group.array(_REGION).part()
+    ids = file.table(f"/{_REGION}")
     if ids.shape != (n_regions,) or ids.dtype.kind not in "iu":
         found = f"is {ids.shape} {ids.dtype}"
-        raise wrong(folder, _REGION, f"{found}; ({n_regions},) whole numbers expected")
+        raise wrong(file.path.parent, _REGION, f"{found}; ({n_regions},) whole numbers expected")
     return ids.astype(np.int64)
 
 
-def _minian_masks(folder: Path, n_regions: int) -> Masks:
-    array, field = _group(folder, _MASKS).array(_MASKS), f"{_MASKS}.zarr"
+def _minian_masks(folder: Path, n_regions: int) -> Roi:
+    field = f"{_MASKS}.zarr"
+    array = ZarrFile(folder / field).dataset(f"/{_MASKS}").array
     axes = _axes(array) or (_REGION, "height", "width")
     is_sound = axes == (_REGION, "height", "width") and array.dtype.kind in "fiu"
     if not is_sound or array.shape[0] != n_regions:
@@ -254,14 +221,15 @@ def _minian_masks(folder: Path, n_regions: int) -> Masks:
 def _minian_image(folder: Path) -> np.ndarray | None:
     if not is_folder(folder / f"{_IMAGE}.zarr"):
         return None
-    image = _group(folder, _IMAGE).array(_IMAGE).part()
+    image = ZarrFile(folder / f"{_IMAGE}.zarr").table(f"/{_IMAGE}")
     if image.ndim != 2 or image.dtype.kind not in "fiu":
         raise wrong(folder, _IMAGE, f"is {image.shape} {image.dtype}; an image expected")
     return image
 
 
-def _minian_rate(folder: Path, group: ZarrGroup, n_frames: int, notes: Notes) -> float | None:
+def _minian_rate(file: ZarrFile, n_frames: int, notes: Notes) -> float | None:
     """Return the mean rate of the frames in the table of times, None without one."""
+    folder = file.path.parent
     path = folder / _TIMES
     if not is_file(path):
         return None
@@ -271,7 +239,8 @@ def _minian_rate(folder: Path, group: ZarrGroup, n_frames: int, notes: Notes) ->
     except ValueError as error:
         found = f"has no columns of numbers {_NUMBER!r} and {_TIME_MS!r}"
         raise wrong(folder, _TIMES, f"{found}: {str(error)[:80]}") from error
-    frames = group.array(_FRAME).part() if group.has(_FRAME) else np.arange(n_frames)
+    has_numbers = file.find(_FRAME) is not None
+    frames = file.table(f"/{_FRAME}") if has_numbers else np.arange(n_frames)
     known = np.array([times.get(int(frame), np.nan) for frame in frames.reshape(-1).tolist()])
     steps = np.diff(known)
     if len(known) != n_frames or n_frames < 2 or not (steps > 0).all():
@@ -309,7 +278,7 @@ def recognises(path: Path) -> bool:
         with open_binary(path) as stream:
             if not is_hdf5(stream):
                 return False
-        file = Hdf5(LocalFile(path))
+        file = Hdf5(BlockFile(path))
         return layout_of(file, suffix) is not None
     except SessionFormatError:  # h5py is missing, or the file is damaged
         return False
@@ -347,7 +316,7 @@ def read(path: Path, options: ReadOptions) -> Session:
             responses,
             notes,
             unit_id=found.unit_id[chosen],
-            roi=None if masks is None else Roi.of([masks[k] for k in chosen.tolist()]),
+            roi=None if masks is None else masks.select(chosen),
         ),
         responses=responses,
         images=images,

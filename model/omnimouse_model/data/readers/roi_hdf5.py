@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.neurons import Roi
 from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, MAX_PIXELS, MAX_ROWS
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows
-from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.byte_source import BlockFile
 
-Masks = list[tuple[np.ndarray, np.ndarray]]
 """Pixels int16 (k, 2), row and column, and weights float32 (k,) of each region."""
 _HINT = "was the file written to its end?"
 
@@ -64,7 +64,7 @@ class Extraction:
     rate_source: str = ""
     accepted: np.ndarray | None = None
     accepted_source: str = ""
-    masks: Masks | None = None
+    masks: Roi | None = None
     image: np.ndarray | None = None
     image_name: str = ""
 
@@ -130,15 +130,6 @@ def check_traces(file: Hdf5, names: Iterable[str], *, is_transposed: bool) -> tu
     return n_frames, n_regions
 
 
-def hdf5_rows(file: Hdf5, names: Mapping[str, str], *, is_transposed: bool) -> Any:
-    """Return `Extraction.rows` for series of the names in the file."""
-
-    def rows(series: str, regions: np.ndarray) -> Rows:
-        return Hdf5Rows(file, names[series], regions, is_transposed=is_transposed)
-
-    return rows
-
-
 # -- masks ---------------------------------------------------------------------------
 def sparse_masks(
     path: Path,
@@ -146,7 +137,7 @@ def sparse_masks(
     matrix: tuple[np.ndarray, np.ndarray, np.ndarray],
     size: tuple[int, ...],
     n_regions: int,
-) -> Masks:
+) -> Roi:
     """Return masks from a sparse matrix (pixel, region) in compressed columns.
 
     Parameters
@@ -181,15 +172,14 @@ def sparse_masks(
     _check_size(path, field, size, len(values))
     yx = np.stack([pixel % height, pixel // height], axis=1).astype(np.int16)
     weight = values.astype(np.float32)
-    return [
-        (yx[a:b][weight[a:b] != 0], weight[a:b][weight[a:b] != 0])
-        for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
-    ]
+    kept = weight != 0
+    offsets = np.concatenate([[0], np.cumsum(kept)])[ends.astype(np.int64)]
+    return Roi(offsets.astype(np.int64), yx[kept], weight[kept])
 
 
-def image_masks(path: Path, field: str, images: Iterable[np.ndarray]) -> Masks:
+def image_masks(path: Path, field: str, images: Iterable[np.ndarray]) -> Roi:
     """Return masks from one image (height, width) for each region, read one by one."""
-    masks: Masks = []
+    masks = []
     n_pixels = 0
     for image in images:
         known = np.nan_to_num(image.astype(np.float32), posinf=0.0, neginf=0.0)
@@ -197,7 +187,7 @@ def image_masks(path: Path, field: str, images: Iterable[np.ndarray]) -> Masks:
         n_pixels += len(yx)
         _check_size(path, field, known.shape, n_pixels)
         masks.append((yx.astype(np.int16), known[tuple(yx.T)]))
-    return masks
+    return Roi.of(masks)
 
 
 def _check_size(path: Path, field: str, size: tuple[int, ...], n_pixels: int) -> None:
@@ -309,7 +299,7 @@ def layout_of(file: Hdf5, suffix: str) -> tuple[str, _Layout] | None:
 
 def read_hdf5(path: Path, notes: Notes) -> Extraction:
     """Return the regions of a file of CaImAn, CNMF-E or EXTRACT."""
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     found = layout_of(file, path.suffix.lower())
     if found is None:
         raise wrong(path, "traces", "are missing")
@@ -331,15 +321,17 @@ def read_hdf5(path: Path, notes: Notes) -> Extraction:
     accepted, source = None, "empty masks"
     if layout is _CAIMAN:
         accepted, source = _accepted(file, n_regions), "estimates/idx_components"
-    elif layout.program == "EXTRACT" and masks:
+    elif layout.program == "EXTRACT" and masks is not None:
         # EXTRACT empties the masks of regions that it removes.
-        accepted = np.array([len(weight) > 0 for _, weight in masks])
+        accepted = np.diff(masks.offsets) > 0
     return Extraction(
         program=layout.program,
         format=layout.format,
         path=path,
         series={series: layout.traces[series] for series in names},
-        rows=hdf5_rows(file, names, is_transposed=layout.is_transposed),
+        rows=lambda series, regions: Hdf5Rows(
+            file, names[series], regions, is_transposed=layout.is_transposed
+        ),
         n_regions=n_regions,
         unit_id=np.arange(n_regions),
         rate_hz=rate_hz,
@@ -409,7 +401,7 @@ def _masks(
     n_regions: int,
     size: tuple[int, ...] | None,
     notes: Notes,
-) -> Masks | None:
+) -> Roi | None:
     """Return the masks: those of a sparse matrix, of images, or of flat images of MATLAB."""
     name, image = f"{top}/{layout.masks}", f"{top}/{layout.image}"
     item, parts = file.find(name), [f"{name}/{part}" for part in layout.parts]

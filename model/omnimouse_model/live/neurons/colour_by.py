@@ -17,7 +17,7 @@ import numpy as np
 
 from omnimouse_model.analysis.direction_tuning import RECORDED, DirectionTuning, recorded_value
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
-from omnimouse_model.data.lazy import cached
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.repeats import (
     PopulationCeiling,

@@ -21,7 +21,7 @@ import numpy as np
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5_chunks import VALUE, Chunks, has_lengths
 from omnimouse_model.storage.arrays.hdf5_heads import TooManyAttributes, attribute_values
-from omnimouse_model.storage.arrays.rows import pick_in_blocks
+from omnimouse_model.storage.arrays.rows import runs_of
 from omnimouse_model.storage.byte_source import (
     LONGEST_TEXT,
     MAX_TABLE_BYTES,
@@ -623,9 +623,8 @@ class Hdf5Rows:
         """Return scattered rows (ascending), read in contiguous runs."""
         row_bytes = max(1, self.shape[1] * 4)  # as float32
         height, gap = max(1, _SLAB // row_bytes), max(1, _HOLE // row_bytes)
-        return pick_in_blocks(
-            lambda first, stop: self.read(first, stop)[:, columns], rows, height, gap
-        )
+        runs = runs_of(rows, height, gap)
+        return np.concatenate([self.read(a, b)[inner, columns] for a, b, inner in runs])
 
     def _values(self, stored: np.ndarray) -> np.ndarray:
         if self._columns is not None:

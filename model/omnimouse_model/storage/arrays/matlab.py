@@ -20,7 +20,7 @@ import numpy as np
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
-from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES, Budget, LocalFile
+from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES, BlockFile, Budget
 from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
 
 StoredArray = ArrayFile | MemoryRows
@@ -377,7 +377,7 @@ class _Mat73:
 
     def __init__(self, path: Path, inside: Path | None) -> None:
         self.path = path
-        self._file = Hdf5(LocalFile(path, inside))
+        self._file = Hdf5(BlockFile(path, inside))
         self._budget = Budget(path, path.stat().st_size, _MAX_BYTES)
         with _sound(path):
             # Only the names: what a link leads to is checked where it is read.

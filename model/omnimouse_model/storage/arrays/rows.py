@@ -6,15 +6,15 @@ is mapped.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.storage.byte_source import BlockFile
-from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.byte_source import BlockFile, Source
+from omnimouse_model.storage.files import FileStamp, bad_file
 
 
 @runtime_checkable
@@ -53,23 +53,37 @@ class Rows(Protocol):
 
 
 class MemoryRows:
-    """Values held in memory: rows (T, C), see `Rows`, or spike times (n,)."""
+    """Rows of an array in memory; see `Rows`.
 
-    def __init__(self, path: Path, values: np.ndarray) -> None:
+    Parameters
+    ----------
+    path
+        File for messages.
+    values
+        The array.
+    stamps
+        Files from which it was made.
+    """
+
+    def __init__(
+        self, path: Path, values: np.ndarray, stamps: Sequence[FileStamp | Source] = ()
+    ) -> None:
         self.path = path
         self.shape: tuple[int, ...] = values.shape
         self.dtype: np.dtype[Any] = values.dtype
-        self._values = values
+        self._values, self._stamps = values, stamps
 
     def check(self) -> None:
-        """Return at once: values in memory cannot change."""
+        """Raise `SessionFormatError` if a file of the values is missing or has changed."""
+        for stamp in self._stamps:
+            stamp.check()
 
     def open(self) -> np.ndarray:
-        """Return all values."""
+        """Return the values."""
         return self._values
 
     def part(self, *keys: slice | np.ndarray) -> np.ndarray:
-        """Return a part of the values, each axis taken on its own."""
+        """Return the values at keys of the first axes; see `ArrayFile`."""
         values = self._values
         for axis, key in enumerate(keys):
             values = values[(slice(None),) * axis + (key,)]
@@ -84,31 +98,20 @@ class MemoryRows:
         return self._values.reshape(len(self._values), -1)[rows, columns]
 
 
-def pick_in_blocks(
-    read: Callable[[int, int], np.ndarray],
-    rows: np.ndarray,
-    height: int,
-    gap: int | None = None,
-) -> np.ndarray:
-    """Return scattered rows (ascending), read in runs.
+def runs_of(
+    rows: np.ndarray, height: int, gap: int | None = None
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield first and stop of runs of ascending rows, and the places of the rows in each.
 
-    Parameters
-    ----------
-    read
-        Function that returns the rows from a first one to a last one (exclusive).
-    height
-        Rows of a block. A run ends at the border of a block: it is bounded, and no
-        block is decoded twice.
-    gap
-        A run also ends where the next row is further away; None for any distance.
+    A run lies in one block of `height` rows. With `gap`, rows that are further apart are
+    of two runs.
     """
-    if not len(rows):
-        return read(0, 0)
     is_end = np.diff(rows // height) > 0
     if gap is not None:
         is_end |= np.diff(rows) > gap
-    runs = np.split(rows, np.flatnonzero(is_end) + 1)
-    return np.concatenate([read(int(run[0]), int(run[-1]) + 1)[run - run[0]] for run in runs])
+    for run in np.split(rows, np.flatnonzero(is_end) + 1):
+        first, stop = (int(run[0]), int(run[-1]) + 1) if len(run) else (0, 0)
+        yield first, stop, run - first
 
 
 MAX_PART_BYTES = 8 * 2**30

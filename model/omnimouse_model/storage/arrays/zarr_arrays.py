@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.rows import pick_in_blocks
+from omnimouse_model.storage.arrays.rows import runs_of
 from omnimouse_model.storage.arrays.zarr_metadata import (
     Format,
     Node,
@@ -204,11 +204,8 @@ class ZarrArray:
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return scattered rows, ascending."""
         # Only the chunks of these columns are decoded.
-        return pick_in_blocks(
-            lambda first, stop: self.part((slice(first, stop), columns)),
-            rows,
-            self.chunk[0],
-        )
+        runs = runs_of(rows, self.chunk[0])
+        return np.concatenate([self.part((slice(a, b), columns))[inner] for a, b, inner in runs])
 
     def part(self, slices: tuple[slice, ...] = ()) -> np.ndarray:
         """Return a block of the array; axes without a slice are whole."""

@@ -342,7 +342,7 @@ class ZarrFile:
                 self.path,
                 "missing_data",
                 f"{self.path.name}: {name} {problem}; an array of numbers expected",
-                "write the file again as HDF5: open it with NWBZarrIO, export with NWBHDF5IO"
+                "write it again as numbers (NWB: open it with NWBZarrIO, export with NWBHDF5IO)"
                 if is_object
                 else "was the file written to its end?",
             )

@@ -12,7 +12,7 @@ import pytest
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays import hdf5, hdf5_chunks, hdf5_heads
 from omnimouse_model.storage.arrays.hdf5 import Hdf5
-from omnimouse_model.storage.byte_source import Budget, LocalFile
+from omnimouse_model.storage.byte_source import BlockFile, Budget
 
 ZSTANDARD = 32015
 
@@ -29,7 +29,7 @@ def test_filters_of_hdf5plugin_are_used(path):
     values = np.arange(3000).reshape(300, 10)
     with h5py.File(path, "w") as file:
         file.create_dataset("values", data=values, **hdf5plugin.Zstd())
-    dataset = Hdf5(LocalFile(path)).dataset("/values")
+    dataset = Hdf5(BlockFile(path)).dataset("/values")
     np.testing.assert_array_equal(dataset[()], values)
 
 
@@ -38,7 +38,7 @@ def test_a_missing_filter_is_named_with_its_package(path, monkeypatch):
         file.create_dataset("values", data=np.zeros((9, 2)), compression="gzip")
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
     monkeypatch.setitem(sys.modules, "hdf5plugin", None)
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     with pytest.raises(SessionFormatError, match=r"/values .* filter .*\(1\)") as caught:
         file.dataset("/values")
     assert caught.value.code == "missing_filter"
@@ -55,7 +55,7 @@ def test_a_file_that_is_exchanged_after_its_check_is_not_the_one_that_is_read(pa
         path.with_name("other.h5").replace(path)
         return before(*given, **options)
 
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     monkeypatch.setattr(h5py, "File", exchanged)
     with suppress(SessionFormatError):
         np.testing.assert_array_equal(file.root["values"], [1, 1, 1])
@@ -65,7 +65,7 @@ def test_an_open_hdf5_file_has_one_descriptor(path):
     with h5py.File(path, "w") as file:
         file["values"] = np.arange(3)
     n_before = len(list(Path("/dev/fd").iterdir()))
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     assert file.root["values"].shape == (3,)
     assert len(list(Path("/dev/fd").iterdir())) == n_before + 1
 
@@ -79,7 +79,7 @@ def test_names_lead_through_links_of_the_file_alone(path):
         file["behind"] = h5py.SoftLink("/away")
     with h5py.File(path.with_name("other.h5"), "w") as file:
         file["values"] = np.arange(5)
-    file = Hdf5(LocalFile(Path(path)))
+    file = Hdf5(BlockFile(Path(path)))
     assert [item.name for item in file.objects()] == ["/group", "/group/values"]
     assert file.outside == {"/away": "other.h5"}
     assert file.find("/group/up").name == "/group/values"
@@ -95,7 +95,7 @@ def test_texts_are_read_in_blocks_and_equal_ones_are_one_object(path, monkeypatc
     words = np.array([["left", "right"], ["left", "ä"]] * 40, object)
     with h5py.File(path, "w") as file:
         file.create_dataset("words", data=words, dtype=h5py.string_dtype())
-    found = Hdf5(LocalFile(path)).table("/words")
+    found = Hdf5(BlockFile(path)).table("/words")
     assert found.shape == (80, 2)
     assert [text.decode() for text in found[78:].reshape(-1)] == ["left", "right", "left", "ä"]
     assert len({id(text) for text in found.reshape(-1)}) == 3
@@ -127,7 +127,7 @@ def test_texts_of_every_storage_are_read(path, libver, options):
         made[:] = words
         made.attrs["names"] = words[:7]
         made.attrs["about"] = "a" * 9000
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     assert [text.decode() for text in file.table("/words")] == words
     assert list(file.attribute(file.find("words"), "names")) == words[:7]
     assert file.attribute(file.find("words"), "about") == "a" * 9000
@@ -152,7 +152,7 @@ def test_the_length_of_a_text_is_read_before_the_text(path, name, monkeypatch):
     path.write_bytes(data)
     # What HDF5 would do with it is not tried.
     monkeypatch.setattr(hdf5_chunks.Chunks, "read", None)
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     with pytest.raises(SessionFormatError, match=rf"{name}.* has a text of 3,707,764,747 bytes"):
         file.attribute(file.root, name) if name == "attribute" else file.table(f"/{name}")
 
@@ -165,7 +165,7 @@ def test_a_chunk_of_texts_that_is_too_short_is_refused(path):
         )
         made.id.write_direct_chunk((0,), b"\x02abc")
     with pytest.raises(SessionFormatError, match="holds less than the 128 bytes"):
-        Hdf5(LocalFile(path)).table("/words")
+        Hdf5(BlockFile(path)).table("/words")
 
 
 @pytest.mark.parametrize("n_attributes", [9, 40, 700])
@@ -175,7 +175,7 @@ def test_many_attributes_are_read_from_their_heap(path, n_attributes, monkeypatc
             file.attrs[f"a{number}"] = [f"text {number}", "ä" * number]
         file.attrs["number"] = np.arange(50)
         file.attrs["long"] = "x" * 2**21
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     for number in range(0, n_attributes, 1 + n_attributes // 20):
         found = file.attribute(file.root, f"a{number}")
         assert found.tolist() == [f"text {number}", "ä" * number]
@@ -193,7 +193,7 @@ def test_attributes_whose_texts_cannot_be_found_for_sure_are_refused(path, chang
             file.attrs[f"a{number}"] = "x" * 11
         if change == "large":  # it lies outside of the heap's blocks
             file.attrs["large"] = np.zeros(8000)
-    opened = Hdf5(LocalFile(path))
+    opened = Hdf5(BlockFile(path))
     read_at, marks = opened._read_at, {"tree": b"BTLF", "heap": b"FRHP", "row": b"FHIB"}
     mark = marks.get(change, b"none")
 
@@ -215,7 +215,7 @@ def test_more_attributes_than_are_read_say_how_to_write_them(path, monkeypatch):
         with h5py.File(own, "w", libver=version) as file:
             for number in range(300):
                 file.attrs[f"a{number}"] = "x"
-        opened = Hdf5(LocalFile(own))
+        opened = Hdf5(BlockFile(own))
         if version == "earliest":
             assert opened.attribute(opened.root, "a7") == "x"
         else:
@@ -230,7 +230,7 @@ def test_attributes_that_are_long_together_are_refused(path, monkeypatch):
         for number in range(300):
             file.attrs[f"a{number}"] = np.zeros(50)
         file.attrs["text"] = "x" * 11
-    opened = Hdf5(LocalFile(path))
+    opened = Hdf5(BlockFile(path))
     with pytest.raises(SessionFormatError, match="too long together"):
         opened.attribute(opened.root, "text")
 
@@ -239,7 +239,7 @@ def test_the_texts_of_an_attribute_are_counted_together(path):
     # All of them could be one text of the file, of which HDF5 makes as many copies.
     with h5py.File(path, "w") as file:
         file.attrs["long"] = ["x" * 2**17] * 9
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     with pytest.raises(SessionFormatError, match=r"/ \(long\) has texts of 1,179,648 bytes"):
         file.attribute(file.root, "long")
 
@@ -249,7 +249,7 @@ def test_parts_of_any_length_inside_records_are_refused(path):
     with h5py.File(path, "w") as file:
         file.create_dataset("records", (3,), record)
         file.attrs.create("one", (1.0, "name"), dtype=record)
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     with pytest.raises(SessionFormatError, match="parts that are not read"):
         file.dataset("/records")
     with pytest.raises(SessionFormatError, match="parts that are not read"):
@@ -261,7 +261,7 @@ def test_rows_that_refer_to_one_long_text_are_counted(path, monkeypatch):
     with h5py.File(path, "w") as file:
         file.create_dataset("few", data=["b" * 1000] * 9, dtype=h5py.string_dtype())
         file.create_dataset("many", data=["b" * 1000] * 9, dtype=h5py.string_dtype())
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     assert len(file.table("/few")) == len(file.table("/few")) == 9
     with pytest.raises(SessionFormatError, match="/many and the parts read before it unpack"):
         file.table("/many")
@@ -276,7 +276,7 @@ def test_all_tables_of_a_file_share_one_budget(path, monkeypatch, kind):
                 file.create_dataset(name, data=data, dtype=h5py.string_dtype())
             else:
                 file.create_dataset(name, shape=(1000,), dtype="f8", compression="gzip")
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     file._budget = file._texts_budget = Budget(path, most=16_000)
     for name in "aaabb":  # charged once each
         file.table(f"/{name}")
@@ -293,7 +293,7 @@ def test_small_reads_decode_a_chunk_once_and_look_up_each_dataset_once(path, mon
         file.create_dataset("c", shape=(40, 10), dtype="f4", fillvalue=7, **options)[0:2] = 1
     decoded, before = [], hdf5_chunks.zlib.decompressobj
     monkeypatch.setattr(hdf5_chunks.zlib, "decompressobj", lambda: decoded.append(1) or before())
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     a, b, c = (file.dataset(f"/{name}") for name in "abc")
     for start in range(0, 37):
         rows = slice(start, start + 3)
@@ -311,7 +311,7 @@ def test_a_chunk_larger_than_the_saved_ones_is_decoded_once_for_its_rows(path, m
         file.create_dataset("times", data=values[:, 0], chunks=(100,), compression="gzip")
     decoded, before = [], hdf5_chunks.zlib.decompressobj
     monkeypatch.setattr(hdf5_chunks.zlib, "decompressobj", lambda: decoded.append(1) or before())
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     a, times = file.dataset("/a"), file.dataset("/times")
     for start in range(0, 400, 20):
         np.testing.assert_array_equal(
@@ -330,7 +330,7 @@ def test_a_filter_of_an_unknown_number_is_not_looked_up(path, monkeypatch):
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: asked.append(code) or True)
     monkeypatch.setattr(hdf5_chunks, "_LENGTHS", {})
     with pytest.raises(SessionFormatError, match=r"filter .*\(1\), which is not read"):
-        Hdf5(LocalFile(path)).dataset("/values")
+        Hdf5(BlockFile(path)).dataset("/values")
     assert not asked
 
 
@@ -367,7 +367,7 @@ def test_chunks_are_read_as_h5py_reads_them(path, options, kind):
         )
         written[:200] = values[:200]
         expected = written[()]
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     for part in PARTS:
         found = file.read(file.dataset("/v"), part)
         np.testing.assert_array_equal(found, expected[part], strict=True)
@@ -385,7 +385,7 @@ def test_no_chunk_decodes_to_another_length_than_it_declares(path, options, n_by
     with h5py.File(path, "w") as file:
         made = file.create_dataset("v", (1000,), "u1", chunks=(1000,), **options)
         made.id.write_direct_chunk((0,), data, mask)
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     with pytest.raises(SessionFormatError, match=r"v\b.*(at \(0,\) holds|cannot be read)"):
         file.read(file.dataset("/v"), slice(0, 10))
 
@@ -395,7 +395,7 @@ def test_of_chunks_without_filters_those_that_are_not_read_are_not_looked_at(pat
         made = file.create_dataset("v", (5_000_000,), "u1", chunks=(10_000,))
         made[:20_000] = 1
         made.id.write_direct_chunk((30_000,), bytes([2]) * 9_999)
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     assert file.read(file.dataset("/v"), slice(19_999, 20_003)).tolist() == [1, 0, 0, 0]
     # HDF5 would read beyond its memory.
     assert file.read(file.dataset("/v"), slice(39_998, 40_001)).tolist() == [2, 0, 0]
@@ -409,7 +409,7 @@ def test_a_dataset_of_many_chunks_that_were_never_written_is_refused(path):
     with h5py.File(path, "w") as file:
         file.create_dataset("v", (90_000,), "f8", chunks=(1,))
         file.create_dataset("w", (2_000_000,), "f8", chunks=(1,))
-    file = Hdf5(LocalFile(path))
+    file = Hdf5(BlockFile(path))
     with pytest.raises(SessionFormatError, match="90,000 pieces, of which at most 10,000"):
         file.table("/v")
     with pytest.raises(SessionFormatError, match="2,000,000 pieces, at most 1,000,000"):
@@ -421,7 +421,7 @@ def test_more_chunks_than_are_read_at_once_give_the_same_values(path, monkeypatc
     values = np.arange(700).reshape(70, 10)
     with h5py.File(path, "w") as file:
         file.create_dataset("v", data=values, chunks=(7, 3))
-    np.testing.assert_array_equal(Hdf5(LocalFile(path)).table("/v"), values)
+    np.testing.assert_array_equal(Hdf5(BlockFile(path)).table("/v"), values)
 
 
 @pytest.mark.parametrize("kind", ["text", "type", "attribute"])
@@ -432,7 +432,7 @@ def test_a_value_alone_is_bounded_before_it_is_converted(path, monkeypatch, kind
         file["name"] = "x" * 101
         file.create_dataset("times", (3,), np.dtype((np.float32, (3,))))
         file.attrs["unit"] = np.zeros(30)
-    found = Hdf5(LocalFile(path))
+    found = Hdf5(BlockFile(path))
     read = {
         "text": lambda: found.table("name"),
         "type": lambda: found.table("times"),

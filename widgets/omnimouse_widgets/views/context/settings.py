@@ -15,7 +15,7 @@ from omnimouse_model.analysis.sweep.contexts import (
     largest_context,
 )
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS, asked_neurons
-from omnimouse_model.data.lazy import cached
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.live.state import LiveState

@@ -89,15 +89,21 @@ def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) 
     unknown = np.full(signal.n_columns, np.nan)
     mean = unknown if signal.mean is None else signal.mean
     std = unknown if signal.std is None else signal.std
+
+    def rows(spans: np.ndarray | None, most_bytes: int) -> np.ndarray:
+        by_size = most_bytes // max(1, 8 * signal.n_columns)
+        return _train_rows(signal, spans, max(1, min(_MAX_ROWS, by_size)))
+
     sample = None
     if not np.isfinite([mean, std]).all():
-        sample = _sample(signal, train, _MAX_BYTES)
+        sample = signal.file.pick(rows(train, _MAX_BYTES), slice(None))
     is_responses = signal.name == "responses"
     is_recorded = np.full(signal.n_columns, True)
     if is_responses and not signal.has_events:
         # Values can also be missing in other tiers only.
         whole = None if train is not None else sample
-        whole = _sample(signal, None, _MISSING_BYTES) if whole is None else whole
+        if whole is None:
+            whole = signal.file.pick(rows(None, _MISSING_BYTES), slice(None))
         is_recorded = _note_missing(signal, whole, notes)
     if sample is not None:
         computed_mean, computed_std = _moments(sample)
@@ -163,13 +169,6 @@ def usable_statistics(values: np.ndarray, is_std: bool, name: str, notes: Notes)
         "negative; these are computed again from the data",
     )
     return np.where(is_usable, values, np.nan)
-
-
-def _sample(signal: Signal, train: np.ndarray | None, most_bytes: int) -> np.ndarray:
-    """Return rows of train or all time, as stored, (rows, C)."""
-    by_size = most_bytes // max(1, 8 * signal.n_columns)
-    rows = _train_rows(signal, train, max(1, min(_MAX_ROWS, by_size)))
-    return signal.file.pick(rows, slice(None))
 
 
 def _moments(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from omnimouse_model.data.signal import Signal, rounding_of
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains, TimesFile
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.arrays.rows import MemoryRows
+from omnimouse_model.storage.byte_source import Source
+from omnimouse_model.storage.files import FileStamp, bad_file
 
 ROW_RATE_HZ = RESPONSE_RATE_HZ
 """Rate at which spikes are counted for code that reads responses as samples.
@@ -86,15 +88,6 @@ _MANY_SPIKES = 20
 """So many times of spikes are not whole numbers of seconds by chance."""
 
 
-@runtime_checkable
-class Checked(Protocol):
-    """A file that can tell whether it has changed."""
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if the file is gone or has changed."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class SpikingUnits:
     """Units of a recording with spikes, one row per unit.
@@ -153,36 +146,7 @@ class UnsortedSpikes:
     path: Path
     times: np.ndarray
     unit: np.ndarray
-    stamps: tuple[Checked, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FileSpikes:
-    """Spike times read from files, in memory; see `TimesFile`.
-
-    Attributes
-    ----------
-    path
-        File for messages.
-    times
-        float64 (spike,), unit after unit.
-    stamps
-        Files whose change is noticed.
-    """
-
-    path: Path
-    times: np.ndarray
-    stamps: tuple[Checked, ...] = ()
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if a file is gone or has changed."""
-        for stamp in self.stamps:
-            stamp.check()
-
-    def open(self) -> np.ndarray:
-        """Return all spike times (spike,)."""
-        self.check()
-        return self.times
+    stamps: tuple[FileStamp | Source, ...] = ()
 
 
 def sound_spike_times(
@@ -312,7 +276,7 @@ def spiking_responses(
     units = replace(units, properties=properties)
     chosen = choose_units(units, options, path, notes)
     times, offsets = group_spikes(spikes.times, spikes.unit, chosen, n_units)
-    file = FileSpikes(path, times, spikes.stamps)
+    file = MemoryRows(path, times, spikes.stamps)
     kept = None if observed is None else observed.select(chosen)
     return spike_signal(file, offsets, *span, notes, kept), units.select(chosen)
 

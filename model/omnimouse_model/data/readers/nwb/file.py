@@ -1,4 +1,4 @@
-"""Access to an NWB file by type: time series with their clocks, tables and texts."""
+"""Access to an NWB file by type: series with their clocks and regions, tables, texts."""
 
 import re
 from collections.abc import Iterator
@@ -365,6 +365,82 @@ class NwbFile:
         return SessionFormatError(path, code, f"{path.name}: {group.name} {problem}", hint)
 
 
+# -- series of responses and their regions -------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """One series of responses.
+
+    Attributes
+    ----------
+    name
+        `container/series`, with more of the path if another series has that name.
+    kind
+        One of `_ORDER`.
+    table
+        Name of the table of its regions, "" if it names none.
+    """
+
+    name: str
+    group: "h5py.Group"
+    kind: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """Selected responses and the alternatives.
+
+    Attributes
+    ----------
+    name
+        Name of the selected kind or single series.
+    populations
+        Series of the selected kind; those that share regions are in one list, the one
+        with most regions first.
+    series
+        All series of responses in the file, best kind first.
+    choices
+        Selectable name -> description, best first.
+    """
+
+    name: str
+    populations: list[list[Series]]
+    series: list[Series]
+    choices: dict[str, str]
+
+
+def region_table(nwb: NwbFile, series: "h5py.Group") -> "h5py.Group | None":
+    """Return the table of a series' regions, None if it has no `rois`.
+
+    Raises
+    ------
+    SessionFormatError
+        If its `rois` name no table.
+    """
+    region = nwb.file.find("rois", series)
+    if region is None:
+        return None
+    reference = nwb.file.attribute(region, "table")
+    table = None if reference is None else nwb.dereference(reference, region.name)
+    if table is None or nwb.file.find("id", table) is None:
+        raise nwb.wrong(series, "has rois that name no table")
+    return table
+
+
+def region_rows(nwb: NwbFile, series: "h5py.Group") -> np.ndarray:
+    """Return the rows int64 of a series' regions in its table, as stored."""
+    region = nwb.file.find("rois", series)
+    if region is None:
+        raise nwb.wrong(series, "has no rois that can be read")
+    stored = nwb.file.table(str(region.name))
+    # MATLAB stores whole numbers as float64.
+    is_whole = stored.dtype.kind == "f" and bool((stored == np.round(stored)).all())
+    if stored.dtype.kind not in "iu" and not is_whole:
+        raise nwb.wrong(series, f"has rois of {stored.dtype}, not rows of its table")
+    return stored.reshape(-1).astype(np.int64)
+
+
+# -- times of samples ----------------------------------------------------------------
 def fitted_step(times: np.ndarray) -> tuple[float, float, bool]:
     """Return the step of even times, the largest deviation, and whether gaps are there.
 

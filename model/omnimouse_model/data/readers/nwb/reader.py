@@ -1,15 +1,18 @@
-"""Reader of NWB files with calcium imaging or spikes, based on types and names."""
+"""Reader of NWB files with calcium imaging or spikes, based on types and names.
+
+Of the series of responses in a file, one kind is read, of every population that has it.
+Series of the same regions are alternatives or epochs of one population; series of other
+regions are further neurons. Which of the two, their clocks decide (`responses`).
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.readers.build.checked_values import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.spiking_units import as_units
 from omnimouse_model.data.readers.build.trials import (
@@ -19,10 +22,9 @@ from omnimouse_model.data.readers.build.trials import (
     with_tiers,
 )
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
-from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.readers.nwb.file import Chosen, NwbFile, Series, region_rows, region_table
 from omnimouse_model.data.readers.nwb.intervals import read_intervals
 from omnimouse_model.data.readers.nwb.responses import read_responses
-from omnimouse_model.data.readers.nwb.series import Chosen, choose_series, has_series
 from omnimouse_model.data.readers.nwb.spikes import (
     UNITS,
     note_unread_units,
@@ -30,24 +32,74 @@ from omnimouse_model.data.readers.nwb.spikes import (
     units_tables,
 )
 from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
-from omnimouse_model.data.readers.nwb.units import AREAS, SPECIMEN_ID, PlaneUnits
+from omnimouse_model.data.readers.nwb.units import (
+    PlaneUnits,
+    mean_images,
+    units_of_planes,
+)
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 from omnimouse_model.storage.arrays.zarr_metadata import read_node
-from omnimouse_model.storage.byte_source import LocalFile, file_fingerprint, folder_fingerprint
+from omnimouse_model.storage.byte_source import BlockFile, file_fingerprint, folder_fingerprint
 from omnimouse_model.storage.files import begins_with, is_folder
 from omnimouse_model.storage.web import RemoteFile
+
+if TYPE_CHECKING:
+    import h5py
 
 LOOKED_FOR = ("*.nwb", "*.nwb.zarr")
 _MARKS = frozenset({"nwb_version", "neurodata_type"})
 _TIERS = {"val": "validation"}
 """Names of the split of the Neural Latents Benchmark -> tiers."""
 _VERSION = re.compile(r"(?:NWB[-_ ]?)?(\d+)\.(\d+)(?:\.\d+)?[-_.]?([a-z]*)", re.I)
+
+_ORDER = (
+    "deconvolved",
+    "DfOverF",
+    "Fluorescence",
+    "corrected",
+    "demixed",
+    "denoised",
+    "events",
+    "neuropil",
+    "baseline",
+    "second channel",
+)
+"""Kinds, the best for the models first."""
+_ONLY_BY_NAME = frozenset({"events", "neuropil", "baseline", "second channel"})
+"""Kinds that are no activity of neurons in time: read only if asked for."""
+
+# NWB has no types for these kinds; only names tell, of series and containers. Names are
+# compared in lower case with `_` between words.
+_CORRECTED = re.compile(
+    r"(neuropil|npil|baseline|background|bg|bleach\w*)_?(correct|subtract|remov)\w*"
+    r"|(correct|subtract)\w*(_for|_from)?_(neuropil|npil|baseline|background)"
+    r"|correct|subtract|decontaminat|detrend"
+)
+_NAMES = (
+    ("deconvolved", re.compile(r"deconv|spike|spks")),
+    ("events", re.compile(r"event|transient|binari[sz]")),
+    ("neuropil", re.compile(r"neuropil|npil|(^|[_/])f_?neu|surround|background")),
+    ("baseline", re.compile(r"baseline")),
+    ("denoised", re.compile(r"denois")),
+    ("demixed", re.compile(r"demix|unmix")),
+    ("DfOverF", re.compile(r"d_?ff|d_?f_?over_?f|delta_?f|(^|[_/])d_?f_f")),
+    ("baseline", re.compile(r"(^|[_/])f_?0($|[_/])")),
+)
+_SECOND = re.compile(
+    r"chan(nel)?_?2|tdtomato|td_tomato|mcherry|m_cherry|dsred|(^|[_/])ch_?2($|[_/])"
+)
+_ANATOMICAL = re.compile(r"anatom|structural")
+"""Names of series; tables are called so if regions were found on a mean image."""
+_RED = re.compile(r"(^|[_/])(red|rfp)_?\d*($|[_/])")
+_RED_ACTIVITY = re.compile(r"r-?geco|rcamp", re.IGNORECASE)
+_ACTIVITY = re.compile(r"camp|geco|ogb|cal-?\d|fluo-?\d|snfr|volt|grab", re.IGNORECASE)
+_NO_ACTIVITY = re.compile(r"tdtomato|mcherry|dsred|\brfp\b|mkate|sr-?101", re.IGNORECASE)
+"""Indicators of activity that are red, of any colour, and labels of cells."""
 
 
 def recognises(path: Path) -> bool:
@@ -61,7 +113,7 @@ def recognises(path: Path) -> bool:
     if not begins_with(path, SIGNATURE):
         return False
     try:
-        file = Hdf5(LocalFile(path)).root
+        file = Hdf5(BlockFile(path)).root
         has_version = file.id.links.exists(b"nwb_version")  # as in version 1
         return has_version or not _MARKS.isdisjoint(file.attrs)
     except Exception:  # h5py is missing, or the file is damaged
@@ -87,7 +139,7 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
     elif is_folder(place):
         file, fingerprint = ZarrFile(place), folder_fingerprint(place)
     else:
-        file, fingerprint = Hdf5(LocalFile(place)), file_fingerprint(place)
+        file, fingerprint = Hdf5(BlockFile(place)), file_fingerprint(place)
     nwb = NwbFile.scan(file)
     notes = nwb.notes
     _check_version(nwb)
@@ -99,7 +151,7 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
         names = listed((f"{name} (in {other})" for name, other in file.outside.items()), 6)
         notes.assume("links_left_out", f"links to other files are never followed: {names}")
     tables = units_tables(nwb)
-    has_spikes = bool(tables) and (options.series == UNITS or not has_series(nwb, options.series))
+    has_spikes = bool(tables) and (options.series == UNITS or not _has_series(nwb, options.series))
     planes: list[PlaneUnits] = []
     if has_spikes:
         chosen = Chosen(UNITS, [], [], {})
@@ -110,6 +162,7 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
         chosen = choose_series(nwb, options.series)
         note_unread_units(nwb, tables)
         responses, planes, series = read_responses(nwb, chosen, options)
+        _note_alternatives(chosen, series, notes)
         read_from = [str(one.group.name) for one in series]
     intervals = read_intervals(nwb, responses)
     if has_spikes and "split" in intervals.columns:
@@ -128,14 +181,14 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
         fingerprint=fingerprint,
         units=as_units(spiking, responses, notes, "electrodes.location")
         if has_spikes
-        else _units(planes, responses, notes),
+        else units_of_planes(planes, responses, notes),
         responses=responses,
         behavior=read_behavior(nwb, responses, stimulus),
         stimulus=stimulus,
         trials=trials_without_screen(intervals, responses.start)
         if stimulus is None
         else stimulus.trials,
-        images=_images(nwb, planes),
+        images=mean_images(nwb, planes),
         # NWB files hold responses as they were recorded.
         meta={"series": read_from, RECORDING_RATE: responses.rate_hz},
         series=chosen.name,
@@ -178,57 +231,208 @@ def _identity(nwb: NwbFile) -> str:
     return nwb.file.path.stem
 
 
-# -- neurons -------------------------------------------------------------------------
-def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
-    counts = [len(plane.unit_id) for plane in planes]
-    # Locations outside the table keep their stored names.
-    names = [AREAS.get(plane.location, plane.location) for plane in planes]
-    area = None
-    if any(names):
-        area = np.repeat(np.array(names, np.str_), counts)
-        stored = ", ".join(dict.fromkeys(p.location for p in planes if p.location))
-        notes.assume("area_names", f"areas are the planes' locations ({stored})")
-    if len(names) > 1 and not all(names):
-        notes.warn("no_areas", "some planes do not say which area they cover")
-    roi = Roi.joined([plane.roi for plane in planes])
-    n_empty = int((np.diff(roi.offsets) == 0).sum())
-    if 0 < n_empty < sum(counts):
-        text = f"the masks of {n_empty} of {sum(counts)} regions hold no pixels"
-        notes.warn("empty_masks", text)
-    units = make_units(
-        responses,
-        notes,
-        unit_id=np.concatenate([plane.unit_id for plane in planes]),
-        area=area,
-        area_source="ImagingPlane.location",
-        plane=np.repeat(np.arange(len(planes)), counts),
-        xyz_um=np.concatenate([plane.xyz_um for plane in planes]),
-        xy_px=np.concatenate([plane.xy_px for plane in planes]),
-        roi=roi if n_empty < sum(counts) else None,
-    )
-    specimens = [plane.specimen_id for plane in planes if plane.specimen_id is not None]
-    if len(specimens) < len(planes):
-        return units
-    return replace(units, properties={SPECIMEN_ID: np.concatenate(specimens)})
+# -- choice of the series of responses -----------------------------------------------
+def _has_series(nwb: NwbFile, name: str | None) -> bool:
+    """Return whether a file has responses of regions, without a name by themselves."""
+    groups = _groups(nwb)
+    if name is not None or not groups:
+        return bool(groups)
+    return any(one.kind not in _ONLY_BY_NAME for one in _all_series(nwb))
 
 
-def _images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]:
-    """Return the mean image, empty if there are several planes or no image.
+def choose_series(nwb: NwbFile, name: str | None) -> Chosen:
+    """Return the requested kind or series, or the best kind.
 
-    With several planes, nothing tells to which of them an image belongs.
+    Raises
+    ------
+    SessionFormatError
+        If there are no responses, or not the requested ones, or only kinds that are
+        never chosen by themselves.
     """
-    names = [
-        str(item.name)
-        for item in nwb.groups_of("GrayscaleImage", "Image")
-        if "/processing/" in item.name
-        and re.search(r"mean|average|avg", item.name.rsplit("/", 1)[-1], re.I)
-    ]
-    if len(planes) != 1 or not names:
-        return {}
-    image = nwb.notes.attempt("the mean image", nwb.file.table, names[0])
-    if image is None or image.ndim != 2 or image.dtype.kind not in "fiu":
-        return {}
-    # neuroconv stores images as (width, height), like its masks.
-    if nwb.generator() == "neuroconv" and image.shape != planes[0].image_size:
-        image = image.T
-    return {"mean": np.nan_to_num(image.astype(np.float32))} if image.size else {}
+    series = _all_series(nwb)
+    kinds: dict[str, list[Series]] = {}
+    for one in series:
+        kinds.setdefault(one.kind, []).append(one)
+    choices = _choices(kinds)
+    if name is not None:
+        found = kinds.get(name) or _named(series, name)
+        if not found:
+            raise _refused(nwb, f"has no series {name!r}; it has", kinds)
+        # A series that is the only one of its kind is named by the kind.
+        alone = (kind for kind, members in kinds.items() if members == found)
+        return Chosen(next(alone, name), _populations(nwb, found), series, choices)
+    best = next(iter(kinds))
+    if best in _ONLY_BY_NAME:
+        raise _refused(nwb, "has no activity of neurons, only", kinds)
+    tables = {one.table for one in kinds[best]}
+    others = [one for one in series if one.kind not in _ONLY_BY_NAME]
+    others = [one for one in others if one.table not in tables]
+    if others:
+        nwb.notes.warn(
+            "planes_left_out",
+            f"{_listed(others)} are of other regions than the responses, and left out: "
+            f"these regions have no {best}",
+        )
+    return Chosen(best, _populations(nwb, kinds[best]), series, choices)
+
+
+def _note_alternatives(chosen: Chosen, used: Sequence[Series], notes: Notes) -> None:
+    """Note which series are read, and which others could be, if there was a choice."""
+    others = [one for one in chosen.series if one not in used]
+    if others:
+        notes.assume(
+            "series",
+            f"responses are {chosen.name} ({_listed(used)}); there are also "
+            f"{_listed(others)}, of which series= selects one",
+        )
+
+
+def _listed(series: Sequence[Series]) -> str:
+    return listed((one.name for one in series), 12)
+
+
+def _refused(nwb: NwbFile, problem: str, kinds: dict[str, list[Series]]) -> SessionFormatError:
+    names = list(dict.fromkeys([*kinds, *(s.name for k in kinds.values() for s in k)]))
+    return SessionFormatError(
+        nwb.file.path,
+        "no_series",
+        f"{nwb.file.path.name} {problem} {', '.join(names)}",
+        "choose one of these with series=, or --series",
+    )
+
+
+def _named(series: list[Series], name: str) -> list[Series]:
+    """Return the one series with a name or an end of its path, [] if not one."""
+    exact = [one for one in series if name in (one.name, one.group.name)]
+    ends = [one for one in series if one.group.name.endswith(f"/{name}")]
+    found = exact or ends
+    return found if len(found) == 1 else []
+
+
+def _choices(kinds: dict[str, list[Series]]) -> dict[str, str]:
+    """Return all kinds, then the single series of kinds with several."""
+    choices = {kind: _listed(members) for kind, members in kinds.items()}
+    for kind, members in kinds.items():
+        if len(members) > 1:
+            choices |= {one.name: f"one of {kind}" for one in members}
+    return choices
+
+
+def _groups(nwb: NwbFile) -> list["h5py.Group"]:
+    """Return series of responses: also those of extensions, such as detected events."""
+    known = [*nwb.groups_of("RoiResponseSeries")]
+    for kind in nwb.groups:
+        if kind != "RoiResponseSeries":
+            known += [
+                group
+                for group in nwb.groups_of(kind)
+                if hasattr(group, "keys") and {"data", "rois"} <= set(nwb.names(group))
+            ]
+    return known
+
+
+def _all_series(nwb: NwbFile) -> list[Series]:
+    """Return the series, best kind first; of a kind, those in a container first.
+
+    Raises
+    ------
+    SessionFormatError
+        If the file contains none.
+    """
+    groups = _groups(nwb)
+    if not groups:
+        inside = ", ".join(sorted(nwb.groups)[:12]) or "nothing that NWB knows"
+        links = [f"{name} in {file}" for name, file in nwb.file.outside.items()]
+        elsewhere = f"; in other files: {', '.join(links[:6])}" if links else ""
+        kind = " (NWB in Zarr format)" if isinstance(nwb.file, ZarrFile) else ""
+        raise SessionFormatError(
+            nwb.file.path,
+            "no_responses",
+            f"{nwb.file.path.name}{kind} holds no RoiResponseSeries, and no Units with "
+            f"spike_times; it holds {inside}{elsewhere}",
+            "links to other files are never followed: copy the responses into this file"
+            if links
+            else "only extracted traces of calcium imaging and sorted spikes can be read",
+        )
+    names = _unique_names([str(group.name) for group in groups])
+    found = []
+    for group, name in zip(groups, names, strict=True):
+        table = region_table(nwb, group)
+        kind = _kind_of(nwb, group, table)
+        found.append(Series(name, group, kind, "" if table is None else table.name))
+    holders = ("Fluorescence", "DfOverF")
+    return sorted(
+        found,
+        key=lambda s: (_ORDER.index(s.kind), _holder(nwb, s.group) not in holders),
+    )
+
+
+def _unique_names(paths: list[str]) -> list[str]:
+    """Return the last two parts of each path, or more where these are equal."""
+    names = []
+    for path in paths:
+        parts = path.strip("/").split("/")
+        ends = ["/".join(parts[-n:]) for n in range(2, len(parts) + 1)]
+        unique = (end for end in ends if sum(p.endswith(f"/{end}") for p in paths) == 1)
+        names.append(next(unique, path))
+    return names
+
+
+def _holder(nwb: NwbFile, group: "h5py.Group") -> str:
+    return text_of(nwb.file.attribute(group.parent, "neurodata_type", ""))
+
+
+def _kind_of(nwb: NwbFile, group: "h5py.Group", table: "h5py.Group | None") -> str:
+    name = _in_words("/".join(str(group.name).split("/")[-2:]))
+    regions = "" if table is None else _in_words(table.name.split("/")[-1])
+    plane = None if table is None else nwb.part(table, "imaging_plane")
+    indicator = "" if plane is None else nwb.text(f"{plane.name}/indicator")
+    place = f"{name}/{regions}"
+    is_red = _RED.search(place) and not _RED_ACTIVITY.search(indicator)
+    is_label = _NO_ACTIVITY.search(indicator) and not _ACTIVITY.search(indicator)
+    if _SECOND.search(place) or _ANATOMICAL.search(name) or is_red or is_label:
+        return "second channel"
+    # "neuropil_corrected" is no neuropil.
+    rest, n_corrected = _CORRECTED.subn("", name)
+    if text_of(nwb.file.attribute(group, "neurodata_type", "")) == "OphysEventDetection":
+        return "events"
+    if "background" in regions:
+        return "neuropil"
+    for kind, pattern in _NAMES:
+        if pattern.search(rest):
+            return kind
+    if _holder(nwb, group) == "DfOverF":
+        return "DfOverF"
+    return "corrected" if n_corrected else "Fluorescence"
+
+
+def _in_words(name: str) -> str:
+    """Return a name in lower case with `_` between words: `RoiResponse` and `a b`."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+", "_", name)
+    return parted.lower()
+
+
+def _populations(nwb: NwbFile, series: list[Series]) -> list[list[Series]]:
+    """Return the series in lists of those that share regions, in their order."""
+    rows = {id(one): _region_rows(nwb, one) for one in series}
+    # With most regions first: one of all planes shares regions with that of each plane.
+    by_size = sorted(series, key=lambda one: -len(rows[id(one)]))
+    populations: list[tuple[str, set[int], list[Series]]] = []
+    for one in by_size:
+        own = rows[id(one)]
+        for table, regions, members in populations:
+            if table == one.table and not regions.isdisjoint(own):
+                members.append(one)
+                break
+        else:
+            populations.append((one.table, own, [one]))
+    place = {id(one): k for k, one in enumerate(series)}
+    populations.sort(key=lambda population: place[id(population[2][0])])
+    return [members for _, _, members in populations]
+
+
+def _region_rows(nwb: NwbFile, one: Series) -> set[int]:
+    """Return the rows of a series in its table; without a table, one that all share."""
+    if not one.table:
+        return {-1}
+    return set(region_rows(nwb, one.group).tolist())

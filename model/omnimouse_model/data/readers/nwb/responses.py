@@ -2,11 +2,15 @@
 
 Series are stored with axes, units of time and pauses of many kinds. What the other
 facts of the file prove is corrected and noted; a contradiction is refused with both
-readings.
+readings. Times of many files are milliseconds, and rates are typed by hand: the imaging
+rate of the plane, the rate that the user states and the other streams tell what is meant.
+Clocks, epochs and planes stand here together, because each decides about the others: the
+module is long.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,26 +23,24 @@ from omnimouse_model.data.readers.build.notes import (
 )
 from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows, stretches
 from omnimouse_model.data.readers.nwb.file import (
+    Chosen,
     Clock,
     NwbFile,
+    Series,
     fitted_step,
     place_samples,
-)
-from omnimouse_model.data.readers.nwb.intervals import valid_rows
-from omnimouse_model.data.readers.nwb.series import (
-    Chosen,
-    Series,
-    clock_in_seconds,
-    note_alternatives,
-    rates_agree,
     region_rows,
 )
+from omnimouse_model.data.readers.nwb.intervals import valid_rows
 from omnimouse_model.data.readers.nwb.units import PlaneUnits, read_units
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import count, listed
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows
+
+if TYPE_CHECKING:
+    import h5py
 
 _DRIFT = 0.1
 """Largest drift, in samples over the recording, between planes joined into one."""
@@ -112,7 +114,8 @@ def read_responses(
     filled = [group for group in filled if group]
 
     def population(group: list[Series]) -> list[_Plane]:
-        epochs = _epochs(nwb, group, options)
+        is_one = len(group) == 1
+        epochs = [_timed(nwb, group[0], options)] if is_one else _epochs(nwb, group, options)
         main, name = epochs[0], " and ".join(timed.series.name for timed in epochs)
         own = {"cells_only": options.cells_only}
         units = read_units(nwb, main.series.group, main.n_regions, name, **own)
@@ -142,10 +145,180 @@ def read_responses(
             f"{nwb.file.path.name}: {names} has no region that is marked as a cell",
             f"{ALL_ROIS}, reads all regions",
         )
-    signal, used = _side_by_side(nwb, _of_one_rate(planes, nwb.notes))
+    main, planes = _of_one_rate(planes, nwb.notes)
+    rows, place, start, shift, used = _side_by_side(nwb, main, planes)
+    rate, n = main.rate_hz, rows.shape[0]
+    valid = valid_rows(nwb, start, rate, place)
+    if valid is not None:
+        place = valid
+        rows = PlacedRows([Placed(rows, place, place)], n)
+    spans, n_missing = stretches(place, n, start, rate)
+    note_interpolation(rate, nwb.notes)
+    signal = Signal.of_rows(
+        "responses",
+        rows,
+        rate,
+        start,
+        shift_s=shift if np.abs(shift).max() > _SAME_TIME else None,
+        mode="linear",
+        recorded_spans=spans,
+        n_missing=n_missing,
+    )
     series = [one for plane in used for one in plane.series]
-    note_alternatives(chosen, series, nwb.notes)
     return signal, [plane.units for plane in used], series
+
+
+# -- the clock of a series -----------------------------------------------------------
+_SAME_RATE = 0.05
+"""Largest relative difference of two rates that count as the same."""
+_SLOWEST_HZ = 0.2
+"""A lower rate is no rate of calcium imaging of activity."""
+_UNITS = (
+    ("milliseconds (ms)", 1e3),
+    ("microseconds (µs)", 1e6),
+    ("minutes", 1 / 60),
+)
+"""Unit of time -> how many are a second."""
+_MOST_PLANES = 64
+
+
+def rates_agree(rate_hz: float, expected_hz: float) -> bool:
+    """Return whether two rates are nearly equal, false if one is NaN."""
+    return abs(rate_hz - expected_hz) <= _SAME_RATE * expected_hz
+
+
+def clock_in_seconds(nwb: NwbFile, series: Series, n: int, stated_hz: float | None) -> Clock:
+    """Return the clock of the n samples of a series in seconds.
+
+    Parameters
+    ----------
+    stated_hz
+        Rate that the user states; it decides where the file contradicts itself.
+
+    Raises
+    ------
+    SessionFormatError
+        If the times are hardly seconds, and nothing tells what they are.
+    """
+    plane_hz, name = _imaging_rate(nwb, series.table), series.name
+    expected = stated_hz or plane_hz
+    source = f"{expected:.4g} Hz of " + ("rate_hz" if stated_hz else "its imaging plane")
+    if fault := nwb.rate_fault(series.group):
+        if not np.isfinite(expected):
+            hint = "state the samples per second with rate_hz, or --rate-hz"
+            raise nwb.wrong(series.group, fault, hint, MISSING_RATE)
+        nwb.notes.warn("bad_rate", f"{name} {fault}: the {source} is used")
+    clock = nwb.stored_clock(series.group, n, instead_hz=expected)
+    rate, stored_hz = clock.rate_hz, nwb.other_rate(series.group)
+    if np.isfinite(stored_hz) and not rates_agree(rate, stored_hz):
+        nwb.notes.warn(
+            "two_clocks",
+            f"{name} has timestamps of {rate:.4g} samples per second, which are used, "
+            f"and a rate of {stored_hz:.4g} beside them",
+        )
+    if rates_agree(rate, expected):
+        return clock
+    for unit, per_second in _UNITS:
+        if rates_agree(rate * per_second, expected):
+            is_even = nwb.is_even(series.group)
+            nwb.notes.warn(
+                "time_unit",
+                f"{'the rate' if is_even else 'times'} of {name} are read as {unit}, "
+                f"because that gives the {source}: as seconds they would give "
+                f"{rate:.4g} samples per second",
+            )
+            if is_even:  # nothing tells that its starting_time is no second
+                return Clock(clock.start, rate * per_second, n)
+            return clock.scaled(1 / per_second)
+    if rate == 1 and np.isfinite(expected) and _has_frame_numbers(nwb, series):
+        text = f"times of {name} are read as numbers of frames, at the {source}"
+        nwb.notes.warn("time_unit", text)
+        return clock.scaled(1 / expected)
+    is_doubtful = rates_agree(plane_hz, expected) or rate < _SLOWEST_HZ
+    if stated_hz and is_doubtful and clock.times is None:
+        text = f"{name} has {rate:.4g} samples per second: the {source} is used instead"
+        nwb.notes.warn("imaging_rate", text)
+        return Clock(clock.start, stated_hz, n)
+    if rate < _SLOWEST_HZ:
+        return _slow_clock(nwb, series, clock, expected)
+    if np.isfinite(plane_hz) and not rates_agree(rate, plane_hz):
+        _note_imaging_rate(nwb, name, rate, plane_hz)
+    return clock
+
+
+def _imaging_rate(nwb: NwbFile, table: str) -> float:
+    """Return the frames per second that the plane of a table states, NaN if none."""
+    stored = nwb.part(nwb.file.root, f"{table}/imaging_plane/imaging_rate")
+    if not table or stored is None or stored.dtype.kind not in "fiu":
+        return float("nan")
+    values = nwb.file.table(stored.name).reshape(-1)
+    rate = float(values[0]) if len(values) else 0.0
+    return rate if 0 < rate < np.inf else float("nan")
+
+
+def _note_imaging_rate(nwb: NwbFile, name: str, rate: float, plane_hz: float) -> None:
+    """Note that a series has another rate than its imaging plane."""
+    ratio = round(plane_hz / rate)
+    if not (2 <= ratio <= _MOST_PLANES and rates_agree(rate * ratio, plane_hz)):
+        nwb.notes.warn(
+            "imaging_rate",
+            f"{name} has {rate:.4g} samples per second, and its imaging plane the "
+            f"imaging_rate {plane_hz:.4g} Hz: the rate of the series is used; "
+            f"rate_hz={plane_hz:g} selects the other",
+        )
+        return
+    text = (
+        f"{name} has {rate:.4g} samples per second, which are used; its imaging plane "
+        f"states the imaging_rate {plane_hz:.4g} Hz, {ratio} times as many: it may "
+        "count the frames of all planes"
+    )
+    if len(nwb.groups.get("ImagingPlane", ())) == ratio:
+        nwb.notes.assume("imaging_rate", text)
+    else:
+        nwb.notes.warn("imaging_rate", f"{text}, or one of the rates is wrong")
+
+
+def _has_frame_numbers(nwb: NwbFile, series: Series) -> bool:
+    if nwb.file.find("timestamps", series.group) is None:
+        return False
+    times = nwb.file.table(f"{series.group.name}/timestamps").astype(np.float64)
+    return bool((np.diff(times) == 1).all())
+
+
+def _slow_clock(nwb: NwbFile, series: Series, clock: Clock, expected: float) -> Clock:
+    """Return a clock in milliseconds if the other streams of the file say so."""
+    duration = clock.n / clock.rate_hz
+    other, source = _longest_span(nwb)
+    text = (
+        f"{clock.n:,} samples in {duration:.6g} s ({clock.rate_hz:.3g} per second), or "
+        f"in {duration / 1e3:.6g} s ({clock.rate_hz * 1e3:.4g} per second) if its "
+        "times are ms"
+    )
+    if not np.isfinite(expected) and 0.5 < 1e-3 * duration / max(other, 1e-9) < 2:
+        nwb.notes.warn(
+            "time_unit",
+            f"times of {series.name} are read as milliseconds (ms): it has {text}; "
+            f"{source} lasts {other:.4g} s",
+        )
+        return clock.scaled(1e-3)
+    about = f"; {expected:.4g} Hz expected" if expected > 0 else ""
+    hint = "store times in seconds, or state the right rate with rate_hz"
+    raise nwb.wrong(series.group, f"has {text}{about}", hint, "bad_clock")
+
+
+def _longest_span(nwb: NwbFile) -> tuple[float, str]:
+    """Return the duration and name of the longest other stream, 0 without any."""
+    found = (0.0, "")
+    kinds = ("TimeSeries", "SpatialSeries", "TwoPhotonSeries", "OnePhotonSeries")
+    for group in nwb.groups_of(*kinds, "ImageSeries"):
+        duration = Notes().attempt(str(group.name), _duration, nwb, group) or 0.0
+        found = max(found, (duration, str(group.name)))
+    return found
+
+
+def _duration(nwb: NwbFile, group: "h5py.Group") -> float:
+    n = (nwb.shape(group) or (0,))[0]
+    return n / nwb.stored_clock(group, n).rate_hz if n > 1 else 0.0
 
 
 # -- one series ----------------------------------------------------------------------
@@ -226,8 +399,6 @@ def _epochs(nwb: NwbFile, population: Sequence[Series], options: ReadOptions) ->
 
     Of series of the same regions at the same time, the first one is taken.
     """
-    if len(population) == 1:
-        return [_timed(nwb, population[0], options)]
     # Notes on series that are not chosen would describe what the session does not have.
     apart = {one.name: replace(nwb, notes=Notes()) for one in population}
     usable = []
@@ -418,8 +589,8 @@ def _overlap(first: PlaneUnits, second: PlaneUnits) -> float:
     return float(np.median(parts)) if len(union) and len(parts) else float("nan")
 
 
-def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
-    """Return the planes at the rate of the one with most neurons; note the others."""
+def _of_one_rate(planes: list[_Plane], notes: Notes) -> tuple[_Plane, list[_Plane]]:
+    """Return the plane with most neurons, and all at its rate; note the others."""
     main = max(planes, key=lambda plane: len(plane.units.unit_id))
     same: list[_Plane] = []
     others: list[_Plane] = []
@@ -437,15 +608,17 @@ def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
             f"{names} were recorded at another rate than {main.name} "
             f"({main.rate_hz:.6g} Hz), and are left out",
         )
-    return same
+    return main, same
 
 
-def _side_by_side(nwb: NwbFile, planes: list[_Plane]) -> tuple[Signal, list[_Plane]]:
-    """Return the planes as one signal on the clock of the one with most neurons.
+def _side_by_side(
+    nwb: NwbFile, main: _Plane, planes: list[_Plane]
+) -> tuple[Rows, np.ndarray, float, np.ndarray, list[_Plane]]:
+    """Return the planes on the clock of the main one.
 
-    Also return those that have samples in its time.
+    These are their rows together, those that were recorded, the time of row 0, the lag of
+    each neuron in s, and the planes that have samples in this time.
     """
-    main = max(planes, key=lambda plane: len(plane.units.unit_id))
     rate = main.rate_hz
     together = [plane for plane in planes if _is_together(plane, main)]
     # The signal begins at the latest start. Whole samples of the other planes are
@@ -478,23 +651,7 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane]) -> tuple[Signal, list[_Pla
     shift = np.repeat(np.array(lags), [len(plane.units.unit_id) for plane in used])
     # A row that any plane has was recorded; the neurons of the others are NaN there.
     place = np.unique(np.concatenate([part.place for part in parts]))
-    valid = valid_rows(nwb, start, rate, place)
-    if valid is not None:
-        place = valid
-        rows = PlacedRows([Placed(rows, place, place)], n)
-    spans, n_missing = stretches(place, n, start, rate)
-    note_interpolation(rate, nwb.notes)
-    signal = Signal.of_rows(
-        "responses",
-        rows,
-        rate,
-        start,
-        shift_s=shift if max(map(abs, lags)) > _SAME_TIME else None,
-        mode="linear",
-        recorded_spans=spans,
-        n_missing=n_missing,
-    )
-    return signal, used
+    return rows, place, start, shift, used
 
 
 def _is_together(plane: _Plane, main: _Plane) -> bool:

@@ -1,16 +1,17 @@
 """Reader of the neurons of an NWB file: masks, areas, positions, cell flags."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.neurons import Roi
+from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.readers.build.checked_values import MAX_PIXELS, text_of, texts_of
-from omnimouse_model.data.readers.build.neurons import note_no_cells
+from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.nwb.file import NwbFile
-from omnimouse_model.data.readers.nwb.series import region_rows, region_table
+from omnimouse_model.data.readers.nwb.file import NwbFile, region_rows, region_table
+from omnimouse_model.data.signal import Signal
 from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES
 
 if TYPE_CHECKING:
@@ -424,3 +425,60 @@ def _microns(nwb: NwbFile, plane: "h5py.Group", name: str) -> np.ndarray | None:
     if factor is None or values.dtype.kind not in "fiu":
         return None
     return values.reshape(-1).astype(np.float64) * factor
+
+
+# -- all planes ----------------------------------------------------------------------
+def units_of_planes(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
+    """Return the neurons of all planes."""
+    counts = [len(plane.unit_id) for plane in planes]
+    # Locations outside the table keep their stored names.
+    names = [AREAS.get(plane.location, plane.location) for plane in planes]
+    area = None
+    if any(names):
+        area = np.repeat(np.array(names, np.str_), counts)
+        stored = ", ".join(dict.fromkeys(p.location for p in planes if p.location))
+        notes.assume("area_names", f"areas are the planes' locations ({stored})")
+    if len(names) > 1 and not all(names):
+        notes.warn("no_areas", "some planes do not say which area they cover")
+    roi = Roi.joined([plane.roi for plane in planes])
+    n_empty = int((np.diff(roi.offsets) == 0).sum())
+    if 0 < n_empty < sum(counts):
+        text = f"the masks of {n_empty} of {sum(counts)} regions hold no pixels"
+        notes.warn("empty_masks", text)
+    units = make_units(
+        responses,
+        notes,
+        unit_id=np.concatenate([plane.unit_id for plane in planes]),
+        area=area,
+        area_source="ImagingPlane.location",
+        plane=np.repeat(np.arange(len(planes)), counts),
+        xyz_um=np.concatenate([plane.xyz_um for plane in planes]),
+        xy_px=np.concatenate([plane.xy_px for plane in planes]),
+        roi=roi if n_empty < sum(counts) else None,
+    )
+    specimens = [plane.specimen_id for plane in planes if plane.specimen_id is not None]
+    if len(specimens) < len(planes):
+        return units
+    return replace(units, properties={SPECIMEN_ID: np.concatenate(specimens)})
+
+
+def mean_images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]:
+    """Return the mean image, empty if there are several planes or no image.
+
+    With several planes, nothing tells to which of them an image belongs.
+    """
+    names = [
+        str(item.name)
+        for item in nwb.groups_of("GrayscaleImage", "Image")
+        if "/processing/" in item.name
+        and re.search(r"mean|average|avg", item.name.rsplit("/", 1)[-1], re.I)
+    ]
+    if len(planes) != 1 or not names:
+        return {}
+    image = nwb.notes.attempt("the mean image", nwb.file.table, names[0])
+    if image is None or image.ndim != 2 or image.dtype.kind not in "fiu":
+        return {}
+    # neuroconv stores images as (width, height), like its masks.
+    if nwb.generator() == "neuroconv" and image.shape != planes[0].image_size:
+        image = image.T
+    return {"mean": np.nan_to_num(image.astype(np.float32))} if image.size else {}
