@@ -633,22 +633,28 @@ def verify(
     SessionFormatError
         A piece differs; the error names the first one.
     """
+
+    def compare(problem: str, digest: str, expected: str) -> None:
+        if digest != expected:
+            raise _differs(path, problem)
+
     # `open_session` would refuse an unfinished store.
     session = read(path, ReadOptions(), is_unfinished=True) if is_unfinished else open_session(path)
     # Reading has compared the tables with their hash.
     hashes = read_json_mapping(path / "zarr.json")["attributes"]["hashes"]
     if source is not None:
-        _compare_with(source, path, table_digest(source), hashes["tables"])
+        compare(f"it differs from {source.path}", table_digest(source), hashes["tables"])
     # Piece by piece, as they were hashed at writing, so that a long session never lies
     # in memory as a whole.
     pieces = list(_pieces(path, hashes))
     recorded = None if source is None else RecordedRows(source.responses)
     for done, (name, rows, first, stop) in enumerate(pieces):
         advance(job, done, len(pieces), "comparing")
-        _compare(path, name, _digest(rows, first, stop), hashes[name])
+        digest = _digest(rows, first, stop)
+        compare(f"{name} differs from what was written", digest, hashes[name])
         if source is not None and recorded is not None and name.startswith("responses/data/"):
             digest = digest_of(recorded.read(first, stop))
-            _compare_with(source, path, digest, hashes[name])
+            compare(f"it differs from {source.path}", digest, hashes[name])
     if source is not None:
         # Frames are compared through the reader, not by hash: a store holds each
         # distinct video once, so its pieces do not correspond to trials of the source.
@@ -700,16 +706,6 @@ def _same_frames(stored: np.ndarray, original: np.ndarray) -> bool:
         return False
     # As bytes, because NaN is not equal to itself and -0.0 is equal to 0.0.
     return stored.tobytes() == original.astype(stored.dtype).tobytes()
-
-
-def _compare(path: Path, name: str, digest: str, expected: str) -> None:
-    if digest != expected:
-        raise _differs(path, f"{name} differs from what was written")
-
-
-def _compare_with(source: Session, path: Path, digest: str, stored: str) -> None:
-    if digest != stored:
-        raise _differs(path, f"it differs from {source.path}")
 
 
 def _differs(path: Path, problem: str) -> SessionFormatError:

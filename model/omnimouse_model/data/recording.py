@@ -449,7 +449,7 @@ def blocks(signal: Signal) -> Iterator[tuple[int, np.ndarray]]:
     """First row and stored rows of blocks of a stream, about 32 MiB each."""
     height = max(1, _BLOCK_BYTES // max(1, signal.n_columns * signal.dtype.itemsize))
     for first in range(0, signal.n_samples, height):
-        yield first, signal.file.read(first, first + height)
+        yield first, signal.read(first, first + height)
 
 
 # -- overview of a session: running, pupil, population and trials in few bins ---------

@@ -286,6 +286,10 @@ class Signal:
         """Native time from which row 0 is read."""
         return self.start - self.rounding_s
 
+    def read(self, first: int, stop: int) -> Shaped[np.ndarray, "time column"]:
+        """Return rows `first` to `stop` as stored."""
+        return self.file.read(first, stop)
+
     def sample(
         self,
         times: Float64[np.ndarray, " time"],

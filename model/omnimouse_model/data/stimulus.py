@@ -6,7 +6,7 @@ recording and is the same for every model, so that scores of models with other w
 comparable. Its pause and its unit are OmniMouse's window of 2 s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -21,6 +21,7 @@ from omnimouse_model.data.clock import Interval, frame_slot, full_window_starts,
 from omnimouse_model.data.window_spec import WINDOW_S
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import stamped_array
+from omnimouse_model.storage.arrays.rows import ArrayFile
 from omnimouse_model.storage.files import FileStamp, unreadable
 
 
@@ -147,16 +148,26 @@ class Trials:
 
     @classmethod
     def of(cls, *, extra: Sequence[dict[str, Any]] = (), **columns: Any) -> "Trials":
-        """Return the table of columns in any sequence, converted to their types."""
+        """Return a table with columns of their types; omitted ones have usual values.
+
+        These are those of trials without frames, which may lie in windows.
+        """
+        n = len(columns["t_on"])
+        usual: dict[str, Any] = {
+            **{"key": [f"{k:05d}" for k in range(n)], "kind": "none", "tier": BLANK_TIER},
+            **dict.fromkeys(("first_slot", "n_slots"), 0),
+            **{"readable": True, "blank_value": np.nan, "valid_trial": "blank"},
+        }
         typed: dict[str, Any] = {
-            name: np.asarray(columns.pop(name)).astype(kind) for name, kind in TRIAL_COLUMNS.items()
+            name: np.broadcast_to(columns.pop(name, usual.get(name, "")), n).astype(kind)
+            for name, kind in TRIAL_COLUMNS.items()
         }
         return cls(**typed, extra=tuple(extra), **columns)
 
     @classmethod
     def none(cls) -> "Trials":
         """An empty table, for a session without trials."""
-        return cls.of(**dict.fromkeys(TRIAL_COLUMNS, ()))
+        return cls.of(t_on=(), t_off=())
 
 
 @runtime_checkable
@@ -287,6 +298,32 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([part.astype(np.float32) for part in parts])
 
 
+def frame_shape(stored: tuple[int, ...], size: tuple[int, ...], path: Path) -> tuple[int, ...]:
+    """(frames, *size) for a stored shape; one image may lack its first axis."""
+    if stored == size:
+        return (1, *size)
+    if len(stored) == len(size) + 1 and stored[1:] == size:
+        return stored
+    raise SessionFormatError(
+        path,
+        "bad_trials",
+        f"{path.name} holds frames of shape {stored}, the session's are {size}",
+        "all frames of a session must have one size",
+    )
+
+
+FramesOf = Callable[[ArrayFile, int, int, tuple[int, ...]], np.ndarray]
+"""Frames from first to stop, of a size, that the array of a trial holds."""
+
+
+def frames_first(array: ArrayFile, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
+    """Return frames of an array (frame, *size), or the one that it is."""
+    shape = frame_shape(array.shape, size, array.path)
+    if stop > shape[0]:
+        raise unreadable(array.path, EOFError(f"it ends after {shape[0]} frames"))
+    return array.read(first, stop) if array.shape == shape else array.open()[None]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TrialFiles:
     """Frames in one `.npy` per trial; see `VideoSource`.
@@ -294,10 +331,13 @@ class TrialFiles:
     Attributes
     ----------
     files
-        One per trial, None for blanks and unreadable trials.
+        One per trial, None for blanks, unreadable trials and holes.
+    frames
+        Function that reads frames of such a file.
     """
 
     files: tuple[FileStamp | None, ...]
+    frames: FramesOf = frames_first
 
     def check(self) -> None:
         """Raise `SessionFormatError` if a file is missing or has changed."""
@@ -314,25 +354,7 @@ class TrialFiles:
         file = self.files[trial]
         if file is None:
             raise KeyError(f"Trial {trial} has no frames of its own.")
-        array = stamped_array(file)
-        shape = frame_shape(array.shape, size, file.path)
-        if stop > shape[0]:
-            raise unreadable(file.path, EOFError(f"it ends after {shape[0]} frames"))
-        return array.read(first, stop) if array.shape == shape else array.open()[None]
-
-
-def frame_shape(stored: tuple[int, ...], size: tuple[int, ...], path: Path) -> tuple[int, ...]:
-    """(frames, *size) for a stored shape; one image may lack its first axis."""
-    if stored == size:
-        return (1, *size)
-    if len(stored) == len(size) + 1 and stored[1:] == size:
-        return stored
-    raise SessionFormatError(
-        path,
-        "bad_trials",
-        f"{path.name} holds frames of shape {stored}, the session's are {size}",
-        "all frames of a session must have one size",
-    )
+        return self.frames(stamped_array(file), first, stop, size)
 
 
 TRAIN_SHARE = 0.8

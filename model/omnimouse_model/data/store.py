@@ -132,7 +132,7 @@ class RecordedRows:
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return rows `first` to `stop`."""
-        parts = [self._signal.file.read(a, b) for a, b in self.parts(first, stop)]
+        parts = [self._signal.read(a, b) for a, b in self.parts(first, stop)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ from omnimouse_model.data.readers.alf_probe import (
     read_probe,
     sorters,
 )
-from omnimouse_model.data.readers.build.checked_values import as_float, decode_texts, require
+from omnimouse_model.data.readers.build.checked_values import (
+    as_float,
+    check_finite,
+    check_times,
+    decode_texts,
+    require,
+)
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.spiking_units import (
@@ -321,20 +328,8 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
             f"has {len(times):,} times for {len(position):,} positions",
             "are both files of one revision?",
         )
-    for values, file in ((times, times_path), (position, path)):
-        is_bad = ~np.isfinite(values)
-        if is_bad.any():
-            at = int(np.flatnonzero(is_bad)[0])
-            problem = (
-                f"holds {int(is_bad.sum()):,} values that are not finite (NaN) of "
-                f"{len(values):,}, the first at index {at}"
-            )
-            raise bad_file(file, "not_finite", problem, "take these samples away")
-    falls = np.flatnonzero(np.diff(times) < 0)
-    if len(falls):
-        k = int(falls[0])
-        problem = f"decreases at index {k + 1}, from {times[k]:.6g} to {times[k + 1]:.6g} s"
-        raise bad_file(times_path, "not_ascending", problem, "sort the samples by time")
+    check_times(times, "times", partial(bad_file, times_path), may_repeat=True)
+    check_finite(position, "positions", partial(bad_file, path))
     if times[-1] < span[0] or times[0] > span[1]:
         raise bad_file(
             times_path,
@@ -403,7 +398,8 @@ def read_trials(root: Path, clock: TrialClock, notes: Notes) -> PresentationInte
     for name, path in files.items():
         if name.endswith(".npy"):
             attribute = name.split(".")[1]
-            columns |= _column(path, attribute, root, notes)
+            name = f"trials.{attribute}"
+            columns |= notes.attempt(name, _of_array, path, attribute, root) or {}
     table = files.get("trials.table.pqt")
     if table is not None:
         found = notes.attempt("trials.table", _table, table, root, notes)
@@ -437,11 +433,6 @@ def _table(path: Path, root: Path, notes: Notes) -> dict[str, np.ndarray]:
         message = f"not read from {path.name}: {listed}, which are no numbers or texts"
         notes.assume("unread_columns", message)
     return columns
-
-
-def _column(path: Path, name: str, root: Path, notes: Notes) -> dict[str, np.ndarray]:
-    found = notes.attempt(f"trials.{name}", _of_array, path, name, root)
-    return found or {}
 
 
 def _of_array(path: Path, name: str, root: Path) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_SPIKES,
     MAX_UNITS,
+    quality_labels,
     sound_spike_times,
 )
 from omnimouse_model.errors import SessionFormatError
@@ -304,7 +305,7 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
         properties = rows or {}
     if (counts := properties.get("spike_count")) is not None:
         _note_other_spikes(sorting, counts, unit, notes)
-    quality = _quality(properties, sorting, notes)
+    quality = quality_labels(properties, _QUALITY, f"{name}.metrics", notes)
     uuids = notes.attempt(f"{name}.uuids", _uuids, sorting, root, n_units)
     if uuids is not None:
         properties["uuid"] = uuids
@@ -524,25 +525,6 @@ def _in_rows(
         listed = ", ".join(left_out[:8])
         notes.assume("left_out_columns", f"not read from {path.name}: {listed}")
     return properties
-
-
-def _quality(
-    properties: dict[str, np.ndarray], sorting: Sorting, notes: Notes
-) -> np.ndarray | None:
-    """Return the labels of the units, None without any."""
-    for name in _QUALITY:
-        labels = properties.get(name)
-        if labels is None:
-            continue
-        is_known = labels != "" if labels.dtype.kind == "U" else np.isfinite(labels)
-        if is_known.any():
-            return labels
-        notes.warn(
-            "no_labels",
-            f"{sorting.probe}: {name} of clusters.metrics is missing (NaN) for all "
-            "units, and is not the quality",
-        )
-    return None
 
 
 def _note_other_spikes(

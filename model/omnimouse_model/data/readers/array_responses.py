@@ -4,13 +4,12 @@ A rate in other units, or responses as (neuron, time), are converted with a note
 other arrays prove them, and otherwise refused with both readings.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -176,6 +175,14 @@ class NamedArrays:
             raise self.wrong(name, problem, hint)
         return values
 
+    def sound_times(self, name: str) -> np.ndarray:
+        """Return the finite times of an array, none if it is missing or faulty."""
+        # Its fault is noted where it is read.
+        times = Notes().attempt(name, self.numbers, name, (None,))
+        if times is None:
+            return np.zeros(0)
+        return np.asarray(times[np.isfinite(times)], np.float64)
+
     def integers(self, name: str, count: int) -> np.ndarray | None:
         """Return an array of `count` whole numbers, None if absent."""
         values = self.numbers(name, (count,))
@@ -282,7 +289,6 @@ def _without_objects(values: np.ndarray) -> np.ndarray:
 PUPIL = ("pupil_size", "pupil_x", "pupil_y")
 _PER_NEURON = ("unit_ids", "area", "plane", "xyz_um", "xy_px", "probe", "quality")
 _STATE_RATE = "state it: rate_hz=…, or --rate-hz"
-_Found = TypeVar("_Found")
 _SLOWEST_HZ = 0.2
 """A lower rate is that of no recording, unless the user confirms it."""
 _SIMILAR = 0.9
@@ -430,40 +436,20 @@ def _response_rate(
 
 def _stream_durations(arrays: NamedArrays) -> dict[str, float]:
     """Return the seconds that other streams last, as far as they can be read."""
-    finds: list[tuple[str, Callable[[], float | None]]] = []
+    found: dict[str, float] = {}
+    faults = Notes()  # noted where the arrays are read
     for name in ("running", "wheel", *PUPIL, "video"):
         of = "pupil" if name in PUPIL else name
-        if name in arrays.arrays and f"{of}_rate_hz" in arrays.arrays:
-            finds.append((of, partial(_seconds, arrays, f"{of}_rate_hz", name)))
-    if "video_times" in arrays.arrays:
-        finds.append(("video", partial(_reach, arrays, ["video_times"])))
-    if {"trial_start", "trial_stop"} <= set(arrays.arrays):
-        finds.append(("trials", partial(_reach, arrays, ["trial_start", "trial_stop"])))
-    found = {name: _sound(find) for name, find in finds}
-    return {name: seconds for name, seconds in found.items() if seconds}
-
-
-def _sound(find: Callable[[], _Found | None]) -> _Found | None:
-    """Return a fact of an array beside the responses, None if the array is faulty.
-
-    Its fault is noted where the array is read.
-    """
-    try:
-        return find()
-    except SessionFormatError:
-        return None
-
-
-def _seconds(arrays: NamedArrays, rate: str, name: str) -> float | None:
-    rate_hz = arrays.number(rate, 0.0)
-    return None if rate_hz is None else arrays.length(name) / rate_hz
-
-
-def _reach(arrays: NamedArrays, names: Sequence[str]) -> float | None:
-    times = [arrays.numbers(name, (None,)) for name in names]
-    joined = np.concatenate([t for t in times if t is not None]).astype(np.float64)
-    joined = joined[np.isfinite(joined)]
-    return float(np.ptp(joined)) if len(joined) else None
+        rate_hz = faults.attempt(name, arrays.number, f"{of}_rate_hz", 0.0)
+        length = faults.attempt(name, arrays.length, name) if name in arrays.arrays else None
+        if rate_hz is not None and length:
+            found[of] = length / rate_hz
+    for name, parts in (("video", ("video_times",)), ("trials", ("trial_start", "trial_stop"))):
+        if set(parts) <= set(arrays.arrays):
+            times = np.concatenate([arrays.sound_times(part) for part in parts])
+            if len(times) and (seconds := float(np.ptp(times))):
+                found[name] = seconds
+    return found
 
 
 def _is_similar(seconds: float, others: float) -> bool:
@@ -489,7 +475,9 @@ def _is_transposed(
         Both orders are possible; the message names both readings.
     """
     rows, columns = values.shape
-    found = [_sound(partial(arrays.length, name)) for name in _PER_NEURON if name in arrays.arrays]
+    given = [name for name in _PER_NEURON if name in arrays.arrays]
+    # Faults are noted where these arrays are read.
+    found = [Notes().attempt(name, arrays.length, name) for name in given]
     lengths = {n for n in found if n is not None}
     reasons = {n: f"the arrays of the neurons have {n:,} entries" for n in lengths}
     by_time = {

@@ -15,6 +15,7 @@ from omnimouse_model.data.readers.array_responses import PUPIL, NamedArrays, fra
 from omnimouse_model.data.readers.build.checked_values import (
     MAX_FRAMES,
     check_extent,
+    check_times,
     refuse_quantised,
 )
 from omnimouse_model.data.readers.build.finalise import finalise
@@ -173,7 +174,7 @@ def _trial_reach(arrays: NamedArrays, spikes: Interval, notes: Notes) -> tuple[f
     times: one wrong trial must not make hours of silence. `stop_s` leaves nothing to
     confirm.
     """
-    starts, ends = (_trial_times(arrays, name) for name in ("trial_start", "trial_stop"))
+    starts, ends = map(arrays.sound_times, ("trial_start", "trial_stop"))
     times = np.concatenate([starts, ends])
     if not len(times):
         return spikes.start, spikes.stop
@@ -211,14 +212,6 @@ def _trial_reach(arrays: NamedArrays, spikes: Interval, notes: Notes) -> tuple[f
             "lasted longer)",
         )
     return spikes.start if is_early else begin, spikes.stop if is_late else end
-
-
-def _trial_times(arrays: NamedArrays, name: str) -> np.ndarray:
-    """Return the finite times of trials, (n,); faults are noted where trials are."""
-    times = Notes().attempt(name, arrays.numbers, name, (None,))
-    if times is None:
-        return np.zeros(0)
-    return np.asarray(times[np.isfinite(times)], np.float64)
 
 
 def unit_quality(arrays: NamedArrays, n: int, notes: Notes) -> np.ndarray | None:
@@ -430,14 +423,10 @@ def _stimulus(
         )
     source = partial(ArrayVideo, arrays.rows("video", video))
     parts = video_parts("video", times, intervals, "")
-    parts = [_named(part, intervals) for part in parts]
+    shown = [intervals.at(float(part.times[0])).get("stim_id", "") for part in parts]
+    parts = [replace(p, stim_id=str(name)) for p, name in zip(parts, shown, strict=True)]
     t0 = responses.start
     return build_stimulus(parts, intervals, t0, video.shape[1:], source, notes)
-
-
-def _named(part: Part, intervals: PresentationIntervals) -> Part:
-    fields = intervals.at(float(part.times[0]))
-    return replace(part, stim_id=str(fields.get("stim_id", "")))
 
 
 def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:
@@ -451,16 +440,7 @@ def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:
         hint = "store the onset of each frame"
         raise arrays.wrong("video_times", f"has {len(times):,} times for {n:,} frames", hint)
     times = times.astype(np.float64)
-    is_bad = ~np.isfinite(times)
-    if is_bad.any():
-        at = int(np.flatnonzero(is_bad)[0])
-        problem = f"holds {int(is_bad.sum()):,} times that are NaN, the first at index {at}"
-        raise arrays.wrong("video_times", problem)
-    falls = np.flatnonzero(np.diff(times) <= 0)
-    if len(falls):
-        k = int(falls[0])
-        problem = f"do not increase at index {k + 1}: {times[k]:.6g}, {times[k + 1]:.6g} s"
-        raise arrays.wrong("video_times", problem)
+    check_times(times, "times", lambda _, *text: arrays.wrong("video_times", *text))
     return times
 
 

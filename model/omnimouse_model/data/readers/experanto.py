@@ -32,7 +32,7 @@ from omnimouse_model.data.readers.build.finalise import (
     finalise,
     with_stored_statistics,
 )
-from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.neurons import make_units, of_units
 from omnimouse_model.data.readers.build.notes import (
     Notes,
     ReadOptions,
@@ -311,7 +311,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     if _is_described(path, "screen", notes):
         stimulus = notes.attempt("screen", read_screen, path, responses.start, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
-    responses = with_stored_statistics(responses, path, notes)
+    responses = _with_statistics(responses, path, notes)
     behavior = {name: _behavior(path, name, names, notes) for name in BEHAVIOR}
     check_order(behavior["eye_tracker"], notes)
     _note_other_devices(path, responses.file.path.parent.name, notes)
@@ -395,7 +395,12 @@ def _behavior(
         return None
     # Names first: the notes on statistics use them.
     signal = name_channels(found[0], names.get(name), notes)
-    return with_stored_statistics(signal, root, notes)
+    return _with_statistics(signal, root, notes)
+
+
+def _with_statistics(signal: Signal, root: Path, notes: Notes) -> Signal:
+    means, stds = (root / signal.name / "meta" / f"{name}.npy" for name in ("means", "stds"))
+    return with_stored_statistics(signal, (means, stds), root, notes)
 
 
 def _root_metadata(root: Path, notes: Notes) -> Mapping[str, Any]:
@@ -498,32 +503,16 @@ class _Arrays:
         return None
 
     def numbers(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
-        values = self.load(name)
-        if values is None:
-            return None
-        # By size: (n, 1) and (1, n) are accepted for (n,).
-        if values.size == int(np.prod(shape)) and values.dtype.kind in "fiu":
-            return values.reshape(shape)
-        self._drop(name, values)
-        return None
+        return of_units(self.load(name), name, shape, self.notes)
 
     def area(self) -> tuple[np.ndarray | None, str]:
         # The format does not define a name; only some sessions have areas.
         for name in _AREA_NAMES:
-            values = self.load(name)
-            if values is None:
-                continue
-            if values.size == self.n:
-                text = decode_texts(values.reshape(-1))
+            values = of_units(self.load(name), name, (self.n,), self.notes, "fiubUS")
+            if values is not None:
+                text = decode_texts(values)
                 return text.astype(np.str_), f"{self.folder.name}/meta/{name}.npy"
-            self._drop(name, values)
         return None, ""
-
-    def _drop(self, name: str, values: np.ndarray) -> None:
-        self.notes.warn(
-            "wrong_length",
-            f"{name}.npy has {len(np.atleast_1d(values))} values for {self.n} units; left out",
-        )
 
 
 def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:

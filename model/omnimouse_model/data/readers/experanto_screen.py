@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from omnimouse_model.data.readers.build.checked_values import (
     as_float,
+    check_times,
     flag,
     refuse_quantised,
     require,
@@ -303,19 +305,8 @@ def _slot_times(path: Path, root: Path) -> np.ndarray:
     if not len(stored):
         raise bad_file(path, "wrong_shape", "holds no times")
     times = stored.astype(np.float64)
-    if not np.isfinite(times).all():
-        raise bad_file(path, "not_finite", "holds times that are not finite")
     refuse_quantised(stored, path)
-    backward = np.flatnonzero(np.diff(times) <= 0)
-    if len(backward):
-        at = int(backward[0])
-        raise bad_file(
-            path,
-            "unordered_times",
-            f"decreases at index {at + 1} "
-            f"(t={times[at]:.10g}→{times[at + 1]:.10g}); {len(backward)} such places",
-            "frame onsets must increase strictly",
-        )
+    check_times(times, "times", partial(bad_file, path))
     return times
 
 

@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +21,9 @@ from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.readers.build.checked_values import decode_texts, require
 from omnimouse_model.data.readers.build.finalise import (
     finalise,
-    usable_statistics,
+    with_stored_statistics,
 )
-from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.neurons import make_units, of_units
 from omnimouse_model.data.readers.build.notes import (
     EYE_NAMES,
     EYE_UNITS,
@@ -34,7 +34,6 @@ from omnimouse_model.data.readers.build.trial_files import (
     HOLE_S,
     FileTrial,
     TimeLine,
-    TrialFrames,
     note_trial_clock,
     responses_of_trials,
     stimulus_of_trials,
@@ -153,18 +152,8 @@ class Folder:
     ) -> np.ndarray | None:
         """Return an array of `meta/neurons`, None if it is missing or does not fit."""
         values = notes.attempt(f"neurons/{name}", self._array, "neurons", name)
-        if values is None:
-            return None
-        shape = shape or (self.n_units,)
-        # By size: (1, N) and (N, 1) are accepted for (N,).
-        if values.size == int(np.prod(shape)) and (values.dtype.kind == "U") == text:
-            return values.reshape(shape)
-        notes.warn(
-            "wrong_length",
-            f"neurons/{name}.npy is {values.shape} {values.dtype} for {self.n_units} "
-            "units; left out",
-        )
-        return None
+        kinds = "U" if text else "fiub"
+        return of_units(values, f"neurons/{name}", shape or (self.n_units,), notes, kinds)
 
     def trial_array(self, name: str) -> np.ndarray | None:
         """Return an array of `meta/trials` with one value per trial, None if missing.
@@ -194,28 +183,6 @@ class Folder:
             for name, values in arrays.items()
             if values is not None and values.ndim == 1 and len(values) == self.n_trials
         }
-
-    def statistics(self, notes: Notes) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return mean and std (N,) of the responses, None if missing or invalid."""
-        # `all`: statistics over all frames; other folders select kinds of stimuli.
-        folder = self.root / "meta" / "statistics" / "responses" / "all"
-        stored: list[np.ndarray | None] = []
-        for name in ("mean", "std"):
-            path, file = folder / f"{name}.npy", f"responses/all/{name}.npy"
-            values = unless_missing(load_small_array, path, self.root)
-            if values is None:
-                pass
-            elif values.size == self.n_units and values.dtype.kind in "fiu":
-                values = usable_statistics(values, name == "std", file, notes)
-            else:
-                notes.warn(
-                    "bad_statistics",
-                    f"{file} has {values.size} values, not one number for each of "
-                    f"{self.n_units} units; computed again from the data",
-                )
-                values = None
-            stored.append(values)
-        return stored[0], stored[1]
 
     # -- within -----------------------------------------------------------------
     def _array(self, kind: str, name: str) -> np.ndarray | None:
@@ -567,11 +534,13 @@ def read(path: Path, options: ReadOptions) -> Session:
             "windows of responses in time",
         )
     end = None if folder.is_video else line.time(line.first) + _IMAGE_S
-    source = SensoriumFrames(tuple(trial.frames for trial in trials), folder.is_video)
-    stimulus = stimulus_of_trials(line, folder.frame_size, source, trials, end)
-    mean, std = folder.statistics(notes)
+    frames = video_frames if folder.is_video else image_frames
+    stimulus = stimulus_of_trials(line, folder.frame_size, frames, trials, end)
     responses = responses_of_trials(folder.data("responses"), line, trials, folder.n_units)
-    responses = replace(responses, mean=mean, std=std)
+    # `all`: statistics over all frames; other folders select kinds of stimuli.
+    statistics = path / "meta" / "statistics" / "responses" / "all"
+    files = (statistics / "mean.npy", statistics / "std.npy")
+    responses = with_stored_statistics(responses, files, path, notes)
     session_id, animal_id = _identity(folder, notes)
     session = Session(
         id=session_id,
@@ -643,26 +612,16 @@ def _identity(folder: Folder, notes: Notes) -> tuple[str, str | None]:
 
 
 # -- frames of Sensorium trials: videos with time as last axis, and still images
-@dataclass(frozen=True, slots=True, eq=False)
-class SensoriumFrames(TrialFrames):
-    """Frames of the trials of a Sensorium folder.
+def video_frames(stored: ArrayFile, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
+    """Return frames of a file (height, width, time)."""
+    whole = (slice(None),) * (len(stored.shape) - 1)
+    return np.ascontiguousarray(np.moveaxis(stored.part(*whole, slice(first, stop)), -1, 0))
 
-    Attributes
-    ----------
-    is_video
-        Whether files are (height, width, time), or images (channel, height, width).
-    """
 
-    is_video: bool
-
-    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
-        """Return frames `first` to `stop` of a trial, or its only image."""
-        stored = self.stored(trial)
-        if self.is_video:
-            whole = (slice(None),) * (len(stored.shape) - 1)
-            return np.ascontiguousarray(np.moveaxis(stored.part(*whole, slice(first, stop)), -1, 0))
-        images = stored.open().reshape(-1, *size)
-        # Gray images keep their stored type; a mean of channels needs float32.
-        if len(images) == 1:
-            return images
-        return np.asarray(images.mean(axis=0, keepdims=True, dtype=np.float32))
+def image_frames(stored: ArrayFile, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
+    """Return the image of a file (channel, height, width)."""
+    images = stored.open().reshape(-1, *size)
+    # Gray images keep their stored type; a mean of channels needs float32.
+    if len(images) == 1:
+        return images
+    return np.asarray(images.mean(axis=0, keepdims=True, dtype=np.float32))

@@ -6,7 +6,7 @@ trials, and behaviour is normalised, so that a twin reads the values as they are
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ from omnimouse_model.data.readers.build.notes import (
 from omnimouse_model.data.readers.build.trial_files import (
     FileTrial,
     TimeLine,
-    TrialFrames,
     note_trial_clock,
     responses_of_trials,
     stimulus_of_trials,
@@ -197,8 +196,6 @@ class _Tree:
             kind: files[name + _ENDING]
             for kind, files in files_of.items()
             if name + _ENDING in files
-            for kind, files in files_of.items()
-            if name + _ENDING in files
         }
         frames, units = self._array(stamps["stimuli"]), self._array(stamps["units"])
         shape = frames.shape
@@ -279,13 +276,9 @@ _NORMALISED = "s.d."
 """Unit of behaviour: standard deviations over the training trials."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TreeFrames(TrialFrames):
-    """Video frames of the trials of a tree, (time, height, width[, 1]) per file."""
-
-    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
-        """Return frames `first` to `stop` of a trial."""
-        return self.stored(trial).read(first, stop).reshape(-1, *size)
+def tree_frames(stored: ArrayFile, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
+    """Return frames of a file (sample, height, width, 1)."""
+    return stored.read(first, stop).reshape(-1, *size)
 
 
 def recognises(path: Path) -> bool:
@@ -314,8 +307,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     size = npy_file(first.frames.path).shape
     n_units = npy_file(first.responses.path).shape[1]
     responses = responses_of_trials(path, line, trials, n_units, has_time_first=True)
-    source = TreeFrames(tuple(trial.frames for trial in trials))
-    stimulus = stimulus_of_trials(line, size[1:3], source, trials)
+    stimulus = stimulus_of_trials(line, size[1:3], tree_frames, trials)
     session_id, animal_id = _identity(path, notes)
     session = Session(
         id=session_id,

@@ -23,6 +23,7 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5_heads import LAYOUT, ReadAt, messages
+from omnimouse_model.storage.arrays.rows import pieces_of
 from omnimouse_model.storage.byte_source import zstandard_length
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ class Chunks:
                 "write it again in larger chunks",
             )
         if is_simple and layout.is_decoded_here(n_chunks):
-            values = self._decoded(dataset, layout, ranges, touched)
+            values = self._decoded(dataset, layout, ranges)
             if values is not None:
                 return np.asarray(values[without])
         if layout.filters:
@@ -271,7 +272,7 @@ class Chunks:
         layout = self._layout(dataset)
         if layout is not None:
             ranges = [(0, n) for n in layout.shape]
-            values = self._decoded(dataset, layout, ranges, _touched(ranges, layout.chunk))
+            values = self._decoded(dataset, layout, ranges)
             if values is None:
                 raise ValueError("texts whose lengths are damaged")
             return np.asarray(values["length"])
@@ -300,22 +301,11 @@ class Chunks:
         dataset: "h5py.Dataset",
         layout: _Layout,
         ranges: list[tuple[int, int]],
-        touched: list[range],
     ) -> np.ndarray | None:
         """Return a block that is decoded here; None if HDF5 must read it."""
         # Of each chunk on an axis: its part of the number, of the block, and of the chunk.
-        axes: list[list[tuple[int, slice, slice]]] = []
-        for (low, high), places, n, step in zip(
-            ranges, touched, layout.chunk, layout.steps, strict=True
-        ):
-            pieces = []
-            for k in places:
-                start = k * n
-                begin = start if start > low else low
-                end = start + n if start + n < high else high
-                inner = slice(begin - start, end - start)
-                pieces.append((k * step, slice(begin - low, end - low), inner))
-            axes.append(pieces)
+        spans = zip(ranges, layout.chunk, layout.steps, strict=True)
+        axes = [[(k * step, *p) for k, *p in pieces_of(*span, n)] for span, n, step in spans]
         if all(len(pieces) == 1 for pieces in axes):
             chunk = self._chunk(dataset, layout, sum(pieces[0][0] for pieces in axes))
             return None if chunk is None else chunk[tuple(pieces[0][2] for pieces in axes)].copy()

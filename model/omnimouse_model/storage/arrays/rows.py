@@ -114,6 +114,19 @@ def runs_of(
         yield first, stop, run - first
 
 
+def pieces_of(low: int, high: int, size: int) -> list[tuple[int, slice, slice]]:
+    """Return the chunks of an axis that a span touches.
+
+    Of each, these are its number, its part of the span, and the part of it that is in.
+    """
+    pieces = []
+    for k in range(low // size, -(-high // size) if high > low else low // size):
+        start = k * size
+        begin, end = max(low, start), min(high, start + size)
+        pieces.append((k, slice(begin - low, end - low), slice(begin - start, end - start)))
+    return pieces
+
+
 MAX_PART_BYTES = 8 * 2**30
 """Most bytes that are read at once."""
 _CALL_BYTES = 8 * 2**10

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.rows import runs_of
+from omnimouse_model.storage.arrays.rows import pieces_of, runs_of
 from omnimouse_model.storage.arrays.zarr_metadata import (
     Format,
     Node,
@@ -224,13 +224,8 @@ class ZarrArray:
         axes: list[list[tuple[int, int, slice, slice]]] = []
         step = 1
         for (low, high), n, count in reversed([*zip(bounds, self.chunk, counts, strict=True)]):
-            places = []
-            for at in range(low // n, (high - 1) // n + 1):
-                start, (file, inner) = at * n, divmod(at, count)
-                begin, end = max(low, start), min(high, start + n)
-                into, out_of = slice(begin - low, end - low), slice(begin - start, end - start)
-                places.append((file, inner * step, into, out_of))
-            axes.insert(0, places)
+            pieces = pieces_of(low, high, n)
+            axes.insert(0, [(k // count, k % count * step, *parts) for k, *parts in pieces])
             step *= count
         for parts in product(*axes):
             piece, numbers, target, source = zip(*parts, strict=True)

@@ -98,8 +98,6 @@ class ZarrFolder(ZarrMember):
 class ZarrDataset(ZarrMember):
     """An array, opened at the first read."""
 
-    is_virtual, external = False, None
-
     @property
     def array(self) -> ZarrArray:
         """The array of the kit; raises if it is of a kind that is not read."""
@@ -119,19 +117,9 @@ class ZarrDataset(ZarrMember):
         return self.array.dtype
 
     @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
     def size(self) -> int:
         """Number of values."""
         return prod(self.shape)
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Shape of what is decoded at once."""
-        return self.array.chunk
 
 
 class ZarrTexts(ZarrDataset):

@@ -529,7 +529,7 @@ def test_labels_that_are_missing_are_no_quality(written):
     write_table(path, {**units, "ks2_label": ["good"] + ["mua"] * 5})
     session = open_session(written.path, quality="good")
     assert session.units.unit_id.tolist() == [0]
-    assert "label of clusters.metrics is missing" in note_messages(session)["no_labels"]
+    assert "clusters.metrics: label is missing" in note_messages(session)["no_quality"]
 
 
 def test_labels_that_are_lists_are_named(written):
@@ -624,8 +624,12 @@ def test_a_missing_package_is_named(written, monkeypatch):
     ("name", "values", "words"),
     [
         ("position", np.zeros(5), "5,900 times for 5 positions"),
-        ("position", np.full(5900, np.inf), "5,900 values that are not finite"),
-        ("timestamps", np.arange(5900)[::-1] * 1.0, "decreases at index 1"),
+        ("position", np.full(5900, np.inf), "5,900 of 5,900 positions that are NaN"),
+        (
+            "timestamps",
+            np.arange(5900)[::-1] * 1.0,
+            "do not increase in 5,899 of 5,899 steps, first from index 0",
+        ),
         ("timestamps", np.arange(5900) + 1e6, "lasts from 1e[+]06"),
         ("timestamps", np.array(["a"] * 5900), "U1"),
         ("timestamps", None, "is missing"),

@@ -4,7 +4,7 @@ Sizes are checked before memory is allocated. An error names the key.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, TypeVar
@@ -217,7 +217,7 @@ def refuse_quantised(stored: np.ndarray, path: Path) -> None:
         return
     largest = np.abs(stored).max().astype(np.float32)
     quantum = float(np.spacing(largest))
-    if quantum > _QUANTUM_S and _was_single(stored):
+    if quantum > _QUANTUM_S and as_first_stored(stored).dtype.itemsize < 8:
         raise SessionFormatError(
             path,
             "quantised_times",
@@ -226,9 +226,42 @@ def refuse_quantised(stored: np.ndarray, path: Path) -> None:
         )
 
 
-def _was_single(stored: np.ndarray) -> bool:
-    if stored.dtype.itemsize < 8:
-        return True
-    # A few float64 times can be exact in float32 by chance; repeats cannot be real.
-    repeats = bool((np.diff(stored) == 0).any())
-    return repeats and np.array_equal(stored.astype(np.float32), stored)
+def as_first_stored(times: np.ndarray) -> np.ndarray:
+    """Return times as floats of the precision in which they were stored first."""
+    if times.dtype.kind != "f":
+        return times.astype(np.float64)
+    # float32 times that a program wrote as float64 repeat, unlike those of an even
+    # clock of few binary digits, of which a few can be exact in float32 by chance.
+    if times.dtype.itemsize > 4 and (np.diff(times) == 0).any():
+        with np.errstate(over="ignore"):
+            single = times.astype(np.float32)
+        return single if np.array_equal(single, times) else times
+    return times
+
+
+Refuse = Callable[[str, str, str], SessionFormatError]
+"""Error of a file from its code, its problem and a hint."""
+
+
+def check_finite(values: np.ndarray, what: str, refuse: Refuse) -> None:
+    """Refuse values (n,) of which some are NaN or infinite."""
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        found = f"has {len(bad):,} of {len(values):,} {what} that are NaN or infinite"
+        problem = f"{found}, the first at index {bad[0]}"
+        raise refuse("not_finite", problem, "leave these samples out")
+
+
+def check_times(times: np.ndarray, what: str, refuse: Refuse, *, may_repeat: bool = False) -> None:
+    """Refuse times float64 (n,) that are not finite, or do not increase."""
+    check_finite(times, what, refuse)
+    steps = np.diff(times)
+    back = np.flatnonzero(steps < 0 if may_repeat else steps <= 0)
+    if len(back):
+        k = int(back[0])
+        raise refuse(
+            "unordered_times",
+            f"has {what} that do not increase in {len(back):,} of {len(steps):,} steps, first "
+            f"from index {k} ({times[k]:.10g} s) to {k + 1} ({times[k + 1]:.10g} s)",
+            "times are increasing seconds, one for each sample",
+        )

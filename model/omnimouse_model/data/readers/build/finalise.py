@@ -6,7 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.clock import grid_points
-from omnimouse_model.data.readers.build.checked_values import LONGEST_S, MAX_COLUMNS, check_extent
+from omnimouse_model.data.readers.build.checked_values import (
+    LONGEST_S,
+    MAX_COLUMNS,
+    check_extent,
+    require,
+)
 from omnimouse_model.data.readers.build.notes import (
     Notes,
     common_time,
@@ -123,39 +128,29 @@ def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) 
     return replace(signal, mean=mean, std=_without_zeros(signal, std, notes))
 
 
-def with_stored_statistics(signal: Signal, root: Path, notes: Notes) -> Signal:
-    """Return the stream with mean and std (C,) of its `meta` folder, if there are.
+def with_stored_statistics(
+    signal: Signal, files: tuple[Path, Path], root: Path, notes: Notes
+) -> Signal:
+    """Return the stream with the mean and the std (C,) of two files, if they are there.
 
     Statistics that cannot be read are computed later, as missing ones are.
     """
     stored: list[np.ndarray | None] = []
-    for name in ("means", "stds"):
+    for path, is_std in zip(files, (False, True), strict=True):
         try:
-            stored.append(_stored(signal, root, name, notes))
+            values = unless_missing(load_small_array, path, root)
+            if values is not None:
+                expected = f"one number for each of {signal.n_columns} columns"
+                require(values.reshape(-1), path, expected, (signal.n_columns,))
+                values = _usable(values, is_std, path.relative_to(root).as_posix(), notes)
         except SessionFormatError as error:
             notes.warn("bad_statistics", f"{error.message}; computed from the data")
-            stored.append(None)
+            values = None
+        stored.append(values)
     return replace(signal, mean=stored[0], std=stored[1])
 
 
-def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray | None:
-    path = root / signal.name / "meta" / f"{name}.npy"
-    values = unless_missing(load_small_array, path, root)
-    if values is None:
-        return None
-    if values.dtype.kind not in "fiu" or values.size != signal.n_columns:
-        columns = "units" if signal.name == "responses" else "channels"
-        raise bad_file(
-            path,
-            "wrong_length",
-            f"has {values.size} values for {signal.n_columns} {columns}",
-            "one value per column of the data",
-        )
-    is_std = name == "stds"
-    return usable_statistics(values, is_std, f"{signal.name}/meta/{name}.npy", notes)
-
-
-def usable_statistics(values: np.ndarray, is_std: bool, name: str, notes: Notes) -> np.ndarray:
+def _usable(values: np.ndarray, is_std: bool, name: str, notes: Notes) -> np.ndarray:
     """Return stored means or standard deviations, float64 (C,); unusable ones are NaN."""
     # (C,), (1, C) and (C, 1) all occur.
     values = values.reshape(-1).astype(np.float64)

@@ -18,7 +18,6 @@ import numpy as np
 from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, require
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes
-from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import listed
@@ -79,6 +78,20 @@ def make_units(
         least_scale=least_scale,
         probe=probe,
     )
+
+
+def of_units(
+    values: np.ndarray | None, name: str, shape: tuple[int, ...], notes: Notes, kinds: str = "fiub"
+) -> np.ndarray | None:
+    """Return a stored array of the units in a shape, None (noted) if it does not fit."""
+    if values is None:
+        return None
+    # By size: (1, N) and (N, 1) are accepted for (N,).
+    if values.size == int(np.prod(shape)) and values.dtype.kind in kinds:
+        return values.reshape(shape)
+    found = f"{name}.npy is {values.shape} {values.dtype} for {shape[0]} units"
+    notes.warn("wrong_length", f"{found}; left out")
+    return None
 
 
 def _note_repeated(unit_id: np.ndarray, plane: np.ndarray | None, notes: Notes) -> None:
@@ -167,24 +180,12 @@ class _Table:
 
 @dataclass(slots=True)
 class _Join:
-    """Neurons and their properties while tables are joined one after the other.
-
-    Attributes
-    ----------
-    units
-        Neurons with the properties of the tables so far.
-    origin
-        Name of a property -> its table.
-    left_out
-        Columns that are not joined.
-    notes
-        Notes for the session.
-    """
+    """Units with the columns that were added, their tables, and what was not."""
 
     units: Units
     origin: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
 
 
 def with_unit_tables(session: Session, path: str | Path) -> Session:
@@ -210,17 +211,16 @@ def with_unit_tables(session: Session, path: str | Path) -> Session:
     # Trial trees have no ids: the neurons are the rows of a complete table in order.
     if session.format == "trial-tree":
         join.units = replace(join.units, unit_id=_ids_in_order(session, tables))
-        message = "the recording has no unit ids: its neurons are the rows of a table"
-        join.notes.append(Note("unit_order", f"{message} in order"))
+        message = "the recording has no unit ids: its neurons are the rows of a table in order"
+        join.notes.assume("unit_order", message)
     for table in tables:
         _add(join, table)
     if join.left_out:
-        left_out = ", ".join(join.left_out)
-        join.notes.append(Note("left_out_columns", f"not joined: {left_out}"))
+        join.notes.assume("left_out_columns", f"not joined: {', '.join(join.left_out)}")
     if join.origin:
         joined = ", ".join(join.origin)
-        join.notes.append(Note("joined_columns", f"properties of neurons: {joined}"))
-    assumptions = (*session.assumptions, *join.notes)
+        join.notes.assume("joined_columns", f"properties of neurons: {joined}")
+    assumptions = (*session.assumptions, *join.notes.assumptions)
     return replace(session, units=join.units, assumptions=assumptions)
 
 
@@ -368,12 +368,10 @@ def _add(join: _Join, table: _Table) -> None:
     label = f"{table.path.parent.name}/{table.path.name}"
     n_other = len(table.unit_id) - int(has_row.sum())
     if n_other or not has_row.all():
-        join.notes.append(
-            Note(
-                "partial_table",
-                f"{label} has {int(has_row.sum()):,} of {len(rows):,} neurons, and "
-                f"{n_other:,} other units",
-            )
+        join.notes.assume(
+            "partial_table",
+            f"{label} has {int(has_row.sum()):,} of {len(rows):,} neurons, and "
+            f"{n_other:,} other units",
         )
     properties = dict(units.properties)
     positions = _positions(table)

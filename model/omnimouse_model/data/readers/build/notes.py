@@ -307,7 +307,7 @@ def check_order(eye: Signal | None, notes: Notes) -> None:
     """
     if eye is None or eye.names != EYE_NAMES:
         return
-    values = eye.file.read(0, _MAX_ROWS).astype(np.float64)
+    values = eye.read(0, _MAX_ROWS).astype(np.float64)
     if not np.isfinite(values).any():
         return
     size_first = _derivative_correlation(values[:, 0], values[:, 1])

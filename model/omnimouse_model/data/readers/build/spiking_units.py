@@ -1,7 +1,7 @@
 """Units of a spiking recording: selection by quality, spike trains, and their responses."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -499,3 +499,18 @@ def _counted(labels: np.ndarray) -> str:
     counts = Counter(labels.tolist()).most_common()
     listed = ", ".join(f"{name or 'none'}: {n:,}" for name, n in counts[:_MANY_LABELS])
     return listed + (", …" if len(counts) > _MANY_LABELS else "")
+
+
+def quality_labels(
+    columns: Mapping[str, np.ndarray], names: Sequence[str], where: str, notes: Notes
+) -> np.ndarray | None:
+    """Return the first of some columns that has labels of units, None if there is none."""
+    for name in names:
+        labels = columns.get(name)
+        if labels is None:
+            continue
+        if (labels != "" if labels.dtype.kind == "U" else np.isfinite(labels)).any():
+            return labels
+        text = f"{where}: {name} is missing (NaN) for all units, and is not the quality"
+        notes.warn("no_quality", text)
+    return None

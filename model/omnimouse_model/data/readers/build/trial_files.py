@@ -17,7 +17,14 @@ import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import BLANK_TIER, MEAN_GRAY, Stimulus, Trials, VideoSource
+from omnimouse_model.data.stimulus import (
+    BLANK_TIER,
+    MEAN_GRAY,
+    FramesOf,
+    Stimulus,
+    TrialFiles,
+    Trials,
+)
 from omnimouse_model.storage.arrays.npy import stamped_array
 from omnimouse_model.storage.arrays.rows import ArrayFile, Rows
 from omnimouse_model.storage.files import FileStamp
@@ -297,19 +304,8 @@ class TrialRows:
                 file.check()
 
     def read(self, first: int, stop: int) -> np.ndarray:
-        """Return rows `first` to `stop`, NaN in holes and withheld trials."""
-        stop = min(stop, self.shape[0])
-        values = np.full((max(0, stop - first), self.shape[1]), np.nan, np.float32)
-        ends = self._line.first + self._line.length
-        inside = np.flatnonzero((self._line.first < stop) & (ends > first))
-        for trial in inside.tolist():
-            begin = int(self._line.first[trial])
-            low, high = max(first, begin), min(stop, int(ends[trial]))
-            stored = self._trial(trial)
-            if stored is not None:
-                part = self._part(stored, slice(low - begin, high - begin), slice(None))
-                values[low - first : high - first] = part
-        return values
+        """Return rows `first` to `stop`, NaN between the trials."""
+        return self.pick(np.arange(first, min(stop, self.shape[0])), slice(None))
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return scattered rows, read trial by trial."""
@@ -407,7 +403,7 @@ _LAST_SLOT_S = 1 / 30
 def stimulus_of_trials(
     line: TimeLine,
     size: tuple[int, ...],
-    source: VideoSource,
+    frames_of: FramesOf,
     trials: Sequence[FileTrial],
     end: np.ndarray | None = None,
 ) -> Stimulus:
@@ -421,8 +417,8 @@ def stimulus_of_trials(
         Position of the trials, with one frame for each row.
     size
         Height and width of a frame.
-    source
-        Frames by number in the trial table.
+    frames_of
+        Function that reads frames of the file of a trial.
     trials
         Recorded trials, of videos that windows may show. With `end`, they are images, of
         which no window is read: there is one response in time.
@@ -464,33 +460,8 @@ def stimulus_of_trials(
         blank_value=_with_holes([np.nan] * n, MEAN_GRAY),
         **{name: _with_holes(columns[name], of_hole) for name, of_hole in _HOLE.items()},
     )
+    source = TrialFiles(tuple(_with_holes([trial.frames for trial in trials], None)), frames_of)
     return Stimulus(slot_t, slot_trial, slot_frame, size, source, table)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrialFrames:
-    """Video frames of recorded trials, one file per trial; see `VideoSource`.
-
-    Attributes
-    ----------
-    files
-        One per recorded trial; the holes between trials have no file.
-    """
-
-    files: tuple[FileStamp, ...]
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if a file is missing or has changed."""
-        for file in self.files:
-            file.check()
-
-    def has(self, trial: int) -> bool:
-        """Return whether a trial is recorded; even numbers are holes."""
-        return trial % 2 == 1
-
-    def stored(self, trial: int) -> ArrayFile:
-        """Return the array of a trial, as its file holds it."""
-        return stamped_array(self.files[trial // 2])
 
 
 def note_trial_clock(notes: Notes) -> None:

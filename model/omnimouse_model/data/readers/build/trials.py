@@ -206,7 +206,6 @@ def _table(
         for a, known in zip(fields, is_known.tolist(), strict=True)
     ]
     return Trials.of(
-        key=_keys(len(parts)),
         kind=[part.kind for part in parts],
         tier=tier,
         first_slot=first,
@@ -229,27 +228,15 @@ def trials_without_screen(intervals: PresentationIntervals, t0: float) -> Trials
     Trials without a finite onset and end are omitted.
     """
     timed = np.flatnonzero(np.isfinite(intervals.on) & np.isfinite(intervals.off))
-    n = len(timed)
     fields = [intervals.row(i) for i in timed.tolist()]
     return Trials.of(
-        key=_keys(n),
-        kind=["none"] * n,
         tier=[a.get("tier", BLANK_TIER) for a in fields],
-        first_slot=np.zeros(n),
-        n_slots=np.zeros(n),
         t_on=intervals.on[timed] - t0,
         t_off=intervals.off[timed] - t0,
-        readable=np.ones(n),
-        blank_value=np.full(n, np.nan),
         stim_id=[str(a.get("stim_id", "")) for a in fields],
         trial_idx=[str(a.get("id", "")) for a in fields],
-        valid_trial=["blank"] * n,
         extra=_without_tier(fields),
     )
-
-
-def _keys(n: int) -> list[str]:
-    return [f"{i:05d}" for i in range(n)]
 
 
 def _without_tier(fields: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

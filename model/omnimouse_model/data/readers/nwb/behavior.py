@@ -241,14 +241,8 @@ def _running(nwb: NwbFile, series: Sequence[_Series], recording: Interval) -> Si
         _note_no_speed(nwb, series)
     # The sort is stable: equal candidates stay in the stored order.
     candidates.sort(key=lambda s: ranks[s.name] or ())
-    for place, candidate in enumerate(candidates):
-        others = candidates[:place] + candidates[place + 1 :]
-        signal = nwb.notes.attempt(
-            f"running ({candidate.name})", _running_signal, nwb, candidate, others, recording
-        )
-        if signal is not None:
-            return signal
-    return None
+    found = _first(nwb, "running", candidates, recording)
+    return None if found is None else _running_signal(nwb, *found)
 
 
 def _note_no_speed(nwb: NwbFile, series: Sequence[_Series]) -> None:
@@ -306,16 +300,9 @@ def _speed_unit(unit: str) -> tuple[str, float]:
     return ("angle" if is_angle else "other"), 1.0
 
 
-def _running_signal(
-    nwb: NwbFile,
-    series: _Series,
-    others: Sequence[_Series],
-    recording: Interval,
-) -> Signal:
-    values, clock = _values(nwb, series, 1, recording)
-    stored = nwb.unit(series.group)
+def _running_signal(nwb: NwbFile, series: _Series, values: np.ndarray, clock: Clock) -> Signal:
+    stored = _stored_unit(nwb, series.group)
     kind, factor = _speed_unit(stored)
-    nwb.notes.assume("running_source", f"running is {series.name}{_named(others)}")
     name, unit = "running", "cm/s"
     if kind == "unknown":
         message = f"{series.name} gives no unit ({stored!r}); taken as cm/s"
@@ -339,21 +326,16 @@ def _running_signal(
     return Signal.of_rows("treadmill", rows, clock.rate_hz, clock.start, **labels)
 
 
-def _named(others: Sequence[_Series]) -> str:
-    listed = ", ".join(series.name for series in others[:3])
-    return f" (not {listed})" if listed else ""
-
-
 # -- pupil ---------------------------------------------------------------------------
 def _eye(nwb: NwbFile, series: Sequence[_Series], recording: Interval) -> Signal | None:
     columns: dict[str, np.ndarray] = {}
     units: dict[str, str] = {}
-    place = _first(nwb, "position", _places(nwb, series), recording)
+    place = _first(nwb, "pupil position", _places(nwb, series), recording, 2)
     unit = EYE_UNITS[0]
     if place is not None:
         chosen, values, clock = place
         unit = _position_unit(nwb, chosen, values)
-    size = _first(nwb, "size", _sizes(nwb, series), recording)
+    size = _first(nwb, "pupil size", _sizes(nwb, series), recording)
     if size is not None:
         chosen, sizes, clock = size
         columns["pupil_size"] = sizes[:, 0]
@@ -373,20 +355,17 @@ def _eye(nwb: NwbFile, series: Sequence[_Series], recording: Interval) -> Signal
 
 
 def _first(
-    nwb: NwbFile,
-    what: str,
-    candidates: Sequence[_Series],
-    recording: Interval,
+    nwb: NwbFile, what: str, candidates: Sequence[_Series], recording: Interval, n_columns: int = 1
 ) -> tuple[_Series, np.ndarray, Clock] | None:
     """Return the first candidate that can be read, with its samples and clock."""
-    n_columns = 2 if what == "position" else 1
-    for place, candidate in enumerate(candidates):
-        found = nwb.notes.attempt(
-            f"pupil {what} ({candidate.name})", _values, nwb, candidate, n_columns, recording
-        )
+    for candidate in candidates:
+        name = f"{what} ({candidate.name})"
+        found = nwb.notes.attempt(name, _values, nwb, candidate, n_columns, recording)
         if found is not None:
-            others = _named([*candidates[:place], *candidates[place + 1 :]])
-            nwb.notes.assume("pupil_source", f"pupil {what} is {candidate.name}{others}")
+            others = [one.name for one in candidates if one is not candidate][:3]
+            more = f" (not {', '.join(others)})" if others else ""
+            source = f"{what.split()[0]}_source"
+            nwb.notes.assume(source, f"{what} is {candidate.name}{more}")
             return candidate, *found
     return None
 

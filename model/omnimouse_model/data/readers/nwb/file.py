@@ -10,7 +10,9 @@ import numpy as np
 from omnimouse_model.data.readers.build.checked_values import (
     MAX_FRAMES,
     MAX_ROWS,
+    as_first_stored,
     check_extent,
+    check_times,
     text_of,
     texts_of,
 )
@@ -217,32 +219,20 @@ class NwbFile:
         if stored.dtype.kind not in "fiu":
             raise self.wrong(group, f"has timestamps of {stored.dtype}", _CLOCK_HINT)
         times = stored.astype(np.float64)
-        missing = np.flatnonzero(~np.isfinite(times))
-        if len(missing):
-            found = f"{len(missing):,} of {n:,} timestamps that are NaN or infinite"
-            place = f"the first at sample {missing[0]}"
-            raise self.wrong(group, f"has {found}, {place}", _CLOCK_HINT)
-        back = np.flatnonzero(np.diff(times) <= 0)
-        if len(back):
-            at = int(back[0])
+
+        def refuse(code: str, problem: str, hint: str) -> SessionFormatError:
             apart = _spacing(stored)
-            if apart > _COARSEST_S:
-                is_single = _as_stored(stored).dtype == np.float32 != stored.dtype
-                kind = f"{stored.dtype}{' with float32 values' if is_single else ''}"
-                raise self.wrong(
-                    group,
-                    f"has timestamps of {kind}, which near {times[0]:.10g} s "
-                    f"tells only times {apart:.3g} s apart: {len(back):,} of "
-                    f"{n - 1:,} steps do not increase",
-                    "store them as float64, or from the start of the session",
-                )
-            raise self.wrong(
+            if code == "not_finite" or apart <= _COARSEST_S:
+                return self.wrong(group, problem, hint)
+            is_single = as_first_stored(stored).dtype == np.float32 != stored.dtype
+            kind = f"{stored.dtype}{' with float32 values' if is_single else ''}"
+            return self.wrong(
                 group,
-                f"has timestamps that do not increase in {len(back):,} of {n - 1:,} "
-                f"steps, first from sample {at} ({times[at]:.10g} s) to sample "
-                f"{at + 1} ({times[at + 1]:.10g} s)",
-                _CLOCK_HINT,
+                f"{problem}: near {times[0]:.10g} s, {kind} tells only times {apart:.3g} s apart",
+                "store them as float64, or from the start of the session",
             )
+
+        check_times(times, "timestamps", refuse)
         return stored
 
     def rate_fault(self, group: "h5py.Group") -> str:
@@ -466,20 +456,7 @@ def fitted_step(times: np.ndarray) -> tuple[float, float, bool]:
 
 def _spacing(times: np.ndarray) -> float:
     """Return the float spacing at the largest time, in the stored precision (s)."""
-    return float(np.spacing(np.abs(_as_stored(times)).max()))
-
-
-def _as_stored(times: np.ndarray) -> np.ndarray:
-    """Return times as floats of the precision in which they were stored first."""
-    if times.dtype.kind != "f":
-        return times.astype(np.float64)
-    # float32 times that a program wrote as float64 repeat, unlike those of an even
-    # clock of few binary digits.
-    if times.dtype.itemsize > 4 and (np.diff(times) == 0).any():
-        with np.errstate(over="ignore"):
-            single = times.astype(np.float32)
-        return single if np.array_equal(single, times) else times
-    return times
+    return float(np.spacing(np.abs(as_first_stored(times)).max()))
 
 
 _NEAR = 0.75

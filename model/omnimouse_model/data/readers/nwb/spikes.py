@@ -4,7 +4,7 @@ The file is long because a table of units, its spikes and its electrodes have ma
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from omnimouse_model.data.readers.build.spiking_units import (
     MAX_UNITS,
     SpikingUnits,
     UnsortedSpikes,
+    quality_labels,
     refuse_milliseconds,
     sound_spike_times,
     spiking_responses,
@@ -454,7 +455,7 @@ def _units(
 ) -> SpikingUnits:
     n = len(ids)
     columns = _properties(nwb, table, n)
-    quality = _quality(columns, nwb.notes)
+    quality = quality_labels(columns, _QUALITY, str(table.name), nwb.notes)
     read = nwb.notes.attempt("the position of units", read_places, nwb, table, n)
     places = read or UnitPlaces(np.full((n, 3), np.nan))
     depth = nwb.notes.attempt(f"{table.name}/depth", _property, nwb, table, "depth")
@@ -523,16 +524,3 @@ def _property(nwb: NwbFile, table: "h5py.Group", name: str) -> np.ndarray | None
     words = nwb.texts(table, name)
     is_long = words is None or any(len(word) > _LONGEST for word in words)
     return None if is_long else np.array(words, np.str_)
-
-
-def _quality(columns: Mapping[str, np.ndarray], notes: Notes) -> np.ndarray | None:
-    """Return the quality label of each unit, from the first column that has labels."""
-    for name in _QUALITY:
-        labels = columns.get(name)
-        if labels is None:
-            continue
-        if labels.dtype.kind == "U" or np.isfinite(labels).any():
-            return labels
-        message = f"the column {name} of units is NaN for all of them: no quality"
-        notes.warn("no_quality", message)
-    return None

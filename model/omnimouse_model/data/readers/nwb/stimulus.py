@@ -105,20 +105,18 @@ def read_stimulus(
     shown = read_presentations(nwb, responses)
     parts: list[Part] = []
     sizes: dict[tuple[int, ...], None] = {}
-    for group in presented:
-        found = nwb.notes.attempt(
-            str(group.name), _presentation, nwb, group, intervals, shown, recording
-        )
+
+    def read(group: "h5py.Group") -> tuple[list[Part], list[tuple[int, ...]]]:
+        if not presented:
+            return _with_sizes(nwb, _shown_template(nwb, group, shown))
+        return _with_sizes(nwb, _presentation(nwb, group, intervals, shown, recording))
+
+    templates = [g for g in all_series if "/stimulus/templates" in g.name]
+    for group in presented or templates:
+        found = nwb.notes.attempt(str(group.name), read, group)
         if found is not None:
             parts += found[0]
             sizes |= dict.fromkeys(found[1])
-    if not presented:
-        templates = [g for g in all_series if "/stimulus/templates" in g.name]
-        for group in templates:
-            found = nwb.notes.attempt(str(group.name), _shown_template, nwb, group, shown)
-            if found is not None:
-                parts += found[0]
-                sizes |= dict.fromkeys(found[1])
     if not parts:
         return None
     size = next(iter(sizes))
@@ -172,17 +170,6 @@ def _note_unread(nwb: NwbFile) -> None:
         nwb.notes.assume("stimulus_left_out", text)
 
 
-def _presentation(
-    nwb: NwbFile,
-    group: "h5py.Group",
-    intervals: PresentationIntervals,
-    shown: PresentationIntervals,
-    recording: Interval,
-) -> tuple[list[Part], list[tuple[int, ...]]]:
-    """Return the parts of one presentation and its frame sizes, [] without frames."""
-    return _with_sizes(nwb, _parts(nwb, group, intervals, shown, recording))
-
-
 def _with_sizes(nwb: NwbFile, parts: list[Part]) -> tuple[list[Part], list[tuple[int, ...]]]:
     """Return parts and their frame sizes, after reading one frame of the outer ones."""
     # One part per array: a session may show thousands of parts of it.
@@ -196,7 +183,7 @@ def _with_sizes(nwb: NwbFile, parts: list[Part]) -> tuple[list[Part], list[tuple
     return parts, sizes
 
 
-def _parts(
+def _presentation(
     nwb: NwbFile,
     group: "h5py.Group",
     intervals: PresentationIntervals,
@@ -313,9 +300,7 @@ def _ended(name: str, parts: list[Part], shown: PresentationIntervals, notes: No
     return found
 
 
-def _shown_template(
-    nwb: NwbFile, group: "h5py.Group", shown: PresentationIntervals
-) -> tuple[list[Part], list[tuple[int, ...]]]:
+def _shown_template(nwb: NwbFile, group: "h5py.Group", shown: PresentationIntervals) -> list[Part]:
     """Return the parts of a template whose frames a table of presentations numbers."""
     label = group.name.rsplit("/", 1)[-1]
     count, key = (nwb.shape(group) or (0,))[0], _plain(label)
@@ -326,7 +311,7 @@ def _shown_template(
     numbers = [(k, as_float(shown.columns[column][k])) for k in own] if column else []
     rows = [(k, int(n)) for k, n in numbers if n is not None and np.isfinite(n) and n >= 0]
     if not rows or _is_elsewhere(nwb, group):
-        return [], []
+        return []
     place, frames = (np.array(values, np.int64) for values in zip(*rows, strict=True))
     if frames.max() >= count:
         found = f"frames 0 to {frames.max()}, and it has {count}"
@@ -342,14 +327,12 @@ def _shown_template(
         # A film: its showings are divided where it begins again, and at pauses.
         cuts = np.flatnonzero((np.diff(frames) != 1) | (steps > _LONGEST_FRAME_S)) + 1
         runs = np.split(np.arange(len(frames)), cuts)
-        return _with_sizes(
-            nwb, [Part(data, times[run], frames[run], "video", label) for run in runs]
-        )
+        return [Part(data, times[run], frames[run], "video", label) for run in runs]
     parts = [
         Part(data, times[k : k + 1], frames[k : k + 1], "image", f"{label}/{n}")
         for k, n in enumerate(frames.tolist())
     ]
-    return _with_sizes(nwb, _ended(str(group.name), parts, shown, nwb.notes))
+    return _ended(str(group.name), parts, shown, nwb.notes)
 
 
 def _plain(name: object) -> str:

@@ -450,8 +450,8 @@ def test_masks_that_do_not_fit_are_left_out(path, name, value, words):
 @pytest.mark.parametrize(
     ("times", "words"),
     [
-        (np.zeros(300), r"299 of 299 steps, first from sample 0 \(0 s\) to sample 1 "),
-        (np.where(np.arange(300) % 100 == 7, np.nan, 1.0), "3 of 300 .* at sample 7"),
+        (np.zeros(300), r"299 of 299 steps, first from index 0 \(0 s\) to 1 "),
+        (np.where(np.arange(300) % 100 == 7, np.nan, 1.0), "3 of 300 .* at index 7"),
         (np.arange(7.0), "has 7 timestamps for 300"),
         (np.zeros((2, 300)), r"timestamps of shape \(2, 300\); \(300,\) expected"),
         (np.full(300, b"a"), "timestamps of"),
