@@ -92,8 +92,6 @@ def session_folder(path: Path) -> Path:
     SessionFormatError
         There is nothing at the path, or it cannot be read.
     """
-    # Unlike those of `Path`, they raise nothing for a user or a name that cannot exist.
-    # Unlike that of `Path`, it raises nothing where nobody knows the home folder.
     path = expanded(path).absolute()
     if not is_there(path):
         if is_link(path):
@@ -501,9 +499,7 @@ def is_session(path: str | Path) -> bool:
 
     Addresses count as sessions; opening reports their problems.
     """
-    if web_address(path) is not None or hub_place(str(path)) is not None:
-        return True
-    if ibl_session_name(str(path)) is not None:
+    if web_address(path) is not None or _is_elsewhere(path):
         return True
     try:
         folder = session_folder(Path(path))

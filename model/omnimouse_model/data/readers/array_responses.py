@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from omnimouse_model.data.readers.build.checked_values import decode_texts, text_of
+from omnimouse_model.data.readers.build.checked_values import decode_texts, smoothness, text_of
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, note_interpolation
 from omnimouse_model.data.readers.build.trial_files import stretches
 from omnimouse_model.data.signal import Signal
@@ -296,7 +296,7 @@ _SIMILAR = 0.9
 _MAX_SEARCHED = 2**27
 """Bytes of a file of responses of which every row is searched for pauses."""
 _BLOCK_ROWS, _COLUMNS = 2**14, 256
-_BLOCK, _CLEAR, _SMOOTH = 2000, 4, 0.2
+_CLEAR, _SMOOTH = 4, 0.2
 """Rows and columns of which the smoothness is measured; so many times more samples than
 neurons need no look at the values; least correlation of neighbours in time."""
 
@@ -494,7 +494,7 @@ def _is_transposed(
     elif columns in by_time and rows not in by_time:
         # Another stream can be incomplete: the values must not speak against it, and
         # of more samples than neurons they must speak for it.
-        along_time, along_neurons = _smoothness(values), _smoothness(values.T)
+        along_time, along_neurons = smoothness(values), smoothness(values.T)
         is_doubtful = along_time > _SMOOTH and along_time > 2 * along_neurons
         is_likely = along_neurons > _SMOOTH and along_neurons > 2 * along_time
         swaps = is_likely if rows > columns else not is_doubtful
@@ -519,7 +519,7 @@ def _check_order(arrays: NamedArrays, values: np.ndarray, rate_hz: float, notes:
     rows, columns = values.shape
     if rows > _CLEAR * columns:
         return
-    along_time, along_neurons = _smoothness(values), _smoothness(values.T)
+    along_time, along_neurons = smoothness(values), smoothness(values.T)
     is_clear = along_time > _SMOOTH and along_time > 2 * along_neurons
     both = (
         f"as (time, neuron) they are {columns:,} neurons in {rows / rate_hz:.4g} s, as "
@@ -551,21 +551,3 @@ def _check_order(arrays: NamedArrays, values: np.ndarray, rate_hz: float, notes:
         f"transpose them if time is the second axis: responses.T; otherwise {cut}add "
         "unit_ids, one number for each neuron, to confirm the order",
     )
-
-
-def _smoothness(values: np.ndarray) -> float:
-    """Return the median correlation of neighbours along the first axis, -1 to 1.
-
-    What all columns or all rows have in common does not count. Only a part of large
-    arrays is looked at.
-    """
-    block = np.array(values[:_BLOCK, :_BLOCK], np.float64)
-    is_known = np.isfinite(block)
-    for axis in (0, 1):
-        total = np.where(is_known, block, 0.0).sum(axis=axis, keepdims=True)
-        count = np.maximum(is_known.sum(axis=axis, keepdims=True), 1)
-        block = np.where(is_known, block - total / count, 0.0)
-    power = (block**2).sum(axis=0)
-    along = (block[1:] * block[:-1]).sum(axis=0)
-    varies = power > 0
-    return float(np.median(along[varies] / power[varies])) if varies.any() else 0.0

@@ -1,11 +1,11 @@
 """Reader of plain arrays: a mapping in memory or an `.npz` with the same names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -225,7 +225,6 @@ def unit_quality(arrays: NamedArrays, n: int, notes: Notes) -> np.ndarray | None
 LOOKED_FOR = ("*.npz",)
 _ZIP = b"PK\x03\x04"
 _TRIAL_FIELDS = ("side", "choice", "block", "outcome")
-_Part = TypeVar("_Part")
 
 
 def recognises(path: Path) -> bool:
@@ -479,15 +478,12 @@ def _intervals(arrays: NamedArrays, responses: Signal, notes: Notes) -> Presenta
 def _units(arrays: NamedArrays, responses: Signal, notes: Notes) -> Units:
     n = responses.n_columns if arrays.n_units is None else arrays.n_units
 
-    def side(name: str, read: Callable[[], _Part | None]) -> _Part | None:
-        return notes.attempt(name, read)
-
-    plane = side("plane", lambda: arrays.integers("plane", n))
-    probe = side("probe", lambda: arrays.texts("probe", n))
+    plane = notes.attempt("plane", arrays.integers, "plane", n)
+    probe = notes.attempt("probe", arrays.texts, "probe", n)
     if probe is not None and plane is None:
         plane = probe_numbers(probe)
-    unit_id = side("unit_ids", lambda: arrays.integers("unit_ids", n))
-    roi = side("roi_labels", lambda: _roi(arrays, n))
+    unit_id = notes.attempt("unit_ids", arrays.integers, "unit_ids", n)
+    roi = notes.attempt("roi_labels", _roi, arrays, n)
     if arrays.chosen is not None:
         # Units keep their numbers; pixels belong to imaging, not to spikes.
         unit_id, roi = np.arange(n) if unit_id is None else unit_id, None
@@ -501,11 +497,11 @@ def _units(arrays: NamedArrays, responses: Signal, notes: Notes) -> Units:
         responses,
         notes,
         unit_id=read(unit_id),
-        area=read(side("area", lambda: arrays.texts("area", n))),
+        area=read(notes.attempt("area", arrays.texts, "area", n)),
         area_source="area",
         plane=read(plane),
-        xyz_um=read(side("xyz_um", lambda: arrays.numbers("xyz_um", (n, 3)))),
-        xy_px=read(side("xy_px", lambda: arrays.numbers("xy_px", (n, 2)))),
+        xyz_um=read(notes.attempt("xyz_um", arrays.numbers, "xyz_um", (n, 3))),
+        xy_px=read(notes.attempt("xy_px", arrays.numbers, "xy_px", (n, 2))),
         roi=roi,
         probe=read(probe),
     )

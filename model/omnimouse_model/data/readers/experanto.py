@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.readers.build.checked_values import (
+    check_finite,
     count,
     decode_texts,
     flag,
@@ -110,7 +112,11 @@ def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:
             "two_data_files",
             f"{folder.name} holds data.npy and data.mem; {path.name} is read",
         )
-    return _mem_samples(path, meta) if is_mapped else _npy_samples(path, meta)
+    if not is_mapped:
+        return _npy_samples(path, meta)
+    described = path.with_name("meta.yml")
+    shape = (count(meta, "n_timestamps", described), count(meta, "n_signals", described))
+    return _mem_file(path, float_dtype(meta, described), shape, "n_signals or n_timestamps")
 
 
 def data_file(folder: Path, stem: str, meta: Mapping[str, Any]) -> tuple[Path, bool]:
@@ -137,35 +143,33 @@ def data_file(folder: Path, stem: str, meta: Mapping[str, Any]) -> tuple[Path, b
     return (mem if is_mapped else npy), is_mapped
 
 
-def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
-    described = path.with_name("meta.yml")
-    rows = count(meta, "n_timestamps", described)
-    columns = count(meta, "n_signals", described)
-    dtype = float_dtype(meta, described)
-    size, expected = size_of(path), rows * columns * dtype.itemsize
-    # `.mem` has no header. A file that is too long must be refused as well: with a
-    # wrong number of columns, all values would be read at wrong places.
+def _mem_file(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], keys: str) -> ArrayFile:
+    """Return the values of a file without a header, of the shape that meta.yml states."""
+    size, expected = size_of(path), math.prod(shape) * dtype.itemsize
+    # A file that is too long must be refused as well: with a wrong number of columns, all
+    # values would be read at wrong places.
     if size != expected:
+        product = "×".join(f"{n:,}" for n in (*shape, dtype.itemsize))
         raise bad_file(
             path,
             "wrong_size",
-            f"has {size:,} bytes; {rows:,}×{columns:,}×{dtype.itemsize} "
-            f"= {expected:,} expected ({_size_difference(size, expected, columns)})",
+            f"has {size:,} bytes; {product} = {expected:,} expected "
+            f"({_size_difference(size, expected, shape)})",
             "incomplete download? fetch it again"
             if size < expected
-            else "correct n_signals or n_timestamps in meta.yml",
+            else f"correct {keys} in meta.yml",
         )
-    return ArrayFile(path, dtype, (rows, columns), inside=path.parents[1])
+    return ArrayFile(path, dtype, shape, inside=path.parents[1])
 
 
-def _size_difference(size: int, expected: int, columns: int) -> str:
+def _size_difference(size: int, expected: int, shape: tuple[int, ...]) -> str:
     if size < expected:
         return f"short by {100 * (expected - size) / expected:.0f} %"
     # The most common fault: a column more than `n_signals` says.
-    if expected and size % expected == 0:
+    if len(shape) == 2 and expected and size % expected == 0:
         factor = size // expected
         word = {2: "twice", 3: "three times"}.get(factor, f"{factor} times")
-        return f"{word} as long: does it hold {factor * columns} columns?"
+        return f"{word} as long: does it hold {factor * shape[1]} columns?"
     return f"long by {size - expected:,} bytes"
 
 
@@ -212,13 +216,8 @@ def _phase_shifts(root: Path, folder: Path, meta: Mapping[str, Any]) -> np.ndarr
             f"phase_shifts.npy has {shifts.size} values for {columns} units",
             "one shift per column of the data",
         )
-    if shifts.dtype.kind not in "fiu" or not np.isfinite(shifts).all():
-        raise bad_file(
-            path,
-            "not_finite",
-            "holds values that are not finite numbers",
-            "every column needs a shift in seconds",
-        )
+    require(shifts, path, "numbers")
+    check_finite(shifts.reshape(-1), "shifts", partial(bad_file, path))
     return shifts.reshape(-1).astype(np.float64)
 
 
@@ -614,26 +613,12 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
     if is_mapped:
         described = folder / "meta.yml"
         dtype = float_dtype(meta, described) if "dtype" in meta else np.dtype(np.float64)
-        file = ArrayFile(path, dtype, (_count(path, dtype),), inside=folder.parent)
+        file = _mem_file(path, dtype, (n_spikes,), "spike_indices")
     else:
         file = npy_file(path, folder.parent)
     expected = f"({n_spikes},) times, as spike_indices of meta.yml say,"
     hint = "was the download complete?"
     return require(file, file.path, expected, (n_spikes,), kinds="f", hint=hint)
-
-
-def _count(path: Path, dtype: np.dtype[Any]) -> int:
-    """Return how many numbers a file without a header holds."""
-    size = size_of(path)
-    count, remainder = divmod(size, dtype.itemsize)
-    if remainder:
-        raise bad_file(
-            path,
-            "wrong_size",
-            f"has {size:,} bytes, {remainder} more than {count:,} times of {dtype}",
-            "was the download complete?",
-        )
-    return count
 
 
 def _check_times(file: ArrayFile, offsets: np.ndarray) -> None:

@@ -13,7 +13,12 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.neurons import Roi
-from omnimouse_model.data.readers.build.checked_values import check_extent
+from omnimouse_model.data.readers.build.checked_values import (
+    FASTEST_HZ,
+    SLOWEST_HZ,
+    check_extent,
+    check_scan_rate,
+)
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import (
@@ -261,7 +266,6 @@ LOOKED_FOR = (
     *("*.hdf5 of CaImAn", "*.mat of CNMF-E or EXTRACT", "*.isxd of Inscopix"),
     "A.zarr and C.zarr of Minian",
 )
-_SLOWEST_HZ, _FASTEST_HZ = 0.1, 1000.0
 _SAME_RATE = 1e-3
 
 
@@ -385,7 +389,7 @@ def _rate(found: Extraction, options: ReadOptions, notes: Notes) -> float:
     The stored one is a setting of the user of the program, and may be its default.
     """
     path, given, stored = found.path, options.rate_hz, found.rate_hz
-    if stored is not None and not _SLOWEST_HZ <= stored <= _FASTEST_HZ:
+    if stored is not None and not SLOWEST_HZ <= stored <= FASTEST_HZ:
         notes.warn("bad_setting", f"{found.rate_source} is {stored:g} Hz: not used")
         stored = None
     rate = stored if given is None else given
@@ -396,10 +400,7 @@ def _rate(found: Extraction, options: ReadOptions, notes: Notes) -> float:
             f"{path.name}: {found.program} stored no frames per second",
             "state it: rate_hz=…, or --rate-hz",
         )
-    if not _SLOWEST_HZ <= rate <= _FASTEST_HZ:
-        limits = f"between {_SLOWEST_HZ:g} and {_FASTEST_HZ:g}"
-        problem = f"rate_hz must lie {limits}, found {rate:g}"
-        raise SessionFormatError(path, MISSING_RATE, f"{path.name}: {problem}")
+    check_scan_rate(path, rate)
     if given is None:
         notes.assume("stored_rate", f"{rate:.6g} Hz, as {found.rate_source} says")
     elif stored is None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.neurons import Roi, Units
+from omnimouse_model.data.readers.build.checked_values import check_scan_rate
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import (
@@ -23,7 +24,7 @@ from omnimouse_model.data.readers.build.notes import (
     ReadOptions,
     note_interpolation,
 )
-from omnimouse_model.data.readers.build.trial_files import stretches
+from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows, stretches
 from omnimouse_model.data.readers.suite2p_files import (
     MATLAB,
     TABLES,
@@ -212,26 +213,33 @@ def common_frames(path: Path, planes: Sequence[Plane], notes: Notes) -> Frames:
 
 # -- traces --------------------------------------------------------------------------
 class PlaneTraces:
-    """Selected regions of all planes as columns, (frames, neurons); see `Rows`."""
+    """Selected regions of one plane as columns, (frames, neurons); see `Rows`.
+
+    Parameters
+    ----------
+    source
+        int64 (n,) frame of the plane of each row, None if all are in order.
+    is_known
+        bool (n,) False for bad frames.
+    joints
+        Rows at which another folder begins, ascending.
+    """
 
     def __init__(
         self,
-        path: Path,
-        planes: Sequence[Plane],
+        plane: Plane,
         series: str,
         rate_hz: float,
-        frames: Frames,
-        missing: Sequence[np.ndarray],
+        source: np.ndarray | None,
+        is_known: np.ndarray,
+        joints: tuple[int, ...],
     ) -> None:
-        self.path = path
-        self._rate_hz = rate_hz
-        n_neurons = sum(len(plane.chosen) for plane in planes)
-        self.shape: tuple[int, ...] = (frames.n_rows, n_neurons)
+        self.path = plane.folder
+        self.shape: tuple[int, ...] = (len(is_known), len(plane.chosen))
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        self._planes, self._series, self._frames = planes, series, frames
-        # bool (n_rows,) of each plane; None if no frame is missing.
-        self._missing = [bad if bad.any() else None for bad in missing]
-        self._baselines: list[tuple[np.ndarray, np.ndarray]] | None = None
+        self._plane, self._series, self._rate_hz = plane, series, rate_hz
+        self._source, self._is_known, self._joints = source, is_known, joints
+        self._baselines: tuple[np.ndarray, np.ndarray] | None = None
         self._deconvolved: np.ndarray | None = None
 
     # The deconvolved traces can be large; each process computes them again.
@@ -240,9 +248,8 @@ class PlaneTraces:
 
     def check(self) -> None:
         """Raise `SessionFormatError` if a file is missing or has changed."""
-        for plane in self._planes:
-            for file in plane.files.values():
-                file.check()
+        for file in self._plane.files.values():
+            file.check()
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return frames `first` to `stop`, float32 (stop - first, neurons)."""
@@ -255,74 +262,52 @@ class PlaneTraces:
     def _take(self, rows: slice | np.ndarray) -> np.ndarray:
         # Deconvolution depends on the whole trace, so parts cannot be computed alone.
         if self._series == "deconvolved":
-            values = self._all_deconvolved()[rows].copy()
-        else:
-            parts = [self._of_plane(i, rows) for i in range(len(self._planes))]
-            values = np.ascontiguousarray(np.concatenate(parts).T)
-        at = 0
-        for plane, missing in zip(self._planes, self._missing, strict=True):
-            if missing is not None:
-                values[missing[rows], at : at + len(plane.chosen)] = np.nan
-            at += len(plane.chosen)
-        return values
-
-    def _of_plane(self, index: int, rows: slice | np.ndarray) -> np.ndarray:
-        """Return the selected regions of one plane, (regions, frames)."""
+            return self._all_deconvolved()[rows]
         if self._series == "spks":
-            return self._stored(index, "spks", rows)
-        corrected = self._corrected(index, rows)
+            return self._stored("spks", rows).T
+        corrected = self._corrected(rows)
         if self._series == "dff":
-            baseline, divisor = self._baseline(index)
+            baseline, divisor = self._baseline()
             corrected = (corrected - baseline[:, None]) / divisor[:, None]
-        return corrected
+        return corrected.T
 
-    def _stored(self, index: int, name: str, rows: slice | np.ndarray) -> np.ndarray:
-        plane, source = self._planes[index], self._frames.source[index]
-        frames = rows if source is None else source[rows]
-        stored = plane.files[name].part(plane.chosen, frames)
+    def _stored(self, name: str, rows: slice | np.ndarray) -> np.ndarray:
+        frames = rows if self._source is None else self._source[rows]
+        stored = self._plane.files[name].part(self._plane.chosen, frames)
         return stored.astype(np.float32, copy=False)
 
-    def _corrected(self, index: int, rows: slice | np.ndarray) -> np.ndarray:
+    def _corrected(self, rows: slice | np.ndarray) -> np.ndarray:
         """Return F - neucoeff · Fneu, float32 (regions, frames)."""
-        corrected, factor = self._stored(index, "F", rows), self._planes[index].neucoeff
+        corrected, factor = self._stored("F", rows), self._plane.neucoeff
         if factor:
-            corrected = corrected - np.float32(factor) * self._stored(index, "Fneu", rows)
+            corrected = corrected - np.float32(factor) * self._stored("Fneu", rows)
         return corrected
 
-    def _baseline(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the baselines of corrected and of raw traces of one plane's regions.
+    def _baseline(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the baselines of the corrected and of the raw traces.
 
         dF/F divides by the raw baseline: the corrected one can be near 0 or negative.
         """
-        # Assigned at once: several threads may ask first.
         if self._baselines is None:
-            baselines = []
             # A percentile needs few frames.
             some = slice(0, self.shape[0], max(1, self.shape[0] // _MAX_FRAMES))
-            for i, missing in enumerate(self._missing):
-                is_known = slice(None) if missing is None else ~missing[some]
-                corrected = self._corrected(i, some)[:, is_known]
-                raw = self._stored(i, "F", some)[:, is_known]
-                divisor = _low(raw)
-                # 1 in place of divisors that are not positive.
-                divisor = np.where(divisor > 0, divisor, 1.0)
-                baselines.append((_low(corrected), divisor))
-            self._baselines = baselines
-        return self._baselines[index]
+            known = self._is_known[some]
+            divisor = _low(self._stored("F", some)[:, known])
+            # 1 in place of divisors that are not positive. Assigned at once: several
+            # threads may ask first.
+            divisor = np.where(divisor > 0, divisor, 1.0)
+            self._baselines = _low(self._corrected(some)[:, known]), divisor
+        return self._baselines
 
     def _all_deconvolved(self) -> np.ndarray:
         if self._deconvolved is None:
-            parts = []
-            for i, (plane, missing) in enumerate(zip(self._planes, self._missing, strict=True)):
-                traces = self._corrected(i, slice(0, self.shape[0]))
-                if missing is not None:
-                    traces[:, missing] = np.nan
-                # Calcium does not decay from one folder to the next.
-                pieces = np.split(traces, self._frames.joints, axis=1)
-                tau_s = plane.tau_s or 0.0
-                done = [deconvolve(piece, tau_s, self._rate_hz) for piece in pieces]
-                parts.append(np.concatenate(done, axis=1))
-            self._deconvolved = np.concatenate(parts).T
+            traces = self._corrected(slice(0, self.shape[0]))
+            traces[:, ~self._is_known] = np.nan
+            # Calcium does not decay from one folder to the next.
+            pieces = np.split(traces, self._joints, axis=1)
+            tau_s = self._plane.tau_s or 0.0
+            done = [deconvolve(piece, tau_s, self._rate_hz) for piece in pieces]
+            self._deconvolved = np.concatenate(done, axis=1).T
         return self._deconvolved
 
 
@@ -659,7 +644,12 @@ def _responses(
         )
     place = np.flatnonzero(recorded)
     spans, n_missing = stretches(place, frames.n_rows, 0.0, rate, frames.joints)
-    rows = PlaneTraces(path, planes, series, rate, frames, missing)
+    parts: list[Placed] = []
+    for plane, source, bad in zip(planes, frames.source, missing, strict=True):
+        traces = PlaneTraces(plane, series, rate, source, ~bad, frames.joints)
+        known = np.flatnonzero(~bad)
+        parts.append(Placed(traces, known, known, parts[-1].stop if parts else 0))
+    rows = PlacedRows(parts, frames.n_rows)
     note_interpolation(rate, notes)
     return Signal.of_rows(
         "responses",
@@ -711,14 +701,7 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
             "are all of one recording?",
         )
     if stored:
-        rate = stored[0]
-        if options.rate_hz is not None and options.rate_hz != rate:
-            notes.warn(
-                "rate_disagrees",
-                f"responses: {options.rate_hz:g} Hz was given, the files say fs "
-                f"{rate:g}, which is used",
-            )
-        return rate
+        return stored[0]
     problem = next((p.problems["fs"] for p in planes if "fs" in p.problems), "")
     if options.rate_hz is None:
         lacking = (
@@ -733,13 +716,7 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
             lacking,
             "state it: rate_hz=…, or --rate-hz",
         )
-    if not 0.1 <= options.rate_hz <= 1000:
-        raise SessionFormatError(
-            path,
-            MISSING_RATE,
-            f"{path.name}: rate_hz must lie between 0.1 and 1000, found {options.rate_hz:g}",
-            "say how often each plane was scanned per second",
-        )
+    check_scan_rate(path, options.rate_hz)
     notes.assume(
         "given_rate",
         f"{options.rate_hz:g} Hz, as stated in the options; no file states "
@@ -813,7 +790,7 @@ def _units(planes: list[Plane], responses: Signal, notes: Notes) -> Units:
         unit_id=np.concatenate(ids),
         plane=np.concatenate([plane.number for plane in planes]),
         xy_px=np.concatenate([plane.xy_px for plane in planes]),
-        roi=Roi.of([mask for plane in planes for mask in plane.masks]),
+        roi=Roi.joined([plane.roi for plane in planes]),
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.checked_values import as_float
+from omnimouse_model.data.neurons import Roi
+from omnimouse_model.data.readers.build.checked_values import as_float, smoothness
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions
 from omnimouse_model.data.readers.suite2p_files import Scan, Settings, Tables, vector
 from omnimouse_model.errors import SessionFormatError
@@ -61,8 +62,8 @@ class Plane:
         Names of settings that cannot be right -> what is wrong with them.
     xy_px
         float32 (k, 2) x and y of the regions.
-    masks
-        Pixels int16 (p, 2) and weights float32 (p,) of every region in `chosen`.
+    roi
+        Pixels of every region in `chosen`.
     mean_image
         float32 (height, width), or None.
     """
@@ -81,7 +82,7 @@ class Plane:
     tau_s: float | None
     neucoeff: float | None
     xy_px: np.ndarray
-    masks: list[tuple[np.ndarray, np.ndarray]]
+    roi: Roi
     mean_image: np.ndarray | None
 
 
@@ -126,7 +127,7 @@ def read_plane(
         chosen = np.flatnonzero(kept)
     mean = settings.image("meanImg")
     size = settings.size() or (None if mean is None else mean.shape)
-    masks, centre = _places(regions, chosen, tables.path("stat"), size, notes)
+    roi, centre = _places(regions, chosen, tables.path("stat"), size, notes)
     numbers = _numbers_of(regions, chosen, number, settings, notes, tables.folder)
     n_frames = n_stored
     if number is None:
@@ -157,7 +158,7 @@ def read_plane(
         tau_s=settings.number("tau"),
         neucoeff=settings.neucoeff(),
         xy_px=centre,
-        masks=masks,
+        roi=roi,
         mean_image=mean,
     )
 
@@ -262,8 +263,8 @@ def _oriented(
 
 def _check_square(file: StoredArray, name: str, notes: Notes) -> None:
     """Raise if the rows of a square array look like frames, and not like regions."""
-    values = file.open().astype(np.float64)
-    along_rows, along_columns = _persistence(values), _persistence(values.T)
+    values = file.open()
+    along_rows, along_columns = smoothness(values.T), smoothness(values)
     found = f"{name} is {file.shape[0]} × {file.shape[1]}"
     if along_columns > along_rows + _SMOOTHER:
         raise bad_file(
@@ -279,17 +280,6 @@ def _check_square(file: StoredArray, name: str, notes: Notes) -> None:
         "square",
         f"{found}: read as regions × frames, the order in which suite2p writes",
     )
-
-
-def _persistence(values: np.ndarray) -> float:
-    """Return the mean correlation of neighbours in the rows of a matrix."""
-    centred = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
-    power = (centred**2).sum(axis=1)
-    varies = power > 0
-    if not varies.any():
-        return 0.0
-    together = (centred[:, 1:] * centred[:, :-1]).sum(axis=1)
-    return float((together[varies] / power[varies]).mean())
 
 
 def _check_same(file: StoredArray, others: Mapping[str, StoredArray]) -> None:
@@ -437,7 +427,7 @@ def _places(
     path: Path,
     size: tuple[int, ...] | None,
     notes: Notes,
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+) -> tuple[Roi, np.ndarray]:
     """Return pixels and weights, and x and y float32 (k, 2), of chosen regions.
 
     A region whose pixels cannot be right has none of them, with one note for all.
@@ -445,7 +435,7 @@ def _places(
     masks = [(np.zeros((0, 2), np.int16), np.zeros(0, np.float32)) for _ in chosen]
     centre = np.full((len(chosen), 2), np.nan, np.float32)
     if regions is None:
-        return masks, centre
+        return Roi.of(masks), centre
     faults: list[SessionFormatError] = []
     for row, number in enumerate(chosen.tolist()):
         try:
@@ -460,7 +450,7 @@ def _places(
             f"{len(faults):,} of {len(chosen):,} regions have pixels that cannot be "
             f"right; they have no contour and no position: {faults[0]}",
         )
-    return masks, centre
+    return Roi.of(masks), centre
 
 
 def _pixels(

@@ -7,7 +7,7 @@ is mapped.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -229,7 +229,7 @@ class ArrayFile:
         out = np.empty(size, self.dtype)
         with self._file.opened() as file:
             if out.size:
-                _fill(out, _Places(self.shape[turn], taken[turn], self.dtype.itemsize), self, file)
+                _fill(out, self.shape[turn], taken[turn], self, file)
         values = sound_values(out, self.path)
         return values.T if self.fortran else values
 
@@ -272,98 +272,74 @@ def _taken(key: slice | np.ndarray, length: int) -> _Taken:
     return np.where(numbers < 0, numbers + length, numbers)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    """Neighbouring places on an axis, of which some are taken; all of them if None."""
-
-    first: int
-    stop: int
-    taken: np.ndarray | None
-
-    @property
-    def count(self) -> int:
-        return self.stop - self.first if self.taken is None else len(self.taken)
+_Run = tuple[int, int, np.ndarray | None]
+"""First and stop of places that are read at once, and those of them that are taken (None: all)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Places:
-    """The places to read in an array in C order.
+def _runs(taken: _Taken, step: int, *, is_whole: bool) -> list[_Run]:
+    """Return the runs of places on an axis, of `step` bytes each.
 
-    One axis is split: for each place on the axes before it, runs of places on it are
-    read with all of the axes behind it, of which the places are taken in memory.
+    With `is_whole`, all values behind a place are taken: a run needs no memory of its own.
     """
-
-    shape: tuple[int, ...]
-    taken: Sequence[_Taken]
-    itemsize: int
-
-    def step(self, axis: int) -> int:
-        """Return the bytes from one place on an axis to the next."""
-        return math.prod(self.shape[axis + 1 :]) * self.itemsize
-
-    def is_whole_behind(self, axis: int) -> bool:
-        """Return whether all places of the axes behind an axis are taken."""
-        pairs = zip(self.taken[axis + 1 :], self.shape[axis + 1 :], strict=True)
-        return all(isinstance(one, range) and len(one) == length for one, length in pairs)
-
-    def split(self) -> tuple[int, list[_Run]]:
-        """Return the axis to split and its runs: those that are read in the least time."""
-        options = [(axis, self._runs(axis)) for axis in range(len(self.shape))]
-        return min(options, key=lambda option: self._cost(*option))
-
-    def _cost(self, axis: int, runs: list[_Run]) -> int | float:
-        step = self.step(axis)
-        is_last = axis == len(self.shape) - 1
-        if step > _BLOCK_BYTES and not is_last and not self.is_whole_behind(axis):
-            return math.inf
-        n_bytes = sum(run.stop - run.first for run in runs) * step
-        return math.prod(map(len, self.taken[:axis])) * (n_bytes + _CALL_BYTES * len(runs))
-
-    def _runs(self, axis: int) -> list[_Run]:
-        taken, step = self.taken[axis], self.step(axis)
-        if isinstance(taken, range) and self.is_whole_behind(axis):
-            return [_Run(taken.start, taken.stop, None)]
-        height = max(1, _BLOCK_BYTES // step)
-        if isinstance(taken, range):
-            starts = range(taken.start, taken.stop, height)
-            return [_Run(at, min(at + height, taken.stop), None) for at in starts]
-        gap = np.diff(taken)
-        is_end = (gap < 1) | (gap * step > _CALL_BYTES) | (np.diff(taken // height) != 0)
-        runs = []
-        for run in np.split(taken, np.flatnonzero(is_end) + 1):
-            first, stop = int(run[0]), int(run[-1]) + 1
-            is_all = stop - first == len(run)
-            runs.append(_Run(first, stop, None if is_all else run - first))
-        return runs
+    if isinstance(taken, range) and is_whole:
+        return [(taken.start, taken.stop, None)]
+    height = max(1, _BLOCK_BYTES // step)
+    if isinstance(taken, range):
+        starts = range(taken.start, taken.stop, height)
+        return [(at, min(at + height, taken.stop), None) for at in starts]
+    gap = np.diff(taken)
+    is_end = (gap < 1) | (gap * step > _CALL_BYTES) | (np.diff(taken // height) != 0)
+    runs: list[_Run] = []
+    for run in np.split(taken, np.flatnonzero(is_end) + 1):
+        first, stop = int(run[0]), int(run[-1]) + 1
+        runs.append((first, stop, None if stop - first == len(run) else run - first))
+    return runs
 
 
-def _fill(out: np.ndarray, places: _Places, array: ArrayFile, file: int) -> None:
-    """Fill an array, which is not empty, with the values of the places."""
+def _fill(
+    out: np.ndarray, shape: tuple[int, ...], taken: list[_Taken], array: ArrayFile, file: int
+) -> None:
+    """Fill `out` with the taken places of an open file, whose array has a shape in C order.
+
+    The array is read in runs on the axis on which that costs least.
+    """
     memory, source = _memory(out), array._file
-    if not places.shape:
+    if not shape:
         source.fill(file, array.offset, memory)
         return
-    axis, runs = places.split()
-    step, is_whole = places.step(axis), places.is_whole_behind(axis)
+    n_axes = len(shape)
+    # Bytes of a place on each axis, and whether all values behind it are taken.
+    steps = [math.prod(shape[k + 1 :]) * out.itemsize for k in range(n_axes)]
+    is_all = [isinstance(t, range) and len(t) == n for t, n in zip(taken, shape, strict=True)]
+    whole = [all(is_all[k + 1 :]) for k in range(n_axes)]
+    options: list[tuple[int, int, list[_Run]]] = []
+    for k, step in enumerate(steps):
+        # A place that is larger than a block is not read to take parts of it.
+        if step <= _BLOCK_BYTES or whole[k] or k == n_axes - 1:
+            runs = _runs(taken[k], step, is_whole=whole[k])
+            cost = sum(stop - first for first, stop, _ in runs) * step + _CALL_BYTES * len(runs)
+            options.append((math.prod(map(len, taken[:k])) * cost, k, runs))
+    _, axis, runs = min(options, key=itemgetter(0))
+    step, is_whole = steps[axis], whole[axis]
     begins = np.array([array.offset], np.int64)
     for before in range(axis):
-        on_axis = np.asarray(places.taken[before], np.int64) * places.step(before)
+        on_axis = np.asarray(taken[before], np.int64) * steps[before]
         begins = np.add.outer(begins, on_axis).reshape(-1)
     # Of `out`: bytes of one place before the axis, and of one place on it.
-    n_row, n_place = len(memory) // len(begins), len(memory) // len(begins)
-    n_place //= len(places.taken[axis])
+    n_row = len(memory) // len(begins)
+    n_place = n_row // len(taken[axis])
     for row, begin in enumerate(begins.tolist()):
         at = row * n_row
-        for run in runs:
-            into = memory[at : at + run.count * n_place]
+        for first, stop, inner in runs:
+            into = memory[at : at + (stop - first if inner is None else len(inner)) * n_place]
             at += len(into)
-            if is_whole and run.taken is None:
-                source.fill(file, begin + run.first * step, into)
+            if is_whole and inner is None:
+                source.fill(file, begin + first * step, into)
                 continue
-            block = np.empty((run.stop - run.first, *places.shape[axis + 1 :]), out.dtype)
-            source.fill(file, begin + run.first * step, _memory(block))
-            block = block if run.taken is None else block[run.taken]
-            for k, taken in enumerate(places.taken[axis + 1 :], 1):
-                key = slice(taken.start, taken.stop) if isinstance(taken, range) else taken
+            block = np.empty((stop - first, *shape[axis + 1 :]), out.dtype)
+            source.fill(file, begin + first * step, _memory(block))
+            block = block if inner is None else block[inner]
+            for k, behind in enumerate(taken[axis + 1 :], 1):
+                key = slice(behind.start, behind.stop) if isinstance(behind, range) else behind
                 block = block[(slice(None),) * k + (key,)]
             into[:] = _memory(np.ascontiguousarray(block))

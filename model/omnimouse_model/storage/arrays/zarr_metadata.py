@@ -32,12 +32,7 @@ _THREAD = local()
 
 def unpack_v3(name: str) -> Unpack:
     """Return the function of a codec of format 3; raise ValueError for another name."""
-    known: dict[str, Unpack] = {
-        "blosc": _blosc,
-        "zstd": _zstd,
-        "gzip": _deflated,
-        "crc32c": verified,
-    }
+    known = {"blosc": _blosc, "zstd": _zstd, "gzip": _deflated, "crc32c": verified}
     if name not in known:
         raise ValueError(f"a codec {name[:80]!r}; expected one of {', '.join(sorted(known))}")
     return known[name]

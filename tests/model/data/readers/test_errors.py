@@ -257,7 +257,7 @@ def test_times_that_run_backward_are_placed_and_counted(folder):
     times = np.load(folder / TIMES)
     times[81] = times[80] - 0.04
     np.save(folder / TIMES, times)
-    assert names_all(left_out(folder), TIMES, "index 81", "1 such")
+    assert names_all(left_out(folder), TIMES, "index 80", "to 81", "1 of 404 steps")
 
 
 def test_too_few_and_too_many_slots(folder):

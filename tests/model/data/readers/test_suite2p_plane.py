@@ -242,16 +242,10 @@ def test_threads_that_ask_together_get_the_same_baselines(tmp_path, monkeypatch)
 
     low = suite2p._low
     monkeypatch.setattr(suite2p, "_low", in_step)
-    parts = (
-        rows._planes,
-        "dff",
-        rows._rate_hz,
-        rows._frames,
-        [np.zeros(300, bool)] * 2,
-    )
-    fresh = suite2p.PlaneTraces(rows.path, *parts)
+    for part in rows._parts:
+        part.rows._baselines = None
     with ThreadPoolExecutor(2) as threads:
-        for found in threads.map(fresh.read, [0, 0], [300, 300]):
+        for found in threads.map(rows.read, [0, 0], [300, 300]):
             np.testing.assert_array_equal(found, expected)
 
 

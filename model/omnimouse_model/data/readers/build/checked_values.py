@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 from omnimouse_model.storage.files import bad_file, label
 
@@ -196,6 +196,22 @@ def check_extent(
         )
 
 
+SLOWEST_HZ, FASTEST_HZ = 0.1, 1000.0
+"""Frames per second of a plane that a microscope can have."""
+
+
+def check_scan_rate(path: Path, rate_hz: float) -> None:
+    """Raise if a stated number of frames per second is none of a plane."""
+    if not SLOWEST_HZ <= rate_hz <= FASTEST_HZ:
+        limits = f"between {SLOWEST_HZ:g} and {FASTEST_HZ:g}"
+        raise SessionFormatError(
+            path,
+            MISSING_RATE,
+            f"{path.name}: rate_hz must lie {limits}, found {rate_hz:g}",
+            "say how often each plane was scanned per second",
+        )
+
+
 _QUANTUM_S = 1e-3
 
 
@@ -265,3 +281,25 @@ def check_times(times: np.ndarray, what: str, refuse: Refuse, *, may_repeat: boo
             f"from index {k} ({times[k]:.10g} s) to {k + 1} ({times[k + 1]:.10g} s)",
             "times are increasing seconds, one for each sample",
         )
+
+
+_BLOCK = 2000
+"""Rows and columns of which smoothness is taken."""
+
+
+def smoothness(values: np.ndarray) -> float:
+    """Return the median correlation of neighbours along the first axis, -1 to 1.
+
+    What all columns or all rows have in common does not count. Only a part of large
+    arrays is looked at.
+    """
+    block = np.array(values[:_BLOCK, :_BLOCK], np.float64)
+    is_known = np.isfinite(block)
+    for axis in (0, 1):
+        total = np.where(is_known, block, 0.0).sum(axis=axis, keepdims=True)
+        count = np.maximum(is_known.sum(axis=axis, keepdims=True), 1)
+        block = np.where(is_known, block - total / count, 0.0)
+    power = (block**2).sum(axis=0)
+    along = (block[1:] * block[:-1]).sum(axis=0)
+    varies = power > 0
+    return float(np.median(along[varies] / power[varies])) if varies.any() else 0.0
