@@ -294,13 +294,7 @@ def convert(
     return path
 
 
-def _write_all(
-    session: Session,
-    path: Path,
-    codec: Codec,
-    job: Job,
-    compare: bool,
-) -> None:
+def _write_all(session: Session, path: Path, codec: Codec, job: Job, compare: bool) -> None:
     """Write the store under another name, and rename it at the end."""
     part = _part_of(path)
     conversion = _Conversion(session, part, codec)
@@ -475,11 +469,7 @@ class _Conversion:
         # A shard spans all neurons, so that a window needs one or two files.
         width = -(-n // RESPONSE_CHUNK[1]) * RESPONSE_CHUNK[1]
         make(
-            "responses/data",
-            self._rows.shape,
-            responses.dtype,
-            RESPONSE_CHUNK,
-            (SHARD_ROWS, width),
+            "responses/data", self._rows.shape, responses.dtype, RESPONSE_CHUNK, (SHARD_ROWS, width)
         )
         for seconds in PYRAMID_SECONDS:
             make(
@@ -616,11 +606,7 @@ def _difference(earlier: dict[str, Any], header: dict[str, Any]) -> str:
 
 # -- comparison of a store with its stored hashes and with its source
 def verify(
-    path: Path,
-    source: Session | None = None,
-    job: Job = QUIET,
-    *,
-    is_unfinished: bool = False,
+    path: Path, source: Session | None = None, job: Job = QUIET, *, is_unfinished: bool = False
 ) -> None:
     """Read a store completely and compare it with its stored hashes.
 

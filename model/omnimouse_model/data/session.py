@@ -116,9 +116,8 @@ was recorded from 0 to 94.5 s.
         number = int(np.searchsorted(first, start_s, side="right"))
         if 0 < number < len(first) and start_s > last[number - 1]:
             raise TimeRangeError(
-                f"start_s is {start_s:g} s; nothing was recorded from "
-                f"{last[number - 1]:g} to {first[number]:g} s. nearest_window finds "
-                "the window beside this pause."
+                f"start_s is {start_s:g} s; nothing was recorded from {last[number - 1]:g} to "
+                f"{first[number]:g} s. nearest_window finds the window beside this pause."
             )
 
     def nearest_window(
@@ -421,10 +420,7 @@ class Window(HasSummary):
         else:
             values, rate_hz = self.behavior, spec.behavior.rate_hz
             columns = np.array(self.behavior_names)
-            names = (
-                "channel",
-                "value_raw" if spec.behavior.is_raw else "value_z_scored",
-            )
+            names = ("channel", "value_raw" if spec.behavior.is_raw else "value_z_scored")
         samples, of_column = np.indices(values.shape)
         return data_frame(
             {
@@ -462,9 +458,8 @@ class Window(HasSummary):
         spec = spec.with_duration(own.duration_s)
         if self.edits and (spec.video, spec.behavior) != (own.video, own.behavior):
             raise UnsupportedRequestError(
-                "Changes of video and behaviour are counted in frames of the model for "
-                "which they were made; this model reads other frames. Undo the changes "
-                "to predict this window."
+                "Changes of video and behaviour are counted in frames of the model for which they "
+                "were made; this model reads other frames. Undo the changes to predict this window."
             )
         return replace(self, spec=spec)
 
@@ -789,9 +784,8 @@ def require_events(session: Recording, spec: WindowSpec) -> None:
     """
     if spec.responses == "count" and not session.responses.has_events:
         raise UnsupportedRequestError(
-            f"Session {session.id!r} has response traces, not spike times: they "
-            f"cannot be counted in bins of {1 / spec.response_rate_hz:g} s. Choose a "
-            "predictor that reads traces."
+            f"Session {session.id!r} has response traces, not spike times: they cannot be counted "
+            f"in bins of {1 / spec.response_rate_hz:g} s. Choose a predictor that reads traces."
         )
 
 

@@ -52,10 +52,7 @@ class ShiftOrder:
 
 
 def shifted_rows(
-    times: Float64[np.ndarray, " time"],
-    start: float,
-    rate_hz: float,
-    shifts: ShiftOrder,
+    times: Float64[np.ndarray, " time"], start: float, rate_hz: float, shifts: ShiftOrder
 ) -> tuple[Int64[np.ndarray, " time"], Int64[np.ndarray, "time step"]]:
     """Return the stored row that each column reads, as a staircase per time.
 
@@ -291,9 +288,7 @@ class Signal:
         return self.file.read(first, stop)
 
     def sample(
-        self,
-        times: Float64[np.ndarray, " time"],
-        mode: SampleMode = "previous",
+        self, times: Float64[np.ndarray, " time"], mode: SampleMode = "previous"
     ) -> tuple[Shaped[np.ndarray, "valid column"], Int64[np.ndarray, " valid"]]:
         """Values at the valid native times, and the indices of these times.
 

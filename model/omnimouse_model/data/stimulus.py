@@ -389,10 +389,7 @@ def early_and_late(grid: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray
         return {}
     # Activity is correlated over seconds: the pause keeps test apart from train.
     after = float(grid[cut + length])
-    return {
-        "train": np.array([[grid[0], grid[cut]]]),
-        "test": np.array([[after, np.inf]]),
-    }
+    return {"train": np.array([[grid[0], grid[cut]]]), "test": np.array([[after, np.inf]])}
 
 
 def random_tiers(n_trials: int, seed: int) -> np.ndarray:

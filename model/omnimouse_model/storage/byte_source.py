@@ -149,12 +149,7 @@ class BlockFile:
     """
 
     def __init__(
-        self,
-        path: Path,
-        inside: Path | None = None,
-        *,
-        is_named: bool = False,
-        follow: bool = True,
+        self, path: Path, inside: Path | None = None, *, is_named: bool = False, follow: bool = True
     ) -> None:
         self.path = path
         self._place: dict[str, Any] = {"inside": inside, "is_named": is_named, "follows": follow}

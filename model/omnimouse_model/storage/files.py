@@ -445,10 +445,7 @@ class FileStamp:
             raise unreadable(self.path, error) from error
         if (info.st_size, info.st_mtime_ns) != (self.size, self.changed_ns):
             raise bad_file(
-                self.path,
-                "changed",
-                "changed while the session was open",
-                "open the session again",
+                self.path, "changed", "changed while the session was open", "open the session again"
             )
 
 

@@ -60,11 +60,7 @@ def spawn(
     """
     connection, child_end = SPAWN.Pipe()
     process = SPAWN.Process(target=target, args=(child_end, *arguments), name=name, daemon=True)
-    with (
-        without_main_module(),
-        _added_variables(environment or {}),
-        interrupts_kept_from_workers(),
-    ):
+    with without_main_module(), _added_variables(environment or {}), interrupts_kept_from_workers():
         process.start()
     # With a copy here, the pipe would not report the end of the process.
     child_end.close()

@@ -52,11 +52,7 @@ _MAX_BITS = 64
 
 # -- JSON ---------------------------------------------------------------------------
 def read_json(
-    path: Path,
-    inside: Path | None = None,
-    *,
-    limit: int = MAX_JSON_BYTES,
-    nan: bool = False,
+    path: Path, inside: Path | None = None, *, limit: int = MAX_JSON_BYTES, nan: bool = False
 ) -> Any:
     """Return the value in a JSON file; `nan` reads NaN. See `open_binary` for the rest."""
     return decode_json(read_bytes(path, limit, inside), path, nan=nan)
@@ -158,10 +154,7 @@ def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 _STRICT, _WITH_NAN = (
     json.JSONDecoder(
-        object_pairs_hook=_unique,
-        parse_int=_whole,
-        parse_float=_finite,
-        parse_constant=constant,
+        object_pairs_hook=_unique, parse_int=_whole, parse_float=_finite, parse_constant=constant
     )
     for constant in (_no_nan, _nan)
 )

@@ -170,8 +170,7 @@ def hub_headers() -> dict[str, str]:
 def missing_package(error: ImportError) -> FetchError:
     """Return the error that names the package to install for fetching."""
     return FetchError(
-        "missing_package",
-        f"Fetching is not possible: {missing_extra(error) or error}",
+        "missing_package", f"Fetching is not possible: {missing_extra(error) or error}"
     )
 
 
@@ -292,8 +291,7 @@ def as_fetch_errors(place: HubPlace, folder: Path | None = None) -> Iterator[Non
     except OSError as error:
         if error.errno == ENOSPC:
             raise FetchError(
-                "no_space",
-                f"The drive is full: {error}. The downloaded part is saved.",
+                "no_space", f"The drive is full: {error}. The downloaded part is saved."
             ) from error
         raise  # an error of a local drive, not of the hub
 
@@ -354,9 +352,8 @@ def _gated(place: HubPlace) -> str:
     if get_token() is None:
         return f"{place.repo} requires access. {_sign_in_hint(place)}"
     return (
-        f"{place.repo} requires access, and your token has none: ask for it at "
-        f"{place.page}, wait for the answer, and allow the token to read gated "
-        "repositories."
+        f"{place.repo} requires access, and your token has none: ask for it at {place.page}, wait "
+        "for the answer, and allow the token to read gated repositories."
     )
 
 
@@ -405,6 +402,5 @@ def save_token(token: str) -> None:
 
 def _not_saved(reason: str) -> FetchError:
     return FetchError(
-        "refused",
-        f"The token was not saved: {reason}. {TOKENS_PAGE} makes read tokens.",
+        "refused", f"The token was not saved: {reason}. {TOKENS_PAGE} makes read tokens."
     )

@@ -114,8 +114,7 @@ def _answer(place: HubPlace) -> dict[str, Any]:
 
     if constants.HF_HUB_OFFLINE:
         raise FetchError(
-            "offline",
-            "HF_HUB_OFFLINE is set, and this was not fetched before; unset it to fetch",
+            "offline", "HF_HUB_OFFLINE is set, and this was not fetched before; unset it to fetch"
         )
     revision = quote(place.revision, safe="")
     # With sizes and checksums.
@@ -204,10 +203,7 @@ def fetch_place(
         Function that lists the files, and function that makes the target from them.
     """
     target = local_path(place, to)
-    with (
-        shown_job(job) as shown,
-        locked_target(place, target, shown) as work,
-    ):
+    with shown_job(job) as shown, locked_target(place, target, shown) as work:
         if work is not None:
             listing = list_of(place)
             files = commit_folder(work, listing)
@@ -309,9 +305,8 @@ def _check_space(listing: Listing, folder: Path, missing: list[HubFile]) -> None
     if required > free:
         raise FetchError(
             "no_space",
-            f"{required / 2**30:,.1f} GiB are needed, and {free / 2**30:,.1f} GiB are "
-            f"free at {folder}; make room, or choose another folder (--to, "
-            "OMNIMOUSE_CACHE).",
+            f"{required / 2**30:,.1f} GiB are needed, and {free / 2**30:,.1f} GiB are free at "
+            f"{folder}; make room, or choose another folder (--to, OMNIMOUSE_CACHE).",
         )
 
 

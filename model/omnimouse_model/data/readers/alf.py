@@ -150,9 +150,8 @@ def _recorded_time(
     listed = ", ".join(f"{name} at {end:.6g} s" for name, end in ends.items())
     notes.warn(
         "stream_lengths",
-        f"the last spikes of the probes differ: {listed}; the recording lasts from "
-        f"{start:.6g} to {latest:.6g} s, and units are missing after the last spike of "
-        "their probe",
+        f"the last spikes of the probes differ: {listed}; the recording lasts from {start:.6g} to "
+        f"{latest:.6g} s, and units are missing after the last spike of their probe",
     )
     counts = [probe.n_units for probe in probes]
     stops = np.repeat(list(ends.values()), counts)
@@ -220,10 +219,7 @@ def _identity(path: Path, notes: Notes) -> tuple[str, str | None]:
     is_named = _DATE.fullmatch(date) and _NUMBER.fullmatch(number)
     if is_named and _SUBJECT.fullmatch(subject):
         return f"{subject}_{date}_{number}", subject
-    notes.assume(
-        "no_identity",
-        f"the path is not <subject>/<date>/<number>: '{path.name}' is used",
-    )
+    notes.assume("no_identity", f"the path is not <subject>/<date>/<number>: '{path.name}' is used")
     return path.name, None
 
 
@@ -246,9 +242,8 @@ def region_names(ids: np.ndarray, root: Path, notes: Notes) -> tuple[np.ndarray,
     if unknown:
         notes.assume(
             "region_ids",
-            f"{len(unknown)} regions are shown as ids of the Allen atlas: a table "
-            f"{TABLES[0]} (id, acronym) in the session, or the package iblatlas, gives "
-            "their names",
+            f"{len(unknown)} regions are shown as ids of the Allen atlas: a table {TABLES[0]} (id, "
+            "acronym) in the session, or the package iblatlas, gives their names",
         )
     if source:
         notes.assume("region_names", f"names of regions are those of {source}")

@@ -377,10 +377,7 @@ def _without_value(file: Rows, rows: np.ndarray) -> np.ndarray:
 
 
 def _response_rate(
-    arrays: NamedArrays,
-    shape: tuple[int, ...],
-    durations: dict[str, float],
-    notes: Notes,
+    arrays: NamedArrays, shape: tuple[int, ...], durations: dict[str, float], notes: Notes
 ) -> float:
     """Return the samples of the responses per second.
 
@@ -507,9 +504,8 @@ def _is_transposed(
     if swaps:
         notes.warn(
             "axes",
-            f"responses: {values.shape} are read as (neuron, time), because {reason}: "
-            f"{rows:,} neurons in {columns / rate_hz:.4g} s, not {columns:,} in "
-            f"{rows / rate_hz:.4g} s",
+            f"responses: {values.shape} are read as (neuron, time), because {reason}: {rows:,} "
+            f"neurons in {columns / rate_hz:.4g} s, not {columns:,} in {rows / rate_hz:.4g} s",
         )
     return swaps
 

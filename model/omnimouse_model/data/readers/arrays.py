@@ -153,9 +153,8 @@ def _spike_span(arrays: NamedArrays, times: np.ndarray, notes: Notes) -> tuple[f
     if n_outside > 0.5 * len(times):
         raise arrays.wrong(
             "spike_times",
-            f"reaches from {first:.10g} to {last:.10g}, and the recording from "
-            f"{start:.10g} to {stop:.10g} s: {n_outside:,} of {len(times):,} spikes "
-            "lie outside",
+            f"reaches from {first:.10g} to {last:.10g}, and the recording from {start:.10g} to "
+            f"{stop:.10g} s: {n_outside:,} of {len(times):,} spikes lie outside",
             "are start_s, stop_s and spike_times in seconds on one clock?",
         )
     if n_outside:
@@ -193,12 +192,7 @@ def _trial_reach(arrays: NamedArrays, spikes: Interval, notes: Notes) -> tuple[f
     doubts = [
         f"{name} reaches {word} {time:.6g} s"
         for name, word, time, is_far in (
-            (
-                "trial_start",
-                "back to",
-                begin,
-                is_early and "start_s" not in arrays.arrays,
-            ),
+            ("trial_start", "back to", begin, is_early and "start_s" not in arrays.arrays),
             ("trial_stop", "to", end, is_late and "stop_s" not in arrays.arrays),
         )
         if is_far
@@ -207,9 +201,8 @@ def _trial_reach(arrays: NamedArrays, spikes: Interval, notes: Notes) -> tuple[f
     if doubts and near.contains(starts).any():
         notes.warn(
             "trials_beyond_spikes",
-            f"{' and '.join(doubts)}, and the spikes from {span_text(spikes)}: "
-            "such trials do not lengthen the recording (state start_s and stop_s if it "
-            "lasted longer)",
+            f"{' and '.join(doubts)}, and the spikes from {span_text(spikes)}: such trials do not "
+            "lengthen the recording (state start_s and stop_s if it lasted longer)",
         )
     return spikes.start if is_early else begin, spikes.stop if is_late else end
 
@@ -390,10 +383,7 @@ class ArrayVideo:
 
 
 def _stimulus(
-    arrays: NamedArrays,
-    responses: Signal,
-    intervals: PresentationIntervals,
-    notes: Notes,
+    arrays: NamedArrays, responses: Signal, intervals: PresentationIntervals, notes: Notes
 ) -> Stimulus | None:
     if "video" not in arrays.arrays:
         return None
@@ -403,10 +393,7 @@ def _stimulus(
     if video.dtype.kind not in "fiu" or 0 in video.shape or not (colour or video.ndim == 3):
         raise arrays.wrong("video", f"is {video.shape} {video.dtype}")
     times = _frame_times(arrays, len(video))
-    recording, span = (
-        responses.valid_interval(),
-        Interval(float(times[0]), float(times[-1])),
-    )
+    recording, span = (responses.valid_interval(), Interval(float(times[0]), float(times[-1])))
     scale = scale_to_seconds("video", span, recording, notes)
     times = times * scale
     if scale == 1.0 and not is_long_enough(common_time(span, recording)):
@@ -465,9 +452,7 @@ def _intervals(arrays: NamedArrays, responses: Signal, notes: Notes) -> Presenta
             fields[name] = column.tolist()
     fields["id"] = list(range(n))  # before sorting: the user's own order
     clock = TrialClock(
-        responses.valid_interval(),
-        {},
-        {"samples of the responses": responses.rate_hz},
+        responses.valid_interval(), {}, {"samples of the responses": responses.rate_hz}
     )
     return trial_intervals(
         "trials", on.astype(np.float64), off.astype(np.float64), fields, clock, notes
@@ -517,8 +502,7 @@ def _roi(arrays: NamedArrays, n: int) -> Roi | None:
         return None
     if labels.dtype.kind == "f" or labels.min() < 0 or labels.max() > n:
         raise arrays.wrong(
-            "roi_labels",
-            f"reaches from {labels.min()} to {labels.max()} for {n} neurons",
+            "roi_labels", f"reaches from {labels.min()} to {labels.max()} for {n} neurons"
         )
     # Label 0 is background; label i belongs to neuron i - 1. The stable sort groups
     # the pixels by neuron, as the offsets of `Roi` require.

@@ -30,17 +30,9 @@ from omnimouse_model.data.readers.build.checked_values import (
     require,
     wrong,
 )
-from omnimouse_model.data.readers.build.finalise import (
-    finalise,
-    with_stored_statistics,
-)
+from omnimouse_model.data.readers.build.finalise import finalise, with_stored_statistics
 from omnimouse_model.data.readers.build.neurons import make_units, of_units
-from omnimouse_model.data.readers.build.notes import (
-    Notes,
-    ReadOptions,
-    check_order,
-    name_channels,
-)
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, check_order, name_channels
 from omnimouse_model.data.readers.build.spiking_units import ROW_RATE_HZ, spike_signal
 from omnimouse_model.data.readers.experanto_screen import read_screen
 from omnimouse_model.data.recording import RECORDING_RATE
@@ -109,8 +101,7 @@ def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:
     path, is_mapped = data_file(folder, "data", meta)
     if is_there(path.with_suffix(".npy" if is_mapped else ".mem")):
         notes.warn(
-            "two_data_files",
-            f"{folder.name} holds data.npy and data.mem; {path.name} is read",
+            "two_data_files", f"{folder.name} holds data.npy and data.mem; {path.name} is read"
         )
     if not is_mapped:
         return _npy_samples(path, meta)
@@ -429,8 +420,7 @@ def _identity(root: Path, meta: Mapping[str, Any], notes: Notes) -> tuple[str, s
     else:
         key = root.name
         notes.assume(
-            "no_identity",
-            f"{label(root / 'meta.json')} gives no key: '{key}' is the folder",
+            "no_identity", f"{label(root / 'meta.json')} gives no key: '{key}' is the folder"
         )
     animal = scan.get("animal_id", meta.get("animal_id"))
     # Keys begin with the animal: `dynamic26872-17-20-Video-…`.
@@ -496,8 +486,7 @@ class _Arrays:
             return self.notes.attempt(name, load_small_array, path, self.root, is_named=is_named)
         if named is not None:
             self.notes.warn(
-                "missing_unit_array",
-                f"{self.folder.name}/{named} is named, but missing",
+                "missing_unit_array", f"{self.folder.name}/{named} is named, but missing"
             )
         return None
 

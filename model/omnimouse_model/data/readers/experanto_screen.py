@@ -171,11 +171,7 @@ def _size(value: object, source: Path, trial: str) -> tuple[int, ...]:
     # The limit bounds the memory of a single synthetic frame.
     sound = all(isinstance(n, int) and 0 < n <= 10_000 for n in sizes)
     if not sound or len(sizes) not in (2, 3) or (len(sizes) == 3 and sizes[2] != 3):
-        raise _bad(
-            source,
-            trial,
-            f"image_size must be [H, W] or [H, W, 3], found {short(value)}",
-        )
+        raise _bad(source, trial, f"image_size must be [H, W] or [H, W, 3], found {short(value)}")
     return tuple(sizes)
 
 
@@ -218,8 +214,7 @@ def _note_tiers(trials: list[StoredTrial], notes: Notes) -> None:
         )
     if missing:
         notes.warn(
-            "missing_tier",
-            f"{missing} video or image trials have no tier; they count as 'blank'",
+            "missing_tier", f"{missing} video or image trials have no tier; they count as 'blank'"
         )
 
 

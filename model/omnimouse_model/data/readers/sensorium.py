@@ -19,17 +19,9 @@ import numpy as np
 
 from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.readers.build.checked_values import decode_texts, require
-from omnimouse_model.data.readers.build.finalise import (
-    finalise,
-    with_stored_statistics,
-)
+from omnimouse_model.data.readers.build.finalise import finalise, with_stored_statistics
 from omnimouse_model.data.readers.build.neurons import make_units, of_units
-from omnimouse_model.data.readers.build.notes import (
-    EYE_NAMES,
-    EYE_UNITS,
-    Notes,
-    ReadOptions,
-)
+from omnimouse_model.data.readers.build.notes import EYE_NAMES, EYE_UNITS, Notes, ReadOptions
 from omnimouse_model.data.readers.build.trial_files import (
     HOLE_S,
     FileTrial,
@@ -143,12 +135,7 @@ class Folder:
         return require(load_small_array(path, self.root), path, "numbers")
 
     def unit_array(
-        self,
-        name: str,
-        notes: Notes,
-        shape: tuple[int, ...] | None = None,
-        *,
-        text: bool = False,
+        self, name: str, notes: Notes, shape: tuple[int, ...] | None = None, *, text: bool = False
     ) -> np.ndarray | None:
         """Return an array of `meta/neurons`, None if it is missing or does not fit."""
         values = notes.attempt(f"neurons/{name}", self._array, "neurons", name)
@@ -322,8 +309,7 @@ def _without_odd_shapes(folder: Folder, trials: list[FileTrial], notes: Notes) -
         # Without `behavior`, the pupil centre alone is not used either: no warning.
         elif folder.has_any("behavior"):
             notes.warn(
-                "wrong_shape",
-                f"data/{stream} is not read: no trial has the channels of the format",
+                "wrong_shape", f"data/{stream} is not read: no trial has the channels of the format"
             )
     return trials
 

@@ -79,11 +79,7 @@ def series_choices(planes: list[Plane]) -> dict[str, str]:
 
 
 def choose_series(
-    choices: Mapping[str, str],
-    planes: list[Plane],
-    name: str | None,
-    path: Path,
-    notes: Notes,
+    choices: Mapping[str, str], planes: list[Plane], name: str | None, path: Path, notes: Notes
 ) -> str:
     """Return the kind of responses to read: the requested or the best one.
 
@@ -624,12 +620,7 @@ class _BadFrames:
 
 # -- responses -----------------------------------------------------------------------
 def _responses(
-    path: Path,
-    planes: list[Plane],
-    scanned: int,
-    series: str,
-    options: ReadOptions,
-    notes: Notes,
+    path: Path, planes: list[Plane], scanned: int, series: str, options: ReadOptions, notes: Notes
 ) -> Signal:
     rate = _rate(path, planes, options, notes)
     frames = common_frames(path, planes, notes)
@@ -710,12 +701,7 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
             else f"no ops.npy, settings.npy or ops of {MATLAB} in {path.name} gives "
             "fs, the frames per second of a plane"
         )
-        raise SessionFormatError(
-            path,
-            MISSING_RATE,
-            lacking,
-            "state it: rate_hz=…, or --rate-hz",
-        )
+        raise SessionFormatError(path, MISSING_RATE, lacking, "state it: rate_hz=…, or --rate-hz")
     check_scan_rate(path, options.rate_hz)
     notes.assume(
         "given_rate",
@@ -744,8 +730,7 @@ def _lags(planes: list[Plane], scanned: int, rate_hz: float, notes: Notes) -> np
         )
         return None
     notes.assume(
-        "plane_lags",
-        f"planes are scanned in turn: plane p of {count} lags p/{count} of a volume",
+        "plane_lags", f"planes are scanned in turn: plane p of {count} lags p/{count} of a volume"
     )
     # Planes of a volume are scanned one after another, evenly over 1 / rate seconds.
     return np.asarray(depth / (rate_hz * count))

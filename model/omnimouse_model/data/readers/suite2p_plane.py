@@ -164,11 +164,7 @@ def read_plane(
 
 
 def _traces(
-    tables: Tables,
-    n_regions: int | None,
-    settings: Settings,
-    options: ReadOptions,
-    notes: Notes,
+    tables: Tables, n_regions: int | None, settings: Settings, options: ReadOptions, notes: Notes
 ) -> dict[str, StoredArray]:
     """Return the files of traces; those that the series does not need may be faulty.
 
@@ -217,11 +213,7 @@ def _traces(
 
 
 def _oriented(
-    file: StoredArray,
-    name: str,
-    n_regions: int | None,
-    n_frames: int | None,
-    notes: Notes,
+    file: StoredArray, name: str, n_regions: int | None, n_frames: int | None, notes: Notes
 ) -> StoredArray:
     """Return traces as (regions, frames), after a comparison with the other files.
 
@@ -270,16 +262,12 @@ def _check_square(file: StoredArray, name: str, notes: Notes) -> None:
         raise bad_file(
             file.path,
             "axes",
-            f"is square: {found}, regions × frames or frames × regions. suite2p writes "
-            "regions × frames, but here the columns are smooth as activity in time is "
-            f"(correlation of neighbours {along_columns:.2f}), and the rows are not "
-            f"({along_rows:.2f})",
+            f"is square: {found}, regions × frames or frames × regions. suite2p writes regions × "
+            "frames, but here the columns are smooth as activity in time is (correlation of "
+            f"neighbours {along_columns:.2f}), and the rows are not ({along_rows:.2f})",
             "if it is transposed, save it as (regions, frames)",
         )
-    notes.assume(
-        "square",
-        f"{found}: read as regions × frames, the order in which suite2p writes",
-    )
+    notes.assume("square", f"{found}: read as regions × frames, the order in which suite2p writes")
 
 
 def _check_same(file: StoredArray, others: Mapping[str, StoredArray]) -> None:
@@ -321,10 +309,7 @@ def _is_cell(
 
 
 def _merged_parts(
-    regions: list[Mapping[str, Any]] | None,
-    is_cell: np.ndarray,
-    folder: Path,
-    notes: Notes,
+    regions: list[Mapping[str, Any]] | None, is_cell: np.ndarray, folder: Path, notes: Notes
 ) -> np.ndarray:
     """Return the cells that were merged into another cell, int64 (n,), with a note.
 
@@ -343,9 +328,8 @@ def _merged_parts(
     if len(parts):
         notes.assume(
             "merged_regions",
-            f"{label(folder)}: {len(parts)} regions are parts of merged regions (imerge"
-            f" in stat), and left out: their neurons are read once ({ALL_ROIS}, keeps "
-            "them)",
+            f"{label(folder)}: {len(parts)} regions are parts of merged regions (imerge in stat), "
+            f"and left out: their neurons are read once ({ALL_ROIS}, keeps them)",
         )
     return np.asarray(parts)
 

@@ -14,11 +14,7 @@ import numpy as np
 from omnimouse_model.data.readers.build.checked_values import check_extent, require
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
-from omnimouse_model.data.readers.build.notes import (
-    Notes,
-    ReadOptions,
-    eye_signal,
-)
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, eye_signal
 from omnimouse_model.data.readers.build.trial_files import (
     FileTrial,
     TimeLine,
@@ -105,10 +101,7 @@ def read_trials(root: Path, notes: Notes) -> list[FileTrial]:
     for kind, name in (("perspectives", "eye"), ("modulations", "running")):
         n_missing = sum(getattr(trial, name) is None for trial in trials)
         if n_missing:
-            notes.warn(
-                "missing_behavior",
-                f"{n_missing} of {len(trials)} trials have no {kind}",
-            )
+            notes.warn("missing_behavior", f"{n_missing} of {len(trials)} trials have no {kind}")
     return trials
 
 

@@ -297,10 +297,7 @@ class Chunks:
         return layout
 
     def _decoded(
-        self,
-        dataset: "h5py.Dataset",
-        layout: _Layout,
-        ranges: list[tuple[int, int]],
+        self, dataset: "h5py.Dataset", layout: _Layout, ranges: list[tuple[int, int]]
     ) -> np.ndarray | None:
         """Return a block that is decoded here; None if HDF5 must read it."""
         # Of each chunk on an axis: its part of the number, of the block, and of the chunk.
@@ -374,11 +371,7 @@ class Chunks:
             layout.checked.add(number)
 
     def _check_chunk(
-        self,
-        dataset: "h5py.Dataset",
-        layout: _Layout,
-        number: int,
-        stored: tuple[int, memoryview],
+        self, dataset: "h5py.Dataset", layout: _Layout, number: int, stored: tuple[int, memoryview]
     ) -> None:
         mask, data = stored
         length = len(data)

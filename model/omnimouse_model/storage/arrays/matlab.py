@@ -408,11 +408,7 @@ class _Parts:
     """Parts of one variable of a file of version 7.3."""
 
     def __init__(
-        self,
-        file: Hdf5,
-        fields: Collection[str] | None,
-        spend: Callable[[int], None],
-        name: str,
+        self, file: Hdf5, fields: Collection[str] | None, spend: Callable[[int], None], name: str
     ) -> None:
         self._file, self._fields, self._spend, self._name = file, fields, spend, name
         # A part is an object of the file, or at least a reference of eight bytes.

@@ -74,9 +74,7 @@ def load_small_array(path: Path, inside: Path, *, is_named: bool = False) -> np.
     file = npy_file(path, inside, is_named=is_named)
     if file.n_bytes > MAX_SMALL_ARRAY_BYTES:
         raise bad_file(
-            path,
-            "too_large",
-            f"holds {file.shape} values, too many for what it should be",
+            path, "too_large", f"holds {file.shape} values, too many for what it should be"
         )
     return file.open()
 

@@ -289,10 +289,7 @@ def _without_zeros(signal: Signal, std: np.ndarray, notes: Notes) -> np.ndarray:
     flat = np.flatnonzero(std == 0)
     if len(flat):
         names = [signal.names[i] if signal.names else str(i) for i in flat.tolist()]
-        notes.warn(
-            "zero_variance",
-            f"{signal.name}: {', '.join(names)} never varies; centred only",
-        )
+        notes.warn("zero_variance", f"{signal.name}: {', '.join(names)} never varies; centred only")
     # Constant channels are centred to 0; division by 0 would make them NaN.
     return np.where(std == 0, 1.0, std)
 
@@ -503,10 +500,7 @@ def check_overlap(session: Session) -> None:
         f"{name} {interval.start:.1f}–{interval.stop:.1f} s" for name, interval in intervals.items()
     ).replace("responses", "responses cover", 1)
     raise SessionFormatError(
-        session.path,
-        "no_overlap",
-        f"{label(session.path)}: {spans}: no common 2-s window",
-        hint,
+        session.path, "no_overlap", f"{label(session.path)}: {spans}: no common 2-s window", hint
     )
 
 
@@ -529,13 +523,11 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
         notes.assume("no_gray", f"{n_unknown} blank trials name no gray level; mean gray")
     if not is_finite:
         notes.warn(
-            "not_finite",
-            "some frames hold values that are not finite; models receive mean gray",
+            "not_finite", "some frames hold values that are not finite; models receive mean gray"
         )
     if high > 255 or low < 0:
         notes.warn(
-            "gray_range",
-            f"stimulus reaches from {low:g} to {high:g}; the model expects 0–255",
+            "gray_range", f"stimulus reaches from {low:g} to {high:g}; the model expects 0–255"
         )
     # Values are never rescaled: a dark video can also stay below 1.
     elif high <= 1 and trials:

@@ -108,8 +108,7 @@ def _note_repeated(unit_id: np.ndarray, plane: np.ndarray | None, notes: Notes) 
         return
     ids = np.unique(inside[:, 1].astype(np.int64))
     notes.warn(
-        "repeated_ids",
-        f"{found} (ids {listed(ids)}): {effect}, and a neuron may be there twice",
+        "repeated_ids", f"{found} (ids {listed(ids)}): {effect}, and a neuron may be there twice"
     )
 
 
@@ -306,10 +305,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 
 
 def _own_rows(
-    path: Path,
-    rows: list[tuple[int, list[str]]],
-    places: Sequence[int],
-    session_id: str,
+    path: Path, rows: list[tuple[int, list[str]]], places: Sequence[int], session_id: str
 ) -> list[tuple[int, list[str]]]:
     """Return the rows of a session, with their numbers from 1."""
     scans = {

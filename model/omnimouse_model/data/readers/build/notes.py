@@ -196,10 +196,7 @@ def eye_signal(
     clock
         Samples per second, and native time of the first sample.
     """
-    columns, units = (
-        dict(columns),
-        {**dict(zip(EYE_NAMES, EYE_UNITS, strict=True)), **units},
-    )
+    columns, units = (dict(columns), {**dict(zip(EYE_NAMES, EYE_UNITS, strict=True)), **units})
     rate_hz, start = clock
     if "pupil_size" in columns:
         # Models expect the derivative as the second of four channels.
@@ -319,9 +316,8 @@ def check_order(eye: Signal | None, notes: Notes) -> None:
     if size_first >= _HIGH and size_first > position_first:
         notes.assume(
             "channel_order",
-            "eye_tracker: its columns are not named; read as pupil size, its change, "
-            "x, y, and the data agree: the second is the change of the first "
-            f"(correlation {size_first:.2f})",
+            "eye_tracker: its columns are not named; read as pupil size, its change, x, y, and the "
+            f"data agree: the second is the change of the first (correlation {size_first:.2f})",
         )
     elif position_first >= _HIGH:
         notes.warn(

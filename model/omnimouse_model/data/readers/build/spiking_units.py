@@ -188,9 +188,8 @@ def sound_spike_times(
     is_whole = all((t == np.rint(t)).all() for t in (times[:_MANY_SPIKES], times))
     if is_whole and len(times) >= _MANY_SPIKES:
         raise refuse(
-            f"has only whole numbers as spike times, {times.min():.10g} to "
-            f"{times.max():.10g} ({times.dtype}), as sample numbers or milliseconds "
-            "are; seconds expected",
+            f"has only whole numbers as spike times, {times.min():.10g} to {times.max():.10g} "
+            f"({times.dtype}), as sample numbers or milliseconds are; seconds expected",
             "divide sample numbers by the sampling rate, such as 30,000, and milliseconds by 1000",
         )
     return times.astype(np.float64, copy=False), unit
@@ -210,9 +209,8 @@ def refuse_milliseconds(path: Path, spikes: Interval, others: Interval, name: st
         raise bad_file(
             path,
             "bad_clock",
-            f"has spikes from {span_text(spikes)}, and {name} from "
-            f"{span_text(others)}: are the times of spikes milliseconds, or those of "
-            f"{name} wrong?",
+            f"has spikes from {span_text(spikes)}, and {name} from {span_text(others)}: are the "
+            f"times of spikes milliseconds, or those of {name} wrong?",
             "divide the times of spikes by 1000 if they are milliseconds",
         )
 

@@ -158,11 +158,7 @@ def sample_places(times: np.ndarray, rate_hz: float) -> tuple[np.ndarray, float]
 
 
 def stretches(
-    place: np.ndarray,
-    n_rows: int,
-    start: float,
-    rate_hz: float,
-    joints: Sequence[int] = (),
+    place: np.ndarray, n_rows: int, start: float, rate_hz: float, joints: Sequence[int] = ()
 ) -> tuple[np.ndarray | None, int]:
     """Return the recorded spans and the number of lost samples within them.
 

@@ -322,11 +322,7 @@ def with_tiers(
 
 
 def aligned_to_event(
-    intervals: PresentationIntervals,
-    event: str | None,
-    default: str,
-    path: Path,
-    notes: Notes,
+    intervals: PresentationIntervals, event: str | None, default: str, path: Path, notes: Notes
 ) -> PresentationIntervals:
     """Return trials that begin at an event; trials without it are left out.
 
@@ -403,8 +399,7 @@ def _from_clock_zero(
     if inside.mean() > 1 - _MOST or is_relative.mean() < _MOST:
         return onset
     notes.warn(
-        "relative_event",
-        f"{event} is stored from the start of each trial: {TRIAL_START} is added",
+        "relative_event", f"{event} is stored from the start of each trial: {TRIAL_START} is added"
     )
     return np.asarray(onset + on)
 
@@ -587,11 +582,7 @@ def _without_repeats(name: str, trials: PresentationIntervals, notes: Notes) -> 
             "start with another one that has another tier, and are left out: time of "
             "both would be trained on and scored",
         ),
-        (
-            n_beside,
-            "repeated_trials",
-            "start and stop with another one: are they stored twice?",
-        ),
+        (n_beside, "repeated_trials", "start and stop with another one: are they stored twice?"),
     ):
         if count:
             notes.warn(code, f"{name}: {count:,} of {n:,} trials {problem}")

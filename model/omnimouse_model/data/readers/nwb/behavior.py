@@ -169,10 +169,7 @@ def _has_columns(nwb: NwbFile, series: _Series, n: int) -> bool:
 
 # -- samples -------------------------------------------------------------------------
 def _values(
-    nwb: NwbFile,
-    series: _Series,
-    n_columns: int,
-    recording: Interval,
+    nwb: NwbFile, series: _Series, n_columns: int, recording: Interval
 ) -> tuple[np.ndarray, Clock]:
     """Return samples float64 (T, C) and their even clock; NaN where none was recorded.
 
@@ -465,6 +462,5 @@ def _on_clock(values: np.ndarray, own: Clock, clock: Clock, notes: Notes) -> np.
     at = clock.all_times()
     own_times = own.all_times()
     return np.stack(
-        [np.interp(at, own_times, c, left=np.nan, right=np.nan) for c in values.T],
-        axis=1,
+        [np.interp(at, own_times, c, left=np.nan, right=np.nan) for c in values.T], axis=1
     )

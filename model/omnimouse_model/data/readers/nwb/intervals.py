@@ -15,11 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.readers.build.notes import (
-    Notes,
-    clock_remedy,
-    span_text,
-)
+from omnimouse_model.data.readers.build.notes import Notes, clock_remedy, span_text
 from omnimouse_model.data.readers.build.spiking_units import (
     SpikingUnits,
     UnsortedSpikes,
@@ -311,10 +307,7 @@ _ROUNDED = 1e-6
 
 
 def read_observed(
-    nwb: NwbFile,
-    table: "h5py.Group",
-    spikes: UnsortedSpikes,
-    units: SpikingUnits,
+    nwb: NwbFile, table: "h5py.Group", spikes: UnsortedSpikes, units: SpikingUnits
 ) -> tuple[tuple[float, float], Observed | None]:
     """Return the native time of the recording, and when each unit was observed.
 
@@ -463,8 +456,7 @@ def _without_invalid(
     left = [done[id(own), name] for own, name in pairs]
     if not any(map(len, left)):
         nwb.notes.warn(
-            "left_out_stream",
-            "intervals/invalid_times is left out: it covers the whole recording",
+            "left_out_stream", "intervals/invalid_times is left out: it covers the whole recording"
         )
         return spans
     return left
@@ -523,10 +515,7 @@ def _without(spans: np.ndarray, holes: np.ndarray) -> np.ndarray:
     high = np.searchsorted(begin, spans[:, 1])
     span, stretch = indices(low, high)
     left = np.stack(
-        [
-            np.maximum(spans[span, 0], begin[stretch]),
-            np.minimum(spans[span, 1], end[stretch]),
-        ],
+        [np.maximum(spans[span, 0], begin[stretch]), np.minimum(spans[span, 1], end[stretch])],
         axis=1,
     )
     return left[left[:, 1] > left[:, 0]]
@@ -537,7 +526,6 @@ def _span_of_spikes(spikes: UnsortedSpikes, notes: Notes) -> tuple[float, float]
     first, last = float(spikes.times.min()), float(spikes.times.max())
     start = recording_start(first)
     notes.assume(
-        "recording_end",
-        f"the recording lasts from {start:.10g} to {last:.10g} s, the last spike",
+        "recording_end", f"the recording lasts from {start:.10g} to {last:.10g} s, the last spike"
     )
     return start, last

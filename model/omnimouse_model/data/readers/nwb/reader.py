@@ -32,11 +32,7 @@ from omnimouse_model.data.readers.nwb.spikes import (
     units_tables,
 )
 from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
-from omnimouse_model.data.readers.nwb.units import (
-    PlaneUnits,
-    mean_images,
-    units_of_planes,
-)
+from omnimouse_model.data.readers.nwb.units import PlaneUnits, mean_images, units_of_planes
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.display import listed
@@ -361,10 +357,7 @@ def _all_series(nwb: NwbFile) -> list[Series]:
         kind = _kind_of(nwb, group, table)
         found.append(Series(name, group, kind, "" if table is None else table.name))
     holders = ("Fluorescence", "DfOverF")
-    return sorted(
-        found,
-        key=lambda s: (_ORDER.index(s.kind), _holder(nwb, s.group) not in holders),
-    )
+    return sorted(found, key=lambda s: (_ORDER.index(s.kind), _holder(nwb, s.group) not in holders))
 
 
 def _unique_names(paths: list[str]) -> list[str]:

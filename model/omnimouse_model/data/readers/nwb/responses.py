@@ -173,11 +173,7 @@ _SAME_RATE = 0.05
 """Largest relative difference of two rates that count as the same."""
 _SLOWEST_HZ = 0.2
 """A lower rate is no rate of calcium imaging of activity."""
-_UNITS = (
-    ("milliseconds (ms)", 1e3),
-    ("microseconds (µs)", 1e6),
-    ("minutes", 1 / 60),
-)
+_UNITS = (("milliseconds (ms)", 1e3), ("microseconds (µs)", 1e6), ("minutes", 1 / 60))
 """Unit of time -> how many are a second."""
 _MOST_PLANES = 64
 
@@ -223,9 +219,8 @@ def clock_in_seconds(nwb: NwbFile, series: Series, n: int, stated_hz: float | No
             is_even = nwb.is_even(series.group)
             nwb.notes.warn(
                 "time_unit",
-                f"{'the rate' if is_even else 'times'} of {name} are read as {unit}, "
-                f"because that gives the {source}: as seconds they would give "
-                f"{rate:.4g} samples per second",
+                f"{'the rate' if is_even else 'times'} of {name} are read as {unit}, because that "
+                f"gives the {source}: as seconds they would give {rate:.4g} samples per second",
             )
             if is_even:  # nothing tells that its starting_time is no second
                 return Clock(clock.start, rate * per_second, n)
@@ -290,9 +285,8 @@ def _slow_clock(nwb: NwbFile, series: Series, clock: Clock, expected: float) -> 
     duration = clock.n / clock.rate_hz
     other, source = _longest_span(nwb)
     text = (
-        f"{clock.n:,} samples in {duration:.6g} s ({clock.rate_hz:.3g} per second), or "
-        f"in {duration / 1e3:.6g} s ({clock.rate_hz * 1e3:.4g} per second) if its "
-        "times are ms"
+        f"{clock.n:,} samples in {duration:.6g} s ({clock.rate_hz:.3g} per second), or in "
+        f"{duration / 1e3:.6g} s ({clock.rate_hz * 1e3:.4g} per second) if its times are ms"
     )
     if not np.isfinite(expected) and 0.5 < 1e-3 * duration / max(other, 1e-9) < 2:
         nwb.notes.warn(
@@ -444,8 +438,7 @@ def _epochs(nwb: NwbFile, population: Sequence[Series], options: ReadOptions) ->
         nwb.notes.warn(
             "other_rates",
             f"{timed.series.name} ({timed.clock.rate_hz:.6g} Hz) has the regions of "
-            f"{main.series.name} ({main.clock.rate_hz:.6g} Hz) at another rate, and is "
-            "left out",
+            f"{main.series.name} ({main.clock.rate_hz:.6g} Hz) at another rate, and is left out",
         )
     return sorted(same, key=lambda timed: timed.clock.start)
 
@@ -480,8 +473,7 @@ def _plane(nwb: NwbFile, epochs: list[_Timed], units: PlaneUnits, name: str) -> 
     source, place, is_even = place_samples(times, rate)
     if len(epochs) > 1:
         nwb.notes.assume(
-            "epochs",
-            f"{name} are epochs of the same regions: one recording, in their order",
+            "epochs", f"{name} are epochs of the same regions: one recording, in their order"
         )
     _note_gaps(name, place, float(times[0]), rate, is_even, nwb.notes)
     first = np.cumsum([0, *(timed.n_samples for timed in epochs)])
@@ -503,21 +495,12 @@ def _rows(nwb: NwbFile, main: _Timed, timed: _Timed, cells: np.ndarray) -> Hdf5R
         columns = None  # avoids a copy of every block that is read
     group = timed.series.group
     return Hdf5Rows(
-        nwb.file,
-        f"{group.name}/data",
-        columns,
-        *nwb.gain(group),
-        is_transposed=timed.is_transposed,
+        nwb.file, f"{group.name}/data", columns, *nwb.gain(group), is_transposed=timed.is_transposed
     )
 
 
 def _note_gaps(
-    name: str,
-    place: np.ndarray,
-    start: float,
-    rate_hz: float,
-    is_even: bool,
-    notes: Notes,
+    name: str, place: np.ndarray, start: float, rate_hz: float, is_even: bool, notes: Notes
 ) -> None:
     spans, n_missing = stretches(place, int(place[-1]) + 1, start, rate_hz)
     facts = []

@@ -113,10 +113,7 @@ def read_places(nwb: NwbFile, units: "h5py.Group", n: int) -> UnitPlaces:
 
 
 def _names(
-    column: np.ndarray | None,
-    row: np.ndarray,
-    listed: list[np.ndarray],
-    several: list[int],
+    column: np.ndarray | None, row: np.ndarray, listed: list[np.ndarray], several: list[int]
 ) -> np.ndarray | None:
     """Return the entry of a column of electrodes for each unit, "" if unknown."""
     if column is None:
@@ -215,11 +212,7 @@ def _is_listed(rows: np.ndarray, listed: list[np.ndarray]) -> bool:
 
 
 def _loudest_rows(
-    nwb: NwbFile,
-    units: "h5py.Group",
-    n: int,
-    n_electrodes: int,
-    listed: list[np.ndarray],
+    nwb: NwbFile, units: "h5py.Group", n: int, n_electrodes: int, listed: list[np.ndarray]
 ) -> np.ndarray | None:
     """Return the row of the electrode with the largest waveform of each unit.
 
@@ -448,10 +441,7 @@ def _extent_of(nwb: NwbFile, table: "h5py.Group") -> Interval | None:
 
 # -- units ---------------------------------------------------------------------------
 def _units(
-    nwb: NwbFile,
-    table: "h5py.Group",
-    spikes: UnsortedSpikes,
-    ids: np.ndarray,
+    nwb: NwbFile, table: "h5py.Group", spikes: UnsortedSpikes, ids: np.ndarray
 ) -> SpikingUnits:
     n = len(ids)
     columns = _properties(nwb, table, n)

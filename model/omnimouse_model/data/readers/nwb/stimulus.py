@@ -224,10 +224,7 @@ def _note_elsewhere(nwb: NwbFile, group: "h5py.Group") -> None:
 
 
 def _stills(
-    nwb: NwbFile,
-    group: "h5py.Group",
-    times: np.ndarray,
-    shown: PresentationIntervals,
+    nwb: NwbFile, group: "h5py.Group", times: np.ndarray, shown: PresentationIntervals
 ) -> list[Part]:
     """Return the parts of images shown by number, each until its end or the next one."""
     stored = nwb.file.table(f"{group.name}/data")

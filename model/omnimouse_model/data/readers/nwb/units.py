@@ -17,14 +17,7 @@ from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES
 if TYPE_CHECKING:
     import h5py
 
-AREAS = {
-    "VISp": "V1",
-    "VISl": "LM",
-    "VISal": "AL",
-    "VISrl": "RL",
-    "VISam": "AM",
-    "VISpm": "PM",
-}
+AREAS = {"VISp": "V1", "VISl": "LM", "VISal": "AL", "VISrl": "RL", "VISam": "AM", "VISpm": "PM"}
 """Area names of the Allen atlas -> area names used here."""
 
 _QUALITY = ("iscell", "is_cell", "accepted", "is_accepted", "is_soma", "valid_roi")
