@@ -107,7 +107,7 @@ def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:
         return _npy_samples(path, meta)
     described = path.with_name("meta.yml")
     shape = (count(meta, "n_timestamps", described), count(meta, "n_signals", described))
-    return _mem_file(path, float_dtype(meta, described), shape, "n_signals or n_timestamps")
+    return _mem_file(path, float_dtype(meta, described), shape, "n_timestamps, n_signals and dtype")
 
 
 def data_file(folder: Path, stem: str, meta: Mapping[str, Any]) -> tuple[Path, bool]:
@@ -144,11 +144,11 @@ def _mem_file(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], keys: st
         raise bad_file(
             path,
             "wrong_size",
-            f"has {size:,} bytes; {product} = {expected:,} expected "
+            f"has {size:,} bytes; by {keys} of meta.yml, {product} = {expected:,} expected "
             f"({_size_difference(size, expected, shape)})",
             "incomplete download? fetch it again"
             if size < expected
-            else f"correct {keys} in meta.yml",
+            else "correct these in meta.yml",
         )
     return ArrayFile(path, dtype, shape, inside=path.parents[1])
 
@@ -602,7 +602,7 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
     if is_mapped:
         described = folder / "meta.yml"
         dtype = float_dtype(meta, described) if "dtype" in meta else np.dtype(np.float64)
-        file = _mem_file(path, dtype, (n_spikes,), "spike_indices")
+        file = _mem_file(path, dtype, (n_spikes,), "spike_indices and dtype")
     else:
         file = npy_file(path, folder.parent)
     expected = f"({n_spikes},) times, as spike_indices of meta.yml say,"

@@ -8,6 +8,7 @@ sample times of other rates do not coincide with row edges, where rounding would
 Trials of the table with even numbers are holes, those with odd numbers are recorded.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,7 @@ class Placed:
     @property
     def stop(self) -> int:
         """Column of the grid after the last one."""
-        return self.column + int(np.prod(self.rows.shape[1:], dtype=int))
+        return self.column + math.prod(self.rows.shape[1:])
 
 
 class PlacedRows:

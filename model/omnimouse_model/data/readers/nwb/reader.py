@@ -129,13 +129,7 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
 
     Of a file on a server, only the required blocks are transferred.
     """
-    file: Hdf5 | ZarrFile
-    if isinstance(place, RemoteFile):
-        file, fingerprint = Hdf5(place), place.fingerprint
-    elif is_folder(place):
-        file, fingerprint = ZarrFile(place), folder_fingerprint(place)
-    else:
-        file, fingerprint = Hdf5(BlockFile(place)), file_fingerprint(place)
+    file, fingerprint = _opened(place)
     nwb = NwbFile.scan(file)
     notes = nwb.notes
     _check_version(nwb)
@@ -195,6 +189,15 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
     for found_notes in (notes.warnings, notes.assumptions):
         found_notes[:] = dict.fromkeys(found_notes)
     return finalise(session, notes)
+
+
+def _opened(place: Path | RemoteFile) -> tuple[Hdf5 | ZarrFile, str]:
+    """Return a file and its fingerprint."""
+    if isinstance(place, RemoteFile):
+        return Hdf5(place), place.fingerprint
+    if is_folder(place):
+        return ZarrFile(place), folder_fingerprint(place)
+    return Hdf5(BlockFile(place)), file_fingerprint(place)
 
 
 def _check_version(nwb: NwbFile) -> None:

@@ -147,12 +147,8 @@ def read_responses(
         )
     main, planes = _of_one_rate(planes, nwb.notes)
     rows, place, start, shift, used = _side_by_side(nwb, main, planes)
-    rate, n = main.rate_hz, rows.shape[0]
-    valid = valid_rows(nwb, start, rate, place)
-    if valid is not None:
-        place = valid
-        rows = PlacedRows([Placed(rows, place, place)], n)
-    spans, n_missing = stretches(place, n, start, rate)
+    rate = main.rate_hz
+    spans, n_missing = stretches(place, rows.shape[0], start, rate)
     note_interpolation(rate, nwb.notes)
     signal = Signal.of_rows(
         "responses",
@@ -634,6 +630,10 @@ def _side_by_side(
     shift = np.repeat(np.array(lags), [len(plane.units.unit_id) for plane in used])
     # A row that any plane has was recorded; the neurons of the others are NaN there.
     place = np.unique(np.concatenate([part.place for part in parts]))
+    valid = valid_rows(nwb, start, rate, place)
+    if valid is not None:
+        place = valid
+        rows = PlacedRows([Placed(rows, place, place)], n)
     return rows, place, start, shift, used
 
 
