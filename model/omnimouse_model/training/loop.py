@@ -253,7 +253,8 @@ class TrainingRun(ABC):
         """
         finite = [loss for loss in losses if isfinite(loss)]
         is_bad = not is_usable or len(finite) < len(losses)
-        total, count, n_bad = self.team.sums([float(sum(finite)), len(finite), float(is_bad)])
+        sums = self.team.sums([float(sum(finite)), float(len(finite)), float(is_bad)])
+        total, count, n_bad = sums
         self.state.count(is_skipped=bool(n_bad))
         return total / count if count else nan, not n_bad
 
