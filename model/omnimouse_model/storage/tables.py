@@ -55,7 +55,9 @@ def csv_lines(path: Path, limit: int, inside: Path | None = None) -> Iterator[li
 
     A file without content has no titles. Parameters and errors are those of `csv_rows`.
     """
-    rows = csv.reader(io.StringIO(read_text(path, limit, inside)), strict=True)
+    # Spreadsheets of a Macintosh end lines with \r alone.
+    text = io.StringIO(read_text(path, limit, inside), newline=None)
+    rows = csv.reader(text, strict=True)
     try:
         titles = [title.strip() for title in next(rows, [])]
         if len(titles) > _MOST_COLUMNS:

@@ -219,3 +219,9 @@ def test_rows_are_counted_in_the_file_and_in_its_groups(tmp_path, monkeypatch):
     assert pq.read_metadata(path).num_rows == 5
     with pytest.raises(SessionFormatError, match="300 rows"):
         read_parquet_columns(path, tmp_path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_a_table_end_as_on_any_system(tmp_path, end):
+    (tmp_path / "a.csv").write_bytes(end.join(["b,a", "1,2", "3,4", ""]).encode())
+    assert list(csv_rows(tmp_path / "a.csv", ["a"], 1000)) == [["2"], ["4"]]
