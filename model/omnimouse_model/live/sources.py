@@ -39,7 +39,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft, duration_text, never
+from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft, duration_text
 from omnimouse_model.storage.tables import PARQUET
 from omnimouse_model.storage.write import cache_dir
 
@@ -331,7 +331,10 @@ class Sources(HasBackgroundTask):
         self._work.stop()
         self._task.close(timeout_s)
         self._warm.close(timeout_s)
-        self._holding.close()
+        # A thread that still loads a model closes it itself, see `_quick`.
+        if self._lock.acquire(timeout=timeout_s):
+            self._holding.close()
+            self._lock.release()
 
     # -- colours of the neurons -------------------------------------------------------
     def largest_source(self, n_neurons: int) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -583,6 +586,10 @@ class Sources(HasBackgroundTask):
                 self._holding.close()
                 load = background_predictor(QUICK, session, "cpu", self._load, cancelled)
                 predictor = self._holding.enter_context(load)
+                # Closed meanwhile: nobody else would end the process of the model.
+                if self._is_closed:
+                    self._holding.close()
+                    raise StoppedError
                 predictor.prepare(session)
                 self._held = session, predictor
             return self._held[1]
@@ -591,7 +598,7 @@ class Sources(HasBackgroundTask):
         """Ask for two neurons: for the fits of the model, and for the time of an answer."""
         from omnimouse_model.analysis.sources.sources import sources
 
-        predictor = self._quick(session, never)
+        predictor = self._quick(session, lambda: self._is_closed)
 
         def is_gone() -> bool:
             return self._is_closed or self.state.session is not session

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing, contextmanager
+from threading import Event, Thread
 
 import pytest
 
@@ -9,6 +10,7 @@ from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.live.controller import Controller
 from tests.predictors import open_controller
+from tests.toy_predictors import ToyPredictor
 
 
 @pytest.fixture
@@ -80,6 +82,30 @@ def test_results_of_a_model_that_is_not_chosen_are_named_and_stay_in_the_file(sa
         assert "Results of sources are of another model" in str(controller.sources.error)
         controller.project.save(path)
         assert len(read_analysis(path).sources) == 2
+
+
+def test_a_model_that_loads_while_the_sources_close_is_closed_too(session_folder):
+    begun, may_end, closed = Event(), Event(), []
+
+    class Slow(ToyPredictor):
+        def close(self):
+            closed.append(self)
+
+    def load(source, session, device):
+        begun.set()
+        may_end.wait(10)
+        return Slow()
+
+    with closing(Controller(synchronous=True)) as controller:
+        controller.loader.open_now(session_folder)
+        controller.sources._load = load
+        thread = Thread(target=controller.sources.warm_up)
+        thread.start()
+        assert begun.wait(10)
+        controller.sources.close(timeout_s=0.01)
+        may_end.set()
+        thread.join(10)
+        assert len(closed) == 1
 
 
 def test_invalid_names_of_results_are_refused(saved):
