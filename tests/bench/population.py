@@ -24,6 +24,9 @@ SIZES = (100, 1000, 4000, 10_000, 40_000)
 MANY = 1000
 N_STROKE = 8
 """Neighbouring neurons that a stroke hides, and whose traces are predicted."""
+N_SPREAD = 25
+"""Neurons of the whole field that are hidden before a tier is predicted again."""
+N_WINDOWS = 12
 
 
 @benchmark(
@@ -67,12 +70,16 @@ def command(
     `one_hidden_ms` is the time per mask for many masks of the smallest recording of at
     least 1,000 neurons that each hide one of them, with 8 targets; `one_hidden_ratio`
     divides it by that of a mask for which nothing is stored.
+
+    `tier_window_ms` is the time per window to predict all targets of 12 windows again after
+    a stroke, of 8 neighbours or 25 neurons of the whole field, in the same recording.
     """
     rows = [found for name in names for found in size_rows(name, counts, repeats, device)]
     rows += [found for count in sorted(counts) for found in message_rows(count, repeats)]
     many = [count for count in counts if count >= MANY]
     if "transformer" in names and many:
         rows += one_hidden_rows(min(many), repeats, device)
+        rows += tier_rows(min(many), repeats, device)
     return rows
 
 
@@ -147,6 +154,33 @@ def one_hidden_rows(count: int, repeats: int, device: str) -> list[Row]:
     return rows
 
 
+def tier_rows(count: int, repeats: int, device: str) -> list[Row]:
+    """Return the rows of many windows after a stroke."""
+    import omnimouse_app as om
+
+    session = om.open_session(simulated_session(count))
+    predictor = untrained_model("demo", session.id, count, device)
+    windows = [session.window(2.0 + 4 * number) for number in range(N_WINDOWS)]
+    n_visible = int(0.9 * count)
+    mask = om.Mask.nothing(session).show(slice(0, n_visible)).with_frames(True)
+    mask = mask.ask(slice(n_visible, count), (30, 60))
+    for _ in predictor.predict_many((window, mask, None) for window in windows):
+        pass
+    rows: list[Row] = []
+    for stroke, size in (("neighbours", N_STROKE), ("field", N_SPREAD)):
+        times: tuple[list[float], list[float]] = ([], [])
+        for neurons in strokes(session, n_visible, stroke, repeats, size):
+            hidden = stroked(mask, neurons)
+            start, cpu = perf_counter(), process_time()
+            for _ in predictor.predict_many((window, hidden, None) for window in windows):
+                pass
+            add(times, start, cpu)
+        wall, used = ([each / N_WINDOWS for each in part] for part in times)
+        about = {"neurons": count, "predictor": "transformer", "stroke": stroke, "video": True}
+        rows.append(row("tier_window_ms", wall, "ms", cpu_ms=median(used), **about))
+    return rows
+
+
 Times = dict[str, tuple[list[float], list[float]]]
 """Wall and processor time in ms of each repeat, by name of the row."""
 
@@ -189,14 +223,16 @@ def measured(name: str, count: int, repeats: int, device: str) -> dict[str, Time
     return found
 
 
-def strokes(session: "Session", n: int, stroke: str, repeats: int) -> list[np.ndarray]:
-    """Return the neurons of each stroke among the first n, int64 (8,)."""
+def strokes(
+    session: "Session", n: int, stroke: str, repeats: int, size: int = N_STROKE
+) -> list[np.ndarray]:
+    """Return the neurons of each stroke among the first n, int64 (size,)."""
     draw = np.random.default_rng(0)
     if stroke == "field":
-        return [draw.choice(n, N_STROKE, replace=False) for _ in range(repeats)]
+        return [draw.choice(n, size, replace=False) for _ in range(repeats)]
     places = session.units.xyz_um[:n]
     centres = places[draw.integers(0, n, repeats)]
-    return [np.argsort(((places - centre) ** 2).sum(axis=1))[:N_STROKE] for centre in centres]
+    return [np.argsort(((places - centre) ** 2).sum(axis=1))[:size] for centre in centres]
 
 
 def stroked(mask: "Mask", neurons: np.ndarray) -> "Mask":
