@@ -202,13 +202,14 @@ class NeuronView:
     def _head(self) -> Sequence[Item | Row]:
         session, neuron, facts = self._state.session, self._facts.focus, self._facts
         is_known = session is not None and neuron is not None and neuron < session.n_neurons
-        title = now = ""
+        title = now = tip = ""
         if session is None:
             now = NO_SESSION
         elif neuron is None or not is_known:
             now = NO_NEURON
         else:
-            title, selection = heading(session, neuron), self._state.selection
+            title, tip = (heading(session, neuron, has_place=one) for one in (False, True))
+            selection = self._state.selection
             now = state_text(self._state, self._results, neuron)
             if len(selection) > 1 and neuron in selection:
                 now += f" · {selection.index(neuron) + 1} of {len(selection)} selected"
@@ -223,7 +224,7 @@ class NeuronView:
             work.append(Action("stop", "Compute", "Compute the missing numbers", facts.retry))
         fault = f"⚠ Not computed: {facts.error}" if facts.error else ""
         return [
-            Text("heading", title, tip=title, is_line=True),
+            Text("heading", title, tip=tip, is_line=True),
             Text("now", now, tip=NOW_TIP),
             Row("actions", (*self._actions("" if is_known else now), *work), wide="progress"),
             Text("problem", fault, "problem"),
@@ -621,11 +622,11 @@ def mean_plot(repeats: ClipRepeats, over: AlignedPrediction | None) -> Curves:
 
 
 # -- text ------------------------------------------------------------------------------
-def heading(session: Session, neuron: int) -> str:
+def heading(session: Session, neuron: int, *, has_place: bool = True) -> str:
     """Return a heading such as `unit 413 · V1 · plane 2 · depth 210 µm · neuron 412`.
 
     *Unit* is the recording's id, *neuron* the index that code uses; it is left out if it
-    is the same.
+    is the same. With x and y (`has_place`), it is too long for a panel.
     """
     units = session.units
     parts = [f"unit {units.names[neuron]}"]
@@ -636,7 +637,7 @@ def heading(session: Session, neuron: int) -> str:
     x, y, depth = (float(value) for value in units.xyz_um[neuron])
     if np.isfinite(depth):
         parts.append(f"depth {depth:z.0f} µm")
-    if np.isfinite([x, y]).all():
+    if has_place and np.isfinite([x, y]).all():
         parts.append(f"x {x:z.0f}, y {y:z.0f} µm")
     # Scripts need the index; without ids of the recording it is the same number.
     if units.names[neuron] != neuron:

@@ -96,10 +96,13 @@ class TrialsView:
             return [Text("trial", "", is_line=True), CurrentRow("current", "trials", None)]
         at = int(np.argsort(session.trials.t_on, kind="stable")[number])
         conditions = self._averages.conditions.items()
-        parts = [f"{name} {labels[at]}" for name, labels in conditions if labels[at]]
-        text = " · ".join([f"trial {number + 1}", *parts])
+        labels = [(name, values[at]) for name, values in conditions if values[at]]
+        # A label that two columns have stands there once: the line is short.
+        once = {label: f"{name} {label}" for name, label in reversed(labels)}
+        text = " · ".join([f"trial {number + 1}", *reversed(once.values())])
+        tip = ", ".join(f"{name} {label}" for name, label in labels)
         return [
-            Text("trial", text, tip=text, is_line=True),
+            Text("trial", text, tip=f"{text}\n{tip}", is_line=True),
             CurrentRow("current", "trials", number),
         ]
 
