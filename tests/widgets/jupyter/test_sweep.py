@@ -8,7 +8,7 @@ from omnimouse_widgets.views.context.view import FROM_CODE
 from tests.predictors import NoisyPredictor
 
 SELECTED = [3, 11, 30]
-CONTENT = "block2"
+CONTENT = "block3"
 
 
 @pytest.fixture

@@ -315,7 +315,7 @@ def signs_html(signs: Sequence[tuple[str, str, str]]) -> str:
     """Return coloured glyphs with their meanings; lines break between them alone."""
     return "&nbsp; ".join(
         "<span style='white-space:nowrap'>"
-        f"<span style='color:{colour}'>{glyph.translate(UNBROKEN)}</span> "
+        f"<span style='color:{colour}'>{glyph.translate(UNBROKEN)}</span>&nbsp;"
         # Names of pins are typed by the user and may contain & or <.
         f"{escape(text).translate(UNBROKEN)}</span>"
         for glyph, colour, text in signs

@@ -131,10 +131,11 @@ class ContextView:
         return [
             Block(tuple, [self.changed], follow=self._follow),
             Block(self._controls, curves, grows=True),
+            # Above the plots: in a low window, what is below them needs scrolling.
+            Block(self._running, [sweeps.changed], grows=True),
             Block(self._content, [*curves, *costs], grows=True),
             Block(self._marks, [self.changed, *mask]),
             Block(self._texts, curves, grows=True),
-            Block(self._running, [sweeps.changed], grows=True),
             Block(self._list, [self.changed, sweeps.changed], grows=True),
         ]
 
