@@ -45,7 +45,7 @@ def wheel(view, steps):
 
 def averages_text(panel):
     """What the panel says of its averages, once it draws them."""
-    return panel.widgets["text"].full_text if "text" in panel.widgets else ""
+    return panel.widgets["predicted"].full_text if "predicted" in panel.widgets else ""
 
 
 def test_a_spiking_session_is_explored(dock, spiking):

@@ -60,7 +60,7 @@ def test_averages_are_predicted_in_sight_for_the_chosen_condition_and_tier(
     follow(True)
     controller.requests.finish_scores()
     items = record(view)
-    assert items["text"].text.endswith("predicted for all")
+    assert items["predicted"].text == "predicted for all"
     assert items["condition"].value == "choice"
     glyphs = [(glyph, label.split(" · ")[0]) for glyph, _, label in items["legend"].signs]
     assert glyphs == [("━", "left"), ("━", "right"), ("╍", "predicted")]
@@ -88,11 +88,11 @@ def test_the_text_says_where_nothing_is_predicted(view, controller, follow):
     predicted, times = items["averages"].lines[2], items["averages"].lines[2].x
     first_s = times[np.isfinite(predicted.y)][0]
     assert first_s > 0.5
-    assert f"target from {first_s:.2g} to" in items["text"].text
+    assert f"target from {first_s:.2g} to" in items["predicted"].text
     controller.editor.apply_preset("nothing")
     controller.requests.finish_scores()
     items = record(view)
-    assert items["text"].text.endswith("no target")
+    assert items["predicted"].text.endswith("no target")
     assert [glyph for glyph, *_ in items["legend"].signs] == ["━", "━"]
     assert np.isfinite(items["averages"].lines[1].y).all()
 

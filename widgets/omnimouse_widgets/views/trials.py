@@ -5,7 +5,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from omnimouse_model.analysis.peri_event import ConditionAverage
+from omnimouse_model.analysis.peri_event import ConditionAverage, PeriEventResponses
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
@@ -96,13 +96,12 @@ class TrialsView:
             return [Text("trial", "", is_line=True), CurrentRow("current", "trials", None)]
         at = int(np.argsort(session.trials.t_on, kind="stable")[number])
         conditions = self._averages.conditions.items()
-        labels = [(name, values[at]) for name, values in conditions if values[at]]
-        # A label that two columns have stands there once: the line is short.
-        once = {label: f"{name} {label}" for name, label in reversed(labels)}
-        text = " · ".join([f"trial {number + 1}", *reversed(once.values())])
-        tip = ", ".join(f"{name} {label}" for name, label in labels)
+        labels = {name: f"{name} {values[at]}" for name, values in conditions if values[at]}
+        # One condition, as in the plot: all of them are too long for a line.
+        chosen = labels.get(self._averages.condition)
+        text = " · ".join([f"trial {number + 1}", *([chosen] if chosen else [])])
         return [
-            Text("trial", text, tip=f"{text}\n{tip}", is_line=True),
+            Text("trial", text, tip=f"{text}\n{', '.join(labels.values())}", is_line=True),
             CurrentRow("current", "trials", number),
         ]
 
@@ -137,7 +136,7 @@ class TrialsView:
             return [choices, Message("averages", PLOT_LABEL, problem)]
         return [
             choices,
-            Text("text", self._text(neuron, found), "quiet", is_line=True),
+            *self._texts(neuron, found),
             Legend("legend", average_signs(found)),
             average_curves(averages.time_s, found, drawn_units(state.spec)),
         ]
@@ -161,22 +160,30 @@ class TrialsView:
             ),
         )
 
-    def _text(self, neuron: int, found: Sequence[ConditionAverage]) -> str:
-        """Return the line above the plot: `unit 7 · 20 test trials · predicted for 12`."""
+    def _texts(self, neuron: int, found: Sequence[ConditionAverage]) -> tuple[Text, Text]:
+        """Return the lines above the plot: `unit 7 · 20 test trials`, `predicted for 12`."""
         responses, session = self._results.peri_event, self._state.session
         assert responses is not None
         assert session is not None
         total = len(responses.trials)
         text = f"unit {session.units.names[neuron]} · {total:,} {responses.tier} trials"
-        if not any(np.isfinite(one.predicted).any() for one in found):
-            is_due = not responses.is_complete
-            return f"{text} · {'◌ predicting…' if is_due else 'not predicted: no target'}"
-        n_predicted = "all" if responses.is_complete else f"{responses.n_predicted:,}"
-        # Where no trial asks for a prediction, dashed lines have gaps.
-        asked = np.any([np.isfinite(one.predicted[:, 0]) for one in found], axis=0)
-        first, last = responses.bin_s[np.flatnonzero(asked)[[0, -1]]]
-        part = "" if asked.all() else f", target from {first:.2g} to {last:.2g} s"
-        return f"{text} · predicted for {n_predicted}{part}"
+        predicted = "not predicted: no target" if responses.is_complete else "◌ predicting…"
+        if any(np.isfinite(one.predicted).any() for one in found):
+            predicted = _predicted_text(responses, found)
+        return (
+            Text("text", text, "quiet", is_line=True),
+            Text("predicted", predicted, "quiet", is_line=True),
+        )
+
+
+def _predicted_text(responses: PeriEventResponses, found: Sequence[ConditionAverage]) -> str:
+    """Return of how many trials there are predictions, and from when to when."""
+    n_predicted = "all" if responses.is_complete else f"{responses.n_predicted:,}"
+    # Where no trial asks for a prediction, dashed lines have gaps.
+    asked = np.any([np.isfinite(one.predicted[:, 0]) for one in found], axis=0)
+    first, last = responses.bin_s[np.flatnonzero(asked)[[0, -1]]]
+    part = "" if asked.all() else f", target from {first:.2g} to {last:.2g} s"
+    return f"predicted for {n_predicted}{part}"
 
 
 def average_signs(found: Sequence[ConditionAverage]) -> tuple[tuple[str, str, str], ...]:
