@@ -70,6 +70,11 @@ def type_filter(panel, words, redraw):
     redraw()
 
 
+def test_a_column_that_is_not_computed_says_how_it_is(panel, redraw):
+    type_filter(panel, "recorded_p_orientation<0.01", redraw)
+    assert "Compute all" in panel.widgets["filter"].reasons["text"].text()
+
+
 @pytest.mark.parametrize(("words", "n_rows"), [("size>3", 40), ("id<3", 3)])
 def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel, redraw, words, n_rows):
     type_filter(panel, words, redraw)

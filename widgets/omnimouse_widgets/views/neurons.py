@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.analysis.direction_tuning import RECORDED
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.editor import MaskEditor
@@ -151,6 +152,16 @@ def cell_text(name: str, value: Any) -> str:
     return f"{value:z.2f}" if name == "score" else f"{value:z.0f}"
 
 
+def check_filter(text: str, columns: Mapping[str, np.ndarray]) -> None:
+    """Raise `ValueError` for a filter that is not valid, with how a column is computed."""
+    missing = [name for name in RECORDED if name in text and name not in columns]
+    if missing:
+        raise ValueError(
+            f"{missing[0]} is not computed yet: Colour by, Orientation selectivity, Compute all."
+        )
+    matching_neurons(text, columns)
+
+
 @dataclass(frozen=True, slots=True)
 class FilterSettings:
     """Filter of the table; the context is the view."""
@@ -160,7 +171,7 @@ class FilterSettings:
         FILTER_TIP,
         "",
         empty="V1 target depth<250 score>0.3",
-        check=lambda text, view: matching_neurons(text.strip(), view.columns),
+        check=lambda text, view: check_filter(text.strip(), view.columns),
     )
 
 
