@@ -145,7 +145,7 @@ LONG_NAME: Final = 8
 """Letters of a choice that are always shown."""
 EMPTY: Final = ":empty"
 """End of the key of a content without data."""
-MIN_HEIGHT: Final = 96
+MIN_HEIGHT: Final = 120
 """Least height of a content in pixels."""
 LOW_HEIGHT: Final = 76
 """Least height of a timeline in pixels."""

@@ -502,18 +502,16 @@ class ScoresView:
                 ),
                 wide="against",
             ),
+            # Beside the buttons, it would take more lines than both have below each other.
+            Text("summary", self.summary, "quiet", tip),
             Row(
                 "selection",
-                (
-                    Text("summary", self.summary, "quiet", tip),
-                    *(
-                        Action(rank, rank.capitalize(),
-                               f"Select the {N_RANKED} neurons with the {rank} scores",
-                               partial(self.select_ranked, rank), reason)
-                        for rank in RANKS
-                    ),
+                tuple(
+                    Action(rank, rank.capitalize(),
+                           f"Select the {N_RANKED} neurons with the {rank} scores",
+                           partial(self.select_ranked, rank), reason)
+                    for rank in RANKS
                 ),
-                wide="summary",
             ),
             Text("message", self.message, "quiet"),
         ]  # fmt: skip

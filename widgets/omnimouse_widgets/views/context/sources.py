@@ -93,7 +93,7 @@ EXPLANATIONS: Final[dict[Question, str]] = {
 NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
 ONLY_TABLE: Final = "Choose the figure first: a table is saved as CSV or Parquet"
-UP: Final = "share of variance"
+UP: Final = "share"
 
 
 class SourcesView:
