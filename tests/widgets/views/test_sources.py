@@ -28,10 +28,12 @@ from tests.predictors import EchoPredictor
 
 
 @pytest.fixture(scope="module")
-def session():
-    """Forty neurons of two areas with behaviour, two minutes."""
+def session(tmp_path_factory):
+    """Forty neurons of two areas with behaviour, two minutes, in a file."""
     spec = CoupledSpec(n_neurons=40, minutes=2.0, n_driven=2, driven_by_running=0.3)
-    return om.open_session(simulate_coupled(spec).arrays)
+    path = tmp_path_factory.mktemp("coupled") / "coupled.npz"
+    np.savez(path, **simulate_coupled(spec).arrays)
+    return om.open_session(path)
 
 
 @pytest.fixture
@@ -246,7 +248,7 @@ def test_another_recording_has_no_result(view, controller, session):
     controller.selection.select([3])
     press(view, "run")
     assert controller.sources.found
-    controller.loader.open_now(om.open_session(dict(session.origin) | {"id": "other"}))
+    controller.loader.open_now(om.open_session(dict(np.load(session.path)) | {"id": "other"}))
     assert not controller.sources.found
 
 
@@ -291,7 +293,7 @@ def test_a_model_that_cannot_answer_gives_its_reason_before_the_run(view, contro
 
 
 def test_a_recording_without_a_test_part_says_so(view, controller, session):
-    arrays = dict(session.origin)
+    arrays = dict(np.load(session.path))
     tiers = np.full(len(arrays["trial_tier"]), "train")
     controller.loader.open_now(om.open_session(arrays | {"id": "train", "trial_tier": tiers}))
     controller.selection.select([3])
@@ -326,7 +328,7 @@ def test_targets_are_those_of_the_recording(view, controller, session):
     assert controller.sources.targets == "area LM"
     with pytest.raises(ValueError, match="At least one window"):
         controller.sources.set(windows=0)
-    no_areas = {name: value for name, value in session.origin.items() if name != "area"}
+    no_areas = {name: value for name, value in np.load(session.path).items() if name != "area"}
     controller.loader.open_now(om.open_session(no_areas | {"id": "no areas"}))
     assert controller.sources.targets == "selected"
 
