@@ -37,14 +37,7 @@ from omnimouse_model.inference.server import (
 )
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import Residence
-from omnimouse_model.predict.predictor import (
-    Encoded,
-    Needs,
-    Prediction,
-    Predictor,
-    Request,
-    Subset,
-)
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor, Request, Subset
 from omnimouse_model.progress import Cancelled, never, stop_if
 from omnimouse_model.storage.processes import SPAWN, end_process, exit_text, packed, spawn, unpacked
 
@@ -288,10 +281,7 @@ class WorkerPredictor(Predictor):
         return Encoded(window, mask, number)
 
     def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
     ) -> Prediction:
         """Request neurons; encodes again if another encoding replaced this one."""
         indices = None if neurons is None else pack_indices(neurons)
@@ -345,11 +335,7 @@ class WorkerPredictor(Predictor):
         return places
 
     def stimulus_gradient(
-        self,
-        clip: Clip,
-        neurons: np.ndarray,
-        objective: np.ndarray,
-        cancelled: Cancelled = never,
+        self, clip: Clip, neurons: np.ndarray, objective: np.ndarray, cancelled: Cancelled = never
     ) -> tuple[float, np.ndarray]:
         """Return value and gradient of an objective; see `Differentiable`."""
         asked = "stimulus_gradient", clip, neurons, objective
@@ -405,10 +391,7 @@ class WorkerPredictor(Predictor):
 
         "bytes_sent_last" is the size of the latest `encode`.
         """
-        sent = {
-            "bytes_sent": self._bytes_sent,
-            "bytes_sent_last": self._bytes_sent_last,
-        }
+        sent = {"bytes_sent": self._bytes_sent, "bytes_sent_last": self._bytes_sent_last}
         return self._server_counters | sent
 
     @property

@@ -358,12 +358,7 @@ def _client(scheduler: str) -> "Iterator[Client]":
             local_directory=scratch.name,
             silence_logs=logging.CRITICAL,  # also of the workers
         )
-    with (
-        scratch,
-        _silent_dask(),
-        cluster,
-        connect(cluster.scheduler_address, security) as client,
-    ):
+    with scratch, _silent_dask(), cluster, connect(cluster.scheduler_address, security) as client:
         yield client
 
 
@@ -507,9 +502,7 @@ def remote_predictor(scheduler: str, source: Source, device: str = "auto") -> Wo
     return WorkerPredictor(source, device=device, connect=link)
 
 
-def load_on_scheduler(
-    scheduler: str,
-) -> Callable[[str, Session | None, str], Predictor]:
+def load_on_scheduler(scheduler: str) -> Callable[[str, Session | None, str], Predictor]:
     """Return a `Load` for the live engine that uses the workers of a scheduler."""
     address = check_address(scheduler)
 

@@ -32,12 +32,7 @@ from omnimouse_model.errors import (
 )
 from omnimouse_model.inference.mask_delta import MaskDelta, unpack_indices
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.devices import (
-    Residence,
-    devices_of,
-    full_memory_text,
-    residence_of,
-)
+from omnimouse_model.predict.devices import Residence, devices_of, full_memory_text, residence_of
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
@@ -372,9 +367,7 @@ class Server:
         return places
 
     def _predict_subsets(
-        self,
-        windows: Sequence[Window],
-        sent: Sequence[tuple[MaskDelta, bytes, tuple[int, int]]],
+        self, windows: Sequence[Window], sent: Sequence[tuple[MaskDelta, bytes, tuple[int, int]]]
     ) -> list[list[np.ndarray]]:
         mask, subsets = Mask.nothing(windows[0].session, windows[0].spec), []
         for delta, neurons, own in sent:

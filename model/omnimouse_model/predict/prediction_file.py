@@ -534,8 +534,7 @@ class _Arrays:
 
     def _wrong(self, name: str, found: Any, expected: str) -> PredictionsFileError:
         return PredictionsFileError(
-            "array",
-            f"{self.arrays.path}: array {name!r} is {found}; expected {expected}.",
+            "array", f"{self.arrays.path}: array {name!r} is {found}; expected {expected}."
         )
 
 
@@ -634,10 +633,7 @@ class StoredPredictions(HasSummary, Predictor):
         return Encoded(window, mask, self._find(window, mask))
 
     def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
     ) -> Prediction:
         """Return the stored samples of those of the neurons that the file has."""
         window, mask, found = encoded.window, encoded.mask, encoded.state

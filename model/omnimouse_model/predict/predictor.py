@@ -35,12 +35,7 @@ NOT_PREDICTED = "predicts behaviour, not responses"
 _MAX_KNOWN = 5
 """Known sessions that a message lists."""
 OptionalMethod = Literal[
-    "step",
-    "stimulus_gradient",
-    "embeddings",
-    "stimulus_positions",
-    "held_out",
-    "predict_subsets",
+    "step", "stimulus_gradient", "embeddings", "stimulus_positions", "held_out", "predict_subsets"
 ]
 """Methods beyond `Predictor`; "step" stands for start and step, "held_out" for those of
 `HeldOutPredictor`."""
@@ -495,10 +490,7 @@ class Predictor(Protocol):
         """Compute everything that is independent of the requested neurons."""
 
     def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
     ) -> Prediction:
         """Predict the target cells of `neurons`, by default of all with targets."""
 
@@ -582,11 +574,7 @@ class Differentiable(Protocol):
     """A predictor that can differentiate its predictions by the stimulus."""
 
     def stimulus_gradient(
-        self,
-        clip: Clip,
-        neurons: np.ndarray,
-        objective: np.ndarray,
-        cancelled: Cancelled = never,
+        self, clip: Clip, neurons: np.ndarray, objective: np.ndarray, cancelled: Cancelled = never
     ) -> tuple[float, np.ndarray]:
         """Return the value of an objective, and its gradient by gray level.
 

@@ -123,11 +123,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def write_state(
-    out: Path,
-    step: int,
-    state: dict[str, Any],
-    team: Team,
-    write_result: Callable[[Path], None],
+    out: Path, step: int, state: dict[str, Any], team: Team, write_result: Callable[[Path], None]
 ) -> None:
     """Write the state of each rank, and name it as the last save.
 

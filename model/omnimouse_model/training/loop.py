@@ -45,11 +45,7 @@ from omnimouse_model.training.checkpoints import (
 from omnimouse_model.training.config import RunSettings, SharedFields, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep
-from omnimouse_model.training.sessions import (
-    TrainingSession,
-    training_session,
-    training_sessions,
-)
+from omnimouse_model.training.sessions import TrainingSession, training_session, training_sessions
 
 ALONE = Team()
 MAX_SKIPPED = 10

@@ -67,9 +67,7 @@ def sessions_in(place: Path) -> list[Path]:
 
 
 def session_place(
-    name: str,
-    mice: Path | None = None,
-    report: Callable[[str], None] = lambda text: None,
+    name: str, mice: Path | None = None, report: Callable[[str], None] = lambda text: None
 ) -> Path:
     """Return the folder of a session; simulate a mouse that does not exist yet.
 

@@ -47,13 +47,7 @@ from omnimouse_model.families.parts.ridge import (
     weights,
 )
 from omnimouse_model.masks import VISIBLE, Mask, scored_cells
-from omnimouse_model.predict.predictor import (
-    Encoded,
-    Needs,
-    Prediction,
-    Predictor,
-    check_request,
-)
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor, check_request
 from omnimouse_model.progress import Cancelled, never, stop_if
 
 # -- context ridge: neurons and behaviour from the neurons visible at the same sample -
@@ -305,11 +299,7 @@ class VideoRidge:
 
 
 def _fitted(
-    key: str,
-    columns: np.ndarray,
-    train: Covariance,
-    held_out: Covariance,
-    covariance: Covariance,
+    key: str, columns: np.ndarray, train: Covariance, held_out: Covariance, covariance: Covariance
 ) -> Fit:
     """Return weights and intercept of some of the inputs."""
     penalty = choose_penalty(train.part(columns), held_out.part(columns))
@@ -324,10 +314,7 @@ def _fitted(
 
 RULES: dict[str, type[Rule]] = {
     rule.name: rule
-    for rule in (
-        *(TrainMean, LastSample, Interpolation),
-        *(HistoryRidge, ContextRidge, VideoRidge),
-    )
+    for rule in (*(TrainMean, LastSample, Interpolation), *(HistoryRidge, ContextRidge, VideoRidge))
 }
 
 
@@ -417,10 +404,7 @@ class NaivePredictor(Predictor):
         return Encoded(window, mask, (replace(prediction, responses=rates), scored_cells(mask)))
 
     def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
     ) -> Prediction:
         """Return the target cells of `neurons`, by default of all with targets."""
         stop_if(cancelled)

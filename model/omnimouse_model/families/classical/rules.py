@@ -214,10 +214,7 @@ class Interpolation:
         samples = np.arange(n)[:, None]
         before = last_visible(visible)
         after = n - 1 - last_visible(visible[::-1])[::-1]  # n where there is none
-        first, last = (
-            np.where(before < 0, after, before),
-            np.where(after >= n, before, after),
-        )
+        first, last = (np.where(before < 0, after, before), np.where(after >= n, before, after))
         # Without any visible sample both are outside, and the mean replaces the value.
         without = (first < 0) | (first >= n)
         first, last = (np.clip(place, 0, n - 1) for place in (first, last))

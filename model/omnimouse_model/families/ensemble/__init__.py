@@ -20,13 +20,7 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.masks import Mask
 from omnimouse_model.own_families import REGISTRY
 from omnimouse_model.predict.family import Family, later
-from omnimouse_model.predict.predictor import (
-    Encoded,
-    Needs,
-    Prediction,
-    Predictor,
-    Request,
-)
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor, Request
 from omnimouse_model.progress import Cancelled, never
 from omnimouse_model.storage.files import is_there, real_path
 from omnimouse_model.storage.trees import decode, read_json, refused_as
@@ -107,10 +101,7 @@ class Ensemble(Predictor):
         return Encoded(window, mask, states)
 
     def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
     ) -> Prediction:
         """Return the mean of the members' predictions."""
         pairs = zip(self.members, encoded.state, strict=True)
@@ -164,10 +155,7 @@ class _Stored:
 
 
 def load_ensemble(
-    path: Path,
-    load: Callable[[str], Predictor],
-    *,
-    above: tuple[tuple[int, int], ...] = (),
+    path: Path, load: Callable[[str], Predictor], *, above: tuple[tuple[int, int], ...] = ()
 ) -> Ensemble:
     """Load the ensemble in a file of `save_ensemble`.
 
@@ -255,9 +243,7 @@ def _place_inside(path: Path, name: str) -> Path | None:
 
 # -- writing ---------------------------------------------------------------------------
 def save_ensemble(
-    path: str | Path,
-    members: Sequence[str | Path] | Mapping[str, Predictor],
-    device: str = "auto",
+    path: str | Path, members: Sequence[str | Path] | Mapping[str, Predictor], device: str = "auto"
 ) -> Path:
     """Write the file of an ensemble, the mean of some predictors.
 

@@ -159,10 +159,7 @@ def sizes_from_shapes(state: Mapping[str, Tensor]) -> dict[str, int | bool]:
 
 
 def public_to_own(
-    state: Mapping[str, Tensor],
-    config: NdtConfig,
-    sessions: Mapping[str, int],
-    source: str,
+    state: Mapping[str, Tensor], config: NdtConfig, sessions: Mapping[str, int], source: str
 ) -> dict[str, Tensor]:
     """Return the tensors with the names of `Ndt`."""
     own: dict[str, Tensor] = {}

@@ -31,11 +31,7 @@ from omnimouse_model.predict.predictor import Needs, Request, check_responses_sh
 from omnimouse_model.progress import QUIET, Cancelled, Job, advance, never, stop_if
 
 TRIALS = WindowSpec(
-    duration_s=3.0,
-    response_rate_hz=50.0,
-    responses="count",
-    align="trial",
-    trial_offset_s=-0.5,
+    duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial", trial_offset_s=-0.5
 )
 """Trials of Jiang et al.: 150 bins of 20 ms, from 0.5 s before the onset."""
 
@@ -376,11 +372,7 @@ def inter_region(net: Ndt, session: str, spikes: Trials, regions: Sequence[str])
 
 
 def intra_region(
-    net: Ndt,
-    session: str,
-    spikes: Trials,
-    regions: Sequence[str],
-    job: Job = QUIET,
+    net: Ndt, session: str, spikes: Trials, regions: Sequence[str], job: Job = QUIET
 ) -> np.ndarray:
     """Predict each neuron from the other neurons of its region only.
 

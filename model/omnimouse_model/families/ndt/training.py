@@ -53,20 +53,9 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.checkpoints import rank_files, read_state
-from omnimouse_model.training.config import (
-    ADDED,
-    Count,
-    TrainFields,
-    TransferOptions,
-)
+from omnimouse_model.training.config import ADDED, Count, TrainFields, TransferOptions
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import (
-    ALONE,
-    SUMMARY,
-    TrainingRun,
-    seeded,
-    train,
-)
+from omnimouse_model.training.loop import ALONE, SUMMARY, TrainingRun, seeded, train
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number, shuffled
 from omnimouse_model.training.transfer import check_name, check_unknown, transfer
 
@@ -271,11 +260,7 @@ class Trials:
         return self._batches[scheme]
 
     def _masked(
-        self,
-        counts: np.ndarray,
-        scheme: str,
-        config: NdtTrainConfig,
-        rng: np.random.Generator,
+        self, counts: np.ndarray, scheme: str, config: NdtTrainConfig, rng: np.random.Generator
     ) -> Batch:
         n_trials, n_bins, n_neurons = counts.shape
         shape = (n_trials, n_bins, n_neurons)
@@ -557,10 +542,7 @@ class NdtTraining(TrainingRun):
         with seeded(seed, self.device):
             output = self.net(batch.seen, batch.session, batch.scheme)
         loss = poisson_loss(
-            output.log_rates,
-            batch.counts,
-            batch.scored,
-            is_sum=config.reduction == "sum",
+            output.log_rates, batch.counts, batch.scored, is_sum=config.reduction == "sum"
         )
         if loss.isfinite():
             loss.backward()

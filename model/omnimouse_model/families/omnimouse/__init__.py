@@ -71,10 +71,7 @@ FAMILY = Family(
     load=_LOAD,
     title="OmniMouse",
     summary="Masked multi-modal transformer: any neurons, video and behaviour predict the others.",
-    names={
-        "demo": _demo,
-        "demo-plain": partial(_demo, name="demo-plain", with_context=False),
-    },
+    names={"demo": _demo, "demo-plain": partial(_demo, name="demo-plain", with_context=False)},
     recognises=_recognises,
     describe=later(f"{__name__}.checkpoint:describe"),
     training=Training(
@@ -84,9 +81,7 @@ FAMILY = Family(
         shipped_configs(Path(__file__).parent / "configs"),
     ),
     transfer=Transfer(
-        NeuronTransferOptions,
-        later(f"{__name__}.transfer:transfer_omnimouse"),
-        _transfer_seconds,
+        NeuronTransferOptions, later(f"{__name__}.transfer:transfer_omnimouse"), _transfer_seconds
     ),
     export=later(f"{__name__}.training:export_run"),
     published="OmniMouse-5M",

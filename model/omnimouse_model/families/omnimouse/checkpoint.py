@@ -92,9 +92,7 @@ class OmniMouseCheckpoint(Checkpoint):
             Entries are missing, unexpected, or of another shape or type.
         """
         return load_strictly(
-            lambda: OmniMouse(self.config, self.sessions, self.animals),
-            self.state,
-            self.source,
+            lambda: OmniMouse(self.config, self.sessions, self.animals), self.state, self.source
         )
 
 
@@ -246,10 +244,7 @@ def _infer_config(state: dict[str, Tensor], source: str) -> tuple[OmniMouseConfi
         f"({names[shape]})",
     )
     groups = n_latents - config.num_global_latents
-    return (
-        replace(config, num_response_latent_groups=groups, d_embedding=embedding),
-        assumed,
-    )
+    return (replace(config, num_response_latent_groups=groups, d_embedding=embedding), assumed)
 
 
 def _shape(state: dict[str, Tensor], key: str, source: str, dimensions: int) -> tuple[int, ...]:

@@ -60,11 +60,7 @@ class HieraConfig:
         t, y, x = (
             (size + 2 * pad - kernel) // stride + 1
             for size, pad, kernel, stride in zip(
-                sizes,
-                self.patch_padding,
-                self.patch_kernel,
-                self.patch_stride,
-                strict=True,
+                sizes, self.patch_padding, self.patch_kernel, self.patch_stride, strict=True
             )
         )
         return t, y, x

@@ -151,10 +151,7 @@ class OmniMouseWithContext(LinearGaussian):
     """
 
     def __init__(
-        self,
-        transformer: TransformerPredictor,
-        context: Mapping[str, Tensor],
-        weights_hash: str,
+        self, transformer: TransformerPredictor, context: Mapping[str, Tensor], weights_hash: str
     ) -> None:
         super().__init__(transformer.needs.spec)
         self.transformer, self.context = transformer, context
@@ -236,10 +233,7 @@ class OmniMouseWithContext(LinearGaussian):
         return super().predict_subsets(windows, subsets, cancelled)
 
     def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
     ) -> Prediction:
         """Return the target cells of `neurons`, by default of all with targets."""
         if not self.has_context(encoded.window.session):
@@ -342,10 +336,7 @@ def _sets_of_inputs(session: Session, spec: WindowSpec) -> list[tuple[bool, bool
 
 
 def fit_context(
-    transformer: TransformerPredictor,
-    session: Session,
-    job: Job = QUIET,
-    window_s: float = 0.1,
+    transformer: TransformerPredictor, session: Session, job: Job = QUIET, window_s: float = 0.1
 ) -> dict[str, Tensor]:
     """Fit the context part of a model to a session that it knows.
 
@@ -392,10 +383,7 @@ def fit_context(
 
 
 def fit_part(
-    series: TrainSeries,
-    rates: np.ndarray | None,
-    rate_hz: float,
-    job: Job = QUIET,
+    series: TrainSeries, rates: np.ndarray | None, rate_hz: float, job: Job = QUIET
 ) -> tuple[LinearGaussianFit, np.ndarray]:
     """Fit gain, mean and covariance for one set of inputs.
 
@@ -435,10 +423,7 @@ def fit_part(
 
 
 def _mean_rates(
-    transformer: TransformerPredictor,
-    session: Session,
-    behavior: bool,
-    job: Job,
+    transformer: TransformerPredictor, session: Session, behavior: bool, job: Job
 ) -> np.ndarray:
     """Return the transformer's rates for the samples of the series, float32 (N, P)."""
     spec = transformer.needs.spec
@@ -458,11 +443,7 @@ OmniMousePredictor = TransformerPredictor | OmniMouseWithContext
 
 
 def load_checkpoint_predictor(
-    path: str | Path,
-    device: str = "auto",
-    *,
-    name: str | None = None,
-    with_context: bool = True,
+    path: str | Path, device: str = "auto", *, name: str | None = None, with_context: bool = True
 ) -> OmniMousePredictor:
     """Load a predictor from a checkpoint of this project or an official one.
 
@@ -485,11 +466,7 @@ def predictor_from_checkpoint(
     net = checkpoint.build().requires_grad_(False)
     net.to(resolve_device(device))
     predictor = TransformerPredictor(
-        net,
-        name,
-        weights_hash(checkpoint.state),
-        can_move=True,
-        assumed=checkpoint.assumed,
+        net, name, weights_hash(checkpoint.state), can_move=True, assumed=checkpoint.assumed
     )
     if not checkpoint.context:
         return predictor

@@ -148,10 +148,7 @@ def shared_loadings(source: TrainingSession) -> np.ndarray:
 
 
 def fit_batches(
-    sources: list[TrainingSession],
-    phase: Phase,
-    config: OmniMouseConfig,
-    seed: int,
+    sources: list[TrainingSession], phase: Phase, config: OmniMouseConfig, seed: int
 ) -> list[FitBatch]:
     """Return batches of all sessions and tasks, on the CPU, to fit attention heads to."""
     rng = np.random.default_rng(seed)
@@ -373,11 +370,7 @@ def _decoder_rows(
 
 
 def _fit_decoder_head(
-    net: OmniMouse,
-    batches: Sequence[FitBatch],
-    head: int,
-    features: _HeadFeatures,
-    outputs: Tensor,
+    net: OmniMouse, batches: Sequence[FitBatch], head: int, features: _HeadFeatures, outputs: Tensor
 ) -> None:
     """Queries are loadings, keys the codes of the latents, values their signal."""
     attention, dim = net.decoders()[0].attention, net.config.d_model
@@ -552,10 +545,7 @@ def _separate_channels(
     assert isinstance(block, GatedFeedForward)
     xs, owners, contents = [], [], []
     for batch in batches:
-        with (
-            _outputs_of(net.enc.ffn_pre_norm) as normed,
-            _outputs_of(net.enc.attention) as mixed,
-        ):
+        with _outputs_of(net.enc.ffn_pre_norm) as normed, _outputs_of(net.enc.attention) as mixed:
             net.encode_tokens(batch.windows, batch.layout)
         x = normed[0]
         registers = net.config.num_global_latents

@@ -54,10 +54,7 @@ from omnimouse_model.families.omnimouse.checkpoint import (
     read_official,
 )
 from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
-from omnimouse_model.families.omnimouse.context_part import (
-    fit_context,
-    load_checkpoint_predictor,
-)
+from omnimouse_model.families.omnimouse.context_part import fit_context, load_checkpoint_predictor
 from omnimouse_model.families.omnimouse.network import (
     HieraBlock,
     OmniMouse,
@@ -79,11 +76,7 @@ from omnimouse_model.families.omnimouse.start_values import (
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import strategy_names
-from omnimouse_model.predict.devices import (
-    Precision,
-    computes_in_bf16,
-    torch_threads,
-)
+from omnimouse_model.predict.devices import Precision, computes_in_bf16, torch_threads
 from omnimouse_model.storage.tensors import write_pickle
 from omnimouse_model.training.checkpoints import (
     MODEL,
@@ -94,12 +87,7 @@ from omnimouse_model.training.checkpoints import (
 )
 from omnimouse_model.training.config import RunSettings, run_record
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import (
-    MAX_SKIPPED,
-    SUMMARY,
-    TrainingRun,
-    seeded,
-)
+from omnimouse_model.training.loop import MAX_SKIPPED, SUMMARY, TrainingRun, seeded
 from omnimouse_model.training.loop import train as train_run
 from omnimouse_model.training.sessions import TrainingSession
 
@@ -525,8 +513,7 @@ def set_smooth_positions(net: OmniMouse, generator: torch.Generator) -> None:
     codes = net.hiera.backbone.pos_embed_spatial
     _, rows, columns = net.config.hiera.grid
     place = torch.cartesian_prod(
-        torch.arange(rows, dtype=torch.float32),
-        torch.arange(columns, dtype=torch.float32),
+        torch.arange(rows, dtype=torch.float32), torch.arange(columns, dtype=torch.float32)
     )
     dim = codes.shape[-1]
     waves = torch.randn(2, dim, generator=generator) / PLACE_SCALE_PATCHES

@@ -28,10 +28,7 @@ from omnimouse_model.families.omnimouse.batches import (
     TrainConfig,
     official_tasks,
 )
-from omnimouse_model.families.omnimouse.checkpoint import (
-    OmniMouseCheckpoint,
-    read_checkpoint,
-)
+from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint, read_checkpoint
 from omnimouse_model.families.omnimouse.config import Layout
 from omnimouse_model.families.omnimouse.context_part import (
     OmniMousePredictor,
@@ -54,12 +51,7 @@ from omnimouse_model.training.config import NeuronTransferOptions, Trained
 from omnimouse_model.training.loop import SUMMARY
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_model.training.sessions import TrainingSession
-from omnimouse_model.training.transfer import (
-    check_name,
-    check_unknown,
-    hold_out,
-    result_card,
-)
+from omnimouse_model.training.transfer import check_name, check_unknown, hold_out, result_card
 
 ANIMALS = "animal_params._animal_embeddings."
 
@@ -76,11 +68,7 @@ PATIENCE = 6
 
 
 def transfer_omnimouse(
-    predictor: Predictor,
-    session: Session,
-    options: NeuronTransferOptions,
-    out: Path,
-    job: Job,
+    predictor: Predictor, session: Session, options: NeuronTransferOptions, out: Path, job: Job
 ) -> OmniMousePredictor:
     """Fine-tune a transformer to a session (`Transfer.start`)."""
     check_unknown(predictor, session, options.train)
@@ -500,12 +488,7 @@ def _predict(net: OmniMouse, windows: list[Window], mask: Mask, layout: Layout) 
     # The mask hides all responses, so their values do not matter.
     nothing = torch.zeros(60, mask.n_neurons, device=device)
     batch = batch_from_windows(
-        windows,
-        [mask] * len(windows),
-        net.config,
-        KEY,
-        device,
-        [nothing] * len(windows),
+        windows, [mask] * len(windows), net.config, KEY, device, [nothing] * len(windows)
     )
     video = None
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -531,11 +514,7 @@ def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 # -- the result ----------------------------------------------------------------------
 def _write_result(
-    out: Path,
-    start: StartValues,
-    config: TrainConfig,
-    device: torch.device,
-    course: _Course,
+    out: Path, start: StartValues, config: TrainConfig, device: torch.device, course: _Course
 ) -> None:
     """Write the best weights, together with the known sessions of the model.
 

@@ -251,10 +251,7 @@ def config_from_shapes(state: Mapping[str, Tensor]) -> TwinConfig:
     block = "core.feedforward.blocks."
     blocks = range(count(block))
     first = [shapes[f"{block}{n}.convs.0.weights.0"] for n in blocks]
-    recurrent, has_attention = (
-        "core.recurrent.",
-        "core.recurrent.conv.weights.0" in state,
-    )
+    recurrent, has_attention = ("core.recurrent.", "core.recurrent.conv.weights.0" in state)
     is_mixed = f"{recurrent}proj_x.0.mask" in state
     maps = 1 if is_mixed else 0
     gate = shapes[f"{recurrent}proj_i.gains.0"]

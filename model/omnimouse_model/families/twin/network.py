@@ -421,12 +421,7 @@ class Perspective(nn.Module):
         self.retina_pixel = RetinaPixel()
 
     def forward(
-        self,
-        frames: Tensor,
-        pupil: Tensor,
-        state: TwinState,
-        periphery: Periphery,
-        record: Record,
+        self, frames: Tensor, pupil: Tensor, state: TwinState, periphery: Periphery, record: Record
     ) -> Tensor:
         """Return the retina (N, colours, T, H, W) of frames (T, N, colours, h, w)."""
         n_frames, n_clips = frames.shape[:2]
@@ -459,9 +454,7 @@ class Perspective(nn.Module):
         depth = (rays * normal).sum(-1, keepdim=True).clamp(min=MIN_DEPTH)
         point = (center * normal).sum(-1, keepdim=True) / depth * rays - center
         return torch.einsum(
-            "tnhwi,nhwij->tnhwj",
-            point,
-            axes[..., :2].expand(-1, *rays.shape[2:4], -1, -1),
+            "tnhwi,nhwij->tnhwj", point, axes[..., :2].expand(-1, *rays.shape[2:4], -1, -1)
         )
 
     def to_response(self, luminance: Tensor) -> Tensor:
@@ -669,10 +662,7 @@ class StateInput(nn.Module):
         self.nonlinear, self.width = config.state_nonlinear, config.state_features
         streams, width = config.streams, self.width
         first = Layer(
-            *(streams, config.behavior, width),
-            gain=None,
-            is_normalised=False,
-            is_zero=True,
+            *(streams, config.behavior, width), gain=None, is_normalised=False, is_zero=True
         )
         hidden = [Layer(streams, width, width) for _ in range(config.state_layers - 1)]
         self.linears = nn.ModuleList([first, *hidden])
@@ -760,12 +750,7 @@ class FeedForward(nn.Module):
         streams, previous = config.streams, config.colours
         inputs, blocks = [], []
         for number, (channels, groups, layers) in enumerate(
-            zip(
-                config.block_channels,
-                config.block_groups,
-                config.block_layers,
-                strict=True,
-            )
+            zip(config.block_channels, config.block_groups, config.block_layers, strict=True)
         ):
             if number == 0:
                 first = config.input_spatial
@@ -881,11 +866,7 @@ class Recurrent(nn.Module):
         n_parts = 3 if groups > 1 else 2
         gain = math.sqrt(1 / n_parts)
         parts: list[nn.Module] = [
-            Layer(
-                *(streams, config.feedforward_channels, inputs),
-                gain=gain,
-                gain_groups=groups,
-            ),
+            Layer(*(streams, config.feedforward_channels, inputs), gain=gain, gain_groups=groups),
             Layer(
                 *(streams, config.state_hidden, inputs),
                 gain=gain,
@@ -907,12 +888,7 @@ class Recurrent(nn.Module):
                 has_bias=False,
             )
             for name in ("proj_q", "proj_k", "proj_v"):
-                layer = Layer(
-                    *(streams, common, common),
-                    groups=groups,
-                    gain=None,
-                    has_bias=False,
-                )
+                layer = Layer(*(streams, common, common), groups=groups, gain=None, has_bias=False)
                 self.add_module(name, layer)
             self.scales = nn.ParameterList(
                 torch.ones(groups, common // groups) for _ in range(streams)

@@ -14,12 +14,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.twin import RELEASED
-from omnimouse_model.families.twin.checkpoint import (
-    MEAN,
-    SESSIONS,
-    TwinCheckpoint,
-    read_release,
-)
+from omnimouse_model.families.twin.checkpoint import MEAN, SESSIONS, TwinCheckpoint, read_release
 from omnimouse_model.families.twin.network import TwinNetwork, TwinState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
@@ -208,11 +203,7 @@ class TwinPredictor(NetworkPredictor):
 
     @torch.enable_grad()
     def stimulus_gradient(
-        self,
-        clip: Clip,
-        neurons: np.ndarray,
-        objective: np.ndarray,
-        cancelled: Cancelled = never,
+        self, clip: Clip, neurons: np.ndarray, objective: np.ndarray, cancelled: Cancelled = never
     ) -> tuple[float, np.ndarray]:
         """Return a weighted sum of responses, and its gradient by gray level."""
         session = clip.session

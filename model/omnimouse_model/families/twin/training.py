@@ -45,19 +45,8 @@ from omnimouse_model.predict.devices import on_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import rank_files, read_state
-from omnimouse_model.training.config import (
-    Count,
-    Targets,
-    TrainFields,
-    TransferOptions,
-)
-from omnimouse_model.training.loop import (
-    SUMMARY,
-    TrainingRun,
-    has_finite_gradients,
-    seeded,
-    train,
-)
+from omnimouse_model.training.config import Count, Targets, TrainFields, TransferOptions
+from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded, train
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
 from omnimouse_model.training.transfer import check_unknown, hold_out, transfer
 
@@ -332,9 +321,7 @@ def _norm(x: Tensor, dims: tuple[int, ...] | None) -> Tensor:
     return norm
 
 
-def _rules(
-    net: TwinNetwork,
-) -> Iterator[tuple[str, nn.Parameter, tuple[int, ...] | None, bool]]:
+def _rules(net: TwinNetwork) -> Iterator[tuple[str, nn.Parameter, tuple[int, ...] | None, bool]]:
     """Yield name, parameter, dimensions of its norm, and whether it decays."""
     mixing = {
         f"{name}.weights" for name, module in net.named_modules() if isinstance(module, GroupMixing)
@@ -711,8 +698,7 @@ def transfer_twin(
     check_unknown(predictor, session, options.train)
     if session.stimulus is None:
         raise FinetuneError(
-            "no_video",
-            f"Session {session.id!r} has no video, which is all that a twin sees.",
+            "no_video", f"Session {session.id!r} has no video, which is all that a twin sees."
         )
     origin = predictor.checkpoint()
     config = TwinTrainConfig(

@@ -173,13 +173,7 @@ class DigitalTwin:
         if units is not None:
             chosen = torch.as_tensor(self._columns(units), device=self.device)
         output: TwinOutput = self.net(
-            frames,
-            pupil,
-            behavior,
-            state,
-            periphery=periphery,
-            units=chosen,
-            record=record,
+            frames, pupil, behavior, state, periphery=periphery, units=chosen, record=record
         )
         return output
 
