@@ -345,7 +345,8 @@ def _running_scores(
 
 def _without_video(shard: Shard, predictor: Predictor, mask: Mask) -> str:
     """Return why a predictor is not compared over a span under a mask, "" if it is."""
-    if shard.span is None or mask.frames.any() or not predictor.needs.always_sees_video:
+    is_compared = shard.span is not None and bool(mask.target.any())
+    if not is_compared or mask.frames.any() or not predictor.needs.always_sees_video:
         return ""
     return f"{predictor.predictor_id!r} always saw video in its training; this task hides it."
 
