@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from io import StringIO
@@ -156,9 +157,10 @@ def main(arguments: list[str] | None = None) -> None:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     arguments = _common_first(arguments)
-    hook = threading.excepthook
+    hook, shown_warning = threading.excepthook, warnings.formatwarning
     if "--debug" not in arguments:
         threading.excepthook = _show_error_of_thread
+        warnings.formatwarning = _warning_line
     status: object = 0
     try:
         status = group.main(args=arguments, prog_name="omnimouse", standalone_mode=False)
@@ -187,7 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
             _show(message_of(error))
             status = 1
     finally:
-        threading.excepthook = hook
+        threading.excepthook, warnings.formatwarning = hook, shown_warning
     # A second Ctrl-C during the clean-up of the interpreter must not print a traceback.
     if status == STOPPED:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -210,9 +212,18 @@ def _common_first(arguments: list[str]) -> list[str]:
 
 
 def _show(message: str) -> None:
+    click.echo(_line(message), err=True)
+
+
+def _line(message: str) -> str:
     # Return to the start of the line and erase a progress line.
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-    click.echo(f"{clear}omnimouse: {printable(message)}", err=True)
+    return f"{clear}omnimouse: {printable(message)}"
+
+
+def _warning_line(message: Warning | str, *place: object, **line: object) -> str:
+    # Python's own has the place in the code and prints texts of files as they are.
+    return _line(" ".join(str(message).split())) + "\n"
 
 
 def _show_error_of_thread(ended: threading.ExceptHookArgs) -> None:

@@ -10,6 +10,7 @@ import click
 
 from omnimouse_app.cli.inputs import (
     DEMO_SESSIONS,
+    OutputPath,
     json_option,
     named_session,
     reading_options,
@@ -216,7 +217,7 @@ _SHOWN = 12
 
 @click.command("convert-weights")
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=OutputPath())
 @click.option("--family", required=True, metavar="KEY", help="Family of the weights.")
 @click.option(
     "--about",

@@ -224,6 +224,7 @@ def _interval(row: Row, prefix: str) -> str:
 )
 @file_option(
     "--ensemble",
+    makes_folders=True,
     help="Score the mean of all --model too, and write it to this .ensemble.json.",
 )
 @click.option("--baselines/--no-baselines", default=True, help="Score naive predictors, too.")
@@ -243,7 +244,11 @@ def _interval(row: Row, prefix: str) -> str:
 )
 @metric_option
 @max_windows_option
-@file_option("--out", help="Results file; results that it contains are not computed again.")
+@file_option(
+    "--out",
+    makes_folders=True,
+    help="Results file; results that it contains are not computed again.",
+)
 @scheduler_option("windows")
 @file_option("--parquet", help="Write the scores of every neuron, too.")
 @device_option

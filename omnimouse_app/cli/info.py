@@ -445,9 +445,10 @@ if TYPE_CHECKING:
 @click.option(
     "--recording", default="", show_default=False, help="Place of the recording, if it was moved."
 )
-@file_option(
+@click.option(
     "--sweep",
     "sweeps",
+    type=click.Path(path_type=Path, dir_okay=False),
     multiple=True,
     help="A saved context sweep to compare. May be repeated.",
 )

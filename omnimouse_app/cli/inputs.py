@@ -11,6 +11,7 @@ import click
 
 from omnimouse_app.cli.terminal import Progress, interruptible
 from omnimouse_model.storage.files import real_path
+from omnimouse_model.storage.write import check_output
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -53,16 +54,30 @@ json_option = click.option(
 )
 
 
-def file_option(*names: str, help: str, **settings: Any) -> Option:
-    """Return an option for the path of a file."""
-    kind = click.Path(path_type=Path, dir_okay=False)
+class OutputPath(click.Path):
+    """Path of a file or folder that a command writes, checked before its work."""
+
+    def __init__(self, *, makes_folders: bool = True, **settings: Any) -> None:
+        super().__init__(path_type=Path, **settings)
+        self._makes_folders = makes_folders
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path; raise `DriveError` if nothing can be written there."""
+        path = super().convert(value, param, ctx)
+        assert isinstance(path, Path)
+        check_output(path, makes_folders=self._makes_folders)
+        return path
+
+
+def file_option(*names: str, help: str, makes_folders: bool = False, **settings: Any) -> Option:
+    """Return an option for the path of a file that is written."""
+    kind = OutputPath(dir_okay=False, makes_folders=makes_folders)
     return click.option(*names, type=kind, help=help, **settings)
 
 
 def folder_option(*names: str, help: str, **settings: Any) -> Option:
-    """Return an option for the path of a folder."""
-    kind = click.Path(path_type=Path, file_okay=False)
-    return click.option(*names, type=kind, help=help, **settings)
+    """Return an option for the path of a folder that is written."""
+    return click.option(*names, type=OutputPath(file_okay=False), help=help, **settings)
 
 
 def threads_option(default: int | None = None, help: str = "CPU threads.") -> Option:

@@ -144,10 +144,6 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
         from omnimouse_model.inference.registry import load_predictor
 
         shared = {name: options.pop(name) for name in _SHARED if name in options}
-        out = shared.get("out")
-        # Before an experiment of minutes, not after it.
-        if out is not None and not out.absolute().parent.is_dir():
-            raise click.UsageError(f"--out: there is no folder {out.absolute().parent}")
         recording = named_session(session, **reading)
         predictor = load_predictor(shared["model"], device=shared["device"])
         run(Run(recording=recording, predictor=predictor, **shared), **options)

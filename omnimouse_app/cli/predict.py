@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli.inputs import (
+    OutputPath,
     device_option,
     json_option,
     named_session,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     required=True,
     help="File of predictions, .zarr or .nwb; an unfinished one is continued.",
 )

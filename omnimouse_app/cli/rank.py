@@ -62,6 +62,7 @@ _ORDERS = ("ranked", "random", "reverse")
 @file_option(
     "--results",
     required=True,
+    makes_folders=True,
     help="File of finished scores (.ranking.jsonl); the models are kept beside it.",
 )
 @click.option(

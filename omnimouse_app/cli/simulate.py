@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from omnimouse_app.cli.inputs import json_option
+from omnimouse_app.cli.inputs import OutputPath, json_option
 from omnimouse_app.cli.terminal import emit, interruptible, n_bytes
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import WindowSpec
@@ -36,7 +36,7 @@ TRIALS = WindowSpec(3.0, 50.0, responses="count", align="trial", trial_offset_s=
 
 
 @click.command("simulate")
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=OutputPath(file_okay=False))
 @click.option(
     "--mouse",
     "mice",

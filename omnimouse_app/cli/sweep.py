@@ -11,7 +11,6 @@ import click
 from omnimouse_app.cli.inputs import (
     device_option,
     file_option,
-    folder_option,
     format_options,
     json_option,
     max_windows_option,
@@ -111,7 +110,7 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
 @click.option("--tier", default="test", help="A held-out tier.")
 @metric_option
 @max_windows_option
-@file_option("--out", help="Results file; a sweep that it contains continues.")
+@file_option("--out", makes_folders=True, help="Results file; a sweep that it contains continues.")
 @file_option("--csv", help="Write the rows as a table, too.")
 @scheduler_option("rows")
 @device_option
@@ -310,8 +309,9 @@ AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
     help="First train and score the runs of this plan that RESULTS lacks: a YAML file, "
     "or the name of a shipped plan (simulated).",
 )
-@folder_option(
+@click.option(
     "--mice",
+    type=click.Path(path_type=Path, file_okay=False),
     help="With --train: folder of the simulated mice; missing ones are generated. "
     "[default: the cache]",
 )

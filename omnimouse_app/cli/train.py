@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli.inputs import (
+    OutputPath,
     device_option,
     folder_option,
     json_option,
@@ -57,8 +58,9 @@ run_option = folder_option(
     type=click.Path(path_type=Path, exists=True),
     help="Session or folder of sessions, instead of the config's. May be repeated.",
 )
-@folder_option(
+@click.option(
     "--mice",
+    type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the simulated training mice; missing ones are generated. [default: the cache]",
 )
 @click.option(
@@ -76,7 +78,7 @@ run_option = folder_option(
 @threads_option()
 @click.option(
     "--export",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Write the weights here at the end: a .safetensors file, or a folder for the "
     "format of the released models.",
 )

@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,7 @@ from omnimouse_app.cli.terminal import emit, interruptible, machine
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import Job
 from omnimouse_model.simulate import demo
+from omnimouse_model.storage.write import DriveError
 from tests.cli.runner import run_command
 
 
@@ -184,3 +186,43 @@ def test_a_generated_session_is_made_with_a_job(monkeypatch):
 
     monkeypatch.setitem(demo.SESSIONS, "unseen", make)
     assert session_folder("unseen") == Path("made")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "evaluate --model no --session no --sensorium2023 --submission PLACE/a",
+        "evaluate --model no --session no --parquet PLACE/a",
+        "train no --out FILE/run",
+        "train no --out run --export FILE/a.safetensors",
+        "finetune no no --out FILE/run",
+        "simulate FILE/mice",
+        "predict no --model no --out FILE/a.zarr",
+        "lab fields --model no --out FILE/a",
+        "sweep --model no --session no --out FILE/a.jsonl --csv PLACE/a.csv",
+    ],
+)
+def test_a_place_that_cannot_be_written_is_found_before_the_work(words, tmp_path):
+    (tmp_path / "file").write_text("")
+    places = {"PLACE": tmp_path / "no folder", "FILE": tmp_path / "file"}
+    answer = run_command(
+        *[
+            str(places.get(first, first)) + ("/" + rest if rest else "")
+            for first, _, rest in (word.partition("/") for word in words.split())
+        ]
+    )
+    assert isinstance(answer.exception, DriveError), answer.output
+    assert "folder" in str(answer.exception)
+
+
+def test_a_warning_is_one_line_without_its_place(monkeypatch, capsys):
+    @click.command()
+    def command() -> None:
+        # As Python writes it where no test records it.
+        sys.stderr.write(warnings.formatwarning("no score of\n\x1b[2Ja12", UserWarning, "a", 1))
+
+    module = ModuleType("omnimouse_app.cli.info")
+    module.command = command
+    monkeypatch.setitem(sys.modules, "omnimouse_app.cli.info", module)
+    assert run("info") == 0
+    assert capsys.readouterr().err == "omnimouse: no score of a12\n"

@@ -16,7 +16,7 @@ from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.evaluation.tier_windows import training_windows
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
-from omnimouse_model.storage.write import cache_dir
+from omnimouse_model.storage.write import cache_dir, explained
 
 Fit = dict[str, np.ndarray]
 LOWEST = "lowest"
@@ -78,4 +78,4 @@ def _write(path: Path, fit: Fit) -> None:
         write_arrays(path, fit)
     except OSError as error:
         # Without a stored fit, the next start is slower but correct.
-        _log.warning("The fit is not stored: %s.", error)
+        _log.warning("The fit is not stored: %s", explained(error))

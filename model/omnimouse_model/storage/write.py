@@ -92,10 +92,19 @@ def _fault_of_folder(folder: Path, *, is_of_home: bool) -> str:
         return "has no home folder (HOME is not set)"
     if is_of_home and not home.is_dir():
         return "cannot be made, because the home folder is missing"
-    while not os.path.lexists(folder) and folder != folder.parent:
-        folder = folder.parent
-    is_free = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-    return "" if is_free else "cannot be written"
+    return "" if _is_open(_nearest(folder)) else "cannot be written"
+
+
+def _nearest(path: Path) -> Path:
+    """Return a path, or the first above it that exists."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether this user can make files in a folder."""
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def is_own(info: os.stat_result) -> bool:
@@ -478,6 +487,7 @@ def _check_target(path: Path) -> None:
 # -- errors of the drive
 FULL = (ENOSPC, EDQUOT, EFBIG)
 READ_ONLY = (EROFS, EACCES, EPERM)
+_NO_PERMISSION = "no permission to write here. Choose another folder."
 _FULL_TEXTS = ("No space left", "requested and", "File too large", "quota exceeded")
 """Texts of errors without a code: of libraries in Rust and C, and of NumPy's files."""
 _ALMOST_FULL = 64 * 1024
@@ -520,19 +530,40 @@ def explained(error: OSError) -> str:
     """Return the message of an error, with the next step for one of the drive."""
     path = error.filename
     if error.errno in (EEXIST, ENOTDIR) and isinstance(path, str):
-        place = Path(path)
-        while not os.path.lexists(place) and place != place.parent:
-            place = place.parent
-        return f"{place}: a file, or a link to nothing, is where a folder must be. Choose another."
+        return _no_folder(_nearest(Path(path)))
     text = _problem(error, Path(path) if isinstance(path, str) else None, None)
     return str(error) if text is None or isinstance(error, DriveError) else text
+
+
+def check_output(path: Path, *, makes_folders: bool = True) -> None:
+    """Raise `DriveError` if an output cannot be written, before the work that leads to it.
+
+    Parameters
+    ----------
+    makes_folders
+        False if the folder of the output must exist.
+    """
+    folder = path.absolute().parent
+    place = _nearest(folder)
+    if not place.is_dir():
+        raise DriveError(_no_folder(place))
+    if not makes_folders:
+        _check_target(path)
+        if place != folder:
+            raise DriveError(f"{path}: there is no folder {folder}.")
+    if not os.path.lexists(path) and not _is_open(place):
+        raise DriveError(f"{path}: {_NO_PERMISSION}")
+
+
+def _no_folder(place: Path) -> str:
+    return f"{place}: a file, or a link to nothing, is where a folder must be. Choose another."
 
 
 def _problem(error: Exception, path: Path | None, n_bytes: int | None) -> str | None:
     code = error.errno if isinstance(error, OSError) else None
     place = f"{path}: " if path is not None else ""
     if code in READ_ONLY:
-        return f"{place}no permission to write here. Choose another folder."
+        return f"{place}{_NO_PERMISSION}"
     free = _free(path)
     # PyTorch raises an error of its own after that of the drive.
     first = getattr(error.__context__, "errno", None)
