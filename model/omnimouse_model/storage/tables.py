@@ -121,7 +121,10 @@ def csv_bytes(columns: Mapping[str, Column], comments: str = "") -> bytes:
         Lines above the table, each after a #.
     """
     text = io.StringIO()
-    text.writelines(f"# {line}\n" for line in comments.splitlines())
+    for line in comments.splitlines():
+        # A spreadsheet splits it at commas; quotes would hide how a part begins.
+        parts = line.replace('"', "'").split(",")
+        text.write(f"# {','.join([parts[0], *map(_cell, parts[1:])])}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(_cell, columns))
     writer.writerows(zip(*(map(_cell, values) for values in columns.values()), strict=True))

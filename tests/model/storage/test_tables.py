@@ -63,6 +63,12 @@ def test_comments_are_above_the_table_and_each_line_is_one():
     assert csv_bytes({"a": [1]}, "first\n=second").decode() == "# first\n# =second\na\n1\n"
 
 
+@pytest.mark.parametrize("begin", ["=", " @", '"=', '"\t+'])
+def test_no_part_of_a_comment_begins_like_a_formula(begin):
+    (comment,) = cells(csv_bytes({}, f"of a,{begin}cmd(), and b"))[:1]
+    assert comment == ["# of a", "'" + begin.strip('"') + "cmd()", " and b"]
+
+
 def test_rows_of_different_names_become_columns_and_no_rows_a_header():
     assert columns_of([{"a": 1}, {"b": 2}]) == {"a": [1, None], "b": [None, 2]}
     assert csv_bytes(columns_of([], ["a"])) == b"a\n"
