@@ -30,6 +30,8 @@ ICON_GAP = 4
 TEXT_MARGIN = 4
 """Pixels around the letters of a text in a plot."""
 SMALL = (1280, 720)
+NARROW = 240
+"""Wanted width of a dock; it becomes as narrow as its panels allow."""
 
 
 def plain(text: str) -> str:
@@ -146,6 +148,23 @@ def test_no_text_of_any_panel_is_cut(dock):
             else:
                 cut[*size, title] = found
     assert not cut
+
+
+def test_in_a_narrow_dock_axes_and_the_quantity_of_the_scatter_are_whole(dock, tmp_path):
+    sources = dock.controller.sources
+    sources.folder = tmp_path
+    sources.set(windows=8)
+    dock.bring_up("Sources")
+    sources.start()
+    dock.bring_up("Scores")
+    wait_for(lambda: not sources.is_busy and sources.result is not None, "the shares")
+    docks = [dock.docks[title] for title in ("Sources", "Scores")]
+    dock.main_window.resizeDocks(docks, [NARROW] * 2, Qt.Orientation.Horizontal)
+    settle(0.5)
+    cut = {title: [*cut_drawings(dock.docks[title])] for title in ("Sources", "Scores")}
+    assert cut == {"Sources": [], "Scores": []}
+    against = dock.panels["Scores"].widgets["against"]
+    assert (against.currentText(), is_button_cut(against)) == ("Mean response", False)
 
 
 def test_the_measure_finds_texts_that_are_cut(qtbot):

@@ -14,6 +14,7 @@ from omnimouse_widgets.jupyter.panel import COLOURS, RecordPart
 from omnimouse_widgets.jupyter.transport.part import PAGE
 from omnimouse_widgets.views.context.sources import SourcesView
 from omnimouse_widgets.views.record import (
+    Column,
     Curves,
     Image,
     Item,
@@ -56,6 +57,9 @@ SEEN = """element => {
   return [element instanceof SVGElement ? fill : backgroundColor, filters];
 }"""
 """Colour of an element, and the filters that change it on screen."""
+CUT = """all => all.filter((one) => one.scrollWidth > one.clientWidth)
+  .map((one) => one.textContent)"""
+"""Texts that are longer than their elements."""
 X = np.arange(4.0)
 WAVE, NONE = np.array([0.1, 0.4, 0.2, 0.3]), np.full(4, np.nan)
 line = partial(Line, "seen", palette.PREDICTED, X, WAVE)
@@ -144,6 +148,25 @@ def test_each_kind_of_plot_is_drawn(page, name):
     show(page, plot)
     drawing = page.locator("svg.omnimouse-drawing")
     assert {found: drawing.locator(found).count() for found in expected} == expected
+
+
+def test_titles_and_numbers_of_a_long_table_are_whole_in_a_narrow_part(page):
+    names = "id", "area", "plane", "depth", "state", "score", "recorded_field_size", "luck"
+    page.set_viewport_size({"width": 478, "height": 500})
+    columns = tuple(Column(name, name, "", name == "state") for name in names)
+    texts = "100", "V1", "2", "285", "hidden → target", "-0.376", "1.25", "–"
+    show(page, LongTable(
+        "content", "table", 1, columns, 3, "state", "score", True, lambda column: None,
+        np.arange(3), lambda start, stop: [(texts, palette.TARGET)] * (stop - start),
+        tuple, lambda rows: None,
+    ))  # fmt: skip
+    page.locator(".omnimouse-swatch").nth(2).wait_for()
+    for seen in (
+        ".omnimouse-head > div",
+        ".omnimouse-head button",
+        ".omnimouse-row:not([hidden]) > div",
+    ):
+        assert page.locator(seen).evaluate_all(CUT) == []
 
 
 def test_bars_of_sources_have_the_colours_of_their_table(page, tmp_path):

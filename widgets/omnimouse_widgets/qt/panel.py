@@ -143,6 +143,8 @@ OVER_STYLE: Final = (
 """Style of a button that stands over a plot."""
 LONG_NAME: Final = 8
 """Letters of a choice that are always shown."""
+WIDE_NAME: Final = 13
+"""The same of the wide choice of a row."""
 EMPTY: Final = ":empty"
 """End of the key of a content without data."""
 MIN_HEIGHT: Final = 120
@@ -388,7 +390,10 @@ class RecordPanel(QWidget):
                     if isinstance(item, Plot):
                         self.plots[item.name].canvas.setMinimumHeight(IN_ROW_HEIGHT)
                 if entry.wide and entry.items:
-                    inner.setStretchFactor(self.widgets[entry.wide], 1)
+                    wide_one = self.widgets[entry.wide]
+                    inner.setStretchFactor(wide_one, 1)
+                    if isinstance(wide_one, QComboBox) and wide_one.minimumContentsLength():
+                        wide_one.setMinimumContentsLength(WIDE_NAME)
             elif self._is_new(key, entry):
                 self._show(widget, entry)
                 for mark in self._marks.values():

@@ -91,6 +91,8 @@ class RecordPlot:
         self.message = plot_style.Message(self.box)
         self.items: list[pg.GraphicsObject] = []
         self._lines: dict[object, list[pg.GraphicsObject]] = {}
+        self._names: list[Any] = []
+        self.box.sigResized.connect(self._place_names)
         self._labels = ("", "")
         self.shown: Plot = Message("", "", "")
 
@@ -106,7 +108,7 @@ class RecordPlot:
         for item in self.items:
             if not any(item is other for other in kept):
                 self.plot.removeItem(item)
-        self.items = kept
+        self.items, self._names = kept, []
         self.plot.setTitle(plot.title or None, color=plot_style.TEXT, size="8pt")
         self.message.show(plot.text if isinstance(plot, Message) else "")
         for side in ("left", "bottom"):
@@ -225,18 +227,22 @@ class RecordPlot:
         self._add_names(names)
 
     def _add_names(self, names: Sequence[tuple[str, str]]) -> None:
-        """Write the names of the lines at the top right, side by side while there is room."""
+        """Write the names of the lines at the top right."""
         (_, right), (_, high) = self.box.viewRange()
-        room, row, beside = max(self.canvas.width() - _TICKS_WIDTH, _LEAST_NAMES), 0, 0.0
         for name, colour in reversed(names):
-            item = plot_style.text_item(name, colour)
+            self._add_text(name, colour, (right, high), (1.0, 0.0))
+            self._names.append(self.items[-1])
+        self._place_names()
+
+    def _place_names(self) -> None:
+        """Put the names of the lines side by side while there is room."""
+        room, row, beside = max(self.canvas.width() - _TICKS_WIDTH, _LEAST_NAMES), 0, 0.0
+        for item in self._names:
             width = item.boundingRect().width()
             if beside and beside + width > room:
                 row, beside = row + 1, 0.0
             # An anchor is in sizes of the text, and so the same at each size of the plot.
             item.setAnchor((1.0 + beside / width, -float(row)))
-            item.setPos(right, high)
-            self._add(item)
             beside += width
 
     def _set_ranges(self, plot: Curves, places: np.ndarray) -> None:

@@ -43,9 +43,11 @@ function makeLongTable(item, connection, sharedKeys, tall) {
     body.replaceChildren();
     pool = [];
     grid.setAttribute("aria-colcount", String(titles.length));
-    const widths = table.columns.map(({ name }) => (name === table.signed ? "minmax(12em, 2fr)" : "minmax(3.4em, 1fr)"));
+    // A title is whole beside its arrow; a column has room for a number, or a sign and a text.
+    const least = table.columns.map(({ name, title }) => Math.max(name === table.signed ? 12 : 4.4, 0.62 * title.length + 2.6));
+    const widths = least.map((em) => `minmax(${em}em, ${em < 12 ? 1 : 2}fr)`);
     grid.style.setProperty("--om-columns", widths.join(" "));
-    grid.style.setProperty("--om-least", `${12 + 3.4 * (titles.length - 1)}em`);
+    grid.style.setProperty("--om-least", `${least.reduce((sum, em) => sum + em)}em`);
   }
   function makeRow() {
     const cells = titles.map((_, column) => make("div", {

@@ -516,7 +516,7 @@ def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
             Line(source_label(found.names[k]), colours[k], x, tops[k], "", bar=0.9)
             for k in reversed(range(len(found.names)))
         ),
-        "neurons, sorted by what is predictable in each area",
+        "neurons by area, most predictable first",
         UP,
         ticks,
         in_view=(0.0,),
