@@ -26,27 +26,11 @@ from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.write import config_dir
 from omnimouse_widgets.jupyter.control_bar import ControlBar
-from omnimouse_widgets.jupyter.jobs import (
-    ContextSweep,
-    Files,
-    FineTune,
-    Laboratory,
-    Ranking,
-    Sources,
-)
+from omnimouse_widgets.jupyter.jobs import JobParts
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.raster import Raster
-from omnimouse_widgets.jupyter.results import (
-    BehaviorDecoder,
-    Neuron,
-    NeuronScores,
-    NeuronTable,
-    Repeats,
-    Traces,
-    Trials,
-    WhatIf,
-)
+from omnimouse_widgets.jupyter.results import ResultParts
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 from omnimouse_widgets.jupyter.transport.part import Part
 from omnimouse_widgets.jupyter.video import VideoScrubber
@@ -75,7 +59,7 @@ class ExplorerBox(VBox):  # type: ignore[misc]  # ipywidgets has no types
         return "Run this cell to work with it live."
 
 
-class Explorer:
+class Explorer(ResultParts, JobParts):
     """Interactive view of one recording: masks, predictions, sweeps and decoding.
 
     Examples
@@ -106,33 +90,18 @@ class Explorer:
     ----------
     controller
         The controller, which contains the state and the results.
-    bar, finetune, painter, raster, video, traces
-    sweep, behavior, table, neuron_scores, neuron, trials, repeats, what_if, laboratory
-    sources, ranking, files
-        The parts. Each can also be used alone with the same `controller`.
+    bar, painter, raster, video, …
+        The parts, each with the name in the table of panels. Each can also be used alone
+        with the same `controller`.
     widget
         All parts in one ipywidget.
     """
 
     # For type checkers; the table of panels says which parts there are.
     bar: ControlBar
-    finetune: FineTune
     painter: MaskPainter
     raster: Raster
     video: VideoScrubber
-    traces: Traces
-    sweep: ContextSweep
-    behavior: BehaviorDecoder
-    table: NeuronTable
-    neuron_scores: NeuronScores
-    neuron: Neuron
-    trials: Trials
-    repeats: Repeats
-    what_if: WhatIf
-    laboratory: Laboratory
-    sources: Sources
-    ranking: Ranking
-    files: Files
 
     def __init__(
         self,

@@ -446,3 +446,14 @@ class Files(RecordPart):
 
     def __repr__(self) -> str:
         return "Run this cell to read with other options, and to export."
+
+
+class JobParts:
+    """Names of these parts in an `Explorer`, for type checkers."""
+
+    sweep: ContextSweep
+    laboratory: Laboratory
+    finetune: FineTune
+    sources: Sources
+    ranking: Ranking
+    files: Files

@@ -384,3 +384,16 @@ class WhatIf(RecordPart):
 
     def __repr__(self) -> str:
         return "Run this cell to edit the stimulus."
+
+
+class ResultParts:
+    """Names of these parts in an `Explorer`, for type checkers."""
+
+    traces: Traces
+    behavior: BehaviorDecoder
+    table: NeuronTable
+    neuron_scores: NeuronScores
+    neuron: Neuron
+    trials: Trials
+    repeats: Repeats
+    what_if: WhatIf
