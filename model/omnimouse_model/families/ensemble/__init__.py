@@ -272,9 +272,11 @@ def save_ensemble(
         raise ValueError(f"An ensemble's file ends in {SUFFIX}, unlike {path.name}.")
     names = [_member_name(path, str(member)) for member in members]
     # Loaded to check that the members fit together, and for the ids of their weights.
-    if not isinstance(members, Mapping):
-        members = {str(member): _LOAD(member, device=device) for member in members}
-    pairs = zip(names, Ensemble(tuple(members.values())).members, strict=True)
+    if isinstance(members, Mapping):
+        loaded = [*members.values()]
+    else:
+        loaded = [_LOAD(member, device=device) for member in members]
+    pairs = zip(names, Ensemble(tuple(loaded)).members, strict=True)
     listed = [{"path": name, "predictor_id": member.predictor_id} for name, member in pairs]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"omnimouse_ensemble": FORMAT, "members": listed})

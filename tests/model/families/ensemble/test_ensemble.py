@@ -48,6 +48,11 @@ def test_a_member_outside_the_folder_is_refused(folder, name):
         om.load_predictor(path)
 
 
+def test_a_member_that_is_named_twice_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="two different members or more, found mean, last, mean"):
+        om.save_ensemble(tmp_path / "a.ensemble.json", ["mean", "last", "mean"])
+
+
 def test_a_member_that_is_a_link_to_itself_is_refused(folder):
     (folder / "loop").symlink_to("loop")
     path = write(folder / "a.ensemble.json", "mean", "loop")
