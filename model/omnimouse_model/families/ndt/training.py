@@ -387,6 +387,8 @@ class NdtTraining(TrainingRun):
     ----------
     trials
         Sessions of this rank; the network has the stitchers of all ranks.
+    of_ranks
+        Sessions of each rank, with their numbers of neurons.
     shared, own
         Trained parameters that all ranks share, and those of this rank's sessions.
     """
@@ -397,6 +399,7 @@ class NdtTraining(TrainingRun):
     load_model = NdtPredictor.load
     parts = ("net", "optimiser", "schedule")
     trials: tuple[Trials, ...] = field(init=False)
+    of_ranks: list[dict[str, int]] = field(init=False)
     net: Ndt = field(init=False)
     schedule: OneCycleLR = field(init=False)
 
@@ -405,8 +408,8 @@ class NdtTraining(TrainingRun):
         config = self.settings = with_steps(self.settings, self.sessions, self.team)
         self.trials = tuple(read_trials(source, config) for source in self.sessions)
         check_distinct(self.sessions, self.team)
-        listed = self.team.gather({own.key: own.n_neurons for own in self.trials})
-        counts = {key: count for of_rank in listed for key, count in of_rank.items()}
+        self.of_ranks = self.team.gather({own.key: own.n_neurons for own in self.trials})
+        counts = {key: count for own in self.of_ranks for key, count in own.items()}
         with seeded(config.seed):
             self.net = Ndt(config.model, counts).to(self.device)
         if config.trained == "stitchers":
@@ -492,8 +495,8 @@ class NdtTraining(TrainingRun):
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """The number of all steps, on which the learning rate depends."""
-        return {"steps": self.settings.total_steps}
+        """Number of all steps, on which the learning rate depends, and sessions of all ranks."""
+        return {"steps": self.settings.total_steps, "sessions": dict(self.net.sessions)}
 
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> Batch:
@@ -598,13 +601,11 @@ class NdtTraining(TrainingRun):
     def model(self, folder: Path) -> NdtCheckpoint:
         """Return the network with the stitchers of all ranks."""
         tensors = dict(self.net.state_dict())
-        for path in rank_files(folder)[1:]:
-            saved = read_state(path)
+        for path, own in zip(rank_files(folder)[1:], self.of_ranks[1:], strict=True):
             tensors |= {
                 name: value
-                for name, value in saved["net"].items()
-                if name.split(".")[1] in saved["sessions"]
-                and name.startswith(NdtCheckpoint.prefixes)
+                for name, value in read_state(path)["net"].items()
+                if name.startswith(NdtCheckpoint.prefixes) and name.split(".")[1] in own
             }
         return NdtCheckpoint(
             config=self.settings.model,

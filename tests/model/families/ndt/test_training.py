@@ -25,8 +25,10 @@ from omnimouse_model.families.ndt.training import (
 )
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.progress import STARTING, CallbackJob
+from omnimouse_model.storage.tensors import write_pickle
 from omnimouse_model.training.checkpoints import last_state
 from omnimouse_model.training.config import RunSettings, write_record
+from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.held_out_bits import bits_of
 from tests.model.poisson_world import poisson_arrays
@@ -84,6 +86,25 @@ def test_a_stopped_run_goes_on_to_the_bit(sessions, trained, tmp_path):
         assert [row[name] for row in rows] == [row[name] for row in whole]
     assert {"neuron", "causal", "inter-region", "validation"} <= rows[2].keys()
     assert rows[0]["lr"] == pytest.approx(1e-3)  # a tenth of the highest
+
+
+class Pair(Team):
+    """The first of two ranks, of which each has one session."""
+
+    def gather(self, value):
+        return [value, {"b": 9} if isinstance(value, dict) else ["b"]]
+
+
+def test_a_run_of_several_processes_is_that_of_all_their_sessions(sessions, tmp_path):
+    """As saves of earlier versions say it, which are resumed."""
+    run = NdtTraining(CONFIG, sessions[:1], tmp_path, team=Pair(0, 2))
+    assert run.identity["sessions"] == {"a": 9, "b": 9}
+    for rank in range(2):
+        net = {name: torch.full_like(v, rank) for name, v in run.net.state_dict().items()}
+        write_pickle(tmp_path / f"rank_{rank}.pt", {"net": net, "sessions": {"a": 9, "b": 9}})
+    state = run.model(tmp_path).state
+    assert all(bool((state[k] == 1).all()) for k in state if ".b." in k)
+    assert not any(torch.equal(v, torch.ones_like(v)) for k, v in state.items() if ".a." in k)
 
 
 def test_a_save_of_another_training_is_refused(sessions, trained):
