@@ -175,7 +175,9 @@ def transfer(
     # Other sessions remain valid only with an unchanged core.
     finished = origin.joined(best) if is_frozen else best
     notes = {k: v for k, v in best.card.items() if k not in OF_RUN}
-    replace(finished, card={"finetuned": card, **notes}).save(out / FINISHED)
+    # The weights that were trained tell no more of the settings than those of before.
+    result = replace(finished, assumed=origin.assumed, card={"finetuned": card, **notes})
+    result.save(out / FINISHED)
     found: Predictor = kind.load_model(out, job.device)
     return found
 

@@ -258,13 +258,14 @@ def test_lamb_leaves_neurons_alone_that_are_in_no_window():
 @pytest.mark.slow
 @pytest.mark.parametrize("train", ["embeddings", "all"])
 def test_a_new_recording_gets_embeddings_of_its_own(session, tmp_path, train):
-    origin = model_of(session, tmp_path)
+    origin = model_of(session, tmp_path, assumed=("30 samples per second",))
     new = om.open_session(write_session(tmp_path / "new", 12, 3))
     with pytest.raises(FinetuneError, match="knows session"):
         om.finetune(origin, session, tmp_path / "known", device="cpu")
     options = {"train": train, "steps": 2, "batch": 2, "device": "cpu"}
     tuned = om.finetune(origin, new, tmp_path / "tuned", **options)
     before, after = origin.checkpoint(), tuned.checkpoint()
+    assert after.assumed == before.assumed == ("30 samples per second",)
     is_same = [torch.equal(v, after.core[k]) for k, v in before.core.items()]
     if train == "all":
         assert set(after.units) == {new.id}
