@@ -572,11 +572,12 @@ def open_line(session: Session) -> str:
     ExportError
         It is made of arrays in memory.
     """
-    if session.origin is not None:
+    if isinstance(session.source, Mapping):
         raise ExportError(
             "This recording is made of arrays in memory, which a script cannot open: "
             "write them to an .npz, and open that."
         )
-    # Options given at the opening are part of what was read.
+    # The path of a recording on a server is its address, without secrets. Options given at the
+    # opening are part of what was read.
     options = "".join(f", {name}={value!r}" for name, value in session.options.items())
     return f"session = om.open_session({str(session.path)!r}{options})"

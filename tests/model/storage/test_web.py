@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.data.open import open_line
 from omnimouse_model.data.readers.build import finalise
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage import web
@@ -362,6 +363,9 @@ def test_values_are_those_of_the_file_and_little_of_it_is_sent(hub, recording):
     np.testing.assert_array_equal(window.responses, wanted.responses)
     assert hub.sent < total / 2
     assert (there.format, there.n_neurons, there.id) == ("nwb", 100, here.id)
+    found = {"om": om}
+    exec(open_line(there), found)
+    assert found["session"].fingerprint == there.fingerprint
 
 
 def read_all(session: om.Session) -> None:
@@ -388,7 +392,7 @@ def test_secrets_of_an_address_stay_in_it(hub):
     assert session.source == secret
     assert pickle.loads(pickle.dumps(session)).fingerprint == session.fingerprint
     refused = check_refusal(secret.replace("mouse.nwb", "none.nwb"))
-    public = (session.path, session.id, session.warnings, session.assumptions)
+    public = (session.path, session.id, session.warnings, session.assumptions, open_line(session))
     for text in (str(public), str(refused)):
         assert "PASS" not in text
         assert "SIGNATURE" not in text
