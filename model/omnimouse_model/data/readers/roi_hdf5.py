@@ -21,7 +21,6 @@ from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows
 from omnimouse_model.storage.byte_source import BlockFile
 
-"""Pixels int16 (k, 2), row and column, and weights float32 (k,) of each region."""
 _HINT = "was the file written to its end?"
 
 

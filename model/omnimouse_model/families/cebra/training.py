@@ -67,17 +67,7 @@ class CebraTrainConfig(TrainFields):
     batch: Count = 512
     lr: float = 3e-4
     steps: Count = 50_000
-    neighbours: Annotated[tuple[Count, ...], Within(1, 1000)] = (
-        1,
-        4,
-        9,
-        25,
-        49,
-        100,
-        225,
-        400,
-        625,
-    )
+    neighbours: Neighbours = (1, 4, 9, 25, 49, 100, 225, 400, 625)
     validate_every: Count = 500
     validation_windows: Count | None = 100
 

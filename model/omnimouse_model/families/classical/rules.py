@@ -29,11 +29,7 @@ from omnimouse_model.predict.predictor import Needs
 # Withheld values are replaced before a rule runs, so that no rule can read them.
 BEHAVIOR_LAGS = (-16, -8, -3, 0, 3)
 """In behaviour samples of 50 ms: responses follow behaviour by up to a second."""
-
-
 N_BEHAVIOR = 40
-
-
 SCORED = slice(30, 60)
 """Samples of a window that the ridges are fitted to: those that most masks ask for."""
 

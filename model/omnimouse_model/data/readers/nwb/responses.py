@@ -117,8 +117,8 @@ def read_responses(
         is_one = len(group) == 1
         epochs = [_timed(nwb, group[0], options)] if is_one else _epochs(nwb, group, options)
         main, name = epochs[0], " and ".join(timed.series.name for timed in epochs)
-        own = {"cells_only": options.cells_only}
-        units = read_units(nwb, main.series.group, main.n_regions, name, **own)
+        group_of, cells_only = main.series.group, options.cells_only
+        units = read_units(nwb, group_of, main.n_regions, name, cells_only=cells_only)
         if len(units.columns):
             return [_plane(nwb, epochs, units, name)]
         nwb.notes.warn("no_cells", f"{name} has no region that is a cell: left out")
