@@ -53,8 +53,10 @@ Question = Literal["sources", "informants", "areas"]
 Finding = Union["SourceScores", "Informants", "AreaMatrix"]
 QUICK: Final = "linear-gaussian"
 """The model that answers first: in seconds, for any recording."""
-SELECTED, MASK, ALL, AREA = "selected", "of the mask", "all", "area "
-"""Targets; an area is named after its prefix."""
+SELECTED, MASK, ALL, AREA, GROUP = "selected", "of the mask", "all", "area ", "group "
+"""Targets; an area and a named group stand after their prefix."""
+PAINTED: Final = "visible neurons"
+"""Name of the source of the neurons that the mask shows, while they have no other."""
 WINDOWS: Final = 60
 """Windows that are read by default."""
 DRAWS: Final = 3
@@ -89,11 +91,12 @@ class Sources(HasBackgroundTask):
     Attributes
     ----------
     question, targets, is_quick, windows
-        What is asked next, of which neurons (`SELECTED`, `MASK`, `ALL` or an area),
-        whether `linear-gaussian` answers or the chosen model, and in how many windows
-        at most.
-    has_group
-        Whether the visible neurons of the mask are a source of their own.
+        What is asked next, of which neurons (`SELECTED`, `MASK`, `ALL`, an area or a
+        named group), whether `linear-gaussian` answers or the chosen model, and in how
+        many windows at most.
+    has_group, groups
+        Whether the visible neurons of the mask are a source of their own, and the named
+        groups of the recording, which are.
     is_lagged
         Whether only the past of an area tells the others.
     found
@@ -108,6 +111,7 @@ class Sources(HasBackgroundTask):
         self.question: Question = "sources"
         self.targets = SELECTED
         self.is_quick, self.has_group, self.is_lagged = True, False, False
+        self.groups: tuple[NeuronGroup, ...] = ()
         self.windows = WINDOWS
         self.found: dict[Question, Finding] = {}
         self.folder = cache_dir() / "sources"
@@ -233,7 +237,7 @@ class Sources(HasBackgroundTask):
 
     # -- actions ----------------------------------------------------------------------
     def set(self, **options: Any) -> None:
-        """Set `question`, `targets`, `is_quick`, `has_group`, `is_lagged` or `windows`.
+        """Set `question`, `targets`, `is_quick`, `has_group`, `groups`, `is_lagged` or `windows`.
 
         Raises
         ------
@@ -243,8 +247,8 @@ class Sources(HasBackgroundTask):
         targets, windows = options.get("targets", self.targets), options.get("windows", 1)
         if not self._has_targets(targets):
             raise ValueError(
-                f"Targets are {SELECTED!r}, {MASK!r}, {ALL!r} or an area of the recording, such "
-                f"as '{AREA}V1', not {targets!r}."
+                f"Targets are {SELECTED!r}, {MASK!r}, {ALL!r}, a named group or an area of the "
+                f"recording, such as '{AREA}V1', not {targets!r}."
             )
         if windows < 1:
             raise ValueError(f"At least one window is read, not {windows}.")
@@ -252,6 +256,48 @@ class Sources(HasBackgroundTask):
             setattr(self, name, value)
         self._task.clear_error()
         self.changed.emit()
+
+    def painted(self, name: str = PAINTED) -> NeuronGroup:
+        """Return the neurons that the mask on screen shows.
+
+        Raises
+        ------
+        ValueError
+            No recording is open, or the mask has no visible neurons.
+        """
+        mask = self.state.mask
+        if mask is None or not mask.visible.any():
+            raise ValueError("The mask on screen has no visible neurons: paint some.")
+        visible = np.asarray(mask.visible.any(axis=0))
+        return NeuronGroup.of(self.state.open_session, name, visible)
+
+    def name_group(self, name: str) -> None:
+        """Make the painted neurons a group, in place of one of the same name.
+
+        It is a source, and can be chosen as targets, until another recording is opened.
+
+        Raises
+        ------
+        ValueError
+            The mask has no visible neurons, or the name is empty or that of a source.
+        """
+        from omnimouse_model.analysis.sources.errors import areas_of
+        from omnimouse_model.analysis.sources.sources import INPUTS, NEURONS, source_label
+
+        group, session = self.painted(name.strip()), self.state.open_session
+        sources = {*INPUTS, *NEURONS, *session.behavior_names, *areas_of(session).tolist()}
+        taken = {PAINTED, "", *sources, *map(source_label, sources)}
+        if group.name.lower() in {one.lower() for one in taken}:
+            raise ValueError(f"Give the group another name: {group.name!r} is that of a source.")
+        others = tuple(one for one in self.groups if one.name != group.name)
+        # The neurons would be two sources, with and without a name.
+        self.set(groups=(*others, group), has_group=False)
+
+    def forget_group(self, name: str) -> None:
+        """Remove a named group."""
+        left = tuple(one for one in self.groups if one.name != name)
+        targets = SELECTED if self.targets == f"{GROUP}{name}" else self.targets
+        self.set(groups=left, targets=targets)
 
     def start(self) -> None:
         """Ask the question; if it cannot be asked, `error` says why."""
@@ -338,7 +384,7 @@ class Sources(HasBackgroundTask):
 
     # -- colours of the neurons -------------------------------------------------------
     def largest_source(self, n_neurons: int) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Return the number of the source with the largest share (P,), and their names.
+        """Return the number of the source with the largest share (P,), and their labels.
 
         NaN for neurons that were not asked, or of which nothing is predictable: the 95 %
         interval of v(all), where it has one, contains 0.
@@ -347,10 +393,12 @@ class Sources(HasBackgroundTask):
         found = cast("SourceScores | None", self.found.get("sources"))
         if found is None:
             return values, ()
+        from omnimouse_model.analysis.sources.sources import source_label
+
         total = found.total()
         is_known = (total.value > 0) & ~(total.low <= 0)
         values[found.neurons[is_known]] = found.largest()[is_known]
-        return values, found.names
+        return values, tuple(map(source_label, found.names))
 
     def informants_of(self, n_neurons: int) -> np.ndarray:
         """Return what each neuron adds to the targets of the latest search, (P,)."""
@@ -375,6 +423,8 @@ class Sources(HasBackgroundTask):
         return scored_starts(session, "test", self.windows, self._spec)
 
     def _has_targets(self, targets: str) -> bool:
+        if targets.startswith(GROUP):
+            return targets.removeprefix(GROUP) in [one.name for one in self.groups]
         session, area = self.state.session, targets.removeprefix(AREA)
         if area == targets:
             return targets in (SELECTED, MASK, ALL)
@@ -431,8 +481,9 @@ class Sources(HasBackgroundTask):
                 raise ValueError("Informants are those of some neurons: choose fewer targets.")
             return {"targets": targets, "max_windows": self.windows}
         names: tuple[str | NeuronGroup, ...] | None = None
-        if self.has_group:
-            names = (*default_sources(session), self._group(session))
+        groups = (*self.groups, *([self.painted()] if self.has_group else []))
+        if groups:
+            names = (*default_sources(session), *groups)
         return {"sources": names, "targets": targets, "max_windows": self.windows}
 
     def _neurons(self, session: Session) -> NeuronGroup | None:
@@ -444,6 +495,8 @@ class Sources(HasBackgroundTask):
         if self.targets.startswith(AREA):
             area = self.targets.removeprefix(AREA)
             return NeuronGroup.of(session, area, areas_of(session) == area)
+        if self.targets.startswith(GROUP):
+            return next(one for one in self.groups if self.targets == f"{GROUP}{one.name}")
         if self.targets == SELECTED:
             if not self.state.selection:
                 raise ValueError("No neuron is selected: select some, or choose others.")
@@ -457,18 +510,12 @@ class Sources(HasBackgroundTask):
             raise ValueError("The mask on screen has no target neurons: paint some.")
         return NeuronGroup.of(session, "target neurons", chosen)
 
-    def _group(self, session: Session) -> NeuronGroup:
-        mask = self.state.mask
-        if mask is None or not mask.visible.any():
-            raise ValueError("The mask on screen has no visible neurons: paint some.")
-        return NeuronGroup.of(session, "visible neurons", np.asarray(mask.visible.any(axis=0)))
-
     def _on_session(self) -> None:
         self.stop()
         self.found.clear()
         self._jobs.clear()
         self._reopened.clear()
-        self._quick_s = None
+        self._quick_s, self.groups = None, ()
         if not self._has_targets(self.targets):
             self.targets = SELECTED
         self.measured.emit()
@@ -496,6 +543,12 @@ class Sources(HasBackgroundTask):
         job, result = found
         if self._is_of_screen(job):
             self.found[job.question], self._jobs[job.question] = result, job
+            if job.question == "sources" and not job.arguments:
+                # The groups of a kept result can be asked of again.
+                sources = cast("SourceScores", result).plan.sources
+                self.groups = tuple(
+                    one for one in sources if isinstance(one, NeuronGroup) and one.name != PAINTED
+                )
             self.measured.emit()
             self.changed.emit()
 

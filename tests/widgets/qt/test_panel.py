@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 from psygnal import SignalInstance
-from qtpy.QtCore import QPoint, QPointF
+from qtpy.QtCore import QEvent, QPoint, QPointF
 from qtpy.QtGui import QImage
-from qtpy.QtWidgets import QApplication, QFileDialog, QToolButton
+from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QToolButton
 
 from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
+from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.context.sources import SourcesView
 from omnimouse_widgets.views.ranking import NO_FILE, RankingView
@@ -189,6 +190,20 @@ def test_an_action_is_enabled_once_its_reason_is_gone(controller, show, redraw):
     redraw()
     assert panel.widgets["run"].isEnabled()
     assert panel.widgets["python"].isEnabled()
+
+
+def test_a_typed_name_is_taken_and_a_refused_one_is_told(controller, show, redraw):
+    panel = show(RecordPanel.of(SourcesView.of(controller), controller), 400, 470)
+    controller.editor.paint([1, 2], VISIBLE)
+    for name in ("video", "mine"):
+        panel.press("name")
+        dialog = panel.findChild(QInputDialog)
+        dialog.setTextValue(name)
+        dialog.accept()
+        QApplication.sendPostedEvents(dialog, QEvent.Type.DeferredDelete)
+        redraw()
+        assert ("another name" in panel.notice.text()) == (name == "video")
+    assert [one.name for one in controller.sources.groups] == ["mine"]
 
 
 class Offering:

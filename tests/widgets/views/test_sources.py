@@ -9,7 +9,7 @@ from omnimouse_model.live import sources as live_sources
 from omnimouse_model.live.neurons.colour_by import UNPREDICTABLE
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.live.results import NOT_FITTED
-from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from omnimouse_widgets.report.page import write_page
 from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView
@@ -129,13 +129,64 @@ def test_painted_neurons_are_targets_and_a_source(view, controller):
     assert 5 not in found.neurons
 
 
+def name_group(view, controller, name, neurons):
+    """Paint neurons visible, all others hidden, and name them."""
+    controller.editor.paint(np.arange(40), HIDDEN)
+    controller.editor.paint(neurons, VISIBLE)
+    press(view, "name").take(name)
+
+
+def test_named_groups_are_sources_of_their_own_and_targets(view, controller):
+    controller.selection.select([9])
+    name_group(view, controller, "lower", [5, 6])
+    name_group(view, controller, " upper ", [30, 31])
+    assert not controller.sources.has_group
+    press(view, "run")
+    found = controller.sources.found["sources"]
+    assert found.names[-2:] == ("lower", "upper")
+    assert found.plan.sources[-2].ids == (5, 6)
+    choose(view, "targets", "group upper")
+    assert "om.NeuronGroup('upper', (30, 31))" in press(view, "python").text
+    press(view, "run")
+    assert controller.sources.found["sources"].neurons.tolist() == [30, 31]
+    # The same name again is the same group with other neurons.
+    name_group(view, controller, "upper", [32])
+    assert [one.ids for one in controller.sources.groups] == [(5, 6), (32,)]
+    press(view, "forget upper")
+    assert controller.sources.targets == "selected"
+    assert [one.name for one in controller.sources.groups] == ["lower"]
+
+
+def test_a_group_without_neurons_or_with_the_name_of_a_source_is_refused(view, controller):
+    controller.editor.paint(np.arange(40), HIDDEN)
+    with pytest.raises(ValueError, match="no visible neurons"):
+        press(view, "name")
+    controller.editor.paint([5], VISIBLE)
+    for name in ("same area", "LM", "running", "visible neurons", "  "):
+        with pytest.raises(ValueError, match="another name"):
+            press(view, "name").take(name)
+    assert not controller.sources.groups
+
+
+def test_named_groups_come_back_with_the_saved_results(view, controller, session, tmp_path):
+    controller.selection.select([9])
+    name_group(view, controller, "lower", [5, 6])
+    press(view, "run")
+    kept, groups = controller.sources.kept, controller.sources.groups
+    controller.loader.open_now(om.open_session(dict(np.load(session.path)) | {"id": "other"}))
+    assert not controller.sources.groups
+    controller.loader.open_now(session)
+    controller.sources.reopen(kept, is_chosen=True)
+    assert controller.sources.groups == groups
+
+
 def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, controller):
     controller.selection.select([0])
     press(view, "run")
     press(view, "colour")
     scale = controller.colouring.scale
     assert controller.state.colour_by == "source"
-    assert scale.categories == controller.sources.found["sources"].names
+    assert scale.categories == ("behaviour", "own past", "same area", "other areas")
     choose(view, "question", "informants")
     press(view, "run")
     press(view, "colour")

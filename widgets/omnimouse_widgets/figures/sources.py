@@ -7,7 +7,7 @@ import numpy as np
 
 from omnimouse_model.analysis.sources.areas import AreaMatrix, Kind
 from omnimouse_model.analysis.sources.informants import Informants
-from omnimouse_model.analysis.sources.sources import SourceScores
+from omnimouse_model.analysis.sources.sources import SourceScores, source_label
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
@@ -16,7 +16,6 @@ from omnimouse_widgets.views.context.sources import (
     informant_curves,
     mean_points,
     source_bars,
-    source_label,
 )
 from omnimouse_widgets.views.record import Line
 

@@ -284,7 +284,7 @@ class RecordPanel(QWidget):
                 dialog.setLabelText(label)
                 dialog.setTextValue(value)
                 dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-                dialog.textValueSelected.connect(take)
+                dialog.textValueSelected.connect(lambda text: self._try(lambda: take(text)))
                 dialog.open()
             case AskSettings(label, help_text, form):
                 opened = SettingsDialog(label, (label, help_text), form, self)

@@ -53,6 +53,8 @@ HISTORY: Final = "history"
 SAME_AREA: Final = "same area"
 OTHER_AREAS: Final = "other areas"
 OTHER_NEURONS: Final = "other neurons"
+INPUTS: Final = VIDEO, BEHAVIOR
+NEURONS: Final = HISTORY, SAME_AREA, OTHER_AREAS, OTHER_NEURONS
 MAX_ALL: Final = 6
 """Sources of which all subsets are asked; of more, those of sampled orders."""
 PERMUTATIONS: Final = 24
@@ -461,6 +463,11 @@ def sources(
 
 
 # -- what the sources are -------------------------------------------------------------
+def source_label(name: str) -> str:
+    """Return the displayed name of a source."""
+    return {BEHAVIOR: "behaviour", HISTORY: "own past"}.get(name, name)
+
+
 def default_sources(session: Session) -> tuple[str, ...]:
     """Return the usual sources of a recording, without those that it does not have."""
     has_areas = len(np.unique(areas_of(session))) > 1
@@ -507,10 +514,9 @@ def _refusal(needs: Needs, session: Session, source: str | NeuronGroup) -> str:
         if source != BEHAVIOR and source not in session.behavior_names:
             return f"the recording has no {source}"
         return "" if needs.sees_behavior else "the model does not see behaviour"
-    places = (HISTORY, SAME_AREA, OTHER_AREAS, OTHER_NEURONS)
     if isinstance(source, NeuronGroup):
         source.indices(session)  # raises for neurons that do not exist
-    elif source not in places:
+    elif source not in NEURONS:
         named = {*areas_of(session).tolist()} - {""}
         if source.lower() not in {name.lower() for name in named}:
             has_video = session.stimulus is not None
@@ -519,7 +525,7 @@ def _refusal(needs: Needs, session: Session, source: str | NeuronGroup) -> str:
             areas = f", and the areas {', '.join(sorted(named))}" if named else ""
             raise ValueError(
                 f"Session {session.id!r} has no source {source!r}; there are "
-                f"{', '.join((*inputs, *places))}{areas}."
+                f"{', '.join((*inputs, *NEURONS))}{areas}."
             )
     return "" if needs.sees_responses else "the model does not see responses"
 

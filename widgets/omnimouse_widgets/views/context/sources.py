@@ -15,7 +15,7 @@ from omnimouse_model.analysis.sources.areas import AreaMatrix
 from omnimouse_model.analysis.sources.areas import Kind as AreaKind
 from omnimouse_model.analysis.sources.errors import areas_of, estimate_text
 from omnimouse_model.analysis.sources.informants import Informants
-from omnimouse_model.analysis.sources.sources import KINDS, SourceScores
+from omnimouse_model.analysis.sources.sources import KINDS, SourceScores, source_label
 from omnimouse_model.display import count, interval_text
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.planes import Selection
@@ -23,6 +23,7 @@ from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.sources import (
     ALL,
     AREA,
+    GROUP,
     MASK,
     SELECTED,
     Finding,
@@ -34,6 +35,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     NO_SESSION,
     Action,
+    AskText,
     Block,
     Choice,
     Clipboard,
@@ -216,9 +218,32 @@ class SourcesView:
                     help_text,
                     sources.has_group,
                     lambda is_on: sources.set(has_group=is_on),
+                    actions=self._groups(),
                 )
             )
         return items
+
+    def _groups(self) -> tuple[Action, ...]:
+        sources = self._sources
+
+        def ask() -> AskText:
+            sources.painted()  # without neurons, there is nothing to name
+            name = f"group {len(sources.groups) + 1}"
+            return AskText("Name of the group", name, sources.name_group)
+
+        help_text = "A named group is a source, and can be the targets, while others are painted"
+        return (
+            Action("name", "Name the painted neurons…", help_text, ask),
+            *(
+                Action(
+                    f"forget {group.name}",
+                    f"Forget {group.name} ({count(len(group.ids), 'neuron')})",
+                    "It is no source any more",
+                    partial(sources.forget_group, group.name),
+                )
+                for group in sources.groups
+            ),
+        )
 
     def _answer(self) -> tuple[Item, ...]:
         sources = self._sources
@@ -421,6 +446,10 @@ def target_options(sources: Sources) -> tuple[tuple[str, str, str], ...]:
         (SELECTED, "selected neurons", "The selected neurons, at most 64"),
         (MASK, "targets of the mask", "Neurons with a target in the mask on screen: paint them"),
         *(
+            (f"{GROUP}{group.name}", f"neurons of {group.name}", "The neurons of this group")
+            for group in sources.groups
+        ),
+        *(
             (f"{AREA}{name}", f"neurons of {name}", f"All neurons of {name}")
             for name in sorted(names)
         ),
@@ -465,11 +494,6 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
     past = ", past of the source alone" if found.plan.is_lagged else ""
     visible = f"{found.plan.n_visible:,} visible neurons of each area{past}, {windows}"
     return f"{visible}\n* the 95 % interval lies above 0"
-
-
-def source_label(name: str) -> str:
-    """Return the displayed name of a source."""
-    return {"behavior": "behaviour", "history": "own past"}.get(name, name)
 
 
 def _number(value: float) -> str:
