@@ -60,7 +60,6 @@ def paper_blocks(found: "PaperTable", layout: Layout) -> list[str]:
     """Return a table of each of the paper's tasks, and one of sizes and times."""
     from omnimouse_model.evaluation.published import BEHAVIOR
 
-    gain = f"over {found.baseline}"
     blocks = [
         f"The paper's tasks, tier {found.scores.tier}; the same seconds and neurons in all rows"
     ]
@@ -73,13 +72,15 @@ def paper_blocks(found: "PaperTable", layout: Layout) -> list[str]:
             f"{column}: {cells[0].strategy}" + f", {BEHAVIOR.get(column, '')}".rstrip(", ")
         )
         rows: list[Row] = []
+        # Another one in a task that the first predictor refuses.
+        gain = f"over {found.label(cells[0].baseline)}"
         for cell in cells:
             score = {} if column in BEHAVIOR else _estimate("score", cell.centred)
             rows.append(
-                {"predictor": cell.predictor}
+                {"predictor": found.label(cell.predictor)}
                 | score
                 | _estimate("pooled", cell.pooled)
-                | (_estimate(gain, cell.gain, signed=True) if found.baseline else {})
+                | (_estimate(gain, cell.gain, signed=True) if cell.baseline else {})
                 | {"windows": cell.n_windows or None}
                 | ({} if column in BEHAVIOR else {"neurons": cell.n_neurons or None})
                 | {"paper, on other data": _published(cell)}
@@ -89,12 +90,16 @@ def paper_blocks(found: "PaperTable", layout: Layout) -> list[str]:
         blocks += _lines([f"- {one.session}: {one.note}" for one in asked if one.note])
         # The groups of behaviour have the same reasons.
         told = {(cell.strategy, cell.predictor) for cell in cells}
-        lines = [f"- {cell.predictor}: – ({cell.refusal})" for cell in cells if cell.refusal]
+        lines = [
+            f"- {found.label(cell.predictor)}: – ({cell.refusal})" for cell in cells if cell.refusal
+        ]
         blocks += [] if told <= seen else _lines(lines)
         seen |= told
     if found.costs:
         blocks.append("Size and time; an answer is the whole population in one window")
-        blocks.append(layout([_cost_row(*pair) for pair in found.costs.items()]))
+        blocks.append(
+            layout([_cost_row(found.label(name), cost) for name, cost in found.costs.items()])
+        )
     return blocks
 
 

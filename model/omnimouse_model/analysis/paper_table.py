@@ -5,9 +5,10 @@ the models are; a row that does not is refused. This module draws nothing. Publi
 are of other recordings and stand apart; see `PRINTED`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -40,13 +41,15 @@ from omnimouse_model.evaluation.results import (
 from omnimouse_model.evaluation.tier_windows import shared_starts
 from omnimouse_model.inference.dask_map import resolve_predictor
 from omnimouse_model.inference.families import (
+    config_of_run,
     describe,
     family_of_predictor,
     source_of_predictor,
+    weights_in,
 )
 from omnimouse_model.metrics import behavior_groups
 from omnimouse_model.metrics.time_blocks import CORRELATION_LIMITS, Estimate, jackknife
-from omnimouse_model.predict.checkpoint_file import checkpoint_file, read_about
+from omnimouse_model.predict.checkpoint_file import FINISHED, TRAINED, checkpoint_file, read_about
 from omnimouse_model.predict.predictor import NOT_DECODED, Predictor
 from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.progress import Job, shown_job, stop_if
@@ -70,8 +73,9 @@ class PaperCell:
     centred, pooled
         *The* score and the published definition, each with its 95 % interval. Decoded
         behaviour has no centred form.
-    gain
-        Paired difference of the score from `PaperTable.baseline`, on the same windows.
+    gain, baseline
+        Paired difference of the score from that predictor, on the same windows: from
+        `PaperTable.baseline`, or from the first that answers where that one is refused.
     published
         The paper's row of this kind of model, whose pooled value is of other recordings.
     """
@@ -84,6 +88,7 @@ class PaperCell:
     gain: Estimate
     n_windows: int
     n_neurons: int
+    baseline: str = ""
     published: PaperRow | None = None
     refusal: str = ""
 
@@ -102,6 +107,9 @@ class PaperCost:
         What was asked, "" without an answer.
     kind
         The paper's row of this kind of model, "" if it has none.
+    label
+        Name in tables of weights in the folder of a run, which are named alike in all
+        families: config or family, and the hash. "" for other predictors.
     """
 
     parameters: int | None = None
@@ -109,6 +117,7 @@ class PaperCost:
     answer_ms: tuple[float, ...] = ()
     strategy: str = ""
     kind: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -149,7 +158,12 @@ class PaperTable(HasSummary, Sequence[PaperRow]):
     def _row(self, predictor: str) -> PaperRow:
         values = {column: self.cell(column, predictor).pooled.value for column in COLUMNS}
         sessions = dict.fromkeys(score.session for score in self._listed)
-        return PaperRow(predictor, values, "measured", len(sessions), ", ".join(sessions))
+        title = self.label(predictor)
+        return PaperRow(title, values, "measured", len(sessions), ", ".join(sessions))
+
+    def label(self, predictor: str) -> str:
+        """Return the name of a predictor in tables."""
+        return (self.costs[predictor].label if predictor in self.costs else "") or predictor
 
     def cells(self) -> Iterator[PaperCell]:
         """Yield the cells of each column with any score, for each predictor in it."""
@@ -163,26 +177,29 @@ class PaperTable(HasSummary, Sequence[PaperRow]):
         if column in BEHAVIOR:
             return self._behavior_cell(column, predictor)
         strategy = TASKS[column]
-        own, base = (self._responses(strategy, name) for name in (predictor, self.baseline))
+        own = self._responses(strategy, predictor)
+
+        def centred(name: str) -> list[SessionPart]:
+            return [_part(score, is_pooled=False) for score in self._responses(strategy, name)]
+
+        gain, base = self._gain(predictor, centred)
         return PaperCell(
             column,
             strategy,
             predictor,
-            _estimate([_part(score, is_pooled=False) for score in own]),
+            _estimate(centred(predictor)),
             _estimate([_part(score, is_pooled=True) for score in own]),
-            _difference(
-                [_part(score, is_pooled=False) for score in own],
-                [_part(score, is_pooled=False) for score in base],
-                is_own=predictor == self.baseline,
-            ),
+            gain,
             sum(score.n_windows for score in own),
             sum(score.n_neurons for score in own),
+            base,
             self._published(column, predictor),
             next((score.refusal for score in own if score.refusal), ""),
         )
 
     def _behavior_cell(self, column: str, predictor: str) -> PaperCell:
-        own, base = (self._decoded(BEHAVIOR[column], name) for name in (predictor, self.baseline))
+        decoded = partial(self._decoded, BEHAVIOR[column])
+        gain, base = self._gain(predictor, decoded)
         rows = [
             s for s in self.scores.behavior if (s.strategy, s.predictor) == (DECODING, predictor)
         ]
@@ -191,13 +208,22 @@ class PaperTable(HasSummary, Sequence[PaperRow]):
             DECODING,
             predictor,
             jackknife(NaN, []),
-            _estimate(own),
-            _difference(own, base, is_own=predictor == self.baseline),
+            _estimate(decoded(predictor)),
+            gain,
             sum({row.session: row.n_windows for row in rows}.values()),
             0,
+            base,
             self._published(column, predictor),
             next((row.refusal for row in rows if row.refusal), "" if rows else NOT_DECODED),
         )
+
+    def _gain(
+        self, predictor: str, parts: Callable[[str], list[SessionPart]]
+    ) -> tuple[Estimate, str]:
+        """Return the paired difference in a task, and the predictor from which it is."""
+        names = [self.baseline, *self.predictors] if self.baseline else []
+        base = next((name for name in names if _answers(parts(name))), "")
+        return _difference(parts(predictor), parts(base), is_own=predictor == base), base
 
     def _responses(self, strategy: str, predictor: str) -> list[Score]:
         wanted = strategy, predictor
@@ -249,7 +275,7 @@ class PaperTable(HasSummary, Sequence[PaperRow]):
                     {"name": "behavior_group", "value": number_or_none(cell.pooled.value)}
                     | {"unit": "correlation", "channel": BEHAVIOR[cell.column], **numbers}
                     | {"predictor": cell.predictor, "strategy": cell.strategy}
-                    | {"baseline": self.baseline or None, "refusal": cell.refusal, **shared}
+                    | {"baseline": cell.baseline or None, "refusal": cell.refusal, **shared}
                 )
         for predictor, cost in self.costs.items():
             rows += _cost_rows(predictor, cost)
@@ -292,9 +318,13 @@ def _part(score: Score, *, is_pooled: bool) -> SessionPart:
     return SessionPart(score.value, score.left_out, score.train_left_out, *about)
 
 
+def _answers(parts: Sequence[SessionPart]) -> bool:
+    return bool(parts) and all(np.isfinite(part.value) for part in parts)
+
+
 def _estimate(parts: Sequence[SessionPart]) -> Estimate:
     """Return the mean over sessions; NaN if one was refused, or none was evaluated."""
-    if not parts or not all(np.isfinite(part.value) for part in parts):
+    if not _answers(parts):
         return jackknife(NaN, [])
     return over_sessions(parts, limits=CORRELATION_LIMITS)
 
@@ -461,10 +491,13 @@ def table_of(
     """Return the table of the scores of predictors over one span, and measure their costs."""
     rates_hz = {one.predictor_id: one.needs.spec.response_rate_hz for one in predictors}
     shared = comparable(_in_order(scores, [*rates_hz]), rates_hz)
-    costs = {
-        one.predictor_id: predictor_cost(one, sessions[0], strategies, scores.tier)
-        for one in predictors
-    }
+    listed: list[Score | BehaviorScore] = [*shared.scores, *shared.behavior]
+    answered = {(one.predictor, one.strategy) for one in listed if not one.refusal}
+    costs = {}
+    for one in predictors:
+        name = one.predictor_id
+        asked = [task for task in conditions(strategies) if (name, task.name) in answered]
+        costs[name] = predictor_cost(one, sessions[0], asked, scores.tier)
     return PaperTable(shared, costs, _baseline(shared))
 
 
@@ -490,7 +523,7 @@ def _baseline(scores: Scores) -> str:
 def predictor_cost(
     predictor: Predictor,
     session: Session,
-    strategies: Strategies = STRATEGIES,
+    tasks: Sequence[Condition],
     tier: str = "test",
 ) -> PaperCost:
     """Return size and training of a predictor, and time its answers, one window at a time.
@@ -498,14 +531,17 @@ def predictor_cost(
     The first task that it answers is timed, in windows that were read before.
     """
     source = source_of_predictor(predictor)
-    parameters, minutes = None, None
+    parameters, minutes, label = None, None, ""
     if source is not None:
         with suppress(ValueError):  # a family that describes nothing
             stated = describe(source)[1].facts.get("parameters")
             parameters = None if stated is None else int(stated)
         minutes = _run_minutes(source)
     family = family_of_predictor(predictor)
-    cost = PaperCost(parameters, minutes, kind="" if family is None else family.published)
+    if family and source and (source.is_dir() or source.name in (FINISHED, *TRAINED)):
+        label = f"{config_of_run(source, family) or family.name} ({weights_in(predictor)})"
+    kind = "" if family is None else family.published
+    cost = PaperCost(parameters, minutes, kind=kind, label=label)
     span = default_spec()
     spanning = over_span(predictor, span)
     spec = spanning.needs.spec
@@ -521,7 +557,7 @@ def predictor_cost(
         spanning.prepare(session)
     except UnsupportedRequestError:
         return cost
-    for condition in conditions(strategies):
+    for condition in tasks:
         times_ms = _answers_ms(spanning, session, condition, starts, spec)
         if times_ms:
             return replace(cost, answer_ms=times_ms, strategy=condition.name)

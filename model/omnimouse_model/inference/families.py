@@ -25,7 +25,12 @@ from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.family import Build, Description, Family, Training, stated_family
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.trees import read_yaml_mapping
-from omnimouse_model.training.config import RunSettings, named_config, shipped_or_own
+from omnimouse_model.training.config import (
+    RunSettings,
+    named_config,
+    run_record,
+    shipped_or_own,
+)
 
 _log = logging.getLogger(__name__)
 _SMALL = "-small"
@@ -243,6 +248,21 @@ def config_path(name: str) -> Path:
     trainings = [one.training for one in families().values() if one.training is not None]
     shipped = {k: path for training in reversed(trainings) for k, path in training.configs.items()}
     return shipped_or_own(name, shipped, "training config")
+
+
+def config_of_run(source: Path, family: Family) -> str:
+    """Return the shipped config with which a run was started, "" for other settings.
+
+    Parameters
+    ----------
+    source
+        Folder of the run, or weights in it.
+    """
+    started = run_record(source if source.is_dir() else source.parent).tree
+    for name, path in (family.training.configs if family.training else {}).items():
+        if started == RunSettings.of(read_yaml_mapping(path)).tree:
+            return name
+    return ""
 
 
 @cache

@@ -15,9 +15,15 @@ from omnimouse_model.evaluation.sensorium2023 import (
     write_submission,
 )
 from omnimouse_model.evaluation.tier_windows import scored_starts, shared_starts
-from omnimouse_model.inference.families import remember
+from omnimouse_model.inference.families import (
+    config_of_run,
+    families,
+    remember,
+    training_plan,
+)
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.same_span import over_span
+from omnimouse_model.training.config import write_record
 from tests.model.analysis.test_evaluate import NoisyPredictor
 from tests.model.context_predictor import world
 from tests.toy_predictors import CountPredictor, FramePredictor, RecurrentPredictor
@@ -108,6 +114,19 @@ def test_differences_are_paired(table):
     assert np.isnan(table.cell("stim", "noisy").gain.value)
 
 
+def test_where_the_first_predictor_is_refused_the_next_one_is_the_baseline(session):
+    models = [ClipsPredictor(), NoisyPredictor(), SlowPredictor()]
+    found = paper_table(models, session, [FORECAST, STIMULUS], max_windows=3)
+    assert found.cell("stim", "slow").baseline == "clips"
+    cell = found.cell("fcst", "slow")
+    assert cell.baseline == "noisy"
+    assert np.isfinite(cell.gain.value)
+    assert np.isnan(found.cell("fcst", "noisy").gain.value)
+    # Nor is a task timed that the table refuses, although the model answers it.
+    assert found.costs["clips"].strategy == STIMULUS
+    assert found.costs["slow"].strategy == FORECAST
+
+
 def test_scores_of_other_windows_or_neurons_are_not_compared(session):
     one = om.evaluate(NoisyPredictor(), session, STIMULUS, max_windows=4)
     other = om.evaluate(NoisyPredictor("other"), session, STIMULUS, max_windows=3)
@@ -136,6 +155,9 @@ def test_costs_are_measured_and_read_from_the_run(session, tmp_path):
     found = paper_table([model, predictor], session, [STIMULUS], max_windows=3)
     cost = found.costs["of a run"]
     assert (cost.training_minutes, cost.strategy) == (1.5, STIMULUS)
+    # Weights of a run are named alike in all folders.
+    assert found.label("of a run") == "classical (of a run)"
+    assert found.label(predictor.predictor_id) == predictor.predictor_id
     assert len(cost.answer_ms) > 3
     assert min(cost.answer_ms) > 0
     # It does not know the recording: its size is known, and no answer is timed.
@@ -146,6 +168,14 @@ def test_costs_are_measured_and_read_from_the_run(session, tmp_path):
     assert rows["training_minutes"]["value"] == 1.5
     assert rows["answer_ms"]["n"] == len(cost.answer_ms)
     json.dumps(found.rows(), allow_nan=False)
+
+
+def test_a_run_is_named_by_its_shipped_config(tmp_path):
+    settings, family = training_plan("mtm-small").settings, families()["ndt"]
+    write_record(tmp_path, settings)
+    assert config_of_run(tmp_path / "best.safetensors", family) == "mtm-small"
+    write_record(tmp_path, replace(settings, tree={**settings.tree, "epochs": 9}))
+    assert config_of_run(tmp_path, family) == ""
 
 
 def test_a_predictor_of_the_same_length_is_asked_itself():
