@@ -103,6 +103,9 @@ class Sums:
         xy -= np.outer(narrow_x, narrow_y)
         # Rounding can make the variance of a constant output slightly negative.
         variance_y = np.maximum(self._yy / count - mean_y**2, 0.0)
+        # A constant output goes with no input: what the products leave is rounding, and
+        # weights would make responses of it.
+        xy[:, variance_y <= np.finfo(np.float32).eps * mean_y**2] = 0.0
         return Covariance(mean_x, mean_y, xx, xy, variance_y)
 
 
