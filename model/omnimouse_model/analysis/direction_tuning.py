@@ -54,6 +54,8 @@ _MIN_SHIFT_S = 20.0
 # Motion energy is computed at every second frame.
 _STEP = 2
 _RATE_HZ = SCREEN_RATE_HZ / _STEP
+# Range of mean responses, relative to the largest, that rounding alone explains.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -384,6 +386,9 @@ def _tuning(
     has_directions: bool = True,
 ) -> DirectionTuning:
     mean, error = curve
+    # What is left of a constant response is rounding, which prefers a direction, too.
+    if not np.ptp(mean) > _ROUNDING * np.abs(mean).max():
+        return _nothing(neuron, "The neuron's responses do not vary.")
     dsi, osi, preferred = (float(v) for v in selectivity(directions, mean))
     null_dsi, null_osi, _ = selectivity(directions, shuffled)
     p_direction = share_above(dsi, null_dsi)

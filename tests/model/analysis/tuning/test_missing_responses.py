@@ -69,6 +69,21 @@ def test_directions_of_a_neuron_come_from_the_trials_in_which_it_was_recorded():
     assert not np.isfinite(found[3].dsi)
 
 
+@pytest.mark.parametrize("constant", [0.0, 0.1, 3.0])
+@pytest.mark.parametrize("from_trials", [False, True])
+def test_a_constant_neuron_prefers_no_direction(constant, from_trials):
+    frames = np.random.default_rng(1).integers(0, 256, (80 * 30, 36, 64), np.uint8)
+    video = {} if from_trials else {"video": frames, "video_rate_hz": RATE_HZ}
+    session = _session(80, **video)
+    session.responses.data[:, 1] = constant
+    session = _with_directions(session) if from_trials else session
+    tuned, flat = direction_tuning(session, np.array([0, 1]))
+    assert np.isfinite(tuned.osi)
+    assert not tuned.problem
+    assert not np.isfinite([flat.osi, flat.dsi, flat.p_orientation, flat.preferred_deg]).any()
+    assert "do not vary" in flat.problem
+
+
 def test_a_repeat_that_touches_a_pause_is_left_out():
     session = _session(40, (slice(605, 700), slice(0, N)))
     paused = _with_pause(session, 604, 700)
