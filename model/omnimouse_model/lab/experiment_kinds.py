@@ -28,7 +28,7 @@ from omnimouse_model.lab.tuning import (
 from omnimouse_model.progress import Job
 
 # -- results of an experiment per neuron, and their arrays in a results store ---------
-ANALYSIS_VERSION: Final = 3
+ANALYSIS_VERSION: Final = 4
 """Raised when an analysis changes: findings of another version are computed again."""
 _ROUNDING: Final = 1e-5
 """Range of responses, relative to the largest, that rounding alone explains.

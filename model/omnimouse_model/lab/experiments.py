@@ -56,6 +56,7 @@ TUNED: Final = 0.3
 
 CONSTANT = "its predicted responses do not depend on the stimulus"
 SILENT = "it is predicted to respond to nothing that was shown"
+BEYOND = "its place would be beyond the frame, where nothing was shown"
 """Why a neuron has no value; also of all neurons."""
 
 
@@ -118,7 +119,14 @@ class ExperimentResult:
         """Why no neuron has a value; "" if one has."""
         if np.isfinite(self.values).any():
             return ""
-        return SILENT if self.varies.any() else CONSTANT
+        # That of a neuron that varies, if one does.
+        return self.why_unknown(int(np.argmax(self.varies)))
+
+    def why_unknown(self, at: int) -> str:
+        """Return why a neuron, by its place in `neurons`, has no value."""
+        if not self.varies[at]:
+            return CONSTANT
+        return BEYOND if "ssi" in self.findings.columns else SILENT
 
     @property
     def summary(self) -> str:
@@ -136,7 +144,7 @@ class ExperimentResult:
                 tuned = (columns["p_orientation"] < 0.01)[is_known].mean()
                 parts.append(f"p of the OSI below 0.01: {100 * tuned:z.0f} %")
         elif "ssi" in columns:
-            parts.append(f"median SSI {np.nanmedian(columns['ssi']):z.2f}")
+            parts.append(f"median SSI {np.nanmedian(columns['ssi'][is_known]):z.2f}")
         else:
             label, median = self.experiment.value_label.lower(), np.nanmedian(self.values)
             parts.append(f"median {label} {median:g} {self.experiment.unit}".strip())

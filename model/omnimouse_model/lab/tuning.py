@@ -145,8 +145,9 @@ class ReceptiveFields:
         response. Its grid covers the frame, and may be coarser.
     center_px
         Row and column of the centre of a Gaussian that is fitted to the responses to
-        the places of the dots, NaN without any response. Unlike the average, they are
-        not drawn inwards at the edges of the frame, beyond which no dot was shown.
+        the places of the dots. Unlike the average, they are not drawn inwards at the
+        edges of the frame. NaN without any response, and further beyond the frame, where
+        no dot was shown, than two dots are apart.
     covariance_px
         Covariance of this Gaussian, rows first; it includes the width of a dot.
     selectivity
@@ -341,7 +342,11 @@ def _fitted(
             continue
         fit = fit_gaussian(one, _MAX_STEPS)
         # The fit counts (x, y) over the larger side of the map.
-        center_px[neuron] = (fit.centre[::-1] * side + 0.5) * step
+        centre = (fit.centre[::-1] * side + 0.5) * step
+        # Far beyond the places that were shown, it is an extrapolation.
+        if (centre < -step).any() or (centre > np.add(size, step)).any():
+            continue
+        center_px[neuron] = centre
         covariance = fit.covariance[::-1, ::-1] * side**2
         covariance_px[neuron] = covariance * np.outer(step, step)
     return center_px, covariance_px

@@ -104,6 +104,15 @@ def test_places_are_found(session):
     assert (fields.selectivity > 4).all()
 
 
+def test_a_place_far_beyond_the_frame_is_unknown():
+    dots = gaussian_dots((36, 64), repeats=1, sd_deg=12.0)
+    away = dots.table["column_px"][:, None] - np.array([-60.0, 2.0])
+    fields = receptive_fields(np.exp(-(away**2) / (2 * 30.0**2)), dots, (36, 64))
+    assert np.isnan(fields.center_px[0]).all()
+    assert np.isnan(fields.covariance_px[0]).all()
+    assert abs(fields.center_px[1, 1] - 2.0) < 2.0
+
+
 @pytest.mark.slow
 def test_places_are_found_with_sparse_noise(session):
     model = EnergyNeurons(reads_places=True)

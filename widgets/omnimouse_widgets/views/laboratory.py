@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import fit_video
-from omnimouse_model.lab.experiments import CONSTANT, SILENT, TUNED, ExperimentResult
+from omnimouse_model.lab.experiments import TUNED, ExperimentResult
 from omnimouse_model.live.analysis_file import MAX_REPEATS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
@@ -316,8 +316,9 @@ def neuron_text(laboratory: Laboratory, session: Session | None, neuron: int | N
     columns = {name: float(values[at]) for name, values in laboratory.columns(result).items()}
     text = _found_text(result, columns)
     if not np.isfinite(columns[result.experiment.value]):
-        reason = SILENT if result.varies[at] else CONSTANT
-        text = f"no {result.experiment.value_label.lower()}: {reason}"
+        # "Receptive field: column": there is no field at all.
+        what = result.experiment.value_label.lower().partition(":")[0]
+        text = f"no {what}: {result.why_unknown(at)}"
     return f"Unit {session.units.names[neuron]}: {text}"
 
 
