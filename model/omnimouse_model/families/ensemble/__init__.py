@@ -84,6 +84,7 @@ class Ensemble(Predictor):
             sees_behavior=any(need.sees_behavior for need in needs),
             predicts_behavior=all(need.predicts_behavior for need in needs),
             predicts_responses=all(need.predicts_responses for need in needs),
+            always_sees_video=any(need.always_sees_video for need in needs),
             withholds_video=all(need.withholds_video for need in needs),
             sessions=frozenset.intersection(*session_sets) if session_sets else None,
             # Vectors and states of different trainings have no mean.
