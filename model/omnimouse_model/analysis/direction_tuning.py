@@ -25,6 +25,8 @@ from omnimouse_model.analysis.receptive_fields import ReceptiveField, receptive_
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
+from omnimouse_model.masks.cells import neuron_columns
+from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import selectivity_index
 from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
@@ -197,7 +199,7 @@ def centres_of(fields: Sequence[ReceptiveField]) -> Float[np.ndarray, "neuron 2"
 
 @shows_progress
 def recorded_tuning(
-    session: Session, neurons: Sequence[int] | np.ndarray | None = None, *, job: Job = QUIET
+    session: Session, neurons: Neurons | None = None, *, job: Job = QUIET
 ) -> "DataFrame":
     """Estimate receptive fields and direction tuning from the recording, one row per neuron.
 
@@ -210,7 +212,7 @@ def recorded_tuning(
     Parameters
     ----------
     neurons
-        All by default.
+        All by default; rows have the order of indices.
 
     Returns
     -------
@@ -218,10 +220,17 @@ def recorded_tuning(
     field in pixels of the 36 × 64 frame and how well two halves of the recording agree on
     it, OSI and DSI with their p values, and the preferred direction in degrees. NaN where
     there is no estimate.
+
+    Raises
+    ------
+    ValueError
+        The session lacks some of the neurons, or the area.
     """
     from pandas import DataFrame
 
-    asked = np.arange(session.n_neurons) if neurons is None else np.asarray(neurons, np.int64)
+    if isinstance(neurons, str | NeuronGroup):
+        neurons = neurons_of(session, neurons)
+    asked = neuron_columns(slice(None) if neurons is None else neurons, session.n_neurons)
     rows = [
         {"neuron": field.neuron, "unit_id": session.units.names[field.neuron]}
         | {name: recorded_value(name, field, tuning) for name in RECORDED}

@@ -290,6 +290,8 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         is_selective = np.array([t.is_direction_selective for t in tunings])
         np.testing.assert_array_equal(np.isfinite(columns["recorded_preferred_deg"]), is_selective)
         assert set(colouring.definitions()) == set(columns)
+        with pytest.raises(ValueError, match=rf"neurons 0\.\.{N - 1}; found 7\.\.{N}"):
+            om.recorded_tuning(mouse[0], [7, N])
         table = om.recorded_tuning(mouse[0], [7, 3])
         assert table["neuron"].tolist() == [7, 3]
         for name, values in columns.items():
