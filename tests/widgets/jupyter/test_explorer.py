@@ -1,5 +1,6 @@
 import threading
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -58,6 +59,16 @@ def test_scores_come_without_a_page_and_are_those_of_the_bar(session_folder, pag
     shown = page(explorer.bar, "actions").wait_for("actions", lambda told, _: told["score"])[0]
     assert repr(explorer.scores).startswith("r = 1.00 ")
     assert shown["score"].startswith("r = 1.00")
+    explorer.close()
+
+
+def test_scores_that_were_stopped_are_not_waited_for(session_folder):
+    explorer = settled_explorer(session_folder)
+    explorer.controller.editor.apply_preset("video_behavior")
+    found = explorer.settled(60.0, scores=True).scores
+    explorer.controller.results.tier_score = replace(found, n_total=found.n_total + 1)
+    explorer.controller.requests.client.stop()
+    assert not explorer.settled(1.0, scores=True).scores.is_complete
     explorer.close()
 
 

@@ -215,8 +215,6 @@ class Explorer(ResultParts, JobParts):
         for task in tasks:
             if task.error is not None:
                 raise task.error
-        if controller.results.error is not None:
-            raise RuntimeError(controller.results.error)
         end_s = time.monotonic() + timeout_s
         if scores:
             controller.requests.finish_scores()
@@ -224,6 +222,8 @@ class Explorer(ResultParts, JobParts):
             if time.monotonic() > end_s:
                 raise TimeoutError(f"Not scored after {timeout_s:z.0f} s: {self.scores}.")
             time.sleep(0.05)
+        if controller.results.error is not None:
+            raise RuntimeError(controller.results.error)
         # Without a page, e.g. under nbconvert, this is the time to draw the picture.
         self._picture.draw()
         return self
@@ -310,10 +310,10 @@ class Explorer(ResultParts, JobParts):
 
     @property
     def _is_scoring(self) -> bool:
-        state, found = self.controller.state, self.scores
-        if found is None:
-            return no_score_text(state, self.controller.results) == SCORING
-        return state.scores_tier and not found.is_complete
+        results = self.controller.results
+        is_complete = self.scores is not None and self.scores.is_complete
+        # Paused, stopped or failed, no window is scored any more.
+        return not is_complete and no_score_text(self.controller.state, results) == SCORING
 
     @property
     def window_scores(self) -> Any:
