@@ -357,24 +357,38 @@ def _run(folder: Path) -> None:
 
 
 # -- messages of our own processes
-def packed(content: Any, key_of: Callable[[Any], int | None] = lambda value: None) -> bytes:
+# Classes of the module: one made for each message would be in a cycle of references, which
+# keeps `key_of` and its owner, such as a predictor with a process, until a search for garbage.
+class _Packer(pickle.Pickler):
+    def __init__(self, file: BytesIO, key_of: Callable[[Any], int | None]) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self._key_of = key_of
+
+    def persistent_id(self, obj: Any) -> int | None:
+        return self._key_of(obj)
+
+
+class _Unpacker(pickle.Unpickler):
+    def __init__(self, file: BytesIO, known: Mapping[int, Any]) -> None:
+        super().__init__(file)
+        self._known = known
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._known[pid]
+
+
+def packed(content: Any, key_of: Callable[[Any], int | None] | None = None) -> bytes:
     """Return a message; of objects that the receiver has, only their keys are in it."""
-
-    class Packer(pickle.Pickler):
-        persistent_id = staticmethod(key_of)
-
+    if key_of is None:
+        return pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
     message = BytesIO()
-    Packer(message, pickle.HIGHEST_PROTOCOL).dump(content)
+    _Packer(message, key_of).dump(content)
     return message.getvalue()
 
 
 def unpacked(message: bytes, known: Mapping[int, Any] = MappingProxyType({})) -> Any:
     """Return the content of a message of our own processes, with known objects by key."""
-
-    class Unpacker(pickle.Unpickler):
-        persistent_load = staticmethod(known.__getitem__)
-
-    return Unpacker(BytesIO(message)).load()
+    return _Unpacker(BytesIO(message), known).load()
 
 
 if __name__ == "__main__":
