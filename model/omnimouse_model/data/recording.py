@@ -1,4 +1,7 @@
-"""What was recorded: streams on one clock, tiers, valid starts, and an overview of them."""
+"""What was recorded: streams on one clock, tiers, valid starts, and an overview of them.
+
+The file is long because tiers, starts and overview are properties of one class.
+"""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

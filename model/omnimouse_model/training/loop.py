@@ -3,7 +3,8 @@
 A run of any family can be stopped or killed at any step, and resumed: weights,
 optimisers, averages and the step are saved together (`checkpoints`). All random draws
 of a step come from a generator seeded by its number, so a resumed run draws the same as
-an uninterrupted run.
+an uninterrupted run. The file is long because the loop and the training that it calls share
+one state.
 """
 
 import ctypes

@@ -1,6 +1,7 @@
 """Lazy reading of untrusted HDF5 files: no links to other files, limited sizes.
 
-h5py is imported only when an HDF5 file is opened.
+h5py is imported only when an HDF5 file is opened. The file is long because every way to a
+value, by name, attribute or rows, goes through the same limits.
 """
 
 import atexit
