@@ -96,13 +96,17 @@ def number(file: Hdf5, name: str) -> float | None:
     return float(file.table(name).reshape(-1)[0])
 
 
-def check_traces(file: Hdf5, names: Iterable[str], *, is_transposed: bool) -> tuple[int, int]:
-    """Return the numbers of frames and regions of traces that must agree in shape.
+def check_traces(
+    file: Hdf5, names: Iterable[str], n_masks: int, notes: Notes, *, is_transposed: bool
+) -> tuple[int, int, bool]:
+    """Return the numbers of frames and regions of traces, and whether these come first.
 
     Parameters
     ----------
+    n_masks
+        Number of masks, 0 if unknown: it can show that the axes are the other way round.
     is_transposed
-        Whether they are stored as (region, frame).
+        Whether the program stores (region, frame).
 
     Raises
     ------
@@ -123,10 +127,17 @@ def check_traces(file: Hdf5, names: Iterable[str], *, is_transposed: bool) -> tu
         raise wrong(file.path, "traces", f"differ in shape: {listed}; one shape {axes} expected")
     shape = next(iter(shapes.values()))
     n_frames, n_regions = shape[::-1] if is_transposed else shape
+    if n_masks == n_frames != n_regions:
+        n_frames, n_regions, is_transposed = n_regions, n_frames, not is_transposed
+        notes.warn(
+            "transposed",
+            f"{file.path.name}: traces are {shape}, {axes} expected, and there are {n_masks} "
+            "masks: they are read the other way round",
+        )
     if n_frames > MAX_ROWS or n_regions > MAX_COLUMNS:
         found = f"are {n_frames:,} frames of {n_regions:,} regions"
         raise wrong(file.path, "traces", f"{found}; at most {MAX_ROWS:,} of {MAX_COLUMNS:,}")
-    return n_frames, n_regions
+    return n_frames, n_regions, is_transposed
 
 
 # -- masks ---------------------------------------------------------------------------
@@ -308,7 +319,13 @@ def read_hdf5(path: Path, notes: Notes) -> Extraction:
         for series in layout.traces
         if stored(file, f"{top}/{series}") is not None
     }
-    n_frames, n_regions = check_traces(file, names.values(), is_transposed=layout.is_transposed)
+    n_frames, n_regions, is_transposed = check_traces(
+        file,
+        names.values(),
+        _n_masks(file, f"{top}/{layout.masks}", layout.parts[-1]),
+        notes,
+        is_transposed=layout.is_transposed,
+    )
     size = _size_of_caiman(file) if layout is _CAIMAN else None
     masks = image = None
     if size is None or len(size) == 2:
@@ -329,7 +346,7 @@ def read_hdf5(path: Path, notes: Notes) -> Extraction:
         path=path,
         series={series: layout.traces[series] for series in names},
         rows=lambda series, regions: Hdf5Rows(
-            file, names[series], regions, is_transposed=layout.is_transposed
+            file, names[series], regions, is_transposed=is_transposed
         ),
         n_regions=n_regions,
         unit_id=np.arange(n_regions),
@@ -391,6 +408,15 @@ def _image(file: Hdf5, name: str, size: tuple[int, ...] | None) -> np.ndarray | 
         expected = "an image" if size is None else f"{size} numbers"
         raise wrong(file.path, name, f"is {image.shape} {image.dtype}; {expected} expected")
     return image.T if size is None else image
+
+
+def _n_masks(file: Hdf5, name: str, ends: str) -> int:
+    """Return the number of masks, 0 if they are not stored as a program does."""
+    item = file.find(name)
+    if hasattr(item, "keys"):  # a sparse matrix, whose columns have one end more
+        item = file.find(f"{name}/{ends}")
+        return max(prod(getattr(item, "shape", None) or (1,)) - 1, 0)
+    return int((getattr(item, "shape", None) or (0,))[0])
 
 
 def _masks(

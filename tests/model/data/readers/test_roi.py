@@ -185,6 +185,28 @@ def test_masks_of_another_number_of_regions_are_left_out(tmp_path):
     assert "5 regions expected" in message
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_traces_with_the_axes_the_other_way_round_are_read_as_the_masks_show(tmp_path, name):
+    path = WRITERS[name](tmp_path / ("a.hdf5" if name == "caiman" else "a.mat"))
+    turned: list[str] = []
+
+    def find(place: str, item: object) -> None:
+        if sorted(getattr(item, "shape", ())) == [N_REGIONS, N_FRAMES]:
+            turned.append(place)
+
+    with h5py.File(path, "r+") as file:
+        file.visititems(find)
+        for place in turned:
+            values = file[place][()].T
+            del file[place]
+            file[place] = values
+    series = "C" if "results" in name else None
+    session = open_session(path, series=series, rate_hz=10.0)
+    np.testing.assert_array_equal(session.responses.data, traces().T)
+    assert session.units.roi is not None
+    assert "there are 5 masks" in note(session, "transposed")
+
+
 def test_flat_masks_without_the_size_of_the_image_are_left_out(tmp_path):
     path = write_cnmfe_results(tmp_path / "a.mat", is_sparse=False)
     with h5py.File(path, "r+") as file:
