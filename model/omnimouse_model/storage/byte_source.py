@@ -12,7 +12,14 @@ from typing import Any, Protocol, runtime_checkable
 from weakref import ref
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import FileStamp, bad_file, open_binary, read_bytes, unreadable
+from omnimouse_model.storage.files import (
+    FileStamp,
+    bad_file,
+    is_of_mac,
+    open_binary,
+    read_bytes,
+    unreadable,
+)
 
 MAX_BYTES = 8 * 2**30
 MAX_TABLE_BYTES = 512 * 2**20
@@ -307,7 +314,7 @@ def folder_fingerprint(root: Path, not_read: Collection[str] = ()) -> str:
         with os.scandir(f"{root}{inner}") as listed:
             # scandir gives no fixed order; the hash needs one.
             entries = sorted(listed, key=lambda entry: entry.name)
-        files = [e for e in entries if e.is_file()]
+        files = [e for e in entries if e.is_file() and not is_of_mac(e.name)]
         for entry in files:
             info, name = entry.stat(), f"{inner}/{entry.name}"
             # Contents instead of times where possible: times change when a session

@@ -181,7 +181,8 @@ def folders_in(folder: Path, most: int | None = None, *, follows: bool = True) -
 def _listed(folder: Path, most: int | None) -> "list[os.DirEntry[str]]":
     try:
         with os.scandir(folder) as entries:
-            found = list(islice(entries, most and most + 1))
+            named = (entry for entry in entries if not is_of_mac(entry.name))
+            found = list(islice(named, most and most + 1))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError) as error:
@@ -189,6 +190,11 @@ def _listed(folder: Path, most: int | None) -> "list[os.DirEntry[str]]":
     if most and len(found) > most:
         raise bad_file(folder, "too_large", f"has more than {most:,} entries")
     return found
+
+
+def is_of_mac(name: str) -> bool:
+    """Whether a file is what macOS leaves beside each other one on drives of other systems."""
+    return name.startswith("._")
 
 
 def unless_missing(
@@ -456,7 +462,7 @@ def stamped_files(folder: Path) -> dict[str, FileStamp]:
     """
     try:
         with os.scandir(folder) as entries:
-            return {e.name: _stamp(e) for e in entries if e.is_file()}
+            return {e.name: _stamp(e) for e in entries if e.is_file() and not is_of_mac(e.name)}
     except FileNotFoundError:
         return {}
     except OSError as error:

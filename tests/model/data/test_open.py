@@ -1,6 +1,7 @@
 import os
 import re
 from pathlib import Path
+from shutil import copyfile, copytree
 
 import h5py
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from omnimouse_model.data import open as opening
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
+from tests import SESSIONS
 from tests.model.data.refusals import check_refusal
 
 
@@ -165,3 +167,15 @@ def test_a_name_that_nothing_can_have_is_refused(name):
         open_session(name)
     assert refused.value.code in ("missing_file", "unreadable")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["sensorium2022_small", "sensorium2023_small", "suite2p_small"])
+def test_files_that_macos_leaves_beside_others_change_nothing(tmp_path, name):
+    folder = copytree(SESSIONS / name, tmp_path / name, copy_function=copyfile)
+    before = open_session(folder)
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    after = open_session(folder)
+    assert after.fingerprint == before.fingerprint
+    assert after.units.unit_id.tolist() == before.units.unit_id.tolist()
+    assert after.warnings == before.warnings
