@@ -142,7 +142,9 @@ def pinned(view, controller):
 
 
 def test_scores_of_two_pins_are_drawn_against_each_other(view, controller, pinned):
-    equal, points = record.record(view)["scatter"].lines
+    scatter = record.record(view)["scatter"]
+    assert scatter.across == f"{controller.state.metric.symbol}, pin A"
+    equal, points = scatter.lines
     np.testing.assert_allclose(points.y, pinned[1].scores[view.spread.neurons])
     np.testing.assert_allclose(points.x, pinned[0].scores[view.spread.neurons])
     np.testing.assert_array_equal(equal.x, equal.y)

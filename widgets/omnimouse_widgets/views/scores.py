@@ -235,7 +235,9 @@ def second_quantity(
         pair = colouring.scores_of_pair((predictor, against))
         unknown = np.full(len(neurons), np.nan)
         values = unknown if pair is None else pair[1].values[neurons].astype(float)
-        label = f"{state.metric.symbol}, {colouring.name_of(against)}"
+        # The menu names the condition of a pin; on the axis it would be cut.
+        name = f"pin {against}" if against.isupper() else colouring.name_of(against)
+        label = f"{state.metric.symbol}, {name}"
         problem = colouring.message_of_pair((predictor, against)) if pair is None else ""
         return SecondQuantity(label, values, is_score=True, problem=problem)
     name = cast(ColourBy, against)
