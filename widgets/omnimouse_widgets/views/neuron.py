@@ -75,12 +75,13 @@ from omnimouse_widgets.views.trials import (
 NO_NEURON: Final = "Select a neuron: Ctrl-click on the field, or a row of the table."
 PENDING: Final = "◌"
 NONE_FOUND: Final = "none found"
-PLACE: Final = "○ read by the model"
+PLACE: Final = "○ model"
 NO_REPEATS: Final = "No clip was shown twice: reliability is unknown."
 NOT_COMPUTED: Final = "The numbers are not computed yet"
 FIELD_TIP: Final = (
     "Receptive field: mean of the recording's video, weighted by the responses of the\n"
-    "neuron (blue: less contrast, orange: more; or motion energy, dark to yellow)."
+    "neuron (blue: less contrast, orange: more; or motion energy, dark to yellow).\n"
+    "○ model: the place of the frame that a digital twin reads for the neuron."
 )
 LAG_TIP: Final = "Strength at the peak of the field against the time from frame to response, in ms"
 TUNING_TIP: Final = (
