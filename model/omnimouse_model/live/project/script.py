@@ -105,7 +105,7 @@ def _score_import(state: LiveState, mask: Mask, score: TierScore | None) -> list
     """Return the imports of the functions that score."""
     is_named = state.metric.name != "correlation"
     package = "omnimouse_model.evaluation"
-    lines = [f"from {package}.window_scores import window_scores"] if is_named else []
+    lines = [f"from {package}.running_score import window_scores"] if is_named else []
     if score is not None and not score.is_complete:
         lines.insert(0, f"from {package}.tier_score import TierScoring")
     metrics = ["METRICS"] if score is not None and score.score is not None else []

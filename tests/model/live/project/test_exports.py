@@ -23,7 +23,9 @@ from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project import exports
 from omnimouse_model.live.project import script as as_python
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, VISIBLE, Mask, scored_cells
+from omnimouse_model.metrics import METRICS
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import Cancelled, never
 from tests.predictors import EchoPredictor, EndlessPredictor, open_controller
@@ -136,6 +138,13 @@ def test_a_script_prints_the_score_over_the_same_windows_of_the_tier(
         printed = script_output(controller.project.script())
         assert shown_score(found) in printed
         check_score(printed, controller)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_script_runs_with_every_metric(controller, script_output, monkeypatch, metric):
+    # The metric is that of the model's windows.
+    monkeypatch.setattr(LiveState, "metric", METRICS[metric])
+    assert script_output(controller.project.script())
 
 
 def test_a_script_contains_the_edits(controller, script_output):
