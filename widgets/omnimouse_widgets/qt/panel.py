@@ -134,6 +134,8 @@ REFUSALS: Final = (ValueError, OSError, ImportError)
 Taking = TypeVar("Taking", "PlotCanvas", RowView)
 SWITCH_STYLE: Final = f"{TOGGLE_STYLE} QToolButton {{ padding: 3px 2px; }}"
 """Style with less padding: a row of seven switches fits in a dock of 400 pixels."""
+MENU_STYLE: Final = f"{SWITCH_STYLE} QToolButton {{ padding-right: 16px; }}"
+"""Style of a switch with an arrow, which would be drawn over its label."""
 SIGN_STYLE: Final = f"{SWITCH_STYLE} QToolButton {{ font-size: 8pt; }}"
 """Style of a switch that is an entry of a legend."""
 OVER_STYLE: Final = (
@@ -475,7 +477,8 @@ class RecordPanel(QWidget):
                 box.setMinimumWidth(78)
                 return box
             case Switch():
-                style = SWITCH_STYLE if entry.sign is None or entry.actions else SIGN_STYLE
+                style = SWITCH_STYLE if entry.sign is None else SIGN_STYLE
+                style = MENU_STYLE if entry.actions else style
                 switch = toggle_button(entry.label, entry.help, style)
                 switch.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
                 switch.setIconSize(QSize(10, 10))

@@ -5,7 +5,7 @@ from typing import cast
 import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
-from qtpy.QtWidgets import QApplication, QCheckBox, QGridLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QCheckBox, QVBoxLayout, QWidget
 
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes, Selection
@@ -26,12 +26,12 @@ from omnimouse_widgets.qt.style.controls import (
 )
 from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton, swatch
+from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import (
     ToneLabel,
     colour_of,
-    icon_label,
     ring_label,
+    signs_html,
     small_font,
     state_label,
     wrapped_label,
@@ -44,8 +44,6 @@ PLACES = (
     Choice(False, "Field", "The imaging field, which can be painted"),
     Choice(True, "3-D", IN_SPACE),
 )
-_SWATCHES = 4
-"""Number of areas per row of the legend."""
 
 
 class ViewSection(QWidget):
@@ -207,10 +205,10 @@ class ColourLegend(QWidget):
         super().__init__()
         self._state, self._results, self._colouring = state, results, colouring
         self.bar = ColourBar()
-        self.swatches = QWidget()
-        self._grid = QGridLayout(self.swatches)
-        self._grid.setContentsMargins(4, 0, 0, 0)
-        self._swatch_names: tuple[str, ...] = ()
+        # Its lines break between names, so that none is cut.
+        self.swatches = wrapped_label()
+        self.swatches.setTextFormat(Qt.TextFormat.RichText)
+        self.swatches.setIndent(4)
         self.notice = wrapped_label()
         self.compute = push_button("", "", self._press)
         notice = row_of(self.notice, self.compute, stretch=0)
@@ -256,8 +254,13 @@ class ColourLegend(QWidget):
         self.bar.setVisible(is_ranked or (scale is None and by_score))
         self.bar.show_scale(scale, is_old=by_score and results.are_scores_old)
         self.bar.setToolTip(_explained(scale))
-        self.swatches.setVisible(scale is not None and bool(scale.categories))
-        self._show_swatches(() if scale is None else scale.categories)
+        names = () if scale is None else scale.categories
+        colours = palette.area_table(len(names)).tolist()
+        signs = [
+            ("■", QColor(*colour[:3]).name(), name)
+            for colour, name in zip(colours, names, strict=True)
+        ]
+        show_text(self.swatches, signs_html(signs))
         show_text(self.notice, colouring.message)
         action = compute_action(colouring)
         self.compute.setVisible(action is not None)
@@ -280,21 +283,6 @@ class ColourLegend(QWidget):
         action = compute_action(self._colouring)
         if action is not None:
             action.run()
-
-    def _show_swatches(self, names: tuple[str, ...]) -> None:
-        # Creating widgets is slow, and the legend is drawn after every result.
-        if names == self._swatch_names:
-            return
-        self._swatch_names = names
-        while (item := self._grid.takeAt(0)) is not None:
-            # `takeAt` removes an item from the layout but does not delete its widget.
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
-        table = palette.area_table(len(names))
-        for at, name in enumerate(names):
-            colour = "#{:02X}{:02X}{:02X}".format(*table[at].tolist())
-            label = icon_label(swatch(colour).pixmap(QSize(10, 10)), name)
-            self._grid.addWidget(label, *divmod(at, _SWATCHES))
 
 
 def _explained(scale: Scale | None) -> str:

@@ -77,7 +77,7 @@ PAGES: Final[dict[Page, tuple[str, str]]] = {
 }
 NO_CAUSE: Final = "Information that the model finds, not cause."
 TITLES: Final[dict[Question, str]] = {
-    "sources": "Shares of each neuron's variance",
+    "sources": "Shares of variance",
     "informants": "The few neurons that tell most",
     "areas": "What rows tell columns",
 }
