@@ -69,6 +69,10 @@ def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     ]
     tops = np.array([line.y for line in bars.lines])
     assert (np.diff(tops, axis=0) <= 1e-9).all()
+    half = bars.lines[0].bar / 2
+    assert bars.limits[0] < bars.lines[0].x[0] - half
+    assert bars.limits[1] > bars.lines[0].x[-1] + half
+    assert bars.limits[3] > tops.max()
     pick(bars, 0.2, 0.1)
     best = int(found.neurons[np.argmax(found.total().value)])
     assert controller.state.selection == (best,)

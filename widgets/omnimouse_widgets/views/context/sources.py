@@ -543,7 +543,8 @@ def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
         "neurons by area, most predictable first",
         UP,
         ticks,
-        in_view=(0.0,),
+        # Half a place beside the outer bars, and room for the names above all.
+        limits=(-0.6, len(order) - 0.4, 0.0, 1.37 * max(float(tops.max(initial=0.0)), 1e-6)),
         pick=pick,
         keeps_colours=True,
     )
