@@ -120,7 +120,7 @@ def command(names: tuple[str, ...], csv: Path | None, as_json: bool, **settings:
     text = _title(found, count(len(found.neurons), "target"))
     reasons = [f"- {name}: left out, {reason}" for name, reason in found.refused.items()]
     shown = table([_shown_row(found, name) for name in found.names])
-    total = f"v(all) = {_estimate(found.mean_total())}. {NO_CAUSE}"
+    total = f"All sources together: {_estimate(found.mean_total())}, as {UNIT}. {NO_CAUSE}"
     _finish(
         found, rows + per_neuron, "\n".join([text, shown, total, *reasons]), csv, as_json, settings
     )

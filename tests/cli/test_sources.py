@@ -41,6 +41,8 @@ def test_sources_have_means_and_rows_per_neuron(path, tmp_path):
     assert (tmp_path / "sources.csv").exists()
     text = run_command(*ask, "--targets", "V1", "--max-windows", "3").stdout
     assert "unique" in text
+    assert "All sources together: " in text
+    assert "explained variance" in text
     assert "not cause" in text
 
 

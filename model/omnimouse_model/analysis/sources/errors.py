@@ -20,7 +20,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.display import HasSummary, data_frame, interval_text
+from omnimouse_model.display import HasSummary, count, data_frame, interval_text
 from omnimouse_model.errors import ResultsFileError, StoppedError, UnsupportedRequestError
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, row_key
 from omnimouse_model.evaluation.shard import BATCH
@@ -572,7 +572,7 @@ def measure(
             _add(errors, predictor, windows, blocks[places], asked, mean, job)
             done = first + len(places)
             on_batch(errors, done)
-            job.progress(done, len(order), f"{session.id}: {len(piece.targets):,} targets")
+            job.progress(done, len(order), f"{session.id}: {count(len(piece.targets), 'target')}")
     return errors
 
 
