@@ -539,7 +539,7 @@ def live_lines(state: LiveState, results: Results) -> tuple[str, str]:
         asked = [_asked_text(curves), _selected_text(curves, state.selection)]
     else:
         n = len(state.selection)
-        only = f"{n} neuron{'s' * (n != 1)}, this window only, preliminary"
+        only = f"{n} neuron{'s' * (n != 1)}, this window only"
         asked = [only, _window_progress(results)]
     if results.needs is not None and not results.needs.sees_responses:
         evidence = f"{NO_RESPONSES} · {evidence}"
