@@ -544,11 +544,11 @@ class Sources(HasBackgroundTask):
         if self._is_of_screen(job):
             self.found[job.question], self._jobs[job.question] = result, job
             if job.question == "sources" and not job.arguments:
-                # The groups of a kept result can be asked of again.
+                # The groups of a kept result can be asked of again, beside those of now.
+                taken = {PAINTED, *(one.name for one in self.groups)}
                 sources = cast("SourceScores", result).plan.sources
-                self.groups = tuple(
-                    one for one in sources if isinstance(one, NeuronGroup) and one.name != PAINTED
-                )
+                kept = (one for one in sources if isinstance(one, NeuronGroup))
+                self.groups += tuple(one for one in kept if one.name not in taken)
             self.measured.emit()
             self.changed.emit()
 

@@ -180,8 +180,13 @@ def test_named_groups_come_back_with_the_saved_results(view, controller, session
     controller.loader.open_now(om.open_session(dict(np.load(session.path)) | {"id": "other"}))
     assert not controller.sources.groups
     controller.loader.open_now(session)
+    # Those that were named meanwhile stay.
+    name_group(view, controller, "upper", [30])
+    choose(view, "targets", "group upper")
     controller.sources.reopen(kept, is_chosen=True)
-    assert controller.sources.groups == groups
+    assert controller.sources.groups[1:] == groups
+    assert controller.sources.groups[0].name == "upper"
+    assert "upper" in press(view, "python").text
 
 
 def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, controller):
