@@ -236,11 +236,11 @@ class ColourLegend(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        for part in (self.bar, self.swatches):
-            column.addWidget(part)
+        column.addWidget(self.bar)
+        column.addWidget(self.swatches)
         column.addLayout(notice)
-        for part in (self.states, self.rings):
-            column.addWidget(part)
+        column.addWidget(self.states)
+        column.addWidget(self.rings)
 
     def draw(self) -> None:
         """Show the legend of the current colours."""
