@@ -17,7 +17,7 @@ from tests.small_sessions import simulate_mouse
 
 pytestmark = pytest.mark.slow
 
-STEPS, STEPS_OF_ALL = 1, 2
+STEPS = 1
 CONDITIONS = bench_finetune.CONDITIONS[:2]
 N_NEURONS = 40
 
@@ -40,7 +40,6 @@ def mice(tmp_path, monkeypatch):
     named = {"demo": made[0], "unseen": made[1]}.__getitem__
     monkeypatch.setattr(bench_finetune, "named_session", named)
     monkeypatch.setattr(registry, "load_predictor", load_small)
-    monkeypatch.setattr(bench_finetune, "STEPS_OF_ALL", STEPS_OF_ALL)
     monkeypatch.setattr(bench_finetune, "CONDITIONS", CONDITIONS)
     with few_windows():
         yield made
@@ -57,7 +56,7 @@ def test_a_new_mouse_is_compared_with_two_other_models(mice, tmp_path, capsys):
     for beside in (every, own):
         assert [row["condition"] for row in beside] == list(CONDITIONS)
     assert {(row["beside"], row["beside_steps"]) for row in rows} == {
-        ("all weights trained with the mouse", STEPS_OF_ALL),
+        ("all weights trained with the mouse", STEPS),
         ("demo, its own mouse", None),
     }
     assert {row["steps"] for row in rows} == {STEPS}

@@ -70,10 +70,13 @@ def test_other_experiments_write_a_row_per_neuron(folder, tmp_path, experiment, 
     model = ("--model", "video-ridge", "--session", folder)
     done = run_command("lab", *experiment, *model, "--out", out, "--json")
     assert done.exit_code == 0, done.stderr
-    assert json.loads(done.stdout)["rows"][0]["n"] > 0
+    medians = json.loads(done.stdout)["rows"]
     rows = table_of(out)
     assert len(rows) == 20
-    assert all(row[column] for row in rows)
+    # The place of a field far beyond the frame is unknown.
+    n_known = sum(bool(row[column]) for row in rows)
+    assert n_known in [median["n"] for median in medians]
+    assert n_known > 10
 
 
 @pytest.mark.slow

@@ -76,8 +76,9 @@ def test_levels_and_fields_are_plots(view, controller, name):
     else:
         assert isinstance(plot, Image)
         assert plot.pixels.shape == (36, 64, 3)
-        expected = [findings.columns["column_px"][7], findings.columns["row_px"][7]]
-        np.testing.assert_allclose(plot.place, expected)
+        # The fitted places of this small recording lie far beyond the frame.
+        assert np.isnan(findings.columns["column_px"][7])
+        assert plot.place is None
 
 
 def test_a_receptive_field_lies_over_the_frame_at_the_cursor(view, controller):
