@@ -218,7 +218,7 @@ N_COMPONENTS = 40
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 1e4, 1e6)
 """Ridge penalties, relative to the mean variance of an input."""
 TRAIN_WINDOWS = 600
-"""Windows to which ridges are fitted, at most: 20 minutes, as the model."""
+"""Largest number of windows to fit ridges to: 20 minutes, as for the model."""
 WIDTHS_S = (0.0, 0.2, 0.6, 1.6)
 """Widths of the means over time of other neurons around a sample."""
 PAST_S = (0.1, 0.3, 0.9, 2.0)
@@ -375,7 +375,7 @@ def _inputs(
 
 
 def _means(activity: np.ndarray, half: int) -> np.ndarray:
-    """Return means over the samples around each, inside the window."""
+    """Return running means over samples, shortened at the ends of the window."""
     sums = np.cumsum(np.vstack([np.zeros_like(activity[:1]), activity]), axis=0)
     at = np.arange(len(activity))
     first, last = np.maximum(at - half, 0), np.minimum(at + half + 1, len(activity))

@@ -156,7 +156,7 @@ def _checked(times_s: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _filled(trace: np.ndarray) -> np.ndarray:
-    """Return a trace whose missing values lie on straight lines."""
+    """Return a trace with missing values interpolated linearly."""
     known = np.flatnonzero(~np.isnan(trace))
     filled: np.ndarray = np.interp(np.arange(len(trace)), known, trace[known])
     return filled

@@ -201,7 +201,7 @@ SLOWEST_HZ, FASTEST_HZ = 0.1, 1000.0
 
 
 def check_scan_rate(path: Path, rate_hz: float) -> None:
-    """Raise if a stated number of frames per second is none of a plane."""
+    """Raise if no microscope records a plane at this many frames per second."""
     if not SLOWEST_HZ <= rate_hz <= FASTEST_HZ:
         limits = f"between {SLOWEST_HZ:g} and {FASTEST_HZ:g}"
         raise SessionFormatError(

@@ -179,7 +179,7 @@ class _Table:
 
 @dataclass(slots=True)
 class _Join:
-    """Units with the columns that were added, their tables, and what was not."""
+    """Units with added columns, the tables these come from, and columns left out."""
 
     units: Units
     origin: dict[str, str] = field(default_factory=dict)

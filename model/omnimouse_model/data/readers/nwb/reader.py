@@ -65,7 +65,7 @@ _ORDER = (
     "baseline",
     "second channel",
 )
-"""Kinds, the best for the models first."""
+"""Kinds of series; those that suit the models best stand first."""
 _ONLY_BY_NAME = frozenset({"events", "neuropil", "baseline", "second channel"})
 """Kinds that are no activity of neurons in time: read only if asked for."""
 
