@@ -74,6 +74,7 @@ def open_binary(
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
             raise _no_plain_file(path)
+        # The caller closes it.
         stream = open(path, "rb", buffering=0, opener=lambda *_: handle)  # noqa: SIM115
     except BaseException:
         os.close(handle)
