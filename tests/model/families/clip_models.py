@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.families.parts.clip_models import ClipCheckpoint, GrayLevels
+from omnimouse_model.families.parts.clip_models import GrayLevels
 from omnimouse_model.training.checkpoints import MODEL
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session
 
 
-def written(family, make, folder, spread=0.2):
+def written(kind, make, folder, spread=0.2):
     """Write a checkpoint of a network with random weights; return its path."""
     torch.manual_seed(0)
     net = make()
@@ -20,7 +20,8 @@ def written(family, make, folder, spread=0.2):
         for parameter in net.parameters():
             parameter += spread * torch.randn_like(parameter)
     path, gray = folder / "small.safetensors", GrayLevels(110.0, 40.0)
-    ClipCheckpoint(family, net.config, gray, net.n_neurons, net.state_dict(), {}).save(path)
+    state, sessions = net.state_dict(), net.n_neurons
+    kind(config=net.config, gray=gray, sessions=sessions, state=state).save(path)
     return path
 
 

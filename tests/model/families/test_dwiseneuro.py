@@ -12,7 +12,7 @@ import omnimouse_model as om
 from omnimouse_model.data.session import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.families.dwiseneuro.network import (
-    DWISENEURO,
+    DwiseCheckpoint,
     DwiseConfig,
     DwiseNetwork,
     Readout,
@@ -45,7 +45,7 @@ CONFIG = DwiseConfig(
 
 def written(config, session, folder, n_neurons=None):
     counts = n_neurons or {session.id: session.n_neurons}
-    return clip_models.written(DWISENEURO, partial(DwiseNetwork, config, counts), folder)
+    return clip_models.written(DwiseCheckpoint, partial(DwiseNetwork, config, counts), folder)
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +162,8 @@ def test_frames_without_weight_are_invalid():
     usable = np.ones(40, bool)
     usable[:6] = False
     # Of a window of frames, the first one has no weight; two windows begin a recording.
-    assert np.flatnonzero(~DWISENEURO.valid(config, usable)).tolist() == [0, 1]
-    assert DWISENEURO.valid(CONFIG, usable).all()
+    assert np.flatnonzero(~config.valid(usable)).tolist() == [0, 1]
+    assert CONFIG.valid(usable).all()
 
 
 @pytest.mark.parametrize("blend", ["ones", "linear"])

@@ -9,12 +9,13 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.data.session import Window
-from omnimouse_model.families.latent_zig.density import fit_shape, mean
 from omnimouse_model.families.latent_zig.network import (
-    LATENT_ZIG,
     LatentConfig,
+    ZigCheckpoint,
     ZigConfig,
     ZigNetwork,
+    fit_shape,
+    mean,
     scaled_to_all,
     theta_and_q,
 )
@@ -41,7 +42,7 @@ CONFIG = ZigConfig(
 @pytest.fixture(scope="module")
 def predictor(session, tmp_path_factory):
     make = partial(ZigNetwork, CONFIG, {session.id: session.n_neurons})
-    path = written(LATENT_ZIG, make, tmp_path_factory.mktemp("zig"), spread=0.3)
+    path = written(ZigCheckpoint, make, tmp_path_factory.mktemp("zig"), spread=0.3)
     return om.load_predictor(path, device="cpu")
 
 

@@ -10,7 +10,7 @@ import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig
 from omnimouse_model.families.sensorium_factorised.network import (
-    FACTORISED,
+    FactorisedCheckpoint,
     FactorisedConfig,
     FactorisedNetwork,
     FactorisedTrainConfig,
@@ -35,7 +35,7 @@ CONFIG = FactorisedConfig(
 @pytest.fixture(scope="module")
 def path(session, tmp_path_factory):
     make = partial(FactorisedNetwork, CONFIG, {session.id: session.n_neurons})
-    return written(FACTORISED, make, tmp_path_factory.mktemp("factorised"))
+    return written(FactorisedCheckpoint, make, tmp_path_factory.mktemp("factorised"))
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.families.parts.clip_models import (
     FRAME_SIZE,
     N_STATE,
-    ClipFamily,
+    ClipCheckpoint,
+    ClipNetwork,
     Inputs,
     clip_spec,
 )
@@ -158,6 +161,25 @@ class DwiseConfig:
             )
         if self.size[0] < FRAME_SIZE[0] or self.size[1] < FRAME_SIZE[1]:
             raise ValueError(f"size is {self.size}; the video has {FRAME_SIZE}.")
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Windows that the network reads."""
+        # Their samples are in as many sliding windows as those of a long trial.
+        return clip_spec(self.sliding.span - 1, reads_behavior=self.channels > 1)
+
+    @property
+    def layers(self) -> str:
+        """What `omnimouse info` says of the network."""
+        return f"{len(self.widths)} blocks of {', '.join(map(str, self.widths))}"
+
+    def valid(self, usable: np.ndarray) -> np.ndarray:
+        """Return which samples a window of recorded frames predicts with some weight."""
+        frames = self.sliding.windows(len(usable))
+        used = torch.from_numpy(usable)[frames].all(1)
+        nothing = torch.zeros(len(frames), 0, self.sliding.n_frames)
+        _, weights = self.sliding.average(nothing, len(usable), used)
+        return np.asarray(weights[self.sliding.span - 1 :] > 0)
 
 
 class _Norm(nn.Module):
@@ -402,7 +424,7 @@ class Readout(nn.Module):
         return F.softplus(values + bias[neurons, None], self.beta)
 
 
-class DwiseNetwork(nn.Module):
+class DwiseNetwork(ClipNetwork):
     """Rates of the neurons of several mice that share all but the readouts.
 
     Parameters
@@ -410,6 +432,8 @@ class DwiseNetwork(nn.Module):
     n_neurons
         Mouse, which is the session -> number of its neurons, in the order of the readouts.
     """
+
+    family, title, is_raw = "dwiseneuro", "DwiseNeuro", True
 
     def __init__(self, config: DwiseConfig, n_neurons: Mapping[str, int]) -> None:
         super().__init__()
@@ -443,8 +467,50 @@ class DwiseNetwork(nn.Module):
         rates: Tensor = self.readout_of(session)(self.features(x))
         return rates
 
+    def state_of(
+        self, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
+    ) -> tuple[Tensor | None, ...]:
+        """Return the features (B, windows, C, n) of all windows, and the usable frames."""
+        config, found = self.config, []
+        frames = config.sliding.windows(inputs.frames.shape[1]).to(inputs.frames.device)
+        n_values = math.prod(config.size) * frames.shape[1] * config.widths[0] * config.expansion
+        at_once = min(_AT_ONCE, max(1, _MOST_VALUES // n_values))
+        for clip in stacked(config, inputs):
+            some = (clip[:, own].transpose(0, 1) for own in frames.split(at_once))
+            found.append(torch.cat([self.features(x, cancelled) for x in some]))
+        return torch.stack(found), inputs.usable
 
-# -- as a family of clip models --------------------------------------------------------
+    def rates_of(
+        self, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
+    ) -> Tensor:
+        """Return the averages over windows whose frames were all recorded."""
+        features, usable = state
+        assert features is not None
+        assert usable is not None
+        sliding, readout = self.config.sliding, self.readout_of(session)
+        frames, n_frames = sliding.windows(usable.shape[1]), usable.shape[1]
+        means = [
+            sliding.average(readout(own, neurons), n_frames, is_usable[frames].all(1))[0]
+            for own, is_usable in zip(features, usable, strict=True)
+        ]
+        return torch.stack(means)[..., sliding.span - 1 :].transpose(1, 2)
+
+    def units(self, session: Session) -> np.ndarray:
+        """Return normalised responses per unit of the rates, float32 (N,)."""
+        if self.config.unit is None:
+            return (1 / session.response_scale).astype(np.float32)
+        return np.full(session.n_neurons, self.config.unit, np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DwiseCheckpoint(ClipCheckpoint):
+    """A network of DwiseNeuro, read but not built."""
+
+    family, network = DwiseNetwork.family, DwiseNetwork
+    config: DwiseConfig
+
+
+# -- input -----------------------------------------------------------------------------
 def stacked_input(
     video: Tensor, behavior: Tensor, pupil: Tensor, height: int, width: int
 ) -> Tensor:
@@ -471,67 +537,3 @@ def stacked(config: DwiseConfig, inputs: Inputs) -> Tensor:
         values = inputs.behavior[..., : config.channels - 1]
     values = values.transpose(1, 2)
     return stacked_input(inputs.frames, values[:, :N_STATE], values[:, N_STATE:], *config.size)
-
-
-def _state(
-    net: DwiseNetwork, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
-) -> tuple[Tensor | None, ...]:
-    """Return the features (B, windows, C, n) of all windows, and the usable frames."""
-    frames = net.config.sliding.windows(inputs.frames.shape[1]).to(inputs.frames.device)
-    config, found = net.config, []
-    n_values = math.prod(config.size) * frames.shape[1] * config.widths[0] * config.expansion
-    at_once = min(_AT_ONCE, max(1, _MOST_VALUES // n_values))
-    for clip in stacked(config, inputs):
-        some = (clip[:, own].transpose(0, 1) for own in frames.split(at_once))
-        found.append(torch.cat([net.features(x, cancelled) for x in some]))
-    return torch.stack(found), inputs.usable
-
-
-def _rates(
-    net: DwiseNetwork, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
-) -> Tensor:
-    """Return the averages over windows whose frames were all recorded."""
-    features, usable = state
-    assert features is not None
-    assert usable is not None
-    sliding, readout = net.config.sliding, net.readout_of(session)
-    frames, lost = sliding.windows(usable.shape[1]), sliding.span - 1
-    means = [
-        sliding.average(readout(own, neurons), len(frames_usable), frames_usable[frames].all(1))[0]
-        for own, frames_usable in zip(features, usable, strict=True)
-    ]
-    return torch.stack(means)[..., lost:].transpose(1, 2)
-
-
-def _valid(config: DwiseConfig, usable: np.ndarray) -> np.ndarray:
-    """Return which samples a window of recorded frames predicts with some weight."""
-    sliding = config.sliding
-    frames = sliding.windows(len(usable))
-    used = torch.from_numpy(usable)[frames].all(1)
-    nothing = torch.zeros(len(frames), 0, sliding.n_frames)
-    _, weights = sliding.average(nothing, len(usable), used)
-    return np.asarray(weights[sliding.span - 1 :] > 0)
-
-
-def _network(
-    config: DwiseConfig,
-    n_neurons: Mapping[str, int],
-    coordinates: Mapping[str, Tensor] | None = None,
-) -> DwiseNetwork:
-    return DwiseNetwork(config, n_neurons)
-
-
-DWISENEURO = ClipFamily(
-    "dwiseneuro",
-    "DwiseNeuro",
-    DwiseConfig,
-    _network,
-    # The samples of a window are in as many sliding windows as those of a long trial.
-    spec=lambda config: clip_spec(config.sliding.span - 1, reads_behavior=config.channels > 1),
-    layers=lambda config: f"{len(config.widths)} blocks of {', '.join(map(str, config.widths))}",
-    state=_state,
-    rates=_rates,
-    valid=_valid,
-    is_raw=True,
-    unit=lambda config: config.unit,
-)

@@ -17,12 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from omnimouse_model.families.dwiseneuro.network import (
-    DWISENEURO,
+    DwiseCheckpoint,
     DwiseConfig,
     DwiseNetwork,
     stacked,
 )
-from omnimouse_model.families.parts.clip_models import ClipCheckpoint
 from omnimouse_model.families.parts.clip_training import (
     ClipTrainConfig,
     ClipTraining,
@@ -30,7 +29,7 @@ from omnimouse_model.families.parts.clip_training import (
 )
 from omnimouse_model.storage.trees import Within
 from omnimouse_model.training.config import Count
-from omnimouse_model.training.sessions import TrainingSession, key_number
+from omnimouse_model.training.sessions import key_number
 
 Share = Annotated[float, Within(0, 1)]
 
@@ -107,18 +106,14 @@ class DwiseTraining(ClipTraining):
         The network of the first training; None without one.
     """
 
-    family, title, load_model = DWISENEURO, DWISENEURO.title, DWISENEURO.load
-    config = DwiseTrainConfig
+    title = DwiseNetwork.title
+    config, checkpoint = DwiseTrainConfig, DwiseCheckpoint
+    load_model = DwiseCheckpoint.load
     parts = (*ClipTraining.parts, "averaged")
     averaged: DwiseNetwork
     teacher: DwiseNetwork | None = None
 
     # -- start and resume --------------------------------------------------------------
-    @classmethod
-    def network(cls, config: DwiseTrainConfig, sessions: Sequence[TrainingSession]) -> DwiseNetwork:
-        """Return the network before the first step."""
-        return DwiseNetwork(config.model, {s.key: s.session.n_neurons for s in sessions})
-
     def __post_init__(self) -> None:
         """Build the networks.
 
@@ -143,7 +138,7 @@ class DwiseTraining(ClipTraining):
         """Set the biases to the mean responses: else the first rates are far from small ones."""
         for key, source in self.by_key.items():
             mean = np.maximum(source.session.units.mean, 0) / source.session.response_scale
-            rates = mean / self.family.units(self.net.config, source.session)
+            rates = mean / self.net.units(source.session)
             beta, bias = self.net.config.softplus, self.net.readout_of(key).layer[1].bias
             least = np.maximum(rates, 1e-3)
             with torch.no_grad():
@@ -306,13 +301,13 @@ def cut_mix(
 # -- the model of a first training -----------------------------------------------------
 def _read_teacher(config: DwiseTrainConfig, n_neurons: Mapping[str, int]) -> DwiseNetwork:
     path = Path(str(config.teacher))
-    checkpoint = ClipCheckpoint.read(DWISENEURO, path)
+    checkpoint = DwiseCheckpoint.read(path)
     shared = ("channels", "size", "sliding", "unit")
     wanted, found = (
         {"sessions": dict(counts)} | {name: getattr(model, name) for name in shared}
         for counts, model in (
             (n_neurons, config.model),
-            (checkpoint.n_neurons, checkpoint.config),
+            (checkpoint.sessions, checkpoint.config),
         )
     )
     for name, value in wanted.items():
@@ -321,5 +316,5 @@ def _read_teacher(config: DwiseTrainConfig, n_neurons: Mapping[str, int]) -> Dwi
                 f"teacher {path} has {name} {found[name]}, and this training {value}: "
                 "train both on the same sessions, windows and units."
             )
-    network: DwiseNetwork = checkpoint.network(str(path))
+    network: DwiseNetwork = checkpoint.build()
     return network

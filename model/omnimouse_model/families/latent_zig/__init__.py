@@ -4,7 +4,7 @@ from omnimouse_model.predict.family import shipped_family
 
 FAMILY = shipped_family(
     __file__,
-    "network:LATENT_ZIG",
+    "network:ZigCheckpoint",
     "training:ZigTraining",
     title="Latent ZIG model",
     summary="A distribution of responses from video and latents that neurons share.",

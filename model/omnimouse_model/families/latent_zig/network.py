@@ -13,17 +13,20 @@ Source: Schmidt et al. 2025 and its public code.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnimouse_model.families.latent_zig.density import mean
-from omnimouse_model.families.parts.clip_models import ClipFamily, Inputs, clip_spec
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.families.parts.clip_models import ClipCheckpoint, Inputs, clip_spec
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
+    CoreNetwork,
     FactorisedCore,
     GaussianReadout,
+    OnCore,
     ReadoutConfig,
     by_session,
     module_key,
@@ -31,7 +34,100 @@ from omnimouse_model.families.parts.factorised import (
 )
 from omnimouse_model.progress import Cancelled
 
+# -- the zero-inflated gamma distribution, its moments, and the losses of the model -----
+# A response is uniform on [0, rho] with probability 1 - q, and otherwise rho plus a gamma
+# variable of shape k and scale theta.
+#
+# `variant="public"` reproduces the public scripts, whose values are no likelihood: they
+# apply the gamma term to zeros, too, count y = rho twice, and exchange the two Gaussians of
+# the divergence. Published numbers can be compared with them only.
+Variant = Literal["correct", "public"]
+THRESHOLD = 0.005
+"""rho of the published model."""
 
+
+def log_likelihood(
+    responses: Tensor,
+    theta: Tensor,
+    k: Tensor,
+    q: Tensor,
+    rho: float | Tensor = THRESHOLD,
+    variant: Variant = "correct",
+) -> Tensor:
+    """Return the log-likelihood of each response, in nats.
+
+    A response of exactly `rho`, and a negative one, belongs to the uniform part.
+    """
+    rho = torch.as_tensor(rho, dtype=responses.dtype, device=responses.device)
+    above, below = responses > rho, responses <= rho
+    # 1 keeps the logarithm defined where the gamma part is not used.
+    excess = torch.where(above, responses - rho, 1.0)
+    shape = k * theta.log() + torch.lgamma(k)
+    gamma = q.log() + (k - 1) * excess.log() - excess / theta - shape
+    if variant == "correct":
+        return torch.where(above, gamma, (1 - q).log() - rho.log())
+    # The logarithms of the scripts have 1 - q + mask and q + mask as arguments.
+    uniform = (1 - q).log() - shape
+    both = (2 - q).log() + (1 + q).log() - shape
+    return torch.where(above, gamma, torch.where(below & (responses >= rho), both, uniform))
+
+
+def mean(theta: Tensor, k: Tensor, q: Tensor, rho: float = THRESHOLD) -> Tensor:
+    """Return the mean of the distribution."""
+    return q * (k * theta + rho) + (1 - q) * rho / 2
+
+
+def variance(theta: Tensor, k: Tensor, q: Tensor, rho: float = THRESHOLD) -> Tensor:
+    """Return the variance of the distribution."""
+    between = q * (1 - q) * (k * theta + rho / 2) ** 2
+    return q * k * theta**2 + (1 - q) * rho**2 / 12 + between
+
+
+def divergence(means: Tensor, spread: Tensor, variant: Variant = "correct") -> Tensor:
+    """Return the sum of KL(posterior || standard normal) over all latents.
+
+    Parameters
+    ----------
+    means
+        Posterior means, any shape.
+    spread
+        Posterior variance, (1,), the same for all.
+    """
+    n = means.numel()
+    squares = means.square().sum()
+    if variant == "public":
+        return ((n + squares) / spread - n + n * spread.log()) / 2
+    return (n * spread + squares - n - n * spread.log()) / 2
+
+
+def fit_shape(responses: Tensor) -> Tensor:
+    """Return the maximum-likelihood shape k (N,) of the gamma part of each neuron.
+
+    Parameters
+    ----------
+    responses
+        (T, N); NaN where missing. Responses of at least `THRESHOLD` are used, at most
+        80 each.
+
+    A neuron with fewer than two different such responses gets k = 1.
+    """
+    values = responses.double().clamp(max=80.0) - THRESHOLD
+    used = values > 0
+    n = used.sum(0).clamp(min=1)
+    total = torch.where(used, values, 0.0).sum(0)
+    logs = torch.where(used, values.clamp(min=1e-12).log(), 0.0).sum(0)
+    gap = (total / n).log() - logs / n
+    is_known = (used.sum(0) > 1) & (gap > 1e-9)
+    gap = torch.where(is_known, gap, 0.5772)
+    # Minka's start, then Newton steps on log k - digamma(k) = gap.
+    k = (3 - gap + ((gap - 3) ** 2 + 24 * gap).sqrt()) / (12 * gap)
+    for _ in range(8):
+        slope = 1 / k - torch.polygamma(1, k)
+        k = (k - (k.log() - torch.digamma(k) - gap) / slope).clamp(1e-3, 1e4)
+    return torch.where(is_known, k, 1.0).float()
+
+
+# -- sizes -----------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class LatentConfig:
     """Sizes of the latent part; the defaults are the published ones.
@@ -62,7 +158,7 @@ class LatentConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ZigConfig:
+class ZigConfig(OnCore):
     """Sizes of the model; the defaults are the published ones.
 
     Attributes
@@ -77,6 +173,11 @@ class ZigConfig:
     readout: ReadoutConfig = field(default_factory=lambda: ReadoutConfig(has_bias=False))
     kernel: tuple[int, int] = (11, 5)
     latent: LatentConfig | None = LatentConfig()
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Windows that the network reads."""
+        return clip_spec(self.core.lost_frames, reads_behavior=False)
 
 
 class ZigReadout(GaussianReadout):
@@ -157,7 +258,7 @@ class _Shapes(nn.Module):
             self.register_buffer(module_key(session), torch.ones(n))
 
 
-class ZigNetwork(nn.Module):
+class ZigNetwork(CoreNetwork):
     """Distribution of the responses of several sessions that share core and encoder.
 
     Parameters
@@ -167,6 +268,9 @@ class ZigNetwork(nn.Module):
     coordinates
         Session -> `source_grid` of its neurons; from the weights where absent.
     """
+
+    family, title = "latent_zig", "latent zero-inflated gamma model"
+    reads_responses = True
 
     def __init__(
         self,
@@ -205,12 +309,6 @@ class ZigNetwork(nn.Module):
                 }
             )
 
-    def readout_of(self, session: str) -> ZigReadout:
-        """Return the readout of a session."""
-        readout = self.readout[module_key(session)]
-        assert isinstance(readout, ZigReadout)
-        return readout
-
     def shape(self, session: str) -> Tensor:
         """Return the fitted k (N,) of a session."""
         k: Tensor = getattr(self.fitted_k, module_key(session))
@@ -231,10 +329,51 @@ class ZigNetwork(nn.Module):
         means: Tensor = self.encoder(responses, session)[:, -n_frames:]
         return means
 
-    def penalty(self, session: str) -> Tensor:
-        """Return the sum of all penalties that a session's batch adds to its loss."""
-        space, time = self.core.penalties()
-        return space + time + self.readout_of(session).penalty()
+    def state_of(
+        self, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
+    ) -> tuple[Tensor | None, ...]:
+        """Return maps and posterior means, which are NaN for clips without visible responses."""
+        maps = self.core(inputs.video(self.config.core.channels))
+        if self.config.latent is None:
+            return maps, None
+        latents = self.posterior(scaled_to_all(visible), session, maps.shape[2])
+        is_shown = visible.isfinite().flatten(1).any(1)
+        return maps, torch.where(is_shown[:, None, None], latents, torch.nan)
+
+    def rates_of(
+        self, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
+    ) -> Tensor:
+        """Return the means of the distribution of a clip; of the prior, over its draws."""
+        maps, latents = state
+        assert maps is not None
+        assert len(maps) == 1
+        logit_q, log_theta = self.readout_of(session).parameters_at(maps, neurons=neurons)
+        k = self.shape(session)
+        k = k if neurons is None else k[neurons]
+        if self.config.latent is None:
+            theta, q = theta_and_q(logit_q, log_theta)
+            return mean(theta, k, q)
+        weights = self.latent_weights(session)
+        if neurons is not None:
+            weights = weights[0][neurons], weights[1][neurons]
+        if latents is not None and not bool(latents.isnan().any()):
+            theta, q = theta_and_q(logit_q, log_theta, latents, weights)
+            return mean(theta, k, q)
+        generator = torch.Generator().manual_seed(0)
+        draws = torch.randn(_DRAWS, self.config.latent.n_latents, generator=generator)
+        theta, q = torch.zeros_like(log_theta), torch.zeros_like(logit_q)
+        for draw in draws.to(maps.device):
+            one = theta_and_q(logit_q, log_theta, draw.expand(*maps.shape[:1], 1, -1), weights)
+            theta, q = theta + one[0] / _DRAWS, q + one[1] / _DRAWS
+        return mean(theta, k, q)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ZigCheckpoint(ClipCheckpoint):
+    """A latent model, read but not built."""
+
+    family, network = ZigNetwork.family, ZigNetwork
+    config: ZigConfig
 
 
 def theta_and_q(
@@ -263,7 +402,7 @@ def theta_and_q(
     return F.elu(log_theta) + 1 + 1e-6, torch.sigmoid(logit_q) * 0.99999 + 1e-6
 
 
-# -- as a family of clip models --------------------------------------------------------
+# -- responses, and rates ----------------------------------------------------------------
 _DRAWS = 64
 """Number of draws of the prior; all samples use the same ones, else a rate would be noisy."""
 _MOST = 2.0
@@ -286,57 +425,3 @@ def scaled_to_all(visible: Tensor) -> Tensor:
     count = is_visible.sum(-1, keepdim=True).clamp(min=1)
     factor = (visible.shape[-1] / count).clamp(max=_MOST)
     return torch.where(is_visible, visible, 0.0) * factor
-
-
-def _state(
-    net: ZigNetwork, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
-) -> tuple[Tensor | None, ...]:
-    """Return maps and posterior means, which are NaN for clips without visible responses."""
-    maps = net.core(inputs.video(net.config.core.channels))
-    if net.config.latent is None:
-        return maps, None
-    latents = net.posterior(scaled_to_all(visible), session, maps.shape[2])
-    is_shown = visible.isfinite().flatten(1).any(1)
-    return maps, torch.where(is_shown[:, None, None], latents, torch.nan)
-
-
-def _rates(
-    net: ZigNetwork, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
-) -> Tensor:
-    """Return the means of the distribution of a clip; of the prior, over its draws."""
-    maps, latents = state
-    assert maps is not None
-    assert len(maps) == 1
-    logit_q, log_theta = net.readout_of(session).parameters_at(maps, neurons=neurons)
-    k = net.shape(session)
-    k = k if neurons is None else k[neurons]
-    if net.config.latent is None:
-        theta, q = theta_and_q(logit_q, log_theta)
-        return mean(theta, k, q)
-    weights = net.latent_weights(session)
-    if neurons is not None:
-        weights = weights[0][neurons], weights[1][neurons]
-    if latents is not None and not bool(latents.isnan().any()):
-        theta, q = theta_and_q(logit_q, log_theta, latents, weights)
-        return mean(theta, k, q)
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.randn(_DRAWS, net.config.latent.n_latents, generator=generator)
-    theta, q = torch.zeros_like(log_theta), torch.zeros_like(logit_q)
-    for draw in draws.to(maps.device):
-        one = theta_and_q(logit_q, log_theta, draw.expand(*maps.shape[:1], 1, -1), weights)
-        theta, q = theta + one[0] / _DRAWS, q + one[1] / _DRAWS
-    return mean(theta, k, q)
-
-
-LATENT_ZIG = ClipFamily(
-    "latent_zig",
-    "latent zero-inflated gamma model",
-    ZigConfig,
-    ZigNetwork,
-    spec=lambda config: clip_spec(config.core.lost_frames, reads_behavior=False),
-    layers=lambda config: config.core.layers,
-    state=_state,
-    rates=_rates,
-    valid=lambda config, usable: config.core.valid(usable),
-    reads_responses=True,
-)

@@ -5,9 +5,7 @@ others give the posterior of the latents, and the likelihood is that of the hidd
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,20 +14,18 @@ from torch import Tensor, nn
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.tier_windows import spread_starts
-from omnimouse_model.families.latent_zig.density import (
+from omnimouse_model.families.latent_zig.network import (
     THRESHOLD,
     Variant,
+    ZigCheckpoint,
+    ZigConfig,
+    ZigNetwork,
     divergence,
     fit_shape,
     log_likelihood,
-)
-from omnimouse_model.families.latent_zig.network import (
-    LATENT_ZIG,
-    ZigConfig,
-    ZigNetwork,
     theta_and_q,
 )
-from omnimouse_model.families.parts.clip_models import Inputs, inverse_elu
+from omnimouse_model.families.parts.clip_models import Inputs
 from omnimouse_model.families.parts.clip_training import (
     START_CLIPS,
     Batch,
@@ -37,7 +33,7 @@ from omnimouse_model.families.parts.clip_training import (
     CoreTraining,
 )
 from omnimouse_model.families.parts.core_start import features_of, neuron_weights
-from omnimouse_model.families.parts.factorised import module_key
+from omnimouse_model.families.parts.factorised import inverse_elu, module_key
 from omnimouse_model.masks import Mask
 from omnimouse_model.training.config import Count
 from omnimouse_model.training.loop import seeded
@@ -73,28 +69,26 @@ class ZigTrainConfig(CoreTrainConfig):
     kl_variant: Variant = "correct"
     likelihood_variant: Variant = "correct"
 
-
-class ZigTraining(CoreTraining):
-    """Training of the latent model on video and responses."""
-
-    family, title, load_model = LATENT_ZIG, LATENT_ZIG.title, LATENT_ZIG.load
-    config = ZigTrainConfig
-
-    @classmethod
-    def read(cls, tree: Mapping[str, Any]) -> ZigTrainConfig:
-        """Return the training config from a parsed file (`Training.read`)."""
-        config: ZigTrainConfig = super().read(tree)
-        if config.model.latent is not None and config.model.latent.position_layers:
+    def __post_init__(self) -> None:
+        CoreTrainConfig.__post_init__(self)
+        latent = self.model.latent
+        if latent is not None and latent.position_layers:
             raise ValueError("latent.position_layers is read from published weights only: use [].")
-        latent = config.model.latent
-        if config.start == "motion-energy" and latent is not None:
+        if self.start == "motion-energy" and latent is not None:
             n = latent.n_latents
             if latent.hidden < n or latent.stitch < 2 * n or latent.layers > 1:
                 raise ValueError(
                     f"start: motion-energy needs one GRU layer, latent.hidden of at least {n} and "
                     f"latent.stitch of at least {2 * n}"
                 )
-        return config
+
+
+class ZigTraining(CoreTraining):
+    """Training of the latent model on video and responses."""
+
+    title = ZigNetwork.title
+    config, checkpoint = ZigTrainConfig, ZigCheckpoint
+    load_model = ZigCheckpoint.load
 
     def start(self) -> bool:
         """Fit the shape of the gamma part of each neuron, and the start that is set."""
@@ -161,8 +155,7 @@ class ZigTraining(CoreTraining):
         is_latent = self.state.step > first or not first
 
         def mask(session: Session) -> Mask:
-            spec = self.family.spec(self.net.config)
-            made = Mask.nothing(session, spec).with_frames(True)
+            made = Mask.nothing(session, self.net.config.spec).with_frames(True)
             neurons = np.arange(session.n_neurons)
             if is_latent and self.settings.model.latent is not None:
                 made = made.show(neurons[::2])

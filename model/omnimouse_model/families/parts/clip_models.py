@@ -1,13 +1,14 @@
 """Inputs, checkpoints and predictors of the networks of video at 30 Hz.
 
-A family states in `ClipFamily` what differs: its network, its inputs and its rates.
+A family adds what differs: its network (`ClipNetwork`), and the class of its checkpoints.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,25 +16,18 @@ from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
-from omnimouse_model.errors import CheckpointError
-from omnimouse_model.evaluation.tier_windows import spread_starts
-from omnimouse_model.families.parts.factorised import ReadoutConfig, source_grid
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import (
-    Counts,
+    Checkpoint,
     describe_weights,
     load_strictly,
-    read_checkpoint,
-    save_checkpoint,
     weights_hash,
 )
 from omnimouse_model.predict.devices import on_device, resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import Cancelled, stop_if
-from omnimouse_model.storage.trees import decode, refused_as
-from omnimouse_model.training.sessions import TrainingSession
 
 # -- windows and clips, for prediction and training -------------------------------------
 # The warm-up of a window are the frames that a model takes before its first output.
@@ -42,8 +36,6 @@ FRAME_SIZE = (36, 64)
 CHANNELS = ("pupil_size", "running", "pupil_x", "pupil_y")
 """Behaviour by name: the channels beside the video, then the gaze."""
 N_STATE = 2
-_MEASURED = 40
-"""Train windows from which the gray levels are measured."""
 
 
 def clip_spec(lost_frames: int, *, reads_behavior: bool) -> WindowSpec:
@@ -156,124 +148,71 @@ def _statistics(session: Session) -> tuple[np.ndarray, np.ndarray]:
     return mean, std
 
 
-# -- training --------------------------------------------------------------------------
-def inverse_elu(rates: Tensor) -> Tensor:
-    """Return the values whose ELU + 1 is a rate."""
-    rates = rates.clamp(min=1e-3)
-    return torch.where(rates > 1, rates - 1, rates.log())
-
-
-def cortical_grids(
-    sessions: Iterable[TrainingSession], readout: ReadoutConfig
-) -> tuple[dict[str, Tensor], ReadoutConfig]:
-    """Return the source grid of each session, and the config.
-
-    Where a recording does not state the places of its neurons in the cortex, the places
-    that they read are free.
-    """
-    if readout.places is None:
-        return {}, readout
-    n = readout.places.coordinates
-    grids = {
-        source.key: torch.from_numpy(np.asarray(source.session.units.xyz_um[:, :n], np.float32))
-        for source in sessions
-    }
-    if all(bool(grid.isfinite().all()) and float(grid.std()) > 0 for grid in grids.values()):
-        return {key: source_grid(grid) for key, grid in grids.items()}, readout
-    return {}, replace(readout, places=None)
-
-
-def clip_starts(source: TrainingSession, spec: WindowSpec) -> np.ndarray:
-    """Return the starts of all clips in the train tier, apart from held-out windows.
-
-    Raises
-    ------
-    ValueError
-        There is no clip.
-    """
-    starts = source.session.window_starts("train", include_blanks=True, spec=spec)
-    for held_out in source.held_out:
-        starts = starts[(starts + spec.duration_s <= held_out) | (starts >= held_out + 2.0)]
-    if not len(starts):
-        raise ValueError(
-            f"Session {source.key!r} has no stretch of tier 'train' of {spec.duration_s:.3g} s: "
-            "use fewer frames per clip."
-        )
-    return np.asarray(starts)
-
-
-def measured_gray(
-    sessions: Mapping[str, TrainingSession], starts: Mapping[str, np.ndarray], spec: WindowSpec
-) -> GrayLevels:
-    """Return mean and standard deviation of the gray levels of train clips."""
-    frames = [
-        source.session.window(float(start), spec).frames_u8[::8]
-        for key, source in sessions.items()
-        for start in spread_starts(starts[key], _MEASURED)
-    ]
-    gray = np.concatenate(frames)
-    return GrayLevels(float(gray.mean()), max(float(gray.std()), 1.0))
-
-
 # -- what is a family's own ------------------------------------------------------------
-def _one(config: Any) -> float:
-    return 1.0
+class ClipNetwork(nn.Module):
+    """A network of video, with what differs between families.
 
-
-@dataclass(frozen=True, slots=True)
-class ClipFamily:
-    """What is a family's own.
+    Its config has `spec`, the windows that it reads; `layers`, what `omnimouse info` says of
+    it; and `valid`, from usable frames (T,) to the samples (T',) that have a prediction.
 
     Attributes
     ----------
-    name, title
+    family, title
         Key of the family, and its name for people.
-    config
-        Class of its configs.
-    network
-        (config, session -> number of neurons, session -> coordinates) -> network. It has
-        `config` and `n_neurons`.
-    spec
-        Config -> windows that a network reads.
-    layers
-        Config -> what `omnimouse info` says of a network.
-    state
-        (network, session, inputs, visible responses (B, T', N), hidden ones NaN, whether
-        it is cancelled) -> what `rates` needs of B clips: a tensor, or several, with B items.
-    rates
-        (network, session, state, neurons) -> rates (B, T', n).
-    valid
-        (config, usable frames (T,)) -> samples (T',) that have a prediction.
     reads_responses
-        Whether the family reads responses.
+        Whether it reads responses.
     is_raw
         Whether it reads frames and behaviour as recorded, and not normalised.
-    unit
-        Config -> unit of the rates, as a part of a neuron's standard deviation; None for
-        rates in the units of the recording.
+    n_neurons
+        Session -> number of neurons.
     """
 
-    name: str
-    title: str
-    config: type
-    network: Callable[..., nn.Module]
-    spec: Callable[[Any], WindowSpec]
-    layers: Callable[[Any], str]
-    state: Callable[[Any, str, Inputs, Tensor, Cancelled], tuple[Tensor | None, ...]]
-    rates: Callable[[Any, str, tuple[Tensor | None, ...], Tensor | None], Tensor]
-    valid: Callable[[Any, np.ndarray], np.ndarray]
-    reads_responses: bool = False
-    is_raw: bool = False
-    unit: Callable[[Any], float | None] = _one
+    family: ClassVar[str]
+    title: ClassVar[str]
+    reads_responses: ClassVar[bool] = False
+    is_raw: ClassVar[bool] = False
+    config: Any
+    n_neurons: dict[str, int]
 
-    def units(self, config: Any, session: Session) -> np.ndarray:
+    @abstractmethod
+    def state_of(
+        self, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
+    ) -> tuple[Tensor | None, ...]:
+        """Return what `rates_of` needs of B clips, tensors with B items.
+
+        `visible` are responses (B, T', N), hidden ones NaN.
+        """
+
+    @abstractmethod
+    def rates_of(
+        self, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
+    ) -> Tensor:
+        """Return the rates (B, T', n) of neurons."""
+
+    def units(self, session: Session) -> np.ndarray:
         """Return normalised responses per unit of the rates, float32 (N,)."""
-        unit = self.unit(config)
-        if unit is None:
-            return (1 / session.response_scale).astype(np.float32)
-        return np.full(session.n_neurons, unit, np.float32)
+        return np.ones(session.n_neurons, np.float32)
 
-    def load(self, path: Path, device: str = "auto") -> "ClipPredictor":
+
+# -- checkpoints -----------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipCheckpoint(Checkpoint):
+    """A network with the facts that its weights do not have.
+
+    Attributes
+    ----------
+    network
+        Class of the network: (config, session -> number of neurons) -> network.
+    gray
+        How frames are normalised.
+    """
+
+    network: ClassVar[Any]
+    prefixes = ()
+    gray: GrayLevels
+
+    @classmethod
+    def load(cls, path: Path, device: str = "auto") -> "ClipPredictor":
         """Load a predictor from a checkpoint (`Family.load`).
 
         Raises
@@ -281,93 +220,42 @@ class ClipFamily:
         CheckpointError
             A file is missing, damaged or of another form.
         """
-        checkpoint = ClipCheckpoint.read(self, path)
-        return checkpoint.predictor(
-            path.stem, weights_hash(checkpoint.state), resolve_device(device)
-        )
-
-    def describe(self, path: Path) -> Description:
-        """Return what `omnimouse info` prints of a checkpoint (`Family.describe`)."""
-        return ClipCheckpoint.read(self, path).description
-
-
-# -- checkpoints -----------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class ClipCheckpoint:
-    """A network with the facts that its weights do not have.
-
-    Attributes
-    ----------
-    config, gray
-        Sizes of the network, and how frames are normalised.
-    n_neurons
-        Session -> number of neurons.
-    state
-        Name -> tensor.
-    card
-        Information for people: training, scores.
-    """
-
-    family: ClipFamily
-    config: Any
-    gray: GrayLevels
-    n_neurons: Mapping[str, int]
-    state: Mapping[str, Tensor]
-    card: Mapping[str, Any]
-
-    def save(self, path: Path) -> None:
-        """Write weights and description."""
-        about = {
-            "config": asdict(self.config),
-            "gray": asdict(self.gray),
-            "sessions": dict(self.n_neurons),
-            "card": dict(self.card),
-        }
-        save_checkpoint(path, self.state, self.family.name, about)
+        found, place = cls.read(path), resolve_device(device)
+        digest = weights_hash(found.state)
+        return ClipPredictor(path.stem, digest, found.build().to(place), found.gray, place)
 
     @classmethod
-    def read(cls, family: ClipFamily, path: Path) -> "ClipCheckpoint":
-        """Read a checkpoint.
+    def describe(cls, path: Path) -> Description:
+        """Return what `omnimouse info` prints of a checkpoint (`Family.describe`)."""
+        found = cls.read(path)
+        inputs = ["video"]
+        if found.config.spec.behavior is not None:
+            inputs.append("behaviour")
+        if cls.network.reads_responses:
+            inputs.append("responses")
+        return describe_weights(
+            cls.network.title,
+            found.state,
+            found.config,
+            found.sessions,
+            network=found.config.layers,
+            sees=" and ".join([", ".join(inputs[:-1])] * (len(inputs) > 1) + inputs[-1:]),
+        )
+
+    def build(self) -> Any:
+        """Build the network.
 
         Raises
         ------
         CheckpointError
-            A file is missing, damaged or of another form.
+            Tensors are missing, unexpected or of another shape; it names them.
         """
-        described = path.with_suffix(".json")
-        tensors, _, description, _ = read_checkpoint(path, family.name)
-        with refused_as(CheckpointError):
-            config: Any = decode(family.config, description.get("config"), described, "config")
-            gray = decode(GrayLevels, description.get("gray"), described, "gray")
-            counts = decode(Counts, description.get("sessions"), described, "sessions")
-        return cls(family, config, gray, counts, tensors, description.get("card") or {})
+        build = partial(self.network, self.config, self.sessions)
+        return load_strictly(build, self.state, self.source)
 
-    @property
-    def description(self) -> Description:
-        """What `omnimouse info` prints."""
-        inputs = ["video"]
-        if self.family.spec(self.config).behavior is not None:
-            inputs.append("behaviour")
-        if self.family.reads_responses:
-            inputs.append("responses")
-        return describe_weights(
-            self.family.title,
-            self.state,
-            self.config,
-            self.n_neurons,
-            network=self.family.layers(self.config),
-            sees=" and ".join([", ".join(inputs[:-1])] * (len(inputs) > 1) + inputs[-1:]),
-        )
-
-    def predictor(self, name: str, weights: str, device: torch.device) -> "ClipPredictor":
-        """Return the predictor of these weights."""
-        network = self.network(name).to(device)
-        return ClipPredictor(name, weights, self.family, network, self.gray, device)
-
-    def network(self, name: str) -> Any:
-        """Return the network of these weights; `name` is for messages."""
-        build = partial(self.family.network, self.config, self.n_neurons)
-        return load_strictly(build, self.state, name)
+    def renamed(self, names: Mapping[str, str]) -> "ClipCheckpoint":
+        """Return the model as it is: names of its tensors hold those of the sessions."""
+        return self
 
 
 # -- prediction ------------------------------------------------------------------------
@@ -385,17 +273,16 @@ class ClipPredictor(NetworkPredictor):
         Where it computes.
     """
 
-    family: ClipFamily
-    network: Any
+    network: ClipNetwork
     gray: GrayLevels
     device: torch.device
 
     @property
     def needs(self) -> Needs:
         """What it can see and predict, and which sessions it knows."""
-        spec = self.family.spec(self.network.config)
+        spec = self.network.config.spec
         return Needs(
-            sees_responses=self.family.reads_responses,
+            sees_responses=self.network.reads_responses,
             sees_video=True,
             sees_behavior=spec.behavior is not None,
             always_sees_video=True,
@@ -412,7 +299,7 @@ class ClipPredictor(NetworkPredictor):
     @property
     def solution(self) -> str:  # type: ignore[override]  # it names the family
         """How the model gets to know a session."""
-        return f"A new recording needs a training: omnimouse fit {self.family.name} SESSION."
+        return f"A new recording needs a training: omnimouse fit {self.network.family} SESSION."
 
     # -- parts ------------------------------------------------------------------------
     @property
@@ -421,7 +308,7 @@ class ClipPredictor(NetworkPredictor):
         return 4
 
     def _key(self, window: Window, mask: Mask) -> Any:
-        responses = mask.visible.tobytes() if self.family.reads_responses else b""
+        responses = mask.visible.tobytes() if self.network.reads_responses else b""
         return mask.frames.tobytes(), mask.channel_modes, responses
 
     def _rates(
@@ -430,8 +317,8 @@ class ClipPredictor(NetworkPredictor):
         parts, valid = state
         chosen = torch.as_tensor(neurons, device=self.device)
         session = window.session
-        rates = self.family.rates(self.network, session.id, parts, chosen)[0].cpu().numpy()
-        rates = rates * self.family.units(self.network.config, session)[neurons]
+        rates = self.network.rates_of(session.id, parts, chosen)[0].cpu().numpy()
+        rates = rates * self.network.units(session)[neurons]
         return np.where(valid[:, None], rates, np.float32(np.nan)), {"valid": valid}
 
     @torch.inference_mode()
@@ -440,17 +327,16 @@ class ClipPredictor(NetworkPredictor):
     ) -> Sequence[Any]:
         """Return what the family computes of windows, and their valid samples."""
         stop_if(cancelled)
-        inputs = Inputs.of(requests, self.gray, is_raw=self.family.is_raw)
-        config = self.network.config
-        valid = [self.family.valid(config, usable) for usable in inputs.usable.numpy()]
+        network = self.network
+        inputs = Inputs.of(requests, self.gray, is_raw=network.is_raw)
+        valid = [network.config.valid(usable) for usable in inputs.usable.numpy()]
         visible = torch.empty(len(requests), 0, 0)
-        if self.family.reads_responses:
+        if network.reads_responses:
             shown = [np.where(m.visible, w.responses, np.nan) for w, m in requests]
             visible = torch.from_numpy(np.stack(shown)).float()
         session = requests[0][0].session.id
-        state = self.family.state(
-            self.network, session, inputs.to(self.device), visible.to(self.device), cancelled
-        )
+        seen = inputs.to(self.device), visible.to(self.device)
+        state = network.state_of(session, *seen, cancelled)
         return [
             (tuple(None if part is None else part[n : n + 1] for part in state), ok)
             for n, ok in enumerate(valid)

@@ -10,9 +10,10 @@ then the best weights so far are restored. A family adds its loss.
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -27,13 +28,9 @@ from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.parts.clip_models import (
     RATE_HZ,
     ClipCheckpoint,
-    ClipFamily,
     ClipPredictor,
     GrayLevels,
     Inputs,
-    clip_starts,
-    cortical_grids,
-    measured_gray,
 )
 from omnimouse_model.families.parts.core_start import (
     check_core,
@@ -41,23 +38,11 @@ from omnimouse_model.families.parts.core_start import (
     start_places,
     start_scales,
 )
+from omnimouse_model.families.parts.factorised import source_grid
 from omnimouse_model.families.parts.motion_energy import receptive_field_centers
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.checkpoint_file import TRAINED, checkpoint_file
-from omnimouse_model.storage.trees import decode
-from omnimouse_model.training.checkpoints import BEST, MODEL, exported, run_card
-from omnimouse_model.training.config import (
-    ADDED,
-    Count,
-    Targets,
-    TrainFields,
-)
-from omnimouse_model.training.loop import (
-    SUMMARY,
-    TrainingRun,
-    has_finite_gradients,
-    seeded,
-)
+from omnimouse_model.training.config import ADDED, Count, Targets, TrainFields
+from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
 from omnimouse_model.training.sessions import TrainingSession, check_alone, key_number
 
 
@@ -98,6 +83,8 @@ class CoreTrainConfig(ClipTrainConfig):
 
     Attributes
     ----------
+    model
+        Sizes of the network, as of `OnCore`.
     frames
         Frames of a clip at 30 Hz.
     lr_factor, lr_patience
@@ -106,10 +93,21 @@ class CoreTrainConfig(ClipTrainConfig):
         First values: "random" ones, or those of a "motion-energy" model (`core_start`).
     """
 
+    model: Any
     frames: Count = 80
     lr_factor: float = 0.3
     lr_patience: Count = 5
     start: Literal["random", "motion-energy"] = field(default="random", metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        lost_frames = self.model.core.lost_frames
+        if self.frames <= lost_frames:
+            raise ValueError(
+                f"frames must be more than the {lost_frames} that the core takes, "
+                f"found {self.frames}"
+            )
+        if self.start == "motion-energy":
+            check_core(self.model.core)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,22 +133,37 @@ def poisson_sum(rates: Tensor, responses: Tensor, eps: float = 1e-8) -> Tensor:
     return (rates - responses * (rates + eps).log()).sum()
 
 
+_MEASURED = 40
+"""Train windows from which the gray levels are measured."""
+
+
+def clip_starts(source: TrainingSession, spec: WindowSpec) -> np.ndarray:
+    """Return the starts of all clips in the train tier, apart from held-out windows.
+
+    Raises
+    ------
+    ValueError
+        There is no clip.
+    """
+    starts = source.session.window_starts("train", include_blanks=True, spec=spec)
+    for held_out in source.held_out:
+        starts = starts[(starts + spec.duration_s <= held_out) | (starts >= held_out + 2.0)]
+    if not len(starts):
+        raise ValueError(
+            f"Session {source.key!r} has no stretch of tier 'train' of {spec.duration_s:.3g} s: "
+            "use fewer frames per clip."
+        )
+    return np.asarray(starts)
+
+
 @dataclass(slots=True)
 class ClipTraining(TrainingRun):
-    """A training on video clips; `result` has the weights that are validated and saved.
+    """A training on video clips; `result` has the weights that are validated and saved."""
 
-    Attributes
-    ----------
-    best_net
-        Weights of the best score.
-    """
-
-    family: ClassVar[ClipFamily]
-    parts: ClassVar[tuple[str, ...]] = ("net", "optimiser", "best_net")
+    checkpoint: ClassVar[type[ClipCheckpoint]]
     starts: dict[str, np.ndarray] = field(init=False)
     gray: GrayLevels = field(init=False)
     spec: WindowSpec = field(init=False)
-    best_net: dict[str, Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Build the network and its optimiser; raise `ValueError` with several processes."""
@@ -160,53 +173,28 @@ class ClipTraining(TrainingRun):
             self.net = self.network(config, self.sessions).to(self.device)
         # Where a recording has no places of neurons, the network is another one.
         self.settings = replace(config, model=self.net.config)
-        self.spec = replace(
-            self.family.spec(self.net.config),
-            duration_s=config.frames / RATE_HZ,
-            warmup_s=0.0,
-        )
+        duration_s = config.frames / RATE_HZ
+        self.spec = replace(self.net.config.spec, duration_s=duration_s, warmup_s=0.0)
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), config.lr, weight_decay=config.weight_decay
         )
         self.starts = {key: clip_starts(one, self.spec) for key, one in sessions.items()}
-        self.gray = measured_gray(sessions, self.starts, self.spec)
+        frames = [
+            source.session.window(float(start), self.spec).frames_u8[::8]
+            for key, source in sessions.items()
+            for start in spread_starts(self.starts[key], _MEASURED)
+        ]
+        gray = np.concatenate(frames)
+        self.gray = GrayLevels(float(gray.mean()), max(float(gray.std()), 1.0))
 
     # -- as parts of a `Family` -------------------------------------------------------
-    @classmethod
-    def read(cls, tree: Mapping[str, Any]) -> Any:
-        """Return the training config from a parsed file (`Training.read`).
-
-        Raises
-        ------
-        ValueError
-            A field is unknown, of another type or out of range; the message names it.
-        """
-        config: Any = decode(cls.config, tree, "the file")
-        lost_frames = cls.windows(config).of_warmup.n_frames
-        if config.frames <= lost_frames:
-            raise ValueError(
-                f"frames must be more than the {lost_frames} that the core takes, "
-                f"found {config.frames}"
-            )
-        return config
-
-    @classmethod
-    def windows(cls, config: Any) -> WindowSpec:
-        """Return the windows of the models that a config trains (`Training.spec`)."""
-        return cls.family.spec(config.model)
-
-    @classmethod
-    def export(cls, run: Path, path: Path) -> None:
-        """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
-        record = exported(run, path, cls.title)
-        found = ClipCheckpoint.read(cls.family, checkpoint_file(run, TRAINED))
-        replace(found, card=run_card(found.card, record)).save(path)
+    windows = attrgetter("model.spec")
 
     # -- start and resume --------------------------------------------------------------
     @classmethod
-    @abstractmethod
     def network(cls, config: Any, sessions: Sequence[TrainingSession]) -> Any:
         """Return the network before the first step."""
+        return cls.checkpoint.network(config.model, {s.key: s.session.n_neurons for s in sessions})
 
     @abstractmethod
     def backward(self, drawn: Any) -> tuple[float, int]:
@@ -226,17 +214,15 @@ class ClipTraining(TrainingRun):
     def clips(self, source: TrainingSession, starts: np.ndarray) -> Batch:
         """Read the clips that begin at some times."""
         windows = [source.session.window(float(start), self.spec) for start in starts]
-        unit = self.family.units(self.net.config, source.session)
+        net, unit = self.net, self.net.units(source.session)
         responses = []
         for window in windows:
-            sees_responses = self.family.reads_responses
-            values = source.target_rates(window, self.settings.targets, sees_responses)
+            values = source.target_rates(window, self.settings.targets, net.reads_responses)
             recorded = window.valid["responses"][:, None]
             # A Poisson loss needs rates: deconvolved activity is cut at 0.
             responses.append(np.where(recorded, np.maximum(values, 0) / unit, np.nan))
-        inputs = Inputs.of(
-            [(window, None) for window in windows], self.gray, is_raw=self.family.is_raw
-        )
+        unmasked = ((window, None) for window in windows)
+        inputs = Inputs.of(unmasked, self.gray, is_raw=net.is_raw)
         return Batch(source.key, inputs, torch.from_numpy(np.stack(responses)).float())
 
     def step(self, drawn: Any) -> dict[str, float]:
@@ -256,22 +242,9 @@ class ClipTraining(TrainingRun):
 
     # -- validation and results --------------------------------------------------------
     def scores(self) -> dict[str, float]:
-        """Return the mean correlation of validation windows, and keep the best weights."""
-        scores = self._validation()
-        if scores.get(SUMMARY, float("-inf")) > self.state.best[0]:
-            state = self.result.state_dict()
-            self.best_net = {k: v.detach().clone() for k, v in state.items()}
-        return scores
-
-    def _validation(self) -> dict[str, float]:
-        predictor = ClipPredictor(
-            "training",
-            str(self.state.step),
-            self.family,
-            self.result.eval(),
-            self.gray,
-            self.device,
-        )
+        """Return the mean correlation of validation windows."""
+        net, step = self.result.eval(), str(self.state.step)
+        predictor = ClipPredictor("training", step, net, self.gray, self.device)
         sources = ((one.session, one.held_out) for one in self.sessions)
         most = self.settings.validation_windows
         found = []
@@ -279,17 +252,11 @@ class ClipTraining(TrainingRun):
             found += [s.value for s in results.scores if math.isfinite(s.value)]
         return {SUMMARY: float(np.mean(found))} if found else {}
 
-    def write_result(self, folder: Path) -> None:
-        """Write the weights as checkpoints."""
-        best, card = self.state.best, self.state.card
+    def model(self, folder: Path) -> ClipCheckpoint:
+        """Return the weights of this step."""
         net = self.result
-        last = ClipCheckpoint(
-            self.family, net.config, self.gray, net.n_neurons, net.state_dict(), card
-        )
-        last.save(self.out / MODEL)
-        if self.best_net:
-            scored = {"steps": best[1], "validation": best[0]}
-            replace(last, state=self.best_net, card=card | scored).save(self.out / BEST)
+        state, sessions = net.state_dict(), net.n_neurons
+        return self.checkpoint(config=net.config, gray=self.gray, sessions=sessions, state=state)
 
 
 START_CLIPS, _EVERY = 200, 5
@@ -301,28 +268,36 @@ class CoreTraining(ClipTraining):
 
     Attributes
     ----------
+    best_net
+        Weights of the best score.
     decays, flat
         How often the learning rate has fallen, and validations without a better score
         since then.
     """
 
-    parts: ClassVar[tuple[str, ...]] = (*ClipTraining.parts, "decays", "flat")
+    parts: ClassVar[tuple[str, ...]] = (*ClipTraining.parts, "best_net", "decays", "flat")
+    best_net: dict[str, Tensor] | None = None
     decays = flat = 0
 
     @classmethod
-    def read(cls, tree: Mapping[str, Any]) -> Any:
-        """Return the training config from a parsed file (`Training.read`)."""
-        config = super().read(tree)
-        if config.start == "motion-energy":
-            check_core(config.model.core)
-        return config
-
-    @classmethod
     def network(cls, config: Any, sessions: Sequence[TrainingSession]) -> Any:
-        """Return the network, with places from the cortex where all are known."""
-        coordinates, readout = cortical_grids(sessions, config.model.readout)
+        """Return the network, with places from the cortex where all are known.
+
+        Where a recording does not state them, the places that neurons read are free.
+        """
+        readout, grids = config.model.readout, {}
+        if readout.places is not None:
+            n = readout.places.coordinates
+            xyz = {
+                s.key: torch.from_numpy(np.asarray(s.session.units.xyz_um[:, :n], np.float32))
+                for s in sessions
+            }
+            if all(bool(one.isfinite().all()) and float(one.std()) > 0 for one in xyz.values()):
+                grids = {key: source_grid(one) for key, one in xyz.items()}
+            else:
+                readout = replace(readout, places=None)
         n_neurons = {s.key: s.session.n_neurons for s in sessions}
-        return cls.family.network(replace(config.model, readout=readout), n_neurons, coordinates)
+        return cls.checkpoint.network(replace(config.model, readout=readout), n_neurons, grids)
 
     @torch.no_grad()
     def start_core(self) -> dict[str, list[tuple[Tensor, Tensor]]]:
@@ -388,10 +363,14 @@ class CoreTraining(ClipTraining):
         return float(max(config.lr * config.lr_factor**self.decays, config.min_lr))
 
     def scores(self) -> dict[str, float]:
-        """Return the scores; lower the learning rate if they are flat."""
+        """Return the scores; keep the best weights, and lower the rate after flat scores."""
         scores = super().scores()
-        self.flat = 0 if scores.get(SUMMARY, float("-inf")) > self.state.best[0] else self.flat + 1
-        if self.flat >= self.settings.lr_patience and self.best_net:
+        if scores.get(SUMMARY, float("-inf")) > self.state.best[0]:
+            state = self.result.state_dict()
+            self.best_net, self.flat = {k: v.detach().clone() for k, v in state.items()}, 0
+        elif self.flat + 1 >= self.settings.lr_patience and self.best_net:
             self.net.load_state_dict(self.best_net)
             self.decays, self.flat = self.decays + 1, 0
+        else:
+            self.flat += 1
         return scores

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omnimouse_model.families.parts.clip_models import FRAME_SIZE, RATE_HZ, inverse_elu
+from omnimouse_model.families.parts.clip_models import FRAME_SIZE, RATE_HZ
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     FactorisedCore,
     GaussianReadout,
+    inverse_elu,
     rows_of,
 )
 

@@ -13,12 +13,15 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
+
+from omnimouse_model.families.parts.clip_models import ClipNetwork
 
 _FUNCTIONS = {"elu": nn.ELU, "relu": nn.ReLU, "softplus": nn.Softplus}
 _SIGMA_SHAPES = {"full": (2, 2), "uncorrelated": (1, 2), "isotropic": (1, 1)}
@@ -70,15 +73,6 @@ class CoreConfig:
     def lost_frames(self) -> int:
         """Number of first frames that have no output."""
         return sum(k - 1 for k in self.temporal)
-
-    @property
-    def layers(self) -> str:
-        """What `omnimouse info` says of the core."""
-        return f"{len(self.widths)} layers of {', '.join(map(str, self.widths))} channels"
-
-    def valid(self, usable: np.ndarray) -> np.ndarray:
-        """Return which outputs (T',) have their frame and those before, of usable frames (T,)."""
-        return np.asarray(sliding_window_view(usable, self.lost_frames + 1).all(-1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,3 +357,43 @@ def by_session(parts: Mapping[str, nn.Module] | Iterable[tuple[str, nn.Module]])
 def rows_of(maps: Tensor) -> Tensor:
     """Return maps (B, C, T, h, w) as one row per clip and frame (B * T, C, h, w)."""
     return maps.transpose(1, 2).flatten(0, 1)
+
+
+def inverse_elu(rates: Tensor) -> Tensor:
+    """Return the values whose ELU + 1 is a rate."""
+    rates = rates.clamp(min=1e-3)
+    return torch.where(rates > 1, rates - 1, rates.log())
+
+
+# -- networks on the core --------------------------------------------------------------
+class OnCore:
+    """What configs of networks on the core have in common."""
+
+    __slots__ = ()
+    core: CoreConfig
+
+    @property
+    def layers(self) -> str:
+        """What `omnimouse info` says of the network."""
+        return f"{len(self.core.widths)} layers of {', '.join(map(str, self.core.widths))} channels"
+
+    def valid(self, usable: np.ndarray) -> np.ndarray:
+        """Return which outputs (T',) have their frame and those before, of usable frames (T,)."""
+        return np.asarray(sliding_window_view(usable, self.core.lost_frames + 1).all(-1))
+
+
+class CoreNetwork(ClipNetwork):
+    """A network of several sessions that share a core, and have readouts of their own."""
+
+    core: FactorisedCore
+    readout: nn.ModuleDict
+
+    def readout_of(self, session: str) -> Any:
+        """Return the readout of a session."""
+        return self.readout[module_key(session)]
+
+    def penalty(self, session: str) -> Tensor:
+        """Return the sum of all penalties that a session's batch adds to its loss."""
+        space, time = self.core.penalties()
+        penalty: Tensor = space + time + self.readout_of(session).penalty()
+        return penalty

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.families.parts.clip_models import ClipFamily, Inputs, clip_spec, inverse_elu
+from omnimouse_model.families.parts.clip_models import ClipCheckpoint, Inputs, clip_spec
 from omnimouse_model.families.parts.clip_training import (
     Batch,
     CoreTrainConfig,
@@ -26,10 +26,13 @@ from omnimouse_model.families.parts.clip_training import (
 from omnimouse_model.families.parts.core_start import start_readout
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
+    CoreNetwork,
     FactorisedCore,
     GaussianReadout,
+    OnCore,
     ReadoutConfig,
     by_session,
+    inverse_elu,
     module_key,
     rows_of,
 )
@@ -52,7 +55,7 @@ class ShifterConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class FactorisedConfig:
+class FactorisedConfig(OnCore):
     """Sizes and choices of the network; the defaults are the published ones.
 
     Attributes
@@ -67,6 +70,12 @@ class FactorisedConfig:
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     shifter: ShifterConfig | None = ShifterConfig()
     offset: float = 0.0
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Windows that the network reads."""
+        reads_behavior = self.core.channels > 1 or self.shifter is not None
+        return clip_spec(self.core.lost_frames, reads_behavior=reads_behavior)
 
 
 class Shifter(nn.Module):
@@ -86,7 +95,7 @@ class Shifter(nn.Module):
         return shift
 
 
-class FactorisedNetwork(nn.Module):
+class FactorisedNetwork(CoreNetwork):
     """Rates of the neurons of several sessions that share the core.
 
     Parameters
@@ -96,6 +105,8 @@ class FactorisedNetwork(nn.Module):
     coordinates
         Session -> `source_grid` of its neurons; from the weights where absent.
     """
+
+    family, title = "sensorium_factorised", "Sensorium-2023 baseline"
 
     def __init__(
         self,
@@ -113,12 +124,6 @@ class FactorisedNetwork(nn.Module):
         )
         if config.shifter is not None:
             self.shifter = by_session((s, Shifter(config.shifter)) for s in n_neurons)
-
-    def readout_of(self, session: str) -> GaussianReadout:
-        """Return the readout of a session."""
-        readout = self.readout[module_key(session)]
-        assert isinstance(readout, GaussianReadout)
-        return readout
 
     def shift(self, pupil: Tensor, session: str) -> Tensor:
         """Return the shift (B, T, 2) for pupil centers (B, inputs, T)."""
@@ -154,44 +159,27 @@ class FactorisedNetwork(nn.Module):
         rates = F.elu(values + self.config.offset) + 1
         return rates.reshape(n_clips, n_frames, -1)
 
-    def penalty(self, session: str) -> Tensor:
-        """Return the sum of all penalties that a session's batch adds to its loss."""
-        space, time = self.core.penalties()
-        return space + time + self.readout_of(session).penalty()
+    def state_of(
+        self, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
+    ) -> tuple[Tensor | None, ...]:
+        """Return the maps of the core, and the gaze."""
+        return self.core(inputs.video(self.config.core.channels)), inputs.gaze
+
+    def rates_of(
+        self, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
+    ) -> Tensor:
+        """Return the rates (B, T', n) of neurons."""
+        maps, pupil = state
+        assert maps is not None
+        return self.rates(maps, session, pupil, neurons=neurons)
 
 
-# -- as a family of clip models --------------------------------------------------------
-def _state(
-    net: FactorisedNetwork, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
-) -> tuple[Tensor | None, ...]:
-    """Return the maps of the core, and the gaze."""
-    return net.core(inputs.video(net.config.core.channels)), inputs.gaze
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FactorisedCheckpoint(ClipCheckpoint):
+    """A network of the Sensorium-2023 baseline, read but not built."""
 
-
-def _rates(
-    net: FactorisedNetwork, session: str, state: tuple[Tensor | None, ...], neurons: Tensor | None
-) -> Tensor:
-    maps, pupil = state
-    assert maps is not None
-    return net.rates(maps, session, pupil, neurons=neurons)
-
-
-def _spec(config: FactorisedConfig) -> WindowSpec:
-    reads_behavior = config.core.channels > 1 or config.shifter is not None
-    return clip_spec(config.core.lost_frames, reads_behavior=reads_behavior)
-
-
-FACTORISED = ClipFamily(
-    "sensorium_factorised",
-    "Sensorium-2023 baseline",
-    FactorisedConfig,
-    FactorisedNetwork,
-    spec=_spec,
-    layers=lambda config: config.core.layers,
-    state=_state,
-    rates=_rates,
-    valid=lambda config, usable: config.core.valid(usable),
-)
+    family, network = FactorisedNetwork.family, FactorisedNetwork
+    config: FactorisedConfig
 
 
 # -- training --------------------------------------------------------------------------
@@ -211,8 +199,9 @@ class FactorisedTrainConfig(CoreTrainConfig):
 class FactorisedTraining(CoreTraining):
     """Training on video, gaze and behaviour: Poisson loss of rates at drawn places."""
 
-    family, title, load_model = FACTORISED, FACTORISED.title, FACTORISED.load
-    config = FactorisedTrainConfig
+    title = FactorisedNetwork.title
+    config, checkpoint = FactorisedTrainConfig, FactorisedCheckpoint
+    load_model = FactorisedCheckpoint.load
 
     def start(self) -> bool:
         """Set the biases to the mean responses, or all values to those of motion energy."""
