@@ -22,17 +22,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnimouse_model.families.cebra.embedding import (
+from omnimouse_model.families.cebra.predictor import (
     CebraConfig,
-    Pairs,
-    Samples,
     embed,
     nearest,
     new_networks,
-    new_solver,
     reach,
-    solve,
 )
+from omnimouse_model.families.cebra.training import Pairs, Samples, new_solver, solve
 from omnimouse_model.families.dwiseneuro.network import (
     DwiseConfig,
     DwiseNetwork,
@@ -44,7 +41,7 @@ from omnimouse_model.families.dwiseneuro.training import (
     distillation_weights,
     mice_poisson,
 )
-from omnimouse_model.families.latent_zig import density
+from omnimouse_model.families.latent_zig import network as density
 from omnimouse_model.families.latent_zig.network import (
     LatentConfig,
     ZigConfig,

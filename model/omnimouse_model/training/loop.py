@@ -43,7 +43,12 @@ from omnimouse_model.training.checkpoints import (
     saved_state,
     write_state,
 )
-from omnimouse_model.training.config import RunSettings, SharedFields, run_record
+from omnimouse_model.training.config import (
+    RunSettings,
+    SharedFields,
+    TransferOptions,
+    run_record,
+)
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep
 from omnimouse_model.training.sessions import TrainingSession, training_session, training_sessions
@@ -123,6 +128,8 @@ class TrainingRun(ABC):
         Loads what it trains: a path and a device -> predictor.
     parts
         Names of the fields that a save holds: modules, optimisers, plain values.
+    unit
+        What the scores of a validation are.
     settings
         `TrainFields`, and `total_steps`.
     sessions
@@ -138,6 +145,7 @@ class TrainingRun(ABC):
     checkpoint: ClassVar[type[Checkpoint]]
     load_model: ClassVar[Any]
     parts: ClassVar[tuple[str, ...]] = ("net", "optimiser")
+    unit: ClassVar[str] = "single-trial correlation"
     settings: Any
     sessions: list[TrainingSession]
     out: Path
@@ -184,6 +192,19 @@ class TrainingRun(ABC):
         sources = training_sessions(sessions, settings, partial(cls.opened, config=config))
         train(cls, config, sources, out, device=device, team=team, job=job)
         return cls.load_model(checkpoint_file(out, TRAINED), job.device)
+
+    @classmethod
+    def of_transfer(
+        cls, origin: Any, session: Session, options: TransferOptions
+    ) -> tuple[Any, TrainingSession]:
+        """Return config and windows of a fine-tuning to a session (`training.transfer`).
+
+        Raises
+        ------
+        FinetuneError
+            The session has nothing to learn from.
+        """
+        raise NotImplementedError  # of a family without fine-tuning
 
     @classmethod
     def export(cls, run: Path, path: Path) -> None:

@@ -142,25 +142,29 @@ def check_name(session: Session) -> None:
 
 def transfer(
     kind: type[TrainingRun],
-    config: Any,
     predictor: Any,
-    source: TrainingSession,
+    session: Session,
     options: TransferOptions,
     out: Path,
     job: Job,
-    *,
-    unit: str,
 ) -> Predictor:
     """Train a model on a new session, and write it with the sessions that it knows.
 
     Parameters
     ----------
+    kind
+        The training of its family, see `TrainingRun.of_transfer`.
     predictor
         The model; its `checkpoint()` gives its weights.
-    unit
-        What the scores of a validation are.
+
+    Raises
+    ------
+    FinetuneError
+        The model knows the session, or the session has nothing to learn from.
     """
+    check_unknown(predictor, session, options.train)
     origin: Checkpoint = predictor.checkpoint()
+    config, source = kind.of_transfer(origin, session, options)
     job.progress(0.0, 1.0, STARTING)
     device = resolve_device(job.device)
     train(kind, config, [source], out, device=device, origin=origin, job=job)
@@ -169,8 +173,8 @@ def transfer(
     is_frozen = options.train == "embeddings"
     frozen = origin.core if is_frozen else {}
     trained = best.trained(source.key, is_frozen=is_frozen)
-    about = {**asdict(options), "model": predictor.predictor_id, "session": source.key}
-    about |= {"unit": unit}
+    about = {"model": predictor.predictor_id, "session": source.key, "unit": kind.unit}
+    about = asdict(options) | about
     card = result_card(about, frozen, best.state, trained, out, best.card)
     # Other sessions remain valid only with an unchanged core.
     finished = origin.joined(best) if is_frozen else best

@@ -14,17 +14,14 @@ from torch import nn
 import omnimouse_model as om
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.cebra.embedding import (
-    CebraConfig,
+from omnimouse_model.families.cebra.predictor import CebraConfig, embed, nearest, new_networks
+from omnimouse_model.families.cebra.training import (
+    CebraTraining,
     Pairs,
     Samples,
-    embed,
-    nearest,
-    new_networks,
     new_solver,
     solve,
 )
-from omnimouse_model.families.cebra.training import CebraTraining
 from omnimouse_model.metrics import correlation
 from omnimouse_model.training.loop import seeded
 from tests.model.known_sessions import write_known_session

@@ -1,7 +1,10 @@
-"""CEBRA as a predictor: behaviour of the nearest neighbours in the training embedding.
+"""CEBRA: its networks, checkpoints, and the predictor of behaviour.
 
-A sample is embedded where all neurons are shown, because the networks read the whole
-population; others are not decoded. Responses are not predicted, behaviour is not read.
+The networks are those of the package (extra `cebra`), which is imported when one is made.
+
+Behaviour is that of the nearest neighbours in the training embedding. A sample is embedded
+where all neurons are shown, because the networks read the whole population; others are not
+decoded. Responses are not predicted, behaviour is not read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,16 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from omnimouse_model.data.session import Window
+from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.cebra.embedding import (
-    CebraConfig,
-    embed,
-    nearest,
-    new_networks,
-)
+from omnimouse_model.extras import named_extras
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import (
@@ -39,8 +39,103 @@ FAMILY, TITLE = "cebra", "CEBRA"
 _NETWORKS = "networks"
 PARTS = ("bank", "labels", "mean")
 """Tensors of a session beside its network; see `Bank`."""
+CHUNK = 2**22
+"""Most distances that are computed at once."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CebraConfig:
+    """Sizes of the networks and rule of the pairs; the defaults are the published ones.
+
+    Attributes
+    ----------
+    architecture
+        Name of a convolutional model of the package. The paper gives none.
+    hidden, output
+        Units of the inner layers, and of the embedding.
+    temperature
+        Of the loss, which compares by cosine.
+    time_offset
+        Samples whose change of behaviour is that between the samples of a pair.
+    rate_hz, window_s, channels
+        Samples per second of responses and behaviour, length of a window, and behaviour
+        that is decoded.
+    """
+
+    architecture: str = "offset10-model"
+    hidden: Count = 256
+    output: Count = 128
+    temperature: float = 1.0
+    time_offset: Count = 5
+    rate_hz: float = 20.0
+    window_s: float = 2.0
+    channels: tuple[str, ...] = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y", "running")
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Windows that the model reads."""
+        behavior = BehaviorSpec(self.rate_hz, self.channels)
+        return WindowSpec(self.window_s, self.rate_hz, behavior=behavior)
+
+
+def new_networks(config: CebraConfig, n_neurons: Sequence[int]) -> nn.ModuleList:
+    """Return a network of the package for each session.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The package is not installed; the message names the extra.
+    ValueError
+        The package has no such convolutional model.
+    """
+    with named_extras():
+        import cebra.models
+    known = cebra.models.get_options("offset*-model")
+    if config.architecture not in known:
+        raise ValueError(
+            f"model.architecture is {config.architecture!r}; cebra has {', '.join(known)}"
+        )
+    sizes = {"num_units": config.hidden, "num_output": config.output}
+    return nn.ModuleList(
+        cebra.models.init(config.architecture, num_neurons=count, **sizes) for count in n_neurons
+    )
+
+
+def reach(network: Any) -> tuple[int, int]:  # the models of the package have no types
+    """Return the samples before a sample, and from it on, that its embedding reads."""
+    offset = network.get_offset()
+    return offset.left, offset.right
+
+
+@torch.inference_mode()
+def embed(
+    network: nn.Module, responses: Float[np.ndarray, "time neuron"], piece: Int[np.ndarray, " time"]
+) -> Float[np.ndarray, "time dim"]:
+    """Return the embedding of each sample; the first and last ones of a piece are repeated."""
+    left, right = reach(network)
+    device = next(network.parameters()).device
+    found = []
+    for values in np.split(responses, np.flatnonzero(np.diff(piece)) + 1):
+        padded = np.pad(values.astype(np.float32), ((left, right - 1), (0, 0)), "edge")
+        maps: Tensor = network.eval()(torch.from_numpy(padded.T[None].copy()).to(device))
+        # Of a single sample, the package drops the axis of time.
+        found.append(maps.reshape(maps.shape[1], -1).T.cpu().numpy())
+    return np.concatenate(found)
+
+
+def nearest(
+    bank: Float[np.ndarray, "time dim"], queries: Float[np.ndarray, "query dim"], count: int
+) -> Int[np.ndarray, "query count"]:
+    """Return the samples of a bank with the largest cosine, nearest first; of unit vectors."""
+    count = min(count, len(bank))
+    parts, stored = [], torch.from_numpy(bank)
+    for query in np.array_split(queries, max(1, len(queries) * len(bank) // CHUNK)):
+        likeness = torch.from_numpy(query) @ stored.T
+        parts.append(likeness.topk(count, dim=1).indices.numpy())
+    return np.concatenate(parts)
+
+
+# -- prediction ------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class Bank:
     """Embedding of the train tier of one session, in which neighbours are sought.

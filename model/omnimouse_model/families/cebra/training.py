@@ -3,45 +3,41 @@
     RUN/model.safetensors, .json   the last networks and training embeddings
     RUN/best.safetensors, .json    those of the best validation score so far
 
+The loss and its steps are those of the package (extra `cebra`). Pairs are drawn here: never
+across a pause, and each step from a generator of its number, so that a run can be continued.
 The number of neighbours is the one with which validation windows are decoded best.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from torch import nn
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.tier_windows import validation_starts
-from omnimouse_model.families.cebra.embedding import (
-    Batch,
-    CebraConfig,
-    Pairs,
-    Samples,
-    embed,
-    nearest,
-    new_networks,
-    new_solver,
-    reach,
-    solve,
-)
+from omnimouse_model.extras import named_extras
 from omnimouse_model.families.cebra.predictor import (
+    CHUNK,
     TITLE,
     Bank,
     CebraCheckpoint,
+    CebraConfig,
     CebraPredictor,
+    embed,
+    nearest,
+    new_networks,
+    reach,
 )
 from omnimouse_model.metrics import correlation
 from omnimouse_model.storage.trees import Within
 from omnimouse_model.training.config import Count, TrainFields
-from omnimouse_model.training.loop import (
-    SUMMARY,
-    TrainingRun,
-    seeded,
-)
+from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
 from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
 
 FEW = 9
@@ -77,6 +73,22 @@ class CebraTrainConfig(TrainFields):
         return self.steps
 
 
+# -- recorded samples ------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Samples of one session, without those that were not recorded.
+
+    Attributes
+    ----------
+    piece
+        Number of the stretch without a pause to which each sample belongs, ascending.
+    """
+
+    responses: Float[np.ndarray, "time neuron"]
+    behavior: Float[np.ndarray, "time channel"]
+    piece: Int[np.ndarray, " time"]
+
+
 def recorded_samples(source: TrainingSession, config: CebraConfig) -> tuple[Samples, np.ndarray]:
     """Return the samples of the train windows, and the mean response of each neuron.
 
@@ -103,6 +115,126 @@ def recorded_samples(source: TrainingSession, config: CebraConfig) -> tuple[Samp
     return Samples(joined, np.concatenate(behavior).astype(np.float32), piece), mean
 
 
+# -- pairs -----------------------------------------------------------------------------
+Batch = list[tuple[Tensor, Tensor, Tensor]]
+"""Responses (B, neuron, reach) of references, positive and negative samples by session."""
+
+
+@dataclass(slots=True, eq=False)
+class Pairs:
+    """Draws samples and partners whose behaviour differs as behaviour does in some time.
+
+    As `cebra.distributions.MultisessionSampler`: a partner is the sample, of a session that
+    is drawn, whose behaviour is nearest to that of the reference plus a recorded change.
+
+    Parameters
+    ----------
+    sessions
+        Recorded samples.
+    reach
+        As of `reach`: only samples are drawn whose reach lies in one piece.
+    time_offset
+        Samples of a change.
+    """
+
+    sessions: Sequence[Samples]
+    reach: tuple[int, int]
+    time_offset: int
+    allowed: list[np.ndarray] = field(init=False)
+    changes: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        left, right = self.reach
+        self.allowed = [_inside(one.piece, left, right - 1) for one in self.sessions]
+        offset = self.time_offset
+        self.changes = np.concatenate(
+            [
+                (one.behavior[offset:] - one.behavior[:-offset])[
+                    one.piece[offset:] == one.piece[:-offset]
+                ]
+                for one in self.sessions
+            ]
+        )
+
+    def indices(
+        self, size: int, rng: np.random.Generator
+    ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], np.ndarray]:
+        """Return references, positive and negative samples by session, and the order.
+
+        Positive samples are mixed over sessions: that of reference k, counted over all
+        sessions, is at `order[k]`.
+        """
+        references = [rng.choice(one, size) for one in self.allowed]
+        negatives = [rng.choice(one, size) for one in self.allowed]
+        pairs = zip(self.sessions, references, strict=True)
+        wanted = np.concatenate([one.behavior[rows] for one, rows in pairs])
+        wanted = wanted + self.changes[rng.integers(len(self.changes), size=len(wanted))]
+        mixed = rng.permutation(len(wanted))
+        parts = np.split(wanted[mixed], len(self.sessions))
+        positives = [
+            allowed[_closest(one.behavior[allowed], part)]
+            for one, allowed, part in zip(self.sessions, self.allowed, parts, strict=True)
+        ]
+        return references, positives, negatives, np.argsort(mixed)
+
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[Batch, np.ndarray]:
+        """Return the responses of a batch, and the order of its positive samples."""
+        *kinds, order = self.indices(size, rng)
+        near = np.arange(-self.reach[0], self.reach[1])
+        batch = []
+        for place, session in enumerate(self.sessions):
+            rows = (session.responses[kind[place][:, None] + near] for kind in kinds)
+            reference, positive, negative = (
+                torch.from_numpy(one.transpose(0, 2, 1).copy()) for one in rows
+            )
+            batch.append((reference, positive, negative))
+        return batch, order
+
+
+def _inside(piece: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Return the samples with so many samples of their piece on both sides."""
+    rows = np.arange(len(piece))
+    first, last = np.searchsorted(piece, piece), np.searchsorted(piece, piece, "right") - 1
+    return rows[(rows - before >= first) & (rows + after <= last)]
+
+
+def _closest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the row of `values` with the smallest distance to each wanted one."""
+    square = (values**2).sum(axis=1)
+    parts = np.array_split(wanted, max(1, len(wanted) * len(values) // CHUNK))
+    return np.concatenate([(square - 2 * part @ values.T).argmin(axis=1) for part in parts])
+
+
+def new_solver(networks: nn.ModuleList, config: CebraConfig, lr: float) -> Any:
+    """Return the solver of the package, whose `step` trains on a batch."""
+    with named_extras():
+        import cebra.models
+        import cebra.solver
+    loss = cebra.models.criterions.FixedCosineInfoNCE(temperature=config.temperature)
+    optimizer = torch.optim.Adam(networks.parameters(), lr=lr)
+
+    def skip_if_not_finite(*_: Any) -> None:
+        # Adam leaves weights without gradients alone.
+        if not has_finite_gradients(networks):
+            optimizer.zero_grad()
+
+    optimizer.register_step_pre_hook(skip_if_not_finite)
+    parts = {"model": networks, "criterion": loss, "optimizer": optimizer}
+    return cebra.solver.init("multi-session", **parts, tqdm_on=False)
+
+
+def solve(solver: Any, batch: Batch, order: np.ndarray) -> float:
+    """Train on a batch, and return its loss; one with infinite gradients changes no weight."""
+    import cebra.data
+
+    index = torch.from_numpy(order)
+    packed = [
+        cebra.data.Batch(*parts, index=index.argsort(), index_reversed=index) for parts in batch
+    ]
+    return float(solver.step(packed)["total"])
+
+
+# -- the run ---------------------------------------------------------------------------
 @dataclass(slots=True, eq=False)
 class CebraTraining(TrainingRun):
     """A training: the networks and samples of sessions, and the solver of the package."""

@@ -45,19 +45,17 @@ from omnimouse_model.families.ndt.network import (
     NdtConfig,
     poisson_loss,
 )
-from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor
+from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor, spec_of
 from omnimouse_model.masks.schemes import RATIO, SCHEMES, SchemeSettings, draw_scheme
 from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.predict.devices import on_device
-from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.checkpoints import rank_files, read_state
 from omnimouse_model.training.config import ADDED, Count, TrainFields, TransferOptions
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import ALONE, SUMMARY, TrainingRun, seeded, train
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number, shuffled
-from omnimouse_model.training.transfer import check_name, check_unknown, transfer
+from omnimouse_model.training.transfer import check_name, transfer
 
 # -- optimiser and learning rate -------------------------------------------------------
 LR = 1e-4
@@ -94,6 +92,7 @@ def one_cycle(
 
 # -- configuration, read from one YAML file --------------------------------------------
 Trained = Literal["all", "stitchers"]
+Ratio = Annotated[float, Within(1e-9, 1.0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +143,8 @@ class NdtTrainConfig(TrainFields):
     spec: WindowSpec = TRIALS
     stride_s: Annotated[float, Within(0.0, 3600.0)] | None = field(default=None, metadata=ADDED)
     schemes: tuple[str, ...] = PROMPTS
-    ratio: float = RATIO
-    causal_ratio: float = RATIO
+    ratio: Ratio = RATIO
+    causal_ratio: Ratio = RATIO
     horizon: tuple[Count, Count] | None = field(default=None, metadata=ADDED)
     allow_degenerate: bool = False
     batch: Count = 16
@@ -160,6 +159,25 @@ class NdtTrainConfig(TrainFields):
     start: Literal["random", "components"] = field(default="random", metadata=ADDED)
     validate_every: Count = 500
     validation_trials: Count | None = 48
+
+    def __post_init__(self) -> None:
+        model, n_samples = self.model, self.spec.n_samples
+        if n_samples > model.n_bins:
+            raise ValueError(f"spec has {n_samples} bins; model.n_bins is {model.n_bins}")
+        is_wide = model.mult == 1 and model.d_model >= model.d_token + 3
+        if self.start == "components" and not (is_wide and CAUSAL in self.schemes):
+            raise ValueError(
+                "start: components needs model.mult 1, a d_model of at least d_token + 3, and the "
+                f"scheme {CAUSAL}"
+            )
+        known = PROMPTS if model.has_prompt else SCHEMES
+        if not self.schemes or not set(self.schemes) <= set(known):
+            raise ValueError(f"schemes are {self.schemes}; choose of {known}")
+        if self.horizon and not self.horizon[0] <= self.horizon[1] < n_samples:
+            raise ValueError(
+                f"horizon is {self.horizon}; expected two numbers in order, below the "
+                f"{n_samples} bins"
+            )
 
     @property
     def total_steps(self) -> int:
@@ -398,6 +416,7 @@ class NdtTraining(TrainingRun):
     checkpoint = NdtCheckpoint
     load_model = NdtPredictor.load
     parts = ("net", "optimiser", "schedule")
+    unit = "bits per spike"
     trials: tuple[Trials, ...] = field(init=False)
     of_ranks: list[dict[str, int]] = field(init=False)
     net: Ndt = field(init=False)
@@ -431,31 +450,7 @@ class NdtTraining(TrainingRun):
         """
         if isinstance(trials := tree.get("spec", {}), Mapping):
             tree = {**tree, "spec": asdict(TRIALS) | dict(trials)}
-        config = decode(NdtTrainConfig, tree, "the file")
-        if config.spec.n_samples > config.model.n_bins:
-            raise ValueError(
-                f"spec has {config.spec.n_samples} bins; model.n_bins is {config.model.n_bins}"
-            )
-        known = PROMPTS if config.model.has_prompt else SCHEMES
-        model = config.model
-        if config.start == "components" and (
-            model.mult != 1 or model.d_model < model.d_token + 3 or CAUSAL not in config.schemes
-        ):
-            raise ValueError(
-                "start: components needs model.mult 1, a d_model of at least d_token + 3, and the "
-                f"scheme {CAUSAL}"
-            )
-        if not config.schemes or not set(config.schemes) <= set(known):
-            raise ValueError(f"schemes are {config.schemes}; choose of {known}")
-        if config.horizon and not config.horizon[0] <= config.horizon[1] < config.spec.n_samples:
-            raise ValueError(
-                f"horizon is {config.horizon}; expected two numbers in order, below the "
-                f"{config.spec.n_samples} bins"
-            )
-        for name in ("ratio", "causal_ratio"):
-            if not 0 < getattr(config, name) <= 1:
-                raise ValueError(f"{name} is {getattr(config, name)}; expected 0 to 1")
-        return config
+        return decode(NdtTrainConfig, tree, "the file")
 
     windows = attrgetter("spec")
 
@@ -463,6 +458,48 @@ class NdtTraining(TrainingRun):
     def opened(session: Session, config: NdtTrainConfig) -> TrainingSession:
         """Return a session with the starts of its train trials."""
         return trial_session(session, config.spec, config.stride_s)
+
+    @classmethod
+    def of_transfer(
+        cls, origin: NdtCheckpoint, session: Session, options: TransferOptions
+    ) -> tuple[NdtTrainConfig, TrainingSession]:
+        """Return config and trials of a fine-tuning; see `SHARE`."""
+        check_name(session)
+        spec = spec_of(origin)
+        for code, require in (("no_spikes", require_events), ("no_train", require_trials)):
+            try:
+                require(session, spec)
+            except UnsupportedRequestError as error:
+                raise FinetuneError(code, str(error)) from error
+        source = trial_session(session, spec)
+        if (n_trials := len(source.starts)) <= MIN_TRIALS:
+            raise FinetuneError(
+                "no_train" if not n_trials else "too_short",
+                f"Session {session.id!r} has {n_trials} whole trials of "
+                f"{spec.duration_s:g} s in tier 'train'; expected more than "
+                f"{MIN_TRIALS}. Its tiers are {', '.join(session.tiers()) or 'none'}.",
+            )
+        if not len(session.window_starts("validation", spec=spec)):
+            order = np.random.default_rng(options.seed).permutation(n_trials)
+            held = np.sort(order[: max(1, round(SHARE * n_trials))])
+            starts = source.starts
+            source = replace(source, starts=np.delete(starts, held), held_out=starts[held])
+        # The rate of the model's training, if it is known.
+        rate = origin.card.get(RATE_OF, LEAST_LR)
+        is_known = isinstance(rate, float) and isfinite(rate)
+        config = NdtTrainConfig(
+            seed=options.seed,
+            model=origin.config,
+            spec=spec,
+            schemes=_schemes_of(origin),
+            batch=options.batch,
+            steps=options.steps,
+            lr=max(LEAST_LR, rate) if is_known else LEAST_LR,
+            trained="stitchers" if options.train == "embeddings" else "all",
+            mean_rates=True,
+            validate_every=max(1, options.steps // VALIDATIONS),
+        )
+        return config, source
 
     @property
     def shared(self) -> list[Tensor]:
@@ -774,69 +811,6 @@ SHARE = 0.1
 """Share of the train trials that are held out where there is no validation tier."""
 
 
-def transfer_ndt(
-    predictor: Predictor, session: Session, options: TransferOptions, out: Path, job: Job
-) -> Predictor:
-    """Train the stitchers of a new session, and write the model (`Transfer.start`)."""
-    assert isinstance(predictor, NdtPredictor)
-    assert predictor.checkpoint is not None  # every loaded predictor has one
-    _check(predictor, session, options)
-    origin, source = predictor.checkpoint(), _hold_out(session, predictor, options.seed)
-    config = NdtTrainConfig(
-        seed=options.seed,
-        model=origin.config,
-        spec=predictor.spec,
-        schemes=_schemes_of(origin),
-        batch=options.batch,
-        steps=options.steps,
-        lr=_rate_of(origin),
-        trained="stitchers" if options.train == "embeddings" else "all",
-        mean_rates=True,
-        validate_every=max(1, options.steps // VALIDATIONS),
-    )
-    unit = "bits per spike"
-    return transfer(NdtTraining, config, predictor, source, options, out, job, unit=unit)
-
-
-def _check(ndt: NdtPredictor, session: Session, options: TransferOptions) -> None:
-    """Check model, session and mode before anything is written.
-
-    Raises
-    ------
-    FinetuneError
-        The model knows the session, or the session has no spikes or too few trials.
-    """
-    check_unknown(ndt, session, options.train)
-    check_name(session)
-    try:
-        require_events(session, ndt.spec)
-    except UnsupportedRequestError as error:
-        raise FinetuneError("no_spikes", str(error)) from error
-    try:
-        require_trials(session, ndt.spec)
-    except UnsupportedRequestError as error:
-        raise FinetuneError("no_train", str(error)) from error
-    n_trials = len(trial_session(session, ndt.spec).starts)
-    if n_trials <= MIN_TRIALS:
-        raise FinetuneError(
-            "no_train" if not n_trials else "too_short",
-            f"Session {session.id!r} has {n_trials} whole trials of "
-            f"{ndt.spec.duration_s:g} s in tier 'train'; expected more than "
-            f"{MIN_TRIALS}. Its tiers are {', '.join(session.tiers()) or 'none'}.",
-        )
-
-
-def _hold_out(session: Session, ndt: NdtPredictor, seed: int) -> TrainingSession:
-    """Return the train trials; some are held out if there is no validation tier."""
-    source = trial_session(session, ndt.spec)
-    if len(session.window_starts("validation", spec=ndt.spec)):
-        return source
-    count = len(source.starts)
-    order = np.random.default_rng(seed).permutation(count)
-    held = np.sort(order[: max(1, round(SHARE * count))])
-    return replace(source, starts=np.delete(source.starts, held), held_out=source.starts[held])
-
-
 def _schemes_of(model: NdtCheckpoint) -> tuple[str, ...]:
     """Return the masking schemes of a model's training; those of the paper by default.
 
@@ -855,7 +829,5 @@ def _schemes_of(model: NdtCheckpoint) -> tuple[str, ...]:
     return tuple(schemes)
 
 
-def _rate_of(model: NdtCheckpoint) -> float:
-    """Return the highest learning rate: that of a model's training, at least `LEAST_LR`."""
-    rate = model.card.get(RATE_OF, LEAST_LR)
-    return max(LEAST_LR, rate) if isinstance(rate, float) and isfinite(rate) else LEAST_LR
+transfer_ndt = partial(transfer, NdtTraining)
+"""Function that trains the stitchers of a new session (`Transfer.start`)."""

@@ -10,6 +10,7 @@ the squared error of z-scored behaviour.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -24,37 +25,23 @@ from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.parts.ridge import Sums, weights
-from omnimouse_model.families.poyo_calcium.checkpoint import (
+from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, PoyoNetwork, Tokens
+from omnimouse_model.families.poyo_calcium.predictor import (
     SESSIONS,
     TITLE,
     UNITS,
     PoyoCheckpoint,
-    network_of,
-    words_of,
-)
-from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, PoyoNetwork, Tokens
-from omnimouse_model.families.poyo_calcium.predictor import (
     PoyoPredictor,
     behavior_times_s,
+    network_of,
     window_item,
+    words_of,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Job
-from omnimouse_model.training.config import (
-    ADDED,
-    Count,
-    TrainFields,
-    TransferOptions,
-)
-from omnimouse_model.training.loop import (
-    SUMMARY,
-    TrainingRun,
-    has_finite_gradients,
-    seeded,
-)
+from omnimouse_model.training.config import ADDED, Count, TrainFields, TransferOptions
+from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
 from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
-from omnimouse_model.training.transfer import check_name, check_unknown, hold_out, transfer
+from omnimouse_model.training.transfer import check_name, hold_out, transfer
 
 STEADY, LAST = 0.5, 1e-4
 """Share of the steps before the learning rate falls, along a cosine, and its last part."""
@@ -191,6 +178,7 @@ class PoyoTraining(TrainingRun):
     config = PoyoTrainConfig
     checkpoint = PoyoCheckpoint
     load_model = PoyoPredictor.load
+    unit = "correlation of decoded behaviour"
     units: dict[str, tuple[str, ...]] = field(init=False)
     net: PoyoNetwork = field(init=False)
 
@@ -229,6 +217,28 @@ class PoyoTraining(TrainingRun):
         """Return a session with the starts of its train windows."""
         starts = session.window_starts("train", include_blanks=True, spec=config.model.spec)
         return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
+
+    @classmethod
+    def of_transfer(
+        cls, origin: PoyoCheckpoint, session: Session, options: TransferOptions
+    ) -> tuple[PoyoTrainConfig, TrainingSession]:
+        """Return config and windows of a fine-tuning, which may train embeddings alone."""
+        check_name(session)
+        source = hold_out(session, options.seed)
+        if lack := _lack(source, origin.config):
+            raise FinetuneError("no_train", lack)
+        rate = TRANSFER_LR if options.train == "embeddings" else CORE_LR
+        config = PoyoTrainConfig(
+            seed=options.seed,
+            model=origin.config,
+            batch=options.batch,
+            steps=options.steps,
+            optimiser="adamw",
+            base_lr=rate / options.batch,
+            validate_every=max(1, options.steps // VALIDATIONS),
+            trained=options.train,
+        )
+        return config, source
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
@@ -397,33 +407,5 @@ def _lack(source: TrainingSession, model: PoyoConfig) -> str:
     return "" if len(source.starts) else without_windows(session)
 
 
-def transfer_poyo(
-    predictor: Predictor, session: Session, options: TransferOptions, out: Path, job: Job
-) -> Predictor:
-    """Train embeddings of a new session, and write the model (`Transfer.start`).
-
-    Raises
-    ------
-    FinetuneError
-        The model knows the session, or the session has nothing that it decodes.
-    """
-    assert isinstance(predictor, PoyoPredictor)
-    assert predictor.checkpoint is not None  # every loaded predictor has one
-    check_unknown(predictor, session, options.train)
-    check_name(session)
-    origin, source = predictor.checkpoint(), hold_out(session, options.seed)
-    if lack := _lack(source, origin.config):
-        raise FinetuneError("no_train", lack)
-    is_frozen = options.train == "embeddings"
-    config = PoyoTrainConfig(
-        seed=options.seed,
-        model=origin.config,
-        batch=options.batch,
-        steps=options.steps,
-        optimiser="adamw",
-        base_lr=(TRANSFER_LR if is_frozen else CORE_LR) / options.batch,
-        validate_every=max(1, options.steps // VALIDATIONS),
-        trained=options.train,
-    )
-    unit = "correlation of decoded behaviour"
-    return transfer(PoyoTraining, config, predictor, source, options, out, job, unit=unit)
+transfer_poyo = partial(transfer, PoyoTraining)
+"""Function that trains embeddings of a new session (`Transfer.start`)."""

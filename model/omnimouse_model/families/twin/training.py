@@ -42,13 +42,11 @@ from omnimouse_model.families.twin.predictor import (
 )
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import on_device
-from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Job
 from omnimouse_model.training.checkpoints import rank_files, read_state
 from omnimouse_model.training.config import Count, Targets, TrainFields, TransferOptions
 from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded, train
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
-from omnimouse_model.training.transfer import check_unknown, hold_out, transfer
+from omnimouse_model.training.transfer import hold_out, transfer
 
 # -- configuration, read from one YAML file --------------------------------------------
 Start = Literal["center", "receptive-fields"]
@@ -374,6 +372,9 @@ def freeze(net: TwinNetwork, modules: tuple[str, ...]) -> None:
 
 OWN = ("perspective", "modulation", "readout")
 """Parts that each session has for itself."""
+FRAMES, BURN_IN = 90, 30
+"""Of the clips of a fine-tuning."""
+VALIDATIONS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -432,6 +433,39 @@ class TwinTraining(TrainingRun):
 
     # -- as parts of a `Family` -------------------------------------------------------
     windows = attrgetter("spec")
+
+    @classmethod
+    def of_transfer(
+        cls, origin: TwinCheckpoint, session: Session, options: TransferOptions
+    ) -> tuple[TwinTrainConfig, TrainingSession]:
+        """Return config and windows of a fine-tuning to the readout of a session, and its gaze.
+
+        Core and the recurrent part of the modulation keep their weights, as in the release.
+        The start is a session that the model knows, with the receptive fields of the new
+        neurons.
+        """
+        if session.stimulus is None:
+            raise FinetuneError(
+                "no_video", f"Session {session.id!r} has no video, which is all that a twin sees."
+            )
+        config = TwinTrainConfig(
+            seed=options.seed,
+            frame_size=origin.frame_size,
+            model=origin.config,
+            clips=options.batch,
+            frames=FRAMES,
+            burn_in=BURN_IN,
+            start="receptive-fields",
+            position_sd=0.1,
+            cycles=1,
+            # The rate falls from step to step.
+            cycle_epochs=options.steps,
+            epoch_steps=1,
+            warmup_epochs=min(20, max(1, options.steps // 10)),
+            frozen=FROZEN if options.train == "embeddings" else (),
+            validate_every=max(1, options.steps // VALIDATIONS),
+        )
+        return config, hold_out(session, options.seed)
 
     @property
     def result(self) -> dict[str, TwinNetwork]:
@@ -676,47 +710,5 @@ def _positions(net: TwinNetwork, centers: np.ndarray, frame_size: tuple[int, int
     return torch.atanh(on_maps.clamp(-_MAX_POSITION, _MAX_POSITION))
 
 
-# -- fine-tuning of a digital twin: perspective, modulation and readout of a new session
-# Core and the recurrent part of the modulation keep their weights, as in the release. The
-# start is a session that the model knows, with the receptive fields of the new neurons.
-FRAMES, BURN_IN = 90, 30
-VALIDATIONS = 6
-
-
-def transfer_twin(
-    predictor: Predictor, session: Session, options: TransferOptions, out: Path, job: Job
-) -> Predictor:
-    """Train the parts of a new session, and write the twin of it (`Transfer.start`).
-
-    Raises
-    ------
-    FinetuneError
-        The twin knows the session, or the session has no video.
-    """
-    assert isinstance(predictor, TwinPredictor)
-    assert predictor.checkpoint is not None  # every loaded twin has one
-    check_unknown(predictor, session, options.train)
-    if session.stimulus is None:
-        raise FinetuneError(
-            "no_video", f"Session {session.id!r} has no video, which is all that a twin sees."
-        )
-    origin = predictor.checkpoint()
-    config = TwinTrainConfig(
-        seed=options.seed,
-        frame_size=origin.frame_size,
-        model=origin.config,
-        clips=options.batch,
-        frames=FRAMES,
-        burn_in=BURN_IN,
-        start="receptive-fields",
-        position_sd=0.1,
-        cycles=1,
-        # The rate falls from step to step.
-        cycle_epochs=options.steps,
-        epoch_steps=1,
-        warmup_epochs=min(20, max(1, options.steps // 10)),
-        frozen=FROZEN if options.train == "embeddings" else (),
-        validate_every=max(1, options.steps // VALIDATIONS),
-    )
-    source, unit = hold_out(session, options.seed), "single-trial correlation"
-    return transfer(TwinTraining, config, predictor, source, options, out, job, unit=unit)
+transfer_twin = partial(transfer, TwinTraining)
+"""Function that trains the parts of a new session (`Transfer.start`)."""
