@@ -345,20 +345,20 @@ def first_settings(device: str, precision: Precision) -> ComputeSettings:
     return ComputeSettings(device, is_bf16, queries_per_step)
 
 
-# -- cache with a byte limit, for tensors on the device and arrays in memory ----------
+# -- cache with a limit, for tensors on the device and values in memory -----------------
 class MemoryCache(Generic[T]):
-    """Values by key; the least recently used are dropped above a limit of bytes.
+    """Values by key; the least recently used are dropped above a limit.
 
     Parameters
     ----------
-    limit_bytes
+    limit
         Maximum size; the newest value stays even if it is larger.
     bytes_of
-        Function from a value to its memory.
+        Function from a value to its memory; by default each counts 1.
     """
 
-    def __init__(self, limit_bytes: int, bytes_of: Callable[[T], int]) -> None:
-        self._limit_bytes = limit_bytes
+    def __init__(self, limit: int, bytes_of: Callable[[T], int] = lambda value: 1) -> None:
+        self._limit = limit
         self._bytes_of = bytes_of
         self._values: OrderedDict[Hashable, T] = OrderedDict()
         self._n_bytes = 0
@@ -382,7 +382,7 @@ class MemoryCache(Generic[T]):
         # The order of the dict is that of the last use.
         self._values.move_to_end(key)
         # The value itself stays: the caller is about to use it.
-        while self._n_bytes > self._limit_bytes and len(self._values) > 1:
+        while self._n_bytes > self._limit and len(self._values) > 1:
             _, oldest = self._values.popitem(last=False)
             self._n_bytes -= self._bytes_of(oldest)
         return self._values[key]
@@ -390,6 +390,11 @@ class MemoryCache(Generic[T]):
     def peek(self, key: Hashable) -> T | None:
         """Return the value of a key, None without one; it counts as no use."""
         return self._values.get(key)
+
+    @property
+    def latest(self) -> T | None:
+        """The value that was used last, None without any."""
+        return next(reversed(self._values.values()), None)
 
     def drop(self, key: Hashable) -> None:
         """Drop the value of a key that is in the cache."""

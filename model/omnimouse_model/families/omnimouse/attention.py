@@ -412,15 +412,14 @@ class AttentionPlan:
     )
 
     @staticmethod
+    @lru_cache(maxsize=64)
     def between(queries: Intervals, keys: Intervals, *, ideal: bool = False) -> "AttentionPlan":
         """Build the plan from the intervals of both sequences; `ideal` rounds them.
 
         Recent plans are kept: windows with ideal times have the same ones.
         """
-        return _plan_between(queries, keys, ideal)
-
-    @staticmethod
-    def _between(queries: Intervals, keys: Intervals) -> "AttentionPlan":
+        if ideal:
+            queries, keys = queries.ideal(), keys.ideal()
         # A list: the loop below is over about 40 runs, and reading single values of a
         # tensor would cost more than the comparison.
         allowed = _overlap(queries, keys).tolist()
@@ -472,13 +471,6 @@ class AttentionPlan:
             for keys in group.keys:
                 mask[group.queries, keys] = True
         return mask
-
-
-@lru_cache(maxsize=64)
-def _plan_between(queries: Intervals, keys: Intervals, ideal: bool) -> AttentionPlan:
-    if ideal:
-        queries, keys = queries.ideal(), keys.ideal()
-    return AttentionPlan._between(queries, keys)
 
 
 def _overlap(queries: Intervals, keys: Intervals) -> Tensor:

@@ -8,7 +8,6 @@ batches and the fallbacks when memory runs out share one state.
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -90,10 +89,6 @@ def _checked_neurons(neurons: np.ndarray, n_neurons: int) -> np.ndarray:
     return columns
 
 
-def _packed(missing: np.ndarray | None) -> bytes:
-    return b"" if missing is None else np.packbits(missing).tobytes()
-
-
 def _new_counters() -> dict[str, int]:
     return dict.fromkeys(("video_encodings", "tokens", "encodings", "fetches"), 0)
 
@@ -141,9 +136,11 @@ class TransformerPredictor(Predictor):
     _cache: MemoryCache[Tensor] = field(
         default_factory=lambda: MemoryCache(CACHE_BYTES, lambda tensor: tensor.nbytes), repr=False
     )
-    _masks: OrderedDict[str, MaskTokens] = field(default_factory=OrderedDict, repr=False)
-    _tokens: OrderedDict[tuple[str, bytes], TokenBlocks] = field(
-        default_factory=OrderedDict, repr=False
+    _masks: MemoryCache[MaskTokens] = field(
+        default_factory=lambda: MemoryCache(CACHED_MASKS), repr=False
+    )
+    _tokens: MemoryCache[TokenBlocks] = field(
+        default_factory=lambda: MemoryCache(CACHED_MASKS), repr=False
     )
     _blocks: MemoryCache[NeuronBlocks] = field(
         default_factory=lambda: MemoryCache(CACHE_BYTES, lambda blocks: blocks.neurons.nbytes),
@@ -414,30 +411,23 @@ class TransformerPredictor(Predictor):
 
     def _tokens_of(self, mask: Mask) -> MaskTokens:
         """Return the tokens and queries of a mask, found from those of the last mask."""
-        if mask.mask_id not in self._masks:
-            before = next(reversed(self._masks.values()), None)
-            self._masks[mask.mask_id] = MaskTokens.of(mask, before)
-            while len(self._masks) > CACHED_MASKS:
-                self._masks.popitem(last=False)
-        self._masks.move_to_end(mask.mask_id)
-        return self._masks[mask.mask_id]
+        masks = self._masks
+        return masks.get(mask.mask_id, lambda: MaskTokens.of(mask, masks.latest))
 
     def _token_blocks(self, window: Window, mask: Mask) -> TokenBlocks:
         """Return the response tokens of a mask in a window, by block of neurons."""
-        key = mask.mask_id, _packed(window.missing)
-        if key not in self._tokens:
+
+        def find() -> TokenBlocks:
             session = window.session
             units = session.units
             blocks = self._blocks.get(
                 session.fingerprint, lambda: NeuronBlocks.of(units.plane, units.xyz_um)
             )
             starts = self._tokens_of(mask).starts_without(window.missing)
-            before = next(reversed(self._tokens.values()), None)
-            self._tokens[key] = TokenBlocks.of(blocks, starts, before)
-            while len(self._tokens) > CACHED_MASKS:
-                self._tokens.popitem(last=False)
-        self._tokens.move_to_end(key)
-        return self._tokens[key]
+            return TokenBlocks.of(blocks, starts, self._tokens.latest)
+
+        missing = b"" if window.missing is None else np.packbits(window.missing).tobytes()
+        return self._tokens.get((mask.mask_id, missing), find)
 
     def _responses(self, window: Window) -> Tensor:
         # In stored order and without a mask, so that they serve every mask.

@@ -31,7 +31,7 @@ from omnimouse_model.families.omnimouse.attention import AttentionPlan, Interval
 from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
 from omnimouse_model.families.omnimouse.network import EncodedLatents, OmniMouse, token_intervals
 from omnimouse_model.families.omnimouse.tokens import Columns
-from omnimouse_model.predict.devices import on_device
+from omnimouse_model.predict.devices import MemoryCache, on_device
 
 BLOCK = 32
 """Neurons of a block: a brush stroke of 8 neighbours touches about two. For 25 neurons of
@@ -317,7 +317,7 @@ class TokenEncoder:
         self.net, self.limit_bytes = net, limit_bytes
         self.n_tokens = self.n_bytes = 0
         self._windows: OrderedDict[Hashable, _WindowSums] = OrderedDict()
-        self._queries: OrderedDict[Hashable, _Queries] = OrderedDict()
+        self._queries = MemoryCache[_Queries](N_QUERIES)
         self._keys: tuple[Hashable, _ResponseKeys] | None = None
 
     def clear(self) -> None:
@@ -378,7 +378,8 @@ class TokenEncoder:
     ) -> tuple[Hashable, _Queries]:
         net = self.net
         key = windows.session, self._start_time(windows), layout.context_span, missing
-        if key not in self._queries:
+
+        def compute() -> _Queries:
             meta = net.meta_vector(windows.session, windows.start_times)
             vectors, times, intervals = net.response_latent_embedding.select(
                 layout.context_span, net.config.sample_rate_hz
@@ -387,11 +388,9 @@ class TokenEncoder:
             phases = net.rotary_emb.phases(times[None])
             q = net.enc.queries(start, phases)[0].float()
             q = q * q.shape[-1] ** -0.5
-            self._queries[key] = _Queries(meta, start, q, intervals, phases)
-            while len(self._queries) > N_QUERIES:
-                self._queries.popitem(last=False)
-        self._queries.move_to_end(key)
-        return key, self._queries[key]
+            return _Queries(meta, start, q, intervals, phases)
+
+        return key, self._queries.get(key, compute)
 
     def response_keys(self, windows: WindowBatch, meta: Tensor) -> _ResponseKeys:
         """Return the keys and values of the session's response tokens, made once."""

@@ -4,7 +4,6 @@ A family adds what its network computes of windows, and how it reads rates from 
 """
 
 from abc import abstractmethod
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
@@ -16,6 +15,7 @@ import torch
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.predict.devices import MemoryCache
 from omnimouse_model.predict.predictor import (
     NOT_DECODED,
     NOT_PREDICTED,
@@ -51,7 +51,7 @@ class NetworkPredictor(Predictor):
     """How the model gets to know a session."""
     name: str
     weights: str
-    _encoded: OrderedDict[Any, Any] = field(default_factory=OrderedDict, init=False)
+    _encoded: MemoryCache[Any] = field(default_factory=lambda: MemoryCache(_KEPT), init=False)
 
     @property
     def predictor_id(self) -> str:
@@ -109,13 +109,8 @@ class NetworkPredictor(Predictor):
         self._check((window, mask, None))
         # The parts that change a state: painting others costs nothing.
         key = window.key, self._key(window, mask)
-        if key not in self._encoded:
-            (state,) = self._states([(window, mask)], cancelled)
-            self._encoded[key] = state
-        self._encoded.move_to_end(key)
-        while len(self._encoded) > _KEPT:
-            self._encoded.popitem(last=False)
-        return Encoded(window, mask, (self._encoded[key], scored_cells(mask)))
+        state = self._encoded.get(key, lambda: self._states([(window, mask)], cancelled)[0])
+        return Encoded(window, mask, (state, scored_cells(mask)))
 
     @torch.inference_mode()
     def decode(
