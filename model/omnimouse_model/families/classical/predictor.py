@@ -4,7 +4,6 @@ Each is a rule that is fitted in closed form to the train tier of a session.
 """
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -47,6 +46,7 @@ from omnimouse_model.families.parts.ridge import (
     weights,
 )
 from omnimouse_model.masks import VISIBLE, Mask, scored_cells
+from omnimouse_model.predict.devices import MemoryCache
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor, check_request
 from omnimouse_model.progress import Cancelled, never, stop_if
 
@@ -100,7 +100,7 @@ def _joint(window: Window, neurons: np.ndarray, lags: tuple[int, ...]) -> np.nda
     return np.concatenate([_inputs(all_visible, lags), now], axis=1)[SCORED]
 
 
-class ContextRidge:
+class ContextRidge(Rule):
     """Ridge from the visible neurons of the same sample, with behaviour if visible."""
 
     name = "context-ridge"
@@ -108,7 +108,7 @@ class ContextRidge:
     any_spec = False
 
     def __init__(self) -> None:
-        self._factors: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
+        self._factors = MemoryCache[np.ndarray](_CACHED_FACTORS)
 
     def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Compute the covariance of context, behaviour and all neurons; penalties."""
@@ -175,24 +175,18 @@ class ContextRidge:
         self, fit: Fit, inputs: np.ndarray, columns: np.ndarray, penalty: float
     ) -> np.ndarray:
         """Return the expected deviation from the joint mean, (rows, joint)."""
-        lower = self._factor(fit, columns, penalty)
+        # The mean stands for the session: comparing the covariance would cost more.
+        key = fit["joint_mean"].tobytes(), columns.tobytes(), penalty
+        block = np.ix_(columns, columns)
+        lower = self._factors.get(
+            key, lambda: factor(fit["joint"][block].astype(np.float64), penalty)
+        )
         centred = inputs[:, columns] - fit["joint_mean"][columns]
         # Solved for the data and not for the weights (the dual problem): there are as
         # many right-hand sides as samples, and not as outputs.
         dual = np.zeros((len(inputs), len(fit["joint_mean"])), np.float32)
         dual[:, columns] = solve_factored(lower, centred.T).T
         return np.asarray(dual @ fit["joint"])
-
-    def _factor(self, fit: Fit, inputs_used: np.ndarray, penalty: float) -> np.ndarray:
-        # The mean stands for the session: comparing the covariance would cost more.
-        key = (fit["joint_mean"].tobytes(), inputs_used.tobytes(), penalty)
-        if key not in self._factors:
-            block = fit["joint"][np.ix_(inputs_used, inputs_used)].astype(np.float64)
-            self._factors[key] = factor(block, penalty)
-            while len(self._factors) > _CACHED_FACTORS:
-                self._factors.popitem(last=False)
-        self._factors.move_to_end(key)
-        return self._factors[key]
 
 
 def _penalties(folds: list[Sums], n_neurons: int, n_lags: int) -> np.ndarray:
@@ -240,7 +234,7 @@ def _decoded(joint: np.ndarray, n_neurons: int, n_lags: int) -> np.ndarray | Non
 
 
 # -- baseline `video-ridge`: ridge regression of responses on motion energy and behaviour
-class VideoRidge:
+class VideoRidge(Rule):
     """Ridge from motion energy, behaviour, or both, whichever are visible."""
 
     name = "video-ridge"
@@ -429,14 +423,9 @@ class NaivePredictor(Predictor):
             times_s=window.sample_times_s,
         )
 
-    def __getstate__(self) -> dict[str, object]:
+    def __reduce__(self) -> tuple[object, ...]:
         # A lock cannot be pickled.
-        return {"rule": self.rule, "spec": self.spec, "_fits": self._fits}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
-        self._lock = threading.Lock()
+        return NaivePredictor, (self.rule, self.spec, self._fits)
 
 
 def _refusal(mask: Mask) -> str:

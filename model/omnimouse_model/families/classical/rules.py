@@ -114,6 +114,9 @@ class RulePrediction:
 class Rule(Protocol):
     """One naive way to predict; all that it learns is in its fit, a dict of arrays.
 
+    A subclass inherits a fit of mean rates, for neurons without input, and serves all masks
+    with target responses.
+
     Attributes
     ----------
     name
@@ -126,48 +129,36 @@ class Rule(Protocol):
 
     name: str
     needs: Needs
-    any_spec: bool
+    any_spec: bool = True
 
     def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Fit the rule to the train tier."""
+        return {"mean": mean_rates(session, spec)}
 
     def refusal(self, mask: Mask) -> str:
         """Return why the rule cannot serve a mask, "" if it can."""
+        return refuse_behavior(mask)
 
     def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
         """Predict every target cell from the visible input."""
 
 
-class TrainMean:
+class TrainMean(Rule):
     """Each neuron at its mean rate: correlation 0, the loss to improve on."""
 
     name = "mean"
     needs = Needs(sees_responses=False)
-    any_spec = True
-
-    def fit(self, session: Session, spec: WindowSpec) -> Fit:
-        """Compute mean rates."""
-        return {"mean": mean_rates(session, spec)}
-
-    def refusal(self, mask: Mask) -> str:
-        """Refuse behaviour."""
-        return refuse_behavior(mask)
 
     def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
         """Return mean rates at every sample."""
         return RulePrediction(np.broadcast_to(fit["mean"], mask.cells.shape))
 
 
-class LastSample:
+class LastSample(Rule):
     """Each neuron at its last visible sample, or at its mean without one."""
 
     name = "last"
     needs = Needs()
-    any_spec = True
-
-    def fit(self, session: Session, spec: WindowSpec) -> Fit:
-        """Compute mean rates, for neurons without history."""
-        return {"mean": mean_rates(session, spec)}
 
     def refusal(self, mask: Mask) -> str:
         """Refuse masks without any history."""
@@ -182,7 +173,7 @@ class LastSample:
         return RulePrediction(rates, None, mean_remark(mask.target & (last < 0)))
 
 
-class Interpolation:
+class Interpolation(Rule):
     """Each neuron on the line between its visible samples before and after.
 
     Before the first and after the last visible sample that one is held. The strongest
@@ -191,11 +182,6 @@ class Interpolation:
 
     name = "interpolation"
     needs = Needs()
-    any_spec = True
-
-    def fit(self, session: Session, spec: WindowSpec) -> Fit:
-        """Compute mean rates, for neurons without visible samples."""
-        return {"mean": mean_rates(session, spec)}
 
     def refusal(self, mask: Mask) -> str:
         """Refuse masks in which no target neuron has a visible sample."""
@@ -387,7 +373,7 @@ def _choose(train: _Sums, held_out: _Sums, *, behavior: bool) -> float:
     return PENALTIES[int(np.argmax(scores))]
 
 
-class HistoryRidge:
+class HistoryRidge(Rule):
     """Autoregressive ridge per neuron, with behaviour if it is visible."""
 
     name = "ridge"
