@@ -175,13 +175,14 @@ def scans(folder: Path) -> list[tuple[int, int]]:
     return sorted((int(m[1]), int(m[2])) for m in found if m)
 
 
-def _chosen_scan(folder: Path, scan: str | None) -> tuple[int, int]:
+def _chosen_scan(folder: Path, scan: str) -> tuple[int, int]:
+    """Return session and scan of text such as "4-7"; "" stands for the only one."""
     present = scans(folder)
-    listed = ", ".join(f"{a}-{b}" for a, b in present) or "none"
-    if scan is None and len(present) == 1:
+    if not scan and len(present) == 1:
         return present[0]
-    match = _SCAN.fullmatch(scan or "")
+    match = _SCAN.fullmatch(scan)
     if match is None or (int(match[1]), int(match[2])) not in present:
+        listed = ", ".join(f"{a}-{b}" for a, b in present) or "none"
         raise CheckpointError(
             f"{folder} has the scans {listed}; scan is {scan!r}. Name one of them."
         )

@@ -71,6 +71,8 @@ def test_missing_scans_and_files_are_named(release):
         read_released(release)
     with pytest.raises(CheckpointError, match="4-7, 5-6"):
         read_released(release, "../4-7")
+    (release / "params_5_6.pt").unlink()
+    assert DigitalTwin.from_pretrained(release).net.n_units == 7
     (release / "params_core.pt").unlink()
     with pytest.raises(CheckpointError, match=r"params_core\.pt is missing"):
         read_released(release, "4-7")
