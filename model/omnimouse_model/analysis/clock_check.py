@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.open import open_session
 from omnimouse_model.data.recording import even_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import fit_video
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, VIDEO_SIZE
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
+from omnimouse_model.simulate.demo import opened
 
 # -- lag of one stream of a session after another, from parts of the recording
 FRAME_S = 1.0 / RESPONSE_RATE_HZ
@@ -277,12 +277,11 @@ def check_alignment(
     Parameters
     ----------
     session
-        An open session, or its path.
+        An open session, or its name or path.
     latency_s
         Usual latencies for this kind of recording, in seconds.
     """
-    if not isinstance(session, Session):
-        session = open_session(session)
+    session = opened(session)
     span = session.common_interval()
     length = min(span.stop - span.start, session.recorded_s)
     parts = list(_parts(session, seed, job))

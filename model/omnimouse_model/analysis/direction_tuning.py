@@ -6,6 +6,7 @@ video at the receptive field. Angles: 0° to the right, 90° up, counter-clockwi
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -30,6 +31,7 @@ from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import selectivity_index
 from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
+from omnimouse_model.simulate.demo import opened
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -199,7 +201,7 @@ def centres_of(fields: Sequence[ReceptiveField]) -> Float[np.ndarray, "neuron 2"
 
 @shows_progress
 def recorded_tuning(
-    session: Session, neurons: Neurons | None = None, *, job: Job = QUIET
+    session: Session | str | Path, neurons: Neurons | None = None, *, job: Job = QUIET
 ) -> "DataFrame":
     """Estimate receptive fields and direction tuning from the recording, one row per neuron.
 
@@ -211,6 +213,8 @@ def recorded_tuning(
 
     Parameters
     ----------
+    session
+        An open session, or its name or path.
     neurons
         All by default; rows have the order of indices.
 
@@ -228,6 +232,7 @@ def recorded_tuning(
     """
     from pandas import DataFrame
 
+    session = opened(session)
     if isinstance(neurons, str | NeuronGroup):
         neurons = neurons_of(session, neurons)
     asked = neuron_columns(slice(None) if neurons is None else neurons, session.n_neurons)

@@ -60,7 +60,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.progress import Job, shown_job
-from omnimouse_model.simulate.demo import open_session
+from omnimouse_model.simulate.demo import opened
 
 Sessions = Session | str | Path | Sequence[Session | str | Path]
 """One or several sessions: open ones, names ("demo", "unseen"), paths, addresses."""
@@ -172,7 +172,7 @@ def evaluate(
 def listed_sessions(sessions: Sessions) -> list[Session]:
     """Return one or several sessions as a list; open those given by name or path."""
     listed = [sessions] if isinstance(sessions, Session | str | Path) else sessions
-    return [s if isinstance(s, Session) else open_session(s) for s in listed]
+    return [opened(session) for session in listed]
 
 
 # -- evaluation of many models x sessions x tiers x draws, saved shard by shard -------

@@ -45,6 +45,7 @@ from omnimouse_model.progress import (
     LimitedJob,
     shows_progress,
 )
+from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.files import is_folder
 from omnimouse_model.storage.trees import decode, read_json, read_or_set_aside, refused_as, shown
 from omnimouse_model.storage.write import cache_dir, sole_writer, write_json
@@ -63,7 +64,7 @@ ABOUT = "finetune.json"
 @shows_progress
 def finetune(
     predictor: Predictor | str | Path,
-    session: Session,
+    session: Session | str | Path,
     out: str | Path,
     *,
     device: str = "auto",
@@ -91,6 +92,8 @@ def finetune(
     ----------
     predictor
         A loaded model of a family with a transfer, or an argument of `load_predictor`.
+    session
+        An open session, or its name or path.
     out
         Folder of the run and its result, which `load_predictor(out)` loads.
     on_step
@@ -130,6 +133,7 @@ def finetune(
     ValueError
         The family has no such option, or a value does not fit.
     """
+    session = opened(session)
     if isinstance(predictor, str | Path):
         predictor = load_predictor(predictor, device="cpu")
     family = family_of_predictor(predictor)
@@ -279,7 +283,7 @@ def train_plan(plan: TrainingPlan, sessions: Sequence[Session], out: Path, job: 
 @shows_progress
 def fit(
     name: str,
-    session: Session,
+    session: Session | str | Path,
     out: str | Path | None = None,
     *,
     steps: int | None = None,
@@ -299,6 +303,8 @@ def fit(
     name
         A family or one of its models, such as "sensorium-factorised", of which the
         shipped config `NAME-small` is trained; or any training config.
+    session
+        An open session, or its name or path.
     out
         Folder of the run, which `load_predictor(out)` loads; by default in the cache, by
         config, recording and seed.
@@ -323,6 +329,7 @@ def fit(
     """
     plan = training_plan(small_config(name) or config_path(name), {"sessions": [], "seed": seed})
     plan = replace(plan, settings=replace(plan.settings, is_replaced=True))
+    session = opened(session)
     place = _place(plan, session) if out is None else Path(out)
     with sole_writer(place):
         return run_steps(plan, [session], place, job, steps, device=device, on_step=on_step)

@@ -46,6 +46,7 @@ from omnimouse_model.predict.prediction_file import (
 )
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, shown_job
+from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.arrays.hdf5 import hdf5_to_write
 from omnimouse_model.storage.write import sole_writer, writing
 
@@ -57,7 +58,7 @@ SUFFIXES = (".zarr", ".nwb")
 
 def predict_session(
     predictor: Predictor | Source | Path,
-    session: Session,
+    session: Session | str | Path,
     mask: str | Mask,
     path: str | Path,
     *,
@@ -85,6 +86,8 @@ def predict_session(
     ----------
     predictor
         Name, path or factory; a predictor object only without a scheduler.
+    session
+        An open session, or its name or path.
     mask
         The mask of every window, or the name of a strategy. A mask of another spec is
         stretched to the windows of the predictor.
@@ -123,7 +126,7 @@ def predict_session(
     if path.suffix == ".nwb":
         with named_extras():  # before hours of predictions
             import_module("h5py")
-    loaded = resolve_predictor(predictor, device, connect)
+    session, loaded = opened(session), resolve_predictor(predictor, device, connect)
     plan = _plan(loaded, session, mask, tier)
     model = TaskPredictor.of(predictor, device, loaded, scheduler, connect)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -122,6 +122,11 @@ def open_session(path: str | Path | Mapping[str, Any], **options: Any) -> "Sessi
     return open_place(path if generate is None else generate(), **options)
 
 
+def opened(session: "Session | str | Path") -> "Session":
+    """Return an open session itself, and that of a name, path or address opened."""
+    return open_session(session) if isinstance(session, str | Path) else session
+
+
 def session_path(name: str) -> Path:
     """Return where a generated session is, or will be; `name` is a key of SESSIONS."""
     if name in ("demo", "unseen"):

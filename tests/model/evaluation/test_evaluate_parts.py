@@ -127,6 +127,15 @@ def test_an_ensemble_is_the_mean_of_rates_and_refuses_what_one_does(session):
         Ensemble((NoisyPredictor("a"), NoisyPredictor("a")))
 
 
+def test_an_ensemble_loads_members_by_name():
+    found = Ensemble(["mean", NoisyPredictor("a")])
+    assert [member.predictor_id for member in found.members] == ["mean", "a"]
+    with pytest.raises(CheckpointError, match="no_such_model"):
+        Ensemble(["mean", "no_such_model"])
+    with pytest.raises(ValueError, match="found mean"):
+        Ensemble("mean")
+
+
 def test_an_ensembles_file_names_its_members(session, tmp_path):
     path = save_ensemble(tmp_path / "two.ensemble.json", ["mean", "ridge"])
     assert json.loads(path.read_text())["omnimouse_ensemble"] == 1

@@ -1,13 +1,16 @@
 """The demo's sessions: where they are kept, and the command that writes mice."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
+import omnimouse_model as om
 import omnimouse_model.simulate.demo as demo
 from omnimouse_app.cli import main
 from omnimouse_app.cli import simulate as command
+from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate import HeldOut, MouseSpec, has_truth, open_truth
 from tests.small_sessions import rough_calibration
@@ -25,6 +28,31 @@ def exit_code(words: list[str]) -> object:
     with pytest.raises(SystemExit) as end:
         main(words)
     return end.value.code
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        om.recorded_tuning,
+        om.check_alignment,
+        partial(om.sources, "linear-gaussian"),
+        partial(om.informants, "linear-gaussian", targets=[0]),
+        partial(om.area_matrix, "linear-gaussian"),
+        partial(om.predict_session, "mean", mask="test/video_behavior", path="m.zarr"),
+        partial(om.fit, "sensorium-factorised"),
+        partial(om.finetune, "demo", out="tuned"),
+        partial(om.lab.run_experiment, "directions", "video-ridge"),
+    ],
+)
+def test_public_functions_open_a_session_by_its_name(ask, monkeypatch):
+    """A name that cannot be opened is refused as by `om.open_session`."""
+    with pytest.raises(SessionFormatError, match="no_such_mouse"):
+        ask(session="no_such_mouse.npz")
+    opened = []
+    monkeypatch.setitem(demo.SESSIONS, "demo", lambda: opened.append("demo") or "no_such_mouse")
+    with pytest.raises(SessionFormatError, match="no_such_mouse"):
+        ask(session="demo")
+    assert opened == ["demo"]
 
 
 @pytest.mark.slow

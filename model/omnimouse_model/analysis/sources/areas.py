@@ -42,6 +42,7 @@ from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Predictor, Subset
 from omnimouse_model.progress import Job, shown_job
+from omnimouse_model.simulate.demo import opened
 
 DEPTH_STEP_UM: Final = 100.0
 By = Literal["area", "plane", "depth"]
@@ -226,7 +227,7 @@ class AreaMatrix(Found):
 
 def area_matrix(
     predictor: "Predictor | PredictorSource | Path",
-    session: Session,
+    session: Session | str | Path,
     *,
     by: By | Sequence[NeuronGroup] = "area",
     neurons: int | None = None,
@@ -274,7 +275,7 @@ def area_matrix(
     UnsupportedRequestError
         The predictor does not see responses.
     """
-    loaded = resolve_predictor(predictor, device, connect)
+    session, loaded = opened(session), resolve_predictor(predictor, device, connect)
     check_answers(loaded, of_neurons=True)
     needs = loaded.needs
     label_of = neuron_labels(session, by)

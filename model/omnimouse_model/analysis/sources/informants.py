@@ -46,6 +46,7 @@ from omnimouse_model.masks.attachment import count_text
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Predictor, Subset
 from omnimouse_model.progress import Job, advance, part_of, shown_job
+from omnimouse_model.simulate.demo import opened
 
 REGRESSION_HZ: Final = 8.0
 """Rate at which responses are averaged for the regression, about."""
@@ -247,7 +248,7 @@ class Informants(Found):
 
 def informants(
     predictor: "Predictor | PredictorSource | Path",
-    session: Session,
+    session: Session | str | Path,
     targets: Targets,
     *,
     k: int = 16,
@@ -293,7 +294,7 @@ def informants(
     UnsupportedRequestError
         The predictor does not see responses, or there is no train tier.
     """
-    loaded = resolve_predictor(predictor, device, connect)
+    session, loaded = opened(session), resolve_predictor(predictor, device, connect)
     check_answers(loaded, of_neurons=True)
     areas = areas_of(session)
     chosen = chosen_neurons(session, targets)

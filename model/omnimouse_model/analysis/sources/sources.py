@@ -46,6 +46,7 @@ from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Needs, Predictor, Subset
 from omnimouse_model.progress import Job, shown_job
+from omnimouse_model.simulate.demo import opened
 
 VIDEO: Final = "video"
 BEHAVIOR: Final = "behavior"
@@ -350,7 +351,7 @@ class SourceScores(Found):
 
 def sources(
     predictor: "Predictor | PredictorSource | Path",
-    session: Session,
+    session: Session | str | Path,
     sources: Sequence[str | NeuronGroup] | None = None,
     targets: Targets | None = None,
     *,
@@ -383,6 +384,8 @@ def sources(
     predictor
         A predictor, or its name, path or factory. A scheduler needs one of the latter.
         `linear-gaussian` answers all subsets from one set of sums, in seconds.
+    session
+        An open session, or its name or path.
     sources
         "video", "behavior", a channel of behaviour, "history" (of the target itself),
         "same area", "other areas", "other neurons", the name of an area, or a
@@ -420,7 +423,7 @@ def sources(
     UnsupportedRequestError
         No source is left, or the predictor is a file of predictions.
     """
-    loaded = resolve_predictor(predictor, device, connect)
+    session, loaded = opened(session), resolve_predictor(predictor, device, connect)
     check_answers(loaded)
     wanted = tuple(sources) if sources is not None else default_sources(session)
     left, refused = answered_sources(loaded.needs, session, wanted)

@@ -6,7 +6,7 @@ is averaged too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -37,15 +37,20 @@ MAX_DEPTH = 3
 """Nested ensembles; each is a member of the one before."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False, init=False)
 class Ensemble(Predictor):
     """The mean of several predictors; a request that one refuses is refused.
 
     Examples
     --------
-    >>> both = om.Ensemble((om.load_predictor("mean"), om.load_predictor("last")))
+    >>> both = om.Ensemble(["mean", om.load_predictor("last")])
     >>> both.predictor_id.startswith("ensemble of 2")
     True
+
+    Parameters
+    ----------
+    members
+        Predictors, or their names or paths.
 
     Raises
     ------
@@ -54,9 +59,11 @@ class Ensemble(Predictor):
     """
 
     members: tuple[Predictor, ...]
-    predictor_id: str = field(init=False)
+    predictor_id: str
 
-    def __post_init__(self) -> None:
+    def __init__(self, members: Iterable[Predictor | str | Path]) -> None:
+        listed = [members] if isinstance(members, str | Path) else members
+        self.members = tuple(_LOAD(m) if isinstance(m, str | Path) else m for m in listed)
         names = [member.predictor_id for member in self.members]
         if len(names) < 2 or len(set(names)) < len(names):
             raise ValueError(
