@@ -80,6 +80,8 @@ class Laboratory(HasBackgroundTask):
         self.label = "area"
         # Results by name, of each model that was chosen in this recording.
         self._results: dict[object, dict[str, LabResult]] = {}
+        # These models: while one is held, no other object has its address, which is its key.
+        self._measured: dict[object, object] = {}
         self._errors: dict[tuple[object, str], dict[str, np.ndarray]] = {}
         self.folder = cache_dir() / "laboratory"
         self._client, self._load, self._post = client, load, execution.post
@@ -460,6 +462,7 @@ class Laboratory(HasBackgroundTask):
     def _on_session(self) -> None:
         self.stop()
         self._results.clear()
+        self._measured.clear()
         self._errors.clear()
         self._pictures.clear()
         self._reopened.clear()
@@ -481,6 +484,7 @@ class Laboratory(HasBackgroundTask):
         job, result = found
         if job.session is self._client.state.session:
             model = _key(job.source)
+            self._measured[model] = job.source
             self._results.setdefault(model, {})[job.name] = result
             self._reopened.pop(job.name, None)
             if job.name in SEARCHES:

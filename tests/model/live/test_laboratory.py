@@ -1,9 +1,11 @@
 """Experiments in the background: results, colours, export, and what stops them."""
 
 import csv
+import gc
 import json
 import shutil
 from dataclasses import replace
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -189,6 +191,24 @@ def test_results_are_of_the_chosen_model_and_come_back_with_it(folder, model, tm
         made.model.choose("energy")
         assert laboratory.result is first
         assert laboratory.neuron_columns()
+
+
+def test_a_model_object_is_held_while_its_results_are_known_by_its_address(folder):
+    with open_controller(folder, EnergyNeurons()) as made:
+        model = EnergyNeurons()
+        made.model.choose(model)
+        made.editor.apply_preset("video_only")
+        made.laboratory.set_repeats(1)
+        made.laboratory.start()
+        measured = ref(model)
+        del model
+        made.model.choose(EnergyNeurons())
+        assert made.laboratory.results == {}
+        # Another request and another run, so that nobody else holds the first model.
+        made.editor.apply_preset("video_behavior")
+        made.laboratory.start()
+        gc.collect()
+        assert measured() is not None
 
 
 def test_a_recording_without_video_offers_no_experiment(session):
