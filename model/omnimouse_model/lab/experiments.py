@@ -12,10 +12,12 @@ from jaxtyping import Bool, Float, Int64
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.evaluation.stored_fits import VERSION as FIT_VERSION
 from omnimouse_model.inference.dask_map import (
     TaskPredictor,
     resolve_predictor,
 )
+from omnimouse_model.inference.families import weights_in
 from omnimouse_model.inference.server import Source
 from omnimouse_model.lab.experiment_kinds import (
     ANALYSIS_VERSION,
@@ -43,6 +45,7 @@ from omnimouse_model.lab.stimuli.stimulus import Stimulus
 from omnimouse_model.metrics.tuning import orientation_distance
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import QUIET, Job, shows_progress
+from omnimouse_model.simulate.demo import opened
 from omnimouse_model.simulate.truth import has_truth, open_truth
 
 if TYPE_CHECKING:
@@ -172,7 +175,7 @@ class ExperimentResult:
 def run_experiment(
     experiment: str | Experiment,
     predictor: Predictor | Source | Path,
-    session: Session,
+    session: Session | str | Path,
     neurons: Int64[np.ndarray, " neuron"] | None = None,
     *,
     repeats: int | None = None,
@@ -195,6 +198,8 @@ def run_experiment(
     predictor
         A predictor, or its name, path or factory. A scheduler needs one of the latter,
         because its workers load the predictor.
+    session
+        An open session, or its name or path.
     neurons
         All by default.
     repeats
@@ -242,7 +247,7 @@ def run_experiment(
     chosen = experiment_named(experiment) if isinstance(experiment, str) else experiment
     # The source is kept, because workers load the predictor from it.
     source = predictor
-    predictor = resolve_predictor(source, device, connect)
+    session, predictor = opened(session), resolve_predictor(source, device, connect)
     require_video(predictor, session)
     spec = predictor.needs.spec
     size = frame_size(spec)
@@ -356,6 +361,10 @@ def _provenance(
 ) -> dict[str, Any]:
     """Return what else responses depend on: stimulus, model, recording, neurons."""
     events = asdict(stimulus.events) | dict(stimulus.table)
+    versions: dict[str, Any] = {"omnimouse-app": version("omnimouse-app")}
+    # The id of a baseline, which is fitted on the spot, has no hash of weights.
+    if weights_in(predictor) == predictor.predictor_id:
+        versions["fits"] = FIT_VERSION
     return {
         "parameters": dict(stimulus.parameters),
         "events": {name: values.tolist() for name, values in events.items()},
@@ -363,7 +372,7 @@ def _provenance(
         "session": session.id,
         "recording": session.fingerprint,
         "neurons": np.asarray(neurons).tolist(),
-        "versions": {"omnimouse-app": version("omnimouse-app")},
+        "versions": versions,
     }
 
 
