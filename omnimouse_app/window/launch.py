@@ -172,8 +172,10 @@ def _in_new_viewer(
         dock = open_instrument(viewer, controller)
         if show:
             viewer.show()
-        # After `show`, which gives the window the size that its docks would like.
-        viewer.window.resize(*SIZE)
+        # After `show`, which gives the window the size that its docks would like. Not
+        # every desktop keeps a window inside the screen.
+        room = dock.main_window.screen().availableSize()
+        viewer.window.resize(min(SIZE[0], room.width()), min(SIZE[1], room.height()))
         if show:
             _paint(dock)
     return dock

@@ -183,3 +183,13 @@ def test_a_dock_has_one_tab(qapp, load_calls):
         assert len(tabs) == len(set(tabs))
     finally:
         dock.close_viewer()
+
+
+def test_a_new_window_is_no_larger_than_the_screen(qapp, load_calls, monkeypatch):
+    monkeypatch.setattr(opening, "SIZE", (9000, 8000))
+    dock = opening.launch()
+    try:
+        window = dock.main_window
+        assert window.size() == window.screen().availableSize()
+    finally:
+        dock.close_viewer()
