@@ -346,6 +346,11 @@ def first_settings(device: str, precision: Precision) -> ComputeSettings:
 
 
 # -- cache with a limit, for tensors on the device and values in memory -----------------
+def _one(value: object) -> int:
+    # A lambda could not be pickled, and predictors can.
+    return 1
+
+
 class MemoryCache(Generic[T]):
     """Values by key; the least recently used are dropped above a limit.
 
@@ -357,7 +362,7 @@ class MemoryCache(Generic[T]):
         Function from a value to its memory; by default each counts 1.
     """
 
-    def __init__(self, limit: int, bytes_of: Callable[[T], int] = lambda value: 1) -> None:
+    def __init__(self, limit: int, bytes_of: Callable[[T], int] = _one) -> None:
         self._limit = limit
         self._bytes_of = bytes_of
         self._values: OrderedDict[Hashable, T] = OrderedDict()
