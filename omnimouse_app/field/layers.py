@@ -7,10 +7,11 @@ strokes, results and selections in between.
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Layer, Points
+from napari.layers import Image, Layer
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -19,12 +20,12 @@ from omnimouse_app.field.layer_kinds import (
     AreaLayer,
     LabelColours,
     NeuronLabels,
-    features_of,
     label_layer,
     layer_of_neurons_without_pixels,
     lock,
     mean_layer,
     name_planes,
+    neuron_layer,
     outline_layer,
     positioned_neurons_without_pixels,
     text_layer,
@@ -48,8 +49,16 @@ from omnimouse_widgets.views.field.text import describe
 
 TOKEN = "omnimouse"
 """Key in `layer.metadata`; its value is the role of the layer."""
+MEAN, PLANES, WITHOUT_PIXELS, NEURONS = (
+    *("mean image", "planes"),
+    *("neurons without pixels", "neurons"),
+)
+"""Roles of layers."""
 RESTORE_KEY = "Shift+R"
 """Key that adds deleted layers again; no layer of napari has it."""
+
+MakeLayer = Callable[[Any], Any]
+"""Makes a layer, or fills the one that it is given, which may be None."""
 
 # Milliseconds: least time between two drawings, the same while drawing is slow, and the
 # pause after which thumbnail and status bar are updated.
@@ -71,10 +80,15 @@ class FieldLayers(QObject):
         Pointer tools that act on the neuron layer.
     parent
         Qt parent; the layers end with it.
+
+    Attributes
+    ----------
+    by_role
+        Layers of the field, the lowest first; `restore` adds those that were deleted.
     """
 
     layer_made = Signal(object)
-    """Emitted with the new neuron layer of a session."""
+    """Emitted with the neuron layer when a session is shown."""
 
     def __init__(
         self,
@@ -93,10 +107,6 @@ class FieldLayers(QObject):
         self._brush = brush
         self._session: Session | None = None
         self.field: Field | None = None
-        self.mean: Image | None = None
-        self.neurons: NeuronLabels | None = None
-        self.without_pixels: Points | None = None
-        self.names: Points | None = None
         self.colours: LabelColours | None = None
         self.tiles: tuple[Tile, ...] = ()
         self.areas = AreaLayer(
@@ -112,7 +122,7 @@ class FieldLayers(QObject):
             lambda neuron: describe(state, results, neuron),
             lambda: planes.show_in_space(False),
         )
-        self._field_layers: list[Layer] = []
+        self.by_role: dict[str, Any] = {}
         self._faded: list[tuple[Layer, float]] = []
         self._fitted: tuple[float, ...] = ()
         self._is_thumbnail_old = False
@@ -169,50 +179,18 @@ class FieldLayers(QObject):
         if session is self._session:
             return
         self._session = session
-        # After each removal, napari searches for garbage and draws the others again; after
-        # a batch only once. Without a layer to remove, a batch would be slower.
-        before = plugin_layers(self._viewer)
-        with self._viewer.layers.batched_update() if before else nullcontext():
-            self._remove_layers()
-            if session is None:
-                return
-            self.field = field_of(session)
-            if self.field.note:
-                show_info(f"OmniMouse: {self.field.note}")
-            self._add_layers(session, self.field)
-        self.draw()
-
-    def _remove_layers(self) -> None:
         self._brush.detach()
         self.space.leave()
-        self._field_layers.clear()
-        for layer in plugin_layers(self._viewer):
-            self._viewer.layers.remove(layer)
-        self.field = self.mean = self.neurons = self.without_pixels = self.colours = None
-        self.names = None
-        self.tiles = ()
-        self.areas.forget()
-
-    def _add_layers(self, session: Session, field: Field) -> None:
-        if field.mean is not None:
-            self.mean = self._add_to_field(mean_layer(field.mean), "mean image")
+        if session is None:
+            self.field, self.tiles = None, ()
+            self._replace_layers({})
+            return
+        self.field = field = field_of(session)
+        if field.note:
+            show_info(f"OmniMouse: {field.note}")
         self.tiles = tiles_of(field, np.asarray(session.units.plane))
-        # Below the neurons, to leave their colours visible.
-        if field.texts:
-            self._add_to_field(outline_layer(field), "outlines of probes")
-            self._add_to_field(text_layer(field), "probes")
-        elif self.tiles:
-            name_of = self._planes.label_of
-            self.names = self._add_to_field(label_layer(self.tiles, name_of), "planes")
-        if len(positioned_neurons_without_pixels(field)):
-            self.without_pixels = self._add_to_field(
-                layer_of_neurons_without_pixels(session, field),
-                "neurons without pixels",
-            )
-        labels, features = np.asarray(field.labels), features_of(session, field)
-        self.neurons = self._add_to_field(
-            NeuronLabels(labels, opacity=1.0, features=features), "neurons"
-        )
+        self._replace_layers(self._parts(session, field))
+        assert self.neurons is not None
         self.neurons.describe_at = self.describe_at
         self.colours = LabelColours(self._viewer, self.neurons, field.n_labels)
         self._activate()
@@ -220,6 +198,63 @@ class FieldLayers(QObject):
         self.layer_made.emit(self.neurons)
         self._show_areas()
         self.show_whole_field()
+        self.draw()
+
+    def _parts(self, session: Session, field: Field) -> dict[str, MakeLayer]:
+        """Return what makes each layer of a field, or fills it again, the lowest first."""
+        parts: dict[str, MakeLayer] = {}
+        if field.mean is not None:
+            parts[MEAN] = partial(mean_layer, field.mean)
+        # Below the neurons, to leave their colours visible.
+        if field.texts:
+            parts["outlines of probes"] = lambda before: outline_layer(field)
+            parts["probes"] = partial(text_layer, field)
+        elif self.tiles:
+            parts[PLANES] = partial(label_layer, self.tiles, self._planes.label_of)
+        if len(positioned_neurons_without_pixels(field)):
+            parts[WITHOUT_PIXELS] = partial(layer_of_neurons_without_pixels, session, field)
+        parts[NEURONS] = partial(neuron_layer, session, field)
+        return parts
+
+    def _replace_layers(self, parts: dict[str, MakeLayer]) -> None:
+        """Show the layers of another field; a layer that both have gets other data.
+
+        To remove a layer, to make it and to paint it first takes napari a tenth of a
+        second each.
+        """
+        layers = self._viewer.layers
+        before = {role: layer for role, layer in self.by_role.items() if layer in layers}
+        self.areas.forget()
+        self.colours, self._faded = None, []
+        self.by_role = {role: make(before.get(role)) for role, make in parts.items()}
+        kept = [layer for layer in self.by_role.values() if layer in layers]
+        gone = [layer for layer in plugin_layers(self._viewer) if layer not in kept]
+        at = 0 if kept else len(layers) - len(gone)
+        # After each removal, napari searches for garbage and draws the others again; after
+        # a batch only once. Without a layer to remove, a batch would be slower.
+        with layers.batched_update() if gone else nullcontext():
+            for layer in gone:
+                layers.remove(layer)
+            for role, layer in self.by_role.items():
+                if layer not in kept:
+                    self._add(at, layer, role)
+                at = layers.index(layer) + 1
+        for layer in kept:
+            # As in a new layer; what else the user has set stays. napari would also draw a
+            # layer again whose value is the same.
+            for name, value in (("visible", True), ("opacity", 1.0)):
+                if getattr(layer, name) != value:
+                    setattr(layer, name, value)
+
+    @property
+    def mean(self) -> Image | None:
+        """Layer of the mean image, None without one."""
+        return self.by_role.get(MEAN)
+
+    @property
+    def neurons(self) -> NeuronLabels | None:
+        """Layer of the neurons, None without a session."""
+        return self.by_role.get(NEURONS)
 
     def show_whole_field(self) -> None:
         """Zoom to the whole field, or to the plane that is shown alone."""
@@ -242,12 +277,12 @@ class FieldLayers(QObject):
         tile = tile_of(self.tiles, planes.number)
         if self.mean is not None and field.mean is not None:
             self.mean.data = field.mean if tile is None else tile.crop(field.mean)
-        if self.names is not None:
-            name_planes(self.names, self.tiles, planes.label_of, planes.number)
-        if self.without_pixels is not None:
+        if (names := self.by_role.get(PLANES)) is not None:
+            name_planes(names, self.tiles, planes.label_of, planes.number)
+        if (crosses := self.by_role.get(WITHOUT_PIXELS)) is not None:
             displayed = planes.is_visible
             neurons = positioned_neurons_without_pixels(field)
-            self.without_pixels.shown = True if displayed is None else displayed[neurons]
+            crosses.shown = True if displayed is None else displayed[neurons]
         self._show_areas()
         self.show_whole_field()
         self.request_drawing()
@@ -259,24 +294,18 @@ class FieldLayers(QObject):
         if self._fitted == _view_of(self._viewer):
             self.show_whole_field()
 
-    def _add(self, layer: Any, role: str) -> Any:
+    def _add(self, at: int, layer: Any, role: str) -> None:
         layer.name = f"OmniMouse · {role}"
         layer.metadata[TOKEN] = role
-        self._viewer.add_layer(layer)
+        self._viewer.layers.insert(at, layer)
         lock(layer)
-        return layer
-
-    def _add_to_field(self, layer: Any, role: str) -> Any:
-        """Add a layer that `restore` adds again after the user has deleted it."""
-        self._field_layers.append(layer)
-        return self._add(layer, role)
 
     # -- deleted layers -----------------------------------------------------------
     def restore(self) -> None:
         """Add the layers that the user has deleted again, each at its place."""
         layers, at = self._viewer.layers, 0
         in_space = [self.space.layer, self.space.axes]
-        for layer in [*self._field_layers, *filter(None, in_space)]:
+        for layer in [*self.by_role.values(), *filter(None, in_space)]:
             if layer not in layers:
                 layers.insert(at, layer)
                 # The 3-D view hides the field; a layer deleted there is still hidden.
@@ -292,7 +321,7 @@ class FieldLayers(QObject):
     def _report_deleted(self) -> None:
         """Say how a layer returns that the user has deleted."""
         layers, areas = self._viewer.layers, self.areas.layer
-        if any(layer not in layers for layer in self._field_layers):
+        if any(layer not in layers for layer in self.by_role.values()):
             self._viewer.help = f"OmniMouse layer deleted · {RESTORE_KEY}: restore it"
         # The next change of plane would bring outlines back that the state shows.
         if areas is not None and areas.visible and areas not in layers:
@@ -327,7 +356,7 @@ class FieldLayers(QObject):
 
     def _add_for_display(self, layer: Any, role: str) -> None:
         """Add a layer for display only; the neuron layer stays active."""
-        self._add(layer, role)
+        self._add(len(self._viewer.layers), layer, role)
         self._activate()
 
     # -- drawing ------------------------------------------------------------------
@@ -378,7 +407,7 @@ class FieldLayers(QObject):
     def show_mean_alone(self, alone: bool) -> None:
         """Hide the neurons while the key for the mean image is held, then show them."""
         if alone:
-            layers = [x for x in (self.neurons, self.without_pixels) if x is not None]
+            layers = [self.by_role[r] for r in (NEURONS, WITHOUT_PIXELS) if r in self.by_role]
             # Key repeat calls this again: keep the opacities from before the first
             # call.
             self._faded = self._faded or [(layer, layer.opacity) for layer in layers]

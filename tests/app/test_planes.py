@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 
 from omnimouse_app.field.canvas import core_places
 from omnimouse_app.field.layer_kinds import layer_of_neurons_without_pixels
+from omnimouse_app.field.layers import PLANES, WITHOUT_PIXELS
 from omnimouse_app.tour.hand import arc, settle, wait_for
 from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets.views.field.colours import SELECTED_RIM
@@ -42,7 +43,7 @@ def test_a_tile_holds_the_neurons_of_its_plane_and_no_others(dock, layers, plane
         inside = (y > tile.top) & (y < tile.bottom) & (x > tile.left) & (x < tile.right)
         np.testing.assert_array_equal(inside, plane == tile.plane)
     words = [dock.controller.planes.label_of(tile.plane) for tile in layers.tiles]
-    assert layers.names.text.values.tolist() == words
+    assert layers.by_role[PLANES].text.values.tolist() == words
     assert "µm" in words[0]
 
 
@@ -75,7 +76,7 @@ def test_one_plane_is_shown_with_its_image(dock, canvas, layers, plane, monkeypa
     lost = replace(field, without_pixels=np.array([own, other]))
     crosses = layer_of_neurons_without_pixels(dock.controller.state.session, lost)
     monkeypatch.setattr(layers, "field", lost)
-    monkeypatch.setattr(layers, "without_pixels", crosses)
+    monkeypatch.setitem(layers.by_role, WITHOUT_PIXELS, crosses)
     dock.controller.selection.select([other])
     planes.show(1)
     layers.draw()
@@ -86,7 +87,7 @@ def test_one_plane_is_shown_with_its_image(dock, canvas, layers, plane, monkeypa
     np.testing.assert_array_equal(shown[inside], field.mean[inside])
     assert not shown[~inside].any()
     assert inside.mean() > 0.2  # all of its share, not the neurons' alone
-    assert [name for name in layers.names.text.values if name] == [planes.label_of(1)]
+    assert [name for name in layers.by_role[PLANES].text.values if name] == [planes.label_of(1)]
     assert layers.colours.rows[[other, len(plane) + other], 3].tolist() == [0, 0]
     assert layers.describe_at(*core_places(field)[other]) == ""
     assert crosses.shown.tolist() == [True, False]
@@ -94,7 +95,7 @@ def test_one_plane_is_shown_with_its_image(dock, canvas, layers, plane, monkeypa
     np.testing.assert_allclose(canvas.place(tile.centre), room, atol=2)
     planes.show(None)
     np.testing.assert_array_equal(layers.mean.data, field.mean)
-    assert all(layers.names.text.values)
+    assert all(layers.by_role[PLANES].text.values)
     assert crosses.shown.all()
 
 

@@ -11,6 +11,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QComboBox, QMessageBox, QScrollBar
 
 from omnimouse_app.field.canvas import OneFrame, core_places, states_on_screen
+from omnimouse_app.field.layers import TOKEN
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import find_instrument, open_instrument
@@ -22,6 +23,7 @@ from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.style.controls import CONTROLS_WITH_WHEEL, MenuBox
 from omnimouse_widgets.views.registry import tabs_of
 from tests.app.windows import wait_for_rest
+from tests.small_sessions import write_session
 from tests.widgets.pointer import wheel
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
@@ -167,20 +169,45 @@ def test_napari_changes_no_layer_of_ours_and_deleted_ones_come_back(dock, canvas
     assert layers.colours.is_fast
 
 
-def test_another_recording_replaces_all_layers_at_once(dock, canvas, session_folder, monkeypatch):
+def test_another_recording_fills_the_layers_that_are_there(
+    dock, canvas, session_folder, tmp_path, monkeypatch
+):
     controller, layers, searches = dock.controller, dock.instrument.layers, []
-    before = list(dock.viewer.layers)
+    before, viewer = list(dock.viewer.layers), dock.viewer
+    layers.neurons.visible, layers.mean.opacity = False, 0.3
+    own = viewer.add_points([[1, 1]])
     monkeypatch.setattr(gc, "collect", lambda *_: searches.append(1))
     controller.loader.open_now(session_folder)
-    # One of napari, which would search for garbage after each layer.
-    assert len(searches) == 1
-    assert not set(before) & set(dock.viewer.layers)
-    assert dock.viewer.layers.selection.active is layers.neurons
+    # One of napari, which searches for garbage after each layer that is removed.
+    assert not searches
+    assert list(viewer.layers) == [*before, own]
+    assert viewer.layers.selection.active is layers.neurons
+    is_shown = states_are_shown(dock, canvas)
+    # Without images: one layer is kept, and the others return to their places.
+    mean = viewer.layers[0]
+    viewer.layers.remove(layers.neurons)
+    controller.loader.open_now(write_session(tmp_path / "other", 60))
+    monkeypatch.undo()
+    assert list(viewer.layers) == [own, layers.neurons]
+    assert len(layers.neurons.features) == 60
+    controller.loader.open_now(session_folder)
+    roles = [layer.metadata.get(TOKEN) for layer in viewer.layers]
+    assert roles == ["mean image", "planes", None, "neurons"]
+    assert viewer.layers[0] is not mean
+    assert layers.neurons.features.neuron.tolist() == list(range(150))
+    viewer.layers.remove(own)
+    assert is_shown > 0.9
+    assert states_are_shown(dock, canvas) > 0.9
+    np.testing.assert_array_equal(layers.mean.data, layers.field.mean)
+
+
+def states_are_shown(dock, canvas):
+    """Share of the neurons whose state is on screen."""
     wait_for_rest(dock)
-    places = core_places(layers.field)
-    seen = states_on_screen(canvas, layers.field)[np.isfinite(places).all(axis=1)]
-    shown = controller.state.mask.state_in(controller.state.active_span)
-    assert (seen == shown[np.isfinite(places).all(axis=1)]).mean() > 0.9
+    layers, state = dock.instrument.layers, dock.controller.state
+    has_place = np.isfinite(core_places(layers.field)).all(axis=1)
+    seen = states_on_screen(canvas, layers.field)[has_place]
+    return (seen == state.mask.state_in(state.active_span)[has_place]).mean()
 
 
 def test_a_preset_that_the_session_cannot_have_is_told(dock, monkeypatch):

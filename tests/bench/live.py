@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SIMULATED = {"medium": 4_000, "large": 10_000}
 """Numbers of neurons of the simulated sessions, in addition to the demo."""
+OPENING, OPENED, OPENINGS = "opening", (10_000, 40_000), 4
+"""Numbers of neurons of the sessions that are opened one after the other, and how often."""
 SPIKES = "spikes"
 """The spiking session of the demo."""
 WIDE_BRUSH = 150.0
@@ -42,10 +44,11 @@ SWEEP_S = 20.0
 )
 @click.option(
     "--neurons",
-    type=click.Choice(["all", "demo", SPIKES, *SIMULATED, "sizes"]),
+    type=click.Choice(["all", "demo", SPIKES, *SIMULATED, OPENING, "sizes"]),
     default="all",
     help="The demo's 1,000 neurons, its spiking session of 100 units, a simulated "
-    "session of 4,000 or 10,000 neurons, a transformer alone at 100 to 40,000, or all.",
+    "session of 4,000 or 10,000 neurons, the opening of large ones, a transformer alone at "
+    "100 to 40,000, or all.",
 )
 @click.option("--moves", default=200, show_default=True, help="Number of timed mouse moves.")
 @device_option
@@ -79,6 +82,8 @@ def command(neurons: str, moves: int, device: "Device") -> list[Row]:
         for name, count in SIMULATED.items():
             if neurons in ("all", name):
                 rows += simulated_rows(count, moves, device)
+        if neurons in ("all", OPENING):
+            rows += opening_rows()
         if neurons in ("all", "sizes"):
             rows += transformer_rows(device)
         return rows
@@ -145,6 +150,32 @@ def simulated_rows(count: int, moves: int, device: "Device") -> list[Row]:
         # The window closes a worker that it started itself, but not this one.
         worker.close()
     return rows
+
+
+def opening_rows() -> list[Row]:
+    """Return the longest turn of the event loop of each opening of a large session.
+
+    Each is opened in a window that shows another one.
+    """
+    from omnimouse_app.window.launch import launch
+    from tests.bench.screens.live_window import open_turns
+
+    dock = launch(simulated_session(SIMULATED["medium"]), "mean")
+    found: dict[int, list[Turns]] = {count: [] for count in OPENED}
+    try:
+        _wait_for_results(dock)
+        # Once before, because a part of the window may be made at its first use.
+        open_turns(dock, simulated_session(OPENED[-1]))
+        for _ in range(OPENINGS):
+            for count, turns in found.items():
+                turns.append(open_turns(dock, simulated_session(count)))
+    finally:
+        dock.close_viewer()
+    return [
+        row("open_turn_ms", [max(t.wall) for t in turns], "ms", neurons=count, model="running")
+        | {"cpu_p99": max(max(t.cpu) for t in turns)}
+        for count, turns in found.items()
+    ]
 
 
 def transformer_rows(device: "Device") -> list[Row]:

@@ -7,7 +7,7 @@ handling. *Drawn* lasts until the next finished frame of the window, and is comp
 with an idle frame of the same run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -144,16 +144,35 @@ def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
     Ends after `timeout_s`, because a sweep of many neurons takes longer than needed
     here.
     """
-    application, results = QApplication.instance(), dock.controller.results
-    assert application is not None
-    turns = Turns([], [], [])
+    results = dock.controller.results
     # Otherwise curves over the tier, which may be known, replace the sweep.
     dock.controller.requests.score_tier(False)
     dock.bring_up("Context")
     # A new window starts the sweep from its first context.
     dock.controller.navigation.step_window(1)
+    turns = _turns(lambda: _is_swept(results), timeout_s)
+    dock.bring_up("Traces")
+    dock.controller.requests.score_tier(True)
+    settle(0.2)
+    return turns
+
+
+def open_turns(dock: OmniMouseDock, recording: Path, rest_s: float = 3.0) -> Turns:
+    """Time the event loop while another recording is opened, and `rest_s` after it."""
+    controller = dock.controller
+    before = controller.state.session
+    controller.loader.open(recording)
+    turns = _turns(lambda: controller.state.session is not before, 60.0)
+    rest = _turns(lambda: False, rest_s)
+    return Turns(turns.wall + rest.wall, turns.cpu + rest.cpu, turns.waited + rest.waited)
+
+
+def _turns(is_done: Callable[[], bool], timeout_s: float) -> Turns:
+    application = QApplication.instance()
+    assert application is not None
+    turns = Turns([], [], [])
     until = perf_counter() + timeout_s
-    while perf_counter() < until and not _is_swept(results):
+    while perf_counter() < until and not is_done():
         before = _clocks()
         application.processEvents()
         wall, cpu, waited = (_clocks() - before) * 1e3
@@ -162,9 +181,6 @@ def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
             turns.cpu.append(float(cpu))
             turns.waited.append(float(waited))
         sleep(0.001)
-    dock.bring_up("Traces")
-    dock.controller.requests.score_tier(True)
-    settle(0.2)
     return turns
 
 

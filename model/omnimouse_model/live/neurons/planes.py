@@ -145,7 +145,7 @@ class Planes:
         if not len(positions):
             return "This recording has no positions with depth."
         # Recordings without positions can have a constant x and y, often 0.
-        if len(np.unique(positions[:, :2], axis=0)) < 2:
+        if not np.ptp(positions[:, :2], axis=0).any():
             return "This recording has depths but no positions across the cortex."
         return ""
 
