@@ -13,7 +13,7 @@ prediction.
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -117,20 +117,10 @@ class Metadata:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON values, with format and version."""
-        names = (
-            *("session", "n_neurons", "units", "predictor", "fingerprint", "tier"),
-            *("behavior_units", "written_by"),
-        )
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            **{name: getattr(self, name) for name in names},
-            "spec": asdict(self.spec),
-            "mask": None if self.mask is None else self.mask.to_dict(),
-            "behavior_names": list(self.behavior_names),
-            "remarks": list(self.remarks),
-            "question": self.question,
-        }
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        mask = None if self.mask is None else self.mask.to_dict()
+        values |= {"spec": asdict(self.spec), "mask": mask}
+        return {"format": FORMAT, "version": VERSION, **values}
 
     @classmethod
     def from_dict(cls, path: Path, values: Mapping[str, Any]) -> "Metadata":

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from torch import Tensor
 
 from omnimouse_model.data.session import Session, Window
@@ -118,12 +118,45 @@ class NdtPredictor(NetworkPredictor):
     def held_out_rates(
         self, condition: str, session: Session, counts: np.ndarray, job: Job = QUIET
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return rates and spikes of hidden entries; see `HeldOutPredictor`."""
-        return rates_of(condition, self.net, session, counts, self.spec, job)
+        """Return rates and spikes of hidden entries; see `HeldOutPredictor`.
 
+        Spikes are NaN where they are unknown; the network gets none there, as in training.
+        "forward" has the bins of its windows alone: eleven windows from the onset on, as in
+        the paper; shorter trials have fewer.
+        """
+        net, name = self.net, session.id
+        spikes = torch.from_numpy(np.nan_to_num(counts)).to(self.device)
+        if condition == "forward":
+            onset, n_windows = _forward_bins(self.spec)
+            rates = forward_windows(net, name, spikes, onset=onset, n_windows=n_windows)
+            return rates, counts[:, onset : onset + n_windows * WINDOW]
+        if condition == "co-smoothing":
+            return one_neuron_out(net, name, spikes, job=job), counts
+        if condition not in ("inter-region", "intra-region"):
+            raise ValueError(f"There is no condition {condition!r}.")
+        regions = _regions(condition, session)
+        if condition == "inter-region":
+            rates = inter_region(net, name, spikes, regions)
+        else:
+            rates = intra_region(net, name, spikes, regions, job)
+        # Neurons without a region are predicted by no condition over regions.
+        return rates, np.where(np.array(regions) == "", np.float32("nan"), counts)
+
+    @torch.inference_mode()
     def trial_features(self, session: Session, counts: np.ndarray) -> np.ndarray:
-        """Return the mean output of the third block, float64 (trial, d_model)."""
-        return trial_features(self.net, session.id, counts)
+        """Return the mean over bins of the third block's output, float64 (trial, d_model).
+
+        All spikes are visible; unknown counts are no spikes, as in training.
+        """
+        spikes = torch.from_numpy(np.nan_to_num(counts)).to(self.device)
+        name = f"block.{min(BLOCK, self.net.config.n_layers) - 1}.out"
+        parts = []
+        for part in spikes.split(SEQUENCES):
+            found: dict[str, Tensor] = {}
+            # Every scheme but "causal" has attention between all bins.
+            self.net.encode(part, session.id, "neuron", record=found.__setitem__)
+            parts.append(found[name][:, -spikes.shape[1] :].mean(1).cpu().double())
+        return torch.cat(parts).numpy()
 
     # -- parts ------------------------------------------------------------------------
     def _check(self, request: Request) -> None:
@@ -228,34 +261,6 @@ BLOCK = 3
 """Block, counted from 1, whose output is a feature of trials; of fewer, the last one."""
 
 
-def rates_of(
-    condition: str, net: Ndt, session: Session, counts: np.ndarray, spec: WindowSpec, job: Job
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return rates and spikes of a condition (`HeldOutPredictor.held_out_rates`).
-
-    Spikes are NaN where they are unknown; the network gets none there, as in training.
-    "forward" has the bins of its windows alone: eleven windows from the onset on, as in
-    the paper; shorter trials have fewer.
-    """
-    device = next(net.parameters()).device
-    spikes = torch.from_numpy(np.nan_to_num(counts)).to(device)
-    if condition == "forward":
-        onset, n_windows = _forward_bins(spec)
-        rates = forward_windows(net, session.id, spikes, onset=onset, n_windows=n_windows)
-        return rates, counts[:, onset : onset + n_windows * WINDOW]
-    if condition == "co-smoothing":
-        return one_neuron_out(net, session.id, spikes, job=job), counts
-    if condition not in ("inter-region", "intra-region"):
-        raise ValueError(f"There is no condition {condition!r}.")
-    regions = _regions(condition, session)
-    if condition == "inter-region":
-        rates = inter_region(net, session.id, spikes, regions)
-    else:
-        rates = intra_region(net, session.id, spikes, regions, job)
-    # Neurons without a region are predicted by no condition over regions.
-    return rates, np.where(np.array(regions) == "", np.float32("nan"), counts)
-
-
 def _forward_bins(spec: WindowSpec) -> tuple[int, int]:
     """Return the bin of the onset, and the number of windows from there on.
 
@@ -296,26 +301,6 @@ def _regions(condition: str, session: Session) -> Sequence[str]:
             f"All {placed} are in {names[0]}: there is no other to predict from."
         )
     return regions
-
-
-@torch.inference_mode()
-def trial_features(
-    net: Ndt, session: str, counts: np.ndarray
-) -> Float[np.ndarray, "trial d_model"]:
-    """Return the mean over bins of the third block's output, all spikes visible.
-
-    Unknown counts are no spikes, as in training.
-    """
-    counts = np.nan_to_num(counts)
-    device = next(net.parameters()).device
-    name = f"block.{min(BLOCK, net.config.n_layers) - 1}.out"
-    parts = []
-    for part in torch.from_numpy(counts).to(device).split(SEQUENCES):
-        found: dict[str, Tensor] = {}
-        # Every scheme but "causal" has attention between all bins.
-        net.encode(part, session, "neuron", record=found.__setitem__)
-        parts.append(found[name][:, -counts.shape[1] :].mean(1).cpu().double())
-    return np.asarray(torch.cat(parts).numpy())
 
 
 @torch.inference_mode()
