@@ -1,10 +1,14 @@
 """Naive predictors, with which every score is compared, and the ridges on the population.
 
-Each is a rule that is fitted in closed form to the train tier of a session.
+Each is a rule that is fitted in closed form to the train tier of a session. It reads only
+the visible input (`VisibleInput`) and its fit (`Fit`). The file is long because all rules
+stand before the predictor that runs them.
 """
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,25 +23,9 @@ from omnimouse_model.evaluation.tier_windows import (
     mean_rates,
     training_windows,
 )
-from omnimouse_model.families.classical.rules import (
-    BEHAVIOR_LAGS,
-    N_BEHAVIOR,
-    SCORED,
-    HistoryRidge,
-    Interpolation,
-    LastSample,
-    Rule,
-    RulePrediction,
-    TrainMean,
-    VisibleInput,
-    behavior_inputs,
-    behavior_of,
-    behavior_rows,
-    mean_remark,
-    refuse_behavior,
-)
-from omnimouse_model.families.parts.motion_energy import N_FEATURES, motion_energy
+from omnimouse_model.families.parts.motion_energy import N_FEATURES, held_frames, motion_energy
 from omnimouse_model.families.parts.ridge import (
+    PENALTIES,
     Covariance,
     Sums,
     choose_penalty,
@@ -49,6 +37,439 @@ from omnimouse_model.masks import VISIBLE, Mask, scored_cells
 from omnimouse_model.predict.devices import MemoryCache
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor, check_request
 from omnimouse_model.progress import Cancelled, never, stop_if
+
+# -- the rules of naive prediction that read each neuron alone, and what all rules share
+# A rule reads only the visible input (`VisibleInput`) and its fit to the train tier
+# (`Fit`).
+# -- the visible part of a window ------------------------------------------------------
+# Withheld values are replaced before a rule runs, so that no rule can read them.
+BEHAVIOR_LAGS = (-16, -8, -3, 0, 3)
+"""In behaviour samples of 50 ms: responses follow behaviour by up to a second."""
+N_BEHAVIOR = 40
+SCORED = slice(30, 60)
+"""Samples of a window that the ridges are fitted to: those that most masks ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisibleInput:
+    """The visible part of a window.
+
+    Attributes
+    ----------
+    visible
+        bool (60, P): the visible responses.
+    responses
+        float32 (60, P), 0 where not visible.
+    video
+        float32 (60, 36, 64), each hidden frame replaced by the last visible one before
+        it (by the first visible one at the start), or None if no frame is visible.
+    behavior
+        float32 (40, C), or None if it is withheld or missing.
+    """
+
+    visible: np.ndarray
+    responses: np.ndarray
+    video: np.ndarray | None
+    behavior: np.ndarray | None
+
+    @classmethod
+    def from_window(
+        cls, window: Window, mask: Mask, *, responses: bool = True, video: bool = False
+    ) -> "VisibleInput":
+        """Read the visible part of a window, of the streams that a rule needs."""
+        visible = mask.cells == VISIBLE
+        if not responses:
+            visible = np.zeros_like(visible)
+        values = np.zeros(mask.cells.shape, np.float32)
+        # Reading responses costs time, and a clip has none.
+        if visible.any():
+            # Responses that were not recorded are hidden.
+            if window.missing is not None:
+                visible &= ~window.missing
+            values[visible] = window.responses[visible]
+        behavior = behavior_of(window) if mask.has_visible_behavior else None
+        return cls(
+            visible=visible,
+            responses=values,
+            video=held_frames(window, mask.frames) if video else None,
+            behavior=behavior if behavior is not None and behavior.size else None,
+        )
+
+
+def behavior_of(window: Window) -> np.ndarray:
+    """Return behaviour (40, C), C 0 without behaviour, missing values at the mean 0."""
+    return without_missing(np.asarray(window.behavior, np.float32))
+
+
+def behavior_inputs(behavior: np.ndarray) -> np.ndarray:
+    """Return behaviour at the `BEHAVIOR_LAGS` of every response sample, (60, lags x C).
+
+    Samples outside the window are replaced by its first or last one.
+    """
+    now = behavior_rows(len(behavior))
+    rows = [np.clip(now + lag, 0, len(behavior) - 1) for lag in BEHAVIOR_LAGS]
+    return np.concatenate([behavior[row] for row in rows], axis=1)
+
+
+def behavior_rows(n_behavior: int) -> np.ndarray:
+    """Return the behaviour sample at each response sample, int (60,)."""
+    return np.arange(N_SAMPLES) * n_behavior // N_SAMPLES
+
+
+# -- rules ------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class RulePrediction:
+    """Prediction of a whole window: rates (60, P), and behaviour (40, C) if decoded."""
+
+    responses: np.ndarray
+    behavior: np.ndarray | None = None
+    status: str = "ok"
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """One naive way to predict; all that it learns is in its fit, a dict of arrays.
+
+    A subclass inherits a fit of mean rates, for neurons without input, and serves all masks
+    with target responses.
+
+    Attributes
+    ----------
+    name
+        The name by which the rule is chosen.
+    needs
+        What it can see and predict, under OmniMouse's spec.
+    any_spec
+        Whether it serves windows of any spec, not only of OmniMouse.
+    """
+
+    name: str
+    needs: Needs
+    any_spec: bool = True
+
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
+        """Fit the rule to the train tier."""
+        return {"mean": mean_rates(session, spec)}
+
+    def refusal(self, mask: Mask) -> str:
+        """Return why the rule cannot serve a mask, "" if it can."""
+        return refuse_behavior(mask)
+
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Predict every target cell from the visible input."""
+
+
+class TrainMean(Rule):
+    """Each neuron at its mean rate: correlation 0, the loss to improve on."""
+
+    name = "mean"
+    needs = Needs(sees_responses=False)
+
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Return mean rates at every sample."""
+        return RulePrediction(np.broadcast_to(fit["mean"], mask.cells.shape))
+
+
+class LastSample(Rule):
+    """Each neuron at its last visible sample, or at its mean without one."""
+
+    name = "last"
+    needs = Needs()
+
+    def refusal(self, mask: Mask) -> str:
+        """Refuse masks without any history."""
+        return refuse_without_history(mask)
+
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Hold the last visible sample."""
+        last = last_visible(inputs.visible)
+        # -1 is replaced for the indexing, and its value by the mean afterwards.
+        held = np.take_along_axis(inputs.responses, np.maximum(last, 0), axis=0)
+        rates = np.where(last < 0, fit["mean"], held)
+        return RulePrediction(rates, None, mean_remark(mask.target & (last < 0)))
+
+
+class Interpolation(Rule):
+    """Each neuron on the line between its visible samples before and after.
+
+    Before the first and after the last visible sample that one is held. The strongest
+    simple baseline for holes in slow recordings, such as fluorescence.
+    """
+
+    name = "interpolation"
+    needs = Needs()
+
+    def refusal(self, mask: Mask) -> str:
+        """Refuse masks in which no target neuron has a visible sample."""
+        refusal = refuse_behavior(mask)
+        if refusal or (mask.visible.any(axis=0) & mask.target.any(axis=0)).any():
+            return refusal
+        return "needs visible samples of its target neurons, as in a hole."
+
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Interpolate between visible samples."""
+        visible, n = inputs.visible, len(inputs.visible)
+        samples = np.arange(n)[:, None]
+        before = last_visible(visible)
+        after = n - 1 - last_visible(visible[::-1])[::-1]  # n where there is none
+        first, last = (np.where(before < 0, after, before), np.where(after >= n, before, after))
+        # Without any visible sample both are outside, and the mean replaces the value.
+        without = (first < 0) | (first >= n)
+        first, last = (np.clip(place, 0, n - 1) for place in (first, last))
+        low, high = (np.take_along_axis(inputs.responses, place, axis=0) for place in (first, last))
+        share = (samples - first) / np.maximum(last - first, 1)
+        rates = np.where(without, fit["mean"], low + np.clip(share, 0, 1) * (high - low))
+        return RulePrediction(rates, None, mean_remark(mask.target & without))
+
+
+# -- shared by rules ------------------------------------------------------------------
+
+
+def last_visible(visible: np.ndarray) -> np.ndarray:
+    """Return the last visible sample at or before each, int (60, P), or -1."""
+    samples = np.arange(len(visible))[:, None]
+    return np.maximum.accumulate(np.where(visible, samples, -1), axis=0)
+
+
+def refuse_behavior(mask: Mask) -> str:
+    """Return the refusal of a rule that predicts responses only, "" with targets."""
+    return "" if mask.target.any() else "predicts responses, not behaviour."
+
+
+def refuse_without_history(mask: Mask) -> str:
+    """Return the refusal of a mask without visible samples before a target."""
+    refusal = refuse_behavior(mask)
+    if refusal:
+        return refusal
+    # One target with a history is enough: the others are predicted at their mean.
+    has_history = last_visible(mask.cells == VISIBLE) >= 0
+    if (has_history & mask.target).any():
+        return ""
+    return "needs visible samples of a neuron before its targets, as in a forecast."
+
+
+def mean_remark(without_input: np.ndarray) -> str:
+    """Return a remark on the neurons that are predicted at their mean, or "ok".
+
+    `without_input` bool (60, P): target cells without an input.
+    """
+    count = int(without_input.any(axis=0).sum())
+    return f"mean rate for {count} neurons without input" if count else "ok"
+
+
+# -- history ridge: an autoregressive ridge per neuron and horizon --------------------
+# Inputs are the last visible sample, the means of the last 5, 12 and 25, and behaviour
+# around the predicted sample if it is visible.
+SPANS = (1, 5, 12, 25)
+# Denser where the autocorrelation falls fastest.
+HORIZONS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 25, 30, 35)
+"""Samples ahead that are fitted; others are interpolated, longer ones use the last."""
+_LAST = max(SPANS) - 1
+_CHUNK = 64
+# Broadcasts: the sum of nothing has the shape of whatever is added first.
+_NOTHING = np.zeros(())
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Normal equations of every neuron at one horizon: k inputs, one output."""
+
+    mean_x: np.ndarray  # (P, k)
+    mean_y: np.ndarray  # (P,)
+    xx: np.ndarray  # (P, k, k)
+    xy: np.ndarray  # (P, k)
+    yy: np.ndarray  # (P,)
+
+    def solve(self, penalty: float) -> np.ndarray:
+        """Return ridge weights (P, k)."""
+        diagonal = np.einsum("pkk->pk", self.xx)
+        ridge = np.zeros_like(self.xx)
+        # The floor keeps a silent neuron's system solvable.
+        np.einsum("pkk->pk", ridge)[...] = penalty * diagonal + 1e-6
+        solution = np.linalg.solve(self.xx + ridge, self.xy[..., None])
+        return np.asarray(solution[..., 0])
+
+    def correlation(self, weight: np.ndarray) -> np.ndarray:
+        """Return the correlation (P,) that `weight` reaches on this system's data."""
+        power = np.einsum("pk,pkl,pl->p", weight, self.xx, weight)
+        scale = np.sqrt(np.maximum(power * self.yy, 0))
+        safe = np.where(scale > 0, scale, 1.0)
+        return np.asarray((weight * self.xy).sum(axis=1) / safe * (scale > 0))
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Running sums over windows of history f, target y and behaviour b."""
+
+    count: int = 0
+    sums: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def add(self, history: np.ndarray, target: np.ndarray, behavior: np.ndarray) -> None:
+        """Add windows: history (w, f, P), target (w, h, P), behaviour (w, h, b)."""
+        self.count += len(history)
+        parts = {
+            "f": history.sum(axis=0, dtype=np.float64),
+            "y": target.sum(axis=0, dtype=np.float64),
+            "b": behavior.sum(axis=0, dtype=np.float64),
+            "yy": (target * target).sum(axis=0, dtype=np.float64),
+            "ff": np.einsum("wfp,wgp->pfg", history, history),
+            "fy": np.einsum("wfp,whp->hpf", history, target),
+            "fb": np.tensordot(history, behavior, (0, 0)).transpose(2, 1, 0, 3),
+            "bb": np.einsum("whb,whc->hbc", behavior, behavior),
+            "by": np.matmul(target.transpose(1, 2, 0), behavior.transpose(1, 0, 2)),
+        }
+        for name, part in parts.items():
+            self.sums[name] = part + self.sums.get(name, _NOTHING)
+
+    def merged(self, other: "_Sums") -> "_Sums":
+        """Return the sums over the windows of both."""
+        names = set(self.sums) | set(other.sums)
+        first, more = self.sums, other.sums
+        sums = {k: first.get(k, _NOTHING) + more.get(k, _NOTHING) for k in names}
+        return _Sums(self.count + other.count, sums)
+
+    def system(self, step: int, *, behavior: bool) -> System:
+        """Return covariances at one horizon, with or without behaviour as input."""
+        n, total = self.count, self.sums
+        mean_x, mean_y = total["f"].T / n, total["y"][step] / n
+        xx, xy = total["ff"] / n, total["fy"][step] / n
+        if behavior:
+            # The history is each neuron's own; behaviour is the same for all neurons.
+            neurons = len(mean_x)
+            mean_b, bb = total["b"][step] / n, total["bb"][step] / n
+            mean_b, bb = (np.broadcast_to(part, (neurons, *part.shape)) for part in (mean_b, bb))
+            fb = total["fb"][step] / n
+            mean_x = np.concatenate([mean_x, mean_b], axis=1)
+            upper = np.concatenate([xx, fb.transpose(0, 2, 1)], axis=1)
+            xx = np.concatenate([upper, np.concatenate([fb, bb], axis=1)], axis=2)
+            xy = np.concatenate([xy, total["by"][step] / n], axis=1)
+        return System(
+            mean_x,
+            mean_y,
+            xx - mean_x[:, :, None] * mean_x[:, None, :],
+            xy - mean_x * mean_y[:, None],
+            np.maximum(total["yy"][step] / n - mean_y**2, 0.0),
+        )
+
+
+def _batches(session: Session, spec: WindowSpec) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Yield fold and [history, target, behaviour] in chunks of one fold."""
+    later = _LAST + np.array(HORIZONS)
+    pending: dict[int, list[tuple[np.ndarray, ...]]] = {
+        fold: [] for fold in (FITTED, HELD_OUT, BETWEEN)
+    }
+    # One matrix product per chunk is faster than one per window.
+    for fold, window in training_windows(session, stride=6, most=4000, spec=spec):
+        values = window.filled_responses
+        past = values[: _LAST + 1]
+        history = np.stack([past[-span:].mean(axis=0) for span in SPANS])
+        behavior = behavior_inputs(behavior_of(window))[later]
+        pending[fold].append((history, values[later], behavior))
+        if len(pending[fold]) == _CHUNK:
+            yield fold, [np.stack(part) for part in zip(*pending[fold], strict=True)]
+            pending[fold] = []
+    for fold, rest in pending.items():
+        if rest:
+            yield fold, [np.stack(part) for part in zip(*rest, strict=True)]
+
+
+def _choose(train: _Sums, held_out: _Sums, *, behavior: bool) -> float:
+    """Return the penalty with the best held-out correlation, near and far ahead."""
+    if not held_out.count or not train.count:
+        return PENALTIES[len(PENALTIES) // 2]
+    # One penalty for all horizons: chosen for each, it would follow the noise.
+    steps = (HORIZONS.index(6), HORIZONS.index(20))
+    systems = [
+        (train.system(s, behavior=behavior), held_out.system(s, behavior=behavior)) for s in steps
+    ]
+    scores = [
+        sum(float(test.correlation(fit.solve(p)).mean()) for fit, test in systems)
+        for p in PENALTIES
+    ]
+    return PENALTIES[int(np.argmax(scores))]
+
+
+class HistoryRidge(Rule):
+    """Autoregressive ridge per neuron, with behaviour if it is visible."""
+
+    name = "ridge"
+    needs = Needs(sees_behavior=True)
+    any_spec = False
+
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
+        """Fit weights per horizon and neuron, with and without behaviour."""
+        folds = {fold: _Sums() for fold in (FITTED, HELD_OUT, BETWEEN)}
+        for fold, parts in _batches(session, spec):
+            folds[fold].add(*parts)
+        train, held_out = folds[FITTED], folds[HELD_OUT]
+        # The penalty is chosen on a split; the weights then use every window.
+        sums = train.merged(held_out).merged(folds[BETWEEN])
+        fit: Fit = {"mean": mean_rates(session, spec)}
+        for key, behavior in (("alone", False), ("behavior", True)):
+            penalty = _choose(train, held_out, behavior=behavior)
+            systems = (sums.system(k, behavior=behavior) for k in range(len(HORIZONS)))
+            solved = [(system, system.solve(penalty)) for system in systems]
+            fit[f"{key}_weight"] = np.array([w for _, w in solved], np.float32)
+            fit[f"{key}_intercept"] = np.array(
+                [s.mean_y - (s.mean_x * weight).sum(axis=1) for s, weight in solved]
+            )
+            fit[f"{key}_penalty"] = np.array(penalty)
+        return fit
+
+    def refusal(self, mask: Mask) -> str:
+        """Refuse masks in which no target follows a visible sample."""
+        return refuse_without_history(mask)
+
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Predict from each neuron's last visible samples, or its mean without any."""
+        rates = np.broadcast_to(fit["mean"], mask.cells.shape).copy()
+        last = last_visible(inputs.visible)
+        key, behavior = "alone", np.zeros((N_SAMPLES, 0))
+        if inputs.behavior is not None:
+            key, behavior = "behavior", behavior_inputs(inputs.behavior)
+        weight, intercept = fit[f"{key}_weight"], fit[f"{key}_intercept"]
+        cells = mask.target & (last >= 0)
+        # Neurons whose history ends at the same sample have the same horizons.
+        for newest in np.unique(last[cells]):
+            history = _recent_means(inputs, int(newest))
+            for sample in np.flatnonzero((cells & (last == newest)).any(axis=1)):
+                columns = np.flatnonzero(cells[sample] & (last[sample] == newest))
+                # Weights are interpolated between fitted horizons, not predictions.
+                near, far, share = _between(int(sample - newest))
+                line = weight[near] * (1 - share) + weight[far] * share
+                offset = intercept[near] * (1 - share) + intercept[far] * share
+                means, line = history[columns], line[columns]
+                rates[sample, columns] = (
+                    (means * line[:, : len(SPANS)]).sum(axis=1)
+                    + line[:, len(SPANS) :] @ behavior[sample]
+                    + offset[columns]
+                )
+        return RulePrediction(rates, None, mean_remark(mask.target & (last < 0)))
+
+
+def _recent_means(inputs: VisibleInput, newest: int) -> np.ndarray:
+    """Return means (P, f) of the visible samples in the spans that end at `newest`."""
+    means = []
+    for span in SPANS:
+        rows = slice(max(newest - span + 1, 0), newest + 1)
+        count = np.maximum(inputs.visible[rows].sum(axis=0), 1)
+        # In float64, as in the fit; the window may begin with hidden samples.
+        means.append(inputs.responses[rows].sum(axis=0, dtype=np.float64) / count)
+    return np.stack(means, axis=1)
+
+
+def _between(horizon: int) -> tuple[int, int, float]:
+    """Return the fitted horizons around `horizon`, and its share of the way to the far.
+
+    Beyond the fitted ones, both are the nearest.
+    """
+    far = int(np.searchsorted(HORIZONS, horizon))
+    if far == 0 or far == len(HORIZONS):
+        edge = min(far, len(HORIZONS) - 1)
+        return edge, edge, 0.0
+    near = far - 1
+    return near, far, (horizon - HORIZONS[near]) / (HORIZONS[far] - HORIZONS[near])
+
 
 # -- context ridge: neurons and behaviour from the neurons visible at the same sample -
 # The covariances of the whole population are fitted once. For each visible set the ridge

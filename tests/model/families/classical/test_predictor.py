@@ -12,8 +12,14 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.evaluation import tier_windows
-from omnimouse_model.families.classical.predictor import RULES, naive_predictor
-from omnimouse_model.families.classical.rules import SPANS, System, VisibleInput, _Sums
+from omnimouse_model.families.classical.predictor import (
+    RULES,
+    SPANS,
+    System,
+    VisibleInput,
+    _Sums,
+    naive_predictor,
+)
 from omnimouse_model.families.parts.motion_energy import N_FEATURES, motion_energy
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.selection import half_population_mask
