@@ -12,7 +12,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.ranking.rank import model_factory, rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import models_folder
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.families.ndt.checkpoint import SCHEMES_OF, NdtCheckpoint
+from omnimouse_model.families.ndt.predictor import SCHEMES_OF, NdtCheckpoint
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.training.config import RECORD
 from tests.cli.runner import run_command

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.families.ndt.checkpoint import READOUT, STITCHER, public_to_own
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
+from omnimouse_model.families.ndt.predictor import READOUT, STITCHER, public_to_own
 from omnimouse_model.predict.checkpoint_file import load_strictly
 
 

@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.families.twin.checkpoint import read_released
 from omnimouse_model.families.twin.network import (
     Periphery,
     Perspective,
@@ -38,7 +37,7 @@ from omnimouse_model.families.twin.training import (
     freeze,
     learning_rate,
 )
-from omnimouse_model.families.twin.twin import DigitalTwin
+from omnimouse_model.families.twin.twin import DigitalTwin, read_released
 from omnimouse_model.predict.checkpoint_file import load_strictly
 from tests.conformance.line import Line, run
 

@@ -9,7 +9,6 @@ import shutil
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -25,16 +24,15 @@ from omnimouse_model.analysis.sweep.table import read_sweep
 from omnimouse_model.data.convert import convert
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.evaluation.tier_score import TierScore
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt
-from omnimouse_model.families.ndt.predictor import TRIALS, spec_of
+from omnimouse_model.families.ndt.predictor import NdtCheckpoint
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.network import OmniMouse, check_size
-from omnimouse_model.families.twin.checkpoint import (
+from omnimouse_model.families.twin.network import TwinNetwork
+from omnimouse_model.families.twin.twin import (
     TwinCheckpoint,
     read_released,
 )
-from omnimouse_model.families.twin.network import TwinNetwork
 from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
@@ -156,15 +154,13 @@ def _read_twin(folder: Path) -> object:
 def _ndt(folder: Path) -> None:
     torch.manual_seed(0)
     net = Ndt(NDT, {"a": 3, "b": 3})
-    checkpoint = NdtCheckpoint(
-        config=NDT, spec=asdict(TRIALS), sessions=net.sessions, state=net.state_dict()
-    )
+    checkpoint = NdtCheckpoint(config=NDT, sessions=net.sessions, state=net.state_dict())
     checkpoint.save(folder / "n.safetensors")
 
 
 def _read_ndt(folder: Path) -> object:
     found = NdtCheckpoint.read(folder / "n.safetensors")
-    return found.build(), spec_of(found)
+    return found.build(), found.spec
 
 
 def _released(folder: Path) -> None:

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omnimouse_model.families.ndt.checkpoint import UNUSED
 from omnimouse_model.families.ndt.network import Ndt
+from omnimouse_model.families.ndt.predictor import UNUSED
 from omnimouse_model.families.ndt.training import Batch
 from tests.conformance.public_ndt import own_to_public
 

@@ -9,9 +9,8 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.analysis.stimulus_edits import BehaviorSet, Contrast
 from omnimouse_model.families.classical.predictor import naive_predictor
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-from omnimouse_model.families.ndt.predictor import TRIALS
+from omnimouse_model.families.ndt.predictor import TRIALS, NdtCheckpoint
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE

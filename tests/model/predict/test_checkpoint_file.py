@@ -8,11 +8,11 @@ from safetensors.torch import load_file, save_file
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.families.ndt import DEMO as NDT_DEMO
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
+from omnimouse_model.families.ndt.predictor import NdtCheckpoint
 from omnimouse_model.families.omnimouse import DEMO
 from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint
 from omnimouse_model.families.twin import DEMO as TWIN_DEMO
-from omnimouse_model.families.twin.checkpoint import TwinCheckpoint
+from omnimouse_model.families.twin.twin import TwinCheckpoint
 
 FAMILIES = pytest.mark.parametrize(
     ("shipped", "read"),

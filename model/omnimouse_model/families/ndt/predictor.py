@@ -1,13 +1,16 @@
-"""The neural data transformer as a predictor: spikes in, rates of hidden entries out.
+"""The neural data transformer as a predictor, and its checkpoints.
 
 Entries that a mask does not show enter as 0, whether they are targets or not. The
 prompt is that of the scheme that the mask resembles (`masks.schemes.nearest_scheme`);
 under "causal", a bin sees no later one.
+
+The file is long because files, rates of windows and rates of single neurons belong to one
+predictor.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +20,27 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import WindowSpec, spec_from_dict
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
-from omnimouse_model.families.ndt.network import Ndt
+from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.schemes import nearest_scheme
-from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
+from omnimouse_model.predict.checkpoint_file import (
+    Checkpoint,
+    checkpoint_file,
+    describe_weights,
+    load_strictly,
+    read_about,
+    read_checkpoint,
+    weights_hash,
+)
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs, Request, check_responses_shown
 from omnimouse_model.progress import QUIET, Cancelled, Job, advance, never, stop_if
+from omnimouse_model.storage.tensors import read_tensors
+from omnimouse_model.storage.trees import decode, refused_as
 
 TRIALS = WindowSpec(
     duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial", trial_offset_s=-0.5
@@ -36,6 +48,184 @@ TRIALS = WindowSpec(
 """Trials of Jiang et al.: 150 bins of 20 ms, from 0.5 s before the onset."""
 
 
+# -- checkpoints of neural data transformers: the shared part, and stitchers by session
+# Weights are safetensors with the names of `Ndt`; a JSON file beside them has the config,
+# the spec of the trials and the sessions, in the order of their embeddings. Weights of
+# the public code load, too, where such a file names their sessions.
+SESSION_TABLE = "encoder.embedder.embed_session.weight"
+SCHEMES_OF = "schemes"
+"""Key of the masking schemes of the training in the card; absent in older files."""
+RATE_OF = "lr"
+"""The same for its highest learning rate."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NdtCheckpoint(Checkpoint):
+    """A transformer with the stitchers of its sessions, read but not built.
+
+    Attributes
+    ----------
+    sessions
+        Session -> number of neurons, in the order of the session embeddings.
+    spec
+        Trials that it reads.
+    """
+
+    family = "ndt"
+    prefixes = ("stitchers.", "readouts.")
+    tables = (SESSION_TABLE,)
+    config: NdtConfig
+    spec: WindowSpec = TRIALS
+
+    @classmethod
+    def read(cls, path: Path) -> "NdtCheckpoint":
+        """Read a checkpoint: weights of this project, or of the public code.
+
+        Parameters
+        ----------
+        path
+            A .safetensors file, or a .pt file with a state dict; a JSON file beside it
+            names the sessions. Of public weights, it need not have the sizes.
+
+        Raises
+        ------
+        CheckpointError
+            A file is missing, damaged or of another form; the message names the field.
+        """
+        path = checkpoint_file(path)
+        if path.suffix == ".safetensors":
+            envelope = read_checkpoint(path, cls.family)
+            state, about = envelope.tensors, envelope.about
+        else:
+            # Public weights do not name the file that describes them.
+            state, about = read_tensors(path), read_about(path, cls.family)
+        # Older files have an empty spec for the trials of Jiang et al.
+        about = about | {"spec": about.get("spec") or None}
+        if not is_public(state):
+            return cls.of(about, state, path)
+        about, assumed = _with_sizes(about, state, str(path))
+        found = cls.of(about, state, path)
+        own = public_to_own(state, found.config, found.sessions, str(path))
+        return replace(found, state=own, assumed=(*found.assumed, *assumed))
+
+    def check(self) -> None:
+        """Raise `CheckpointError` if the trials have more bins than the model."""
+        limit, n_samples = self.config.n_bins, self.spec.n_samples
+        if self.spec != TRIALS and n_samples > limit:
+            raise CheckpointError(
+                f"{self.source}: spec has {n_samples} bins; the model has at most {limit} (n_bins)."
+            )
+
+    def build(self) -> Ndt:
+        """Build the network.
+
+        Raises
+        ------
+        CheckpointError
+            Tensors are missing, unexpected or of another shape; it names them.
+        """
+        return load_strictly(lambda: Ndt(self.config, self.sessions), self.state, self.source)
+
+
+def _with_sizes(
+    description: dict[str, Any], state: Mapping[str, Tensor], source: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the description with sizes of the tensors, and what is assumed."""
+    with refused_as(CheckpointError):
+        stated = decode(dict[str, Any], description.get("config") or {}, source, "config")
+    try:
+        sizes = sizes_from_shapes(state)
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"{source} has no tensor {error} of a neural data transformer."
+        ) from error
+    missing = {f.name for f in fields(NdtConfig)} - stated.keys() - sizes.keys()
+    default, assumed = NdtConfig(), []
+    if "n_heads" in missing:
+        assumed.append(f"{default.n_heads} attention heads, which no tensor tells")
+    if "leaks" in missing:
+        assumed.append(
+            "prepended tokens see no bins under the causal scheme, unlike in the "
+            "public code (leaks: false)"
+        )
+    return description | {"config": sizes | stated}, tuple(assumed)
+
+
+# -- weights of neural data transformers with the names of the public code
+STITCHER = "encoder.stitcher.stitcher_dict."
+READOUT = "stitch_decoder.stitch_decoder_dict."
+UNUSED = ("decoder.0.weight", "decoder.0.bias")
+"""A layer that the public code builds and never uses with stitchers."""
+PROMPT, SESSION = "encoder.embedder.embed_prompt.", "encoder.embedder.embed_session."
+
+
+EMBED, POSITION = "encoder.embedder.embed_spikes.", "encoder.embedder.embed_pos."
+
+
+def is_public(state: Mapping[str, Tensor]) -> bool:
+    """Return whether tensors have the names of the public code."""
+    return any(name.startswith(STITCHER) for name in state)
+
+
+def sizes_from_shapes(state: Mapping[str, Tensor]) -> dict[str, int | bool]:
+    """Return the fields of `NdtConfig` that shapes of tensors tell.
+
+    The number of heads is not among them.
+
+    Raises
+    ------
+    KeyError
+        A tensor is missing.
+    """
+    inner, d_token = state[f"{EMBED}weight"].shape
+    n_bins, d_model = state[f"{POSITION}weight"].shape
+    layers = {
+        int(name.split(".")[2])
+        for name in state
+        if name.startswith("encoder.layers.") and name.split(".")[2].isdecimal()
+    }
+    return {
+        "d_token": d_token,
+        "mult": inner // d_token,
+        "n_bins": n_bins,
+        "d_model": d_model,
+        "n_layers": len(layers),
+        "d_inner": len(state["encoder.layers.0.mlp.up_proj.weight"]),
+        "has_prompt": f"{PROMPT}weight" in state,
+        "has_session": f"{SESSION}weight" in state,
+    }
+
+
+def public_to_own(
+    state: Mapping[str, Tensor], config: NdtConfig, sessions: Mapping[str, int], source: str
+) -> dict[str, Tensor]:
+    """Return the tensors with the names of `Ndt`."""
+    own: dict[str, Tensor] = {}
+    used = set(UNUSED)
+    skipped = {PROMPT: not config.has_prompt, SESSION: not config.has_session}
+    for name, value in state.items():
+        if any(is_left and name.startswith(part) for part, is_left in skipped.items()):
+            used.add(name)
+        elif not name.startswith((STITCHER, READOUT)) and name not in UNUSED:
+            own[name] = value
+            used.add(name)
+    for session, count in sessions.items():
+        for public, mine in ((STITCHER, "stitchers"), (READOUT, "readouts")):
+            for part in ("weight", "bias"):
+                name = f"{public}{count}.{part}"
+                if name not in state:
+                    raise CheckpointError(
+                        f"{source} has no {name}, for the {count} neurons of session {session!r}."
+                    )
+                own[f"{mine}.{session}.{part}"] = state[name].clone()
+                used.add(name)
+    unexpected = sorted(set(state) - used)
+    if unexpected:
+        raise CheckpointError(f"{source} has {unexpected[0]}, which belongs to no given session.")
+    return own
+
+
+# -- prediction ------------------------------------------------------------------------
 @dataclass(slots=True, eq=False, repr=False)
 class NdtPredictor(NetworkPredictor):
     """Rates of hidden spikes from visible ones.
@@ -74,7 +264,7 @@ class NdtPredictor(NetworkPredictor):
         return cls(
             path.stem,
             weights_hash(checkpoint.state),
-            spec_of(checkpoint),
+            checkpoint.spec,
             net.to(place),
             place,
             lambda: checkpoint,
@@ -84,7 +274,7 @@ class NdtPredictor(NetworkPredictor):
     def describe(path: Path) -> Description:
         """Return what `omnimouse info` prints of a checkpoint (`Family.describe`)."""
         checkpoint = NdtCheckpoint.read(path)
-        config, spec = checkpoint.config, spec_of(checkpoint)
+        config, spec = checkpoint.config, checkpoint.spec
         bins = f"{spec.n_samples} bins, {1000 / spec.response_rate_hz:g} ms each"
         return describe_weights(
             "neural data transformer",
@@ -221,29 +411,6 @@ def visible_counts(window: Window, mask: Mask) -> np.ndarray:
 def _scheme_of(session: Session, mask: Mask) -> str:
     area = session.units.area
     return nearest_scheme(mask.cells, None if area is None else area.tolist())
-
-
-def spec_of(checkpoint: NdtCheckpoint) -> WindowSpec:
-    """Return the trials that the model of a checkpoint reads.
-
-    Raises
-    ------
-    CheckpointError
-        The spec is none, or has more bins than the model.
-    """
-    if not checkpoint.spec:
-        return TRIALS
-    try:
-        spec = spec_from_dict(checkpoint.spec)
-    except ValueError as error:
-        raise CheckpointError(f"{checkpoint.source}: spec: {error}") from error
-    limit = checkpoint.config.n_bins
-    if spec.n_samples > limit:
-        raise CheckpointError(
-            f"{checkpoint.source}: spec has {spec.n_samples} bins; the model has "
-            f"at most {limit} (n_bins)."
-        )
-    return spec
 
 
 # -- rates of held-out entries: single neurons, windows of bins, regions --------------

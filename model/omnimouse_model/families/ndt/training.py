@@ -31,12 +31,6 @@ from omnimouse_model.data.session import Session, require_events, require_trials
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, FinetuneError, UnsupportedRequestError
 from omnimouse_model.evaluation.tier_windows import validation_starts
-from omnimouse_model.families.ndt.checkpoint import (
-    RATE_OF,
-    SCHEMES_OF,
-    SESSION_TABLE,
-    NdtCheckpoint,
-)
 from omnimouse_model.families.ndt.network import (
     CAUSAL,
     PROMPTS,
@@ -45,7 +39,14 @@ from omnimouse_model.families.ndt.network import (
     NdtConfig,
     poisson_loss,
 )
-from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor, spec_of
+from omnimouse_model.families.ndt.predictor import (
+    RATE_OF,
+    SCHEMES_OF,
+    SESSION_TABLE,
+    TRIALS,
+    NdtCheckpoint,
+    NdtPredictor,
+)
 from omnimouse_model.masks.schemes import RATIO, SCHEMES, SchemeSettings, draw_scheme
 from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.predict.devices import on_device
@@ -465,7 +466,7 @@ class NdtTraining(TrainingRun):
     ) -> tuple[NdtTrainConfig, TrainingSession]:
         """Return config and trials of a fine-tuning; see `SHARE`."""
         check_name(session)
-        spec = spec_of(origin)
+        spec = origin.spec
         for code, require in (("no_spikes", require_events), ("no_train", require_trials)):
             try:
                 require(session, spec)
@@ -646,7 +647,7 @@ class NdtTraining(TrainingRun):
             }
         return NdtCheckpoint(
             config=self.settings.model,
-            spec=asdict(self.settings.spec),
+            spec=self.settings.spec,
             sessions=dict(self.net.sessions),
             state=tensors,
         )

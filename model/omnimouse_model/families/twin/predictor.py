@@ -14,8 +14,8 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.families.twin import RELEASED
-from omnimouse_model.families.twin.checkpoint import MEAN, SESSIONS, TwinCheckpoint, read_release
 from omnimouse_model.families.twin.network import TwinNetwork, TwinState
+from omnimouse_model.families.twin.twin import MEAN, SESSIONS, TwinCheckpoint, read_release
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
 from omnimouse_model.predict.devices import resolve_device

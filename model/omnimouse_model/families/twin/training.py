@@ -31,7 +31,6 @@ from omnimouse_model.errors import FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.families.parts.motion_energy import receptive_field_centers
-from omnimouse_model.families.twin.checkpoint import FROZEN, MEAN, Side, TwinCheckpoint
 from omnimouse_model.families.twin.network import POSITION_SD, GroupMixing, TwinConfig, TwinNetwork
 from omnimouse_model.families.twin.predictor import (
     N_GAZE,
@@ -40,6 +39,7 @@ from omnimouse_model.families.twin.predictor import (
     TwinPredictor,
     twin_spec,
 )
+from omnimouse_model.families.twin.twin import FROZEN, MEAN, Side, TwinCheckpoint
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import on_device
 from omnimouse_model.training.checkpoints import rank_files, read_state

@@ -1,7 +1,7 @@
 """Scores of hidden spikes and decoded labels: values, refusals, the command."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +15,13 @@ from omnimouse_model.analysis.spike_scores import (
     trial_counts,
 )
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-from omnimouse_model.families.ndt.predictor import TRIALS, NdtPredictor, one_neuron_out
+from omnimouse_model.families.ndt.predictor import (
+    TRIALS,
+    NdtCheckpoint,
+    NdtPredictor,
+    one_neuron_out,
+)
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.cli.runner import run_command
@@ -43,9 +47,9 @@ def path(spiking, tmp_path_factory):
     torch.manual_seed(0)
     net = Ndt(CONFIG, {spiking.id: spiking.n_neurons})
     file = tmp_path_factory.mktemp("ndt") / "ndt.safetensors"
-    NdtCheckpoint(
-        config=CONFIG, spec=asdict(TRIALS), sessions=net.sessions, state=net.state_dict()
-    ).save(file)
+    NdtCheckpoint(config=CONFIG, spec=TRIALS, sessions=net.sessions, state=net.state_dict()).save(
+        file
+    )
     return file
 
 

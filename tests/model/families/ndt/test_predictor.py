@@ -1,7 +1,7 @@
 """The neural data transformer as a predictor: masks, prompts, batches, files."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +14,8 @@ from omnimouse_model.errors import (
     StoppedError,
     UnsupportedRequestError,
 )
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-from omnimouse_model.families.ndt.predictor import TRIALS
+from omnimouse_model.families.ndt.predictor import TRIALS, NdtCheckpoint
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.conformance.public_ndt import own_to_public
 from tests.model.other_windows import window_with
@@ -38,9 +37,9 @@ def net(spiking):
 @pytest.fixture(scope="module")
 def path(net, tmp_path_factory):
     file = tmp_path_factory.mktemp("ndt") / "ndt.safetensors"
-    NdtCheckpoint(
-        config=CONFIG, spec=asdict(TRIALS), sessions=net.sessions, state=net.state_dict()
-    ).save(file)
+    NdtCheckpoint(config=CONFIG, spec=TRIALS, sessions=net.sessions, state=net.state_dict()).save(
+        file
+    )
     return file
 
 

@@ -12,9 +12,8 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.errors import FinetuneError, StoppedError
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-from omnimouse_model.families.ndt.predictor import one_neuron_out
+from omnimouse_model.families.ndt.predictor import NdtCheckpoint, one_neuron_out
 from omnimouse_model.families.ndt.training import (
     NdtTrainConfig,
     NdtTraining,

@@ -6,8 +6,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.spike_scores import trial_counts
 from omnimouse_model.families.ndt import DEMO as NDT_DEMO
-from omnimouse_model.families.ndt.checkpoint import NdtCheckpoint
-from omnimouse_model.families.ndt.predictor import TRIALS
+from omnimouse_model.families.ndt.predictor import TRIALS, NdtCheckpoint
 from omnimouse_model.families.omnimouse import DEMO
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.inference.families import training_plan

@@ -10,8 +10,8 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, StoppedError, UnsupportedRequestError
-from omnimouse_model.families.twin.checkpoint import TwinCheckpoint
 from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
+from omnimouse_model.families.twin.twin import TwinCheckpoint
 from omnimouse_model.predict.compatibility import check_compatibility
 
 RELEASE = Path(__file__).parents[3] / "fixtures" / "twin_parity" / "release"

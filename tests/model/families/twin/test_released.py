@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.families.twin.checkpoint import MEAN, read_released
 from omnimouse_model.families.twin.predictor import TwinPredictor
-from omnimouse_model.families.twin.twin import DigitalTwin
+from omnimouse_model.families.twin.twin import MEAN, DigitalTwin, read_released
 from tests.hostile_pickles import CallingPickle
 
 FOLDER = Path(__file__).parents[3] / "fixtures" / "twin_parity" / "release"

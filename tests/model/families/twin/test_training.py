@@ -10,7 +10,6 @@ from jaxtyping import TypeCheckError
 
 import omnimouse_model as om
 from omnimouse_model.errors import FinetuneError, StoppedError
-from omnimouse_model.families.twin.checkpoint import TwinCheckpoint
 from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
 from omnimouse_model.families.twin.training import (
     TwinTrainConfig,
@@ -20,6 +19,7 @@ from omnimouse_model.families.twin.training import (
     clip_starts,
     train_twins,
 )
+from omnimouse_model.families.twin.twin import TwinCheckpoint
 from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.training.checkpoints import last_state, read_state
