@@ -59,9 +59,9 @@ class CurrentPoint:
     metric
         Metric of the score.
     score
-        Beside curves over a tier: score of all target neurons over its windows
-        so far. Else, in this window: mean, over target samples, of the selected target
-        neurons, or of all target neurons if none is selected. NaN without a score.
+        Over a tier, beside its curves and as soon as the bar has one: of all target
+        neurons over its windows so far. Else, in this window: mean, over target samples, of
+        the selected target neurons, or of all if none is selected. NaN without a score.
     n_scored, n_windows
         Number of these neurons, and of the windows.
     is_comparable
@@ -146,13 +146,20 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
 def _point_over_tier(
     state: LiveState, results: Results, context: ContextAmount
 ) -> CurrentPoint | None:
-    """Return the mark beside curves over a tier; None without curves or targets."""
+    """Return the mark beside curves over a tier, or with the score of the bar.
+
+    None without targets, or without such curves before the bar has a score.
+    """
     mask, curves, found = state.mask, results.tier_curves, results.tier_score
-    if curves is None or not curves.is_shown or mask is None or not mask.target.any():
+    has_curves = curves is not None and curves.is_shown
+    n_total = curves.n_total if curves is not None else 0 if found is None else found.n_total
+    if not n_total or mask is None or not mask.target.any():
         return None
     score = None if found is None else found.score
     n_windows = 0 if found is None else found.n_windows
-    least, problem = min(PRELIMINARY, curves.n_total), ""
+    least, problem = min(PRELIMINARY, n_total), ""
+    if not has_curves and (score is None or score.refusal or n_windows < least):
+        return None
     if score is not None and score.refusal:
         problem = score.refusal
     # As for the curves: over few windows, the score is biased.
@@ -164,7 +171,7 @@ def _point_over_tier(
         state.metric,
         float("nan") if score is None or problem else score.value,
         0 if score is None else score.n_neurons,
-        is_comparable=True,
+        is_comparable=has_curves,
         is_old=False,
         problem=problem,
         n_windows=n_windows,

@@ -48,6 +48,17 @@ def test_beside_curves_over_the_tier_it_is_over_the_tier(controller, session):
     assert (mark.n_scored, mark.n_windows) == (row.n_neurons, curves.n_total)
 
 
+def test_beside_curves_of_the_window_it_has_the_score_of_the_bar(controller):
+    """One mask has one score; its star is open, as the curves ask something else."""
+    controller.requests.finish_scores()
+    controller.results.tier_curves = None
+    mark = current_point(controller.state, controller.results)
+    score = controller.results.tier_score
+    assert (mark.score, mark.n_windows) == (score.estimate.value, score.n_windows)
+    assert not mark.is_comparable
+    assert f"over {score.n_windows} windows" in mark.score_text
+
+
 @pytest.mark.slow
 def test_curves_over_the_tier_replace_those_of_the_window(controller):
     def names():
