@@ -223,6 +223,7 @@ class WorkerPredictor(Predictor):
         self._link: Link | None = None
         self._info: ServerInfo | None = None
         self._n_closes = 0
+        self._is_over = False
         self._is_asked = False
         self._silence = Silence()
         self._memory = ResultMemory()
@@ -417,8 +418,12 @@ class WorkerPredictor(Predictor):
         """Finished share of a fit that the running request began; 0 if there is none."""
         return 0.0 if self._link is None else self._link.fitted_share
 
-    def kill(self) -> None:
-        """End the process of the worker at once, also a stopped one; a call repeats its request."""
+    def kill(self, *, is_last: bool = False) -> None:
+        """End the process of the worker at once, also a stopped one; a call repeats its request.
+
+        With `is_last`, no call starts another process: one that waits raises `WorkerError`.
+        """
+        self._is_over |= is_last
         if (process_id := self.process_id) is not None:
             with suppress(OSError):  # it has just ended
                 os.kill(process_id, getattr(signal, "SIGKILL", signal.SIGTERM))
@@ -453,7 +458,7 @@ class WorkerPredictor(Predictor):
                 except LinkEndedError as ended:
                     # While a cancelled request may still run, the crash may be its.
                     fault, is_counted = str(ended), not self._cancelled
-                if self._link is None:
+                if self._link is None or self._is_over:
                     raise WorkerError(CLOSED)
                 self.close()
                 if is_counted:
@@ -468,6 +473,8 @@ class WorkerPredictor(Predictor):
         if self._link is not None and not self._link.is_alive:
             self.close()
             self._remark = "started again: the predictor's process had ended"
+        if self._is_over:
+            raise WorkerError(CLOSED)
         if self._link is None:
             n_closes = self._n_closes
             self._link = self._connect(self._source, self._device, self._threads)

@@ -7,6 +7,7 @@ from time import monotonic
 
 import pytest
 
+from omnimouse_model.errors import WorkerError
 from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.inference.server import SILENCE_S, Silence
 from omnimouse_model.live.inference.engine import Execution
@@ -100,6 +101,32 @@ def test_a_stopped_worker_does_not_delay_the_end(worker):
     worker.close()
     assert not link.is_alive
     assert monotonic() - start_s < 20
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="Windows stops no processes")
+def test_after_the_end_work_in_the_background_starts_no_worker_again(worker, watch, session):
+    """A window is closed while a sweep waits for its worker."""
+    wait_until(lambda: worker.predictor_id and worker._link.beats > 0)
+    os.kill(worker.process_id, signal.SIGSTOP)
+    errors = []
+
+    def work():
+        try:
+            worker.prepare(session)
+        except WorkerError as error:
+            errors.append(error)
+
+    asked = threading.Thread(target=work, daemon=True)
+    asked.start()
+    wait_until(lambda: worker._is_asked)
+    watch.close()
+    asked.join(LIMIT_S)
+    assert len(errors) == 1
+    with pytest.raises(WorkerError):
+        worker.prepare(session)
+    assert worker.process_id is None or not worker._link.is_alive
 
 
 @pytest.mark.process

@@ -56,6 +56,8 @@ class WorkerWatch:
                 with self._lock:
                     self._workers.add(predictor)
                     self._start()
+                if self._end.is_set():  # work in the background loads it too late
+                    predictor.kill(is_last=True)
             return predictor
 
         return load_and_watch
@@ -90,14 +92,15 @@ class WorkerWatch:
         self._end.set()
         if self._thread is not None:
             self._thread.join(5.0)
-        self.end()
+        self.end(is_last=True)
 
-    def end(self) -> None:
-        """End all workers; each starts again with its next request."""
+    def end(self, *, is_last: bool = False) -> None:
+        """End all workers; each starts again with its next request, unless it is the last."""
         with self._lock:
             workers = tuple(self._workers)
         for worker in workers:
-            worker.kill()
+            # Work in the background that still waits for one would start it again.
+            worker.kill(is_last=is_last)
 
     def _start(self) -> None:
         if self._thread is None and not self._execution.synchronous:
