@@ -12,7 +12,7 @@ from omnimouse_widgets.qt.control.advanced import baseline_text
 from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.views.text.model import caveats
 from tests.predictors import FaultyPredictor
-from tests.widgets.pointer import pick, press
+from tests.widgets.pointer import pick, press, wait
 
 
 class FieldBrush:
@@ -276,6 +276,15 @@ def test_the_rate_of_the_recording_can_be_stated(panel, controller, redraw):
     assert controller.state.window.start_s == start_s
     assert controller.state.mask.recording_rate_hz == 4.0
     assert panel.advanced.rate.value() == 4.0
+
+
+def test_in_a_low_window_the_legend_of_chosen_colours_comes_into_view(controller, show, qtbot):
+    painting = show(BrushPanel.of(controller, FieldBrush()), 334, 288)
+    compute = painting.view.legend.compute
+    assert painting.scroll_area.verticalScrollBar().value() == 0
+    pick(painting.view.colour_by, "osi")
+    wait(qtbot, lambda: compute.visibleRegion().boundingRect() == compute.rect())
+    assert compute.text() == "Compute all"
 
 
 def test_the_empty_panel_does_nothing_and_has_no_error(empty_controller, show):

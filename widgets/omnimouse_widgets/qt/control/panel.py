@@ -180,6 +180,12 @@ class BrushPanel(ScrolledColumn):
         self.setObjectName("omnimouse-brush")
         self.brush, self.counts, self.view = brush, counts, view
         self._fill(brush, counts, Section("View", view))
+        # In a low window, the legend of the chosen colours, with *Compute all*, is below
+        # the menu. It has its height only after the next layout.
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(lambda: self.scroll_area.ensureWidgetVisible(view.legend))
+        view.colour_by.activated.connect(lambda _: self._soon.start(50))
 
     @classmethod
     def of(cls, controller: Controller, brush: FieldBrush | None = None) -> Self:
