@@ -214,11 +214,13 @@ class NeuronView:
             now = state_text(self._state, self._results, neuron)
             if len(selection) > 1 and neuron in selection:
                 now += f" · {selection.index(neuron) + 1} of {len(selection)} selected"
-        progress = f"{PENDING} {facts.message}…" if facts.is_busy else ""
+        # Its plot shows what is computed: in a narrow dock there is room for the rest.
+        step, _, left = facts.message.partition(": ")
+        progress = f"{PENDING} {left or step}" if facts.is_busy else ""
         if facts.is_stopped and not facts.is_busy:
             progress = "Stopped before the end."
         # Beside the buttons: a row of its own would move the plots.
-        work: list[Item] = [Text("progress", progress, is_line=True)]
+        work: list[Item] = [Text("progress", progress, tip=facts.message, is_line=True)]
         if facts.is_busy:
             work.append(Action("stop", "Stop", "Stop the computation", facts.stop_by_user))
         elif facts.is_stopped or facts.error is not None:
