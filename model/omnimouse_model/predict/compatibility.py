@@ -189,9 +189,8 @@ def _missing(needs: Needs, session: Session) -> list[str]:
         phrases.append("no behaviour: it stays hidden")
     # The weights of a model fix its number of channels.
     elif needs.sees_behavior and n_read is not None and n_channels != n_read:
-        phrases.append(
-            f"{n_channels} behaviour channels, of which the model reads {n_read}: they stay hidden"
-        )
+        counted = f"{n_channels} channel{'s' * (n_channels != 1)}"
+        phrases.append(f"behaviour of {counted}, and the model needs {n_read}: it stays hidden")
     elif needs.sees_behavior and needs.spec.behavior and not needs.spec.behavior.stored_order:
         # Channels that are read by name.
         channels = needs.spec.behavior.channels

@@ -37,7 +37,7 @@ def test_a_mask_of_which_nothing_is_read_has_a_remark(needs, mask, text):
         (READS_VIDEO, ("running) is not read",)),
         (
             Needs(sees_video=True, sees_behavior=True, behavior_channels=3),
-            ("5 behaviour channels, of which the model reads 3: they stay hidden",),
+            ("behaviour of 5 channels, and the model needs 3: it stays hidden",),
         ),
         (Needs(sees_video=True, sees_behavior=True, behavior_channels=5), ()),
         (Needs(sees_video=True, predicts_behavior=True), ()),
