@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock
+from omnimouse_widgets.qt.style.controls import MenuBox
 from tests.app.windows import SIZE, wait_for_rest
 
 pytestmark = pytest.mark.gui
@@ -55,6 +56,8 @@ def is_button_cut(button: QAbstractButton | QComboBox) -> bool:
     icon = 0
     if isinstance(button, QComboBox):
         icon = 16  # its arrow
+        # A name may be without its explanation, and not with a part of it.
+        text = text.partition(" · ")[0] if isinstance(button, MenuBox) else text
     elif not button.icon().isNull():
         icon = button.iconSize().width() + ICON_GAP
     width = max(map(button.fontMetrics().horizontalAdvance, text.split("\n")))
@@ -148,6 +151,19 @@ def test_no_text_of_any_panel_is_cut(dock):
             else:
                 cut[*size, title] = found
     assert not cut
+
+
+@pytest.mark.parametrize("name", ["linear-gaussian", "interpolation", "sensorium-factorised"])
+def test_the_closed_menu_of_models_has_the_whole_name(dock, name):
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    menu = dock.control.model.model
+    before = menu.currentIndex()
+    menu.setCurrentIndex(menu.findData(name))
+    shown, listed = menu.shown_text, menu.currentText()
+    menu.setCurrentIndex(before)
+    assert shown == name
+    assert listed.startswith(f"{name} · ")
 
 
 def test_in_a_narrow_dock_axes_and_the_quantity_of_the_scatter_are_whole(dock, tmp_path):

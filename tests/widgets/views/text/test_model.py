@@ -21,7 +21,7 @@ def test_a_fit_that_a_request_waits_for_is_told_and_a_refusal_is_no_fault():
     results = Results()
     results.mark_requested(1)
     told = freshness_text(results, is_long=True, fit="40 %, about 3 s left")
-    assert told[2] == "fitting to this recording: 40 %, about 3 s left"
+    assert told[2] == "fit: 40 %, about 3 s left"
     results.mark_failed(UnsupportedRequestError("too short"))
     assert freshness_text(results, is_long=False)[2] == "no prediction"
     results.mark_failed(ValueError("broken"))

@@ -50,22 +50,33 @@ class MenuBox(QComboBox):
         self._is_clicked = False
         scroll_past(self)
 
+    @property
+    def shown_text(self) -> str:
+        """The text as it fits: what explains a name, after " · ", is left to the open list."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        style = self.style()
+        assert style is not None
+        kind, part = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
+        room = style.subControlRect(kind, option, part, self).width()
+        metrics, text = self.fontMetrics(), option.currentText or ""
+        for whole in (text, text.partition(" · ")[0]):
+            if metrics.horizontalAdvance(whole) <= room:
+                return whole
+        return metrics.elidedText(text, Qt.TextElideMode.ElideRight, room - _MARGIN)
+
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw the box; a text that is too long ends with …, which Qt cuts."""
         option = QStyleOptionComboBox()
         self.initStyleOption(option)
-        kind, style = QStyle.ComplexControl.CC_ComboBox, self.style()
-        assert style is not None
-        part = QStyle.SubControl.SC_ComboBoxEditField
-        room = style.subControlRect(kind, option, part, self).width()
-        metrics, text = self.fontMetrics(), option.currentText or ""
-        if metrics.horizontalAdvance(text) <= room:
+        shown = self.shown_text
+        if shown == (option.currentText or ""):
             super().paintEvent(event)
             return
-        option.currentText = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room - _MARGIN)
+        option.currentText = shown
         painter = QStylePainter(self)
         painter.setPen(self.palette().color(QPalette.ColorRole.Text))
-        painter.drawComplexControl(kind, option)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:

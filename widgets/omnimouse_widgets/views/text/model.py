@@ -159,7 +159,7 @@ def freshness_text(results: Results, *, is_long: bool, fit: str = "") -> tuple[s
     `fit` says how far the fit of a baseline is, for which the request waits.
     """
     if results.is_awaited and fit:
-        return "◌", "waiting", f"fitting to this recording: {fit}"
+        return "◌", "waiting", f"fit: {fit}"
     if results.error is not None and results.is_refused:
         return "–", "waiting", "no prediction"
     if results.error is not None:
