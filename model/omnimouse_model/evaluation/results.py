@@ -272,20 +272,23 @@ class Scores(HasSummary):
     metric: str = "correlation"
     units: Mapping[str, Units] = field(default_factory=dict, repr=False, compare=False)
 
+    def _all(self) -> tuple[Score | BehaviorScore, ...]:
+        return (*self.scores, *self.behavior)
+
     def _facts(self) -> dict[str, str]:
+        rows = self._all()
         names = {
-            "sessions": {score.session for score in self.scores},
-            "strategies": {score.strategy for score in self.scores},
-            "predictors": {score.predictor for score in self.scores},
+            "sessions": {row.session for row in rows},
+            "strategies": {row.strategy for row in rows},
+            "predictors": {row.predictor for row in rows},
         }
         counts = {name: str(len(values)) for name, values in names.items()}
         return {"tier": self.tier, "metric": self.metric, **counts}
 
     def _lines(self) -> list[tuple[str, str]]:
-        several = len({score.session for score in self.scores}) > 1
+        several = len({row.session for row in self._all()}) > 1
         lines = []
-        rows: tuple[Score | BehaviorScore, ...] = (*self.scores, *self.behavior)
-        for row in rows:
+        for row in self._all():
             parts = [row.predictor, row.strategy, *([row.session] if several else [])]
             sizes = f"{row.n_windows} windows"
             if isinstance(row, BehaviorScore):

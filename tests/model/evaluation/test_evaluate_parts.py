@@ -342,6 +342,12 @@ def test_the_printed_scores_name_the_gain_over_the_baseline(session):
     assert "gain" not in second
 
 
+def test_printed_scores_of_behaviour_alone_count_what_was_scored(session):
+    found = evaluate(ContextPredictor, session, ["test/all_response_only"], max_windows=4)
+    assert not found.scores
+    assert "sessions 1; strategies 1; predictors 1" in str(found).splitlines()[0]
+
+
 def test_the_printed_averages_are_those_of_their_groups():
     for row in PRINTED:
         groups = [row.values[name] for name in ("loc", "size", "run")]
