@@ -35,7 +35,6 @@ from omnimouse_app.cli.terminal import (
 if TYPE_CHECKING:
     from omnimouse_app.cli.evaluation_tables import Layout
     from omnimouse_model.data.session import Session
-    from omnimouse_model.evaluation.conditions import Condition
     from omnimouse_model.evaluation.results import BehaviorScore, Score, Scores
     from omnimouse_model.evaluation.sensorium2023 import CompetitionScore
     from omnimouse_model.predict.predictor import Predictor
@@ -345,39 +344,30 @@ def command(
         raise click.ClickException(failure)
 
 
-def _conditions(
-    strategies: tuple[str, ...], named_table: str | None
-) -> "tuple[Condition | str, ...]":
+def _conditions(strategies: tuple[str, ...], named_table: str | None) -> tuple[str, ...]:
     from omnimouse_model.evaluation.conditions import DEMO
     from omnimouse_model.evaluation.published import STRATEGIES
 
     named = (*(STRATEGIES if named_table == "paper" else ()), *strategies)
     if named_table == "demo" or not named:
-        # The conditions of the demo table are objects: some have no published name.
-        return (*DEMO, *named)
-    of_demo = {one.name: one for one in DEMO if not one.name.startswith("test/")}
-    return tuple(of_demo.get(name, name) for name in dict.fromkeys(named))
+        named = (*DEMO, *named)
+    return tuple(dict.fromkeys(named))
 
 
 def _evaluate(
     predictors: "Sequence[Predictor | str]",
     sessions: "Sequence[Session]",
-    conditions: "Sequence[Condition | str]",
+    conditions: Sequence[str],
     out: Path | None,
     settings: dict[str, Any],
 ) -> "tuple[dict[str, Scores], StopSignal]":
     """Return the scores by tier, and the signal that may have ended the evaluation."""
     from omnimouse_model.analysis.evaluate import evaluate_all
 
-    # A results file and a worker identify a condition by its name.
-    is_named = out is not None or settings["scheduler"] is not None
-    if is_named and not all(isinstance(condition, str) for condition in conditions):
-        raise click.UsageError(
-            "With --out or --scheduler name the conditions: --strategy or --table paper."
-        )
+    is_saved = out is not None or settings["scheduler"] is not None
     with interruptible() as stop, Progress() as progress:
         # With something to save, Ctrl-C ends after the current step instead of at once.
-        stop.has_results = is_named
+        stop.has_results = is_saved
         results = evaluate_all(
             predictors,
             sessions,

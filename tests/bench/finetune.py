@@ -237,9 +237,7 @@ def _rows(mouse: str, tuned: ScoredModel, references: tuple[ScoredModel, ...]) -
 def _scores(predictor: "Predictor", session: "Session", settings: Settings) -> Scores:
     """Return score and ceiling on the test tier, by condition."""
     from omnimouse_model.analysis.evaluate import evaluate
-    from omnimouse_model.evaluation.conditions import DEMO
 
     # Four of the demo's conditions, one of each kind, so that a run takes minutes.
-    conditions = [c for c in DEMO if c.name in CONDITIONS]
-    results = evaluate(predictor, session, conditions, max_windows=settings.max_windows)
+    results = evaluate(predictor, session, CONDITIONS, max_windows=settings.max_windows)
     return {s.strategy: (s.value, s.ceiling) for s in results.scores}

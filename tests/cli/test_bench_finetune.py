@@ -7,7 +7,6 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_app.cli import main
-from omnimouse_model.evaluation.conditions import DEMO
 from omnimouse_model.inference import registry
 from omnimouse_model.predict.predictor import Predictor
 from tests.bench import finetune as bench_finetune
@@ -67,6 +66,5 @@ def test_a_new_mouse_is_compared_with_two_other_models(mice, tmp_path, capsys):
     assert every[0]["ratio"] == pytest.approx(ratio)
     learned = om.load_predictor(tmp_path / "runs" / "unseen")
     assert learned.needs.n_neurons == {one.id: N_NEURONS for one in mice}
-    (asked,) = [c for c in DEMO if c.name == every[0]["condition"]]
-    found = om.evaluate(learned, mice[1], [asked], max_windows=1)
+    found = om.evaluate(learned, mice[1], every[0]["condition"], max_windows=1)
     assert found.scores[0].value == pytest.approx(every[0]["value"])

@@ -111,8 +111,9 @@ def evaluate(
     sessions
         One or several: open sessions, or "demo", "unseen", paths or addresses.
     strategies
-        One or several names of strategies, masks, or `Condition` objects. Masks of
-        another spec are stretched to the windows of a predictor.
+        One or several names of strategies or of conditions of the demo table
+        ("half_population_video_behavior"), masks, or `Condition` objects. Masks of another
+        spec are stretched to the windows of a predictor.
     tier
         "test" stands for all test tiers of a session.
     starts

@@ -36,13 +36,16 @@ class Condition:
 
     @classmethod
     def of(cls, strategy: "str | Mask | Condition") -> "Condition":
-        """Return the condition of a strategy or a mask; conditions pass unchanged."""
+        """Return the condition of a name or a mask; conditions pass unchanged.
+
+        Names are those of strategies, and of the demo table.
+        """
         if isinstance(strategy, Condition):
             return strategy
         if isinstance(strategy, Mask):
             name = strategy.name or f"mask {strategy.mask_id[:8]}"
             return cls(name, partial(_fitting, strategy))
-        return cls(strategy, partial(Mask.from_strategy, strategy))
+        return _OWN.get(strategy) or cls(strategy, partial(Mask.from_strategy, strategy))
 
 
 def _fitting(mask: Mask, session: Session) -> Mask:
@@ -62,22 +65,29 @@ def half_population_targets(session: Session) -> np.ndarray:
 
 Strategies = str | Mask | Condition | Sequence[str | Mask | Condition]
 """One or several strategies: names, masks made by hand, or conditions."""
-DEMO: tuple[Condition, ...] = (
-    Condition.of("test/video_behavior"),
-    Condition.of("test/video_only"),
-    Condition(
-        "video_behavior on the hidden half",
-        partial(Mask.from_strategy, "test/video_behavior"),
-        half_population_targets,
-    ),
-    Condition("half_population_video_behavior", half_population_mask),
-    Condition("half_population_behavior", partial(half_population_mask, video=False)),
-    Condition.of("test/causal_response_25_behavior"),
-    Condition.of("test/causal_response_25_video_behavior"),
-    Condition.of("test/population_1024_response_behavior"),
-    Condition.of("test/all_response_only"),
+_OWN = {
+    condition.name: condition
+    for condition in (
+        Condition(
+            "video_behavior on the hidden half",
+            partial(Mask.from_strategy, "test/video_behavior"),
+            half_population_targets,
+        ),
+        Condition("half_population_video_behavior", half_population_mask),
+        Condition("half_population_behavior", partial(half_population_mask, video=False)),
+    )
+}
+"""Conditions that are no strategies, by name."""
+DEMO: tuple[str, ...] = (
+    "test/video_behavior",
+    "test/video_only",
+    *_OWN,
+    "test/causal_response_25_behavior",
+    "test/causal_response_25_video_behavior",
+    "test/population_1024_response_behavior",
+    "test/all_response_only",
 )
-"""Conditions of the demo table, all scored on the same windows.
+"""Names of the conditions of the demo table, all scored on the same windows.
 
 The third condition scores the same neurons as the fourth, so that the two can be
 compared.

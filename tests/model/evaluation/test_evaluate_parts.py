@@ -99,6 +99,16 @@ def test_what_training_never_showed_is_out_of_distribution(session):
     assert {part.group for part in tiers} == {"final_test_1", "final_test_2"}
 
 
+def test_conditions_of_the_demo_table_are_asked_by_name(session, tmp_path):
+    names = ["video_behavior on the hidden half", "half_population_video_behavior"]
+    file = tmp_path / "rows.jsonl"
+    found = evaluate_all([NoisyPredictor()], session, names, max_windows=2, results=file)["test"]
+    assert [score.strategy for score in found.scores] == names
+    hidden, half = (set(score.neurons.tolist()) for score in found.scores)
+    assert hidden == half
+    assert len(half) == session.n_neurons // 2
+
+
 # -- ensembles ------------------------------------------------------------------------
 def test_an_ensemble_gains_what_averaging_errors_gains(session):
     members = seeds(5)
