@@ -4,8 +4,10 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib import import_module
 from io import StringIO
 from itertools import islice
@@ -13,11 +15,12 @@ from typing import Any
 
 import click
 
-from omnimouse_app.cli.terminal import STOPPED, echo
+from omnimouse_app.cli.terminal import STOPPED, echo, only_json
 from omnimouse_app.sigint import was_interrupted
 from omnimouse_model.display import printable
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.extras import missing_extra
+from omnimouse_model.own_families import family_points
 from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.storage.write import explained
 
@@ -69,6 +72,9 @@ SHARED = {
 # scheduler that does not answer. Any other exception is a bug.
 INPUT_ERRORS = (ValueError, KeyError, OSError, ModuleNotFoundError, WorkerError)
 
+_OWN = "omnimouse_model"
+_LONGEST = 2000
+"""Most letters of a message."""
 WITH_LESS_MEMORY = (
     " To train or fine-tune, choose a smaller `batch`; `accumulate` in a config makes "
     "up for it. The same command continues from what is saved."
@@ -163,9 +169,13 @@ def main(arguments: list[str] | None = None) -> None:
         warnings.formatwarning = _warning_line
     status: object = 0
     try:
-        status = group.main(args=arguments, prog_name="omnimouse", standalone_mode=False)
+        with only_json() if "--json" in arguments else nullcontext():
+            status = group.main(args=arguments, prog_name="omnimouse", standalone_mode=False)
     except SystemExit as end:
         status = end.code
+        if not _is_own(end):
+            _show(message_of(end))
+            status = 1
     except click.ClickException as error:
         shown = StringIO()
         error.show(shown)
@@ -174,12 +184,15 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         _show("stopped")
         status = STOPPED
-    except BrokenPipeError:
-        # The reader of a pipe has ended, as in `omnimouse info demo | head`; the
-        # interpreter would try to write the rest at its end: a new pipe takes it.
-        os.dup2(os.pipe()[1], sys.stdout.fileno())
+    except BrokenPipeError as error:
+        if _package_at_fault(error):
+            _show(message_of(error))
+        else:
+            # The reader of a pipe has ended, as in `omnimouse info demo | head`; the
+            # interpreter would try to write the rest at its end: a new pipe takes it.
+            os.dup2(os.pipe()[1], sys.stdout.fileno())
         status = 1
-    except Exception as error:
+    except BaseException as error:  # a package of models may raise anything
         if "--debug" in arguments:
             raise
         if was_interrupted():  # and an import raised another error in its place
@@ -232,19 +245,41 @@ def _show_error_of_thread(ended: threading.ExceptHookArgs) -> None:
         _show(message_of(ended.exc_value))
 
 
-def message_of(error: Exception) -> str:
+def _package_at_fault(error: BaseException) -> str:
+    """Return the package of models in whose code an error was raised; "" for others."""
+    packages = {point.module.partition(".")[0] for point in family_points()} - {_OWN}
+    names = [str(f.f_globals.get("__name__")) for f, _ in traceback.walk_tb(error.__traceback__)]
+    found = [name.partition(".")[0] for name in names]
+    return next((name for name in reversed(found) if name in packages), "")
+
+
+def _is_own(end: SystemExit) -> bool:
+    """Whether this program ends itself, and not a package of models."""
+    *_, last = traceback.walk_tb(end.__traceback__)
+    return str(last[0].f_globals.get("__name__")).startswith(("omnimouse_app.", "click."))
+
+
+def message_of(error: BaseException) -> str:
     """Return the problem and the next step in one line."""
     if text := full_memory_text(error):
         return text + WITH_LESS_MEMORY
     if missing := missing_extra(error):
         return missing
-    text = explained(error) if isinstance(error, OSError) else str(error)
-    # The text of a KeyError has quotes.
-    if isinstance(error, KeyError) and error.args:
-        text = str(error.args[0])
-    message = " ".join(text.split()) or type(error).__name__
+    try:
+        text = explained(error) if isinstance(error, OSError) else str(error)
+        # The text of a KeyError has quotes.
+        if isinstance(error, KeyError) and error.args:
+            text = str(error.args[0])
+    except Exception:  # a package of models can have errors without a text
+        text = ""
+    message = " ".join(text[:_LONGEST].split()) or type(error).__name__
     if isinstance(error, INPUT_ERRORS):
         return message
+    if package := _package_at_fault(error):
+        return (
+            f"{package}, a package of models, failed with {type(error).__name__}: {message}; "
+            "--debug shows where. Please report it to its authors."
+        )
     return (
         f"internal error ({type(error).__name__}: {message}); --debug shows where. "
         "Please report it."

@@ -8,11 +8,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
 from statistics import median
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO
 
 import click
 
@@ -289,6 +290,20 @@ def echo(text: object, *, err: bool = False) -> None:
     click.echo("\n".join(map(printable, lines)), err=err)
 
 
+_answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
+
+
+@contextmanager
+def only_json() -> Iterator[None]:
+    """Leave standard output to `emit`: what models and libraries print goes to the other one."""
+    token = _answers.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _answers.reset(token)
+
+
 def emit(
     rows: Sequence[Row],
     *,
@@ -321,7 +336,7 @@ def emit(
     if as_json:
         document = {"machine": machine(gflops=gflops), "rows": [dict(r) for r in rows]}
         # JSON has no NaN: `allow_nan=False` raises an error if one is left.
-        echo(json.dumps(_plain(document), allow_nan=False))
+        click.echo(json.dumps(_plain(document), allow_nan=False), file=_answers.get())
     elif as_markdown:
         echo(_about(machine(gflops=gflops)) + "\n")
         echo(markdown_table(rows, columns))

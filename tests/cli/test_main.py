@@ -1,9 +1,11 @@
 """Ends of the command line: one line, with a status that says what happened."""
 
+import json
 import os
 import signal
 import sys
 from errno import ENOMEM, ENOSPC, EROFS
+from importlib.metadata import EntryPoint
 
 import pytest
 from torch import OutOfMemoryError
@@ -56,6 +58,47 @@ def test_every_error_ends_with_one_line(failing, capsys, error, status, words):
     code, lines = end_of(capsys, "info", "demo")
     assert (code, len(lines)) == (status, 1)
     assert words in lines[0]
+
+
+class NoText(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SystemExit(0), "SystemExit"),
+        (SystemExit(), "SystemExit"),
+        (GeneratorExit(), "GeneratorExit"),
+        (BaseExceptionGroup("g", [GeneratorExit()]), "g (1 sub-exception)"),
+        (NoText(), "NoText"),
+        (TypeError("x" * 10**6), "TypeError"),
+        (BrokenPipeError(), "BrokenPipeError"),
+    ],
+)
+def test_what_a_package_of_models_raises_never_looks_like_success(
+    failing, capsys, monkeypatch, error, words
+):
+    monkeypatch.setattr(cli, "family_points", lambda: [EntryPoint("x", "tests.x:FAMILY", "g")])
+    failing(error)
+    code, lines = end_of(capsys, "info", "demo")
+    assert (code, len(lines)) == (1, 1)
+    assert words in lines[0]
+    assert len(lines[0]) < 2500
+
+
+def test_what_models_print_is_not_in_the_json(monkeypatch, capfd):
+    def printing(*_, **__):
+        print("loading weights")
+        emit([], as_json=True)
+
+    monkeypatch.setattr(group, "invoke", printing)
+    with pytest.raises(SystemExit):
+        cli.main(["info", "demo", "--json"])
+    out, err = capfd.readouterr()
+    assert json.loads(out)["rows"] == []
+    assert "loading weights" in err
 
 
 def test_debug_shows_where(failing):

@@ -16,7 +16,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.predictor import Predictor, Request, in_window_units
+from omnimouse_model.predict.predictor import Predictor, Request, in_window_units, predictions_of
 from omnimouse_model.progress import stop_if
 
 MAX_LABELS: Final = 6
@@ -225,7 +225,7 @@ class PeriEvent:
             neurons = self._found.neurons
             asked = [(window.with_edits(()), self._mask, neurons) for window in batch]
             requests: list[Request] = list(asked)
-            found = self._predictor.predict_many(requests, cancelled)
+            found = predictions_of(self._predictor, requests, cancelled)
             done = self._n_done
             for (window, _, _), prediction in zip(requests, found, strict=True):
                 values = in_window_units(prediction, window) * self._per_unit

@@ -52,7 +52,7 @@ from omnimouse_model.predict.prediction_file import (
     open_file,
     unfinished_path,
 )
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Predictor, predictions_of
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.arrays.hdf5 import hdf5_to_write
@@ -590,7 +590,7 @@ def _predict(piece: tuple[TaskPredictor, Plan, int], job: Job) -> FileBatch:
         predictor.prepare(session)
         windows = [session.window(float(start), mask.spec) for start in starts]
         requests = ((window, mask, neurons) for window in windows)
-        found = list(predictor.predict_many(requests, job.cancelled))
+        found = list(predictions_of(predictor, requests, job.cancelled))
     responses = np.full((len(starts), len(samples), len(neurons)), np.nan, np.float32)
     valid = np.zeros((len(starts), len(samples)), bool)
     decoded = []

@@ -28,7 +28,7 @@ from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
 from omnimouse_model.metrics.correlation import SENSORIUM_EPS
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Predictor, predictions_of
 from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.storage.tables import read_parquet_rows, write_parquet_rows
 
@@ -303,7 +303,7 @@ def _add(
     onset_s: float,
 ) -> None:
     """Write the predictions of windows, in recording units, into the frames of a clip."""
-    predictions = predictor.predict_many([(window, mask, None) for window in windows])
+    predictions = predictions_of(predictor, [(window, mask, None) for window in windows])
     for window, prediction in zip(windows, predictions, strict=True):
         frame = _frames(window, onset_s)
         is_target = np.isfinite(prediction.responses).any(axis=1) & prediction.valid

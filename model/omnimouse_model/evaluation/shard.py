@@ -37,7 +37,7 @@ from omnimouse_model.evaluation.tier_windows import (
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, in_turns, time_blocks
-from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.predict.predictor import Prediction, Predictor, predictions_of
 from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 
@@ -227,7 +227,7 @@ class ShardScores:
                 for prediction in (
                     _expected(first, asked)
                     if predictor is None
-                    else predictor.predict_many(requests, run.job.cancelled)
+                    else predictions_of(predictor, requests, run.job.cancelled)
                 ):
                     found.append(prediction)
                     report(step, len(found) * n_counted)

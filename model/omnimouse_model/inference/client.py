@@ -33,6 +33,7 @@ from omnimouse_model.inference.server import (
     ServerInfo,
     Silence,
     Source,
+    portable_error,
     serve,
 )
 from omnimouse_model.masks import Mask
@@ -584,7 +585,10 @@ class WorkerPredictor(Predictor):
                         self._cancelled, self._n_crashes = number, 0
                         link.cancel(number)
                         raise StoppedError
-                answered, counters, error, value = unpacked(reply)
+                try:
+                    answered, counters, error, value = unpacked(reply)
+                except Exception as fault:  # a class that a family cannot make anew here
+                    raise portable_error(fault) from fault
                 # The worker survived the cancelled request.
                 if answered >= self._cancelled:
                     self._cancelled = 0

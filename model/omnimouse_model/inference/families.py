@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -23,7 +23,7 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.own_families import family_points
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.family import Build, Description, Family, Training, stated_family
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Needs, Predictor, of_family
 from omnimouse_model.storage.trees import read_yaml_mapping
 from omnimouse_model.training.config import (
     RunSettings,
@@ -49,7 +49,7 @@ def families() -> Mapping[str, Family]:
     for point in family_points():
         try:
             family = point.load()
-        except Exception as error:  # foreign code fails in many ways
+        except (Exception, SystemExit) as error:  # foreign code fails in many ways
             _log.warning("Family %s (%s) is left out: %r", point.name, point, error)
             continue
         # The first family of a name stays: a package must not replace OmniMouse.
@@ -75,7 +75,7 @@ def builders() -> dict[str, Build]:
 
 
 def _built_by(family: str, name: str, build: Build, device: str) -> Predictor:
-    predictor = build(device)
+    predictor = _loaded(name, build, device)
     # Shipped weights lie beside the code of their family.
     code = sys.modules[type(predictor).__module__].__file__
     weights = Path(code or "").with_name(f"{name}.safetensors")
@@ -98,7 +98,20 @@ def load_of_family(path: Path, device: str) -> Predictor:
         No installed package knows the family.
     """
     family = _known_family(path)
-    return remember(family.load(_weights_of(path), device), family.name, path)
+    predictor = _loaded(str(path), family.load, _weights_of(path), device)
+    return remember(predictor, family.name, path)
+
+
+def _loaded(name: str, build: Callable[..., Predictor], *arguments: object) -> Predictor:
+    """Return what a family builds, if it is a predictor."""
+    with of_family(name):
+        predictor = build(*arguments)
+        is_sound = isinstance(predictor, Predictor) and isinstance(predictor.needs, Needs)
+        is_sound = is_sound and isinstance(predictor.predictor_id, str)
+    if not is_sound:
+        found = type(predictor).__name__
+        raise CheckpointError(f"{name}: its family gives a {found}, no predictor with its needs.")
+    return predictor
 
 
 def _weights_of(path: Path) -> Path:

@@ -42,6 +42,8 @@ from omnimouse_model.predict.predictor import (
     Prefetcher,
     Request,
     Subset,
+    checked,
+    predictions_of,
 )
 from omnimouse_model.progress import CallbackJob, stop_if
 from omnimouse_model.storage.processes import packed, unpacked
@@ -281,17 +283,20 @@ class Server:
     def reply(self, message: bytes) -> bytes:
         """Execute one message, and return the reply; an error is a reply too."""
         verb, self._number, arguments = unpacked(message)
-        value, fault = None, None
         try:
             # A message may have been cancelled while it waited in the pipe.
             stop_if(self._cancelled)
             value = self._answers[verb](*self._unpacked(arguments))
-        except Exception as error:
-            fault = portable_error(error)
+            answer = packed((self._number, self._counters(), None, value))
+        except BaseException as error:  # a family may also ask to end the process
+            with contextlib.suppress(Exception):
+                self._report(0.0)
+            return packed((self._number, {}, portable_error(error), None))
         self._report(0.0)
-        counters = dict(getattr(self._predictor, "counters", {}))
-        answer = self._number, counters, fault, value
-        return packed(answer)
+        return answer
+
+    def _counters(self) -> dict[str, int]:
+        return dict(getattr(self._predictor, "counters", {}))
 
     # -- verbs ------------------------------------------------------------------------
     def _info(self) -> ServerInfo:
@@ -324,7 +329,10 @@ class Server:
         if self._encoded is None:
             raise WorkerError("Nothing is encoded; encode first.")
         indices = None if neurons is None else unpack_indices(neurons)
-        prediction = self._loaded().decode(self._encoded, indices, self._cancelled)
+        predictor, encoded = self._loaded(), self._encoded
+        found = predictor.decode(encoded, indices, self._cancelled)
+        asked = encoded.window, encoded.mask, indices
+        prediction = checked(predictor.predictor_id, asked, found)
         responses = prediction.responses
         if not self._memory.put(responses):
             return prediction
@@ -345,7 +353,7 @@ class Server:
         predictions: list[Prediction] = []
         # A refusal is part of the result, so that the predictions before it count.
         try:
-            predictions.extend(self._loaded().predict_many(requests, self._cancelled))
+            predictions.extend(predictions_of(self._loaded(), requests, self._cancelled))
         except UnsupportedRequestError as refusal:
             return BatchResult(predictions, refusal)
         return BatchResult(predictions)
@@ -447,11 +455,11 @@ class Server:
         return predictor
 
 
-def portable_error(error: Exception) -> Exception:
+def portable_error(error: BaseException) -> Exception:
     """Return an error that the other process can unpickle."""
     if isinstance(error, StoppedError):
         return StoppedError()
-    if type(error).__module__ == "omnimouse_model.errors":
+    if isinstance(error, Exception) and type(error).__module__ == "omnimouse_model.errors":
         return error
     if text := full_memory_text(error):
         return WorkerError(text)

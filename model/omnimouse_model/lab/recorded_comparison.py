@@ -21,7 +21,7 @@ from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.lab.recorded_trials import Where
 from omnimouse_model.lab.responses import require_video
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Predictor, Request, in_window_units
+from omnimouse_model.predict.predictor import Predictor, Request, in_window_units, predictions_of
 from omnimouse_model.progress import QUIET, Job, shows_progress
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def responses_to_trials(
             yield window, masks[part.first], neurons
 
     predictor.prepare(session)
-    predictions = predictor.predict_many(requests(), job.cancelled)
+    predictions = predictions_of(predictor, requests(), job.cancelled)
     for done, prediction in enumerate(predictions, 1):
         part, belongs = pending.popleft()
         own = part.window.responses[:, neurons].astype(np.float64)

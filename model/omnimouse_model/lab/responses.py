@@ -26,7 +26,7 @@ from omnimouse_model.errors import (
 from omnimouse_model.inference.dask_map import TaskPredictor, map_pieces
 from omnimouse_model.lab.stimuli.stimulus import Frames, Stimulus
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Predictor, Request
+from omnimouse_model.predict.predictor import Predictor, Request, predictions_of
 from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
 from omnimouse_model.storage.arrays.zarr_arrays import (
     ZarrArray,
@@ -421,7 +421,7 @@ def _video_responses(
         return video, means.astype(np.float32)
 
     predictor.prepare(session)
-    for prediction in predictor.predict_many(requests(), job.cancelled):
+    for prediction in predictions_of(predictor, requests(), job.cancelled):
         video, is_of_event = pending.popleft()
         weights = is_of_event.astype(np.float64)
         is_known = np.isfinite(prediction.responses)

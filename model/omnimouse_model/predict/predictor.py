@@ -7,7 +7,9 @@ The file is long because protocols of predictors are one vocabulary, and half of
 documentation.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -18,7 +20,7 @@ from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.display import HasSummary, data_frame
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import UnsupportedRequestError, WorkerError
 from omnimouse_model.masks import Mask
 from omnimouse_model.progress import QUIET, Cancelled, Job, never, stop_if
 
@@ -179,9 +181,28 @@ normalised; behaviour none; status ok
     def __post_init__(self) -> None:
         if self.units not in UNITS:
             raise ValueError(f"units is {self.units!r}, not {' or '.join(UNITS)}.")
+        self._check_arrays()
         if len(self.valid) != len(self.responses):
             # The class is frozen, and the default depends on the number of samples.
             object.__setattr__(self, "valid", np.ones(len(self.responses), bool))
+
+    def _check_arrays(self) -> None:
+        """Raise ValueError for what no view and no score could use."""
+        arrays: dict[str, tuple[Any, str, int]] = {
+            "neurons": (self.neurons, "iu", 1),
+            "responses": (self.responses, "fiu", 2),
+            "valid": (self.valid, "b", 1),
+            **({} if self.behavior is None else {"behavior": (self.behavior, "fiu", 2)}),
+        }
+        for name, (values, kinds, n_axes) in arrays.items():
+            is_array = isinstance(values, np.ndarray) and values.dtype.kind in kinds
+            if not is_array or values.ndim != n_axes:
+                found = f"{type(values).__name__} {getattr(values, 'dtype', '')} {np.shape(values)}"
+                raise ValueError(f"{self.predictor_id!s:.80}: {name} of a prediction are {found}.")
+        n_columns, n = self.responses.shape[1], len(self.neurons)
+        # A copy without responses travels beside them.
+        if n_columns not in (0, n):
+            raise ValueError(f"{self.predictor_id!s:.80}: {n_columns} columns of {n} neurons.")
 
     def _facts(self) -> dict[str, str]:
         n_samples, n_neurons = self.responses.shape
@@ -323,6 +344,79 @@ def in_window_units(prediction: Prediction, window: Window) -> np.ndarray:
         scale = window.session.response_scale[prediction.neurons]
         return np.asarray(prediction.responses / scale)
     return prediction.responses
+
+
+# -- the door of a family's code -------------------------------------------------------
+
+
+@contextmanager
+def of_family(name: str) -> Iterator[None]:
+    """Raise what would end this program, in the code of a family, as `WorkerError`."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        found = f"{type(error).__name__} {error}".strip()
+        raise WorkerError(f"{name!s:.80} ended with {found:.200}.") from error
+
+
+def predictions_of(
+    predictor: "Predictor", requests: Iterable[Request], cancelled: Cancelled = never
+) -> Iterator[Prediction]:
+    """Yield the predictions of requests in order, each compared with its request.
+
+    Raises
+    ------
+    WorkerError
+        The predictor answers something else, or not all of the requests.
+    """
+    name, waiting = predictor.predictor_id, deque[Request]()
+
+    def asked() -> Iterator[Request]:
+        for request in requests:
+            waiting.append(request)
+            yield request
+
+    all_asked, nothing = asked(), object()
+    with of_family(name):
+        answers: object = predictor.predict_many(all_asked, cancelled)
+    if not isinstance(answers, Iterable):
+        raise WorkerError(f"{name!s:.80} answers with a {type(answers).__name__}, no predictions.")
+    answers = iter(answers)
+    while True:
+        with of_family(name):
+            found: object = next(answers, nothing)
+        if found is nothing:
+            break
+        if not waiting:
+            raise WorkerError(f"{name!s:.80} answers more requests than it was asked.")
+        yield checked(name, waiting.popleft(), found)
+    if waiting or next(all_asked, None) is not None:
+        raise WorkerError(f"{name!s:.80} does not answer all requests.")
+
+
+def checked(name: str, request: Request, found: object) -> Prediction:
+    """Return the answer to a request; raise `WorkerError` unless it can be one."""
+    window, mask, neurons = request
+    if not isinstance(found, Prediction):
+        problem = f"a {type(found).__name__}; a Prediction expected"
+    elif len(found.responses) != mask.n_samples:
+        problem = f"{len(found.responses)} samples; {mask.n_samples} expected"
+    elif found.mask_id != mask.mask_id:
+        problem = "the prediction of another mask"
+    elif not _are_neurons(found.neurons, neurons, window.session.n_neurons):
+        problem = "neurons that the session does not have, or one twice"
+    else:
+        return found
+    raise WorkerError(f"{name!s:.80} answers with {problem}.")
+
+
+def _are_neurons(found: np.ndarray, asked: np.ndarray | None, n_neurons: int) -> bool:
+    if asked is not None and np.array_equal(found, asked):
+        return True
+    is_inside = not len(found) or 0 <= found.min() <= found.max() < n_neurons
+    return bool(is_inside and len(np.unique(found)) == len(found))
 
 
 # -- checks of a request --------------------------------------------------------------
@@ -682,8 +776,8 @@ def predict_subsets_of(
             others = np.setdiff1d(subset.neurons, one)
             masks.append((subset.mask.hide(others).show(one, subset.own), one))
     # Window by window: what a predictor keeps of a window serves all its masks.
-    predictions = predictor.predict_many(
-        ((window, *mask) for window in windows for mask in masks), cancelled
+    predictions = predictions_of(
+        predictor, ((window, *mask) for window in windows for mask in masks), cancelled
     )
     found = []
     for window in windows:

@@ -36,7 +36,7 @@ from omnimouse_model.metrics import (
     bootstrap_interval,
     session_score,
 )
-from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.predict.predictor import Prediction, Predictor, predictions_of
 
 NEURONS = (16, 64, 256, 1024)
 SEED = 0
@@ -210,7 +210,7 @@ def _results(
     while masks:
         requests = [(window, mask, neurons) for mask in masks]
         try:
-            for prediction in predictor.predict_many(requests, cancelled):
+            for prediction in predictions_of(predictor, requests, cancelled):
                 masks = masks[1:]
                 yield prediction
             return
