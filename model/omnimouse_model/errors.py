@@ -16,11 +16,19 @@ UNEXPECTED = "unexpected"
 _LONGEST_MESSAGE = 2000
 
 
-def _bounded(message: str) -> str:
-    """Return a message that no text of a file makes longer than a page."""
-    if len(message) <= _LONGEST_MESSAGE:
+def bounded(message: str) -> str:
+    """Return a message that no text of a file makes longer than a page, or lets do anything.
+
+    Python and notebooks print it as it is: signs that control a terminal are replaced.
+    """
+    half = _LONGEST_MESSAGE // 2
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[:half]} … {message[-half:]}"
+    if message.isprintable():
         return message
-    return f"{message[: _LONGEST_MESSAGE // 2]} … {message[-_LONGEST_MESSAGE // 2 :]}"
+    return "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in message
+    )
 
 
 class SessionFormatError(ValueError):
@@ -41,7 +49,7 @@ class SessionFormatError(ValueError):
     def __init__(self, path: str | Path, code: str, message: str, hint: str = "") -> None:
         self.path = Path(path)
         self.code = code
-        self.message = message = _bounded(message)
+        self.message = message = bounded(message)
         self.hint = hint
         super().__init__(f"{message} ({hint})" if hint else message)
 
@@ -51,7 +59,14 @@ class SessionFormatError(ValueError):
         return type(self), (str(self.path), self.code, self.message, self.hint)
 
 
-class CheckpointError(ValueError):
+class _TextError(ValueError):
+    """An error whose text can be of a file."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(bounded(str(message)))
+
+
+class CheckpointError(_TextError):
     """A checkpoint is damaged, unsafe or of another model."""
 
 
@@ -60,7 +75,7 @@ class CodedError(ValueError):
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
-        self.message = _bounded(message)
+        self.message = bounded(message)
         super().__init__(self.message)
 
     def __reduce__(self) -> tuple[type["CodedError"], tuple[str, str]]:
@@ -92,7 +107,7 @@ class ConnectError(CodedError):
     """
 
 
-class MaskError(ValueError):
+class MaskError(_TextError):
     """A mask or strategy breaks a rule of tokenisation; the message names the rule."""
 
 
@@ -103,7 +118,7 @@ class EmptyMaskError(MaskError, AssertionError):
     """
 
 
-class UnsupportedRequestError(ValueError):
+class UnsupportedRequestError(_TextError):
     """A predictor cannot serve a request; the message gives the reason."""
 
 
@@ -111,11 +126,11 @@ class NotStoredError(UnsupportedRequestError):
     """A file of predictions has none of the requested ones; the message names both."""
 
 
-class TimeRangeError(ValueError):
+class TimeRangeError(_TextError):
     """A time lies outside the recording; the message names the time and the range."""
 
 
-class ResultsFileError(ValueError):
+class ResultsFileError(_TextError):
     """A file of results cannot be continued."""
 
 
@@ -157,7 +172,7 @@ class FinetuneError(CodedError):
     """
 
 
-class ExportError(ValueError):
+class ExportError(_TextError):
     """The displayed content cannot be exported in this form."""
 
 

@@ -7,7 +7,14 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.display import printable
-from omnimouse_model.errors import ExportError
+from omnimouse_model.errors import (
+    AnalysisFileError,
+    CheckpointError,
+    ExportError,
+    MaskError,
+    SessionFormatError,
+    UnsupportedRequestError,
+)
 
 STRATEGY = "causal_response_25_behavior"
 
@@ -85,3 +92,19 @@ def test_a_text_from_a_file_cannot_control_a_terminal(hostile, shown):
 def test_a_name_from_a_file_is_printed_without_control_characters(tmp_path):
     values = {"responses": np.ones((600, 5)), "rate_hz": 30.0, "id": "a\x1b]0;title\x07b"}
     assert "id ab;" in repr(om.open_session(values))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda text: SessionFormatError("a", "code", text),
+        lambda text: AnalysisFileError("field", text),
+        CheckpointError,
+        MaskError,
+        UnsupportedRequestError,
+    ],
+)
+def test_errors_with_texts_of_files_are_short_and_control_no_terminal(error):
+    text = str(error("\x1b[2J\u202e\nname" + "x" * 10**6))
+    assert len(text) < 2100
+    assert text.replace("\n", "").isprintable()

@@ -26,7 +26,7 @@ from omnimouse_model.data.signal import Level, Signal, is_interpolated
 from omnimouse_model.data.stimulus import Stimulus, Trials, early_and_late, has_tiers
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.display import HasSummary
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import SessionFormatError, bounded
 
 Value = TypeVar("Value")
 
@@ -58,6 +58,9 @@ class Note:
 
     code: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", bounded(self.message))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -29,6 +29,7 @@ from omnimouse_model.data.stimulus import (
     Trials,
     frame_shape,
 )
+from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile
@@ -110,14 +111,23 @@ def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial
             f"{label(source)}: the screen has 0 trials",
             "remove the screen folder if nothing was shown",
         )
-    trials = [_trial(k, v, source, use_names, notes) for k, v in stored.items()]
+    trials = [_trial(k, v, source, use_names) for k, v in stored.items()]
+    notes.warn_once(
+        "unknown_modality",
+        [
+            f"trial {short(trial.key)}: unknown modality {short(trial.meta.get('modality'))}; "
+            "treated as invalid"
+            for trial in trials
+            if trial.kind == "unknown"
+        ],
+    )
     _infer_unknown(trials)
     _check_order(trials, source)
     _note_tiers(trials, notes)
     return trials
 
 
-def _trial(key: str, meta: object, source: Path, use_names: bool, notes: Notes) -> StoredTrial:
+def _trial(key: str, meta: object, source: Path, use_names: bool) -> StoredTrial:
     if not isinstance(meta, Mapping):
         raise _bad(source, key, f"must hold key: value pairs, found {short(meta)}")
     kind = word(meta.get("modality", "")).lower()
@@ -125,10 +135,6 @@ def _trial(key: str, meta: object, source: Path, use_names: bool, notes: Notes) 
     size = _size(meta.get("image_size"), source, key)
     # The reference package compares kinds without regard to case, hence `lower`.
     if kind not in KINDS:
-        notes.warn(
-            "unknown_modality",
-            f"trial {key}: unknown modality {short(meta.get('modality'))}; treated as invalid",
-        )
         # The number of slots is set later, from the next trial.
         return StoredTrial(key, "unknown", meta, first, 1, size, None, readable=False)
     # Images and blanks take one slot whatever their `num_frames` says.
@@ -207,10 +213,10 @@ def _note_tiers(trials: list[StoredTrial], notes: Notes) -> None:
     unknown = Counter(t.tier for t in trials if t.tier not in COMMON_TIERS)
     missing = sum(t.meta.get("tier") is None and t.kind in KINDS[:2] for t in trials)
     if unknown:
-        listed = ", ".join(f"'{t}' ({n} trials)" for t, n in unknown.items())
+        found = listed(f"{short(t)} ({n} trials)" for t, n in unknown.items())
         notes.warn(
             "unknown_tier",
-            f"tiers outside the usual ones: {listed}; kept as they are, in no preset",
+            f"tiers outside the usual ones: {found}; kept as they are, in no preset",
         )
     if missing:
         notes.warn(

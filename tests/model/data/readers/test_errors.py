@@ -325,6 +325,15 @@ def test_an_unknown_kind_of_trial_is_left_out(folder):
     assert len(session.stimulus.slot_t) == session.trials.n_slots.sum()
 
 
+def test_names_of_any_length_and_sign_make_short_plain_notes(folder):
+    keys = [path.stem for path in sorted((folder / "screen/meta").glob("*.yml"))]
+    for n, key in enumerate(keys):
+        edit_trial(folder, key, modality="\x1b[2J" * 9000, tier=f"{n}" * 9000)
+    warnings = open_session(folder).warnings
+    assert len({one.code for one in warnings}) == len(warnings)
+    assert all(len(one.message) < 2100 and one.message.isprintable() for one in warnings)
+
+
 def test_frames_that_are_not_finite_are_noted_and_read_as_mean_gray(tmp_path):
     folder = write_folder(tmp_path / "s", frame_dtype="float32")
     path = folder / FRAMES
