@@ -19,6 +19,8 @@ from omnimouse_model.storage.trees import decode
 
 MAX_SAMPLES = 1_000_000
 """Most samples of a window, which is a matrix in memory: nine hours at 30 Hz."""
+MAX_PIXELS = 2**24
+"""Most pixels of a frame of a window: 4096 x 4096."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class VideoSpec:
         _require_positive("video.rate_hz", self.rate_hz)
         _require_positive("video.height", self.height)
         _require_positive("video.width", self.width)
+        if self.height * self.width > MAX_PIXELS:
+            raise ValueError(
+                f"video of {self.height} x {self.width}; at most {MAX_PIXELS:,} pixels expected."
+            )
 
 
 @dataclass(frozen=True, slots=True)

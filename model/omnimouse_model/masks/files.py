@@ -41,6 +41,8 @@ VERSION = 3
 # Limits of what a file may ask for: a few bytes of text can describe a huge array.
 MAX_SAMPLES = 100_000
 MAX_NEURONS = 1_000_000
+MAX_CELLS = 2**28
+"""Samples of all neurons: a quarter of a GiB."""
 _LETTERS = "hvt"
 """By code."""
 _RUN = re.compile(r"([0-9]{1,6})([hvt])")
@@ -122,7 +124,7 @@ def from_json_values(values: object) -> dict[str, Any]:
         if field not in _FIELDS[version]:
             raise _invalid("fields", field, f"only {', '.join(_FIELDS[version])}")
     spec = default_spec() if version == 1 else _spec(values)
-    n = _integer(values, "n_neurons", MAX_NEURONS)
+    n = _integer(values, "n_neurons", min(MAX_NEURONS, MAX_CELLS // max(1, spec.n_samples)))
     frames = np.zeros(spec.n_frames, bool)
     frames[ranges(_text(values, "frames"), spec.n_frames, "frames")] = True
     return {

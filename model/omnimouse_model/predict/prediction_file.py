@@ -32,6 +32,7 @@ from omnimouse_model.errors import (
     UnsupportedRequestError,
 )
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.predict.checkpoint_file import MAX_NEURONS
 from omnimouse_model.predict.predictor import (
     UNITS,
     Encoded,
@@ -92,7 +93,7 @@ class Metadata:
     """
 
     session: str
-    n_neurons: Annotated[int, Within(1, 10**9)]
+    n_neurons: Annotated[int, Within(1, MAX_NEURONS)]
     units: str
     spec: WindowSpec
     predictor: str = ""

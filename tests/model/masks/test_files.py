@@ -69,6 +69,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"n_neurons": -1}, "n_neurons: found -1, expected a whole number 0..1000000"),
     ({"n_neurons": 10**9}, "n_neurons: found 1000000000"),
     ({"n_neurons": 8.0}, "n_neurons: found 8.0"),
+    (
+        {"n_neurons": 10**6, "spec": FACTS["spec"] | {"duration_s": 2000.0}, "frames": ""},
+        "a whole number 0..4473",
+    ),
     ({"cells": []}, "cells: found [], expected an object"),
     ({"cells": {"60v": 3}}, "cells['60v']: found 3, expected neurons such as"),
     ({"cells": {"61v": "0"}}, "cells: found '61v', expected runs of 60 samples"),

@@ -30,6 +30,7 @@ from omnimouse_model.data.readers.build.notes import (
 from omnimouse_model.data.readers.roi_hdf5 import (
     HDF5_SUFFIXES,
     Extraction,
+    check_counts,
     image_masks,
     layout_of,
     read_hdf5,
@@ -136,6 +137,7 @@ _MINIAN_SERIES = {"S": "deconvolved activity", "C": "denoised traces"}
 _MASKS, _IMAGE, _REGION, _FRAME = "A", "max_proj", "unit_id", "frame"
 _TIMES, _NUMBER, _TIME_MS = "timeStamps.csv", "Frame Number", "Time Stamp (ms)"
 _MAX_CSV_BYTES = 64 * 2**20
+_STATE_RATE = "state the rate: rate_hz=…, or --rate-hz"
 _AXES = "_ARRAY_DIMENSIONS"
 """Attribute in which xarray stores the names of axes in format 2."""
 
@@ -160,7 +162,8 @@ def _read_minian(folder: Path, notes: Notes) -> Extraction:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise wrong(folder, "traces", f"differ in shape: {listed}; one (frame, region) expected")
     name = next(iter(arrays))
-    n_regions = shapes[name][1]
+    n_frames, n_regions = shapes[name]
+    check_counts(folder, n_frames, n_regions)
     return Extraction(
         program="Minian",
         format="minian",
@@ -171,7 +174,7 @@ def _read_minian(folder: Path, notes: Notes) -> Extraction:
         ),
         n_regions=n_regions,
         unit_id=_minian_ids(files[name], n_regions),
-        rate_hz=notes.attempt(_TIMES, _minian_rate, files[name], shapes[name][0], notes),
+        rate_hz=notes.attempt(_TIMES, _minian_rate, files[name], n_frames, notes),
         rate_source=_TIMES,
         masks=notes.attempt("the masks", _minian_masks, folder, n_regions),
         image=notes.attempt("the image", _minian_image, folder),
@@ -211,7 +214,7 @@ def _minian_masks(folder: Path, n_regions: int) -> Roi:
     array = ZarrFile(folder / field).dataset(f"/{_MASKS}").array
     axes = _axes(array) or (_REGION, "height", "width")
     is_sound = axes == (_REGION, "height", "width") and array.dtype.kind in "fiu"
-    if not is_sound or array.shape[0] != n_regions:
+    if not is_sound or len(array.shape) != 3 or array.shape[0] != n_regions:
         found = f"is {array.shape} {array.dtype} of {', '.join(axes)}"
         raise wrong(folder, field, f"{found}; {n_regions} images (height, width) expected")
 
@@ -239,19 +242,29 @@ def _minian_rate(file: ZarrFile, n_frames: int, notes: Notes) -> float | None:
     if not is_file(path):
         return None
     try:
-        table = csv_rows(path, (_NUMBER, _TIME_MS), _MAX_CSV_BYTES)
-        times = {int(number): float(time) for number, time in table}
-    except ValueError as error:
+        rows = csv_rows(path, (_NUMBER, _TIME_MS), _MAX_CSV_BYTES)
+        table = np.fromiter(((int(n), float(ms)) for n, ms in rows), "i8,f8")
+    except (ValueError, OverflowError) as error:
         found = f"has no columns of numbers {_NUMBER!r} and {_TIME_MS!r}"
         raise wrong(folder, _TIMES, f"{found}: {str(error)[:80]}") from error
+    # Also before memory is taken for as many frames as a header states.
+    if not 2 <= n_frames <= len(table):
+        found = f"has {len(table):,} times of {n_frames:,} frames"
+        raise wrong(folder, _TIMES, found, _STATE_RATE)
     has_numbers = file.find(_FRAME) is not None
     frames = file.table(f"/{_FRAME}") if has_numbers else np.arange(n_frames)
-    known = np.array([times.get(int(frame), np.nan) for frame in frames.reshape(-1).tolist()])
+    if frames.shape != (n_frames,) or frames.dtype.kind not in "fiu":
+        found = f"is {frames.shape} {frames.dtype}"
+        raise wrong(folder, _FRAME, f"{found}; ({n_frames},) whole numbers expected")
+    # The last of several times of one frame.
+    numbers, last = np.unique(table["f0"][::-1], return_index=True)
+    at = np.minimum(np.searchsorted(numbers, frames), len(numbers) - 1)
+    known = np.where(numbers[at] == frames, table["f1"][::-1][last[at]], np.nan)
     steps = np.diff(known)
-    if len(known) != n_frames or n_frames < 2 or not (steps > 0).all():
+    if not (steps > 0).all():
         n_missing = int(np.isnan(known).sum())
         found = f"has no increasing times of {n_frames:,} frames ({n_missing:,} missing)"
-        raise wrong(folder, _TIMES, found, "state the rate: rate_hz=…, or --rate-hz")
+        raise wrong(folder, _TIMES, found, _STATE_RATE)
     step = float(known[-1] - known[0]) / (n_frames - 1)
     if steps.max() > 1.5 * step:
         notes.warn(

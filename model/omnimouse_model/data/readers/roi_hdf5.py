@@ -22,6 +22,8 @@ from omnimouse_model.storage.arrays.rows import Rows
 from omnimouse_model.storage.byte_source import BlockFile
 
 _HINT = "was the file written to its end?"
+_MOST_SEEN = 2**32
+"""Most pixels of all images of masks, most of which are zero: 4,000 images of 1024 × 1024."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,10 +136,15 @@ def check_traces(
             f"{file.path.name}: traces are {shape}, {axes} expected, and there are {n_masks} "
             "masks: they are read the other way round",
         )
+    check_counts(file.path, n_frames, n_regions)
+    return n_frames, n_regions, is_transposed
+
+
+def check_counts(path: Path, n_frames: int, n_regions: int) -> None:
+    """Raise `SessionFormatError` for traces of more frames or regions than are read."""
     if n_frames > MAX_ROWS or n_regions > MAX_COLUMNS:
         found = f"are {n_frames:,} frames of {n_regions:,} regions"
-        raise wrong(file.path, "traces", f"{found}; at most {MAX_ROWS:,} of {MAX_COLUMNS:,}")
-    return n_frames, n_regions, is_transposed
+        raise wrong(path, "traces", f"{found}; at most {MAX_ROWS:,} of {MAX_COLUMNS:,}")
 
 
 # -- masks ---------------------------------------------------------------------------
@@ -190,8 +197,12 @@ def sparse_masks(
 def image_masks(path: Path, field: str, images: Iterable[np.ndarray]) -> Roi:
     """Return masks from one image (height, width) for each region, read one by one."""
     masks = []
-    n_pixels = 0
+    n_pixels = n_seen = 0
     for image in images:
+        # Images of zeros take no place in a file: their number alone says how long it takes.
+        n_seen += image.size
+        if n_seen > _MOST_SEEN:
+            raise wrong(path, field, f"has images of more than {_MOST_SEEN:,} pixels", "cut them")
         known = np.nan_to_num(image.astype(np.float32), posinf=0.0, neginf=0.0)
         yx = np.argwhere(known)
         n_pixels += len(yx)

@@ -1,6 +1,7 @@
 """Cell sets of Inscopix through a stand-in of roiextractors and its reader of the files."""
 
 import json
+import shutil
 from functools import partial
 
 import h5py
@@ -9,6 +10,7 @@ import pytest
 import zarr
 
 from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.readers import roi_hdf5
 from omnimouse_model.errors import MISSING_RATE
 from tests.model.data.refusals import check_refusal, left_out
 from tests.model.roi_files import (
@@ -306,6 +308,44 @@ def test_times_that_lack_frames_are_left_out_with_a_count(tmp_path):
     assert "timeStamps.csv has no increasing times of 400 frames (5 missing)" in left_out(
         folder, rate_hz=20.0
     )
+
+
+def restate(folder, name, **fields):
+    """Change what the metadata of an array say of it."""
+    about = folder / f"{name}.zarr/{name}/.zarray"
+    about.write_text(json.dumps(json.loads(about.read_text()) | fields))
+
+
+def test_sizes_that_are_only_stated_take_no_memory_and_no_time(tmp_path, monkeypatch):
+    folder = write_minian(tmp_path / "regions")
+    for name in "CS":
+        restate(folder, name, shape=[2 * 10**9, 2], chunks=[2 * 10**6, 2])
+    check_refusal(folder, "2 frames of 2,000,000,000 regions")
+    folder = write_minian(tmp_path / "frames")
+    for name in "CS":
+        restate(folder, name, shape=[N_REGIONS, 10**8], chunks=[N_REGIONS, 10**6])
+    check_refusal(folder, "Minian stored no frames per second")
+    folder = write_minian(tmp_path / "masks")
+    for chunk in (folder / "A.zarr/A").glob("[0-9]*"):
+        chunk.unlink()
+    restate(folder, "A", shape=[N_REGIONS, 3000, 4000], chunks=[1, 3000, 4000])
+    monkeypatch.setattr(roi_hdf5, "_MOST_SEEN", 5 * 10**7)
+    assert "images of more than 50,000,000 pixels" in left_out(folder)
+
+
+@pytest.mark.parametrize("frames", [np.full(N_FRAMES, np.nan), np.zeros((2, 200)), ["a", "b"]])
+def test_numbers_of_frames_that_are_none_are_left_out(tmp_path, frames):
+    folder = write_minian(tmp_path / "minian")
+    for name in "CS":
+        shutil.rmtree(folder / f"{name}.zarr/frame")
+        zarr.open_group(folder / f"{name}.zarr").create_array("frame", data=np.asarray(frames))
+    assert "timeStamps.csv is left out" in left_out(folder, rate_hz=20.0)
+
+
+def test_masks_with_another_axis_are_left_out(tmp_path):
+    folder = write_minian(tmp_path / "minian")
+    restate(folder, "A", shape=[N_REGIONS, 2, 2, 2], chunks=[1, 2, 2, 2])
+    assert "5 images (height, width) expected" in left_out(folder)
 
 
 def test_an_array_of_objects_is_refused_by_name(tmp_path):

@@ -89,6 +89,9 @@ def test_what_a_file_cannot_answer_is_refused(session, path):
     assert "no predictions" in check_compatibility(stored.needs, other).remedy
 
 
+VIDEO = {"rate_hz": 30.0, "height": 10**6, "width": 10**6}
+
+
 @pytest.mark.parametrize(
     ("metadata", "arrays", "code", "named"),
     [
@@ -98,6 +101,8 @@ def test_what_a_file_cannot_answer_is_refused(session, path):
         ({"units": "volts"}, {}, "field", "units"),
         ({"spec": {"duration_s": -1}}, {}, "field", "spec"),
         ({"n_neurons": 5}, {}, "array", "neurons"),
+        ({"n_neurons": 10**9}, {}, "field", "n_neurons"),
+        ({"spec": {"duration_s": 2.0, "response_rate_hz": 30.0, "video": VIDEO}}, {}, "field", "x"),
         ({"complete": False}, {}, "unfinished", "end"),
         ({}, {"neurons": np.zeros(10, int)}, "array", "neurons"),
         ({}, {"responses": np.zeros((300, 10), int)}, "array", "responses"),
