@@ -476,6 +476,8 @@ _BLOCKS = 128
 """Number of cached blocks: 128 MiB."""
 _AT_ONCE = 16
 """Most blocks of one request."""
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+"""First and last byte and size of a file, in numbers of 64 bits."""
 _JSON_S, _JSON_BYTES = 30.0, 4 * 2**20
 _TRUSTED_S = 5.0
 """Seconds for which the last answer of the server is used without a new request."""
@@ -604,7 +606,7 @@ class RemoteFile:
             raise self._error("unreadable", f"cannot be {problem}: {error}") from error
         if status in (404, 410):
             raise self._error("missing_file", "is not there")
-        stated = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", told.get("content-range", ""))
+        stated = _RANGE.fullmatch(told.get("content-range", ""))
         if status == 412:
             raise self._error("changed", _CHANGED, _AGAIN)
         if status != 206 or stated is None:

@@ -115,6 +115,11 @@ def test_bytes_are_those_of_the_file():
             lambda first, last: part(first, last).replace(b"ETag", b"Content-Encoding: gzip\r\nA"),
             "is sent as .gzip",
         ),
+        (lambda first, last: part(first, last, size=10**19), "status 206 is sent"),
+        (
+            lambda first, last: part(first, last).replace(b"bytes 0", b"bytes " + b"0" * 5000),
+            "status 206 is sent",
+        ),
         (lambda first, last: reply("416 Range Not Satisfiable", b""), "status 416"),
         (lambda first, last: b"no HTTP\r\n\r\n", "cannot be reached"),
         (lambda first, last: b"HTTP/1.1 206 OK\r\n" + b"A: b\r\n" * 200, "cannot be reached"),

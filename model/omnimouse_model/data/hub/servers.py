@@ -15,7 +15,7 @@ from errno import ENOSPC
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from omnimouse_model.data.hub.exchange import endpoint, hub_place
 from omnimouse_model.errors import ConnectError, FetchError, SessionFormatError
@@ -115,8 +115,13 @@ def dandi_file(address: str) -> RemoteFile:
     place = f"{API}/dandisets/{number}"
     version = match["version"] or _newest(address, _ask(address, f"{place}/"))
     assets = f"{place}/versions/{version}/assets/"
-    found = _ask(address, f"{assets}?path={quote(path, safe='')}&page_size=100&order=path")
-    listed = [one for one in found.get("results") or () if isinstance(one, dict)]
+    found = _ask(
+        address, f"{assets}?path={quote(path, '', errors='replace')}&page_size=100&order=path"
+    )
+    results = found.get("results")
+    listed = [
+        one for one in (results if isinstance(results, list) else ()) if isinstance(one, dict)
+    ]
     names = [str(one.get("path")) for one in listed]
     if path not in names:
         near = ", ".join(names[:_LISTED]) or "none"
@@ -144,11 +149,18 @@ def _place_of(address: str, about: dict[str, Any]) -> str:
     api = urlsplit(API)
     # That of the store first: the one of the API leads there, and expires.
     for place in sorted(stated, key=lambda one: one.rstrip("/").endswith("download")):
-        parts = urlsplit(place)
+        parts = _parts(place)
         if parts.scheme == api.scheme and parts.hostname in (_STORE, api.hostname):
             return place
-    hosts = ", ".join(sorted({str(urlsplit(one).hostname) for one in stated})) or "nowhere"
+    hosts = ", ".join(sorted({str(_parts(one).hostname) for one in stated})) or "nowhere"
     raise _refused(address, "outside", f"is stored at {hosts[:200]}, not at the archive")
+
+
+def _parts(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:  # a bracket of IPv6 that does not close
+        return urlsplit("")
 
 
 def _ask(address: str, url: str) -> dict[str, Any]:

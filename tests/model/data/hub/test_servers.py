@@ -163,13 +163,19 @@ def test_a_server_that_does_not_answer_in_time_is_one_line(api, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "place", ["http://10.0.0.1/blob", "https://example.org/blob", "file:///etc/passwd"]
+    "place",
+    ["http://10.0.0.1/blob", "https://example.org/blob", "file:///etc/passwd", "http://[", 7],
 )
 def test_content_on_another_server_is_refused(api, place):
     about = f"/api/dandisets/{ID}/versions/{VERSION}/assets/{ASSET}/"
     api.answers[about] = {"contentUrl": [place]}
     error = check_refusal(ADDRESS, "not at the archive")
     assert error.code == "outside"
+
+
+def test_files_that_are_no_list_are_refused(api):
+    api.answers[f"/api/dandisets/{ID}/versions/{VERSION}/assets/"] = b'{"results": 5}'
+    assert check_refusal(ADDRESS, "files that begin so: none").code == "missing_file"
 
 
 def test_an_id_that_is_none_is_refused(api):
