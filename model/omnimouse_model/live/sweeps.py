@@ -25,6 +25,7 @@ from omnimouse_model.analysis.sweep.table import (
 )
 from omnimouse_model.data.hub.servers import check_connection
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.background_task import (
@@ -41,6 +42,7 @@ from omnimouse_model.live.inference.workers import background_predictor
 from omnimouse_model.live.pin import is_same_predictor
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import TimeLeft, duration_text
+from omnimouse_model.storage.trees import decode
 from omnimouse_model.storage.write import config_dir
 
 # -- run one context sweep on a thread of its own, out of the way of live requests ----
@@ -115,10 +117,10 @@ def run_sweep(
         session = job.session
         if session is None:
             report("opening the recording")
-            options = job.about.get("options", {})
+            stored = decode(ReadOptions, job.about.get("options", {}), job.path, "options")
             # Without a session on screen, the place comes from saved results.
             check_connection(job.about["session"], job.path)
-            session = open_session(job.about["session"], **options)
+            session = open_session(job.about["session"], **stored.changed())
         sweep = context_sweep(
             predictor,
             session,
@@ -299,7 +301,7 @@ class Sweeps:
         about, session = entry.about, self._client.state.session
         # A predictor object has no name in the file: it must be the current one.
         current_predictor = self._client.predictor
-        source: str | Predictor | None = about.get("predictor") or None
+        source: str | Predictor | None = str(about.get("predictor") or "") or None
         if source is None and not isinstance(current_predictor, str):
             source = current_predictor
         if not about.get("session") or source is None:

@@ -7,11 +7,12 @@ folder (Windows), the substitute opens the file by its path, resolves the path a
 and compares the result with the open file; links that lead out are refused there.
 """
 
+import math
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import ELOOP, EMFILE, EMLINK, ENFILE, ENOTDIR, ENXIO
 from io import FileIO
@@ -191,6 +192,17 @@ def _listed(folder: Path, most: int | None) -> "list[os.DirEntry[str]]":
     if most and len(found) > most:
         raise bad_file(folder, "too_large", f"has more than {most:,} entries")
     return found
+
+
+def newest_first(paths: Iterable[Path]) -> list[Path]:
+    """Return paths by their last change; one that is gone, or leads to nothing, is last."""
+
+    def changed_s(path: Path) -> float:
+        with suppress(OSError):
+            return path.stat().st_mtime
+        return -math.inf
+
+    return sorted(paths, key=changed_s, reverse=True)
 
 
 def is_of_mac(name: str) -> bool:

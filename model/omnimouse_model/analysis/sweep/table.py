@@ -22,6 +22,7 @@ from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import JsonRow, RowFormat, number
 from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.storage.files import newest_first
 from omnimouse_model.storage.tables import Column, columns_of, write_table
 from omnimouse_model.storage.trees import decode
 
@@ -457,16 +458,16 @@ def read_sweep(path: str | Path) -> SavedSweep:
             tuple(str(session) for session, _ in definition["sessions"]),
             tuple(rows),
         )
+        about = dict(header.get("about", {}))
     # Any file may lie in the folder: a broken one is listed and not an error.
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return SavedSweep(path, problem=f"cannot be read: {repr(error)[:200]}")
-    return SavedSweep(path, sweep, dict(header.get("about", {})))
+    return SavedSweep(path, sweep, about)
 
 
 def saved_sweeps(folder: str | Path) -> list[Path]:
     """Return the results files of a folder, newest first."""
-    paths = Path(folder).glob(f"*{SUFFIX}")
-    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+    return newest_first(Path(folder).glob(f"*{SUFFIX}"))
 
 
 def _plan(definition: Mapping[str, Any]) -> SweepPlan:

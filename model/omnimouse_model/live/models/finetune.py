@@ -49,6 +49,7 @@ from omnimouse_model.progress import (
     duration_text,
     step_text,
 )
+from omnimouse_model.storage.files import newest_first
 from omnimouse_model.storage.trees import decode, read_json
 from omnimouse_model.storage.write import config_dir
 from omnimouse_model.training.metrics_log import FILE, log_rows
@@ -176,12 +177,8 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
 def finetuned_under(folder: Path) -> tuple[FinetunedModel, ...]:
     """Return all fine-tunings in the sub-folders of a folder, newest first."""
     try:
-        paths = sorted(
-            (about.parent for about in folder.glob(f"*/{ABOUT}")),
-            # The time of the folder, which changes with every save.
-            key=lambda path: path.stat().st_mtime,
-            reverse=True,
-        )
+        # The time of the folder changes with every save.
+        paths = newest_first(about.parent for about in folder.glob(f"*/{ABOUT}"))
     except OSError:
         return ()
     models = (finetuned_in(path) for path in paths)

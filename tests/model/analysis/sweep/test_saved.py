@@ -1,7 +1,9 @@
+import json
+
 import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_model.analysis.sweep.table import SUFFIX, read_sweep
+from omnimouse_model.analysis.sweep.table import SUFFIX, read_sweep, saved_sweeps
 from tests.predictors import EchoPredictor
 
 ASKED = {"neurons": [0, 8], "seeds": 2, "tier": "test", "max_windows": 2}
@@ -38,3 +40,12 @@ def test_a_file_that_is_none_says_so(tmp_path, text):
     assert found.sweep is None
     assert 0 < len(found.problem) < 1000
     assert found.name == "odd"
+
+
+def test_a_file_with_odd_notes_and_a_link_to_nothing_stop_no_list(session, tmp_path):
+    path, lost = tmp_path / f"a{SUFFIX}", tmp_path / f"lost{SUFFIX}"
+    context_sweep(EchoPredictor(), session, **ASKED, results=path, about=ABOUT)
+    path.write_text(path.read_text().replace(json.dumps(ABOUT), "5"))
+    lost.symlink_to(tmp_path / "nothing")
+    assert saved_sweeps(tmp_path) == [path, lost]
+    assert all("cannot be read" in read_sweep(one).problem for one in (path, lost))
