@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import os
 import threading
 import time
@@ -211,6 +212,7 @@ class StateStore:
         self._path = path if isinstance(path, Path) else config_dir() / "live.json"
         self._file: Path | None = None
         self._claim = ExitStack()
+        self._latest_s = -math.inf
         self.is_after_crash = False
         # Copies are written on threads of their own.
         self._lock = threading.Lock()
@@ -225,7 +227,9 @@ class StateStore:
         """Save the session."""
         file = self._claimed_file()
         if file is not None:
-            write_last_session(replace(last, run=str(os.getpid()), at=time.time()), file)
+            # The clock may have jumped back: then another state would seem to be newer.
+            at = max(time.time(), self._latest_s + 1)
+            write_last_session(replace(last, run=str(os.getpid()), at=at), file)
 
     def end(self) -> None:
         """Mark the saved session as ended normally; another window may then take it."""
@@ -244,8 +248,10 @@ class StateStore:
             ]
             files = [self._path.with_name(name) for name in names]
             saved = {file: read_last_session(file) for file in files}
+            times = {file: -math.inf if last is None else last.at for file, last in saved.items()}
             # The newest first, then those that do not exist, in their order.
-            files.sort(key=lambda file: -(last.at if (last := saved[file]) else -1.0))
+            files.sort(key=times.__getitem__, reverse=True)
+            self._latest_s = max(times.values())
             for file in files:
                 try:
                     self._claim = claimed(file)

@@ -32,7 +32,6 @@ from omnimouse_model.errors import (
     UnsupportedRequestError,
 )
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.checkpoint_file import MAX_NEURONS
 from omnimouse_model.predict.predictor import (
     UNITS,
     Encoded,
@@ -58,6 +57,7 @@ from omnimouse_model.storage.trees import (
 )
 
 FORMAT, VERSION = "omnimouse-predictions", 1
+_MAX_NEURONS = 10**7
 BEHAVIOR_UNITS = ("z-score", "recorded")
 
 
@@ -93,7 +93,7 @@ class Metadata:
     """
 
     session: str
-    n_neurons: Annotated[int, Within(1, MAX_NEURONS)]
+    n_neurons: Annotated[int, Within(1, _MAX_NEURONS)]
     units: str
     spec: WindowSpec
     predictor: str = ""

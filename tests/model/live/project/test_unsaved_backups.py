@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,7 @@ from omnimouse_model.live.analysis_file import Analysis
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.first_view import first_view
 from omnimouse_model.live.project.saved_screen import plain_name
-from omnimouse_model.live.state_store import MAX_UNSAVED, StateStore
+from omnimouse_model.live.state_store import MAX_UNSAVED, LastSession, StateStore
 from omnimouse_model.masks import HIDDEN
 from tests.predictors import open_controller
 
@@ -135,3 +136,19 @@ def test_a_backup_is_not_on_the_drawing_thread(session_folder, tmp_path, monkeyp
         opened.set()
     assert len(unsaved_copies(tmp_path)) == 1  # closing waits for it
     assert "small, unsaved" in controller.project.messages[0]
+
+
+def test_a_clock_that_jumps_back_brings_no_older_session_back(tmp_path, monkeypatch):
+    future_s = time.time() + 1e9
+    monkeypatch.setattr(time, "time", lambda: future_s)
+    windows = [StateStore(tmp_path / "live.json") for _ in range(2)]
+    for number, window in enumerate(windows):
+        window.save(LastSession(session=f"older {number}"))
+    for window in windows:
+        window.end()
+    for now_s in (future_s - 1e9, -100.0):
+        monkeypatch.setattr(time, "time", lambda now_s=now_s: now_s)
+        window = StateStore(tmp_path / "live.json")
+        window.save(LastSession(session=f"at {now_s}"))
+        window.end()
+        assert StateStore(tmp_path / "live.json").load().session == f"at {now_s}"
