@@ -24,6 +24,7 @@ NOTEBOOK_7_ERROR = "'filebrowser:open-path' not registered"
 # The mean has no correlation: the reason stands in place of the curves.
 REASON_IS_SHOWN = """() => [...document.querySelectorAll(".omnimouse-scores svg text")]
   .some((text) => text.checkVisibility() && text.textContent.includes("No neuron"))"""
+DRAWN = "[...document.querySelectorAll('.omnimouse-live')]"
 KERNEL = "jupyterapp.shell.currentWidget.sessionContext.session.kernel.id"
 TRUSTED = "jupyterapp.shell.currentWidget.content.model.cells.get(0).trusted"
 
@@ -62,6 +63,12 @@ def wait_for_picture_of(tab: NotebookPage, visible: int) -> None:
 @pytest.mark.acceptance
 def test_two_views_of_one_state_agree(rerun_page):
     wait_for_counts(rerun_page, 1, **painted(rerun_page))
+
+
+@pytest.mark.acceptance
+def test_a_part_in_a_tab_behind_another_is_not_drawn_and_starts_no_work(rerun_page):
+    assert rerun_page.page.evaluate(DRAWN)
+    assert not rerun_page.page.evaluate(f"{DRAWN}.filter((part) => !part.checkVisibility())")
 
 
 @pytest.mark.acceptance

@@ -187,14 +187,29 @@ def test_an_opening_that_fails_does_not_leave_a_note(controller, screen, monkeyp
         assert screen.notes[-1] == ""
 
 
-def test_a_view_that_never_rests_is_drawn(controller, screen):
+def test_results_that_never_rest_are_drawn(controller, screen):
     with closing(SavedPicture(controller, quiet_s=0.2)) as state_keeper:
         state_keeper.show()
-        for neuron in range(1000):
-            controller.editor.paint([neuron % 20], neuron % 2)
+        controller.editor.paint([0], HIDDEN)
+        for _ in range(1000):
+            controller.results.changed.emit()
             if screen.wait_for(2, 0.01):
                 break
         assert len(screen.calls) > 1
+
+
+def test_no_picture_is_drawn_between_two_strokes(controller, screen, monkeypatch):
+    now_s = [0.0]
+    monkeypatch.setattr(saved_view, "monotonic", lambda: now_s[0])
+    with closing(SavedPicture(controller, quiet_s=60)) as state_keeper:
+        state_keeper.show()
+        for neuron in range(20):
+            controller.editor.paint([neuron], HIDDEN)
+            now_s[0] += 50
+        assert len(screen.calls) == 1
+        now_s[0] += 60
+        controller.results.changed.emit()
+        assert screen.wait_for(2)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ QUIET_S: Final = 2.0
 AWAITED: Final = ("running", "stale")
 """States of a prediction whose replacement is still to come."""
 MOST_QUIETS: Final = 5
-"""A view that never rests, as while it is scored, is drawn after so many quiet times."""
+"""Results that never rest, as while it is scored, are drawn after so many quiet times."""
 CHANGED: Final = (
     "The view has changed since this picture was drawn: the notebook was saved too early for "
     "the next one."
@@ -75,17 +75,17 @@ class SavedPicture:
         self._controller, self._on_error = controller, on_error
         self._is_live, self._quiet_s = is_live, quiet_s
         self._changed, self._drawing = threading.Condition(), threading.Lock()
-        self._first_s = self._changed_s = 0.0
+        self._first_s = self._changed_s = self._acted_s = 0.0
         self._told: tuple[str, str] | None = None
         self._is_due = self._is_closed = False
         self._thread: threading.Thread | None = None
         self._output: Bundle | None = None
-        self._signals: list[Any] = []
+        self._links: list[tuple[Any, Callable[[], None]]] = []
 
     # -- actions ----------------------------------------------------------------------
     def show(self) -> None:
         """Display a picture of the current view and start to follow changes."""
-        if not self._signals:
+        if not self._links:
             self._follow()
         with self._drawing:
             self._output = self._draw() or _bundle("The picture is being drawn.")
@@ -102,15 +102,15 @@ class SavedPicture:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        while self._signals:
-            self._signals.pop().disconnect(self._note_change, missing_ok=True)
+        while self._links:
+            signal, note = self._links.pop()
+            signal.disconnect(note, missing_ok=True)
 
     # -- following --------------------------------------------------------------------
     def _follow(self) -> None:
         controller = self._controller
-        self._signals = [
-            controller.state.events,
-            controller.editor.history_changed,
+        actions = [controller.state.events, controller.editor.history_changed]
+        results = [
             controller.results.changed,
             controller.baseline.changed,
             controller.pins.changed,
@@ -118,10 +118,16 @@ class SavedPicture:
             controller.neuron_order.changed,
             controller.loader.changed,  # the end of an opening that fails
         ]
-        for signal in self._signals:
-            signal.connect(self._note_change)
+        self._links = [(signal, self._note_action) for signal in actions]
+        self._links += [(signal, self._note_change) for signal in results]
+        for signal, note in self._links:
+            signal.connect(note)
         _draw_after_cells(self)
         atexit.register(_end, ref(self))
+
+    def _note_action(self) -> None:
+        self._acted_s = monotonic()
+        self._note_change()
 
     def _note_change(self) -> None:
         """Note a possible change; called often and on any thread."""
@@ -159,7 +165,9 @@ class SavedPicture:
         with self._changed:
             while self._is_due and not self._is_closed:
                 latest_s = self._first_s + MOST_QUIETS * self._quiet_s
-                wait_s = min(self._changed_s + self._quiet_s, latest_s) - monotonic()
+                due_s = min(self._changed_s + self._quiet_s, latest_s)
+                # A drawing takes half a second of the kernel: not between two strokes.
+                wait_s = max(due_s, self._acted_s + self._quiet_s) - monotonic()
                 if wait_s <= 0 and self._is_settled:
                     return True
                 # The end of a stroke or of a request is a change, too, which wakes this

@@ -227,7 +227,9 @@ function connect({ model, el }, name, handlers) {
     el.append(problem);
     follow("problem", tellProblem);
     follow("_fault", tellProblem);
-    setVisible(true);
+    // On a page in view, the observer tells it within a frame: drawing what is in a hidden
+    // tab would start its work, and take the time of the first drawings.
+    if (document.hidden) setVisible(true);
     const observer = new IntersectionObserver((entries) => setVisible(entries.at(-1).isIntersecting));
     observer.observe(el);
     closers.push(() => observer.disconnect());
