@@ -1,29 +1,47 @@
 """All pictures of docs/napari.md and docs/spikes.md, from the window of the demo.
 
-usage: xvfb-run -a python -m tests.acceptance.tour OUT
+usage: xvfb-run -a python -m tests.acceptance.tour OUT [CHAPTER | WEIGHTS]...
 
+CHAPTER is the name of a function of this module or of `omnimouse_app.tour.report`; by
+default all. With two files of weights, both pictures of docs/families.md are made: the
+second model is compared with the first one in napari and in the notebook.
 `omnimouse_app.tour.report` has the chapters of the headless demo and the code that runs
 them; the chapters here add conditions compared, context, one neuron, a twin and its
-laboratory, the ranking, an edited stimulus, other colours of the field, the raster with
-its prediction, the table of neurons, and a spiking session. Takes minutes.
+laboratory, the ranking, the sources of an area, an edited stimulus, other colours of the
+field, the raster with its prediction, the table of neurons, and a spiking session. Takes
+minutes.
 """
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from qtpy.QtGui import QPainter, QPixmap
 
 from omnimouse_app.tour.hand import settle, wait_for
-from omnimouse_app.tour.report import CHAPTERS, Chapter, Check, Story, small_screen, write_report
+from omnimouse_app.tour.report import (
+    CHAPTERS,
+    Chapter,
+    Check,
+    Figure,
+    Story,
+    small_screen,
+    write_report,
+)
 from omnimouse_app.window.screen import scratch_settings
 from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
 from omnimouse_model.analysis.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.live.laboratory_jobs import BARCODES, label_of
+from omnimouse_model.live.mask.presets import HALF
 from omnimouse_model.simulate.demo import demo_session, spiking_session
 from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.views.context.sources import SourcesView
 from omnimouse_widgets.views.laboratory import LaboratoryView
 from omnimouse_widgets.views.record import choose, press
+from tests.bench.browser.screenshots import family_pictures, save_pictures
 
 # Seconds: timeout of computations over many windows on a slow machine.
 _LONG_S = 900.0
@@ -238,6 +256,70 @@ def rank_the_sessions(story: Story) -> None:
     story.dock.bring_up("OmniMouse")
 
 
+def ask_for_sources(story: Story) -> None:
+    """Show bars, means and the matrix of the panel Sources, side by side."""
+    sources, panel = story.dock.controller.sources, story.dock.panels["Sources"]
+    assert isinstance(panel, RecordPanel)
+    assert isinstance(panel.view, SourcesView)
+    story.dock.bring_up("Sources")
+    sources.set(windows=60)
+    shots = []
+    for question, targets, page in (
+        ("sources", "area LM", "figure"),
+        ("sources", "area LM", "means"),
+        ("areas", "selected", "figure"),
+    ):
+        sources.set(question=question, targets=targets)
+        panel.view.set(page=page)
+        if question not in sources.found:
+            sources.start()
+            wait_for(lambda: not sources.is_busy, "the sources", _LONG_S)
+        settle(0.5)
+        shots.append(panel.grab())
+    png, width, gap = story.out / "sources.png", shots[0].width(), 10
+    sheet = QPixmap(3 * width + 2 * gap, shots[0].height())
+    sheet.fill()
+    paint = QPainter(sheet)
+    for number, shot in enumerate(shots):
+        paint.drawPixmap(number * (width + gap), 0, shot)
+    paint.end()
+    sheet.save(str(png))
+    text = "What video, behaviour and other neurons tell of an area, and areas of areas."
+    story.figures.append(Figure("Sources", text, png))
+    story.dock.bring_up("OmniMouse")
+
+
+def compare_families(story: Story, weights: Sequence[str]) -> None:
+    """Show the scores of a model against those of another, and the difference."""
+    controller = story.dock.controller
+    controller.selection.select(controller.state.selection[:3])
+    for model in weights:
+        controller.model.choose(model)
+        controller.editor.apply_preset(HALF)
+        story.wait_for_prediction(_LONG_S)
+        controller.requests.finish_scores()
+        wait_for(partial(_is_scored, story), "the scores over the test tier", _LONG_S)
+        controller.pins.pin()
+    story.dock.bring_up("Scores")
+    scores = story.dock.panels["Scores"]
+    assert isinstance(scores, RecordPanel)
+    choose(scores.view, "predictor", "B")
+    choose(scores.view, "against", "A")
+    controller.colouring.choose("difference")
+    settle(1.0)
+    story.picture(
+        "families",
+        "Two families over the same neurons",
+        "The scores of one against those of the other, over the windows of the test part; "
+        "the field has the colour of the difference.",
+    )
+
+
+def _is_scored(story: Story) -> bool:
+    found = story.dock.controller.results.tier_score
+    return found is not None and found.is_complete
+
+
 def edit_the_stimulus(story: Story) -> None:
     """Mirror the video, and show the new prediction."""
     controller = story.dock.controller
@@ -378,6 +460,7 @@ TOUR: tuple[Chapter, ...] = (
     compare_with_a_twin,
     experiment_on_the_twin,
     rank_the_sessions,
+    ask_for_sources,
     edit_the_stimulus,
     colour_by_numbers,
     show_the_residual,
@@ -388,5 +471,12 @@ TOUR: tuple[Chapter, ...] = (
 
 
 if __name__ == "__main__":
+    out, *named = sys.argv[1:]
+    weights = [str(Path(name).resolve()) for name in named if Path(name).exists()]
+    chapters: list[Chapter] = [each for each in TOUR if each.__name__ in named]
+    if weights:
+        chapters = [partial(compare_families, weights=weights)]
     with scratch_settings():
-        print(write_report(Path(sys.argv[1]), demo_session(), chapters=TOUR))
+        print(write_report(Path(out), demo_session(), chapters=chapters or TOUR))
+        if weights:
+            save_pictures(Path(out) / "notebooks", print, partial(family_pictures, weights=weights))

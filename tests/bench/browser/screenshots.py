@@ -3,7 +3,8 @@
 import io
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,9 @@ from tests.bench.browser.page import (
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
+Pictures = Iterator[tuple[str, "Locator | NotebookPage"]]
+"""Names of pictures, each with the element or page that it shows."""
+Maker = Callable[[NotebookPage], Pictures]
 QUIET_MS: Final = 700
 """Milliseconds; longer than a view needs to draw its last update."""
 CELL: Final = """from omnimouse_widgets import Explorer
@@ -35,6 +39,17 @@ explorer = Explorer(om.unseen_session(), "demo")
 explorer.controller.finetuning.folder = Path({folder!r})
 explorer.finetune.steps = {steps}
 explorer.controller.requests.wait()
+explorer"""
+FAMILIES: Final = """explorer = Explorer("demo", {weights}[0])
+controller = explorer.controller
+for model in {weights}:
+    controller.model.choose(model)
+    explorer.settled()
+    controller.editor.apply_preset("random_half_video_behavior")
+    explorer.settled(900, scores=True)
+    controller.pins.pin()
+explorer.neuron_scores.predictor, explorer.neuron_scores.against = "B", "A"
+controller.colouring.choose("difference")
 explorer"""
 TWIN: Final = """explorer = Explorer("demo", "demo")
 explorer.settled()
@@ -72,27 +87,23 @@ def write_pictures(
     BrowserMissingError
         A browser or playwright is missing.
     """
+    makers = partial(_explorer, model=model), _finetuning, twin_pictures, spiking_pictures
+    return save_pictures(out, report, *makers)
+
+
+def save_pictures(out: Path, report: Callable[[str], None], *makers: Maker) -> list[Path]:
+    """Save the pictures of each maker, all from one page; return their paths."""
     out.mkdir(parents=True, exist_ok=True)
     paths = []
-    with (
-        browser_and_server() as (browser, server),
-        page_in(browser, server, scale=SCALE) as tab,
-        tempfile.TemporaryDirectory(prefix="omnimouse-tuned-") as folder,
-    ):
-        pictures = chain(
-            _explorer(tab, model),
-            _finetuning(tab, folder),
-            twin_pictures(tab),
-            spiking_pictures(tab),
-        )
-        for name, picture in pictures:
+    with browser_and_server() as (browser, server), page_in(browser, server, scale=SCALE) as tab:
+        for name, picture in chain.from_iterable(make(tab) for make in makers):
             paths.append(out / f"{name}.png")
             _save(picture, paths[-1])
             report(str(paths[-1]))
     return paths
 
 
-def _explorer(tab: NotebookPage, model: str) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+def _explorer(tab: NotebookPage, model: str) -> Pictures:
     """Yield the name of each picture and the element or page that it shows."""
     tab.open([CELL.format(model=model)])
     # Hide the file list, which takes width from the pictures.
@@ -146,21 +157,33 @@ def _explorer(tab: NotebookPage, model: str) -> Iterator[tuple[str, "Locator | N
     yield "saved", saved
 
 
-def _finetuning(tab: NotebookPage, folder: str) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+def _finetuning(tab: NotebookPage) -> Pictures:
     """Yield the picture of a fine-tuning to a mouse that is new to the model."""
-    tab.open([NEW_MOUSE.format(folder=folder, steps=STEPS)])
+    with tempfile.TemporaryDirectory(prefix="omnimouse-tuned-") as folder:
+        tab.open([NEW_MOUSE.format(folder=folder, steps=STEPS)])
+        tab.run_all()
+        part = tab.part("finetune").first
+        part.get_by_role("button", name="Start").click()
+        # The start values and the first steps take minutes on a busy machine.
+        tab.wait_for_kernel(f"explorer.finetune.progress > {PICTURE_SHARE}", True, 400)
+        # The run is stopped after the picture, since its end takes minutes.
+        yield "finetune", part
+        part.get_by_role("button", name="Stop").click()
+        part.get_by_text("the current weights are saved").wait_for()
+
+
+def family_pictures(tab: NotebookPage, weights: Sequence[str]) -> Pictures:
+    """Yield the scores of a model against those of another, and their difference."""
+    tab.open(["from omnimouse_widgets import Explorer", FAMILIES.format(weights=list(weights))])
+    tab.finish(tab.start("command", "application:toggle-left-area"))
     tab.run_all()
-    part = tab.part("finetune").first
-    part.get_by_role("button", name="Start").click()
-    # The start values and the first steps take minutes on a busy machine.
-    tab.wait_for_kernel(f"explorer.finetune.progress > {PICTURE_SHARE}", True, 400)
-    # The run is stopped after the picture, since its end takes minutes.
-    yield "finetune", part
-    part.get_by_role("button", name="Stop").click()
-    part.get_by_text("the current weights are saved").wait_for()
+    _bring_to_front(tab, "Scores")
+    tab.part("scores").first.locator("svg circle, svg path").first.wait_for(state="attached")
+    _wait_for_results(tab)
+    yield "families", tab.page.locator(".jp-OutputArea-output", has=tab.part("field")).first
 
 
-def twin_pictures(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+def twin_pictures(tab: NotebookPage) -> Pictures:
     """Yield pictures of a digital twin: pinned beside OmniMouse, and measured."""
     tab.open(["from omnimouse_widgets import Explorer", TWIN])
     tab.run_all()
@@ -181,7 +204,7 @@ def twin_pictures(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookP
 
 def spiking_pictures(
     tab: NotebookPage,
-) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+) -> Pictures:
     """Yield pictures of a spiking session with its trials, and of a ranking."""
     tab.open(["from omnimouse_widgets import Explorer", SPIKES])
     tab.finish(tab.start("command", "application:toggle-left-area"))
