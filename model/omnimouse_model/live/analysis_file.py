@@ -12,7 +12,8 @@ they differ from their defaults, `"areas_shown": true`, `"plane_shown": 2`,
 predictors of the colour of a difference; `"predictor_id"`, the id of the
 predictor with the hash of its weights; `"sweeps"`, file names of the drawn sweeps;
 `"experiments"`, what the laboratory has measured; `"sources"`, file names of the results
-of sources, informants and areas.
+of sources, informants and areas; `"groups"`, named groups of neurons
+`[{"name": "mine", "ids": [3, 14]}]`.
 `beside` is the recording's path relative to the file's folder, so that both can be
 moved together; `tables_beside` is that of joined tables of neuron properties. The mask
 has the format of `Mask.to_dict`. Unknown fields are errors.
@@ -46,6 +47,7 @@ from omnimouse_model.live.state import (
     RasterView,
 )
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
+from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.storage.files import read_bytes
 from omnimouse_model.storage.trees import Within, decode, read_json, refused_as, shown
 from omnimouse_model.storage.write import sole_writer, write_json
@@ -55,10 +57,11 @@ SUFFIX = ".omnimouse.json"
 MAX_BYTES = 256 * 2**20
 MAX_SWEEPS = 100
 MAX_EXPERIMENTS, MAX_REPEATS = 100, 100
-MAX_SOURCES = 3
+MAX_SOURCES, MAX_GROUPS = 3, 1000
 STATE_FIELDS = (
     "mask", "preset", "selection", "cursor", "active_span", "brush_code", "colour_by",
-    "compared", "edits", "pins", "areas_shown", "plane_shown", "raster_order", "raster_view",
+    "compared", "edits", "pins", "groups", "areas_shown", "plane_shown", "raster_order",
+    "raster_view",
 )  # fmt: skip
 """Fields of the live state that an analysis has under the same name."""
 Sample = Annotated[int, Within(0, 10**6)]
@@ -113,6 +116,7 @@ class _File:
     sweeps: Annotated[tuple[str, ...], Within(0, MAX_SWEEPS)] = ()
     experiments: Annotated[tuple[_Experiment, ...], Within(0, MAX_EXPERIMENTS)] = ()
     sources: Annotated[tuple[str, ...], Within(0, MAX_SOURCES)] = ()
+    groups: Annotated[tuple[NeuronGroup, ...], Within(0, MAX_GROUPS)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,8 @@ class Analysis:
         Experiments of the laboratory that have a result.
     sources
         File names of the results of sources, informants and areas.
+    groups
+        Named groups of neurons.
     """
 
     recording: str = ""
@@ -166,6 +172,7 @@ class Analysis:
     colour_by: ColourBy = "state"
     edits: tuple[Edit, ...] = ()
     pins: tuple[Pin, ...] = ()
+    groups: tuple[NeuronGroup, ...] = ()
     areas_shown: bool = False
     plane_shown: int = ALL_PLANES
     predictor_id: str = ""
@@ -180,7 +187,7 @@ class Analysis:
         """Whether everything but the view options and saved sweeps is equal."""
         # A view option, such as a colour, is no work that would be lost: it must not
         # ask to save.
-        plain = ("recording", "predictor", "baseline", "start_s", "selection", "edits")
+        plain = ("recording", "predictor", "baseline", "start_s", "selection", "edits", "groups")
         return (
             all(getattr(self, name) == getattr(other, name) for name in plain)
             and dict(self.options) == dict(other.options)
@@ -212,6 +219,8 @@ class Analysis:
             ]
         if self.sources:
             optional["sources"] = list(self.sources)
+        if self.groups:
+            optional["groups"] = [{"name": one.name, "ids": list(one.ids)} for one in self.groups]
         one_plane = self.plane_shown != ALL_PLANES
         raster = {"raster_order": self.raster_order, "raster_view": self.raster_view}
         default = {"raster_order": "state", "raster_view": "truth"}
@@ -279,6 +288,7 @@ class Analysis:
             predictor_id=file.predictor_id,
             sweeps=_names("sweeps", file.sweeps),
             sources=_names("sources", file.sources),
+            groups=_groups(file.groups),
             experiments=_experiments(file.experiments),
             **asdict(file.view),
         )
@@ -446,6 +456,13 @@ def _pins(value: list[Any]) -> tuple[Pin, ...]:
     if len({pin.slot for pin in pins}) < len(pins):
         _refuse("pins", [pin.slot for pin in pins], "each in a slot of its own")
     return tuple(sorted(pins, key=lambda pin: pin.slot))
+
+
+def _groups(groups: tuple[NeuronGroup, ...]) -> tuple[NeuronGroup, ...]:
+    names = [one.name for one in groups]
+    if "" in names or len({*names}) < len(names) or not all(one.ids for one in groups):
+        _refuse("groups", names, "groups of neurons, each with a name of its own")
+    return groups
 
 
 def _names(field: str, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -94,9 +94,9 @@ class Sources(HasBackgroundTask):
         What is asked next, of which neurons (`SELECTED`, `MASK`, `ALL`, an area or a
         named group), whether `linear-gaussian` answers or the chosen model, and in how
         many windows at most.
-    has_group, groups
-        Whether the visible neurons of the mask are a source of their own, and the named
-        groups of the recording, which are.
+    has_group
+        Whether the visible neurons of the mask are a source of their own, as the named
+        groups (`state.groups`) are.
     is_lagged
         Whether only the past of an area tells the others.
     found
@@ -111,7 +111,6 @@ class Sources(HasBackgroundTask):
         self.question: Question = "sources"
         self.targets = SELECTED
         self.is_quick, self.has_group, self.is_lagged = True, False, False
-        self.groups: tuple[NeuronGroup, ...] = ()
         self.windows = WINDOWS
         self.found: dict[Question, Finding] = {}
         self.folder = cache_dir() / "sources"
@@ -134,6 +133,7 @@ class Sources(HasBackgroundTask):
         self._reopened: dict[Question, SourcesJob] = {}
         self._latest: SourcesJob | None = None
         client.state.events.session.connect(self._on_session)
+        client.state.events.groups.connect(self._on_groups)
         client.state.events.predictor_name.connect(self._on_model)
         client.results.events.needs.connect(self._on_needs)
 
@@ -237,7 +237,7 @@ class Sources(HasBackgroundTask):
 
     # -- actions ----------------------------------------------------------------------
     def set(self, **options: Any) -> None:
-        """Set `question`, `targets`, `is_quick`, `has_group`, `groups`, `is_lagged` or `windows`.
+        """Set `question`, `targets`, `is_quick`, `has_group`, `is_lagged` or `windows`.
 
         Raises
         ------
@@ -289,15 +289,15 @@ class Sources(HasBackgroundTask):
         taken = {PAINTED, "", *sources, *map(source_label, sources)}
         if group.name.lower() in {one.lower() for one in taken}:
             raise ValueError(f"Give the group another name: {group.name!r} is that of a source.")
-        others = tuple(one for one in self.groups if one.name != group.name)
+        others = tuple(one for one in self.state.groups if one.name != group.name)
+        self.state.groups = (*others, group)
         # The neurons would be two sources, with and without a name.
-        self.set(groups=(*others, group), has_group=False)
+        self.set(has_group=False)
 
     def forget_group(self, name: str) -> None:
         """Remove a named group."""
-        left = tuple(one for one in self.groups if one.name != name)
-        targets = SELECTED if self.targets == f"{GROUP}{name}" else self.targets
-        self.set(groups=left, targets=targets)
+        groups = self.state.groups
+        self.state.groups = tuple(one for one in groups if one.name != name)
 
     def start(self) -> None:
         """Ask the question; if it cannot be asked, `error` says why."""
@@ -424,7 +424,7 @@ class Sources(HasBackgroundTask):
 
     def _has_targets(self, targets: str) -> bool:
         if targets.startswith(GROUP):
-            return targets.removeprefix(GROUP) in [one.name for one in self.groups]
+            return targets.removeprefix(GROUP) in [one.name for one in self.state.groups]
         session, area = self.state.session, targets.removeprefix(AREA)
         if area == targets:
             return targets in (SELECTED, MASK, ALL)
@@ -481,7 +481,7 @@ class Sources(HasBackgroundTask):
                 raise ValueError("Informants are those of some neurons: choose fewer targets.")
             return {"targets": targets, "max_windows": self.windows}
         names: tuple[str | NeuronGroup, ...] | None = None
-        groups = (*self.groups, *([self.painted()] if self.has_group else []))
+        groups = (*self.state.groups, *([self.painted()] if self.has_group else []))
         if groups:
             names = (*default_sources(session), *groups)
         return {"sources": names, "targets": targets, "max_windows": self.windows}
@@ -496,7 +496,8 @@ class Sources(HasBackgroundTask):
             area = self.targets.removeprefix(AREA)
             return NeuronGroup.of(session, area, areas_of(session) == area)
         if self.targets.startswith(GROUP):
-            return next(one for one in self.groups if self.targets == f"{GROUP}{one.name}")
+            groups = self.state.groups
+            return next(one for one in groups if self.targets == f"{GROUP}{one.name}")
         if self.targets == SELECTED:
             if not self.state.selection:
                 raise ValueError("No neuron is selected: select some, or choose others.")
@@ -515,10 +516,13 @@ class Sources(HasBackgroundTask):
         self.found.clear()
         self._jobs.clear()
         self._reopened.clear()
-        self._quick_s, self.groups = None, ()
+        self._quick_s, self.state.groups = None, ()
+        self.measured.emit()
+        self._on_groups()
+
+    def _on_groups(self) -> None:
         if not self._has_targets(self.targets):
             self.targets = SELECTED
-        self.measured.emit()
         self.changed.emit()
 
     def _on_model(self) -> None:
@@ -543,12 +547,6 @@ class Sources(HasBackgroundTask):
         job, result = found
         if self._is_of_screen(job):
             self.found[job.question], self._jobs[job.question] = result, job
-            if job.question == "sources" and not job.arguments:
-                # The groups of a kept result can be asked of again, beside those of now.
-                taken = {PAINTED, *(one.name for one in self.groups)}
-                sources = cast("SourceScores", result).plan.sources
-                kept = (one for one in sources if isinstance(one, NeuronGroup))
-                self.groups += tuple(one for one in kept if one.name not in taken)
             self.measured.emit()
             self.changed.emit()
 

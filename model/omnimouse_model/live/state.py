@@ -16,6 +16,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import Edit, WindowSpec, default_spec
 from omnimouse_model.live.pin import Pin, SpanChoice
 from omnimouse_model.masks import VISIBLE, Mask
+from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.metrics.named import METRICS, Metric
 
 NOTHING_OPEN = "No recording is open; open one first."
@@ -80,6 +81,8 @@ class LiveState:
         Whether the task is scored over a tier while nothing else is requested.
     pins
         Pinned conditions, at most four, sorted by slot.
+    groups
+        Named groups of neurons of the open session.
     trace_span
         Span of the session that the traces show.
     common_scale, as_large
@@ -131,6 +134,7 @@ class LiveState:
     trial_tier: str = ""
     scores_tier: bool = True
     pins: tuple[Pin, ...] = ()
+    groups: tuple[NeuronGroup, ...] = ()
     trace_span: SpanChoice = "10 s"
     common_scale: bool = False
     as_large: bool = True

@@ -9,6 +9,8 @@ import pytest
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import VISIBLE
+from omnimouse_model.masks.selection import NeuronGroup
 from tests.predictors import open_controller
 from tests.toy_predictors import ToyPredictor
 
@@ -58,6 +60,46 @@ def test_results_that_are_gone_are_named_and_stay_in_the_file(saved):
         assert "Results of informants are no longer kept" in str(controller.sources.error)
         controller.project.save(path)
         assert len(read_analysis(path).sources) == 2
+
+
+def test_named_groups_are_saved_with_the_analysis_though_nothing_was_asked(saved):
+    path, folder, _ = saved
+    with reopened(path, folder) as controller:
+        assert not controller.state.groups
+        controller.editor.paint([5, 6], VISIBLE)
+        controller.sources.name_group("mine")
+        assert controller.project.is_changed
+        controller.project.save(path)
+    assert json.loads(path.read_text())["groups"][0]["name"] == "mine"
+    with reopened(path, folder) as controller:
+        (group,) = controller.state.groups
+        shown = controller.state.mask.visible.any(axis=0)
+        assert group == NeuronGroup.of(controller.state.session, "mine", shown)
+        controller.sources.set(targets="group mine")
+        assert "om.NeuronGroup('mine'" in controller.sources.as_python()
+        controller.loader.open_now(controller.state.session)
+        assert not controller.state.groups
+        assert controller.sources.targets == "selected"
+
+
+def test_a_group_of_neurons_that_the_recording_lacks_is_named_and_left_out(saved):
+    path, folder, _ = saved
+    facts = json.loads(path.read_text())
+    groups = [{"name": "gone", "ids": [5, 10**6]}, {"name": "here", "ids": [5]}]
+    path.write_text(json.dumps(facts | {"groups": groups}))
+    with reopened(path, folder) as controller:
+        assert [one.name for one in controller.state.groups] == ["here"]
+        assert "“gone”" in " ".join(controller.project.messages)
+
+
+def test_groups_without_a_name_of_their_own_are_refused(saved):
+    path, _, _ = saved
+    facts = json.loads(path.read_text())
+    good = {"name": "mine", "ids": [3]}
+    for groups in ([good, good], [{"name": "", "ids": [3]}], [{"name": "mine", "ids": []}], [3]):
+        path.write_text(json.dumps(facts | {"groups": groups}))
+        with pytest.raises(AnalysisFileError, match="groups"):
+            read_analysis(path)
 
 
 def test_another_recording_gets_no_results(saved):

@@ -203,7 +203,7 @@ def test_a_typed_name_is_taken_and_a_refused_one_is_told(controller, show, redra
         QApplication.sendPostedEvents(dialog, QEvent.Type.DeferredDelete)
         redraw()
         assert ("another name" in panel.notice.text()) == (name == "video")
-    assert [one.name for one in controller.sources.groups] == ["mine"]
+    assert [one.name for one in controller.state.groups] == ["mine"]
 
 
 class Offering:

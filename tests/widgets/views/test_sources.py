@@ -155,10 +155,10 @@ def test_named_groups_are_sources_of_their_own_and_targets(view, controller):
     assert controller.sources.found["sources"].neurons.tolist() == [30, 31]
     # The same name again is the same group with other neurons.
     name_group(view, controller, "upper", [32])
-    assert [one.ids for one in controller.sources.groups] == [(5, 6), (32,)]
+    assert [one.ids for one in controller.state.groups] == [(5, 6), (32,)]
     press(view, "forget upper")
     assert controller.sources.targets == "selected"
-    assert [one.name for one in controller.sources.groups] == ["lower"]
+    assert [one.name for one in controller.state.groups] == ["lower"]
 
 
 def test_a_group_without_neurons_or_with_the_name_of_a_source_is_refused(view, controller):
@@ -169,24 +169,7 @@ def test_a_group_without_neurons_or_with_the_name_of_a_source_is_refused(view, c
     for name in ("same area", "LM", "running", "visible neurons", "  "):
         with pytest.raises(ValueError, match="another name"):
             press(view, "name").take(name)
-    assert not controller.sources.groups
-
-
-def test_named_groups_come_back_with_the_saved_results(view, controller, session, tmp_path):
-    controller.selection.select([9])
-    name_group(view, controller, "lower", [5, 6])
-    press(view, "run")
-    kept, groups = controller.sources.kept, controller.sources.groups
-    controller.loader.open_now(om.open_session(dict(np.load(session.path)) | {"id": "other"}))
-    assert not controller.sources.groups
-    controller.loader.open_now(session)
-    # Those that were named meanwhile stay.
-    name_group(view, controller, "upper", [30])
-    choose(view, "targets", "group upper")
-    controller.sources.reopen(kept, is_chosen=True)
-    assert controller.sources.groups[1:] == groups
-    assert controller.sources.groups[0].name == "upper"
-    assert "upper" in press(view, "python").text
+    assert not controller.state.groups
 
 
 def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, controller):

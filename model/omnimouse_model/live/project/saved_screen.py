@@ -50,6 +50,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import MAX_UNSAVED, LastSession, StateStore
 from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.masks import Mask
+from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.storage.web import web_address
 
 # -- parts of the controller that show an analysis, and how they show a saved one -----
@@ -94,6 +95,7 @@ class AnalysisScreen:
         is_same = state.session is not None and state.session.fingerprint == analysis.fingerprint
         is_chosen = state.predictor_name == analysis.predictor
         self.sources.reopen(analysis.sources if is_same else (), is_chosen=is_chosen)
+        messages.append(self._name_groups(analysis.groups))
         # The code before the span: each code has its own span.
         self.editor.set_brush(analysis.brush_code)
         self.editor.set_active_span(*analysis.active_span)
@@ -119,6 +121,14 @@ class AnalysisScreen:
             return MUST_FETCH.format(kind="model", name=name, action="Fetch it")
         self.model.choose(name)
         return ""
+
+    def _name_groups(self, groups: tuple[NeuronGroup, ...]) -> str:
+        """Name groups of neurons; return a message about those that are not recorded."""
+        names = self.state.open_session.units.names
+        known = tuple(one for one in groups if np.isin(one.ids, names).all())
+        self.state.groups = known
+        left = ", ".join(f"“{one.name}”" for one in groups if one not in known)
+        return f"Not all neurons of {left} are in the recording: named no more." if left else ""
 
     def _choose_baseline(self, name: str) -> str:
         """Choose the baseline; return a message if it is not here, else ""."""
@@ -383,10 +393,10 @@ class UnsavedBackups:
 
 
 def has_unsaved_work(analysis: Analysis) -> bool:
-    """Whether an analysis has a painted mask, pins or edits."""
+    """Whether an analysis has a painted mask, pins, edits or named groups."""
     # Masks of presets or files can be made again, so they need no backup.
     by_hand = not analysis.preset and analysis.mask is not None
-    return by_hand or bool(analysis.pins or analysis.edits)
+    return by_hand or bool(analysis.pins or analysis.edits or analysis.groups)
 
 
 def plain_name(place: str) -> str:
@@ -409,7 +419,7 @@ def _work_key(analysis: Analysis) -> _Key:
     # A preset's mask can be made again; it is not work that would be lost.
     mask = None if analysis.preset or analysis.mask is None else analysis.mask.mask_id
     pins = tuple(pin.key for pin in analysis.pins)
-    return analysis.recording, analysis.fingerprint, mask, analysis.edits, pins
+    return analysis.recording, analysis.fingerprint, mask, analysis.edits, pins, analysis.groups
 
 
 # -- autosave of the screen's content; a crash loses at most half a second ------------

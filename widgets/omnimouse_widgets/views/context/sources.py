@@ -228,7 +228,7 @@ class SourcesView:
 
         def ask() -> AskText:
             sources.painted()  # without neurons, there is nothing to name
-            name = f"group {len(sources.groups) + 1}"
+            name = f"group {len(sources.state.groups) + 1}"
             return AskText("Name of the group", name, sources.name_group)
 
         help_text = "A named group is a source, and can be the targets, while others are painted"
@@ -241,7 +241,7 @@ class SourcesView:
                     "It is no source any more",
                     partial(sources.forget_group, group.name),
                 )
-                for group in sources.groups
+                for group in sources.state.groups
             ),
         )
 
@@ -447,7 +447,7 @@ def target_options(sources: Sources) -> tuple[tuple[str, str, str], ...]:
         (MASK, "targets of the mask", "Neurons with a target in the mask on screen: paint them"),
         *(
             (f"{GROUP}{group.name}", f"neurons of {group.name}", "The neurons of this group")
-            for group in sources.groups
+            for group in sources.state.groups
         ),
         *(
             (f"{AREA}{name}", f"neurons of {name}", f"All neurons of {name}")
