@@ -134,7 +134,7 @@ def command(names: tuple[str, ...], csv: Path | None, as_json: bool, **settings:
     callback=chosen,
     help="Neurons that are predicted, by area or index.",
 )
-@click.option("--k", type=click.IntRange(min=1), default=16, help="Informants.")
+@click.option("--k", type=click.IntRange(min=1), help="Informants, by default 16 at most.")
 @click.option(
     "--random",
     "n_random",

@@ -66,6 +66,8 @@ MAX_VALUES: Final = 60_000_000
 """Averaged responses (samples x neurons) in memory at most, 240 MB."""
 MAX_TARGETS: Final = 100
 """Targets of the regression at most, spread evenly over those that were asked."""
+N_INFORMANTS: Final = 16
+"""Informants by default, where there are as many other neurons."""
 _SEARCH_SHARE: Final = 0.7
 Search = tuple[np.ndarray, np.ndarray]
 """What each neuron adds to a regression of the targets, (P,), and the best k."""
@@ -251,7 +253,7 @@ def informants(
     session: Session | str | Path,
     targets: Targets,
     *,
-    k: int = 16,
+    k: int | None = None,
     n_random: int = 5,
     tier: str = "test",
     max_windows: int | None = None,
@@ -281,7 +283,8 @@ def informants(
         Neurons: an area, a group, an index, indices or a bool for each. They are hidden together:
         of more than a tenth of an area, a tenth is drawn.
     k
-        Number of informants; the curve has 1, 2, 4, … of them.
+        Number of informants, by default 16, or all neurons that are no targets if these are
+        fewer; the curve has 1, 2, 4, … of them.
     n_random
         Draws of random neurons, nested as the informants are.
     max_windows, results, about, scheduler, job, on_part
@@ -300,6 +303,7 @@ def informants(
     chosen = chosen_neurons(session, targets)
     group = target_groups(areas, chosen, seed)[0]
     others = np.setdiff1d(np.arange(session.n_neurons), group)
+    k = min(N_INFORMANTS, len(others)) if k is None else k
     if not 0 < k <= len(others):
         raise ValueError(
             f"k is from 1 to {len(others):,}, the neurons that are no targets, not {k}."

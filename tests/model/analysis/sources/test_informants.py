@@ -139,6 +139,14 @@ def test_a_file_of_other_sums_is_refused(found, tmp_path):
         om.Informants.open(path)
 
 
+def test_of_fewer_neurons_all_others_are_informants_by_default():
+    world = simulate_coupled(CoupledSpec(n_neurons=12, minutes=2.0))
+    session = om.open_session(world.arrays)
+    found = om.informants("linear-gaussian", session, [0], n_random=1, max_windows=4)
+    assert sorted(found.order.tolist()) == list(range(1, 12))
+    assert found.counts == (1, 2, 4, 8, 11)
+
+
 def test_wrong_requests_say_what_is_possible(session):
     with pytest.raises(ValueError, match="k is from 1 to 39"):
         om.informants("linear-gaussian", session, [0], k=40)
