@@ -117,6 +117,17 @@ def test_curves_without_lines_are_an_empty_plot(view, panel, redraw):
     assert low < high
 
 
+def test_another_label_of_an_axis_is_in_the_middle_too(view, panel, redraw):
+    line = Line("", "#FFFFFF", np.arange(3.0), np.ones(3), "")
+    for label in ("neurons by area, most predictable first", "source"):
+        view.more = (Curves("more", "More", (line,), label, "", None),)
+        view.moved.emit()
+        redraw()
+    axis = panel.plots["more"].plot.getAxis("bottom")
+    middle = axis.label.mapRectToParent(axis.label.boundingRect()).center().x()
+    assert middle == pytest.approx(axis.size().width() / 2, abs=1)
+
+
 def test_an_image_and_a_polar_curve_have_their_marks_and_one_picture(view, panel, redraw, tmp_path):
     degrees, values = np.array([0.0, 90.0, 180.0, 270.0]), np.array([1.0, 2.0, 1.0, 1.0])
     polar = Polar("tuning", "Tuning", degrees, values, "#FFFFFF", error=np.full(4, 0.5), level=1.25)

@@ -192,6 +192,7 @@ class RecordPlot:
                 plot_style.style_axis(axis)
                 axis.setLabel(escape(label), color=plot_style.AXIS)
                 axis.label.setFont(plot_style.small_font())
+                axis.resizeEvent()  # only then, pyqtgraph puts the label in the middle
         self.plot.getAxis("bottom").setTicks(None if plot.ticks is None else [ticks])
         left, up = self.plot.getAxis("left"), plot.up_ticks
         left.setTicks(None if up is None else [up])
