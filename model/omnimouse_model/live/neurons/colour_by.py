@@ -495,7 +495,13 @@ class Colouring(HasBackgroundTask):
             return is_pinned or (bool(names[0]) and names[0] != names[1])
         if name in _OF_INFO and session.stimulus is not None:
             return True
-        return bool(np.isfinite(self._values(name, session)[0]).any())
+
+        def has_values() -> bool:
+            return bool(np.isfinite(self._values(name, session)[0]).any())
+
+        # The menu asks at each step of the window, and a recording does not change.
+        is_computed = name in ("lab", "source", "informant", *_OF_INFO)
+        return has_values() if is_computed else cached(session, f"has {name}", has_values)
 
     def _values(self, name: ColourBy, session: Session) -> tuple[np.ndarray, tuple[str, ...]]:
         units, n = session.units, session.n_neurons
