@@ -7,6 +7,7 @@ earlier requests share the encoding.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ from omnimouse_model.metrics import (
     bootstrap_interval,
     session_score,
 )
-from omnimouse_model.predict.predictor import Prediction, Predictor, predictions_of
+from omnimouse_model.predict.predictor import Prediction, Predictor, Request, predictions_of
+from omnimouse_model.progress import stop_if
 
 NEURONS = (16, 64, 256, 1024)
 SEED = 0
@@ -154,22 +156,24 @@ def live_sweep(
     cells = [(seed, c) for seed in sweep.plan.seeds for c in sweep.plan.contexts]
     cells = [cell for cell in cells if cell not in rows]
     # Without drawn neurons, a context is that of the first draw, whose row is copied.
-    masks = {
-        (seed, context): context_mask(context, draws[seed], window.spec)
+    computed = {(seed, c) for seed, c in cells if c.neurons or seed == first_seed}
+    # Each when it is asked for: all of them take seconds for 40,000 neurons.
+    masks = (
+        context_mask(context, draws[seed], window.spec)
         for seed, context in cells
-        if context.neurons or seed == first_seed
-    }
-    results = _results(predictor, window, list(masks.values()), neurons, cancelled)
+        if (seed, context) in computed
+    )
+    results = _results(predictor, window, masks, neurons, cancelled)
     for seed, context in cells:
-        if (seed, context) in masks:
+        if (seed, context) in computed:
             row = SweepRow(window.session.id, sweep.predictor, context, seed, len(neurons))
-            row = _with_score(row, window, masks[seed, context], next(results), metric)
+            row = _with_score(row, window, *next(results), metric)
         else:
             row = replace(rows[first_seed, context], seed=seed)
         rows[seed, context] = row
         sweep = replace(sweep, rows=(*sweep.rows, row))
         # Copies take no time: they appear with the next computed point, or at the end.
-        if (seed, context) in masks or sweep.is_complete:
+        if (seed, context) in computed or sweep.is_complete:
             yield sweep
 
 
@@ -199,25 +203,33 @@ def _empty_sweep(
 def _results(
     predictor: Predictor,
     window: Window,
-    masks: list[Mask],
+    masks: Iterator[Mask],
     neurons: np.ndarray,
     cancelled: Callable[[], bool],
-) -> Iterator[Prediction | str]:
+) -> Iterator[tuple[Mask, Prediction | str]]:
     """Yield a prediction or a refusal per mask; all in one call, to use a GPU well."""
     if predictor.needs.is_stored:
-        yield from [STORED] * len(masks)
+        yield from ((mask, STORED) for mask in masks)
         return
-    while masks:
-        requests = [(window, mask, neurons) for mask in masks]
+    asked: list[Mask] = []
+
+    def requests(masks: Iterator[Mask]) -> Iterator[Request]:
+        while True:
+            stop_if(cancelled)
+            if (mask := next(masks, None)) is None:
+                return
+            asked.append(mask)
+            yield window, mask, neurons
+
+    while True:
         try:
-            for prediction in predictions_of(predictor, requests, cancelled):
-                masks = masks[1:]
-                yield prediction
+            for prediction in predictions_of(predictor, requests(masks), cancelled):
+                yield asked.pop(0), prediction
             return
         # A refusal ends `predict_many`: skip that mask and request the rest again.
         except UnsupportedRequestError as refusal:
-            masks = masks[1:]
-            yield str(refusal)
+            yield asked.pop(0), str(refusal)
+            masks, asked = chain(asked, masks), []
 
 
 def _with_score(

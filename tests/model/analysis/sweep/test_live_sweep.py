@@ -1,4 +1,5 @@
 from contextlib import closing
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -14,7 +15,12 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import Cancelled, never
-from tests.predictors import EchoPredictor, GatedPredictor, tiny_transformer
+from tests.predictors import (
+    EchoPredictor,
+    GatedPredictor,
+    RefusingPredictor,
+    tiny_transformer,
+)
 
 TIMEOUT = 60.0
 SELECTED = np.array([3, 11, 30])
@@ -88,6 +94,39 @@ def test_it_stops_between_points_and_goes_on_where_it_was(window):
 
 
 @pytest.mark.slow
+def test_a_mask_is_made_when_it_is_asked_for(window, monkeypatch):
+    # All of them take seconds for thousands of neurons: the thread of a closed window went on.
+    made = []
+
+    def noted(*about):
+        made.append(about)
+        return context_mask(*about)
+
+    monkeypatch.setattr("omnimouse_model.analysis.sweep.live_sweep.context_mask", noted)
+    with pytest.raises(StoppedError):
+        next(live_sweep(EchoPredictor(), window, SELECTED, cancelled=lambda: bool(made)))
+    assert len(made) == 1
+
+
+class AheadPredictor(RefusingPredictor):
+    """Takes three requests before it answers the first."""
+
+    def predict_many(self, requests, cancelled=never):
+        requests = iter(requests)
+        while batch := list(islice(requests, 3)):
+            for request in batch:
+                yield self.predict(*request, cancelled)
+
+
+def test_a_refused_mask_is_left_out_of_those_that_are_computed_together(window):
+    *_, found = live_sweep(AheadPredictor(), window, SELECTED)
+    *_, alone = live_sweep(RefusingPredictor(), window, SELECTED)
+    for row, expected in zip(found.rows, alone.rows, strict=True):
+        assert (row.context, row.refusal) == (expected.context, expected.refusal)
+        assert row.refusal or row.score == expected.score
+    assert {bool(row.refusal) for row in found.rows} == {True, False}
+
+
 def test_the_windows_video_is_encoded_once_and_points_are_as_if_asked_alone(window):
     predictor = tiny_transformer()
     *_, found = live_sweep(predictor, window, SELECTED)
