@@ -151,7 +151,7 @@ def tiny_transformer() -> Predictor:
 def batching_transformer() -> Predictor:
     """Return the small network with batches of several masks, as on a GPU."""
     predictor = tiny_transformer()
-    predictor.joins_masks = True
+    predictor.batch = 8
     return predictor
 
 

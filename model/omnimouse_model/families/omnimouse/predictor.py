@@ -64,10 +64,11 @@ CACHE_BYTES = 512 * 2**20
 """Limit of cached video features and responses of recent windows, on the device."""
 CACHED_MASKS = 16
 """Tokens of recent masks: a live sweep alternates between about 14 contexts."""
-GPU_BATCH = 8
-"""Requests that a GPU computes together; more use memory and save little. A CPU computes
-one after the other: arrays of one window stay in its caches, and in memory that the C
-library keeps, which saves a tenth of the time."""
+GPU_BATCH, CPU_BATCH = 8, 4
+"""Requests that a GPU computes together, and masks of one window that a CPU does; more use
+memory and save little. With the demo's size, four masks take three quarters of the time on a
+CPU. Windows are computed one after the other there: arrays of one window stay in its caches,
+and in memory that the C library keeps, which saves a tenth of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,9 @@ class TransformerPredictor(Predictor):
     can_move
         Whether this predictor owns the network, and may move it to the CPU when the
         memory of the device is full.
-    joins_masks
-        Whether `predict_many` computes masks together that differ only in their
-        visible responses; by default on a GPU, which one mask does not fill. On a CPU
-        it is no faster, and the first prediction waits for the others.
+    batch
+        Number of requests that `predict_many` computes together, whose masks differ only in
+        their visible responses; by default 8 on a GPU, and 4 of one window on a CPU.
     assumed
         Settings that the checkpoint does not contain and the table of sizes gave.
     sums_bytes
@@ -127,7 +127,7 @@ class TransformerPredictor(Predictor):
     weights_hash: str = ""
     precision: Precision = "auto"
     can_move: bool = False
-    joins_masks: bool | None = None
+    batch: int | None = None
     assumed: tuple[str, ...] = ()
     sums_bytes: int | None = None
     counters: dict[str, int] = field(default_factory=_new_counters)
@@ -237,10 +237,10 @@ class TransformerPredictor(Predictor):
     ) -> Iterator[Prediction]:
         """Yield predictions in order; neighbouring requests share a batch if possible.
 
-        They must have one mask, or with `joins_masks` differ only in visible responses.
+        Their masks may differ only in visible responses.
         """
         for _, group in groupby(requests, key=self._batch_key):
-            while batch := list(islice(group, self._batch)):
+            while batch := list(islice(group, self.at_once)):
                 items = [(window, mask) for window, mask, _ in batch]
                 state = self._encoded(items, cancelled)
                 yield from self._decoded(state, items, batch[0][2], cancelled)
@@ -248,16 +248,11 @@ class TransformerPredictor(Predictor):
     @property
     def at_once(self) -> int:
         """Number of masks of one window that `predict_many` computes together."""
-        return self._batch if self._joins_masks else 1
+        return self.batch or (GPU_BATCH if self._joins_windows else CPU_BATCH)
 
     @property
-    def _batch(self) -> int:
-        return GPU_BATCH if self.device.type == "cuda" or self.joins_masks else 1
-
-    @property
-    def _joins_masks(self) -> bool:
-        is_gpu = self.device.type == "cuda"
-        return is_gpu if self.joins_masks is None else self.joins_masks
+    def _joins_windows(self) -> bool:
+        return self.batch is not None or self.device.type == "cuda"
 
     def _batch_key(self, request: Request) -> tuple[object, ...]:
         """Return equal keys for requests that can be computed together."""
@@ -266,12 +261,10 @@ class TransformerPredictor(Predictor):
         # A batch has the attention plan of its first window. Recorded clocks differ by
         # rounding noise, which official checkpoints must keep: only models with ideal
         # times can have several windows in a batch.
-        ideal = self.net.config.ideal_times
-        place = (session.id, session.fingerprint) if ideal else window.key
+        joins_windows = self._joins_windows and self.net.config.ideal_times
+        place = (session.id, session.fingerprint) if joins_windows else window.key
         columns = None if neurons is None else np.asarray(neurons).tobytes()
-        joins = self._joins_masks
-        key = batch_key(self._tokens_of(mask)) if joins else mask.mask_id
-        return place, columns, key
+        return place, columns, batch_key(self._tokens_of(mask))
 
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the learned vectors of a session's neurons, float32 (P, d)."""

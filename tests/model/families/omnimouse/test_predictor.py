@@ -253,8 +253,8 @@ def test_many_requests_equal_single_ones(predictor, session):
 @pytest.mark.parametrize("config", [OURS, OFFICIAL], ids=["ours", "official"])
 def test_masks_computed_together_are_answered_as_alone(session, window, config):
     one, together = predictor_for(session, config), predictor_for(session, config)
-    together.joins_masks = True
-    assert (one.at_once, together.at_once) == (1, 8)
+    together.batch = 8
+    assert (one.at_once, together.at_once) == (4, 8)
     neurons = np.array([10, 3])
     draw = live_draw(12, neurons)
     contexts = [
@@ -309,7 +309,7 @@ def test_a_last_second_leaves_the_first_out_of_the_last_layer(session, window, o
 
 
 def test_masks_that_ask_otherwise_are_not_computed_together(window, ours):
-    ours.joins_masks = True
+    ours.batch = 8
     mask = Mask.nothing(12).show([1], slice(0, 60)).ask([4], slice(30, 60))
     others = [
         mask.ask([5], slice(30, 60)),
