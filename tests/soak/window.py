@@ -43,7 +43,7 @@ from omnimouse_model.masks import TARGET, VISIBLE, scored_cells
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from omnimouse_widgets.views.registry import docks
-from tests.app.windows import is_answered
+from tests.app.windows import is_answered, running_names
 from tests.small_sessions import simulate_mouse, write_session
 from tests.soak.edits import check_numbers
 from tests.soak.hand import SIZES, Monkey, extent
@@ -94,7 +94,12 @@ def open_viewer(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
     finally:
         dock.close_viewer()
         settle(0.1)
-        wait_for(lambda: not active_children(), "the worker's end", PATIENCE_S)
+        # A step of a thread, which holds the window, can take seconds on a busy machine.
+        wait_for(
+            lambda: not (running_names() or active_children()),
+            "the end of workers and threads",
+            PATIENCE_S,
+        )
 
 
 def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
