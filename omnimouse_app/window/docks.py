@@ -252,12 +252,14 @@ class OmniMouseDock(QWidget):
 
     def play(self) -> None:
         """Play or pause, with the stimulus panel shown: playback stops when hidden."""
-        self.bring_up("Stimulus")
         panel = self.panels["Stimulus"]
         assert isinstance(panel, RecordPanel)
         assert isinstance(panel.view, StimulusView)
         playback = panel.view.playback
-        playback.play(not playback.is_playing)
+        # Before it comes to the front, which may stop it.
+        was_playing = playback.is_playing
+        self.bring_up("Stimulus")
+        playback.play(not was_playing)
 
     def _follow_wishes(self, panel: QWidget) -> None:
         if isinstance(panel, RecordPanel):

@@ -224,7 +224,11 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
     commands.play()
     assert dock.panels["Stimulus"].view.playback.is_playing
     assert dock.docks["Stimulus"].isVisible()
+    dock.docks["Stimulus"].hide()  # before it is drawn
+    assert not dock.panels["Stimulus"].view.playback.is_playing
     commands.play()
+    commands.play()
+    assert not dock.panels["Stimulus"].view.playback.is_playing
     commands.stop()
     asked = results.newest_request
     commands.ask_again()

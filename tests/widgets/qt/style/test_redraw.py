@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from omnimouse_widgets.qt.style.fault_notice import FaultNotice
-from omnimouse_widgets.qt.style.redraw import Redraw, field_first
+from omnimouse_widgets.qt.style.redraw import Redraw, VisibilityMonitor, field_first
 from omnimouse_widgets.views.record import REST_S
 
 
@@ -134,6 +134,15 @@ def test_an_error_of_a_button_is_shown_in_its_panel_alone(qtbot, show, panel_err
     outside = KeyError("of no panel")
     sys.excepthook(KeyError, outside, None)
     assert others == [outside]
+
+
+def test_a_panel_that_is_hidden_before_it_was_seen_is_told(panel):
+    reports = []
+    monitor = VisibilityMonitor(panel, reports.append)
+    panel.show()
+    panel.hide()
+    assert not monitor.is_visible
+    assert reports == [False]
 
 
 def test_a_part_that_grows_rests_between_two_drawings(source, qtbot, show, monkeypatch):

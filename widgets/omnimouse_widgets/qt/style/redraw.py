@@ -271,9 +271,11 @@ class VisibilityMonitor(QObject):
         """Check again after events that can change the visibility."""
         kind = event.type() if event is not None else None
         if kind == QEvent.Type.Hide:
-            # At once: a panel that is closed may be deleted before the next iteration.
+            # At once: a panel that is closed may be deleted before the next iteration. It
+            # may also have been shown since the last one.
+            was_shown = self.is_visible or self._timer.isActive()
             self._timer.stop()
-            if self.is_visible:
+            if was_shown:
                 self.is_visible = False
                 self._report(False)
         elif kind == QEvent.Type.Show or (
