@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock
+from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_widgets.qt.style.controls import MenuBox
 from tests.app.windows import SIZE, wait_for_rest
 
@@ -150,6 +151,46 @@ def test_no_text_of_any_panel_is_cut(dock):
                 settle(0.05)
             else:
                 cut[*size, title] = found
+    assert not cut
+
+
+BUSY = {
+    "Neuron": ("neuron_info", "Receptive field: 50 %, about 12 min left"),
+    "Laboratory": ("laboratory", "23 of 120 videos · about 12 min left"),
+    "Sources": ("sources", "3 of 80 groups · about 12 min left"),
+}
+"""Panels with the part whose background task they show, and what it says while it runs."""
+
+
+@pytest.mark.parametrize("title", BUSY)
+def test_progress_is_whole_in_a_small_window(dock, title, monkeypatch):
+    part, message = BUSY[title]
+    task = getattr(dock.controller, part)._task
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    dock.bring_up(title)
+    with monkeypatch.context() as patch:
+        patch.setattr(task, "message", message)
+        patch.setattr(task, "share", 0.5)
+        task.changed.emit()
+        settle(0.5)
+        cut = cut_texts(dock, title)
+    task.changed.emit()
+    assert not cut
+
+
+def test_a_sweep_that_waits_cuts_no_text_in_a_small_window(dock, tmp_path):
+    sweeps = dock.controller.sweeps
+    sweeps.folder = tmp_path
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    dock.bring_up("Context")
+    sweeps.start(SweepPlan(neurons=(0, 16), video=(True, False), seeds=(0, 1)))
+    sweeps.pause()
+    wait_for(lambda: "points" in sweeps.message, "the sweep")
+    settle(0.5)
+    cut = cut_texts(dock, "Context")
+    sweeps.cancel()
     assert not cut
 
 
