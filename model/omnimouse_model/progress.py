@@ -20,6 +20,7 @@ FIRST_S = 20.0
 also fill caches, and a short sweep has few."""
 DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
+SHARE_FORM = "{l_bar}{bar}| [{elapsed}<{remaining}]"
 STARTING = "finding start values for the neurons"
 TRAINING = "training"
 SAVING = "writing the result"
@@ -277,7 +278,11 @@ def _bar(unit: str) -> Iterator[Job]:
         if bar is None or bar.total != total:
             close()
             delay_s = max(DELAY_S - (time.monotonic() - start_s), 0)
-            bar = tqdm(desc=step, total=total, delay=delay_s, leave=False, unit=unit)
+            # The digits of a share, and its rate, say nothing beside the percentage.
+            form = SHARE_FORM if total == 1 else None
+            bar = tqdm(
+                desc=step, total=total, delay=delay_s, leave=False, unit=unit, bar_format=form
+            )
         bar.set_description_str(step, refresh=False)
         bar.update(done - bar.n)
 

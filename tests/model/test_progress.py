@@ -43,6 +43,17 @@ def test_a_terminal_gets_a_bar_that_is_cleared(monkeypatch):
     assert not terminal.getvalue().split("\r")[-1].strip()
 
 
+def test_a_share_is_a_percentage_without_digits_of_its_own(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "DELAY_S", 0.0)
+    with shown_job(None) as job:
+        job.progress(0.10424640058319666, 1.0, "fitting")
+    assert "fitting:   0%|" in terminal.getvalue()
+    assert "/" not in terminal.getvalue()
+    assert "1.0" not in terminal.getvalue()
+
+
 def test_a_log_gets_nothing(capsys):
     assert counted(3) == 3
     assert capsys.readouterr().err == ""
