@@ -24,6 +24,7 @@ from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_widgets.qt.style.controls import MenuBox
+from omnimouse_widgets.views.context.view import IN_WINDOW, OTHER, ContextView
 from tests.app.windows import SIZE, wait_for_rest
 
 pytestmark = pytest.mark.gui
@@ -191,6 +192,22 @@ def test_a_sweep_that_waits_cuts_no_text_in_a_small_window(dock, tmp_path):
     settle(0.5)
     cut = cut_texts(dock, "Context")
     sweeps.cancel()
+    assert not cut
+
+
+@pytest.mark.parametrize("problem", [OTHER, IN_WINDOW, "no target has a score in this window"])
+def test_the_reason_for_no_mark_is_whole_in_a_small_window(dock, monkeypatch, problem):
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    dock.bring_up("Context")
+    view = dock.panels["Context"].view
+    with monkeypatch.context() as patch:
+        patch.setattr(ContextView, "mark", f"★ no mark: {problem}")
+        view.changed.emit()
+        settle(0.5)
+        cut, shown = cut_texts(dock, "Context"), dock.panels["Context"].findChildren(QLabel)
+        assert any(problem in getattr(one, "full_text", one.text()) for one in shown)
+    view.changed.emit()
     assert not cut
 
 

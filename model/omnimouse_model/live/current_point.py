@@ -102,14 +102,14 @@ class CurrentPoint:
     def score_text(self) -> str:
         """Text such as "r = 0.43", or why there is no score."""
         if self.problem:
-            return f"not marked: {self.problem}"
+            return self.problem
         old, scope = " (older)" if self.is_old else "", ""
         if self.n_windows > 1:
             scope = f" over {self.n_windows:,} windows"
         elif self.is_comparable:
             scope = " here"
         else:
-            scope = f" here, of {self.n_scored:,} target neurons, none selected"
+            scope = f" here, of all {self.n_scored:,} targets"
         return f"{self.metric.text(self.score)}{old}{scope}"
 
 
@@ -185,7 +185,7 @@ def _score_problem(results: Results, *, has_target: bool) -> str:
     if results.error is not None:
         return "the prediction failed"
     if results.population is not None and not results.is_population_old:
-        return "no target neuron has a score in this window"
+        return "no target has a score in this window"
     if results.is_awaited:
         return "the prediction is not finished"
     return "the prediction was not computed"

@@ -22,7 +22,7 @@ from omnimouse_widgets.views.record import Curves, Dash, Line
 
 AXIS_TEXT: Final[dict[ContextAxis, str]] = {
     "neurons": "other visible neurons",
-    "history_samples": "samples of history",
+    "history_samples": "history samples",
 }
 DASHES: Final[tuple[tuple[Dash, str], ...]] = (
     ("solid", "──"),
@@ -41,10 +41,10 @@ TIP: Final = (
     "Bars: s.e.m. over draws of neurons; with one draw, the 95 % interval over time.\n"
     "Solid lines: the mask's target neurons over the test part, from 24 windows; broken\n"
     "lines: the selected ones of them. Before, pale lines: the selected neurons in\n"
-    "this window. Star and dotted line: the current mask, over that part, too; before,\n"
-    "at the mean score of the selected neurons in this window (open star: none of\n"
-    "them is a target; the mean is over the targets). A star stands only beside curves\n"
-    "of the same targets and pool.\n"
+    "this window. Star and dotted line: the current mask, over that part, too; before\n"
+    "it is scored, at the mean of the selected neurons in this window. Open star: over\n"
+    "that part beside curves of this window, or over all targets of this window. A\n"
+    "star stands only beside curves of the same targets and pool.\n"
     "Point at a marker to see its numbers."
 )
 DODGE: Final = 0.014

@@ -70,8 +70,8 @@ SIGNS: Final = {"o": "●", "s": "■", "t1": "▲", "d": "◆"}
 """Glyphs of `palette.CONDITION_SYMBOLS`."""
 TITLES: Final = ("line", "name", "started", "points")
 NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
-OTHER: Final = "no curve is of the targets and the pool of this mask"
-IN_WINDOW: Final = "its score is of this window alone; switch Live on"
+OTHER: Final = "no curve has this mask's targets and pool"
+IN_WINDOW: Final = "only this window is scored: switch Live on"
 SELECTED_LINE: Final = MAX_COMPARED + 1
 """Line style of the selected neurons beside all held-out ones, which have 0."""
 NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
@@ -397,7 +397,7 @@ class ContextView:
                 Text(name, text or " ", "quiet", f"{text}\n{TIP}", is_line=True)
                 for name, text in zip(("status", "asked"), self.status, strict=True)
             ),
-            Text("mark", self.mark or " ", "quiet", TIP, is_line=True),
+            Text("mark", self.mark or " ", "quiet", f"{self.mark}\n{TIP}".strip(), is_line=True),
             Text("problem", "" if error is None else str(error), "problem"),
         ]
 
@@ -602,4 +602,6 @@ def point_text(mark: CurrentPoint | None) -> str:
     """
     if mark is None:
         return ""
+    if mark.problem:
+        return f"★ no mark: {mark.problem}"
     return f"{'★' if mark.is_comparable else '☆'} this mask: {mark.score_text}"
