@@ -33,6 +33,7 @@ from omnimouse_model.analysis.counterfactual import (
     edits_to_json,
     sort_edits,
 )
+from omnimouse_model.data.hub.servers import share_of
 from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.window_spec import Edit, default_spec
 from omnimouse_model.errors import AnalysisFileError, MaskError, SessionFormatError
@@ -397,9 +398,9 @@ def read_analysis(path: Path) -> Analysis:
 def _place(path: str, relative: str, folder: Path) -> str:
     """Return a path, or the one relative to the analysis if only that one exists."""
     # The absolute path takes precedence while it exists.
-    if not _exists(Path(path)) and relative:
+    if relative and not share_of(path) and not _exists(Path(path)):
         moved = Path(os.path.normpath(folder / relative))
-        if _exists(moved):
+        if moved.drive == folder.drive and _exists(moved):
             return str(moved)
     return path
 

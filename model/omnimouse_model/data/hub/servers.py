@@ -23,7 +23,13 @@ from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.archives import leads_outside
 from omnimouse_model.storage.files import expanded, is_there
 from omnimouse_model.storage.processes import Answer, LibraryError, Limits, Report, call_library
-from omnimouse_model.storage.web import AnswerError, RemoteFile, read_web_json, web_address
+from omnimouse_model.storage.web import (
+    AnswerError,
+    RemoteFile,
+    display_address,
+    read_web_json,
+    web_address,
+)
 from omnimouse_model.storage.write import cache_dir
 
 VARIABLE = "OMNIMOUSE_CONNECT"
@@ -55,6 +61,8 @@ def host_of(name: str | Path) -> str:
     It includes the port, if the address has one.
     """
     text = str(name)
+    if share := share_of(text):
+        return share
     if text.startswith("ibl:"):
         return urlsplit(SERVER).netloc
     if (address := web_address(text)) is not None:
@@ -64,6 +72,15 @@ def host_of(name: str | Path) -> str:
     except (FetchError, OSError, ValueError):  # no valid name; opening it says what is wrong
         return ""
     return urlsplit(endpoint()).netloc.lower() if is_on_hub else ""
+
+
+def share_of(name: str) -> str:
+    r"""Return the host of a path of Windows on a server, `\\host\share`; "" for others.
+
+    To ask whether a file is there already sends it the name of the user.
+    """
+    drive = Path(name).drive
+    return drive[2:].partition("\\")[0].lower() if drive.startswith("\\\\") else ""
 
 
 def check_connection(name: str | Path, file: Path) -> None:
@@ -76,9 +93,11 @@ def check_connection(name: str | Path, file: Path) -> None:
     """
     host = host_of(name)
     if host and host not in {*_allowed(), *_for_now.get()}:
+        address = web_address(str(name))
+        place = str(name) if address is None else display_address(address)
         raise ConnectError(
             host,
-            f"{file.name} names {str(name)[:200]}, on the server {host}. To connect to it, "
+            f"{file.name} names {place[:200]}, on the server {host}. To connect to it, "
             f'use --connect {host}, or connect=["{host}"] in Python.',
         )
 

@@ -236,9 +236,11 @@ def _place_inside(path: Path, name: str) -> Path | None:
     folder = path.absolute().parent
     try:
         place = folder / name
-        is_there = place.exists()
+        # Of a server of Windows, it is not even asked whether the file is there.
+        is_near = place.drive == folder.drive
+        is_there = is_near and place.exists()
         is_path = is_there or Path(name).is_absolute() or ".." in Path(name).parts
-        is_inside = real_path(place).is_relative_to(real_path(folder))
+        is_inside = is_near and real_path(place).is_relative_to(real_path(folder))
     except (OSError, ValueError):  # no name of a file
         return None
     if is_path and not is_inside:

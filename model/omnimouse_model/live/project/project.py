@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from omnimouse_model.data.hub.servers import allow_connections, check_connection
+from omnimouse_model.data.hub.servers import allow_connections, check_connection, share_of
 from omnimouse_model.errors import AnalysisFileError, ConnectError
 from omnimouse_model.live.analysis_file import (
     STATE_FIELDS,
@@ -381,6 +381,13 @@ class Project(HasBackgroundTask):
         except OSError as error:
             message = f"{path.name} cannot be read: {error.strerror}."
             raise AnalysisFileError("foreign", message) from None
+        # Before anything is looked for there.
+        tables = analysis.options.get("unit_tables") or ""
+        models = (analysis.predictor, analysis.baseline, *(p.predictor_name for p in analysis.pins))
+        for name in filter(share_of, (tables, *models)):
+            check_connection(name, path)
+        if not request.recording:
+            check_connection(analysis.recording, path)
         self._recording = request.recording or analysis.recording
         if not self._recording or not _exists(self._recording):
             raise AnalysisFileError(
@@ -388,8 +395,6 @@ class Project(HasBackgroundTask):
                 f"The recording of {path.name} is not where it was: "
                 f"{self._recording}. Say where it is now.",
             )
-        if not request.recording:
-            check_connection(self._recording, path)
         # The recording is opened by the loader, like any other: one path leads to the
         # window.
         yield OpenRequest(

@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.data.hub import servers
 from omnimouse_model.data.hub.servers import ibl_session_name, needed_datasets
-from omnimouse_model.errors import FetchError, SessionFormatError
+from omnimouse_model.errors import ConnectError, FetchError, SessionFormatError
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage import web
 from omnimouse_model.storage.web import display_address, web_address
@@ -360,3 +360,27 @@ def test_a_missing_account_is_told_with_the_way_to_make_one(client, tmp_path):
     with pytest.raises(FetchError, match=r"/signup.*username=") as caught:
         om.fetch_session(f"ibl:{EID}", tmp_path / "cache")
     assert caught.value.code == "gated"
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        (r"\\Lab-Server\data\mouse", "lab-server"),
+        ("//lab-server/data/mouse", "lab-server"),
+        (r"C:\data\mouse", ""),
+        ("data/mouse", ""),
+    ],
+)
+def test_a_share_of_windows_is_a_server(monkeypatch, name, host):
+    monkeypatch.setattr(servers, "Path", PureWindowsPath)
+    assert servers.share_of(name) == host
+    if host:
+        with pytest.raises(ConnectError) as caught:
+            servers.check_connection(name, Path("a.omnimouse.json"))
+        assert caught.value.code == host
+
+
+def test_secrets_of_an_address_in_a_file_are_not_shown():
+    with pytest.raises(ConnectError) as caught:
+        servers.check_connection("https://user:secret@h.example/x.nwb?token=t", Path("a.json"))
+    assert "names https://h.example/x.nwb, on the server h.example" in str(caught.value)
