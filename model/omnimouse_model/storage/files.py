@@ -567,6 +567,8 @@ def label(path: Path) -> str:
 def plain_text(text: str, most: int = 300) -> str:
     """Return text of any origin for a message: short, without signs that control a terminal."""
     short = text if len(text) <= most else f"{text[:most]}…"
+    if short.isprintable():  # a file can have a million texts
+        return short
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in short)
 
 

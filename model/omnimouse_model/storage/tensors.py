@@ -291,6 +291,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 _MAX_VALUES = 1_000_000
 """Values that are visited in all containers, each as often as it is found."""
+_MOST_LETTERS = 2**24
+"""Letters of all texts and names of settings, each as often as it is found."""
 _DEEPEST = 32
 _LONGEST_TEXT, _LONGEST_NAME = 4096, 1024
 _SMALL = 64
@@ -527,6 +529,7 @@ class _Contents:
 
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     n_visited: int = 0
+    n_letters: int = 0
     _converted: dict[int, Any] = field(default_factory=dict)
 
     def add(self, value: Any, place: str, depth: int) -> Any:
@@ -534,6 +537,8 @@ class _Contents:
         self.n_visited += 1
         if self.n_visited > _MAX_VALUES or depth > _DEEPEST:
             raise ValueError("containers with too many values, or that hold themselves")
+        if self.n_letters > _MOST_LETTERS:
+            raise ValueError(f"texts of more than {_MOST_LETTERS:,} letters")
         if isinstance(value, _Placeholder):
             kept = self.add(value.items, place, depth + 1) if value.items else {}
             values = {"values": self.add(value.values, place, depth + 1)} if value.values else {}
@@ -547,7 +552,9 @@ class _Contents:
             return _json(value.item()) if value.numel() == 1 else _TENSOR
         if callable(value) or isinstance(value, _Storage):
             return None
-        return _json(plain_value(value, self._converted))
+        kept = _json(plain_value(value, self._converted))
+        self.n_letters += len(kept) if isinstance(kept, str) else 0
+        return kept
 
     def _mapping(
         self, value: Mapping[str | int, Any], place: str, depth: int
@@ -557,6 +564,7 @@ class _Contents:
             # Each value below it has it in its place.
             if len(name) > _LONGEST_NAME:
                 raise ValueError(f"a name of {len(name):,} letters")
+            self.n_letters += len(name)
             if isinstance(part, Tensor):
                 self.tensors.setdefault(place, {})[name] = part
                 continue

@@ -308,6 +308,10 @@ STORAGE = b"((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI%d\ntQ"
         # A list that holds itself, and one that holds another 2^25 times.
         (b"\x80\x02]q\x00h\x00a.", "hold themselves"),
         (b"\x80\x02]" + b"q\x00](h\x00h\x00e" * 25 + b".", "too many values"),
+        (
+            b"\x80\x02X\x2c\x01\x00\x00" + b"a" * 300 + b"q\x00](" + b"h\x00" * 60_000 + b"e.",
+            "texts of more than 16,777,216 letters",
+        ),
         # A tensor of more values than its storage has, by its strides and by its size.
         (
             b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n"
