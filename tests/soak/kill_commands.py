@@ -39,8 +39,7 @@ from tests.model.small_net import SMALL, save_checkpoint
 from tests.small_sessions import write_session
 
 IMPORTED = (
-    *(f"omnimouse_app.cli.{name}" for name in ("convert", "fetch", "info")),
-    *(f"omnimouse_app.cli.{name}" for name in ("predict", "scaling", "sweep", "train")),
+    *(f"omnimouse_app.cli.{name}" for name in ("convert", "info", "predict", "sweep", "train")),
     "omnimouse_model.analysis.predictions",
     "omnimouse_model.analysis.scaling_fits",
     "omnimouse_model.analysis.sweep.run",
