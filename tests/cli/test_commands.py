@@ -83,7 +83,7 @@ def test_words_that_cannot_be_are_refused(words, status, value, capsys):
     [
         (("README.md",), "README.md is not a training config: README.md line"),
         (("nope",), "no training config 'nope'"),
-        (("unknown_task.yaml",), "phases[0].tasks: There is no strategy 'video-63'"),
+        (("unknown_task.yaml",), "phases[0]: There is no strategy 'video-63'"),
         (("omnimouse-5M",), "--sessions FOLDER"),
         (("smoke", "--sessions", "."), "no session"),
         (("demo", "--steps", "-3"), "-3 is not in the range"),

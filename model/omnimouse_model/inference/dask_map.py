@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -169,9 +169,6 @@ def private_workers(client: "Client", address: str) -> list[str]:
     return private
 
 
-if TYPE_CHECKING:
-    from distributed import Client
-
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 LOCAL = "local"
@@ -227,8 +224,9 @@ def map_pieces(
                 check_connected(client)
                 # Finished results wait in the memory of the workers: no more pieces
                 # are sent than keep all workers busy.
-                room = max(0, _most_pending(client) - len(waiting))
-                for number in islice(numbers, room):
+                n_threads = sum(int(n) for n in client.nthreads().values())
+                room = max(_LEAST_PENDING, 2 * n_threads) - len(waiting)
+                for number in islice(numbers, max(0, room)):
                     # `pure=False`: otherwise Dask hashes each piece, with its session,
                     # to reuse the results of equal pieces.
                     waiting[number] = client.submit(
@@ -240,7 +238,12 @@ def map_pieces(
                     )
                 if not waiting:
                     return
-                for number in _finished(client, waiting):
+                # Polling instead of `as_completed`, which blocks: cancellation and a lost
+                # scheduler must be noticed while no future finishes.
+                finished = [number for number, future in waiting.items() if future.done()]
+                if not finished:
+                    time.sleep(_POLL_S)
+                for number in finished:
                     result = _result(waiting[number])
                     # Without the future, Dask forgets the result.
                     del waiting[number]
@@ -282,22 +285,6 @@ def _map_here(
             return
         yield number, result
         done += size
-
-
-def _most_pending(client: "Client") -> int:
-    """Return how many pieces may be with the scheduler."""
-    n_threads = sum(int(n) for n in client.nthreads().values())
-    return max(_LEAST_PENDING, 2 * n_threads)
-
-
-def _finished(client: "Client", waiting: Mapping[int, Any]) -> list[int]:
-    """Return the numbers of the finished pieces, after a pause if there are none."""
-    # Polling instead of `as_completed`, which blocks: cancellation and a lost scheduler
-    # must be noticed while no future finishes.
-    finished = [number for number, future in waiting.items() if future.done()]
-    if not finished:
-        time.sleep(_POLL_S)
-    return finished
 
 
 def _result(future: Any) -> Any:

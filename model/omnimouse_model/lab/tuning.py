@@ -264,7 +264,8 @@ def on_off_fields(
             has_square[np.arange(len(responses)), at] = 1.0
         with np.errstate(invalid="ignore"):
             mean = (known.T @ has_square) / (is_known.T @ has_square)
-        maps.append(_above_median(mean.reshape(-1, n_rows, n_columns)))
+        found = mean.reshape(-1, n_rows, n_columns)
+        maps.append(found - np.nanmedian(found, axis=(1, 2), keepdims=True))
     on, off = maps
     clearest = _clearest(on, off)
     center_px, covariance_px = _fitted(_smoothed(clearest), size, job)
@@ -278,12 +279,6 @@ def on_off_fields(
         selectivity[some] = spatial_selectivity(in_frame).value
     fields = ReceptiveFields(average, center_px, covariance_px, selectivity)
     return OnOffFields(fields, on, off)
-
-
-def _above_median(
-    maps: Float[np.ndarray, "neuron row column"],
-) -> Float[np.ndarray, "neuron row column"]:
-    return np.asarray(maps - np.nanmedian(maps, axis=(1, 2), keepdims=True))
 
 
 def _smoothed(

@@ -615,7 +615,7 @@ class Prefetch(Generic[Drawn]):
             batch_size=None,
             sampler=steps,
             num_workers=self._processes,
-            collate_fn=_unchanged,
+            collate_fn=lambda drawn: drawn,
             # Its own: a resumed run must draw the same from the global one.
             generator=torch.Generator(),
             multiprocessing_context="fork",
@@ -631,10 +631,6 @@ class _Steps(Dataset[Drawn]):
 
     def __getitem__(self, step: int) -> Drawn:
         return self._draw(step)
-
-
-def _unchanged(drawn: Drawn) -> Drawn:
-    return drawn
 
 
 SUMMARY = "validation"

@@ -456,11 +456,8 @@ class Ndt(nn.Module):
 
     def shared(self) -> Iterable[tuple[str, nn.Parameter]]:
         """Return the parameters that sessions share, with their names."""
-        return ((name, p) for name, p in self.named_parameters() if _is_shared(name))
-
-
-def _is_shared(name: str) -> bool:
-    return not name.startswith(("stitchers.", "readouts."))
+        own = ("stitchers.", "readouts.")
+        return ((name, p) for name, p in self.named_parameters() if not name.startswith(own))
 
 
 def _prefixed(record: Record, prefix: str) -> Record:

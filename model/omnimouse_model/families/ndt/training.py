@@ -185,10 +185,6 @@ class NdtTrainConfig(TrainFields):
         """Number of steps; 0 as long as epochs are not counted (`run.with_steps`)."""
         return self.steps or 0
 
-    def ratio_of(self, scheme: str) -> float:
-        """Return the share that a scheme hides."""
-        return self.causal_ratio if scheme == "causal" else self.ratio
-
 
 MIN_TRIALS = 2
 """A session needs at least as many."""
@@ -283,10 +279,9 @@ class Trials:
     ) -> Batch:
         n_trials, n_bins, n_neurons = counts.shape
         shape = (n_trials, n_bins, n_neurons)
-        masks, settings = (
-            scheme,
-            SchemeSettings(ratio=config.ratio_of(scheme), allow_degenerate=config.allow_degenerate),
-        )
+        ratio = config.causal_ratio if scheme == CAUSAL else config.ratio
+        masks = scheme
+        settings = SchemeSettings(ratio=ratio, allow_degenerate=config.allow_degenerate)
         if scheme == CAUSAL and config.horizon and rng.random() < 0.5:
             first = n_bins - int(rng.integers(*config.horizon, endpoint=True))
             masks, settings = "forward-pred", SchemeSettings(bins=(*range(first, n_bins),))
@@ -563,7 +558,8 @@ class NdtTraining(TrainingRun):
         loss, updates = self.counted([loss], is_usable=isfinite(norm))
         if updates:
             if config.clip is not None and norm > config.clip:
-                self._scale_gradients(config.clip / norm)
+                gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+                torch._foreach_mul_(gradients, config.clip / norm)
             self.optimiser.step()
         # A skipped step is a step of the cycle, too.
         if number + 1 < config.total_steps:
@@ -597,10 +593,6 @@ class NdtTraining(TrainingRun):
         shared = [p.grad for p in self.shared if p.grad is not None]
         (squares,) = self.team.sums([_squares(own)])
         return sqrt(squares + _squares(shared))
-
-    def _scale_gradients(self, factor: float) -> None:
-        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
-        torch._foreach_mul_(gradients, factor)
 
     # -- validation and results --------------------------------------------------------
     def scores(self) -> dict[str, float]:

@@ -215,6 +215,10 @@ class Phase:
     behavior_head: int | None = None
     sessions: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        for name in self.tasks:
+            check_task(name)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(TrainFields):
@@ -296,12 +300,6 @@ def config_from(raw: Mapping[str, Any]) -> TrainConfig:
             raise ValueError(f"model: there is no size {shortened(size)}; choose of {names}")
         raw = {**raw, "model": asdict(SIZES[size])}
     config = decode(TrainConfig, raw, "the file")
-    for number, phase in enumerate(config.phases):
-        for name in phase.tasks:
-            try:
-                check_task(name)
-            except MaskError as error:
-                raise ValueError(f"phases[{number}].tasks: {error}") from error
     if accumulate is not None:
         accumulate = decode(Count, accumulate, "the file", "accumulate")
         phases = tuple(replace(phase, accumulate=accumulate) for phase in config.phases)

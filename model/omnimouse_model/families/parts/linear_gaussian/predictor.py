@@ -76,6 +76,8 @@ class _Shown:
 
     Attributes
     ----------
+    modes
+        Mode of each channel of behaviour.
     channels, behavior
         Behaviour of the window if some of it is visible, and if all of it is.
     mean
@@ -84,9 +86,19 @@ class _Shown:
 
     fitted: LinearGaussianFit
     prior: Prior
+    modes: tuple[str, ...]
     channels: np.ndarray | None
     behavior: np.ndarray | None
     mean: MeanOf
+
+    def visible(self, mask: Mask) -> np.ndarray:
+        """Return the visible cells of all columns, bool (n_samples, columns)."""
+        found, n_neurons = np.zeros((len(mask.cells), len(self.fitted.scale)), bool), mask.n_neurons
+        np.equal(mask.cells, VISIBLE, out=found[:, :n_neurons])
+        # Channels are columns like neurons, unless all are visible.
+        if found.shape[1] > n_neurons:
+            found[:, n_neurons:] = [mode == "visible" for mode in self.modes]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,22 +230,18 @@ class LinearGaussian(Predictor):
         check_request(self.predictor_id, self.needs, window, mask)
         if not (mask.target.any() or mask.has_behavior_target):
             raise UnsupportedRequestError(f"{self.predictor_id!r}: the mask has no target.")
-        shown, modes = self._shown(window, mask, cancelled), _modes(window, mask)
+        shown = self._shown(window, mask, cancelled)
         fitted, channels, behavior = shown.fitted, shown.channels, shown.behavior
         n_neurons, is_count = mask.n_neurons, self._is_count
-        visible = np.zeros((len(mask.cells), len(fitted.scale)), bool)
-        np.equal(mask.cells, VISIBLE, out=visible[:, :n_neurons])
+        visible = shown.visible(mask)
         # Reading responses costs time, and a clip has none.
         responses = None
-        if visible.any():
+        if visible[:, :n_neurons].any():
             # Responses that were not recorded are hidden.
             if window.missing is not None:
                 visible[:, :n_neurons] &= ~window.missing
             responses = window.responses
         if channels is not None and behavior is None:
-            # Some channels are visible, others are not: the visible ones are columns
-            # like neurons.
-            visible[:, n_neurons:] = [mode == "visible" for mode in modes]
             channels = at_samples(channels, spec)
 
         def values(columns: np.ndarray) -> np.ndarray:
@@ -250,7 +258,7 @@ class LinearGaussian(Predictor):
         with single_numpy_thread:
             posterior = self._posterior(session, fitted, shown.prior, visible, mask, window)
             state = _WindowState(fitted, posterior, shown.mean, values, np.empty(0))
-            key = (window.key, id(fitted), mask.frames.tobytes(), modes)
+            key = (window.key, id(fitted), mask.frames.tobytes(), shown.modes)
             factors = posterior.factors(self._projected(key, state, cancelled))
         return Encoded(window, mask, replace(state, factors=factors))
 
@@ -287,8 +295,6 @@ class LinearGaussian(Predictor):
     ) -> tuple[SubsetPosterior, list[np.ndarray]]:
         """Return the posterior of subsets with the same inputs, and their scored cells."""
         shown = self._shown(window, subsets[0].mask, cancelled)
-        modes = _modes(window, subsets[0].mask)
-        is_behavior_column = [mode == "visible" and shown.behavior is None for mode in modes]
 
         def make() -> tuple[SubsetPosterior, list[np.ndarray]]:
             visible, targets, cells = [], [], []
@@ -296,11 +302,7 @@ class LinearGaussian(Predictor):
                 check_request(self.predictor_id, self.needs, window, subset.mask)
                 own = np.arange(*subset.own)
                 mask = subset.mask
-                one = np.zeros((len(mask.cells), len(shown.fitted.scale)), bool)
-                np.equal(mask.cells, VISIBLE, out=one[:, : mask.n_neurons])
-                if one.shape[1] > mask.n_neurons:
-                    one[:, mask.n_neurons :] = is_behavior_column
-                visible.append(one)
+                visible.append(shown.visible(mask))
                 neurons = np.asarray(subset.neurons, np.int64)
                 guarded = mask.show(neurons, own) if len(own) else mask
                 cells.append(scored_cells(guarded, neurons))
@@ -434,7 +436,7 @@ class LinearGaussian(Predictor):
         stop_if(cancelled)
         with single_numpy_thread:
             mean = self._mean(fitted, window, mask, video, behavior, cancelled)
-        return _Shown(fitted, prior, channels, behavior, mean)
+        return _Shown(fitted, prior, modes, channels, behavior, mean)
 
     def _mean(
         self,
