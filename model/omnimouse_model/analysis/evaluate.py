@@ -57,8 +57,8 @@ from omnimouse_model.inference.dask_map import (
 )
 from omnimouse_model.inference.server import Source
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.compatibility import over_span
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.progress import Job, shown_job
 from omnimouse_model.simulate.demo import opened
 

@@ -28,8 +28,8 @@ from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
 from omnimouse_model.metrics.correlation import SENSORIUM_EPS
+from omnimouse_model.predict.compatibility import over_span
 from omnimouse_model.predict.predictor import Predictor, predictions_of
-from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.storage.tables import read_parquet_rows, write_parquet_rows
 
 # The scored frames of the competition: DROPPED <= frame < LAST.

@@ -28,8 +28,8 @@ from omnimouse_model.metrics.time_blocks import (
     jackknife,
     jackknife_gain,
 )
+from omnimouse_model.predict.compatibility import over_span
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.progress import QUIET, CallbackJob
 
 # -- sums of an unfinished shard as arrays, from which a later process goes on --------

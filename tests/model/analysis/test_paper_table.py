@@ -21,8 +21,8 @@ from omnimouse_model.inference.families import (
     remember,
     training_plan,
 )
+from omnimouse_model.predict.compatibility import over_span
 from omnimouse_model.predict.predictor import Needs
-from omnimouse_model.predict.same_span import over_span
 from omnimouse_model.training.config import write_record
 from tests.model.analysis.test_evaluate import NoisyPredictor
 from tests.model.context_predictor import world

@@ -17,7 +17,7 @@ from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, Task
 from omnimouse_model.families.poyo_calcium.predictor import PoyoCheckpoint, network_of
 from omnimouse_model.families.poyo_calcium.training import STEADY, Lamb, one_cycle
 from omnimouse_model.inference.families import describe, families, training_plan
-from omnimouse_model.predict.same_span import predict_same_span
+from omnimouse_model.predict.compatibility import predict_same_span
 from omnimouse_model.progress import QUIET
 from tests import FIXTURES
 from tests.cli.runner import run_command

@@ -12,8 +12,8 @@ from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.families.ensemble import Ensemble
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import bits_per_spike
+from omnimouse_model.predict.compatibility import predict_same_span, window_of
 from omnimouse_model.predict.predictor import recorded_as
-from omnimouse_model.predict.same_span import predict_same_span, window_of
 from omnimouse_model.progress import never
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_model.storage.processes import packed, unpacked

@@ -20,8 +20,8 @@ from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.live.inference.tier_results import TierResults
 from omnimouse_model.live.pin import PinResult, PinTask, is_same_task, no_score
 from omnimouse_model.masks import scored_cells
+from omnimouse_model.predict.compatibility import predict_same_span, window_of
 from omnimouse_model.predict.predictor import Closable, Loadable, Predictor, is_served
-from omnimouse_model.predict.same_span import predict_same_span, window_of
 from omnimouse_model.progress import Cancelled, stop_if
 
 PARTIAL_S = 0.2

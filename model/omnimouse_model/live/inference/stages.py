@@ -40,6 +40,7 @@ from omnimouse_model.live.inference.stream import (
 from omnimouse_model.live.inference.tier_results import MAX_SCORE_BYTES, ScoreStore, TierResults
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import scored_cells
+from omnimouse_model.predict.compatibility import predict_same_span, window_of
 from omnimouse_model.predict.devices import (
     DEVICES,
     MemoryCache,
@@ -57,7 +58,6 @@ from omnimouse_model.predict.predictor import (
     is_served,
     take_neurons,
 )
-from omnimouse_model.predict.same_span import predict_same_span, window_of
 from omnimouse_model.progress import Cancelled, stop_if
 
 STREAMED_S = 0.25

@@ -17,8 +17,8 @@ from omnimouse_model.families.ensemble import Ensemble
 from omnimouse_model.families.parts.linear_gaussian.fit import train_windows
 from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.masks import scored_cells
+from omnimouse_model.predict.compatibility import predict_same_span
 from omnimouse_model.predict.predictor import take_neurons
-from omnimouse_model.predict.same_span import predict_same_span
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.model.families.classical.test_predictor import red_noise
