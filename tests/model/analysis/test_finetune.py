@@ -57,7 +57,7 @@ def base(mouse_folder):
 def rising_score(monkeypatch):
     """Every step is the best so far, and quick to validate."""
     scores = (float(step) for step in itertools.count())
-    where = "omnimouse_model.families.omnimouse.training.validation_scores"
+    where = "omnimouse_model.families.omnimouse.training.OmniMouseTraining.scores"
     monkeypatch.setattr(where, lambda *_: {"validation": next(scores)})
 
 

@@ -394,8 +394,63 @@ class OmniMouseTraining(TrainingRun):
 
     # -- validation and results --------------------------------------------------------
     def scores(self) -> dict[str, float]:
-        """Return the scores of validation."""
-        return validation_scores(self.result, self.settings, self.sessions, self.team)
+        """Return scores by condition and behaviour channel, and the mean "validation".
+
+        The mean is over the response scores only. "demo" and "held-out" score the first
+        session of the run. "official" scores the eight official validation masks on
+        every session with such windows, and averages over sessions weighted by their
+        number of neurons. All ranks must call it, and they return the same scores.
+        """
+        self.result.eval()
+        if self.settings.validation != "official":
+            # All ranks must take part in gather, so the others send an empty dict.
+            (scores, *_) = self.team.gather(self._demo_scores() if self.team.is_main else {})
+        else:
+            sessions = [one.session for one in self.sessions if len(_official_starts(one.session))]
+            rows = [(one.n_neurons, self._official_scores(one)) for one in sessions]
+            scores = _mean([row for of_rank in self.team.gather(rows) for row in of_rank])
+        # A constant prediction or target has no correlation (NaN): such conditions do not
+        # count, or one of them would make every comparison with the best score False.
+        scores = {name: value for name, value in scores.items() if np.isfinite(value)}
+        of_responses = [v for name, v in scores.items() if not name.startswith("decode")]
+        return scores | ({SUMMARY: float(np.mean(of_responses))} if of_responses else {})
+
+    def _demo_scores(self) -> dict[str, float]:
+        source, starts = self.sessions[0], self.sessions[0].held_out
+        session, config = source.session, self.settings
+        # Limited to the streams of the session; those without remaining targets are left out.
+        streams = Streams.of(session, config.model.behavior_channels)
+
+        def limited(mask: Callable[[Session], Mask]) -> Callable[[Session], Mask]:
+            return lambda asked: streams.limit(mask(asked))
+
+        asked = [one for one in DEMO if streams.has_targets(one.mask(session))]
+        conditions = [replace(one, mask=limited(one.mask)) for one in asked]
+        if config.validation == "demo":
+            starts = scored_starts(session, "validation", spec=OMNIMOUSE)
+        results = self._results(session, conditions, starts)
+        responses = {one.strategy: one.value for one in results.scores}
+        return responses | {f"decode_{one.channel}": one.value for one in results.behavior}
+
+    def _official_scores(self, session: Session) -> dict[str, float]:
+        conditions = [
+            Condition(name, partial(Mask.from_strategy, name, seed=self.settings.seed))
+            for name in strategy_names()
+            if name.startswith("validation/")
+        ]
+        results = self._results(session, conditions, _official_starts(session))
+        decoded = {
+            f"decode/{one.strategy.removeprefix('validation/')}/{one.channel}": one.value
+            for one in results.behavior
+        }
+        return {one.strategy: one.value for one in results.scores} | decoded
+
+    def _results(
+        self, session: Session, conditions: Sequence[Condition], starts: np.ndarray
+    ) -> Scores:
+        predictor = TransformerPredictor(self.result, "training", precision=self.settings.precision)
+        some = spread_starts(starts, self.settings.validation_windows)
+        return evaluate_predictors([predictor], [session], conditions, starts=some)
 
     @property
     def saved(self) -> dict[str, Any]:
@@ -612,91 +667,12 @@ OFFICIAL_TIERS = ("validation", "oracle")
 OFFICIAL_STRIDE = 60
 
 
-def validation_scores(
-    net: OmniMouse, config: TrainConfig, sessions: list[TrainingSession], team: Team
-) -> dict[str, float]:
-    """Return scores by condition and behaviour channel, and the mean "validation".
-
-    The mean is over the response scores only. "demo" and "held-out" score the first
-    session of the run. "official" scores the eight official validation masks on
-    every session with such windows, and averages over sessions weighted by their
-    number of neurons. All ranks must call it, and they return the same scores.
-    """
-    net.eval()
-    if config.validation != "official":
-        # All ranks must take part in gather, so the others send an empty dict.
-        (scores, *_) = team.gather(_demo_scores(net, config, sessions[0]) if team.is_main else {})
-    else:
-        rows = [
-            (source.session.n_neurons, _official_scores(net, config, source.session))
-            for source in sessions
-            if len(_official_starts(source.session))
-        ]
-        scores = _mean([row for of_rank in team.gather(rows) for row in of_rank])
-    # A constant prediction or target has no correlation (NaN): such conditions do not
-    # count, or one of them would make every comparison with the best score False.
-    scores = {name: value for name, value in scores.items() if np.isfinite(value)}
-    of_responses = [v for name, v in scores.items() if not name.startswith("decode")]
-    return scores | ({SUMMARY: float(np.mean(of_responses))} if of_responses else {})
-
-
-def _demo_scores(net: OmniMouse, config: TrainConfig, source: TrainingSession) -> dict[str, float]:
-    conditions = _limited(DEMO, source.session, config.model.behavior_channels)
-    starts = source.held_out
-    if config.validation == "demo":
-        starts = scored_starts(source.session, "validation", spec=OMNIMOUSE)
-    results = evaluate_predictors(
-        [TransformerPredictor(net, "training", precision=config.precision)],
-        [source.session],
-        conditions,
-        starts=spread_starts(starts, config.validation_windows),
-    )
-    return _values(results) | {f"decode_{b.channel}": b.value for b in results.behavior}
-
-
-def _limited(conditions: Sequence[Condition], session: Session, channels: int) -> list[Condition]:
-    """Return the conditions limited to the inputs of a session.
-
-    Conditions without remaining targets are dropped.
-    """
-    streams = Streams.of(session, channels)
-
-    def limited(condition: Condition) -> Condition:
-        return replace(condition, mask=lambda s: streams.limit(condition.mask(s)))
-
-    return [limited(c) for c in conditions if streams.has_targets(c.mask(session))]
-
-
-def _official_scores(net: OmniMouse, config: TrainConfig, session: Session) -> dict[str, float]:
-    conditions = [
-        Condition(name, partial(Mask.from_strategy, name, seed=config.seed))
-        for name in strategy_names()
-        if name.startswith("validation/")
-    ]
-    starts = spread_starts(_official_starts(session), config.validation_windows)
-    results = evaluate_predictors(
-        [TransformerPredictor(net, "training", precision=config.precision)],
-        [session],
-        conditions,
-        starts=starts,
-    )
-    decoded = {
-        f"decode/{b.strategy.removeprefix('validation/')}/{b.channel}": b.value
-        for b in results.behavior
-    }
-    return _values(results) | decoded
-
-
 def _official_starts(session: Session) -> np.ndarray:
     """Return starts every 2 s of tiers validation and oracle, with blanks.
 
     This is the rule of the official config.
     """
     return session.window_starts(OFFICIAL_TIERS, OFFICIAL_STRIDE, True, OMNIMOUSE)
-
-
-def _values(results: Scores) -> dict[str, float]:
-    return {score.strategy: score.value for score in results.scores}
 
 
 def _mean(rows: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
