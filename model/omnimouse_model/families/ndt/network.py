@@ -90,50 +90,6 @@ class NdtOutput:
     encoded: Tensor
 
 
-# -- attention mask --------------------------------------------------------------------
-def attention_mask(
-    n_bins: int,
-    n_prepended: int,
-    *,
-    is_causal: bool,
-    backward: int = 0,
-    is_real: Tensor | None = None,
-    leaks: bool = False,
-    device: torch.device | None = None,
-) -> Tensor:
-    """Return the attention mask, bool (B or 1, K + T, K + T), query by key.
-
-    Parameters
-    ----------
-    is_causal
-        A bin sees no later one.
-    backward
-        A bin sees this many earlier ones; 0 for all.
-    is_real
-        bool (B, T): bins that are no padding. Padding is seen by itself alone.
-    leaks
-        Whether prepended tokens see all bins under a causal mask, too.
-    """
-    bins = torch.arange(n_bins, device=device)
-    lag = bins[:, None] - bins
-    seen = torch.ones(n_bins, n_bins, dtype=torch.bool, device=device)
-    if is_causal:
-        seen &= lag >= 0
-    if backward > 0:
-        seen &= lag <= backward
-    size = n_prepended + n_bins
-    mask = torch.ones(1, size, size, dtype=torch.bool, device=device)
-    mask[:, n_prepended:, n_prepended:] = seen
-    if is_causal and not leaks:
-        mask[:, :n_prepended, n_prepended:] = False
-    if is_real is not None:
-        before = is_real.new_ones(len(is_real), n_prepended)
-        keys = torch.cat([before, is_real], 1)[:, None]
-        itself = torch.eye(size, dtype=torch.bool, device=device)
-        mask = (mask & keys) | itself
-    return mask
-
-
 # -- parts -----------------------------------------------------------------------------
 class Dropout(nn.Module):
     """Dropout that draws 16 random bits per entry on a CPU.
@@ -370,16 +326,23 @@ class Ndt(nn.Module):
             long, or the scheme has no prompt.
         """
         x = self.embed(counts, session, scheme, record)
-        is_causal = scheme == CAUSAL
-        mask = attention_mask(
-            counts.shape[1],
-            x.shape[1] - counts.shape[1],
-            is_causal=is_causal,
-            backward=backward,
-            is_real=is_real,
-            leaks=self.config.leaks,
-            device=counts.device,
-        )
+        is_causal, n_bins, size = scheme == CAUSAL, counts.shape[1], x.shape[1]
+        n_prepended = size - n_bins
+        lag = torch.arange(n_bins, device=x.device)
+        lag = lag[:, None] - lag
+        # Query by key, (B or 1, K + T, K + T).
+        mask = torch.ones(1, size, size, dtype=torch.bool, device=x.device)
+        bins = mask[:, n_prepended:, n_prepended:]
+        if is_causal:
+            bins &= lag >= 0
+        if backward > 0:
+            bins &= lag <= backward
+        if is_causal and not self.config.leaks:
+            mask[:, :n_prepended, n_prepended:] = False
+        if is_real is not None:
+            # Padding is seen by itself alone.
+            keys = torch.cat([is_real.new_ones(len(is_real), n_prepended), is_real], 1)
+            mask = (mask & keys[:, None]) | torch.eye(size, dtype=torch.bool, device=x.device)
         record("attn_mask", mask.expand(len(counts), -1, -1))
         is_full = not is_causal and backward == 0 and is_real is None
         # Attention without a mask is faster than under one that hides nothing.

@@ -517,33 +517,6 @@ def join_batch(parts: list[Tensor], encoded: Sequence[EncodedLatents]) -> Tensor
     )
 
 
-def run_layers(
-    blocks: nn.ModuleList,
-    config: OmniMouseConfig,
-    x: Float[Tensor, "batch length dim"],
-    phases: Phases,
-    local: AttentionPlan,
-    rows: Tensor | None,
-) -> Float[Tensor, "batch row dim"]:
-    """All layers: local ones under the plan, global ones over the whole sequence.
-
-    The last layer is computed for the selected rows only.
-    """
-    layers = list(zip(blocks, config.layer_is_local(), strict=True))
-    # Repeats of the whole stack share their weights.
-    layers *= config.num_blocks
-    for number, (block, is_local) in enumerate(layers):
-        skips_rotary = config.use_global_nope and not is_local
-        x = block(
-            x,
-            # Order in time is then known to the local layers only.
-            None if skips_rotary else phases,
-            local if is_local else None,
-            rows if number == len(layers) - 1 else None,
-        )
-    return x
-
-
 # -- the readout: queries, their answers, and the losses that compare them with data --
 # A response query is the vector of a neuron at the time of its first of five samples; a
 # behaviour query is the vector of a channel. The decoder of the trunk's form
@@ -585,24 +558,6 @@ def rows_of(runs: Tensor, intervals: Intervals) -> Tensor:
     """Elements of the selected runs, int64 (rows,)."""
     counts = torch.tensor(intervals.counts)
     return runs.repeat_interleave(counts).nonzero()[:, 0]
-
-
-def rates_from_logits(
-    logits: Float[Tensor, "batch query sample"], beta: float
-) -> Float[Tensor, "batch query sample"]:
-    """Rates in float32, which are positive: Softplus, linear for beta x > 20."""
-    # By default beta is 0.1: a rate at logit 0 is 6.9, and changes slowly around it.
-    return F.softplus(logits.float(), beta=beta, threshold=20)
-
-
-def behavior_from_hidden(
-    hidden: Float[Tensor, "batch channel dim"],
-    weight: Float[Tensor, "channel time dim"],
-) -> Float[Tensor, "batch channel time"]:
-    """Behaviour in float32; every channel has its own linear map."""
-    # Not a matrix product: autocast would compute that in bf16.
-    weighted = hidden.float()[:, :, None] * weight
-    return weighted.sum(dim=-1)
 
 
 def poisson_loss(
@@ -883,7 +838,19 @@ class OmniMouse(nn.Module):
         plan = AttentionPlan.between(intervals, intervals, ideal=config.ideal_times)
         runs = None if all_rows else attended_runs(config, windows, layout, intervals)
         rows = None if runs is None else rows_of(runs, intervals).to(x.device)
-        x = run_layers(self.proc, config, x, phases, plan, rows)
+        layers = list(zip(self.proc, config.layer_is_local(), strict=True))
+        # Repeats of the whole stack share their weights.
+        layers *= config.num_blocks
+        for number, (block, is_local) in enumerate(layers):
+            skips_rotary = config.use_global_nope and not is_local
+            x = block(
+                x,
+                # Order in time is then known to the local layers only.
+                None if skips_rotary else phases,
+                plan if is_local else None,
+                # The last layer is computed for the rows that queries may attend.
+                rows if number == len(layers) - 1 else None,
+            )
         # Keys that were not computed must not be in the plan of the queries.
         if runs is not None and rows is not None:
             intervals, phases = intervals.take(runs), phases.take(rows)
@@ -955,7 +922,10 @@ class OmniMouse(nn.Module):
         biases = self.session(windows.session).biases(windows.neuron_ids)
         # (batch, query, 5) + (batch, query, 1)
         logits = logits + biases[:, layout.query_neurons]
-        return rates_from_logits(logits, self.config.softplus_beta), hidden
+        # In float32, and positive: Softplus, linear for beta x > 20. By default beta is 0.1:
+        # a rate at logit 0 is 6.9, and changes slowly around it.
+        rates = F.softplus(logits.float(), beta=self.config.softplus_beta, threshold=20)
+        return rates, hidden
 
     def query_plan(
         self, windows: WindowBatch, layout: Layout, context: TrunkContext
@@ -974,7 +944,10 @@ class OmniMouse(nn.Module):
         phases = self.rotary_emb.phases(self.behavior_timestamps[None])
         # No plan: behaviour has the interval of the whole window.
         hidden = self.decoders()[-1](queries, phases, context.keys[-1], None)
-        return behavior_from_hidden(hidden, self.behavior_readout_proj), hidden
+        # Every channel has its own linear map. Not a matrix product: autocast would compute
+        # that in bf16.
+        weighted = hidden.float()[:, :, None] * self.behavior_readout_proj
+        return weighted.sum(dim=-1), hidden
 
 
 # -- configs that make no network, refused before any memory is allocated -------------

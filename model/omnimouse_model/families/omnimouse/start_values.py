@@ -208,7 +208,40 @@ def set_population_attention_heads(
     codes, outputs = torch.linalg.qr(random)[0].T.split((features.n_components, N_HALVES))
     device = net.behavior_channel_embeddings.device
     codes, outputs = codes.to(device), outputs.to(device)
-    _fit_encoder_head(net, batches, encoder_head, features, codes, outputs)
+    # Keys are loadings, values deviations from a neuron's mean, queries codes.
+    attention, head = net.enc.attention, encoder_head
+    tokens, keys, values, starts = [], [], [], []
+    for batch in batches:
+        inputs = encoder_inputs(net, batch)
+        tokens.append(inputs.flatten(0, 1))
+        keys.append(_loading_keys(batch, inputs, features).flatten(0, 1))
+        values.append(_deviation_values(net, batch, inputs).flatten(0, 1))
+        starts += latent_starts(net, net.meta_vector(batch.windows.session))
+    x, deviations = torch.cat(tokens), torch.cat(values)
+    # Rows of `latents` are the groups first, then the registers.
+    latents = net.response_latent_embedding._latent_embeddings.weight
+    n_groups = len(features.sign)
+    added_codes = torch.zeros_like(latents)
+    added_codes[:n_groups] = (
+        CODE_LENGTH * features.sign.to(codes)[:, None] * codes[features.component]
+    )
+    without_codes = torch.stack(starts)  # (start, latent, dim)
+    # The queries of the other heads are fitted again to their present values, because
+    # the codes change the latents from which they are computed.
+    queries = attention.wq(net.enc.attn_pre_norm(without_codes))
+    queries[..., features.rows(head)] = _group_queries(len(latents), features).to(queries)
+    with_codes = net.enc.attn_pre_norm(without_codes + added_codes)
+    attention.wq.weight.copy_(ridge(with_codes, queries, PENALTY / 10))
+    latents.add_(added_codes)
+    # `wkv` has the rows of the keys first; those of the values begin at `dim`.
+    attention.wkv.weight[features.rows(head)] = ridge(x, torch.cat(keys))
+    spread = deviations.std(dim=0) * GROUP_VARIATION
+    attention.wkv.weight[features.rows(head, dim, N_HALVES)] = (
+        ridge(x, deviations) / spread[:, None]
+    )
+    # Of the features of the head only the two values reach the latents.
+    attention.wo.weight[:, features.rows(head)] = 0.0
+    attention.wo.weight[:, features.rows(head, 0, N_HALVES)] = outputs.T
     _fit_decoder_head(net, batches, decoder_head, features, outputs)
 
 
@@ -252,51 +285,6 @@ class _HeadFeatures:
         """Rows of a head, or the first `count` of them, after `first` others."""
         start = first + head * self.size
         return slice(start, start + (count or self.size))
-
-
-def _fit_encoder_head(
-    net: OmniMouse,
-    batches: Sequence[FitBatch],
-    head: int,
-    features: _HeadFeatures,
-    codes: Tensor,
-    outputs: Tensor,
-) -> None:
-    """Keys are loadings, values deviations from a neuron's mean, queries codes."""
-    attention, dim = net.enc.attention, net.config.d_model
-    assert isinstance(attention, CrossAttention)
-    tokens, keys, values, starts = [], [], [], []
-    for batch in batches:
-        inputs = encoder_inputs(net, batch)
-        tokens.append(inputs.flatten(0, 1))
-        keys.append(_loading_keys(batch, inputs, features).flatten(0, 1))
-        values.append(_deviation_values(net, batch, inputs).flatten(0, 1))
-        starts += latent_starts(net, net.meta_vector(batch.windows.session))
-    x, deviations = torch.cat(tokens), torch.cat(values)
-    # Rows of `latents` are the groups first, then the registers.
-    latents = net.response_latent_embedding._latent_embeddings.weight
-    n_groups = len(features.sign)
-    added_codes = torch.zeros_like(latents)
-    added_codes[:n_groups] = (
-        CODE_LENGTH * features.sign.to(codes)[:, None] * codes[features.component]
-    )
-    without_codes = torch.stack(starts)  # (start, latent, dim)
-    # The queries of the other heads are fitted again to their present values, because
-    # the codes change the latents from which they are computed.
-    queries = attention.wq(net.enc.attn_pre_norm(without_codes))
-    queries[..., features.rows(head)] = _group_queries(len(latents), features).to(queries)
-    with_codes = net.enc.attn_pre_norm(without_codes + added_codes)
-    attention.wq.weight.copy_(ridge(with_codes, queries, PENALTY / 10))
-    latents.add_(added_codes)
-    # `wkv` has the rows of the keys first; those of the values begin at `dim`.
-    attention.wkv.weight[features.rows(head)] = ridge(x, torch.cat(keys))
-    spread = deviations.std(dim=0) * GROUP_VARIATION
-    attention.wkv.weight[features.rows(head, dim, N_HALVES)] = (
-        ridge(x, deviations) / spread[:, None]
-    )
-    # Of the features of the head only the two values reach the latents.
-    attention.wo.weight[:, features.rows(head)] = 0.0
-    attention.wo.weight[:, features.rows(head, 0, N_HALVES)] = outputs.T
 
 
 def _group_queries(n_latents: int, features: _HeadFeatures) -> Tensor:

@@ -5,7 +5,7 @@ neurons, the biases of the neurons, and the vector of an unknown animal. With "a
 parameters are trained.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -310,6 +310,18 @@ def _config(
     )
 
 
+# -- initial embeddings of new neurons, from known neurons with correlated responses
+# Key of the temporary session that contains the candidate neurons.
+KEY = "candidates"
+CANDIDATES = 1024
+WINDOWS = 128
+BATCH = 4
+N_AVERAGED = 8
+"""Number of known neurons that are averaged for one new neuron."""
+# Target samples of the mask "test/video_behavior": the last second of a window.
+SCORED = slice(30, 60)
+
+
 @dataclass(slots=True)
 class StartValues:
     """Start values of a fine-tuning: the core of a model, and a new session.
@@ -368,16 +380,7 @@ class StartValues:
         if name not in state:
             meta[name] = _mean([v for k, v in state.items() if k.startswith(ANIMALS)])
         vector = _mean([state[f"sess_params.{k}._session_embedding"] for k in self.model.sessions])
-        neurons = embeddings_of_correlated(
-            self.model,
-            self.source.session,
-            self.source.starts,
-            meta | {f"sess_params.{KEY}._session_embedding": vector},
-            self.animal,
-            device=self.device,
-            seed=self.seed,
-            job=self.job,
-        )
+        neurons = self._neurons(meta | {f"sess_params.{KEY}._session_embedding": vector})
         if self.shared is not None:
             # The same neurons: their vectors are known.
             own = state[f"sess_params.{self.shared.sessions[1]}._neuron_embeddings.weight"]
@@ -392,93 +395,61 @@ class StartValues:
         )
         set_mean_rates(net, key, mean_rates(self.source.session, OMNIMOUSE))
 
+    def _neurons(self, meta: dict[str, Tensor]) -> Tensor:
+        """Return initial embeddings (N, e) of the neurons, from known ones that correlate.
+
+        Parameters
+        ----------
+        meta
+            Initial values of the vectors of the session and its animal, by parameter name,
+            for a session with the key `KEY`.
+
+        Raises
+        ------
+        StoppedError
+            The job is cancelled.
+        """
+        session, device, job = self.source.session, self.device, self.job
+        net = self._candidates(meta).to(device)
+        streams = Streams.of(session, net.config.behavior_channels)
+        count = net.session(KEY).n_neurons
+        mask = streams.limit(Mask.from_strategy("test/video_behavior", count))
+        layout = layout_from_mask(mask).to(device)
+        predicted: list[np.ndarray] = []
+        recorded: list[np.ndarray] = []
+        chosen = spread_starts(self.source.starts, WINDOWS)
+        for first in range(0, len(chosen), BATCH):
+            if job.cancelled():
+                raise StoppedError("stopped before the first step; nothing was saved.")
+            job.progress(len(recorded) / len(chosen), 1.0, STARTING)
+            some = chosen[first : first + BATCH]
+            windows = [session.window(float(start), OMNIMOUSE) for start in some]
+            predicted.append(_predict(net, windows, mask, layout))
+            recorded += [w.filled_responses[SCORED] for w in windows]
+        # (candidates, N): every known neuron with every new one.
+        correlations = _correlations(np.concatenate(predicted), np.concatenate(recorded))
+        best = np.argsort(-correlations, axis=0)[:N_AVERAGED]
+        neighbours = net.session(KEY).neurons(torch.from_numpy(best).to(device))
+        return neighbours.mean(dim=0).detach().cpu()
+
+    def _candidates(self, meta: dict[str, Tensor]) -> OmniMouse:
+        """Return the model with random neurons of all its sessions as one session."""
+        model, parts = self.model, {}
+        for name in ("_neuron_embeddings.weight", "_neuron_biases"):
+            parts[name] = [model.state[f"sess_params.{key}.{name}"] for key in model.sessions]
+        total = sum(model.sessions.values())
+        rows = np.random.default_rng(self.seed).permutation(total)[:CANDIDATES]
+        candidates = {
+            f"sess_params.{KEY}.{name}": torch.cat(values)[torch.from_numpy(rows)]
+            for name, values in parts.items()
+        }
+        candidates |= model.core | meta
+        animals = model.animals | {KEY: self.animal}
+        return replace(model, state=candidates, sessions={KEY: len(rows)}, animals=animals).build()
+
 
 def _mean(vectors: list[Tensor]) -> Tensor:
     return torch.stack(vectors).mean(dim=0)
-
-
-# -- initial embeddings of new neurons, from known neurons with correlated responses
-# Key of the temporary session that contains the candidate neurons.
-KEY = "candidates"
-CANDIDATES = 1024
-WINDOWS = 128
-BATCH = 4
-N_AVERAGED = 8
-"""Number of known neurons that are averaged for one new neuron."""
-# Target samples of the mask "test/video_behavior": the last second of a window.
-SCORED = slice(30, 60)
-
-
-def embeddings_of_correlated(
-    model: OmniMouseCheckpoint,
-    session: Session,
-    starts: np.ndarray,
-    meta: dict[str, Tensor],
-    animal: str,
-    *,
-    device: torch.device,
-    seed: int,
-    job: Job,
-) -> Tensor:
-    """Return initial embeddings (N, e) of a session's neurons.
-
-    Parameters
-    ----------
-    model
-        The model, with the sessions on which it was trained.
-    starts
-        Starts of the train windows, seconds on the session clock.
-    meta
-        Initial values of the vectors of the session and its animal, by parameter name,
-        for a session with the key `KEY`.
-
-    Raises
-    ------
-    StoppedError
-        The job is cancelled.
-    """
-    net = _candidates(model, meta, animal, seed).to(device)
-    streams = Streams.of(session, net.config.behavior_channels)
-    count = net.session(KEY).n_neurons
-    mask = streams.limit(Mask.from_strategy("test/video_behavior", count))
-    layout = layout_from_mask(mask).to(device)
-    predicted: list[np.ndarray] = []
-    recorded: list[np.ndarray] = []
-    chosen = spread_starts(starts, WINDOWS)
-    for windows in _batches(session, chosen):
-        if job.cancelled():
-            raise StoppedError("stopped before the first step; nothing was saved.")
-        job.progress(len(recorded) / len(chosen), 1.0, STARTING)
-        predicted.append(_predict(net, windows, mask, layout))
-        recorded += [w.filled_responses[SCORED] for w in windows]
-    # (candidates, N): every known neuron with every new one.
-    correlations = _correlations(np.concatenate(predicted), np.concatenate(recorded))
-    best = np.argsort(-correlations, axis=0)[:N_AVERAGED]
-    neighbours = net.session(KEY).neurons(torch.from_numpy(best).to(device))
-    return neighbours.mean(dim=0).detach().cpu()
-
-
-def _candidates(
-    model: OmniMouseCheckpoint, meta: dict[str, Tensor], animal: str, seed: int
-) -> OmniMouse:
-    """Return the model with random neurons of all its sessions as one session."""
-    parts: dict[str, list[Tensor]] = {}
-    for name in ("_neuron_embeddings.weight", "_neuron_biases"):
-        parts[name] = [model.state[f"sess_params.{key}.{name}"] for key in model.sessions]
-    total = sum(model.sessions.values())
-    rows = np.random.default_rng(seed).permutation(total)[:CANDIDATES]
-    candidates = {
-        f"sess_params.{KEY}.{name}": torch.cat(values)[torch.from_numpy(rows)]
-        for name, values in parts.items()
-    }
-    candidates |= model.core | meta
-    animals = model.animals | {KEY: animal}
-    return replace(model, state=candidates, sessions={KEY: len(rows)}, animals=animals).build()
-
-
-def _batches(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:
-    for first in range(0, len(starts), BATCH):
-        yield [session.window(float(s), OMNIMOUSE) for s in starts[first : first + BATCH]]
 
 
 @torch.inference_mode()

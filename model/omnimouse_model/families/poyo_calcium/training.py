@@ -8,7 +8,7 @@ the squared error of z-scored behaviour.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
@@ -76,7 +76,7 @@ class PoyoTrainConfig(TrainFields):
     trained
         "all", or the embeddings of neurons and sessions alone, on a frozen core.
     start
-        "random" values, or those of `start_at_ridge`.
+        "random" values, or those of a "ridge" regression.
     """
 
     model: PoyoConfig = field(default_factory=PoyoConfig)
@@ -246,8 +246,46 @@ class PoyoTraining(TrainingRun):
         if self.origin is not None:
             self.net.load_state_dict(self.net.state_dict() | self.origin.core)
         elif self.settings.start == "ridge":
-            start_at_ridge(self.net.eval(), self.sessions, self.units, self.device)
+            self._start_at_ridge()
         return self.origin is not None or self.settings.start == "ridge"
+
+    @torch.no_grad()
+    def _start_at_ridge(self) -> None:
+        """Fit the first values of the neurons' embeddings, then the readouts, by regressions.
+
+        These values are the weights of neurons from which a ridge regression decodes the
+        behaviour. The attention of a network with random weights has sums of them that
+        follow the responses, but these are small beside all else that it has, and so they
+        are learned slowly: the readouts are fitted to them.
+        """
+        net, units = self.net.eval(), self.units
+        tasks, spec = net.config.decoded, net.config.spec
+        of_answers = {name: Sums(net.config.width, task.size) for name, task in tasks.items()}
+        for source in self.sessions:
+            starts = spread_starts(source.starts, _START_WINDOWS)
+            windows = [source.session.window(float(start), spec) for start in starts]
+            rows = torch.from_numpy(net.units.rows(words_of(source.key, units[source.key])))
+            first = torch.from_numpy(_decoding_weights(windows)[:, : net.unit_emb.embedding_dim])
+            net.unit_emb.weight[rows, : first.shape[1]] = first.float().to(self.device)
+            queries = dict.fromkeys(tasks, behavior_times_s(spec))
+            for window in windows:
+                tokens = net.tokens([window_item(window, units[source.key], queries)])
+                tokens = tokens.to(self.device)
+                embedded, values = net.decode(net.encode(tokens), tokens), _recorded(window)
+                for name, task in tasks.items():
+                    wanted = values[:, [window.behavior_names.index(c) for c in task.channels]]
+                    known = np.isfinite(wanted).all(1)
+                    found = embedded[tokens.tasks == task.number].cpu().numpy()
+                    of_answers[name].add(found[known], wanted[known])
+        for name, sums in of_answers.items():
+            if not sums.count:  # of no recording
+                continue
+            covariance, readout = sums.covariance(), net.readout.projections[name]
+            assert isinstance(readout, nn.Linear)
+            weight = weights(covariance, _READOUT_PENALTY)
+            bias = covariance.mean_y - covariance.mean_x @ weight
+            readout.weight.copy_(torch.from_numpy(weight.T))
+            readout.bias.copy_(torch.from_numpy(bias))
 
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> Batch:
@@ -343,48 +381,6 @@ _START_WINDOWS = 400
 """Train windows of a session that start values are fitted to."""
 _UNIT_PENALTY, _READOUT_PENALTY = 10.0, 1e-3
 """Ridge penalties, in variances of an input."""
-
-
-@torch.no_grad()
-def start_at_ridge(
-    net: PoyoNetwork,
-    sources: Sequence[TrainingSession],
-    units: Mapping[str, tuple[str, ...]],
-    device: torch.device,
-) -> None:
-    """Fit the first values of the neurons' embeddings, then the readouts, by ridge regressions.
-
-    These values are the weights of neurons from which a regression decodes the behaviour.
-    The attention of a network with random weights has sums of them that follow the
-    responses, but these are small beside all else that it has, and so they are learned
-    slowly: the readouts are fitted to them.
-    """
-    tasks, spec = net.config.decoded, net.config.spec
-    of_answers = {name: Sums(net.config.width, task.size) for name, task in tasks.items()}
-    for source in sources:
-        starts = spread_starts(source.starts, _START_WINDOWS)
-        windows = [source.session.window(float(start), spec) for start in starts]
-        rows = torch.from_numpy(net.units.rows(words_of(source.key, units[source.key])))
-        first = _decoding_weights(windows)[:, : net.unit_emb.embedding_dim]
-        net.unit_emb.weight[rows, : first.shape[1]] = torch.from_numpy(first).float().to(device)
-        queries = dict.fromkeys(tasks, behavior_times_s(spec))
-        for window in windows:
-            tokens = net.tokens([window_item(window, units[source.key], queries)]).to(device)
-            embedded, values = net.decode(net.encode(tokens), tokens), _recorded(window)
-            for name, task in tasks.items():
-                wanted = values[:, [window.behavior_names.index(c) for c in task.channels]]
-                known = np.isfinite(wanted).all(1)
-                found = embedded[tokens.tasks == task.number].cpu().numpy()
-                of_answers[name].add(found[known], wanted[known])
-    for name, sums in of_answers.items():
-        if not sums.count:  # of no recording
-            continue
-        covariance, readout = sums.covariance(), net.readout.projections[name]
-        assert isinstance(readout, nn.Linear)
-        weight = weights(covariance, _READOUT_PENALTY)
-        bias = covariance.mean_y - covariance.mean_x @ weight
-        readout.weight.copy_(torch.from_numpy(weight.T))
-        readout.bias.copy_(torch.from_numpy(bias))
 
 
 def _decoding_weights(windows: Sequence[Window]) -> np.ndarray:

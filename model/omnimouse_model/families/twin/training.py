@@ -205,36 +205,6 @@ def mean_responses(source: TrainingSession) -> np.ndarray:
     return np.where(mean > 0, mean, np.float32(1))
 
 
-def read_clips(
-    source: TrainingSession,
-    starts: np.ndarray,
-    spec: WindowSpec,
-    mean: np.ndarray,
-    targets: Targets,
-) -> Clips:
-    """Read the clips that begin at some times."""
-    windows = [source.session.window(float(start), spec) for start in starts]
-    scale = source.session.response_scale / mean
-    responses = []
-    for window in windows:
-        values = source.target_rates(window, targets, sees_responses=False) * scale
-        recorded = window.valid["responses"][:, None]
-        # Deconvolved activity is clipped at 0, as in the release.
-        responses.append(np.where(recorded, np.maximum(values, 0), np.nan))
-    behavior = np.stack([window.behavior for window in windows], 1)
-
-    def tensor(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values, np.float32))
-
-    return Clips(
-        source.key,
-        torch.from_numpy(np.stack([window.frames_u8 for window in windows], 1)),
-        tensor(behavior[..., :N_GAZE]),
-        tensor(behavior[..., N_GAZE:]),
-        tensor(np.stack(responses, 1)),
-    )
-
-
 # -- optimiser and learning rates of the digital twin (Wang et al. 2025 and its release)
 # Gradient descent with Nesterov momentum. Each gradient is first limited in relation to
 # its weight, unit by unit (adaptive clipping), and weight decay is added to the step
@@ -479,8 +449,24 @@ class TwinTraining(TrainingRun):
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
-        """Set the start values; True if they are those of a trained model."""
-        draw_twins(self.settings, self.by_key, self.nets, self.origin)
+        """Set the start values; True if they are those of a trained model.
+
+        Then core, perspective and modulation are those of the same session if the model
+        knows it, else of its first. Without one, the response of the retina to the session's
+        luminance gets mean 0 and variance 1.
+        """
+        config, sessions = self.settings, self.by_key
+        for key, net in self.nets.items():
+            with torch.no_grad():
+                if self.origin is None:
+                    _standardise_retina(net, sessions[key])
+                else:
+                    _copy(net, self.origin, key)
+                net.readout.position.reset_noise(config.position_sd)
+                if config.start == "receptive-fields":
+                    centers = receptive_field_centers(sessions[key], config.targets)
+                    positions = _positions(net, centers, config.frame_size)
+                    net.readout.position.mu.copy_(positions)
         # Ranks have drawn different cores, and only gradients are averaged later.
         self.team.copy_from_main(self.core)
         return self.origin is not None
@@ -512,8 +498,31 @@ class TwinTraining(TrainingRun):
             # By session: one process and several draw the same.
             rng = np.random.default_rng([_seed(config.seed, key), number])
             starts = rng.choice(self.starts[key], config.clips)
-            clips.append(read_clips(sources[key], starts, spec, self.means[key], config.targets))
+            clips.append(self._clips(sources[key], starts, spec))
         return _Drawn(clips, stream, number)
+
+    def _clips(self, source: TrainingSession, starts: np.ndarray, spec: WindowSpec) -> Clips:
+        """Read the clips that begin at some times."""
+        windows = [source.session.window(float(start), spec) for start in starts]
+        scale = source.session.response_scale / self.means[source.key]
+        responses = []
+        for window in windows:
+            rates = source.target_rates(window, self.settings.targets, sees_responses=False)
+            recorded = window.valid["responses"][:, None]
+            # Deconvolved activity is clipped at 0, as in the release.
+            responses.append(np.where(recorded, np.maximum(rates * scale, 0), np.nan))
+        behavior = np.stack([window.behavior for window in windows], 1)
+
+        def tensor(values: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+
+        return Clips(
+            source.key,
+            torch.from_numpy(np.stack([window.frames_u8 for window in windows], 1)),
+            tensor(behavior[..., :N_GAZE]),
+            tensor(behavior[..., N_GAZE:]),
+            tensor(np.stack(responses, 1)),
+        )
 
     def _begin_cycle(self) -> None:
         """Restart noise and momentum where a further cycle begins."""
@@ -648,31 +657,6 @@ def _load_momentum(optimiser: AdaptiveSgd, saved: list[Tensor | None]) -> None:
 # -- start values of digital twins
 _MAX_POSITION = 0.95
 """Largest first position, because tanh is flat beyond."""
-
-
-def draw_twins(
-    config: TwinTrainConfig,
-    sessions: Mapping[str, TrainingSession],
-    nets: Mapping[str, TwinNetwork],
-    origin: TwinCheckpoint | None,
-) -> None:
-    """Set the start values of all sessions, in place.
-
-    With `origin`, core, perspective and modulation are those of a trained model: of the
-    same session if it knows it, else of its first. Without, the response of the retina
-    to the session's luminance gets mean 0 and variance 1.
-    """
-    for key, net in nets.items():
-        with torch.no_grad():
-            if origin is None:
-                _standardise_retina(net, sessions[key])
-            else:
-                _copy(net, origin, key)
-            net.readout.position.reset_noise(config.position_sd)
-            if config.start == "receptive-fields":
-                centers = receptive_field_centers(sessions[key], config.targets)
-                positions = _positions(net, centers, config.frame_size)
-                net.readout.position.mu.copy_(positions)
 
 
 def _copy(net: TwinNetwork, origin: TwinCheckpoint, key: str) -> None:

@@ -451,16 +451,34 @@ def fit(
     n_behavior = 0
     if series.behavior_inputs is None:
         n_behavior = series.behavior.shape[1]
-    columns = _columns(series, floor, n_behavior, check, is_count=is_count)
+    n_samples, n_neurons = series.responses.shape
+    # Fitted responses, then channels of behaviour, (N, P + C).
+    columns = np.empty((n_samples, n_neurons + n_behavior), np.float32)
+    # In pieces: copies of all responses would take most of the memory of a fit.
+    for first in range(0, n_samples, _ROWS):
+        part = slice(first, first + _ROWS)
+        columns[part, :n_neurons] = to_fitted(series.responses[part], floor, is_count=is_count)
+        check()
+    columns[:, n_neurons:] = series.behavior[:, :n_behavior]
     if fixed_mean is not None:
         columns[:, : fixed_mean.shape[1]] -= fixed_mean
     share = _fill(columns, check)
     inputs, penalty = _inputs(series, video_penalty)
     weights, intercept = _ridge(inputs, columns, penalty, check)
-    residuals, scale = _residuals(inputs, columns, weights, intercept, share, check)
+    # Residuals overwrite the columns.
+    for first in range(0, n_samples, _ROWS):
+        part = slice(first, first + _ROWS)
+        columns[part] -= intercept
+        if len(weights):
+            columns[part] -= inputs[part] @ weights
+        check()
+    # Values that were filled in do not vary.
+    std = columns.std(axis=0, dtype=np.float64) / np.sqrt(share)
+    scale = np.maximum(std, 1e-3).astype(np.float32)
+    columns /= scale
     blocks = blocks_of(series.run, rate_hz)
     factors = fit_factors(
-        residuals, blocks, rate_hz, n_behavior=n_behavior, job=part_of(job, _MEAN_SHARE, 1.0)
+        columns, blocks, rate_hz, n_behavior=n_behavior, job=part_of(job, _MEAN_SHARE, 1.0)
     )
     fitted = LinearGaussianFit(floor, weights, intercept, scale, factors)
     if series.means is not None and fixed_mean is None:
@@ -474,26 +492,6 @@ def fit(
             "'train'."
         )
     return fitted
-
-
-def _columns(
-    series: TrainSeries,
-    floor: np.ndarray,
-    n_behavior: int,
-    check: Check,
-    *,
-    is_count: bool,
-) -> np.ndarray:
-    """Return float32 (N, P + C): fitted responses, then channels of behaviour."""
-    n_samples, n_neurons = series.responses.shape
-    columns = np.empty((n_samples, n_neurons + n_behavior), np.float32)
-    # In pieces: copies of all responses would take most of the memory of a fit.
-    for first in range(0, n_samples, _ROWS):
-        rows = slice(first, first + _ROWS)
-        columns[rows, :n_neurons] = to_fitted(series.responses[rows], floor, is_count=is_count)
-        check()
-    columns[:, n_neurons:] = series.behavior[:, :n_behavior]
-    return columns
 
 
 def _fill(columns: np.ndarray, check: Check) -> np.ndarray:
@@ -571,28 +569,3 @@ def _ridge(
         weights[:, some] = inverse @ (cross[:, some] / n)
         check()
     return weights, mean_y - mean_x @ weights
-
-
-def _residuals(
-    inputs: np.ndarray,
-    columns: np.ndarray,
-    weights: np.ndarray,
-    intercept: np.ndarray,
-    share: np.ndarray,
-    check: Check,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return residuals of unit variance, which overwrite `columns`, and their scale.
-
-    `share` (columns,) is the share of values that were recorded.
-    """
-    for first in range(0, len(columns), _ROWS):
-        part = slice(first, first + _ROWS)
-        columns[part] -= intercept
-        if len(weights):
-            columns[part] -= inputs[part] @ weights
-        check()
-    # Values that were filled in do not vary.
-    std = columns.std(axis=0, dtype=np.float64) / np.sqrt(share)
-    scale = np.maximum(std, 1e-3).astype(np.float32)
-    columns /= scale
-    return columns, scale

@@ -183,7 +183,10 @@ def fit_factors(
         loadings = axes.loadings(axes.iterate(train, basis, _FOLD_ROUNDS), n_factors)
         held_out_axes.append((held_out, loadings))
         own = _autocovariance(residuals, held_out, lags, check)
-        projected = _projected(residuals, loadings, held_out, check)
+        projected = []
+        for block in held_out:
+            projected.append(residuals[block.start : block.stop] @ loadings)
+            check()
         for row, lag in enumerate(lags):
             pairs = [p[: len(p) - lag] * p[lag:] for p in projected if len(p) > lag]
             mean = np.concatenate(pairs).mean(axis=0)
@@ -236,17 +239,6 @@ def _error_ratio(
         total += float(np.einsum("tp,tp,p->", error, error, 1 / variance))
         count += error.size
     return total / count
-
-
-def _projected(
-    residuals: np.ndarray, loadings: np.ndarray, blocks: Sequence[Block], check: Check
-) -> list[np.ndarray]:
-    """Project each block of residuals on loadings: list of float32 (length, K)."""
-    projections = []
-    for block in blocks:
-        projections.append(residuals[block.start : block.stop] @ loadings)
-        check()
-    return projections
 
 
 def _lags(shortest: int, rate_hz: float) -> list[int]:

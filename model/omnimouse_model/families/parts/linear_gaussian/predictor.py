@@ -226,7 +226,7 @@ class LinearGaussian(Predictor):
 
     def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Find the factors of a window; columns are predicted when they are decoded."""
-        spec, session = self._spec, window.session
+        spec = self._spec
         check_request(self.predictor_id, self.needs, window, mask)
         if not (mask.target.any() or mask.has_behavior_target):
             raise UnsupportedRequestError(f"{self.predictor_id!r}: the mask has no target.")
@@ -256,7 +256,7 @@ class LinearGaussian(Predictor):
             return found
 
         with single_numpy_thread:
-            posterior = self._posterior(session, fitted, shown.prior, visible, mask, window)
+            posterior = self._posterior(shown, visible, window, mask)
             state = _WindowState(fitted, posterior, shown.mean, values, np.empty(0))
             key = (window.key, id(fitted), mask.frames.tobytes(), shown.modes)
             factors = posterior.factors(self._projected(key, state, cancelled))
@@ -452,7 +452,20 @@ class LinearGaussian(Predictor):
         `video` and `behavior` are those of `window`, as far as `mask` shows them. A subclass
         that runs a network for it asks `cancelled`.
         """
-        inputs = self._inputs_of(window, mask, video, behavior)
+
+        def read() -> np.ndarray:
+            parts = [np.zeros((self._spec.n_samples, 0), np.float32)]
+            if video is not None:
+                parts.append(video_inputs(video, self._spec))
+            if behavior is not None:
+                parts.append(behavior_inputs(behavior, self._spec))
+            return np.concatenate(parts, axis=1)
+
+        # Kept: a stroke over neurons changes none, and motion energy takes a quarter of a
+        # prediction. (n_samples, n)
+        key = (window.key, mask.frames.tobytes(), video is not None, behavior is not None)
+        with self._lock:
+            inputs = self._inputs.get(key, read)
 
         def mean(columns: np.ndarray) -> np.ndarray:
             first, stop = (columns[0], columns[-1] + 1) if len(columns) else (0, 0)
@@ -467,31 +480,6 @@ class LinearGaussian(Predictor):
             return np.asarray(weighted + fitted.intercept[columns])
 
         return mean
-
-    def _inputs_of(
-        self,
-        window: Window,
-        mask: Mask,
-        video: np.ndarray | None,
-        behavior: np.ndarray | None,
-    ) -> np.ndarray:
-        """Return the visible inputs of a window at its samples, float32 (n_samples, n).
-
-        They are kept: a stroke over neurons changes none, and motion energy takes a
-        quarter of a prediction.
-        """
-
-        def compute() -> np.ndarray:
-            parts = [np.zeros((self._spec.n_samples, 0), np.float32)]
-            if video is not None:
-                parts.append(video_inputs(video, self._spec))
-            if behavior is not None:
-                parts.append(behavior_inputs(behavior, self._spec))
-            return np.concatenate(parts, axis=1)
-
-        key = (window.key, mask.frames.tobytes(), video is not None, behavior is not None)
-        with self._lock:
-            return self._inputs.get(key, compute)
 
     @property
     def _is_count(self) -> bool:
@@ -541,22 +529,16 @@ class LinearGaussian(Predictor):
             return self._fits[key]
 
     def _posterior(
-        self,
-        session: Session,
-        fitted: LinearGaussianFit,
-        prior: Prior,
-        visible: np.ndarray,
-        mask: Mask,
-        window: Window,
+        self, shown: _Shown, visible: np.ndarray, window: Window, mask: Mask
     ) -> Posterior:
         """Return the posterior for visible cells, from that of the mask before."""
         missing = window.missing
         gaps = b"" if missing is None else np.packbits(missing).tobytes()
-        of_fit = session.fingerprint, id(fitted)
+        of_fit = window.session.fingerprint, id(shown.fitted)
         with self._lock:
             before = self._latest.get(of_fit)
             found = self._posteriors.get(
-                (*of_fit, mask.mask_id, gaps), lambda: Posterior(prior, visible, before)
+                (*of_fit, mask.mask_id, gaps), lambda: Posterior(shown.prior, visible, before)
             )
             self._latest[of_fit] = found
             return found
