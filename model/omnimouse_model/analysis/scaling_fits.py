@@ -338,10 +338,16 @@ def scaling_curves(
         if has_size and np.isfinite(_mean(row, quantity)):
             groups.setdefault((row.condition, _name(row, axis)), []).append(row)
     draw = np.random.default_rng(seed)
-    return tuple(
-        _fitted(_curve(*key, axis, quantity, group), group, draw, n_resamples)
-        for key, group in groups.items()
-    )
+    curves = []
+    for (condition, name), group in groups.items():
+        # Sorted, so that resampling does not depend on the order in which runs finished.
+        group.sort(key=lambda row: (getattr(row.run, axis), row.run.seed))
+        x = np.array([getattr(row.run, axis) for row in group], np.float64)
+        y = np.array([_mean(row, quantity) for row in group])
+        seeds = tuple(row.run.seed for row in group)
+        curve = ScalingCurve(condition, name, axis, quantity, x, y, seeds)
+        curves.append(_fitted(curve, group, draw, n_resamples))
+    return tuple(curves)
 
 
 def _name(row: RunScore, axis: SizeAxis) -> str:
@@ -362,25 +368,6 @@ def _mean(row: RunScore, quantity: Quantity, sessions: Sequence[str] | None = No
     return float(np.average([row.scores[name] for name in names], weights=weights))
 
 
-def _curve(
-    condition: str,
-    name: str,
-    axis: SizeAxis,
-    quantity: Quantity,
-    rows: Sequence[RunScore],
-) -> ScalingCurve:
-    # Sorted, so that resampling does not depend on the order in which runs finished.
-    rows = _ordered(rows, axis)
-    x = np.array([getattr(row.run, axis) for row in rows], np.float64)
-    y = np.array([_mean(row, quantity) for row in rows])
-    seeds = tuple(row.run.seed for row in rows)
-    return ScalingCurve(condition, name, axis, quantity, x, y, seeds)
-
-
-def _ordered(rows: Sequence[RunScore], axis: SizeAxis) -> list[RunScore]:
-    return sorted(rows, key=lambda row: (getattr(row.run, axis), row.run.seed))
-
-
 def _fitted(
     curve: ScalingCurve,
     rows: Sequence[RunScore],
@@ -388,7 +375,7 @@ def _fitted(
     n_resamples: int,
 ) -> ScalingCurve:
     # Before the fits: means by size have intervals even if a fit is refused.
-    resampled = _resampled(curve, _ordered(rows, curve.axis), draw, n_resamples)
+    resampled = _resampled(curve, rows, draw, n_resamples)
     curve = replace(curve, sizes=_sizes(curve, resampled))
     try:
         law, line = fit_power_law(curve.x, curve.y), fit_log_line(curve.x, curve.y)

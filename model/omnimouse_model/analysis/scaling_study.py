@@ -307,39 +307,30 @@ def run_study(
     """
     # Not the results: other processes may add runs to them.
     with sole_writer(models_folder(results)):
-        _run_study(plan, Path(results), mice, device, job)
+        catalogue = _sessions(plan, mice, job)
+        evaluated = _evaluated(plan, catalogue)
+        # All runs are listed first, so that a wrong plan fails before any training.
+        folder = models_folder(results)
+        runs = list(study_runs(plan, catalogue, evaluated, folder))
+        file = ResultsFile(SCALING, Path(results), _definition(plan, evaluated))
+        _check_names(file, plan, runs)
+        total = sum(run.total_steps for run in runs)
+        done = 0
+        for run in runs:
 
+            def report(step: int, text: str, before: int = done, name: str = run.name) -> None:
+                # The defaults bind the values of this run, not those of later ones.
+                job.progress(before + step, total, f"{name}: {text}")
 
-def _run_study(
-    plan: StudyPlan,
-    results: Path,
-    mice: Path | None,
-    device: str,
-    job: Job,
-) -> None:
-    """Run a study as `run_study` does, while no other process does."""
-    catalogue = _sessions(plan, mice, job)
-    evaluated = _evaluated(plan, catalogue)
-    # All runs are listed first, so that a wrong plan fails before any training.
-    folder = models_folder(results)
-    runs = list(study_runs(plan, catalogue, evaluated, folder))
-    file = ResultsFile(SCALING, results, _definition(plan, evaluated))
-    _check_names(file, plan, runs)
-    total = sum(run.total_steps for run in runs)
-    done = 0
-    for run in runs:
-
-        def report(step: int, text: str, before: int = done, name: str = run.name) -> None:
-            # The defaults bind the values of this run, not those of later ones.
-            job.progress(before + step, total, f"{name}: {text}")
-
-        # Steps of finished runs count as done too, so that progress reaches the total.
-        missing = [strategy for strategy in plan.strategies if run.key(strategy) not in file.rows]
-        if missing:
-            work = _Work(run, folder / run.name, device, report, job)
-            for row in work.rows(plan, evaluated, missing):
-                file.add(run.key(row.condition), row)
-        done += run.total_steps
+            # Steps of finished runs count as done too, so that progress reaches the total.
+            missing = [
+                strategy for strategy in plan.strategies if run.key(strategy) not in file.rows
+            ]
+            if missing:
+                work = _Work(run, folder / run.name, device, report, job)
+                for row in work.rows(plan, evaluated, missing):
+                    file.add(run.key(row.condition), row)
+            done += run.total_steps
 
 
 def study_runs(

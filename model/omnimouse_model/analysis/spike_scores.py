@@ -150,33 +150,26 @@ def score_held_out(
     starts = scored_starts(session, tier, max_trials, spec)
     counts = trial_counts(session, held_out, starts)
     blocks = time_blocks(starts, spec.duration_s)
+    scores = []
     with shown_job(job) as shown:
-        return [
-            _score(condition, held_out, session, counts, blocks, tier, shown)
-            for condition in conditions
-        ]
+        for condition in conditions:
 
+            def report(done: int | float, of: int | float, _: str, name: str = condition) -> None:
+                # The default binds the name of this condition, not that of a later one.
+                shown.progress(done, of, name)
 
-def _score(
-    condition: HeldOut,
-    model: HeldOutPredictor,
-    session: Session,
-    counts: Counts,
-    blocks: np.ndarray,
-    tier: str,
-    job: Job,
-) -> HeldOutScore:
-    """Return the score of one condition, or its refusal."""
-    named = CallbackJob(lambda done, of, _: job.progress(done, of, condition), job.cancelled)
-    about = (condition, model.predictor_id, session.id, tier, len(counts))
-    try:
-        rates, spikes = model.held_out_rates(condition, session, counts, named)
-    except UnsupportedRequestError as error:
-        nothing = jackknife(float("nan"), [])
-        silent = np.full(session.n_neurons, np.nan)
-        return HeldOutScore(*about, nothing, nothing, silent, str(error))
-    found = _estimates(LikelihoodSums.of(rates, spikes), blocks)
-    return HeldOutScore(*about, *found)
+            named = CallbackJob(report, shown.cancelled)
+            about = (condition, held_out.predictor_id, session.id, tier, len(counts))
+            try:
+                rates, spikes = held_out.held_out_rates(condition, session, counts, named)
+            except UnsupportedRequestError as error:
+                nothing = jackknife(float("nan"), [])
+                silent = np.full(session.n_neurons, np.nan)
+                scores.append(HeldOutScore(*about, nothing, nothing, silent, str(error)))
+                continue
+            found = _estimates(LikelihoodSums.of(rates, spikes), blocks)
+            scores.append(HeldOutScore(*about, *found))
+    return scores
 
 
 def checked_held_out(model: Predictor, session: Session) -> HeldOutPredictor:

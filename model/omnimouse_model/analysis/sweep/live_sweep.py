@@ -146,12 +146,23 @@ def live_sweep(
             "There are no recorded responses to an edited window: remove the edits, "
             "then run the sweep."
         )
-    sweep = finished or _empty_sweep(predictor, window, len(neurons), behavior, seeds, metric)
+    session, sweep = window.session, finished
+    if sweep is None:
+        has_video = session.stimulus is not None and window.spec.video is not None
+        plan = live_plan(
+            session.n_neurons,
+            len(neurons),
+            video=(False, True) if has_video else (False,),
+            behavior=behavior,
+            seeds=seeds,
+            spec=window.spec,
+            metric=metric,
+        )
+        sweep = ContextSweep(plan, predictor.predictor_id, (session.id,))
     if sweep.rows:
         yield sweep
     rows = {(row.seed, row.context): row for row in sweep.rows}
     first_seed = sweep.plan.seeds[0]
-    session = window.session
     draws = {seed: live_draw(session, neurons, seed) for seed in sweep.plan.seeds}
     cells = [(seed, c) for seed in sweep.plan.seeds for c in sweep.plan.contexts]
     cells = [cell for cell in cells if cell not in rows]
@@ -175,29 +186,6 @@ def live_sweep(
         # Copies take no time: they appear with the next computed point, or at the end.
         if (seed, context) in computed or sweep.is_complete:
             yield sweep
-
-
-def _empty_sweep(
-    predictor: Predictor,
-    window: Window,
-    n_targets: int,
-    behavior: bool | Sequence[bool],
-    seeds: Sequence[int],
-    metric: str,
-) -> ContextSweep:
-    """Return a live sweep of a window without rows."""
-    session = window.session
-    has_video = session.stimulus is not None and window.spec.video is not None
-    plan = live_plan(
-        session.n_neurons,
-        n_targets,
-        video=(False, True) if has_video else (False,),
-        behavior=behavior,
-        seeds=seeds,
-        spec=window.spec,
-        metric=metric,
-    )
-    return ContextSweep(plan, predictor.predictor_id, (session.id,))
 
 
 def _results(
