@@ -686,7 +686,12 @@ class VideoRidge(Rule):
         }.items():
             # A session without behaviour has no inputs of this kind.
             if len(columns):
-                fit |= _fitted(key, columns, train, held_out, covariance)
+                penalty = choose_penalty(train.part(columns), held_out.part(columns))
+                part = covariance.part(columns)
+                weight = weights(part, penalty)
+                fit[f"{key}_weight"] = weight.astype(np.float32)
+                fit[f"{key}_intercept"] = part.mean_y - part.mean_x @ weight
+                fit[f"{key}_penalty"] = np.array(penalty)
         return fit
 
     def refusal(self, mask: Mask) -> str:
@@ -711,20 +716,6 @@ class VideoRidge(Rule):
         weight, intercept = fit[f"{key}_weight"], fit[f"{key}_intercept"]
         joined = np.concatenate(list(features.values()), axis=1)
         return RulePrediction(joined @ weight + intercept)
-
-
-def _fitted(
-    key: str, columns: np.ndarray, train: Covariance, held_out: Covariance, covariance: Covariance
-) -> Fit:
-    """Return weights and intercept of some of the inputs."""
-    penalty = choose_penalty(train.part(columns), held_out.part(columns))
-    part = covariance.part(columns)
-    weight = weights(part, penalty)
-    return {
-        f"{key}_weight": weight.astype(np.float32),
-        f"{key}_intercept": part.mean_y - part.mean_x @ weight,
-        f"{key}_penalty": np.array(penalty),
-    }
 
 
 RULES: dict[str, type[Rule]] = {
