@@ -26,7 +26,7 @@ N_STROKE = 8
 """Neighbouring neurons that a stroke hides, and whose traces are predicted."""
 N_SPREAD = 25
 """Neurons of the whole field that are hidden before a tier is predicted again."""
-N_WINDOWS = 12
+N_WINDOWS, N_TOGETHER = 12, 12
 N_FRESH = 3
 
 
@@ -145,11 +145,13 @@ def one_hidden_rows(count: int, repeats: int, device: str) -> list[Row]:
             start, cpu = perf_counter(), process_time()
             predictor.predict(window, mask.hide([neuron]), targets)
             add(alone, start, cpu)
-        start, cpu = perf_counter(), process_time()
-        hidden = ((window, mask.hide([neuron]), targets) for neuron in range(10 * repeats))
-        for _ in predictor.predict_many(hidden):
-            add(shared, start, cpu)
+        for first in range(0, N_TOGETHER * repeats, N_TOGETHER):
+            neurons = range(first, first + N_TOGETHER)
             start, cpu = perf_counter(), process_time()
+            # Some are computed together.
+            for _ in predictor.predict_many((window, mask.hide([n]), targets) for n in neurons):
+                pass
+            add(shared, start, cpu, N_TOGETHER)
         about = {"neurons": count, "predictor": "transformer", "video": has_video}
         rows.append(row("one_hidden_ms", shared[0], "ms", cpu_ms=median(shared[1]), **about))
         ratio = median(shared[0]) / median(alone[0])
@@ -177,10 +179,9 @@ def tier_rows(count: int, repeats: int, device: str) -> list[Row]:
             start, cpu = perf_counter(), process_time()
             for _ in predictor.predict_many((window, hidden, None) for window in windows):
                 pass
-            add(times, start, cpu)
-        wall, used = ([each / N_WINDOWS for each in part] for part in times)
+            add(times, start, cpu, N_WINDOWS)
         about = {"neurons": count, "predictor": "transformer", "stroke": stroke, "video": True}
-        rows.append(row("tier_window_ms", wall, "ms", cpu_ms=median(used), **about))
+        rows.append(row("tier_window_ms", times[0], "ms", cpu_ms=median(times[1]), **about))
     return rows
 
 
@@ -253,7 +254,7 @@ def stroked(mask: "Mask", neurons: np.ndarray) -> "Mask":
     return mask.hide(neurons).ask(neurons, (30, 60))
 
 
-def add(times: tuple[list[float], list[float]], start: float, cpu: float) -> None:
-    """Append wall and processor time since a start, in ms."""
-    times[0].append(1000 * (perf_counter() - start))
-    times[1].append(1000 * (process_time() - cpu))
+def add(times: tuple[list[float], list[float]], start: float, cpu: float, n: int = 1) -> None:
+    """Append wall and processor time of one of n since a start, in ms."""
+    times[0].append(1000 * (perf_counter() - start) / n)
+    times[1].append(1000 * (process_time() - cpu) / n)

@@ -34,8 +34,8 @@ from omnimouse_model.families.omnimouse.tokens import Columns
 from omnimouse_model.predict.devices import MemoryCache, on_device
 
 BLOCK = 32
-"""Neurons of a block: a brush stroke of 8 neighbours touches about two. For 25 neurons of
-1,000, blocks of 64 take a quarter longer; blocks of 16 need twice the memory."""
+"""Neurons of a block: a brush stroke of 8 neighbours touches about two. With blocks of 64 a
+stroke takes a tenth longer; blocks of 16 need twice the memory."""
 FAN = 8
 """Children of a stored sum: without the sums of blocks, a change costs that many blocks."""
 NEURON_TOKENS = 11
