@@ -1,6 +1,5 @@
 """`omnimouse bench live`: strokes, predictions and scrubbing in the real window."""
 
-import sys
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -72,7 +71,7 @@ def command(neurons: str, moves: int, device: "Device") -> list[Row]:
         arguments += [f"--{f}" for f in ("json", "markdown") if formats[f"as_{f}"]]
         # Qt chooses its platform when a process starts, so the benchmark runs again in
         # a new process that has a display.
-        sys.exit(run_on_virtual_display(arguments))
+        click.get_current_context().exit(run_on_virtual_display(arguments))
     with scratch_settings():
         rows: list[Row] = []
         if neurons in ("all", "demo"):

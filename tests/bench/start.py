@@ -107,7 +107,7 @@ def command(repeats: int) -> list[Row]:
         formats = click.get_current_context().params
         options = [f"--{f}" for f in ("json", "markdown") if formats[f"as_{f}"]]
         words = ["bench", "start", "--repeats", str(repeats), *options]
-        sys.exit(run_on_virtual_display(words))
+        click.get_current_context().exit(run_on_virtual_display(words))
     times: dict[tuple[str, str], list[float]] = {}
     for _ in range(repeats):
         with tempfile.TemporaryDirectory(prefix="omnimouse-") as cache:
