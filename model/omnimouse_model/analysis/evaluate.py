@@ -8,7 +8,7 @@ therefore depends on the size of the batch and not on the session.
 """
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -172,8 +172,10 @@ def evaluate(
 
 def listed_sessions(sessions: Sessions) -> list[Session]:
     """Return one or several sessions as a list; open those given by name or path."""
-    listed = [sessions] if isinstance(sessions, Session | str | Path) else sessions
-    return [opened(session) for session in listed]
+    # A value of another type gets the error of `open_session`.
+    if isinstance(sessions, Session | str | Path) or not isinstance(sessions, Iterable):
+        return [opened(sessions)]
+    return [opened(session) for session in sessions]
 
 
 # -- evaluation of many models x sessions x tiers x draws, saved shard by shard -------

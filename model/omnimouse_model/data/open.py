@@ -231,14 +231,7 @@ def _reading(
     """Return the name of the reader of a place, the place for messages, and its reading."""
     if isinstance(path, Mapping):
         return "arrays", Path("arrays"), partial(readers()["arrays"].read_mapping, path)
-    if not isinstance(path, str | Path) or not str(path):
-        kind = "an empty text" if isinstance(path, str) else f"a {type(path).__name__}"
-        raise SessionFormatError(
-            "arrays",
-            "no_place",
-            f"{kind} is no place of a recording: a path, an address or arrays by name",
-            "an array is given as {'responses': array, 'rate_hz': 30.0}",
-        )
+    _check_is_place(path)
     if (address := web_address(path)) is not None:
         return "nwb", Path(display_address(address)), partial(_streamed, address)
     folder = session_folder(_on_this_machine(path))
@@ -344,8 +337,24 @@ copyreg.pickle(Session, _reduce)
 
 def check_exists(path: str | Path) -> None:
     """Raise `SessionFormatError` for a local path that does not exist, at once."""
+    _check_is_place(path)
     if web_address(path) is None and not is_there(Path(path)) and not _is_elsewhere(path):
         raise _unknown(Path(path))
+
+
+def _check_is_place(path: object) -> None:
+    """Raise `SessionFormatError` for a value that is no path, and for an empty text."""
+    if isinstance(path, str | Path) and str(path):
+        return
+    kind = type(path).__name__
+    article = "an" if kind[0] in "aeiouAEIOU" else "a"
+    found = "an empty text" if isinstance(path, str) else f"{article} {kind}"
+    raise SessionFormatError(
+        "arrays",
+        "no_place",
+        f"{found} is no place of a recording: a path, an address or arrays by name",
+        "an array is given as {'responses': array, 'rate_hz': 30.0}",
+    )
 
 
 def _is_elsewhere(path: str | Path) -> bool:

@@ -393,7 +393,8 @@ def resolve_predictor(
     source: Predictor | Source | Path, device: str, connect: Collection[str] = ()
 ) -> Predictor:
     """Return a predictor from itself, its name, its path or a factory function."""
-    if isinstance(source, str | Path):
+    # A value of another type gets the error of `load_predictor`.
+    if isinstance(source, str | Path) or not (callable(source) or isinstance(source, Predictor)):
         return load_predictor(source, device=device, connect=connect)
     # A predictor class has the methods of the protocol too, so it would pass the
     # `isinstance` check alone; it is a factory here.

@@ -124,7 +124,11 @@ def open_session(path: str | Path | Mapping[str, Any], **options: Any) -> "Sessi
 
 def opened(session: "Session | str | Path") -> "Session":
     """Return an open session itself, and that of a name, path or address opened."""
-    return open_session(session) if isinstance(session, str | Path) else session
+    # Imported here for the reason of `open_session`.
+    from omnimouse_model.data.session import Session
+
+    # A value of another type gets the error of `open_session`.
+    return session if isinstance(session, Session) else open_session(session)
 
 
 def session_path(name: str) -> Path:

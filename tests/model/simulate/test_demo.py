@@ -1,6 +1,8 @@
 """The demo's sessions: where they are kept, and the command that writes mice."""
 
 import json
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -53,6 +55,38 @@ def test_public_functions_open_a_session_by_its_name(ask, monkeypatch):
     with pytest.raises(SessionFormatError, match="no_such_mouse"):
         ask(session="demo")
     assert opened == ["demo"]
+
+
+_WRONG = """
+import omnimouse_app as om
+
+mask = "test/video_behavior"
+session = om.open_session({"responses": [[0.0] * 3] * 900, "rate_hz": 30.0})
+for ask in (
+    lambda: om.open_session(5),
+    lambda: om.recorded_tuning(5),
+    lambda: om.evaluate("mean", 5, mask),
+    lambda: om.sources("linear-gaussian", 5),
+    lambda: om.Explorer(5),
+    lambda: om.Ensemble([5, 6]),
+    lambda: om.Ensemble(5),
+    lambda: om.evaluate(5, session, mask),
+    lambda: om.sources(5, session),
+):
+    try:
+        ask()
+    except ValueError as error:
+        print(type(error).__name__, str(error).split(":")[0])
+"""
+
+
+@pytest.mark.slow
+def test_what_is_no_session_or_predictor_is_refused_in_words(capfd):
+    """In a process without the checks of types that the tests have."""
+    subprocess.run([sys.executable, "-c", _WRONG], check=True)
+    place = "SessionFormatError an int is no place of a recording"
+    predictor = "CheckpointError There is no predictor '5'"
+    assert capfd.readouterr().out.splitlines() == [place] * 5 + [predictor] * 4
 
 
 @pytest.mark.slow

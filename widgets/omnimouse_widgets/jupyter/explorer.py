@@ -351,8 +351,8 @@ def _close_tree(widget: Any) -> None:
 
 
 def _check_place(session: str | Path | Session | OpenRequest) -> None:
-    """Raise `SessionFormatError` for a local path that does not exist."""
-    if isinstance(session, str | Path) and session not in SAMPLES:
+    """Raise `SessionFormatError` for no path, and for a local one that does not exist."""
+    if not isinstance(session, Session | OpenRequest) and session not in SAMPLES:
         check_exists(session)
 
 

@@ -62,8 +62,10 @@ class Ensemble(Predictor):
     predictor_id: str
 
     def __init__(self, members: Iterable[Predictor | str | Path]) -> None:
-        listed = [members] if isinstance(members, str | Path) else members
-        self.members = tuple(_LOAD(m) if isinstance(m, str | Path) else m for m in listed)
+        is_one = isinstance(members, str) or not isinstance(members, Iterable)
+        listed = [members] if is_one else members
+        # A value of another type gets the error of `load_predictor`.
+        self.members = tuple(m if isinstance(m, Predictor) else _LOAD(m) for m in listed)
         names = [member.predictor_id for member in self.members]
         if len(names) < 2 or len(set(names)) < len(names):
             raise ValueError(
