@@ -136,6 +136,9 @@ def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _compared(name: str, sign: str, operand: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    # The title above the ids on screen; a joined table may have a column of that name.
+    if name == "unit" and name not in columns:
+        name = "id"
     if name not in columns:
         raise ValueError(f"No column '{name}'; there are {', '.join(columns)}.")
     values, compare = columns[name], COMPARISONS[sign]

@@ -32,6 +32,7 @@ COLUMNS = {
         ("depth<=120", [0, 4]),
         ("score>0.15 depth<200", [0, 4]),
         ("id=2", [2]),
+        ("unit=2", [2]),  # the title of the ids on screen
         ("nowhere", []),
         ("area=v1", [0, 2]),
         ("area=V", []),

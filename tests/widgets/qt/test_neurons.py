@@ -33,6 +33,7 @@ def test_rows_tell_state_and_score(panel, controller, redraw):
     controller.editor.paint_cells([5], slice(30, 60), TARGET)
     redraw()
     assert table_of(panel).rowCount() == 40
+    assert table_of(panel).headerData(0, Qt.Orientation.Horizontal) == "unit"
     assert cell(panel, 2, "state") == "visible"
     assert cell(panel, 5, "state") == "target"
     assert cell(panel, 5, "score") == f"{controller.results.scores[5]:.2f}"

@@ -199,7 +199,9 @@ class LongTableView:
     def _fit(self) -> None:
         """Give each column the width of its title; the signed one takes what is left."""
         for number, column in enumerate(self.table.item.columns):
-            width = self._titles.fontMetrics().horizontalAdvance(column.name) + TITLE_MARGIN
+            # The margin has room for the arrow, or for the sign of a pale column's title.
+            title = column.name if column.is_pale else column.title
+            width = self._titles.fontMetrics().horizontalAdvance(title) + TITLE_MARGIN
             self._titles.resizeSection(number, width)
         self._fit_signed()
 

@@ -42,6 +42,8 @@ from omnimouse_widgets.views.record import (
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
 TEXT_COLUMNS: Final = ("area", "probe", "state")
 """Columns that contain text; the others contain numbers."""
+_TITLES: Final = {"id": "unit"}
+"""Titles that differ from the key of the column."""
 _TOOLTIPS: Final = {
     "id": "Id of the neuron in the recording, as everywhere on screen",
     "area": "Brain area, where the recording says",
@@ -63,11 +65,8 @@ SELECT_TIP: Final = (
 )
 
 
-def titles_of(state: LiveState) -> tuple[str, ...]:
-    """Return the title of each of `COLUMNS`: units have a probe in place of a plane.
-
-    A title is also the key of the displayed values in `columns_of`.
-    """
+def _own_columns(state: LiveState) -> tuple[str, ...]:
+    """Return the key of each of `COLUMNS`: units have a probe in place of a plane."""
     session = state.session
     plane = "plane" if session is None or session.units.probe is None else "probe"
     return tuple(plane if name == "plane" else name for name in COLUMNS)
@@ -75,7 +74,7 @@ def titles_of(state: LiveState) -> tuple[str, ...]:
 
 def column_names(state: LiveState, colouring: Colouring) -> tuple[str, ...]:
     """Return the keys of the displayed columns in `columns_of`, from left to right."""
-    return (*titles_of(state), *property_names(state, colouring))
+    return (*_own_columns(state), *property_names(state, colouring))
 
 
 def property_names(state: LiveState, colouring: Colouring) -> tuple[str, ...]:
@@ -98,7 +97,7 @@ def tooltips_of(state: LiveState, results: Results, colouring: Colouring) -> tup
     """Return the tooltip of each of `column_names`."""
     quantity = score_quantity(state.metric, results.neuron_scores)
     score = quantity.explanation
-    own = (_TOOLTIPS.get(name, score) for name in titles_of(state))
+    own = (_TOOLTIPS.get(name, score) for name in _own_columns(state))
     return (
         *own,
         *(property_tooltip(colouring, n) for n in property_names(state, colouring)),
@@ -415,7 +414,7 @@ class NeuronsView:
         described = tuple(
             Column(
                 name,
-                f"{name} {OLDER}" if name == "score" and is_old else name,
+                f"{name} {OLDER}" if name == "score" and is_old else _TITLES.get(name, name),
                 tip + older * (name == "score" and is_old),
                 columns[name].dtype.kind == "U",
                 name == "score" and is_old,

@@ -106,7 +106,7 @@ QUANTITIES: Final = (
         "Informants",
         "How much less is known of the targets without the neuron: information, not cause",
     ),
-    Quantity("id", "Id", "Id of the neuron in the recording"),
+    Quantity("id", "Unit", "Id of the neuron in the recording"),
 )
 QUANTITY: Final = {quantity.name: quantity for quantity in QUANTITIES}
 """The same quantities by name."""
