@@ -72,6 +72,8 @@ explorer.raster.rows_shown = (4.0, 28.0)
 explorer.settled()"""
 SCALE: Final = 2.0
 """Pixels per CSS pixel, for screens of high resolution."""
+WIDE: Final = 2500
+"""Pixels; a wider picture is shown smaller in the documentation, and is saved at half size."""
 STEPS: Final = 60
 PICTURE_SHARE: Final = 0.2
 """Share of the steps before the fine-tuning screenshot: several are scored by then."""
@@ -180,7 +182,8 @@ def family_pictures(tab: NotebookPage, weights: Sequence[str]) -> Pictures:
     _bring_to_front(tab, "Scores")
     tab.part("scores").first.locator("svg circle, svg path").first.wait_for(state="attached")
     _wait_for_results(tab)
-    yield "families", tab.page.locator(".jp-OutputArea-output", has=tab.part("field")).first
+    # The row of field and tabs, without the stimulus below it.
+    yield "families", tab.page.locator(".widget-hbox", has=tab.part("painter")).last
 
 
 def twin_pictures(tab: NotebookPage) -> Pictures:
@@ -238,5 +241,7 @@ def _save(shown: "Locator | NotebookPage", path: Path) -> None:
     """Save a picture of 256 colours, at a quarter of the size in bytes."""
     source = shown.page if isinstance(shown, NotebookPage) else shown
     picture = Image.open(io.BytesIO(source.screenshot())).convert("RGB")
+    if picture.width > WIDE:
+        picture = picture.reduce(2)
     few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
