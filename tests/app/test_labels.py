@@ -16,12 +16,14 @@ from qtpy.QtWidgets import (
     QLabel,
     QMainWindow,
     QPushButton,
+    QScrollArea,
     QTabBar,
     QWidget,
 )
 
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock
+from omnimouse_model.analysis.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_widgets.qt.style.controls import MenuBox
 from omnimouse_widgets.views.context.view import IN_WINDOW, OTHER, ContextView
@@ -209,6 +211,51 @@ def test_the_reason_for_no_mark_is_whole_in_a_small_window(dock, monkeypatch, pr
         assert any(problem in getattr(one, "full_text", one.text()) for one in shown)
     view.changed.emit()
     assert not cut
+
+
+def hidden_height(dock: OmniMouseDock, title: str) -> int:
+    """Pixels of a panel that are in view only after scrolling."""
+    return max(
+        area.verticalScrollBar().maximum() for area in dock.docks[title].findChildren(QScrollArea)
+    )
+
+
+def test_an_edit_and_its_three_traces_are_in_view(dock):
+    edits = dock.controller.stimulus_edits
+    dock.bring_up("What if")
+    edits.put(Mirror("horizontal"))
+    wait_for(lambda: dock.controller.results.what_if_freshness == "fresh", "the new prediction")
+    settle(0.3)
+    hidden = hidden_height(dock, "What if")
+    edits.reset()
+    assert not hidden
+
+
+def test_averages_over_trials_and_curves_of_context_are_in_view_in_a_small_window(dock):
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    dock.controller.selection.select([2])
+    for title, name in (("Trials", "predicted"), ("Context", "mark")):
+        dock.bring_up(title)
+        wait_for(lambda name=name, title=title: name in dock.panels[title].widgets, title)
+        settle(0.3)
+        assert not hidden_height(dock, title), title
+
+
+def test_a_matrix_of_four_areas_is_in_view_in_a_small_window(dock, tmp_path):
+    sources = dock.controller.sources
+    sources.folder = tmp_path
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    dock.bring_up("Sources")
+    sources.set(windows=8, question="areas", targets="selected")
+    sources.start()
+    wait_for(lambda: not sources.is_busy and sources.result is not None, "the areas")
+    settle(0.3)
+    matrix = dock.panels["Sources"].content("content")
+    sources.set(question="sources")
+    assert matrix.model().rowCount() == 4
+    assert not matrix.verticalScrollBar().maximum()
 
 
 @pytest.mark.parametrize("name", ["linear-gaussian", "interpolation", "sensorium-factorised"])

@@ -60,7 +60,8 @@ def test_averages_are_predicted_in_sight_for_the_chosen_condition_and_tier(
     follow(True)
     controller.requests.finish_scores()
     items = record(view)
-    assert items["predicted"].text == "predicted for all"
+    total = len(controller.results.peri_event.trials)
+    assert items["predicted"].text.endswith(f" · predicted for all {total}")
     assert items["condition"].value == "choice"
     glyphs = [(glyph, label.split(" · ")[0]) for glyph, _, label in items["legend"].signs]
     assert glyphs == [("━", "left"), ("━", "right"), ("╍", "predicted")]
@@ -75,7 +76,8 @@ def test_averages_are_predicted_in_sight_for_the_chosen_condition_and_tier(
     assert items["tier"].value == "test"
     choose(view, "tier", "validation")
     controller.requests.finish_scores()
-    assert "4 validation trials" in record(view)["text"].text
+    assert "predicted for all 4" in record(view)["predicted"].text
+    assert "4 validation trials" in record(view)["predicted"].tip
     follow(False)
     assert not controller.state.peri_event_shown
 
@@ -88,7 +90,10 @@ def test_the_text_says_where_nothing_is_predicted(view, controller, follow):
     predicted, times = items["averages"].lines[2], items["averages"].lines[2].x
     first_s = times[np.isfinite(predicted.y)][0]
     assert first_s > 0.5
-    assert f"target from {first_s:.2g} to" in items["predicted"].text
+    assert (
+        f"predicted for all {len(controller.results.peri_event.trials)}, from {first_s:.2g} to"
+        in items["predicted"].text
+    )
     controller.editor.apply_preset("nothing")
     controller.requests.finish_scores()
     items = record(view)
@@ -105,7 +110,7 @@ def test_averages_follow_the_focus(view, controller, follow):
     for focus in (3, 8):
         controller.neuron_info.step(1)
         assert controller.neuron_info.focus == focus
-        assert record(view)["text"].text.startswith(f"unit {names[focus]} ·")
+        assert record(view)["predicted"].text.startswith(f"unit {names[focus]} ·")
 
 
 def test_the_panel_neuron_shows_a_spiking_unit(view, controller, follow):

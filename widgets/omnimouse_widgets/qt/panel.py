@@ -153,8 +153,11 @@ MIN_HEIGHT: Final = 120
 """Least height of a content in pixels."""
 LOW_HEIGHT: Final = 76
 """Least height of a timeline in pixels."""
-IN_ROW_HEIGHT: Final = 130
-"""Least height of plots beside each other, which are about as wide."""
+IN_ROW_HEIGHT: Final = 120
+"""Least height of plots beside each other."""
+FRAME_HEIGHT: Final = 86
+"""The same where all plots are frames of video, which are wider than high."""
+MATRIX_ROW_HEIGHT: Final = 22
 
 
 def make_panel(path: str, controller: Controller) -> "RecordPanel":
@@ -388,9 +391,13 @@ class RecordPanel(QWidget):
             if isinstance(entry, Row):
                 inner = widget.layout()
                 self._draw_entries(inner, entry.items, entry.wide)
-                for item in entry.items:
-                    if isinstance(item, Plot):
-                        self.plots[item.name].canvas.setMinimumHeight(IN_ROW_HEIGHT)
+                contents = [item for item in entry.items if isinstance(item, Content)]
+                plots = [item for item in contents if isinstance(item, Plot)]
+                if plots:
+                    are_frames = all(isinstance(plot, Image) for plot in plots)
+                    for item in contents:
+                        shown = self.widgets[self._key(item)]
+                        shown.setMinimumHeight(FRAME_HEIGHT if are_frames else IN_ROW_HEIGHT)
                 if entry.wide and entry.items:
                     wide_one = self.widgets[entry.wide]
                     inner.setStretchFactor(wide_one, 1)
@@ -725,6 +732,10 @@ def _table_view(model: QStandardItemModel, table: Table) -> QTableView:
 def _matrix_view(model: QStandardItemModel) -> QTableView:
     view = RowView()
     view.setModel(model)
+    rows = view.verticalHeader()
+    assert rows is not None
+    rows.setMinimumSectionSize(MATRIX_ROW_HEIGHT)
+    rows.setDefaultSectionSize(MATRIX_ROW_HEIGHT)
     return _set_up(view)
 
 

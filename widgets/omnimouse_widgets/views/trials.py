@@ -136,7 +136,7 @@ class TrialsView:
             return [choices, Message("averages", PLOT_LABEL, problem)]
         return [
             choices,
-            *self._texts(neuron, found),
+            self._text(neuron, found),
             Legend("legend", average_signs(found)),
             average_curves(averages.time_s, found, drawn_units(state.spec)),
         ]
@@ -160,29 +160,33 @@ class TrialsView:
             ),
         )
 
-    def _texts(self, neuron: int, found: Sequence[ConditionAverage]) -> tuple[Text, Text]:
-        """Return the lines above the plot: `unit 7 · 20 test trials`, `predicted for 12`."""
+    def _text(self, neuron: int, found: Sequence[ConditionAverage]) -> Text:
+        """Return the line above the plot, such as `unit 7 · predicted for 12 of 20`."""
         responses, session = self._results.peri_event, self._state.session
         assert responses is not None
         assert session is not None
-        total = len(responses.trials)
-        text = f"unit {session.units.names[neuron]} · {total:,} {responses.tier} trials"
-        predicted = "not predicted: no target" if responses.is_complete else "◌ predicting…"
+        total = f"{len(responses.trials):,}"
+        # All in one line: with a second one, the axis of the plot would be out of view.
         if any(np.isfinite(one.predicted).any() for one in found):
-            predicted = _predicted_text(responses, found)
-        return (
-            Text("text", text, "quiet", is_line=True),
-            Text("predicted", predicted, "quiet", is_line=True),
-        )
+            text = _predicted_text(responses, found)
+        else:
+            missing = "not predicted: no target" if responses.is_complete else "◌ predicting…"
+            text = f"{total} trials · {missing}"
+        text = f"unit {session.units.names[neuron]} · {text}"
+        tip = f"{text}\n{total} {responses.tier} trials"
+        return Text("predicted", text, "quiet", tip, is_line=True)
 
 
 def _predicted_text(responses: PeriEventResponses, found: Sequence[ConditionAverage]) -> str:
     """Return of how many trials there are predictions, and from when to when."""
-    n_predicted = "all" if responses.is_complete else f"{responses.n_predicted:,}"
+    total = f"{len(responses.trials):,}"
+    n_predicted = (
+        f"all {total}" if responses.is_complete else f"{responses.n_predicted:,} of {total}"
+    )
     # Where no trial asks for a prediction, dashed lines have gaps.
     asked = np.any([np.isfinite(one.predicted[:, 0]) for one in found], axis=0)
     first, last = responses.bin_s[np.flatnonzero(asked)[[0, -1]]]
-    part = "" if asked.all() else f", target from {first:.2g} to {last:.2g} s"
+    part = "" if asked.all() else f", from {first:.2g} to {last:.2g} s"
     return f"predicted for {n_predicted}{part}"
 
 
