@@ -344,7 +344,8 @@ def _stream_line(stream: Mapping[str, Any]) -> str:
         size = "×".join(str(n) for n in stream["size"])
         return f"{text} {span}, {stream['frames']:,} frames of {size}"
     names = f" ({', '.join(stream['names'])})" if stream["names"] else ""
-    return f"{text} {span}, {stream['columns']:,} columns{names}"
+    columns = "1 column" if stream["columns"] == 1 else f"{stream['columns']:,} columns"
+    return f"{text} {span}, {columns}{names}"
 
 
 def _notes(title: str, notes: list[dict[str, str]]) -> Iterator[str]:

@@ -31,6 +31,15 @@ def test_without_a_model_and_a_recording_nothing_is_offered(empty_controller):
     assert not view.status
 
 
+def test_while_a_model_is_loaded_it_is_not_called_unsuitable(controller):
+    controller.results.needs = None
+    controller.state.predictor_name = "demo"
+    view = FinetuneView.of(controller)
+    assert record(view)["message"].text == "Loading demo…"
+    controller.results.error = "It cannot be loaded"
+    assert record(view)["message"].text == NOT_OFFERED
+
+
 def test_a_model_of_spike_counts_cannot_be_fitted_to_traces(controller):
     view = FinetuneView.of(controller)
     controller.model.choose("ndt")

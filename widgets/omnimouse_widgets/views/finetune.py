@@ -189,7 +189,9 @@ class FinetuneView:
         if self._shows_run:
             return self._run()
         if not finetuning.is_offered:
-            return [Text("message", NOT_OFFERED, "quiet")]
+            name, results = self._state.predictor_name, self._results
+            loads = self._state.session and name and results.needs is None and not results.error
+            return [Text("message", f"Loading {name}…" if loads else NOT_OFFERED, "quiet")]
         saved = self._saved
         start, use = "Start", ""
         if saved is not None:
