@@ -125,9 +125,10 @@ def test_the_demo_compares_half_visible_on_the_same_neurons(session):
 
 
 def test_conditions_with_one_mask_are_asked_once(session):
+    mask = Condition.of(STIMULUS).mask
     halves = [
-        Condition("first", DEMO[0].mask, lambda session: np.arange(10)),
-        Condition("second", DEMO[0].mask, lambda session: np.arange(10, N_NEURONS)),
+        Condition("first", mask, lambda session: np.arange(10)),
+        Condition("second", mask, lambda session: np.arange(10, N_NEURONS)),
     ]
     predictor = NoisyPredictor()
     found = evaluate(predictor, session, halves, max_windows=6, centred=False)
