@@ -100,7 +100,7 @@ class NdtCheckpoint(Checkpoint):
             # Public weights do not name the file that describes them.
             state, about = read_tensors(path), read_about(path, cls.family)
         # Older files have an empty spec for the trials of Jiang et al.
-        about = about | {"spec": about.get("spec") or None}
+        about = about | ({"spec": None} if about.get("spec") == {} else {})
         if not is_public(state):
             return cls.of(about, state, path)
         about, assumed = _with_sizes(about, state, str(path))

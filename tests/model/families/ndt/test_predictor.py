@@ -184,6 +184,7 @@ def test_public_weights_load_where_a_table_names_their_sessions(
     [
         ("spec", {"duration_s": 6.0, "response_rate_hz": 50.0}),
         ("spec", {"width": 3}),
+        ("spec", []),
         ("sessions", {"other": 9, "spiking-0": True}),
         ("config", {"n_heads": 3}),
         ("config", {"has_prompt": 1}),
