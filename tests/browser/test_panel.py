@@ -1,6 +1,7 @@
 """The page of a panel, without a server: every kind of plot is drawn, in its colours."""
 
 from base64 import b64encode
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from omnimouse_widgets.views.record import (
     Message,
     Polar,
     Raster,
+    Row,
     choose,
     plain,
     press,
@@ -148,6 +150,16 @@ def test_each_kind_of_plot_is_drawn(page, name):
     show(page, plot)
     drawing = page.locator("svg.omnimouse-drawing")
     assert {found: drawing.locator(found).count() for found in expected} == expected
+
+
+def test_frames_beside_each_other_are_as_high_as_they_need(page):
+    frame = Image("recorded", "frame", PIXELS[..., :3].copy(), palette.RECORDED, title="recorded")
+    edited = replace(frame, name="edited", title="edited")
+    show(page, Row("frames", (frame, edited)))
+    ground, image = page.locator("svg > rect").first, page.locator("svg image").first
+    whole, drawn = ground.bounding_box(), image.bounding_box()
+    assert drawn["width"] == pytest.approx(whole["width"], abs=1)
+    assert 0 < whole["height"] - drawn["height"] < 30  # the title
 
 
 def test_titles_and_numbers_of_a_long_table_are_whole_in_a_narrow_part(page):

@@ -6,7 +6,7 @@ const TICKED = 52, RIGHT = 12, ABOVE = 12, BELOW = 42;
 const RIM = 1.12; // of the largest value: where the colours of directions are
 const HEAD = 16; // height of a title
 const ROWS = 360; // height of rows of traces
-const IN_ROW = 220; // width and height of a drawing in a row
+const IN_ROW = 220; // width and height of a drawing in a row; frames of video alone are as high as they need
 const LISTED = 8; // rows of a list
 const TYPING_MS = 120; // after the last letter, a text is sent
 const GROUND = "#16181d", INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11, LETTER = 6; // size and width of a letter
@@ -455,7 +455,12 @@ function render({ model, el }) {
     cells: (item) => rasterCells(item, { model, page, handlers, keys, statusOf: () => elements.get("status")?.[0] }),
     row: () => {
       const element = makeBar();
-      return [element, (now, arrays) => { drawEntries(element, now.items, arrays, now.items.length > 1); element.hidden = !now.items.length; }];
+      return [element, (now, arrays) => {
+        const plots = now.items.filter((item) => item.kind in drawings);
+        const place = now.items.length < 2 ? "" : plots.every((item) => item.kind === "image") ? "frames" : "row";
+        drawEntries(element, now.items, arrays, place);
+        element.hidden = !now.items.length;
+      }];
     },
   };
   // A drag of a slider is one undo step: its first message begins it, and its last ends it.
@@ -560,8 +565,9 @@ function render({ model, el }) {
         return at.map((place) => shape("g", { opacity: one.is_pale ? PALE : 1 }, mark(place, one.colour, one.tip, one.symbol, one.is_open)));
       }));
     };
-    return [element, (now, _, isInRow) => {
-      [WIDE, TALL] = isInRow ? [IN_ROW, IN_ROW] : [520, 300];
+    return [element, (now, _, place) => {
+      [WIDE, TALL] = place ? [IN_ROW, IN_ROW] : [520, 300];
+      if (place === "frames") TALL = HEAD * Boolean(now.title) + IN_ROW * now.pixels.shape[0] / now.pixels.shape[1];
       element.setAttribute("viewBox", `0 0 ${WIDE} ${TALL}`);
       isPressed = now.kind === "curves" && !("pick" in now);
       outline = now.outline ?? "";
@@ -587,7 +593,7 @@ function render({ model, el }) {
   const CONTENTS = ["plot", "table", "longtable", "traces", "cells"];
   const elements = new Map(), marks = new Map();
   const contentOf = (content) => CONTENTS.map((kind) => elements.get(`${content}:${kind}`)?.[0]).find((element) => element?.isConnected);
-  function drawEntries(parent, items, arrays, isInRow = false) {
+  function drawEntries(parent, items, arrays, place = "") {
     const focused = document.activeElement, isMark = (item) => ["overlay", "currentrow", "chosenrows"].includes(item.kind);
     const kept = [], marked = [], over = [];
     for (const item of items) {
@@ -598,7 +604,7 @@ function render({ model, el }) {
       if (!elements.has(key)) elements.set(key, (makers[item.kind] ?? makeDrawing)(item));
       const [element, draw] = elements.get(key);
       element.hidden = false;
-      draw(item.kind === "row" ? item : revived(item, arrays), arrays, isInRow);
+      draw(item.kind === "row" ? item : revived(item, arrays), arrays, place);
       for (const mark of marks.values()) if (mark.content === item.name) element.mark?.(mark);
       if (!item.over) { kept.push(element); continue; }
       contentOf(item.over)?.append(element);
