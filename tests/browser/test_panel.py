@@ -162,6 +162,13 @@ def test_frames_beside_each_other_are_as_high_as_they_need(page):
     assert 0 < whole["height"] - drawn["height"] < 30  # the title
 
 
+def test_a_matrix_is_not_higher_than_its_cells(page):
+    show(page, PLOTS["matrix"][0])
+    ground, cell = page.locator("svg > rect").first, page.locator("svg g > rect").last
+    whole, last = ground.bounding_box(), cell.bounding_box()
+    assert whole["y"] + whole["height"] - last["y"] - last["height"] < 3
+
+
 def test_titles_and_numbers_of_a_long_table_are_whole_in_a_narrow_part(page):
     names = "id", "area", "plane", "depth", "state", "score", "recorded_field_size", "luck"
     page.set_viewport_size({"width": 478, "height": 500})

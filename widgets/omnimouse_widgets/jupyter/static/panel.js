@@ -6,6 +6,7 @@ const TICKED = 52, RIGHT = 12, ABOVE = 12, BELOW = 42;
 const RIM = 1.12; // of the largest value: where the colours of directions are
 const HEAD = 16; // height of a title
 const ROWS = 360; // height of rows of traces
+const ABOVE_CELLS = 24, CELL = 40; // height of the names of the columns, and of a row of a matrix
 const IN_ROW = 220; // width and height of a drawing in a row; frames of video alone are as high as they need
 const LISTED = 8; // rows of a list
 const TYPING_MS = 120; // after the last letter, a text is sent
@@ -189,8 +190,8 @@ const drawings = {
     return shapes;
   },
   matrix(item, colours) {
-    const [n, across] = item.values.shape, left = 110, above = 24;
-    const wide = (WIDE - left - RIGHT) / across, tall = Math.min(40, (TALL - above) / n), shapes = [];
+    const [n, across] = item.values.shape, left = 110;
+    const wide = (WIDE - left - RIGHT) / across, tall = (TALL - ABOVE_CELLS) / n, above = ABOVE_CELLS, shapes = [];
     item.columns.forEach((name, k) => shapes.push(words(name, left + (k + 0.5) * wide, above - 8)));
     item.rows.forEach((name, row) => {
       const middle = above + (row + 0.5) * tall;
@@ -567,6 +568,8 @@ function render({ model, el }) {
     };
     return [element, (now, _, place) => {
       [WIDE, TALL] = place ? [IN_ROW, IN_ROW] : [520, 300];
+      // Not higher than its cells.
+      if (now.kind === "matrix") TALL = Math.min(TALL, ABOVE_CELLS + CELL * now.values.shape[0]);
       if (place === "frames") TALL = HEAD * Boolean(now.title) + IN_ROW * now.pixels.shape[0] / now.pixels.shape[1];
       element.setAttribute("viewBox", `0 0 ${WIDE} ${TALL}`);
       isPressed = now.kind === "curves" && !("pick" in now);
