@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from unicodedata import category
 
-from omnimouse_model.errors import ExportError
+from omnimouse_model.errors import ExportError, without_controls
 from omnimouse_model.extras import missing_extra
 
 if TYPE_CHECKING:
@@ -34,10 +33,7 @@ def printable(text: str) -> str:
     Control sequences are removed; other control characters become a replacement sign,
     and so do those that reverse the direction of writing.
     """
-    plain = _SEQUENCES.sub("", text)
-    return "".join(
-        c if c.isprintable() or category(c) == "Zs" else "\N{REPLACEMENT CHARACTER}" for c in plain
-    )
+    return without_controls(_SEQUENCES.sub("", text))
 
 
 class HasSummary:

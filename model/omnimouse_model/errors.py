@@ -5,6 +5,7 @@ predictor's process or `BrowserMissingError` of the screenshots.
 """
 
 from pathlib import Path
+from unicodedata import category
 
 MISSING_RATE = "missing_rate"
 """Code of the error for responses whose rate no file states: the user must state it."""
@@ -24,10 +25,19 @@ def bounded(message: str) -> str:
     half = _LONGEST_MESSAGE // 2
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[:half]} … {message[-half:]}"
-    if message.isprintable():
-        return message
+    return without_controls(message, "\n")
+
+
+def without_controls(text: str, kept: str = "") -> str:
+    """Return a text with signs that control a terminal replaced, except those of `kept`.
+
+    Spaces of all kinds stay: names of files have narrow ones.
+    """
+    if text.isprintable():  # a file can have a million texts
+        return text
     return "".join(
-        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in message
+        c if c.isprintable() or c in kept or category(c) == "Zs" else "\N{REPLACEMENT CHARACTER}"
+        for c in text
     )
 
 

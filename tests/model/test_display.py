@@ -108,3 +108,5 @@ def test_errors_with_texts_of_files_are_short_and_control_no_terminal(error):
     text = str(error("\x1b[2J\u202e\nname" + "x" * 10**6))
     assert len(text) < 2100
     assert text.replace("\n", "").isprintable()
+    # macOS writes such a space into the names of recorded screens.
+    assert "9.00.00\u202fAM" in str(error("9.00.00\u202fAM\x07"))

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import SessionFormatError, without_controls
 
 # O_NONBLOCK: opening a named pipe would otherwise wait forever. The names that Windows
 # lacks are 0; O_BINARY exists on Windows alone.
@@ -566,10 +566,7 @@ def label(path: Path) -> str:
 
 def plain_text(text: str, most: int = 300) -> str:
     """Return text of any origin for a message: short, without signs that control a terminal."""
-    short = text if len(text) <= most else f"{text[:most]}…"
-    if short.isprintable():  # a file can have a million texts
-        return short
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in short)
+    return without_controls(text if len(text) <= most else f"{text[:most]}…")
 
 
 def name_of(place: str | Path) -> str:
