@@ -1,6 +1,8 @@
+import ast
 import importlib.util
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -66,6 +68,20 @@ def test_every_entry_of_the_library_page_exists():
     for module, members in entries:
         names = [name for name in members.split(", ") if name]
         assert not set(names) - set(dir(importlib.import_module(module))), module
+
+
+def test_every_name_that_a_page_imports_exists():
+    imports = [
+        (page.name, line.module, one.name)
+        for page in sorted(DOCS.glob("*.md"))
+        for code in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+        for line in ast.walk(ast.parse(code))
+        if isinstance(line, ast.ImportFrom) and line.module.startswith("omnimouse_")
+        for one in line.names
+    ]
+    assert imports
+    gone = [each for each in imports if not hasattr(import_module(each[1]), each[2])]
+    assert not gone
 
 
 def test_the_output_of_a_command_replaces_its_table():
