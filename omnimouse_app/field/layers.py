@@ -49,11 +49,11 @@ from omnimouse_widgets.views.field.text import describe
 
 TOKEN = "omnimouse"
 """Key in `layer.metadata`; its value is the role of the layer."""
-MEAN, PLANES, WITHOUT_PIXELS, NEURONS = (
-    *("mean image", "planes"),
-    *("neurons without pixels", "neurons"),
-)
-"""Roles of layers."""
+# Roles of layers.
+MEAN = "mean image"
+PLANES = "planes"
+WITHOUT_PIXELS = "neurons without pixels"
+NEURONS = "neurons"
 RESTORE_KEY = "Shift+R"
 """Key that adds deleted layers again; no layer of napari has it."""
 
