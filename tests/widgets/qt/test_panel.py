@@ -51,6 +51,13 @@ def test_a_record_is_drawn_and_its_actions_are_pressed(panel, controller, redraw
     assert "spikes-5 for unseen-spikes: rank 1" in matrix.model().item(0, 0).toolTip()
     assert matrix.model().verticalHeaderItem(1).text() == "spikes"
     assert not widgets["warnings"].isVisible()
+    panel.resize(400, 240)
+    redraw()
+    # A panel that is too low scrolls, and no row of a small matrix is behind a second bar.
+    last = matrix.visualRect(matrix.model().index(matrix.model().rowCount() - 1, 0))
+    assert last.bottom() <= matrix.viewport().height()
+    panel.resize(400, 470)
+    redraw()
     # The best score is yellow, the worst one purple.
     for row, is_best in ((0, True), (5, False)):
         box = matrix.visualRect(matrix.model().index(row, 0))

@@ -158,6 +158,8 @@ IN_ROW_HEIGHT: Final = 120
 FRAME_HEIGHT: Final = 86
 """The same where all plots are frames of video, which are wider than high."""
 MATRIX_ROW_HEIGHT: Final = 22
+WHOLE_MATRIX_HEIGHT: Final = 240
+"""Height up to which a matrix is shown whole, in a panel that scrolls if it is lower."""
 
 
 def make_panel(path: str, controller: Controller) -> "RecordPanel":
@@ -784,3 +786,8 @@ def _fill_matrix(view: QTableView, matrix: Matrix) -> None:
             item.setForeground(QBrush(QColor(ink)))
         model.setItem(row, column, item)
     view.resizeColumnsToContents()
+    rows, titles = view.verticalHeader(), view.horizontalHeader()
+    assert rows is not None
+    assert titles is not None
+    height = titles.sizeHint().height() + rows.length() + 2 * view.frameWidth()
+    view.setMinimumHeight(min(max(height, MIN_HEIGHT), WHOLE_MATRIX_HEIGHT))
