@@ -119,7 +119,7 @@ class Brush:
         """State that a stroke sets, and the samples in which it sets it."""
         start, stop = self._state.active_span
         state = CODE_NAMES[self._state.brush_code]
-        return f"{state} in samples {start}-{stop}"
+        return f"{state} in samples {start}–{stop}"
 
     def _report_state(self) -> None:
         """Show in the status bar what a stroke sets, unless the tool is *select*."""
@@ -137,7 +137,7 @@ class Brush:
         is_changed = self._state.mask is not before
         name = self._editor.undo_name if is_changed else "No neuron changed"
         undo = " · Ctrl+Z: undo" if is_changed else ""
-        self._show_help(f"{name} in samples {start}-{stop}{undo}")
+        self._show_help(f"{name} in samples {start}–{stop}{undo}")
 
     def _show_help(self, text: str) -> None:
         """Show text on the right of the status bar, until the next message."""

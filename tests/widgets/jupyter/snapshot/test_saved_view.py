@@ -121,7 +121,7 @@ def test_the_captions_numbers_are_the_librarys(controller):
     assert all(word in words for word in (*known, *counts))
     controller.editor.set_active_span(0, 30)
     controller.editor.paint_cells([0], slice(0, 30), HIDDEN)
-    told = "19 visible, 10 target, 11 hidden in samples 0-30"
+    told = "19 visible, 10 target, 11 hidden in samples 0–30"
     assert told in picture.caption(controller)
     controller.editor.set_active_span(0, 60)
     assert "1 hidden, then visible" in picture.caption(controller)

@@ -116,7 +116,7 @@ def caption(controller: Controller) -> str:
     states = _state_text(controller)
     start, stop = state.active_span
     if (start, stop) != (0, state.mask.n_samples):
-        states += f" in samples {start}-{stop}"
+        states += f" in samples {start}–{stop}"
     name = Path(state.predictor_name).name
     return " · ".join(
         [

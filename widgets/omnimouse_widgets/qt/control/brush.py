@@ -425,7 +425,7 @@ class MaskCountsSection(QWidget):
         self.bar.show_counts([int(counts[code]) for code in ORDER])
         self.changes.setText(changes)
         self._changing.setVisible(bool(changes))
-        self.samples.setText(f"In samples {start}-{stop}, which are painted.")
+        self.samples.setText(f"In samples {start}–{stop}, which are painted.")
 
 
 class _Shares(QWidget):
