@@ -31,6 +31,7 @@ from omnimouse_widgets.views.record import (
     press,
     record,
 )
+from omnimouse_widgets.views.what_if import WhatIfView
 from tests.predictors import open_controller
 
 # Stands for the kernel: sends the items when the page is ready, and rows of a table.
@@ -167,6 +168,17 @@ def test_a_matrix_is_not_higher_than_its_cells(page):
     ground, cell = page.locator("svg > rect").first, page.locator("svg g > rect").last
     whole, last = ground.bounding_box(), cell.bounding_box()
     assert whole["y"] + whole["height"] - last["y"] - last["height"] < 3
+
+
+def test_a_form_with_short_labels_has_two_columns_in_a_narrow_part(page):
+    page.set_viewport_size({"width": 458, "height": 700})
+    spec = CoupledSpec(n_neurons=24, minutes=1.5)
+    with open_controller(om.open_session(simulate_coupled(spec).arrays)) as controller:
+        show(page, record(WhatIfView.of(controller))["settings"])
+    fields = page.locator(".omnimouse-field")
+    assert len({round(fields.nth(k).bounding_box()["x"]) for k in range(fields.count())}) == 2
+    spans = page.locator(".omnimouse-field span")
+    assert spans.evaluate_all(CUT) == []
 
 
 def test_titles_and_numbers_of_a_long_table_are_whole_in_a_narrow_part(page):

@@ -7,6 +7,7 @@ const RIM = 1.12; // of the largest value: where the colours of directions are
 const HEAD = 16; // height of a title
 const ROWS = 360; // height of rows of traces
 const ABOVE_CELLS = 24, CELL = 40; // height of the names of the columns, and of a row of a matrix
+const SHORT = 12; // letters of a label for which narrow columns of a form have room
 const IN_ROW = 220; // width and height of a drawing in a row; frames of video alone are as high as they need
 const LISTED = 8; // rows of a list
 const TYPING_MS = 120; // after the last letter, a text is sent
@@ -424,6 +425,8 @@ function render({ model, el }) {
           control.setAttribute("aria-invalid", String(Boolean(each.reason)));
           showProblem(cell.reason, each.reason && `✕ ${each.reason}`); // a sign as well as a colour
         });
+        const isShort = [...cells.values()].every(({ name }) => name.textContent.length <= SHORT);
+        element.classList.toggle("omnimouse-short", isShort);
       }];
     },
     legend: () => {
