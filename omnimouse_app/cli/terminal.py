@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from statistics import median
@@ -296,12 +296,27 @@ _answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
 @contextmanager
 def only_json() -> Iterator[None]:
     """Leave standard output to `emit`: what models and libraries print goes to the other one."""
-    token = _answers.set(sys.stdout)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        _answers.reset(token)
+    with ExitStack() as stack:
+        stack.callback(_answers.reset, _answers.set(_own_stdout(stack)))
+        stack.enter_context(redirect_stdout(sys.stderr))
+        yield
+
+
+def _own_stdout(stack: ExitStack) -> TextIO:
+    """Return standard output, and give its descriptor to the other one meanwhile.
+
+    Libraries that are no Python write to the descriptor.
+    """
+    with suppress(OSError, AttributeError):  # a stream in memory, or none
+        sys.stdout.flush()
+        answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+        stack.enter_context(answers)
+        kept = os.dup(1)
+        stack.callback(os.close, kept)
+        stack.callback(os.dup2, kept, 1)
+        os.dup2(2, 1)
+        return answers
+    return sys.stdout
 
 
 def emit(

@@ -91,6 +91,7 @@ def test_what_a_package_of_models_raises_never_looks_like_success(
 def test_what_models_print_is_not_in_the_json(monkeypatch, capfd):
     def printing(*_, **__):
         print("loading weights")
+        os.write(1, b"a library in C\n")
         emit([], as_json=True)
 
     monkeypatch.setattr(group, "invoke", printing)
@@ -99,6 +100,9 @@ def test_what_models_print_is_not_in_the_json(monkeypatch, capfd):
     out, err = capfd.readouterr()
     assert json.loads(out)["rows"] == []
     assert "loading weights" in err
+    assert "a library in C" in err
+    print("after")
+    assert capfd.readouterr().out == "after\n"
 
 
 def test_debug_shows_where(failing):
