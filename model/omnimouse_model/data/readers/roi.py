@@ -407,10 +407,13 @@ def _rate(found: Extraction, options: ReadOptions, notes: Notes) -> float:
         stored = None
     rate = stored if given is None else given
     if rate is None:
+        # The notes on the session that is refused would be lost.
+        about = [note.message for note in notes.warnings]
+        why = next((f"; {one}" for one in about if one.startswith(found.rate_source)), "")
         raise SessionFormatError(
             path,
             MISSING_RATE,
-            f"{path.name}: {found.program} stored no frames per second",
+            f"{path.name}: {found.program} stored no frames per second{why}",
             "state it: rate_hz=…, or --rate-hz",
         )
     check_scan_rate(path, rate)

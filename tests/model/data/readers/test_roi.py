@@ -310,6 +310,22 @@ def test_times_that_lack_frames_are_left_out_with_a_count(tmp_path):
     )
 
 
+@pytest.mark.parametrize("text", ["", "Frame Number,Time Stamp (ms)\n0,a\n", "a,b\n1,2\n"])
+def test_where_the_rate_is_asked_for_it_is_told_why_the_times_are_none(tmp_path, text):
+    folder = write_minian(tmp_path / "minian")
+    (folder / "timeStamps.csv").write_text(text)
+    problem = check_refusal(folder, "timeStamps.csv is left out: ")
+    assert problem.code == MISSING_RATE
+    assert open_session(folder, rate_hz=20.0).n_neurons == N_REGIONS
+
+
+@pytest.mark.parametrize("shape", [[5, 2, 2, 2], [5], [], [5, 20]])
+def test_masks_of_other_shapes_are_left_out(tmp_path, shape):
+    folder = write_minian(tmp_path / "minian")
+    restate(folder, "A", shape=shape, chunks=[max(1, n) for n in shape])
+    assert "the masks is left out" in left_out(folder)
+
+
 def restate(folder, name, **fields):
     """Change what the metadata of an array say of it."""
     about = folder / f"{name}.zarr/{name}/.zarray"
