@@ -37,7 +37,7 @@ from omnimouse_model.evaluation.tier_windows import (
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, in_turns, time_blocks
-from omnimouse_model.predict.predictor import Prediction, Predictor, predictions_of
+from omnimouse_model.predict.predictor import Prediction, Predictor, of_family, predictions_of
 from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 
@@ -178,7 +178,8 @@ class ShardScores:
             for predictor in shard.predictors:
                 self.run.report(f"{session.id}: preparing {predictor.predictor_id}")
                 try:
-                    predictor.prepare(session)
+                    with of_family(predictor.predictor_id, self.run.job.cancelled):
+                        predictor.prepare(session)
                 except UnsupportedRequestError as error:
                     refusals[id(predictor)] = str(error)
         self.running = _running_scores(shard, masks, refusals)

@@ -21,7 +21,13 @@ from omnimouse_model.errors import NotStoredError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.cells import distinct_columns
 from omnimouse_model.metrics import correlation
-from omnimouse_model.predict.predictor import Prediction, Predictor, Request, predictions_of
+from omnimouse_model.predict.predictor import (
+    Prediction,
+    Predictor,
+    Request,
+    of_family,
+    predictions_of,
+)
 from omnimouse_model.progress import QUIET, Cancelled, Job, stop_if
 
 MIN_STRIDE = 5
@@ -374,7 +380,8 @@ def predict_span(
     StoppedError
         `cancelled()` returned true.
     """
-    predictor.prepare(session)
+    with of_family(predictor.predictor_id, cancelled):
+        predictor.prepare(session)
     stitching = Stitching(session, mask, (start_s, stop_s), neurons, stride)
     for step in stitch_span(predictor, session, stitching, mask, cancelled):
         job.progress(step.n_done, len(step.starts))

@@ -32,6 +32,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.extras import named_extras
 from omnimouse_model.inference.client import LinkEndedError, WorkerPredictor
+from omnimouse_model.inference.families import built
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.inference.server import Server, Source
 from omnimouse_model.predict.devices import torch_threads
@@ -400,7 +401,7 @@ def resolve_predictor(
     # `isinstance` check alone; it is a factory here.
     if isinstance(source, Predictor) and not isinstance(source, type):
         return source
-    return source()
+    return built(getattr(source, "__name__", type(source).__name__), source)
 
 
 # -- on the worker ------------------------------------------------------------------

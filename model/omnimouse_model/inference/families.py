@@ -75,7 +75,7 @@ def builders() -> dict[str, Build]:
 
 
 def _built_by(family: str, name: str, build: Build, device: str) -> Predictor:
-    predictor = _loaded(name, build, device)
+    predictor = built(name, build, device)
     # Shipped weights lie beside the code of their family.
     code = sys.modules[type(predictor).__module__].__file__
     weights = Path(code or "").with_name(f"{name}.safetensors")
@@ -98,11 +98,11 @@ def load_of_family(path: Path, device: str) -> Predictor:
         No installed package knows the family.
     """
     family = _known_family(path)
-    predictor = _loaded(str(path), family.load, _weights_of(path), device)
+    predictor = built(str(path), family.load, _weights_of(path), device)
     return remember(predictor, family.name, path)
 
 
-def _loaded(name: str, build: Callable[..., Predictor], *arguments: object) -> Predictor:
+def built(name: str, build: Callable[..., Predictor], *arguments: object) -> Predictor:
     """Return what a family builds, if it is a predictor."""
     with of_family(name):
         predictor = build(*arguments)

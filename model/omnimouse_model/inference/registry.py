@@ -32,7 +32,7 @@ from omnimouse_model.inference.families import (
     training_plan,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Encoded, Needs, Predictor
+from omnimouse_model.predict.predictor import Encoded, Needs, Predictor, of_family
 from omnimouse_model.progress import Cancelled, Job, never
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.write import write_json
@@ -109,7 +109,8 @@ def load_predictor(
     with connecting(connect):
         predictor = _build(str(name_or_path), device)
     for session in sessions or ():
-        predictor.prepare(session)
+        with of_family(predictor.predictor_id):
+            predictor.prepare(session)
     return predictor
 
 

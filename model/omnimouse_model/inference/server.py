@@ -291,6 +291,8 @@ class Server:
         except BaseException as error:  # a family may also ask to end the process
             with contextlib.suppress(Exception):
                 self._report(0.0)
+            if isinstance(error, StoppedError) and self._cancelled():
+                return packed((self._number, {}, StoppedError(), None))
             return packed((self._number, {}, portable_error(error), None))
         self._report(0.0)
         return answer
@@ -433,13 +435,14 @@ class Server:
         return self._predictor
 
     def _load(self) -> Predictor:
+        from omnimouse_model.inference.families import built
         from omnimouse_model.inference.registry import load_predictor
 
         source = self._source
         if isinstance(source, str):
             predictor = load_predictor(source, device=self._device)
         else:
-            predictor = source()
+            predictor = built(getattr(source, "__name__", type(source).__name__), source)
         # Only a predictor that is fitted to a session has one; the screen shows it.
         if hasattr(predictor, "job"):
             predictor.job = CallbackJob(lambda done, total, _: self._report(done / total))
@@ -457,9 +460,9 @@ class Server:
 
 def portable_error(error: BaseException) -> Exception:
     """Return an error that the other process can unpickle."""
-    if isinstance(error, StoppedError):
-        return StoppedError()
-    if isinstance(error, Exception) and type(error).__module__ == "omnimouse_model.errors":
+    # A stop that nobody asked for is a fault of the model like any other.
+    is_own = type(error).__module__ == "omnimouse_model.errors"
+    if isinstance(error, Exception) and is_own and not isinstance(error, StoppedError):
         return error
     if text := full_memory_text(error):
         return WorkerError(text)

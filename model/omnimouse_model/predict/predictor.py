@@ -20,7 +20,7 @@ from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.display import HasSummary, data_frame
-from omnimouse_model.errors import UnsupportedRequestError, WorkerError
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError, WorkerError
 from omnimouse_model.masks import Mask
 from omnimouse_model.progress import QUIET, Cancelled, Job, never, stop_if
 
@@ -350,10 +350,14 @@ def in_window_units(prediction: Prediction, window: Window) -> np.ndarray:
 
 
 @contextmanager
-def of_family(name: str) -> Iterator[None]:
-    """Raise what would end this program, in the code of a family, as `WorkerError`."""
+def of_family(name: str, cancelled: Cancelled = never) -> Iterator[None]:
+    """Raise what would end this program, or its work, in a family's code as `WorkerError`."""
     try:
         yield
+    except StoppedError as error:
+        if cancelled():
+            raise
+        raise WorkerError(f"{name!s:.80} stopped, which nobody asked for.") from error
     except (Exception, KeyboardInterrupt):
         raise
     except BaseException as error:
@@ -379,13 +383,13 @@ def predictions_of(
             yield request
 
     all_asked, nothing = asked(), object()
-    with of_family(name):
+    with of_family(name, cancelled):
         answers: object = predictor.predict_many(all_asked, cancelled)
     if not isinstance(answers, Iterable):
         raise WorkerError(f"{name!s:.80} answers with a {type(answers).__name__}, no predictions.")
     answers = iter(answers)
     while True:
-        with of_family(name):
+        with of_family(name, cancelled):
             found: object = next(answers, nothing)
         if found is nothing:
             break

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.errors import WorkerError
+from omnimouse_model.errors import StoppedError, WorkerError
+from omnimouse_model.evaluation.stitching import predict_span
 from omnimouse_model.inference import families
+from omnimouse_model.inference.server import Server
 from omnimouse_model.predict.family import Family
 from omnimouse_model.predict.predictor import predictions_of
+from omnimouse_model.storage.processes import packed, unpacked
 from tests.predictors import EchoPredictor, example_mask
 
 
@@ -55,6 +58,7 @@ def raises(error):
         (lambda found: sys.exit(0), "ended with SystemExit 0"),
         (raises(Base("x")), "ended with Base x"),
         (raises(GeneratorExit()), "ended with GeneratorExit"),
+        (raises(StoppedError()), "stopped, which nobody asked for"),
     ],
 )
 def test_an_answer_that_is_none_is_one_line(session, change, words):
@@ -95,6 +99,49 @@ def test_arrays_that_nobody_can_use_are_named(session, change):
 
     with pytest.raises(ValueError, match=f"odd: ({next(iter(change))}|99 columns)"):
         answers(Odd(changed), session)
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), StoppedError(), Base("x")])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda predictor, session: om.evaluate(predictor, session, example_mask(session)),
+        lambda predictor, session: om.evaluate_all([predictor], session, [example_mask(session)]),
+        lambda predictor, session: predict_span(
+            predictor, session, example_mask(session), 3.0, 6.0
+        ),
+    ],
+)
+def test_a_model_that_fails_as_it_is_prepared_is_one_line(session, use, error):
+    predictor = Odd()
+    predictor.prepare = raises(error)
+    with pytest.raises(WorkerError, match=r"^odd "):
+        use(predictor, session)
+
+
+def test_a_factory_that_gives_no_predictor_is_one_line(session):
+    class NoNeeds(EchoPredictor):
+        needs = None
+
+    with pytest.raises(om.CheckpointError, match="NoNeeds: its family gives a NoNeeds"):
+        om.evaluate(NoNeeds, session, example_mask(session))
+    assert "gives a NoNeeds" in str(error_of_worker(NoNeeds))
+
+
+def error_of_worker(source):
+    """Return the error with which a worker answers, if the predictor is asked for itself."""
+    server = Server(source, "cpu", 1, lambda number: False)
+    return unpacked(server.reply(packed(("info", 1, packed(())))))[2]
+
+
+def test_a_worker_tells_of_a_stop_that_nobody_asked_for():
+    error = error_of_worker(stops)
+    assert isinstance(error, WorkerError)
+    assert "stop" in str(error)
+
+
+def stops():
+    raise StoppedError
 
 
 @pytest.mark.parametrize(
