@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.jupyter.results import NeuronTable
+from tests.predictors import open_controller
 
 TABLE = "block2"
 
@@ -61,6 +63,19 @@ def test_only_the_rows_asked_for_travel(part, controller, table_page):
     assert [len(row) for row in found["cells"]] == [6] * 4
     assert rows(table_page, 38, 90)["keys"] == [38, 39]
     assert rows(table_page, 90, 99)["keys"] == []
+
+
+def test_a_recording_names_no_file_outside_of_the_folder(page, session, tmp_path):
+    for hostile in (f"{tmp_path}/written", "../../written", "a/b"):
+        with open_controller(replace(session, id=hostile)) as controller:
+            opened = page(NeuronTable(controller), TABLE)
+            opened.say("press", name="export")
+            opened.wait_for("settings")
+            opened.say("apply")
+            message, (table,) = opened.wait_for("file")
+            assert message["name"] in ("written.csv", "b.csv")
+            assert b"," in bytes(table)
+    assert not list(tmp_path.iterdir())
 
 
 def test_sorting_keeps_unknown_values_last(part, controller, table_page):

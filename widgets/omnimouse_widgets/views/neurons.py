@@ -17,6 +17,7 @@ from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.neurons.quantities import score_quantity
 from omnimouse_model.live.project import exports
+from omnimouse_model.live.project.saved_screen import plain_name
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, STATE_NAMES, TARGET, TRANSITION, VISIBLE
@@ -377,7 +378,7 @@ class NeuronsView:
             write_bytes(path, table(screen, neurons))
             return [path]
 
-        return SaveFile(f"{screen.session.id}.{settings.kind}", write)
+        return SaveFile(f"{plain_name(screen.session.id)}.{settings.kind}", write)
 
     # -- content ----------------------------------------------------------------------
     def _settings(self) -> Sequence[Item]:

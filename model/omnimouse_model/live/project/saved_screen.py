@@ -20,6 +20,7 @@ from omnimouse_model.analysis.counterfactual import (
 )
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import Edit
+from omnimouse_model.display import printable
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.inference.registry import is_predictor
 from omnimouse_model.live.analysis_file import (
@@ -51,6 +52,7 @@ from omnimouse_model.live.state_store import MAX_UNSAVED, LastSession, StateStor
 from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.storage.archives import is_plain_name
 from omnimouse_model.storage.web import web_address
 
 # -- parts of the controller that show an analysis, and how they show a saved one -----
@@ -407,11 +409,12 @@ def plain_name(place: str) -> str:
         place = place or parts.hostname or ""
     else:
         place = Path(place).name
-    plain = re.sub(r'[\\/:*?"<>|\x00-\x1f\x7f]+', " ", place)
+    plain = re.sub(r'[\\/:*?"<>|\N{REPLACEMENT CHARACTER}]+', " ", printable(place))
     # File systems limit names to 255 bytes, not characters; the time and the suffix
     # need the rest. "ignore" drops a character that is cut in half.
     short = plain.encode("utf-8", "replace")[:MAX_NAME_BYTES].decode("utf-8", "ignore")
-    return short.strip(" .") or "analysis"
+    name = short.strip(" .") or "analysis"
+    return name if is_plain_name(name) else f"_{name}"  # a device of Windows, such as CON
 
 
 def _work_key(analysis: Analysis) -> _Key:

@@ -9,6 +9,7 @@ from omnimouse_model.analysis.counterfactual import edits_to_json
 from omnimouse_model.data.open import open_line
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import default_spec
+from omnimouse_model.display import printable
 from omnimouse_model.errors import ExportError, MaskError
 from omnimouse_model.evaluation.tier_score import MAX_WINDOWS, TierScore
 from omnimouse_model.live.mask.presets import is_preset, mask_for, preset_named
@@ -202,7 +203,7 @@ def _title(state: LiveState) -> str:
     assert state.session is not None
     assert state.window is not None
     task = preset_named(state.preset).label if state.preset else "a mask by hand"
-    name = state.session.id.replace("\\", "/").replace('"', "'")
+    name = printable(state.session.id).replace("\\", "/").replace('"', "'")
     return f"{name}, from {state.window.start_s:z.2f} s: {task}."
 
 

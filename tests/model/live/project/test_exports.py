@@ -1,5 +1,6 @@
 """Export of the screen as a script, a table and arrays with the same numbers."""
 
+import ast
 import csv
 import os
 import re
@@ -110,6 +111,16 @@ def shown_score(found) -> str:
 
 def content_of(controller):
     return exports.screen_content(controller.state, controller.results, controller.colouring)
+
+
+def test_a_name_in_a_script_is_text_that_controls_no_terminal(session):
+    hostile = '"""\nraise SystemExit\n"""\\\x1b[201~\u202e\0'
+    with open_controller(replace(session, id=hostile)) as controller:
+        controller.editor.apply_preset("video_only")
+        controller.model.choose_baseline("mean")
+        script = as_python.script_of(controller.state, None, "mean", None, Path())
+    assert script.replace("\n", "").isprintable()
+    assert "raise SystemExit" in ast.get_docstring(ast.parse(script))
 
 
 @pytest.mark.slow

@@ -69,6 +69,10 @@ def test_unsaved_pins_of_a_preset_are_backed_up(controller, session_folder, tmp_
         ("/data/" + "µ" * 99, "µ" * 50),
         ('/data/a:b*c?"<d>|e\\f', "a b c d e f"),
         ("/data/mouse. ", "mouse"),
+        ("../../a\u202e\x1b[2J", "a"),
+        ("CON", "_CON"),
+        ("con.csv", "_con.csv"),
+        ("..", "analysis"),
         ("", "analysis"),
     ],
 )
