@@ -248,9 +248,13 @@ def _show_error_of_thread(ended: threading.ExceptHookArgs) -> None:
 def _package_at_fault(error: BaseException) -> str:
     """Return the package of models in whose code an error was raised; "" for others."""
     packages = {point.module.partition(".")[0] for point in family_points()} - {_OWN}
-    names = [str(f.f_globals.get("__name__")) for f, _ in traceback.walk_tb(error.__traceback__)]
-    found = [name.partition(".")[0] for name in names]
-    return next((name for name in reversed(found) if name in packages), "")
+    # A StopIteration reaches this place as the cause of another error.
+    for one in filter(None, (error, error.__cause__)):
+        frames = traceback.walk_tb(one.__traceback__)
+        found = [str(f.f_globals.get("__name__")).partition(".")[0] for f, _ in frames]
+        if named := [name for name in found if name in packages]:
+            return named[-1]
+    return ""
 
 
 def _is_own(end: SystemExit) -> bool:

@@ -88,6 +88,17 @@ def test_what_a_package_of_models_raises_never_looks_like_success(
     assert len(lines[0]) < 2500
 
 
+def test_a_package_whose_error_ends_a_generator_is_named(failing, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "family_points", lambda: [EntryPoint("x", "foreign:FAMILY", "g")])
+    foreign = {"__name__": "foreign"}
+    exec("def predict(): raise StopIteration", foreign)
+    with pytest.raises(RuntimeError) as ended:
+        next(foreign["predict"]() for _ in "1")
+    failing(ended.value)
+    _, (line,) = end_of(capsys, "info", "demo")
+    assert line.startswith("omnimouse: foreign, a package of models, failed")
+
+
 def test_what_models_print_is_not_in_the_json(monkeypatch, capfd):
     def printing(*_, **__):
         print("loading weights")

@@ -409,11 +409,18 @@ def checked(name: str, request: Request, found: object) -> Prediction:
         problem = f"{len(found.responses)} samples; {mask.n_samples} expected"
     elif found.mask_id != mask.mask_id:
         problem = "the prediction of another mask"
+    elif found.times_s is not None and not _are_times(found.times_s, window):
+        problem = "the prediction of another window"
     elif not _are_neurons(found.neurons, neurons, window.session.n_neurons):
         problem = "neurons that the session does not have, or one twice"
     else:
         return found
     raise WorkerError(f"{name!s:.80} answers with {problem}.")
+
+
+def _are_times(found: np.ndarray, window: Window) -> bool:
+    times_s = window.sample_times_s
+    return found.shape == times_s.shape and np.allclose(found, times_s, rtol=0, atol=1e-3)
 
 
 def _are_neurons(found: np.ndarray, asked: np.ndarray | None, n_neurons: int) -> bool:

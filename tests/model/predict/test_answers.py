@@ -53,6 +53,8 @@ def raises(error):
     [
         (lambda found: replace(found, mask_id="other"), "another mask"),
         (lambda found: replace(found, responses=found.responses[1:], valid=found.valid[1:]), "59"),
+        (lambda found: replace(found, times_s=np.arange(60) / 30), "another window"),
+        (lambda found: replace(found, times_s=np.arange(59) / 30), "another window"),
         (lambda found: replace(found, neurons=found.neurons + 10**6), "does not have"),
         (lambda found: replace(found, neurons=found.neurons * 0), "one twice"),
         (lambda found: sys.exit(0), "ended with SystemExit 0"),
