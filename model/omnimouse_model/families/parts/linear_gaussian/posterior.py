@@ -10,7 +10,7 @@ x_k ~ N(0, I). Then
     E r_n = U_n z + C_e Q_n (r_n - U_n z)
 
 Neurons with the same visible samples share Q. The sums over neurons are kept per block,
-so a stroke costs the blocks that it touches and a new inverse of K m = 480 rows, whatever
+so a stroke costs the blocks that it touches and a new inverse of at most 480 rows, whatever
 the number of neurons. The inverse is never updated: its bits depend on the mask alone.
 
 The module is longer than usual because these formulas and the sums that a stroke reuses
@@ -36,8 +36,9 @@ from omnimouse_model.progress import QUIET, Job, part_of, stop_if
 # processes e_n that have one autocovariance for all neurons. Each autocovariance over
 # time is a non-negative sum of exponentials; the private one also has white noise, which
 # keeps the model from believing the last visible sample completely.
-SHARED_TAUS_S = (0.1, 0.2, 0.4, 0.83, 2.0, 5.0, 20.0)
-"""Time constants of the shared processes, in seconds."""
+SHARED_TAUS_S = (1 / 60, 1 / 30, 0.1, 0.2, 0.4, 0.83, 2.0, 5.0, 20.0)
+"""Time constants of the shared processes, in seconds: spikes of several neurons can fall
+into one sample. Older fits have the last seven."""
 PRIVATE_TAUS_S = (1 / 30, 0.1, 0.27, 0.67, 2.0, 10.0)
 """Time constants of the private processes, in seconds; white noise is added."""
 N_FACTORS = 40
@@ -68,7 +69,7 @@ class FactorModel:
     loadings
         float32 (P, K), columns of length 1.
     shared
-        float64 (J, K): variance of factor k in the process of `SHARED_TAUS_S[j]`.
+        float64 (J, K): variance of factor k in the processes of the last J `SHARED_TAUS_S`.
     private_variance
         float32 (P,).
     private
@@ -87,7 +88,8 @@ class FactorModel:
     def shared_covariance(self, times_s: np.ndarray) -> np.ndarray:
         """Return the covariances of the factors over time, float64 (K, T, T)."""
         lag = np.abs(times_s[:, None] - times_s)
-        kernels = np.exp(-lag / np.array(SHARED_TAUS_S)[:, None, None])
+        taus_s = np.array(SHARED_TAUS_S[-len(self.shared) :])
+        kernels = np.exp(-lag / taus_s[:, None, None])
         return np.tensordot(self.shared.T, kernels, (1, 0))
 
     def private_covariance(self, times_s: np.ndarray) -> np.ndarray:
@@ -190,8 +192,10 @@ def fit_factors(
         for row, lag in enumerate(lags):
             pairs = [p[: len(p) - lag] * p[lag:] for p in projected if len(p) > lag]
             mean = np.concatenate(pairs).mean(axis=0)
-            # A neuron's own autocovariance is private as well as shared: leave it out.
-            shared[row] += (mean - own[row] @ loadings**2) / len(folds)
+            # A neuron's own autocovariance is private as well as shared: leave it out, and
+            # with it a part of what is shared, which is large where few neurons share.
+            others = mean - own[row] @ loadings**2
+            shared[row] += others / _of_pairs(loadings) / len(folds)
         private += own / len(folds)
     loadings = axes.loadings(basis, n_factors)
     lag_s = np.array(lags) / rate_hz
@@ -210,6 +214,15 @@ def fit_factors(
         private=_private_shape(private, lag_s, n_columns - n_behavior),
         inflation=max(float(np.mean(errors)), 1.0),
     )
+
+
+def _of_pairs(loadings: np.ndarray) -> np.ndarray:
+    """Return the part of each factor's covariance between different columns, (K,).
+
+    At least .3: a factor of one column has none, and its variance cannot be known.
+    """
+    part: np.ndarray = np.maximum(1 - (loadings**4).sum(axis=0), 0.3)
+    return part
 
 
 def _error_ratio(
@@ -342,8 +355,11 @@ def _non_negative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 # -- posterior mean and variance of residuals under one pattern of visible cells ------
-N_MODES = 12
-"""Basis functions of time; scores differ by less than 0.005 between 6 and 30."""
+N_ROWS = 480
+"""Factors times basis functions of time at most: the rows of the inverse of a mask."""
+N_MODES = (12, 16, 20, 24, 30, 40, 60)
+"""Numbers of basis functions of time, of which the first that tells most is used: slow
+responses need 12, beside 40 factors; spikes of few neurons need all samples."""
 _FEW_PATTERNS = 128
 BLOCK = 256
 """Columns whose sums are kept together."""
@@ -366,7 +382,7 @@ class Prior:
     private
         float32 (T, T): C_e.
     loadings
-        float32 (P, K) each: U, and U / s^2.
+        float32 (P, K) each: U, and U / s^2, of the factors that are used.
     """
 
     model: FactorModel
@@ -378,17 +394,31 @@ class Prior:
     @classmethod
     def of(cls, model: FactorModel, times_s: np.ndarray) -> "Prior":
         """Expand a covariance on the samples of a window."""
-        covariance = model.shared_covariance(times_s)
-        n_modes = min(N_MODES, len(times_s))
+        covariance, private = model.shared_covariance(times_s), model.private_covariance(times_s)
         # The leading eigenvectors of the summed covariances serve all factors.
-        basis = np.linalg.eigh(covariance.sum(axis=0))[1][:, ::-1][:, :n_modes]
-        inside = basis.T @ covariance @ basis + 1e-6 * np.eye(n_modes)
+        basis = np.linalg.eigh(covariance.sum(axis=0))[1][:, ::-1]
+        information = (model.loadings**2 / model.private_variance[:, None]).sum(axis=0)
+        # Variance of each factor in each function, and how much of it all neurons tell, (K, T).
+        variance = np.einsum("ti,kts,si->ki", basis, covariance, basis, optimize=True)
+        noise = np.einsum("ti,ts,si->i", basis, private, basis, optimize=True)
+        told = variance**2 / (variance + noise / np.maximum(information, 1e-9)[:, None])
+        choices = []
+        for n_modes in sorted({min(number, len(times_s)) for number in N_MODES}):
+            of_factor = told[:, :n_modes].sum(axis=1)
+            factors = np.sort(np.argsort(-of_factor, kind="stable")[: N_ROWS // n_modes])
+            choices.append((of_factor[factors].sum(), n_modes, factors))
+        # The fewest that tell nearly as much: slow responses are answered sooner so.
+        most = max(choice[0] for choice in choices)
+        _, n_modes, factors = next(choice for choice in choices if choice[0] >= 0.995 * most)
+        basis = basis[:, :n_modes]
+        inside = basis.T @ covariance[factors] @ basis + 1e-6 * np.eye(n_modes)
+        loadings = model.loadings[:, factors]
         return cls(
             model,
             basis.astype(np.float32),
             np.linalg.cholesky(inside).astype(np.float32),
-            model.private_covariance(times_s).astype(np.float32),
-            (model.loadings, model.loadings / model.private_variance[:, None]),
+            private.astype(np.float32),
+            (loadings, loadings / model.private_variance[:, None]),
         )
 
 

@@ -9,6 +9,8 @@ from omnimouse_model.families.parts.linear_gaussian.posterior import (
     Posterior,
     Prior,
     block_slice,
+    blocks_of,
+    fit_factors,
 )
 
 N_SAMPLES, N_NEURONS, N_FACTORS = 12, 9, 3
@@ -96,3 +98,23 @@ def test_bits_depend_on_the_visible_cells_alone(model, few_patterns, monkeypatch
             predicted(before, values), predicted(Posterior(prior, visible), values), strict=True
         ):
             assert np.array_equal(found, alone)
+
+
+def test_what_a_few_neurons_share_within_one_sample_is_predicted():
+    """Of unit variance; half of it is common to four neurons and new in each sample."""
+    rng = np.random.default_rng(5)
+    residuals = rng.standard_normal((6000, 9)).astype(np.float32)
+    residuals[:, :4] = np.sqrt(0.5) * (residuals[:, :4] + rng.standard_normal((6000, 1)))
+    times_s = np.arange(60) / 30
+    model = fit_factors(residuals, blocks_of(np.zeros(6000, int), 30.0), 30.0)
+    prior = Prior.of(model, times_s)
+    visible = np.ones((60, 9), bool)
+    visible[:, 0] = False
+    posterior, error = Posterior(prior, visible), 0.0
+    for start in range(0, 6000, 60):
+        values = residuals[start : start + 60]
+        factors = posterior.factors([posterior.projection(0, np.where(visible, values, 0))])
+        found = posterior.mean(factors, np.array([0]), np.zeros((60, 1), np.float32))
+        error += float(((found[:, 0] - values[:, 0]) ** 2).sum())
+    # The best prediction explains 3/8.
+    assert 1 - error / (residuals[:, 0] ** 2).sum() > 0.33

@@ -182,10 +182,9 @@ def test_one_channel_may_be_visible_while_another_is_decoded(session, predictor)
     # The visible channel informs about the responses.
     blind = om.Mask.nothing(session).ask(slice(None)).with_behavior("hidden")
     seen = blind.with_behavior(("hidden",) * 4 + ("visible",))
-    assert (
-        correlations(predictor, session, seen).mean()
-        > correlations(predictor, session, blind).mean() + 0.1
-    )
+    # Without it, a prediction may be constant, which has no correlation.
+    without = np.nan_to_num(correlations(predictor, session, blind)).mean()
+    assert correlations(predictor, session, seen).mean() > without + 0.1
 
 
 def test_predictors_of_other_windows_have_other_ids():
