@@ -50,6 +50,8 @@ N_FOLDS = 5
 MAX_BLOCK_S = 20.0
 MIN_BLOCK_S = 2.0
 MIN_PRIVATE_VARIANCE = 0.05
+MAX_SHARED = 0.8
+"""Part of a column's variance that is shared at most: nearly equal neurons differ later."""
 _ROUNDS, _FOLD_ROUNDS = 12, 4
 _ALL_SHARE = 0.4
 """Share of the time of a fit for the axes of all blocks; the rest is that of the folds."""
@@ -200,7 +202,7 @@ def fit_factors(
     loadings = axes.loadings(basis, n_factors)
     lag_s = np.array(lags) / rate_hz
     kernels = np.exp(-lag_s[:, None] / np.array(SHARED_TAUS_S))
-    latent = _non_negative(kernels, shared)
+    latent = _within_variance(_non_negative(kernels, shared), loadings)
     private -= kernels @ latent @ (loadings**2).T
     variance = np.maximum(private[0], MIN_PRIVATE_VARIANCE)
     errors = [
@@ -214,6 +216,19 @@ def fit_factors(
         private=_private_shape(private, lag_s, n_columns - n_behavior),
         inflation=max(float(np.mean(errors)), 1.0),
     )
+
+
+def _within_variance(latent: np.ndarray, loadings: np.ndarray) -> np.ndarray:
+    """Return variances of factors that leave each column a private part, (J, K).
+
+    Two neurons with nearly the same spikes would otherwise share more than all of their
+    variance, and the error in one of them would widen the intervals of all.
+    """
+    for _ in range(_ROUNDS):
+        shared = (loadings**2) @ latent.sum(axis=0)
+        too_large = np.maximum(shared / MAX_SHARED, 1)
+        latent = latent / (too_large @ loadings**2)
+    return latent
 
 
 def _of_pairs(loadings: np.ndarray) -> np.ndarray:

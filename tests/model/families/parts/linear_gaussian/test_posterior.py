@@ -118,3 +118,18 @@ def test_what_a_few_neurons_share_within_one_sample_is_predicted():
         error += float(((found[:, 0] - values[:, 0]) ** 2).sum())
     # The best prediction explains 3/8.
     assert 1 - error / (residuals[:, 0] ** 2).sum() > 0.33
+
+
+def test_nearly_equal_neurons_share_no_more_than_their_variance():
+    """Two have the same rare bursts, less so in the last fifth; three have half of them."""
+    rng = np.random.default_rng(0)
+    residuals = rng.standard_normal((9000, 25)).astype(np.float32)
+    bursts = np.repeat(rng.gamma(0.03, 5.0, 900), 10)
+    residuals[:, 0] = bursts + 0.05 * residuals[:, 0]
+    residuals[:, 1] = bursts * rng.uniform(0.6, 1.4, 9000)
+    residuals[:, 2:5] += 0.5 * bursts[:, None] * (rng.random((9000, 3)) < 0.5)
+    residuals[np.arange(9000) // 600 % 5 == 4, 1] *= 0.3
+    residuals = (residuals - residuals.mean(axis=0)) / residuals.std(axis=0)
+    model = fit_factors(residuals, blocks_of(np.zeros(9000, int), 30.0), 30.0)
+    unseen = Posterior(Prior.of(model, np.arange(60) / 30), np.zeros((60, 25), bool))
+    assert unseen.variance(np.arange(25)) == pytest.approx(1.0, abs=0.05)
