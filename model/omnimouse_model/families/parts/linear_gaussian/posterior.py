@@ -187,7 +187,10 @@ def fit_factors(
         loadings = axes.loadings(axes.iterate(train, basis, _FOLD_ROUNDS), n_factors)
         held_out_axes.append((held_out, loadings))
         own = _autocovariance(residuals, held_out, lags, check)
-        projected = []
+        squares, projected = loadings**2, []
+        # The part of each factor's covariance that is between different columns. Of a factor
+        # of one column it is 0, and the variance of the factor cannot be known.
+        of_pairs = np.maximum(1 - (squares**2).sum(axis=0), 0.3)
         for block in held_out:
             projected.append(residuals[block.start : block.stop] @ loadings)
             check()
@@ -196,8 +199,7 @@ def fit_factors(
             mean = np.concatenate(pairs).mean(axis=0)
             # A neuron's own autocovariance is private as well as shared: leave it out, and
             # with it a part of what is shared, which is large where few neurons share.
-            others = mean - own[row] @ loadings**2
-            shared[row] += others / _of_pairs(loadings) / len(folds)
+            shared[row] += (mean - own[row] @ squares) / of_pairs / len(folds)
         private += own / len(folds)
     loadings = axes.loadings(basis, n_factors)
     lag_s = np.array(lags) / rate_hz
@@ -224,20 +226,11 @@ def _within_variance(latent: np.ndarray, loadings: np.ndarray) -> np.ndarray:
     Two neurons with nearly the same spikes would otherwise share more than all of their
     variance, and the error in one of them would widen the intervals of all.
     """
+    squares = loadings**2
     for _ in range(_ROUNDS):
-        shared = (loadings**2) @ latent.sum(axis=0)
-        too_large = np.maximum(shared / MAX_SHARED, 1)
-        latent = latent / (too_large @ loadings**2)
+        too_large = np.maximum(squares @ latent.sum(axis=0) / MAX_SHARED, 1)
+        latent = latent / (too_large @ squares)
     return latent
-
-
-def _of_pairs(loadings: np.ndarray) -> np.ndarray:
-    """Return the part of each factor's covariance between different columns, (K,).
-
-    At least .3: a factor of one column has none, and its variance cannot be known.
-    """
-    part: np.ndarray = np.maximum(1 - (loadings**4).sum(axis=0), 0.3)
-    return part
 
 
 def _error_ratio(
