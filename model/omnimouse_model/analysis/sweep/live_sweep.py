@@ -216,8 +216,11 @@ def _results(
             return
         # A refusal ends `predict_many`: skip that mask and request the rest again.
         except UnsupportedRequestError as refusal:
-            yield asked.pop(0), str(refusal)
             masks, asked = chain(asked, masks), []
+            # Not of `asked`: some refuse before they ask for a request.
+            if (mask := next(masks, None)) is None:
+                return
+            yield mask, str(refusal)
 
 
 def _with_score(

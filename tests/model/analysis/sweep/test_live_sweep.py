@@ -127,6 +127,19 @@ def test_a_refused_mask_is_left_out_of_those_that_are_computed_together(window):
     assert {bool(row.refusal) for row in found.rows} == {True, False}
 
 
+class RefusesAtOnce(EchoPredictor):
+    """Refuses many requests before it reads the first one."""
+
+    def predict_many(self, requests, cancelled=never):
+        raise om.UnsupportedRequestError("never together")
+
+
+def test_a_predictor_may_refuse_before_it_reads_a_request(window):
+    *_, found = live_sweep(RefusesAtOnce(), window, SELECTED)
+    assert found.is_complete
+    assert {row.refusal for row in found.rows} == {"never together"}
+
+
 def test_the_windows_video_is_encoded_once_and_points_are_as_if_asked_alone(window):
     predictor = tiny_transformer()
     *_, found = live_sweep(predictor, window, SELECTED)
