@@ -594,9 +594,10 @@ class WorkerPredictor(Predictor):
                     self._cancelled = 0
         finally:
             self._is_asked = False
-        self._server_counters = counters
+        # An error has none, since those of a family may be its cause.
         if error is not None:
             raise error
+        self._server_counters = counters
         return value
 
 

@@ -338,6 +338,14 @@ def test_refusals_and_faults_keep_their_type_and_reason(window, mask):
         _ = worker_of("no-such-predictor").needs
 
 
+def test_a_refusal_keeps_the_counters(window, mask):
+    worker = worker_of(RefusingPredictor)
+    worker.predict(window, mask)
+    with pytest.raises(UnsupportedRequestError):
+        worker.predict(window, mask.with_frames(False))
+    assert worker.counters["encodings"] == 1
+
+
 def test_a_refusal_among_several_comes_in_its_turn(window, mask):
     worker = worker_of(BatchingPredictor)
     dark = mask.with_frames(False)
