@@ -1,4 +1,7 @@
-"""Results of an evaluation: scores per session, condition and predictor."""
+"""Results of an evaluation: scores per session, condition and predictor.
+
+The file is long because scores, their table and their text are one result.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
