@@ -41,6 +41,11 @@ def test_a_press_moves_the_cursor_and_never_the_window(view, controller):
     assert record(view)["cursor"].x.tolist() == [times[59]]
 
 
+def test_the_bar_of_behaviour_has_no_unit_of_spikes(look_at):
+    signs = record(BehaviorView.of(look_at()))["legend"].signs
+    assert signs[-1][2] == "1 s.d."
+
+
 def test_without_a_session_the_record_says_so(empty_controller):
     items = record(BehaviorView.of(empty_controller))
     assert items["traces"].missing == NO_SESSION

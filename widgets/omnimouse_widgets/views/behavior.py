@@ -136,7 +136,7 @@ class BehaviorView:
         rows = tuple(behavior_rows(state, self._results, self._pins))
         missing = NO_SESSION if state.window is None else HAS_NONE
         return [
-            Legend("legend", tuple(legend_entries(spec=state.spec))),
+            Legend("legend", tuple(legend_entries(bar="1 s.d."))),
             Text("status", behavior_text(state, self._results)),
             Traces("traces", LABEL, rows, "" if rows else missing, TIP, self._move),
         ]

@@ -197,7 +197,7 @@ class TracesView:
             # The baseline is drawn in the window alone.
             f"{baseline} here" if baseline and has_page else baseline,
             is_large=state.as_large,
-            spec=state.spec,
+            bar=bar_text(state.spec),
             has_band=has_band and not state.as_large,
         )
         pinned = pin_signs(state.pins, pin_results(self._shown), pins.problem_of)
@@ -682,13 +682,13 @@ def legend_entries(
     baseline: str = "",
     *,
     is_large: bool = False,
-    spec: WindowSpec,
+    bar: str,
     has_band: bool = False,
 ) -> list[LegendEntry]:
     """Return the meaning of colours and lines.
 
     `baseline` is its name, where it is drawn. `is_large` states that predictions are
-    scaled to the recording; `spec` is that of the window, whose unit the scale bar has.
+    scaled to the recording; `bar` is the height of the scale bar with its unit.
     `has_band` states that a band of the prediction is drawn.
     """
     entries = [
@@ -703,7 +703,7 @@ def legend_entries(
         *entries,
         LegendEntry("▇", palette.VISIBLE, "visible"),
         LegendEntry("▒", palette.TARGET, "target"),
-        LegendEntry("┃", palette.AXIS, bar_text(spec)),
+        LegendEntry("┃", palette.AXIS, bar),
     ]
 
 
