@@ -77,6 +77,7 @@ SIGNS: Final = (
     ("Δ", palette.AXIS, "difference"),
 )
 NO_EDITS: Final = "No edits: change a control below"
+FIXED: Final = "Nothing can be edited"
 EDIT_FIRST: Final = "Edit the video or behaviour\nto see the new prediction"
 SELECT_FIRST: Final = "Select neurons with target samples\n(a row of the table)"
 AGES: Final = {
@@ -302,6 +303,11 @@ class WhatIfView:
         return "" if self.spec.behavior is not None else NO_BEHAVIOR
 
     @property
+    def _is_fixed(self) -> bool:
+        """Whether neither video nor behaviour can be edited."""
+        return bool(self.no_video and self.no_behavior)
+
+    @property
     def pictures(self) -> Options:
         """Edits that replace the video; a found picture only if there is one."""
         kinds = [kind for kind in PICTURES if kind != "picture" or self._known_picture is not None]
@@ -336,7 +342,7 @@ class WhatIfView:
     def last_place(self) -> float:
         """Largest frame or time for `place`."""
         if self.picture != "other_clip":
-            return self.spec.n_frames - 1
+            return max(self.spec.n_frames - 1, 0)  # without video
         return 0.0 if self._state.session is None else self._state.session.duration_s
 
     @property
@@ -483,7 +489,7 @@ class WhatIfView:
         return AGES.get(self._results.what_if_freshness, NO_TRUTH)
 
     def _head(self) -> Sequence[Item | Row]:
-        text = self._edits.text if self._edits.edits else NO_EDITS
+        text = self._edits.text if self._edits.edits else FIXED if self._is_fixed else NO_EDITS
         remarks = [f"⚠ {remark}" for remark in self._edits.remarks]
         if error := self._results.what_if_error:
             remarks.insert(0, f"⚠ Not predicted: {error}")
@@ -555,7 +561,7 @@ class WhatIfView:
         if self._state.window is None:
             return NO_SESSION
         if not self._state.edits:
-            return EDIT_FIRST
+            return f"{self.no_video}\n{self.no_behavior}" if self._is_fixed else EDIT_FIRST
         return self.status if self._results.what_if is None else SELECT_FIRST
 
     def traces(self) -> list[Trace]:
