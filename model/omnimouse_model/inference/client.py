@@ -479,8 +479,8 @@ class WorkerPredictor(Predictor):
         if self._link is None:
             n_closes = self._n_closes
             self._link = self._connect(self._source, self._device, self._threads)
-            # Another thread called `close` before there was a link to close.
-            if self._n_closes != n_closes:
+            # Another thread called `close` or `kill` before there was a link to end.
+            if self._is_over or self._n_closes != n_closes:
                 self.close()
                 raise WorkerError(CLOSED)
         if self._info is None:

@@ -7,6 +7,7 @@ Here a link within this process stands for the process, and ends when told to.
 import pickle
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -469,6 +470,13 @@ def test_closed_while_it_starts_it_leaves_nothing(worker, script, session):
     assert [link.has_ended for link in script.links] == [True]
     script.while_it_starts = list
     assert ask(worker, session) == "ok"
+
+
+def test_ended_for_ever_while_it_starts_it_answers_nothing(worker, script, session):
+    script.while_it_starts = partial(worker.kill, is_last=True)  # as a closed window does
+    with pytest.raises(WorkerError, match="was closed"):
+        ask(worker, session)
+    assert [link.has_ended for link in script.links] == [True]
 
 
 def test_closed_while_it_answers_the_call_is_refused(worker, script, session):
