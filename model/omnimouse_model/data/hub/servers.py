@@ -79,7 +79,9 @@ def share_of(name: str) -> str:
 
     To ask whether a file is there already sends it the name of the user.
     """
-    drive = Path(name).drive
+    # Long paths begin with `\\?\C:` or `\\?\UNC\host`.
+    short = re.sub(r"^\\\\\?\\(UNC(?=\\))?", "\\\\", str(Path(name)), flags=re.IGNORECASE)
+    drive = Path(short).drive
     return drive[2:].partition("\\")[0].lower() if drive.startswith("\\\\") else ""
 
 

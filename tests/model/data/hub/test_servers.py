@@ -367,6 +367,9 @@ def test_a_missing_account_is_told_with_the_way_to_make_one(client, tmp_path):
     [
         (r"\\Lab-Server\data\mouse", "lab-server"),
         ("//lab-server/data/mouse", "lab-server"),
+        (r"\\?\UNC\lab-server\data\mouse", "lab-server"),
+        ("//?/unc/lab-server/data/mouse", "lab-server"),
+        (r"\\?\C:\data\mouse", ""),
         (r"C:\data\mouse", ""),
         ("data/mouse", ""),
     ],
