@@ -127,8 +127,11 @@ def command(
                 progress(facts)
 
         job = stop.job(progress.show)
-        with contextlib.suppress(StoppedError):  # reported below
+        try:
             run_steps(plan, sessions, out, job, steps, device=device, on_step=on_step)
+        except StoppedError:
+            if not stop.is_received:  # a family stops unasked, and is not trained
+                raise
         # Only the main process writes results and messages.
         if not team.is_main:
             sys.exit(STOPPED if stop.is_received else 0)

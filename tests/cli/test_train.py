@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from omnimouse_app.cli import main
 from omnimouse_app.cli.terminal import TrainingProgress
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.inference.families import config_path
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.training.checkpoints import last_state, rank_files, read_state
@@ -57,6 +58,19 @@ def interrupted(self: TrainingProgress, facts: dict[str, float]) -> None:
 def command_of(config: Path, sessions: Path, out: Path) -> list[str]:
     words = ["train", config, "--out", out, "--sessions", sessions, "--device", "cpu"]
     return [str(word) for word in words]
+
+
+def test_a_family_that_stops_unasked_is_not_called_trained(
+    config, recordings, tmp_path, monkeypatch, capsys
+):
+    def stops(*_: object, **__: object) -> None:
+        raise StoppedError
+
+    monkeypatch.setattr("omnimouse_model.analysis.fit.run_steps", stops)
+    with pytest.raises(SystemExit) as end:
+        main(command_of(config, recordings, tmp_path / "out"))
+    assert end.value.code == 1
+    assert "trained" not in capsys.readouterr().err
 
 
 def begin(command: list[str], out: Path, monkeypatch, capsys) -> None:
