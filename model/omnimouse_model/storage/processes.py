@@ -305,7 +305,12 @@ def _answer(
             log = stream.read(_LOG_BYTES).decode("utf-8", "replace").strip()
         last = log.splitlines()[-1] if log else "it wrote no message"
         raise LibraryError("ended", f"its process ended with code {code}: {last}")
-    facts = read_json_mapping(folder / _FACTS)
+    try:
+        facts = read_json_mapping(folder / _FACTS)
+    except SessionFormatError as error:
+        # The file of the answer is nobody's: what is wrong stands after its name.
+        text = error.message.partition(": ")[2]
+        raise LibraryError("answer", f"its answer cannot be read: {text}") from error
     files = sorted(path for path in folder.iterdir() if path.suffix == ".npy")
     if len(files) > _MOST_ARRAYS or _size(folder) > limits.output_bytes:
         raise LibraryError("limit", f"it returned {len(files)} arrays, or too many bytes")

@@ -35,6 +35,9 @@ def fill(arguments, report):
 def pickle(arguments, report):
     return {}, {"objects": np.array([object()])}
 
+def infinity(arguments, report):
+    return {"rate": float("inf")}, {}
+
 def fail(arguments, report):
     raise ValueError("first line\\nsecond line")
 
@@ -118,6 +121,11 @@ def test_objects_do_not_come_back():
     error = failure("pickle")
     assert error.kind == "ValueError"
     assert "allow_pickle" in error.text
+
+
+def test_an_answer_that_cannot_be_read_names_no_file_of_ours():
+    error = failure("infinity")
+    assert error.text.startswith("its answer cannot be read: not valid JSON: Infinity")
 
 
 def test_an_error_of_the_library_is_one_line_with_its_kind():
