@@ -68,7 +68,10 @@ def read_cell_set(arguments: Mapping[str, Any], report: Report) -> Answer:
     }
     # These traces are (region, frame), unlike those of other extractors.
     traces = np.asarray(cells.get_traces(name=_TRACES)).T
-    images = np.stack([cells.cell_set.get_cell_image_data(k) for k in range(len(names))])
+    try:
+        images = np.stack([cells.cell_set.get_cell_image_data(k) for k in range(len(names))])
+    except Exception:  # traces without masks are a recording, too
+        images = np.zeros((0, 0, 0), np.float32)
     return facts, {"traces": traces, "images": images}
 
 
@@ -78,13 +81,14 @@ def _read_inscopix(path: Path, notes: Notes) -> Extraction:
         facts, arrays = call_library(f"{__name__}:{read_cell_set.__name__}", {"path": str(path)})
     except LibraryError as error:
         raise _refused(path, error) from error
-    traces, images = arrays["traces"], arrays["images"]
+    traces = arrays["traces"]
     names, status = list(map(str, facts["names"])), list(map(str, facts["status"]))
     n_regions = len(names)
-    is_sound = traces.ndim == 2 and images.ndim == 3 and traces.dtype.kind == "f"
-    if not is_sound or {traces.shape[1], len(images), len(status)} != {n_regions}:
-        found = f"traces {traces.shape}, images {images.shape}"
+    is_sound = traces.ndim == 2 and traces.dtype.kind in "fiu"
+    if not is_sound or {traces.shape[1], len(status)} != {n_regions}:
+        found = f"{len(status)} states, traces {traces.shape} {traces.dtype}"
         raise wrong(path, "the cell set", f"has {n_regions} names, {found}; they disagree")
+    check_counts(path, *traces.shape)
     accepted = np.array([one != _REJECTED for one in status])
     if _ACCEPTED not in status:
         notes.assume("cells_unknown", f"{path.name} accepts no cell: all not rejected are read")
@@ -105,8 +109,15 @@ def _read_inscopix(path: Path, notes: Notes) -> Extraction:
         rate_source="the period of the cell set",
         accepted=accepted,
         accepted_source="the status of cells",
-        masks=image_masks(path, "images", images),
+        masks=notes.attempt("the masks", _cell_masks, path, arrays["images"], n_regions),
     )
+
+
+def _cell_masks(path: Path, images: np.ndarray, n_regions: int) -> Roi:
+    if images.ndim != 3 or len(images) != n_regions or images.dtype.kind not in "fiub":
+        found = f"are {images.shape} {images.dtype}"
+        raise wrong(path, "images", f"{found}; {n_regions} images (height, width) expected")
+    return image_masks(path, "images", images)
 
 
 def _numbers(names: list[str]) -> np.ndarray:

@@ -141,10 +141,10 @@ def check_traces(
 
 
 def check_counts(path: Path, n_frames: int, n_regions: int) -> None:
-    """Raise `SessionFormatError` for traces of more frames or regions than are read."""
-    if n_frames > MAX_ROWS or n_regions > MAX_COLUMNS:
+    """Raise `SessionFormatError` for traces of no frames, or of more than are read."""
+    if not 0 < n_frames <= MAX_ROWS or n_regions > MAX_COLUMNS:
         found = f"are {n_frames:,} frames of {n_regions:,} regions"
-        raise wrong(path, "traces", f"{found}; at most {MAX_ROWS:,} of {MAX_COLUMNS:,}")
+        raise wrong(path, "traces", f"{found}; 1 to {MAX_ROWS:,} of {MAX_COLUMNS:,}")
 
 
 # -- masks ---------------------------------------------------------------------------

@@ -444,6 +444,20 @@ def write(path, **changes):
 
 
 @pytest.mark.process
+def test_images_of_a_cell_set_that_are_none_leave_its_traces(package, tmp_path):
+    for found in (images()[:2], images().astype(str)):
+        session = open_session(write(tmp_path / "cells.isxd", images=found))
+        assert "5 images (height, width) expected" in left_out(session)
+        assert session.units.roi is None
+
+
+@pytest.mark.process
+def test_a_cell_set_without_frames_is_refused(package, tmp_path):
+    path = write(tmp_path / "cells.isxd", traces=traces()[:, :0])
+    check_refusal(path, "0 frames of 5 regions")
+
+
+@pytest.mark.process
 def test_accepted_cells_of_a_cell_set_open_with_masks_and_rate(package, tmp_path):
     session = open_session(write(tmp_path / "cells.isxd"))
     assert (session.format, session.responses.rate_hz) == ("inscopix", 20.0)
