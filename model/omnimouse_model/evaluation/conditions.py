@@ -1,6 +1,6 @@
 """Conditions of an evaluation (name, mask, scored neurons), and groups of stimuli."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -96,7 +96,7 @@ compared.
 
 def as_tuple(strategies: Strategies) -> tuple[str | Mask | Condition, ...]:
     """Return one or several strategies as a tuple."""
-    if isinstance(strategies, str | Mask | Condition):
+    if isinstance(strategies, str | Mask | Condition) or not isinstance(strategies, Iterable):
         return (strategies,)
     return tuple(strategies)
 

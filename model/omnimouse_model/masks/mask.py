@@ -211,8 +211,9 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         if seed is not None:
             order = random_order(total, seed)[:FULL_POPULATION]
         count = total if order is None else len(order)
-        name = full_name(strategy) if isinstance(strategy, str) else ""
-        official = find_strategy(strategy) if isinstance(strategy, str) else strategy
+        # A value of another type gets the error of an unknown name.
+        name = "" if isinstance(strategy, Strategy) else full_name(str(strategy))
+        official = strategy if isinstance(strategy, Strategy) else find_strategy(name)
         adapted = official.adapted(count)
         mask = cls(
             **adapted.mask_fields(total, order),

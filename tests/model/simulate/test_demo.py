@@ -72,21 +72,25 @@ for ask in (
     lambda: om.Ensemble(5),
     lambda: om.evaluate(5, session, mask),
     lambda: om.sources(5, session),
+    lambda: om.evaluate("mean", session, 5),
+    lambda: om.Mask.from_strategy(5, session),
 ):
     try:
         ask()
     except ValueError as error:
-        print(type(error).__name__, str(error).split(":")[0])
+        print(type(error).__name__, str(error).split(":")[0].split(";")[0])
 """
 
 
 @pytest.mark.slow
-def test_what_is_no_session_or_predictor_is_refused_in_words(capfd):
+def test_what_is_no_session_predictor_or_strategy_is_refused_in_words(capfd):
     """In a process without the checks of types that the tests have."""
     subprocess.run([sys.executable, "-c", _WRONG], check=True)
     place = "SessionFormatError an int is no place of a recording"
     predictor = "CheckpointError There is no predictor '5'"
-    assert capfd.readouterr().out.splitlines() == [place] * 5 + [predictor] * 4
+    strategy = "MaskError There is no strategy '5'"
+    found = capfd.readouterr().out.splitlines()
+    assert found == [place] * 5 + [predictor] * 4 + [strategy] * 2
 
 
 @pytest.mark.slow
