@@ -22,8 +22,8 @@ from omnimouse_model.storage.arrays.rows import Rows
 from omnimouse_model.storage.byte_source import BlockFile
 
 _HINT = "was the file written to its end?"
-_MOST_SEEN = 2**32
-"""Most pixels of all images of masks, most of which are zero: 4,000 images of 1024 × 1024."""
+_MOST_SEEN = 2**34
+"""Most pixels of all images of masks, most of which are zero: 16,000 images of 1024 × 1024."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
