@@ -302,6 +302,11 @@ def only_json() -> Iterator[None]:
         yield
 
 
+def answers() -> TextIO | None:
+    """Return standard output while `only_json` keeps it, for a process that answers instead."""
+    return _answers.get()
+
+
 def _own_stdout(stack: ExitStack) -> TextIO:
     """Return standard output, and give its descriptor to the other one meanwhile.
 
@@ -309,13 +314,13 @@ def _own_stdout(stack: ExitStack) -> TextIO:
     """
     with suppress(OSError, AttributeError):  # a stream in memory, or none
         sys.stdout.flush()
-        answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-        stack.enter_context(answers)
-        kept = os.dup(1)
-        stack.callback(os.close, kept)
-        stack.callback(os.dup2, kept, 1)
+        kept = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+        stack.enter_context(kept)
+        before = os.dup(1)
+        stack.callback(os.close, before)
+        stack.callback(os.dup2, before, 1)
         os.dup2(2, 1)
-        return answers
+        return kept
     return sys.stdout
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 _OPTIONS = ("-screen", "0", "1600x1000x24", "-nolisten", "tcp", "-noreset")
 _TIMEOUT_S = 20
@@ -27,11 +28,11 @@ def has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def run_on_virtual_display(arguments: Sequence[str]) -> int:
+def run_on_virtual_display(arguments: Sequence[str], stdout: TextIO | None = None) -> int:
     """Run `omnimouse ARGUMENTS` in a new process on a virtual display.
 
     The process is separate because the display must outlive all Qt objects. Returns the
-    exit status.
+    exit status. Its standard output is `stdout`, or that of this process.
     """
     # By default, SIGTERM would end this process and leave Xvfb running.
     signal.signal(signal.SIGTERM, _unwind)
@@ -41,6 +42,7 @@ def run_on_virtual_display(arguments: Sequence[str]) -> int:
         process = subprocess.Popen(
             [sys.executable, "-m", "omnimouse_app", *arguments],
             env=os.environ | variables,
+            stdout=stdout,
         )
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.inputs import device_option
-from omnimouse_app.cli.terminal import row
+from omnimouse_app.cli.terminal import answers, row
 from tests.bench.benchmark import Row, benchmark
 from tests.bench.population import SIZES, size_rows
 from tests.bench.recordings import session_id, simulated_session
@@ -71,7 +71,7 @@ def command(neurons: str, moves: int, device: "Device") -> list[Row]:
         arguments += [f"--{f}" for f in ("json", "markdown") if formats[f"as_{f}"]]
         # Qt chooses its platform when a process starts, so the benchmark runs again in
         # a new process that has a display.
-        click.get_current_context().exit(run_on_virtual_display(arguments))
+        click.get_current_context().exit(run_on_virtual_display(arguments, answers()))
     with scratch_settings():
         rows: list[Row] = []
         if neurons in ("all", "demo"):

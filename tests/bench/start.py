@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from omnimouse_app.cli.terminal import row
+from omnimouse_app.cli.terminal import answers, row
 from omnimouse_model.storage.trees import decode_json
 from tests.bench.benchmark import Row, benchmark
 
@@ -107,7 +107,7 @@ def command(repeats: int) -> list[Row]:
         formats = click.get_current_context().params
         options = [f"--{f}" for f in ("json", "markdown") if formats[f"as_{f}"]]
         words = ["bench", "start", "--repeats", str(repeats), *options]
-        click.get_current_context().exit(run_on_virtual_display(words))
+        click.get_current_context().exit(run_on_virtual_display(words, answers()))
     times: dict[tuple[str, str], list[float]] = {}
     for _ in range(repeats):
         with tempfile.TemporaryDirectory(prefix="omnimouse-") as cache:

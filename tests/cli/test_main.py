@@ -4,15 +4,18 @@ import json
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from errno import ENOMEM, ENOSPC, EROFS
 from importlib.metadata import EntryPoint
 
+import click
 import pytest
 from torch import OutOfMemoryError
 
 from omnimouse_app import __main__, cli
 from omnimouse_app.cli import group
-from omnimouse_app.cli.terminal import emit, interruptible
+from omnimouse_app.cli.terminal import answers, emit, interruptible
+from omnimouse_app.window import screen
 from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_model.errors import WorkerError
 
@@ -114,6 +117,20 @@ def test_what_models_print_is_not_in_the_json(monkeypatch, capfd):
     assert "a library in C" in err
     print("after")
     assert capfd.readouterr().out == "after\n"
+
+
+def test_a_process_that_answers_instead_prints_to_standard_output(monkeypatch, capfd):
+    monkeypatch.setattr(screen, "virtual_display", lambda: nullcontext({}))
+    words = ["info", "mean", "--json"]
+
+    def again(*_, **__):
+        raise click.exceptions.Exit(screen.run_on_virtual_display(words, answers()))
+
+    monkeypatch.setattr(group, "invoke", again)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 0
+    assert json.loads(capfd.readouterr().out)["rows"]
 
 
 def test_debug_shows_where(failing):
