@@ -230,7 +230,8 @@ class RecordPart(Part):
                 self.send_now("open_file", label=label, near=str(near or ""))
             case SaveFile(name, write):
                 with tempfile.TemporaryDirectory() as folder:
-                    for path in write(Path(folder) / name):
+                    # Whatever a file calls its neurons, nothing is written beside the folder.
+                    for path in write(Path(folder) / Path(name).name):
                         self.send_now("file", [read_bytes(path, MAX_SENT)], name=path.name)
             case SavePicture(name, shown, description):
                 self.send_now("picture", name=name, content=shown, description=description)
