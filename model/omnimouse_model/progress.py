@@ -58,6 +58,18 @@ def never() -> bool:
     return False
 
 
+def lasting(cancelled: Cancelled) -> Cancelled:
+    """Return the same question, whose answer stays True once it was."""
+    was = False
+
+    def ask() -> bool:
+        nonlocal was
+        was = was or cancelled()
+        return was
+
+    return ask
+
+
 def stop_if(cancelled: Cancelled) -> None:
     """Raise `StoppedError` if the work should stop."""
     if cancelled():

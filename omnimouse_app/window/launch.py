@@ -174,8 +174,9 @@ def _in_new_viewer(
             viewer.show()
         # After `show`, which gives the window the size that its docks would like. Not
         # every desktop keeps a window inside the screen.
-        room = dock.main_window.screen().availableSize()
-        viewer.window.resize(min(SIZE[0], room.width()), min(SIZE[1], room.height()))
+        if (screen := dock.main_window.screen()) is not None:
+            room = screen.availableSize()
+            viewer.window.resize(min(SIZE[0], room.width()), min(SIZE[1], room.height()))
         if show:
             _paint(dock)
     return dock

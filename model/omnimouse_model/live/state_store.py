@@ -228,7 +228,7 @@ class StateStore:
         file = self._claimed_file()
         if file is not None:
             # The clock may have jumped back: then another state would seem to be newer.
-            at = max(time.time(), self._latest_s + 1)
+            at = max(time.time(), self._latest_s + 1e-3)
             write_last_session(replace(last, run=str(os.getpid()), at=at), file)
 
     def end(self) -> None:

@@ -22,7 +22,7 @@ from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError, WorkerError
 from omnimouse_model.masks import Mask
-from omnimouse_model.progress import QUIET, Cancelled, Job, never, stop_if
+from omnimouse_model.progress import QUIET, Cancelled, Job, lasting, never, stop_if
 
 if TYPE_CHECKING:
     import pandas
@@ -375,7 +375,7 @@ def predictions_of(
     WorkerError
         The predictor answers something else, or not all of the requests.
     """
-    name, waiting = predictor.predictor_id, deque[Request]()
+    name, waiting, cancelled = predictor.predictor_id, deque[Request](), lasting(cancelled)
 
     def asked() -> Iterator[Request]:
         for request in requests:
