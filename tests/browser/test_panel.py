@@ -52,6 +52,9 @@ SHOW = """async ([script, traits, items, arrays, rows]) => {
   const el = document.createElement("div");
   document.body.replaceChildren(el);
   panel.render({ model, el });
+  // The page draws what is in view, which it knows in its next frame.
+  const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
+  await nextFrame(); await nextFrame();
 }"""
 SEEN = """element => {
   const filters = [], { fill, backgroundColor } = getComputedStyle(element);

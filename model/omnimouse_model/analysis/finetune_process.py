@@ -141,7 +141,9 @@ def serve(connection: Connection, arguments: bytes) -> None:
     try:
         _run(unpacked(arguments), send, stopped)
     except Exception as error:
-        send("fault", portable_error(error))
+        # The stop message stays unread, so that a stop which nobody asked for is a fault.
+        is_asked = isinstance(error, StoppedError) and stopped()
+        send("fault", error if is_asked else portable_error(error))
     else:
         send("done")
 

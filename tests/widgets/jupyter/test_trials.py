@@ -45,7 +45,9 @@ def test_the_page_presses_a_trial_and_code_chooses_a_condition(controller, page)
 
         def is_drawn(message, buffers, wanted=wanted):
             names = [one["name"] for one in message["items"]]
-            if "predicted" not in names or not item(message, "predicted")["text"].endswith("all"):
+            if "predicted" not in names:
+                return False
+            if "predicted for all" not in item(message, "predicted")["text"]:
                 return False
             arrays = [np.frombuffer(buffer, np.float32) for buffer in buffers]
             return any(len(a) == len(wanted) and np.allclose(a, wanted) for a in arrays)

@@ -239,11 +239,11 @@ def test_counts_and_changes_are_those_of_the_active_span(painting, controller, r
     shown = {code: int(label.text()) for code, label in numbers.items()}
     assert shown == {VISIBLE: 10, TARGET: 5, HIDDEN: 25}
     assert changes.text() == ""
-    assert "0-60" in counts.samples.text()
+    assert "0–60" in counts.samples.text()
     controller.editor.set_active_span(30, 60)
     redraw()
     assert numbers[TARGET].text() == "5"
-    assert "30-60" in counts.samples.text()
+    assert "30–60" in counts.samples.text()
     assert changes.text() == ""
     controller.editor.paint_cells(range(5), slice(30, 40), HIDDEN)
     controller.editor.paint_cells(range(5, 8), slice(40, 50), HIDDEN)
