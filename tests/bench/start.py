@@ -72,6 +72,8 @@ def note_prediction():
     times["prediction_s"] = time.time() - started_s - times["window_s"]
     times["prediction_cpu_s"] = time.process_time() - times["window_cpu_s"]
 results.events.population.connect(note_prediction)
+if results.population is not None:  # it may arrive before `launch` returns
+    note_prediction()
 while "prediction_s" not in times:
     app.processEvents()
     if results.error is not None:
