@@ -70,7 +70,7 @@ class SessionFormatError(ValueError):
 
 
 class _TextError(ValueError):
-    """An error whose text can be of a file."""
+    """Base of errors whose message may quote a file; the message is bounded and plain."""
 
     def __init__(self, message: object = "") -> None:
         super().__init__(bounded(str(message)))

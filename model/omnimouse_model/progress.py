@@ -59,7 +59,7 @@ def never() -> bool:
 
 
 def lasting(cancelled: Cancelled) -> Cancelled:
-    """Return the same question, whose answer stays True once it was."""
+    """Return a `Cancelled` that keeps answering True after its first True."""
     was = False
 
     def ask() -> bool:

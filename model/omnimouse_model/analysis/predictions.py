@@ -163,7 +163,7 @@ def is_finished(path: Path, question: Mapping[str, Any]) -> bool:
 
 
 def remove_rest(path: Path) -> None:
-    """Remove what a run that was killed at its end has left of its unfinished file."""
+    """Remove the rest of an unfinished file after a run that was killed at its end."""
     part = unfinished_path(path)
     if (part / JOURNAL).is_file():
         check_own(part)
@@ -277,7 +277,7 @@ class UnfinishedFile:
 
     # -- arrays -----------------------------------------------------------------------
     def _make_arrays(self, n_channels: int) -> None:
-        """Make all arrays; those that do not depend on predictions are complete."""
+        """Create all arrays of the file, and fill those that need no predictions."""
         plan, spec = self.plan, self.plan.mask.spec
         attributes = {**plan.metadata.to_dict(), "complete": False}
         root = create_group(self.folder, attributes)
@@ -343,7 +343,7 @@ def _make_rows(
 
 
 def _pieces(plan: Plan, number: int, batch: FileBatch) -> Iterator[tuple[str, slice, np.ndarray]]:
-    """Yield array, rows and values of a batch."""
+    """Yield the array, its rows and their values for each part of a batch to write."""
     first, count = number * BATCH, len(plan.starts_of(number))
     height = len(plan.samples)
     rows = slice(first * height, (first + count) * height)

@@ -47,7 +47,7 @@ def exit_code(words: list[str]) -> object:
     ],
 )
 def test_public_functions_open_a_session_by_its_name(ask, monkeypatch):
-    """A name that cannot be opened is refused as by `om.open_session`."""
+    """An unknown name raises the error of `om.open_session`."""
     with pytest.raises(SessionFormatError, match="no_such_mouse"):
         ask(session="no_such_mouse.npz")
     opened = []

@@ -23,7 +23,7 @@ from omnimouse_model.storage.byte_source import BlockFile
 
 _HINT = "was the file written to its end?"
 _MOST_SEEN = 2**34
-"""Most pixels of all images of masks, most of which are zero: 16,000 images of 1024 × 1024."""
+"""Largest number of pixels in the mask images of a file: 16,000 images of 1024 × 1024."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -73,7 +73,7 @@ class CebraConfig:
 
     @property
     def spec(self) -> WindowSpec:
-        """Windows that the model reads."""
+        """Specification of the windows that the model reads."""
         behavior = BehaviorSpec(self.rate_hz, self.channels)
         return WindowSpec(self.window_s, self.rate_hz, behavior=behavior)
 
@@ -126,7 +126,10 @@ def embed(
 def nearest(
     bank: Float[np.ndarray, "time dim"], queries: Float[np.ndarray, "query dim"], count: int
 ) -> Int[np.ndarray, "query count"]:
-    """Return the samples of a bank with the largest cosine, nearest first; of unit vectors."""
+    """Return the bank samples with the largest cosine to each query, nearest first.
+
+    The rows of both arrays are unit vectors.
+    """
     count = min(count, len(bank))
     parts, stored = [], torch.from_numpy(bank)
     for query in np.array_split(queries, max(1, len(queries) * len(bank) // CHUNK)):

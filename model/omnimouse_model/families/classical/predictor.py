@@ -263,7 +263,9 @@ def mean_remark(without_input: np.ndarray) -> str:
 SPANS = (1, 5, 12, 25)
 # Denser where the autocorrelation falls fastest.
 HORIZONS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 25, 30, 35)
-"""Samples ahead that are fitted; others are interpolated, longer ones use the last."""
+"""Forecast lengths (samples) that are fitted.
+
+Lengths between two of them are interpolated; longer ones use the last."""
 _LAST = max(SPANS) - 1
 _CHUNK = 64
 # Broadcasts: the sum of nothing has the shape of whatever is added first.

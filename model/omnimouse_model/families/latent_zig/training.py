@@ -84,7 +84,7 @@ class ZigTrainConfig(CoreTrainConfig):
 
 
 class ZigTraining(CoreTraining):
-    """Training of the latent model on video and responses."""
+    """One training run of the latent model, on video and responses."""
 
     title = ZigNetwork.title
     config, checkpoint = ZigTrainConfig, ZigCheckpoint
