@@ -125,6 +125,7 @@ def show_one_neuron(story: Story) -> None:
         "the properties of the neuron",
         _LONG_S,
     )
+    story.dock.panels["Neuron"].view.show_part("tuning")
     story.picture(
         "neuron",
         "One neuron",
@@ -165,6 +166,7 @@ def compare_with_a_twin(story: Story) -> None:
         "what the twin has learned of the neuron",
         _LONG_S,
     )
+    story.dock.panels["Neuron"].view.show_part("model")
     story.picture(
         "twin_neuron",
         "What the twin has learned of a neuron",

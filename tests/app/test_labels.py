@@ -242,6 +242,34 @@ def test_averages_over_trials_and_curves_of_context_are_in_view_in_a_small_windo
         assert not hidden_height(dock, title), title
 
 
+@pytest.mark.parametrize("by", ["state", "score", "area"])
+def test_brush_colours_and_their_legend_are_in_view_in_a_small_window(dock, by):
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    dock.bring_up("Brush and view")
+    dock.controller.colouring.choose(by)
+    settle(0.3)
+    area, view = dock.brush.scroll_area, dock.brush.view
+    end = view.mapTo(area.widget(), view.rect().bottomLeft()).y()
+    dock.controller.colouring.choose("state")
+    assert end <= area.viewport().height()
+
+
+def test_a_part_of_a_neuron_is_in_view_in_a_small_window(dock):
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    dock.controller.selection.select([2])
+    dock.bring_up("Neuron")
+    view = dock.panels["Neuron"].view
+    facts = dock.controller.neuron_info
+    wait_for(lambda: facts.current is not None and facts.current.is_complete, "the neuron")
+    for name in ("field", "tuning", "repeats"):
+        view.show_part(name)
+        settle(0.3)
+        assert not hidden_height(dock, "Neuron"), name
+        assert not cut_texts(dock, "Neuron"), name
+
+
 def test_a_matrix_of_four_areas_is_in_view_in_a_small_window(dock, tmp_path):
     sources = dock.controller.sources
     sources.folder = tmp_path

@@ -192,6 +192,7 @@ def test_angles_on_the_axis_of_a_neuron_do_not_touch(fresh_explorer):
         "bool((found := explorer.controller.neuron_info.current) and found.is_complete)", True
     )
     part = tab.part("neuron").first
+    part.get_by_role("button", name="Tuning", exact=True).click()
     part.get_by_text("direction of motion").first.wait_for()
     assert not part.evaluate(TOUCHING)
 

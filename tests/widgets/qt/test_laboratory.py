@@ -103,6 +103,7 @@ def test_the_neuron_panel_shows_the_result_of_its_neuron(controller, show, redra
     redraw()
     assert "found_plot" not in neuron.plots
     run(panel_of(controller, show), redraw)
+    neuron.view.show_part("laboratory")
     redraw()
     assert neuron.content("found_plot").isVisible()
     (preferred, *_), *_ = neuron.plots["found_plot"].shown.spokes

@@ -69,10 +69,18 @@ def follow(view, is_visible):
 
 
 def select(view, controller, *neurons):
-    """Select neurons as a panel in sight follows it; return the record."""
+    """Select neurons as a panel in sight follows it; return the record of all parts."""
     controller.selection.select(neurons)
     follow(view, True)
-    return record(view)
+    return all_parts(view)
+
+
+def all_parts(view):
+    items = record(view)
+    for name, *_ in items["part"].options if "part" in items else ():
+        choose(view, "part", name)
+        items |= record(view)
+    return items
 
 
 def sized_field(neuron: int) -> ReceptiveField:
@@ -131,7 +139,9 @@ def test_numbers_are_the_librarys(view, controller, recording, tuning):
 
 
 def test_a_press_on_a_repeat_goes_there_and_another_clip_is_shown(view, controller):
-    items = select(view, controller, 4)
+    select(view, controller, 4)
+    choose(view, "part", "repeats")
+    items = record(view)
     repeats = controller.neuron_info.current.repeats[0]
     pick(record(view)["repeats"], 3.0, 2.5)  # five rows: the third from above
     expected = float(repeats.onset_s[2]) + 2.0
@@ -199,10 +209,11 @@ def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected
     controller.results.learned = LearnedNeurons(
         key_of(recording), recording.units.names, "model", codes, places
     )
+    choose(view, "part", "model")
     items = record(view)
     assert "25 % of the width" in items["model"].text
     assert "103 (0.02)" in items["model"].text
-    assert items["model"].text.partition(": ")[2] in press(view, "copy").text
+    assert items["model"].text in press(view, "copy").text
     assert items["field"].circle[:2] == (16.0, 9.0)
     weak = replace(sized_field(4), problem="too weak")
     assert text.field_plot(weak, places[4]).title.startswith("none found")
@@ -211,4 +222,15 @@ def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected
     assert controller.state.selection[-1] == 4
     assert {2, 3, 5, 6} <= set(controller.state.selection)
     controller.results.learned = None
-    assert "model" not in record(view)
+    items = record(view)
+    assert "model" not in items
+    assert items["part"].value == "field"
+
+
+def test_a_part_is_offered_if_there_is_something_to_show(view, controller, recording):
+    assert "part" not in select(view, controller)
+    items = select(view, controller, 4)
+    assert [name for name, *_ in items["part"].options] == ["field", "tuning", "repeats"]
+    choose(view, "part", "tuning")
+    assert "tuning" in (items := record(view))
+    assert not {"field", "repeats", "spikes"} & set(items)

@@ -126,5 +126,6 @@ def test_the_panel_neuron_shows_a_spiking_unit(view, controller, follow):
     assert f"{found.mean_rate_hz:.2f} spikes/s" in items["spikes_text"].text
     follow(True)
     averages = record(view)["averages"]
-    shown = items["averages"]
+    choose(neuron, "part", "trials")
+    shown = record(neuron)["averages"]
     assert [line.y.tolist() for line in shown.lines] == [line.y.tolist() for line in averages.lines]

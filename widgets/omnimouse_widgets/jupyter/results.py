@@ -274,15 +274,19 @@ class Neuron(RecordPart):
 
     Attributes
     ----------
+    part
+        What is shown: "field", "tuning", "repeats", … ("spikes" first, if there are spikes).
     clip
         Number of the clip whose repeats are shown, from 0.
     """
 
+    part = Unicode("").tag(sync=True)
     clip = Int(0, min=0).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         panel = NeuronView.of(controller)
         super().__init__(panel, controller, **traits)
+        self.bind("part", panel.changed, lambda: panel.part, panel.show_part)
         self.bind("clip", panel.changed, lambda: panel.clip, panel.show_clip)
 
     def __repr__(self) -> str:

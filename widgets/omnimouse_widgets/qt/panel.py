@@ -153,7 +153,7 @@ MIN_HEIGHT: Final = 120
 """Least height of a content in pixels."""
 LOW_HEIGHT: Final = 76
 """Least height of a timeline in pixels."""
-IN_ROW_HEIGHT: Final = 120
+IN_ROW_HEIGHT: Final = 100
 """Minimum height of a row of plots, pixels."""
 FRAME_HEIGHT: Final = 86
 """The same where all plots are frames of video, which are wider than high."""

@@ -72,6 +72,16 @@ from omnimouse_widgets.views.trials import (
     average_signs,
 )
 
+PARTS: Final = {
+    "spikes": ("Spikes", "Rate and autocorrelogram"),
+    "trials": ("Trials", "Mean rate around the onset of trials"),
+    "field": ("Field", "Receptive field, from the recording's video"),
+    "tuning": ("Tuning", "Response to directions of motion"),
+    "repeats": ("Repeats", "Responses to repeats of a clip, and their reliability"),
+    "model": ("Model", "What the model has learned of this neuron"),
+    "laboratory": ("Laboratory", "What the chosen experiment found"),
+}
+"""Parts of what is known of a neuron: label and help of each name."""
 NO_NEURON: Final = "Select a neuron: Ctrl-click on the field, or a row of the table."
 PENDING: Final = "◌"
 NONE_FOUND: Final = "none found"
@@ -129,6 +139,8 @@ class NeuronView:
 
     Attributes
     ----------
+    part
+        What is shown of the neuron, a name of `PARTS`; one part has room in a low window.
     clip
         Number of the clip whose repeats are shown.
     """
@@ -149,7 +161,7 @@ class NeuronView:
         self._facts, self._state, self._results = neuron_info, state, results
         self._experiments, self._navigation = laboratory, navigation
         self._selection, self._averages = selection, averages
-        self.clip = 0
+        self.part, self.clip = "", 0
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
@@ -164,6 +176,11 @@ class NeuronView:
             controller.trial_averages,
         )
 
+    def show_part(self, name: str) -> None:
+        """Show another part of what is known of the neuron."""
+        self.part = name
+        self.changed.emit()
+
     def show_clip(self, number: int) -> None:
         """Show the repeats of another clip."""
         self.clip = number
@@ -175,6 +192,7 @@ class NeuronView:
         about = [facts.changed, events.session]
         learned, laboratory = results.events.learned, self._experiments.changed
         shown = [events.selection, events.mask, events.active_span, results.changed]
+        part = [*about, self.changed]
         return [
             # A new selection needs new numbers, but only if the panel is visible.
             Block(
@@ -183,10 +201,13 @@ class NeuronView:
                 follow=self._follow,
             ),
             Block(self._head, [*about, *shown]),
-            Block(self._spikes, [*about, self._averages.changed, results.events.peri_event]),
-            Block(self._properties, [*about, learned]),
-            Block(self._repeats, [*about, events.window, results.changed, self.changed]),
-            Block(self._laboratory, [*about, laboratory, events.cursor, events.window]),
+            Block(self._parts, [*part, learned, laboratory]),
+            Block(self._spikes, part),
+            Block(self._trials, [*part, self._averages.changed, results.events.peri_event]),
+            Block(self._field, [*part, learned]),
+            Block(self._tuning, part),
+            Block(self._repeats, [*part, events.window, results.changed]),
+            Block(self._laboratory, [*part, laboratory, events.cursor, events.window]),
         ]
 
     def _follow(self, is_visible: bool) -> None:
@@ -301,55 +322,103 @@ class NeuronView:
 
         return SaveFile(self._file_name("csv"), write)
 
+    # -- parts ------------------------------------------------------------------------
+    @property
+    def _offered(self) -> tuple[str, ...]:
+        """Names of the parts that this recording, model and laboratory have."""
+        session, neuron = self._state.session, self._facts.focus
+        if session is None or neuron is None:
+            return ()
+        has_events = session.responses.has_events
+        has = {
+            "spikes": has_events,
+            "trials": has_events,
+            "field": session.stimulus is not None,
+            "model": bool(self._about_model),
+            "laboratory": self._found is not None,
+        }
+        return tuple(name for name in PARTS if has.get(name, True))
+
+    def _is_shown(self, name: str) -> bool:
+        offered = self._offered
+        return bool(offered) and name == (self.part if self.part in offered else offered[0])
+
+    def _parts(self) -> Sequence[Item]:
+        offered = self._offered
+        if not offered:
+            return []
+        options = tuple((name, *PARTS[name]) for name in offered)
+        now = self.part if self.part in offered else offered[0]
+        label = "Part of what is known of the neuron"
+        return [Choice("part", label, "", options, now, self.show_part, is_row=True)]
+
     # -- spikes -----------------------------------------------------------------------
     def _spikes(self) -> Sequence[Item | Row]:
-        """Return rate, autocorrelogram and average around trials of a spiking recording."""
-        session, neuron, info = self._state.session, self._facts.focus, self._facts.current
-        if session is None or neuron is None or not session.responses.has_events:
+        """Return rate and autocorrelogram of a spiking recording."""
+        info = self._facts.current
+        if not self._is_shown("spikes"):
             return []
         found = None if info is None else info.spikes
-        entries: list[Item | Row] = [Row("spikes", (rate_plot(found), follow_plot(found)))]
-        if found is not None:
-            entries.append(Text("spikes_text", f"Spikes: {spikes_text(found)}"))
-        averages = self._averages
+        about = "" if found is None else f"Spikes: {spikes_text(found)}"
+        return [
+            Text("spikes_text", about),
+            Row("spikes", (rate_plot(found), follow_plot(found))),
+        ]
+
+    def _trials(self) -> Sequence[Item]:
+        """Return the average around trials of a spiking recording."""
+        neuron, averages = self._facts.focus, self._averages
+        if neuron is None or not self._is_shown("trials"):
+            return []
         around, time_s = averages.of(neuron), averages.time_s
         if not around or time_s is None:
             problem = READING if averages.conditions else NO_CONDITION
-            return [*entries, Message("averages", PLOT_LABEL, problem)]
+            return [Message("averages", PLOT_LABEL, problem)]
         return [
-            *entries,
             Legend("averages_legend", average_signs(around)),
             average_curves(time_s, around, drawn_units(self._state.spec)),
         ]
 
     # -- field, tuning, model ---------------------------------------------------------
-    def _properties(self) -> Sequence[Item | Row]:
-        info, session, neuron = self._facts.current, self._state.session, self._facts.focus
-        if session is None or neuron is None:
+    @property
+    def _about_model(self) -> str:
+        session, neuron = self._state.session, self._facts.focus
+        learned = learned_of(self._results, session)
+        if learned is None or neuron is None:
+            return ""
+        return learned_text(learned, neuron, NEAREST)
+
+    def _field(self) -> Sequence[Item | Row]:
+        """Return the receptive field, or beside it what the model has learned."""
+        info, neuron = self._facts.current, self._facts.focus
+        of_model = self._is_shown("model")
+        if neuron is None or not (of_model or self._is_shown("field")):
             return []
         field = None if info is None else info.field
-        tuning = None if info is None else info.tuning
-        learned = learned_of(self._results, session)
-        place, about_model = None, ""
-        if learned is not None:
-            about_model = learned_text(learned, neuron, NEAREST)
-            place = None if learned.positions is None else learned.positions[neuron]
-        model: list[Item] = []
-        if about_model:
-            model.append(Text("model", f"Model: {about_model}", tip=MODEL_TIP))
-        if learned is not None and about_model and learned.barcodes is not None:
+        learned = learned_of(self._results, self._state.session)
+        place = None
+        if learned is not None and learned.positions is not None:
+            place = learned.positions[neuron]
+        plots = Row("plots", (field_plot(field, place), lag_plot(field)))
+        if not of_model:
+            return [Text("field_text", "" if field is None else field_text(field)), plots]
+        assert learned is not None
+        model: list[Item] = [Text("model", self._about_model, tip=MODEL_TIP)]
+        if learned.barcodes is not None:
             help_text = "Select this neuron, and those with the most similar fingerprints"
             nearest = partial(self._select_nearest, learned, neuron)
             model.append(Action("nearest", "Select nearest", help_text, nearest))
-        about_field = "" if field is None else f"Field: {field_text(field)}"
-        about_tuning = "" if tuning is None else f"Tuning: {tuning_text(tuning)}"
+        return [Row("model_row", tuple(model), wide="model"), plots]
+
+    def _tuning(self) -> Sequence[Item | Row]:
+        info = self._facts.current
+        if not self._is_shown("tuning"):
+            return []
+        tuning = None if info is None else info.tuning
         return [
-            Row("plots", (field_plot(field, place), lag_plot(field))),
+            Text("tuning_text", "" if tuning is None else tuning_text(tuning)),
             # Alone in its row: angles on the axis need its width.
             Row("tuning_row", (tuning_plot(tuning),)),
-            Text("field_text", about_field),
-            Text("tuning_text", about_tuning),
-            Row("model_row", tuple(model), wide="model"),
         ]
 
     def _select_nearest(self, learned: LearnedNeurons, neuron: int) -> None:
@@ -377,14 +446,14 @@ class NeuronView:
 
     def _repeats(self) -> Sequence[Item | Row]:
         info, repeats = self._facts.current, self._shown_repeats()
-        if self._facts.focus is None or self._state.session is None:
+        if not self._is_shown("repeats"):
             return []
         if info is None or info.repeats is None or repeats is None:
             is_known = info is not None and info.repeats is not None
             text = NO_REPEATS if is_known else PENDING
             return [Message("repeats", "Repeats of a clip", text)]
         over = self._prediction(repeats)
-        text = f"Repeats: {repeats_text(repeats)}"
+        text = repeats_text(repeats)
         # `over.r == over.r` is False for NaN.
         if over is not None and over.r == over.r:
             text += f" · r of this window's prediction with the mean: {over.r:z.2f}"
@@ -399,10 +468,9 @@ class NeuronView:
             )  # fmt: skip
             about.append(chosen)
         return [
-            repeat_rows(repeats, self._go_to),
-            _window_frame(repeats, over),
-            mean_plot(repeats, over),
             Row("repeats_row", tuple(about), wide="repeats_text"),
+            Row("repeats_plots", (repeat_rows(repeats, self._go_to), mean_plot(repeats, over))),
+            _window_frame(repeats, over),
         ]
 
     def _go_to(self, time_s: float, height: float) -> None:
@@ -413,21 +481,28 @@ class NeuronView:
             self._navigation.centre_on(onset_s + time_s)
 
     # -- laboratory -------------------------------------------------------------------
-    def _laboratory(self) -> Sequence[Item]:
-        """Return what the chosen experiment of the laboratory found of the neuron."""
+    @property
+    def _found(self) -> Plot | None:
+        """What the chosen experiment of the laboratory found of the neuron, None without."""
         laboratory, neuron = self._experiments, self._facts.focus
         plot = laboratory_view.lab_content(laboratory, self._state, neuron)
         found = laboratory.exciting
         is_of_neuron = found is None or neuron in found.neurons
         # A decoding is about all neurons: its matrix is no plot.
         if not is_of_neuron or isinstance(plot, Message) or not isinstance(plot, Plot):
+            return None
+        return plot
+
+    def _laboratory(self) -> Sequence[Item]:
+        plot, laboratory, neuron = self._found, self._experiments, self._facts.focus
+        if plot is None or not self._is_shown("laboratory"):
             return []
         text = laboratory_view.neuron_text(laboratory, self._state.session, neuron)
-        if found is not None:
+        if laboratory.exciting is not None:
             text = laboratory_view.summary(laboratory)
         elif laboratory.result is not None:
             text += f" · {laboratory.result.predictor_id}"
-        return [Text("found", f"Laboratory: {text}"), replace(plot, name="found_plot")]
+        return [Text("found", text), replace(plot, name="found_plot")]
 
 
 # -- plots -----------------------------------------------------------------------------

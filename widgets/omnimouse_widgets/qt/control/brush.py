@@ -188,7 +188,14 @@ class FieldBrush(Protocol):
 
 
 class BrushSection(QWidget):
-    """Settings of strokes on the field; `field` adds its tool and radius."""
+    """Settings of strokes on the field; `field` adds its tool and radius.
+
+    Attributes
+    ----------
+    rare
+        Those that are set now and then, for another place: samples, and the distance by
+        which neurons grow and shrink.
+    """
 
     def __init__(
         self,
@@ -204,13 +211,14 @@ class BrushSection(QWidget):
             [Choice(*option, palette.STATE_COLOURS[option[0]]) for option in CODES], "Paint"
         )
         self.code.picked.connect(editor.set_brush)
-        form = Form(self)
+        form, self.rare = Form(self), QWidget()
         form.add("Paint", self.code)
-        self._build_span(form)
         if field is not None:
             self._build_field(form, field)
-        self._build_growth(form)
         self._build_history(form)
+        rare = Form(self.rare)
+        self._build_span(rare)
+        self._build_growth(rare)
         events = state.events
         span = [events.brush_code, events.active_span]
         growth = [*span, events.mask, events.session, painted_region.changed]
@@ -425,7 +433,9 @@ class MaskCountsSection(QWidget):
         self.bar.show_counts([int(counts[code]) for code in ORDER])
         self.changes.setText(changes)
         self._changing.setVisible(bool(changes))
-        self.samples.setText(f"In samples {start}–{stop}, which are painted.")
+        # All samples are the usual case, and take no room in a low window.
+        is_part = (start, stop) != (0, state.spec.n_samples)
+        show_text(self.samples, f"In samples {start}–{stop}, which are painted." * is_part)
 
 
 class _Shares(QWidget):

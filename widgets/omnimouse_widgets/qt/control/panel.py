@@ -82,14 +82,17 @@ class Sections:
 
 
 class ScrolledColumn(QWidget):
-    """Parts below each other in a scroll area; the keys that all panels share act here."""
+    """Parts below each other in a scroll area; the keys that all panels share act here.
+
+    The part `rare` stands at the lower end.
+    """
 
     def __init__(self, keys: KeyActions) -> None:
         super().__init__()
         shortcuts.bind_keys(self, keys)
         self.setMinimumWidth(MIN_WIDTH)
 
-    def _fill(self, *parts: QWidget) -> None:
+    def _fill(self, *parts: QWidget, rare: QWidget | None = None) -> None:
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(8, 3, 8, 3)
@@ -97,6 +100,8 @@ class ScrolledColumn(QWidget):
         for part in parts:
             column.addWidget(part)
         column.addStretch(1)
+        if rare is not None:
+            column.addWidget(rare)
         self.scroll_area = scroll_vertically(content)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -179,7 +184,14 @@ class BrushPanel(ScrolledColumn):
         super().__init__(keys)
         self.setObjectName("omnimouse-brush")
         self.brush, self.counts, self.view = brush, counts, view
-        self._fill(brush, counts, Section("View", view))
+        more = QWidget()
+        column = QVBoxLayout(more)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        for part in (brush.rare, view.rare):
+            column.addWidget(part)
+        # At the lower end: a legend of another height does not move it.
+        self._fill(brush, counts, view, rare=Section("More", more))
         # In a low window, the legend of the chosen colours, with *Compute all*, is below
         # the menu. It has its height only after the next layout.
         self._soon = QTimer(self)

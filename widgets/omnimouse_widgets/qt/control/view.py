@@ -47,7 +47,13 @@ PLACES = (
 
 
 class ViewSection(QWidget):
-    """Controls for display, selection and colours of the neurons, with a legend."""
+    """Controls for display, selection and colours of the neurons, with a legend.
+
+    Attributes
+    ----------
+    rare
+        Controls that are used now and then, for another place: selection, score, areas.
+    """
 
     def __init__(
         self,
@@ -76,10 +82,13 @@ class ViewSection(QWidget):
         )
         form = Form(self)
         form.add(COLOUR_BY[0], self.colour_by)
-        form.add("Selected", row_of(self.selection, self.clear, stretch=0))
         form.add("Neurons", self.planes)
         # Last: a legend of another height moves no control.
-        form.add_rows(row_of(self.copy, self.areas, stretch=0), self.legend)
+        form.add_rows(self.legend)
+        self.rare = QWidget()
+        rare = Form(self.rare)
+        rare.add("Selected", row_of(self.selection, self.clear, stretch=0))
+        rare.add_rows(row_of(self.copy, self.areas, stretch=0))
         events = state.events
         colours = [events.colour_by, events.session, colouring.changed]
         self.redraw = Redraw(
@@ -272,7 +281,8 @@ class ColourLegend(QWidget):
             # With a quantity, the outline shows only visible and hidden; target neurons
             # have an outline in the colour of the quantity.
             label.setVisible(scale is None or code in (VISIBLE, HIDDEN))
-        self.states.setVisible(not by_score)
+        # The counts of the states, above, have the same glyphs.
+        self.states.setVisible(scale is not None and not by_score)
         self.no_outline.setVisible(scale is not None)
         self.visible_ring.setVisible(by_score)
         self.unscored_ring.setVisible(by_score)
