@@ -15,8 +15,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Attachment, Mask
 from omnimouse_model.masks.attachment import attachment_of
-from omnimouse_model.masks.cells import changed_columns
-from omnimouse_model.masks.mask import sharing_guard
+from omnimouse_model.masks.mask import changed_neurons, sharing_guard
 from omnimouse_model.storage.trees import decode_json
 
 Settings = dict[str, Any]
@@ -82,7 +81,7 @@ class MaskDelta:
 
 def mask_delta(before: Mask, after: Mask) -> MaskDelta:
     """Compute the change between two masks of one session and one number of samples."""
-    neurons = changed_columns(before.cells, after.cells)
+    neurons = changed_neurons(before, after)
     flips = before.cells[:, neurons] ^ after.cells[:, neurons]
     settings, attachments = (_settings(before), _settings(after)), None
     if before.attachment != after.attachment:

@@ -34,6 +34,7 @@ from omnimouse_model.masks.cells import (
     HasNeurons,
     Neurons,
     Samples,
+    changed_columns,
     checked_modes,
     count_neurons,
     fill,
@@ -117,6 +118,10 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     _scored: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
     # Scored cells of an earlier mask, and the neurons whose cells may differ.
     _shared: list[tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=list, init=False, repr=False
+    )
+    # Cells of an earlier mask, and the few neurons of which they may differ.
+    _origin: list[tuple[np.ndarray, np.ndarray]] = field(
         default_factory=list, init=False, repr=False
     )
     # Cells that the guard leaves, packed along time.
@@ -374,7 +379,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         """
         if not is_dataclass(self.attachment):
             raise MaskError("Masks of this spec have no attachment whose fields can change.")
-        known = [field.name for field in fields(self.attachment)]
+        known = [f.name for f in fields(self.attachment) if f.init]
         for name in changes:
             if name not in known:
                 raise MaskError(
@@ -779,12 +784,32 @@ def has_rules_of(mask: Mask, other: Mask) -> bool:
     )
 
 
+def changed_neurons(before: Mask, after: Mask) -> np.ndarray:
+    """Return the neurons whose cells differ between two masks of one size, int64.
+
+    Of masks with a common origin, only the neurons that a change named are compared.
+    """
+    own = np.empty(0, np.int64)
+    for cells, touched in ((before.cells, own), *before._origin):
+        for others, also in ((after.cells, own), *after._origin):
+            if cells is others:
+                named = np.union1d(touched, also)
+                differ = before.cells[:, named] != after.cells[:, named]
+                return np.asarray(named[differ.any(axis=0)])
+    return changed_columns(before.cells, after.cells)
+
+
 def sharing_guard(mask: Mask, before: Mask, neurons: np.ndarray) -> Mask:
     """Return `mask`, of which only the cells of `neurons` differ from those of `before`.
 
     What the guard leaves of the others, and which of their cells are scored, is taken from
     there: a stroke costs the neurons that it touches.
     """
+    for cells, touched in (*before._origin, (before.cells, neurons)):
+        named = np.union1d(touched, neurons)
+        if 32 * len(named) <= mask.n_neurons:
+            mask._origin[:] = [(cells, named)]
+            break
     if before._allowed and before.guard == mask.guard:
         allowed = before._allowed[0].copy()
         allowed[:, neurons] = _found_allowed(mask, neurons)

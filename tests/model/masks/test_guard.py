@@ -12,7 +12,7 @@ import omnimouse_model as om
 from omnimouse_model.inference.mask_delta import mask_delta
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.cells import VISIBLE, guard_of
-from omnimouse_model.masks.mask import input_cells, scored_cells
+from omnimouse_model.masks.mask import changed_neurons, input_cells, scored_cells
 from tests.model.experanto_folder import write_folder
 from tests.model.random_masks import masks
 
@@ -67,6 +67,25 @@ def test_a_painted_mask_scores_what_a_mask_with_its_cells_scores(mask, neurons, 
         np.testing.assert_array_equal(scored_cells(one), scored_cells(fresh))
         np.testing.assert_array_equal(input_cells(one, columns), input_cells(fresh)[:, columns])
         assert one.mask_id == fresh.mask_id
+
+
+@given(
+    strokes=st.lists(st.tuples(st.integers(0, 199), st.integers(1, 4), st.integers(0, 2))),
+    places=st.tuples(st.integers(0, 20), st.integers(0, 20)),
+)
+@settings(max_examples=30)
+def test_changed_neurons_are_those_whose_cells_differ_after_any_strokes(strokes, places):
+    made = [Mask.nothing(200)]
+    for first, count, code in strokes:
+        made.append(made[-1].paint(range(first, min(first + count, 200)), (20, 45), code))
+        if code == 0:  # two strokes on one mask
+            made.append(made[-2].show([first]).with_frames(True))
+    before, after = (made[min(place, len(made) - 1)] for place in places)
+    sent = mask_delta(before, after).redo(before)
+    expected = np.flatnonzero((before.cells != after.cells).any(axis=0))
+    for one in (after, sent):
+        np.testing.assert_array_equal(changed_neurons(before, one), expected)
+    assert sent == after
 
 
 @pytest.mark.parametrize("rate_hz", [4.0, 8.0])

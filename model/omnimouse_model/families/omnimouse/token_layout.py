@@ -5,7 +5,7 @@ predicts on a grid of 5 samples. Other model families do not use this module.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -54,6 +54,8 @@ class TokenLayout:
     cuts: tuple[int, ...] = ()
     context_span: tuple[int, int] = (0, _STOP)
     query_phase: int = 0
+    # Computed at first use: each stroke asks.
+    _in_order: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         order = np.array(self.order, dtype=np.int64)
@@ -105,12 +107,17 @@ class TokenLayout:
         return replace(self, **changes) if changes else self
 
     def is_in_order(self, n_neurons: int) -> np.ndarray:
-        """Return whether each neuron is in `order` (the model reads it), bool (P,)."""
+        """Return whether each neuron is in `order` (the model reads it), read-only bool (P,)."""
+        for known in self._in_order:
+            if len(known) == n_neurons:
+                return known
         order = self.order
         if len(order) and (order.min() < 0 or order.max() >= n_neurons):
             raise MaskError(f"Mask.order names neurons outside 0..{n_neurons - 1}.")
         is_used = np.zeros(n_neurons, bool)
         is_used[order] = True
+        is_used.flags.writeable = False
+        self._in_order[:] = [is_used]
         return is_used
 
     def predicted_cells(self, target: np.ndarray) -> np.ndarray:

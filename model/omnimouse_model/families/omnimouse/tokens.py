@@ -16,7 +16,8 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
 from omnimouse_model.families.omnimouse.token_layout import layout_of, token_starts, video_steps
 from omnimouse_model.masks import VISIBLE, BehaviorMode, Mask, scored_cells
-from omnimouse_model.masks.cells import changed_columns, distinct_columns
+from omnimouse_model.masks.cells import distinct_columns
+from omnimouse_model.masks.mask import changed_neurons
 from omnimouse_model.masks.strategies import QUERY_SAMPLES
 
 _MOST_COLUMNS = 10_000
@@ -156,6 +157,11 @@ class Columns:
         return np.flatnonzero(self.number != before.number)
 
     @property
+    def key(self) -> tuple[int, bytes]:
+        """Key of the content, among copies with the same table."""
+        return id(self._table), self.number.tobytes()
+
+    @property
     def is_full(self) -> bool:
         """Whether the table should begin anew."""
         return len(self._table) > _MOST_COLUMNS
@@ -189,7 +195,7 @@ class MaskTokens:
             every = np.arange(mask.n_neurons)
             starts, queries = _starts(mask, every), query_starts(mask, every)
             return MaskTokens(mask, Columns.of(starts), Columns.of(queries))
-        changed = changed_columns(before.mask.cells, mask.cells)
+        changed = changed_neurons(before.mask, mask)
         if not len(changed):
             return replace(before, mask=mask)
         starts, queries = _starts(mask, changed), query_starts(mask, changed)

@@ -28,8 +28,7 @@ from omnimouse_model.masks import (
     input_cells,
     scored_cells,
 )
-from omnimouse_model.masks.cells import changed_columns
-from omnimouse_model.masks.mask import has_rules_of
+from omnimouse_model.masks.mask import changed_neurons, has_rules_of
 
 MAX_ROWS: Final = 250
 UNREAD: Final = 4
@@ -175,7 +174,7 @@ class RasterRows:
         if before is None or not has_rules_of(before[0], mask):
             return self._codes(mask, window, np.arange(len(self)))
         is_changed = np.zeros(mask.n_neurons, bool)
-        is_changed[changed_columns(before[0].cells, mask.cells)] = True
+        is_changed[changed_neurons(before[0], mask)] = True
         bins = np.flatnonzero(is_changed[self.members].any(axis=0))
         codes = before[1].copy()
         codes[bins] = self._codes(mask, window, bins)
