@@ -320,8 +320,8 @@ class WorkerPredictor(Predictor):
             yield self.predict(*batch[0], cancelled)
             return
         result = self._with_restart(partial(self._predict_many, batch, cancelled))
-        for prediction in result.predictions:
-            yield self._finished(prediction)
+        for (_, mask, _), prediction in zip(batch, result.predictions, strict=False):
+            yield self._finished(_with_mask(prediction, mask))
         if result.refusal is not None:
             raise result.refusal
 
@@ -545,9 +545,8 @@ class WorkerPredictor(Predictor):
         reply = self._request("decode", neurons, self._memory.name, cancelled=cancelled)
         if isinstance(reply, InSharedMemory):
             responses = self._memory.read(reply.shape)
-            return replace(reply.prediction, responses=responses)
-        prediction: Prediction = reply
-        return prediction
+            reply = replace(reply.prediction, responses=responses)
+        return _with_mask(reply, encoded.mask)
 
     def _predict_many(self, batch: list[Request], cancelled: Cancelled) -> BatchResult:
         window = batch[0][0]
@@ -599,6 +598,11 @@ class WorkerPredictor(Predictor):
             raise error
         self._server_counters = counters
         return value
+
+
+def _with_mask(prediction: Prediction, mask: Mask) -> Prediction:
+    """Return an answer with the mask of its request, if the predictor computed no id."""
+    return prediction if prediction.mask_id else replace(prediction, mask=mask)
 
 
 def _remedy(fault: str, n_crashes: int) -> str:

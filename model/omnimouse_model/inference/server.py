@@ -335,7 +335,7 @@ class Server:
         found = predictor.decode(encoded, indices, self._cancelled)
         asked = encoded.window, encoded.mask, indices
         prediction = checked(predictor.predictor_id, asked, found)
-        responses = prediction.responses
+        responses, prediction = prediction.responses, _without_mask(prediction)
         if not self._memory.put(responses):
             return prediction
         # The rows stay, because `valid` has one value per row.
@@ -355,7 +355,8 @@ class Server:
         predictions: list[Prediction] = []
         # A refusal is part of the result, so that the predictions before it count.
         try:
-            predictions.extend(predictions_of(self._loaded(), requests, self._cancelled))
+            found = predictions_of(self._loaded(), requests, self._cancelled)
+            predictions.extend(map(_without_mask, found))
         except UnsupportedRequestError as refusal:
             return BatchResult(predictions, refusal)
         return BatchResult(predictions)
@@ -456,6 +457,11 @@ class Server:
         if self._threads and (torch := sys.modules.get("torch")):
             torch.set_num_threads(self._threads)
         return predictor
+
+
+def _without_mask(prediction: Prediction) -> Prediction:
+    """Return a checked prediction without its mask, which the client has."""
+    return prediction if prediction.mask is None else replace(prediction, mask_id="", mask=None)
 
 
 def portable_error(error: BaseException) -> Exception:

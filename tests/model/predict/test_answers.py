@@ -1,5 +1,6 @@
 """Answers of predictors of other packages that are none."""
 
+import pickle
 import sys
 from dataclasses import replace
 
@@ -52,6 +53,8 @@ def raises(error):
     ("change", "words"),
     [
         (lambda found: replace(found, mask_id="other"), "another mask"),
+        (lambda found: replace(found, mask_id=""), "another mask"),
+        (lambda found: replace(found, mask_id="", mask=om.Mask.nothing(3)), "another mask"),
         (lambda found: replace(found, responses=found.responses[1:], valid=found.valid[1:]), "59"),
         (lambda found: replace(found, times_s=np.arange(60) / 30), "another window"),
         (lambda found: replace(found, times_s=np.arange(59) / 30), "another window"),
@@ -157,3 +160,12 @@ def test_a_family_that_builds_no_predictor_is_one_line(monkeypatch, build, words
     monkeypatch.setattr(families, "families", lambda: {"x": Family("x", names={"x-odd": build})})
     with pytest.raises(om.CheckpointError, match=words):
         om.load_predictor("x-odd")
+
+
+def test_a_prediction_with_its_mask_has_the_id_of_the_mask(session):
+    mask = example_mask(session)
+    found = EchoPredictor().predict(session.window(5.0), mask)
+    unread = replace(found, mask_id="", mask=mask)
+    for one in (unread, pickle.loads(pickle.dumps(unread)), unread.with_remark("slow")):
+        assert one.mask_id == mask.mask_id
+    assert not hasattr(unread, "mask_name")

@@ -405,22 +405,22 @@ class TransformerPredictor(Predictor):
     def _tokens_of(self, mask: Mask) -> MaskTokens:
         """Return the tokens and queries of a mask, found from those of the last mask."""
         masks = self._masks
-        return masks.get(mask.mask_id, lambda: MaskTokens.of(mask, masks.latest))
+        # By the object, which its tokens hold: the hash of a mask reads all its cells.
+        return masks.get(id(mask), lambda: MaskTokens.of(mask, masks.latest))
 
     def _token_blocks(self, window: Window, mask: Mask) -> TokenBlocks:
         """Return the response tokens of a mask in a window, by block of neurons."""
+        session = window.session
+        starts = self._tokens_of(mask).starts_without(window.missing)
 
         def find() -> TokenBlocks:
-            session = window.session
             units = session.units
             blocks = self._blocks.get(
                 session.fingerprint, lambda: NeuronBlocks.of(units.plane, units.xyz_um)
             )
-            starts = self._tokens_of(mask).starts_without(window.missing)
             return TokenBlocks.of(blocks, starts, self._tokens.latest)
 
-        missing = b"" if window.missing is None else np.packbits(window.missing).tobytes()
-        return self._tokens.get((mask.mask_id, missing), find)
+        return self._tokens.get((session.fingerprint, starts.key), find)
 
     def _responses(self, window: Window) -> Tensor:
         # In stored order and without a mask, so that they serve every mask.
@@ -501,7 +501,8 @@ class TransformerPredictor(Predictor):
                 ),
                 neurons=columns,
                 behavior=None if behavior is None else behavior[row].numpy(),
-                mask_id=item_mask.mask_id,
+                mask_id="",
+                mask=item_mask,
                 predictor_id=self.predictor_id,
                 status=self.status,
                 scale=scale,

@@ -126,6 +126,17 @@ def test_missing_and_edited_values_are_tokens_of_their_own(session, windows):
     assert one.counters["tokens"] - n_tokens == len(layout.token_neurons) < 30 * 11
 
 
+def test_blocks_are_those_of_the_recording_that_is_asked(session):
+    mask = Mask.nothing(session).show(slice(0, 30))
+    values = np.abs(np.random.default_rng(2).normal(size=(600, N))).astype("f4")
+    places = np.random.default_rng(3).uniform(0, 900, (N, 3))
+    other = open_session({"responses": values, "rate_hz": 30.0, "id": session.id, "xyz_um": places})
+    one = predictor_for(session, PLAIN)
+    latents(one, session.window(1.0), mask)
+    fresh = latents(predictor_for(session, PLAIN), other.window(1.0), mask)
+    assert torch.equal(latents(one, other.window(1.0), mask), fresh)
+
+
 @pytest.mark.parametrize("count", [2, 8])
 def test_latents_of_a_batch_have_the_bits_of_each_window_alone(session, count):
     mask = Mask.nothing(session).show(slice(0, 30)).ask(slice(30, N), slice(30, 60))
