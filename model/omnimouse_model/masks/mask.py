@@ -805,9 +805,9 @@ def sharing_guard(mask: Mask, before: Mask, neurons: np.ndarray) -> Mask:
     What the guard leaves of the others, and which of their cells are scored, is taken from
     there: a stroke costs the neurons that it touches.
     """
+    few = mask.n_neurons // 32
     for cells, touched in (*before._origin, (before.cells, neurons)):
-        named = np.union1d(touched, neurons)
-        if 32 * len(named) <= mask.n_neurons:
+        if len(neurons) <= few and len(named := np.union1d(touched, neurons)) <= few:
             mask._origin[:] = [(cells, named)]
             break
     if before._allowed and before.guard == mask.guard:
