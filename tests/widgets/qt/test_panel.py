@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from psygnal import SignalInstance
-from qtpy.QtCore import QEvent, QPoint, QPointF
+from qtpy.QtCore import QEvent, QObject, QPoint, QPointF
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QToolButton
 
@@ -188,6 +188,31 @@ def test_new_plots_have_their_height_before_the_next_frame(controller, show):
     view.changed.emit()
     panel.redraw.flush()
     assert panel.widgets["beside"].height() == height
+
+
+class Layouts(QObject):
+    """Widgets that lay out their children."""
+
+    def __init__(self):
+        super().__init__()
+        self.of = []
+
+    def eventFilter(self, watched, event):
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.of.append(watched)
+        return False
+
+
+def test_a_record_that_is_drawn_again_as_it_was_lays_out_nothing(controller, show, redraw, qapp):
+    view = Growing()
+    panel, layouts = show(RecordPanel.of(view, controller), 400, 300), Layouts()
+    qapp.installEventFilter(layouts)
+    try:
+        view.changed.emit()
+        redraw()
+    finally:
+        qapp.removeEventFilter(layouts)
+    assert not [one for one in layouts.of if panel.isAncestorOf(one)]
 
 
 def test_an_action_is_enabled_once_its_reason_is_gone(controller, show, redraw):

@@ -356,8 +356,10 @@ class RecordPanel(QWidget):
         has_content = any(column.stretch(number) for number in range(column.count()))
         share = 2 + self._beside.indexOf(column) if has_content else 0
         self._beside.setStretchFactor(column, share)
-        top = Qt.AlignmentFlag.AlignTop
-        self._beside.setAlignment(column, Qt.AlignmentFlag(0) if has_content else top)
+        place = Qt.AlignmentFlag(0) if has_content else Qt.AlignmentFlag.AlignTop
+        # Qt would lay out the whole panel again, also if nothing changes.
+        if column.alignment() != place:
+            self._beside.setAlignment(column, place)
         # Otherwise one frame would show new plots with the height that they get beside
         # those that are gone.
         if before is not None and before != self._shown[layout]:
@@ -388,7 +390,10 @@ class RecordPanel(QWidget):
             if layout.indexOf(widget) <= above or layout.indexOf(widget) < 0:
                 layout.removeWidget(widget)
                 layout.insertWidget(above + 1, widget)
-            layout.setStretchFactor(widget, int(_takes_free_height(entry)))
+            stretch = int(_takes_free_height(entry) or entry.name == wide)
+            # Qt would lay out the whole panel again, also if nothing changes.
+            if layout.stretch(layout.indexOf(widget)) != stretch:
+                layout.setStretchFactor(widget, stretch)
             before = widget
             if isinstance(entry, Row):
                 inner = widget.layout()
@@ -402,7 +407,6 @@ class RecordPanel(QWidget):
                         shown.setMinimumHeight(FRAME_HEIGHT if are_frames else IN_ROW_HEIGHT)
                 if entry.wide and entry.items:
                     wide_one = self.widgets[entry.wide]
-                    inner.setStretchFactor(wide_one, 1)
                     if isinstance(wide_one, QComboBox) and wide_one.minimumContentsLength():
                         wide_one.setMinimumContentsLength(WIDE_NAME)
             elif self._is_new(key, entry):

@@ -134,7 +134,7 @@ class ContextView:
             # Above the plots: in a low window, what is below them needs scrolling.
             Block(self._running, [sweeps.changed], grows=True),
             Block(self._content, [*curves, *costs], grows=True),
-            Block(self._marks, [self.changed, *mask]),
+            Block(self._marks, [self.changed, *mask], grows=True),
             Block(self._texts, curves, grows=True),
             Block(self._list, [self.changed, sweeps.changed], grows=True),
         ]
