@@ -30,7 +30,13 @@ from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorEdit, Edit, VideoEdit, WindowSpec
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics.correlation import nanmean
-from omnimouse_model.predict.predictor import Needs, Prediction, Predictor, take_neurons
+from omnimouse_model.predict.predictor import (
+    Needs,
+    Prediction,
+    Predictor,
+    prediction_of,
+    take_neurons,
+)
 from omnimouse_model.progress import stop_if
 
 # -- lists of edits: their order, description and JSON form, and edited windows -------
@@ -320,7 +326,7 @@ def what_if(
 
     def predict(of: Window) -> Prediction:
         stop_if(cancelled)
-        return predictor.predict(of, mask, neurons, cancelled)
+        return prediction_of(predictor, of, mask, neurons, cancelled)
 
     # `take_neurons` returns None unless all neurons are in the known prediction.
     before = None if unedited is None else take_neurons(unedited, neurons)

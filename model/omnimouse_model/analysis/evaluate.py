@@ -62,8 +62,8 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Job, shown_job
 from omnimouse_model.simulate.demo import opened
 
-Sessions = Session | str | Path | Sequence[Session | str | Path]
-"""One or several sessions: open ones, names ("demo", "unseen"), paths, addresses."""
+Sessions = Session | str | Path | Mapping[str, Any] | Sequence[Session | str | Path]
+"""One or several sessions: open ones, names ("demo", "unseen"), paths, addresses, arrays."""
 
 
 Model = Predictor | Source | Path
@@ -172,8 +172,8 @@ def evaluate(
 
 def listed_sessions(sessions: Sessions) -> list[Session]:
     """Return one or several sessions as a list; open those given by name or path."""
-    # A value of another type gets the error of `open_session`.
-    if isinstance(sessions, Session | str | Path) or not isinstance(sessions, Iterable):
+    # Arrays by name are one session. A value of another type gets the error of `open_session`.
+    if isinstance(sessions, Session | str | Path | Mapping) or not isinstance(sessions, Iterable):
         return [opened(sessions)]
     return [opened(session) for session in sessions]
 

@@ -587,7 +587,6 @@ def _predict(piece: tuple[TaskPredictor, Plan, int], job: Job) -> FileBatch:
     mask, samples, neurons = plan.mask, plan.samples, plan.neurons
     starts = plan.starts_of(number)
     with model.loaded(plan.session) as (predictor, session):
-        predictor.prepare(session)
         windows = [session.window(float(start), mask.spec) for start in starts]
         requests = ((window, mask, neurons) for window in windows)
         found = list(predictions_of(predictor, requests, job.cancelled))

@@ -114,7 +114,6 @@ def predict_clips(
             f"competition have {SCREEN_RATE_HZ:g}."
         )
     chosen = _clips(session, tier)
-    spanning.prepare(session)
     for trial in chosen.tolist():
         yield _predicted(spanning, session, trial)
 

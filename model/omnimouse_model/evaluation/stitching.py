@@ -25,7 +25,6 @@ from omnimouse_model.predict.predictor import (
     Prediction,
     Predictor,
     Request,
-    of_family,
     predictions_of,
 )
 from omnimouse_model.progress import QUIET, Cancelled, Job, stop_if
@@ -380,8 +379,6 @@ def predict_span(
     StoppedError
         `cancelled()` returned true.
     """
-    with of_family(predictor.predictor_id, cancelled):
-        predictor.prepare(session)
     stitching = Stitching(session, mask, (start_s, stop_s), neurons, stride)
     for step in stitch_span(predictor, session, stitching, mask, cancelled):
         job.progress(step.n_done, len(step.starts))

@@ -22,7 +22,7 @@ from omnimouse_model.errors import ExportError, UnsupportedRequestError
 from omnimouse_model.extras import missing_extra, named_extras
 from omnimouse_model.lab.stimuli.stimulus import GRAY
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Differentiable, Predictor
+from omnimouse_model.predict.predictor import Differentiable, Predictor, prediction_of
 from omnimouse_model.progress import QUIET, Cancelled, Job, never, shows_progress, stop_if
 from omnimouse_model.storage.arrays.npy import packed_arrays
 from omnimouse_model.storage.write import atomic_path, write_bytes
@@ -391,7 +391,7 @@ def respond_with(
             levels = (frames.detach() * 255).round().clamp(0, 255)
             gray = levels.to(torch.uint8).cpu().numpy()
             ctx.clip = Clip(session=session, frames=gray, rate_hz=rate_hz, spec=spec)
-            found = predictor.predict(ctx.clip, mask, neurons, cancelled)
+            found = prediction_of(predictor, ctx.clip, mask, neurons, cancelled)
             return torch.from_numpy(found.responses.copy())
 
         @staticmethod

@@ -153,7 +153,6 @@ def responses_to_trials(
             pending.append((_Part(window, part.times, part.first, part.trials), belongs))
             yield window, masks[part.first], neurons
 
-    predictor.prepare(session)
     predictions = predictions_of(predictor, requests(), job.cancelled)
     for done, prediction in enumerate(predictions, 1):
         part, belongs = pending.popleft()

@@ -420,7 +420,6 @@ def _video_responses(
         means = np.where(n > 0, sums / np.maximum(n, 1), np.nan)
         return video, means.astype(np.float32)
 
-    predictor.prepare(session)
     for prediction in predictions_of(predictor, requests(), job.cancelled):
         video, is_of_event = pending.popleft()
         weights = is_of_event.astype(np.float64)

@@ -10,7 +10,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.cells import HIDDEN
-from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor, prediction_of
 from omnimouse_model.progress import Cancelled, never, stop_if
 
 FALLBACK = "linear-gaussian"
@@ -267,7 +267,7 @@ def predict_same_span(
     window: Window,
     mask: Mask,
     neurons: np.ndarray | None = None,
-    cancelled: Cancelled = lambda: False,
+    cancelled: Cancelled = never,
 ) -> Prediction:
     """Predict a window's task at the rates of a predictor of another spec.
 
@@ -302,7 +302,7 @@ def predict_same_span(
         decodes = behavior is not None and mapped.has_behavior_target
         if not (mapped.target.any() or decodes):
             continue
-        part = predictor.predict(tile, mapped, neurons, cancelled)
+        part = prediction_of(predictor, tile, mapped, neurons, cancelled)
         start = round(offset_s * spec.response_rate_hz)
         stop = min(start + len(part.responses), len(responses))
         # The last tile may overlap the one before it; the first prediction stays.

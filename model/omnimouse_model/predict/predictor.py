@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -208,9 +208,14 @@ normalised; behaviour none; status ok
             "neurons": (self.neurons, "iu", 1),
             "responses": (self.responses, "fiu", 2),
             "valid": (self.valid, "b", 1),
-            **({} if self.behavior is None else {"behavior": (self.behavior, "fiu", 2)}),
+            "behavior": (self.behavior, "fiu", 2),
+            "times_s": (self.times_s, "fiu", 1),
+            "scale": (self.scale, "fiu", 1),
+            "band": (self.band, "fiu", 3),
         }
         for name, (values, kinds, n_axes) in arrays.items():
+            if values is None and name not in ("neurons", "responses", "valid"):
+                continue
             is_array = isinstance(values, np.ndarray) and values.dtype.kind in kinds
             if not is_array or values.ndim != n_axes:
                 found = f"{type(values).__name__} {getattr(values, 'dtype', '')} {np.shape(values)}"
@@ -384,7 +389,7 @@ def of_family(name: str, cancelled: Cancelled = never) -> Iterator[None]:
 def predictions_of(
     predictor: "Predictor", requests: Iterable[Request], cancelled: Cancelled = never
 ) -> Iterator[Prediction]:
-    """Yield the predictions of requests in order, each compared with its request.
+    """Prepare the session, and yield the predictions of its requests as `checked` returns them.
 
     Raises
     ------
@@ -392,14 +397,22 @@ def predictions_of(
         The predictor answers something else, or not all of the requests.
     """
     name, waiting, cancelled = predictor.predictor_id, deque[Request](), lasting(cancelled)
+    requests = iter(requests)
+    first, nothing = next(requests, None), object()
+    if first is None:
+        return
+    session, requests = first[0].session, chain((first,), requests)
+    # What was read of the first window would stay for as long as the others are predicted.
+    del first
 
     def asked() -> Iterator[Request]:
         for request in requests:
             waiting.append(request)
             yield request
 
-    all_asked, nothing = asked(), object()
+    all_asked = asked()
     with of_family(name, cancelled):
+        predictor.prepare(session)
         answers: object = predictor.predict_many(all_asked, cancelled)
     if not isinstance(answers, Iterable):
         raise WorkerError(f"{name!s:.80} answers with a {type(answers).__name__}, no predictions.")
@@ -416,8 +429,28 @@ def predictions_of(
         raise WorkerError(f"{name!s:.80} does not answer all requests.")
 
 
+def prediction_of(
+    predictor: "Predictor",
+    window: Window,
+    mask: Mask,
+    neurons: np.ndarray | None = None,
+    cancelled: Cancelled = never,
+) -> Prediction:
+    """Return one prediction of a session that is prepared, as `checked` returns it."""
+    name, cancelled = predictor.predictor_id, lasting(cancelled)
+    with of_family(name, cancelled):
+        found: object = predictor.predict(window, mask, neurons, cancelled)
+    return checked(name, (window, mask, neurons), found)
+
+
 def checked(name: str, request: Request, found: object) -> Prediction:
-    """Return the answer to a request; raise `WorkerError` unless it can be one."""
+    """Return the answer to a request, with the neurons that were asked, in their order.
+
+    Raises
+    ------
+    WorkerError
+        It is no answer to this request.
+    """
     window, mask, neurons = request
     if not isinstance(found, Prediction):
         problem = f"a {type(found).__name__}; a Prediction expected"
@@ -427,10 +460,16 @@ def checked(name: str, request: Request, found: object) -> Prediction:
         problem = "the prediction of another mask"
     elif found.times_s is not None and not _are_times(found.times_s, window):
         problem = "the prediction of another window"
-    elif not _are_neurons(found.neurons, neurons, window.session.n_neurons):
-        problem = "neurons that the session does not have, or one twice"
-    else:
+    elif neurons is not None and np.array_equal(found.neurons, neurons):
         return found
+    elif not _are_neurons(found.neurons, window.session.n_neurons):
+        problem = "neurons that the session does not have, or one twice"
+    elif neurons is None:
+        return found
+    elif (taken := take_neurons(found, neurons)) is not None:
+        return taken
+    else:
+        problem = "other neurons than those that were asked"
     raise WorkerError(f"{name!s:.80} answers with {problem}.")
 
 
@@ -439,9 +478,7 @@ def _are_times(found: np.ndarray, window: Window) -> bool:
     return found.shape == times_s.shape and np.allclose(found, times_s, rtol=0, atol=1e-3)
 
 
-def _are_neurons(found: np.ndarray, asked: np.ndarray | None, n_neurons: int) -> bool:
-    if asked is not None and np.array_equal(found, asked):
-        return True
+def _are_neurons(found: np.ndarray, n_neurons: int) -> bool:
     is_inside = not len(found) or 0 <= found.min() <= found.max() < n_neurons
     return bool(is_inside and len(np.unique(found)) == len(found))
 
@@ -780,7 +817,10 @@ def predicted_subsets(
     They have the units of the window, and are NaN where nothing is scored.
     """
     if "predict_subsets" in predictor.needs.methods and hasattr(predictor, "predict_subsets"):
-        found: list[list[np.ndarray]] = predictor.predict_subsets(windows, subsets, cancelled)
+        cancelled = lasting(cancelled)
+        with of_family(predictor.predictor_id, cancelled):
+            predictor.prepare(windows[0].session)
+            found: list[list[np.ndarray]] = predictor.predict_subsets(windows, subsets, cancelled)
         return found
     return predict_subsets_of(predictor, windows, subsets, cancelled)
 

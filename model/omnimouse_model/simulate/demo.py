@@ -122,8 +122,8 @@ def open_session(path: str | Path | Mapping[str, Any], **options: Any) -> "Sessi
     return open_place(path if generate is None else generate(), **options)
 
 
-def opened(session: "Session | str | Path") -> "Session":
-    """Return an open session itself, and that of a name, path or address opened."""
+def opened(session: "Session | str | Path | Mapping[str, Any]") -> "Session":
+    """Return an open session itself, and that of a name, path, address or arrays opened."""
     # Imported here for the reason of `open_session`.
     from omnimouse_model.data.session import Session
 

@@ -13,7 +13,7 @@ from omnimouse_model.evaluation.stitching import predict_span
 from omnimouse_model.inference import families
 from omnimouse_model.inference.server import Server
 from omnimouse_model.predict.family import Family
-from omnimouse_model.predict.predictor import predictions_of
+from omnimouse_model.predict.predictor import prediction_of, predictions_of
 from omnimouse_model.storage.processes import packed, unpacked
 from tests.predictors import EchoPredictor, example_mask
 
@@ -96,6 +96,8 @@ def test_answers_that_are_too_few_or_too_many_are_one_line(session, change_all, 
         {"neurons": np.zeros(3)},
         {"behavior": np.zeros(3)},
         {"valid": np.zeros(60)},
+        {"times_s": np.zeros((60, 1))},
+        {"band": np.zeros((60, 3), np.float32)},
     ],
 )
 def test_arrays_that_nobody_can_use_are_named(session, change):
@@ -110,18 +112,50 @@ def test_arrays_that_nobody_can_use_are_named(session, change):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda predictor, session: om.evaluate(predictor, session, example_mask(session)),
-        lambda predictor, session: om.evaluate_all([predictor], session, [example_mask(session)]),
-        lambda predictor, session: predict_span(
-            predictor, session, example_mask(session), 3.0, 6.0
+        lambda p, session, tmp: om.evaluate(p, session, example_mask(session)),
+        lambda p, session, tmp: om.evaluate_all([p], session, [example_mask(session)]),
+        lambda p, session, tmp: predict_span(p, session, example_mask(session), 3.0, 6.0),
+        lambda p, session, tmp: om.sources(p, session, targets=[0]),
+        lambda p, session, tmp: om.predict_session(
+            p, session, example_mask(session), tmp / "p.zarr"
         ),
     ],
 )
-def test_a_model_that_fails_as_it_is_prepared_is_one_line(session, use, error):
+def test_a_model_that_fails_as_it_is_prepared_is_one_line(session, tmp_path, use, error):
     predictor = Odd()
     predictor.prepare = raises(error)
     with pytest.raises(WorkerError, match=r"^odd "):
-        use(predictor, session)
+        use(predictor, session, tmp_path)
+
+
+def taken(columns):
+    """Return a change that keeps some columns of a prediction."""
+
+    def change(found):
+        neurons, responses = found.neurons[columns], found.responses[:, columns]
+        return replace(found, neurons=neurons, responses=responses)
+
+    return change
+
+
+@pytest.mark.parametrize("columns", [[1, 0], [0, 2, 1]])
+def test_columns_are_those_of_the_neurons_that_were_asked(session, columns):
+    window, mask = session.window(5.0), example_mask(session)
+    asked = np.arange(3) if len(columns) == 3 else np.array([3, 5])
+    plain = EchoPredictor("plain").predict(window, mask, asked)
+    turned = Odd(taken(columns))
+    both = om.Ensemble((EchoPredictor("plain"), turned))
+    for predictor in (turned, both):
+        (found,) = predictions_of(predictor, [(window, mask, asked)])
+        np.testing.assert_array_equal(found.neurons, asked)
+        np.testing.assert_allclose(found.responses, plain.responses, rtol=1e-6)
+
+
+def test_a_prediction_without_a_neuron_that_was_asked_is_none(session):
+    window, mask = session.window(5.0), example_mask(session)
+    for use in (predictions_of, lambda p, requests: [prediction_of(p, *requests[0])]):
+        with pytest.raises(WorkerError, match="odd answers with other neurons than"):
+            list(use(Odd(taken([0])), [(window, mask, np.array([3, 5]))]))
 
 
 def test_a_factory_that_gives_no_predictor_is_one_line(session):

@@ -5,10 +5,12 @@ from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances as widgets
 from traitlets import TraitError
 
+import omnimouse_model as om
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.masks import TARGET
 from omnimouse_widgets.jupyter import explorer as module
@@ -75,6 +77,15 @@ def test_scores_that_were_stopped_are_not_waited_for(session_folder):
 def test_a_file_that_does_not_exist_is_an_error_of_the_cell(tmp_path):
     with pytest.raises(SessionFormatError, match=r"nofile\.npz is missing"):
         Explorer(tmp_path / "nofile.npz", EchoPredictor())
+
+
+def test_arrays_are_a_recording():
+    responses = np.random.default_rng(0).random((1800, 6), np.float32)
+    arrays = {"responses": responses, "rate_hz": 30.0}
+    assert om.evaluate("mean", arrays, "test/causal_response_25").scores
+    explorer = Explorer(arrays, EchoPredictor()).settled(60.0)
+    assert explorer.controller.state.session.n_neurons == 6
+    explorer.close()
 
 
 def test_the_baseline_is_an_argument_and_is_restored(run_cell, session_folder):

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, cast
@@ -14,7 +14,7 @@ from IPython.display import display
 from ipywidgets import HBox, Layout, Tab, VBox
 from traitlets import link
 
-from omnimouse_model.data.open import check_exists
+from omnimouse_model.data.open import check_exists, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.tier_score import TierScore
 from omnimouse_model.live.controller import Controller
@@ -105,7 +105,7 @@ class Explorer(ResultParts, JobParts):
 
     def __init__(
         self,
-        session: str | Path | Session | OpenRequest = "demo",
+        session: str | Path | Session | Mapping[str, Any] | OpenRequest = "demo",
         predictor: str | Path | Predictor | None = None,
         *,
         baseline: str = FALLBACK,
@@ -116,7 +116,7 @@ class Explorer(ResultParts, JobParts):
         self._last_session: LastSession | None = None
         if controller is None:
             # Before threads and processes are started.
-            _check_place(session)
+            session = _recording(session)
             controller = self._new_controller(device)
         self.controller = controller
         for panel in PANELS:
@@ -174,19 +174,21 @@ class Explorer(ResultParts, JobParts):
         )
 
     # -- actions ----------------------------------------------------------------------
-    def open(self, session: str | Path | Session | OpenRequest) -> None:
+    def open(self, session: str | Path | Session | Mapping[str, Any] | OpenRequest) -> None:
         """Open another recording; files are read in the background, see `settled`.
+
+        Arrays by name are a recording as well; see `om.open_session`.
 
         Raises
         ------
         SessionFormatError
-            A local path does not exist.
+            A local path does not exist, or the arrays are no recording.
         """
+        session = _recording(session)
         if isinstance(session, Session):
             self.controller.loader.open_now(session)
         else:
             # Names of sample recordings have priority over paths.
-            _check_place(session)
             sample = SAMPLES.get(session) if isinstance(session, str) else None
             self.controller.loader.open(sample or session)
 
@@ -350,10 +352,18 @@ def _close_tree(widget: Any) -> None:
             part.close()
 
 
-def _check_place(session: str | Path | Session | OpenRequest) -> None:
-    """Raise `SessionFormatError` for no path, and for a local one that does not exist."""
+def _recording(
+    session: str | Path | Session | Mapping[str, Any] | OpenRequest,
+) -> str | Path | Session | OpenRequest:
+    """Return the session of arrays, and all else as it is.
+
+    Raises `SessionFormatError` for no path, and for a local one that does not exist.
+    """
+    if isinstance(session, Mapping):
+        return open_session(session)
     if not isinstance(session, Session | OpenRequest) and session not in SAMPLES:
         check_exists(session)
+    return session
 
 
 def _memory_file() -> Path | None:

@@ -555,7 +555,6 @@ def measure(
     """
     with piece.model.loaded(piece.session) as (predictor, session):
         spec = predictor.needs.spec
-        predictor.prepare(session)
         asked = piece.ask(session, piece.targets, spec)
         mean = mean_rates(session, spec)[piece.targets]
         blocks = time_blocks(piece.starts, spec.duration_s)

@@ -20,7 +20,14 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.masks import Mask
 from omnimouse_model.own_families import REGISTRY
 from omnimouse_model.predict.family import Family, later
-from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor, Request
+from omnimouse_model.predict.predictor import (
+    Encoded,
+    Needs,
+    Prediction,
+    Predictor,
+    Request,
+    checked,
+)
 from omnimouse_model.progress import Cancelled, never
 from omnimouse_model.storage.files import is_there, real_path
 from omnimouse_model.storage.trees import decode, read_json, refused_as
@@ -115,7 +122,8 @@ class Ensemble(Predictor):
     ) -> Prediction:
         """Return the mean of the members' predictions."""
         pairs = zip(self.members, encoded.state, strict=True)
-        return self._mean([member.decode(state, neurons, cancelled) for member, state in pairs])
+        found = [member.decode(state, neurons, cancelled) for member, state in pairs]
+        return self._mean((encoded.window, encoded.mask, neurons), found)
 
     def predict_many(
         self, requests: Iterable[Request], cancelled: Cancelled = never
@@ -124,10 +132,16 @@ class Ensemble(Predictor):
         # Members batch requests, each in its own way, so each gets all of them.
         listed = list(requests)
         of_members = [member.predict_many(listed, cancelled) for member in self.members]
-        for predictions in zip(*of_members, strict=True):
-            yield self._mean(predictions)
+        for request, *predictions in zip(listed, *of_members, strict=True):
+            yield self._mean(request, predictions)
 
-    def _mean(self, predictions: Sequence[Prediction]) -> Prediction:
+    def _mean(self, request: Request, answers: Sequence[Prediction]) -> Prediction:
+        window, mask, neurons = request
+        predictions: list[Prediction] = []
+        for member, answer in zip(self.members, answers, strict=True):
+            predictions.append(checked(member.predictor_id, (window, mask, neurons), answer))
+            # Members that choose the neurons themselves may order them differently.
+            neurons = predictions[0].neurons
         decoded = [one.behavior for one in predictions if one.behavior is not None]
         remarks = dict.fromkeys(one.status for one in predictions if one.status != "ok")
         return replace(

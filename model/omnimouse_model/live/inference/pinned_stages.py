@@ -21,7 +21,13 @@ from omnimouse_model.live.inference.tier_results import TierResults
 from omnimouse_model.live.pin import PinResult, PinTask, is_same_task, no_score
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.compatibility import predict_same_span, window_of
-from omnimouse_model.predict.predictor import Closable, Loadable, Predictor, is_served
+from omnimouse_model.predict.predictor import (
+    Closable,
+    Loadable,
+    Predictor,
+    is_served,
+    prediction_of,
+)
 from omnimouse_model.progress import Cancelled, stop_if
 
 PARTIAL_S = 0.2
@@ -211,7 +217,7 @@ def _predict_window(
         return PinResult(task)
     spec, mask = predictor.needs.spec, task.mask
     if is_served(spec, window.spec) and is_served(spec, mask.spec):
-        prediction = predictor.predict(window, mask, neurons, cancelled)
+        prediction = prediction_of(predictor, window, mask, neurons, cancelled)
         scores = window_scores(prediction, window, metric)
         return PinResult(task, prediction, scores)
     # The pinned mask is stretched to the window. The prediction has the samples of its

@@ -55,6 +55,7 @@ from omnimouse_model.predict.predictor import (
     Prediction,
     Predictor,
     Prefetcher,
+    checked,
     is_served,
     take_neurons,
 )
@@ -195,18 +196,22 @@ class StageRunner:
                 yield _described("streamed", predictor, streamed)
                 _wait(STREAMED_S, cancelled)
         since = perf_counter()
-        encoded = predictor.encode(request.window, request.mask, cancelled)
+        window, mask = request.window, request.mask
+        encoded = predictor.encode(window, mask, cancelled)
         # A few neurons decode much faster than thousands: their traces follow the
         # brush while the rest of the population is decoded.
         # An empty selection is decoded too: the decoded behaviour comes with this
         # stage.
-        selected = predictor.decode(encoded, np.array(request.selection, np.int64), cancelled)
+        selection = np.array(request.selection, np.int64)
+        selected = predictor.decode(encoded, selection, cancelled)
+        selected = checked(predictor.predictor_id, (window, mask, selection), selected)
         yield _described("selected", predictor, selected)
         population = predictor.decode(encoded, targets, cancelled)
+        population = checked(predictor.predictor_id, (window, mask, targets), population)
         # Both stages have the same behaviour, however the population is divided.
         population = replace(population, behavior=selected.behavior)
         took_s = perf_counter() - since
-        scores = window_scores(population, request.window, request.metric)
+        scores = window_scores(population, window, request.metric)
         yield Stage("population", population, scores, took_s=took_s)
         yield from self._known_in_tier(predictor, request)
         # After the population, which the what-if is compared with.
