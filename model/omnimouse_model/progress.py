@@ -18,6 +18,8 @@ BURST_S = 0.1
 FIRST_S = 20.0
 """Work of which less than a tenth is done has an estimate only after this time: first pieces
 also fill caches, and a short sweep has few."""
+LEAST_REPORTS = 8
+"""Reports from which a pace is taken; some contain a validation, and take longer."""
 DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
 SHARE_FORM = "{l_bar}{bar}| [{elapsed}<{remaining}]"
@@ -155,6 +157,8 @@ class LimitedJob:
         if step not in (STARTING, SAVING):
             self._first = done if self._first is None else self._first
             self.is_reached = done - self._first >= self._steps
+            # What is left is what this job does.
+            total = min(total, self._first + self._steps) if total > 1 else total
         self._job.progress(done, total, step)
 
     def cancelled(self) -> bool:
@@ -190,7 +194,7 @@ class TimeLeft:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._begun_s = clock, clock()
-        self._first = 0.0
+        self._first, self._first_s = 0.0, 0.0
         # Shares and seconds of the reports since the middle of what is done.
         self._told: deque[tuple[float, float]] = deque()
 
@@ -199,12 +203,13 @@ class TimeLeft:
 
         Before a tenth is done, also None in the first `FIRST_S`.
 
-        The pace is that of the later half of what is done: first pieces also fill
-        caches. A share that is smaller than the last one begins another step.
+        The pace is that of the later half of what is done, because first pieces also fill
+        caches, and of the later half of the time, because another program may have begun.
+        A share that is smaller than the last one begins another step.
         """
         now_s = self._clock()
         if self._first <= 0.0 or share < self._told[-1][0]:
-            self._first = share
+            self._first, self._first_s = share, now_s
             self._told.clear()
         elif now_s - self._told[-1][1] < min(BURST_S, 0.05 * (now_s - self._begun_s)):
             now_s = self._told.pop()[1]
@@ -215,6 +220,9 @@ class TimeLeft:
         if done <= 0.02 or is_early or share >= 1.0:
             return None
         while self._told[1][0] <= share - done / 2:
+            self._told.popleft()
+        half_s = (now_s + self._first_s) / 2
+        while len(self._told) > LEAST_REPORTS and self._told[1][1] <= half_s:
             self._told.popleft()
         begin, begin_s = self._told[0]
         return (now_s - begin_s) * (1 - share) / (share - begin)

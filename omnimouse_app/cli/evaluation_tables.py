@@ -186,9 +186,10 @@ def _pooled(scores: "Sequence[Score]") -> list[str]:
         # Of the first predictor of a condition, as the intervals are.
         if score.is_centred:
             span = interval(score.pooled_ci_low, score.pooled_ci_high)
+            known = "" if span == "–" else f" ({span})"
             lines.setdefault(
                 score.strategy,
-                f"- {score.strategy}: {decimals(score.pooled)} ({span}) for "
+                f"- {score.strategy}: {decimals(score.pooled)}{known} for "
                 f"{score.predictor}, pooled: about the means of these windows",
             )
     return list(lines.values())

@@ -10,7 +10,9 @@ import pytest
 from omnimouse_model import progress
 from omnimouse_model.progress import (
     QUIET,
+    TRAINING,
     CallbackJob,
+    LimitedJob,
     TimeLeft,
     part_of,
     shown_job,
@@ -146,3 +148,53 @@ def test_a_part_of_a_job_reports_its_share_of_the_whole():
     assert calls == [(0.625, 1.0, "first")]
     assert texts == ["a note"]
     assert (part.cancelled(), part.device) == (True, "cpu")
+
+
+def test_a_limited_job_counts_the_steps_that_it_does():
+    calls = []
+    job = LimitedJob(CallbackJob(lambda *call: calls.append(call)), 60)
+    for done in (100, 101, 160):
+        job.progress(done, 400, TRAINING)
+    assert calls == [(100, 160, TRAINING), (101, 160, TRAINING), (160, 160, TRAINING)]
+    assert job.is_reached
+
+
+def finetuning_ends_s(load):
+    """Seconds at which steps of a fine-tuning end, with a validation after every thirtieth.
+
+    `load` is how much slower the machine is after a share of the steps.
+    """
+    now_s = 20.0 * load(0.0)  # loading and start values
+    for step in range(301):
+        now_s += load(step / 300) * (0.1 + (0.34 if step % 30 == 0 else 0.0))
+        yield step, now_s
+
+
+@pytest.mark.parametrize("slower", [1.0, 17.0, 120.0])
+def test_the_time_left_of_a_finetuning_is_right_at_every_load(slower):
+    now_s = 0.0
+    time_left = TimeLeft(lambda: now_s)
+    time_left.seconds(0.0)
+    steps = list(finetuning_ends_s(lambda share: slower))
+    (_, end_s), told = steps[-1], 0
+    for step, now_s in steps:
+        left_s = time_left.seconds(step / 300)
+        # The last step has a validation, which is nearly all that is left then.
+        if end_s / 10 < now_s < 0.98 * end_s and left_s is not None:
+            told += 1
+            assert 0.5 <= left_s / (end_s - now_s) <= 2.0
+    assert told > 200
+
+
+@pytest.mark.parametrize("slower", [0.1, 10.0])
+def test_the_time_left_follows_a_load_that_changes(slower):
+    # Of 300 steps, half are done when another program begins, or ends.
+    now_s = 0.0
+    time_left = TimeLeft(lambda: now_s)
+    steps = list(finetuning_ends_s(lambda share: 1.0 if share < 0.5 else slower))
+    for step, now_s in steps:
+        left_s = time_left.seconds(step / 300)
+        if step in (200, 250):
+            factor = left_s / (steps[-1][1] - now_s)
+            # Of one that begins, soon; of one that ends, when half of what is done is of after it.
+            assert 0.5 <= factor <= (2.0 if slower > 1 else 7.0)

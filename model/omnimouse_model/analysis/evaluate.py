@@ -8,7 +8,7 @@ therefore depends on the size of the batch and not on the session.
 """
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -145,13 +145,18 @@ def evaluate(
     Raises
     ------
     ValueError
-        A session has no window of the tier, or the metric is unknown.
+        A session has no window of the tier, the metric is unknown, or nothing is given
+        to score.
     StoppedError
         `job.cancelled()` returned true.
     """
     # A name is a sequence too.
     if isinstance(predictor, str) or not isinstance(predictor, Sequence):
         predictor = [predictor]
+    given = {"predictor": predictor, "sessions": sessions, "strategies": strategies}
+    for name, several in given.items():
+        if isinstance(several, Sized) and not isinstance(several, Session) and not len(several):
+            raise ValueError(f"{name} is empty: give at least one.")
     predictors = [resolve_predictor(source, device, connect) for source in predictor]
     metric = metric_of(predictors, metric)  # refuses an unknown name before any work
     with shown_job(job) as shown:

@@ -39,7 +39,6 @@ from omnimouse_model.predict.family import Family, transfer_options
 from omnimouse_model.predict.predictor import Composed, Predictor
 from omnimouse_model.progress import (
     QUIET,
-    TRAINING,
     CallbackJob,
     Job,
     LimitedJob,
@@ -354,16 +353,9 @@ def fit_on_record(
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / ABOUT, {**about, "is_finished": False})
 
-    def report(done: int | float, total: int | float, step: str) -> None:
-        is_limited = steps and step == TRAINING
-        job.progress(done, min(total, steps) if is_limited else total, step)
-
-    limited = CallbackJob(report, job.cancelled, job.message)
     further = max(steps - max(saved_step(out), 0), 0) if steps else None
     try:
-        predictor = fit(
-            name, session, out, steps=further, device=device, on_step=on_step, job=limited
-        )
+        predictor = fit(name, session, out, steps=further, device=device, on_step=on_step, job=job)
     except StoppedError:
         raise
     except Exception:

@@ -132,7 +132,15 @@ def tiers_at(session: Session, start_s: float, stop_s: float) -> tuple[str, ...]
 
 
 def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:
-    """Return at most `max_windows` of the starts, spread evenly."""
+    """Return at most `max_windows` of the starts, spread evenly.
+
+    Raises
+    ------
+    ValueError
+        `max_windows` is less than 1.
+    """
+    if max_windows is not None and max_windows < 1:
+        raise ValueError(f"max_windows is {max_windows}: give at least 1, or None for all windows.")
     if max_windows is None or len(starts) <= max_windows:
         return starts
     indices = np.linspace(0, len(starts) - 1, max_windows).round().astype(int)

@@ -138,6 +138,18 @@ def test_conditions_with_one_mask_are_asked_once(session):
     np.testing.assert_array_equal(parts, whole.per_neuron)
 
 
+@pytest.mark.parametrize("empty", ["predictor", "sessions", "strategies"])
+def test_nothing_to_score_is_refused_in_words(session, empty):
+    given = {"predictor": "mean", "sessions": session, "strategies": "all_to_all"} | {empty: []}
+    with pytest.raises(ValueError, match=f"{empty} is empty: give at least one"):
+        evaluate(**given)
+
+
+def test_a_number_of_windows_below_one_is_refused(session):
+    with pytest.raises(ValueError, match="max_windows is 0: give at least 1"):
+        evaluate("mean", session, "causal_response_25_behavior", max_windows=0)
+
+
 def test_what_is_refused_is_a_row_without_a_value(session):
     found = evaluate([NoisyPredictor(), naive_predictor("last")], session, [STIMULUS])
     refused = found.find(STIMULUS, "last")

@@ -21,10 +21,10 @@ from omnimouse_widgets.views.record import (
     Block,
     Item,
     Lane,
+    Legend,
     Number,
     Place,
     Row,
-    Text,
     Timeline,
 )
 from omnimouse_widgets.views.rows.traces import cursor_sample
@@ -135,8 +135,7 @@ class TimeView:
             step_by("far_back", "", "Ten windows back", -10, "Shift+Left"),
             step_by("far_next", "", "Ten windows forward", 10, "Shift+Right"),
         ]
-        letters = Text("letters", letters_in(self._session_lanes()), "quiet")
-        return [Row("steps", tuple(row)), letters]
+        return [Row("steps", tuple(row)), Legend("letters", signs_of(self._session_lanes()))]
 
 
 def lanes_of(overview: Overview) -> tuple[Lane, ...]:
@@ -202,12 +201,11 @@ def move_cursor(state: LiveState, navigation: Navigation, time_s: float) -> None
         navigation.set_cursor(cursor_sample(time_s, time))
 
 
-def letters_in(lanes: Sequence[Lane]) -> str:
-    """Return the meaning of the letters on bars, e.g. `T test · O oracle`."""
+def signs_of(lanes: Sequence[Lane]) -> tuple[tuple[str, str, str], ...]:
+    """Return letter, colour and meaning of bars; a narrow bar has its colour alone."""
     on_screen = {bar.letter for lane in lanes for bar in lane.bars}
-    return " · ".join(
-        # No-break space: a letter stays on the line of its meaning.
-        f"{letter}\N{NO-BREAK SPACE}{kind}"
+    return tuple(
+        (letter, palette.TIER_COLOURS[kind], kind)
         for kind, letter in palette.TIER_LETTERS.items()
         if letter and letter in on_screen
     )

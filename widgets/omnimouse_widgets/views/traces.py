@@ -370,6 +370,8 @@ def _score(shown: Shown, neuron: int) -> _RowScore:
     result = pins.predictions.spans.get(LIVE)
     is_old = result is not None and pins.predictions.is_old(result)
     here = pinned_score(result, neuron) + (" (older)" if is_old else "")
+    if here == "–" and not in_tier:
+        return _RowScore("", "", no_score_text(shown.state, shown.results))
     return _RowScore(in_tier, here)
 
 

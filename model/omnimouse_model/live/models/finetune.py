@@ -215,6 +215,9 @@ def folder_for(
 FIT_STEPS_HELP: Final = "Steps of the whole training; 0 for as many as its config has"
 Point = tuple[int, float]
 STEPS: Final = 300
+LOADING_S: Final = 5.0
+"""Seconds in which the process starts and loads PyTorch, the model and the recording."""
+FREE: Final = "on this processor if nothing else runs"
 BEGINNING: Final = "starting its process"
 
 
@@ -256,8 +259,8 @@ def _fit_estimate(name: str, steps: int) -> str:
     if minutes is None:
         return ""
     share = min(steps / n_steps, 1.0) if n_steps and steps else 1.0
-    seconds = 60 * float(minutes) * share / max(os.cpu_count() or 1, 1)
-    return f"roughly {duration_text(seconds)} on this processor for a recording like the demo's"
+    seconds = LOADING_S + 60 * float(minutes) * share / max(os.cpu_count() or 1, 1)
+    return f"roughly {duration_text(seconds)} {FREE}, for a recording like the demo's"
 
 
 class Finetuning(HasBackgroundTask):
@@ -441,8 +444,8 @@ class Finetuning(HasBackgroundTask):
         if transfer is None or transfer.seconds is None:
             return ""
         cores = transfer.seconds(state.predictor_name, residence.n_bytes, state.session, steps)
-        seconds = cores / max(os.cpu_count() or 1, 1)
-        return f"roughly {duration_text(seconds)} on this processor"
+        seconds = LOADING_S + cores / max(os.cpu_count() or 1, 1)
+        return f"roughly {duration_text(seconds)} {FREE}"
 
     # -- actions ----------------------------------------------------------------------
     def start(

@@ -41,6 +41,8 @@ from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import part_of
 
+ALL = "All neurons"
+"""What a computation for all neurons is called while it runs."""
 _CACHE_SIZE = 512
 """Neurons whose properties are kept; the least recently computed are dropped."""
 _MAX_CLIPS = 12
@@ -217,7 +219,7 @@ class NeuronInfo(HasBackgroundTask):
             session = self._state.session
             assert session is not None
             missing = [n for n in range(session.n_neurons) if n not in self._everyone]
-            self.population.start((session, tuple(missing)), "Receptive fields and tuning")
+            self.population.start((session, tuple(missing)), ALL)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop at the next step and end the threads."""
@@ -326,7 +328,7 @@ def _compute_all(request: _Request, report: ReportProgress) -> Iterator[_Result]
     Maps are left out, because they take megabytes per thousand neurons.
     """
     session, indices = request
-    job = percent_job(report, "Receptive fields and tuning")
+    job = percent_job(report, ALL)
     for pair in fields_and_tuning(session, np.array(indices, np.int64), job):
         yield (
             session,

@@ -48,11 +48,12 @@ QUANTITIES: Final = (
     Quantity("depth", "Depth", "Depth, as the recording says", "µm"),
     Quantity("x", "x", "Position in the microscope's frame", "µm"),
     Quantity("y", "y", "Position in the microscope's frame", "µm"),
-    Quantity("mean", "Mean response", "Mean over the recording, in its own units"),
+    Quantity("mean", "Mean response", "Mean over the recording, as it is stored", "as stored"),
     Quantity(
         "variability",
         "Response s.d.",
-        "Standard deviation over the recording, in its own units",
+        "Standard deviation over the recording, as it is stored",
+        "as stored",
     ),
     Quantity(
         "ceiling",

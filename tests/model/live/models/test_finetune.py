@@ -330,4 +330,4 @@ def test_the_first_fit_of_a_family_has_an_estimate(name, monkeypatch, controller
     controller.state.predictor_name = name
     text = controller.finetuning.estimate(0)
     assert text.startswith("roughly")
-    assert text.endswith("for a recording like the demo's")
+    assert text.endswith("if nothing else runs, for a recording like the demo's")

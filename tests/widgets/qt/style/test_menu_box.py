@@ -2,9 +2,10 @@
 
 import pytest
 from napari.qt import get_stylesheet
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QHelpEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QComboBox, QToolTip, QVBoxLayout, QWidget
 
 from omnimouse_widgets.qt.style.controls import combo_box
 from omnimouse_widgets.qt.style.shortcuts import bind
@@ -99,3 +100,15 @@ def test_a_text_that_is_too_long_is_drawn_with_an_ellipsis(show):
 def test_other_texts_are_drawn_as_by_qt(show, text, chosen):
     ours, of_qt = pictures_of(show, text, None, chosen)
     assert ours == of_qt
+
+
+def test_a_long_name_keeps_both_ends_and_is_whole_in_the_tooltip(show):
+    name = "demo, fine-tuned to 90009-1-1-of-another-day"
+    box = show(combo_box(lambda _: None, [(name, name)], tooltip="Model"), 160, 26)
+    shown = box.shown_text
+    assert shown.startswith("demo")
+    assert shown.endswith("day")
+    at = QPoint(5, 5)
+    QApplication.sendEvent(box, QHelpEvent(QHelpEvent.Type.ToolTip, at, box.mapToGlobal(at)))
+    assert QToolTip.text() == f"{name}\nModel"
+    QToolTip.hideText()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any, Final, TypeVar
 
 from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt
-from qtpy.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPaintEvent, QPalette
+from qtpy.QtGui import QFocusEvent, QHelpEvent, QKeyEvent, QMouseEvent, QPaintEvent, QPalette
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
     QStyleOptionComboBox,
     QStylePainter,
     QToolButton,
+    QToolTip,
     QWidget,
 )
 
@@ -63,10 +64,11 @@ class MenuBox(QComboBox):
         for whole in (text, text.partition(" · ")[0]):
             if metrics.horizontalAdvance(whole) <= room:
                 return whole
-        return metrics.elidedText(text, Qt.TextElideMode.ElideRight, room - _MARGIN)
+        # Ends differ: of names of files and models, such as those of several fine-tunings.
+        return metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, room - _MARGIN)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Draw the box; a text that is too long ends with …, which Qt cuts."""
+        """Draw the box; a text that is too long has … in its middle, which Qt cuts."""
         option = QStyleOptionComboBox()
         self.initStyleOption(option)
         shown = self.shown_text
@@ -108,7 +110,10 @@ class MenuBox(QComboBox):
         return False
 
     def event(self, event: QEvent | None) -> bool:
-        """Claim letters and digits before Qt looks for shortcuts."""
+        """Claim letters and digits before Qt looks for shortcuts; tell a text that is cut."""
+        if isinstance(event, QHelpEvent) and self.shown_text != (text := self.currentText()):
+            QToolTip.showText(event.globalPos(), "\n".join(filter(None, (text, self.toolTip()))))
+            return True
         claim = QEvent.Type.ShortcutOverride
         if isinstance(event, QKeyEvent) and event.type() == claim and _is_typed(event):
             event.accept()
