@@ -1,15 +1,22 @@
 """The panel Context: curves, mark, form, background and saved sweeps."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.sweep.contexts import SweepPlan
+from omnimouse_model.analysis.sweep.contexts import Context, SweepPlan
 from omnimouse_model.live.current_point import WINDOW_SWEEP
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.views import record
-from omnimouse_widgets.views.context.view import IN_WINDOW, NO_SESSION, OTHER, ContextView
+from omnimouse_widgets.views.context.view import (
+    IN_WINDOW,
+    NO_SESSION,
+    OTHER,
+    ContextView,
+    refused_text,
+)
 from omnimouse_widgets.views.record import SaveFile
 from tests.predictors import NoisyPredictor, open_controller
 
@@ -58,6 +65,17 @@ def assert_drawn(view, sweep, line=0):
 def fill(view, **texts):
     for name, text in texts.items():
         view.form.set(name, text)
+
+
+def test_the_reason_for_missing_points_is_told_once_and_whole():
+    reason = "'ndt-demo' reads responses alone, and the mask shows none."
+    rows = tuple(
+        SimpleNamespace(context=Context(n, 0, video, False), refusal="" if n else reason)
+        for n in (0, 16)
+        for video in (True, False)
+    )
+    assert refused_text(SimpleNamespace(rows=rows)) == f"No point at 0 neurons: {reason}"
+    assert refused_text(SimpleNamespace(rows=rows[2:])) == ""
 
 
 def test_without_a_session_nothing_is_swept_or_saved(empty_controller):

@@ -73,10 +73,11 @@ SHAPE_TIP: Final = (
     "band of a model that gives one is drawn: it holds 95 % of recorded values"
 )
 BASELINE_SIGN: Final = "┅"
+NO_SCORE: Final = "no score"
 LABEL: Final = "Responses of the selected neurons, recorded and predicted"
 TIP: Final = (
     "Recorded (white) and predicted (orange, dashed) responses of selected neurons;\n"
-    "green, dotted: the baseline (–: no score in this window)\n"
+    "green, dotted: the baseline (the section Baseline says why it has no score)\n"
     "Blue: samples that the model sees · light orange: samples that it predicts\n"
     "Other colours: pinned conditions, with their own correlations\n"
     "r: correlation over windows of the test part, and here: over the samples shown\n"
@@ -556,7 +557,7 @@ def _marks(shown: Shown, neuron: int) -> tuple[tuple[str, str, str], ...]:
 
 
 def _baseline_score(shown: Shown, neuron: int) -> _RowScore:
-    """Return the baseline's scores: "…" if pending, "–" if none."""
+    """Return the baseline's scores: "…" if pending, `NO_SCORE` if none."""
     state, baseline = shown.state, shown.baseline
     mask = state.mask
     if not state.compared_baseline or mask is None:
@@ -567,7 +568,10 @@ def _baseline_score(shown: Shown, neuron: int) -> _RowScore:
         return _RowScore(in_tier, "")
     # A neuron without target samples never gets a score, so it is not pending.
     if not here and (mask.cells[:, neuron] == TARGET).any():
-        here = PENDING if baseline.is_awaited else "–"
+        if baseline.is_awaited:
+            here = PENDING
+        elif not in_tier:
+            return _RowScore("", "", NO_SCORE)
     return _RowScore(in_tier, here)
 
 

@@ -13,7 +13,7 @@ from typing import Final, Literal, Self, cast
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.sweep.contexts import AXES
+from omnimouse_model.analysis.sweep.contexts import AXES, inputs_label
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves, is_of_mask
 from omnimouse_model.analysis.sweep.table import ContextSweep, SavedSweep, columns_together
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
@@ -108,6 +108,7 @@ class ContextView:
         self._sweeps, self._requests = sweeps, requests
         self.is_live = True
         self.hidden: tuple[str, ...] = ()
+        self._offered = tuple(palette.CONDITION_COLOURS)
         self.page: Page = ""
         self.table: ContextSweep | None = None
         self.form = Form(SweepSettings, lambda: state)
@@ -194,9 +195,19 @@ class ContextView:
                 ),
                 wide="space",
             ),
-            Row("conditions", (*map(self._condition, palette.CONDITION_COLOURS), Text("end", "")),
-                wide="end"),
-        ]  # fmt: skip
+            *self._conditions(),
+        ]
+
+    def _conditions(self) -> Sequence[Row]:
+        """Return a switch per condition that is drawn; none where there is only one."""
+        plans = [each.sweep.plan for each in self.drawn()]
+        contexts = [context for plan in plans for context in plan.contexts]
+        drawn = {inputs_label(one.video, one.behavior) for one in contexts}
+        if drawn:  # else those of before: rows below do not move while curves are awaited
+            self._offered = tuple(label for label in palette.CONDITION_COLOURS if label in drawn)
+        if len(self._offered) < 2:
+            return []
+        return [Row("conditions", (*map(self._condition, self._offered), Text("end", "")), "end")]
 
     def _opener(self, page: str) -> Callable[[bool], None]:
         return lambda is_on: self.open(cast(Page, page) if is_on else "")
@@ -390,7 +401,12 @@ class ContextView:
     def _texts(self) -> Sequence[Item]:
         if self.page == "sweep":
             return []
-        error = self._sweeps.error
+        error, refused = self._sweeps.error, ""
+        curves, live = self._results.tier_curves, self._results.sweep
+        if curves is not None and curves.is_shown:
+            live = curves.sweep
+        if self.is_live and not self.missing() and live is not None:
+            refused = refused_text(live)
         return [
             # A line each, also without a text: the plots keep their height.
             *(
@@ -398,6 +414,7 @@ class ContextView:
                 for name, text in zip(("status", "asked"), self.status, strict=True)
             ),
             Text("mark", self.mark or " ", "quiet", f"{self.mark}\n{TIP}".strip(), is_line=True),
+            Text("refused", refused, "quiet"),
             Text("problem", "" if error is None else str(error), "problem"),
         ]
 
@@ -528,14 +545,14 @@ def sweep_text(drawn: DrawnSweep) -> str:
 
 def live_lines(state: LiveState, results: Results) -> tuple[str, str]:
     """Return evidence of the live curves, and of which neurons they are, with progress."""
-    sweep, curves = results.sweep, results.tier_curves
+    curves = results.tier_curves
     # Before enough windows are added, the curves would be biased.
     evidence = window_evidence(state)
     if curves is not None:
         least = min(PRELIMINARY, curves.n_total)
         evidence = f"{tier_name(curves)} (drawn from {least} windows on)"
     if curves is not None and curves.is_shown:
-        sweep, evidence = curves.sweep, tier_name(curves)
+        evidence = tier_name(curves)
         asked = [_asked_text(curves), _selected_text(curves, state.selection)]
     else:
         n = len(state.selection)
@@ -543,9 +560,18 @@ def live_lines(state: LiveState, results: Results) -> tuple[str, str]:
         asked = [only, _window_progress(results)]
     if results.needs is not None and not results.needs.sees_responses:
         evidence = f"{NO_RESPONSES} · {evidence}"
-    refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
-    asked += [f"refused in part: {refusals[0]}"] if refusals else []
     return f"{evidence[:1].upper()}{evidence[1:]}", " · ".join(filter(None, asked))
+
+
+def refused_text(sweep: ContextSweep) -> str:
+    """Return which points are missing and why; "" if none is."""
+    refused = [row for row in sweep.rows if row.refusal]
+    if not refused:
+        return ""
+    of = {f"{row.context.neurons:,} neurons": row for row in refused}
+    if all(row.context.history_samples for row in refused):
+        of = {f"{row.context.history_samples} samples": row for row in refused}
+    return f"No point at {', '.join(of)}: {refused[0].refusal}"
 
 
 def window_evidence(state: LiveState) -> str:
