@@ -108,7 +108,7 @@ def test_a_baseline_is_compared_over_the_same_windows(controller, session):
     *_, other = scorings[1].refine(lambda: False)
     value = other.score.per_neuron[list(other.score.neurons).index(7)]
     baseline.tier_score = other
-    assert "┅ –" in label()  # none of the model: that of this window
+    assert "┅ no score" in label()  # none of the model: that of this window
     results.tier_score = replace(own, n_windows=own.n_windows - 1)
     assert "┅ …" in label()
     results.tier_score = own

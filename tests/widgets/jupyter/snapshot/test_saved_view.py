@@ -12,11 +12,11 @@ from PIL import Image
 import omnimouse_model as om
 from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_model.metrics.named import score_summary
 from omnimouse_widgets.jupyter.snapshot import drawing, picture, saved_view
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 from omnimouse_widgets.views.field.colours import STATE_CORE
 from omnimouse_widgets.views.field.layout import session_field
+from omnimouse_widgets.views.text.tier_score import tier_score_lines
 
 
 @pytest.fixture
@@ -110,13 +110,11 @@ def test_neurons_have_the_colours_of_the_mask(controller, field):
 def test_the_captions_numbers_are_the_librarys(controller):
     controller.model.choose("context-ridge")
     # A score of one window would say nothing.
-    assert "score: scoring…" in picture.caption(controller)
+    assert "score: not computed yet" in picture.caption(controller)
     controller.requests.finish_scores()
     words, state = picture.caption(controller), controller.state
-    scores = controller.results.neuron_scores.values
-    median = float(np.median(scores[np.isfinite(scores)]))
-    assert median == pytest.approx(score_summary(scores).median)
-    known = (state.session.id, f"{state.window.start_s:.1f} s", f"{median:.2f}")
+    (score, *_) = tier_score_lines(controller.results.tier_score, state.metric, None, "")
+    known = (state.session.id, f"{state.window.start_s:.1f} s", score)
     counts = ("20 visible", "10 target", "10 hidden", "context-ridge")
     assert all(word in words for word in (*known, *counts))
     controller.editor.set_active_span(0, 30)

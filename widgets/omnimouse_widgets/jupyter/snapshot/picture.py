@@ -12,7 +12,6 @@ import numpy as np
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import MIXED
-from omnimouse_model.metrics.named import score_summary
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.snapshot.drawing import (
     EDGE,
@@ -49,7 +48,7 @@ from omnimouse_widgets.views.raster import (
     picture,
 )
 from omnimouse_widgets.views.rows.raster import Arrangement, RasterImage, RasterRows, arrange
-from omnimouse_widgets.views.text.tier_score import no_score_text
+from omnimouse_widgets.views.text.tier_score import SCORING, no_score_text, tier_score_lines
 from omnimouse_widgets.views.traces import Shown, trace_rows
 
 SIDE: Final = 480
@@ -61,6 +60,7 @@ BELOW: Final = 30
 AXIS: Final = 84
 """Width of the row labels left of the raster in points."""
 MAX_TRACES: Final = 8
+NOT_YET: Final = "not computed yet"
 BLOCK: Final = 4
 GREY_STEP: Final = 16
 """Side of a block of the mean image in pixels, and step of its grey levels."""
@@ -105,7 +105,7 @@ def draw_snapshot(controller: Controller, field: Field | None) -> Snapshot:
 
 # -- the caption --------------------------------------------------------------------
 def caption(controller: Controller) -> str:
-    """Return `demo · window 12.0 s · 743 visible, 257 target · median r 0.41 · …`."""
+    """Return `demo · window 12.0 s · 743 visible, 257 target · r = 0.41 [0.34, 0.54], … · …`."""
     state, results = controller.state, controller.results
     if state.session is None or state.window is None or state.mask is None:
         return (
@@ -138,17 +138,15 @@ def _state_text(controller: Controller) -> str:
 
 
 def _score_text(controller: Controller) -> str:
-    results = controller.results
-    scores = results.neuron_scores
-    summary = score_summary(results.shown_scores)
-    if scores is None or not summary.n:
-        return "no score"
-    # Of one window, it would say nothing.
-    if not scores.tier:
-        return f"score: {no_score_text(controller.state, results)}"
+    """Return the score of the bar with its windows, or why there is none."""
+    state, results = controller.state, controller.results
+    lines = tier_score_lines(results.tier_score, state.metric, None, "")[:2]
+    if not lines:
+        # Of one window, a score would say nothing; in a file, nothing is being scored.
+        reason = no_score_text(state, results)
+        return f"score: {NOT_YET if reason == SCORING else reason}"
     older = " (of an older request)" if results.are_scores_old else ""
-    median = controller.state.metric.named(f"{summary.median:z.2f}", " ")
-    return f"median {median} {scores.evidence}{older}"
+    return f"{', '.join(lines)}{older}"
 
 
 # -- the field ----------------------------------------------------------------------
