@@ -123,7 +123,7 @@ class OmniMouseDock(QWidget):
         return parent
 
     def close_viewer(self) -> None:
-        """End the worker, and close and destroy the window.
+        """End the worker, and close and destroy the window; nothing if it is closed already.
 
         Without the explicit destruction, PyQt destroys the window at the end of the
         process. That crashes occasionally, because objects that the window wraps in the
@@ -131,6 +131,8 @@ class OmniMouseDock(QWidget):
         """
         viewer = self._viewer
         self.instrument.close()
+        if viewer is None:  # the user has closed it
+            return
         viewer.close()
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 
