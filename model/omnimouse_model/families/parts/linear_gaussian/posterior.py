@@ -18,7 +18,7 @@ are read together.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import zip_longest
 
@@ -51,7 +51,8 @@ MAX_BLOCK_S = 20.0
 MIN_BLOCK_S = 2.0
 MIN_PRIVATE_VARIANCE = 0.05
 MAX_SHARED = 0.8
-"""Part of a column's variance that is shared at most: nearly equal neurons differ later."""
+"""Part of a column's variance above which less is shared, as nearly equal neurons differ
+later; what its factors share with many others is reduced little (.92 is left in the demo)."""
 _ROUNDS, _FOLD_ROUNDS = 12, 4
 _ALL_SHARE = 0.4
 """Share of the time of a fit for the axes of all blocks; the rest is that of the folds."""
@@ -365,9 +366,11 @@ def _non_negative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 # -- posterior mean and variance of residuals under one pattern of visible cells ------
 N_ROWS = 480
 """Factors times basis functions of time at most: the rows of the inverse of a mask."""
-N_MODES = (12, 16, 20, 24, 30, 40, 60)
+N_MODES = (12, 16, 20, 24, 30, 40, 60, 120, 240, 480)
 """Numbers of basis functions of time, of which the first that tells most is used: slow
 responses need 12, beside 40 factors; spikes of few neurons need all samples."""
+_TELLS_NOTHING = 2e-4
+"""Part of what all factors tell, or of all variance, that is not worth an inverse of more rows."""
 _FEW_PATTERNS = 128
 BLOCK = 256
 """Columns whose sums are kept together."""
@@ -413,13 +416,24 @@ class Prior:
         choices = []
         for n_modes in sorted({min(number, len(times_s)) for number in N_MODES}):
             of_factor = told[:, :n_modes].sum(axis=1)
-            factors = np.sort(np.argsort(-of_factor, kind="stable")[: N_ROWS // n_modes])
-            choices.append((of_factor[factors].sum(), n_modes, factors))
+            factors = np.argsort(-of_factor, kind="stable")[: N_ROWS // n_modes]
+            tells = of_factor[factors].cumsum()
+            n_factors = np.searchsorted(tells, (1 - _TELLS_NOTHING) * tells[-1]) + 1
+            choices.append((tells[-1], n_modes, np.sort(factors[:n_factors])))
         # The fewest that tell nearly as much: slow responses are answered sooner so.
         most = max(choice[0] for choice in choices)
-        _, n_modes, factors = next(choice for choice in choices if choice[0] >= 0.995 * most)
+        enough = most - max(0.005 * most, _TELLS_NOTHING * len(model.loadings) * len(times_s))
+        _, n_modes, factors = next(choice for choice in choices if choice[0] >= enough)
         basis = basis[:, :n_modes]
         inside = basis.T @ covariance[factors] @ basis + 1e-6 * np.eye(n_modes)
+        # What this leaves out is private: intervals would be too narrow without it, (K, T, T).
+        outside, left_out = np.eye(len(times_s)) - basis @ basis.T, covariance.copy()
+        left_out[factors] = outside @ covariance[factors] @ outside
+        squares, own = model.loadings**2, model.private_variance
+        total = own + squares @ np.trace(left_out, axis1=1, axis2=2) / len(times_s)
+        private = private * (own / total).mean()
+        private += np.tensordot((squares / total[:, None]).mean(axis=0), left_out, (0, 0))
+        model = replace(model, private_variance=total.astype(np.float32))
         loadings = model.loadings[:, factors]
         return cls(
             model,
@@ -696,8 +710,8 @@ def precisions(private: np.ndarray, patterns: np.ndarray) -> np.ndarray:
 # -- posterior of many subsets of visible columns, from one set of sums over them ------
 # Columns that are visible at the same samples in every subset are a class. The sums over the
 # columns of a class are computed once, and those of a subset are sums over its classes: a
-# subset costs one inverse of K m = 480 rows for all windows, and a window one projection of
-# its residuals for all subsets.
+# subset costs one inverse of K m rows, 480 at most, for all windows, and a window one
+# projection of its residuals for all subsets.
 #
 # A target reads its own past alone. Given the other visible columns, its residuals over the
 # window are Gaussian with covariance C = U_n cov(z) U_n' + s_n^2 C_e, from which its own

@@ -133,3 +133,39 @@ def test_nearly_equal_neurons_share_no_more_than_their_variance():
     model = fit_factors(residuals, blocks_of(np.zeros(9000, int), 30.0), 30.0)
     unseen = Posterior(Prior.of(model, np.arange(60) / 30), np.zeros((60, 25), bool))
     assert unseen.variance(np.arange(25)) == pytest.approx(1.0, abs=0.05)
+
+
+def test_bands_of_many_groups_hold_what_they_state():
+    """40 groups of 10 share .4 of their variance within a sample and .3 over a second."""
+    rng = np.random.default_rng(6)
+    slow = rng.standard_normal((8000, 40))
+    for sample in range(1, 8000):
+        slow[sample] = 0.967 * slow[sample - 1] + 0.255 * slow[sample]
+    groups = np.sqrt(0.4) * rng.standard_normal((8000, 40)) + np.sqrt(0.3) * slow
+    own = np.sqrt(0.3) * rng.standard_normal((8000, 400))
+    residuals = (np.repeat(groups, 10, axis=1) + own)[:, rng.permutation(400)].astype(np.float32)
+    model = fit_factors(residuals[:6000], blocks_of(np.zeros(6000, int), 30.0), 30.0)
+    prior, visible = Prior.of(model, np.arange(60) / 30), np.zeros((60, 400), bool)
+    unseen = Posterior(prior, visible).variance(np.arange(400)) / model.inflation
+    assert unseen.mean() == pytest.approx(1.0, abs=0.05)
+    visible[:, ::2] = True
+    posterior, hidden, held = Posterior(prior, visible), np.arange(1, 400, 2), []
+    half_width = 1.96 * np.sqrt(posterior.variance(hidden))
+    for start in range(6000, 7980, 60):
+        values = np.where(visible, residuals[start : start + 60], 0)
+        parts = [posterior.projection(k, values[:, block_slice(k)]) for k in range(2)]
+        found = posterior.mean(posterior.factors(parts), hidden, values[:, hidden])
+        held.append(np.abs(residuals[start : start + 60, hidden] - found) < half_width)
+    assert 0.94 < np.mean(held) < 0.97
+
+
+@pytest.mark.parametrize(("shared", "n_samples", "rows"), [(0, 60, 120), (0.5, 90, 450)])
+def test_rows_of_the_inverse_are_those_that_tell_something(shared, n_samples, rows):
+    """Groups of four, or nothing, are common to 20 neurons, and new in each sample."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(rng.standard_normal((6000, 5)), 4, axis=1)
+    residuals = np.sqrt(shared) * groups + np.sqrt(1 - shared) * rng.standard_normal((6000, 20))
+    model = fit_factors(residuals.astype(np.float32), blocks_of(np.zeros(6000, int), 30.0), 30.0)
+    prior = Prior.of(model, np.arange(n_samples) / 30)
+    assert len(prior.root) * prior.basis.shape[1] <= rows
+    assert prior.basis.shape[1] == (n_samples if shared else 12)
