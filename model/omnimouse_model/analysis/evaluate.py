@@ -58,7 +58,7 @@ from omnimouse_model.inference.dask_map import (
 from omnimouse_model.inference.server import Source
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import over_span
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Predictor, fits_of
 from omnimouse_model.progress import Job, shown_job
 from omnimouse_model.simulate.demo import opened
 
@@ -357,6 +357,7 @@ def _key(shard: Shard, strategies: Sequence[str | Mask | Condition], seeds: Sequ
         # computed again.
         resampled="time",
         score="centred",
+        **fits_of(*shard.predictors),
         **extra,
     )
 

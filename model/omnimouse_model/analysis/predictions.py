@@ -52,7 +52,7 @@ from omnimouse_model.predict.prediction_file import (
     open_file,
     unfinished_path,
 )
-from omnimouse_model.predict.predictor import Predictor, predictions_of
+from omnimouse_model.predict.predictor import Predictor, fits_of, predictions_of
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.arrays.hdf5 import hdf5_to_write
@@ -557,6 +557,7 @@ def _plan(predictor: Predictor, session: Session, mask: str | Mask, tier: str | 
             "session": session.id,
             "fingerprint": session.fingerprint,
             "predictor": predictor.predictor_id,
+            **fits_of(predictor),
             "mask": fitted.mask_id,
             "tier": tier,
             "windows": blake2b(starts.tobytes(), digest_size=12).hexdigest(),

@@ -15,12 +15,10 @@ from jaxtyping import Bool, Float, Float32, Int64
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.evaluation.stored_fits import VERSION as FIT_VERSION
 from omnimouse_model.inference.dask_map import (
     TaskPredictor,
     resolve_predictor,
 )
-from omnimouse_model.inference.families import weights_in
 from omnimouse_model.inference.server import Source
 from omnimouse_model.lab.responses import (
     Piece,
@@ -51,7 +49,7 @@ from omnimouse_model.lab.tuning import (
     receptive_fields,
 )
 from omnimouse_model.metrics.tuning import orientation_distance
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Predictor, fits_of
 from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.simulate.demo import opened
 from omnimouse_model.simulate.truth import has_truth, open_truth
@@ -654,10 +652,6 @@ def _provenance(
 ) -> dict[str, Any]:
     """Return what else responses depend on: stimulus, model, recording, neurons."""
     events = asdict(stimulus.events) | dict(stimulus.table)
-    versions: dict[str, Any] = {"omnimouse-app": version("omnimouse-app")}
-    # The id of a baseline, which is fitted on the spot, has no hash of weights.
-    if weights_in(predictor) == predictor.predictor_id:
-        versions["fits"] = FIT_VERSION
     return {
         "parameters": dict(stimulus.parameters),
         "events": {name: values.tolist() for name, values in events.items()},
@@ -665,7 +659,7 @@ def _provenance(
         "session": session.id,
         "recording": session.fingerprint,
         "neurons": np.asarray(neurons).tolist(),
-        "versions": versions,
+        "versions": {"omnimouse-app": version("omnimouse-app"), **fits_of(predictor)},
     }
 
 

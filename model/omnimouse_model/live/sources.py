@@ -22,6 +22,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.evaluation.results_store import row_key
+from omnimouse_model.evaluation.stored_fits import VERSION
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.families import fit_names
 from omnimouse_model.live.inference.background_task import (
@@ -569,8 +570,13 @@ class Sources(HasBackgroundTask):
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 missing.append(job.question)
                 continue
+            if job.question == "sources":
+                self._post(partial(self._name_groups, job, found))
             source = QUICK if found.predictor == QUICK else job.source
-            if source != "":
+            # Results of weights have no version of fits, nor have older ones.
+            if found.fits != VERSION and (found.fits or found.predictor == QUICK):
+                others.append(f"{job.question} are of an earlier fit of {found.predictor}")
+            elif source != "":
                 yield replace(job, source=source), found
             else:
                 others.append(f"{job.question} are of another model, {found.predictor}")
@@ -580,6 +586,12 @@ class Sources(HasBackgroundTask):
             )
         if others:
             raise ValueError(f"Results of {'; '.join(others)}.")
+
+    def _name_groups(self, job: SourcesJob, found: "SourceScores") -> None:
+        """Name the groups of a kept result, which older analyses do not list themselves."""
+        if job.session is self.state.session and not self.state.groups:
+            groups = (one for one in found.plan.sources if isinstance(one, NeuronGroup))
+            self.state.groups = tuple(one for one in groups if one.name != PAINTED)
 
     def _measured(
         self, job: SourcesJob, report: ReportProgress

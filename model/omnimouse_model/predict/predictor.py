@@ -73,6 +73,9 @@ class Needs:
     is_fitted
         False for a model that refuses sessions until it is fitted: its other needs than
         the spec are not known.
+    fits
+        Version of the fits that the predictor makes to each recording; 0 for weights, which
+        the hash in the id names.
 
     Examples
     --------
@@ -95,6 +98,7 @@ class Needs:
     is_stored: bool = False
     predicts_responses: bool = True
     is_fitted: bool = True
+    fits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -669,6 +673,15 @@ class Predictor(Protocol):
         for window, mask, neurons in requests:
             stop_if(cancelled)
             yield self.predict(window, mask, neurons, cancelled)
+
+
+def fits_of(*predictors: Predictor) -> dict[str, int]:
+    """Return the version of the fits of predictors: with their ids, the key of kept results.
+
+    Empty for weights alone: results that are kept with them stay.
+    """
+    found = max(predictor.needs.fits for predictor in predictors)
+    return {"fits": found} if found else {}
 
 
 # -- optional abilities of predictors, and parts of predictions -----------------------

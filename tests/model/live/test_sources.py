@@ -7,6 +7,7 @@ from threading import Event, Thread
 import pytest
 
 from omnimouse_model.errors import AnalysisFileError
+from omnimouse_model.evaluation.stored_fits import VERSION
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import VISIBLE
@@ -100,6 +101,36 @@ def test_groups_without_a_name_of_their_own_are_refused(saved):
         path.write_text(json.dumps(facts | {"groups": groups}))
         with pytest.raises(AnalysisFileError, match="groups"):
             read_analysis(path)
+
+
+@pytest.mark.parametrize("fits", [0, 1, VERSION])
+def test_groups_of_older_analyses_come_back_from_kept_results(saved, fits):
+    """Also from those of an earlier fit, which are named and not shown."""
+    path, folder, _ = saved
+    with reopened(path, folder) as controller:
+        controller.editor.paint([5, 6], VISIBLE)
+        controller.sources.name_group("mine")
+        controller.sources.start()
+        named = controller.state.groups
+        controller.project.save(path)
+    facts = json.loads(path.read_text())
+    assert facts.pop("groups")
+    path.write_text(json.dumps(facts))
+    kept = folder / facts["sources"][-1]
+    header, *rows = kept.read_text().splitlines()
+    header = json.loads(header)
+    assert header["definition"].pop("fits") == VERSION
+    header["definition"] |= {"fits": fits} if fits else {}
+    kept.write_text("\n".join([json.dumps(header), *rows, ""]))
+    with reopened(path, folder) as controller:
+        assert controller.state.groups == named
+        assert ("sources" in controller.sources.found) is (fits == VERSION)
+        if fits != VERSION:
+            assert "sources are of an earlier fit of linear-gaussian" in str(
+                controller.sources.error
+            )
+            controller.sources.start()
+            assert controller.sources.found["sources"].fits == VERSION
 
 
 def test_another_recording_gets_no_results(saved):

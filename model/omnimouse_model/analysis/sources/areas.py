@@ -40,7 +40,7 @@ from omnimouse_model.inference.server import Source as PredictorSource
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.metrics.time_blocks import Estimate
-from omnimouse_model.predict.predictor import Predictor, Subset
+from omnimouse_model.predict.predictor import Predictor, Subset, fits_of
 from omnimouse_model.progress import Job, shown_job
 from omnimouse_model.simulate.demo import opened
 
@@ -302,6 +302,7 @@ def area_matrix(
     known = {int(k): str(label_of[k]) for group in groups for k in group}
     empty = AreaMatrix(
         predictor=loaded.predictor_id,
+        **fits_of(loaded),
         session=session.id,
         tier=tier,
         n_windows=len(starts),

@@ -300,6 +300,8 @@ class Found(HasSummary):
     ----------
     predictor, session, tier, n_windows
         Who predicts, and in which held-out windows.
+    fits
+        Version of the fits of the predictor, see `Needs`.
     errors
         Sums of the finished targets, for each question.
     """
@@ -314,6 +316,7 @@ class Found(HasSummary):
     tier: str
     n_windows: int
     errors: Errors
+    fits: int = 0
 
     def table(self) -> list[dict[str, object]]:
         """Return one row per result, as JSON values."""
@@ -353,12 +356,14 @@ class Found(HasSummary):
         header, rows = cls.KIND.read(Path(path))
         facts = header["definition"]
         shared = {name: plain(facts[name]) for name, plain in _SHARED.items()}
+        shared["fits"] = int(facts.get("fits", 0))
         found: FoundType = cls._read(facts, rows, shared)
         return found
 
     def definition(self) -> dict[str, Any]:
         """Return what was asked, and of whom, as JSON values: the header of a file."""
-        return {name: getattr(self, name) for name in _SHARED} | self._asked()
+        fits = {"fits": self.fits} if self.fits else {}
+        return {name: getattr(self, name) for name in _SHARED} | fits | self._asked()
 
     def _asked(self) -> dict[str, Any]:
         """Return what was asked, and of which neurons, as JSON values."""

@@ -44,7 +44,7 @@ from omnimouse_model.inference.server import Source as PredictorSource
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.attachment import count_text
 from omnimouse_model.metrics.time_blocks import Estimate
-from omnimouse_model.predict.predictor import Predictor, Subset
+from omnimouse_model.predict.predictor import Predictor, Subset, fits_of
 from omnimouse_model.progress import Job, advance, part_of, shown_job
 from omnimouse_model.simulate.demo import opened
 
@@ -315,6 +315,7 @@ def informants(
     ]
     found = Informants(
         predictor=loaded.predictor_id,
+        **fits_of(loaded),
         session=session.id,
         tier=tier,
         n_windows=len(starts),

@@ -44,7 +44,7 @@ from omnimouse_model.inference.server import Source as PredictorSource
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_model.metrics.time_blocks import Estimate
-from omnimouse_model.predict.predictor import Needs, Predictor, Subset
+from omnimouse_model.predict.predictor import Needs, Predictor, Subset, fits_of
 from omnimouse_model.progress import Job, shown_job
 from omnimouse_model.simulate.demo import opened
 
@@ -437,6 +437,7 @@ def sources(
     everyone = np.sort(np.concatenate(groups))
     empty = SourceScores(
         predictor=loaded.predictor_id,
+        **fits_of(loaded),
         session=session.id,
         tier=tier,
         n_windows=len(starts),

@@ -42,7 +42,7 @@ from omnimouse_model.inference.dask_map import (
 )
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Predictor, fits_of
 from omnimouse_model.progress import QUIET, CallbackJob, Job, shown_job
 
 
@@ -440,6 +440,7 @@ def _definition(
     }
     return {
         "predictor": predictor.predictor_id,
+        **fits_of(predictor),
         "sessions": recordings,
         **values,
     }

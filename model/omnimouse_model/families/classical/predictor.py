@@ -15,6 +15,7 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation import stored_fits
 from omnimouse_model.evaluation.stored_fits import LOWEST, Fit, load_or_fit, name_with_spec
 from omnimouse_model.evaluation.tier_windows import (
     BETWEEN,
@@ -777,7 +778,7 @@ class NaivePredictor(Predictor):
     @property
     def needs(self) -> Needs:
         """What the rule can see and predict."""
-        return replace(self.rule.needs, spec=self.spec)
+        return replace(self.rule.needs, spec=self.spec, fits=stored_fits.VERSION)
 
     def prepare(self, session: Session) -> None:
         """Fit to the session's train tier, or read an earlier fit."""

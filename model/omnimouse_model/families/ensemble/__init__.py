@@ -105,6 +105,7 @@ class Ensemble(Predictor):
             sessions=frozenset.intersection(*session_sets) if session_sets else None,
             # Vectors and states of different trainings have no mean.
             methods=frozenset(),
+            fits=max(need.fits for need in needs),
         )
 
     def prepare(self, session: Session) -> None:

@@ -34,7 +34,6 @@ from omnimouse_model.evaluation.results import (
     number_or_none,
 )
 from omnimouse_model.evaluation.results_store import number
-from omnimouse_model.evaluation.stored_fits import VERSION as FIT_VERSION
 from omnimouse_model.evaluation.tier_score import (
     Arrays,
     Facts,
@@ -51,7 +50,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import METRICS
 from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import MemoryCache, residence_of
-from omnimouse_model.predict.predictor import Predictor, is_served
+from omnimouse_model.predict.predictor import Predictor, fits_of, is_served
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.trees import decode_json
 from omnimouse_model.storage.write import cache_dir
@@ -212,8 +211,7 @@ def _remove_oldest(folder: Path, limit_bytes: int) -> None:
 
 
 def _name_parts(key: tuple[str, ...]) -> list[str]:
-    # Baselines are fitted in another way when the version of fits changes.
-    return [f"{VERSION}.{FIT_VERSION}", *key]
+    return [str(VERSION), *key]
 
 
 # -- scores ---------------------------------------------------------------------------
@@ -560,7 +558,7 @@ def _span_of(predictor: Predictor, request: LiveRequest) -> WindowSpec | None:
 def _key(predictor: Predictor, request: LiveRequest) -> Key:
     session, span = request.session, _span_of(predictor, request)
     return (
-        *(predictor.predictor_id, repr(predictor.needs.spec)),
+        *(predictor.predictor_id, json.dumps(fits_of(predictor)), repr(predictor.needs.spec)),
         *(() if span is None else (repr(span),)),
         # Another device, or number of threads, gives other last digits.
         residence_of(predictor).hardware,

@@ -96,8 +96,9 @@ class AnalysisScreen:
         # Of another recording, what was found has no meaning.
         is_same = state.session is not None and state.session.fingerprint == analysis.fingerprint
         is_chosen = state.predictor_name == analysis.predictor
-        self.sources.reopen(analysis.sources if is_same else (), is_chosen=is_chosen)
+        # Before the results: those of older analyses name groups where none are listed.
         messages.append(self._name_groups(analysis.groups))
+        self.sources.reopen(analysis.sources if is_same else (), is_chosen=is_chosen)
         # The code before the span: each code has its own span.
         self.editor.set_brush(analysis.brush_code)
         self.editor.set_active_span(*analysis.active_span)

@@ -199,6 +199,14 @@ def test_objects_that_a_user_made_are_not_stored(request_of, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_a_score_of_other_fits_is_computed_again(request_of, tmp_path, monkeypatch):
+    store, request = ScoreStore(tmp_path), replace(request_of, sweep=False)
+    for fits, is_known in ((1, False), (1, True), (2, False)):
+        monkeypatch.setattr(NoisyPredictor, "needs", Needs(fits=fits))
+        assert (final_stages(request, store)[2] == 0) is is_known
+
+
 def test_masks_that_a_model_of_video_cannot_tell_apart_share_a_score(request_of, tmp_path, mask):
     store, kind = ScoreStore(tmp_path), VideoModel
     request = replace(request_of, sweep=False, mask=mask.with_behavior("visible"))

@@ -16,6 +16,7 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.evaluation import stored_fits
 from omnimouse_model.evaluation.stored_fits import load_or_fit, name_with_spec
 from omnimouse_model.families.parts.linear_gaussian.fit import (
     MOST_S,
@@ -207,6 +208,7 @@ class LinearGaussian(Predictor):
             predicts_behavior=self._spec.behavior is not None,
             spec=self._spec,
             methods=frozenset({"predict_subsets"}),
+            fits=stored_fits.VERSION,
         )
 
     def prepare(self, session: Session) -> None:

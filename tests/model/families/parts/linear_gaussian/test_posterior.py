@@ -135,6 +135,7 @@ def test_nearly_equal_neurons_share_no_more_than_their_variance():
     assert unseen.variance(np.arange(25)) == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_bands_of_many_groups_hold_what_they_state():
     """40 groups of 10 share .4 of their variance within a sample and .3 over a second."""
     rng = np.random.default_rng(6)
