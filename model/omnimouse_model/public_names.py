@@ -81,7 +81,7 @@ def shorten_signatures(value: object) -> None:
 
 
 def _short(signature: inspect.Signature) -> inspect.Signature:
-    """Return a signature whose types are texts, or which has none but the result."""
+    """Return a signature whose types are texts, or which has none but a result."""
     plain = [
         one.replace(default=_Text("…")) if isinstance(one.default, FunctionType) else one
         for one in signature.parameters.values()
@@ -91,8 +91,9 @@ def _short(signature: inspect.Signature) -> inspect.Signature:
     short = inspect.Signature(typed, return_annotation=result)
     if len(str(short)) <= TOOLTIP_CHARACTERS:
         return short
-    untyped = [one.replace(annotation=inspect.Parameter.empty) for one in plain]
-    return inspect.Signature(untyped, return_annotation=result)
+    nothing = inspect.Parameter.empty
+    untyped = [one.replace(annotation=nothing) for one in plain]
+    return inspect.Signature(untyped, return_annotation=nothing if result == "None" else result)
 
 
 def _type_text(annotation: Any) -> Any:
