@@ -22,15 +22,12 @@ class TimesFile(Protocol):
     @property
     def path(self) -> Path:
         """The file, for messages."""
-        ...
 
     def check(self) -> None:
         """Raise `SessionFormatError` if the file is gone or has changed."""
-        ...
 
     def open(self) -> np.ndarray:
         """Return all spike times (spike,), memory-mapped where they are in a file."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

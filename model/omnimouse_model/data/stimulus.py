@@ -176,18 +176,15 @@ class VideoSource(Protocol):
 
     def has(self, trial: int) -> bool:
         """Whether a trial has stored frames; other trials are uniform gray."""
-        ...
 
     def check(self) -> None:
         """Raise `SessionFormatError` if a file is missing or has changed."""
-        ...
 
     def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
         """Frames `first` to `stop` of a trial that has frames, as stored.
 
         (n, *size), or of the trial's own size where the trials of a session differ.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

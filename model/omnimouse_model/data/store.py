@@ -29,7 +29,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.rows import MemoryRows, Rows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
 from omnimouse_model.storage.byte_source import combine_options, folder_fingerprint
-from omnimouse_model.storage.files import bad_file, is_file, is_folder
+from omnimouse_model.storage.files import bad_file, damage_refused, is_file, is_folder
 from omnimouse_model.storage.trees import decode_json, read_json_mapping
 
 FORMAT = "omses"
@@ -370,17 +370,9 @@ def recognises(path: Path) -> bool:
 def read(path: Path, options: ReadOptions, *, is_unfinished: bool = False) -> Session:
     """Open a store; see `open_session`. `is_unfinished` allows an unfinished one."""
     attributes = _checked(path, is_unfinished)
-    try:
+    hint = "copy the store again, or convert the session again"
+    with damage_refused(path, "bad_store", "is damaged", hint):
         return _session(path, attributes, options)
-    except SessionFormatError:
-        raise
-    except Exception as error:  # damaged metadata raises errors of many types
-        raise SessionFormatError(
-            path,
-            "bad_store",
-            f"{path.name} is damaged: {type(error).__name__}: {str(error)[:200]}",
-            "copy the store again, or convert the session again",
-        ) from error
 
 
 def _checked(path: Path, is_unfinished: bool) -> Mapping[str, Any]:

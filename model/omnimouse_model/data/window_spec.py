@@ -302,7 +302,6 @@ class VideoEdit(Protocol):
         clip_at
             From the start of another window, in seconds, to a reader of its frames.
         """
-        ...
 
 
 @runtime_checkable
@@ -311,7 +310,6 @@ class BehaviorEdit(Protocol):
 
     def on_behavior(self, read: Read, channels: Sequence[Channel]) -> Read:
         """Return a reader of edited behaviour (n, channel)."""
-        ...
 
 
 Edit = VideoEdit | BehaviorEdit

@@ -92,11 +92,9 @@ class Source(Protocol):
     @property
     def path(self) -> Path:
         """Path of the file, for messages."""
-        ...
 
     def open(self) -> Any:
         """Return a binary file object, for libraries such as h5py."""
-        ...
 
     def check(self, *, now: bool = False) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed.
@@ -104,7 +102,6 @@ class Source(Protocol):
         The check can be slow (a request to a server). Without `now`, the result of a
         recent check may be used again.
         """
-        ...
 
 
 _KEEPS_OPEN = hasattr(os, "preadv")

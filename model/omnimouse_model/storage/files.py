@@ -546,17 +546,19 @@ def bad_file(path: Path, code: str, problem: str, hint: str = "") -> SessionForm
 
 
 @contextmanager
-def damage_refused(refusal: Callable[[str], SessionFormatError]) -> Iterator[None]:
-    """Turn every other error of the block into the refusal of a damaged file.
+def damage_refused(path: Path, code: str, problem: str, hint: str = "") -> Iterator[None]:
+    """Turn every other error of the block into that of a damaged file, with its text.
 
-    `refusal` takes the start of the error's text. Damaged bytes fail in many ways.
+    Damaged bytes fail in many ways.
     """
     try:
         yield
     except SessionFormatError:
         raise
     except Exception as error:
-        raise refusal(str(error)[:200]) from error
+        text = " ".join(str(error).split()) or type(error).__name__
+        found = plain_text(f"it lacks {text}" if isinstance(error, KeyError) else text, 200)
+        raise bad_file(path, code, f"{problem}: {found}", hint) from error
 
 
 def label(path: Path) -> str:

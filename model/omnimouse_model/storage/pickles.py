@@ -28,9 +28,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import MAX_SMALL_ARRAY_BYTES, read_npy_header
-from omnimouse_model.storage.files import bad_file, open_binary, plain_text
+from omnimouse_model.storage.files import bad_file, damage_refused, open_binary, plain_text
 
 _MAX_DIMENSIONS = 8
 _MAX_OPCODES = 8_000_000
@@ -44,6 +43,8 @@ _LONGEST_NAME = 4096
 _SPARE_BYTES = 16 * 2**20
 _COPIES = 8
 """Limit on the bytes of all call arguments, in multiples of the file size."""
+
+_WRITTEN = "was it written by suite2p?"
 
 
 def load_pickled(path: Path, inside: Path | None = None) -> Any:
@@ -63,26 +64,21 @@ def load_pickled(path: Path, inside: Path | None = None) -> Any:
         if not dtype.hasobject and 0 in shape:
             return []
         if not dtype.hasobject:
-            raise _refused(path, "holds a plain array where a pickled one is expected")
+            found = "holds a plain array where a pickled one is expected"
+            raise bad_file(path, "pickled", found, _WRITTEN)
         size = stream.seek(0, 2)
         if size > MAX_SMALL_ARRAY_BYTES:
-            raise _refused(path, f"has {size:,} bytes, too many for what it should be")
+            found = f"has {size:,} bytes, too many for what it should be"
+            raise bad_file(path, "pickled", found, _WRITTEN)
         stream.seek(offset)
         data = stream.read()
-    try:
+    # A pickle is a program, and can fail in any way.
+    with damage_refused(path, "pickled", "is not a valid pickle", _WRITTEN):
         scan_opcodes(data)
         content = plain_value(PlainReader(data, path).load())
-    except SessionFormatError:
-        raise
-    except Exception as error:  # a pickle is a program, and can fail in any way
-        raise _refused(path, f"is not a valid pickle: {plain_text(str(error))}") from error
     if isinstance(content, list) and shape == () and len(content) == 1:
         return content[0]
     return content
-
-
-def _refused(path: Path, problem: str) -> SessionFormatError:
-    return bad_file(path, "pickled", f"{problem}", "was it written by suite2p?")
 
 
 # By opcode, the bytes of its argument, or those of the length before the argument.

@@ -13,9 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.errors import ExportError, SessionFormatError
+from omnimouse_model.errors import ExportError
 from omnimouse_model.storage.byte_source import MAX_TEXT_BYTES, Budget
-from omnimouse_model.storage.files import bad_file, plain_text, read_bytes, read_text
+from omnimouse_model.storage.files import (
+    bad_file,
+    damage_refused,
+    plain_text,
+    read_bytes,
+    read_text,
+)
 from omnimouse_model.storage.write import atomic_path, write_bytes
 
 MISSING = (
@@ -255,17 +261,9 @@ def read_parquet_columns(path: Path, inside: Path) -> tuple[dict[str, np.ndarray
             "is a Parquet table, and pyarrow is not installed",
             "pip install 'omnimouse-app[analysis]'",
         ) from error
-    try:
+    problem, hint = "is not a valid Parquet table", "was the download complete?"
+    with damage_refused(path, "bad_parquet", problem, hint):
         return _columns(path, data, arrow, parquet)
-    except SessionFormatError:
-        raise
-    except Exception as error:  # damaged files fail in many ways
-        raise bad_file(
-            path,
-            "bad_parquet",
-            f"is not a valid Parquet table: {' '.join(str(error).split())[:200]}",
-            "was the download complete?",
-        ) from error
 
 
 def _columns(

@@ -9,7 +9,6 @@ import math
 import struct
 import zlib
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES, BlockFile, Budget
@@ -66,7 +64,6 @@ class MatFile(Protocol):
     @property
     def names(self) -> Collection[str]:
         """Names of the variables in the file."""
-        ...
 
     def array(self, name: str) -> StoredArray:
         """Return a variable that is a matrix of numbers.
@@ -76,7 +73,6 @@ class MatFile(Protocol):
         SessionFormatError
             The variable is anything else.
         """
-        ...
 
     def value(self, name: str, fields: Collection[str] | None = None) -> Any:
         """Return a variable as plain containers, numbers, texts and arrays.
@@ -89,7 +85,6 @@ class MatFile(Protocol):
         fields
             Fields of structures that are read, None for all.
         """
-        ...
 
 
 def open_mat(path: Path, inside: Path | None = None) -> MatFile:
@@ -114,12 +109,9 @@ def open_mat(path: Path, inside: Path | None = None) -> MatFile:
         return _Mat5(path, inside, stream, "<" if head[126:128] == b"IM" else ">")
 
 
-def _sound(path: Path) -> AbstractContextManager[None]:
-    return damage_refused(partial(_damaged, path))
-
-
-def _damaged(path: Path, problem: str) -> SessionFormatError:
-    return bad_file(path, "not_mat", f"cannot be read: {problem}", "is it whole? copy it again")
+_sound = partial(
+    damage_refused, code="not_mat", problem="cannot be read", hint="is it whole? copy it again"
+)
 
 
 def _simple(values: np.ndarray) -> Any:

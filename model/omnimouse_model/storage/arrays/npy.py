@@ -13,8 +13,8 @@ import re
 import zipfile
 from ast import literal_eval
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -190,6 +190,14 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
 
 
+_sound = partial(
+    damage_refused,
+    code="not_npz",
+    problem="is not a valid .npz",
+    hint="write it again with numpy.savez",
+)
+
+
 class Npz(Mapping[str, np.ndarray]):
     """Mapping from names to arrays; sizes are checked before decompression.
 
@@ -310,10 +318,6 @@ def zip_names(path: Path) -> list[str]:
         return archive.namelist()
 
 
-def _sound(path: Path) -> AbstractContextManager[None]:
-    return damage_refused(lambda problem: _refused(path, f"is not a valid .npz: {problem}"))
-
-
 def _refused(path: Path, problem: str) -> SessionFormatError:
     return bad_file(path, "not_npz", problem, "write it again with numpy.savez")
 
@@ -386,7 +390,7 @@ def read_grey_levels(path: Path, budget: Budget) -> UInt8[np.ndarray, "height wi
         from PIL import Image
     with (
         open_binary(path) as stream,
-        damage_refused(lambda problem: bad_file(path, "bad_image", f"is no image: {problem}")),
+        damage_refused(path, "bad_image", "is no image"),
         # These formats alone: another of Pillow starts a program.
         Image.open(stream, formats=_FORMATS) as image,
     ):

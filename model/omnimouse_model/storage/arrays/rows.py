@@ -24,32 +24,26 @@ class Rows(Protocol):
     @property
     def path(self) -> Path:
         """File or folder of the samples, for messages."""
-        ...
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(T, C), or (T,) for one column."""
-        ...
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the samples that `read` returns."""
-        ...
 
     def check(self) -> None:
         """Raise `SessionFormatError` if a file is missing or has changed."""
-        ...
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return rows `first` to `stop` (exclusive); callers must not write to them."""
-        ...
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return scattered rows (ascending) of a slice of columns.
 
         The result is (len(rows), columns).
         """
-        ...
 
 
 class MemoryRows:

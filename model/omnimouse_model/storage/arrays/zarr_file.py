@@ -9,7 +9,6 @@ that run code, such as pickle: they count as missing, and are listed.
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from functools import partial
 from math import prod
 from pathlib import Path
 from struct import unpack_from
@@ -367,12 +366,7 @@ class ZarrFile:
             return np.asarray(value)
         return value
 
-    def typed_errors(self, name: object) -> AbstractContextManager[None]:
+    def typed_errors(self, name: str) -> AbstractContextManager[None]:
         """Turn all errors of reading a part of the file into `SessionFormatError`."""
-        return damage_refused(partial(self._damaged, name))
-
-    def _damaged(self, name: object, problem: str) -> SessionFormatError:
-        text = f"{self.path.name}: {name} cannot be read: {problem}"
-        return SessionFormatError(
-            self.path, "unreadable", text, "is the folder whole? copy it again"
-        )
+        problem, hint = f"holds {name}, which cannot be read", "is the folder whole? copy it again"
+        return damage_refused(self.path, "unreadable", problem, hint)

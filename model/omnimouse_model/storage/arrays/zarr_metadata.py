@@ -20,7 +20,7 @@ import google_crc32c
 import numpy as np
 
 from omnimouse_model.storage.byte_source import zstandard_length
-from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.files import bad_file, damage_refused
 from omnimouse_model.storage.trees import read_json_mapping
 
 Unpack = Callable[[np.ndarray, int], np.ndarray]
@@ -298,18 +298,11 @@ def layout_of(folder: Path, node: Node) -> Layout:
     SessionFormatError
         A field is wrong, too large, or asks for a codec that is not on the list.
     """
-    try:
+    hint = "numbers and short texts in chunks of blosc, zstd or gzip are read"
+    with damage_refused(folder, "bad_store", "is no array that can be read", hint):
         layout = _layout_3(node.fields) if node.format == 3 else _layout_2(node.fields)
         _check_sizes(layout)
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
-        found = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise bad_file(
-            folder,
-            "bad_store",
-            f"is no array that can be read: {found[:200]}",
-            "numbers and short texts in chunks of blosc, zstd or gzip are read",
-        ) from error
-    return layout
+        return layout
 
 
 def _check_sizes(layout: Layout) -> None:
