@@ -19,10 +19,9 @@ from jaxtyping import Float32, Float64, Int32, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, frame_slot, full_window_starts, grid_points
 from omnimouse_model.data.window_spec import WINDOW_S
-from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import stamped_array
 from omnimouse_model.storage.arrays.rows import ArrayFile
-from omnimouse_model.storage.files import FileStamp, unreadable
+from omnimouse_model.storage.files import FileStamp, bad_file, unreadable
 
 
 def fit_video(
@@ -295,18 +294,17 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([part.astype(np.float32) for part in parts])
 
 
+ONE_SIZE = "all frames of a session must have one size"
+
+
 def frame_shape(stored: tuple[int, ...], size: tuple[int, ...], path: Path) -> tuple[int, ...]:
     """(frames, *size) for a stored shape; one image may lack its first axis."""
     if stored == size:
         return (1, *size)
     if len(stored) == len(size) + 1 and stored[1:] == size:
         return stored
-    raise SessionFormatError(
-        path,
-        "bad_trials",
-        f"{path.name} holds frames of shape {stored}, the session's are {size}",
-        "all frames of a session must have one size",
-    )
+    problem = f"holds frames of shape {stored}, the session's are {size}"
+    raise bad_file(path, "bad_trials", problem, ONE_SIZE)
 
 
 FramesOf = Callable[[ArrayFile, int, int, tuple[int, ...]], np.ndarray]

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
-from omnimouse_model.errors import SessionFormatError, without_controls
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError, without_controls
 
 # O_NONBLOCK: opening a named pipe would otherwise wait forever. The names that Windows
 # lacks are 0; O_BINARY exists on Windows alone.
@@ -189,8 +189,7 @@ def _listed(folder: Path, most: int | None) -> "list[os.DirEntry[str]]":
         return []
     except (OSError, ValueError) as error:
         raise unreadable(folder, error) from error
-    if most and len(found) > most:
-        raise bad_file(folder, "too_large", f"has more than {most:,} entries")
+    check_most(folder, len(found), most or len(found), "entries or more")
     return found
 
 
@@ -377,9 +376,7 @@ def _open_and_compare(path: Path, root: Path) -> int:
 
 
 def _outside(path: Path, found: str = "", hint: str = "") -> SessionFormatError:
-    hint = hint or "a session may only name files of its own folder"
-    problem = f"{path} points outside the session folder{found}"
-    return SessionFormatError(path, "outside", problem, hint)
+    return bad_file(path, "outside", f"points outside the session folder{found}", hint)
 
 
 def _link_refused(path: Path, problem: str, hint: str) -> SessionFormatError:
@@ -419,8 +416,7 @@ def read_bytes(path: Path, limit: int, inside: Path | None = None) -> bytes:
                 size = max(size, len(data))
         except OSError as error:
             raise unreadable(path, error) from error
-    if size > limit:
-        raise bad_file(path, "too_large", f"has {size:,} bytes; at most {limit:,} are read")
+    check_most(path, size, limit, "bytes")
     return bytes(data)
 
 
@@ -463,9 +459,7 @@ class FileStamp:
         except OSError as error:
             raise unreadable(self.path, error) from error
         if (info.st_size, info.st_mtime_ns) != (self.size, self.changed_ns):
-            raise bad_file(
-                self.path, "changed", "changed while the session was open", "open the session again"
-            )
+            raise bad_file(self.path, "changed", "changed while the session was open")
 
 
 def stamped_files(folder: Path) -> dict[str, FileStamp]:
@@ -540,9 +534,38 @@ def unreadable(path: Path, error: Exception) -> SessionFormatError:
     )
 
 
+_COMPLETE = "was the download complete?"
+_HINTS = {
+    **dict.fromkeys(("missing_data", "missing_meta", "missing_trials"), _COMPLETE),
+    "changed": "open the session again",
+    "no_series": "choose one of these as series",
+    "outside": "a session may only name files of its own folder",
+    MISSING_RATE: "state it: rate_hz=…, or --rate-hz",
+}
+"""The usual solution of each kind of problem."""
+
+
 def bad_file(path: Path, code: str, problem: str, hint: str = "") -> SessionFormatError:
     """Return the error for a file or folder; the message begins with its name."""
-    return SessionFormatError(path, code, f"{label(path)} {problem}", hint)
+    return SessionFormatError(path, code, f"{label(path)} {problem}", hint or _HINTS.get(code, ""))
+
+
+def check_most(path: Path, n: int, most: int, what: str, hint: str = "") -> None:
+    """Raise `SessionFormatError` if a file has more of something than is read of it."""
+    if n > most:
+        raise bad_file(path, "too_large", f"has {n:,} {what}; at most {most:,} are read", hint)
+
+
+def check_some(path: Path, n: int, what: str) -> None:
+    """Raise `SessionFormatError` if a file or folder has nothing of what it must have."""
+    if not n:
+        raise bad_file(path, "empty", f"has no {what}")
+
+
+def check_length(path: Path, n: int, what: str, expected: int, of: str, hint: str = "") -> None:
+    """Raise `SessionFormatError` unless a file has as many `what` as there are `of`."""
+    if n != expected:
+        raise bad_file(path, "wrong_length", f"has {n:,} {what} for {expected:,} {of}", hint)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.storage.byte_source import MAX_TEXT_BYTES, Budget
 from omnimouse_model.storage.files import (
     bad_file,
+    check_most,
     damage_refused,
     plain_text,
     read_bytes,
@@ -66,9 +67,7 @@ def csv_lines(path: Path, limit: int, inside: Path | None = None) -> Iterator[li
     rows = csv.reader(text, strict=True)
     try:
         titles = [title.strip() for title in next(rows, [])]
-        if len(titles) > _MOST_COLUMNS:
-            found = f"has {len(titles):,} columns, at most {_MOST_COLUMNS:,} are read"
-            raise bad_file(path, "too_large", found)
+        check_most(path, len(titles), _MOST_COLUMNS, "columns")
         yield titles
         yield from rows
     except csv.Error as error:
@@ -275,9 +274,9 @@ def _columns(
     # The file and its groups may state other numbers.
     rows = max(file.metadata.num_rows, sum(group.num_rows for group in groups))
     width = file.metadata.num_columns
-    if rows > _MAX_ROWS or width > _MAX_COLUMNS or rows * width > _MAX_VALUES:
-        problem = f"has {rows:,} rows and {width:,} columns, too many"
-        raise bad_file(path, "too_large", problem)
+    check_most(path, rows, _MAX_ROWS, "rows")
+    check_most(path, width, _MAX_COLUMNS, "columns")
+    check_most(path, rows * width, _MAX_VALUES, "values")
     budget = Budget(path, most=_MAX_UNPACKED)
     for number, group in enumerate(groups):
         # Of the group, not of its columns: pyarrow ends the process where the statistics of
@@ -286,9 +285,7 @@ def _columns(
     schema = file.schema_arrow
     texts = [f.name for f in schema if _is_text(arrow, f.type)]
     numbers = [f.name for f in schema if _is_number(arrow, f.type)]
-    if rows * len(texts) > _MAX_TEXTS:
-        problem = f"has {rows:,} rows of {len(texts)} columns of texts, too many"
-        raise bad_file(path, "too_large", problem)
+    check_most(path, rows * len(texts), _MAX_TEXTS, "texts")
     # Texts stay dictionaries: repeated long texts would otherwise fill the memory.
     file = parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=texts, **limits)
     table = file.read(columns=[*numbers, *texts], use_threads=False)

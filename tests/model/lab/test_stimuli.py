@@ -157,7 +157,7 @@ def test_the_images_of_a_folder_share_one_budget(tmp_path, monkeypatch):
 def test_pipes_and_images_of_too_many_pixels_are_named(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "a.png")
     monkeypatch.setattr("omnimouse_model.storage.arrays.npy._MOST_PIXELS", 19)
-    with pytest.raises(ValueError, match=r"a\.png has 5 x 4 pixels; at most 19 are read"):
+    with pytest.raises(ValueError, match=r"a\.png has 20 = 5 x 4 pixels; at most 19 are read"):
         images_in(tmp_path)
     (tmp_path / "a.png").unlink()
     os.mkfifo(tmp_path / "a.png")

@@ -113,7 +113,7 @@ def test_rows_of_a_csv_table_are_read_by_the_names_of_columns(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a," * 300_000 + "id\n", "has 300,001 columns, at most 1,000 are read"),
+        ("a," * 300_000 + "id\n", "has 300,001 columns; at most 1,000 are read"),
         ("other\n1\n", "needs the columns id, name; found other"),
         ("", "needs the columns id, name; found nothing"),
         ("id,name\n1,a\n2\n", "row 2 has only 1 cells"),

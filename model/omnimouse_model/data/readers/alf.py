@@ -11,6 +11,7 @@ import numpy as np
 
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.alf_probe import (
+    ONE_REVISION,
     Probe,
     Sorting,
     behavior_files,
@@ -52,7 +53,7 @@ from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.byte_source import folder_fingerprint
-from omnimouse_model.storage.files import bad_file, is_file
+from omnimouse_model.storage.files import bad_file, check_length, check_most, is_file
 from omnimouse_model.storage.tables import csv_rows, read_parquet_columns
 
 LOOKED_FOR = ("alf/*/spikes.times.npy",)
@@ -316,13 +317,9 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
     if times.ndim == 2 and times.shape[1] == 2 and len(times) > 1:
         times = np.interp(np.arange(len(position)), times[:, 0], times[:, 1])
     times, position = times.reshape(-1), position.reshape(-1)
-    if len(times) != len(position) or len(times) < 2:
-        raise bad_file(
-            times_path,
-            "wrong_length",
-            f"has {len(times):,} times for {len(position):,} positions",
-            "are both files of one revision?",
-        )
+    check_length(times_path, len(times), "times", len(position), "positions", ONE_REVISION)
+    if len(times) < 2:
+        raise bad_file(times_path, "wrong_length", "has one time, and a speed needs two")
     check_times(times, "times", partial(bad_file, times_path), may_repeat=True)
     check_finite(position, "positions", partial(bad_file, path))
     if times[-1] < span[0] or times[0] > span[1]:
@@ -455,12 +452,8 @@ def _check_intervals(columns: dict[str, np.ndarray], path: Path) -> None:
                 "trials need the times at which they begin and end",
             )
     lengths = [len(columns[name]) for name in (_BEGIN, _END)]
-    if lengths[0] != lengths[1]:
-        problem = f"has {lengths[0]:,} begins and {lengths[1]:,} ends of trials"
-        raise bad_file(path, "wrong_length", problem, "are all of one revision?")
-    if lengths[0] > _MAX_TRIALS:
-        problem = f"has {lengths[0]:,} trials; at most {_MAX_TRIALS:,}"
-        raise bad_file(path, "too_large", problem)
+    check_length(path, lengths[0], "begins", lengths[1], "ends of trials", ONE_REVISION)
+    check_most(path, lengths[0], _MAX_TRIALS, "trials")
 
 
 def _stimuli(columns: dict[str, np.ndarray], n: int) -> list[str]:

@@ -32,12 +32,17 @@ from omnimouse_model.storage.arrays.rows import ArrayFile
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
+    check_length,
+    check_most,
+    check_some,
     folders_in,
     is_folder,
     label,
     paths_in,
 )
 from omnimouse_model.storage.tables import csv_lines, read_parquet_columns
+
+ONE_REVISION = "are both files of one revision?"
 
 DIRECT = "alf"
 """Name of the sorter whose files lie in the folder of the probe itself."""
@@ -111,12 +116,7 @@ def choose_sortings(root: Path, sorter: str | None, notes: Notes) -> list[Sortin
         chosen = [own[sorter] for own in by_probe.values() if sorter in own]
     if not chosen:
         names = ", ".join(sorters(root)) or "none"
-        raise bad_file(
-            root,
-            "no_series",
-            f"has no spikes of {sorter!r}; the sorters are {names}",
-            "choose one of these as series",
-        )
+        raise bad_file(root, "no_series", f"has no spikes of {sorter!r}; the sorters are {names}")
     others = [name for name in sorters(root) if name not in {s.sorter for s in chosen}]
     if others:
         used = ", ".join(dict.fromkeys(sorting.sorter for sorting in chosen))
@@ -351,21 +351,13 @@ def _spikes(
     for file, what in zip(files, ("times", "units"), strict=True):
         # MATLAB saves vectors as one row or one column.
         require(file, file.path, f"(spikes,) {what}", (None,), (1, None), (None, 1))
-        if _count(file) > MAX_SPIKES:
-            problem = f"has {_count(file):,} spikes; at most {MAX_SPIKES:,} are read"
-            raise bad_file(file.path, "too_large", problem)
-    if _count(files[0]) != _count(files[1]):
-        raise bad_file(
-            files[1].path,
-            "wrong_length",
-            f"has {_count(files[1]):,} spikes, and {files[0].path.name} {_count(files[0]):,}",
-            "are both files of one revision?",
-        )
+        check_most(file.path, _count(file), MAX_SPIKES, "spikes")
+    n_times = _count(files[0])
+    check_length(files[1].path, _count(files[1]), "units", n_times, "times", ONE_REVISION)
     stamps = tuple(FileStamp.of(file.path) for file in files)
     times = np.array(files[0].open()).reshape(-1)
     unit = np.array(files[1].open()).reshape(-1)
-    if not len(times):
-        raise bad_file(files[0].path, "empty", "holds no spikes")
+    check_some(files[0].path, len(times), "spikes")
     path = files[0].path
     refuse_quantised(times, path)
     refuse = partial(bad_file, path, "bad_clock")
@@ -404,7 +396,7 @@ def _unit_channels(sorting: Sorting, root: Path, n_spiking: int) -> np.ndarray |
             path,
             "wrong_length",
             f"has {len(values):,} units, and spikes.clusters names unit {n_spiking - 1}",
-            "are both files of one revision?",
+            ONE_REVISION,
         )
     return values.astype(np.int64)
 
@@ -506,7 +498,7 @@ def _in_rows(
             path,
             "wrong_length",
             f"has {_ID} {int(ids[~is_unit][0])}, and there are {n_units:,} units",
-            "are both files of one revision?",
+            ONE_REVISION,
         )
     properties: dict[str, np.ndarray] = {}
     left_out = []
@@ -552,11 +544,6 @@ def _uuids(sorting: Sorting, root: Path, n_units: int) -> np.ndarray | None:
         return None
     # One column with a title.
     words = [row[0].strip() for row in csv_lines(path, _MAX_CSV, root) if row][1:]
-    if len(words) != n_units or any(len(word) > _LONGEST for word in words):
-        raise bad_file(
-            path,
-            "wrong_length",
-            f"has {len(words):,} rows for {n_units:,} units",
-            "are both files of one revision?",
-        )
+    check_length(path, len(words), "rows", n_units, "units", ONE_REVISION)
+    check_most(path, max(map(len, words), default=0), _LONGEST, "letters in a row")
     return np.array(words, np.str_)

@@ -4,7 +4,7 @@ A rate in other units, or responses as (neuron, time), are converted with a note
 other arrays prove them, and otherwise refused with both readings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import pairwise
@@ -91,6 +91,7 @@ class NamedArrays:
 
     def __init__(self, arrays: Mapping[str, Any], path: Path, options: ReadOptions) -> None:
         self.arrays, self.path, self.options = arrays, path, options
+        self.notes = Notes()
         # Number of all units, and rows int64 of those that are read; None for all.
         self.n_units: int | None = None
         self.chosen: np.ndarray | None = None
@@ -145,50 +146,65 @@ class NamedArrays:
             return int(max(shape))
         return int(shape[0]) if shape else 0
 
-    def numbers(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray | None:
-        """Return an array of numbers, None if absent.
+    def read(self, name: str, **sizes: int) -> np.ndarray | None:
+        """Return an array as `KEYS` describes it, None if absent.
 
-        None in `shape` means any length of at least 1.
+        `sizes` are lengths of axes; an axis without one has any length of at least 1.
         """
         if name not in self.arrays:
             return None
-        return self._numbers(name, self.stored(name), shape)
-
-    def _numbers(self, name: str, values: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
-        """Return values that are numbers of a shape."""
-        values = _as_vector(values, len(shape))
-        fits = len(values.shape) == len(shape) and all(
-            n > 0 if w is None else n == w for n, w in zip(values.shape, shape, strict=True)
-        )
-        if values.dtype.kind not in "fiu" or not fits:
-            wanted = f"{_shape_text(name, shape)} numbers" if shape else "one number"
-            problem, hint = f"is {values.shape} {values.dtype}; {wanted} expected", ""
-            if not values.size:
-                problem = f"is {values.shape}: it holds no value"
-            if values.dtype.kind in "US" and not shape:
-                hint = f"give {name} as a number, without quotes"
-            if name == "responses" and values.ndim == 1:
-                problem += ", one column for each neuron"
-                hint = "of a single neuron: responses[:, None]"
-            if name == "responses" and values.ndim == 3:
-                hint = "join trials one after the other in time, as trial_start states"
-            raise self.wrong(name, problem, hint)
+        listed, _, content = KEYS[name].removeprefix("(").partition(")")
+        axes = [axis.strip() for axis in listed.split(",") if axis.strip()]
+        values = _as_vector(self.stored(name), len(axes))
+        if "texts" in content and (values.dtype.kind in "US" or "numbers" not in content):
+            self._check(name, values, axes, sizes, "texts", "US")
+            return decode_texts(values)
+        self._check(name, values, axes, sizes)
+        if content.startswith(" whole") and (values != np.round(values)).any():
+            raise self.wrong(name, "contains numbers that are not whole")
         return values
+
+    def part(self, name: str, **sizes: int) -> np.ndarray | None:
+        """Return an array as `read` does; a fault leaves it out, with a note."""
+        return self.notes.attempt(name, self.read, name, **sizes)
+
+    def _check(
+        self,
+        name: str,
+        values: np.ndarray,
+        axes: Sequence[str],
+        sizes: Mapping[str, int],
+        content: str = "numbers",
+        kinds: str = "fiu",
+    ) -> None:
+        """Raise unless values have these axes and are of these kinds."""
+        wanted = [int(axis) if axis.isdigit() else sizes.get(axis) for axis in axes]
+        fits = len(values.shape) == len(wanted) and all(
+            n > 0 if w is None else n == w for n, w in zip(values.shape, wanted, strict=True)
+        )
+        if values.dtype.kind in kinds and fits:
+            return
+        shape = ", ".join(str(sizes.get(axis, axis)) for axis in axes) + "," * (len(axes) == 1)
+        expected = f"({shape}) {content}" if axes else "one number"
+        problem, hint = f"is {values.shape} {values.dtype}; {expected} expected", ""
+        if not values.size:
+            problem = f"is {values.shape}: it holds no value"
+        if values.dtype.kind in "US" and not axes:
+            hint = f"give {name} as a number, without quotes"
+        if name == "responses" and values.ndim == 1:
+            problem += ", one column for each neuron"
+            hint = "of a single neuron: responses[:, None]"
+        if name == "responses" and values.ndim == 3:
+            hint = "join trials one after the other in time, as trial_start states"
+        raise self.wrong(name, problem, hint)
 
     def sound_times(self, name: str) -> np.ndarray:
         """Return the finite times of an array, none if it is missing or faulty."""
         # Its fault is noted where it is read.
-        times = Notes().attempt(name, self.numbers, name, (None,))
+        times = Notes().attempt(name, self.read, name)
         if times is None:
             return np.zeros(0)
         return np.asarray(times[np.isfinite(times)], np.float64)
-
-    def integers(self, name: str, count: int) -> np.ndarray | None:
-        """Return an array of `count` whole numbers, None if absent."""
-        values = self.numbers(name, (count,))
-        if values is None or (values == np.round(values)).all():
-            return values
-        raise self.wrong(name, "contains numbers that are not whole")
 
     def number(self, name: str, least: float = -np.inf) -> float | None:
         """Return a finite number above `least`, None if absent."""
@@ -199,37 +215,12 @@ class NamedArrays:
         if values.ndim == 1 and len(values) > 1 and (values == values[0]).all():
             values = values[0]
         else:
-            values = self._numbers(name, values, ())
+            values = _as_vector(values, 0)
+            self._check(name, values, (), {})
         if not np.isfinite(values) or values <= least:
             above = "" if least == -np.inf else f" above {least:g}"
             raise self.wrong(name, f"is {values}; a finite number{above} expected")
         return float(values)
-
-    def texts(self, name: str, count: int) -> np.ndarray | None:
-        """Return an array of `count` texts, None if absent."""
-        if name not in self.arrays:
-            return None
-        values = _as_vector(self.stored(name), 1)
-        if values.dtype.kind not in "US" or values.shape != (count,):
-            raise self.wrong(name, f"is {values.shape} {values.dtype}; ({count},) texts expected")
-        return decode_texts(values)
-
-    def names(self, name: str, count: int) -> np.ndarray | None:
-        """Return `count` texts, also of numbers such as 3 or 22.5; None if absent.
-
-        A number that is not finite is an unknown name, "".
-        """
-        values = self.values(name, count)
-        if values is None or values.dtype.kind not in "fiu":
-            return values
-        names = [str(value).removesuffix(".0") for value in values]
-        return np.where(np.isfinite(values), names, "")
-
-    def values(self, name: str, count: int) -> np.ndarray | None:
-        """Return an array of `count` texts or numbers, None if absent."""
-        if name in self.arrays and self.stored(name).dtype.kind in "US":
-            return self.texts(name, count)
-        return self.numbers(name, (count,))
 
     def rows(self, name: str, values: np.ndarray, *, is_transposed: bool = False) -> Rows:
         """Return the rows of an array: in their file if not compressed, else in memory.
@@ -252,15 +243,6 @@ class NamedArrays:
     def text(self, name: str) -> str | None:
         """Return one text, None if absent."""
         return None if name not in self.arrays else text_of(self.stored(name))
-
-
-def _shape_text(name: str, shape: tuple[int | None, ...]) -> str:
-    """Return a shape with the names of the axes that may have any length."""
-    listed = KEYS.get(name, "").partition(")")[0].removeprefix("(")
-    axes = listed.removesuffix(",").split(", ")
-    names = axes if len(axes) == len(shape) else ["any"] * len(shape)
-    sizes = [text if n is None else str(n) for n, text in zip(shape, names, strict=True)]
-    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
 def _as_vector(values: np.ndarray, n_axes: int) -> np.ndarray:
@@ -301,26 +283,26 @@ _CLEAR, _SMOOTH = 4, 0.2
 neurons need no look at the values; least correlation of neighbours in time."""
 
 
-def frame_responses(arrays: NamedArrays, notes: Notes) -> Signal:
+def frame_responses(arrays: NamedArrays) -> Signal:
     """Return the responses of plain arrays with their rate, axes and pauses."""
-    values = arrays.numbers("responses", (None, None))
+    values = arrays.read("responses")
     assert values is not None
     durations = _stream_durations(arrays)
-    rate = _response_rate(arrays, values.shape, durations, notes)
-    swaps = _is_transposed(arrays, values, rate, durations, notes)
+    rate = _response_rate(arrays, values.shape, durations)
+    swaps = _is_transposed(arrays, values, rate, durations)
     if swaps:
         values = values.T
     start = arrays.number("start_s") or 0.0
     # Responses must be able to hold NaN.
     if values.dtype.kind != "f":
         values = values.astype(np.float32)
-    note_interpolation(rate, notes)
+    note_interpolation(rate, arrays.notes)
     rows = arrays.rows("responses", values, is_transposed=swaps)
     signal = Signal.of_rows("responses", rows, rate, start, mode="linear")
-    return _with_pauses(arrays, signal, notes)
+    return _with_pauses(arrays, signal)
 
 
-def _with_pauses(arrays: NamedArrays, signal: Signal, notes: Notes) -> Signal:
+def _with_pauses(arrays: NamedArrays, signal: Signal) -> Signal:
     """Return the responses with time in which all neurons are NaN as not recorded.
 
     In large files, only pauses are searched for: short losses within them are counted
@@ -353,7 +335,7 @@ def _with_pauses(arrays: NamedArrays, signal: Signal, notes: Notes) -> Signal:
     n_pauses = 0 if spans is None else len(spans) - 1
     pauses = f", with {count(n_pauses, 'pause')}" if n_pauses else ""
     least = "" if is_searched_whole else "at least "
-    notes.warn(
+    arrays.notes.warn(
         "pauses",
         f"{least}{len(lost):,} of {count(n, 'sample')} are NaN in all neurons: time "
         f"that was not recorded{pauses}",
@@ -377,7 +359,7 @@ def _without_value(file: Rows, rows: np.ndarray) -> np.ndarray:
 
 
 def _response_rate(
-    arrays: NamedArrays, shape: tuple[int, ...], durations: dict[str, float], notes: Notes
+    arrays: NamedArrays, shape: tuple[int, ...], durations: dict[str, float]
 ) -> float:
     """Return the samples of the responses per second.
 
@@ -397,7 +379,7 @@ def _response_rate(
         if option is None:
             hint = f"{error.hint}; or {_STATE_RATE}"
             raise SessionFormatError(arrays.path, MISSING_RATE, error.message, hint) from error
-        notes.warn("bad_rate", f"{error.message}; {option:g} Hz, as given, is used")
+        arrays.notes.warn("bad_rate", f"{error.message}; {option:g} Hz, as given, is used")
         return option
     if rate is None and option is None:
         raise SessionFormatError(
@@ -417,7 +399,7 @@ def _response_rate(
             and not _is_similar(max(shape) / rate, seconds)
         ]
         if fitting:
-            notes.warn(
+            arrays.notes.warn(
                 "converted_rate",
                 f"rate_hz {rate:g} is read as {unit}, {other:.4g} Hz, because of the "
                 f"other streams ({', '.join(fitting)})",
@@ -458,7 +440,6 @@ def _is_transposed(
     values: np.ndarray,
     rate_hz: float,
     durations: dict[str, float],
-    notes: Notes,
 ) -> bool:
     """Return whether responses are (neuron, time), with a note.
 
@@ -499,10 +480,10 @@ def _is_transposed(
     elif rows < columns and rows in by_time and columns not in by_time:
         return False
     else:
-        _check_order(arrays, values, rate_hz, notes)
+        _check_order(arrays, values, rate_hz)
         return False
     if swaps:
-        notes.warn(
+        arrays.notes.warn(
             "axes",
             f"responses: {values.shape} are read as (neuron, time), because {reason}: {rows:,} "
             f"neurons in {columns / rate_hz:.4g} s, not {columns:,} in {rows / rate_hz:.4g} s",
@@ -510,7 +491,7 @@ def _is_transposed(
     return swaps
 
 
-def _check_order(arrays: NamedArrays, values: np.ndarray, rate_hz: float, notes: Notes) -> None:
+def _check_order(arrays: NamedArrays, values: np.ndarray, rate_hz: float) -> None:
     """Raise if nothing shows which axis of responses is time."""
     rows, columns = values.shape
     if rows > _CLEAR * columns:
@@ -524,14 +505,14 @@ def _check_order(arrays: NamedArrays, values: np.ndarray, rate_hz: float, notes:
     if rows > columns:
         # More samples than neurons, as expected: a doubt is no reason to refuse.
         if along_neurons > _SMOOTH and along_neurons > 2 * along_time:
-            notes.warn(
+            arrays.notes.warn(
                 "axes",
                 f"responses: {values.shape} are read as (time, neuron), but change "
                 f"slowly along the second axis: {both}; is time the second one?",
             )
         return
     if is_clear:
-        notes.assume(
+        arrays.notes.assume(
             "axes",
             f"responses: {values.shape} are read as (time, neuron): they change slowly "
             f"along the first axis; {both}",

@@ -66,19 +66,19 @@ _FAR = 0.1
 """Trials may reach beyond the spikes by this share of their time, or by LATE_S."""
 
 
-def spike_responses(arrays: NamedArrays, notes: Notes) -> Signal:
+def spike_responses(arrays: NamedArrays) -> Signal:
     """Read spike times as responses: counted in any bins, and at the model's rate."""
-    times = arrays.numbers("spike_times", (None,))
+    times = arrays.read("spike_times")
     if times is None or "responses" in arrays.arrays:
         raise arrays.wrong("spike_times", "and responses are both present: pass only one")
-    unit = arrays.integers("spike_unit", len(times))
+    unit = arrays.read("spike_unit", spike=len(times))
     if unit is None:
         raise arrays.wrong("spike_unit", "is missing; spike_times needs it")
-    unit, n_units = _unit_rows(arrays, unit.astype(np.int64), notes)
+    unit, n_units = _unit_rows(arrays, unit.astype(np.int64))
     refuse_quantised(times, arrays.path)
     refuse = partial(arrays.wrong, "spike_times")
-    times, unit = sound_spike_times(times, unit, "spike_times", refuse, notes)
-    start, stop = _spike_span(arrays, times, notes)
+    times, unit = sound_spike_times(times, unit, "spike_times", refuse, arrays.notes)
+    start, stop = _spike_span(arrays, times)
     inside = (times >= start) & (times <= stop)
     if not inside.all():
         times, unit = times[inside], unit[inside]
@@ -86,17 +86,17 @@ def spike_responses(arrays: NamedArrays, notes: Notes) -> Signal:
         np.arange(n_units),
         np.bincount(unit, minlength=n_units),
         np.full((n_units, 3), np.nan),
-        quality=unit_quality(arrays, n_units, notes),
+        quality=arrays.notes.attempt("quality", _unit_quality, arrays, n_units),
     )
     spikes = UnsortedSpikes(arrays.path, times, unit)
     options, span = arrays.options, (start, stop)
-    responses, chosen = spiking_responses(units, spikes, span, options, notes)
+    responses, chosen = spiking_responses(units, spikes, span, options, arrays.notes)
     if len(chosen.unit_id) < n_units:
         arrays.n_units, arrays.chosen = n_units, chosen.unit_id
     return responses
 
 
-def _unit_rows(arrays: NamedArrays, unit: np.ndarray, notes: Notes) -> tuple[np.ndarray, int]:
+def _unit_rows(arrays: NamedArrays, unit: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the row of the unit of each spike, and the number of units."""
     n_ids = arrays.length("unit_ids") if "unit_ids" in arrays.arrays else 0
     # A unit without spikes is known only from the list of ids.
@@ -104,14 +104,14 @@ def _unit_rows(arrays: NamedArrays, unit: np.ndarray, notes: Notes) -> tuple[np.
     found = np.unique(unit)
     first, last = int(found[0]), int(found[-1])
     if first < 0 or last >= n_units:
-        ids = Notes().attempt("unit_ids", arrays.integers, "unit_ids", n_ids)
+        ids = Notes().attempt("unit_ids", arrays.read, "unit_ids", neuron=n_ids)
         if ids is None or not np.isin(found, ids).all():
             raise arrays.wrong(
                 "spike_unit",
                 f"reaches from {first} to {last} for {n_units} units",
                 "numbers of units begin with 0, in the order of unit_ids",
             )
-        notes.warn(
+        arrays.notes.warn(
             "unit_numbers",
             f"spike_unit holds unit_ids, {first} to {last}, and no numbers from 0: "
             "each spike is read as that of the unit with this id",
@@ -119,7 +119,7 @@ def _unit_rows(arrays: NamedArrays, unit: np.ndarray, notes: Notes) -> tuple[np.
         order = np.argsort(ids, kind="stable")
         return order[np.searchsorted(ids, unit, sorter=order)], n_units
     if not n_ids and 2 * len(found) < n_units:
-        notes.warn(
+        arrays.notes.warn(
             "unit_numbers",
             f"spike_unit reaches to {last}, and {len(found):,} of these numbers have "
             f"spikes: {n_units:,} units are read, the others silent (if the numbers "
@@ -128,22 +128,22 @@ def _unit_rows(arrays: NamedArrays, unit: np.ndarray, notes: Notes) -> tuple[np.
     return unit, n_units
 
 
-def _spike_span(arrays: NamedArrays, times: np.ndarray, notes: Notes) -> tuple[float, float]:
+def _spike_span(arrays: NamedArrays, times: np.ndarray) -> tuple[float, float]:
     """Return begin and end of a recording of spikes, after checks of their unit."""
     first, last = float(times.min()), float(times.max())
     given, stop = arrays.number("start_s"), arrays.number("stop_s")
     spikes = Interval(0.0 if given is None else given, last)
-    begin, end = _trial_reach(arrays, Interval(first, last), notes)
+    begin, end = _trial_reach(arrays, Interval(first, last))
     start = spikes.start
     if given is None and (start := recording_start(min(first, begin))):
-        notes.assume(
+        arrays.notes.assume(
             "recording_start",
             f"the start of the recording is not given (start_s): {start:.10g} s, the "
             "first spike or trial",
         )
     if stop is None:
         stop = max(last, end)
-        notes.assume(
+        arrays.notes.assume(
             "recording_end",
             f"the end of the recording is not given: {stop:.6g} s, the last spike or trial",
         )
@@ -158,7 +158,7 @@ def _spike_span(arrays: NamedArrays, times: np.ndarray, notes: Notes) -> tuple[f
             "are start_s, stop_s and spike_times in seconds on one clock?",
         )
     if n_outside:
-        notes.warn(
+        arrays.notes.warn(
             "spikes_outside",
             f"{n_outside:,} of {len(times):,} spikes lie outside the recording, "
             f"{start:.6g} to {stop:.6g} s; left out",
@@ -166,7 +166,7 @@ def _spike_span(arrays: NamedArrays, times: np.ndarray, notes: Notes) -> tuple[f
     return start, stop
 
 
-def _trial_reach(arrays: NamedArrays, spikes: Interval, notes: Notes) -> tuple[float, float]:
+def _trial_reach(arrays: NamedArrays, spikes: Interval) -> tuple[float, float]:
     """Return the first start and the last stop of trials, where spikes confirm them.
 
     Those of the spikes stand for none, for trials of another clock, and for wrong
@@ -199,7 +199,7 @@ def _trial_reach(arrays: NamedArrays, spikes: Interval, notes: Notes) -> tuple[f
     ]
     # Without a trial near the spikes, all are of another clock; told where read.
     if doubts and near.contains(starts).any():
-        notes.warn(
+        arrays.notes.warn(
             "trials_beyond_spikes",
             f"{' and '.join(doubts)}, and the spikes from {span_text(spikes)}: such trials do not "
             "lengthen the recording (state start_s and stop_s if it lasted longer)",
@@ -207,17 +207,15 @@ def _trial_reach(arrays: NamedArrays, spikes: Interval, notes: Notes) -> tuple[f
     return spikes.start if is_early else begin, spikes.stop if is_late else end
 
 
-def unit_quality(arrays: NamedArrays, n: int, notes: Notes) -> np.ndarray | None:
+def _unit_quality(arrays: NamedArrays, n: int) -> np.ndarray | None:
     """Return the quality labels of n units, numbers or texts; None without any."""
-    labels = notes.attempt("quality", arrays.values, "quality", n)
-    if labels is None or labels.dtype.kind == "U":
-        return labels
-    return labels.astype(np.float64)
+    labels = arrays.read("quality", neuron=n)
+    return labels if labels is None or labels.dtype.kind == "U" else labels.astype(np.float64)
 
 
 LOOKED_FOR = ("*.npz",)
 _ZIP = b"PK\x03\x04"
-_TRIAL_FIELDS = ("side", "choice", "block", "outcome")
+_TRIAL_FIELDS = ("tier", "stim_id", "side", "choice", "block", "outcome")
 
 
 def recognises(path: Path) -> bool:
@@ -257,12 +255,12 @@ def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
 
 
 def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
-    notes = Notes()
+    notes = arrays.notes
     read = spike_responses if "spike_times" in arrays.arrays else frame_responses
-    responses = read(arrays, notes)
-    found = notes.attempt("trials", _intervals, arrays, responses, notes)
+    responses = read(arrays)
+    found = notes.attempt("trials", _intervals, arrays, responses)
     intervals: PresentationIntervals = found or PresentationIntervals()
-    stimulus = notes.attempt("video", _stimulus, arrays, responses, intervals, notes)
+    stimulus = notes.attempt("video", _stimulus, arrays, responses, intervals)
     if stimulus is None:
         if options.split_seed is not None:
             intervals = with_tiers(intervals, options, notes)
@@ -273,17 +271,17 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
     if name is None:
         name = arrays.path.stem
         notes.assume("no_identity", f"the arrays contain no id: '{name}' is used")
-    image = notes.attempt("mean_image", arrays.numbers, "mean_image", (None, None))
+    image = arrays.part("mean_image")
     session = Session(
         id=name,
         animal_id=notes.attempt("animal_id", arrays.text, "animal_id"),
         path=arrays.path,
         format="arrays",
         fingerprint="",  # set by `read` and `read_mapping`
-        units=_units(arrays, responses, notes),
+        units=_units(arrays, responses),
         responses=responses,
         behavior={
-            "eye_tracker": notes.attempt("pupil", _eye, arrays, notes),
+            "eye_tracker": notes.attempt("pupil", _eye, arrays),
             "treadmill": notes.attempt("running", _running, arrays),
         },
         stimulus=stimulus,
@@ -307,11 +305,11 @@ def _running(arrays: NamedArrays) -> Signal | None:
     if not names:
         return None
     name = names[0]
-    speed = arrays.numbers(name, (None,))
+    speed = arrays.read(name)
     assert speed is not None
     columns = {"running": ("running", "cm/s"), "wheel": ("wheel_speed", "rad/s")}
     labels, values = [columns[name]], [speed]
-    pose = arrays.numbers("pose", (len(speed),))
+    pose = arrays.read("pose", time=len(speed))
     if pose is not None:
         labels.append(("pose", "px"))
         values.append(pose)
@@ -323,8 +321,8 @@ def _running(arrays: NamedArrays) -> Signal | None:
     return Signal.of_rows("treadmill", rows, rate, start, names=texts, units=units)
 
 
-def _eye(arrays: NamedArrays, notes: Notes) -> Signal | None:
-    stored = {name: arrays.numbers(name, (None,)) for name in PUPIL}
+def _eye(arrays: NamedArrays) -> Signal | None:
+    stored = {name: arrays.read(name) for name in PUPIL}
     columns = {name: _finite(v) for name, v in stored.items() if v is not None}
     if not columns:
         return None
@@ -334,7 +332,7 @@ def _eye(arrays: NamedArrays, notes: Notes) -> Signal | None:
     rate = _required(arrays, "pupil_rate_hz", "pupil")
     check_extent(arrays.path, "pupil", len(next(iter(columns.values()))), rate)
     clock = rate, arrays.number("pupil_start_s") or 0.0
-    return eye_signal(arrays.path, columns, {}, clock, notes)
+    return eye_signal(arrays.path, columns, {}, clock, arrays.notes)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -383,7 +381,7 @@ class ArrayVideo:
 
 
 def _stimulus(
-    arrays: NamedArrays, responses: Signal, intervals: PresentationIntervals, notes: Notes
+    arrays: NamedArrays, responses: Signal, intervals: PresentationIntervals
 ) -> Stimulus | None:
     if "video" not in arrays.arrays:
         return None
@@ -394,7 +392,7 @@ def _stimulus(
         raise arrays.wrong("video", f"is {video.shape} {video.dtype}")
     times = _frame_times(arrays, len(video))
     recording, span = (responses.valid_interval(), Interval(float(times[0]), float(times[-1])))
-    scale = scale_to_seconds("video", span, recording, notes)
+    scale = scale_to_seconds("video", span, recording, arrays.notes)
     times = times * scale
     if scale == 1.0 and not is_long_enough(common_time(span, recording)):
         short = (
@@ -412,7 +410,7 @@ def _stimulus(
     shown = [intervals.at(float(part.times[0])).get("stim_id", "") for part in parts]
     parts = [replace(p, stim_id=str(name)) for p, name in zip(parts, shown, strict=True)]
     t0 = responses.start
-    return build_stimulus(parts, intervals, t0, video.shape[1:], source, notes)
+    return build_stimulus(parts, intervals, t0, video.shape[1:], source, arrays.notes)
 
 
 def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:
@@ -420,7 +418,7 @@ def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:
         rate = _required(arrays, "video_rate_hz", "video")
         check_extent(arrays.path, "video", n, rate, MAX_FRAMES)
         return (arrays.number("video_start_s") or 0.0) + np.arange(n) / rate
-    times = arrays.numbers("video_times", (None,))
+    times = arrays.read("video_times")
     assert times is not None
     if len(times) != n:
         hint = "store the onset of each frame"
@@ -430,24 +428,23 @@ def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:
     return times
 
 
-def _intervals(arrays: NamedArrays, responses: Signal, notes: Notes) -> PresentationIntervals:
-    on = arrays.numbers("trial_start", (None,))
+def _intervals(arrays: NamedArrays, responses: Signal) -> PresentationIntervals:
+    on = arrays.read("trial_start")
     if on is None:
         if others := sorted(name for name in arrays.arrays if name.startswith("trial_")):
             raise arrays.wrong("trial_start", f"is missing; {others[0]} needs it")
         return PresentationIntervals()
     n = len(on)
-    off = arrays.numbers("trial_stop", (n,))
+    off = arrays.read("trial_stop", trial=n)
     if off is None:
         off = np.full(n, np.nan)
-    readers = {
-        "tier": arrays.texts,
-        "stim_id": arrays.names,
-        **dict.fromkeys(_TRIAL_FIELDS, arrays.values),
-    }
     fields: dict[str, list[Any]] = {}
-    for name, read in readers.items():
-        column = notes.attempt(f"trial_{name}", read, f"trial_{name}", n)
+    for name in _TRIAL_FIELDS:
+        column = arrays.part(f"trial_{name}", trial=n)
+        if column is not None and name == "stim_id" and column.dtype.kind in "fiu":
+            # A number that is not finite is an unknown name.
+            names = [str(value).removesuffix(".0") for value in column]
+            column = np.where(np.isfinite(column), names, "")
         if column is not None:
             fields[name] = column.tolist()
     fields["id"] = list(range(n))  # before sorting: the user's own order
@@ -455,20 +452,20 @@ def _intervals(arrays: NamedArrays, responses: Signal, notes: Notes) -> Presenta
         responses.valid_interval(), {}, {"samples of the responses": responses.rate_hz}
     )
     return trial_intervals(
-        "trials", on.astype(np.float64), off.astype(np.float64), fields, clock, notes
+        "trials", on.astype(np.float64), off.astype(np.float64), fields, clock, arrays.notes
     )
 
 
 # -- neurons -------------------------------------------------------------------------
-def _units(arrays: NamedArrays, responses: Signal, notes: Notes) -> Units:
+def _units(arrays: NamedArrays, responses: Signal) -> Units:
     n = responses.n_columns if arrays.n_units is None else arrays.n_units
 
-    plane = notes.attempt("plane", arrays.integers, "plane", n)
-    probe = notes.attempt("probe", arrays.texts, "probe", n)
+    plane = arrays.part("plane", neuron=n)
+    probe = arrays.part("probe", neuron=n)
     if probe is not None and plane is None:
         plane = probe_numbers(probe)
-    unit_id = notes.attempt("unit_ids", arrays.integers, "unit_ids", n)
-    roi = notes.attempt("roi_labels", _roi, arrays, n)
+    unit_id = arrays.part("unit_ids", neuron=n)
+    roi = arrays.notes.attempt("roi_labels", _roi, arrays, n)
     if arrays.chosen is not None:
         # Units keep their numbers; pixels belong to imaging, not to spikes.
         unit_id, roi = np.arange(n) if unit_id is None else unit_id, None
@@ -480,24 +477,24 @@ def _units(arrays: NamedArrays, responses: Signal, notes: Notes) -> Units:
 
     units = make_units(
         responses,
-        notes,
+        arrays.notes,
         unit_id=read(unit_id),
-        area=read(notes.attempt("area", arrays.texts, "area", n)),
+        area=read(arrays.part("area", neuron=n)),
         area_source="area",
         plane=read(plane),
-        xyz_um=read(notes.attempt("xyz_um", arrays.numbers, "xyz_um", (n, 3))),
-        xy_px=read(notes.attempt("xy_px", arrays.numbers, "xy_px", (n, 2))),
+        xyz_um=read(arrays.part("xyz_um", neuron=n)),
+        xy_px=read(arrays.part("xy_px", neuron=n)),
         roi=roi,
         probe=read(probe),
     )
     # Of spikes, a fault of the labels was noted where units were chosen.
-    faults = Notes() if responses.has_events else notes
-    quality = read(unit_quality(arrays, n, faults))
+    faults = Notes() if responses.has_events else arrays.notes
+    quality = read(faults.attempt("quality", _unit_quality, arrays, n))
     return units if quality is None else replace(units, properties={"quality": quality})
 
 
 def _roi(arrays: NamedArrays, n: int) -> Roi | None:
-    labels = arrays.numbers("roi_labels", (None, None))
+    labels = arrays.read("roi_labels")
     if labels is None:
         return None
     if labels.dtype.kind == "f" or labels.min() < 0 or labels.max() > n:

@@ -51,6 +51,8 @@ from omnimouse_model.storage.arrays.rows import ArrayFile
 from omnimouse_model.storage.byte_source import folder_fingerprint
 from omnimouse_model.storage.files import (
     bad_file,
+    check_length,
+    check_some,
     is_folder,
     is_link,
     is_there,
@@ -84,15 +86,12 @@ def read_sequence(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[
     rate = positive(meta, "sampling_rate", path)
     start, end = number(meta, "start_time", path), number(meta, "end_time", path)
     if end < start:
-        raise SessionFormatError(
-            path,
-            "bad_key",
-            f"{label(path)}: end_time {end} lies before start_time {start}",
-            "correct the times in that file",
-        )
+        raise wrong(path, "end_time", f"no time before start_time {start}", end)
     file = _samples(folder, meta, notes)
     signal = Signal(name, file, rate, start, end, _phase_shifts(root, folder, meta))
-    _check_not_empty(signal, path)
+    columns = "units" if name == "responses" else "channels"
+    check_some(path, signal.n_columns, f"{columns} of {name}")
+    check_some(path, signal.n_samples, f"samples of {name}")
     _check_timestamps(signal, folder, notes)
     return _within_data(signal, notes), meta
 
@@ -124,12 +123,7 @@ def data_file(folder: Path, stem: str, meta: Mapping[str, Any]) -> tuple[Path, b
     mapped, has_npy = flag(meta, "is_mem_mapped", folder / "meta.yml"), is_there(npy)
     has_mem = is_there(mem)
     if not has_npy and not has_mem:
-        raise SessionFormatError(
-            folder,
-            "missing_data",
-            f"{folder.name}: neither {npy.name} nor {mem.name} found",
-            "was the download complete?",
-        )
+        raise bad_file(folder, "missing_data", f"has neither {npy.name} nor {mem.name}")
     is_mapped = has_mem and (mapped is True or not has_npy)
     return (mem if is_mapped else npy), is_mapped
 
@@ -200,26 +194,11 @@ def _phase_shifts(root: Path, folder: Path, meta: Mapping[str, Any]) -> np.ndarr
     path = folder / "meta" / "phase_shifts.npy"
     shifts = load_small_array(path, root)
     columns = count(meta, "n_signals", folder / "meta.yml")
-    if shifts.size != columns:
-        raise SessionFormatError(
-            path,
-            "wrong_length",
-            f"phase_shifts.npy has {shifts.size} values for {columns} units",
-            "one shift per column of the data",
-        )
+    hint = "one shift per column of the data"
+    check_length(path, shifts.size, "values", columns, "units", hint)
     require(shifts, path, "numbers")
     check_finite(shifts.reshape(-1), "shifts", partial(bad_file, path))
     return shifts.reshape(-1).astype(np.float64)
-
-
-def _check_not_empty(signal: Signal, path: Path) -> None:
-    columns = "units" if signal.name == "responses" else "channels"
-    counts = {columns: signal.n_columns, "samples": signal.n_samples}
-    for name, n in counts.items():
-        if not n:
-            raise SessionFormatError(
-                path, "empty", f"{signal.name} hold 0 {name}", "nothing can be shown"
-            )
 
 
 def _within_data(signal: Signal, notes: Notes) -> Signal:
@@ -347,12 +326,7 @@ def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
         return read_spikes(root, "spikes", notes)
     if is_link(meta):
         raise missing(meta)
-    raise SessionFormatError(
-        meta,
-        "missing_meta",
-        "responses/meta.yml is missing; a session needs responses",
-        "was the download complete?",
-    )
+    raise bad_file(meta, "missing_meta", "is missing; a session needs responses")
 
 
 def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
@@ -569,12 +543,7 @@ def read_spikes(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[st
     meta = read_yaml_mapping(path, root)
     start, end = number(meta, "start_time", path), number(meta, "end_time", path)
     if (end - start) * ROW_RATE_HZ < 1:
-        raise SessionFormatError(
-            path,
-            "bad_key",
-            f"{label(path)}: end_time {end} leaves no sample after start_time {start}",
-            "correct the times in that file",
-        )
+        raise wrong(path, "end_time", f"a sample or more after start_time {start}", end)
     offsets = _offsets(meta, path)
     file = _times(folder, meta, int(offsets[-1]))
     _check_times(file, offsets)
@@ -627,9 +596,6 @@ def _check_order(file: ArrayFile, times: np.ndarray, first: int, offsets: np.nda
     invalid = np.flatnonzero(~np.isfinite(times)) + first
     if len(falls) or len(invalid):
         at = int(min([*falls[:1], *invalid[:1]]))
-        raise bad_file(
-            file.path,
-            "not_ascending",
-            f"does not ascend within a unit at index {at}",
-            "spike times must be sorted within each unit, in seconds",
-        )
+        hint = "spike times must be sorted within each unit, in seconds"
+        problem = f"does not ascend within a unit at index {at}"
+        raise bad_file(file.path, "not_ascending", problem, hint)

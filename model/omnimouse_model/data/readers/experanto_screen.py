@@ -33,7 +33,14 @@ from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile
-from omnimouse_model.storage.files import FileStamp, bad_file, is_there, label, stamped_files
+from omnimouse_model.storage.files import (
+    FileStamp,
+    bad_file,
+    check_some,
+    is_there,
+    label,
+    stamped_files,
+)
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 
 # -- reader of the trial table of an experanto screen: metadata of each trial
@@ -104,13 +111,7 @@ def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial
     else:
         stored = {n[:5]: read_yaml_mapping(folder / "meta" / n, folder.parent) for n in numbered}
         source = folder / "meta"
-    if not stored:
-        raise SessionFormatError(
-            folder,
-            "empty",
-            f"{label(source)}: the screen has 0 trials",
-            "remove the screen folder if nothing was shown",
-        )
+    check_some(source, len(stored), "trials: remove the screen folder if nothing was shown")
     trials = [_trial(k, v, source, use_names) for k, v in stored.items()]
     notes.warn_once(
         "unknown_modality",
@@ -154,12 +155,8 @@ def _file_name(key: str, meta: Mapping[str, Any], source: Path, use_names: bool)
         name = stimulus.removesuffix(".npy")
     # Colons and backslashes too: drives and separators on Windows.
     if re.search(r"[\\/\x00:]", name) or name in (".", "..", ""):
-        raise SessionFormatError(
-            source,
-            "outside",
-            f"trial {key}: stimulus file {name!r} points outside the session folder",
-            "a session may only name files of its own folder",
-        )
+        problem = f"names a file {name!r} of trial {key} that points outside the session folder"
+        raise bad_file(source, "outside", problem)
     return f"{name}.npy"
 
 
@@ -303,8 +300,7 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
 
 def _slot_times(path: Path, root: Path) -> np.ndarray:
     stored = require(load_small_array(path, root), path, "a list of times", (None,))
-    if not len(stored):
-        raise bad_file(path, "wrong_shape", "holds no times")
+    check_some(path, len(stored), "times")
     times = stored.astype(np.float64)
     refuse_quantised(stored, path)
     check_times(times, "times", partial(bad_file, path))
@@ -317,12 +313,9 @@ def _fitting_slots(
     # A video takes one slot per frame, every other trial one slot.
     n_slots = trials[-1].first_slot + trials[-1].n_slots
     if len(slot_t) < n_slots:
-        raise SessionFormatError(
-            folder / "timestamps.npy",
-            "bad_trials",
-            f"screen/timestamps.npy has {len(slot_t):,} times, the trials take {n_slots:,} slots",
-            "was the download complete?",
-        )
+        problem = f"has {len(slot_t):,} times, the trials take {n_slots:,} slots"
+        path, hint = folder / "timestamps.npy", "was the download complete?"
+        raise bad_file(path, "bad_trials", problem, hint)
     # Too many times do no harm; with too few, frames would have no onset.
     if len(slot_t) > n_slots:
         notes.warn(

@@ -25,6 +25,7 @@ from omnimouse_model.data.readers.build.notes import (
     ALL_ROIS,
     Notes,
     ReadOptions,
+    choose_series,
     note_interpolation,
 )
 from omnimouse_model.data.readers.roi_hdf5 import (
@@ -45,7 +46,7 @@ from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 from omnimouse_model.storage.byte_source import BlockFile, file_fingerprint, folder_fingerprint
-from omnimouse_model.storage.files import is_file, is_folder, open_binary
+from omnimouse_model.storage.files import bad_file, is_file, is_folder, open_binary
 from omnimouse_model.storage.processes import Answer, LibraryError, Report, call_library
 from omnimouse_model.storage.tables import csv_rows
 
@@ -130,18 +131,13 @@ def _numbers(names: list[str]) -> np.ndarray:
 
 def _refused(path: Path, error: LibraryError) -> SessionFormatError:
     if error.kind in ("ModuleNotFoundError", "ImportError"):
-        return SessionFormatError(
-            path,
-            "missing_package",
-            f"{path.name} is of Inscopix, which roiextractors and isx read: {error.text}",
-            "pip install 'omnimouse-app[roi]'",
-        )
-    return SessionFormatError(
-        path,
-        "unreadable",
-        f"{path.name}: roiextractors cannot read it: {error.text}",
+        problem = f"is of Inscopix, which roiextractors and isx read: {error.text}"
+        return bad_file(path, "missing_package", problem, "pip install 'omnimouse-app[roi]'")
+    problem, hint = (
+        "cannot be read by roiextractors",
         "is it a cell set, and whole? export it again",
     )
+    return bad_file(path, "unreadable", f"{problem}: {error.text}", hint)
 
 
 _MINIAN_SERIES = {"S": "deconvolved activity", "C": "denoised traces"}
@@ -324,7 +320,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     else:
         found = read_hdf5(path, notes)
     chosen = _chosen(found, options, notes)
-    series = _series(found, options, notes)
+    series = choose_series(found.series, options.series, path, notes)
     rate_hz = _rate(found, options, notes)
     rows = found.rows(series, chosen)
     check_extent(path, series, rows.shape[0], rate_hz)
@@ -381,30 +377,9 @@ def _chosen(found: Extraction, options: ReadOptions, notes: Notes) -> np.ndarray
     note_no_cells(found.n_regions, n_cells, notes, where=where, cells_only=options.cells_only)
     chosen = np.flatnonzero(found.accepted) if options.cells_only else every
     if not len(chosen):
-        raise SessionFormatError(
-            found.path,
-            "empty",
-            f"{where} accepts none of {found.n_regions} regions",
-            f"{ALL_ROIS}, reads them all",
-        )
+        problem = f"accepts none of {found.n_regions} regions ({found.accepted_source})"
+        raise bad_file(found.path, "empty", problem, f"{ALL_ROIS}, reads them all")
     return chosen
-
-
-def _series(found: Extraction, options: ReadOptions, notes: Notes) -> str:
-    """Return the kind of traces that is read, with a note on the others."""
-    names = list(found.series)
-    series = names[0] if options.series is None else options.series
-    if series not in names:
-        raise SessionFormatError(
-            found.path,
-            "no_series",
-            f"{found.path.name} has no series {series!r}; it has {', '.join(names)}",
-            "choose one of these",
-        )
-    others = [name for name in names if name != series]
-    more = f"; there are also {', '.join(others)}" if others else ""
-    notes.assume("series", f"responses are {series}: {found.series[series]}{more}")
-    return series
 
 
 def _rate(found: Extraction, options: ReadOptions, notes: Notes) -> float:
@@ -421,12 +396,8 @@ def _rate(found: Extraction, options: ReadOptions, notes: Notes) -> float:
         # The notes on the session that is refused would be lost.
         about = [note.message for note in notes.warnings]
         why = next((f"; {one}" for one in about if one.startswith(found.rate_source)), "")
-        raise SessionFormatError(
-            path,
-            MISSING_RATE,
-            f"{path.name}: {found.program} stored no frames per second{why}",
-            "state it: rate_hz=…, or --rate-hz",
-        )
+        problem = f"of {found.program} stores no frames per second{why}"
+        raise bad_file(path, MISSING_RATE, problem)
     check_scan_rate(path, rate)
     if given is None:
         notes.assume("stored_rate", f"{rate:.6g} Hz, as {found.rate_source} says")

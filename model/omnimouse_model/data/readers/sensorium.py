@@ -32,14 +32,16 @@ from omnimouse_model.data.readers.build.trial_files import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import ONE_SIZE
 from omnimouse_model.display import listed
-from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 from omnimouse_model.storage.byte_source import folder_fingerprint
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
+    check_length,
+    check_some,
     is_folder,
     stamped_files,
     unless_missing,
@@ -77,22 +79,15 @@ class Folder:
         self.is_video = is_folder(self.data("videos"))
         self._numbers = {name: self._numbered(name) for name in self.streams}
         screen = self._numbers[self.screen]
-        if not screen:
-            raise SessionFormatError(
-                self.data(self.screen), "empty", f"data/{self.screen} holds no trials"
-            )
+        check_some(self.data(self.screen), len(screen), "trials")
         self.n_trials = max(screen) + 1
         self._check_numbers()
         self.frame_size = self._frame_size()
         # Trial 0 may be withheld: take the first trial that has responses.
-        recorded = min(self._numbers["responses"], default=None)
-        if recorded is None:
-            raise SessionFormatError(
-                self.data("responses"), "empty", "data/responses holds no trials"
-            )
-        self.n_units = next(iter(self.file("responses", recorded).shape), 0)
-        if not self.n_units:
-            raise SessionFormatError(self.data("responses"), "empty", "responses hold 0 units")
+        recorded = self._numbers["responses"]
+        check_some(self.data("responses"), len(recorded), "trials")
+        self.n_units = next(iter(self.file("responses", min(recorded)).shape), 0)
+        check_some(self.data("responses"), self.n_units, "units")
 
     @property
     def screen(self) -> str:
@@ -151,14 +146,11 @@ class Folder:
             If it has another number of values.
         """
         values = self._array("trials", name)
-        if values is None or values.size == self.n_trials:
-            return None if values is None else values.reshape(self.n_trials)
-        raise SessionFormatError(
-            self.root / "meta" / "trials" / f"{name}.npy",
-            "wrong_length",
-            f"trials/{name}.npy has {values.size} values for {self.n_trials} trials",
-            "was the download complete?",
-        )
+        if values is None:
+            return None
+        path, hint = self.root / "meta" / "trials" / f"{name}.npy", "was the download complete?"
+        check_length(path, values.size, "values", self.n_trials, "trials", hint)
+        return values.reshape(self.n_trials)
 
     def trial_arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays of `meta/trials` with one value per trial, by name."""
@@ -200,25 +192,17 @@ class Folder:
         first = range(min(self.n_trials, len(numbers) + _LISTED + 1))
         missing = [str(number) for number in first if number not in numbers]
         names = ", ".join(missing[:_LISTED]) + (", …" if missing[_LISTED:] else "")
-        raise SessionFormatError(
-            self.data(self.screen),
-            "missing_trials",
-            f"{self.screen} has {len(numbers)} files, and the last one has number "
-            f"{self.n_trials - 1} (missing: {names})",
-            "was the download complete?",
-        )
+        last = f"the last one has number {self.n_trials - 1} (missing: {names})"
+        problem = f"has {len(numbers)} files, and {last}"
+        raise bad_file(self.data(self.screen), "missing_trials", problem)
 
     def _frame_size(self) -> tuple[int, int]:
         file = self.file(self.screen, 0)
         # Videos are (height, width, time), images (channel, height, width).
         shape = file.shape[:2] if self.is_video else file.shape[-2:]
-        if len(file.shape) != 3 or not all(file.shape):
-            raise bad_file(
-                file.path,
-                "wrong_shape",
-                f"is {file.shape}; expected "
-                + ("(height, width, time)" if self.is_video else "(1, height, width)"),
-            )
+        expected = "(height, width, time)" if self.is_video else "(1, height, width)"
+        require(file, file.path, expected, (None, None, None))
+        check_some(file.path, min(file.shape), "pixels")
         return int(shape[0]), int(shape[1])
 
 
@@ -230,12 +214,8 @@ def _links(root: Path) -> dict[str, str]:
         return {}
     for name, other in links.items():
         if not isinstance(other, str) or Path(other).name != other:
-            raise SessionFormatError(
-                path,
-                "outside",
-                f"config.json: link '{name}' must name a folder of data/, found {other!r}",
-                "a session may only name files of its own folder",
-            )
+            problem = f"has a link '{name}' that must name a folder of data/: {other!r}"
+            raise bad_file(path, "outside", problem)
     return {str(name): other for name, other in links.items()}
 
 
@@ -366,12 +346,8 @@ def _frames(folder: Folder, number: int) -> ArrayFile:
     size = folder.frame_size
     stored = file.shape[:2] if folder.is_video else file.shape[-2:]
     if len(file.shape) != 3 or stored != size or 0 in file.shape:
-        raise bad_file(
-            file.path,
-            "bad_trials",
-            f"is {file.shape}, the session's frames are {size}",
-            "all frames of a session must have one size",
-        )
+        problem = f"is {file.shape}, the session's frames are {size}"
+        raise bad_file(file.path, "bad_trials", problem, ONE_SIZE)
     return file
 
 
@@ -383,21 +359,11 @@ def _trial_responses(folder: Folder, number: int, tier: str, total: int) -> Arra
     if not folder.has("responses", number):
         if _may_be_withheld(tier):
             return None
-        raise SessionFormatError(
-            folder.data("responses"),
-            "missing_trials",
-            f"data/responses/{number}.npy is missing, and tier {tier} is not withheld",
-            "was the download complete?",
-        )
+        problem = f"has no {number}.npy, and tier {tier} is not withheld"
+        raise bad_file(folder.data("responses"), "missing_trials", problem)
     file = folder.file("responses", number)
     expected = (folder.n_units, total) if folder.is_video else (folder.n_units,)
-    if file.shape != expected:
-        raise bad_file(
-            file.path,
-            "bad_trials",
-            f"is {file.shape}; {expected} expected",
-            "was the download complete?",
-        )
+    require(file, file.path, str(expected), expected, hint="was the download complete?")
     return None if _may_be_withheld(tier) and _is_empty(file) else file
 
 

@@ -22,6 +22,7 @@ from omnimouse_model.data.readers.build.notes import (
     ALL_ROIS,
     Notes,
     ReadOptions,
+    choose_series,
     note_interpolation,
 )
 from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows, stretches
@@ -40,7 +41,7 @@ from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.matlab import open_mat
 from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.byte_source import file_fingerprint, folder_fingerprint
-from omnimouse_model.storage.files import folders_in, is_file, is_folder, is_there
+from omnimouse_model.storage.files import bad_file, folders_in, is_file, is_folder, is_there
 
 SERIES = {
     "spks": "deconvolved activity, as suite2p stored it",
@@ -50,6 +51,7 @@ SERIES = {
 }
 """Kinds of responses, best first."""
 
+_PROCESSED = "was the recording processed to its end?"
 _UNCORRECTED = "the factor of the neuropil is 0: F is read as it is"
 _BASELINE_PERCENT = 8.0
 """Percentile over time that serves as the baseline of a region."""
@@ -78,7 +80,7 @@ def series_choices(planes: list[Plane]) -> dict[str, str]:
     return {name: text for name, text in SERIES.items() if can_be[name]}
 
 
-def choose_series(
+def _series(
     choices: Mapping[str, str], planes: list[Plane], name: str | None, path: Path, notes: Notes
 ) -> str:
     """Return the kind of responses to read: the requested or the best one.
@@ -90,40 +92,23 @@ def choose_series(
     """
     if not choices:
         files = ", ".join(sorted(_in_common(planes))) or "nothing"
-        raise SessionFormatError(
-            path,
-            "missing_data",
-            f"planes of {path.name} have {files} in common; spks.npy, or F.npy and "
-            "Fneu.npy with a factor of the neuropil (neucoeff), expected",
-            "was the recording processed to its end?",
-        )
-    if name is not None and name not in choices:
-        needed = ("neucoeff", "neuropil_coefficient", "tau")
-        problems = {p.problems[n] for p in planes for n in needed if n in p.problems}
-        why = f" ({'; '.join(sorted(problems))})" if problems else ""
-        raise SessionFormatError(
-            path,
-            "no_series",
-            f"{path.name} has no series {name!r}{why}; it has {', '.join(choices)}",
-            "choose one of these",
-        )
+        needed = "spks.npy, or F.npy and Fneu.npy with a factor of the neuropil (neucoeff)"
+        problem = f"has planes with {files} in common; {needed}, expected"
+        raise bad_file(path, "missing_data", problem, _PROCESSED)
     # Not fluorescence by default: the models expect deconvolved activity. A factor of 0
     # says that F itself is the signal, as with one photon.
     best = "spks" if "spks" in choices else "deconvolved"
     if "F-neu" in choices and all(plane.neucoeff == 0 for plane in planes):
         best = "F-neu"
-    used = name or best
-    if used not in choices:
-        raise SessionFormatError(
-            path,
-            "missing_data",
-            f"{path.name} has no spks.npy, and what deconvolution needs is not there "
-            "(tau in ops.npy)",
-            f"choose series={next(iter(choices))!r}, or --series {next(iter(choices))}",
-        )
-    others = [name for name in choices if name != used]
-    more = f"; there are also {', '.join(others)}" if others else ""
-    notes.assume("series", f"responses are {used}: {SERIES[used]}{more}")
+    if name is None and best not in choices:
+        problem = "has no spks.npy, and what deconvolution needs is not there (tau in ops.npy)"
+        first = next(iter(choices))
+        hint = f"choose series={first!r}, or --series {first}"
+        raise bad_file(path, "missing_data", problem, hint)
+    needed = ("neucoeff", "neuropil_coefficient", "tau")
+    problems = {p.problems[n] for p in planes for n in needed if n in p.problems}
+    why = f" ({'; '.join(sorted(problems))})" if problems else ""
+    used = choose_series(choices, name or best, path, notes, why)
     if used != "spks":
         factors = sorted({plane.neucoeff for plane in planes if plane.neucoeff})
         told = " or ".join(f"{factor:g}" for factor in factors)
@@ -176,13 +161,9 @@ def common_frames(path: Path, planes: Sequence[Plane], notes: Notes) -> Frames:
     counts = np.array(folders, np.int64)
     shortest, longest = counts.min(axis=0), counts.max(axis=0)
     if (longest - shortest).max() > _MAX_UNEVEN:
-        raise SessionFormatError(
-            path,
-            "wrong_shape",
-            f"planes of {path.name} have {min(total)[0]} to {max(total)[0]} frames; "
-            "one volume gives all planes as many, or one fewer",
-            "was the recording processed to its end?",
-        )
+        found = f"has planes of {min(total)[0]} to {max(total)[0]} frames"
+        problem = f"{found}; one volume gives all planes as many, or one fewer"
+        raise bad_file(path, "wrong_shape", problem, _PROCESSED)
     n_rows = int(shortest.sum())
     if max(total)[0] > n_rows:
         notes.assume("cut_frames", f"planes are cut to the shortest, {n_rows}")
@@ -401,13 +382,9 @@ def read(path: Path, options: ReadOptions) -> Session:
     folders = _plane_folders(path)
     if not folders:
         lacking = ", ".join(_without_traces(path))
-        raise SessionFormatError(
-            path,
-            "missing_data",
-            f"{lacking} of {path.name} has neither F.npy nor spks.npy: suite2p found "
-            "no regions, or did not extract their traces",
-            "was the recording processed to its end?",
-        )
+        found = f"has neither F.npy nor spks.npy in {lacking}"
+        problem = f"{found}: suite2p found no regions, or did not extract their traces"
+        raise bad_file(path, "missing_data", problem, _PROCESSED)
     # In order of their numbers, which are the order of scanning.
     planes = [
         read_plane(folder, root, number, options, notes, matlab)
@@ -421,7 +398,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     _note_cells(planes, options, notes)
     used = _with_cells(path, planes, notes)
     choices = series_choices(used)
-    series = choose_series(choices, used, options.series, path, notes)
+    series = _series(choices, used, options.series, path, notes)
     responses = _responses(path, used, scanned, series, options, notes)
     notes.assume("no_positions", "positions are pixels: no file gives their size")
     session = Session(
@@ -547,15 +524,10 @@ def _with_cells(path: Path, planes: list[Plane], notes: Notes) -> list[Plane]:
         for plane in empty
     ]
     if len(empty) == len(planes):
-        has_regions = any(plane.n_rois for plane in planes)
-        raise SessionFormatError(
-            path,
-            "empty",
-            f"{path.name} has no neurons: {'; '.join(lacks)}",
-            f"{ALL_ROIS}, reads them all"
-            if has_regions
-            else "suite2p found nothing: run it with other settings of the detection",
-        )
+        hint = "suite2p found nothing: run it with other settings of the detection"
+        if any(plane.n_rois for plane in planes):
+            hint = f"{ALL_ROIS}, reads them all"
+        raise bad_file(path, "empty", f"has no neurons: {'; '.join(lacks)}", hint)
     if empty:
         notes.warn("empty_plane", f"{'; '.join(lacks)}: the other planes are read")
     return [plane for plane in planes if len(plane.chosen)]
@@ -627,12 +599,9 @@ def _responses(
     missing = _missing(path, planes, frames, notes)
     recorded = ~np.logical_and.reduce(missing)
     if recorded.sum() < 2:
-        raise SessionFormatError(
-            path,
-            "empty",
-            f"{path.name}: suite2p marks all frames but {recorded.sum()} as bad",
-            "was the registration right? badframes of ops.npy and bad_frames.npy count",
-        )
+        problem = f"has frames that suite2p marks as bad, all but {recorded.sum()}"
+        hint = "was the registration right? badframes of ops.npy and bad_frames.npy count"
+        raise bad_file(path, "empty", problem, hint)
     place = np.flatnonzero(recorded)
     spans, n_missing = stretches(place, frames.n_rows, 0.0, rate, frames.joints)
     parts: list[Placed] = []
@@ -685,23 +654,14 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
     """
     stored = sorted({plane.rate_hz for plane in planes if plane.rate_hz is not None})
     if stored and stored[-1] > stored[0] * (1 + _SAME_RATE):
-        raise SessionFormatError(
-            path,
-            "bad_key",
-            f"planes of {path.name} have rates {stored} in fs; one expected",
-            "are all of one recording?",
-        )
+        problem = f"has planes with rates {stored} in fs; one expected"
+        raise bad_file(path, "bad_key", problem, "are all of one recording?")
     if stored:
         return stored[0]
     problem = next((p.problems["fs"] for p in planes if "fs" in p.problems), "")
     if options.rate_hz is None:
-        lacking = (
-            f"{path.name}: {problem}: the frames per second of a plane are unknown"
-            if problem
-            else f"no ops.npy, settings.npy or ops of {MATLAB} in {path.name} gives "
-            "fs, the frames per second of a plane"
-        )
-        raise SessionFormatError(path, MISSING_RATE, lacking, "state it: rate_hz=…, or --rate-hz")
+        lacking = problem or f"has no ops.npy, settings.npy or ops of {MATLAB} that gives fs"
+        raise bad_file(path, MISSING_RATE, f"{lacking}, the frames per second of a plane")
     check_scan_rate(path, options.rate_hz)
     notes.assume(
         "given_rate",

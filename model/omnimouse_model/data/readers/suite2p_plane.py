@@ -14,7 +14,7 @@ from omnimouse_model.data.readers.suite2p_files import Scan, Settings, Tables, v
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.matlab import StoredArray
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
-from omnimouse_model.storage.files import bad_file, label
+from omnimouse_model.storage.files import bad_file, check_length, check_some, label
 
 _NEEDED = {
     "spks": ("spks",),
@@ -23,6 +23,8 @@ _NEEDED = {
     "dff": ("F", "Fneu"),
 }
 """Files of traces that each kind of responses needs."""
+_WRITTEN = "was it written by suite2p?"
+_ONE_RUN = "are the files of one run of suite2p?"
 _MOST_PADDING = 64
 _SAME_LENGTH = 0.02
 """Relative difference of two statements on the length that is no contradiction."""
@@ -112,13 +114,8 @@ def read_plane(
     others = [len(table) for table in (regions, marked) if table is not None]
     files = _traces(tables, others[0] if others else None, settings, options, notes)
     n_rois, n_stored = next(iter(files.values())).shape
-    if regions is not None and len(regions) != n_rois:
-        raise bad_file(
-            tables.path("stat"),
-            "wrong_length",
-            f"holds {len(regions)} regions, the traces {n_rois} regions",
-            "are the files of one run of suite2p?",
-        )
+    if regions is not None:
+        check_length(tables.path("stat"), len(regions), "regions", n_rois, "traces", _ONE_RUN)
     is_cell = _is_cell(tables, marked, n_rois, notes)
     chosen = np.arange(n_rois)
     if options.cells_only:
@@ -189,7 +186,10 @@ def _traces(
             file = tables.traces(name)
             n_frames = settings.count("nframes")
             file = _oriented(file, name, n_regions, n_frames, notes)
-            _check_same(file, files)
+            if any(file.shape != other.shape for other in files.values()):
+                shape = next(iter(files.values())).shape
+                found = f"is {file.shape}, other traces of the plane are {shape}"
+                raise bad_file(file.path, "wrong_shape", found, _ONE_RUN)
         except SessionFormatError as error:
             if name in needed or len(names) == 1:
                 raise
@@ -198,17 +198,9 @@ def _traces(
             files[name] = file
     folder = tables.folder
     if not files:
-        raise SessionFormatError(
-            folder,
-            "missing_data",
-            f"{label(folder)}: no traces can be read",
-            "suite2p writes F.npy, Fneu.npy and spks.npy, if it found regions",
-        )
-    shape = next(iter(files.values())).shape
-    if not shape[1]:
-        raise SessionFormatError(
-            folder, "empty", f"{label(folder)}: traces are {shape}: nothing to read"
-        )
+        hint = "suite2p writes F.npy, Fneu.npy and spks.npy, if it found regions"
+        raise bad_file(folder, "missing_data", "has no traces that can be read", hint)
+    check_some(folder, next(iter(files.values())).shape[1], "frames of traces")
     return {name: files[name] for name in names if name in files}
 
 
@@ -270,30 +262,13 @@ def _check_square(file: StoredArray, name: str, notes: Notes) -> None:
     notes.assume("square", f"{found}: read as regions × frames, the order in which suite2p writes")
 
 
-def _check_same(file: StoredArray, others: Mapping[str, StoredArray]) -> None:
-    shape = next((other.shape for other in others.values()), file.shape)
-    if file.shape != shape:
-        raise bad_file(
-            file.path,
-            "wrong_shape",
-            f"is {file.shape}, other traces of the plane are {shape}",
-            "are they of one run of suite2p?",
-        )
-
-
 def _is_cell(
     tables: Tables, marked: np.ndarray | None, n_rois: int, notes: Notes
 ) -> np.ndarray | None:
     """Return whether each region is marked as a cell, None if no file says it."""
     if marked is None:
         return None
-    if len(marked) != n_rois:
-        raise bad_file(
-            tables.path("iscell"),
-            "wrong_length",
-            f"is {marked.shape} for {n_rois} regions",
-            "are the files of one run of suite2p?",
-        )
+    check_length(tables.path("iscell"), len(marked), "rows", n_rois, "regions", _ONE_RUN)
     # Columns of iscell: flag, probability.
     flag = marked if marked.ndim == 1 else marked[:, 0]
     if flag.dtype.kind != "f" or (flag[np.isfinite(flag)] % 1 == 0).all():
@@ -444,37 +419,24 @@ def _pixels(
     columns = [vector(region.get(name)) for name in ("ypix", "xpix", "lam")]
     arrays = [column for column in columns if column is not None]
     if len(arrays) != 3 or len({len(a) for a in arrays}) != 1:
-        shapes = (getattr(region.get(n), "shape", None) for n in ("ypix", "xpix", "lam"))
-        raise SessionFormatError(
-            path,
-            "wrong_shape",
-            f"{label(path)}: region {number} has ypix, xpix and lam of "
-            f"{shapes}; three arrays of one length expected",
-            "was it written by suite2p?",
-        )
+        shapes = [getattr(region.get(n), "shape", None) for n in ("ypix", "xpix", "lam")]
+        found = f"has ypix, xpix and lam of {shapes} in region {number}"
+        expected = "three arrays of one length expected"
+        raise bad_file(path, "wrong_shape", f"{found}; {expected}", _WRITTEN)
     places = np.stack(arrays[:2], axis=1)
     # MATLAB stores whole numbers as floats.
     is_whole = np.isfinite(places) & (places == np.rint(places))
     if not is_whole.all():
-        raise SessionFormatError(
-            path,
-            "wrong_shape",
-            f"{label(path)}: region {number} has {places[~is_whole][0]:g} in ypix or "
-            "xpix; whole numbers expected",
-            "was it written by suite2p?",
-        )
+        found = f"has {places[~is_whole][0]:g} in ypix or xpix of region {number}"
+        raise bad_file(path, "wrong_shape", f"{found}; whole numbers expected", _WRITTEN)
     # Without an image size, the limit of int16, in which pixels are stored.
     height, width = size or (32767, 32767)
     # Before the cast to int16, which would wrap large values into the image.
     if len(places) and ((places < 0) | (places >= (height, width))).any():
         row, column = places.max(axis=0)
-        raise SessionFormatError(
-            path,
-            "outside_image",
-            f"{label(path)}: region {number} has pixels up to row {row:g}, column "
-            f"{column:g}; the image is {height}×{width}",
-            "do stat.npy and ops.npy belong together?",
-        )
+        found = f"has pixels up to row {row:g}, column {column:g} in region {number}"
+        problem = f"{found}; the image is {height}×{width}"
+        raise bad_file(path, "outside_image", problem, "do stat.npy and ops.npy belong together?")
     weight = np.nan_to_num(arrays[2].astype(np.float32))
     return places.astype(np.int16), weight
 

@@ -32,10 +32,11 @@ from omnimouse_model.storage.byte_source import folder_fingerprint
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
+    check_length,
+    check_some,
     folders_in,
     is_folder,
     is_link,
-    label,
     paths_in,
     stamped_files,
 )
@@ -47,7 +48,6 @@ TRAINING, EVALUATION = "training_data", "evaluation_data"
 N_GAZE = N_STATE = 2
 """Columns of `perspectives` (pupil x, y) and `modulations` (pupil radius, running)."""
 _ENDING = ".npy"
-_INCOMPLETE = "was the download complete?"
 _NEEDED, _OPTIONAL = ("stimuli", "units"), ("perspectives", "modulations")
 
 
@@ -82,12 +82,9 @@ def read_trials(root: Path, notes: Notes) -> list[FileTrial]:
     for prefix in (TRAINING, EVALUATION):
         names = [folder.name for folder in folders if folder.name.startswith(prefix)]
         if len(names) > 1:
-            raise SessionFormatError(
-                root,
-                "several_trees",
-                f"{root.name} has several folders of {prefix}: {', '.join(names[:4])}",
-                "open one of them, or one folder with one of each kind",
-            )
+            hint = "open one of them, or one folder with one of each kind"
+            problem = f"has several folders of {prefix}: {', '.join(names[:4])}"
+            raise bad_file(root, "several_trees", problem, hint)
     trials: list[FileTrial] = []
     size: tuple[int, ...] | None = None
     faults = Notes()
@@ -96,8 +93,7 @@ def read_trials(root: Path, notes: Notes) -> list[FileTrial]:
         trials += tree.trials()
         size = tree.size
     notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
-    if not trials:
-        raise bad_file(folders[0] / "stimuli", "empty", "holds no trials")
+    check_some(folders[0] / "stimuli", len(trials), "trials")
     for kind, name in (("perspectives", "eye"), ("modulations", "running")):
         n_missing = sum(getattr(trial, name) is None for trial in trials)
         if n_missing:
@@ -129,7 +125,7 @@ class _Tree:
         self.is_training = is_folder(root / "training") or root.name.startswith(TRAINING)
         for kind in _NEEDED:
             if not is_folder(root / kind):
-                raise bad_file(root, "missing_folder", f"has no folder {kind}", _INCOMPLETE)
+                raise bad_file(root, "missing_data", f"has no folder {kind}")
         self.kinds = [
             *(("training", "samples") if self.is_training else ()),
             *_NEEDED,
@@ -167,12 +163,8 @@ class _Tree:
             missing = sorted(names - files.keys(), key=_natural)
             # Behaviour that is missing in a trial is NaN there.
             if missing and kind not in _OPTIONAL:
-                raise bad_file(
-                    self.root / kind / clip,
-                    "missing_trials",
-                    f"has no {listed(missing, 1)}, which other kinds of data have",
-                    _INCOMPLETE,
-                )
+                problem = f"has no {listed(missing, 1)}, which other kinds of data have"
+                raise bad_file(self.root / kind / clip, "missing_trials", problem)
         return [
             self._trial(prefix, clip, name.removesuffix(_ENDING), files_of)
             for name in sorted(names, key=_natural)
@@ -207,12 +199,7 @@ class _Tree:
         if self.is_training:
             tier = "train" if self._single(stamps["training"], bool) else "validation"
             declared = self._single(stamps["samples"], int)
-            if declared != length:
-                raise bad_file(
-                    stamps["samples"].path,
-                    "wrong_length",
-                    f"is {declared}, but {label(frames.path)} has {length} frames",
-                )
+            check_length(frames.path, length, "frames", declared, "samples, as the folder says")
         ends = units.part(np.array([0, -1]))
         return FileTrial(
             key=prefix + name,

@@ -30,6 +30,7 @@ from omnimouse_model.storage.byte_source import (
     Budget,
     Source,
 )
+from omnimouse_model.storage.files import check_most
 from omnimouse_model.storage.write import atomic_path
 
 if TYPE_CHECKING:
@@ -209,13 +210,8 @@ class Hdf5:
                     yield item
                 if isinstance(item, h5py.Group):
                     waiting.append((item, depth + 1, is_yielded))
-                if len(visited) > _MAX_OBJECTS or depth > _DEEPEST:
-                    raise SessionFormatError(
-                        self.path,
-                        "too_large",
-                        f"{self.path.name} holds more than {_MAX_OBJECTS:,} objects, "
-                        f"or groups in more than {_DEEPEST} levels",
-                    )
+                check_most(self.path, len(visited), _MAX_OBJECTS, "objects or more")
+                check_most(self.path, depth, _DEEPEST, "levels of groups or more")
 
     def _members(self, group: Any) -> list[tuple[str, Any, int]]:
         """Return name, object and address of the hard links of a group."""

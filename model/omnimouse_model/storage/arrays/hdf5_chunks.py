@@ -25,6 +25,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5_heads import LAYOUT, ReadAt, messages
 from omnimouse_model.storage.arrays.rows import pieces_of
 from omnimouse_model.storage.byte_source import zstandard_length
+from omnimouse_model.storage.files import check_most
 
 if TYPE_CHECKING:
     import h5py
@@ -159,23 +160,13 @@ class Chunks:
         # HDF5 decompresses a whole chunk even if one value is read. Contiguous datasets
         # have no chunks and are read in parts of any size.
         n_bytes = math.prod(chunk) * _item_bytes(dataset) if chunk else 0
-        if n_bytes > _MAX_CHUNK_BYTES:
-            raise self._refused(
-                "too_large",
-                f"{name} is stored in pieces of {n_bytes:,} bytes",
-                "write it again in smaller chunks",
-            )
-        n_chunks = (
-            math.prod([-(-n // size) for n, size in zip(dataset.shape, chunk, strict=True)])
-            if chunk
-            else 0
+        what = f"bytes in each piece of {name}"
+        check_most(self._path, n_bytes, _MAX_CHUNK_BYTES, what, "write it again in smaller chunks")
+        counts = (
+            [-(-n // size) for n, size in zip(dataset.shape, chunk, strict=True)] if chunk else []
         )
-        if n_chunks > _MOST_DECLARED:
-            raise self._refused(
-                "too_large",
-                f"{name} is stored in {n_chunks:,} pieces, at most {_MOST_DECLARED:,} are read",
-                "write it again in larger chunks",
-            )
+        what, larger = f"pieces of {name}", "write it again in larger chunks"
+        check_most(self._path, math.prod(counts), _MOST_DECLARED, what, larger)
         storage, coders = dataset.id.get_create_plist(), 0
         for number in range(storage.get_nfilters()):
             code, _, values, label = storage.get_filter(number)
@@ -240,13 +231,8 @@ class Chunks:
         # A file can declare any number of chunks that it does not have.
         if n_chunks > _MOST_AT_ONCE and is_simple:
             most = min(most, max(_MOST_AT_ONCE, 4 * dataset.id.get_num_chunks()))
-        if n_chunks > most:
-            raise self._refused(
-                "too_large",
-                f"{dataset.name} is stored in {n_chunks:,} pieces, "
-                f"of which at most {most:,} are read at once",
-                "write it again in larger chunks",
-            )
+        what, larger = f"pieces of {dataset.name} in this part", "write it again in larger chunks"
+        check_most(self._path, n_chunks, most, what, larger)
         if is_simple and layout.is_decoded_here(n_chunks):
             values = self._decoded(dataset, layout, ranges)
             if values is not None:

@@ -19,7 +19,7 @@ import numpy as np
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES, BlockFile, Budget
-from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
+from omnimouse_model.storage.files import bad_file, check_most, damage_refused, open_binary
 
 StoredArray = ArrayFile | MemoryRows
 """An array (rows, columns) in a file or in memory."""
@@ -186,12 +186,7 @@ class _Mat5:
         with open_binary(self.path, self._inside) as stream, _sound(self.path):
             limit = min(MAX_TABLE_BYTES, max(_SMALL_BYTES, _MAX_RATIO * member.n_bytes))
             data = self._bytes(stream, member, limit + 1)
-            if len(data) > limit:
-                raise bad_file(
-                    self.path,
-                    "too_large",
-                    f"holds {name} of more than {limit:,} bytes, too many for what it should be",
-                )
+            check_most(self.path, len(data), limit, f"bytes or more in {name}")
             spend = partial(self._budget.spend, name)
             return _Elements(data, self._order, spend).value(fields)
 

@@ -30,6 +30,7 @@ from omnimouse_model.storage.byte_source import LONGEST_TEXT, MAX_TEXT_BYTES, Bu
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
+    check_most,
     damage_refused,
     label,
     open_binary,
@@ -72,10 +73,7 @@ def stamped_array(file: FileStamp) -> ArrayFile:
 def load_small_array(path: Path, inside: Path, *, is_named: bool = False) -> np.ndarray:
     """Read a small `.npy` (numbers or strings) that lies in the folder `inside`."""
     file = npy_file(path, inside, is_named=is_named)
-    if file.n_bytes > MAX_SMALL_ARRAY_BYTES:
-        raise bad_file(
-            path, "too_large", f"holds {file.shape} values, too many for what it should be"
-        )
+    check_most(path, file.n_bytes, MAX_SMALL_ARRAY_BYTES, "bytes of values")
     return file.open()
 
 
@@ -395,8 +393,7 @@ def read_grey_levels(path: Path, budget: Budget) -> UInt8[np.ndarray, "height wi
         Image.open(stream, formats=_FORMATS) as image,
     ):
         # Before any pixel is decoded.
-        if math.prod(image.size) > _MOST_PIXELS:
-            size = f"{image.width:,} x {image.height:,} pixels"
-            raise bad_file(path, "too_large", f"has {size}; at most {_MOST_PIXELS:,} are read")
+        size = f"= {image.width:,} x {image.height:,} pixels"
+        check_most(path, math.prod(image.size), _MOST_PIXELS, size)
         budget.spend(path.name, math.prod(image.size))
         return np.asarray(image.convert("L"), np.uint8)

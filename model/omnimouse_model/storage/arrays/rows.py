@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.storage.byte_source import BlockFile, Source
-from omnimouse_model.storage.files import FileStamp, bad_file
+from omnimouse_model.storage.files import FileStamp, bad_file, check_most
 
 
 @runtime_checkable
@@ -216,10 +216,8 @@ class ArrayFile:
         # An array in Fortran order is the transposed array in C order.
         turn = slice(None, None, -1 if self.fortran else None)
         size = [len(one) for one in taken[turn]]
-        if math.prod(size) * self.dtype.itemsize > MAX_PART_BYTES:
-            n_bytes = math.prod(size) * self.dtype.itemsize
-            problem = f"holds {n_bytes:,} bytes of values; at most {MAX_PART_BYTES:,} are read"
-            raise bad_file(self.path, "too_large", f"{problem} at once")
+        n_bytes = math.prod(size) * self.dtype.itemsize
+        check_most(self.path, n_bytes, MAX_PART_BYTES, "bytes of values in this part")
         out = np.empty(size, self.dtype)
         with self._file.opened() as file:
             if out.size:

@@ -28,7 +28,7 @@ from omnimouse_model.storage.arrays.zarr_metadata import (
     verified,
 )
 from omnimouse_model.storage.byte_source import BlockFile
-from omnimouse_model.storage.files import bad_file, label, plain_text, unreadable
+from omnimouse_model.storage.files import bad_file, check_most, label, plain_text, unreadable
 from omnimouse_model.storage.write import atomic_path
 
 MAX_TABLE_BYTES = 2 * 2**30
@@ -139,8 +139,7 @@ def check_files(path: Path, formats: tuple[Format, ...] = (3,)) -> None:
         except OSError as error:
             raise unreadable(path, error) from error
         count += len(items)
-        if count > _MAX_FILES:
-            raise bad_file(path, "too_large", f"has more than {_MAX_FILES:,} files")
+        check_most(path, count, _MAX_FILES, "files or more")
         for item in items:
             # Does not follow links.
             mode = item.stat(follow_symlinks=False).st_mode
@@ -212,9 +211,8 @@ class ZarrArray:
         slices += (slice(None),) * (len(self.shape) - len(slices))
         bounds = [s.indices(n)[:2] for s, n in zip(slices, self.shape, strict=True)]
         size = [max(0, high - low) for low, high in bounds]
-        if math.prod(size) * self.dtype.itemsize > MAX_TABLE_BYTES:
-            problem = f"holds {size} values, more than are read at once"
-            raise bad_file(self.path, "too_large", problem)
+        n_bytes = math.prod(size) * self.dtype.itemsize
+        check_most(self.path, n_bytes, MAX_TABLE_BYTES, "bytes in this part")
         out = np.empty(size, self.dtype)
         if not out.size:
             return out

@@ -20,7 +20,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
 from omnimouse_model.storage.arrays.zarr_metadata import Node, read_node, unpack_v2
 from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES
-from omnimouse_model.storage.files import bad_file, damage_refused, read_bytes
+from omnimouse_model.storage.files import bad_file, check_most, damage_refused, read_bytes
 
 _FORMATS: tuple[Any, ...] = (2, 3)
 _LINKS, _OWN_FILE = "zarr_link", "."
@@ -243,9 +243,7 @@ class ZarrFile:
             arrays, groups = self.members(name)
             for inner in sorted([*arrays, *groups]):
                 count += 1
-                if count > _MAX_OBJECTS:
-                    problem = f"holds more than {_MAX_OBJECTS:,} objects"
-                    raise bad_file(self.path, "too_large", problem)
+                check_most(self.path, count, _MAX_OBJECTS, "objects or more")
                 if name == "/" and inner == _SCHEMAS:
                     continue
                 member = self.find(f"{name.rstrip('/')}/{inner}")
@@ -340,11 +338,8 @@ class ZarrFile:
         dataset = self.dataset(name)
         if isinstance(dataset, ZarrTexts):
             return dataset.texts()
-        if prod(dataset.shape) * max(8, dataset.dtype.itemsize) > most_bytes:
-            found = f"{name} is {dataset.shape} {dataset.dtype}"
-            raise bad_file(
-                self.path, "too_large", f"{found}, too many values for what it should be"
-            )
+        n_bytes = prod(dataset.shape) * max(8, dataset.dtype.itemsize)
+        check_most(self.path, n_bytes, most_bytes, f"bytes in {name}")
         return self.read(dataset, ())
 
     def read(self, dataset: ZarrDataset, part: Any) -> np.ndarray:
@@ -361,8 +356,7 @@ class ZarrFile:
         if isinstance(value, Mapping):
             return value.get("value")
         if isinstance(value, list):
-            if len(value) > _MAX_VALUES:
-                raise bad_file(self.path, "too_large", f"{item.name} ({name}) has too many values")
+            check_most(self.path, len(value), _MAX_VALUES, f"values in {item.name} ({name})")
             return np.asarray(value)
         return value
 

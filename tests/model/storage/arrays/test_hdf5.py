@@ -410,9 +410,9 @@ def test_a_dataset_of_many_chunks_that_were_never_written_is_refused(path):
         file.create_dataset("v", (90_000,), "f8", chunks=(1,))
         file.create_dataset("w", (2_000_000,), "f8", chunks=(1,))
     file = Hdf5(BlockFile(path))
-    with pytest.raises(SessionFormatError, match="90,000 pieces, of which at most 10,000"):
+    with pytest.raises(SessionFormatError, match=r"90,000 pieces .*; at most 10,000"):
         file.table("/v")
-    with pytest.raises(SessionFormatError, match="2,000,000 pieces, at most 1,000,000"):
+    with pytest.raises(SessionFormatError, match=r"2,000,000 pieces .*; at most 1,000,000"):
         file.table("/w")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
-from omnimouse_model.storage.files import bad_file, label
+from omnimouse_model.storage.files import bad_file, check_most, label
 
 
 def text_of(value: Any) -> str:
@@ -182,18 +182,9 @@ def check_extent(
     # 0 s with an infinite rate, which checks the number of rows alone.
     seconds = (n_rows - 1) / rate_hz
     if seconds > LONGEST_S:
-        raise SessionFormatError(
-            path,
-            "bad_clock",
-            f"{path.name}: {name} covers {seconds:.3g} s, more than a week",
-            "are rate and times right, in seconds?",
-        )
-    if n_rows > most_rows:
-        raise SessionFormatError(
-            path,
-            "too_large",
-            f"{path.name}: {name} has {n_rows:,} samples; at most {most_rows:,} are read",
-        )
+        problem = f"has {seconds:.3g} s of {name}, more than a week"
+        raise bad_file(path, "bad_clock", problem, "are rate and times right, in seconds?")
+    check_most(path, n_rows, most_rows, f"samples of {name}")
 
 
 SLOWEST_HZ, FASTEST_HZ = 0.1, 1000.0

@@ -30,7 +30,7 @@ from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.byte_source import combine_options
-from omnimouse_model.storage.files import bad_file, label, unless_missing
+from omnimouse_model.storage.files import bad_file, check_most, label, unless_missing
 
 # -- means and standard deviations of a stream: stored or computed --------------------
 # Statistics come from a sample of rows in this many runs, so that opening a session
@@ -84,13 +84,7 @@ def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) 
     """
     path = signal.file.path
     check_extent(path, signal.name, signal.n_samples, signal.rate_hz)
-    if signal.n_columns > MAX_COLUMNS:
-        raise SessionFormatError(
-            path,
-            "too_large",
-            f"{path.name}: {signal.name} has {signal.n_columns:,} columns; at most "
-            f"{MAX_COLUMNS:,} are read",
-        )
+    check_most(path, signal.n_columns, MAX_COLUMNS, f"columns of {signal.name}")
     unknown = np.full(signal.n_columns, np.nan)
     mean = unknown if signal.mean is None else signal.mean
     std = unknown if signal.std is None else signal.std

@@ -26,6 +26,7 @@ from omnimouse_model.storage.arrays.npy import npy_file
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
+    check_most,
     folders_in,
     is_file,
     is_link,
@@ -267,9 +268,7 @@ def _read(path: Path, session_id: str) -> _Table:
     places = [header.index(name) for name in _SCAN_KEYS if name in header]
     rows = [*enumerate(filter(None, lines), 1)]
     own = _own_rows(path, rows, places, session_id)
-    if len(own) * len(header) > _MAX_CELLS:
-        problem = f"has {len(own):,} rows of {len(header)} columns for one recording"
-        raise bad_file(path, "too_large", f"{problem}; at most {_MAX_CELLS:,} cells")
+    check_most(path, len(own) * len(header), _MAX_CELLS, "cells for one recording")
     for number, row in own:
         if len(row) != len(header) or any(len(c) > _LONGEST or "\n" in c for c in row):
             raise bad_file(
@@ -417,9 +416,7 @@ def _columns(table: _Table) -> Iterator[tuple[str, np.ndarray]]:
                 f"is {file.shape}; ({table.n_rows}, at most {_MAX_VALUES}) expected, "
                 f"one row for each of {table.path.name}",
             )
-        if file.shape[0] > MAX_COLUMNS:
-            problem = f"has {file.shape[0]:,} rows; at most {MAX_COLUMNS:,} are read"
-            raise bad_file(path, "too_large", problem)
+        check_most(path, file.shape[0], MAX_COLUMNS, "rows")
         yield stem, np.asarray(file.part(table.row), np.float64)
 
 

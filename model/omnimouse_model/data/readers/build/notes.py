@@ -19,6 +19,7 @@ from omnimouse_model.data.signal import Signal, is_interpolated
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.rows import MemoryRows
+from omnimouse_model.storage.files import bad_file
 
 # -- facts that the user states because the files of a session do not -----------------
 ALL_ROIS = "--all-rois, or cells_only=False in Python"
@@ -81,6 +82,23 @@ class ReadOptions:
         """Return the options that differ from the defaults, by name."""
         default = asdict(ReadOptions())
         return {k: v for k, v in asdict(self).items() if v != default[k]}
+
+
+def choose_series(
+    choices: Mapping[str, str], name: str | None, path: Path, notes: "Notes", why: str = ""
+) -> str:
+    """Return the series that is asked for, else the first, with a note on the others.
+
+    `choices` are names and what they are; `why` tells why one may be missing.
+    """
+    used = next(iter(choices)) if name is None else name
+    if used not in choices:
+        problem = f"has no series {used!r}{why}; it has {', '.join(choices)}"
+        raise bad_file(path, "no_series", problem)
+    others = [one for one in choices if one != used]
+    more = f"; there are also {', '.join(others)}" if others else ""
+    notes.assume("series", f"responses are {used}: {choices[used]}{more}")
+    return used
 
 
 Arguments = ParamSpec("Arguments")
