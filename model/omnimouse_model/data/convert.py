@@ -59,7 +59,7 @@ from omnimouse_model.storage.arrays.zarr_arrays import (
     update_attributes,
 )
 from omnimouse_model.storage.arrays.zarr_metadata import MAX_CHUNK_BYTES
-from omnimouse_model.storage.files import is_file, is_folder, is_there, real_path
+from omnimouse_model.storage.files import bad_file, is_file, is_folder, is_there, real_path
 from omnimouse_model.storage.journal import (
     JOURNAL,
     Journal,
@@ -230,12 +230,8 @@ def _one_type(session: Session, kinds: set[np.dtype[Any]]) -> np.dtype[Any]:
 
 def unstorable(session: Session, content: str, limit: str) -> SessionFormatError:
     """Return the error for values that a store cannot hold."""
-    return SessionFormatError(
-        session.path,
-        "not_storable",
-        f"session '{session.id}' has {content}; a store holds {limit}",
-        "convert these values first",
-    )
+    problem = f"has {content}; a store holds {limit}"
+    return bad_file(session.path, "not_storable", problem, "convert these values first")
 
 
 # A multiple of the chunk height, so that no chunk is decoded twice.
@@ -430,12 +426,9 @@ class _Conversion:
     def check_header(self, earlier: dict[str, Any]) -> None:
         """Raise if an unfinished store is of another source, or has other settings."""
         if earlier != self.header:
-            raise SessionFormatError(
-                self.part,
-                "other_source",
-                f"{self.part.name} was begun {_difference(earlier, self.header)}",
-                "remove that folder to begin anew, or choose another name",
-            )
+            problem = f"was begun {_difference(earlier, self.header)}"
+            hint = "remove that folder to begin anew, or choose another name"
+            raise bad_file(self.part, "other_source", problem, hint)
 
     def _create(self) -> None:
         """Create the store with empty arrays."""
@@ -695,6 +688,4 @@ def _same_frames(stored: np.ndarray, original: np.ndarray) -> bool:
 
 
 def _differs(path: Path, problem: str) -> SessionFormatError:
-    return SessionFormatError(
-        path, "differs", f"{path.name}: {problem}", "convert the session again"
-    )
+    return bad_file(path, "differs", f"is no copy of the session: {problem}")

@@ -35,6 +35,7 @@ from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.archives import is_archive, unpack
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE
 from omnimouse_model.storage.files import (
+    bad_file,
     expanded,
     folders_in,
     is_folder,
@@ -312,12 +313,7 @@ def reopen_session(
             return _reopened[key]
     session = open_session(path, **options)
     if session.fingerprint != fingerprint:
-        raise SessionFormatError(
-            session.path,
-            "changed",
-            f"session '{session.id}' changed after it was opened elsewhere",
-            "open the session again",
-        )
+        raise bad_file(session.path, "changed", "changed after it was opened elsewhere")
     with _lock:
         _reopened[key] = session
         while len(_reopened) > _CACHED:

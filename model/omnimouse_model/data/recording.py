@@ -27,6 +27,7 @@ from omnimouse_model.data.stimulus import Stimulus, Trials, early_and_late, has_
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.display import HasSummary
 from omnimouse_model.errors import SessionFormatError, bounded
+from omnimouse_model.storage.files import bad_file
 
 Value = TypeVar("Value")
 
@@ -359,13 +360,9 @@ def allowed_times(
             allowed &= points_inside(grid, gap_free(signal))
     # The reference package ignores its filters if they leave no time; we report it.
     if not allowed.any():
-        raise SessionFormatError(
-            session.path,
-            "no_valid_data",
-            f"session '{session.id}' ({session.path.name}) has no valid data: "
-            "behaviour is missing (NaN) everywhere",
-            "repair or remove the eye_tracker or treadmill folder",
-        )
+        problem = "has no valid data: behaviour is missing (NaN) everywhere"
+        hint = "repair or remove the eye_tracker or treadmill folder"
+        raise bad_file(session.path, "no_valid_data", problem, hint)
     both: np.ndarray = allowed & session.inside_trials(tiers)
     return both
 

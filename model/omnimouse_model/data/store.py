@@ -27,7 +27,7 @@ from omnimouse_model.data.spike_trains import Observed, SpikeTrains
 from omnimouse_model.data.stimulus import TRIAL_COLUMNS, Stimulus, Trials
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.rows import MemoryRows, Rows
-from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
+from omnimouse_model.storage.arrays.zarr_arrays import COPY, ZarrArray, ZarrGroup
 from omnimouse_model.storage.byte_source import combine_options, folder_fingerprint
 from omnimouse_model.storage.files import bad_file, damage_refused, is_file, is_folder
 from omnimouse_model.storage.trees import decode_json, read_json_mapping
@@ -370,8 +370,7 @@ def recognises(path: Path) -> bool:
 def read(path: Path, options: ReadOptions, *, is_unfinished: bool = False) -> Session:
     """Open a store; see `open_session`. `is_unfinished` allows an unfinished one."""
     attributes = _checked(path, is_unfinished)
-    hint = "copy the store again, or convert the session again"
-    with damage_refused(path, "bad_store", "is damaged", hint):
+    with damage_refused(path, "bad_store", "is damaged", COPY):
         return _session(path, attributes, options)
 
 
@@ -381,20 +380,12 @@ def _checked(path: Path, is_unfinished: bool) -> Mapping[str, Any]:
     attributes = attributes if isinstance(attributes, Mapping) else {}
     version = attributes.get("version")
     if isinstance(version, int) and version > VERSION:
-        raise SessionFormatError(
-            path,
-            "newer_version",
-            f"{path.name} was written by a newer version ({version} > {VERSION})",
-            "update this program",
-        )
+        problem = f"was written by a newer version ({version} > {VERSION})"
+        raise bad_file(path, "newer_version", problem)
     is_complete = attributes.get("complete") is True or is_unfinished
     if not is_complete or attributes.get("format") != FORMAT:
-        raise SessionFormatError(
-            path,
-            "unfinished",
-            f"{path.name}: the store was not finished (interrupted write?)",
-            "run omnimouse convert again: it continues where it stopped",
-        )
+        problem = "is a store that was not finished (interrupted write?)"
+        raise bad_file(path, "unfinished", problem)
     return attributes
 
 

@@ -29,7 +29,7 @@ from typing import IO
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
-from omnimouse_model.storage.files import open_binary
+from omnimouse_model.storage.files import bad_file, open_binary
 from omnimouse_model.storage.write import sole_writer, temporary_folder
 
 # Limits against archives made to fill memory or drive. The limit of names is in bytes,
@@ -126,9 +126,7 @@ def unpack(archive: Path, into: Path, job: Job = QUIET) -> Path:
 def _unpack(archive: Path, into: Path, job: Job) -> None:
     with temporary_folder(into) as part:
         if into.exists():
-            raise SessionFormatError(
-                into, "exists", f"{into} exists already", "remove it, or choose another"
-            )
+            raise bad_file(into, "exists", "exists already", "remove it, or choose another")
         with _opened(archive) as members:
             checked = _checked(archive, members, shutil.disk_usage(into.parent).free)
             _write(archive, checked, part, job)
@@ -311,12 +309,7 @@ def _as_broken_archive(archive: Path, name: str = "") -> Iterator[None]:
 
 
 def _broken(archive: Path, problem: str) -> SessionFormatError:
-    return SessionFormatError(
-        archive,
-        "broken_archive",
-        f"{archive.name} is not a whole archive: {problem}",
-        "fetch it again",
-    )
+    return bad_file(archive, "broken_archive", f"is not a whole archive: {problem}")
 
 
 def _outside(archive: Path, name: str, link: str = "") -> SessionFormatError:
@@ -325,6 +318,4 @@ def _outside(archive: Path, name: str, link: str = "") -> SessionFormatError:
 
 
 def _refused(archive: Path, why: str, hint: str = "nothing was unpacked") -> SessionFormatError:
-    return SessionFormatError(
-        archive, "refused_archive", f"{archive.name} was refused: {why}", hint
-    )
+    return bad_file(archive, "refused_archive", f"was refused: {why}", hint)

@@ -537,6 +537,12 @@ def unreadable(path: Path, error: Exception) -> SessionFormatError:
 _COMPLETE = "was the download complete?"
 _HINTS = {
     **dict.fromkeys(("missing_data", "missing_meta", "missing_trials"), _COMPLETE),
+    **dict.fromkeys(("bad_json", "bad_yaml"), "only plain keys and values are read"),
+    "broken_archive": "fetch it again",
+    "differs": "convert the session again",
+    "missing_filter": "write the file again with gzip",
+    "newer_version": "update this program",
+    "unfinished": "run omnimouse convert again: it continues where it stopped",
     "changed": "open the session again",
     "no_series": "choose one of these as series",
     "outside": "a session may only name files of its own folder",
@@ -545,9 +551,18 @@ _HINTS = {
 """The usual solution of each kind of problem."""
 
 
-def bad_file(path: Path, code: str, problem: str, hint: str = "") -> SessionFormatError:
-    """Return the error for a file or folder; the message begins with its name."""
-    return SessionFormatError(path, code, f"{label(path)} {problem}", hint or _HINTS.get(code, ""))
+def bad_file(
+    path: Path, code: str, problem: str, hint: str = "", part: str = ""
+) -> SessionFormatError:
+    """Return the error for a file or folder; the message begins with its name, and a part."""
+    name = f"{label(path)}: {part}" if part else label(path)
+    return SessionFormatError(path, code, f"{name} {problem}", hint or _HINTS.get(code, ""))
+
+
+def missing_package(path: Path, content: str, package: str, extra: str) -> SessionFormatError:
+    """Return the error for a file that needs a package of an extra of this program."""
+    problem = f"is {content}, and {package} is not installed"
+    return bad_file(path, "missing_package", problem, f"pip install 'omnimouse-app[{extra}]'")
 
 
 def check_most(path: Path, n: int, most: int, what: str, hint: str = "") -> None:

@@ -19,6 +19,7 @@ from omnimouse_model.storage.files import (
     bad_file,
     check_most,
     damage_refused,
+    missing_package,
     plain_text,
     read_bytes,
     read_text,
@@ -254,12 +255,7 @@ def read_parquet_columns(path: Path, inside: Path) -> tuple[dict[str, np.ndarray
     try:
         arrow, parquet = arrow_module(), arrow_module("parquet")
     except ExportError as error:
-        raise bad_file(
-            path,
-            "missing_package",
-            "is a Parquet table, and pyarrow is not installed",
-            "pip install 'omnimouse-app[analysis]'",
-        ) from error
+        raise missing_package(path, "a Parquet table", "pyarrow", "analysis") from error
     problem, hint = "is not a valid Parquet table", "was the download complete?"
     with damage_refused(path, "bad_parquet", problem, hint):
         return _columns(path, data, arrow, parquet)

@@ -37,7 +37,13 @@ import numpy as np
 import yaml
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import label, name_of, plain_text, read_bytes, read_text
+from omnimouse_model.storage.files import (
+    bad_file,
+    name_of,
+    plain_text,
+    read_bytes,
+    read_text,
+)
 from omnimouse_model.storage.write import write_json
 
 MAX_JSON_BYTES = 256 * 2**20
@@ -307,11 +313,8 @@ def _refused(place: str | Path, kind: str) -> Iterator[None]:
 def _mapping(value: Any, path: Path, kind: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         content = "nothing" if value is None else f"a {type(value).__name__}"
-        raise SessionFormatError(
-            path,
-            f"bad_{kind.lower()}",
-            f"{label(path)}: must hold `key: value` pairs, found {content}",
-        )
+        problem = f"must hold `key: value` pairs, found {content}"
+        raise bad_file(path, f"bad_{kind.lower()}", problem)
     return {str(key): item for key, item in value.items()}
 
 

@@ -22,7 +22,7 @@ from omnimouse_model.display import count
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.npy import Npz
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows, Rows
-from omnimouse_model.storage.files import plain_text
+from omnimouse_model.storage.files import bad_file, plain_text
 
 KEYS: dict[str, str] = {
     "responses": "(time, neuron)",
@@ -108,12 +108,8 @@ class NamedArrays:
 
     def wrong(self, name: str, problem: str, hint: str = "") -> SessionFormatError:
         """Return the error for an array that does not fit."""
-        return SessionFormatError(
-            self.path,
-            "bad_array",
-            f"{self.path.name}: {name} {problem}",
-            hint or f"{name} is {KEYS.get(name, 'unknown')}",
-        )
+        hint = hint or f"{name} is {KEYS.get(name, 'unknown')}"
+        return bad_file(self.path, "bad_array", problem, hint, name)
 
     def stored(self, name: str) -> np.ndarray:
         """Return an array as it is, except masked values, objects and truth values."""
@@ -382,12 +378,7 @@ def _response_rate(
         arrays.notes.warn("bad_rate", f"{error.message}; {option:g} Hz, as given, is used")
         return option
     if rate is None and option is None:
-        raise SessionFormatError(
-            arrays.path,
-            MISSING_RATE,
-            f"{arrays.path.name} gives no rate_hz, the responses per second",
-            _STATE_RATE,
-        )
+        raise bad_file(arrays.path, MISSING_RATE, "gives no rate_hz, the responses per second")
     if rate is None or rate == option or rate >= _SLOWEST_HZ:
         return rate or option or 0.0
     # A rate of less than one response in 5 s: the time between samples, or kilohertz.

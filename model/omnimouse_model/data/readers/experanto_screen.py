@@ -38,7 +38,6 @@ from omnimouse_model.storage.files import (
     bad_file,
     check_some,
     is_there,
-    label,
     stamped_files,
 )
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
@@ -247,12 +246,8 @@ def _note_stale(folder: Path, stored: Mapping[str, Any], numbered: list[str], no
 
 
 def _bad(source: Path, trial: str, problem: str) -> SessionFormatError:
-    return SessionFormatError(
-        source,
-        "bad_trials",
-        f"{label(source)}: trial {trial}: {problem}",
-        "correct the trial's metadata",
-    )
+    hint = "correct the trial's metadata"
+    return bad_file(source, "bad_trials", problem, hint, f"trial {trial}:")
 
 
 # -- reader of the `screen` device of an experanto folder: slots, trials and files

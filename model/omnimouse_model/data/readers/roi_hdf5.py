@@ -17,11 +17,11 @@ from omnimouse_model.data.neurons import Roi
 from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, MAX_PIXELS, MAX_ROWS
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
+from omnimouse_model.storage.arrays.hdf5 import WRITTEN, Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows
 from omnimouse_model.storage.byte_source import BlockFile
+from omnimouse_model.storage.files import bad_file
 
-_HINT = "was the file written to its end?"
 _MOST_SEEN = 2**34
 """Largest number of pixels in the mask images of a file: 16,000 images of 1024 × 1024."""
 
@@ -70,9 +70,9 @@ class Extraction:
     image_name: str = ""
 
 
-def wrong(path: Path, field: str, problem: str, hint: str = _HINT) -> SessionFormatError:
+def wrong(path: Path, field: str, problem: str, hint: str = WRITTEN) -> SessionFormatError:
     """Return the error for a field of a file that is not as the program writes it."""
-    return SessionFormatError(path, "bad_field", f"{path.name}: {field} {problem}", hint)
+    return bad_file(path, "bad_field", problem, hint, field)
 
 
 # -- fields of HDF5 files ------------------------------------------------------------

@@ -37,12 +37,17 @@ def is_plane(folder: Path) -> bool:
     )
 
 
+Regions = list[Mapping[str, Any]]
+
+
 class Tables:
     """Tables of one plane: `.npy` files, or variables of a MATLAB file."""
 
-    def __init__(self, folder: Path, root: Path, notes: Notes, matlab: Path | None) -> None:
-        self.folder = folder
-        self._root, self._notes = root, notes
+    def __init__(
+        self, folder: Path, root: Path, notes: Notes, matlab: Path | None, *, has_rate: bool
+    ) -> None:
+        self.folder, self.where = folder, label(folder)
+        self._root, self.notes = root, notes
         self._has_files = matlab is None
         path = matlab or folder / MATLAB
         self._mat: MatFile | None = None
@@ -54,6 +59,7 @@ class Tables:
                 # Beside the files of suite2p, its copy for MATLAB is not needed.
                 if not any(self._has(name) for name in ("F", "spks")):
                     raise
+        self.settings = Settings(self, self._stored(has_rate=has_rate))
 
     def _has(self, name: str) -> bool:
         # A link to nothing counts: reading it says what to do.
@@ -102,14 +108,14 @@ class Tables:
         is_row = marked.ndim == 2 and len(marked) == 1 and marked.shape[1] != 2
         return marked[0] if is_row else marked
 
-    def regions(self) -> list[Mapping[str, Any]] | None:
+    def regions(self) -> Regions | None:
         """Return the regions, None without a table of them."""
         mat, path = self._in_mat("stat"), self.path("stat")
         if mat is None and not self._has("stat"):
             lacking = "stat.npy" if self._mat is None else f"stat in {MATLAB}"
-            self._notes.warn(
+            self.notes.warn(
                 "no_contours",
-                f"{label(self.folder)} has no {lacking}: neurons have no positions and contours",
+                f"{self.where} has no {lacking}: neurons have no positions and contours",
             )
             return None
         if mat is None:
@@ -130,7 +136,7 @@ class Tables:
         inside = "" if self._mat is None else f", and no ops in {MATLAB}"
         return f"no ops.npy or settings.npy{inside}"
 
-    def settings(self, *, has_rate: bool) -> dict[str, Any]:
+    def _stored(self, *, has_rate: bool) -> dict[str, Any]:
         """Return the settings of all files by name, empty if there are none.
 
         If the rate is known without them (`has_rate`), none is indispensable.
@@ -148,7 +154,7 @@ class Tables:
                     hint = f"{error.hint}; {remedy}" if error.hint else remedy
                     place, code = error.path, error.code
                     raise SessionFormatError(place, code, error.message, hint) from error
-                self._notes.warn("left_out", f"{error}: read without it")
+                self.notes.warn("left_out", f"{error}: read without it")
                 continue
             # Only version 1 divides the settings.
             values["is_version_1"] = values.get("is_version_1") or name != "ops"
@@ -221,12 +227,11 @@ class Settings:
         Names of settings that cannot be right -> what is wrong with them.
     """
 
-    def __init__(self, tables: Tables, notes: Notes, *, has_rate: bool) -> None:
-        self._where, self._notes = label(tables.folder), notes
-        self._values = tables.settings(has_rate=has_rate)
+    def __init__(self, tables: Tables, values: Mapping[str, Any]) -> None:
+        self._where, self._notes, self._values = tables.where, tables.notes, values
         self.problems: dict[str, str] = {}
         if not self._values:
-            notes.warn("no_settings", f"{self._where}: {tables.lacking_settings}")
+            self._notes.warn("no_settings", f"{self._where}: {tables.lacking_settings}")
 
     def number(self, name: str, *, least: float | None = None) -> float | None:
         """Return a positive number; None if it is missing or cannot be right.

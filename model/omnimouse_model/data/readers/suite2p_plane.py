@@ -10,7 +10,7 @@ import numpy as np
 from omnimouse_model.data.neurons import Roi
 from omnimouse_model.data.readers.build.checked_values import as_float, smoothness
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions
-from omnimouse_model.data.readers.suite2p_files import Scan, Settings, Tables, vector
+from omnimouse_model.data.readers.suite2p_files import Regions, Scan, Tables, vector
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.matlab import StoredArray
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
@@ -107,37 +107,37 @@ def read_plane(
     matlab
         Its `Fall.mat`, if that is to be read in place of all other files.
     """
-    tables = Tables(folder, root, notes, matlab)
-    settings = Settings(tables, notes, has_rate=options.rate_hz is not None)
+    tables = Tables(folder, root, notes, matlab, has_rate=options.rate_hz is not None)
+    settings = tables.settings
     regions = tables.regions()
     marked = tables.marked()
     others = [len(table) for table in (regions, marked) if table is not None]
-    files = _traces(tables, others[0] if others else None, settings, options, notes)
+    files = _traces(tables, others[0] if others else None, options)
     n_rois, n_stored = next(iter(files.values())).shape
     if regions is not None:
         check_length(tables.path("stat"), len(regions), "regions", n_rois, "traces", _ONE_RUN)
-    is_cell = _is_cell(tables, marked, n_rois, notes)
+    is_cell = _is_cell(tables, marked, n_rois)
     chosen = np.arange(n_rois)
     if options.cells_only:
         kept = np.ones(n_rois, bool) if is_cell is None else is_cell.copy()
-        kept[_merged_parts(regions, kept, tables.folder, notes)] = False
+        kept[_merged_parts(tables, regions, kept)] = False
         chosen = np.flatnonzero(kept)
     mean = settings.image("meanImg")
     size = settings.size() or (None if mean is None else mean.shape)
-    roi, centre = _places(regions, chosen, tables.path("stat"), size, notes)
-    numbers = _numbers_of(regions, chosen, number, settings, notes, tables.folder)
+    roi, centre = _places(tables, regions, chosen, size)
+    numbers = _numbers_of(tables, regions, chosen, number)
     n_frames = n_stored
     if number is None:
         n_frames -= _padding(files, chosen, numbers)
     scan = settings.scan(n_frames, n_stored)
-    _note_padding(n_stored - n_frames, len(scan.folder_frames), folder, notes)
+    _note_padding(tables, n_stored - n_frames, len(scan.folder_frames))
     rate = settings.number("fs")
     stated = settings.count("nframes")
     if stated and abs(stated - n_frames) > _SAME_LENGTH * stated:
         seconds = "" if rate is None else f" ({n_frames / rate:.4g} and {stated / rate:.4g} s)"
         notes.warn(
             "length_disagrees",
-            f"{label(folder)}: traces have {n_frames:,} frames, the settings say "
+            f"{tables.where}: traces have {n_frames:,} frames, the settings say "
             f"nframes {stated:,}{seconds}: was the recording cut or joined?",
         )
     return Plane(
@@ -160,19 +160,17 @@ def read_plane(
     )
 
 
-def _traces(
-    tables: Tables, n_regions: int | None, settings: Settings, options: ReadOptions, notes: Notes
-) -> dict[str, StoredArray]:
+def _traces(tables: Tables, n_regions: int | None, options: ReadOptions) -> dict[str, StoredArray]:
     """Return the files of traces; those that the series does not need may be faulty.
 
     `n_regions` is the number of regions in the other files, None if unknown.
     """
-    names = tables.trace_names()
+    names, settings, notes = tables.trace_names(), tables.settings, tables.notes
     if "spks" in names and len(names) > 1 and not settings.is_deconvolved():
         names.remove("spks")
         notes.warn(
             "not_deconvolved",
-            f"{label(tables.folder)}: suite2p did not deconvolve, and filled spks with "
+            f"{tables.where}: suite2p did not deconvolve, and filled spks with "
             "zeros: it is left out",
         )
     wanted = options.series or ("spks" if "spks" in names else "deconvolved")
@@ -183,9 +181,7 @@ def _traces(
     # The needed files first: their shape decides whether others fit.
     for name in sorted(names, key=lambda name: name not in needed):
         try:
-            file = tables.traces(name)
-            n_frames = settings.count("nframes")
-            file = _oriented(file, name, n_regions, n_frames, notes)
+            file = _oriented(tables, tables.traces(name), name, n_regions)
             if any(file.shape != other.shape for other in files.values()):
                 shape = next(iter(files.values())).shape
                 found = f"is {file.shape}, other traces of the plane are {shape}"
@@ -196,17 +192,14 @@ def _traces(
             notes.warn("left_out", f"{error}; {wanted} does not need it: left out")
         else:
             files[name] = file
-    folder = tables.folder
     if not files:
         hint = "suite2p writes F.npy, Fneu.npy and spks.npy, if it found regions"
-        raise bad_file(folder, "missing_data", "has no traces that can be read", hint)
-    check_some(folder, next(iter(files.values())).shape[1], "frames of traces")
+        raise bad_file(tables.folder, "missing_data", "has no traces that can be read", hint)
+    check_some(tables.folder, next(iter(files.values())).shape[1], "frames of traces")
     return {name: files[name] for name in names if name in files}
 
 
-def _oriented(
-    file: StoredArray, name: str, n_regions: int | None, n_frames: int | None, notes: Notes
-) -> StoredArray:
+def _oriented(tables: Tables, file: StoredArray, name: str, n_regions: int | None) -> StoredArray:
     """Return traces as (regions, frames), after a comparison with the other files.
 
     Raises
@@ -214,9 +207,9 @@ def _oriented(
     SessionFormatError
         If the traces alone could be meant in both ways, or contradict the files.
     """
-    rows, columns = file.shape
+    (rows, columns), n_frames = file.shape, tables.settings.count("nframes")
     if rows == columns:
-        _check_square(file, name, notes)
+        _check_square(file, name, tables.notes)
         return file
     if n_regions is not None:
         is_turned, known = rows != n_regions == columns, f"{n_regions} regions"
@@ -235,7 +228,7 @@ def _oriented(
         return file
     if not is_turned:
         return file
-    notes.warn(
+    tables.notes.warn(
         "transposed",
         f"{label(file.path)}: {name} is {rows} × {columns}, and the plane has {known}: "
         "it is transposed, and read as (regions, frames)",
@@ -262,9 +255,7 @@ def _check_square(file: StoredArray, name: str, notes: Notes) -> None:
     notes.assume("square", f"{found}: read as regions × frames, the order in which suite2p writes")
 
 
-def _is_cell(
-    tables: Tables, marked: np.ndarray | None, n_rois: int, notes: Notes
-) -> np.ndarray | None:
+def _is_cell(tables: Tables, marked: np.ndarray | None, n_rois: int) -> np.ndarray | None:
     """Return whether each region is marked as a cell, None if no file says it."""
     if marked is None:
         return None
@@ -274,7 +265,7 @@ def _is_cell(
     if flag.dtype.kind != "f" or (flag[np.isfinite(flag)] % 1 == 0).all():
         return np.asarray(flag > 0)
     is_cell = np.asarray(flag > _PROBABLE)
-    notes.warn(
+    tables.notes.warn(
         "probabilities",
         f"{label(tables.path('iscell'))} holds numbers from {np.nanmin(flag):.3g} to "
         f"{np.nanmax(flag):.3g}, probabilities and not marks: the {is_cell.sum()} of "
@@ -283,9 +274,7 @@ def _is_cell(
     return is_cell
 
 
-def _merged_parts(
-    regions: list[Mapping[str, Any]] | None, is_cell: np.ndarray, folder: Path, notes: Notes
-) -> np.ndarray:
+def _merged_parts(tables: Tables, regions: Regions | None, is_cell: np.ndarray) -> np.ndarray:
     """Return the cells that were merged into another cell, int64 (n,), with a note.
 
     suite2p appends a merged region, which lists its parts in `imerge`, and leaves the
@@ -301,21 +290,16 @@ def _merged_parts(
     parts = parts[(parts >= 0) & (parts < len(is_cell))]
     parts = parts[is_cell[parts]]
     if len(parts):
-        notes.assume(
+        tables.notes.assume(
             "merged_regions",
-            f"{label(folder)}: {len(parts)} regions are parts of merged regions (imerge in stat), "
+            f"{tables.where}: {len(parts)} regions are parts of merged regions (imerge in stat), "
             f"and left out: their neurons are read once ({ALL_ROIS}, keeps them)",
         )
     return np.asarray(parts)
 
 
 def _numbers_of(
-    regions: list[Mapping[str, Any]] | None,
-    chosen: np.ndarray,
-    number: int | None,
-    settings: Settings,
-    notes: Notes,
-    folder: Path,
+    tables: Tables, regions: Regions | None, chosen: np.ndarray, number: int | None
 ) -> np.ndarray:
     """Return the plane of each region: that of the folder, or what the region states.
 
@@ -326,21 +310,20 @@ def _numbers_of(
         return np.full(len(chosen), number, np.int64)
     stored = [as_float(region.get("iplane")) for region in regions or ()]
     if not stored or any(plane is None or not 0 <= plane < 2**15 for plane in stored):
-        n_planes = settings.count("nplanes") or 1
+        n_planes = tables.settings.count("nplanes") or 1
         if n_planes > 1:
-            notes.warn(
+            tables.notes.warn(
                 "planes_unknown",
-                f"{label(folder)} holds {n_planes} planes, and no region states "
+                f"{tables.where} holds {n_planes} planes, and no region states "
                 "its plane (iplane in stat): lags between planes are unknown",
             )
         return np.zeros(len(chosen), np.int64)
     plane = np.array(stored, np.int64)
-    left_out = settings.flyback()
+    left_out = tables.settings.flyback()
     if left_out & set(plane.tolist()):
         every = range(int(plane.max()) + len(left_out) + 1)
         plane = np.array([k for k in every if k not in left_out], np.int64)[plane]
-    numbers: np.ndarray = plane[chosen]
-    return numbers
+    return np.asarray(plane[chosen])
 
 
 def _padding(files: Mapping[str, StoredArray], chosen: np.ndarray, numbers: np.ndarray) -> int:
@@ -361,17 +344,17 @@ def _padding(files: Mapping[str, StoredArray], chosen: np.ndarray, numbers: np.n
     return padding
 
 
-def _note_padding(padding: int, n_folders: int, folder: Path, notes: Notes) -> None:
+def _note_padding(tables: Tables, padding: int, n_folders: int) -> None:
     """Add a note on frames that are cut, and a warning if they lacked elsewhere."""
     if not padding:
         return
     frames = "1 frame" if padding == 1 else f"{padding} frames"
-    cut = f"{label(folder)}: some planes have {frames} fewer than others: all are cut"
+    cut = f"{tables.where}: some planes have {frames} fewer than others: all are cut"
     if n_folders < 2:
-        notes.assume("cut_frames", cut)
+        tables.notes.assume("cut_frames", cut)
         return
     # suite2p pads at the end alone.
-    notes.warn(
+    tables.notes.warn(
         "cut_frames",
         f"{cut} at their end. If a plane stopped early in one of the {n_folders} "
         f"folders that were joined, its later activity is up to {frames} early: open "
@@ -381,11 +364,7 @@ def _note_padding(padding: int, n_folders: int, folder: Path, notes: Notes) -> N
 
 # -- regions -------------------------------------------------------------------------
 def _places(
-    regions: list[Mapping[str, Any]] | None,
-    chosen: np.ndarray,
-    path: Path,
-    size: tuple[int, ...] | None,
-    notes: Notes,
+    tables: Tables, regions: Regions | None, chosen: np.ndarray, size: tuple[int, ...] | None
 ) -> tuple[Roi, np.ndarray]:
     """Return pixels and weights, and x and y float32 (k, 2), of chosen regions.
 
@@ -398,13 +377,13 @@ def _places(
     faults: list[SessionFormatError] = []
     for row, number in enumerate(chosen.tolist()):
         try:
-            masks[row] = _pixels(regions[number], number, path, size)
+            masks[row] = _pixels(regions[number], number, tables.path("stat"), size)
         except SessionFormatError as error:
             faults.append(error)
         else:
             centre[row] = _centre(regions[number], masks[row])
     if faults:
-        notes.warn(
+        tables.notes.warn(
             "bad_regions",
             f"{len(faults):,} of {len(chosen):,} regions have pixels that cannot be "
             f"right; they have no contour and no position: {faults[0]}",

@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.hdf5_chunks import VALUE, Chunks, has_lengths
+from omnimouse_model.storage.arrays.hdf5_chunks import VALUE, WHOLE, Chunks, has_lengths
 from omnimouse_model.storage.arrays.hdf5_heads import TooManyAttributes, attribute_values
 from omnimouse_model.storage.arrays.rows import runs_of
 from omnimouse_model.storage.byte_source import (
@@ -30,7 +30,7 @@ from omnimouse_model.storage.byte_source import (
     Budget,
     Source,
 )
-from omnimouse_model.storage.files import check_most
+from omnimouse_model.storage.files import bad_file, check_most, missing_package
 from omnimouse_model.storage.write import atomic_path
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
+OWN_FILE = "links to other files are never followed: copy the values into this file"
+WRITTEN = "was the file written to its end?"
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SLAB = 2**24
 """Largest read of scattered rows, in bytes."""
@@ -289,12 +291,7 @@ class Hdf5:
         self.source.check()
         item = self.find(name)
         if not isinstance(item, h5py.Dataset):
-            raise SessionFormatError(
-                self.path,
-                "missing_data",
-                f"{self.path.name} has no dataset {name}",
-                "was the file written to its end?",
-            )
+            raise bad_file(self.path, "missing_data", f"has no dataset {name}", WRITTEN)
         self._check_storage(name, item)
         return item
 
@@ -413,12 +410,9 @@ class Hdf5:
                 except TooManyAttributes:
                     values, problem = None, "among more attributes than are read, about 14,000"
                 if values is None:
-                    raise SessionFormatError(
-                        self.path,
-                        "unreadable",
-                        f"{self.path.name}: {item.name} has its {name[:80]} {problem}",
-                        "write the file again for older versions: h5py.File(…, libver='earliest')",
-                    )
+                    problem = f"has its {name[:80]} {problem}"
+                    hint = "write it again for older versions: h5py.File(…, libver='earliest')"
+                    raise bad_file(self.path, "unreadable", problem, hint, item.name)
                 lengths = np.frombuffer(values, VALUE, n_values)["length"]
                 n_bytes = self._checked(dtype, lengths, f"{item.name} ({name})")
                 if n_bytes.sum() > SCALAR_BYTES:
@@ -438,27 +432,16 @@ class Hdf5:
             raise
         except Exception as error:  # a damaged file fails in many ways
             name = getattr(name, "name", name)
-            raise SessionFormatError(
-                self.path,
-                "unreadable",
-                f"{self.path.name}: {name}{part} cannot be read: {str(error)[:200]}",
-                "is the file whole? copy or fetch it again",
-            ) from error
+            problem = f"cannot be read: {str(error)[:200]}"
+            raise bad_file(self.path, "unreadable", problem, WHOLE, f"{name}{part}") from error
 
     def _too_large(self, name: object, problem: str) -> SessionFormatError:
-        return SessionFormatError(
-            self.path,
-            "too_large",
-            f"{self.path.name}: {name} {problem}, too many values for what it should be",
-        )
+        problem += ", too many values for what it should be"
+        return bad_file(self.path, "too_large", problem, part=str(name))
 
     def _leads_out(self, name: object, target: object) -> SessionFormatError:
-        return SessionFormatError(
-            self.path,
-            "outside",
-            f"{self.path.name}: {name} lies in {target}, outside the file; refused",
-            "links to other files are never followed: copy the values into this file",
-        )
+        problem = f"lies in {target}, outside the file; refused"
+        return bad_file(self.path, "outside", problem, OWN_FILE, str(name))
 
 
 def _encoded(name: str) -> bytes:
@@ -505,12 +488,7 @@ def _opened(stream: Any, path: Path) -> "tuple[h5py.File, Any]":
     try:
         import h5py
     except ImportError as error:
-        raise SessionFormatError(
-            path,
-            "missing_package",
-            f"{path.name} is an HDF5 file, and h5py is not installed",
-            "pip install 'omnimouse-app[nwb]'",
-        ) from error
+        raise missing_package(path, "an HDF5 file", "h5py", "nwb") from error
     try:
         # By the number of the open file: h5py reads slowly from an object of Python, and
         # another file could have the name by now. Windows has no such place.
@@ -525,19 +503,12 @@ def _opened(stream: Any, path: Path) -> "tuple[h5py.File, Any]":
         # The library knows the length from the beginning of the file.
         sizes = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error))
         if sizes:
-            raise SessionFormatError(
-                path,
-                "not_hdf5",
-                f"{path.name} is truncated: it is cut off after {int(sizes[1]):,} of "
-                f"{int(sizes[2]):,} bytes",
-                "copy or download it again",
-            ) from error
-        raise SessionFormatError(
-            path,
-            "not_hdf5",
-            f"{path.name} is not a valid HDF5 file: {str(error)[:200]}",
-            "is it whole, and not open for writing elsewhere?",
-        ) from error
+            ends = f"after {int(sizes[1]):,} of {int(sizes[2]):,} bytes"
+            problem, hint = f"is truncated: it is cut off {ends}", "copy or download it again"
+            raise bad_file(path, "not_hdf5", problem, hint) from error
+        problem = f"is not a valid HDF5 file: {str(error)[:200]}"
+        hint = "is it whole, and not open for writing elsewhere?"
+        raise bad_file(path, "not_hdf5", problem, hint) from error
     _OPEN[id(file)] = file
     return file, stream
 

@@ -25,11 +25,12 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5_heads import LAYOUT, ReadAt, messages
 from omnimouse_model.storage.arrays.rows import pieces_of
 from omnimouse_model.storage.byte_source import zstandard_length
-from omnimouse_model.storage.files import check_most
+from omnimouse_model.storage.files import bad_file, check_most
 
 if TYPE_CHECKING:
     import h5py
 
+WHOLE = "is the file whole? copy or fetch it again"
 _MAX_CHUNK_BYTES = 512 * 2**20
 _MOST_DECLARED = 1_000_000
 _MOST_CHUNKS = 100_000
@@ -181,11 +182,8 @@ class Chunks:
             sizes = ((n_bytes,), ()) if has_lengths(dataset.dtype) else ((n_bytes,),)
             is_wrong = is_wrong or (code == _LZF and values[2:3] not in sizes)
             if coders > 1 or is_wrong:
-                raise self._refused(
-                    "missing_filter",
-                    f"{name} is compressed in a way that is not read (HDF5 filter {code})",
-                    "write the file again with gzip",
-                )
+                problem = f"is compressed in a way that is not read (HDF5 filter {code})"
+                raise bad_file(self._path, "missing_filter", problem, part=name)
 
     def _check_filter(self, name: str, code: int, label: bytes) -> None:
         import h5py
@@ -195,23 +193,21 @@ class Chunks:
         is_known = is_own or code in _FILTERS or code in (_SHUFFLE, _CHECKSUM, _BITS, _SCALE)
         if is_known and h5py.h5z.filter_avail(code):
             return
-        remedy = "write the file again with gzip"
+        remedy = ""
         if is_known:
             try:
                 import hdf5plugin  # noqa: F401  # registers its filters
             except ImportError:
                 remedy = "pip install hdf5plugin"
             else:
-                remedy = f"hdf5plugin lacks it: {remedy}"
+                remedy = "hdf5plugin lacks it: write the file again with gzip"
         if is_known and h5py.h5z.filter_avail(code):
             return
         known = _FILTERS.get(code) or label.decode("utf-8", "replace")[:40]
-        raise self._refused(
-            "missing_filter",
-            f"{name} is compressed with the HDF5 filter {known or 'of number'} ({code}), "
-            "which is not " + ("installed" if is_known else "read"),
-            remedy,
-        )
+        lacks = "installed" if is_known else "read"
+        found = f"is compressed with the HDF5 filter {known or 'of number'} ({code})"
+        problem = f"{found}, which is not {lacks}"
+        raise bad_file(self._path, "missing_filter", problem, remedy, name)
 
     def read(self, dataset: "h5py.Dataset", part: Any) -> np.ndarray:
         """Return a part of a dataset, after checks of the chunks that hold it.
@@ -390,15 +386,10 @@ class Chunks:
     def _wrong_length(
         self, dataset: "h5py.Dataset", layout: _Layout, number: int, more: str
     ) -> SessionFormatError:
-        return self._refused(
-            "too_large" if more == "more" else "unreadable",
-            f"the piece of {dataset.name} at {layout.place(number)} holds {more} than the "
-            f"{layout.n_bytes:,} bytes that it declares",
-            "is the file whole? copy or fetch it again",
-        )
-
-    def _refused(self, code: str, problem: str, hint: str) -> SessionFormatError:
-        return SessionFormatError(self._path, code, f"{self._path.name}: {problem}", hint)
+        code = "too_large" if more == "more" else "unreadable"
+        problem = f"holds {more} than the {layout.n_bytes:,} bytes that it declares"
+        piece = f"the piece of {dataset.name} at {layout.place(number)}"
+        return bad_file(self._path, code, problem, WHOLE, piece)
 
 
 def has_lengths(dtype: np.dtype[Any]) -> bool:

@@ -28,11 +28,12 @@ from omnimouse_model.storage.arrays.zarr_metadata import (
     verified,
 )
 from omnimouse_model.storage.byte_source import BlockFile
-from omnimouse_model.storage.files import bad_file, check_most, label, plain_text, unreadable
+from omnimouse_model.storage.files import bad_file, check_most, plain_text, unreadable
 from omnimouse_model.storage.write import atomic_path
 
 MAX_TABLE_BYTES = 2 * 2**30
 """Most bytes of an array, or of a part of one, that are read at once."""
+COPY = "copy the store again, or convert the session again"
 _MAX_FILES = 2_000_000
 _NOT_STORED = 2**64 - 1
 _OLD = (".zarray", ".zgroup", ".zattrs", ".zmetadata")
@@ -146,12 +147,9 @@ def check_files(path: Path, formats: tuple[Format, ...] = (3,)) -> None:
             if stat.S_ISDIR(mode):
                 waiting.append(Path(item.path))
             elif not stat.S_ISREG(mode):
-                raise bad_file(
-                    Path(item.path),
-                    "outside",
-                    f"of {path.name} is no plain file; refused",
-                    "a store holds files of its own only: copy it again",
-                )
+                problem = f"of {path.name} is no plain file; refused"
+                hint = "a store holds files of its own only: copy it again"
+                raise bad_file(Path(item.path), "outside", problem, hint)
             elif item.name in _OLD and 2 not in formats:
                 raise _other_format(Path(item.path), 2)
 
@@ -305,21 +303,11 @@ class ZarrArray:
 
     def _missing(self, piece: tuple[int, ...]) -> SessionFormatError:
         name = self._layout.name_of(piece)
-        return SessionFormatError(
-            self.path / name,
-            "missing_shard",
-            f"{self.path.parent.name}/{self.path.name}: the piece {name} is missing",
-            "convert the session again, or copy the store again",
-        )
+        return bad_file(self.path / name, "missing_shard", "is missing", COPY, self.path.name)
 
     def _broken(self, piece: tuple[int, ...], problem: str) -> SessionFormatError:
-        name = self._layout.name_of(piece)
-        return SessionFormatError(
-            self.path / name,
-            "checksum",
-            f"{label(self.path)}/{name} is damaged: {problem}",
-            "copy the store again, or convert the session again",
-        )
+        path = self.path / self._layout.name_of(piece)
+        return bad_file(path, "checksum", f"is damaged: {problem}", COPY, self.path.name)
 
 
 # -- writing ------------------------------------------------------------------------

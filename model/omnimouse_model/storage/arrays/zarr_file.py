@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.hdf5 import OWN_FILE, WRITTEN
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
 from omnimouse_model.storage.arrays.zarr_metadata import Node, read_node, unpack_v2
 from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES
@@ -308,13 +308,8 @@ class ZarrFile:
         """Return the full name that a link or reference leads to, in this file only."""
         source, path = reference.get("source", _OWN_FILE), reference.get("path")
         if source != _OWN_FILE or not isinstance(path, str):
-            raise SessionFormatError(
-                self.path,
-                "outside",
-                f"{self.path.name}: {name[:80]} lies in {str(source)[:80]}, outside the file; "
-                "refused",
-                "links to other files are never followed: copy the values into this file",
-            )
+            problem = f"lies in {str(source)[:80]}, outside the file; refused"
+            raise bad_file(self.path, "outside", problem, OWN_FILE, name[:80])
         return f"/{path.strip('/')}"
 
     def dataset(self, name: str) -> ZarrDataset:
@@ -322,15 +317,13 @@ class ZarrFile:
         item = self.find(name)
         if not isinstance(item, ZarrDataset):
             is_object = name in self.objects_left_out
-            problem = "is an array of objects, which can run code" if is_object else "is missing"
-            raise SessionFormatError(
-                self.path,
-                "missing_data",
-                f"{self.path.name}: {name} {problem}; an array of numbers expected",
-                "write it again as numbers (NWB: open it with NWBZarrIO, export with NWBHDF5IO)"
-                if is_object
-                else "was the file written to its end?",
-            )
+            problem, hint = "is missing", WRITTEN
+            if is_object:
+                problem = "is an array of objects, which can run code"
+                again = "NWB: open it with NWBZarrIO, export with NWBHDF5IO"
+                hint = f"write it again as numbers ({again})"
+            problem += "; an array of numbers expected"
+            raise bad_file(self.path, "missing_data", problem, hint, name)
         return item
 
     def table(self, name: str, most_bytes: int = MAX_TABLE_BYTES) -> np.ndarray:

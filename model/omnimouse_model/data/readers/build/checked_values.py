@@ -13,7 +13,7 @@ import numpy as np
 
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
-from omnimouse_model.storage.files import bad_file, check_most, label
+from omnimouse_model.storage.files import bad_file, check_most
 
 
 def text_of(value: Any) -> str:
@@ -129,12 +129,8 @@ def float_dtype(meta: Mapping[str, Any], path: Path) -> np.dtype[Any]:
 def wrong(path: Path, key: str, expected: str, value: object) -> SessionFormatError:
     """Return the error for a key that is missing or has a wrong value."""
     content = "nothing" if value is _MISSING else short(value)
-    return SessionFormatError(
-        path,
-        "bad_key",
-        f"{label(path)}: {key} must be {expected}, found {content}",
-        f"correct {key} in that file",
-    )
+    problem = f"must be {expected}, found {content}"
+    return bad_file(path, "bad_key", problem, f"correct {key} in that file", key)
 
 
 def short(value: object) -> str:
@@ -195,12 +191,9 @@ def check_scan_rate(path: Path, rate_hz: float) -> None:
     """Raise if no microscope records a plane at this many frames per second."""
     if not SLOWEST_HZ <= rate_hz <= FASTEST_HZ:
         limits = f"between {SLOWEST_HZ:g} and {FASTEST_HZ:g}"
-        raise SessionFormatError(
-            path,
-            MISSING_RATE,
-            f"{path.name}: rate_hz must lie {limits}, found {rate_hz:g}",
-            "say how often each plane was scanned per second",
-        )
+        hint = "say how often each plane was scanned per second"
+        problem = f"must lie {limits}, found {rate_hz:g}"
+        raise bad_file(path, MISSING_RATE, problem, hint, "rate_hz")
 
 
 _QUANTUM_S = 1e-3
@@ -225,12 +218,8 @@ def refuse_quantised(stored: np.ndarray, path: Path) -> None:
     largest = np.abs(stored).max().astype(np.float32)
     quantum = float(np.spacing(largest))
     if quantum > _QUANTUM_S and as_first_stored(stored).dtype.itemsize < 8:
-        raise SessionFormatError(
-            path,
-            "quantised_times",
-            f"{label(path)}: times quantised to {quantum:g} s; stored as float32?",
-            "write them as float64",
-        )
+        problem = f"has times quantised to {quantum:g} s; stored as float32?"
+        raise bad_file(path, "quantised_times", problem, "write them as float64")
 
 
 def as_first_stored(times: np.ndarray) -> np.ndarray:

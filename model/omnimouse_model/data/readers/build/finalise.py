@@ -30,7 +30,7 @@ from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.byte_source import combine_options
-from omnimouse_model.storage.files import bad_file, check_most, label, unless_missing
+from omnimouse_model.storage.files import bad_file, check_most, unless_missing
 
 # -- means and standard deviations of a stream: stored or computed --------------------
 # Statistics come from a sample of rows in this many runs, so that opening a session
@@ -475,12 +475,9 @@ def check_overlap(session: Session) -> None:
     common = session.common_interval()
     # Before the start grid is made: its size grows with the length.
     if common.stop - common.start > LONGEST_S:
-        raise SessionFormatError(
-            session.path,
-            "bad_clock",
-            f"the streams cover {common.stop - common.start:.3g} s, more than a week",
-            "are sampling_rate and end_time right, in seconds?",
-        )
+        problem = f"has streams of {common.stop - common.start:.3g} s, more than a week"
+        hint = "are sampling_rate and end_time right, in seconds?"
+        raise bad_file(session.path, "bad_clock", problem, hint)
     if common.start < common.stop and len(session.start_grid) >= _WINDOW_POINTS:
         return
     intervals = {n: s.valid_interval() for n, s in session.streams.items()}
@@ -493,9 +490,8 @@ def check_overlap(session: Session) -> None:
     spans = ", ".join(
         f"{name} {interval.start:.1f}–{interval.stop:.1f} s" for name, interval in intervals.items()
     ).replace("responses", "responses cover", 1)
-    raise SessionFormatError(
-        session.path, "no_overlap", f"{label(session.path)}: {spans}: no common 2-s window", hint
-    )
+    problem = f"has no common 2-s window: {spans}"
+    raise bad_file(session.path, "no_overlap", problem, hint)
 
 
 def _note_values(stimulus: Stimulus, notes: Notes) -> None:

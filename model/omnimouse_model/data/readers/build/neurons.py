@@ -251,12 +251,8 @@ def _files(path: Path) -> list[Path]:
         if file.suffix == ".csv" and "unit" in file.stem and is_file(file) and not is_link(file)
     ]
     if not found:
-        raise SessionFormatError(
-            path,
-            "no_tables",
-            f"{path} holds no table of units",
-            "give a CSV file with the column unit_id, or a folder with units.csv files",
-        )
+        hint = "give a CSV file with the column unit_id, or a folder with units.csv files"
+        raise bad_file(path, "no_tables", "holds no table of units", hint)
     return found
 
 

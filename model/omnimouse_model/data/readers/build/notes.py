@@ -249,13 +249,10 @@ def name_channels(signal: Signal, option: Sequence[str] | None, notes: Notes) ->
     names, units = _default_names(signal, notes)
     if option is not None:
         if len(option) != signal.n_columns or len(set(option)) != len(option):
-            raise SessionFormatError(
-                signal.file.path,
-                "wrong_length",
-                f"{signal.name} has {signal.n_columns} columns; the names given are "
-                f"{', '.join(option)}",
-                "give one name per column, each once",
-            )
+            found = f"has {signal.n_columns} columns of {signal.name}"
+            problem = f"{found}; the names given are {', '.join(option)}"
+            hint = "give one name per column, each once"
+            raise bad_file(signal.file.path, "wrong_length", problem, hint)
         names, units = tuple(option), ("",) * len(option)
     return replace(signal, names=names, units=units)
 

@@ -21,6 +21,7 @@ from omnimouse_model.data.readers.build.trial_files import GAP, sample_places
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES, Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
+from omnimouse_model.storage.files import bad_file
 
 if TYPE_CHECKING:
     import h5py
@@ -351,8 +352,7 @@ class NwbFile:
         code: str = "bad_series",
     ) -> SessionFormatError:
         """Return the error for an invalid part of the file."""
-        path = self.file.path
-        return SessionFormatError(path, code, f"{path.name}: {group.name} {problem}", hint)
+        return bad_file(self.file.path, code, problem, hint, group.name)
 
 
 # -- series of responses and their regions -------------------------------------------

@@ -31,7 +31,7 @@ from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed, indices
 from omnimouse_model.display import listed
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import bad_file
 
 if TYPE_CHECKING:
     import h5py
@@ -419,13 +419,9 @@ def _stored_spans(
     covered = Observed(values[is_sound]).of_population()
     span = Interval(float(covered[0, 0]), float(covered[-1, 1]))
     if np.isnan(observed_time(spikes.times, spikes.unit, Observed(covered))).all():
-        raise SessionFormatError(
-            nwb.file.path,
-            "bad_clock",
-            f"{nwb.file.path.name}: no spike lies in {span_text(span)}; spikes lie at "
-            f"{first:.10g} to {last:.10g} s",
-            clock_remedy(span, Interval(first, last), clock_origins(nwb)),
-        )
+        hint = clock_remedy(span, Interval(first, last), clock_origins(nwb))
+        problem = f"has no spike in {span_text(span)}; spikes lie at {first:.10g} to {last:.10g} s"
+        raise bad_file(nwb.file.path, "bad_clock", problem, hint)
     if parts is None:
         return [covered] * n
     return [Observed(own).of_population() if len(own) > 1 else own for own in parts]

@@ -37,11 +37,11 @@ from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5
+from omnimouse_model.storage.arrays.hdf5 import OWN_FILE, SIGNATURE, Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 from omnimouse_model.storage.arrays.zarr_metadata import read_node
 from omnimouse_model.storage.byte_source import BlockFile, file_fingerprint, folder_fingerprint
-from omnimouse_model.storage.files import begins_with, is_folder
+from omnimouse_model.storage.files import bad_file, begins_with, is_folder
 from omnimouse_model.storage.web import RemoteFile
 
 if TYPE_CHECKING:
@@ -211,15 +211,13 @@ def _check_version(nwb: NwbFile) -> None:
     if major >= 2 and not (major == 2 and minor == 0 and stage):
         return
     what = "a pre-release of NWB 2" if major == 2 else f"NWB {major}"
-    raise SessionFormatError(
-        nwb.file.path,
-        "old_version",
-        f"{nwb.file.path.name} is {what} (nwb_version {version!r}), which is stored "
-        "in another layout than NWB 2.0 and later",
+    problem = f"is {what} (nwb_version {version!r}), which is stored in another layout than NWB 2.0"
+    hint = (
         "convert it: read it with the package that wrote it (AllenSDK for files of the "
         "Allen Institute) or with h5py, and write NWB 2 with pynwb or MatNWB, or save "
-        "its traces with numpy.savez(path, responses=…, rate_hz=…)",
+        "its traces with numpy.savez(path, responses=…, rate_hz=…)"
     )
+    raise bad_file(nwb.file.path, "old_version", f"{problem} and later", hint)
 
 
 def _identity(nwb: NwbFile) -> str:
@@ -292,12 +290,7 @@ def _listed(series: Sequence[Series]) -> str:
 
 def _refused(nwb: NwbFile, problem: str, kinds: dict[str, list[Series]]) -> SessionFormatError:
     names = list(dict.fromkeys([*kinds, *(s.name for k in kinds.values() for s in k)]))
-    return SessionFormatError(
-        nwb.file.path,
-        "no_series",
-        f"{nwb.file.path.name} {problem} {', '.join(names)}",
-        "choose one of these with series=, or --series",
-    )
+    return bad_file(nwb.file.path, "no_series", f"{problem} {', '.join(names)}")
 
 
 def _named(series: list[Series], name: str) -> list[Series]:
@@ -344,15 +337,10 @@ def _all_series(nwb: NwbFile) -> list[Series]:
         links = [f"{name} in {file}" for name, file in nwb.file.outside.items()]
         elsewhere = f"; in other files: {', '.join(links[:6])}" if links else ""
         kind = " (NWB in Zarr format)" if isinstance(nwb.file, ZarrFile) else ""
-        raise SessionFormatError(
-            nwb.file.path,
-            "no_responses",
-            f"{nwb.file.path.name}{kind} holds no RoiResponseSeries, and no Units with "
-            f"spike_times; it holds {inside}{elsewhere}",
-            "links to other files are never followed: copy the responses into this file"
-            if links
-            else "only extracted traces of calcium imaging and sorted spikes can be read",
-        )
+        hint = "only extracted traces of calcium imaging and sorted spikes can be read"
+        lacks = f"{kind} holds no RoiResponseSeries, and no Units with spike_times"
+        problem = f"{lacks}; it holds {inside}{elsewhere}".lstrip()
+        raise bad_file(nwb.file.path, "no_responses", problem, OWN_FILE if links else hint)
     names = _unique_names([str(group.name) for group in groups])
     found = []
     for group, name in zip(groups, names, strict=True):

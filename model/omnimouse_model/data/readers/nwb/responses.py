@@ -38,6 +38,7 @@ from omnimouse_model.display import count, listed
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows
+from omnimouse_model.storage.files import bad_file
 
 if TYPE_CHECKING:
     import h5py
@@ -139,12 +140,8 @@ def read_responses(
     planes = _of_other_cells(found, nwb.notes)
     if not planes:
         names = ", ".join(one.name for group in filled for one in group)
-        raise SessionFormatError(
-            nwb.file.path,
-            "no_cells",
-            f"{nwb.file.path.name}: {names} has no region that is marked as a cell",
-            f"{ALL_ROIS}, reads all regions",
-        )
+        problem, hint = "has no region that is marked as a cell", f"{ALL_ROIS}, reads all regions"
+        raise bad_file(nwb.file.path, "no_cells", problem, hint, names)
     main, planes = _of_one_rate(planes, nwb.notes)
     rows, place, start, shift, used = _side_by_side(nwb, main, planes)
     rate = main.rate_hz
@@ -618,9 +615,7 @@ def _side_by_side(
             parts.append(Placed(plane.rows, stored, stored - first, column))
             used.append(plane)
     if n < 2 or not parts:
-        raise SessionFormatError(
-            nwb.file.path, "empty", f"{nwb.file.path.name}: responses hold no samples"
-        )
+        raise bad_file(nwb.file.path, "empty", "has no samples of responses")
     rows: Rows = main.rows if len(planes) == 1 else PlacedRows(parts, n)
     if len(parts) > 1:
         names = listed((plane.name for plane in used), 12)
