@@ -121,10 +121,16 @@ def nwb_files(folder: Path) -> list[Path]:
 
 def is_recording(path: Path) -> bool:
     """Return whether a reader recognises a folder or file itself."""
-    try:
-        return any(reader.recognises(path) for reader in readers().values())
-    except (OSError, SessionFormatError):
-        return False
+    return _reader_of(path) is not None
+
+
+def _reader_of(path: Path) -> str | None:
+    """Return the name of the reader that recognises a path; damaged files are of none."""
+    for name, reader in readers().items():
+        with suppress(OSError, SessionFormatError):
+            if reader.recognises(path):
+                return name
+    return None
 
 
 logger = logging.getLogger(__name__)
@@ -236,9 +242,8 @@ def _reading(
     if (address := web_address(path)) is not None:
         return "nwb", Path(display_address(address)), partial(_streamed, address)
     folder = session_folder(_on_this_machine(path))
-    for name, reader in readers().items():
-        if reader.recognises(folder):
-            return name, folder, partial(reader.read, folder)
+    if (name := _reader_of(folder)) is not None:
+        return name, folder, partial(readers()[name].read, folder)
     only = _only_recording(folder)
     if only is None:
         raise _unknown(folder)

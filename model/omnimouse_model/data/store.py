@@ -163,6 +163,7 @@ _TEXTS = [name for name, kind in TRIAL_COLUMNS.items() if kind is np.str_]
 _NUMBERS = [name for name in TRIAL_COLUMNS if name not in _TEXTS]
 _PROPERTY = "property_"
 _UNITS = ("unit_id", "plane", "xyz_um", "xy_px")
+_OF_COLUMNS = ("mean", "std", "shift_s", "recorded_spans")
 
 
 def digest_of(values: np.ndarray) -> str:
@@ -209,7 +210,7 @@ def small_arrays(session: Session) -> dict[str, np.ndarray]:
     """Return all arrays except responses and frames, by their name in a store."""
     arrays: dict[str, np.ndarray] = {}
     for name, signal in _signals(session).items():
-        for column in ("mean", "std", "shift_s", "recorded_spans"):
+        for column in _OF_COLUMNS:
             values = getattr(signal, column)
             if values is not None:
                 arrays[f"{name}/{column}"] = values
@@ -555,25 +556,13 @@ class _Store:
         return {n: self.array(f"{name}/{n}") for n in names if n not in but}
 
     def signal(self, name: str, rows: Any) -> Signal:
-        """Return a stream with its clock and statistics."""
+        """Return a stream, whose samples are `rows`."""
         attributes = self.attributes(name)
-        shift_s, spans = (
-            self.array(f"{name}/{part}") if self.has(f"{name}/{part}") else None
-            for part in ("shift_s", "recorded_spans")
-        )
-        return Signal(
-            name.rsplit("/", 1)[-1],
-            rows,
-            attributes["rate_hz"],
-            attributes["start"],
-            attributes["end_declared"],
-            shift_s=shift_s,
-            names=tuple(attributes["names"]),
-            units=tuple(attributes["units"]),
-            mean=self.array(f"{name}/mean"),
-            std=self.array(f"{name}/std"),
-            mode=attributes["mode"],
-            recorded_spans=spans,
-            n_missing=int(attributes.get("n_missing", 0)),
-            rounding_s=float(attributes.get("rounding_s", 0.0)),
-        )
+        fields = {n: attributes[n] for n in ("rate_hz", "start", "end_declared", "mode")}
+        fields |= {n: tuple(attributes[n]) for n in ("names", "units")}
+        fields["n_missing"] = int(attributes.get("n_missing", 0))
+        fields["rounding_s"] = float(attributes.get("rounding_s", 0.0))
+        # Every stream has its statistics.
+        stored = [n for n in _OF_COLUMNS if n in ("mean", "std") or self.has(f"{name}/{n}")]
+        fields |= {n: self.array(f"{name}/{n}") for n in stored}
+        return Signal(name.rsplit("/", 1)[-1], rows, **fields)

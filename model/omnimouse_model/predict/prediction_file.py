@@ -43,7 +43,7 @@ from omnimouse_model.predict.predictor import (
 from omnimouse_model.progress import Cancelled, never
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
-from omnimouse_model.storage.byte_source import BlockFile, file_fingerprint
+from omnimouse_model.storage.byte_source import BlockFile, fingerprint_of
 from omnimouse_model.storage.files import begins_with, read_bytes
 from omnimouse_model.storage.journal import JOURNAL, read_lines
 from omnimouse_model.storage.trees import (
@@ -254,7 +254,7 @@ class NwbPredictions:
     def fingerprint(self) -> str:
         """Hash of the arrays if the metadata have it, else of the whole file."""
         content = self.metadata.get("content_hash")
-        return content if isinstance(content, str) else file_fingerprint(self.path)
+        return content if isinstance(content, str) else fingerprint_of(self.path)
 
     def has(self, name: str) -> bool:
         """Whether the file has an array."""

@@ -338,8 +338,10 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def file_fingerprint(path: Path) -> str:
-    """Return a hash of a file's name, size and modification time."""
+def fingerprint_of(path: Path) -> str:
+    """Return a hash of a folder, or of a file's name, size and modification time."""
+    if path.is_dir():
+        return folder_fingerprint(path)
     info = path.stat()
     fields = f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}"
     return blake2b(os.fsencode(fields), digest_size=12).hexdigest()

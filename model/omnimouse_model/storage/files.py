@@ -534,6 +534,8 @@ def unreadable(path: Path, error: Exception) -> SessionFormatError:
     )
 
 
+OWN_FILE = "links to other files are never followed: copy the values into this file"
+WRITTEN = "was the file written to its end?"
 _COMPLETE = "was the download complete?"
 _HINTS = {
     **dict.fromkeys(("missing_data", "missing_meta", "missing_trials"), _COMPLETE),

@@ -17,6 +17,7 @@ from omnimouse_model.data.readers.alf_probe import (
     behavior_files,
     choose_sortings,
     has_spikes,
+    parquet_columns,
     read_probe,
     sorters,
 )
@@ -28,7 +29,7 @@ from omnimouse_model.data.readers.build.checked_values import (
     require,
 )
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, apart
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_UNITS,
     SpikingUnits,
@@ -54,7 +55,7 @@ from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.byte_source import folder_fingerprint
 from omnimouse_model.storage.files import bad_file, check_length, check_most, is_file
-from omnimouse_model.storage.tables import csv_rows, read_parquet_columns
+from omnimouse_model.storage.tables import csv_rows
 
 LOOKED_FOR = ("alf/*/spikes.times.npy",)
 _SUBJECT = re.compile(r"[\w.-]{1,80}")
@@ -111,22 +112,9 @@ def read(path: Path, options: ReadOptions) -> Session:
 
 
 def _probes(sortings: Sequence[Sorting], root: Path, notes: Notes) -> list[Probe]:
-    """Return the probes whose spikes can be read.
-
-    Raises
-    ------
-    SessionFormatError
-        No probe can be read.
-    """
-    if len(sortings) > 1:
-        found = [
-            notes.attempt(f"probe {sorting.probe}", read_probe, sorting, root, notes)
-            for sorting in sortings
-        ]
-        probes = [probe for probe in found if probe is not None]
-        if probes:
-            return probes
-    return [read_probe(sorting, root, notes) for sorting in sortings]
+    """Return the probes that can be read; of a single one, its error is raised."""
+    named = {f"probe {sorting.probe}": sorting for sorting in sortings}
+    return notes.attempt_each(lambda sorting: read_probe(sorting, root, notes), named)
 
 
 def _recorded_time(
@@ -323,13 +311,8 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
     check_times(times, "times", partial(bad_file, times_path), may_repeat=True)
     check_finite(position, "positions", partial(bad_file, path))
     if times[-1] < span[0] or times[0] > span[1]:
-        raise bad_file(
-            times_path,
-            "no_overlap",
-            f"lasts from {times[0]:.6g} to {times[-1]:.6g} s, and the spikes from "
-            f"{span[0]:.6g} to {span[1]:.6g} s",
-            "bring both to one clock, in seconds",
-        )
+        own = Interval(float(times[0]), float(times[-1]))
+        raise bad_file(times_path, "no_overlap", *apart(own, Interval(*span), {}))
     n = max(2, int((span[1] - span[0]) * RATE_HZ) + 1)
     grid = span[0] + np.arange(n) / RATE_HZ
     speed = np.abs(np.gradient(np.interp(grid, times, position))) * RATE_HZ
@@ -394,7 +377,7 @@ def read_trials(root: Path, clock: TrialClock, notes: Notes) -> PresentationInte
             columns |= notes.attempt(name, _of_array, path, attribute, root) or {}
     table = files.get("trials.table.pqt")
     if table is not None:
-        found = notes.attempt("trials.table", _table, table, root, notes)
+        found = notes.attempt("trials.table", parquet_columns, table, root, notes)
         columns |= found or {}
     columns = {k: v for k, v in columns.items() if not k.startswith("__")}
     if not columns:
@@ -416,15 +399,6 @@ def read_trials(root: Path, clock: TrialClock, notes: Notes) -> PresentationInte
     fields["stim_id"] = _stimuli(columns, n)
     fields["id"] = list(range(n))
     return trial_intervals("trials", on, off, fields, clock, notes)
-
-
-def _table(path: Path, root: Path, notes: Notes) -> dict[str, np.ndarray]:
-    columns, unread = read_parquet_columns(path, root)
-    if unread:
-        listed = ", ".join(unread[:8])
-        message = f"not read from {path.name}: {listed}, which are no numbers or texts"
-        notes.assume("unread_columns", message)
-    return columns
 
 
 def _of_array(path: Path, name: str, root: Path) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.checked_values import refuse_quantised, require
+from omnimouse_model.data.readers.build.checked_values import check_range, refuse_quantised, require
 from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.spiking_units import (
@@ -26,7 +26,6 @@ from omnimouse_model.data.readers.build.spiking_units import (
     quality_labels,
     sound_spike_times,
 )
-from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile
 from omnimouse_model.storage.files import (
@@ -93,10 +92,7 @@ def dataset_name(file: str) -> str:
 
 def has_spikes(root: Path) -> bool:
     """Return whether a folder holds a session of ALF files with spikes."""
-    try:
-        return any(True for _ in _sortings(root))
-    except (OSError, SessionFormatError):
-        return False
+    return any(True for _ in _sortings(root))
 
 
 def choose_sortings(root: Path, sorter: str | None, notes: Notes) -> list[Sorting]:
@@ -352,8 +348,9 @@ def _spikes(
         # MATLAB saves vectors as one row or one column.
         require(file, file.path, f"(spikes,) {what}", (None,), (1, None), (None, 1))
         check_most(file.path, _count(file), MAX_SPIKES, "spikes")
-    n_times = _count(files[0])
-    check_length(files[1].path, _count(files[1]), "units", n_times, "times", ONE_REVISION)
+    n_times, n_units = map(_count, files)
+    of = f"times of {files[0].path.name}"
+    check_length(files[1].path, n_units, "units", n_times, of, ONE_REVISION)
     stamps = tuple(FileStamp.of(file.path) for file in files)
     times = np.array(files[0].open()).reshape(-1)
     unit = np.array(files[1].open()).reshape(-1)
@@ -365,13 +362,7 @@ def _spikes(
     if unit.dtype.kind == "f" and not (unit == np.rint(unit)).all():
         problem = "holds numbers of units that are not whole"
         raise bad_file(files[1].path, "bad_array", problem)
-    if unit.min() < 0 or unit.max() >= MAX_UNITS:
-        raise bad_file(
-            files[1].path,
-            "bad_array",
-            f"reaches from {unit.min()} to {unit.max()}; units are numbers from 0 to "
-            f"{MAX_UNITS - 1:,}",
-        )
+    check_range(files[1].path, unit, MAX_UNITS, "units")
     return times, unit.astype(np.int32), stamps
 
 
@@ -466,8 +457,11 @@ def _note_unknown_channels(
 def _metrics(sorting: Sorting, root: Path, notes: Notes) -> dict[str, np.ndarray]:
     """Return the columns of the table of quality metrics, {} if it is not stored."""
     path = sorting.files.get("clusters.metrics.pqt")
-    if path is None:
-        return {}
+    return {} if path is None else parquet_columns(path, root, notes)
+
+
+def parquet_columns(path: Path, root: Path, notes: Notes) -> dict[str, np.ndarray]:
+    """Return the columns of a table, with a note on those that cannot be read."""
     columns, unread = read_parquet_columns(path, root)
     if unread:
         # Labels that cannot be read must not be missing without a note.
@@ -492,14 +486,7 @@ def _in_rows(
         ids = ids.astype(np.int64)
     if ids.dtype.kind not in "iu" or len(np.unique(ids)) != len(ids):
         raise bad_file(path, "bad_table", f"has no {_ID} of its own for each row")
-    is_unit = (ids >= 0) & (ids < n_units)
-    if not is_unit.all():
-        raise bad_file(
-            path,
-            "wrong_length",
-            f"has {_ID} {int(ids[~is_unit][0])}, and there are {n_units:,} units",
-            ONE_REVISION,
-        )
+    check_range(path, ids, n_units, "units", _ID)
     properties: dict[str, np.ndarray] = {}
     left_out = []
     for stored, values in metrics.items():

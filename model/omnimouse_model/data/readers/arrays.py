@@ -15,6 +15,7 @@ from omnimouse_model.data.readers.array_responses import PUPIL, NamedArrays, fra
 from omnimouse_model.data.readers.build.checked_values import (
     MAX_FRAMES,
     check_extent,
+    check_range,
     check_times,
     refuse_quantised,
 )
@@ -24,7 +25,7 @@ from omnimouse_model.data.readers.build.notes import (
     MILLISECOND_S,
     Notes,
     ReadOptions,
-    clock_remedy,
+    apart,
     common_time,
     eye_signal,
     is_in_milliseconds,
@@ -59,7 +60,7 @@ from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import Npz, zip_names
 from omnimouse_model.storage.arrays.rows import MemoryRows, Rows
-from omnimouse_model.storage.byte_source import file_fingerprint
+from omnimouse_model.storage.byte_source import fingerprint_of
 from omnimouse_model.storage.files import begins_with
 
 _FAR = 0.1
@@ -237,7 +238,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     """Open an `.npz`; see `open_session`."""
     archive = Npz(path)
     session = _session(NamedArrays(archive, path, options), options)
-    return replace(session, path=path, fingerprint=file_fingerprint(path))
+    return replace(session, path=path, fingerprint=fingerprint_of(path))
 
 
 def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
@@ -395,16 +396,11 @@ def _stimulus(
     scale = scale_to_seconds("video", span, recording, arrays.notes)
     times = times * scale
     if scale == 1.0 and not is_long_enough(common_time(span, recording)):
-        short = (
-            f"it has {len(video):,} frames of {video.shape[1]}×{video.shape[2]}: are "
-            "its axes (frame, height, width), and is its rate right?"
-        )
-        raise arrays.wrong(
-            "video",
-            f"is shown from {span_text(span)}, and the responses last from "
-            f"{span_text(recording)}: no common 2-s window",
-            clock_remedy(span, recording, {}) if is_long_enough(span) else short,
-        )
+        problem, hint = apart(span, recording, {})
+        if not is_long_enough(span):
+            shape = f"it has {len(video):,} frames of {video.shape[1]}×{video.shape[2]}"
+            hint = f"{shape}: are its axes (frame, height, width), and is its rate right?"
+        raise arrays.wrong("video", problem, hint)
     source = partial(ArrayVideo, arrays.rows("video", video))
     parts = video_parts("video", times, intervals, "")
     shown = [intervals.at(float(part.times[0])).get("stim_id", "") for part in parts]
@@ -497,10 +493,9 @@ def _roi(arrays: NamedArrays, n: int) -> Roi | None:
     labels = arrays.read("roi_labels")
     if labels is None:
         return None
-    if labels.dtype.kind == "f" or labels.min() < 0 or labels.max() > n:
-        raise arrays.wrong(
-            "roi_labels", f"reaches from {labels.min()} to {labels.max()} for {n} neurons"
-        )
+    if labels.dtype.kind == "f":
+        raise arrays.wrong("roi_labels", f"is {labels.dtype}; whole numbers expected")
+    check_range(arrays.path, labels.ravel(), n + 1, "neurons (0 is none)", "roi_labels")
     # Label 0 is background; label i belongs to neuron i - 1. The stable sort groups
     # the pixels by neuron, as the offsets of `Roi` require.
     y, x = np.nonzero(labels)

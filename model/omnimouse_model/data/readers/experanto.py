@@ -25,7 +25,6 @@ from omnimouse_model.data.readers.build.checked_values import (
     flag,
     float_dtype,
     number,
-    positive,
     refuse_quantised,
     require,
     wrong,
@@ -83,7 +82,7 @@ def read_sequence(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[
     meta = read_yaml_mapping(path, root)
     if meta.get("modality") != "sequence":
         raise wrong(path, "modality", "'sequence'", meta.get("modality"))
-    rate = positive(meta, "sampling_rate", path)
+    rate = number(meta, "sampling_rate", path, is_positive=True)
     start, end = number(meta, "start_time", path), number(meta, "end_time", path)
     if end < start:
         raise wrong(path, "end_time", f"no time before start_time {start}", end)
@@ -409,72 +408,49 @@ _AREA_NAMES = ("area", "areas", "brain_area", "brain_areas")
 
 def read_units(root: Path, responses: Signal, meta: Mapping[str, Any], notes: Notes) -> Units:
     """Read the unit arrays; missing ones and those of another length are omitted."""
-    n = responses.n_columns
+    n, folder = responses.n_columns, responses.file.path.parent
     # The description can name other files than those of the usual names.
     paths = meta.get("neuron_properties")
     paths = paths if isinstance(paths, Mapping) else {}
-    arrays = _Arrays(root, responses.file.path.parent, n, paths, notes)
-    unit_id, fields = arrays.numbers("unit_ids", (n,)), arrays.numbers("fields", (n,))
-    area, area_source = arrays.area()
-    return make_units(
-        responses,
-        notes,
-        unit_id=None if unit_id is None else _finite(unit_id),
-        area=area,
-        area_source=area_source,
-        plane=None if fields is None else _finite(fields),
-        xyz_um=arrays.numbers("cell_motor_coordinates", (n, 3)),
-        roi=notes.attempt("masks", read_roi, root, n, notes),
-        # The limit of the released models, which know recordings in this format.
-        least_scale=1.0,
-    )
 
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    """Return values with -1 (unknown) in place of NaN and infinity."""
-    return np.where(np.isfinite(values), values, -1)
-
-
-class _Arrays:
-    """Arrays of the device's `meta`, by name or by the path in the metadata."""
-
-    def __init__(
-        self, root: Path, folder: Path, n: int, paths: Mapping[str, Any], notes: Notes
-    ) -> None:
-        self.root, self.folder = root, folder
-        self.n, self.paths, self.notes = n, paths, notes
-
-    def load(self, name: str) -> np.ndarray | None:
-        named = self.paths.get(name)
-        path = self.folder / (named if isinstance(named, str) else f"meta/{name}.npy")
+    def load(name: str, shape: tuple[int, ...] = (n,), kinds: str = "fiub") -> np.ndarray | None:
+        named, values = paths.get(name), None
+        is_named = isinstance(named, str)
+        path = folder / (named if isinstance(named, str) else f"meta/{name}.npy")
         # A path that the session's content names could lead out of it: such a session is
         # refused as a whole, and nothing is told about the file.
-        is_named = isinstance(named, str)
         if is_named:
             try:
-                open_binary(path, self.root, is_named=True).close()
+                open_binary(path, root, is_named=True).close()
             except SessionFormatError as error:
                 if error.code == "outside":
                     raise
         if is_there(path):
-            return self.notes.attempt(name, load_small_array, path, self.root, is_named=is_named)
-        if named is not None:
-            self.notes.warn(
-                "missing_unit_array", f"{self.folder.name}/{named} is named, but missing"
-            )
-        return None
+            values = notes.attempt(name, load_small_array, path, root, is_named=is_named)
+        elif named is not None:
+            notes.warn("missing_unit_array", f"{folder.name}/{named} is named, but missing")
+        return of_units(values, name, shape, notes, kinds)
 
-    def numbers(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
-        return of_units(self.load(name), name, shape, self.notes)
-
-    def area(self) -> tuple[np.ndarray | None, str]:
-        # The format does not define a name; only some sessions have areas.
-        for name in _AREA_NAMES:
-            values = of_units(self.load(name), name, (self.n,), self.notes, "fiubUS")
-            if values is not None:
-                text = decode_texts(values)
-                return text.astype(np.str_), f"{self.folder.name}/meta/{name}.npy"
-        return None, ""
+    # -1 (unknown) in place of NaN and infinity.
+    unit_id, fields = (
+        None if values is None else np.where(np.isfinite(values), values, -1)
+        for values in map(load, ("unit_ids", "fields"))
+    )
+    # The format does not define a name; only some sessions have areas.
+    areas = ((name, load(name, kinds="fiubUS")) for name in _AREA_NAMES)
+    source, area = next((one for one in areas if one[1] is not None), ("", None))
+    return make_units(
+        responses,
+        notes,
+        unit_id=unit_id,
+        area=None if area is None else decode_texts(area).astype(np.str_),
+        area_source=f"{folder.name}/meta/{source}.npy",
+        plane=fields,
+        xyz_um=load("cell_motor_coordinates", (n, 3)),
+        roi=notes.attempt("masks", read_roi, root, n, notes),
+        # The limit of the released models, which know recordings in this format.
+        least_scale=1.0,
+    )
 
 
 def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:

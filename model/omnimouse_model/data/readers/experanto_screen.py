@@ -14,6 +14,7 @@ import numpy as np
 from omnimouse_model.data.readers.build.checked_values import (
     as_float,
     check_times,
+    count,
     flag,
     refuse_quantised,
     require,
@@ -131,14 +132,14 @@ def _trial(key: str, meta: object, source: Path, use_names: bool) -> StoredTrial
     if not isinstance(meta, Mapping):
         raise _bad(source, key, f"must hold key: value pairs, found {short(meta)}")
     kind = word(meta.get("modality", "")).lower()
-    first = _integer(meta, "first_frame_idx", source, key)
+    first = count(meta, "first_frame_idx", source, f"trial {key}: ")
     size = _size(meta.get("image_size"), source, key)
     # The reference package compares kinds without regard to case, hence `lower`.
     if kind not in KINDS:
         # The number of slots is set later, from the next trial.
         return StoredTrial(key, "unknown", meta, first, 1, size, None, readable=False)
     # Images and blanks take one slot whatever their `num_frames` says.
-    slots = _integer(meta, "num_frames", source, key) if kind == "video" else 1
+    slots = count(meta, "num_frames", source, f"trial {key}: ") if kind == "video" else 1
     if slots < 1:
         raise _bad(source, key, f"num_frames must be at least 1, found {slots}")
     file = _file_name(key, meta, source, use_names) if kind in KINDS[:2] else None
@@ -157,15 +158,6 @@ def _file_name(key: str, meta: Mapping[str, Any], source: Path, use_names: bool)
         problem = f"names a file {name!r} of trial {key} that points outside the session folder"
         raise bad_file(source, "outside", problem)
     return f"{name}.npy"
-
-
-def _integer(meta: Mapping[str, Any], key: str, source: Path, trial: str) -> int:
-    value = meta.get(key)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise _bad(source, trial, f"{key} must be a whole number, found {short(value)}")
-    return value
 
 
 def _size(value: object, source: Path, trial: str) -> tuple[int, ...]:

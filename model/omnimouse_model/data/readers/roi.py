@@ -18,6 +18,7 @@ from omnimouse_model.data.readers.build.checked_values import (
     SLOWEST_HZ,
     check_extent,
     check_scan_rate,
+    require,
 )
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
@@ -45,7 +46,10 @@ from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows, is_hdf5
 from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
-from omnimouse_model.storage.byte_source import BlockFile, file_fingerprint, folder_fingerprint
+from omnimouse_model.storage.byte_source import (
+    BlockFile,
+    fingerprint_of,
+)
 from omnimouse_model.storage.files import bad_file, is_file, is_folder, open_binary
 from omnimouse_model.storage.processes import Answer, LibraryError, Report, call_library
 from omnimouse_model.storage.tables import csv_rows
@@ -115,9 +119,8 @@ def _read_inscopix(path: Path, notes: Notes) -> Extraction:
 
 
 def _cell_masks(path: Path, images: np.ndarray, n_regions: int) -> Roi:
-    if images.ndim != 3 or len(images) != n_regions or images.dtype.kind not in "fiub":
-        found = f"are {images.shape} {images.dtype}"
-        raise wrong(path, "images", f"{found}; {n_regions} images (height, width) expected")
+    expected, shape = f"{n_regions} images (height, width)", (n_regions, None, None)
+    require(images, path, expected, shape, kinds="fiub", part="images")
     return image_masks(path, "images", images)
 
 
@@ -209,10 +212,8 @@ def _is_transposed(folder: Path, name: str, array: ZarrArray) -> bool:
 def _minian_ids(file: ZarrFile, n_regions: int) -> np.ndarray:
     if file.find(_REGION) is None:
         return np.arange(n_regions)
-    ids = file.table(f"/{_REGION}")
-    if ids.shape != (n_regions,) or ids.dtype.kind not in "iu":
-        found = f"is {ids.shape} {ids.dtype}"
-        raise wrong(file.path.parent, _REGION, f"{found}; ({n_regions},) whole numbers expected")
+    ids, expected = file.table(f"/{_REGION}"), f"({n_regions},) whole numbers"
+    require(ids, file.path.parent, expected, (n_regions,), kinds="iu", part=_REGION)
     return ids.astype(np.int64)
 
 
@@ -237,9 +238,7 @@ def _minian_image(folder: Path) -> np.ndarray | None:
     if not is_folder(folder / f"{_IMAGE}.zarr"):
         return None
     image = ZarrFile(folder / f"{_IMAGE}.zarr").table(f"/{_IMAGE}")
-    if image.ndim != 2 or image.dtype.kind not in "fiu":
-        raise wrong(folder, _IMAGE, f"is {image.shape} {image.dtype}; an image expected")
-    return image
+    return require(image, folder, "an image", (None, None), part=_IMAGE)
 
 
 def _minian_rate(file: ZarrFile, n_frames: int, notes: Notes) -> float | None:
@@ -260,9 +259,7 @@ def _minian_rate(file: ZarrFile, n_frames: int, notes: Notes) -> float | None:
         raise wrong(folder, _TIMES, found, _STATE_RATE)
     has_numbers = file.find(_FRAME) is not None
     frames = file.table(f"/{_FRAME}") if has_numbers else np.arange(n_frames)
-    if frames.shape != (n_frames,) or frames.dtype.kind not in "fiu":
-        found = f"is {frames.shape} {frames.dtype}"
-        raise wrong(folder, _FRAME, f"{found}; ({n_frames},) whole numbers expected")
+    require(frames, folder, f"({n_frames},) whole numbers", (n_frames,), part=_FRAME)
     # The last of several times of one frame.
     numbers, last = np.unique(table["f0"][::-1], return_index=True)
     at = np.minimum(np.searchsorted(numbers, frames), len(numbers) - 1)
@@ -294,26 +291,19 @@ def recognises(path: Path) -> bool:
     suffix = path.suffix.lower()
     if not is_file(path):
         return is_folder(path) and _is_minian(path)
-    if suffix in _INSCOPIX_SUFFIXES:
-        return True
     if suffix not in HDF5_SUFFIXES:
-        return False
-    try:
-        with open_binary(path) as stream:
-            if not is_hdf5(stream):
-                return False
-        file = Hdf5(BlockFile(path))
-        return layout_of(file, suffix) is not None
-    except SessionFormatError:  # h5py is missing, or the file is damaged
-        return False
+        return suffix in _INSCOPIX_SUFFIXES
+    with open_binary(path) as stream:
+        if not is_hdf5(stream):
+            return False
+    return layout_of(Hdf5(BlockFile(path)), suffix) is not None
 
 
 def read(path: Path, options: ReadOptions) -> Session:
     """Open the output of a program that finds regions; see `open_session`."""
     notes = Notes()
     suffix = path.suffix.lower()
-    has_folder = is_folder(path)
-    if has_folder:
+    if is_folder(path):
         found = _read_minian(path, notes)
     elif suffix in _INSCOPIX_SUFFIXES:
         found = _read_inscopix(path, notes)
@@ -335,7 +325,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         id=_name(path),
         path=path,
         format=found.format,
-        fingerprint=folder_fingerprint(path) if has_folder else file_fingerprint(path),
+        fingerprint=fingerprint_of(path),
         units=make_units(
             responses,
             notes,
@@ -396,7 +386,7 @@ def _rate(found: Extraction, options: ReadOptions, notes: Notes) -> float:
         # The notes on the session that is refused would be lost.
         about = [note.message for note in notes.warnings]
         why = next((f"; {one}" for one in about if one.startswith(found.rate_source)), "")
-        problem = f"of {found.program} stores no frames per second{why}"
+        problem = f"has no frames per second of {found.program}{why}"
         raise bad_file(path, MISSING_RATE, problem)
     check_scan_rate(path, rate)
     if given is None:

@@ -14,13 +14,19 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.neurons import Roi
-from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, MAX_PIXELS, MAX_ROWS
+from omnimouse_model.data.readers.build.checked_values import (
+    MAX_COLUMNS,
+    MAX_PIXELS,
+    MAX_ROWS,
+    check_range,
+    require,
+)
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.hdf5 import WRITTEN, Hdf5, Hdf5Rows
+from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows
 from omnimouse_model.storage.byte_source import BlockFile
-from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.files import WRITTEN, bad_file, check_most
 
 _MOST_SEEN = 2**34
 """Largest number of pixels in the mask images of a file: 16,000 images of 1024 × 1024."""
@@ -119,8 +125,7 @@ def check_traces(
     axes = "(region, frame)" if is_transposed else "(frame, region)"
     for name in names:
         item = file.find(name)
-        if len(item.shape) != 2 or item.dtype.kind not in "fiu":
-            raise wrong(file.path, name, f"is {item.shape} {item.dtype}; numbers {axes} expected")
+        require(item, file.path, f"numbers {axes}", (None, None), part=name)
         shapes[name] = tuple(int(n) for n in item.shape)
     if not shapes:
         raise wrong(file.path, "traces", "are missing", "was the extraction run to its end?")
@@ -183,9 +188,7 @@ def sparse_masks(
     )
     if not is_sound:
         raise wrong(path, field, "is no sparse matrix: its values, pixels and columns disagree")
-    if len(pixel) and not 0 <= int(pixel.min()) <= int(pixel.max()) < height * width:
-        found = f"{pixel.min()} to {pixel.max()}"
-        raise wrong(path, field, f"has pixels {found}; the image is {height} × {width}")
+    check_range(path, pixel, height * width, f"pixels of {height} × {width}", field)
     _check_size(path, field, size, len(values))
     yx = np.stack([pixel % height, pixel // height], axis=1).astype(np.int16)
     weight = values.astype(np.float32)
@@ -201,8 +204,7 @@ def image_masks(path: Path, field: str, images: Iterable[np.ndarray]) -> Roi:
     for image in images:
         # Images of zeros take no place in a file: their number alone says how long it takes.
         n_seen += image.size
-        if n_seen > _MOST_SEEN:
-            raise wrong(path, field, f"has images of more than {_MOST_SEEN:,} pixels", "cut them")
+        check_most(path, n_seen, _MOST_SEEN, f"pixels or more in images of {field}", "cut them")
         known = np.nan_to_num(image.astype(np.float32), posinf=0.0, neginf=0.0)
         yx = np.argwhere(known)
         n_pixels += len(yx)
@@ -402,9 +404,7 @@ def _accepted(file: Hdf5, n_regions: int) -> np.ndarray | None:
     if len(getattr(item, "shape", ())) != 1 or item.dtype.kind not in "iuf":
         return None
     chosen = file.table(name).astype(np.int64)
-    if len(chosen) and not 0 <= chosen.min() <= chosen.max() < n_regions:
-        found = f"{chosen.min()} to {chosen.max()}"
-        raise wrong(file.path, name, f"names regions {found}; there are {n_regions}")
+    check_range(file.path, chosen, n_regions, "regions", name)
     accepted = np.zeros(n_regions, bool)
     accepted[chosen] = True
     return accepted
@@ -415,9 +415,8 @@ def _image(file: Hdf5, name: str, size: tuple[int, ...] | None) -> np.ndarray | 
     if stored(file, name) is None:
         return None
     image = file.table(name)
-    if image.ndim != 2 or image.dtype.kind not in "fiu" or size not in (None, image.shape):
-        expected = "an image" if size is None else f"{size} numbers"
-        raise wrong(file.path, name, f"is {image.shape} {image.dtype}; {expected} expected")
+    expected = "an image" if size is None else f"{size} numbers"
+    require(image, file.path, expected, size or (None, None), part=name)
     return image.T if size is None else image
 
 

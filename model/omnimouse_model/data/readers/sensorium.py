@@ -282,22 +282,15 @@ def _without_odd_shapes(folder: Folder, trials: list[FileTrial], notes: Notes) -
         if not any(odd) or not folder.has_any(stream):
             continue
         if not all(odd):
-            trials = [
-                _masked(trial, name, width) if is_odd else trial
-                for trial, is_odd in zip(trials, odd, strict=True)
-            ]
+            for k in np.flatnonzero(odd).tolist():
+                missing: dict[str, Any] = {name: np.full((trials[k].length, width), np.nan)}
+                trials[k] = replace(trials[k], is_sound=False, **missing)
         # Without `behavior`, the pupil centre alone is not used either: no warning.
         elif folder.has_any("behavior"):
             notes.warn(
                 "wrong_shape", f"data/{stream} is not read: no trial has the channels of the format"
             )
     return trials
-
-
-def _masked(trial: FileTrial, name: str, width: int) -> FileTrial:
-    """Return a trial with one stream set to NaN and excluded from windows."""
-    missing: dict[str, Any] = {name: np.full((trial.length, width), np.nan)}
-    return replace(trial, is_sound=False, **missing)
 
 
 def _trial(
@@ -384,18 +377,15 @@ def _may_be_withheld(tier: str) -> bool:
 
 def _stored_behavior(folder: Folder, number: int, notes: Notes) -> dict[str, np.ndarray | None]:
     """Return the behaviour arrays (channel, time) of a trial, None if missing."""
-    arrays: dict[str, np.ndarray | None] = {}
-    for stream in ("behavior", "pupil_center"):
-        arrays[stream] = None
-        if not folder.has(stream, number):
-            continue
-        values = notes.attempt(f"{stream} of trial {number}", folder.small_numbers, stream, number)
-        if values is None:
-            continue
-        # 2022: one value per channel, as (channel,) or (1, channel).
-        if not folder.is_video:
-            values = values.reshape(-1, 1)
-        arrays[stream] = values.astype(np.float64)
+    arrays: dict[str, np.ndarray | None] = dict.fromkeys(("behavior", "pupil_center"))
+    for stream in arrays:
+        if folder.has(stream, number):
+            name = f"{stream} of trial {number}"
+            values = notes.attempt(name, folder.small_numbers, stream, number)
+            # 2022: one value per channel, as (channel,) or (1, channel).
+            if values is not None and not folder.is_video:
+                values = values.reshape(-1, 1)
+            arrays[stream] = None if values is None else values.astype(np.float64)
     return arrays
 
 

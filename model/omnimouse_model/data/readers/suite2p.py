@@ -23,9 +23,8 @@ from omnimouse_model.data.readers.build.notes import (
     Notes,
     ReadOptions,
     choose_series,
-    note_interpolation,
 )
-from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows, stretches
+from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows, traces_signal
 from omnimouse_model.data.readers.suite2p_files import (
     MATLAB,
     TABLES,
@@ -40,7 +39,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.matlab import open_mat
 from omnimouse_model.storage.arrays.npy import load_small_array
-from omnimouse_model.storage.byte_source import file_fingerprint, folder_fingerprint
+from omnimouse_model.storage.byte_source import fingerprint_of
 from omnimouse_model.storage.files import bad_file, folders_in, is_file, is_folder, is_there
 
 SERIES = {
@@ -105,8 +104,8 @@ def _series(
         first = next(iter(choices))
         hint = f"choose series={first!r}, or --series {first}"
         raise bad_file(path, "missing_data", problem, hint)
-    needed = ("neucoeff", "neuropil_coefficient", "tau")
-    problems = {p.problems[n] for p in planes for n in needed if n in p.problems}
+    settings = ("neucoeff", "neuropil_coefficient", "tau")
+    problems = {p.problems[n] for p in planes for n in settings if n in p.problems}
     why = f" ({'; '.join(sorted(problems))})" if problems else ""
     used = choose_series(choices, name or best, path, notes, why)
     if used != "spks":
@@ -358,19 +357,12 @@ _SAME_RATE = 1e-3
 
 def recognises(path: Path) -> bool:
     """Return whether a path is of suite2p: planes, one plane, or its `Fall.mat`."""
-    if is_file(path):
-        return path.suffix == _MAT_SUFFIX and _is_output(path)
-    return bool(_plane_folders(path) or _without_traces(path))
-
-
-def _is_output(path: Path) -> bool:
+    if not is_file(path):
+        return bool(_plane_folders(path) or _without_traces(path))
+    if path.suffix != _MAT_SUFFIX or path.name == MATLAB:
+        return path.name == MATLAB
     # A copy of Fall.mat may have any name; its variables tell.
-    if path.name == MATLAB:
-        return True
-    try:
-        names = set(open_mat(path).names)
-    except SessionFormatError:
-        return False
+    names = set(open_mat(path).names)
     return bool(names & {"F", "spks"}) and bool(names & {"iscell", "stat", "ops"})
 
 
@@ -390,11 +382,16 @@ def read(path: Path, options: ReadOptions) -> Session:
         read_plane(folder, root, number, options, notes, matlab)
         for number, folder in folders.items()
     ]
-    bad = _BadFrames.of(path, folders)
-    planes = bad.marked(planes, notes)
+    fingerprint = fingerprint_of(path)
+    numbers, is_outside = _bad_frames(path, folders)
+    if numbers is not None:
+        planes = _marked(planes, numbers, notes)
+        if is_outside:
+            content = fingerprint.encode() + numbers.tobytes()
+            fingerprint = blake2b(content, digest_size=12).hexdigest()
     # Planes that are not read were scanned too, and count for the lag of the others.
-    numbers = [*folders, *_not_read(folders, notes)]
-    scanned = 1 + max((n for n in numbers if n is not None), default=0)
+    all_planes = [*folders, *_not_read(folders, notes)]
+    scanned = 1 + max((n for n in all_planes if n is not None), default=0)
     _note_cells(planes, options, notes)
     used = _with_cells(path, planes, notes)
     choices = series_choices(used)
@@ -405,9 +402,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         id=_name(path),
         path=path,
         format="suite2p",
-        fingerprint=bad.fingerprint(
-            folder_fingerprint(path) if matlab is None else file_fingerprint(path)
-        ),
+        fingerprint=fingerprint,
         units=_units(planes, responses, notes),
         responses=responses,
         images={
@@ -533,61 +528,37 @@ def _with_cells(path: Path, planes: list[Plane], notes: Notes) -> list[Plane]:
     return [plane for plane in planes if len(plane.chosen)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _BadFrames:
-    """Frames that the user marked in `bad_frames.npy`, in the folder of the recording.
+def _bad_frames(path: Path, folders: dict[int | None, Path]) -> tuple[np.ndarray | None, bool]:
+    """Return the frames that the user marked, and whether their file is above `path`.
 
-    Attributes
-    ----------
-    numbers
-        Numbers of frames, or flags; None without the file.
-    is_outside
-        Whether the file lies above the folder that is opened, as `suite2p` is.
+    They are numbers of frames, or flags, in `bad_frames.npy`; None without the file.
     """
+    first = next(iter(folders.values()))
+    # suite2p reads the file beside its folder, that is, above those of the planes.
+    above = first.parent.parent
+    is_outside = not above.is_relative_to(path)
+    is_inner = first.name == _COMBINED or _PLANE.fullmatch(first.name)
+    # Above what was opened, only where suite2p looks for it.
+    is_looked_for = is_inner and (not is_outside or first.parent.name == "suite2p")
+    if not is_looked_for or not is_there(above / _BAD_FRAMES, follows=False):
+        return None, False
+    return load_small_array(above / _BAD_FRAMES, above).reshape(-1), is_outside
 
-    numbers: np.ndarray | None
-    is_outside: bool
 
-    @classmethod
-    def of(cls, path: Path, folders: dict[int | None, Path]) -> "_BadFrames":
-        """Return the bad frames of a recording."""
-        first = next(iter(folders.values()))
-        # suite2p reads the file beside its folder, that is, above those of the planes.
-        above = first.parent.parent
-        is_outside = not above.is_relative_to(path)
-        is_inner = first.name == _COMBINED or _PLANE.fullmatch(first.name)
-        # Above what was opened, only where suite2p looks for it.
-        is_looked_for = is_inner and (not is_outside or first.parent.name == "suite2p")
-        if not is_looked_for or not is_there(above / _BAD_FRAMES, follows=False):
-            return cls(None, False)
-        numbers = load_small_array(above / _BAD_FRAMES, above).reshape(-1)
-        return cls(numbers, is_outside)
-
-    def marked(self, planes: list[Plane], notes: Notes) -> list[Plane]:
-        """Return planes with these frames marked as well."""
-        if self.numbers is None:
-            return planes
-        if self.numbers.dtype.kind not in "fiub":
-            text = f"{_BAD_FRAMES} holds {self.numbers.dtype}, no numbers: not used"
-            notes.warn("bad_setting", text)
-            return planes
-        # Some planes may be one frame shorter, or cut by their padding.
-        shapes = [file.shape for plane in planes for file in plane.files.values()]
-        n_stored, marked = max(n for _, n in shapes), []
-        for plane in planes:
-            where = f"{_BAD_FRAMES} for {plane.folder.name}"
-            own = plane.bad_frames
-            bad = marked_frames(self.numbers, own, n_stored, where, notes)
-            marked.append(replace(plane, bad_frames=bad))
-        return marked
-
-    def fingerprint(self, fingerprint: str) -> str:
-        """Return a fingerprint that contains the file, if the folder does not."""
-        if self.numbers is None or not self.is_outside:
-            return fingerprint
-        digest = blake2b(fingerprint.encode(), digest_size=12)
-        digest.update(self.numbers.tobytes())
-        return digest.hexdigest()
+def _marked(planes: list[Plane], numbers: np.ndarray, notes: Notes) -> list[Plane]:
+    """Return planes with the frames of `bad_frames.npy` marked as well."""
+    if numbers.dtype.kind not in "fiub":
+        text = f"{_BAD_FRAMES} holds {numbers.dtype}, no numbers: not used"
+        notes.warn("bad_setting", text)
+        return planes
+    # Some planes may be one frame shorter, or cut by their padding.
+    n_stored = max(file.shape[1] for plane in planes for file in plane.files.values())
+    marked = []
+    for plane in planes:
+        where = f"{_BAD_FRAMES} for {plane.folder.name}"
+        bad = marked_frames(numbers, plane.bad_frames, n_stored, where, notes)
+        marked.append(replace(plane, bad_frames=bad))
+    return marked
 
 
 # -- responses -----------------------------------------------------------------------
@@ -599,28 +570,18 @@ def _responses(
     missing = _missing(path, planes, frames, notes)
     recorded = ~np.logical_and.reduce(missing)
     if recorded.sum() < 2:
-        problem = f"has frames that suite2p marks as bad, all but {recorded.sum()}"
+        problem = f"marks all frames but {recorded.sum()} as bad"
         hint = "was the registration right? badframes of ops.npy and bad_frames.npy count"
         raise bad_file(path, "empty", problem, hint)
     place = np.flatnonzero(recorded)
-    spans, n_missing = stretches(place, frames.n_rows, 0.0, rate, frames.joints)
     parts: list[Placed] = []
     for plane, source, bad in zip(planes, frames.source, missing, strict=True):
         traces = PlaneTraces(plane, series, rate, source, ~bad, frames.joints)
         known = np.flatnonzero(~bad)
         parts.append(Placed(traces, known, known, parts[-1].stop if parts else 0))
     rows = PlacedRows(parts, frames.n_rows)
-    note_interpolation(rate, notes)
-    return Signal.of_rows(
-        "responses",
-        rows,
-        rate,
-        0.0,
-        shift_s=_lags(planes, scanned, rate, notes),
-        mode="linear",
-        recorded_spans=spans,
-        n_missing=n_missing,
-    )
+    shift_s, joints = _lags(planes, scanned, rate, notes), frames.joints
+    return traces_signal(rows, rate, 0.0, place, notes, joints, shift_s=shift_s)
 
 
 def _missing(path: Path, planes: list[Plane], frames: Frames, notes: Notes) -> list[np.ndarray]:

@@ -37,6 +37,7 @@ from omnimouse_model.storage.files import (
     folders_in,
     is_folder,
     is_link,
+    label,
     paths_in,
     stamped_files,
 )
@@ -199,7 +200,8 @@ class _Tree:
         if self.is_training:
             tier = "train" if self._single(stamps["training"], bool) else "validation"
             declared = self._single(stamps["samples"], int)
-            check_length(frames.path, length, "frames", declared, "samples, as the folder says")
+            path, of = stamps["samples"].path, f"frames of {label(frames.path)}"
+            check_length(path, declared, "samples", length, of)
         ends = units.part(np.array([0, -1]))
         return FileTrial(
             key=prefix + name,

@@ -30,7 +30,7 @@ from omnimouse_model.storage.byte_source import (
     Budget,
     Source,
 )
-from omnimouse_model.storage.files import bad_file, check_most, missing_package
+from omnimouse_model.storage.files import OWN_FILE, WRITTEN, bad_file, check_most, missing_package
 from omnimouse_model.storage.write import atomic_path
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
-OWN_FILE = "links to other files are never followed: copy the values into this file"
-WRITTEN = "was the file written to its end?"
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SLAB = 2**24
 """Largest read of scattered rows, in bytes."""

@@ -302,12 +302,12 @@ class ZarrArray:
         return self._files[piece]
 
     def _missing(self, piece: tuple[int, ...]) -> SessionFormatError:
-        name = self._layout.name_of(piece)
-        return bad_file(self.path / name, "missing_shard", "is missing", COPY, self.path.name)
+        problem = f"the piece {self._layout.name_of(piece)} is missing"
+        return bad_file(self.path.parent, "missing_shard", problem, COPY, f"{self.path.name}:")
 
     def _broken(self, piece: tuple[int, ...], problem: str) -> SessionFormatError:
-        path = self.path / self._layout.name_of(piece)
-        return bad_file(path, "checksum", f"is damaged: {problem}", COPY, self.path.name)
+        problem = f"the piece {self._layout.name_of(piece)} is damaged: {problem}"
+        return bad_file(self.path.parent, "checksum", problem, COPY, f"{self.path.name}:")
 
 
 # -- writing ------------------------------------------------------------------------

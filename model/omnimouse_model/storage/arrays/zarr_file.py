@@ -16,11 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.storage.arrays.hdf5 import OWN_FILE, WRITTEN
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
 from omnimouse_model.storage.arrays.zarr_metadata import Node, read_node, unpack_v2
 from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES
-from omnimouse_model.storage.files import bad_file, check_most, damage_refused, read_bytes
+from omnimouse_model.storage.files import (
+    OWN_FILE,
+    WRITTEN,
+    bad_file,
+    check_most,
+    damage_refused,
+    read_bytes,
+)
 
 _FORMATS: tuple[Any, ...] = (2, 3)
 _LINKS, _OWN_FILE = "zarr_link", "."

@@ -164,7 +164,7 @@ def test_responses_that_do_not_fit_are_refused_with_a_remedy(changes, words):
     ("changes", "words"),
     [
         ({"xyz_um": np.ones((6, 2))}, r"xyz_um is \(6, 2\)"),
-        ({"roi_labels": np.full((4, 4), 9)}, "reaches from 9 to 9 for 6 neurons"),
+        ({"roi_labels": np.full((4, 4), 9)}, "9 to 9; they are numbers from 0 to 6"),
         ({"unit_ids": np.arange(N) + 0.5}, "contains numbers that are not whole"),
         ({"area": np.array(["V1"] * 5)}, r"area is \(5,\)"),
         ({"quality": np.ones((6, 2))}, r"quality is \(6, 2\)"),

@@ -218,9 +218,9 @@ def test_a_plane_one_frame_short_is_cut_and_more_refused(folder):
 @pytest.mark.parametrize(
     ("name", "part", "words"),
     [
-        ("spks", np.s_[:-1], "holds 14 regions, the traces 13"),
-        ("iscell", np.s_[:3], r"iscell.npy is \(3, 2\) for 14"),
-        ("stat", np.s_[:5], "holds 5 regions, the traces 14"),
+        ("spks", np.s_[:-1], "has 14 regions for 13 traces"),
+        ("iscell", np.s_[:3], "iscell.npy has 3 rows for 14"),
+        ("stat", np.s_[:5], "has 5 regions for 14 traces"),
     ],
 )
 def test_arrays_of_another_length_are_refused(folder, name, part, words):
@@ -246,7 +246,8 @@ def test_regions_without_usable_pixels_have_no_place(folder):
     del stat[first]["lam"]
     np.save(plane / "stat.npy", stat, allow_pickle=True)
     message = notes_of(open_session(folder))["bad_regions"]
-    assert f"region {first} has ypix, xpix" in message
+    assert "has ypix, xpix and lam of [(" in message
+    assert f"in region {first};" in message
     change_ops(folder, Ly=20)
     assert "20×160" in notes_of(open_session(folder))["bad_regions"]
 

@@ -58,7 +58,7 @@ def test_pixels_are_whole_numbers_of_any_type(tmp_path):
     np.save(tmp_path / "plane0/stat.npy", stat, allow_pickle=True)
     session = open_session(tmp_path)
     message = notes_of(session)["bad_regions"]
-    assert "region 0 has 0.5 in ypix or xpix; whole numbers" in message
+    assert "has 0.5 in ypix or xpix of region 0; whole numbers" in message
     assert "1 of 4 regions" in message
     assert np.isnan(session.units.xy_px).any(axis=1).tolist() == [True] + [False] * 3
 

@@ -140,7 +140,7 @@ def test_more_than_fits_into_memory_is_not_read(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", VALUES)
     file = npy_file(tmp_path / "a.npy")
     monkeypatch.setattr(rows, "MAX_PART_BYTES", 1000)
-    with pytest.raises(SessionFormatError, match="has 7,084 bytes of values.*; at most 1,000"):
+    with pytest.raises(SessionFormatError, match=r"has 7,084 bytes of values.*; at most 1,000"):
         file.open()
 
 

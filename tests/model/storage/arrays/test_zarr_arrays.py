@@ -305,7 +305,7 @@ def test_more_values_than_fit_into_memory_are_not_read(plain):
     huge = {"shape": [2**20, 2**20], "chunk_grid": {"name": "regular"}}
     huge["chunk_grid"]["configuration"] = {"chunk_shape": [2**13, 2**13]}
     changed(plain, "zarr.json", lambda about: about.update(huge))
-    refusal(plain, "more than are read at once")
+    refusal(plain, "bytes in this part; at most")
 
 
 @pytest.mark.parametrize("content", [bytes(68), b"[" * 60_000, b'{"zarr_format": 3}'])

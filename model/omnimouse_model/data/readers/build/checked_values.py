@@ -5,6 +5,7 @@ Sizes are checked before memory is allocated. An error names the key.
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, TypeVar
@@ -12,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
-from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 from omnimouse_model.storage.files import bad_file, check_most
 
 
@@ -42,7 +42,7 @@ def decode_texts(values: np.ndarray) -> np.ndarray:
     return texts
 
 
-Array = TypeVar("Array", bound=np.ndarray | ArrayFile | MemoryRows)
+Array = TypeVar("Array", bound=Any)  # an array, or a dataset of a library
 
 
 def require(
@@ -52,18 +52,21 @@ def require(
     *shapes: tuple[int | None, ...],
     kinds: str = "fiu",
     hint: str = "",
+    part: str = "",
 ) -> Array:
     """Return an array of one of the shapes, in which None is any length, and kinds of types.
+
+    `expected` is a text for the message, `part` the name of an array in a file.
 
     Raises
     ------
     SessionFormatError
-        The array is another one than `expected`, which is a text for the message.
+        The array is another one.
     """
     found, dtype = array.shape, array.dtype
     if dtype.kind in kinds and (not shapes or any(_fits(found, shape) for shape in shapes)):
         return array
-    raise bad_file(path, "wrong_shape", f"is {found} {dtype}; {expected} expected", hint)
+    raise bad_file(path, "wrong_shape", f"is {found} {dtype}; {expected} expected", hint, part)
 
 
 def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
@@ -71,37 +74,37 @@ def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
     return is_as_deep and all(m in (None, n) for n, m in zip(found, shape, strict=True))
 
 
+def check_range(path: Path, values: np.ndarray, n: int, what: str, part: str = "") -> None:
+    """Raise `SessionFormatError` unless values are numbers of `what`, from 0 to n - 1."""
+    if len(values) and not 0 <= values.min() <= values.max() < n:
+        found = f"names {what} {values.min()} to {values.max()}"
+        problem = f"{found}; they are numbers from 0 to {n - 1:,}"
+        raise bad_file(path, "bad_array", problem, part=part)
+
+
 _MISSING = object()
 
 
-def number(meta: Mapping[str, Any], key: str, path: Path) -> float:
-    """Return a finite number; numbers as text are accepted.
+def number(meta: Mapping[str, Any], key: str, path: Path, *, is_positive: bool = False) -> float:
+    """Return a finite number, or one above 0; numbers as text are accepted.
 
     YAML 1.1 reads `1.5e9`, without a sign in the exponent, as text.
     """
-    value = meta.get(key, _MISSING)
-    number = as_float(value)
-    if number is None or not math.isfinite(number):
-        raise wrong(path, key, "a finite number", value)
-    return number
-
-
-def positive(meta: Mapping[str, Any], key: str, path: Path) -> float:
-    """Return a finite number above 0."""
     value = as_float(meta.get(key, _MISSING))
-    if value is None or not math.isfinite(value) or value <= 0:
-        raise wrong(path, key, "a positive number", meta.get(key, _MISSING))
+    if value is None or not math.isfinite(value) or (is_positive and value <= 0):
+        expected = "a positive number" if is_positive else "a finite number"
+        raise wrong(path, key, expected, meta.get(key, _MISSING))
     return value
 
 
-def count(meta: Mapping[str, Any], key: str, path: Path) -> int:
-    """Return a whole number of at least 0."""
+def count(meta: Mapping[str, Any], key: str, path: Path, owner: str = "") -> int:
+    """Return a whole number of at least 0; `owner` is who has the key, for the message."""
     value = meta.get(key, _MISSING)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     # bool is a subclass of int.
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise wrong(path, key, "a whole number", meta.get(key, _MISSING))
+        raise wrong(path, f"{owner}{key}", "a whole number", meta.get(key, _MISSING))
     return value
 
 
@@ -116,14 +119,11 @@ def flag(meta: Mapping[str, Any], key: str, path: Path) -> bool | None:
 def float_dtype(meta: Mapping[str, Any], path: Path) -> np.dtype[Any]:
     """Return the dtype of samples: a float or integer type."""
     value = meta.get("dtype", _MISSING)
-    # np.dtype(None) is float64, so the type of `value` is checked again below.
-    try:
-        dtype = np.dtype(value if isinstance(value, str) else None)
-    except TypeError:
-        raise wrong(path, "dtype", "a numpy dtype such as float32", value) from None
-    if not isinstance(value, str) or dtype.kind not in "fiu":
-        raise wrong(path, "dtype", "a numpy dtype such as float32", value)
-    return dtype
+    # A text alone: numpy takes None as float64.
+    with suppress(TypeError):
+        if isinstance(value, str) and np.dtype(value).kind in "fiu":
+            return np.dtype(value)
+    raise wrong(path, "dtype", "a numpy dtype such as float32", value)
 
 
 def wrong(path: Path, key: str, expected: str, value: object) -> SessionFormatError:

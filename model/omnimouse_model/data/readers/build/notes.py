@@ -103,6 +103,7 @@ def choose_series(
 
 Arguments = ParamSpec("Arguments")
 Stream = TypeVar("Stream")
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
@@ -149,6 +150,14 @@ class Notes:
             remedy = f" ({error.hint})" if error.hint else ""
             self.warn("left_out_stream", f"{name} is left out: {problem}{remedy}")
             return None
+
+    def attempt_each(
+        self, read: Callable[[Item], Stream], items: Mapping[str, Item]
+    ) -> list[Stream]:
+        """Read parts by name; of several, faulty or empty ones are left out, but not all."""
+        several = items.items() if len(items) > 1 else ()
+        found = [self.attempt(name, read, item) for name, item in several]
+        return [one for one in found if one] or [read(item) for item in items.values()]
 
     def warn_once(self, code: str, messages: list[str]) -> None:
         """Record the first of many similar warnings, and the number of the others."""
@@ -438,6 +447,12 @@ def clock_remedy(span: Interval, recording: Interval, origins: Mapping[str, floa
                 side = "to" if verb == "add" else "from"
                 return f"{verb} {name} ({value:.10g} s) {side} its times"
     return "bring both to one clock, in seconds"
+
+
+def apart(span: Interval, recording: Interval, origins: Mapping[str, float]) -> tuple[str, str]:
+    """Return problem and remedy of a stream that has no window in common with a recording."""
+    found = f"lasts from {span_text(span)}, and the recording from {span_text(recording)}"
+    return f"{found}: no common 2-s window", clock_remedy(span, recording, origins)
 
 
 def span_text(span: Interval) -> str:

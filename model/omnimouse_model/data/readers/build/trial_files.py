@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.notes import Notes, note_interpolation
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import (
     BLANK_TIER,
@@ -199,6 +199,25 @@ def stretches(
     first = np.concatenate([place[:1], place[edges + 1]])
     last = np.concatenate([place[edges], place[-1:]])
     return start + np.stack([first, last], axis=1) / rate_hz, n_missing
+
+
+def traces_signal(
+    rows: Rows,
+    rate_hz: float,
+    start: float,
+    place: np.ndarray,
+    notes: Notes,
+    joints: Sequence[int] = (),
+    **fields: Any,
+) -> Signal:
+    """Return responses that are traces, of which the rows `place` were recorded.
+
+    `joints` are those of `stretches`, `fields` further ones of `Signal`.
+    """
+    spans, n_missing = stretches(place, rows.shape[0], start, rate_hz, joints)
+    note_interpolation(rate_hz, notes)
+    fields |= {"mode": "linear", "recorded_spans": spans, "n_missing": n_missing}
+    return Signal.of_rows("responses", rows, rate_hz, start, **fields)
 
 
 HOLE_S = 2.5

@@ -16,14 +16,13 @@ from omnimouse_model.data.readers.build.checked_values import check_extent, text
 from omnimouse_model.data.readers.build.notes import (
     EYE_UNITS,
     Notes,
-    clock_remedy,
+    apart,
     common_time,
     eye_signal,
     is_long_enough,
     scale_to_seconds,
-    span_text,
 )
-from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, place_samples
+from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, last_name, place_samples
 from omnimouse_model.data.readers.nwb.intervals import clock_origins
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
@@ -133,7 +132,7 @@ def read_behavior(
     if stimulus is not None:
         recording = common_time(recording, stimulus.valid_interval())
     series = [
-        _Series(group, _words(_last(group)), _words(*group.name.split("/")[1:-1]))
+        _Series(group, _words(last_name(group)), _words(*group.name.split("/")[1:-1]))
         for group in nwb.groups_of("TimeSeries", "SpatialSeries", "EllipseSeries")
         # What is shown or described there does not come from the animal.
         if not group.name.startswith(("/stimulus/", "/general/")) and hasattr(group, "keys")
@@ -149,10 +148,6 @@ def _words(*names: str) -> frozenset[str]:
     """Return the lower-case words of names such as `PupilTracking` or `eye_xy`."""
     words = [word.lower() for n in names if n not in _WRAPPERS for word in _WORD.findall(n)]
     return frozenset(part for word in words for part in _JOINED.split(word))
-
-
-def _last(group: "h5py.Group") -> str:
-    return str(group.name.rsplit("/", 1)[-1])
 
 
 def _has_columns(nwb: NwbFile, series: _Series, n: int) -> bool:
@@ -218,13 +213,7 @@ def _clock(nwb: NwbFile, group: "h5py.Group", n: int, recording: Interval) -> Cl
     if scale != 1.0:
         clock = clock.scaled(scale)
     elif not is_long_enough(common_time(span, recording)):
-        raise nwb.wrong(
-            group,
-            f"was recorded at {span_text(span)}, the responses and other streams at "
-            f"{span_text(recording)}: less than a window in common",
-            clock_remedy(span, recording, clock_origins(nwb)),
-            "bad_clock",
-        )
+        raise nwb.wrong(group, *apart(span, recording, clock_origins(nwb)), "bad_clock")
     check_extent(nwb.file.path, str(group.name), n, clock.rate_hz)
     return clock
 

@@ -355,6 +355,11 @@ class NwbFile:
         return bad_file(self.file.path, code, problem, hint, group.name)
 
 
+def last_name(item: Any) -> str:
+    """Return the name of a group, dataset or table in the group that holds it."""
+    return str(item.name).rsplit("/", 1)[-1]
+
+
 # -- series of responses and their regions -------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:

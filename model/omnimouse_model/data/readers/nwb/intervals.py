@@ -27,7 +27,7 @@ from omnimouse_model.data.readers.build.trials import (
     TrialClock,
     trial_intervals,
 )
-from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.readers.nwb.file import NwbFile, last_name
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed, indices
 from omnimouse_model.display import listed
@@ -82,10 +82,10 @@ def read_intervals(nwb: NwbFile, responses: Signal) -> PresentationIntervals:
     names = {table.name for table in tables}
     others = [t for t in _all_tables(nwb) if t.name not in names]
     # Responses are missing in invalid times.
-    others = [t for t in others if _last(t) != INVALID_TIMES]
+    others = [t for t in others if last_name(t) != INVALID_TIMES]
     if others:
         nwb.notes.assume("left_out_tables", f"not read: {_listed(others)}")
-    if len(intervals.on) and _last(tables[0]) != _TRIALS:
+    if len(intervals.on) and last_name(tables[0]) != _TRIALS:
         nwb.notes.assume("trial_source", f"trials are the rows of {_listed(tables)}")
     return intervals
 
@@ -179,7 +179,7 @@ def _all_tables(nwb: NwbFile) -> list["h5py.Group"]:
 def _tables(nwb: NwbFile) -> tuple[list["h5py.Group"], list["h5py.Group"]]:
     """Return the tables of trials, and those whose rows are shown stimuli."""
     tables = _all_tables(nwb)
-    trials = [t for t in tables if _last(t) == _TRIALS]
+    trials = [t for t in tables if last_name(t) == _TRIALS]
     others = [t for t in tables if t not in trials]
     others = [t for t in others if not _has_word(t, _NOT_SHOWN)]
     shown = [t for t in others if _has_word(t, _SHOWN)]
@@ -188,7 +188,7 @@ def _tables(nwb: NwbFile) -> tuple[list["h5py.Group"], list["h5py.Group"]]:
 
 
 def _has_word(table: "h5py.Group", words: re.Pattern[str]) -> bool:
-    return any(words.fullmatch(w) for w in re.split(r"[\W_]+", _last(table).lower()))
+    return any(words.fullmatch(w) for w in re.split(r"[\W_]+", last_name(table).lower()))
 
 
 def _read(nwb: NwbFile, tables: Sequence["h5py.Group"]) -> list[_Table]:
@@ -227,10 +227,6 @@ def _column(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> list[Any] |
         return ragged_texts(nwb, table, name)
     values = nwb.column(table, name, n, "biuf")
     return nwb.texts(table, name, n) if values is None else list(values.tolist())
-
-
-def _last(table: "h5py.Group | _Table") -> str:
-    return str(table.name).rsplit("/", 1)[-1]
 
 
 def _listed(tables: Sequence["h5py.Group | _Table"]) -> str:
@@ -277,7 +273,7 @@ def _named(table: _Table) -> _Table:
     n = len(table.on)
     names = table.columns.get("stimulus_name")
     if names is None or not all(isinstance(name, str) for name in names):
-        names = [_last(table).removesuffix("_presentations")] * n
+        names = [last_name(table).removesuffix("_presentations")] * n
     columns = {"stimulus_name": names, **table.columns}
     if "stim_id" in columns:
         return replace(table, columns=columns)
@@ -467,7 +463,7 @@ def _all_invalid_times(
     """
     rows: list[tuple[np.ndarray, frozenset[str]]] = []
     for table in nwb.groups_of("TimeIntervals"):
-        if table.name.rsplit("/", 1)[-1] == INVALID_TIMES:
+        if last_name(table) == INVALID_TIMES:
             rows += nwb.notes.attempt(str(table.name), _invalid_times, nwb, table, probes) or []
     used = [(s, p) for s, p in rows if s[0] < recording.stop and s[1] > recording.start]
     if len(used) < len(rows):

@@ -37,11 +37,14 @@ from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.hdf5 import OWN_FILE, SIGNATURE, Hdf5
+from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 from omnimouse_model.storage.arrays.zarr_metadata import read_node
-from omnimouse_model.storage.byte_source import BlockFile, file_fingerprint, folder_fingerprint
-from omnimouse_model.storage.files import bad_file, begins_with, is_folder
+from omnimouse_model.storage.byte_source import (
+    BlockFile,
+    fingerprint_of,
+)
+from omnimouse_model.storage.files import OWN_FILE, bad_file, begins_with, is_folder
 from omnimouse_model.storage.web import RemoteFile
 
 if TYPE_CHECKING:
@@ -104,7 +107,8 @@ def recognises(path: Path) -> bool:
     An HDF5 file that cannot be opened counts, so that reading it reports the error.
     """
     if is_folder(path):
-        return _is_zarr(path)
+        node = read_node(path)
+        return node is not None and not node.is_array and not _MARKS.isdisjoint(node.attributes)
     # The signature first: it needs no h5py.
     if not begins_with(path, SIGNATURE):
         return False
@@ -114,14 +118,6 @@ def recognises(path: Path) -> bool:
         return has_version or not _MARKS.isdisjoint(file.attrs)
     except Exception:  # h5py is missing, or the file is damaged
         return True
-
-
-def _is_zarr(folder: Path) -> bool:
-    try:
-        node = read_node(folder)
-    except SessionFormatError:
-        return False
-    return node is not None and not node.is_array and not _MARKS.isdisjoint(node.attributes)
 
 
 def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
@@ -195,9 +191,7 @@ def _opened(place: Path | RemoteFile) -> tuple[Hdf5 | ZarrFile, str]:
     """Return a file and its fingerprint."""
     if isinstance(place, RemoteFile):
         return Hdf5(place), place.fingerprint
-    if is_folder(place):
-        return ZarrFile(place), folder_fingerprint(place)
-    return Hdf5(BlockFile(place)), file_fingerprint(place)
+    return ZarrFile(place) if is_folder(place) else Hdf5(BlockFile(place)), fingerprint_of(place)
 
 
 def _check_version(nwb: NwbFile) -> None:

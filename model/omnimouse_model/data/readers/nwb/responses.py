@@ -19,9 +19,13 @@ from omnimouse_model.data.readers.build.notes import (
     ALL_ROIS,
     Notes,
     ReadOptions,
-    note_interpolation,
 )
-from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows, stretches
+from omnimouse_model.data.readers.build.trial_files import (
+    Placed,
+    PlacedRows,
+    stretches,
+    traces_signal,
+)
 from omnimouse_model.data.readers.nwb.file import (
     Chosen,
     Clock,
@@ -125,38 +129,23 @@ def read_responses(
         nwb.notes.warn("no_cells", f"{name} has no region that is a cell: left out")
         return []
 
-    found: list[_Plane] = []
-    # Of several populations that have cells, a faulty one is left out.
-    for group in filled if len(filled) > 1 else ():
-        found += nwb.notes.attempt(group[0].name, population, group) or []
     try:
-        found = found or [plane for group in filled for plane in population(group)]
+        found = nwb.notes.attempt_each(population, {group[0].name: group for group in filled})
     except SessionFormatError as error:
         others = [s.name for s in chosen.series if all(s not in g for g in filled)]
         if not others:
             raise
         hint = f"{error.hint}; series= selects another one: {', '.join(others[:6])}"
         raise SessionFormatError(error.path, error.code, error.message, hint) from error
-    planes = _of_other_cells(found, nwb.notes)
+    planes = _of_other_cells([plane for planes in found for plane in planes], nwb.notes)
     if not planes:
         names = ", ".join(one.name for group in filled for one in group)
         problem, hint = "has no region that is marked as a cell", f"{ALL_ROIS}, reads all regions"
         raise bad_file(nwb.file.path, "no_cells", problem, hint, names)
     main, planes = _of_one_rate(planes, nwb.notes)
     rows, place, start, shift, used = _side_by_side(nwb, main, planes)
-    rate = main.rate_hz
-    spans, n_missing = stretches(place, rows.shape[0], start, rate)
-    note_interpolation(rate, nwb.notes)
-    signal = Signal.of_rows(
-        "responses",
-        rows,
-        rate,
-        start,
-        shift_s=shift if np.abs(shift).max() > _SAME_TIME else None,
-        mode="linear",
-        recorded_spans=spans,
-        n_missing=n_missing,
-    )
+    shift_s = shift if np.abs(shift).max() > _SAME_TIME else None
+    signal = traces_signal(rows, main.rate_hz, start, place, nwb.notes, shift_s=shift_s)
     series = [one for plane in used for one in plane.series]
     return signal, [plane.units for plane in used], series
 

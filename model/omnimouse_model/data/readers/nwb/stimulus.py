@@ -28,7 +28,7 @@ from omnimouse_model.data.readers.build.trials import (
     build_stimulus,
     video_parts,
 )
-from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.readers.nwb.file import NwbFile, last_name
 from omnimouse_model.data.readers.nwb.intervals import clock_origins, read_presentations
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
@@ -192,7 +192,7 @@ def _presentation(
 ) -> list[Part]:
     """Return the parts of one presentation, none if its frames are elsewhere."""
     shape = nwb.shape(group)
-    name = group.name.rsplit("/", 1)[-1]
+    name = last_name(group)
     # Frames in other files are never opened; the dataset of the series is then empty.
     if _is_elsewhere(nwb, group):
         _note_elsewhere(nwb, group)
@@ -257,7 +257,7 @@ def _stills(
             f"{found}, and there are {len(names)}, numbered from 0",
             "its numbers begin at 1: subtract 1" if from_one else "correct its numbers",
         )
-    label, single = group.name.rsplit("/", 1)[-1], series is None
+    label, single = last_name(group), series is None
     parts = [
         Part(names[i], times[k : k + 1], frames[[i]], "image", f"{label}/{i}", single)
         for k, i in enumerate(order.tolist())
@@ -299,7 +299,7 @@ def _ended(name: str, parts: list[Part], shown: PresentationIntervals, notes: No
 
 def _shown_template(nwb: NwbFile, group: "h5py.Group", shown: PresentationIntervals) -> list[Part]:
     """Return the parts of a template whose frames a table of presentations numbers."""
-    label = group.name.rsplit("/", 1)[-1]
+    label = last_name(group)
     count, key = (nwb.shape(group) or (0,))[0], _plain(label)
     check_extent(nwb.file.path, str(group.name), count, np.inf, MAX_FRAMES)
     names = shown.columns.get("stimulus_name", [])

@@ -10,9 +10,10 @@ from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.readers.build.checked_values import MAX_PIXELS, text_of, texts_of
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.nwb.file import NwbFile, region_rows, region_table
+from omnimouse_model.data.readers.nwb.file import NwbFile, last_name, region_rows, region_table
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES
+from omnimouse_model.storage.files import check_most
 
 if TYPE_CHECKING:
     import h5py
@@ -229,7 +230,8 @@ def _masks(
         nwb.notes.assume("no_masks", f"{table.name} holds no masks of its regions")
         return None
     # Rows may repeat, so the count is taken over `rows`, not over the table.
-    _check_pixels(nwb, table, int(counts[taken].sum()))
+    what = f"pixels in masks of {table.name}"
+    check_most(nwb.file.path, int(counts[taken].sum()), MAX_PIXELS, what)
     # Clipped before the cast to int16, which would wrap large values.
     place = np.clip(place.astype(np.int64), 0, 32767).astype(np.int16)
     place = place[:, [1, 0, 2]] if is_mirrored else place
@@ -244,11 +246,6 @@ def _masks(
     return Roi(roi.offsets, roi.yx[:, :2], roi.weight), centre, size
 
 
-def _check_pixels(nwb: NwbFile, table: "h5py.Group", count: int) -> None:
-    if count > MAX_PIXELS:
-        raise nwb.wrong(table, f"has masks of {count:,} pixels; at most {MAX_PIXELS:,}")
-
-
 def _marked_pixels(
     nwb: NwbFile, table: "h5py.Group", images: Any, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -258,7 +255,7 @@ def _marked_pixels(
     pixels are 0.
     """
     _, first, second = images.shape
-    at_once = max(1, _BLOCK_BYTES // (8 * first * second))
+    at_once, what = max(1, _BLOCK_BYTES // (8 * first * second)), f"pixels in masks of {table.name}"
     counts, places = [np.zeros(0, np.int64)], [np.zeros((0, 3), np.int64)]
     weights = [np.zeros(0, np.float32)]
     for block in np.split(rows, np.flatnonzero(np.diff(rows // at_once)) + 1):
@@ -270,7 +267,7 @@ def _marked_pixels(
         counts.append(np.bincount(image, minlength=len(block)))
         places.append(np.stack([y, x, np.zeros_like(y)], axis=1))
         weights.append(stored[image, y, x].astype(np.float32))
-        _check_pixels(nwb, table, sum(map(len, weights)))
+        check_most(nwb.file.path, sum(map(len, weights)), MAX_PIXELS, what)
     return np.concatenate(counts), np.concatenate(places), np.concatenate(weights)
 
 
@@ -463,8 +460,7 @@ def mean_images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]
     names = [
         str(item.name)
         for item in nwb.groups_of("GrayscaleImage", "Image")
-        if "/processing/" in item.name
-        and re.search(r"mean|average|avg", item.name.rsplit("/", 1)[-1], re.I)
+        if "/processing/" in item.name and re.search(r"mean|average|avg", last_name(item), re.I)
     ]
     if len(planes) != 1 or not names:
         return {}

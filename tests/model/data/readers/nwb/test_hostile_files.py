@@ -1,5 +1,6 @@
 """NWB files that lead elsewhere, or claim what memory cannot hold."""
 
+import re
 from pathlib import Path
 
 import h5py
