@@ -188,7 +188,7 @@ def sparse_masks(
     )
     if not is_sound:
         raise wrong(path, field, "is no sparse matrix: its values, pixels and columns disagree")
-    check_range(path, pixel, height * width, f"pixels of {height} × {width}", field)
+    check_range(path, pixel, height * width, f"pixels (of {height} × {width})", field)
     _check_size(path, field, size, len(values))
     yx = np.stack([pixel % height, pixel // height], axis=1).astype(np.int16)
     weight = values.astype(np.float32)

@@ -508,7 +508,7 @@ def test_a_column_of_another_length_is_left_out(written):
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"cluster_id": np.arange(6) + 1}, "cluster_id 6"),
+        ({"cluster_id": np.arange(6) + 1}, "cluster_id names units 1 to 6"),
         ({"cluster_id": np.zeros(6, int)}, "cluster_id"),
         ({"cluster_id": np.full(6, np.nan)}, "cluster_id"),
         ({"label": np.ones(4)}, "4 rows for 6 units, and no cluster_id"),
@@ -630,7 +630,7 @@ def test_a_missing_package_is_named(written, monkeypatch):
             np.arange(5900)[::-1] * 1.0,
             "do not increase in 5,899 of 5,899 steps, first from index 0",
         ),
-        ("timestamps", np.arange(5900) + 1e6, "lasts from 1e[+]06"),
+        ("timestamps", np.arange(5900) + 1e6, "lasts from 1000000 to 1005899 s"),
         ("timestamps", np.array(["a"] * 5900), "U1"),
         ("timestamps", None, "is missing"),
     ],

@@ -456,5 +456,5 @@ def apart(span: Interval, recording: Interval, origins: Mapping[str, float]) -> 
 
 
 def span_text(span: Interval) -> str:
-    """Return a span of native time for messages; Unix times keep their digits."""
-    return f"{span.start:.10g} to {span.stop:.10g} s"
+    """Return a span of native time for messages, to the ms; Unix times keep their digits."""
+    return f"{round(span.start, 3):.13g} to {round(span.stop, 3):.13g} s"
