@@ -126,20 +126,7 @@ def read_plane(
     size = settings.size() or (None if mean is None else mean.shape)
     roi, centre = _places(tables, regions, chosen, size)
     numbers = _numbers_of(tables, regions, chosen, number)
-    n_frames = n_stored
-    if number is None:
-        n_frames -= _padding(files, chosen, numbers)
-    scan = settings.scan(n_frames, n_stored)
-    _note_padding(tables, n_stored - n_frames, len(scan.folder_frames))
-    rate = settings.number("fs")
-    stated = settings.count("nframes")
-    if stated and abs(stated - n_frames) > _SAME_LENGTH * stated:
-        seconds = "" if rate is None else f" ({n_frames / rate:.4g} and {stated / rate:.4g} s)"
-        notes.warn(
-            "length_disagrees",
-            f"{tables.where}: traces have {n_frames:,} frames, the settings say "
-            f"nframes {stated:,}{seconds}: was the recording cut or joined?",
-        )
+    n_frames, scan = _frames(tables, files, chosen, numbers, is_combined=number is None)
     return Plane(
         folder=folder,
         files=files,
@@ -150,7 +137,7 @@ def read_plane(
         number=numbers,
         bad_frames=settings.bad_frames(n_frames, n_stored),
         scan=scan,
-        rate_hz=rate,
+        rate_hz=settings.number("fs"),
         problems=settings.problems,
         tau_s=settings.number("tau"),
         neucoeff=settings.neucoeff(),
@@ -326,6 +313,32 @@ def _numbers_of(
     return np.asarray(plane[chosen])
 
 
+def _frames(
+    tables: Tables,
+    files: Mapping[str, StoredArray],
+    chosen: np.ndarray,
+    numbers: np.ndarray,
+    *,
+    is_combined: bool,
+) -> tuple[int, Scan]:
+    """Return how many frames all planes have, and how they were scanned, with notes."""
+    settings, n_stored = tables.settings, next(iter(files.values())).shape[1]
+    padding = _padding(files, chosen, numbers) if is_combined else 0
+    n_frames = n_stored - padding
+    scan = settings.scan(n_frames, n_stored)
+    if padding:
+        _note_padding(tables, padding, len(scan.folder_frames))
+    rate, stated = settings.number("fs"), settings.count("nframes")
+    if stated and abs(stated - n_frames) > _SAME_LENGTH * stated:
+        seconds = "" if rate is None else f" ({n_frames / rate:.4g} and {stated / rate:.4g} s)"
+        tables.notes.warn(
+            "length_disagrees",
+            f"{tables.where}: traces have {n_frames:,} frames, the settings say "
+            f"nframes {stated:,}{seconds}: was the recording cut or joined?",
+        )
+    return n_frames, scan
+
+
 def _padding(files: Mapping[str, StoredArray], chosen: np.ndarray, numbers: np.ndarray) -> int:
     """Return by how many frames the shortest plane of a folder `combined` is padded.
 
@@ -346,8 +359,6 @@ def _padding(files: Mapping[str, StoredArray], chosen: np.ndarray, numbers: np.n
 
 def _note_padding(tables: Tables, padding: int, n_folders: int) -> None:
     """Add a note on frames that are cut, and a warning if they lacked elsewhere."""
-    if not padding:
-        return
     frames = "1 frame" if padding == 1 else f"{padding} frames"
     cut = f"{tables.where}: some planes have {frames} fewer than others: all are cut"
     if n_folders < 2:
