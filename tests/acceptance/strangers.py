@@ -250,10 +250,14 @@ def run_case(script: Path, python: str) -> Outcome:
         found,
         name=outcome.name,
         source=outcome.source,
-        # Temporary folders have other names in each run.
-        opened=found.opened.replace(f"{folder}{os.sep}", ""),
-        faults=tuple(f.replace(f"{folder}{os.sep}", "") for f in found.faults),
+        opened=_without_folder(found.opened, Path(folder)),
+        faults=tuple(_without_folder(fault, Path(folder)) for fault in found.faults),
     )
+
+
+def _without_folder(text: str, folder: Path) -> str:
+    """Return text without the temporary folder, which has another name in each run."""
+    return text.replace(f"{folder}{os.sep}", "").replace(f"{folder.name}/", "")
 
 
 def _judged_apart(folder: Path) -> Outcome:
