@@ -1,6 +1,7 @@
 """Tooltips and labels of panels are plain, whatever a file has written into them."""
 
 import pytest
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt
 from qtpy.QtGui import QHelpEvent, QTextDocument
 from qtpy.QtWidgets import (
@@ -111,6 +112,13 @@ def test_a_label_of_a_panel_and_of_its_dialogs_shows_html_as_it_is(qtbot, panel)
     for shown in (label, box.findChild(QLabel, "qt_msgbox_label")):
         assert shown_text(shown) == HOSTILE
     box.close()
+
+
+def test_a_note_of_napari_shows_html_of_our_errors_as_it_is(qtbot, panel):
+    note = NapariQtNotification(HOSTILE, "warning")
+    qtbot.addWidget(note)
+    note.show()
+    assert note.message.textFormat() == Qt.TextFormat.PlainText
 
 
 def test_labels_of_others_keep_their_html(qtbot, panel):

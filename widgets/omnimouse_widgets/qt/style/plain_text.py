@@ -95,9 +95,10 @@ def _is_markup(tip: str) -> bool:
 
 
 def _is_of_panel(widget: QWidget | None) -> bool:
-    """Whether a widget is a part of this project, and not of napari or another plugin."""
+    """Whether a widget is a part of this project, or a note of napari, which shows our errors."""
     while widget is not None:
-        if type(widget).__module__.startswith("omnimouse_"):
+        kind = type(widget)
+        if kind.__module__.startswith("omnimouse_") or kind.__name__ == "NapariQtNotification":
             return True
         widget = widget.parentWidget()
     return False
