@@ -108,7 +108,8 @@ MAX_SESSIONS, MAX_NEURONS = 10_000, 10**7
 Counts = Annotated[dict[str, Annotated[int, Within(1, MAX_NEURONS)]], Within(0, MAX_SESSIONS)]
 Size = Annotated[int, Within(1, 4096)]
 Copies = Annotated[int, Within(1, 64)]
-"""Numbers of a config; of copies, each is a layer, a head or a stream."""
+Sizes = Annotated[tuple[Size, ...], Within(1, 64)]
+"""Numbers of a config; of copies, each is a layer, a head or a stream; sizes are of layers."""
 
 
 FORMAT = 1
@@ -299,6 +300,11 @@ class Checkpoint:
         stated = {k: v for k, v in about.items() if k in names and v is not None}
         with refused_as(CheckpointError):
             found = decode(cls, stated, path.with_suffix(".json"))
+        # The windows of a config that no window fits; sizes are within limits.
+        try:
+            getattr(found.config, "spec", None)
+        except ValueError as error:
+            raise CheckpointError(f"{path.with_suffix('.json')}: config: {error}") from error
         found = replace(found, state=state, source=str(path))
         found.check()
         return found

@@ -30,6 +30,7 @@ from omnimouse_model.families.parts.clip_models import (
     Inputs,
     clip_spec,
 )
+from omnimouse_model.predict.checkpoint_file import Size, Sizes
 from omnimouse_model.progress import Cancelled, never, stop_if
 from omnimouse_model.storage.trees import Within
 
@@ -137,21 +138,21 @@ class DwiseConfig:
         the units of the recording, as in the public code.
     """
 
-    channels: int = 5
-    widths: tuple[int, ...] = (64, 64, 64, 64, 128, 128, 128, 256, 256)
-    strides: tuple[int, ...] = (2, 1, 1, 1, 2, 1, 1, 2, 1)
-    spatial: int = 3
-    temporal: int = 5
-    expansion: int = 7
-    squeeze: int = 32
-    cortex: tuple[int, ...] = (1024, 2048, 4096)
-    groups: int = 2
-    softplus: float = 0.07
+    channels: Size = 5
+    widths: Sizes = (64, 64, 64, 64, 128, 128, 128, 256, 256)
+    strides: Sizes = (2, 1, 1, 1, 2, 1, 1, 2, 1)
+    spatial: Size = 3
+    temporal: Size = 5
+    expansion: Size = 7
+    squeeze: Size = 32
+    cortex: Sizes = (1024, 2048, 4096)
+    groups: Size = 2
+    softplus: Annotated[float, Within(1e-6, 1e6)] = 0.07
     dropout: float = 0.4
     path_dropout: float = 0.1
-    size: tuple[int, int] = (64, 64)
+    size: tuple[Size, Size] = (64, 64)
     sliding: Sliding = Sliding()
-    unit: float | None = None
+    unit: Annotated[float, Within(1e-9, 1e9)] | None = None
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.strides) or not self.widths:

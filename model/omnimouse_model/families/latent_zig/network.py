@@ -13,7 +13,7 @@ Source: Schmidt et al. 2025 and its public code.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,9 @@ from omnimouse_model.families.parts.factorised import (
     module_key,
     rows_of,
 )
+from omnimouse_model.predict.checkpoint_file import Copies, Size
 from omnimouse_model.progress import Cancelled
+from omnimouse_model.storage.trees import Within
 
 # -- the zero-inflated gamma distribution, its moments, and the losses of the model -----
 # A response is uniform on [0, rho] with probability 1 - q, and otherwise rho plus a gamma
@@ -143,11 +145,11 @@ class LatentConfig:
         for free weights.
     """
 
-    n_latents: int = 12
-    stitch: int = 42
-    hidden: int = 20
-    layers: int = 1
-    position_layers: tuple[int, ...] = ()
+    n_latents: Size = 12
+    stitch: Size = 42
+    hidden: Size = 20
+    layers: Copies = 1
+    position_layers: Annotated[tuple[Size, ...], Within(0, 64)] = ()
 
     def __post_init__(self) -> None:
         if self.position_layers and self.position_layers[-1] != self.n_latents:
@@ -171,7 +173,7 @@ class ZigConfig(OnCore):
 
     core: CoreConfig = field(default_factory=lambda: CoreConfig(channels=1))
     readout: ReadoutConfig = field(default_factory=lambda: ReadoutConfig(has_bias=False))
-    kernel: tuple[int, int] = (11, 5)
+    kernel: tuple[Size, Size] = (11, 5)
     latent: LatentConfig | None = LatentConfig()
 
     @property

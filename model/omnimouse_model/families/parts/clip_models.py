@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from omnimouse_model.predict.devices import on_device, resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import Cancelled, stop_if
+from omnimouse_model.storage.trees import Within
 
 # -- windows and clips, for prediction and training -------------------------------------
 # The warm-up of a window are the frames that a model takes before its first output.
@@ -53,8 +54,8 @@ def clip_spec(lost_frames: int, *, reads_behavior: bool) -> WindowSpec:
 class GrayLevels:
     """Mean and standard deviation of the gray levels of the training."""
 
-    mean: float
-    std: float
+    mean: Annotated[float, Within(0, 255)]
+    std: Annotated[float, Within(1e-3, 255)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 
 from omnimouse_model.families.parts.clip_models import ClipNetwork
+from omnimouse_model.predict.checkpoint_file import Size, Sizes
+from omnimouse_model.storage.trees import Within
 
 _FUNCTIONS = {"elu": nn.ELU, "relu": nn.ReLU, "softplus": nn.Softplus}
 _SIGMA_SHAPES = {"full": (2, 2), "uncorrelated": (1, 2), "isotropic": (1, 1)}
@@ -45,15 +47,15 @@ class CoreConfig:
         Of the batch norms.
     """
 
-    channels: int = 3
-    widths: tuple[int, ...] = (32, 64, 128)
-    spatial: tuple[tuple[int, int], ...] = ((11, 11), (5, 5), (5, 5))
-    temporal: tuple[int, ...] = (11, 5, 5)
-    stride: int = 1
+    channels: Size = 3
+    widths: Sizes = (32, 64, 128)
+    spatial: tuple[tuple[Size, Size], ...] = ((11, 11), (5, 5), (5, 5))
+    temporal: Sizes = (11, 5, 5)
+    stride: Size = 1
     is_padded: bool = False
     has_bias: bool = True
     has_norm: bool = True
-    nonlinearity: str = "elu"
+    nonlinearity: Literal["elu", "relu", "softplus"] = "elu"
     smooth_space: float = 10.0
     smooth_time: float = 0.01
     momentum: float = 0.7
@@ -63,10 +65,6 @@ class CoreConfig:
             raise ValueError(
                 f"widths, spatial and temporal have {len(self.widths)}, {len(self.spatial)} and "
                 f"{len(self.temporal)} entries; expected one per layer."
-            )
-        if self.nonlinearity not in _FUNCTIONS:
-            raise ValueError(
-                f"nonlinearity is {self.nonlinearity!r}; expected one of {', '.join(_FUNCTIONS)}."
             )
 
     @property
@@ -89,9 +87,9 @@ class PlacesConfig:
         Whether a tanh keeps places within the map.
     """
 
-    coordinates: int = 2
-    n_hidden: int = 1
-    hidden: int = 30
+    coordinates: Size = 2
+    n_hidden: Annotated[int, Within(0, 64)] = 1
+    hidden: Size = 30
     is_bounded: bool = True
 
 
@@ -113,17 +111,11 @@ class ReadoutConfig:
     """
 
     places: PlacesConfig | None = PlacesConfig()
-    spread: str = "full"
+    spread: Literal["full", "uncorrelated", "isotropic"] = "full"
     has_bias: bool = True
     first_place: float = 0.2
     first_spread: float = 1.0
     penalty: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.spread not in _SIGMA_SHAPES:
-            raise ValueError(
-                f"spread is {self.spread!r}; expected one of {', '.join(_SIGMA_SHAPES)}."
-            )
 
 
 # -- core ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ Source: Turishcheva et al. 2023 (Sensorium 2023) and its public code.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,9 @@ from omnimouse_model.families.parts.factorised import (
     module_key,
     rows_of,
 )
+from omnimouse_model.predict.checkpoint_file import Copies, Size
 from omnimouse_model.progress import Cancelled
+from omnimouse_model.storage.trees import Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,9 @@ class ShifterConfig:
         Number of inputs, width and number of layers.
     """
 
-    inputs: int = 2
-    hidden: int = 5
-    layers: int = 3
+    inputs: Size = 2
+    hidden: Size = 5
+    layers: Copies = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class FactorisedConfig(OnCore):
     core: CoreConfig = field(default_factory=CoreConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     shifter: ShifterConfig | None = ShifterConfig()
-    offset: float = 0.0
+    offset: Annotated[float, Within(-1e6, 1e6)] = 0.0
 
     @property
     def spec(self) -> WindowSpec:

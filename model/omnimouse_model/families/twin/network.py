@@ -33,10 +33,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnimouse_model.predict.checkpoint_file import Copies, Record, Size, no_record
+from omnimouse_model.predict.checkpoint_file import Copies, Record, Size, Sizes, no_record
 from omnimouse_model.storage.trees import Within
 
-Blocks = Annotated[tuple[Size, ...], Within(1, 64)]
+Nonlinearity = Literal["gelu", "silu", "elu", "tanh"]
 
 
 # -- sizes of the digital twin; the defaults are those of the released network --------
@@ -89,27 +89,27 @@ class TwinConfig:
     streams: Copies = 4
     gaze_features: Size = 16
     gaze_layers: Copies = 3
-    gaze_nonlinear: str = "gelu"
+    gaze_nonlinear: Nonlinearity = "gelu"
     retina_height: Size = 128
     retina_width: Size = 192
     retina_degrees: float = 75.0
     monitor_distance: float = 0.5
     max_power: float = 1.0
-    pixel_eps: float = 1e-5
+    pixel_eps: Annotated[float, Within(0, 1)] = 1e-5
     state_features: Size = 16
     state_layers: Copies = 1
-    state_nonlinear: str = "gelu"
+    state_nonlinear: Nonlinearity = "gelu"
     state_hidden: Size = 16
     input_spatial: Size = 6
     input_stride: Size = 2
-    block_channels: Blocks = (32, 64, 128)
-    block_groups: Blocks = (1, 2, 4)
+    block_channels: Sizes = (32, 64, 128)
+    block_groups: Sizes = (1, 2, 4)
     block_layers: Annotated[tuple[Copies, ...], Within(1, 64)] = (2, 2, 2)
-    block_temporals: Blocks = (3, 3, 3)
-    block_spatials: Blocks = (3, 3, 3)
-    block_pools: Blocks = (2, 2, 1)
+    block_temporals: Sizes = (3, 3, 3)
+    block_spatials: Sizes = (3, 3, 3)
+    block_pools: Sizes = (2, 2, 1)
     feedforward_channels: Size = 128
-    feedforward_nonlinear: str = "gelu"
+    feedforward_nonlinear: Nonlinearity = "gelu"
     core: Literal["cvt-lstm", "conv-lstm"] = "cvt-lstm"
     recurrent_channels: Size = 256
     hidden_channels: Size = 256
