@@ -152,7 +152,7 @@ class RunningScore:
             gain = self._poisson_gain(rates, truth, counted, self.null[neurons])
         scored = counted & np.isfinite(truth)
         if not np.isfinite(rates[scored]).all():
-            raise ValueError("A prediction that is to be scored is not finite.")
+            raise ValueError(f"{self.name!r}: a prediction that is to be scored is not finite.")
         # Trial times are on the session clock, window times on the native clock.
         times_s = window.times("responses") - self.session.t0
         if self.repeats is not None:
@@ -212,7 +212,9 @@ class RunningScore:
         # Of samples without any value, nothing was decoded, as where nothing is visible.
         counted &= np.isfinite(matched).any(axis=1, keepdims=True)
         if not np.isfinite(matched[counted]).all():
-            raise ValueError("Decoded behaviour that is to be scored is not finite.")
+            raise ValueError(
+                f"{self.name!r}: decoded behaviour that is to be scored is not finite."
+            )
         self.behavior.add(block, moments(matched, truth, valid=counted))
 
     # -- results ----------------------------------------------------------------------

@@ -42,7 +42,7 @@ from omnimouse_model.predict.predictor import (
     Prefetcher,
     Request,
     Subset,
-    checked,
+    decoded,
     predictions_of,
 )
 from omnimouse_model.progress import CallbackJob, stop_if
@@ -331,10 +331,7 @@ class Server:
         if self._encoded is None:
             raise WorkerError("Nothing is encoded; encode first.")
         indices = None if neurons is None else unpack_indices(neurons)
-        predictor, encoded = self._loaded(), self._encoded
-        found = predictor.decode(encoded, indices, self._cancelled)
-        asked = encoded.window, encoded.mask, indices
-        prediction = checked(predictor.predictor_id, asked, found)
+        prediction = decoded(self._loaded(), self._encoded, indices, self._cancelled)
         responses, prediction = prediction.responses, _without_mask(prediction)
         if not self._memory.put(responses):
             return prediction

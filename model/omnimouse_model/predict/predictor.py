@@ -228,6 +228,8 @@ normalised; behaviour none; status ok
         # A copy without responses travels beside them.
         if n_columns not in (0, n):
             raise ValueError(f"{self.predictor_id!s:.80}: {n_columns} columns of {n} neurons.")
+        if self.band is not None and self.band.shape != (2, len(self.responses), n):
+            raise ValueError(f"{self.predictor_id!s:.80}: band of the shape {self.band.shape}.")
 
     def _facts(self) -> dict[str, str]:
         n_samples, n_neurons = self.responses.shape
@@ -447,6 +449,19 @@ def prediction_of(
     return checked(name, (window, mask, neurons), found)
 
 
+def decoded(
+    predictor: "Predictor",
+    encoded: Encoded,
+    neurons: np.ndarray | None = None,
+    cancelled: Cancelled = never,
+) -> Prediction:
+    """Return what is decoded of an encoding, as `checked` returns it."""
+    name, cancelled = predictor.predictor_id, lasting(cancelled)
+    with of_family(name, cancelled):
+        found: object = predictor.decode(encoded, neurons, cancelled)
+    return checked(name, (encoded.window, encoded.mask, neurons), found)
+
+
 def checked(name: str, request: Request, found: object) -> Prediction:
     """Return the answer to a request, with the neurons that were asked, in their order.
 
@@ -460,6 +475,8 @@ def checked(name: str, request: Request, found: object) -> Prediction:
         problem = f"a {type(found).__name__}; a Prediction expected"
     elif len(found.responses) != mask.n_samples:
         problem = f"{len(found.responses)} samples; {mask.n_samples} expected"
+    elif found.behavior is not None and len(found.behavior) != mask.spec.n_behavior:
+        problem = f"{len(found.behavior)} samples of behaviour; {mask.spec.n_behavior} expected"
     elif found.mask is not mask and found.mask_id != mask.mask_id:
         problem = "the prediction of another mask"
     elif found.times_s is not None and not _are_times(found.times_s, window):

@@ -1,6 +1,7 @@
 """Controller: actions change the state and send requests; results follow."""
 
 from contextlib import closing
+from dataclasses import replace
 from errno import ENOLCK
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import TimeRangeError
+from omnimouse_model.errors import StoppedError, TimeRangeError
 from omnimouse_model.live import state_store
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
@@ -113,6 +114,34 @@ def test_an_error_in_a_predictor_is_a_result_not_an_exception(threaded_controlle
     threaded_controller.model.choose(EchoPredictor())
     assert threaded_controller.requests.wait(TIMEOUT)
     assert threaded_controller.results.freshness == "fresh"
+
+
+@pytest.mark.parametrize("method", ["prepare", "encode", "decode"])
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), StoppedError()])
+def test_a_model_of_the_user_cannot_end_the_window_without_a_word(
+    threaded_controller, method, error
+):
+    def fail(*_):
+        raise error
+
+    model = type("Ends", (EchoPredictor,), {method: fail})("ends")
+    threaded_controller.model.choose(model)
+    assert threaded_controller.requests.wait(TIMEOUT)
+    assert str(threaded_controller.results.error).startswith("ends ")
+    threaded_controller.model.choose(EchoPredictor())
+    assert threaded_controller.requests.wait(TIMEOUT)
+    assert threaded_controller.results.freshness == "fresh"
+
+
+def test_an_answer_to_another_request_is_not_shown(controller):
+    class Short(EchoPredictor):
+        def decode(self, *arguments):
+            found = super().decode(*arguments)
+            return replace(found, responses=found.responses[1:], valid=found.valid[1:])
+
+    controller.model.choose(Short("short"))
+    assert controller.results.error == "short answers with 59 samples; 60 expected."
+    assert controller.results.population is None
 
 
 def test_a_predictor_loads_before_there_is_a_session_and_again_for_a_device(session):

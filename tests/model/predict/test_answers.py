@@ -57,6 +57,7 @@ def raises(error):
         (lambda found: replace(found, mask_id="", mask=om.Mask.nothing(3)), "another mask"),
         (lambda found: replace(found, responses=found.responses[1:], valid=found.valid[1:]), "59"),
         (lambda found: replace(found, times_s=np.arange(60) / 30), "another window"),
+        (lambda found: replace(found, behavior=np.zeros((3, 5))), "3 samples of behaviour"),
         (lambda found: replace(found, times_s=np.arange(59) / 30), "another window"),
         (lambda found: replace(found, neurons=found.neurons + 10**6), "does not have"),
         (lambda found: replace(found, neurons=found.neurons * 0), "one twice"),
@@ -98,6 +99,7 @@ def test_answers_that_are_too_few_or_too_many_are_one_line(session, change_all, 
         {"valid": np.zeros(60)},
         {"times_s": np.zeros((60, 1))},
         {"band": np.zeros((60, 3), np.float32)},
+        {"band": np.zeros((1, 2, 3), np.float32)},
     ],
 )
 def test_arrays_that_nobody_can_use_are_named(session, change):

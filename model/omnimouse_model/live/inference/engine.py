@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import Any, Final, Literal
 
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.predict.predictor import of_family
 from omnimouse_model.progress import Cancelled, is_called
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,12 @@ LOOK_S = 0.02
 QUIET_S = 0.15
 """Seconds without a request before idle work; during a stroke, requests are more
 frequent than this."""
+
+
+def _step(values: Iterator[Any]) -> Any:
+    """Return the next value; what would end the thread, such as `SystemExit`, is an error."""
+    with of_family("The computation", lambda: True):
+        return next(values)
 
 
 def call_at_once(function: Callable[[], None]) -> None:
@@ -262,12 +269,14 @@ class Engine:
         while waiting:
             last, has_yielded = waiting[-1], False
             try:
-                for value in () if cancelled() else when_idle(last.request, cancelled):
+                values = iter(() if cancelled() else when_idle(last.request, cancelled))
+                while True:
+                    value = _step(values)
                     if cancelled():
                         break
                     answer = Answer(last.number, last.request, "stage", value)
                     self._post(partial(self._deliver, answer, last.on_answer))
-            except StoppedError:
+            except (StopIteration, StoppedError):
                 pass
             except Exception:
                 # The request itself succeeded. A lasting error is raised again, and
@@ -301,7 +310,7 @@ class Engine:
             # failure of the request.
             try:
                 stages = iter(self._call(request, cancelled)) if stages is None else stages
-                value = next(stages)
+                value = _step(stages)
             except (StopIteration, StoppedError):
                 break
             except Exception as error:

@@ -26,6 +26,7 @@ from omnimouse_model.predict.predictor import (
     Loadable,
     Predictor,
     is_served,
+    of_family,
     prediction_of,
 )
 from omnimouse_model.progress import Cancelled, stop_if
@@ -110,7 +111,8 @@ class PinnedStageRunner:
         if isinstance(predictor, Loadable):
             predictor.load_model(request.session, cancelled)
         else:
-            predictor.prepare(request.session)
+            with of_family(predictor.predictor_id, cancelled):
+                predictor.prepare(request.session)
         if task.page is None:
             result = _predict_window(predictor, request, task, cancelled)
             yield replace(result, find_tier_score=self._scored(predictor, request, task))

@@ -55,8 +55,9 @@ from omnimouse_model.predict.predictor import (
     Prediction,
     Predictor,
     Prefetcher,
-    checked,
+    decoded,
     is_served,
+    of_family,
     take_neurons,
 )
 from omnimouse_model.progress import Cancelled, stop_if
@@ -196,22 +197,20 @@ class StageRunner:
                 yield _described("streamed", predictor, streamed)
                 _wait(STREAMED_S, cancelled)
         since = perf_counter()
-        window, mask = request.window, request.mask
-        encoded = predictor.encode(window, mask, cancelled)
+        with of_family(predictor.predictor_id, cancelled):
+            encoded = predictor.encode(request.window, request.mask, cancelled)
         # A few neurons decode much faster than thousands: their traces follow the
         # brush while the rest of the population is decoded.
         # An empty selection is decoded too: the decoded behaviour comes with this
         # stage.
         selection = np.array(request.selection, np.int64)
-        selected = predictor.decode(encoded, selection, cancelled)
-        selected = checked(predictor.predictor_id, (window, mask, selection), selected)
+        selected = decoded(predictor, encoded, selection, cancelled)
         yield _described("selected", predictor, selected)
-        population = predictor.decode(encoded, targets, cancelled)
-        population = checked(predictor.predictor_id, (window, mask, targets), population)
+        population = decoded(predictor, encoded, targets, cancelled)
         # Both stages have the same behaviour, however the population is divided.
         population = replace(population, behavior=selected.behavior)
         took_s = perf_counter() - since
-        scores = window_scores(population, window, request.metric)
+        scores = window_scores(population, request.window, request.metric)
         yield Stage("population", population, scores, took_s=took_s)
         yield from self._known_in_tier(predictor, request)
         # After the population, which the what-if is compared with.
@@ -373,7 +372,8 @@ class StageRunner:
             if isinstance(predictor, Loadable):
                 predictor.load_model(session, cancelled)
             else:
-                predictor.prepare(session)
+                with of_family(predictor.predictor_id, cancelled):
+                    predictor.prepare(session)
             self._prepared = (predictor, session)
 
 
