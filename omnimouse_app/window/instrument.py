@@ -44,7 +44,7 @@ _LAYER_IMPORTS = (
     # The outlines of areas import it on their thread: two that meet there can fail.
     "scipy.spatial",
     *("skimage.color", "skimage.exposure", "skimage.util"),
-    *("omnimouse_widgets.qt.timeline", "omnimouse_widgets.qt.traces.plot"),
+    *("omnimouse_widgets.qt.timeline", "omnimouse_widgets.qt.traces"),
     "omnimouse_widgets.qt.raster.panel",
 )
 _MIN_CANVAS = (160, 120)

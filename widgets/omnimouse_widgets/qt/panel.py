@@ -119,7 +119,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.qt.plot import RecordPlot
     from omnimouse_widgets.qt.style.plot_style import PlotCanvas
     from omnimouse_widgets.qt.timeline import Lanes
-    from omnimouse_widgets.qt.traces.plot import TraceStack
+    from omnimouse_widgets.qt.traces import TraceStack
 
 TONES: Final[dict[record.Tone, Tone]] = {
     "quiet": "quiet",
@@ -540,7 +540,7 @@ class RecordPanel(QWidget):
                 return RasterArea(tip)
             case Traces(tip=tip, colours=(first, second)):
                 from omnimouse_widgets.qt.style import plot_style
-                from omnimouse_widgets.qt.traces.plot import WIDTH, TraceStack
+                from omnimouse_widgets.qt.traces import WIDTH, TraceStack
 
                 self.stacks[name] = stack = TraceStack(partial(self._pick, name), tip)
                 stack.truth.setPen(plot_style.pen(first, WIDTH))

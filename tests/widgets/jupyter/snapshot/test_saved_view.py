@@ -12,7 +12,7 @@ from PIL import Image
 import omnimouse_model as om
 from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_widgets.jupyter.snapshot import drawing, picture, saved_view
+from omnimouse_widgets.jupyter.snapshot import drawing, saved_view
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 from omnimouse_widgets.views.field.colours import STATE_CORE
 from omnimouse_widgets.views.field.layout import session_field
@@ -89,11 +89,11 @@ def pixels_of(png: bytes) -> np.ndarray:
 
 def test_neurons_have_the_colours_of_the_mask(controller, field):
     controller.selection.select([])
-    pixels = pixels_of(picture.draw_snapshot(controller, field).png)
-    left, top, width, _ = picture.field_place(field)
+    pixels = pixels_of(saved_view.draw_snapshot(controller, field).png)
+    left, top, width, _ = saved_view.field_place(field)
     zoom = drawing.SCALE * width / field.labels.shape[1]
     states = controller.state.mask.state_in((0, N_SAMPLES))
-    wanted = picture.label_colours(STATE_CORE)
+    wanted = saved_view.label_colours(STATE_CORE)
     seen = set()
     for neuron in range(40):
         at = np.argwhere(field.labels == neuron + 1)
@@ -110,9 +110,9 @@ def test_neurons_have_the_colours_of_the_mask(controller, field):
 def test_the_captions_numbers_are_the_librarys(controller):
     controller.model.choose("context-ridge")
     # A score of one window would say nothing.
-    assert "score: not computed yet" in picture.caption(controller)
+    assert "score: not computed yet" in saved_view.caption(controller)
     controller.requests.finish_scores()
-    words, state = picture.caption(controller), controller.state
+    words, state = saved_view.caption(controller), controller.state
     (score, *_) = tier_score_lines(controller.results.tier_score, state.metric, None, "")
     known = (state.session.id, f"{state.window.start_s:.1f} s", score)
     counts = ("20 visible", "10 target", "10 hidden", "context-ridge")
@@ -120,9 +120,9 @@ def test_the_captions_numbers_are_the_librarys(controller):
     controller.editor.set_active_span(0, 30)
     controller.editor.paint_cells([0], slice(0, 30), HIDDEN)
     told = "19 visible, 10 target, 11 hidden in samples 0–30"
-    assert told in picture.caption(controller)
+    assert told in saved_view.caption(controller)
     controller.editor.set_active_span(0, 60)
-    assert "1 hidden, then visible" in picture.caption(controller)
+    assert "1 hidden, then visible" in saved_view.caption(controller)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_every_view_is_drawn_small(controller, field, colour_by, view):
     controller.model.choose_baseline("mean")
     controller.pins.pin("half × ½ – 見")
     controller.selection.select(np.arange(20))
-    found = picture.draw_snapshot(controller, field)
+    found = saved_view.draw_snapshot(controller, field)
     assert len(found.png) < drawing.MAX_BYTES
     shape = pixels_of(found.png).shape
     assert shape == (drawing.SCALE * found.height, drawing.SCALE * found.width, 3)
@@ -171,7 +171,7 @@ def test_a_picture_of_a_recording_that_is_being_opened_says_so(controller, scree
         state_keeper.show()
     assert "has changed since" in screen.notes[0]
     controller.state.session = None
-    assert picture.caption(controller) == "The recording is being opened."
+    assert saved_view.caption(controller) == "The recording is being opened."
 
 
 def test_an_opening_that_fails_does_not_leave_a_note(controller, screen, monkeypatch):
@@ -213,10 +213,10 @@ def test_no_picture_is_drawn_between_two_strokes(controller, screen, monkeypatch
 @pytest.fixture
 def overtaken_state(controller, screen, monkeypatch):
     """A picture that does not follow by itself; call it to change it while drawn."""
-    later = iter([1])
+    later, draw_snapshot = iter([1]), saved_view.draw_snapshot
 
-    def draw(*of: Any) -> picture.Snapshot:
-        drawn = picture.draw_snapshot(*of)
+    def draw(*of: Any) -> saved_view.Snapshot:
+        drawn = draw_snapshot(*of)
         for neuron in later:
             controller.editor.paint([neuron], HIDDEN)
         return drawn

@@ -19,7 +19,7 @@ from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.control.panel import Sections
 from omnimouse_widgets.qt.control.project import AnalysisSection
-from omnimouse_widgets.qt.traces.export import traces_figure
+from omnimouse_widgets.qt.traces import traces_figure
 from omnimouse_widgets.views.files import CONTENTS
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
@@ -171,7 +171,7 @@ def test_an_exported_figure_is_drawn_once(
         drawn.append(options)
         return traces_figure(*args, **options)
 
-    monkeypatch.setattr("omnimouse_widgets.qt.traces.export.traces_figure", draw)
+    monkeypatch.setattr("omnimouse_widgets.qt.traces.traces_figure", draw)
     controller.selection.select([3, 14])
     for ending in ("png", "svg"):
         drawn.clear()

@@ -13,8 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog
 import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state_store import read_last_session
-from omnimouse_widgets.qt.control.panel import Sections
-from omnimouse_widgets.qt.control.recording import RecordingSection
+from omnimouse_widgets.qt.control.panel import RecordingSection, Sections
 from tests import SUITE2P
 from tests.predictors import EchoPredictor
 from tests.widgets.pointer import press, wait

@@ -7,13 +7,25 @@ and colours. Controls for every request are at the top, so that both are in view
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from pathlib import Path
+from typing import Final, Self
 
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QAction,
+    QInputDialog,
+    QMenu,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.session_loader import FolderIndex, SessionLoader, with_model
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.state_store import StateStore
+from omnimouse_model.simulate.demo import is_demo
 from omnimouse_widgets.qt.control.advanced import (
     AdvancedSection,
     BaselineSection,
@@ -27,17 +39,259 @@ from omnimouse_widgets.qt.control.brush import (
 )
 from omnimouse_widgets.qt.control.model import ModelSection
 from omnimouse_widgets.qt.control.project import AnalysisSection, figure_maker
-from omnimouse_widgets.qt.control.recording import RecordingSection
 from omnimouse_widgets.qt.control.view import ViewSection
+from omnimouse_widgets.qt.form import SettingsDialog, SettingsForm
 from omnimouse_widgets.qt.style import shortcuts
-from omnimouse_widgets.qt.style.controls import scroll_vertically
-from omnimouse_widgets.qt.style.form import Section
+from omnimouse_widgets.qt.style.controls import (
+    combo_box,
+    dismiss_button,
+    name_menu,
+    push_button,
+    scroll_vertically,
+    set_items,
+    show_text,
+    toggle_button,
+)
+from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder
+from omnimouse_widgets.qt.style.form import ElidedLabel, Form, Section, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.shortcuts import KeyActions
+from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.report import report_maker
-from omnimouse_widgets.views.files import FilesView
+from omnimouse_widgets.views.files import OPEN_AGAIN, FilesView
 from omnimouse_widgets.views.traces import TracesView
 
+# -- recording section: open a recording; its contents and warnings -------------------
+SAMPLE_LABELS: Final = {
+    "Demo mouse, with the demo model": "demo",
+    "Unseen mouse, for fine-tuning": "unseen",
+    "Animal with spikes, with ndt-demo": "spikes",
+    "Unseen animal with spikes, for fine-tuning": "unseen-spikes",
+}
+NOTES_STYLE = "QToolButton { border: none; padding: 0px; }"
+
+
+class RecordingSection(QWidget):
+    """Name, contents and notes of the recording, and a button to open another one.
+
+    The section asks for the sampling rate of the responses if the files lack it. It
+    offers a choice if the files contain several kinds of responses.
+    """
+
+    def __init__(
+        self,
+        state: LiveState,
+        loader: SessionLoader,
+        recordings: FolderIndex,
+        store: StateStore,
+        files: FilesView,
+    ) -> None:
+        super().__init__()
+        self._state, self._loader, self._recordings, self._store = state, loader, recordings, store
+        self._files = files
+        self.name = ElidedLabel()
+        self.name.setStyleSheet("font-weight: 600;")
+        self.open = QPushButton("Open…")
+        self.open.setToolTip("Open a recording (or drop one on the canvas)")
+        menu = QMenu(self.open)
+        # Qt's dialogs choose either files or folders, hence separate entries.
+        menu.addAction("Folder…", self._choose_folder)
+        menu.addAction("File (NWB, npz)…", self._choose_file)
+        menu.addAction("Recordings in a folder…", self.choose_recordings)
+        menu.addAction("Address (https, model hub)…", self._enter_address)
+        samples, self.recent = QMenu("Sample", menu), QMenu("Recent", menu)
+        self.recent.setToolTipsVisible(True)
+        for label, name in SAMPLE_LABELS.items():
+            samples.addAction(label, partial(loader.open, with_model(name)))
+        for submenu in (samples, self.recent):
+            menu.addMenu(submenu)
+        menu.addSeparator()
+        self.join = QAction("Properties of neurons (CSV)…", menu)
+        self.join.setToolTip("Join the columns of a table to the neurons by unit_id")
+        self.join.triggered.connect(self._choose_table)
+        menu.addAction(self.join)
+        self.options = QAction("Options of the reader…", menu)
+        self.options.setToolTip("Read the recording again: rate, kind of responses, units")
+        self.options.triggered.connect(lambda: self.ask_options())
+        menu.addAction(self.options)
+        menu.aboutToShow.connect(self._list_recent)
+        self.open.setMenu(menu)
+        tooltip = "Show what is missing, unusual or assumed in this recording"
+        self.notes_button = toggle_button("", tooltip, NOTES_STYLE)
+        self.notes_button.toggled.connect(lambda _: self._draw())
+        self.summary, self.notes, self.progress = (wrapped_label() for _ in range(3))
+        self.problem = wrapped_label("alert")
+        self.dismiss = dismiss_button(
+            loader.clear_error, "Dismiss: the recording above is still open"
+        )
+        self.rate = SettingsForm(files.rate)
+        self.rate.applied.connect(files.open_at_rate)
+        self.use_rate = push_button("Open at this rate", "", self.rate.apply)
+        self.series = combo_box(self._choose_series, offered=self._series_choices, name="Series")
+        Form(self).add_rows(
+            row_of(self.name, self.notes_button, self.open, stretch=0),
+            self.summary,
+            self.notes,
+            self.progress,
+            row_of(self.problem, self.dismiss, stretch=0),
+            self.rate,
+            self.use_rate,
+            self.series,
+        )
+        session, changed = state.events.session, loader.changed
+        self.redraw = Redraw(
+            self,
+            (self._draw, [session]),
+            (self._draw_series, [session, changed]),
+            (self._draw_summary, [changed]),
+            (self._draw_opening, [changed, files.rate.changed]),
+        )
+
+    # -- what the user does -----------------------------------------------------------
+    def _list_recent(self) -> None:
+        for action in (self.join, self.options):
+            action.setEnabled(self._state.session is not None)
+        self.recent.clear()
+        for place in self._store.recent_recordings:
+            # "&" would mark a key of the menu.
+            name = Path(place).name.replace("&", "&&")
+            action = QAction(name, self.recent)
+            action.setToolTip(place)
+            action.triggered.connect(partial(self._open_chosen, place))
+            self.recent.addAction(action)
+        name_menu(self.recent, "Recent")
+
+    def _choose_folder(self) -> None:
+        self._open_chosen(choose_folder(self, "recording", "Open a recording", self._near()))
+
+    def _choose_file(self) -> None:
+        kinds = "Recordings (*.nwb *.npz *.h5 *.hdf5);;All files (*)"
+        self._open_chosen(choose_file(self, "recording", "Open a file", kinds, self._near()))
+
+    def _choose_table(self) -> None:
+        title, kinds = "Properties of neurons", "Tables (*.csv)"
+        path = choose_file(self, "properties", title, kinds, self._near())
+        if path:
+            self._loader.reopen(unit_tables=str(path))
+
+    def _enter_address(self) -> None:
+        label = "https://… of an NWB file, hf://…, or the name of a released recording:"
+        text, is_accepted = QInputDialog.getText(self, "Open an address", label)
+        self._open_chosen(text.strip() if is_accepted else "")
+
+    def _open_chosen(self, path: str) -> None:
+        # Qt's dialogs return "" if they are cancelled.
+        if path:
+            self.open_folder(path)
+
+    def choose_recordings(self) -> None:
+        """Choose a folder and search it for recordings."""
+        title = "Recordings in a folder"
+        folder = choose_folder(self, "recordings", title, self._near())
+        if folder:
+            self._recordings.read_folder(folder)
+
+    def _near(self) -> str:
+        """Return the folder of the first dialog: that of the open recording."""
+        session = self._state.session
+        return str(session.path.parent) if session is not None else ""
+
+    def ask_options(self) -> None:
+        """Ask with which options the recording is read again."""
+        dialog = SettingsDialog("Options of the reader…", OPEN_AGAIN, self._files.reading, self)
+        dialog.accepted.connect(self._files.open_again)
+        dialog.open()
+
+    def _choose_series(self, name: str) -> None:
+        session = self._state.session
+        if session is not None and name != session.series:
+            self._loader.reopen(series=name)
+
+    def _series_choices(self) -> dict[str, str]:
+        """Return series -> explanation of the open recording."""
+        session = self._state.session
+        return {} if session is None else dict(session.series_choices)
+
+    def open_folder(self, folder: str | Path) -> None:
+        """Open a recording; errors are shown in this section."""
+        self._loader.open(folder)
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw(self) -> None:
+        session = self._state.session
+        self.name.set_text("No recording" if session is None else name_of(session))
+        self.name.setToolTip("" if session is None else str(session.path))
+        self._draw_summary()
+        self.summary.setToolTip("" if session is None else channels_of(session))
+        # Warnings first; assumptions are less urgent.
+        notes = () if session is None else (*session.warnings, *session.assumptions)
+        is_open = self.notes_button.isChecked()
+        has_warnings = session is not None and bool(session.warnings)
+        show_text(
+            self.notes_button,
+            _notes_title(len(notes), is_open, has_warnings) if notes else "",
+        )
+        text = "\n".join(f"• {note.message}" for note in notes)
+        show_text(self.notes, text if is_open else "")
+
+    def _draw_summary(self) -> None:
+        session = self._state.session
+        # While the first one is opened, its progress stands below.
+        empty = "" if self._loader.is_busy else "Open a recording."
+        show_text(self.summary, empty if session is None else summary_of(session))
+
+    def _draw_series(self) -> None:
+        """Show the open series, also after another series could not be read."""
+        session = self._state.session
+        choices = self._series_choices()
+        self.series.setVisible(len(choices) > 1)
+        set_items(self.series, [(f"Responses: {name}", name) for name in choices])
+        for at, explanation in enumerate(choices.values()):
+            self.series.setItemData(at, explanation, Qt.ItemDataRole.ToolTipRole)
+        if session is not None:
+            self.series.setCurrentIndex(self.series.findData(session.series))
+            self.series.setToolTip(
+                f"{choices.get(session.series, '')}\n"
+                "Choose the kind of responses; the recording is opened again."
+            )
+
+    def _draw_opening(self) -> None:
+        opener = self._loader
+        show_text(self.progress, f"◌ {opener.message}…" if opener.is_busy else "")
+        show_text(self.problem, self._files.fault)
+        self.dismiss.setVisible(bool(self._files.fault))
+        self.rate.setVisible(self._files.lacks_rate)
+        self.use_rate.setVisible(self._files.lacks_rate)
+        self.use_rate.setEnabled(not self._files.rate.refusal)
+        self.use_rate.setToolTip(self._files.rate.refusal)
+
+
+def name_of(session: Session) -> str:
+    """Return the id of a session, and whether it is simulated."""
+    return f"{session.id}, simulated" if is_demo(session.path) else session.id
+
+
+def summary_of(session: Session) -> str:
+    """Return e.g. `1,000 neurons · 12.0 min · video · behaviour`."""
+    parts = [f"{session.n_neurons:,} neurons", session.recorded_text]
+    parts.append("video" if session.stimulus is not None else "no video")
+    parts.append("behaviour" if session.behavior_names else "no behaviour")
+    return " · ".join(parts)
+
+
+def channels_of(session: Session) -> str:
+    """Return the behaviour channels and the minutes of every part of the recording."""
+    minutes = [f"{tier} {length:z.1f} min" for tier, length in session.tiers().items()]
+    behavior = ", ".join(session.behavior_names) or "none"
+    return f"Behaviour: {behavior}\nParts (tiers): {', '.join(minutes)}"
+
+
+def _notes_title(count: int, is_open: bool, has_warnings: bool) -> str:
+    arrow, sign = "▾" if is_open else "▸", "⚠ " if has_warnings else ""
+    return f"{arrow} {sign}{count} {'note' if count == 1 else 'notes'}"
+
+
+# -- the two columns ------------------------------------------------------------------
 MIN_WIDTH = 300
 
 

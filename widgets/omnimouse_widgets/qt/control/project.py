@@ -342,8 +342,8 @@ def figure_maker(
     ExportError
         No figure can be drawn.
     """
-    # Imported here: QtSvg would slow down the start.
-    from omnimouse_widgets.qt.traces.export import traces_figure
+    # Imported here: pyqtgraph would slow down the start.
+    from omnimouse_widgets.qt.traces import traces_figure
 
     condition = exports.condition
     if not state.selection:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice, QRectF, QSize
 from qtpy.QtGui import QColor, QImage, QPainter
-from qtpy.QtSvg import QSvgGenerator
 
 SHARPNESS = 2
 """Pixels of a PNG per pixel of the screen."""
@@ -42,6 +41,8 @@ class Picture:
 
     def svg(self) -> bytes:
         """Return an SVG with lines and text."""
+        # Imported here: it would slow down the start.
+        from qtpy.QtSvg import QSvgGenerator
 
         def write(buffer: QBuffer) -> None:
             generator = QSvgGenerator()

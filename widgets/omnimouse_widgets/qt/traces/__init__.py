@@ -1,1 +1,0 @@
-"""The *Traces* panel, and the stack of rows that records draw."""
