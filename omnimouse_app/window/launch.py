@@ -39,6 +39,10 @@ def launch(
 ) -> "OmniMouseDock":
     """Open napari with the whole instrument.
 
+    Examples
+    --------
+    >>> dock = om.launch("demo", "demo")  # doctest: +SKIP
+
     Parameters
     ----------
     session

@@ -263,9 +263,6 @@ def check_alignment(
 ) -> AlignmentReport:
     """Estimate the lags between screen, responses and behaviour, and check the clocks.
 
-    At most ten minutes in six parts and 256 neurons are read. The result depends only
-    on the session and the seed.
-
     Examples
     --------
     >>> report = om.check_alignment(session)
@@ -273,6 +270,11 @@ def check_alignment(
     [('screen', 'responses'), ('running', 'responses'), ('running', 'pupil')]
     >>> report.warnings
     ()
+
+    Notes
+    -----
+    At most ten minutes in six parts and 256 neurons are read. The result depends only
+    on the session and the seed.
 
     Parameters
     ----------

@@ -217,8 +217,6 @@ def evaluate_all(
 ) -> dict[str, Scores]:
     """Evaluate many models on many sessions and tiers, with saved results.
 
-    The scores of a tier are exactly those of `evaluate`, in the same order.
-
     Examples
     --------
     >>> found = om.evaluate_all(
@@ -230,6 +228,10 @@ def evaluate_all(
     ... )
     >>> {tier: len(part.scores) for tier, part in found.items()}
     {'validation': 2, 'test': 2}
+
+    Notes
+    -----
+    The scores of a tier are exactly those of `evaluate`, in the same order.
 
     Parameters
     ----------

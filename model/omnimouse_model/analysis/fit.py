@@ -73,9 +73,6 @@ def finetune(
 ) -> Predictor:
     """Fine-tune a model to a session; the same call resumes a run in `out`.
 
-    For a digital twin, this is the transfer to a new animal; for a neural data
-    transformer, it fits the stitchers of a session.
-
     Examples
     --------
     One step, so that the example is quick:
@@ -86,6 +83,11 @@ def finetune(
     >>> same = om.load_predictor("my_mouse")
     >>> same.needs.n_neurons[session.id]
     40
+
+    Notes
+    -----
+    For a digital twin, this is the transfer to a new animal; for a neural data
+    transformer, it fits the stitchers of a session.
 
     Parameters
     ----------

@@ -436,14 +436,16 @@ def paper_table(
 ) -> PaperTable:
     """Score predictors of any families in the paper's tasks, and measure what they cost.
 
-    All are scored on the same seconds and neurons, in windows of 2 s; shorter windows of
-    a model tile them. Values for comparison with the paper are pooled.
-
     Examples
     --------
     >>> found = om.paper_table(["last", "mean"], session, max_windows=3)
     >>> [row.model for row in found], round(found[0].values["fcst"], 2)
     (['last', 'mean'], 0.23)
+
+    Notes
+    -----
+    All are scored on the same seconds and neurons, in windows of 2 s; shorter windows of
+    a model tile them. Values for comparison with the paper are pooled.
 
     Parameters
     ----------

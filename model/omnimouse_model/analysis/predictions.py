@@ -430,9 +430,6 @@ def predict_session(
 ) -> StoredPredictions:
     """Predict a whole recording or a tier, and write the predictions to one file.
 
-    An interrupted call is continued by the same call. At most 8 windows are in memory,
-    and as many per piece of work of a scheduler.
-
     Examples
     --------
     >>> stored = om.predict_session("mean", session, "test/video_behavior", "m.zarr")
@@ -441,6 +438,11 @@ def predict_session(
     >>> prediction = stored.predict(window, mask)
     >>> prediction.responses.shape, prediction.units
     ((60, 40), 'normalised')
+
+    Notes
+    -----
+    An interrupted call is continued by the same call. At most 8 windows are in memory,
+    and as many per piece of work of a scheduler.
 
     Parameters
     ----------

@@ -301,9 +301,6 @@ def scaling_curves(
 ) -> tuple[ScalingCurve, ...]:
     """Return the curves of all conditions, with fits if there are enough sizes.
 
-    Over data there is one curve per model size, over parameters one per collection, and
-    over compute one of all runs.
-
     Examples
     --------
     >>> from omnimouse_model.analysis.scaling_fits import ScalingRun, RunScore
@@ -316,6 +313,11 @@ def scaling_curves(
     >>> curve = om.scaling_curves(rows, n_resamples=10)[0]
     >>> round(curve.law.limit, 2), round(curve.law.exponent, 2)
     (0.35, 0.6)
+
+    Notes
+    -----
+    Over data there is one curve per model size, over parameters one per collection, and
+    over compute one of all runs.
 
     Warns
     -----

@@ -112,9 +112,6 @@ def score_held_out(
 ) -> list[HeldOutScore]:
     """Score a model on hidden spikes of a tier's trials; neural data transformers predict them.
 
-    Intervals are those of a jackknife over blocks of trials; neurons are fixed. A
-    condition that the recording does not allow has a refusal in place of a score.
-
     Examples
     --------
     >>> import torch
@@ -128,6 +125,11 @@ def score_held_out(
     >>> (score,) = om.score_held_out(model, spiking, ["forward"])
     >>> score.n_trials, score.n_excluded, score.mean.value < 0.1
     (6, 0, True)
+
+    Notes
+    -----
+    Intervals are those of a jackknife over blocks of trials; neurons are fixed. A
+    condition that the recording does not allow has a refusal in place of a score.
 
     Parameters
     ----------
@@ -414,8 +416,6 @@ def decode_trial_labels(
 ) -> TrialDecoding:
     """Decode a column of the trial table from the spikes of each trial.
 
-    Trials without a label are left out.
-
     Examples
     --------
     >>> import torch
@@ -429,6 +429,10 @@ def decode_trial_labels(
     >>> found = om.decode_trial_labels(model, spiking, "stim_id")
     >>> found.labels, len(found.is_right)
     (('left', 'right'), 6)
+
+    Notes
+    -----
+    Trials without a label are left out.
 
     Raises
     ------

@@ -22,16 +22,18 @@ _NO_BEHAVIOR: Mapping[str, np.ndarray] = MappingProxyType({})
 class Clip(Window):
     """Frames and behaviour of the user, for the neurons of a session.
 
-    Every predictor takes a clip in place of a window. Responses of the session are
-    not read: they are 0 and not valid, so that a mask may ask for all and show none.
-    The session only identifies the neurons; a worker gets its key and these arrays.
-
     Examples
     --------
     >>> frames = np.full((60, 36, 64), 128, np.uint8)
     >>> clip = om.Clip(session=session, frames=frames, rate_hz=30.0)
     >>> clip.video.shape, bool(clip.valid["responses"].any())
     ((60, 36, 64), False)
+
+    Notes
+    -----
+    Every predictor takes a clip in place of a window. Responses of the session are
+    not read: they are 0 and not valid, so that a mask may ask for all and show none.
+    The session only identifies the neurons; a worker gets its key and these arrays.
 
     Parameters
     ----------

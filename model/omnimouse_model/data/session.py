@@ -59,12 +59,14 @@ SCREEN_STD = np.float32(59.0)
 class Session(Recording):
     """One recording. Opening reads no large data; a pickle contains only the path.
 
-    The attributes are those of `Recording`.
-
     Examples
     --------
     >>> session.n_neurons, session.duration_s, list(session.streams)
     (40, 94.5, ['responses', 'eye_tracker', 'treadmill', 'screen'])
+
+    Notes
+    -----
+    The attributes are those of `Recording`.
     """
 
     # -- windows ----------------------------------------------------------------
@@ -280,11 +282,6 @@ was recorded from 0 to 94.5 s.
 class Window(HasSummary):
     """Responses, video and behaviour of a session over one time span.
 
-    The spec gives rates, sizes and channels. Arrays are read at their first use and
-    then cached; they must not be written to. Positions outside a stream hold 0 and
-    are False in `valid`. Missing values of behaviour, and frames with missing values,
-    also hold 0 and are False; a missing (NaN) response stays NaN.
-
     Examples
     --------
     >>> window = session.window(start_s=12.0)
@@ -292,6 +289,13 @@ class Window(HasSummary):
     ((60, 40), (60, 36, 64))
     >>> window.to_dataframe().columns.tolist()
     ['sample', 'time_s', 'neuron', 'response_normalised', 'is_valid']
+
+    Notes
+    -----
+    The spec gives rates, sizes and channels. Arrays are read at their first use and
+    then cached; they must not be written to. Positions outside a stream hold 0 and
+    are False in `valid`. Missing values of behaviour, and frames with missing values,
+    also hold 0 and are False; a missing (NaN) response stays NaN.
 
     Parameters
     ----------

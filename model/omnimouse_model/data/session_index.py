@@ -497,9 +497,6 @@ def match_neurons(a: Session, b: Session, by: str | None = None) -> NeuronMatch:
 def join_neurons(a: Session, b: Session, by: str | None = None) -> Session:
     """Return `a` with a column of the same neurons in `b`; see `match_neurons`.
 
-    The table of neurons shows, filters and exports the column `in_B`: the id that a neuron
-    has on screen in the recording B, NaN if it is not there.
-
     Examples
     --------
     >>> ids = {"unit_ids": np.array([11, 12, 15])}
@@ -508,6 +505,11 @@ def join_neurons(a: Session, b: Session, by: str | None = None) -> Session:
     >>> second = om.open_session({"responses": np.ones((600, 3)), "rate_hz": 30.0, **cells})
     >>> om.join_neurons(first, second).units.properties["in_day2"]
     array([11., nan, 15.])
+
+    Notes
+    -----
+    The table of neurons shows, filters and exports the column `in_B`: the id that a neuron
+    has on screen in the recording B, NaN if it is not there.
     """
     match = match_neurons(a, b, by)
     names = np.full(a.n_neurons, np.nan)

@@ -540,17 +540,17 @@ def neuron_columns(results: Scores) -> dict[str, np.ndarray]:
 def write_neurons(results: Scores, path: str | Path) -> Path:
     """Write `neuron_columns` as Parquet if the name ends so, otherwise as CSV.
 
-    Raises
-    ------
-    ExportError
-        pyarrow is missing.
-
     Examples
     --------
     >>> last = om.load_predictor("last")
     >>> found = om.evaluate(last, session, "causal_response_25_behavior", max_windows=3)
     >>> om.write_neurons(found, "neurons.parquet").name
     'neurons.parquet'
+
+    Raises
+    ------
+    ExportError
+        pyarrow is missing.
     """
     return write_table(path, neuron_columns(results), _NOTES)
 

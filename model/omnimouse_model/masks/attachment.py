@@ -20,6 +20,13 @@ from omnimouse_model.own_families import ATTACHMENTS, GROUP
 class Remark:
     """A rule that applies to some cells of a mask.
 
+    Examples
+    --------
+    >>> mask = om.Mask.nothing(session).show([0], slice(0, 30)).ask([0])
+    >>> remark = om.remarks_on(mask)[0]
+    >>> remark.neurons, int(remark.cells.sum())
+    (array([0]), 5)
+
     Attributes
     ----------
     code
@@ -29,13 +36,6 @@ class Remark:
     cells
         bool (n_samples, P): the cells that it concerns; none if it concerns the whole
         mask.
-
-    Examples
-    --------
-    >>> mask = om.Mask.nothing(session).show([0], slice(0, 30)).ask([0])
-    >>> remark = om.remarks_on(mask)[0]
-    >>> remark.neurons, int(remark.cells.sum())
-    (array([0]), 5)
     """
 
     code: str

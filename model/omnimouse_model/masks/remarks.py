@@ -17,16 +17,18 @@ from omnimouse_model.masks.strategies import strategy_names
 def remarks_on(mask: Mask) -> tuple[Remark, ...]:
     """Return the remarks on all cells that are not read or scored as the mask says.
 
-    The attachment of a mask gives the remarks of its family. In OmniMouse's, each visible
-    cell that no token reads is in one of "not-entering" and "short-run"; each target cell
-    that is not scored is in one of "not-entering", "first-samples" and "beside-visible".
-    Naive predictors read every visible cell.
-
     Examples
     --------
     >>> mask = om.Mask.nothing(session).show([0], slice(0, 30)).ask([0])
     >>> [remark.code for remark in om.remarks_on(mask)]
     ['beside-visible']
+
+    Notes
+    -----
+    The attachment of a mask gives the remarks of its family. In OmniMouse's, each visible
+    cell that no token reads is in one of "not-entering" and "short-run"; each target cell
+    that is not scored is in one of "not-entering", "first-samples" and "beside-visible".
+    Naive predictors read every visible cell.
     """
     # In the order in which a cell meets the rules: reading, then scoring.
     remarks = [] if mask.attachment is None else list(mask.attachment.remarks(mask))

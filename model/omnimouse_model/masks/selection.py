@@ -97,15 +97,15 @@ def neurons_of(session: Session, neurons: str | NeuronGroup) -> np.ndarray:
 def select_areas(session: Session, *areas: str) -> np.ndarray:
     """Return the neurons of some brain areas; case does not matter.
 
-    Raises
-    ------
-    ValueError
-        The session has no areas, or not these; the message lists its areas.
-
     Examples
     --------
     >>> om.select_areas(session, "RL")
     array([12, 17, 28, 39])
+
+    Raises
+    ------
+    ValueError
+        The session has no areas, or not these; the message lists its areas.
     """
     area_of = session.units.area
     if area_of is None:
@@ -120,15 +120,15 @@ def select_areas(session: Session, *areas: str) -> np.ndarray:
 def select_planes(session: Session, *planes: int) -> np.ndarray:
     """Return the neurons of some imaging planes (fields).
 
-    Raises
-    ------
-    ValueError
-        The session has no planes, or not these; the message lists its planes.
-
     Examples
     --------
     >>> om.select_planes(session, 3)[:5]
     array([ 1, 10, 20, 21, 31])
+
+    Raises
+    ------
+    ValueError
+        The session has no planes, or not these; the message lists its planes.
     """
     plane_of = session.units.plane
     # A negative number is an unknown plane.
@@ -144,12 +144,14 @@ def select_planes(session: Session, *planes: int) -> np.ndarray:
 def select_depths(session: Session, low_um: float = -np.inf, high_um: float = np.inf) -> np.ndarray:
     """Return the neurons from one depth to another, both included.
 
-    Depths are in µm, measured as in the session.
-
     Examples
     --------
     >>> om.select_depths(session, high_um=200.0)[:5]
     array([2, 5, 6, 7, 8])
+
+    Notes
+    -----
+    Depths are in µm, measured as in the session.
     """
     depth = _positions(session, "um")[:, 2]
     return np.flatnonzero((depth >= low_um) & (depth <= high_um))
@@ -204,12 +206,14 @@ def select_rectangle(
 ) -> np.ndarray:
     """Return the neurons whose centre lies in a rectangle, edges included.
 
-    `unit` is "px" on the mean image, or "um" in the microscope's frame.
-
     Examples
     --------
     >>> om.select_rectangle(session, x=(0.0, 200.0), y=(0.0, 500.0))
     array([ 9, 28])
+
+    Notes
+    -----
+    `unit` is "px" on the mean image, or "um" in the microscope's frame.
     """
     points = _positions(session, unit)
     # Comparisons with NaN are false: unknown positions are never inside.
@@ -226,12 +230,14 @@ def select_polygon(
 ) -> np.ndarray:
     """Return the neurons whose centre lies in a closed polygon of (x, y) corners.
 
-    `unit` is "px" on the mean image, or "um" in the microscope's frame.
-
     Examples
     --------
     >>> om.select_polygon(session, [(0.0, 0.0), (500.0, 0.0), (0.0, 500.0)])
     array([ 9, 28])
+
+    Notes
+    -----
+    `unit` is "px" on the mean image, or "um" in the microscope's frame.
     """
     points = _positions(session, unit)[:, :2]
     return np.flatnonzero(are_inside(points, np.asarray(corners, float)))
@@ -279,13 +285,15 @@ def select_where(
 ) -> np.ndarray:
     """Return the neurons that a filter selects: `"V1 depth<250 | LM score>0.3"`.
 
-    The language and the columns are those of `neuron_table`; `mask` (in `span`, by
-    default the whole window) gives the column `state`, `scores` the column `score`.
-
     Examples
     --------
     >>> om.select_where(session, "V1 depth<250")[:5]
     array([ 3,  7,  8, 13, 14])
+
+    Notes
+    -----
+    The language and the columns are those of `neuron_table`; `mask` (in `span`, by
+    default the whole window) gives the column `state`, `scores` the column `score`.
 
     Raises
     ------
@@ -305,14 +313,16 @@ def random_subset(
 ) -> np.ndarray:
     """Return the first `n` neurons of a seed's order.
 
-    Larger subsets of a seed contain the smaller ones.
-
     Examples
     --------
     >>> om.random_subset(session, 4, seed=0)
     array([11, 27,  4, 24])
     >>> om.random_subset(session, 2, seed=0, among=[4, 5, 11])
     array([11,  4])
+
+    Notes
+    -----
+    Larger subsets of a seed contain the smaller ones.
 
     Parameters
     ----------

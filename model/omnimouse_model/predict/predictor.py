@@ -47,6 +47,11 @@ OptionalMethod = Literal[
 class Needs:
     """What a predictor can see and predict, and which sessions it knows.
 
+    Examples
+    --------
+    >>> om.Needs(sees_video=True, sessions=frozenset({"a"}), n_neurons={"a": 9}).spec.n_samples
+    60
+
     Attributes
     ----------
     sees_responses, sees_video, sees_behavior, predicts_behavior
@@ -76,11 +81,6 @@ class Needs:
     fits
         Version of the fits that the predictor makes to each recording; 0 for weights, which
         the hash in the id names.
-
-    Examples
-    --------
-    >>> om.Needs(sees_video=True, sessions=frozenset({"a"}), n_neurons={"a": 9}).spec.n_samples
-    60
     """
 
     sees_responses: bool = True
@@ -105,8 +105,6 @@ class Needs:
 class Encoded:
     """Result of `encode`, independent of the neurons that are decoded from it.
 
-    `state` has a type of the predictor's own; only the same predictor can decode it.
-
     Examples
     --------
     >>> encoded = om.load_predictor("mean", [session]).encode(
@@ -114,6 +112,10 @@ class Encoded:
     ... )
     >>> isinstance(encoded, om.Encoded)
     True
+
+    Notes
+    -----
+    `state` has a type of the predictor's own; only the same predictor can decode it.
     """
 
     window: Window
@@ -630,8 +632,6 @@ def _spec_text(spec: WindowSpec) -> str:
 class Predictor(Protocol):
     """Anything that maps (window, mask) to predictions.
 
-    A family that subclasses it inherits `predict` and `predict_many`.
-
     Examples
     --------
     >>> predictor = om.load_predictor("last")
@@ -639,6 +639,10 @@ class Predictor(Protocol):
     (True, 'last')
     >>> predictor.needs.sees_video
     False
+
+    Notes
+    -----
+    A family that subclasses it inherits `predict` and `predict_many`.
     """
 
     # `encode` and `decode` are separate because the context is most of the cost, and

@@ -31,14 +31,16 @@ if TYPE_CHECKING:
 def demo_session(job: Job = QUIET) -> Path:
     """Return the folder of the demo session: 1,000 neurons of the demo model, 12 min.
 
-    The recording was not used for training. It is generated in about 15 s at the first
-    call; `progress` is called with the finished share.
-
     Examples
     --------
     >>> session = om.open_session(om.demo_session())
     >>> session.format, session.responses.rate_hz
     ('experanto', 30.0)
+
+    Notes
+    -----
+    The recording was not used for training. It is generated in about 15 s at the first
+    call; `progress` is called with the finished share.
     """
     return _session(DEMO_SHOWN, job)
 
@@ -107,12 +109,14 @@ def model_for(path: Path) -> str:
 def open_session(path: str | Path | Mapping[str, Any], **options: Any) -> "Session":
     """Open a generated session by its name (`SESSIONS`), or any other recording.
 
-    Parameters and errors are those of `data.open.open_session`.
-
     Examples
     --------
     >>> om.open_session("unseen").id
     '90009-1-1'
+
+    Notes
+    -----
+    Parameters and errors are those of `data.open.open_session`.
     """
     # Imported here: the process that simulates a session needs no readers.
     from omnimouse_model.data.open import open_session as open_place

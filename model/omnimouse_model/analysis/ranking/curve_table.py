@@ -464,10 +464,6 @@ class StoredRanking:
 def read_ranking(results: str | Path, *, shuffles: int = SHUFFLES) -> StoredRanking:
     """Read the ranking of a results file, without sessions and models.
 
-    The ranking has the seeds that are complete, and the curve the orders, numbers of
-    sessions and seeds of which all scores are in the file. If a session was changed and
-    scored again, the last score counts.
-
     Examples
     --------
     >>> from omnimouse_model.analysis.ranking.rank_table import TransferScore, open_results
@@ -482,6 +478,12 @@ def read_ranking(results: str | Path, *, shuffles: int = SHUFFLES) -> StoredRank
 1; seeds 0; warning The ranking rests on one seed (0): another one may rank the \
 sessions otherwise.
       new: b, a
+
+    Notes
+    -----
+    The ranking has the seeds that are complete, and the curve the orders, numbers of
+    sessions and seeds of which all scores are in the file. If a session was changed and
+    scored again, the last score counts.
 
     Parameters
     ----------

@@ -61,10 +61,6 @@ def rank_sessions(
 ) -> RankTable:
     """Rank sessions by how useful their models are for held-out sessions.
 
-    One model is trained on each session and seed. Its frozen core is transferred to
-    each held-out session on the train tier, and scored on the validation tier. No test
-    tier can be read meanwhile (`tier_guard.without_test`).
-
     Examples
     --------
     >>> factory = om.model_factory("smoke", transfer_steps=20)
@@ -72,6 +68,12 @@ def rank_sessions(
     Traceback (most recent call last):
     ValueError: 90009-1-1: listed twice. A held-out session must not be among the \
 pretraining sessions, and each session needs an id of its own.
+
+    Notes
+    -----
+    One model is trained on each session and seed. Its frozen core is transferred to
+    each held-out session on the train tier, and scored on the validation tier. No test
+    tier can be read meanwhile (`tier_guard.without_test`).
 
     Parameters
     ----------
@@ -164,11 +166,6 @@ def pretrain_curve(
 ) -> PretrainCurve:
     """Score models that are pretrained on more and more sessions.
 
-    For each held-out session, sessions are added in the order of the ranking, in its
-    reverse and in random orders. Each frozen core is transferred to the held-out
-    session and scored on its test tier, beside a baseline that is trained from scratch
-    on that session.
-
     Examples
     --------
     >>> from omnimouse_model.analysis.ranking.rank_table import RankTable
@@ -177,6 +174,13 @@ def pretrain_curve(
     >>> om.pretrain_curve(om.model_factory("ndt-forecast"), ranking, [], [])
     Traceback (most recent call last):
     ValueError: Give one or more sessions, and one or more held-out sessions.
+
+    Notes
+    -----
+    For each held-out session, sessions are added in the order of the ranking, in its
+    reverse and in random orders. Each frozen core is transferred to the held-out
+    session and scored on its test tier, beside a baseline that is trained from scratch
+    on that session.
 
     Parameters
     ----------

@@ -368,16 +368,18 @@ def sources(
 ) -> SourceScores:
     """Measure how much of each neuron is predictable from each source.
 
-    Neurons that are sources are visible in the whole window, and the past of a target up
-    to the guard; the second half of the window is scored. Targets are divided into
-    groups of at most a tenth of each area: the members of a group are hidden together,
-    and never each other's source.
-
     Examples
     --------
     >>> found = om.sources("linear-gaussian", session, ["behavior", "history"], targets="RL")
     >>> found.names, found.n_windows, len(found.neurons)
     (('behavior', 'history'), 10, 4)
+
+    Notes
+    -----
+    Neurons that are sources are visible in the whole window, and the past of a target up
+    to the guard; the second half of the window is scored. Targets are divided into
+    groups of at most a tenth of each area: the members of a group are hidden together,
+    and never each other's source.
 
     Parameters
     ----------

@@ -203,11 +203,6 @@ def context_sweep(
 ) -> ContextSweep:
     """Score a predictor as a function of context, on the same targets.
 
-    The targets are neurons in the last second of each window: those that are chosen, or
-    for each draw a held-out set. They are the same along every curve, and in that
-    second never in a context. Contexts of one draw are nested. See `contexts.Context`
-    for the definition of a context.
-
     Examples
     --------
     >>> sweep = om.context_sweep(
@@ -224,6 +219,13 @@ def context_sweep(
     ... )
     >>> sweep.plan.targets_name, sweep.plan.pool_name, sweep.rows[0].n_neurons
     ('RL', 'V1', 4)
+
+    Notes
+    -----
+    The targets are neurons in the last second of each window: those that are chosen, or
+    for each draw a held-out set. They are the same along every curve, and in that
+    second never in a context. Contexts of one draw are nested. See `contexts.Context`
+    for the definition of a context.
 
     Parameters
     ----------

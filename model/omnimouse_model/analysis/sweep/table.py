@@ -150,8 +150,6 @@ class Curve:
 class ContextSweep(HasSummary):
     """Finished rows of a sweep and its plan.
 
-    The app, the notebook, the command line and live sweeps use the same class.
-
     Examples
     --------
     >>> sweep = om.context_sweep("last", session, history_samples=[10], seeds=3)
@@ -161,6 +159,10 @@ class ContextSweep(HasSummary):
     'sweep.csv'
     >>> sweep.to_dataframe().seed.tolist()
     [0, 1, 2]
+
+    Notes
+    -----
+    The app, the notebook, the command line and live sweeps use the same class.
     """
 
     plan: SweepPlan

@@ -274,14 +274,16 @@ def save_ensemble(
 ) -> Path:
     """Write the file of an ensemble, the mean of some predictors.
 
-    The file has the name of each member, or its path in the folder of the file, and its
-    id; `load_predictor` refuses it if the weights of a member have changed.
-
     Examples
     --------
     >>> path = om.save_ensemble("both.ensemble.json", ["mean", "last"])
     >>> len(om.load_predictor(path).members)
     2
+
+    Notes
+    -----
+    The file has the name of each member, or its path in the folder of the file, and its
+    id; `load_predictor` refuses it if the weights of a member have changed.
 
     Parameters
     ----------
