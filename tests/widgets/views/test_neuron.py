@@ -13,6 +13,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.neurons import neuron_info as live_facts
+from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import neuron as text
 from omnimouse_widgets.views.neuron import NeuronView
@@ -136,6 +137,11 @@ def test_numbers_are_the_librarys(view, controller, recording, tuning):
     assert brightest.sum() == 16
     assert brightest[3 * 4 + 1, 5 * 4 + 1]
     np.testing.assert_allclose(items["lag"].lines[1].y, field.course)
+
+
+def test_a_neuron_that_is_no_target_says_so_in_place_of_a_score(view, controller):
+    controller.editor.paint_cells([4], slice(0, 60), VISIBLE)
+    assert select(view, controller, 4)["now"].text == "visible · not a target of this mask"
 
 
 def test_a_press_on_a_repeat_goes_there_and_another_clip_is_shown(view, controller):

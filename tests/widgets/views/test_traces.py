@@ -67,6 +67,16 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     assert str(found.n_total) not in distribution_of(*parts, against="A").evidence
 
 
+def test_a_target_that_does_not_vary_is_not_being_scored(controller, session):
+    results, mask = controller.results, controller.state.mask
+    *_, found = TierScoring(NoisyPredictor("noisy"), session, mask).refine(lambda: False)
+    values = found.score.per_neuron.copy()
+    values[list(found.score.neurons).index(7)] = np.nan
+    results.tier_score = replace(found, score=replace(found.score, per_neuron=values))
+    label = plain_rows(controller)[0].label
+    assert label.endswith("· recording or prediction does not vary")
+
+
 def test_a_score_over_a_tier_is_computed_where_there_is_one(controller):
     assert no_score_text(controller.state, controller.results) == SCORING
     controller.requests.score_tier(False)

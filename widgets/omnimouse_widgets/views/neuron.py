@@ -62,6 +62,7 @@ from omnimouse_widgets.views.repeats import (
     interval_text,
     response_pixels,
 )
+from omnimouse_widgets.views.text.tier_score import no_score_of
 from omnimouse_widgets.views.text.units import drawn_units
 from omnimouse_widgets.views.traces import predicted_of
 from omnimouse_widgets.views.trials import (
@@ -730,7 +731,7 @@ def state_text(state: LiveState, results: Results, neuron: int) -> str:
     text = state.mask.pattern_of(neuron, state.active_span)
     scores = results.neuron_scores
     if scores is None or not np.isfinite(scores.values[neuron]):
-        return f"{text} · no score"
+        return f"{text} · {no_score_of(state, results, neuron)}"
     older = " (older)" if results.are_scores_old else ""
     score = state.metric.text(float(scores.values[neuron]))
     slope = ""

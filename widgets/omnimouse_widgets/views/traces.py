@@ -40,7 +40,14 @@ from omnimouse_widgets.views.record import (
 )
 from omnimouse_widgets.views.rows.traces import Trace
 from omnimouse_widgets.views.text import units
-from omnimouse_widgets.views.text.tier_score import NO_TARGET, SCORING, no_score_text
+from omnimouse_widgets.views.text.tier_score import (
+    CONSTANT,
+    NO_TARGET,
+    SCORING,
+    UNSCORED,
+    no_score_of,
+    no_score_text,
+)
 from omnimouse_widgets.views.text.units import bar_text
 from omnimouse_widgets.views.time import cursor_s, move_cursor
 
@@ -361,10 +368,10 @@ class _RowScore:
 def _score(shown: Shown, neuron: int) -> _RowScore:
     """Return the scores of the chosen predictor."""
     pins, in_tier = shown.pins, tier_score_of(shown.results, neuron)
-    mask = shown.state.mask
-    if not in_tier and mask is not None and not (mask.cells[:, neuron] == TARGET).any():
-        return _RowScore("", "", NO_TARGET)
-    if not in_tier and no_score_text(shown.state, shown.results) == SCORING:
+    reason = "" if in_tier else no_score_of(shown.state, shown.results, neuron)
+    if reason in (NO_TARGET, UNSCORED, CONSTANT):
+        return _RowScore("", "", reason)
+    if reason == SCORING:
         in_tier = SCORING
     if pins.predictions.page is None:
         return _RowScore(in_tier, window_score_of(shown.results, neuron))
@@ -372,7 +379,7 @@ def _score(shown: Shown, neuron: int) -> _RowScore:
     is_old = result is not None and pins.predictions.is_old(result)
     here = pinned_score(result, neuron) + (" (older)" if is_old else "")
     if here == "–" and not in_tier:
-        return _RowScore("", "", no_score_text(shown.state, shown.results))
+        return _RowScore("", "", reason)
     return _RowScore(in_tier, here)
 
 

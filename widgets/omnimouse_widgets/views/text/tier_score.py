@@ -17,6 +17,7 @@ from omnimouse_model.evaluation.tier_windows import tiers_at
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import TARGET, scored_cells
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import is_served
@@ -33,6 +34,8 @@ IN_TRAIN: Final = (
 )
 SCORING: Final = "scoring…"
 NO_TARGET: Final = "not a target of this mask"
+UNSCORED: Final = "none of its samples is scored"
+CONSTANT: Final = "recording or prediction does not vary"
 _CENTRED: Final = (
     "Correlations of responses are about the means of the train part, so that few "
     "windows give hardly lower values than many; those of behaviour are pooled."
@@ -186,6 +189,18 @@ def no_score_text(state: LiveState, results: Results) -> str:
         is_of_repeats = state.metric.per_neuron is None
         return "this metric needs whole repeats" if is_of_repeats else "no test part is recorded"
     return SCORING
+
+
+def no_score_of(state: LiveState, results: Results, neuron: int) -> str:
+    """Return `SCORING`, or the reason why a neuron has no score over a tier."""
+    mask, scores = state.mask, results.neuron_scores
+    if mask is None:
+        return no_score_text(state, results)
+    if not (mask.cells[:, neuron] == TARGET).any():
+        return NO_TARGET
+    if scores is not None and scores.tier and not results.are_scores_old:
+        return CONSTANT if scored_cells(mask)[:, neuron].any() else UNSCORED
+    return no_score_text(state, results)
 
 
 def tier_score_lines(
