@@ -252,7 +252,9 @@ def second_quantity(
     problem = colouring.message_of(name)
     # Ceilings are correlations: they bound no other metric.
     is_score = quantity.unit == "r" == state.metric.symbol
-    return SecondQuantity(quantity.label + unit, values, scale.categories, is_score, problem)
+    # The unit has the place of a word that the menu above the plot has.
+    label = quantity.label.removesuffix(" response") if unit else quantity.label
+    return SecondQuantity(label + unit, values, scale.categories, is_score, problem)
 
 
 def predictor_choices(state: LiveState, colouring: Colouring, chosen: str) -> list[list[str]]:

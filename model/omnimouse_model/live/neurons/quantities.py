@@ -48,12 +48,14 @@ QUANTITIES: Final = (
     Quantity("depth", "Depth", "Depth, as the recording says", "µm"),
     Quantity("x", "x", "Position in the microscope's frame", "µm"),
     Quantity("y", "y", "Position in the microscope's frame", "µm"),
-    Quantity("mean", "Mean response", "Mean over the recording, as it is stored", "as stored"),
+    Quantity(
+        "mean", "Mean response", "Mean over the recording, in the raw units of its file", "raw"
+    ),
     Quantity(
         "variability",
         "Response s.d.",
-        "Standard deviation over the recording, as it is stored",
-        "as stored",
+        "Standard deviation over the recording, in the raw units of its file",
+        "raw",
     ),
     Quantity(
         "ceiling",
