@@ -8,7 +8,6 @@ stand before the predictor that runs them.
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -127,8 +126,7 @@ class RulePrediction:
     status: str = "ok"
 
 
-@runtime_checkable
-class Rule(Protocol):
+class Rule:
     """One naive way to predict; all that it learns is in its fit, a dict of arrays.
 
     A subclass inherits a fit of mean rates, for neurons without input, and serves all masks
@@ -158,6 +156,7 @@ class Rule(Protocol):
 
     def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
         """Predict every target cell from the visible input."""
+        raise NotImplementedError
 
 
 class TrainMean(Rule):
