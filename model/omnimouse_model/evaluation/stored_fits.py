@@ -21,7 +21,7 @@ from omnimouse_model.storage.write import cache_dir, explained
 Fit = dict[str, np.ndarray]
 LOWEST = "lowest"
 """Key of the lowest response of some training windows, in every fit."""
-VERSION = 10
+VERSION = 11
 """Increased when the content of a fit changes, or how it is computed."""
 MAX_STORED_BYTES = 400_000_000
 

@@ -16,6 +16,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Subset, predict_subsets_of, predicted_subsets
 from omnimouse_model.progress import CallbackJob
+from omnimouse_model.simulate.coupled_neurons import CoupledSpec, shifted, simulate_coupled
 from tests.acceptance.sources import area_rows, shifted_rows, single_rows
 
 NAMES = ("behavior", "history", "same area", "other areas")
@@ -32,6 +33,14 @@ def test_shares_sum_to_the_value_of_all_sources(found):
     np.testing.assert_allclose(shares, found.total().value, atol=1e-6)
     mean = sum(found.mean_of("share", name).value for name in found.names)
     assert mean == pytest.approx(found.mean_total().value, abs=1e-6)
+
+
+def test_behavior_that_tells_nothing_takes_no_factors_from_the_neurons():
+    """Hidden behaviour is a column of the model: to show it must not help the others."""
+    spec = CoupledSpec(seed=101, n_neurons=60, minutes=8.0, driven_by_running=0.1)
+    session = om.open_session(shifted(simulate_coupled(spec), "behavior"))
+    found = om.sources("linear-gaussian", session, ["behavior", "same area"], max_windows=60)
+    assert found.mean_of("unique", "behavior").value < 1e-3
 
 
 def test_values_are_those_of_masks_made_by_hand(session, found):

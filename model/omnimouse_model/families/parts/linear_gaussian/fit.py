@@ -102,8 +102,8 @@ class TrainSeries:
     run
         int (N,): number of the stretch of consecutive samples.
     means
-        float64 (P,): mean responses of the whole tier, of which the series is a part; None
-        where it is all of it.
+        float64 (P,): mean responses of the tier, to which scores compare; None for those of
+        the series.
     """
 
     responses: np.ndarray
@@ -209,7 +209,7 @@ def train_series(
         energy if energy.shape[1] else None,
         lagged if lagged.shape[1] else None,
         run,
-        mean_rates(session, spec) if len(windows) < len(_every_window(session, spec)) else None,
+        mean_rates(session, spec),
     )
 
 
@@ -351,7 +351,7 @@ class LinearGaussianFit:
     def at_means(
         self, before: np.ndarray, after: np.ndarray, *, is_count: bool
     ) -> "LinearGaussianFit":
-        """Return the fit for mean responses (P,) that are not those it was made from.
+        """Return the fit with mean predictions `after` (P,) instead of `before`.
 
         Without it, the error of a neuron that is nearly silent in other windows is the
         difference of the two means.
@@ -466,11 +466,15 @@ def fit(
     inputs, penalty = _inputs(series, video_penalty)
     weights, intercept = _ridge(inputs, columns, penalty, check)
     # Residuals overwrite the columns.
+    expected = np.zeros(n_neurons)
     for first in range(0, n_samples, _ROWS):
         part = slice(first, first + _ROWS)
-        columns[part] -= intercept
+        mean = np.broadcast_to(intercept, columns[part].shape)
         if len(weights):
-            columns[part] -= inputs[part] @ weights
+            mean = mean + inputs[part] @ weights
+        columns[part] -= mean
+        known = from_fitted(mean[:, :n_neurons], 0.0, floor, is_count=is_count)
+        expected += known.sum(axis=0, dtype=np.float64) / n_samples
         check()
     # Values that were filled in do not vary.
     std = columns.std(axis=0, dtype=np.float64) / np.sqrt(share)
@@ -481,10 +485,15 @@ def fit(
         columns, blocks, rate_hz, n_behavior=n_behavior, job=part_of(job, _MEAN_SHARE, 1.0)
     )
     fitted = LinearGaussianFit(floor, weights, intercept, scale, factors)
-    if series.means is not None and fixed_mean is None:
-        n_known = np.isfinite(series.responses).sum(axis=0)
-        before = np.nansum(series.responses, axis=0, dtype=np.float64) / np.maximum(n_known, 1)
-        fitted = fitted.at_means(before, series.means, is_count=is_count)
+    if fixed_mean is None:
+        # Where no response is visible, the mean prediction is that of the tier: a level that
+        # differs would be an error, or a gain, of every source where rates drift.
+        if not is_count:
+            expected += (scale**2 * factors.variance * factors.inflation)[:n_neurons]
+        means = series.means
+        if means is None:
+            means = _means(series.responses)
+        fitted = fitted.at_means(expected, means, is_count=is_count)
     if not all(np.isfinite(array).all() for array in fitted.arrays().values()):
         raise UnsupportedRequestError(
             f"The linear-Gaussian fit is not finite with {len(series.run)} samples of "
@@ -492,6 +501,13 @@ def fit(
             "'train'."
         )
     return fitted
+
+
+def _means(responses: np.ndarray) -> np.ndarray:
+    """Return the mean of the recorded responses of each neuron, float64 (P,)."""
+    n_known = np.isfinite(responses).sum(axis=0)
+    total: np.ndarray = np.nansum(responses, axis=0, dtype=np.float64)
+    return total / np.maximum(n_known, 1)
 
 
 def _fill(columns: np.ndarray, check: Check) -> np.ndarray:

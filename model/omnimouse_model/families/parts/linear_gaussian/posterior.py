@@ -43,9 +43,10 @@ PRIVATE_TAUS_S = (1 / 30, 0.1, 0.27, 0.67, 2.0, 10.0)
 """Time constants of the private processes, in seconds; white noise is added."""
 N_FACTORS = 40
 """Shared factors; more gain less than 0.005 (5, 10, 20, 40, 80 were compared)."""
-BEHAVIOR_WEIGHT = 4.0
+BEHAVIOR_WEIGHT = 2.0
 """Weight of a behaviour column while loadings are fitted: five columns among hundreds
-of neurons would otherwise have no factor of their own."""
+of neurons would otherwise have no factor of their own. With 4, behaviour that has nothing
+to do with the neurons took factors from them: to show it seemed to tell something."""
 N_FOLDS = 5
 MAX_BLOCK_S = 20.0
 MIN_BLOCK_S = 2.0
@@ -87,6 +88,11 @@ class FactorModel:
     private_variance: np.ndarray
     private: np.ndarray
     inflation: float = 1.0
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Variance of each column where nothing is visible, float64 (P,); about 1."""
+        return np.asarray(self.loadings**2 @ self.shared.sum(axis=0) + self.private_variance)
 
     def shared_covariance(self, times_s: np.ndarray) -> np.ndarray:
         """Return the covariances of the factors over time, float64 (K, T, T)."""

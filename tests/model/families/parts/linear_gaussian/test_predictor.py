@@ -90,6 +90,17 @@ def test_a_fit_to_a_part_has_the_level_of_the_whole_tier(monkeypatch):
     np.testing.assert_allclose(np.nanmean(found, axis=0), level, rtol=0.05)
 
 
+def test_without_anything_visible_the_mean_prediction_is_that_of_the_tier():
+    """Rates drift, so that a level which differs would be a value of every source."""
+    draw = np.random.default_rng(0)
+    events = draw.poisson(0.02, (30 * 100, N_NEURONS)) * draw.gamma(2.0, 0.5, (30 * 100, N_NEURONS))
+    session = om.open_session({"responses": events, "rate_hz": 30.0})
+    mask = om.Mask.nothing(session).ask(range(N_NEURONS))
+    found = LinearGaussian().predict(session.window(10.0), mask).responses
+    level = mean_rates(session, om.OMNIMOUSE)
+    np.testing.assert_allclose(np.nanmean(found, axis=0), level, rtol=0.01)
+
+
 def windows_of(session, predictor, tier="test"):
     spec = predictor.needs.spec
     starts = session.window_starts(tier, stride=60, spec=spec)
