@@ -26,7 +26,6 @@ from omnimouse_model.analysis.sources.errors import (
     areas_of,
     check_answers,
     check_rows,
-    estimate_text,
     target_groups,
 )
 from omnimouse_model.analysis.sources.sources import BEHAVIOR, VIDEO, answered_sources
@@ -213,15 +212,25 @@ class AreaMatrix(Found):
             "visible": f"{self.plan.n_visible:,} neurons of each{past}",
             "targets": f"{len(self.target_labels):,}",
             "windows": f"{self.n_windows} of tier {self.tier}",
+            "values": f"{self._printed}; * the interval lies above 0",
         }
 
+    @property
+    def _printed(self) -> Kind:
+        return "beyond" if self.plan.inputs else "alone"
+
     def _lines(self) -> list[tuple[str, str]]:
-        kind: Kind = "beyond" if self.plan.inputs else "alone"
+        # A row of the matrix is a line: intervals of all pairs would be a page.
+        value, low, _ = self.matrix(self._printed)
         return [
-            (f"{source} → {target}, {kind}", estimate_text(found))
-            for source in self.plan.labels
-            for target in self.plan.labels
-            for found in [self.of(kind, source, target)]
+            (
+                f"from {source}",
+                ", ".join(
+                    f"{target} {one:z.3f}{'*' * bool(least > 0)}"
+                    for target, one, least in zip(self.plan.labels, row, lows, strict=True)
+                ),
+            )
+            for source, row, lows in zip(self.plan.labels, value, low, strict=True)
         ]
 
 

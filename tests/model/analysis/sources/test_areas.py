@@ -41,6 +41,16 @@ def test_a_common_drive_tells_much_alone_and_little_beyond_it(found):
     assert found.is_complete
 
 
+def test_the_whole_matrix_is_printed_with_a_line_for_each_source(found):
+    facts, *lines = str(found).splitlines()
+    assert "beyond; * the interval lies above 0" in facts
+    beyond = found.of("beyond", "LM", "V1")
+    star = "*" if beyond.low > 0 else ""
+    assert len(lines) == 2
+    assert lines[0].startswith("  from LM: LM ")
+    assert lines[0].endswith(f", V1 {beyond.value:z.3f}{star}")
+
+
 def test_the_past_of_a_source_alone(session):
     plan = AreasPlan(("LM", "V1"), 5, (), is_lagged=True)
     asked = ask_areas(plan, session.units.area, (0, 0), session, np.array([0]), om.OMNIMOUSE)
