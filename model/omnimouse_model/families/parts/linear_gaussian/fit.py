@@ -506,8 +506,8 @@ def fit(
 def _means(responses: np.ndarray) -> np.ndarray:
     """Return the mean of the recorded responses of each neuron, float64 (P,)."""
     n_known = np.isfinite(responses).sum(axis=0)
-    total: np.ndarray = np.nansum(responses, axis=0, dtype=np.float64)
-    return total / np.maximum(n_known, 1)
+    total = np.nansum(responses, axis=0, dtype=np.float64)
+    return np.asarray(total / np.maximum(n_known, 1))
 
 
 def _fill(columns: np.ndarray, check: Check) -> np.ndarray:
