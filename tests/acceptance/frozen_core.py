@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from omnimouse_model.families.omnimouse.network import (
     set_neuron_embeddings,
 )
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.families.omnimouse.training import Origin, train
+from omnimouse_model.families.omnimouse.training import train
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.training.transfer import hold_out
 from tests.model.known_sessions import write_known_session
@@ -85,7 +86,8 @@ def train_model(out: Path, *worlds: World, steps: int) -> TransformerPredictor:
 
     sources = [hold_out(session, 0) for session, _ in worlds]
     animals = {s.id: s.animal_id or s.id for s, _ in worlds}
-    net = train(config, sources, out, origin=Origin(animals, fill)).eval()
+    origin = SimpleNamespace(animals=animals, fill=fill, is_trained=lambda name: True)
+    net = train(config, sources, out, origin=origin).eval()
     return TransformerPredictor(net, out.name)
 
 

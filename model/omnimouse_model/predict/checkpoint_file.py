@@ -336,9 +336,9 @@ class Checkpoint:
         """Tensors that no further session changes."""
         return {k: v for k, v in self.shared.items() if k not in self.tables}
 
-    def trained(self, session: str, *, is_frozen: bool) -> list[Tensor]:
-        """Return the tensors that a fine-tuning to a session trains, on a frozen core or not."""
-        return [*(self.own(session) if is_frozen else self.state).values()]
+    def trained(self, session: str, frozen: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the tensors that a fine-tuning to a session trains, beside frozen ones."""
+        return [*(self.own(session) if frozen else self.state).values()]
 
     def renamed(self: Own, names: Mapping[str, str]) -> Own:
         """Return the model with other keys of the sessions that it has.

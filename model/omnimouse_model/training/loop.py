@@ -43,12 +43,7 @@ from omnimouse_model.training.checkpoints import (
     saved_state,
     write_state,
 )
-from omnimouse_model.training.config import (
-    RunSettings,
-    SharedFields,
-    TransferOptions,
-    run_record,
-)
+from omnimouse_model.training.config import RunSettings, SharedFields, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import MetricsLog, OnStep
 from omnimouse_model.training.sessions import TrainingSession, training_session, training_sessions
@@ -195,7 +190,7 @@ class TrainingRun(ABC):
 
     @classmethod
     def of_transfer(
-        cls, origin: Any, session: Session, options: TransferOptions
+        cls, origin: Any, session: Session, options: Any
     ) -> tuple[Any, TrainingSession]:
         """Return config and windows of a fine-tuning to a session (`training.transfer`).
 
@@ -205,6 +200,18 @@ class TrainingRun(ABC):
             The session has nothing to learn from.
         """
         raise NotImplementedError  # of a family without fine-tuning
+
+    @classmethod
+    def origin_of(
+        cls, origin: Any, source: TrainingSession, options: Any, job: Job
+    ) -> tuple[Any, Job]:
+        """Return from what a fine-tuning starts, and the job of its steps."""
+        return origin, job
+
+    @staticmethod
+    def finished(tuned: Any, origin: Any) -> Any:
+        """Return a fine-tuned checkpoint with what a family adds after the steps."""
+        return tuned
 
     @classmethod
     def export(cls, run: Path, path: Path) -> None:

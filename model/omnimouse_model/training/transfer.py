@@ -5,7 +5,7 @@ writes its result with a card.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,22 +165,26 @@ def transfer(
     check_unknown(predictor, session, options.train)
     origin: Checkpoint = predictor.checkpoint()
     config, source = kind.of_transfer(origin, session, options)
+    start, steps = kind.origin_of(origin, source, options, job)
     job.progress(0.0, 1.0, STARTING)
     device = resolve_device(job.device)
-    train(kind, config, [source], out, device=device, origin=origin, job=job)
-    job.progress(1.0, 1.0, SAVING)
+    train(kind, config, [source], out, device=device, origin=start, job=steps)
     best = kind.checkpoint.read(checkpoint_file(out, TRAINED))
     is_frozen = options.train == "embeddings"
     frozen = origin.core if is_frozen else {}
-    trained = best.trained(source.key, is_frozen=is_frozen)
+    trained = best.trained(source.key, frozen)
     about = {"model": predictor.predictor_id, "session": source.key, "unit": kind.unit}
-    about = asdict(options) | about
+    # Of a recording among the options, its id.
+    values = {one.name: getattr(options, one.name) for one in fields(options)}
+    about = {name: getattr(value, "id", value) for name, value in values.items()} | about
     card = result_card(about, frozen, best.state, trained, out, best.card)
     # Other sessions remain valid only with an unchanged core.
     finished = origin.joined(best) if is_frozen else best
     notes = {k: v for k, v in best.card.items() if k not in OF_RUN}
     # The weights that were trained tell no more of the settings than those of before.
     result = replace(finished, assumed=origin.assumed, card={"finetuned": card, **notes})
+    result = kind.finished(result, start)
+    job.progress(1.0, 1.0, SAVING)
     result.save(out / FINISHED)
     found: Predictor = kind.load_model(out, job.device)
     return found

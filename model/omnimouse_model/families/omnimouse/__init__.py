@@ -41,10 +41,25 @@ VALIDATION_CELLS = 1.6
 """Neurons that are predicted for one of a validation, whose masks show others; likewise."""
 STEP_CELLS = 1.2
 """Neurons of a window that are predicted while one is trained on, measured likewise."""
+START_CELLS = 128.0 * (1024 + VIDEO_CELLS)
+"""Neurons that are predicted for start values: 1,024 in 128 windows."""
 FINISHED = "finetuned.json"
 """Description in the folder of a fine-tuning that has the part, which its best step lacks."""
 DEMO_BYTES = 8e6
 """Size of that model's weights; the time is assumed to be proportional to the size."""
+
+
+def training_cells(n_neurons: int, steps: int, batch: int = 8) -> float:
+    """Return neurons in windows that take as long as steps and validations together."""
+    # Validations (11 at most) of about 40 windows with 4 masks each.
+    validations = (1 + min(steps, 10)) * 40 * 4 * VALIDATION_CELLS
+    return (n_neurons + VIDEO_CELLS) * (steps * batch * STEP_CELLS + validations)
+
+
+def window_cells(n_neurons: int) -> int:
+    """Return the same of a window that is predicted as a whole."""
+    # Validations, the unit, predict about half of the samples of a window.
+    return 2 * n_neurons + VIDEO_CELLS
 
 
 def _transfer_seconds(model: str, n_bytes: int, session: Session, steps: int) -> float:
@@ -52,17 +67,14 @@ def _transfer_seconds(model: str, n_bytes: int, session: Session, steps: int) ->
     # A small model is not proportionally faster: reading the windows takes time too.
     size = max(n_bytes / DEMO_BYTES, 0.2)
     n, names = session.n_neurons, {"demo": True, "demo-plain": False}
-    # Start values from 128 windows of 1,024 neurons; steps of 8 windows; validations
-    # (11 at most) of about 40 windows with 4 masks each.
-    cells = 128 * (1024 + VIDEO_CELLS) + steps * 8 * (n + VIDEO_CELLS) * STEP_CELLS
-    cells += (1 + min(steps, 10)) * 40 * 4 * (n + VIDEO_CELLS) * VALIDATION_CELLS
+    cells = START_CELLS + training_cells(n, steps)
     context_s, finished = 0.0, Path(model, FINISHED)
     stated = stated_in(finished if finished.exists() else Path(model))
     if names.get(model, stated.get("has_context", False)):
         # Each train window is predicted with its video, with and without behaviour; four
         # sets of inputs are fitted.
         n_windows = 60 * session.tiers().get("train", 0.0)
-        context_s = n_windows * (1e-2 + 3e-5 * n + 2 * (2 * n + VIDEO_CELLS) * CELL_S * size)
+        context_s = n_windows * (1e-2 + 3e-5 * n + 2 * window_cells(n) * CELL_S * size)
     return size * cells * CELL_S + context_s
 
 
@@ -81,7 +93,7 @@ FAMILY = Family(
         shipped_configs(Path(__file__).parent / "configs"),
     ),
     transfer=Transfer(
-        NeuronTransferOptions, later(f"{__name__}.transfer:transfer_omnimouse"), _transfer_seconds
+        NeuronTransferOptions, later(f"{__name__}.training:transfer_omnimouse"), _transfer_seconds
     ),
     export=later(f"{__name__}.training:export_run"),
     published="OmniMouse-5M",

@@ -78,6 +78,15 @@ class OmniMouseCheckpoint(Checkpoint):
         whole = replace(self, state={**self.state, **context}, has_context=bool(context))
         return super(OmniMouseCheckpoint, whole).save(path)
 
+    def trained(self, session: str, frozen: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the tensors that a fine-tuning trains, with the vector of a new animal."""
+        return [value for name, value in self.state.items() if name not in frozen]
+
+    def joined(self, other: "OmniMouseCheckpoint") -> "OmniMouseCheckpoint":
+        """Return the model with a further session and its animal; see `Checkpoint`."""
+        state = {**self.state, **other.state}
+        return replace(super().joined(other), state=state, context=self.context)
+
     def renamed(self, names: Mapping[str, str]) -> "OmniMouseCheckpoint":
         """Return the model with other keys of sessions; see `Checkpoint`."""
         animals = {names.get(key, key): animal for key, animal in self.animals.items()}

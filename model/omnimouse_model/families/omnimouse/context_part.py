@@ -204,6 +204,10 @@ class OmniMouseWithContext(LinearGaussian):
         """Return the learned vectors of a session's neurons, float32 (P, d)."""
         return self.transformer.embeddings(session, cancelled)
 
+    def checkpoint(self) -> OmniMouseCheckpoint:
+        """Return the weights of the transformer with the context part."""
+        return replace(self.transformer.checkpoint(), context=self.context)
+
     def fit_all(self, session: Session, cancelled: Cancelled = never) -> None:
         """Return at once: the context part was fitted when it was trained."""
 

@@ -23,6 +23,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.omnimouse.attention import CrossBlock, SelfBlock
+from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint
 from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
 from omnimouse_model.families.omnimouse.network import HieraBlock, OmniMouse, TrunkContext
 from omnimouse_model.families.omnimouse.token_layout import layout_of
@@ -273,6 +274,12 @@ class TransformerPredictor(Predictor):
         ids = torch.arange(session.n_neurons, device=self.device)
         vectors = self.net.session(session.id).neurons(ids)
         return vectors.detach().float().cpu().numpy()
+
+    def checkpoint(self) -> OmniMouseCheckpoint:
+        """Return the weights, from which a fine-tuning starts."""
+        return OmniMouseCheckpoint.of_network(
+            self.net, source=self.predictor_id, assumed=self.assumed
+        )
 
     def clear_caches(self) -> None:
         """Drop all values of recent windows and masks."""

@@ -27,11 +27,12 @@ from torch import Tensor, nn
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
-from omnimouse_model.errors import CheckpointError
+from omnimouse_model.errors import CheckpointError, FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import Scores
 from omnimouse_model.evaluation.shard import evaluate_predictors
 from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts, spread_starts
+from omnimouse_model.families.omnimouse import window_cells
 from omnimouse_model.families.omnimouse.attention import GatedFeedForward
 from omnimouse_model.families.omnimouse.batches import (
     Batch,
@@ -73,10 +74,17 @@ from omnimouse_model.families.omnimouse.start_values import (
     set_population_attention_heads,
     tuned_embeddings,
 )
+from omnimouse_model.families.omnimouse.transfer import Course, StartValues, transfer_config
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import strategy_names
-from omnimouse_model.predict.devices import Precision, computes_in_bf16, torch_threads
+from omnimouse_model.predict.devices import (
+    Precision,
+    computes_in_bf16,
+    resolve_device,
+    torch_threads,
+)
+from omnimouse_model.progress import Job
 from omnimouse_model.storage.tensors import write_pickle
 from omnimouse_model.training.checkpoints import (
     MODEL,
@@ -85,35 +93,14 @@ from omnimouse_model.training.checkpoints import (
     read_state,
     saved_state,
 )
-from omnimouse_model.training.config import RunSettings, run_record
+from omnimouse_model.training.config import NeuronTransferOptions, RunSettings, run_record
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import MAX_SKIPPED, SUMMARY, TrainingRun, seeded
 from omnimouse_model.training.loop import train as train_run
 from omnimouse_model.training.sessions import TrainingSession
-
+from omnimouse_model.training.transfer import check_name, hold_out, transfer
 
 # -- the run: start, steps, validation, saves ------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Start values from an existing model, instead of values drawn by the config.
-
-    Attributes
-    ----------
-    animals
-        session key -> animal, for all sessions of earlier and of this training. They
-        determine the animal vectors of the net.
-    fill
-        Function that writes the start values into a new net; not called for a run that
-        is resumed.
-    is_trained
-        Function from a parameter's name to whether it is trained; others are frozen.
-    """
-
-    animals: dict[str, str]
-    fill: Callable[[OmniMouse], None]
-    is_trained: Callable[[str], bool] = lambda name: True
-
-
 # Parameters with this prefix belong to the sessions of one rank. Animal vectors do not
 # have it: with several ranks they are part of the core (`split_parameters`).
 OWN = "sess_params."
@@ -201,6 +188,51 @@ class OmniMouseTraining(TrainingRun):
             config = replace(config, phases=phases)
         check_phase_sessions(replace(config, sessions=record.sessions))
         return config
+
+    @classmethod
+    def of_transfer(
+        cls, origin: OmniMouseCheckpoint, session: Session, options: NeuronTransferOptions
+    ) -> tuple[TrainConfig, TrainingSession]:
+        """Return config and windows of a fine-tuning, which may train embeddings alone."""
+        check_name(session)
+        # Windows are held out by the seed, so a resumed run has the same split.
+        source = hold_out(session, options.seed)
+        return transfer_config(origin, source, options), source
+
+    @classmethod
+    def origin_of(
+        cls,
+        origin: OmniMouseCheckpoint,
+        source: TrainingSession,
+        options: NeuronTransferOptions,
+        job: Job,
+    ) -> tuple[StartValues, Job]:
+        """Return the start values of a fine-tuning, and the job of its steps."""
+        course = Course.of(job, options, source.session, fits=bool(origin.context))
+        device = resolve_device(job.device)
+        return StartValues(origin, source, options, course, device), course.part(1)
+
+    @staticmethod
+    def finished(tuned: OmniMouseCheckpoint, origin: StartValues) -> OmniMouseCheckpoint:
+        """Return a fine-tuned model; one with a context part gets that of the session.
+
+        Raises
+        ------
+        StoppedError
+            The job is cancelled during the fit of the context part.
+        """
+        model, course, session = origin.model, origin.course, origin.source.session
+        if model.context:
+            net = tuned.build().requires_grad_(False).to(origin.device)
+            transformer = TransformerPredictor(net, model.source)
+            window_s = course.cell_s * window_cells(session.n_neurons)
+            own = fit_context(transformer, session, course.part(2), window_s)
+            tuned = replace(tuned, context={**tuned.context, **own})
+        facts = {
+            "animal_was_known": origin.animal in model.animals.values(),
+            "other_minutes": round((course.took_s[0] + course.took_s[2]) / 60, 1),
+        }
+        return replace(tuned, card={"finetuned": tuned.card["finetuned"] | facts})
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
@@ -413,6 +445,15 @@ class OmniMouseTraining(TrainingRun):
         # count, or one of them would make every comparison with the best score False.
         scores = {name: value for name, value in scores.items() if np.isfinite(value)}
         of_responses = [v for name, v in scores.items() if not name.startswith("decode")]
+        if self.origin is not None and not self.state.step and not of_responses:
+            # Without a score, no weights would ever be the best ones.
+            source = self.sessions[0]
+            raise FinetuneError(
+                "no_score",
+                f"The {len(source.held_out)} windows of session {source.key!r} that are held "
+                "out have no score: the recorded responses are no numbers there. Look at its "
+                "response file, or choose another seed.",
+            )
         return scores | ({SUMMARY: float(np.mean(of_responses))} if of_responses else {})
 
     def _demo_scores(self) -> dict[str, float]:
@@ -819,7 +860,9 @@ def _recorded(
 
 
 train = partial(train_run, OmniMouseTraining)
-"""Function that trains OmniMouse; `origin` is an `Origin`."""
+"""Function that trains OmniMouse; `origin` are `StartValues`."""
+transfer_omnimouse = partial(transfer, OmniMouseTraining)
+"""Function that trains the vectors of a new session (`Transfer.start`)."""
 
 
 def with_epochs(config: TrainConfig, sessions: list[TrainingSession], team: Team) -> TrainConfig:

@@ -95,9 +95,9 @@ class PoyoCheckpoint(Checkpoint):
         """
         return load_strictly(lambda: network_of(self.config, self.units), self.state, self.source)
 
-    def trained(self, session: str, *, is_frozen: bool) -> list[Tensor]:
+    def trained(self, session: str, frozen: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the tensors that a fine-tuning trains: with a frozen core, the tables."""
-        return [v for k, v in self.state.items() if not is_frozen or k in self.tables]
+        return [v for k, v in self.state.items() if not frozen or k in self.tables]
 
     def renamed(self, names: Mapping[str, str]) -> "PoyoCheckpoint":
         """Return the model with other keys of sessions."""

@@ -93,9 +93,9 @@ class TwinCheckpoint(Checkpoint):
         start = f"{SESSIONS}{session}."
         return {k.removeprefix(start): v for k, v in self.own(session).items()}
 
-    def trained(self, session: str, *, is_frozen: bool) -> list[Tensor]:
+    def trained(self, session: str, frozen: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the tensors that a transfer trains; see `FROZEN`."""
-        fixed = FROZEN if is_frozen else ()
+        fixed = FROZEN if frozen else ()
         part = self.core | self.part(session)
         return [v for k, v in part.items() if k != MEAN and not k.startswith(fixed)]
 
