@@ -1,7 +1,7 @@
 """Fit of the linear-Gaussian baseline for one set of visible inputs, to the train tier."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import compress
 from math import inf
@@ -336,17 +336,8 @@ class LinearGaussianFit:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the fit as named arrays, for a file."""
-        return {
-            "floor": self.floor,
-            "weights": self.weights,
-            "intercept": self.intercept,
-            "scale": self.scale,
-            "loadings": self.factors.loadings,
-            "shared": self.factors.shared,
-            "private_variance": self.factors.private_variance,
-            "private": self.factors.private,
-            "inflation": np.array(self.factors.inflation),
-        }
+        both = (self, OF_FIT), (self.factors, OF_FACTORS)
+        return {name: np.asarray(getattr(one, name)) for one, names in both for name in names}
 
     def at_means(
         self, before: np.ndarray, after: np.ndarray, *, is_count: bool
@@ -373,19 +364,13 @@ class LinearGaussianFit:
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "LinearGaussianFit":
         """Return a fit from `arrays`."""
-        return cls(
-            arrays["floor"],
-            arrays["weights"],
-            arrays["intercept"],
-            arrays["scale"],
-            FactorModel(
-                arrays["loadings"],
-                arrays["shared"],
-                arrays["private_variance"],
-                arrays["private"],
-                float(arrays["inflation"]),
-            ),
-        )
+        *factors, inflation = (arrays[name] for name in OF_FACTORS)
+        return cls(*(arrays[name] for name in OF_FIT), FactorModel(*factors, float(inflation)))
+
+
+OF_FIT = tuple(one.name for one in fields(LinearGaussianFit) if one.name != "factors")
+OF_FACTORS = tuple(one.name for one in fields(FactorModel))
+"""Names of the arrays of a fit in files: its own, then those of its covariance."""
 
 
 def to_fitted(responses: np.ndarray, floor: np.ndarray, *, is_count: bool) -> np.ndarray:

@@ -79,18 +79,20 @@ class _Shown:
     ----------
     modes
         Mode of each channel of behaviour.
-    channels, behavior
-        Behaviour of the window if some of it is visible, and if all of it is.
+    channels
+        Behaviour at the response samples if some of it is visible, and some is not.
     mean
         The mean from the visible inputs.
+    is_count
+        Whether responses are counts.
     """
 
     fitted: LinearGaussianFit
     prior: Prior
     modes: tuple[str, ...]
     channels: np.ndarray | None
-    behavior: np.ndarray | None
     mean: MeanOf
+    is_count: bool
 
     def visible(self, mask: Mask) -> np.ndarray:
         """Return the visible cells of all columns, bool (n_samples, columns)."""
@@ -101,6 +103,18 @@ class _Shown:
             found[:, n_neurons:] = [mode == "visible" for mode in self.modes]
         return found
 
+    def values(self, columns: np.ndarray, responses: np.ndarray | None) -> np.ndarray:
+        """Return what is known of columns in fitted units, else 0, float32 (n_samples, n)."""
+        n_samples, n_neurons = len(self.prior.private), len(self.fitted.floor)
+        found, is_neuron = np.zeros((n_samples, len(columns)), np.float32), columns < n_neurons
+        if responses is not None:
+            neurons = columns[is_neuron]
+            recorded, floor = without_missing(responses[:, neurons]), self.fitted.floor[neurons]
+            found[:, is_neuron] = to_fitted(recorded, floor, is_count=self.is_count)
+        if self.channels is not None:
+            found[:, ~is_neuron] = self.channels[:, columns[~is_neuron] - n_neurons]
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class _WindowState:
@@ -108,30 +122,33 @@ class _WindowState:
 
     Attributes
     ----------
-    mean
-        The mean from the visible inputs.
-    values
-        From columns to their recorded values, float32 (n_samples, n).
+    responses
+        Those of the window if some are visible.
     factors
         Posterior mean of the factors, float32 (n_samples, K).
     """
 
-    fitted: LinearGaussianFit
+    shown: _Shown
     posterior: Posterior
-    mean: MeanOf
-    values: MeanOf
+    responses: np.ndarray | None
     factors: np.ndarray
+
+    @property
+    def fitted(self) -> LinearGaussianFit:
+        """The fit to the visible inputs."""
+        return self.shown.fitted
 
     def residuals(self, columns: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """Return visible residuals of columns in units of their deviation, else 0."""
         # Withheld values become 0 here, so that nothing else can read them.
         visible = self.posterior.visible[:, columns]
-        residuals = (self.values(columns) - mean) / self.fitted.scale[columns]
+        values = self.shown.values(columns, self.responses)
+        residuals = (values - mean) / self.fitted.scale[columns]
         return np.where(visible, residuals, np.float32(0))
 
     def predicted(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and variance of columns, (n_samples, n) each."""
-        mean, scale = self.mean(columns), self.fitted.scale[columns]
+        mean, scale = self.shown.mean(columns), self.fitted.scale[columns]
         residuals = self.residuals(columns, mean)
         with single_numpy_thread:
             mean = mean + scale * self.posterior.mean(self.factors, columns, residuals)
@@ -228,14 +245,11 @@ class LinearGaussian(Predictor):
 
     def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Find the factors of a window; columns are predicted when they are decoded."""
-        spec = self._spec
         check_request(self.predictor_id, self.needs, window, mask)
         if not (mask.target.any() or mask.has_behavior_target):
             raise UnsupportedRequestError(f"{self.predictor_id!r}: the mask has no target.")
         shown = self._shown(window, mask, cancelled)
-        fitted, channels, behavior = shown.fitted, shown.channels, shown.behavior
-        n_neurons, is_count = mask.n_neurons, self._is_count
-        visible = shown.visible(mask)
+        visible, n_neurons = shown.visible(mask), mask.n_neurons
         # Reading responses costs time, and a clip has none.
         responses = None
         if visible[:, :n_neurons].any():
@@ -243,24 +257,10 @@ class LinearGaussian(Predictor):
             if window.missing is not None:
                 visible[:, :n_neurons] &= ~window.missing
             responses = window.responses
-        if channels is not None and behavior is None:
-            channels = at_samples(channels, spec)
-
-        def values(columns: np.ndarray) -> np.ndarray:
-            found = np.zeros((len(visible), len(columns)), np.float32)
-            of_neuron = columns < n_neurons
-            if responses is not None:
-                neurons = columns[of_neuron]
-                recorded = without_missing(responses[:, neurons])
-                found[:, of_neuron] = to_fitted(recorded, fitted.floor[neurons], is_count=is_count)
-            if channels is not None and behavior is None:
-                found[:, ~of_neuron] = channels[:, columns[~of_neuron] - n_neurons]
-            return found
-
         with single_numpy_thread:
             posterior = self._posterior(shown, visible, window, mask)
-            state = _WindowState(fitted, posterior, shown.mean, values, np.empty(0))
-            key = (window.key, id(fitted), mask.frames.tobytes(), shown.modes)
+            state = _WindowState(shown, posterior, responses, np.empty(0))
+            key = (window.key, id(shown.fitted), mask.frames.tobytes(), shown.modes)
             factors = posterior.factors(self._projected(key, state, cancelled))
         return Encoded(window, mask, replace(state, factors=factors))
 
@@ -329,16 +329,10 @@ class LinearGaussian(Predictor):
     ) -> list[np.ndarray]:
         """Return the predicted responses of subsets with the same visible inputs."""
         shown = self._shown(window, subsets[0].mask, cancelled)
-        fitted, n_neurons = shown.fitted, subsets[0].mask.n_neurons
-        columns = np.arange(len(fitted.scale))
+        fitted, columns = shown.fitted, np.arange(len(shown.fitted.scale))
         with single_numpy_thread:
             mean = shown.mean(columns)
-            residuals = np.zeros_like(mean)
-            recorded = to_fitted(window.responses, fitted.floor, is_count=self._is_count)
-            residuals[:, :n_neurons] = recorded
-            if shown.channels is not None and len(columns) > n_neurons:
-                residuals[:, n_neurons:] = at_samples(shown.channels, self._spec)
-            residuals = (residuals - mean) / fitted.scale
+            residuals = (shown.values(columns, window.responses) - mean) / fitted.scale
             parts = posterior.means(residuals)
         found = []
         for subset, scored, part, variance in zip(
@@ -375,7 +369,7 @@ class LinearGaussian(Predictor):
             columns = np.arange(n_columns)[block_slice(number)]
             # Of the block alone, so that its bits do not depend on other blocks.
             with self._lock:
-                mean = self._means.get((key, number), partial(state.mean, columns))
+                mean = self._means.get((key, number), partial(state.shown.mean, columns))
             residuals = state.residuals(columns, mean)
             parts.append(posterior.projection(number, residuals))
         with self._lock:
@@ -438,7 +432,9 @@ class LinearGaussian(Predictor):
         stop_if(cancelled)
         with single_numpy_thread:
             mean = self._mean(fitted, window, mask, video, behavior, cancelled)
-        return _Shown(fitted, prior, modes, channels, behavior, mean)
+        is_split = channels is not None and behavior is None
+        at_rows = at_samples(channels, self._spec) if is_split else None
+        return _Shown(fitted, prior, modes, at_rows, mean, self._is_count)
 
     def _mean(
         self,
