@@ -9,7 +9,7 @@ For simulated sessions, the embeddings also contain the loadings of the neurons 
 leading components of the shared fluctuations, which are known from the ground truth.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -49,14 +49,26 @@ class FitBatch:
     means: Float[Tensor, " neuron"]
 
 
-def encoder_inputs(net: OmniMouse, batch: FitBatch) -> Tensor:
-    """Tokens as the encoder's attention gets them, after its norm."""
-    windows = batch.windows
-    meta = net.meta_vector(windows.session, windows.start_times)
-    neurons = net.neuron_vectors(windows, meta)
-    tokens = net.tokens(windows, batch.layout, meta, neurons)
-    inputs: Tensor = net.enc.attn_pre_norm_context(tokens)
-    return inputs
+def head_rows(
+    net: OmniMouse,
+    batches: Sequence[FitBatch],
+    targets: Callable[[FitBatch, Tensor], tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return tokens, their target keys and values, one row each, and starts of latents.
+
+    `targets` are those (B, token, n) of the inputs (B, token, dim) of a batch.
+    """
+    rows, starts = [], []
+    for batch in batches:
+        windows = batch.windows
+        meta = net.meta_vector(windows.session, windows.start_times)
+        neurons = net.neuron_vectors(windows, meta)
+        # As the encoder's attention gets them, after its norm.
+        inputs = net.enc.attn_pre_norm_context(net.tokens(windows, batch.layout, meta, neurons))
+        rows.append([part.flatten(0, 1) for part in (inputs, *targets(batch, inputs))])
+        starts += latent_starts(net, net.meta_vector(batch.windows.session))
+    tokens, keys, values = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    return tokens, keys, values, torch.stack(starts)  # (start, latent, dim)
 
 
 def latent_starts(net: OmniMouse, meta: Tensor) -> list[Tensor]:
@@ -210,14 +222,14 @@ def set_population_attention_heads(
     codes, outputs = codes.to(device), outputs.to(device)
     # Keys are loadings, values deviations from a neuron's mean, queries codes.
     attention, head = net.enc.attention, encoder_head
-    tokens, keys, values, starts = [], [], [], []
-    for batch in batches:
-        inputs = encoder_inputs(net, batch)
-        tokens.append(inputs.flatten(0, 1))
-        keys.append(_loading_keys(batch, inputs, features).flatten(0, 1))
-        values.append(_deviation_values(net, batch, inputs).flatten(0, 1))
-        starts += latent_starts(net, net.meta_vector(batch.windows.session))
-    x, deviations = torch.cat(tokens), torch.cat(values)
+    x, keys, deviations, without_codes = head_rows(
+        net,
+        batches,
+        lambda batch, inputs: (
+            _loading_keys(batch, inputs, features),
+            _deviation_values(net, batch, inputs),
+        ),
+    )
     # Rows of `latents` are the groups first, then the registers.
     latents = net.response_latent_embedding._latent_embeddings.weight
     n_groups = len(features.sign)
@@ -225,7 +237,6 @@ def set_population_attention_heads(
     added_codes[:n_groups] = (
         CODE_LENGTH * features.sign.to(codes)[:, None] * codes[features.component]
     )
-    without_codes = torch.stack(starts)  # (start, latent, dim)
     # The queries of the other heads are fitted again to their present values, because
     # the codes change the latents from which they are computed.
     queries = attention.wq(net.enc.attn_pre_norm(without_codes))
@@ -234,7 +245,7 @@ def set_population_attention_heads(
     attention.wq.weight.copy_(ridge(with_codes, queries, PENALTY / 10))
     latents.add_(added_codes)
     # `wkv` has the rows of the keys first; those of the values begin at `dim`.
-    attention.wkv.weight[features.rows(head)] = ridge(x, torch.cat(keys))
+    attention.wkv.weight[features.rows(head)] = ridge(x, keys)
     spread = deviations.std(dim=0) * GROUP_VARIATION
     attention.wkv.weight[features.rows(head, dim, N_HALVES)] = (
         ridge(x, deviations) / spread[:, None]
@@ -442,6 +453,32 @@ class _ChannelFeatures:
         """Value of the two features that are not 0; the length is sqrt(size)."""
         return float((self.size / 2) ** 0.5)
 
+    def token_targets(self, batch: FitBatch, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the target keys (B, token, size) and values (B, token, 1) of all tokens.
+
+        The value of a behaviour token is the mean of its channel over the window.
+        """
+        keys = torch.zeros(*inputs.shape[:2], self.size).to(inputs)
+        values = torch.zeros(*inputs.shape[:2], 1).to(inputs)
+        # Responses are opposite to all queries, so that they get no weight.
+        keys[..., self.constant] = -(self.size**0.5)
+        behavior = batch.windows.behavior
+        if batch.layout.behavior == "visible" and behavior is not None:
+            # Behaviour tokens are the last ones, in the order of the channels.
+            last = torch.arange(-self.n_channels, 0)
+            keys[:, last, self.constant] = self.share
+            keys[:, last, self.channels] = self.share
+            values[:, last, 0] = behavior.nan_to_num().mean(dim=-1)
+        return keys, values
+
+    def latent_queries(self, n_latents: int) -> Tensor:
+        """Return the target query of each latent, (latent, size)."""
+        latents = torch.arange(n_latents)
+        queries = torch.zeros(n_latents, self.size)
+        queries[:, self.constant] = self.share
+        queries[latents, self.channels[latents % self.n_channels]] = self.share
+        return queries
+
 
 @torch.no_grad()
 def set_behavior_attention_head(
@@ -466,59 +503,21 @@ def set_behavior_attention_head(
     # Orthogonal directions: one for the value of the head, one for each channel.
     random = torch.randn(dim, 1 + features.n_channels, generator=generator)
     output, *directions = torch.linalg.qr(random)[0].T.to(net.behavior_channel_embeddings.device)
-    tokens, keys, values, starts = [], [], [], []
-    for batch in batches:
-        inputs = encoder_inputs(net, batch)
-        key, value = _token_targets(batch, inputs, features)
-        tokens.append(inputs.flatten(0, 1))
-        keys.append(key.flatten(0, 1))
-        values.append(value.flatten(0, 1))
-        starts += latent_starts(net, net.meta_vector(batch.windows.session))
-    x, target_keys = torch.cat(tokens), torch.cat(keys)
+    x, keys, values, starts = head_rows(net, batches, features.token_targets)
     # Five behaviour tokens among tens of thousands of response tokens.
-    is_rare = target_keys[:, features.constant] > 0
-    latents = net.enc.attn_pre_norm(torch.stack(starts))
-    queries = _latent_queries(latents.shape[1], features).to(x)
+    is_rare = keys[:, features.constant] > 0
+    latents = net.enc.attn_pre_norm(starts)
+    queries = features.latent_queries(latents.shape[1]).to(x)
     rows = slice(head * size, (head + 1) * size)
     attention.wq.weight[rows] = ridge(latents, queries.expand(len(latents), -1, -1), PENALTY / 10)
-    attention.wkv.weight[rows] = balanced_ridge(x, target_keys, is_rare)
+    attention.wkv.weight[rows] = balanced_ridge(x, keys, is_rare)
     # `wkv` has the rows of the keys first; those of the values begin at `dim`. Only the
     # first value of the head is used, and it reaches the latents along `output`.
     first = slice(dim + head * size, dim + head * size + 1)
-    attention.wkv.weight[first] = balanced_ridge(x, torch.cat(values), is_rare)
+    attention.wkv.weight[first] = balanced_ridge(x, values, is_rare)
     attention.wo.weight[:, rows] = 0.0
     attention.wo.weight[:, head * size] = output
     _separate_channels(net, batches, output, torch.stack(directions))
-
-
-def _token_targets(
-    batch: FitBatch, inputs: Tensor, features: _ChannelFeatures
-) -> tuple[Tensor, Tensor]:
-    """Return the target keys (B, token, size) and values (B, token, 1) of all tokens.
-
-    The value of a behaviour token is the mean of its channel over the window.
-    """
-    keys = torch.zeros(*inputs.shape[:2], features.size).to(inputs)
-    values = torch.zeros(*inputs.shape[:2], 1).to(inputs)
-    # Responses are opposite to all queries, so that they get no weight.
-    keys[..., features.constant] = -(features.size**0.5)
-    behavior = batch.windows.behavior
-    if batch.layout.behavior == "visible" and behavior is not None:
-        # Behaviour tokens are the last ones, in the order of the channels.
-        last = torch.arange(-features.n_channels, 0)
-        keys[:, last, features.constant] = features.share
-        keys[:, last, features.channels] = features.share
-        values[:, last, 0] = behavior.nan_to_num().mean(dim=-1)
-    return keys, values
-
-
-def _latent_queries(n_latents: int, features: _ChannelFeatures) -> Tensor:
-    """Return the target query of each latent, (latent, size)."""
-    latents = torch.arange(n_latents)
-    queries = torch.zeros(n_latents, features.size)
-    queries[:, features.constant] = features.share
-    queries[latents, features.channels[latents % features.n_channels]] = features.share
-    return queries
 
 
 def _separate_channels(

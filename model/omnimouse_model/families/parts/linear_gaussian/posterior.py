@@ -504,24 +504,16 @@ class Posterior:
         self.blocks: list[_VisibleBlock] = [blocks[number] for number in range(n_blocks)]
         patterns = sorted({pattern for block in self.blocks for pattern in block.members})
         self._is_few = len(patterns) <= _FEW_PATTERNS
-        self._precision: dict[bytes, np.ndarray] = {}
         if self._is_few:
             # Each alone: an inverse in a batch has bits that depend on the others.
             known = {} if before is None or not before._is_few else before._precision
-            for pattern in patterns:
-                if pattern in known:
-                    self._precision[pattern] = known[pattern]
-                else:
-                    one = self._unpacked([pattern])
-                    self._precision[pattern] = precisions(prior.private, one)[0]
-        elif patterns:
-            found = precisions(prior.private, self._unpacked(patterns))
-            self._precision = dict(zip(patterns, found, strict=True))
+            self._precision = {
+                pattern: known[pattern] if pattern in known else precisions(prior, [pattern])[0]
+                for pattern in patterns
+            }
+        else:
+            self._precision = dict(zip(patterns, precisions(prior, patterns), strict=True))
         self._inverse = self._solve(patterns)
-
-    def _unpacked(self, patterns: Sequence[bytes]) -> np.ndarray:
-        packed = np.frombuffer(b"".join(patterns), np.uint8).reshape(len(patterns), -1)
-        return np.unpackbits(packed, axis=1, count=len(self.visible)).astype(bool)
 
     @property
     def n_bytes(self) -> int:
@@ -582,9 +574,7 @@ class Posterior:
         total = _tree(list(projections))
         if total is None:
             return np.zeros((len(self.visible), len(prior.root)), np.float32)
-        side = total[:, None] @ prior.root  # (K, 1, m)
-        x = (self._inverse @ side.reshape(-1)).reshape(len(side), -1, 1)
-        return np.asarray(prior.basis @ (prior.root @ x)[..., 0].T)
+        return np.asarray(prior.basis @ factor_mean(prior.root, self._inverse, total).T)
 
     def mean(self, factors: np.ndarray, columns: np.ndarray, residuals: np.ndarray) -> np.ndarray:
         """Return the conditional mean of some columns, float32 (T, n).
@@ -655,6 +645,13 @@ def factor_inverse(root: np.ndarray, total: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.inv(m), np.float32)
 
 
+def factor_mean(root: np.ndarray, inverse: np.ndarray, projection: np.ndarray) -> np.ndarray:
+    """Return the posterior mean of the factors in the basis, G M^-1 G' times (K, m)."""
+    side = projection[:, None] @ root  # (K, 1, m)
+    x = (inverse @ side.reshape(-1)).reshape(len(side), -1, 1)
+    return np.asarray((root @ x)[..., 0])
+
+
 def factor_covariance(root: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """Return the posterior covariance of the factors, G M^-1 G', (K, m, K, m)."""
     n_factors, n_modes = root.shape[:2]
@@ -691,8 +688,11 @@ def _shared_variance(loadings: np.ndarray, basis: np.ndarray, factors: np.ndarra
     return np.asarray(np.einsum("tnk,nk->tn", loadings @ covariance, loadings))
 
 
-def precisions(private: np.ndarray, patterns: np.ndarray) -> np.ndarray:
-    """Return Q of each pattern, float32 (n, T, T), zero outside its visible samples."""
+def precisions(prior: Prior, packed: Sequence[bytes]) -> np.ndarray:
+    """Return Q of each packed pattern, float32 (n, T, T), zero outside its visible samples."""
+    private = prior.private
+    rows = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), -1)
+    patterns = np.unpackbits(rows, axis=1, count=len(private)).astype(bool)
     found = np.zeros((len(patterns), *private.shape), np.float32)
     # An inverse costs the third power of its size: patterns with similar numbers of
     # visible samples are inverted together, without the withheld samples.
@@ -801,12 +801,12 @@ class SubsetPosterior:
         # Per set: pairs of class and pattern, without those that are not visible.
         self._parts: list[list[tuple[int, bytes]]] = []
         self._inverses: list[np.ndarray | None] = []
-        for number, one in enumerate(sets):
+        for number in range(len(sets)):
             check()
             parts = [(k, packed[column, number].tobytes()) for k, column in enumerate(first)]
             parts = [(k, pattern) for k, pattern in parts if any(pattern)]
             self._parts.append(parts)
-            self._inverses.append(self._inverse(parts, grams, len(one)))
+            self._inverses.append(self._inverse(parts, grams))
         self._solutions = []
         for place, target in zip(places, targets, strict=True):
             check()
@@ -820,7 +820,7 @@ class SubsetPosterior:
         return sum(array.nbytes for array in (*arrays, *(s.variance for s in self._solutions)))
 
     def _inverse(
-        self, parts: list[tuple[int, bytes]], grams: list[np.ndarray], n_samples: int
+        self, parts: list[tuple[int, bytes]], grams: list[np.ndarray]
     ) -> np.ndarray | None:
         """Return M^-1 of a set; None for nothing visible, where it is the identity."""
         if not parts:
@@ -830,8 +830,7 @@ class SubsetPosterior:
         total = np.zeros((n_factors, n_factors, n_modes, n_modes), np.float32)
         for pattern in dict.fromkeys(pattern for _, pattern in parts):
             if pattern not in self._precision:
-                bits = np.unpackbits(np.frombuffer(pattern, np.uint8), count=n_samples)
-                self._precision[pattern] = precisions(prior.private, bits[None].astype(bool))[0]
+                self._precision[pattern] = precisions(prior, [pattern])[0]
             gram = np.sum([grams[k] for k, other in parts if other == pattern], axis=0)
             inner = prior.basis.T @ self._precision[pattern] @ prior.basis
             total += np.multiply.outer(gram, inner)
@@ -899,9 +898,8 @@ class SubsetPosterior:
             if inverse is None:
                 factors.append(None)
                 continue
-            side = np.sum([sides[part] for part in parts], axis=0)[:, None] @ prior.root
-            x = (inverse @ side.reshape(-1)).reshape(len(side), -1, 1)
-            factors.append((prior.root @ x)[..., 0])  # (K, m)
+            total = np.sum([sides[part] for part in parts], axis=0)
+            factors.append(factor_mean(prior.root, inverse, total))  # (K, m)
         return [self._mean(one, factors[one.place], residuals) for one in self._solutions]
 
     def _mean(
