@@ -25,9 +25,10 @@ from omnimouse_model.families.omnimouse.config import (
     WindowBatch,
     hidden_size,
 )
-from omnimouse_model.families.omnimouse.network import EncodedTokens, OmniMouse, initialise
+from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.families.omnimouse.tokens import layout_from_mask, video_step_times
 from omnimouse_model.masks import Mask
+from tests import attended
 
 Case = Literal["A", "B"]
 POPULATIONS: dict[Case, tuple[int, int]] = {"A": (4096, 1024), "B": (512, 512)}
@@ -163,7 +164,7 @@ def dense_masks() -> Iterator[None]:
     def dense(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan | None) -> Tensor:
         if plan is None:
             return attend(q, k, v)
-        allowed = plan.dense().to(q.device)
+        allowed = attended.dense(plan).to(q.device)
         # The reference is exact in fp32, also inside an autocast.
         with torch.autocast(q.device.type, enabled=False):
             mixed = nn.functional.scaled_dot_product_attention(q, k, v, allowed)
@@ -188,15 +189,16 @@ def masked_gflop(inputs: ForwardInput) -> dict[str, float]:
     """
     net, layout, config = inputs.net, inputs.layout, inputs.net.config
     tokens = net.encode_video(inputs.video, layout)
-    context = net.encode(inputs.windows, layout, tokens, all_rows=True)
+    with attended.attended(net) as seen:
+        context = net.encode(inputs.windows, layout, tokens, all_rows=True)
+        net.decode_responses(inputs.windows, layout, context)
     (encoded,) = context.encoded
-    assert isinstance(encoded, EncodedTokens)
-    query_plan = net.query_plan(inputs.windows, layout, context)
+    assert seen.tokens is not None
     d = config.d_model
     inner = hidden_size(d, config.ffn_hidden_mult)
     outer = hidden_size(d, config.decoder_ffn_hidden_mult)
     n_latents, n_all = encoded.latents.shape[1], context.processed.shape[1]
-    n_tokens, n_queries = encoded.tokens.shape[1], len(layout.query_neurons)
+    n_tokens, n_queries = seen.tokens.shape[1], len(layout.query_neurons)
     layers = config.layer_is_local()
 
     def layer(pairs: int) -> float:
@@ -204,19 +206,18 @@ def masked_gflop(inputs: ForwardInput) -> dict[str, float]:
         # then scores and weighted values: 2 · 2 · d FLOPs per pair.
         return 2 * n_all * (4 * d * d + 3 * d * inner) + 4 * pairs * d
 
-    assert encoded.encoder_plan is not None
     flop = {
         "video": video_flop(config.hiera, d),
         # Cross-attention: q and output projections per query, k and v per context
         # token.
         "encoder": 2 * n_latents * (2 * d * d + 3 * d * inner)
         + 4 * n_tokens * d * d
-        + 4 * _pairs(encoded.encoder_plan) * d,
-        "local": sum(layers) * layer(_pairs(context.processor_plan)),
+        + 4 * _pairs(seen.plans["encoder"]) * d,
+        "local": sum(layers) * layer(_pairs(seen.plans["processor"])),
         "global": (len(layers) - sum(layers)) * layer(n_all**2),
         "decoder": 2 * n_queries * (2 * d * d + 3 * d * outer)
         + 4 * n_all * d * d
-        + 4 * _pairs(query_plan) * d,
+        + 4 * _pairs(seen.plans["decoder"]) * d,
     }
     gflop = {
         part: value * config.num_blocks / 1e9 if part in ("local", "global") else value / 1e9

@@ -37,6 +37,7 @@ from omnimouse_model.families.omnimouse.tokens import (
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.strategies import Strategy
 from omnimouse_model.storage.trees import decode
+from tests.attended import Attended, attended, dense
 from tests.conformance.line import Line, run
 
 TOLERANCE = 1e-4
@@ -196,12 +197,14 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
     video = None
     if not layout.video_missing:
         video = net.encode_video(reference.inputs[f"{key}.screen"].float(), layout)
-    whole = net.encode(windows, layout, video, all_rows=True)
-    found = _intermediates(windows, layout, whole)
+    with attended(net) as seen:
+        whole = net.encode(windows, layout, video, all_rows=True)
+    found = _intermediates(windows, layout, whole, seen)
     context = net.encode(windows, layout, video)
     losses, plans, hidden = [], [], []
     if len(layout.query_neurons):
-        rates, queries = net.decode_responses(windows, layout, context)
+        with attended(net) as seen:
+            rates, queries = net.decode_responses(windows, layout, context)
         labels = labels_from_responses(windows.responses, layout)
         found |= _response_outputs(windows, layout, rates, labels)
         config = net.config
@@ -209,7 +212,7 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
         found["response_loss"] = loss[None]
         losses.append(loss)
         hidden.append(queries)
-        plans.append(net.query_plan(windows, layout, context).dense().sum(1, dtype=torch.int32))
+        plans.append(dense(seen.plans["decoder"]).sum(1, dtype=torch.int32))
     if layout.behavior == "target":
         predicted, queries = net.decode_behavior(context)
         assert windows.behavior is not None
@@ -226,25 +229,31 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _intermediates(
-    windows: WindowBatch, layout: Layout, context: TrunkContext
+    windows: WindowBatch, layout: Layout, context: TrunkContext, seen: Attended
 ) -> dict[str, Tensor]:
     (encoded,) = context.encoded
     n_latents = encoded.latents.shape[1]
+    assert seen.sequence is not None
+    # Without a token, latents pass unchanged.
+    tokens = encoded.latents[:, :0] if seen.tokens is None else seen.tokens
+    start = encoded.latents if seen.latents is None else seen.latents
     found = {
         "meta_embedding": context.meta[0],
-        "encoder_tokens.first16": encoded.tokens[:, :16],
-        "latents_init": encoded.latents_start[:1],
+        "encoder_tokens.first16": tokens[:, :16],
+        "latents_init": start[:1],
         "latents_encoded": encoded.latents,
         "processor_out.latents": context.processed[:, :n_latents],
-        "processor_mask.row_count": context.processor_plan.dense().sum(1, dtype=torch.int32),
+        "processor_mask.row_count": dense(seen.plans["processor"]).sum(1, dtype=torch.int32),
     }
-    if encoded.encoder_plan is not None:
-        found["encoder_mask"] = encoded.encoder_plan.dense().to(torch.uint8)
-        found["encoder_mask.row_count"] = encoded.encoder_plan.dense().sum(1, dtype=torch.int32)
-    if context.video_tokens is not None:
-        per_step = context.video_tokens.shape[1] // len(layout.video_steps)
+    if "encoder" in seen.plans:
+        mask = dense(seen.plans["encoder"])
+        found["encoder_mask"] = mask.to(torch.uint8)
+        found["encoder_mask.row_count"] = mask.sum(1, dtype=torch.int32)
+    video_tokens = seen.sequence[:, n_latents:]
+    if video_tokens.shape[1]:
+        per_step = video_tokens.shape[1] // len(layout.video_steps)
         times = windows.video_times[0, layout.video_steps]
-        found["video_tokens"] = context.video_tokens
+        found["video_tokens"] = video_tokens
         found["processor_out.video"] = context.processed[:, n_latents:]
         found["video_timestamps.item0"] = times.repeat_interleave(per_step)
     return found

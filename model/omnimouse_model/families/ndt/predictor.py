@@ -8,8 +8,7 @@ The file is long because files, rates of windows and rates of single neurons bel
 predictor.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -488,22 +487,22 @@ def one_neuron_out(
     neurons = np.arange(spikes.shape[-1]) if neurons is None else np.asarray(neurons)
     chosen = torch.from_numpy(neurons).to(spikes.device)
     n_bins = spikes.shape[1]
-    with _evaluating(net):
-        tokens = net.embed(spikes, session, scheme)
-        bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
-        rates = net.read(bins[:, -n_bins:], session, chosen).exp()
-        trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
-        for first in range(0, len(trials), SEQUENCES):
-            part = slice(first, first + SEQUENCES)
-            trial, column = trials[part], columns[part]
-            neuron, own = chosen[column], tokens[trial]
-            row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
-            others = spikes[trial[row], at]
-            others.scatter_(1, neuron[row, None], 0)
-            own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
-            encoded = net.mix(own, None)[:, -n_bins:]
-            rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
-            advance(job, min(part.stop, len(trials)), len(trials))
+    net.eval()
+    tokens = net.embed(spikes, session, scheme)
+    bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
+    rates = net.read(bins[:, -n_bins:], session, chosen).exp()
+    trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
+    for first in range(0, len(trials), SEQUENCES):
+        part = slice(first, first + SEQUENCES)
+        trial, column = trials[part], columns[part]
+        neuron, own = chosen[column], tokens[trial]
+        row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
+        others = spikes[trial[row], at]
+        others.scatter_(1, neuron[row, None], 0)
+        own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
+        encoded = net.mix(own, None)[:, -n_bins:]
+        rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
+        advance(job, min(part.stop, len(trials)), len(trials))
     return rates.cpu().numpy()
 
 
@@ -586,20 +585,6 @@ def forward_windows(
 @torch.inference_mode()
 def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.ndarray:
     """Return the rates per bin (trial, bin, neuron) of masked counts."""
-    with _evaluating(net):
-        parts = [
-            net(part, session, scheme).log_rates.exp().cpu().numpy()
-            for part in seen.split(SEQUENCES)
-        ]
-    return np.concatenate(parts)
-
-
-@contextmanager
-def _evaluating(net: Ndt) -> Iterator[None]:
-    """Switch dropout off within the block."""
-    was_training = net.training
     net.eval()
-    try:
-        yield
-    finally:
-        net.train(was_training)
+    rates = [net(part, session, scheme).log_rates.exp().cpu() for part in seen.split(SEQUENCES)]
+    return torch.cat(rates).numpy()

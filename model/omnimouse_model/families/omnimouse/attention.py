@@ -405,7 +405,6 @@ class AttentionPlan:
     """Which queries may attend which keys, as groups over contiguous slices."""
 
     groups: tuple[AttentionGroup, ...]
-    n_queries: int
     n_keys: int
     _packed: dict[tuple[int, torch.device], PackedPlan] = field(
         default_factory=dict, compare=False, repr=False
@@ -435,7 +434,7 @@ class AttentionPlan:
             if stop > start:
                 groups.append(AttentionGroup(slice(start, stop), key_slices))
             start = stop
-        return AttentionPlan(tuple(groups), queries.length, keys.length)
+        return AttentionPlan(tuple(groups), keys.length)
 
     def packed(self, batch: int, device: torch.device) -> PackedPlan:
         """The plan of a batch for one kernel; computed once for all layers."""
@@ -463,14 +462,6 @@ class AttentionPlan:
             most_queries=max(n_queries),
             most_keys=max(n_keys),
         )
-
-    def dense(self) -> Tensor:
-        """Return the mask as bool (queries, keys)."""
-        mask = torch.zeros(self.n_queries, self.n_keys, dtype=torch.bool)
-        for group in self.groups:
-            for keys in group.keys:
-                mask[group.queries, keys] = True
-        return mask
 
 
 def _overlap(queries: Intervals, keys: Intervals) -> Tensor:

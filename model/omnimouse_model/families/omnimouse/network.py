@@ -479,18 +479,8 @@ class EncodedLatents:
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedTokens(EncodedLatents):
-    """Latents, and the parts from which they were computed in one product."""
-
-    neuron_vectors: Tensor
-    tokens: Tensor
-    latents_start: Tensor
-    encoder_plan: AttentionPlan | None
-
-
-@dataclass(frozen=True, slots=True)
 class TrunkContext:
-    """The encoded context that queries attend, and its parts for the parity tests.
+    """The encoded context that queries attend.
 
     `encoded` are in the order of the batch; `meta` is of all. `neuron_vectors` are those
     of the neurons that response queries name.
@@ -499,11 +489,9 @@ class TrunkContext:
     encoded: tuple[EncodedLatents, ...]
     meta: Tensor
     neuron_vectors: Tensor | None
-    video_tokens: Tensor | None
     processed: Tensor
     keys: tuple[tuple[Tensor, Tensor], ...]
     intervals: Intervals
-    processor_plan: AttentionPlan
     sample_phases: Phases
 
 
@@ -754,12 +742,14 @@ class OmniMouse(nn.Module):
 
         By default the last layer computes only the rows that these queries may attend.
         """
-        encoded = self.encode_tokens(windows, layout)
+        encoded, neurons = self.encode_tokens(windows, layout)
         context = self.process(windows, layout, [encoded], video_tokens, all_rows=all_rows)
-        return replace(context, neuron_vectors=encoded.neuron_vectors)
+        return replace(context, neuron_vectors=neurons)
 
-    def encode_tokens(self, windows: WindowBatch, layout: Layout) -> EncodedTokens:
-        """Latents that have attended the response and behaviour tokens."""
+    def encode_tokens(
+        self, windows: WindowBatch, layout: Layout
+    ) -> tuple[EncodedLatents, Float[Tensor, "item neuron dim"]]:
+        """Latents that have attended response and behaviour tokens; vectors of the neurons."""
         config = self.config
         meta = self.meta_vector(windows.session, windows.start_times)
         neurons = self.neuron_vectors(windows, meta)
@@ -771,7 +761,6 @@ class OmniMouse(nn.Module):
         start = self.latents_start(vectors, missing, meta)
         phases = self.rotary_emb.phases(times[None])
         latents = start.expand(len(windows.neuron_ids), -1, -1)
-        plan = None
         # Latents without tokens pass unchanged. By one official option behaviour is
         # ignored as well if there are no responses.
         has_tokens = tokens.shape[1] > 0
@@ -788,7 +777,7 @@ class OmniMouse(nn.Module):
             # latents go through the layers (POYO; Azabou et al., 2023).
             keys = self.enc.keys(tokens, self._token_phases(samples, layout))
             latents = self.enc(latents, phases, keys, plan)
-        return EncodedTokens(meta, latents, intervals, phases, neurons, tokens, start, plan)
+        return EncodedLatents(meta, latents, intervals, phases), neurons
 
     def latents_start(
         self, vectors: Tensor, missing: tuple[bool, bool, bool], meta: Tensor
@@ -830,7 +819,7 @@ class OmniMouse(nn.Module):
         """
         latents = join_batch([part.latents for part in encoded], encoded)
         meta = join_batch([part.meta for part in encoded], encoded)
-        x, intervals, phases, flat_video = self._sequence(
+        x, intervals, phases = self._sequence(
             windows, layout, latents, encoded[0], video_tokens, meta
         )
         config = self.config
@@ -858,12 +847,10 @@ class OmniMouse(nn.Module):
             encoded=tuple(encoded),
             meta=meta,
             neuron_vectors=None,
-            video_tokens=flat_video,
             processed=x,
             # Part of the context, so that several sets of queries can use them.
             keys=tuple(decoder.keys(x, phases) for decoder in self.decoders()),
             intervals=intervals,
-            processor_plan=plan,
             sample_phases=self.rotary_emb.phases(windows.response_times),
         )
 
@@ -875,10 +862,10 @@ class OmniMouse(nn.Module):
         first: EncodedLatents,
         video_tokens: Tensor | None,
         meta: Tensor,
-    ) -> tuple[Tensor, Intervals, Phases, Tensor | None]:
-        """[latents, video tokens] with their intervals and phases; video tokens."""
+    ) -> tuple[Tensor, Intervals, Phases]:
+        """[latents, video tokens] with their intervals and phases."""
         if video_tokens is None or not len(layout.video_steps):
-            return latents, first.intervals, first.phases, None
+            return latents, first.intervals, first.phases
         # (batch, step, token, dim) -> (batch, step * token, dim)
         per_step = video_tokens.shape[2]
         flat = video_tokens.flatten(1, 2)
@@ -900,7 +887,7 @@ class OmniMouse(nn.Module):
         phases = Phases.join([first.phases, phases])
         # One video may serve several items of the batch.
         flat = flat.expand(len(latents), -1, -1)
-        return torch.cat([latents, flat], dim=1), intervals, phases, flat
+        return torch.cat([latents, flat], dim=1), intervals, phases
 
     # -- 4. readout -------------------------------------------------------------------
     def decode_responses(
@@ -909,7 +896,9 @@ class OmniMouse(nn.Module):
         """Rates (B, Q, 5) of the queries of the layout, and the decoder's output."""
         assert context.neuron_vectors is not None
         phases = context.sample_phases.take(layout.query_samples)
-        plan = self.query_plan(windows, layout, context)
+        # Which rows of the context each query may attend.
+        queries = query_intervals(self.config, windows, layout)
+        plan = AttentionPlan.between(queries, context.intervals, ideal=self.config.ideal_times)
         hidden = self.decoders()[0](
             # The vectors that were added to the tokens of the same neurons.
             context.neuron_vectors,
@@ -926,14 +915,6 @@ class OmniMouse(nn.Module):
         # a rate at logit 0 is 6.9, and changes slowly around it.
         rates = F.softplus(logits.float(), beta=self.config.softplus_beta, threshold=20)
         return rates, hidden
-
-    def query_plan(
-        self, windows: WindowBatch, layout: Layout, context: TrunkContext
-    ) -> AttentionPlan:
-        """Which rows of the context each response query may attend."""
-        queries = query_intervals(self.config, windows, layout)
-        ideal = self.config.ideal_times
-        return AttentionPlan.between(queries, context.intervals, ideal=ideal)
 
     def decode_behavior(
         self, context: TrunkContext

@@ -379,12 +379,12 @@ class TransformerPredictor(Predictor):
         layout = tokens.context_layout()
         on_device = layout.to(self.device)
         stop_if(cancelled)
-        batch = stored_batch(
-            windows,
-            self.net.config,
-            [self._responses(window) for window in windows],
-            behavior=layout.behavior == "visible",
-        )
+        parts = [self._responses(window) for window in windows]
+        # One window is a view: nothing is copied. All neurons are in stored order.
+        responses = parts[0][None] if len(parts) == 1 else torch.stack(parts)
+        ids = torch.arange(responses.shape[2], device=responses.device).expand(len(parts), -1)
+        session, is_shown = windows[0].session.id, layout.behavior == "visible"
+        batch = stored_batch(windows, self.net.config, session, ids, responses, behavior=is_shown)
         self.counters["encodings"] += 1
         before = self._encoder.n_tokens
         with self._autocast():
@@ -404,8 +404,8 @@ class TransformerPredictor(Predictor):
             if not layout.video_missing:
                 distinct = {window.key: window for window in windows}
                 # The video of one window serves all its masks.
-                parts = distinct.values() if len(distinct) == 1 else windows
-                video = torch.cat([self._video_tokens(w, on_device, cancelled) for w in parts])
+                shown = distinct.values() if len(distinct) == 1 else windows
+                video = torch.cat([self._video_tokens(w, on_device, cancelled) for w in shown])
             context = self.net.process(batch, on_device, encoded, video)
             return _State(tokens, batch, context)
 

@@ -275,43 +275,26 @@ def responses_on(window: Window, device: torch.device | str) -> Tensor:
 def stored_batch(
     windows: Sequence[Window],
     config: OmniMouseConfig,
-    responses: Sequence[Tensor],
-    *,
-    behavior: bool,
-) -> WindowBatch:
-    """Stack windows of one session with all neurons in stored order.
-
-    No value is withheld: the caller reads only those of tokens. `responses` are results of
-    `responses_on`.
-    """
-    session = windows[0].session
-    neurons = torch.arange(session.n_neurons, device=responses[0].device)
-    # One window is a view: nothing is copied.
-    stacked = responses[0][None] if len(responses) == 1 else torch.stack(list(responses))
-    ids = neurons.expand(len(windows), -1)
-    return _batch(windows, config, session.id, ids, stacked, behavior=behavior)
-
-
-def _batch(
-    windows: Sequence[Window],
-    config: OmniMouseConfig,
     session: str,
     neuron_ids: Tensor,
     responses: Tensor,
     *,
     behavior: bool,
 ) -> WindowBatch:
+    """Stack windows of one session with neurons (B, N) and their responses (B, 60, N).
+
+    No value is withheld here: the caller reads only those of tokens.
+    """
     values = None
     if behavior:
         # The network reads channels by time, (channel, 40).
         stacked = np.stack([window.behavior.T for window in windows])
         values = torch.from_numpy(stacked).to(responses.device)
-    times = [w.timestamps for w in windows]
-    response_times, video_times, starts = batch_times(
-        [t["responses"] for t in times],
-        [t.get("screen", t["responses"]) for t in times],
-        config,
+    times = [window.timestamps for window in windows]
+    recorded, screen = (
+        [one.get(k, one["responses"]) for one in times] for k in ("responses", "screen")
     )
+    response_times, video_times, starts = batch_times(recorded, screen, config)
     return WindowBatch(
         session=session,
         neuron_ids=neuron_ids,
@@ -349,7 +332,7 @@ def batch_from_windows(
     ]
     values = torch.stack(inputs)
     shows_behavior = masks[0].behavior == "visible"
-    return _batch(windows, config, session, orders, values, behavior=shows_behavior)
+    return stored_batch(windows, config, session, orders, values, behavior=shows_behavior)
 
 
 def batch_times(

@@ -13,6 +13,7 @@ from omnimouse_model.families.omnimouse.attention import (
     SelfBlock,
     planned_attention,
 )
+from tests.attended import dense
 
 
 def test_a_plan_is_the_dense_mask_of_overlapping_intervals():
@@ -22,13 +23,13 @@ def test_a_plan_is_the_dense_mask_of_overlapping_intervals():
         torch.tensor([0.0, 0.4, 0.5, 0.0]), torch.tensor([0.4, 0.6, 2, 8]), (2, 1, 3, 2)
     )
     plan = AttentionPlan.between(queries, keys)
-    mask = plan.dense()
+    mask = dense(plan)
     assert mask[0].tolist() == [True] * 3 + [False] * 3 + [True] * 2
     assert not mask[5].any()
     q, k, v = (torch.randn(2, 2, n, 4) for n in (6, 8, 8))
-    dense = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    dense[:, :, 5] = 0.0
-    assert torch.allclose(planned_attention(q, k, v, plan), dense, atol=1e-6)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    expected[:, :, 5] = 0.0
+    assert torch.allclose(planned_attention(q, k, v, plan), expected, atol=1e-6)
 
 
 def _plan_with_empty_groups() -> AttentionPlan:
@@ -47,13 +48,14 @@ def _plan_with_empty_groups() -> AttentionPlan:
 def test_a_packed_plan_has_the_pairs_of_each_item():
     plan, batch = _plan_with_empty_groups(), 3
     packed = plan.packed(batch, torch.device("cpu"))
-    pairs = torch.zeros(batch * plan.n_queries, batch * plan.n_keys, dtype=torch.bool)
+    one = dense(plan)
+    pairs = torch.zeros(batch * len(one), batch * plan.n_keys, dtype=torch.bool)
     ends = zip(packed.query_ends.tolist(), packed.key_ends.tolist(), strict=True)
     for (q_start, k_start), (q_stop, k_stop) in pairwise(ends):
         assert q_stop - q_start <= packed.most_queries
         assert k_stop - k_start <= packed.most_keys
         pairs[q_start:q_stop, packed.keys[k_start:k_stop]] = True
-    assert torch.equal(pairs, torch.block_diag(*[plan.dense()] * batch).bool())
+    assert torch.equal(pairs, torch.block_diag(*[one] * batch).bool())
 
 
 def _one_attention_after_the_other(q, k, v, q_ends, k_ends, most_q, most_k):

@@ -90,7 +90,7 @@ def explained_share(net: OmniMouse, loadings: torch.Tensor) -> float:
     generator = torch.Generator().manual_seed(4)
     shared = torch.randn(300, SHARED, generator=generator)
     with torch.no_grad():
-        encoded = net.encode_tokens(windows_of(shared, loadings, 5), layout())
+        encoded, _ = net.encode_tokens(windows_of(shared, loadings, 5), layout())
     x = encoded.latents[:, : -MODEL.num_global_latents].flatten(1).double()
     x, y = (x - x.mean(0)) / (x.std(0) + 1e-6), shared.double()
     train_x, test_x = x[:200], x[200:]

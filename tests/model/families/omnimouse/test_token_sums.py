@@ -76,7 +76,7 @@ def test_sums_of_blocks_are_the_attention_to_all_tokens(session, config, mask, a
     layout = layout_from_mask(mask, window.missing)
     batch = batch_from_windows([window], [mask], config, session.id)
     with torch.inference_mode():
-        expected = predictor.net.encode_tokens(batch, layout).latents
+        expected = predictor.net.encode_tokens(batch, layout)[0].latents
     torch.testing.assert_close(latents(predictor, window, mask), expected, atol=1e-5, rtol=1e-5)
 
 
