@@ -153,6 +153,11 @@ class Group:
     eps: float = 1e-6
     clip: float = 1.0
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments of the optimiser; as in the official recipe, all parameters decay."""
+        return {name: value for name, value in asdict(self).items() if name != "clip"}
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:

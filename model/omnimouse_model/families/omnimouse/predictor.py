@@ -82,17 +82,7 @@ class _State:
     context: TrunkContext
 
 
-def _checked_neurons(neurons: np.ndarray, n_neurons: int) -> np.ndarray:
-    columns = np.asarray(neurons, np.int64)
-    if len(columns) and (columns.min() < 0 or columns.max() >= n_neurons):
-        raise UnsupportedRequestError(
-            f"Neurons must be 0 to {n_neurons - 1}, found {columns.min()} to {columns.max()}."
-        )
-    return columns
-
-
-def _new_counters() -> dict[str, int]:
-    return dict.fromkeys(("video_encodings", "tokens", "encodings", "fetches"), 0)
+COUNTED = ("video_encodings", "tokens", "encodings", "fetches")
 
 
 @dataclass(slots=True, weakref_slot=True, repr=False)
@@ -131,7 +121,7 @@ class TransformerPredictor(Predictor):
     batch: int | None = None
     assumed: tuple[str, ...] = ()
     sums_bytes: int | None = None
-    counters: dict[str, int] = field(default_factory=_new_counters)
+    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
     needs: Needs = field(init=False, repr=False)
     _settings: ComputeSettings = field(init=False, repr=False)
     _cache: MemoryCache[Tensor] = field(
@@ -265,7 +255,11 @@ class TransformerPredictor(Predictor):
         joins_windows = self._joins_windows and self.net.config.ideal_times
         place = (session.id, session.fingerprint) if joins_windows else window.key
         columns = None if neurons is None else np.asarray(neurons).tobytes()
-        return place, columns, batch_key(self._tokens_of(mask))
+        # All that a mask determines, except the visible responses. Bytes of whole arrays:
+        # comparing them is cheap beside a forward pass.
+        queries = np.packbits(self._tokens_of(mask).queries.take()).tobytes()
+        span = layout_of(mask).context_span
+        return place, columns, mask.behavior, span, mask.frames.tobytes(), queries
 
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the learned vectors of a session's neurons, float32 (P, d)."""
@@ -481,7 +475,11 @@ class TransformerPredictor(Predictor):
         if neurons is None:
             columns = np.flatnonzero(scored_cells(mask).any(axis=0))
         else:
-            columns = _checked_neurons(neurons, mask.n_neurons)
+            columns, n = np.asarray(neurons, np.int64), mask.n_neurons
+            if len(columns) and not 0 <= columns.min() <= columns.max() < n:
+                raise UnsupportedRequestError(
+                    f"Neurons must be 0 to {n - 1}, found {columns.min()} to {columns.max()}."
+                )
         layout = state.tokens.layout(columns)
         results = {}
         # A mask may have targets of one kind only, or none at all.
@@ -517,19 +515,6 @@ class TransformerPredictor(Predictor):
             )
             for row, (item_window, item_mask) in enumerate(items)
         ]
-
-
-# -- which requests can be computed together, and the results of a batch on the CPU
-def batch_key(tokens: MaskTokens) -> tuple[object, ...]:
-    """Return a key of all that a mask determines, except the visible responses."""
-    mask = tokens.mask
-    # Bytes of whole arrays: comparing them is cheap beside a forward pass.
-    return (
-        mask.behavior,
-        layout_of(mask).context_span,
-        mask.frames.tobytes(),
-        np.packbits(tokens.queries.take()).tobytes(),
-    )
 
 
 def copy_to_cpu(parts: Sequence[Tensor]) -> list[Tensor]:

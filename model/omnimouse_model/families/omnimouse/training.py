@@ -164,8 +164,8 @@ class OmniMouseTraining(TrainingRun):
                 parameter.requires_grad_(origin.is_trained(name))
         core, session = split_parameters(self.net, config.animals)
         self.optimisers = {
-            "core": _optimiser(core, config.core),
-            "session": _optimiser(session, config.session),
+            "core": torch.optim.AdamW(core, **config.core.settings, fused=True),
+            "session": torch.optim.AdamW(session, **config.session.settings, fused=True),
         }
 
     @property
@@ -257,7 +257,12 @@ class OmniMouseTraining(TrainingRun):
         if config.smooth_positions:
             set_smooth_positions(net, generator)
         if config.motion_energy:
-            set_motion_energy(net, _some_video(sessions[0]))
+            source = sessions[0]
+            indices = np.linspace(0, len(source.starts) - 1, 16).astype(int)
+            clips = [
+                source.session.window(float(s), OMNIMOUSE).video for s in source.starts[indices]
+            ]
+            set_motion_energy(net, torch.from_numpy(np.stack(clips))[:, None])
         if config.quiet_residuals:
             quiet_residuals(net)
         if config.mean_rates:
@@ -302,11 +307,7 @@ class OmniMouseTraining(TrainingRun):
             optimiser = self.optimisers[name]
             # load_state_dict also restores the saved settings; those of the config apply.
             optimiser.load_state_dict(of_optimiser)
-            optimiser.param_groups[0] |= {
-                "betas": group.betas,
-                "eps": group.eps,
-                "weight_decay": group.weight_decay,
-            }
+            optimiser.param_groups[0] |= group.settings
         _log.info("resumed at step %d", state["step"])
         self._compile()
 
@@ -550,13 +551,6 @@ def _check_team(config: TrainConfig, team: Team) -> None:
         )
 
 
-def _some_video(source: TrainingSession) -> Tensor:
-    """Return the frames of 16 windows spread over a session, (16, 1, 60, height, width)."""
-    indices = np.linspace(0, len(source.starts) - 1, 16).astype(int)
-    windows = [source.session.window(float(s), OMNIMOUSE) for s in source.starts[indices]]
-    return torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
-
-
 def split_parameters(
     net: nn.Module, animals: ParameterGroup = "session"
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -573,18 +567,6 @@ def split_parameters(
     return (
         [p for name, p in named if not name.startswith(own)],
         [p for name, p in named if name.startswith(own)],
-    )
-
-
-def _optimiser(parameters: list[Tensor], group: Group) -> torch.optim.AdamW:
-    # As in the official recipe, no parameter is exempt from weight decay.
-    return torch.optim.AdamW(
-        parameters,
-        lr=group.lr,
-        betas=group.betas,
-        eps=group.eps,
-        weight_decay=group.weight_decay,
-        fused=True,
     )
 
 
@@ -1002,7 +984,13 @@ def export_run(run: Path, path: Path) -> None:
     # The demo is trained on one recording and shown on another of the same neurons.
     renames = config.notes.get("renames", {})
     checkpoint = read_checkpoint(run / MODEL).renamed(renames)
-    card = checkpoint.card | model_card(config)
+    # How the run was trained, without steps and hours.
+    card = checkpoint.card | {
+        "trained_on": [choice.mouse for choice in config.sessions],
+        "same_neurons": renames,
+        "targets": [f"{phase.name}: {phase.targets}" for phase in config.phases],
+        "phases": [asdict(phase) for phase in config.phases],
+    }
     places = [
         place
         for choice, place in zip(config.sessions, settings.places, strict=False)
@@ -1018,16 +1006,6 @@ def export_run(run: Path, path: Path) -> None:
             session = replace(session, id=renames.get(session.id, session.id))
             context |= fit_context(transformer, session)
     replace(checkpoint, card=card, context=context).save(path)
-
-
-def model_card(config: TrainConfig) -> dict[str, Any]:
-    """Return how a run was trained, as plain data without steps and hours."""
-    return {
-        "trained_on": [choice.mouse for choice in config.sessions],
-        "same_neurons": config.notes.get("renames", {}),
-        "targets": [f"{phase.name}: {phase.targets}" for phase in config.phases],
-        "phases": [asdict(phase) for phase in config.phases],
-    }
 
 
 def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
@@ -1078,21 +1056,16 @@ def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
 
 def _check_released(config: OmniMouseConfig) -> None:
     """Raise CheckpointError unless a reader can infer the architecture."""
-    for size in SIZES.values():
-        # A reader infers these two fields from the shapes of the weights, and takes all
-        # others from the table of sizes.
-        readable = replace(
-            size,
-            num_response_latent_groups=config.num_response_latent_groups,
-            d_embedding=config.d_embedding,
+    # A reader infers these two fields from the shapes of the weights, and takes all others
+    # from the table of sizes.
+    groups, d = config.num_response_latent_groups, config.d_embedding
+    sizes = SIZES.values()
+    if config not in [replace(s, num_response_latent_groups=groups, d_embedding=d) for s in sizes]:
+        raise CheckpointError(
+            "Released checkpoints do not store the architecture, so only released sizes "
+            f"({', '.join(SIZES)}) can be exported in this format. model.safetensors has "
+            "this one."
         )
-        if readable == config:
-            return
-    raise CheckpointError(
-        "Released checkpoints do not store the architecture, so only released sizes "
-        f"({', '.join(SIZES)}) can be exported in this format. model.safetensors has "
-        "this one."
-    )
 
 
 def _random_states() -> dict[str, Any]:
