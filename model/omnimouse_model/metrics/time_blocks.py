@@ -362,33 +362,22 @@ def bootstrap_interval(
     recording, not for other mice. NaN without neurons.
     """
     generator = np.random.default_rng(seed)
-    means = _resampled_means(values, weights, n_resamples, generator)
-    return _percentiles(means, level)
-
-
-def _resampled_means(
-    values: np.ndarray,
-    weights: np.ndarray | None,
-    n_resamples: int,
-    generator: np.random.Generator,
-) -> np.ndarray:
-    """(resample,) weighted means of resampled neurons; NaN without neurons."""
     values = np.nan_to_num(np.asarray(values, np.float64))
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, float)
     # Neurons without scored samples are removed before drawing: they would change the
     # number of drawn neurons without changing the mean.
     used = weights > 0
     values, weights = values[used], weights[used]
-    means = np.full(n_resamples, np.nan)
     if not len(values):
-        return means
+        return np.nan, np.nan
+    means = np.empty(n_resamples)
     for start in range(0, n_resamples, _TOGETHER):
         size = (min(_TOGETHER, n_resamples - start), len(values))
         drawn = generator.integers(len(values), size=size)
         weight = weights[drawn]
         totals = (values[drawn] * weight).sum(1) / weight.sum(1)
         means[start : start + _TOGETHER] = totals
-    return means
+    return _percentiles(means, level)
 
 
 def _percentiles(means: np.ndarray, level: float) -> tuple[float, float]:

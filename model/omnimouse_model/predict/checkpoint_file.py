@@ -373,35 +373,23 @@ class Checkpoint:
                 state[name] = torch.cat([self.state[name], other.state[name]])
         return replace(other, state=state, sessions={**self.sessions, **other.sessions})
 
+    def described(self, title: str, **facts: str | int | float) -> Description:
+        """Return the description of the checkpoint for `omnimouse info`.
 
-def describe_weights(
-    title: str,
-    tensors: Mapping[str, Tensor],
-    config: Any,
-    sessions: Mapping[str, int],
-    assumptions: Iterable[str] = (),
-    **facts: str | int | float,
-) -> Description:
-    """Return the description of a checkpoint for `omnimouse info`.
-
-    Parameters
-    ----------
-    config
-        A dataclass, whose fields become facts that begin with "config.".
-    facts
-        Further facts; underscores stand for spaces.
-    """
-    counts: Counter[str] = Counter()
-    for tensor in tensors.values():
-        counts[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
-    stated: dict[str, str | int | float] = {
-        "parameters": sum(counts.values()),
-        # Of most numbers; counters and frequencies have their own.
-        "precision": max(counts, key=counts.__getitem__, default="none"),
-        **{name.replace("_", " "): value for name, value in facts.items()},
-        **_flat(asdict(config), "config"),
-    }
-    return Description(title, dict(sessions), stated, tuple(assumptions))
+        Underscores in the names of facts stand for spaces. Fields of the config become facts
+        that begin with "config.".
+        """
+        counts: Counter[str] = Counter()
+        for tensor in self.state.values():
+            counts[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+        stated: dict[str, str | int | float] = {
+            "parameters": sum(counts.values()),
+            # Of most numbers; counters and frequencies have their own.
+            "precision": max(counts, key=counts.__getitem__, default="none"),
+            **{name.replace("_", " "): value for name, value in facts.items()},
+            **_flat(asdict(self.config), "config"),
+        }
+        return Description(title, dict(self.sessions), stated, self.assumed)
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str | int | float]:

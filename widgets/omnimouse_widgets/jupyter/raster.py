@@ -1,6 +1,5 @@
 """Raster widget: the panel *Raster* in a notebook, with a mask that can be painted."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
@@ -11,6 +10,7 @@ from traitlets import CaselessStrEnum, Float, Int, Tuple
 from omnimouse_model.data.session import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import VISIBLE
+from omnimouse_model.predict.devices import MemoryCache
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.transport.assets import script, style
@@ -92,7 +92,7 @@ class Raster(RecordPart):
         # `_layouts` maps revisions to row layouts that messages of the page may refer
         # to. `_sent` contains the objects in the latest drawing; see `_draw_rows`.
         self._raster = raster = RasterView.of(controller)
-        self._layouts: OrderedDict[int, RasterRows] = OrderedDict()
+        self._layouts = MemoryCache[RasterRows](_MAX_LAYOUTS)
         self._revision = 0
         self._sent: dict[str, tuple[Any, ...]] = {}
         super().__init__(raster, controller, **traits)
@@ -165,7 +165,7 @@ class Raster(RecordPart):
         """
         # The page counts rows in the layout that it shows, which may be older than the
         # latest one: look the layout up by its number.
-        rows = self._layouts.get(int(content["rows"]))
+        rows = self._layouts.peek(int(content["rows"]))
         if rows is None:
             raise ValueError("The rows changed during the stroke: paint it again.")
         for first, last, start, stop in np.frombuffer(buffers[0], np.uint16).reshape(-1, 4):
@@ -178,7 +178,7 @@ class Raster(RecordPart):
 
     def on_select(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neurons of a row."""
-        rows, row = self._layouts.get(int(content["rows"])), int(content["row"])
+        rows, row = self._layouts.peek(int(content["rows"])), int(content["row"])
         if rows is not None and 0 <= row < len(rows):
             neurons = rows.neurons(rows.edges[row], rows.edges[row])
             self._selection.select(neurons)
@@ -214,11 +214,9 @@ class Raster(RecordPart):
                 self._sent = {}
                 self.add_message("nothing")
             return
-        if rows is not self._layouts.get(self._revision):
+        if rows is not self._layouts.peek(self._revision):
             self._revision += 1
-            self._layouts[self._revision] = rows
-            while len(self._layouts) > _MAX_LAYOUTS:
-                self._layouts.popitem(last=False)
+            self._layouts.get(self._revision, lambda: rows)
         # Each field depends only on the objects in its key. All keys contain the
         # revision, because codes and values are in the order of the rows.
         keys: dict[str, tuple[Any, ...]] = {

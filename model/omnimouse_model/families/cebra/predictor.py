@@ -8,7 +8,7 @@ decoded. Responses are not predicted, behaviour is not read.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import (
     Checkpoint,
-    describe_weights,
     load_strictly,
     weights_hash,
 )
@@ -206,11 +205,8 @@ class CebraPredictor(NetworkPredictor):
     def describe(path: Path) -> Description:
         """Return what `omnimouse info` prints of a checkpoint, without the package."""
         found = CebraCheckpoint.read(path)
-        return describe_weights(
+        return replace(found, state=found.networks).described(
             TITLE,
-            found.networks,
-            found.config,
-            found.sessions,
             network=f"{found.config.architecture}, {found.config.output} dimensions",
             sees="responses of the whole population",
             decodes=", ".join(found.config.channels),

@@ -8,7 +8,8 @@ The file is long because files, rates of windows and rates of single neurons bel
 predictor.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.checkpoint_file import (
     Checkpoint,
     checkpoint_file,
-    describe_weights,
     load_strictly,
     read_about,
     read_checkpoint,
@@ -275,12 +275,8 @@ class NdtPredictor(NetworkPredictor):
         checkpoint = NdtCheckpoint.read(path)
         config, spec = checkpoint.config, checkpoint.spec
         bins = f"{spec.n_samples} bins, {1000 / spec.response_rate_hz:g} ms each"
-        return describe_weights(
+        return checkpoint.described(
             "neural data transformer",
-            checkpoint.state,
-            config,
-            checkpoint.sessions,
-            checkpoint.assumed,
             network=f"{config.n_layers} layers of width {config.d_model}, {config.n_heads} heads",
             trials=bins,
             shared_parameters=sum(value.numel() for value in checkpoint.shared.values()),
@@ -487,22 +483,22 @@ def one_neuron_out(
     neurons = np.arange(spikes.shape[-1]) if neurons is None else np.asarray(neurons)
     chosen = torch.from_numpy(neurons).to(spikes.device)
     n_bins = spikes.shape[1]
-    net.eval()
-    tokens = net.embed(spikes, session, scheme)
-    bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
-    rates = net.read(bins[:, -n_bins:], session, chosen).exp()
-    trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
-    for first in range(0, len(trials), SEQUENCES):
-        part = slice(first, first + SEQUENCES)
-        trial, column = trials[part], columns[part]
-        neuron, own = chosen[column], tokens[trial]
-        row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
-        others = spikes[trial[row], at]
-        others.scatter_(1, neuron[row, None], 0)
-        own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
-        encoded = net.mix(own, None)[:, -n_bins:]
-        rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
-        advance(job, min(part.stop, len(trials)), len(trials))
+    with _evaluating(net):
+        tokens = net.embed(spikes, session, scheme)
+        bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
+        rates = net.read(bins[:, -n_bins:], session, chosen).exp()
+        trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
+        for first in range(0, len(trials), SEQUENCES):
+            part = slice(first, first + SEQUENCES)
+            trial, column = trials[part], columns[part]
+            neuron, own = chosen[column], tokens[trial]
+            row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
+            others = spikes[trial[row], at]
+            others.scatter_(1, neuron[row, None], 0)
+            own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
+            encoded = net.mix(own, None)[:, -n_bins:]
+            rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
+            advance(job, min(part.stop, len(trials)), len(trials))
     return rates.cpu().numpy()
 
 
@@ -585,6 +581,20 @@ def forward_windows(
 @torch.inference_mode()
 def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.ndarray:
     """Return the rates per bin (trial, bin, neuron) of masked counts."""
+    with _evaluating(net):
+        parts = [
+            net(part, session, scheme).log_rates.exp().cpu().numpy()
+            for part in seen.split(SEQUENCES)
+        ]
+    return np.concatenate(parts)
+
+
+@contextmanager
+def _evaluating(net: Ndt) -> Iterator[None]:
+    """Switch dropout off within the block."""
+    was_training = net.training
     net.eval()
-    rates = [net(part, session, scheme).log_rates.exp().cpu() for part in seen.split(SEQUENCES)]
-    return torch.cat(rates).numpy()
+    try:
+        yield
+    finally:
+        net.train(was_training)

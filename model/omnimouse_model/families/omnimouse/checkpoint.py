@@ -24,7 +24,6 @@ from omnimouse_model.predict.checkpoint_file import (
     UNSTORED,
     Checkpoint,
     checkpoint_file,
-    describe_weights,
     load_strictly,
 )
 from omnimouse_model.predict.family import Description
@@ -320,12 +319,8 @@ def describe(path: Path) -> Description:
     network = f"{config.num_layers} layers of width {config.d_model}, {config.num_heads} heads"
     with torch.device("meta"):
         core = OmniMouse(config, {}, {})
-    return describe_weights(
+    return checkpoint.described(
         "OmniMouse",
-        checkpoint.state,
-        config,
-        checkpoint.sessions,
-        checkpoint.assumed,
         size=sizes[0] if sizes else "custom",
         network=network,
         shared_parameters=sum(value.numel() for value in core.parameters()),

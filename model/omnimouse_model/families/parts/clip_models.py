@@ -20,7 +20,6 @@ from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import (
     Checkpoint,
-    describe_weights,
     load_strictly,
     weights_hash,
 )
@@ -234,11 +233,8 @@ class ClipCheckpoint(Checkpoint):
             inputs.append("behaviour")
         if cls.network.reads_responses:
             inputs.append("responses")
-        return describe_weights(
+        return found.described(
             cls.network.title,
-            found.state,
-            found.config,
-            found.sessions,
             network=found.config.layers,
             sees=" and ".join([", ".join(inputs[:-1])] * (len(inputs) > 1) + inputs[-1:]),
         )

@@ -28,7 +28,6 @@ from omnimouse_model.predict.checkpoint_file import (
     MAX_SESSIONS,
     UNSTORED,
     Checkpoint,
-    describe_weights,
     load_strictly,
     weights_hash,
 )
@@ -246,12 +245,8 @@ class PoyoPredictor(NetworkPredictor):
         checkpoint = PoyoCheckpoint.read(path)
         config = checkpoint.config
         others = sorted(config.tasks.keys() - config.decoded.keys())
-        return describe_weights(
+        return checkpoint.described(
             TITLE,
-            checkpoint.state,
-            config,
-            checkpoint.sessions,
-            checkpoint.assumed,
             network=f"{config.depth} layers of width {config.width}, {config.self_heads} heads",
             sees="responses",
             decodes=", ".join(config.decoded) or "nothing",

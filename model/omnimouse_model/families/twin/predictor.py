@@ -1,7 +1,7 @@
 """The digital twin as a predictor of recorded windows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from omnimouse_model.families.twin import RELEASED
 from omnimouse_model.families.twin.network import TwinNetwork, TwinState
 from omnimouse_model.families.twin.twin import MEAN, SESSIONS, TwinCheckpoint, read_release
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.checkpoint_file import describe_weights, weights_hash
+from omnimouse_model.predict.checkpoint_file import weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs, Prediction
@@ -145,15 +145,13 @@ class TwinPredictor(NetworkPredictor):
         checkpoint = twin.checkpoint()
         config, (height, width) = checkpoint.config, checkpoint.frame_size
         retina = f"{config.retina_height} x {config.retina_width}"
-        return describe_weights(
+        found = checkpoint.described(
             "digital twin",
-            checkpoint.state,
-            config,
-            twin.n_neurons,
             network=f"{config.streams} streams, {config.core}, retina {retina}",
             frames=f"{height} x {width} px",
             shared_parameters=sum(value.numel() for value in checkpoint.core.values()),
         )
+        return replace(found, sessions=twin.n_neurons)
 
     @property
     def needs(self) -> Needs:

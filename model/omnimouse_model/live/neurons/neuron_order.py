@@ -1,6 +1,5 @@
 """Order of neurons by similarity, computed in the background for the open session."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +18,7 @@ from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.fits import scipy_module
+from omnimouse_model.predict.devices import MemoryCache
 from omnimouse_model.progress import QUIET, Job, part_of
 
 # -- order of neurons in which neighbours have similar responses ----------------------
@@ -154,7 +154,7 @@ class SimilarityOrder(HasBackgroundTask):
 
     def __init__(self, state: LiveState, execution: Execution = IN_THREADS) -> None:
         self._state = state
-        self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._cache = MemoryCache[np.ndarray](_CACHE_SIZE)
         # The session that is computed or has failed, and the one stopped by the user.
         self._computed: Session | None = None
         self._stopped: Session | None = None
@@ -165,7 +165,7 @@ class SimilarityOrder(HasBackgroundTask):
     def order(self) -> np.ndarray | None:
         """int (P,): neuron of each row, None if not computed yet."""
         session = self._state.session
-        return None if session is None else self._cache.get(session.fingerprint)
+        return None if session is None else self._cache.peek(session.fingerprint)
 
     @property
     def is_stopped(self) -> bool:
@@ -201,9 +201,7 @@ class SimilarityOrder(HasBackgroundTask):
 
     def _take(self, result: tuple[Session, np.ndarray]) -> None:
         session, order = result
-        self._cache[session.fingerprint] = order
-        while len(self._cache) > _CACHE_SIZE:
-            self._cache.popitem(last=False)
+        self._cache.get(session.fingerprint, lambda: order)
         self.changed.emit()
 
     def _on_task(self) -> None:

@@ -189,14 +189,6 @@ class Message:
         self._item.setPos(place.center())
 
 
-def response_levels(values: np.ndarray) -> tuple[float, float]:
-    """Return the limits of a colour scale of responses; NaN is unknown."""
-    finite = values[np.isfinite(values)]
-    # The 99th percentile keeps single large responses from darkening the rest.
-    most = float(np.percentile(finite, 99)) if len(finite) else 1.0
-    return 0.0, max(most, 1e-6)
-
-
 def cursor_line() -> pg.InfiniteLine:
     """Return the line of the shared cursor, drawn above the other items."""
     line = pg.InfiniteLine(angle=90, pen=pen(palette.CURSOR))
