@@ -26,7 +26,6 @@ from omnimouse_model.predict.checkpoint_file import MODEL as MODEL
 from omnimouse_model.storage.tensors import load_pickle, write_pickle
 from omnimouse_model.storage.trees import read_or_set_aside, shown
 from omnimouse_model.storage.write import write_json
-from omnimouse_model.training.config import RunSettings, run_record
 from omnimouse_model.training.distributed import Team
 
 log = logging.getLogger(__name__)
@@ -192,31 +191,3 @@ def _difference(name: str, saved: Any, wanted: Any) -> str:
             "or another --out."
         )
     return f"another {name}: {saved}; found {wanted}. Use the same, or another --out."
-
-
-# -- results ------------------------------------------------------------------------
-def exported(run: Path, path: Path, title: str) -> RunSettings:
-    """Return the record of a run whose weights are exported to a file.
-
-    Raises
-    ------
-    ValueError
-        The path is no .safetensors file: the model has no layout but ours.
-    """
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path}: {title} has no official layout; name a .safetensors file.")
-    return run_record(run)
-
-
-def run_card(card: Mapping[str, Any], settings: RunSettings) -> dict[str, Any]:
-    """Return the card of a checkpoint with how it was trained.
-
-    `same_neurons` maps the key of a session in training to that of another recording.
-    """
-    # The description has the sizes of the network.
-    tree = {k: v for k, v in settings.tree.items() if k not in ("model", "spec")}
-    return dict(card) | {
-        "trained_on": [choice.mouse for choice in settings.sessions],
-        "same_neurons": settings.notes.get("renames", {}),
-        "settings": {"seed": settings.seed, **tree},
-    }

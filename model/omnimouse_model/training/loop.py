@@ -38,8 +38,6 @@ from omnimouse_model.storage.write import sole_writer, writing
 from omnimouse_model.training.checkpoints import (
     BEST,
     MODEL,
-    exported,
-    run_card,
     saved_state,
     write_state,
 )
@@ -215,11 +213,32 @@ class TrainingRun(ABC):
 
     @classmethod
     def export(cls, run: Path, path: Path) -> None:
-        """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`)."""
-        record = exported(run, path, cls.title)
+        """Write the weights of a run as a checkpoint: the best, else the last (`Family.export`).
+
+        Its card says how they were trained; `same_neurons` maps the key of a session in
+        training to that of another recording.
+
+        Raises
+        ------
+        ValueError
+            The path is no .safetensors file: the model has no layout but ours.
+        """
+        if path.suffix != ".safetensors":
+            raise ValueError(
+                f"{path}: {cls.title} has no official layout; name a .safetensors file."
+            )
+        record = run_record(run)
+        renames = record.notes.get("renames", {})
+        # The description has the sizes of the network.
+        tree = {k: v for k, v in record.tree.items() if k not in ("model", "spec")}
         found = cls.checkpoint.read(checkpoint_file(run, TRAINED))
-        found = found.renamed(record.notes.get("renames", {}))
-        replace(found, card=run_card(found.card, record)).save(path)
+        card = {
+            **found.card,
+            "trained_on": [choice.mouse for choice in record.sessions],
+            "same_neurons": renames,
+            "settings": {"seed": record.seed, **tree},
+        }
+        replace(found.renamed(renames), card=card).save(path)
 
     def write_result(self, folder: Path) -> None:
         """Write the weights as checkpoints, twice if they are the best."""

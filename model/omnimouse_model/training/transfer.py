@@ -4,14 +4,12 @@ The caller of a transfer writes its settings (`analysis.fit`); a family trains, 
 writes its result with a card.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session
@@ -161,6 +159,8 @@ def transfer(
     ------
     FinetuneError
         The model knows the session, or the session has nothing to learn from.
+    CheckpointError
+        A frozen tensor has changed.
     """
     check_unknown(predictor, session, options.train)
     origin: Checkpoint = predictor.checkpoint()
@@ -172,12 +172,28 @@ def transfer(
     best = kind.checkpoint.read(checkpoint_file(out, TRAINED))
     is_frozen = options.train == "embeddings"
     frozen = origin.core if is_frozen else {}
-    trained = best.trained(source.key, frozen)
-    about = {"model": predictor.predictor_id, "session": source.key, "unit": kind.unit}
-    # Of a recording among the options, its id.
+    if any(not torch.equal(best.state[name], value) for name, value in frozen.items()):
+        raise CheckpointError(
+            f"{checkpoint_file(out, TRAINED)} does not hold the frozen weights of "
+            f"{predictor.predictor_id}: it was written over. Remove the folder and fine-tune again."
+        )
     values = {one.name: getattr(options, one.name) for one in fields(options)}
-    about = {name: getattr(value, "id", value) for name, value in values.items()} | about
-    card = result_card(about, frozen, best.state, trained, out, best.card)
+    rows = list(log_rows(out / FILE))
+    card = {
+        # Of a recording among the options, its id.
+        **{name: getattr(value, "id", value) for name, value in values.items()},
+        "model": predictor.predictor_id,
+        "session": source.key,
+        "unit": kind.unit,
+        "frozen_hash": weights_hash(dict(frozen)) if frozen else None,
+        "n_trained": sum(value.numel() for value in best.trained(source.key, frozen)),
+        "steps": int(rows[-1]["step"]),
+        "best_step": best.card["steps"],
+        # Step 0 is the validation before training (`loop`).
+        "before": rows[0].get(SUMMARY) if rows[0]["step"] == 0 else None,
+        "validation": best.card.get("validation"),
+        "minutes": round(rows[-1]["seconds"] / 60, 1),
+    }
     # Other sessions remain valid only with an unchanged core.
     finished = origin.joined(best) if is_frozen else best
     notes = {k: v for k, v in best.card.items() if k not in OF_RUN}
@@ -188,51 +204,3 @@ def transfer(
     result.save(out / FINISHED)
     found: Predictor = kind.load_model(out, job.device)
     return found
-
-
-def result_card(
-    about: Mapping[str, Any],
-    frozen: Mapping[str, Tensor],
-    found: Mapping[str, Tensor],
-    trained: Iterable[Tensor],
-    out: Path,
-    best: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return the card of a fine-tuned model.
-
-    Parameters
-    ----------
-    about
-        Model, session, mode, seed, and the unit of the scores.
-    frozen, found
-        Tensors that must have kept their values, and those of the best weights.
-    trained
-        Tensors that were trained.
-    out
-        Folder of the run, with its log.
-    best
-        Card of the best weights.
-
-    Raises
-    ------
-    CheckpointError
-        A frozen tensor has changed.
-    """
-    if any(not torch.equal(found[name], value) for name, value in frozen.items()):
-        raise CheckpointError(
-            f"{checkpoint_file(out, TRAINED)} does not hold the frozen weights of "
-            f"{about['model']}: it was written over. Remove the folder and fine-tune again."
-        )
-    rows = list(log_rows(out / FILE))
-    # Step 0 is the validation before training (`loop`).
-    before = rows[0].get(SUMMARY) if rows[0]["step"] == 0 else None
-    return {
-        **about,
-        "frozen_hash": weights_hash(dict(frozen)) if frozen else None,
-        "n_trained": sum(value.numel() for value in trained),
-        "steps": int(rows[-1]["step"]),
-        "best_step": best["steps"],
-        "before": before,
-        "validation": best.get("validation"),
-        "minutes": round(rows[-1]["seconds"] / 60, 1),
-    }

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import compress
 from math import inf
+from typing import Any
 
 import numpy as np
 
@@ -364,8 +365,9 @@ class LinearGaussianFit:
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "LinearGaussianFit":
         """Return a fit from `arrays`."""
-        *factors, inflation = (arrays[name] for name in OF_FACTORS)
-        return cls(*(arrays[name] for name in OF_FIT), FactorModel(*factors, float(inflation)))
+        values: dict[str, Any] = arrays | {"inflation": float(arrays["inflation"])}
+        factors = FactorModel(**{name: values[name] for name in OF_FACTORS})
+        return cls(**{name: values[name] for name in OF_FIT}, factors=factors)
 
 
 OF_FIT = tuple(one.name for one in fields(LinearGaussianFit) if one.name != "factors")

@@ -504,6 +504,7 @@ class Posterior:
         self.blocks: list[_VisibleBlock] = [blocks[number] for number in range(n_blocks)]
         patterns = sorted({pattern for block in self.blocks for pattern in block.members})
         self._is_few = len(patterns) <= _FEW_PATTERNS
+        self._precision: dict[bytes, np.ndarray]
         if self._is_few:
             # Each alone: an inverse in a batch has bits that depend on the others.
             known = {} if before is None or not before._is_few else before._precision
@@ -691,8 +692,8 @@ def _shared_variance(loadings: np.ndarray, basis: np.ndarray, factors: np.ndarra
 def precisions(prior: Prior, packed: Sequence[bytes]) -> np.ndarray:
     """Return Q of each packed pattern, float32 (n, T, T), zero outside its visible samples."""
     private = prior.private
-    rows = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), -1)
-    patterns = np.unpackbits(rows, axis=1, count=len(private)).astype(bool)
+    joined = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), -1)
+    patterns = np.unpackbits(joined, axis=1, count=len(private)).astype(bool)
     found = np.zeros((len(patterns), *private.shape), np.float32)
     # An inverse costs the third power of its size: patterns with similar numbers of
     # visible samples are inverted together, without the withheld samples.

@@ -59,6 +59,8 @@ NAME = "linear-gaussian"
 FITTING = "fitting linear-gaussian"
 MAX_CACHED_BYTES = 256 * 2**20
 """Maximum memory of the cached `Posterior` objects, one for each mask, in bytes."""
+BLOCK_BYTES = 2**11
+"""About the visible cells of a block, by which its part is found."""
 MAX_INPUT_BYTES = 128 * 2**20
 """Maximum memory of the visible inputs of windows: 0.3 MB of 60 samples with video."""
 MAX_MEAN_BYTES = 32 * 2**20
@@ -155,19 +157,6 @@ class _WindowState:
             return mean, scale**2 * self.posterior.variance(columns)
 
 
-@dataclass(frozen=True, slots=True)
-class _Projections:
-    """Parts of the blocks in the equation for the factors of one window."""
-
-    contents: list[bytes]
-    parts: list[np.ndarray | None]
-
-    @property
-    def n_bytes(self) -> int:
-        parts = sum(part.nbytes for part in self.parts if part is not None)
-        return parts + sum(map(len, self.contents))
-
-
 class LinearGaussian(Predictor):
     """Linear-Gaussian baseline; see `families.parts.linear_gaussian`.
 
@@ -201,8 +190,9 @@ class LinearGaussian(Predictor):
             MAX_CACHED_BYTES, lambda posterior: posterior.n_bytes
         )
         self._latest: dict[tuple[str, int], Posterior] = {}
-        self._projections = MemoryCache[_Projections](
-            MAX_CACHED_BYTES, lambda projections: projections.n_bytes
+        self._projections = MemoryCache[np.ndarray | None](
+            MAX_CACHED_BYTES,
+            lambda part: BLOCK_BYTES if part is None else part.nbytes + BLOCK_BYTES,
         )
         self._means = MemoryCache[np.ndarray](MAX_MEAN_BYTES, lambda mean: mean.nbytes)
         self._inputs = MemoryCache[np.ndarray](MAX_INPUT_BYTES, lambda inputs: inputs.nbytes)
@@ -261,7 +251,8 @@ class LinearGaussian(Predictor):
             posterior = self._posterior(shown, visible, window, mask)
             state = _WindowState(shown, posterior, responses, np.empty(0))
             key = (window.key, id(shown.fitted), mask.frames.tobytes(), shown.modes)
-            factors = posterior.factors(self._projected(key, state, cancelled))
+            numbers = range(len(posterior.blocks))
+            factors = posterior.factors([self._project(key, state, n, cancelled) for n in numbers])
         return Encoded(window, mask, replace(state, factors=factors))
 
     def predict_subsets(
@@ -351,32 +342,22 @@ class LinearGaussian(Predictor):
             found.append(np.where(scored, responses, np.float32(np.nan)))
         return found
 
-    def _projected(
-        self, key: Hashable, state: _WindowState, cancelled: Cancelled
-    ) -> list[np.ndarray | None]:
-        """Return the parts of all blocks; those with the same visible cells are kept."""
+    def _project(
+        self, key: Hashable, state: _WindowState, number: int, cancelled: Cancelled
+    ) -> np.ndarray | None:
+        """Return the part of a block, kept for masks with the same visible cells in it."""
         posterior = state.posterior
-        contents = [block.content for block in posterior.blocks]
-        with self._lock:
-            before = self._projections.peek(key)
-        parts: list[np.ndarray | None] = []
-        n_columns = posterior.visible.shape[1]
-        for number, content in enumerate(contents):
-            if before is not None and before.contents[number] == content:
-                parts.append(before.parts[number])
-                continue
+
+        def compute() -> np.ndarray | None:
             stop_if(cancelled)
-            columns = np.arange(n_columns)[block_slice(number)]
+            columns = np.arange(posterior.visible.shape[1])[block_slice(number)]
             # Of the block alone, so that its bits do not depend on other blocks.
-            with self._lock:
-                mean = self._means.get((key, number), partial(state.shown.mean, columns))
-            residuals = state.residuals(columns, mean)
-            parts.append(posterior.projection(number, residuals))
+            mean = self._means.get((key, number), partial(state.shown.mean, columns))
+            return posterior.projection(number, state.residuals(columns, mean))
+
         with self._lock:
-            if key in self._projections:
-                self._projections.drop(key)
-            self._projections.get(key, lambda: _Projections(contents, parts))
-        return parts
+            content = posterior.blocks[number].content
+            return self._projections.get((key, number, content), compute)
 
     def decode(
         self,
@@ -432,8 +413,9 @@ class LinearGaussian(Predictor):
         stop_if(cancelled)
         with single_numpy_thread:
             mean = self._mean(fitted, window, mask, video, behavior, cancelled)
-        is_split = channels is not None and behavior is None
-        at_rows = at_samples(channels, self._spec) if is_split else None
+        at_rows = None
+        if channels is not None and behavior is None:
+            at_rows = at_samples(channels, self._spec)
         return _Shown(fitted, prior, modes, at_rows, mean, self._is_count)
 
     def _mean(
