@@ -75,8 +75,8 @@ class LoopState:
         """Whether the weights of this step have the best score so far."""
         return self.best[1] == self.step and self.best[0] > float("-inf")
 
-    def count(self, is_skipped: bool) -> None:
-        """Count a step, whose update was skipped or not.
+    def count(self, is_skipped: bool, last: str = "") -> None:
+        """Count a step, whose update was skipped or not; `last` says what it was, for a message.
 
         Raises
         ------
@@ -85,7 +85,9 @@ class LoopState:
         """
         self.skipped = self.skipped + 1 if is_skipped else 0
         if self.skipped == MAX_SKIPPED:
-            raise ValueError(f"The loss was not finite in {MAX_SKIPPED} steps in a row; lower lr.")
+            raise ValueError(
+                f"The loss was not finite in {MAX_SKIPPED} steps in a row{last}; lower lr."
+            )
         self.step += 1
 
     @property

@@ -95,7 +95,7 @@ from omnimouse_model.training.checkpoints import (
 )
 from omnimouse_model.training.config import NeuronTransferOptions, RunSettings, run_record
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import MAX_SKIPPED, SUMMARY, TrainingRun, seeded
+from omnimouse_model.training.loop import SUMMARY, TrainingRun, seeded
 from omnimouse_model.training.loop import train as train_run
 from omnimouse_model.training.sessions import TrainingSession
 from omnimouse_model.training.transfer import check_name, hold_out, transfer
@@ -376,16 +376,9 @@ class OmniMouseTraining(TrainingRun):
             rates[name] = learning_rate(group, phase, step)
             _update(self.optimisers[name], group, rates[name])
         self._update_average()
-        state.step += 1
-        row = _over_ranks(of_batches, self.team)
-        state.skipped = state.skipped + 1 if row.pop("not_finite") else 0
-        if state.skipped == MAX_SKIPPED:
-            last = drawn.batches[-1]
-            raise ValueError(
-                f"The loss was not finite in {MAX_SKIPPED} steps in a row (last task of "
-                f"this process {last.task!r}, session {last.windows.session!r}); lower the "
-                "rates."
-            )
+        row, last = _over_ranks(of_batches, self.team), drawn.batches[-1]
+        what = f" (last task of this process {last.task!r}, session {last.windows.session!r})"
+        state.count(bool(row.pop("not_finite")), what)
         return row | {"step": state.step, "lr": rates["core"], "session_lr": rates["session"]}
 
     def _gradients(self, phase: Phase, drawn: "Step") -> list[dict[str, float]]:

@@ -274,19 +274,14 @@ class AdaptiveSgd(torch.optim.Optimizer):
 
 
 def _clipped(gradient: Tensor, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-    dims = group["dims"]
-    weight_norm = _norm(parameter, dims)
-    norm = _norm(gradient, dims)
+    weight_norm, norm = (
+        torch.linalg.vector_norm(x, dim=group["dims"], keepdim=True) for x in (parameter, gradient)
+    )
     least = group["eps"] * math.sqrt(parameter.numel())
     limit = (group["clip"] * weight_norm).clamp(min=least)
     # A gradient of 0 remains 0.
     share: Tensor = limit / norm.clamp(min=torch.finfo(norm.dtype).tiny)
     return gradient * share.clamp(max=1)
-
-
-def _norm(x: Tensor, dims: tuple[int, ...] | None) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(x, dim=dims, keepdim=dims is not None)
-    return norm
 
 
 def _rules(net: TwinNetwork) -> Iterator[tuple[str, nn.Parameter, tuple[int, ...] | None, bool]]:
