@@ -9,7 +9,7 @@ import click
 from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.terminal import answers, row
 from tests.bench.benchmark import Row, benchmark
-from tests.bench.population import SIZES, size_rows
+from tests.bench.population import MANY, SIZES, one_hidden_rows, size_rows
 from tests.bench.recordings import session_id, simulated_session
 from tests.bench.screens.live_tier import tier_rows
 from tests.bench.untrained_model import untrained_model
@@ -36,7 +36,7 @@ SWEEP_S = 20.0
     "live",
     title="The live window, by real mouse events",
     columns=(
-        *("name", "median", "p99", "n", "unit", "neurons", "model", "predictor"),
+        *("name", "median", "p99", "n", "unit", "neurons", "model", "predictor", "video"),
         *("event_median", "idle_frame_ms", "cpu_p99", "waited_p99"),
     ),
     gflops=True,
@@ -178,13 +178,15 @@ def opening_rows() -> list[Row]:
 
 
 def transformer_rows(device: "Device") -> list[Row]:
-    """Return the rows of one transformer without a window, at several sizes."""
+    """Return the rows of one transformer without a window: strokes, and one hidden of many."""
     names = ("encoder_ms", "traces_ratio")
-    return [
-        found | {"model": "running"}
+    strokes = [
+        found
         for found in size_rows("transformer", SIZES, STROKES_PER_SIZE, device)
         if found["name"] in names and found["stroke"] == "neighbours"
     ]
+    rows = strokes + one_hidden_rows(MANY, STROKES_PER_SIZE, device)
+    return [found | {"model": "running"} for found in rows]
 
 
 def _running_rows(
