@@ -222,7 +222,12 @@ class TimeLeft:
         while self._told[1][0] <= share - done / 2:
             self._told.popleft()
         half_s = (now_s + self._first_s) / 2
-        while len(self._told) > LEAST_REPORTS and self._told[1][1] <= half_s:
+        # Of reports of one share, as where work stands still, the one before them stays.
+        while (
+            len(self._told) > LEAST_REPORTS
+            and self._told[1][1] <= half_s
+            and self._told[1][0] < share
+        ):
             self._told.popleft()
         begin, begin_s = self._told[0]
         return (now_s - begin_s) * (1 - share) / (share - begin)

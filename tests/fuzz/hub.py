@@ -99,7 +99,7 @@ def damage_answer(draw: Random, root: Path) -> str:
         return "left damaged answers as they were"
     try:
         return way(draw, root)
-    except (ValueError, KeyError, TypeError, OSError, IndexError, AttributeError):
+    except (ValueError, LookupError, TypeError, OSError, AttributeError, RecursionError):
         return "left damaged answers as they were"  # of an earlier damage
 
 

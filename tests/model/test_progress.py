@@ -105,6 +105,16 @@ def test_the_first_pieces_of_work_count_no_longer_when_later_ones_are_fast():
     assert left_s == pytest.approx(50.0)
 
 
+def test_work_that_stands_still_for_many_reports_has_its_last_pace():
+    now_s, told = 0.0, []
+    time_left = TimeLeft(lambda: now_s)
+    for share in (0.2, *[0.6] * 30):
+        now_s += 10.0
+        told.append(time_left.seconds(share))
+    assert told[1] == pytest.approx(10.0)
+    assert told[-1] == pytest.approx(300.0)
+
+
 def test_pieces_that_are_computed_together_count_as_one():
     now_s, left_s = 0.0, None
     time_left = TimeLeft(lambda: now_s)
