@@ -603,7 +603,9 @@ def damage_refused(path: Path, code: str, problem: str, hint: str = "") -> Itera
 
 def label(path: Path) -> str:
     """Return folder and file name for messages, such as `responses/meta.yml`."""
-    return plain_text("/".join(path.parts[-2:]) if path.suffix else path.name)
+    # The name of a chunk of an array is a number: its array is told, too.
+    n_parts = 2 if path.suffix else 4 if path.name.isdigit() else 1
+    return plain_text("/".join(path.parts[-n_parts:]))
 
 
 def plain_text(text: str, most: int = 300) -> str:

@@ -40,6 +40,12 @@ def test_a_file_of_the_folder_is_read(folder):
     assert read_bytes(folder / "inner/a.txt", 6, folder) == b"inside"
 
 
+def test_a_chunk_is_named_with_its_array(folder):
+    chunk = folder / "p.zarr/responses/c/1/0"
+    chunk.mkdir(parents=True)
+    assert refusal(chunk, folder).message == "responses/c/1/0 is not a plain file"
+
+
 def test_names_that_climb_out_are_refused(folder):
     assert refusal(folder / "../secret.txt", folder).code == "outside"
     assert refusal(folder / "inner/../../secret.txt", folder).code == "outside"
