@@ -84,6 +84,12 @@ def test_a_part_that_is_drawn_by_hand_has_all_its_controls(fresh_explorer, name)
     assert [control for control in CONTROLS[name].split("|") if control not in found] == []
 
 
+def test_the_overview_says_what_its_lanes_and_letters_are(fresh_explorer):
+    texts = fresh_explorer.part("video").first.inner_text()
+    words = ("stimulus", "trials", "pupil", "running", "activity", "T test")
+    assert [word for word in words if word not in texts] == []
+
+
 def test_scrubbing_moves_the_window_of_the_kernel(fresh_explorer):
     before, since = fresh_explorer.evaluate("explorer.start_s"), fresh_explorer.now_ms()
     fresh_explorer.part("video").first.locator("canvas").first.press("Shift+ArrowRight")

@@ -297,6 +297,19 @@ function canvasOf(parent, { className, label, keys, height, draw, onClose }) {
   return { canvas, request, resize, size: () => [width, tall] };
 }
 
+// Return an element for the signs of a legend, and the function that shows them.
+function makeSigns() {
+  const element = make("div", { className: "omnimouse-signs" });
+  return [element, ({ signs }) => {
+    element.hidden = !signs.length;
+    element.replaceChildren(...signs.map(([glyph, colour, text]) => {
+      const sign = make("span", { textContent: glyph });
+      sign.style.color = colour;
+      return make("span", {}, sign, ` ${text} `);
+    }));
+  }];
+}
+
 // Text on a canvas, with the font and alignment that it needs.
 function drawText(context, text, x, y, colour, { size = 10, align = "center", baseline = "alphabetic", maxWidth } = {}) {
   context.font = `${size}px system-ui, sans-serif`;

@@ -429,17 +429,7 @@ function render({ model, el }) {
         element.classList.toggle("omnimouse-short", isShort);
       }];
     },
-    legend: () => {
-      const element = make("div", { className: "omnimouse-signs" });
-      return [element, ({ signs }) => {
-        element.hidden = !signs.length;
-        element.replaceChildren(...signs.map(([glyph, colour, text]) => {
-          const sign = make("span", { textContent: glyph });
-          sign.style.color = colour;
-          return make("span", {}, sign, ` ${text} `);
-        }));
-      }];
-    },
+    legend: makeSigns,
     table: (item) => {
       if (!("pick" in item)) return makeList(item);
       const table = make("table", { className: "omnimouse-rows" });

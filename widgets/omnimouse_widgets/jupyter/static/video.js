@@ -3,13 +3,15 @@
 
 const MAX_BYTES = 64e6; // of cached frames
 const INSET = 8; // half of a slider's thumb: its track begins there
+const LANES = 60, AXIS = 14; // heights of the lanes of a session, and of the times below them
+const TICKS = 70; // least distance of two times
 const UNSENT = 0xffffffff; // instead of a `seq`: changed here, not sent yet
 const QUIET = "#9aa0a8", HIDDEN = "#8b919a", TEXT = "#d6d9df";
 
 function render({ model, el }) {
   // `film.window`: frames of a window; for a model without video, its samples.
   let film = { film: null, frames: 0, pauses: [], window: 0, height: 1, width: 1, rate_hz: 1, reads_video: true };
-  let times = [], lanes = [], tiers = [], kinds = []; // of the session; bars of two of them
+  let times = [], lanes = [], extent = [0, 1], tiers = [], kinds = []; // of the session; bars of two of them
   const chunks = new Map(); // number -> {frames, valid}; the least recently used first
   let at = 0; // frame of the session at the playhead
   let start = 0; // first frame of the window
@@ -36,12 +38,12 @@ function render({ model, el }) {
   const picture = canvasOf(el, { className: "omnimouse-frame", height: 230, draw: drawPicture, label: "", onClose });
   const strip = canvasOf(el, { className: "omnimouse-strip", height: 20, draw: drawStrip, label: "", onClose });
   const fine = makeRange(texts.fine);
-  const session = canvasOf(el, { className: "omnimouse-session-strip", height: 60, draw: drawSession, label: "", onClose });
+  const session = canvasOf(el, { className: "omnimouse-session-strip", height: LANES + AXIS, draw: drawSession, label: "", onClose });
   // The slider below it has the same function for keyboard and screen reader.
   session.canvas.removeAttribute("tabindex");
   session.canvas.setAttribute("role", "presentation");
   session.canvas.removeAttribute("aria-label");
-  const coarse = makeRange(texts.coarse);
+  const coarse = makeRange(texts.coarse), names = make("div", { className: "omnimouse-lanes" });
   // The page plays, steps by windows, and steps frames within the window; all else is for the
   // kernel, which knows where the windows of trials begin. Labels come from the record.
   const own = {
@@ -59,9 +61,10 @@ function render({ model, el }) {
   const paint = makeButton(texts.paint, texts.paint_tip, () => setPressed(paint, !isPainting()));
   const isPainting = () => paint.getAttribute("aria-pressed") === "true";
   setPressed(paint, false);
-  const text = makeStatus("omnimouse-clock"), letters = makeStatus();
+  const text = makeStatus("omnimouse-clock"), [letters, showLetters] = makeSigns();
   strip.canvas.after(fine);
-  el.append(coarse, text, makeBar(trialField, ...buttons.values(), rate, stride, paint), letters);
+  const overview = make("div", { className: "omnimouse-overview" }, names, make("div", {}, session.canvas, coarse));
+  el.append(overview, text, makeBar(trialField, ...buttons.values(), rate, stride, paint), letters);
   const controls = [fine, coarse, rate, stride, paint, number];
 
   function takeRecord({ items }) {
@@ -78,13 +81,15 @@ function render({ model, el }) {
       Object.assign(number, { title: help, ariaLabel: label, min: 1, max: high, value: none ? "" : value, placeholder: none && "–" });
       [before.textContent, among.textContent] = [prefix, unit];
     }
-    letters.textContent = items.letters.text;
+    showLetters(items.letters);
   }
   function takeTimeline({ item }, buffers) {
     const arrays = [...buffers].map(float32);
     session.canvas.title = item.tip;
     times = arrays.shift();
     lanes = item.lanes.map((lane) => ({ ...lane, curve: arrays.shift() }));
+    extent = item.extent_s;
+    names.replaceChildren(...shownLanes().map(({ name }) => make("span", { textContent: name })));
     // The lane of tiers is the second one, as in the record.
     [kinds, tiers] = [lanes[0]?.bars ?? [], lanes[1]?.bars ?? []];
     show();
@@ -382,12 +387,18 @@ function render({ model, el }) {
     context.fillRect(INSET + cursor * pace - 1, 0, 2, height);
   }
   const xOf = (frame, width) => INSET + (frame / Math.max(film.frames - 1, 1)) * (width - 2 * INSET);
+  // A lane without content takes no place.
+  const shownLanes = () => lanes.filter(({ bars, curve }) => bars.length || curve.some(Number.isFinite));
   function drawSession(context, width, height) {
     context.clearRect(0, 0, width, height);
     if (!film.frames) return;
     const xAt = (time) => xOf(frameAt(time), width);
-    // A lane without content takes no place.
-    const shown = lanes.filter(({ bars, curve }) => bars.length || curve.some(Number.isFinite)), tall = height / Math.max(shown.length, 1);
+    const shown = shownLanes(), tall = LANES / Math.max(shown.length, 1);
+    const step = roundStep((extent[1] - extent[0]) * TICKS / width);
+    for (let tick = Math.ceil(extent[0] / step) * step; tick <= extent[1]; tick += step) {
+      const x = xAt(tick), label = `${+tick.toPrecision(6)} s`;
+      if (x > TICKS / 4 && x < width - TICKS / 4) drawText(context, label, x, height - 3, QUIET);
+    }
     shown.forEach(({ bars, curve, colour }, row) => {
       const low = (row + 1) * tall - 1, full = tall - 2;
       for (const bar of bars) {
@@ -407,9 +418,9 @@ function render({ model, el }) {
     });
     context.fillStyle = "rgba(240, 228, 66, 0.35)";
     const windowWidth = Math.max(xOf(start + film.window, width) - xOf(start, width), 3);
-    context.fillRect(xOf(start, width), 0, windowWidth, height);
+    context.fillRect(xOf(start, width), 0, windowWidth, LANES);
     context.fillStyle = film.colours.cursor;
-    context.fillRect(xOf(at, width) - 1, 0, 2, height);
+    context.fillRect(xOf(at, width) - 1, 0, 2, LANES);
   }
 
   // -- scrubbing ----------------------------------------------------------------------------
