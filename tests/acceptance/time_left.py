@@ -10,7 +10,9 @@ Prints the shares of the messages within a factor of two, and the worst factor. 
 
 The names of the second line are models: of a fine-tuning to the unseen mouse, also the
 time that the form says before the first one is compared with what it needs in all. That
-one is of a processor with nothing else to do; the others hold whatever else runs.
+one is of a processor with nothing else to do; the others hold whatever else runs. A
+training that ends before its last step, as its scores no longer rise, has times that are
+too long: they only count where they are too short.
 """
 
 import os
@@ -157,6 +159,7 @@ def main() -> int:
     is_right = True
     print("work            took s   messages   within a factor of 2   lowest   highest")
     for name in sys.argv[1:] or KINDS:
+        is_early = False
         with TemporaryDirectory() as folder:
             memory = Path(folder) / "live.json"
             with closing(Controller(session_file=memory)) as controller:
@@ -168,10 +171,14 @@ def main() -> int:
                     message, told_s = first_finetune(controller, name)
                     took_s, found = factors(message)
                     is_right &= 1 / FACTOR <= told_s / took_s <= FACTOR
-                    print(f"{name:14s} {took_s:7.0f}   before: {told_s:.0f} s", flush=True)
-        within = [1 / FACTOR <= factor <= FACTOR for factor in found]
+                    step, n_steps = controller.finetuning.step, controller.finetuning.n_steps
+                    is_early = step < n_steps
+                    about = f"before: {told_s:.0f} s   ended at step {step} of {n_steps}"
+                    print(f"{name:14s} {took_s:7.0f}   {about}", flush=True)
+        within = [factor >= 1 / FACTOR and (is_early or factor <= FACTOR) for factor in found]
         share = sum(within) / max(len(within), 1)
-        is_right &= share >= 0.9
+        # A fine-tuning of some seconds has few messages, or none.
+        is_right &= share >= 0.9 or (not found and name not in KINDS)
         least, most = min(found, default=float("nan")), max(found, default=float("nan"))
         print(
             f"{name:14s} {took_s:7.0f} {len(found):10d} {share:22.0%} {least:8.2f} {most:9.2f}",
