@@ -84,7 +84,7 @@ def read_intervals(nwb: NwbFile, responses: Signal) -> PresentationIntervals:
     # Responses are missing in invalid times.
     others = [t for t in others if last_name(t) != INVALID_TIMES]
     if others:
-        nwb.notes.assume("left_out_tables", f"not read: {_listed(others)}")
+        nwb.notes.assume("left_out_tables", f"not read as trials: {_listed(others)}")
     if len(intervals.on) and last_name(tables[0]) != _TRIALS:
         nwb.notes.assume("trial_source", f"trials are the rows of {_listed(tables)}")
     return intervals
@@ -93,11 +93,13 @@ def read_intervals(nwb: NwbFile, responses: Signal) -> PresentationIntervals:
 def read_presentations(nwb: NwbFile, responses: Signal) -> PresentationIntervals:
     """Return the rows of all tables of presentations, also beside a table of trials.
 
-    A row is what was shown: a film has one for each frame. Faults are noted where
-    trials are read.
+    A row is what was shown: a film has one for each frame.
     """
-    nwb = replace(nwb, notes=Notes())
-    tables = [_named(table) for table in _read(nwb, _tables(nwb)[1])]
+    trials, shown = _tables(nwb)
+    if not trials:
+        # Trials are these rows, and faults are noted where they are read as trials.
+        nwb = replace(nwb, notes=Notes())
+    tables = [_named(table) for table in _read(nwb, shown)]
     if sum(len(table.on) for table in tables) > _MAX_TRIALS:
         return PresentationIntervals()
     return _merged(nwb, tables, responses)

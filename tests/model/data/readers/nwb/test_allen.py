@@ -74,6 +74,21 @@ def test_flashes_are_trials_with_the_columns_of_both_tables(behavior):
     assert (last["stimulus_block"], last["go"]) == (1, False)
 
 
+def test_faults_of_presentations_are_told_beside_a_table_of_trials(behavior):
+    table = f"intervals/{IMAGES}_presentations"
+    with h5py.File(behavior, "a") as file:
+        del file[f"{table}/omitted"]
+        file[f"{table}/omitted"] = np.zeros(5, bool)
+    found = notes(open_session(behavior))
+    assert found["left_out_columns"] == f"not read from /{table} of 24 rows: omitted (5,)"
+    with h5py.File(behavior, "a") as file:
+        del file[f"{table}/start_time"]
+        file[f"{table}/start_time"] = np.zeros(5)
+    found = notes(open_session(behavior))
+    assert f"/{table} is left out: " in found["left_out_stream"]
+    assert found["left_out_tables"] == f"not read as trials: /{table}"
+
+
 def test_windows_reach_over_the_gray_between_flashes(behavior):
     session = open_session(behavior)
     window = session.window(4.5 - session.t0)
