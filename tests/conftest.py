@@ -219,7 +219,7 @@ def panel_errors():
     errors: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = errors.append
-    log = logging.getLogger("omnimouse_widgets.qt.style.fault_notice")
+    log = logging.getLogger("omnimouse_widgets.qt.style.redraw")
     log.addHandler(handler)
     yield errors
     log.removeHandler(handler)

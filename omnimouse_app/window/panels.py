@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.panel import make_panel
-from omnimouse_widgets.qt.style.fault_notice import FaultNotice
+from omnimouse_widgets.qt.style.redraw import FaultNotice
 from omnimouse_widgets.views.registry import Dock, docks
 
 

@@ -5,8 +5,7 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QWidget
 
-from omnimouse_widgets.qt.style.fault_notice import FaultNotice
-from omnimouse_widgets.qt.style.redraw import Redraw, VisibilityMonitor, field_first
+from omnimouse_widgets.qt.style.redraw import FaultNotice, Redraw, VisibilityMonitor, field_first
 from omnimouse_widgets.views.record import REST_S
 
 
