@@ -74,6 +74,18 @@ def test_a_record_is_drawn_and_its_actions_are_pressed(panel, controller, redraw
     assert panel.minimumSizeHint().width() <= 400
 
 
+def test_the_picture_of_a_matrix_ends_at_its_cells_and_at_its_text(panel, redraw, tmp_path):
+    press(panel.widgets["example"])
+    redraw()
+    matrix = panel.content("content")
+    panel.save(SavePicture("matrix.png", "content", "One line"), tmp_path / "matrix.png")
+    last = matrix.model().rowCount() - 1
+    end = matrix.viewport().y() + matrix.visualRect(matrix.model().index(last, 0)).bottom()
+    # A line of text is up to 20 px high, with a free line below it.
+    assert end < QImage(str(tmp_path / "matrix.png")).height() / 2 < end + 45
+    assert matrix.height() > end + 45
+
+
 def test_curves_have_marks_with_tips_and_are_saved_as_pictures(panel, controller, redraw, tmp_path):
     press(panel.widgets["example"])
     redraw()

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QPoint, QRect, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QPainter
-from qtpy.QtWidgets import QWidget
+from qtpy.QtGui import QColor, QFontMetrics, QPainter, QRegion
+from qtpy.QtWidgets import QTableView, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
@@ -451,17 +451,23 @@ def picture_of(
 
     `items` are the items of plots.
     """
-    widget, lines = widgets[0], description.splitlines()
+    widget = widgets[0]
     window = widget.window()
     assert window is not None
-    places = [QRect(one.mapTo(window, QPoint()), one.size()) for one in widgets]
+    places = [QRect(one.mapTo(window, QPoint()), _used_size(one)) for one in widgets]
     view = reduce(QRect.united, places)
     places = [place.translated(-view.topLeft()) for place in places]
     paper, ink = (
         themed_colour(colour, is_light=is_on_light(widget))
         for colour in (plot_style.BACKGROUND, plot_style.TEXT)
     )
-    below = _TEXT_LINE * 2 * len(lines)
+    flags = int(Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap)
+    below = 0
+    if description:
+        # A line more than the text takes on screen: a printer's font may wrap earlier.
+        font = QFontMetrics(plot_style.small_font())
+        wide = QRect(0, 0, view.width() - 12, _TEXT_LINE * 1000)
+        below = font.boundingRect(wide, flags, description).height() + _TEXT_LINE
 
     def paint(painter: QPainter) -> None:
         # Vector drawing: symbols are not taken from a cache of pixels.
@@ -472,17 +478,30 @@ def picture_of(
             if isinstance(one, PlotCanvas):
                 one.render(painter, QRectF(place), one.viewport().rect())
             else:
-                one.render(painter, place.topLeft())
+                one.render(painter, place.topLeft(), QRegion(QRect(QPoint(), place.size())))
         for item in symbols:
             item.setExportMode(False)
         painter.setFont(plot_style.small_font())
         painter.setPen(QColor(ink))
-        flags = Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap
         text = QRectF(6, view.height(), view.width() - 12, below)
-        painter.drawText(text, int(flags), description)
+        painter.drawText(text, flags, description)
 
     size, title = QSize(view.width(), view.height() + below), "OmniMouse Studio"
     return Picture(size, widget.logicalDpiX(), paper, title, description, paint)
+
+
+def _used_size(widget: QWidget) -> QSize:
+    """Return the size of a content, of a table only as far as it has cells."""
+    if not isinstance(widget, QTableView):
+        return widget.size()
+    across, down = widget.horizontalHeader(), widget.verticalHeader()
+    assert across is not None
+    assert down is not None
+    frame = 2 * widget.frameWidth()
+    beside = down.width() if down.isVisible() else 0
+    above = across.height() if across.isVisible() else 0
+    cells = QSize(beside + across.length() + frame, above + down.length() + frame)
+    return cells.boundedTo(widget.size())
 
 
 class TipPoints(pg.ScatterPlotItem):  # type: ignore[misc]  # pyqtgraph is untyped
