@@ -1,5 +1,6 @@
 """The page of a panel, without a server: every kind of plot is drawn, in its colours."""
 
+import re
 from base64 import b64encode
 from dataclasses import replace
 from functools import partial
@@ -52,6 +53,7 @@ SHOW = """async ([script, traits, items, arrays, rows]) => {
   const el = document.createElement("div");
   document.body.replaceChildren(el);
   panel.render({ model, el });
+  window.receive = receive;
   // The page draws what is in view, which it knows in its next frame.
   const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
   await nextFrame(); await nextFrame();
@@ -154,6 +156,19 @@ def test_each_kind_of_plot_is_drawn(page, name):
     show(page, plot)
     drawing = page.locator("svg.omnimouse-drawing")
     assert {found: drawing.locator(found).count() for found in expected} == expected
+
+
+def test_the_text_below_a_picture_is_in_lines_that_fit(page):
+    show(page, PLOTS["points"][0])
+    message = {"op": "picture", "name": "a.svg", "content": "content"}
+    with page.expect_download() as download:
+        page.evaluate("message => receive(message, [])", message | {"description": "word " * 60})
+    drawing = download.value.path().read_text()
+    width = float(re.search(r'<svg[^>]* width="([\d.]+)"', drawing)[1])
+    lines = re.findall(r'<text x="6"[^>]*>([^<]*)<', drawing)
+    assert " ".join(lines).split() == ["word"] * 60
+    # A letter has about 6 px.
+    assert width / 10 < max(map(len, lines)) < width / 5
 
 
 def test_frames_beside_each_other_are_as_high_as_they_need(page):

@@ -625,9 +625,9 @@ function render({ model, el }) {
   function savePicture({ name: fileName, content, description }) {
     const one = contentOf(content);
     const shown = content ? [one.querySelector("canvas") ?? one] : [...el.querySelectorAll("svg.omnimouse-drawing")].filter((each) => each.checkVisibility());
-    const lines = description.split("\n"), sizes = shown.map((each) => each.viewBox?.baseVal ?? { width: each.clientWidth, height: each.clientHeight });
+    const sizes = shown.map((each) => each.viewBox?.baseVal ?? { width: each.clientWidth, height: each.clientHeight });
     const wide = Math.max(...sizes.map((size) => size.width)), under = sizes.reduce((sum, size) => sum + size.height, 0);
-    const tall = under + 18 * lines.length;
+    const lines = description.split("\n").flatMap((line) => wrapped(line, (wide - 12) / LETTER)), tall = under + 18 * lines.length;
     let y = 0;
     const parts = shown.map((each, k) => {
       const drawn = each.viewBox ? [...each.children].map((child) => child.cloneNode(true))
