@@ -49,10 +49,12 @@ DEMO_BYTES = 8e6
 """Size of that model's weights; the time is assumed to be proportional to the size."""
 
 
-def training_cells(n_neurons: int, steps: int, batch: int = 8) -> float:
-    """Return neurons in windows that take as long as steps and validations together."""
-    # Validations (11 at most) of about 40 windows with 4 masks each.
-    validations = (1 + min(steps, 10)) * 40 * 4 * VALIDATION_CELLS
+def training_cells(n_neurons: int, steps: int, batch: int = 8, n_scored: int = 4 * 40) -> float:
+    """Return neurons in windows that take as long as steps and validations together.
+
+    A validation scores masks of windows, usually four of about 40 windows.
+    """
+    validations = (1 + min(steps, 10)) * n_scored * VALIDATION_CELLS
     return (n_neurons + VIDEO_CELLS) * (steps * batch * STEP_CELLS + validations)
 
 

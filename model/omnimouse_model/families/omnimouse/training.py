@@ -208,7 +208,7 @@ class OmniMouseTraining(TrainingRun):
         job: Job,
     ) -> tuple[StartValues, Job]:
         """Return the start values of a fine-tuning, and the job of its steps."""
-        course = Course.of(job, options, source.session, fits=bool(origin.context))
+        course = Course.of(job, options, source, fits=bool(origin.context))
         device = resolve_device(job.device)
         return StartValues(origin, source, options, course, device), course.part(1)
 

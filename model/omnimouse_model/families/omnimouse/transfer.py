@@ -6,6 +6,7 @@ parameters are trained.
 """
 
 from dataclasses import dataclass, field, replace
+from math import inf
 from time import monotonic
 
 import numpy as np
@@ -91,7 +92,7 @@ class Course:
     fit_s
         Seconds of the fit of that part, 0 without one.
     cell_s
-        Seconds for a neuron in a window: of the demo, then measured in the parts.
+        Seconds for a neuron in a window: of the demo, until it is measured in the parts.
     took_s
         Seconds of each part so far.
     """
@@ -103,17 +104,20 @@ class Course:
     took_s: list[float] = field(default_factory=lambda: [0.0] * 3)
     _begin_s: float = field(default_factory=monotonic)
     _share: float = 0.0
+    _is_measured: bool = False
 
     @classmethod
     def of(
-        cls, job: Job, options: NeuronTransferOptions, session: Session, *, fits: bool
+        cls, job: Job, options: NeuronTransferOptions, source: TrainingSession, *, fits: bool
     ) -> "Course":
         """Return the course of a run that begins now, and fits a context part or not."""
-        fit_s = n_windows = 0.0
+        session, fit_s, n_windows = source.session, 0.0, 0.0
         if fits:
             fit_s = sum(context_seconds(session, OMNIMOUSE, 0.0))
             n_windows = sum(context_seconds(session, OMNIMOUSE, 1.0)) - fit_s
-        trained = training_cells(session.n_neurons, options.steps, options.batch)
+        # Five masks of each held-out window, of 48 at most.
+        n_scored = 5 * min(len(source.held_out), 48)
+        trained = training_cells(session.n_neurons, options.steps, options.batch, n_scored)
         return cls(job, (START_CELLS, trained, n_windows * window_cells(session.n_neurons)), fit_s)
 
     def part(self, number: int) -> Job:
@@ -123,18 +127,21 @@ class Course:
         def report(done: int | float, total: int | float, step: str) -> None:
             nonlocal first
             share = done / max(total, 1e-9)
-            first = first or (share, monotonic())
-            took_s = self.took_s[number] = monotonic() - first[1]
             # A run that goes on begins with a share. The first validation is no step.
+            if first is None or share <= first[0]:
+                first = share, monotonic()
+            took_s = self.took_s[number] = monotonic() - first[1]
             new = share - first[0]
-            if new > 0.1 and number < 2:
-                self.cell_s = took_s / new / self.cells[number]
+            if number < 2 and new > 0.1 * number:
+                self.cell_s, self._is_measured = took_s / new / self.cells[number], True
             own_s, *later_s = (self.cell_s * cells for cells in self.cells[number:])
             fit_s = self.fit_s if number == 2 else 0.0
             # Its own pace counts as much as is done of it.
             known = new / max(1 - first[0], 1e-9)
             pace_s = took_s / max(1 - first[0], 1e-9) + (1 - known) * (own_s + fit_s)
             left_s = (1 - share) * pace_s + sum(later_s) + self.fit_s - fit_s
+            # Without a measure the share stays: another machine is not the demo's.
+            left_s = left_s if self._is_measured or number == 2 else inf
             done_s = monotonic() - self._begin_s
             # Never less than before: to a bar that would be other work.
             self._share = max(self._share, done_s / max(done_s + left_s, 1e-9))

@@ -1,0 +1,39 @@
+"""The share of a fine-tuning that a bar shows, with a clock of its own."""
+
+import pytest
+
+from omnimouse_model.families.omnimouse import START_CELLS, training_cells, transfer
+from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, TimeLeft
+
+STEPS, BATCH, N_SCORED, CONTEXT = 60, 8, 200, 2e5
+
+
+@pytest.mark.parametrize("times", [0.3, 1.0, 10.0])
+def test_the_time_left_is_told_on_faster_and_slower_machines_than_the_demos(monkeypatch, times):
+    now, told = 0.0, []
+    estimate = TimeLeft(lambda: now)
+    monkeypatch.setattr(transfer, "monotonic", lambda: now)
+    job = CallbackJob(lambda done, total, _: told.append((now, estimate.seconds(done / total))))
+    cell_s = transfer.CELL_S * times
+    trained = training_cells(100, STEPS, BATCH, N_SCORED)
+    course = transfer.Course(job, (START_CELLS, trained, CONTEXT), 5.0, _begin_s=0.0)
+    part = course.part(0)
+    for number in range(32):
+        part.progress(number / 32, 1.0, STARTING)
+        now += START_CELLS * cell_s / 32
+    part = course.part(1)
+    step_s = (training_cells(100, 1, BATCH, 0) - training_cells(100, 0, BATCH, 0)) * cell_s
+    validation_s = training_cells(100, 0, BATCH, N_SCORED) * cell_s
+    part.progress(0, STEPS, TRAINING)
+    now += validation_s
+    part.progress(0, STEPS, TRAINING)
+    for step in range(1, STEPS + 1):
+        now += step_s + validation_s * (step % 6 == 0)
+        part.progress(step, STEPS, TRAINING)
+    part = course.part(2)
+    for number in range(101):
+        part.progress(number, 100, "context")
+        now += (CONTEXT * cell_s + 5.0 * times) / 100
+    found = [left / (now - at) for at, left in told if left is not None and now - at > 3]
+    assert len(found) > 30
+    assert sum(0.5 <= one <= 2.0 for one in found) >= 0.9 * len(found)
