@@ -200,15 +200,8 @@ def test_a_form_with_short_labels_has_two_columns_in_a_narrow_part(page):
 
 
 def test_titles_and_numbers_of_a_long_table_are_whole_in_a_narrow_part(page):
-    names = "id", "area", "plane", "depth", "state", "score", "recorded_field_size", "luck"
     page.set_viewport_size({"width": 478, "height": 500})
-    columns = tuple(Column(name, name, "", name == "state") for name in names)
-    texts = "100", "V1", "2", "285", "hidden → target", "-0.376", "1.25", "–"
-    show(page, LongTable(
-        "content", "table", 1, columns, 3, "state", "score", True, lambda column: None,
-        np.arange(3), lambda start, stop: [(texts, palette.TARGET)] * (stop - start),
-        tuple, lambda rows: None,
-    ))  # fmt: skip
+    show(page, table_of_neurons("recorded_field_size", "luck"))
     page.locator(".omnimouse-swatch").nth(2).wait_for()
     for seen in (
         ".omnimouse-head > div",
@@ -216,6 +209,28 @@ def test_titles_and_numbers_of_a_long_table_are_whole_in_a_narrow_part(page):
         ".omnimouse-row:not([hidden]) > div",
     ):
         assert page.locator(seen).evaluate_all(CUT) == []
+
+
+def test_columns_of_every_recording_are_in_view_in_a_narrow_part(page):
+    # The part at 1280 x 720, less the scroll bar of its rows.
+    page.set_viewport_size({"width": 467, "height": 500})
+    show(page, table_of_neurons())
+    page.locator(".omnimouse-swatch").nth(2).wait_for()
+    assert page.locator(".omnimouse-grid").evaluate_all(CUT) == []
+    cells = page.locator(".omnimouse-row:not([hidden]) > div")
+    assert cells.evaluate_all(CUT) == []
+
+
+def table_of_neurons(*more: str) -> LongTable:
+    """Three rows as in the table of neurons, with more columns of numbers."""
+    names = ("id", "area", "plane", "depth", "state", "score", *more)
+    columns = tuple(Column(name, name, "", name == "state") for name in names)
+    texts = ("100", "V1", "2", "285", "hidden → target", "-0.376", "1.25", "–")[: len(names)]
+    return LongTable(
+        "content", "table", 1, columns, 3, "state", "score", True, lambda column: None,
+        np.arange(3), lambda start, stop: [(texts, palette.TARGET)] * (stop - start),
+        tuple, lambda rows: None,
+    )  # fmt: skip
 
 
 def test_bars_of_sources_have_the_colours_of_their_table(page, tmp_path):

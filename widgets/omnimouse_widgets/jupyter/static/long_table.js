@@ -3,6 +3,7 @@
 const ROW = 22; // pixels
 const MARGIN_ROWS = 8; // rows drawn beyond each edge of the view
 const PREFETCH_ROWS = 60; // rows requested beyond the missing ones
+const SIGNED = 10.8; // em: a sign and "hidden → target"
 
 // Element of a long table of a record, and functions: `show` its content, `mark` the chosen
 // rows, `take` rows of the kernel. `connection` is that of the part.
@@ -44,8 +45,8 @@ function makeLongTable(item, connection, sharedKeys, tall) {
     pool = [];
     grid.setAttribute("aria-colcount", String(titles.length));
     // A title is whole beside its arrow; a column has room for a number, or a sign and a text.
-    const least = table.columns.map(({ name, title }) => Math.max(name === table.signed ? 12 : 4.4, 0.62 * title.length + 2.6));
-    const widths = least.map((em) => `minmax(${em}em, ${em < 12 ? 1 : 2}fr)`);
+    const least = table.columns.map(({ name, title }) => Math.max(name === table.signed ? SIGNED : 4.4, 0.62 * title.length + 2.6));
+    const widths = least.map((em) => `minmax(${em}em, ${em < SIGNED ? 1 : 2}fr)`);
     grid.style.setProperty("--om-columns", widths.join(" "));
     grid.style.setProperty("--om-least", `${least.reduce((sum, em) => sum + em)}em`);
   }
