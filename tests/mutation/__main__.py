@@ -31,7 +31,7 @@ import tomllib
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants_of, sample
@@ -165,6 +165,7 @@ def _jobs(
     return jobs
 
 
+@cache  # the second pass may come after an edit of the checkout
 def _statement_lines(mutant: Mutant) -> set[int]:
     """Return the lines of the innermost statement that a mutant changes.
 
