@@ -156,17 +156,19 @@ class TracesView:
             for choice in span_choices(state.spec)
         )  # fmt: skip
         span_help = f"Span of the traces: {_span_tip(state.trace_span, state.spec)}"
+        # A line of their own: four of them beside the rest are wider than a dock.
+        chips = [Row("chips", (*map(self._chip, state.pins), Text("end", "")), "end")]
         return [
             Row("bar", (
                 Action("pin", "Pin", PIN_TIP, pins.pin_or_notify, refusal, "Shift+P"),
-                *map(self._chip, state.pins),
                 Choice("span", "Span of the traces", span_help, spans, shown,
                        self._choose_span),
                 Switch("common_scale", COMMON_LABEL, COMMON_TIP, state.common_scale,
                        partial(setattr, state, "common_scale")),
                 Switch("as_large", SHAPE_LABEL, SHAPE_TIP, state.as_large,
                        partial(setattr, state, "as_large")),
-            ))
+            )),
+            *(chips if state.pins else []),
         ]  # fmt: skip
 
     def _chip(self, pin: Pin) -> Switch:

@@ -43,6 +43,20 @@ def test_shift_p_pins_and_four_are_all(panel, controller, redraw):
     assert notice not in panel.widgets["notice"].text()
 
 
+def test_four_pins_and_the_switches_beside_them_are_in_view_in_a_narrow_dock(
+    panel, controller, redraw
+):
+    for preset in PRESETS[:4]:
+        controller.editor.apply_preset(preset.name)
+        controller.pins.pin()
+    redraw()
+    panel.resize(394, 420)  # the dock at 1280 x 720
+    redraw()
+    for name in ("pin", "pin0", "pin3", "span", "common_scale", "as_large"):
+        one = panel.widgets[name]
+        assert one.mapTo(panel, one.rect().topRight()).x() < panel.width(), name
+
+
 def test_a_pin_is_compared_over_ten_seconds_and_removed(panel, controller, redraw):
     pins, state, stack = controller.pins, controller.state, panel.stacks["traces"]
     pinned = pins.pin().mask
