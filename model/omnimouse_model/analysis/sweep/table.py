@@ -43,8 +43,8 @@ class SweepRow:
     n_neurons
         Number of targets of the draw, the same along a curve.
     score, ci_low, ci_high
-        Metric of the plan, mean over the targets, and its 95 % interval from resampled
-        targets; NaN if refused.
+        Metric of the plan, mean over the targets, and its 95 % interval over time (of
+        one window: over neurons); NaN if refused.
     ceiling
         Score of the expected response on the same samples; NaN if unknown.
     decoded
