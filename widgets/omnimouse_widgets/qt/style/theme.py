@@ -307,8 +307,14 @@ def small_font(*, bold: bool = False) -> QFont:
 
 
 # -- legends of plots, as HTML ---------------------------------------------------------
-UNBROKEN = str.maketrans({"/": "/\N{WORD JOINER}", "-": "\N{NON-BREAKING HYPHEN}"})
-"""Signs after which Qt would break a line, as in spikes/s -> signs without a break."""
+UNBROKEN = str.maketrans(
+    {
+        "/": "/\N{WORD JOINER}",
+        "-": "\N{NON-BREAKING HYPHEN}",
+        **{dash: f"\N{WORD JOINER}{dash}\N{WORD JOINER}" for dash in "–—"},
+    }
+)
+"""Signs beside which Qt would break a line, as in spikes/s -> signs without a break."""
 
 
 def signs_html(signs: Sequence[tuple[str, str, str]]) -> str:
