@@ -103,6 +103,22 @@ def test_one_menu_has_folders_files_addresses(section, controller, qtbot, monkey
     assert SUITE2P in [entry.path for entry in controller.recordings.index]
 
 
+def test_dialogs_open_beside_a_recording_of_the_user_alone(
+    section, controller, tmp_path, monkeypatch
+):
+    """A sample lies in the folder of downloads, where the user has no recordings."""
+    asked: list[str] = []
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
+    # Folders that other dialogs have remembered.
+    monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *given: asked.append(given[2]))
+    for folder in (tmp_path / "sessions" / "v1", tmp_path / "mine"):
+        shutil.copytree(SUITE2P, folder / "m5")
+        controller.loader.open_now(om.open_session(folder / "m5"))
+        actions(section)[0].trigger()
+    assert asked == ["", str(tmp_path / "mine")]
+
+
 def actions(section: RecordingSection) -> list[Any]:
     return list(section.open.menu().actions())
 

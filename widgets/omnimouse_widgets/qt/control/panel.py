@@ -192,9 +192,9 @@ class RecordingSection(QWidget):
             self._recordings.read_folder(folder)
 
     def _near(self) -> str:
-        """Return the folder of the first dialog: that of the open recording."""
+        """Return the folder of the first dialog: that of the user's open recording."""
         session = self._state.session
-        return str(session.path.parent) if session is not None else ""
+        return "" if session is None or is_demo(session.path) else str(session.path.parent)
 
     def ask_options(self) -> None:
         """Ask with which options the recording is read again."""
