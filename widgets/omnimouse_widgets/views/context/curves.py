@@ -40,11 +40,12 @@ TIP: Final = (
     "neurons visible in the target samples, or the samples of history of all neurons.\n"
     "Bars: s.e.m. over draws of neurons; with one draw, the 95 % interval over time.\n"
     "Solid lines: the mask's target neurons over the test part, from 24 windows; broken\n"
-    "lines: the selected ones of them. Before, pale lines: the selected neurons in\n"
-    "this window. Star and dotted line: the current mask, over that part, too; before\n"
-    "it is scored, at the mean of the selected neurons in this window. Open star: over\n"
-    "that part beside curves of this window, or over all targets of this window. A\n"
-    "star stands only beside curves of the same targets and pool.\n"
+    "lines: the selected ones of them; other selected neurons are context. Before, pale\n"
+    "lines: the selected neurons in this window. Star and dotted line: the current mask,\n"
+    "over that part, too; before it is scored, at the mean of the selected neurons in\n"
+    "this window. Open star: over that part beside curves of this window, or over all\n"
+    "targets of this window. A star stands only beside curves of the same targets and\n"
+    "pool.\n"
     "Point at a marker to see its numbers."
 )
 DODGE: Final = 0.014
