@@ -233,6 +233,19 @@ def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected
     assert items["part"].value == "field"
 
 
+def test_without_video_no_empty_field_stands_beside_what_the_model_has_learned(recording):
+    blind = replace(recording, stimulus=None)
+    codes = np.eye(blind.n_neurons)
+    with open_controller(blind) as made:
+        view = NeuronView.of(made)
+        select(view, made, 4)
+        made.results.learned = LearnedNeurons(key_of(blind), blind.units.names, "m", codes, None)
+        choose(view, "part", "model")
+        items = record(view)
+    assert {"model", "nearest"} <= set(items)
+    assert not {"field", "lag"} & set(items)
+
+
 def test_a_part_is_offered_if_there_is_something_to_show(view, controller, recording):
     assert "part" not in select(view, controller)
     items = select(view, controller, 4)

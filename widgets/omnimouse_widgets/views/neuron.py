@@ -409,7 +409,9 @@ class NeuronView:
             help_text = "Select this neuron, and those with the most similar fingerprints"
             nearest = partial(self._select_nearest, learned, neuron)
             model.append(Action("nearest", "Select nearest", help_text, nearest))
-        return [Row("model_row", tuple(model), wide="model"), plots]
+        # Without video there is no field, beside which the place of a model would be.
+        with_field = [plots] if "field" in self._offered else []
+        return [Row("model_row", tuple(model), wide="model"), *with_field]
 
     def _tuning(self) -> Sequence[Item | Row]:
         info = self._facts.current
