@@ -397,11 +397,19 @@ class Scores(HasSummary):
 
         Both are scored on the same neurons and windows, and the same blocks are left
         out of both. NaN if one of them refused or has no score, or only one is centred.
+
+        Raises
+        ------
+        KeyError
+            The baseline has no scores at all; the message lists the predictors.
         """
         wanted = score.session, score.strategy, baseline
         found = (s for s in self.scores if (s.session, s.strategy, s.predictor) == wanted)
         # In a task of behaviour, a model of windows without it is refused, and has a row.
         if (other := next(found, None)) is None:
+            names = dict.fromkeys(s.predictor for s in self.scores)
+            if baseline not in names:
+                raise KeyError(f"No score of {baseline!r}; there are {', '.join(names)}.")
             return jackknife(float("nan"), [])
         if pooled:
             both = [(one.pooled, one.pooled_left_out) for one in (score, other)]

@@ -26,6 +26,14 @@ def test_intervals_over_neurons_add_their_variance_and_two_mice_have_one():
     assert estimate.low < 0.3 < 0.5 < estimate.high
 
 
+def test_a_gain_over_a_name_without_scores_is_refused_with_the_names():
+    found = score("1-1-1", 0.4, [0.4])
+    scores = Scores((found, replace(found, predictor="other", strategy="all")), (), "test")
+    assert np.isnan(scores.gain(found, "other").value)  # has no score of this condition
+    with pytest.raises(KeyError, match=f"'demo'.*{found.predictor}, other"):
+        scores.gain(found, "demo")
+
+
 def test_no_interval_of_a_score_goes_beyond_the_limits_of_its_metric():
     rest = np.linspace(0.9, 0.999, 10)
     found = score("1-1-1", 0.97, [0.9, 1.0, 1.0, 1.0], left_out=rest)
