@@ -253,7 +253,7 @@ normalised; behaviour none; status ok
         Columns: `sample`, `time_s` on the session clock (if the predictor gives it),
         `neuron`, the response with its unit in the name, the recorded response in the
         same unit if `window` is given, `is_valid`, and the limits of the band if there
-        is one.
+        is one. Predicted behaviour is in `behavior` alone.
 
         Parameters
         ----------
