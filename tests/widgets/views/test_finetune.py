@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from omnimouse_model.live.models.finetune import Finetuning
+from omnimouse_model.live.models.finetune import FinetuneRequest, Finetuning
 from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import NOT_OFFERED, FinetuneView, gain_text, span_of
 from omnimouse_widgets.views.record import record
@@ -46,6 +46,16 @@ def test_a_model_of_spike_counts_cannot_be_fitted_to_traces(controller):
     assert "has response traces, not spike times" in record(view)["start"].refusal
     controller.model.choose("mtm")
     assert not record(view)["start"].refusal
+
+
+def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(controller, tmp_path):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    name, session = controller.state.predictor_name, controller.state.session
+    finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
+    finetuning.n_steps = 3
+    assert record(view)["message"].text == "Stopped before the first step; nothing is saved yet."
+    finetuning.validations = [(0, 0.25)]
+    assert "current weights are saved" in record(view)["message"].text
 
 
 def test_a_family_with_other_options_has_its_own_form(empty_controller, monkeypatch):

@@ -276,6 +276,8 @@ class FinetuneView:
             return f"✓ Finished{chosen}: {score}."
         if finetuning.error is not None:
             return ""
+        if not finetuning.step and not finetuning.can_be_used:
+            return "Stopped before the first step; nothing is saved yet."
         at = f"{finetuning.step} of {finetuning.n_steps}"
         return f"Stopped at step {at}; the current weights are saved."
 
