@@ -30,6 +30,7 @@ from omnimouse_model.errors import (
     StoppedError,
 )
 from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.results_store import check_fits
 from omnimouse_model.evaluation.running_score import CHANNELS
 from omnimouse_model.evaluation.shard import centring_starts
 from omnimouse_model.evaluation.tier_windows import scored_starts
@@ -399,10 +400,11 @@ def _is_sound(folder: Path, plan: Plan, number: int, note: Mapping[str, Any]) ->
 
 def _compare(path: Path, stored: Mapping[str, Any], question: Mapping[str, Any]) -> None:
     """Raise if two questions differ."""
+    check_fits(path, stored, question)
     differences = [
         f"{name} is {stored.get(name)} in the file, {value} here"
         for name, value in question.items()
-        if stored.get(name) != value
+        if name != "fits" and stored.get(name) != value
     ]
     if differences:
         raise ResultsFileError(

@@ -193,16 +193,37 @@ class ResultsFile(Generic[Row]):
     def _compare(self, stored: JsonRow) -> None:
         # The round trip turns tuples into lists, as they are in the file.
         definition = parsed_line(json_line(self.definition))
+        check_fits(self.path, stored, definition)
         differences = "; ".join(
             f"{name} {_short(stored.get(name))} in the file, {_short(definition.get(name))} here"
             for name in dict.fromkeys((*definition, *stored))
-            if name not in definition or definition[name] != stored.get(name)
+            if name != "fits" and (name not in definition or definition[name] != stored.get(name))
         )
         if differences:
             raise ResultsFileError(
                 f"{self.path} holds another {self.kind.name}: {differences}. Choose "
                 "another path, or the settings of the file to continue it."
             )
+
+
+def check_fits(path: Path, stored: Definition, definition: Definition) -> None:
+    """Refuse kept results of the same predictor with other fits; see `Needs.fits`.
+
+    Raises
+    ------
+    ResultsFileError
+        The message says what to do, which is not what helps where settings differ.
+    """
+    predictor = definition.get("predictor")
+    before, now = stored.get("fits") or 0, definition.get("fits") or 0
+    if predictor is None or stored.get("predictor") != predictor or before == now:
+        return
+    age = "an earlier" if before < now else "another"
+    own = "" if predictor == "linear-gaussian" else f", which {predictor} used"
+    raise ResultsFileError(
+        f"{path} holds results of {age} fit of linear-gaussian{own}. "
+        "Choose another file, or delete this one and run again."
+    )
 
 
 def _short(value: Any) -> str:

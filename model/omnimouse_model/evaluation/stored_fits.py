@@ -22,7 +22,11 @@ Fit = dict[str, np.ndarray]
 LOWEST = "lowest"
 """Key of the lowest response of some training windows, in every fit."""
 VERSION = 11
-"""Increased when the content of a fit changes, or how it is computed."""
+"""In the names of stored fits. A rule whose fit has changed since has a version of its own,
+`Needs.fits`, which kept results know; those of the other rules stay."""
+LINEAR_GAUSSIAN = 11
+"""Version of the fits of `linear-gaussian` and of what is computed from them, also from those of
+a context part: increased when its predictions change."""
 MAX_STORED_BYTES = 400_000_000
 
 _log = logging.getLogger(__name__)
@@ -33,10 +37,11 @@ def load_or_fit(
     name: str,
     spec: WindowSpec,
     fit: Callable[[Session, WindowSpec], Fit],
+    version: int = VERSION,
 ) -> Fit:
     """Return the stored fit of a rule to a session and a spec, or make and store it."""
     key = name_with_spec(name, spec)
-    path = cache_dir() / "naive" / f"{session.fingerprint}-{key}-v{VERSION}.npz"
+    path = cache_dir() / "naive" / f"{session.fingerprint}-{key}-v{version}.npz"
     stored = _read(path)
     if stored is not None:
         return stored

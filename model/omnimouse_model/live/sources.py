@@ -6,7 +6,7 @@ The file is long because three questions share one run, its file and its estimat
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +22,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.evaluation.results_store import row_key
-from omnimouse_model.evaluation.stored_fits import VERSION
+from omnimouse_model.evaluation.stored_fits import LINEAR_GAUSSIAN
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.families import fit_names
 from omnimouse_model.live.inference.background_task import (
@@ -529,15 +529,23 @@ class Sources(HasBackgroundTask):
     def _on_model(self) -> None:
         if self._latest is not None and not self._is_of_screen(self._latest):
             self.stop()
-        gone = [question for question, job in self._jobs.items() if not self._is_of_screen(job)]
+        self._keep(self._is_of_screen)
+        self.changed.emit()
+
+    def _on_needs(self) -> None:
+        # A kept result may have been read before the model was loaded.
+        needs = self._client.results.needs
+        if needs is not None:
+            fits = needs.fits
+            self._keep(lambda job: job.source == QUICK or self.found[job.question].fits == fits)
+        self.changed.emit()
+
+    def _keep(self, is_kept: Callable[[SourcesJob], bool]) -> None:
+        gone = [question for question, job in self._jobs.items() if not is_kept(job)]
         for question in gone:
             del self.found[question], self._jobs[question]
         if gone:
             self.measured.emit()
-        self.changed.emit()
-
-    def _on_needs(self) -> None:
-        self.changed.emit()
 
     def _is_of_screen(self, job: SourcesJob) -> bool:
         source, chosen = job.source, self._client.predictor
@@ -573,8 +581,10 @@ class Sources(HasBackgroundTask):
             if job.question == "sources":
                 self._post(partial(self._name_groups, job, found))
             source = QUICK if found.predictor == QUICK else job.source
+            needs = self._client.results.needs
             # Results of weights have no version of fits, nor have older ones.
-            if found.fits != VERSION and (found.fits or found.predictor == QUICK):
+            is_fitted = found.fits or source == QUICK or (needs is not None and needs.fits)
+            if is_fitted and found.fits != LINEAR_GAUSSIAN:
                 others.append(f"{job.question} are of an earlier fit of {found.predictor}")
             elif source != "":
                 yield replace(job, source=source), found

@@ -79,8 +79,8 @@ class Needs:
         False for a model that refuses sessions until it is fitted: its other needs than
         the spec are not known.
     fits
-        Version of the fits that the predictor makes to each recording; 0 for weights, which
-        the hash in the id names.
+        Version of `linear-gaussian` where predictions are computed with it, as by a context
+        part; 0 for weights, which the hash in the id names, and for other baselines.
     """
 
     sees_responses: bool = True

@@ -2,12 +2,13 @@
 
 import json
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from threading import Event, Thread
 
 import pytest
 
 from omnimouse_model.errors import AnalysisFileError
-from omnimouse_model.evaluation.stored_fits import VERSION
+from omnimouse_model.evaluation.stored_fits import LINEAR_GAUSSIAN
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import VISIBLE
@@ -103,7 +104,7 @@ def test_groups_without_a_name_of_their_own_are_refused(saved):
             read_analysis(path)
 
 
-@pytest.mark.parametrize("fits", [0, 1, VERSION])
+@pytest.mark.parametrize("fits", [0, 1, LINEAR_GAUSSIAN])
 def test_groups_of_older_analyses_come_back_from_kept_results(saved, fits):
     """Also from those of an earlier fit, which are named and not shown."""
     path, folder, _ = saved
@@ -119,18 +120,18 @@ def test_groups_of_older_analyses_come_back_from_kept_results(saved, fits):
     kept = folder / facts["sources"][-1]
     header, *rows = kept.read_text().splitlines()
     header = json.loads(header)
-    assert header["definition"].pop("fits") == VERSION
+    assert header["definition"].pop("fits") == LINEAR_GAUSSIAN
     header["definition"] |= {"fits": fits} if fits else {}
     kept.write_text("\n".join([json.dumps(header), *rows, ""]))
     with reopened(path, folder) as controller:
         assert controller.state.groups == named
-        assert ("sources" in controller.sources.found) is (fits == VERSION)
-        if fits != VERSION:
+        assert ("sources" in controller.sources.found) is (fits == LINEAR_GAUSSIAN)
+        if fits != LINEAR_GAUSSIAN:
             assert "sources are of an earlier fit of linear-gaussian" in str(
                 controller.sources.error
             )
             controller.sources.start()
-            assert controller.sources.found["sources"].fits == VERSION
+            assert controller.sources.found["sources"].fits == LINEAR_GAUSSIAN
 
 
 def test_another_recording_gets_no_results(saved):
@@ -155,6 +156,21 @@ def test_results_of_a_model_that_is_not_chosen_are_named_and_stay_in_the_file(sa
         assert "Results of sources are of another model" in str(controller.sources.error)
         controller.project.save(path)
         assert len(read_analysis(path).sources) == 2
+
+
+def test_results_from_before_a_model_had_a_version_of_fits_leave_when_it_is_known(saved):
+    path, folder, _ = saved
+    kept = next(folder.glob("*.sources.jsonl"))
+    header, *rows = kept.read_text().splitlines()
+    header = json.loads(header)
+    del header["definition"]["fits"]
+    header["definition"]["predictor"] = "mean"
+    kept.write_text("\n".join([json.dumps(header), *rows, ""]))
+    with reopened(path, folder) as controller:
+        assert len(controller.sources.found) == 2
+        results = controller.sources._client.results
+        results.needs = replace(results.needs, fits=LINEAR_GAUSSIAN)
+        assert list(controller.sources.found) == ["informants"]
 
 
 def test_a_model_that_loads_while_the_sources_close_is_closed_too(session_folder):

@@ -14,8 +14,13 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.evaluation import stored_fits
-from omnimouse_model.evaluation.stored_fits import LOWEST, Fit, load_or_fit, name_with_spec
+from omnimouse_model.evaluation.stored_fits import (
+    LOWEST,
+    VERSION,
+    Fit,
+    load_or_fit,
+    name_with_spec,
+)
 from omnimouse_model.evaluation.tier_windows import (
     BETWEEN,
     FITTED,
@@ -777,7 +782,7 @@ class NaivePredictor(Predictor):
     @property
     def needs(self) -> Needs:
         """What the rule can see and predict."""
-        return replace(self.rule.needs, spec=self.spec, fits=stored_fits.VERSION)
+        return replace(self.rule.needs, spec=self.spec)
 
     def prepare(self, session: Session) -> None:
         """Fit to the session's train tier, or read an earlier fit."""
@@ -787,8 +792,8 @@ class NaivePredictor(Predictor):
         key = session.fingerprint  # two exports may share an id
         with self._lock:
             if key not in self._fits:
-                fit = self.rule.fit
-                self._fits[key] = load_or_fit(session, self.rule.name, self.spec, fit)
+                name, version = self.rule.name, self.rule.needs.fits or VERSION
+                self._fits[key] = load_or_fit(session, name, self.spec, self.rule.fit, version)
             return self._fits[key]
 
     def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:

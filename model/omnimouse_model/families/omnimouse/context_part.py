@@ -23,6 +23,7 @@ from torch import Tensor
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.evaluation import stored_fits
 from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint, read_checkpoint
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.parts.linear_gaussian.fit import (
@@ -169,7 +170,9 @@ class OmniMouseWithContext(LinearGaussian):
         # Where a part answers, all subsets come from one set of sums, as in the baseline.
         own: frozenset[OptionalMethod] = frozenset({"predict_subsets"} if self._parts else ())
         needs = transformer.needs
-        self._needs = replace(needs, methods=needs.methods | own)
+        # The weights are the same after a change of what is computed from them.
+        fits = stored_fits.LINEAR_GAUSSIAN if self._parts else 0
+        self._needs = replace(needs, methods=needs.methods | own, fits=fits)
         self._rates = MemoryCache[np.ndarray](MAX_CACHED_BYTES, lambda rates: rates.nbytes)
 
     @property
@@ -179,7 +182,7 @@ class OmniMouseWithContext(LinearGaussian):
 
     @property
     def needs(self) -> Needs:
-        """Those of the transformer, and subsets of a session with a context part."""
+        """Those of the transformer, and subsets and fits of a session with a context part."""
         return self._needs
 
     @property

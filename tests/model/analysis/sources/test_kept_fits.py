@@ -37,19 +37,34 @@ def test_files_of_other_fits_are_not_continued(question, kind, session, tmp_path
 
     for _ in range(2):
         ask()
-    monkeypatch.setattr(stored_fits, "VERSION", stored_fits.VERSION + 1)
+    monkeypatch.setattr(stored_fits, "LINEAR_GAUSSIAN", stored_fits.LINEAR_GAUSSIAN + 1)
     if kind == "weights":
         ask()
         return
-    with pytest.raises(ResultsFileError, match="fits"):
+    earlier = r"an earlier fit of linear-gaussian.*\. Choose another file, or delete this one"
+    with pytest.raises(ResultsFileError, match=earlier) as refusal:
         ask()
+    assert "null" not in str(refusal.value)
 
 
 @pytest.mark.slow
 def test_scores_of_other_fits_are_computed_again(session, tmp_path, monkeypatch):
     path, n_lines = tmp_path / "kept.jsonl", []
     for version in (1, 1, 2):
-        monkeypatch.setattr(stored_fits, "VERSION", version)
-        evaluate_all(["last"], session, [FORECAST], max_windows=2, results=path)
+        monkeypatch.setattr(stored_fits, "LINEAR_GAUSSIAN", version)
+        evaluate_all(["last", "linear-gaussian"], session, [FORECAST], max_windows=2, results=path)
         n_lines.append(len(path.read_text().splitlines()))
-    assert n_lines == [2, 2, 3]
+    assert n_lines == [3, 3, 4]
+
+
+def test_stored_fits_of_other_baselines_stay(session, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_fits, "cache_dir", lambda: tmp_path)
+    window, mask = session.window(20.0), om.Mask.nothing(session).ask([0])
+    for version in (1, 2):
+        monkeypatch.setattr(stored_fits, "LINEAR_GAUSSIAN", version)
+        for name in ("mean", "linear-gaussian"):
+            om.load_predictor(name).predict(window, mask)
+    assert om.load_predictor("mean").needs.fits == 0
+    names = sorted(path.name.removeprefix(session.fingerprint) for path in tmp_path.rglob("*.npz"))
+    version = stored_fits.VERSION
+    assert names == ["-linear-gaussian-v1.npz", "-linear-gaussian-v2.npz", f"-mean-v{version}.npz"]

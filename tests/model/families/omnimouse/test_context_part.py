@@ -13,6 +13,7 @@ from omnimouse_model.errors import (
     StoppedError,
     UnsupportedRequestError,
 )
+from omnimouse_model.evaluation import stored_fits
 from omnimouse_model.families.omnimouse import FAMILY
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.context_part import (
@@ -66,6 +67,19 @@ def test_withheld_values_change_nothing(session, path, mask):
         found = om.load_predictor(path).predict(changed, mask)
         np.testing.assert_array_equal(found.responses, expected.responses)
         np.testing.assert_array_equal(found.behavior, expected.behavior)
+
+
+def test_kept_scores_are_of_one_version_of_linear_gaussian(session, path, tmp_path, monkeypatch):
+    """The weights, and so the id, are the same after a change of the posterior."""
+    file, n_lines = tmp_path / "kept.jsonl", []
+    for version in (1, 1, 2):
+        monkeypatch.setattr(stored_fits, "LINEAR_GAUSSIAN", version)
+        om.evaluate_all([str(path)], session, [STRATEGY], max_windows=2, results=file)
+        n_lines.append(len(file.read_text().splitlines()))
+    assert n_lines == [2, 2, 3]
+    model = om.load_predictor(path)
+    assert model.needs.fits == om.Ensemble([model, model.transformer]).needs.fits == 2
+    assert model.transformer.needs.fits == 0
 
 
 def test_only_the_first_stroke_of_a_window_runs_the_transformer(session, predictor):

@@ -215,7 +215,7 @@ class LinearGaussian(Predictor):
             predicts_behavior=self._spec.behavior is not None,
             spec=self._spec,
             methods=frozenset({"predict_subsets"}),
-            fits=stored_fits.VERSION,
+            fits=stored_fits.LINEAR_GAUSSIAN,
         )
 
     def prepare(self, session: Session) -> None:
@@ -502,7 +502,8 @@ class LinearGaussian(Predictor):
 
         with self._lock:
             if key not in self._fits:
-                arrays = load_or_fit(session, name, self._spec, make)
+                version = stored_fits.LINEAR_GAUSSIAN
+                arrays = load_or_fit(session, name, self._spec, make, version)
                 fitted = LinearGaussianFit.from_arrays(arrays)
                 prior = Prior.of(fitted.factors, self._spec.sample_times_s)
                 self._fits[key] = (fitted, prior)
