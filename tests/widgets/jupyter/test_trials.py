@@ -5,7 +5,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
-from omnimouse_widgets.jupyter.results import Repeats, Trials
+from omnimouse_widgets.jupyter.results import Neuron, Repeats, Trials
 from omnimouse_widgets.views.repeats import NO_CLIPS
 from tests.predictors import open_controller
 from tests.small_sessions import simulate_mouse
@@ -25,6 +25,21 @@ def controller():
 
 def item(message, name):
     return next(one for one in message["items"] if one["name"] == name)
+
+
+def test_the_trait_says_which_part_of_the_neuron_is_shown(controller, page):
+    part = Neuron(controller)
+    assert part.part == ""
+    page(part, "block1")
+    controller.neuron_info.follow()
+    assert part.part == "spikes"
+    with pytest.raises(ValueError, match="repeats, model, laboratory, not 'fields'"):
+        part.part = "fields"
+    part.part = "tuning"
+    assert part.part == "tuning"
+    # No model has learned of this recording.
+    part.part = "model"
+    assert part.part == "spikes"
 
 
 def test_the_page_presses_a_trial_and_code_chooses_a_condition(controller, page):

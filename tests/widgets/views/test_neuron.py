@@ -206,7 +206,7 @@ def test_nothing_is_computed_out_of_sight(controller):
 
 
 def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected(
-    view, controller, recording
+    view, controller, recording, monkeypatch
 ):
     angles = np.linspace(0, 1, recording.n_neurons)
     codes = np.stack([np.cos(angles), np.sin(angles)], 1)
@@ -216,7 +216,12 @@ def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected
         key_of(recording), recording.units.names, "model", codes, places
     )
     choose(view, "part", "model")
+    asked, nearest = [], LearnedNeurons.nearest
+    monkeypatch.setattr(
+        LearnedNeurons, "nearest", lambda *args: asked.append(args) or nearest(*args)
+    )
     items = record(view)
+    assert len(asked) == 1
     assert "25 % of the width" in items["model"].text
     assert "103 (0.02)" in items["model"].text
     assert items["model"].text in press(view, "copy").text

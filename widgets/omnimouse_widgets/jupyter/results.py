@@ -275,7 +275,8 @@ class Neuron(RecordPart):
     Attributes
     ----------
     part
-        What is shown: "field", "tuning", "repeats", … ("spikes" first, if there are spikes).
+        What is shown: "field", "tuning", "repeats", … ("spikes" first, if there are spikes);
+        "" without a neuron in focus.
     clip
         Number of the clip whose repeats are shown, from 0.
     """
@@ -286,7 +287,10 @@ class Neuron(RecordPart):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         panel = NeuronView.of(controller)
         super().__init__(panel, controller, **traits)
-        self.bind("part", panel.changed, lambda: panel.part, panel.show_part)
+        info = controller.neuron_info
+        signals = [panel.changed, info.changed, info.focus_changed, controller.laboratory.changed]
+        signals += [controller.state.events.session, controller.results.events.learned]
+        self.bind("part", signals, lambda: panel.part, panel.show_part)
         self.bind("clip", panel.changed, lambda: panel.clip, panel.show_clip)
 
     def __repr__(self) -> str:

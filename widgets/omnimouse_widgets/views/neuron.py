@@ -142,6 +142,7 @@ class NeuronView:
     ----------
     part
         What is shown of the neuron, a name of `PARTS`; one part has room in a low window.
+        "" without a neuron.
     clip
         Number of the clip whose repeats are shown.
     """
@@ -162,7 +163,7 @@ class NeuronView:
         self._facts, self._state, self._results = neuron_info, state, results
         self._experiments, self._navigation = laboratory, navigation
         self._selection, self._averages = selection, averages
-        self.part, self.clip = "", 0
+        self._part, self.clip = "", 0
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
@@ -178,8 +179,10 @@ class NeuronView:
         )
 
     def show_part(self, name: str) -> None:
-        """Show another part of what is known of the neuron."""
-        self.part = name
+        """Show another part of what is known of the neuron, or "" for the first."""
+        if name and name not in PARTS:
+            raise ValueError(f"The part is one of {', '.join(PARTS)}, not {name!r}.")
+        self._part = name
         self.changed.emit()
 
     def show_clip(self, number: int) -> None:
@@ -276,9 +279,11 @@ class NeuronView:
             Menu(
                 "export",
                 "Export",
-                "Save the picture, or all numbers as a table",
+                "Save the part that is shown as a picture, or all numbers as a table",
                 (
-                    Action("picture", "Picture (PNG)…", "Save the plots", self._picture),
+                    Action(
+                        "picture", "Picture (PNG)…", "Save the part that is shown", self._picture
+                    ),
                     Action("numbers", "Numbers (CSV)…", "Save all numbers", self._numbers),
                     Action(
                         "python",
@@ -335,29 +340,30 @@ class NeuronView:
             "spikes": has_events,
             "trials": has_events,
             "field": session.stimulus is not None,
-            "model": bool(self._about_model),
+            "model": learned_of(self._results, session) is not None,
             "laboratory": self._found is not None,
         }
         return tuple(name for name in PARTS if has.get(name, True))
 
-    def _is_shown(self, name: str) -> bool:
+    @property
+    def part(self) -> str:
+        """Part that is shown: the chosen one, or the first that there is; "" for none."""
         offered = self._offered
-        return bool(offered) and name == (self.part if self.part in offered else offered[0])
+        return self._part if self._part in offered else next(iter(offered), "")
 
     def _parts(self) -> Sequence[Item]:
         offered = self._offered
         if not offered:
             return []
         options = tuple((name, *PARTS[name]) for name in offered)
-        now = self.part if self.part in offered else offered[0]
         label = "Part of what is known of the neuron"
-        return [Choice("part", label, "", options, now, self.show_part, is_row=True)]
+        return [Choice("part", label, "", options, self.part, self.show_part, is_row=True)]
 
     # -- spikes -----------------------------------------------------------------------
     def _spikes(self) -> Sequence[Item | Row]:
         """Return rate and autocorrelogram of a spiking recording."""
         info = self._facts.current
-        if not self._is_shown("spikes"):
+        if self.part != "spikes":
             return []
         found = None if info is None else info.spikes
         about = "" if found is None else f"Spikes: {spikes_text(found)}"
@@ -369,7 +375,7 @@ class NeuronView:
     def _trials(self) -> Sequence[Item]:
         """Return the average around trials of a spiking recording."""
         neuron, averages = self._facts.focus, self._averages
-        if neuron is None or not self._is_shown("trials"):
+        if neuron is None or self.part != "trials":
             return []
         around, time_s = averages.of(neuron), averages.time_s
         if not around or time_s is None:
@@ -381,19 +387,11 @@ class NeuronView:
         ]
 
     # -- field, tuning, model ---------------------------------------------------------
-    @property
-    def _about_model(self) -> str:
-        session, neuron = self._state.session, self._facts.focus
-        learned = learned_of(self._results, session)
-        if learned is None or neuron is None:
-            return ""
-        return learned_text(learned, neuron, NEAREST)
-
     def _field(self) -> Sequence[Item | Row]:
         """Return the receptive field, or beside it what the model has learned."""
         info, neuron = self._facts.current, self._facts.focus
-        of_model = self._is_shown("model")
-        if neuron is None or not (of_model or self._is_shown("field")):
+        part = self.part
+        if neuron is None or part not in ("field", "model"):
             return []
         field = None if info is None else info.field
         learned = learned_of(self._results, self._state.session)
@@ -401,10 +399,10 @@ class NeuronView:
         if learned is not None and learned.positions is not None:
             place = learned.positions[neuron]
         plots = Row("plots", (field_plot(field, place), lag_plot(field)))
-        if not of_model:
+        if part == "field":
             return [Text("field_text", "" if field is None else field_text(field)), plots]
         assert learned is not None
-        model: list[Item] = [Text("model", self._about_model, tip=MODEL_TIP)]
+        model: list[Item] = [Text("model", learned_text(learned, neuron, NEAREST), tip=MODEL_TIP)]
         if learned.barcodes is not None:
             help_text = "Select this neuron, and those with the most similar fingerprints"
             nearest = partial(self._select_nearest, learned, neuron)
@@ -415,7 +413,7 @@ class NeuronView:
 
     def _tuning(self) -> Sequence[Item | Row]:
         info = self._facts.current
-        if not self._is_shown("tuning"):
+        if self.part != "tuning":
             return []
         tuning = None if info is None else info.tuning
         return [
@@ -449,7 +447,7 @@ class NeuronView:
 
     def _repeats(self) -> Sequence[Item | Row]:
         info, repeats = self._facts.current, self._shown_repeats()
-        if not self._is_shown("repeats"):
+        if self.part != "repeats":
             return []
         if info is None or info.repeats is None or repeats is None:
             is_known = info is not None and info.repeats is not None
@@ -498,7 +496,7 @@ class NeuronView:
 
     def _laboratory(self) -> Sequence[Item]:
         plot, laboratory, neuron = self._found, self._experiments, self._facts.focus
-        if plot is None or not self._is_shown("laboratory"):
+        if plot is None or self.part != "laboratory":
             return []
         text = laboratory_view.neuron_text(laboratory, self._state.session, neuron)
         if laboratory.exciting is not None:
