@@ -202,7 +202,10 @@ def move_cursor(state: LiveState, navigation: Navigation, time_s: float) -> None
 
 
 def signs_of(lanes: Sequence[Lane]) -> tuple[tuple[str, str, str], ...]:
-    """Return letter, colour and meaning of bars; a narrow bar has its colour alone."""
+    """Return letter, colour and name of each tier whose letter is on a bar.
+
+    A bar that is too narrow for its letter has the colour alone.
+    """
     on_screen = {bar.letter for lane in lanes for bar in lane.bars}
     return tuple(
         (letter, palette.TIER_COLOURS[kind], kind)

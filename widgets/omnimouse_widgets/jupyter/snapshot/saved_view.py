@@ -124,7 +124,10 @@ def draw_snapshot(controller: Controller, field: Field | None) -> Snapshot:
 
 # -- the caption --------------------------------------------------------------------
 def caption(controller: Controller) -> str:
-    """Return `demo · window 12.0 s · 743 visible, 257 target · r = 0.41 [0.34, 0.54], … · …`."""
+    """Return the text below a saved picture: recording, window, mask, score and model.
+
+    For example, `demo · window 12.0 s · 743 visible, 257 target · r = 0.41 [0.34, 0.54] …`.
+    """
     state, results = controller.state, controller.results
     if state.session is None or state.window is None or state.mask is None:
         return (

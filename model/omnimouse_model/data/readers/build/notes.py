@@ -154,7 +154,11 @@ class Notes:
     def attempt_each(
         self, read: Callable[[Item], Stream], items: Mapping[str, Item]
     ) -> list[Stream]:
-        """Read parts by name; of several, faulty or empty ones are left out, but not all."""
+        """Return the items that can be read and have data.
+
+        A single item must be readable. Of several, faulty ones are left out with a
+        warning; if none is left, all are read again, and the first error is raised.
+        """
         several = items.items() if len(items) > 1 else ()
         found = [self.attempt(name, read, item) for name, item in several]
         return [one for one in found if one] or [read(item) for item in items.values()]
