@@ -1,6 +1,7 @@
 """The panel Context: curves, mark, form, background and saved sweeps."""
 
 import csv
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -76,6 +77,37 @@ def test_the_reason_for_missing_points_is_told_once_and_whole():
     )
     assert refused_text(SimpleNamespace(rows=rows)) == f"No point at 0 neurons: {reason}"
     assert refused_text(SimpleNamespace(rows=rows[2:])) == ""
+
+
+def test_missing_points_of_one_condition_are_not_told_of_others():
+    def text(*refusals):
+        contexts = [Context(n, h, v, False) for n, h in ((0, 0), (16, 0), (16, 5)) for v in (1, 0)]
+        rows = [
+            SimpleNamespace(context=context, refusal=refusal)
+            for context, refusal in zip(contexts, refusals, strict=True)
+        ]
+        return refused_text(SimpleNamespace(rows=rows))
+
+    found = text("", "dark", "", "dark", "", "")
+    assert found == "No point at 0 neurons, 16 neurons of nothing: dark"
+    assert text(*["dark"] * 4, "", "") == "No point at 0 neurons, 16 neurons: dark"
+    # Each reason once, and the axis of each point.
+    found = text("none", "none", "", "dark", "", "dark")
+    assert found == (
+        "No point at 0 neurons: none · No point at 16 neurons, 5 samples of nothing: dark"
+    )
+
+
+def test_the_only_condition_has_a_switch_while_it_is_hidden(view, controller):
+    plan = SweepPlan(neurons=(0, 8), video=(True,), behavior=(False,))
+    table = replace(controller.results.sweep, plan=plan)
+    rows = tuple(row for row in table.rows if row.context in plan.contexts)
+    view.show(replace(table, rows=rows))
+    assert "condition video" not in record.record(view)
+    view.hide(["video"])
+    assert not record.record(view)["neurons"].lines
+    record.choose(view, "condition video", True)
+    assert record.record(view)["neurons"].lines
 
 
 def test_without_a_session_nothing_is_swept_or_saved(empty_controller):

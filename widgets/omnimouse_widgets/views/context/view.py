@@ -199,13 +199,14 @@ class ContextView:
         ]
 
     def _conditions(self) -> Sequence[Row]:
-        """Return a switch per condition that is drawn; none where there is only one."""
+        """Return a switch per condition that is drawn; none for a single one, unless hidden."""
         plans = [each.sweep.plan for each in self.drawn()]
         contexts = [context for plan in plans for context in plan.contexts]
         drawn = {inputs_label(one.video, one.behavior) for one in contexts}
         if drawn:  # else those of before: rows below do not move while curves are awaited
             self._offered = tuple(label for label in palette.CONDITION_COLOURS if label in drawn)
-        if len(self._offered) < 2:
+        # A condition that stays hidden from before needs its switch also alone.
+        if len(self._offered) < 2 and not {*self._offered} & {*self.hidden}:
             return []
         return [Row("conditions", (*map(self._condition, self._offered), Text("end", "")), "end")]
 
@@ -565,13 +566,25 @@ def live_lines(state: LiveState, results: Results) -> tuple[str, str]:
 
 def refused_text(sweep: ContextSweep) -> str:
     """Return which points are missing and why; "" if none is."""
-    refused = [row for row in sweep.rows if row.refusal]
-    if not refused:
-        return ""
-    of = {f"{row.context.neurons:,} neurons": row for row in refused}
-    if all(row.context.history_samples for row in refused):
-        of = {f"{row.context.history_samples} samples": row for row in refused}
-    return f"No point at {', '.join(of)}: {refused[0].refusal}"
+    # By point of an axis and reason: the conditions without it.
+    asked: dict[str, set[str]] = {}
+    refused: dict[tuple[str, str], list[str]] = {}
+    for row in sweep.rows:
+        context = row.context
+        point = f"{context.neurons:,} neurons"
+        if context.history_samples:
+            point = f"{context.history_samples} samples"
+        condition = inputs_label(context.video, context.behavior)
+        asked.setdefault(point, set()).add(condition)
+        if row.refusal:
+            refused.setdefault((point, row.refusal), []).append(condition)
+    told: dict[tuple[str, str], list[str]] = {}
+    for (point, reason), without in refused.items():
+        names = dict.fromkeys(without)
+        of = "" if {*names} == asked[point] else f" of {', '.join(names)}"
+        told.setdefault((of, reason), []).append(point)
+    texts = [f"No point at {', '.join(at)}{of}: {why}" for (of, why), at in told.items()]
+    return " · ".join(texts)
 
 
 def window_evidence(state: LiveState) -> str:
