@@ -806,10 +806,13 @@ def sharing_guard(mask: Mask, before: Mask, neurons: np.ndarray) -> Mask:
     there: a stroke costs the neurons that it touches.
     """
     few = mask.n_neurons // 32
-    for cells, touched in (*before._origin, (before.cells, neurons)):
-        if len(neurons) <= few and len(named := np.union1d(touched, neurons)) <= few:
-            mask._origin[:] = [(cells, named)]
-            break
+    # The union of many neurons would cost more than it saves.
+    if len(neurons) <= few:
+        for cells, touched in (*before._origin, (before.cells, neurons)):
+            named = np.union1d(touched, neurons)
+            if len(named) <= few:
+                mask._origin[:] = [(cells, named)]
+                break
     if before._allowed and before.guard == mask.guard:
         allowed = before._allowed[0].copy()
         allowed[:, neurons] = _found_allowed(mask, neurons)

@@ -300,11 +300,12 @@ class Checkpoint:
         stated = {k: v for k, v in about.items() if k in names and v is not None}
         with refused_as(CheckpointError):
             found = decode(cls, stated, path.with_suffix(".json"))
-        # The windows of a config that no window fits; sizes are within limits.
-        try:
-            getattr(found.config, "spec", None)
-        except ValueError as error:
-            raise CheckpointError(f"{path.with_suffix('.json')}: config: {error}") from error
+        # Sizes that are each within limits can be those of no window: `spec` then raises.
+        if hasattr(type(found.config), "spec"):
+            try:
+                _ = found.config.spec
+            except ValueError as error:
+                raise CheckpointError(f"{path.with_suffix('.json')}: config: {error}") from error
         found = replace(found, state=state, source=str(path))
         found.check()
         return found

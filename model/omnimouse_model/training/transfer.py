@@ -1,7 +1,7 @@
 """What fine-tunings of all families share: held-out windows, and the card of a result.
 
-The caller of a transfer writes its settings (`analysis.fit`); a family trains, and
-writes its result with a card.
+The caller of `transfer` writes the settings of a run (`analysis.fit`). `transfer` trains
+with the steps of a family (`loop.TrainingRun`), and writes the result with its card.
 """
 
 from dataclasses import fields, replace

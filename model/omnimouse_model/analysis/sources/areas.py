@@ -226,7 +226,7 @@ class AreaMatrix(Found):
             (
                 f"from {source}",
                 ", ".join(
-                    f"{target} {one:z.3f}{'*' * bool(least > 0)}"
+                    f"{target} {one:z.3f}{'*' if least > 0 else ''}"
                     for target, one, least in zip(self.plan.labels, row, lows, strict=True)
                 ),
             )

@@ -291,9 +291,8 @@ def stored_batch(
         stacked = np.stack([window.behavior.T for window in windows])
         values = torch.from_numpy(stacked).to(responses.device)
     times = [window.timestamps for window in windows]
-    recorded, screen = (
-        [one.get(k, one["responses"]) for one in times] for k in ("responses", "screen")
-    )
+    recorded = [one["responses"] for one in times]
+    screen = [one.get("screen", one["responses"]) for one in times]
     response_times, video_times, starts = batch_times(recorded, screen, config)
     return WindowBatch(
         session=session,

@@ -274,9 +274,8 @@ class AdaptiveSgd(torch.optim.Optimizer):
 
 
 def _clipped(gradient: Tensor, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-    weight_norm, norm = (
-        torch.linalg.vector_norm(x, dim=group["dims"], keepdim=True) for x in (parameter, gradient)
-    )
+    weight_norm = torch.linalg.vector_norm(parameter, dim=group["dims"], keepdim=True)
+    norm = torch.linalg.vector_norm(gradient, dim=group["dims"], keepdim=True)
     least = group["eps"] * math.sqrt(parameter.numel())
     limit = (group["clip"] * weight_norm).clamp(min=least)
     # A gradient of 0 remains 0.

@@ -337,8 +337,8 @@ class LinearGaussianFit:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the fit as named arrays, for a file."""
-        both = (self, OF_FIT), (self.factors, OF_FACTORS)
-        return {name: np.asarray(getattr(one, name)) for one, names in both for name in names}
+        of_fit = {name: np.asarray(getattr(self, name)) for name in OF_FIT}
+        return of_fit | {name: np.asarray(getattr(self.factors, name)) for name in OF_FACTORS}
 
     def at_means(
         self, before: np.ndarray, after: np.ndarray, *, is_count: bool

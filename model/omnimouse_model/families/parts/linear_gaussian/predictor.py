@@ -60,7 +60,7 @@ FITTING = "fitting linear-gaussian"
 MAX_CACHED_BYTES = 256 * 2**20
 """Maximum memory of the cached `Posterior` objects, one for each mask, in bytes."""
 BLOCK_BYTES = 2**11
-"""About the visible cells of a block, by which its part is found."""
+"""Bytes counted for the key of a kept part: the visible cells of its block, about 2 kB."""
 MAX_INPUT_BYTES = 128 * 2**20
 """Maximum memory of the visible inputs of windows: 0.3 MB of 60 samples with video."""
 MAX_MEAN_BYTES = 32 * 2**20
