@@ -18,6 +18,7 @@ from dataclasses import fields, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from omnimouse_model.data.session import Session
@@ -51,7 +52,7 @@ from omnimouse_model.storage.write import cache_dir, sole_writer, write_json
 from omnimouse_model.training.checkpoints import FINISHED, LAST, saved_step
 from omnimouse_model.training.config import RECORD, RunSettings, TransferOptions, write_record
 from omnimouse_model.training.distributed import current_team, launched_ranks
-from omnimouse_model.training.metrics_log import FILE, OnStep, reports_rows
+from omnimouse_model.training.metrics_log import EVENTS, FILE, OnStep, reports_rows
 
 logger = logging.getLogger(__name__)
 
@@ -169,16 +170,22 @@ def transferred(
     chosen = transfer_options(family.transfer, options, family.title)
     job = CallbackJob(job.progress, job.cancelled, job.message, device)
     with sole_writer(out):
+        before = set(out.iterdir()) if is_folder(out) else set()
         is_new = _write_settings(out, family, predictor, session, chosen)
         try:
             tuned = family.transfer.start(
                 predictor, session, chosen, out, reports_rows(job, out, on_step)
             )
         except (ValueError, StoppedError):
-            # A refusal leaves no folder behind.
-            if is_new and set(out.iterdir()) == {out / ABOUT}:
+            # A refusal leaves no folder behind, so that another seed can be chosen for it.
+            made = set(out.iterdir()) - before
+            if is_new and made <= {out / ABOUT, out / FILE, out / EVENTS}:
                 (out / ABOUT).unlink()
-                out.rmdir()
+                (out / FILE).unlink(missing_ok=True)
+                if out / EVENTS in made:
+                    rmtree(out / EVENTS, ignore_errors=True)
+                if not before:
+                    out.rmdir()
             raise
         if not is_finished(out):
             write_json(out / ABOUT, {**_settings_in(out), "is_finished": True})

@@ -235,14 +235,29 @@ def test_a_refusal_writes_nothing(mouse_folder, base, tmp_path, monkeypatch):
     assert not out.exists()
 
 
-def test_a_recording_without_a_score_is_refused_at_the_start(base, tmp_path):
+def test_a_recording_without_a_score_is_refused_at_the_start(base, tmp_path, monkeypatch):
+    class Events:
+        """Events of TensorBoard, which makes its folder at the start."""
+
+        def __init__(self, folder: Path, step: int) -> None:
+            folder.mkdir()
+            (folder / "events").write_text("")
+
+        def close(self) -> None:
+            """Close no file."""
+
+    monkeypatch.setattr("omnimouse_model.training.metrics_log._events", Events)
     silent = write_session(tmp_path / "c-1-1", 6)
     responses = np.load(silent / "responses" / "data.npy")
     np.save(silent / "responses" / "data.npy", np.full_like(responses, np.nan))
     out = tmp_path / "out"
     assert refusal(base, om.open_session(silent), out, batch=2) == "no_score"
-    assert saved_step(out) <= 0
-    assert not is_finished(out)
+    assert not out.exists()
+    # What was there before stays.
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    assert refusal(base, om.open_session(silent), out, batch=2, seed=1) == "no_score"
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
 
 
 def test_a_folder_of_another_run_is_left_alone(mouse_folder, base, plain_run, tmp_path):
