@@ -74,7 +74,12 @@ from omnimouse_model.families.omnimouse.start_values import (
     set_population_attention_heads,
     tuned_embeddings,
 )
-from omnimouse_model.families.omnimouse.transfer import Course, StartValues, transfer_config
+from omnimouse_model.families.omnimouse.transfer import (
+    Course,
+    Part,
+    StartValues,
+    transfer_config,
+)
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import strategy_names
@@ -208,9 +213,11 @@ class OmniMouseTraining(TrainingRun):
         job: Job,
     ) -> tuple[StartValues, Job]:
         """Return the start values of a fine-tuning, and the job of its steps."""
-        course = Course.of(job, options, source, fits=bool(origin.context))
+        most = transfer_config(origin, source, options).validation_windows
+        n_scored = len(DEMO) * len(spread_starts(source.held_out, most))
+        course = Course.of(job, options, source, n_scored=n_scored, fits=bool(origin.context))
         device = resolve_device(job.device)
-        return StartValues(origin, source, options, course, device), course.part(1)
+        return StartValues(origin, source, options, course, device), course.part(Part.TRAINING)
 
     @staticmethod
     def finished(tuned: OmniMouseCheckpoint, origin: StartValues) -> OmniMouseCheckpoint:
@@ -226,11 +233,12 @@ class OmniMouseTraining(TrainingRun):
             net = tuned.build().requires_grad_(False).to(origin.device)
             transformer = TransformerPredictor(net, model.source)
             window_s = course.cell_s * window_cells(session.n_neurons)
-            own = fit_context(transformer, session, course.part(2), window_s)
+            own = fit_context(transformer, session, course.part(Part.CONTEXT), window_s)
             tuned = replace(tuned, context={**tuned.context, **own})
+        other_s = course.took_s[Part.START_VALUES] + course.took_s[Part.CONTEXT]
         facts = {
             "animal_was_known": origin.animal in model.animals.values(),
-            "other_minutes": round((course.took_s[0] + course.took_s[2]) / 60, 1),
+            "other_minutes": round(other_s / 60, 1),
         }
         return replace(tuned, card={"finetuned": tuned.card["finetuned"] | facts})
 
@@ -435,8 +443,9 @@ class OmniMouseTraining(TrainingRun):
             sessions = [one.session for one in self.sessions if len(_official_starts(one.session))]
             rows = [(one.n_neurons, self._official_scores(one)) for one in sessions]
             scores = _mean([row for of_rank in self.team.gather(rows) for row in of_rank])
-        # A constant prediction or target has no correlation (NaN): such conditions do not
-        # count, or one of them would make every comparison with the best score False.
+        # Recorded values that are no numbers have no score (NaN), while constant responses
+        # have 0. Such conditions do not count, or one of them would make every comparison
+        # with the best score False.
         scores = {name: value for name, value in scores.items() if np.isfinite(value)}
         of_responses = [v for name, v in scores.items() if not name.startswith("decode")]
         if self.origin is not None and not self.state.step and not of_responses:
@@ -1051,9 +1060,11 @@ def _check_released(config: OmniMouseConfig) -> None:
     """Raise CheckpointError unless a reader can infer the architecture."""
     # A reader infers these two fields from the shapes of the weights, and takes all others
     # from the table of sizes.
-    groups, d = config.num_response_latent_groups, config.d_embedding
-    sizes = SIZES.values()
-    if config not in [replace(s, num_response_latent_groups=groups, d_embedding=d) for s in sizes]:
+    inferred = {
+        "num_response_latent_groups": config.num_response_latent_groups,
+        "d_embedding": config.d_embedding,
+    }
+    if all(replace(size, **inferred) != config for size in SIZES.values()):
         raise CheckpointError(
             "Released checkpoints do not store the architecture, so only released sizes "
             f"({', '.join(SIZES)}) can be exported in this format. model.safetensors has "

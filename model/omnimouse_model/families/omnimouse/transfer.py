@@ -6,6 +6,7 @@ parameters are trained.
 """
 
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from math import inf
 from time import monotonic
 
@@ -80,6 +81,18 @@ def transfer_config(
 
 
 # -- the time of all parts --------------------------------------------------------------
+class Part(IntEnum):
+    """A part of a fine-tuning, in their order."""
+
+    START_VALUES = 0
+    TRAINING = 1
+    CONTEXT = 2
+
+
+LEAST = {Part.START_VALUES: 0.0, Part.TRAINING: 0.1}
+"""Share of what a run does of a part after which its pace is measured; steps vary more."""
+
+
 @dataclass(slots=True)
 class Course:
     """A fine-tuning as one share of the time that its parts take.
@@ -87,8 +100,8 @@ class Course:
     Attributes
     ----------
     cells
-        Neurons in windows that take as long as start values, training, and the predictions
-        for a context part.
+        Neurons in windows that take as long as each part; of a context part, as its
+        predictions.
     fit_s
         Seconds of the fit of that part, 0 without one.
     cell_s
@@ -101,27 +114,34 @@ class Course:
     cells: tuple[float, float, float]
     fit_s: float = 0.0
     cell_s: float = CELL_S
-    took_s: list[float] = field(default_factory=lambda: [0.0] * 3)
+    took_s: list[float] = field(default_factory=lambda: [0.0 for _ in Part])
     _begin_s: float = field(default_factory=monotonic)
     _share: float = 0.0
     _is_measured: bool = False
 
     @classmethod
     def of(
-        cls, job: Job, options: NeuronTransferOptions, source: TrainingSession, *, fits: bool
+        cls,
+        job: Job,
+        options: NeuronTransferOptions,
+        source: TrainingSession,
+        *,
+        n_scored: int,
+        fits: bool,
     ) -> "Course":
-        """Return the course of a run that begins now, and fits a context part or not."""
+        """Return the course of a run that begins now, and fits a context part or not.
+
+        A validation predicts `n_scored` masks of windows.
+        """
         session, fit_s, n_windows = source.session, 0.0, 0.0
         if fits:
             fit_s = sum(context_seconds(session, OMNIMOUSE, 0.0))
             n_windows = sum(context_seconds(session, OMNIMOUSE, 1.0)) - fit_s
-        # Five masks of each held-out window, of 48 at most.
-        n_scored = 5 * min(len(source.held_out), 48)
         trained = training_cells(session.n_neurons, options.steps, options.batch, n_scored)
         return cls(job, (START_CELLS, trained, n_windows * window_cells(session.n_neurons)), fit_s)
 
-    def part(self, number: int) -> Job:
-        """Return the job of start values, training, or the context part."""
+    def part(self, part: Part) -> Job:
+        """Return the job of a part."""
         first: tuple[float, float] | None = None
 
         def report(done: int | float, total: int | float, step: str) -> None:
@@ -130,18 +150,17 @@ class Course:
             # A run that goes on begins with a share. The first validation is no step.
             if first is None or share <= first[0]:
                 first = share, monotonic()
-            took_s = self.took_s[number] = monotonic() - first[1]
-            new = share - first[0]
-            if number < 2 and new > 0.1 * number:
-                self.cell_s, self._is_measured = took_s / new / self.cells[number], True
-            own_s, *later_s = (self.cell_s * cells for cells in self.cells[number:])
-            fit_s = self.fit_s if number == 2 else 0.0
+            took_s = self.took_s[part] = monotonic() - first[1]
+            new, rest = share - first[0], max(1 - first[0], 1e-9)
+            if part in LEAST and new > LEAST[part] * rest:
+                self.cell_s, self._is_measured = took_s / new / self.cells[part], True
+            own_s, *later_s = (self.cell_s * cells for cells in self.cells[part:])
+            fit_s = self.fit_s if part == Part.CONTEXT else 0.0
             # Its own pace counts as much as is done of it.
-            known = new / max(1 - first[0], 1e-9)
-            pace_s = took_s / max(1 - first[0], 1e-9) + (1 - known) * (own_s + fit_s)
+            pace_s = took_s / rest + (1 - new / rest) * (own_s + fit_s)
             left_s = (1 - share) * pace_s + sum(later_s) + self.fit_s - fit_s
             # Without a measure the share stays: another machine is not the demo's.
-            left_s = left_s if self._is_measured or number == 2 else inf
+            left_s = left_s if self._is_measured or part == Part.CONTEXT else inf
             done_s = monotonic() - self._begin_s
             # Never less than before: to a bar that would be other work.
             self._share = max(self._share, done_s / max(done_s + left_s, 1e-9))
@@ -265,7 +284,7 @@ class StartValues:
         StoppedError
             The job is cancelled.
         """
-        session, device, job = self.source.session, self.device, self.course.part(0)
+        session, device, job = self.source.session, self.device, self.course.part(Part.START_VALUES)
         net = self._candidates(meta).to(device)
         streams = Streams.of(session, net.config.behavior_channels)
         count = net.session(KEY).n_neurons
