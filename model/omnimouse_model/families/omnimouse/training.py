@@ -1060,16 +1060,15 @@ def _check_released(config: OmniMouseConfig) -> None:
     """Raise CheckpointError unless a reader can infer the architecture."""
     # A reader infers these two fields from the shapes of the weights, and takes all others
     # from the table of sizes.
-    inferred = {
-        "num_response_latent_groups": config.num_response_latent_groups,
-        "d_embedding": config.d_embedding,
-    }
-    if all(replace(size, **inferred) != config for size in SIZES.values()):
-        raise CheckpointError(
-            "Released checkpoints do not store the architecture, so only released sizes "
-            f"({', '.join(SIZES)}) can be exported in this format. model.safetensors has "
-            "this one."
-        )
+    groups, width = config.num_response_latent_groups, config.d_embedding
+    for size in SIZES.values():
+        if replace(size, num_response_latent_groups=groups, d_embedding=width) == config:
+            return
+    raise CheckpointError(
+        "Released checkpoints do not store the architecture, so only released sizes "
+        f"({', '.join(SIZES)}) can be exported in this format. model.safetensors has "
+        "this one."
+    )
 
 
 def _random_states() -> dict[str, Any]:
