@@ -15,6 +15,7 @@ from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import never
 from tests.acceptance.frozen_core import checks
 from tests.acceptance.published import check_answer, noise_session, trained
+from tests.acceptance.time_left import Told, compared
 from tests.acceptance.white_noise import noise_scores, white_noise
 from tests.conformance.metrics import factor_ceiling
 from tests.model.known_sessions import write_known_session
@@ -144,3 +145,12 @@ def test_the_score_of_white_noise_at_1_hz_has_an_interval_that_contains_0(name):
     (score,) = evaluate(name, noise, "test/population_1024_response").scores
     assert score.ci_low < 0 < score.ci_high
     assert score.pooled_ci_low < 0 < score.pooled_ci_high
+
+
+@pytest.mark.parametrize("times", [1.0, 10.0])
+def test_times_left_of_a_training_that_ends_early_are_compared_at_its_pace(times):
+    # Two seconds per step, 30 of 100 steps: after step 20, 160 s are left at that pace.
+    told = [Told(times * 2.0 * (100 - step), 2.0 * step, step) for step in (1, 10, 20, 30)]
+    assert compared(told, 60.0, 30, 100) == [times, times]
+    done = [Told(times * (60.0 - at_s), at_s, 0) for at_s in (1.0, 10.0, 59.0)]
+    assert compared(done, 60.0, 0, 0) == [times]
