@@ -129,8 +129,8 @@ def show_one_neuron(story: Story) -> None:
     story.picture(
         "neuron",
         "One neuron",
-        "Its receptive field, direction tuning and repeats, computed from the "
-        "recording, and its score under every pinned condition.",
+        "Its direction tuning; receptive field, repeats and what the model has learned are "
+        "one press away. All but the last are computed from the recording.",
     )
 
 
