@@ -120,17 +120,18 @@ def nwb_files(folder: Path) -> list[Path]:
 
 
 def is_recording(path: Path) -> bool:
-    """Return whether a reader recognises a folder or file itself."""
-    return _reader_of(path) is not None
+    """Return whether a reader recognises a folder or file itself; not if it cannot be read."""
+    with suppress(OSError, SessionFormatError):
+        return _reader_of(path) is not None
+    return False
 
 
 def _reader_of(path: Path) -> str | None:
-    """Return the name of the reader that recognises a path; damaged files are of none."""
-    for name, reader in readers().items():
-        with suppress(OSError, SessionFormatError):
-            if reader.recognises(path):
-                return name
-    return None
+    """Return the name of the first reader that recognises a path.
+
+    What cannot be read raises: a later reader would take it for something else.
+    """
+    return next((name for name, one in readers().items() if one.recognises(path)), None)
 
 
 logger = logging.getLogger(__name__)

@@ -532,6 +532,24 @@ def test_a_folder_beside_the_devices_may_be_private(folder, monkeypatch):
     assert open_session(folder).n_neurons
 
 
+def test_a_folder_of_responses_that_may_not_be_entered_is_a_clear_error(folder, monkeypatch):
+    real, listed = os.open, os.scandir
+
+    def barred(name: Any, flags: int, **options: Any) -> int:
+        if "responses/" in str(name):
+            raise PermissionError(13, "Permission denied", str(name))
+        return real(name, flags, **options)
+
+    def hidden(path: Any) -> Any:
+        if Path(path).name == "responses":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "open", barred)
+    monkeypatch.setattr(os, "scandir", hidden)
+    assert names_all(check_refusal(folder).message, "responses", "Permission denied")
+
+
 @pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
 def test_a_folder_or_pipe_in_place_of_a_file_does_not_hang(folder, make):
     (folder / TIMES).unlink()
