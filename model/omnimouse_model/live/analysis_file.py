@@ -13,7 +13,7 @@ predictors of the colour of a difference; `"predictor_id"`, the id of the
 predictor with the hash of its weights; `"sweeps"`, file names of the drawn sweeps;
 `"experiments"`, what the laboratory has measured; `"sources"`, file names of the results
 of sources, informants and areas; `"groups"`, named groups of neurons
-`[{"name": "mine", "ids": [3, 14]}]`.
+`[{"name": "mine", "ids": [3, 14]}]`, also an empty list beside `"sources"`.
 `beside` is the recording's path relative to the file's folder, so that both can be
 moved together; `tables_beside` is that of joined tables of neuron properties. The mask
 has the format of `Mask.to_dict`. Unknown fields are errors.
@@ -117,7 +117,7 @@ class _File:
     sweeps: Annotated[tuple[str, ...], Within(0, MAX_SWEEPS)] = ()
     experiments: Annotated[tuple[_Experiment, ...], Within(0, MAX_EXPERIMENTS)] = ()
     sources: Annotated[tuple[str, ...], Within(0, MAX_SOURCES)] = ()
-    groups: Annotated[tuple[NeuronGroup, ...], Within(0, MAX_GROUPS)] = ()
+    groups: Annotated[tuple[NeuronGroup, ...], Within(0, MAX_GROUPS)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Analysis:
     sources
         File names of the results of sources, informants and areas.
     groups
-        Named groups of neurons.
+        Named groups of neurons; None in older files, whose kept results have them.
     """
 
     recording: str = ""
@@ -173,7 +173,7 @@ class Analysis:
     colour_by: ColourBy = "state"
     edits: tuple[Edit, ...] = ()
     pins: tuple[Pin, ...] = ()
-    groups: tuple[NeuronGroup, ...] = ()
+    groups: tuple[NeuronGroup, ...] | None = ()
     areas_shown: bool = False
     plane_shown: int = ALL_PLANES
     predictor_id: str = ""
@@ -220,7 +220,8 @@ class Analysis:
             ]
         if self.sources:
             optional["sources"] = list(self.sources)
-        if self.groups:
+        # Beside results also an empty list: without one, the groups of the results come back.
+        if self.groups or (self.sources and self.groups is not None):
             optional["groups"] = [{"name": one.name, "ids": list(one.ids)} for one in self.groups]
         one_plane = self.plane_shown != ALL_PLANES
         raster = {"raster_order": self.raster_order, "raster_view": self.raster_view}
@@ -289,7 +290,7 @@ class Analysis:
             predictor_id=file.predictor_id,
             sweeps=_names("sweeps", file.sweeps),
             sources=_names("sources", file.sources),
-            groups=_groups(file.groups),
+            groups=None if file.groups is None and file.sources else _groups(file.groups or ()),
             experiments=_experiments(file.experiments),
             **asdict(file.view),
         )

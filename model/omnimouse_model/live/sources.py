@@ -102,6 +102,8 @@ class Sources(HasBackgroundTask):
         Whether only the past of an area tells the others.
     found
         Result of each question, also while it grows.
+    kept_groups
+        Groups that the kept results of an older analysis named; see `reopen`.
     measured
         Emitted when `found` has changed.
     """
@@ -132,6 +134,8 @@ class Sources(HasBackgroundTask):
         # Run of each result, which leaves with its model, and the latest run.
         self._jobs: dict[Question, SourcesJob] = {}
         self._reopened: dict[Question, SourcesJob] = {}
+        self._names_groups = False
+        self.kept_groups: tuple[NeuronGroup, ...] = ()
         self._latest: SourcesJob | None = None
         client.state.events.session.connect(self._on_session)
         client.state.events.groups.connect(self._on_groups)
@@ -326,11 +330,13 @@ class Sources(HasBackgroundTask):
         self._latest = job
         self._task.start([job], "Loading the model")
 
-    def reopen(self, names: Sequence[str], *, is_chosen: bool) -> None:
+    def reopen(self, names: Sequence[str], *, is_chosen: bool, names_groups: bool = False) -> None:
         """Read results as in `kept`; `error` names those that are no longer there.
 
         Unless the model of the results `is_chosen`, only those of the quick model are shown.
+        With `names_groups`, the groups of neurons in them are named, as `kept_groups`.
         """
+        self._names_groups, self.kept_groups = names_groups, ()
         session, device, jobs = self.state.session, self.state.device, []
         chosen = self._client.predictor
         source = "" if chosen is None or not is_chosen else chosen
@@ -599,9 +605,10 @@ class Sources(HasBackgroundTask):
 
     def _name_groups(self, job: SourcesJob, found: "SourceScores") -> None:
         """Name the groups of a kept result, which older analyses do not list themselves."""
-        if job.session is self.state.session and not self.state.groups:
+        if self._names_groups and job.session is self.state.session and not self.state.groups:
             groups = (one for one in found.plan.sources if isinstance(one, NeuronGroup))
-            self.state.groups = tuple(one for one in groups if one.name != PAINTED)
+            self.kept_groups = tuple(one for one in groups if one.name != PAINTED)
+            self.state.groups = self.kept_groups
 
     def _measured(
         self, job: SourcesJob, report: ReportProgress

@@ -125,6 +125,7 @@ def test_groups_of_older_analyses_come_back_from_kept_results(saved, fits):
     kept.write_text("\n".join([json.dumps(header), *rows, ""]))
     with reopened(path, folder) as controller:
         assert controller.state.groups == named
+        assert not controller.project.is_changed
         assert ("sources" in controller.sources.found) is (fits == LINEAR_GAUSSIAN)
         if fits != LINEAR_GAUSSIAN:
             assert "sources are of an earlier fit of linear-gaussian" in str(
@@ -132,6 +133,22 @@ def test_groups_of_older_analyses_come_back_from_kept_results(saved, fits):
             )
             controller.sources.start()
             assert controller.sources.found["sources"].fits == LINEAR_GAUSSIAN
+
+
+def test_groups_that_were_removed_stay_removed(saved):
+    path, folder, _ = saved
+    with reopened(path, folder) as controller:
+        controller.editor.paint([5, 6], VISIBLE)
+        controller.sources.name_group("mine")
+        controller.sources.start()
+        controller.project.save(path)
+        controller.sources.forget_group("mine")
+        assert controller.project.is_changed
+        controller.project.save(path)
+    with reopened(path, folder) as controller:
+        assert "sources" in controller.sources.found
+        assert not controller.state.groups
+        assert not controller.project.is_changed
 
 
 def test_another_recording_gets_no_results(saved):

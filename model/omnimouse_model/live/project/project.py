@@ -150,8 +150,11 @@ class Project(HasBackgroundTask):
             current = self.current
         except AnalysisFileError:
             return False
-        # `_saved` is None if the file could not be read after a restart.
-        return self._saved is None or not self._saved.is_same_task(current)
+        saved = self._saved
+        if saved is not None and saved.groups is None:
+            saved = replace(saved, groups=self._screen.sources.kept_groups)
+        # It is None if the file could not be read after a restart.
+        return saved is None or not saved.is_same_task(current)
 
     @property
     def recent(self) -> tuple[Path, ...]:

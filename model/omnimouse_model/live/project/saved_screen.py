@@ -96,9 +96,13 @@ class AnalysisScreen:
         # Of another recording, what was found has no meaning.
         is_same = state.session is not None and state.session.fingerprint == analysis.fingerprint
         is_chosen = state.predictor_name == analysis.predictor
-        # Before the results: those of older analyses name groups where none are listed.
-        messages.append(self._name_groups(analysis.groups))
-        self.sources.reopen(analysis.sources if is_same else (), is_chosen=is_chosen)
+        # Before the results: those of an older analysis, which lists no groups, name them.
+        messages.append(self._name_groups(analysis.groups or ()))
+        self.sources.reopen(
+            analysis.sources if is_same else (),
+            is_chosen=is_chosen,
+            names_groups=analysis.groups is None,
+        )
         # The code before the span: each code has its own span.
         self.editor.set_brush(analysis.brush_code)
         self.editor.set_active_span(*analysis.active_span)
