@@ -43,6 +43,7 @@ from omnimouse_model.predict.predictor import (
     Request,
     Subset,
     decoded,
+    predicted_subsets,
     predictions_of,
 )
 from omnimouse_model.progress import CallbackJob, stop_if
@@ -381,8 +382,8 @@ class Server:
         for delta, neurons, own in sent:
             mask = delta.redo(mask)
             subsets.append(Subset(mask, unpack_indices(neurons), own))
-        found: list[list[np.ndarray]] = self._ask("predict_subsets", windows, subsets)
-        return found
+        predictor = self._offering("predict_subsets")
+        return predicted_subsets(predictor, windows, subsets, self._cancelled)
 
     def _start(self, session: Session) -> str:
         return self._store(self._offering("step").start(session, self._cancelled))

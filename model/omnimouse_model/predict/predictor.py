@@ -849,14 +849,46 @@ def predicted_subsets(
     """Return the predicted responses of each window and subset, float32 (n_samples, n).
 
     They have the units of the window, and are NaN where nothing is scored.
+
+    Raises
+    ------
+    WorkerError
+        The predictor answers with something else.
     """
     if "predict_subsets" in predictor.needs.methods and hasattr(predictor, "predict_subsets"):
-        cancelled = lasting(cancelled)
-        with of_family(predictor.predictor_id, cancelled):
+        name, cancelled = predictor.predictor_id, lasting(cancelled)
+        with of_family(name, cancelled):
             predictor.prepare(windows[0].session)
-            found: list[list[np.ndarray]] = predictor.predict_subsets(windows, subsets, cancelled)
-        return found
+            found: object = predictor.predict_subsets(windows, subsets, cancelled)
+        return _checked_subsets(name, windows, subsets, found)
     return predict_subsets_of(predictor, windows, subsets, cancelled)
+
+
+def _checked_subsets(
+    name: str, windows: Sequence[Window], subsets: Sequence[Subset], found: object
+) -> list[list[np.ndarray]]:
+    parts = [
+        _checked_list(name, part, len(subsets), "subsets")
+        for part in _checked_list(name, found, len(windows), "windows")
+    ]
+    for arrays in parts:
+        for array, subset in zip(arrays, subsets, strict=True):
+            shape = (subset.mask.n_samples, len(subset.neurons))
+            is_array = isinstance(array, np.ndarray) and array.dtype.kind in "fiu"
+            if not is_array or array.shape != shape:
+                about = " ".join(str(getattr(array, fact, "")) for fact in ("dtype", "shape"))
+                what = f"{type(array).__name__} {about}".strip()
+                raise WorkerError(
+                    f"{name!s:.80} answers a subset with {what}; numbers {shape} expected."
+                )
+    return parts
+
+
+def _checked_list(name: str, found: object, n_expected: int, what: str) -> list[Any]:
+    if isinstance(found, list | tuple) and len(found) == n_expected:
+        return list(found)
+    answer = len(found) if isinstance(found, list | tuple) else f"a {type(found).__name__}"
+    raise WorkerError(f"{name!s:.80} answers with {answer}; {n_expected} {what} expected.")
 
 
 def predict_subsets_of(

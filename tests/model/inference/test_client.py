@@ -28,7 +28,7 @@ from omnimouse_model.inference.client import LinkEndedError, WorkerPredictor
 from omnimouse_model.inference.server import Server, Source
 from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
-from omnimouse_model.predict.predictor import Subset, predicted_subsets
+from omnimouse_model.predict.predictor import Needs, Subset, predicted_subsets
 from omnimouse_model.progress import Cancelled
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.predictors import (
@@ -325,6 +325,37 @@ def test_many_subsets_are_predicted_in_the_worker(session, window, mask):
     for parts, others in zip(here, there, strict=True):
         for part, other in zip(parts, others, strict=True):
             np.testing.assert_array_equal(part, other)
+
+
+@pytest.mark.parametrize("is_served", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (None, "a NoneType; 2 windows expected"),
+        ([[np.zeros((60, 2))]], "1; 2 windows expected"),
+        ([[np.zeros((60, 2))], []], "0; 1 subsets expected"),
+        (
+            [[np.zeros((60, 2))], [np.zeros((2, 60))]],
+            r"float64 \(2, 60\); numbers \(60, 2\)",
+        ),
+        ([[np.zeros((60, 2))], [[1, [2]]]], "a subset with list"),
+        ([[np.zeros((60, 2))], [np.zeros((60, 2), "U1")]], "a subset with ndarray <U1"),
+    ],
+)
+def test_what_does_not_answer_the_subsets_is_refused(session, window, answer, problem, is_served):
+    class Foreign(EchoPredictor):
+        @property
+        def needs(self):
+            return Needs(methods=frozenset({"predict_subsets"}))
+
+        def predict_subsets(self, windows, subsets, cancelled=None):
+            return answer
+
+    predictor = worker_of(Foreign) if is_served else Foreign()
+    mask = Mask.nothing(session).ask([2, 5]).show([7])
+    with pytest.raises(WorkerError, match=f"echo.* answers.*{problem}") as refusal:
+        predicted_subsets(predictor, [window, window], [Subset(mask, np.array([2, 5]))])
+    assert "\n" not in str(refusal.value)
 
 
 # -- refusals and faults ------------------------------------------------------------
