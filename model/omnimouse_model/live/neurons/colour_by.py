@@ -457,6 +457,14 @@ class Colouring(HasBackgroundTask):
         if quantity.name == "plane" and has_probes:
             explanation = "Probe, as the recording says"
             return replace(quantity, label="Probe", explanation=explanation)
+        is_of_responses = quantity.name in ("mean", "variability")
+        if is_of_responses and session is not None and session.responses.has_events:
+            sample_ms = 1000 / session.responses.rate_hz
+            kind = "Mean" if quantity.name == "mean" else "Standard deviation"
+            explanation = (
+                f"{kind} over the recording, of the rate in samples of {sample_ms:z.0f} ms"
+            )
+            return replace(quantity, explanation=explanation, unit="spikes/s")
         if quantity.name not in _FROM_REPEATS or self._ceiling is None:
             return quantity
         explanation = f"{quantity.explanation} ({self._ceiling[1].description})"
@@ -531,6 +539,8 @@ class Colouring(HasBackgroundTask):
             known = self._baseline.shown_scores
             return unknown if known is None or len(known) != n else known.astype(float), ()
         scores, ceiling = self._results.shown_scores, self._ceiling
+        # Spikes are stored as counts per sample.
+        to_shown = session.responses.rate_hz if session.responses.has_events else 1.0
         values = {
             "score": unknown if scores is None or len(scores) != n else scores,
             # -1 is an unknown plane.
@@ -538,8 +548,8 @@ class Colouring(HasBackgroundTask):
             "depth": units.xyz_um[:, 2],
             "x": units.xyz_um[:, 0],
             "y": units.xyz_um[:, 1],
-            "mean": np.where(_never_recorded(session), np.nan, units.mean),
-            "variability": np.where(_never_recorded(session), np.nan, units.std),
+            "mean": np.where(_never_recorded(session), np.nan, units.mean * to_shown),
+            "variability": np.where(_never_recorded(session), np.nan, units.std * to_shown),
             "ceiling": unknown if ceiling is None else ceiling[1].single_trial_max,
             "oracle": unknown if ceiling is None else ceiling[1].oracle,
             "id": units.names,

@@ -67,6 +67,21 @@ def test_a_neuron_that_was_never_recorded_has_no_mean():
             assert found[4] == 0.0
 
 
+def test_means_of_spikes_are_rates():
+    times_s = np.arange(0, 40, 0.15), np.arange(0, 40, 0.5)
+    arrays = {"spike_times": np.concatenate(times_s), "rate_hz": 30.0}
+    arrays["spike_unit"] = np.repeat([0, 1], [len(one) for one in times_s])
+    session = om.open_session(arrays)
+    with open_controller(session) as made:
+        made.colouring.choose("mean")
+        scale = made.colouring.scale
+        np.testing.assert_allclose(scale.values, [20 / 3, 2], rtol=0.01)
+        assert scale.quantity.unit == "spikes/s"
+        assert "raw" not in scale.quantity.explanation
+        made.colouring.choose("variability")
+        np.testing.assert_allclose(made.colouring.scale.values, 30 * session.units.std)
+
+
 def test_areas_are_categories_and_an_unknown_one_is_nan(controller):
     controller.colouring.choose("area")
     scale = controller.colouring.scale
