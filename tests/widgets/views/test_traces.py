@@ -72,9 +72,16 @@ def test_a_target_that_does_not_vary_is_not_being_scored(controller, session):
     *_, found = TierScoring(NoisyPredictor("noisy"), session, mask).refine(lambda: False)
     values = found.score.per_neuron.copy()
     values[list(found.score.neurons).index(7)] = np.nan
-    results.tier_score = replace(found, score=replace(found.score, per_neuron=values))
+    score = replace(found.score, per_neuron=values)
+    results.tier_score = replace(found, score=score)
     label = plain_rows(controller)[0].label
     assert label.endswith("· recording or prediction does not vary")
+    # The windows that follow may vary.
+    results.tier_score = replace(found, score=score, n_windows=found.n_total - 1)
+    assert SCORING in plain_rows(controller)[0].label
+    counts = np.where(score.neurons == 7, 0, score.counts)
+    results.tier_score = replace(found, score=replace(score, counts=counts))
+    assert plain_rows(controller)[0].label.endswith("· none of its samples is scored")
 
 
 def test_a_score_over_a_tier_is_computed_where_there_is_one(controller):

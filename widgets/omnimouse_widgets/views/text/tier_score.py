@@ -193,14 +193,20 @@ def no_score_text(state: LiveState, results: Results) -> str:
 
 def no_score_of(state: LiveState, results: Results, neuron: int) -> str:
     """Return `SCORING`, or the reason why a neuron has no score over a tier."""
-    mask, scores = state.mask, results.neuron_scores
+    mask, found = state.mask, results.tier_score
     if mask is None:
         return no_score_text(state, results)
     if not (mask.cells[:, neuron] == TARGET).any():
         return NO_TARGET
-    if scores is not None and scores.tier and not results.are_scores_old:
-        return CONSTANT if scored_cells(mask)[:, neuron].any() else UNSCORED
-    return no_score_text(state, results)
+    if found is None or found.score is None or found.score.refusal:
+        return no_score_text(state, results)
+    if not scored_cells(mask)[:, neuron].any():
+        return UNSCORED
+    # Windows that follow may have responses, and these may vary.
+    if not found.is_complete:
+        return no_score_text(state, results)
+    counts = found.score.counts[found.score.neurons == neuron]
+    return CONSTANT if counts.any() else UNSCORED
 
 
 def tier_score_lines(
