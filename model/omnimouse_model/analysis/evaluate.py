@@ -153,10 +153,8 @@ def evaluate(
     # A name is a sequence too.
     if isinstance(predictor, str) or not isinstance(predictor, Sequence):
         predictor = [predictor]
-    given = {"predictor": predictor, "sessions": sessions, "strategies": strategies}
-    for name, several in given.items():
-        if isinstance(several, Sized) and not isinstance(several, Session) and not len(several):
-            raise ValueError(f"{name} is empty: give at least one.")
+    sessions, strategies = _several(sessions), as_tuple(strategies)
+    _refuse_nothing(predictor=predictor, sessions=sessions, strategies=strategies)
     predictors = [resolve_predictor(source, device, connect) for source in predictor]
     metric = metric_of(predictors, metric)  # refuses an unknown name before any work
     with shown_job(job) as shown:
@@ -175,12 +173,24 @@ def evaluate(
         )
 
 
-def listed_sessions(sessions: Sessions) -> list[Session]:
-    """Return one or several sessions as a list; open those given by name or path."""
+def _refuse_nothing(**given: Sized) -> None:
+    """Refuse to score nothing, of which the scores would be empty."""
+    for name, several in given.items():
+        if not len(several):
+            raise ValueError(f"{name} is empty: give at least one.")
+
+
+def _several(sessions: Sessions) -> list[Any]:
+    """Return one or several sessions as a list, as they are given."""
     # Arrays by name are one session. A value of another type gets the error of `open_session`.
     if isinstance(sessions, Session | str | Path | Mapping) or not isinstance(sessions, Iterable):
-        return [opened(sessions)]
-    return [opened(session) for session in sessions]
+        return [sessions]
+    return list(sessions)
+
+
+def listed_sessions(sessions: Sessions) -> list[Session]:
+    """Return one or several sessions as a list; open those given by name or path."""
+    return [opened(session) for session in _several(sessions)]
 
 
 # -- evaluation of many models x sessions x tiers x draws, saved shard by shard -------
@@ -268,12 +278,13 @@ def evaluate_all(
     Raises
     ------
     ValueError
-        A session has no window of a tier, or a `Condition` object is given with
-        `results`, scheduler or seeds.
+        A session has no window of a tier, a `Condition` object is given with
+        `results`, scheduler or seeds, or nothing is given to score.
     WorkerError
         The scheduler or its workers failed; finished shards are in `results`.
     """
-    names = as_tuple(strategies)
+    sessions, names = _several(sessions), as_tuple(strategies)
+    _refuse_nothing(predictors=predictors, sessions=sessions, strategies=names, tiers=tiers)
     if results is not None or scheduler is not None or seeds:
         _check_names(names)
     # Loaded here even with a scheduler: the key contains the id with the weights' hash.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from omnimouse_app.cli.terminal import Progress
-from omnimouse_model.analysis.evaluate import CHANNELS, evaluate
+from omnimouse_model.analysis.evaluate import CHANNELS, evaluate, evaluate_all
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
 from omnimouse_model.errors import MaskError, StoppedError, UnsupportedRequestError
@@ -140,9 +140,12 @@ def test_conditions_with_one_mask_are_asked_once(session):
 
 @pytest.mark.parametrize("empty", ["predictor", "sessions", "strategies"])
 def test_nothing_to_score_is_refused_in_words(session, empty):
-    given = {"predictor": "mean", "sessions": session, "strategies": "all_to_all"} | {empty: []}
+    given = {"predictor": ["mean"], "sessions": session, "strategies": "all_to_all"} | {empty: []}
     with pytest.raises(ValueError, match=f"{empty} is empty: give at least one"):
         evaluate(**given)
+    given["predictors"] = given.pop("predictor")
+    with pytest.raises(ValueError, match=rf"{empty}s? is empty: give at least one"):
+        evaluate_all(**given)
 
 
 def test_a_number_of_windows_below_one_is_refused(session):
