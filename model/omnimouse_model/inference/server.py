@@ -45,6 +45,7 @@ from omnimouse_model.predict.predictor import (
     decoded,
     predicted_subsets,
     predictions_of,
+    stepped,
 )
 from omnimouse_model.progress import CallbackJob, stop_if
 from omnimouse_model.storage.processes import packed, unpacked
@@ -394,7 +395,7 @@ class Server:
                 "The worker no longer has the state of this stream: start a new one."
             )
         state = self._states[state_key]
-        prediction, state = self._offering("step").step(state, inputs, self._cancelled)
+        prediction, state = stepped(self._offering("step"), state, inputs, self._cancelled)
         return prediction, self._store(state)
 
     def _offering(self, method: OptionalMethod) -> Any:

@@ -464,6 +464,24 @@ def decoded(
     return checked(name, (encoded.window, encoded.mask, neurons), found)
 
 
+def stepped(
+    predictor: "Predictor", state: Any, inputs: Window, cancelled: Cancelled = never
+) -> tuple[Prediction, Any]:
+    """Return the prediction of all neurons for the next frames, and the state after them.
+
+    As `checked` returns it, except for its mask: a step has none.
+    """
+    assert isinstance(predictor, Streaming)
+    name, cancelled = predictor.predictor_id, lasting(cancelled)
+    with of_family(name, cancelled):
+        found, state = predictor.step(state, inputs, cancelled)
+    mask = Mask.nothing(inputs.session, inputs.spec)
+    if isinstance(found, Prediction):
+        found = replace(found, mask_id="", mask=mask)
+    request = (inputs, mask, np.arange(inputs.session.n_neurons))
+    return replace(checked(name, request, found), mask_id="", mask=None), state
+
+
 def checked(name: str, request: Request, found: object) -> Prediction:
     """Return the answer to a request, with the neurons that were asked, in their order.
 

@@ -19,7 +19,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import Edit
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.predictor import Prediction, Predictor, Streaming
+from omnimouse_model.predict.predictor import Prediction, Predictor, Streaming, of_family, stepped
 from omnimouse_model.progress import Cancelled, never
 
 
@@ -186,10 +186,11 @@ def shows_everything(mask: Mask) -> bool:
 def _begun(predictor: Predictor, window: Window, cancelled: Cancelled) -> tuple[Prediction, Any]:
     """Return the prediction of a window after its warm-up, and the state after it."""
     assert isinstance(predictor, Streaming)
-    state = predictor.start(window.session, cancelled)
+    with of_family(predictor.predictor_id, cancelled):
+        state = predictor.start(window.session, cancelled)
     if window.warmup is not None:
-        _, state = predictor.step(state, window.warmup, cancelled)
-    return predictor.step(state, window, cancelled)
+        _, state = stepped(predictor, state, window.warmup, cancelled)
+    return stepped(predictor, state, window, cancelled)
 
 
 def _continued(
@@ -201,8 +202,7 @@ def _continued(
     cancelled: Cancelled,
 ) -> tuple[Prediction, Any]:
     """Return the prediction of a window of which the last samples are new."""
-    assert isinstance(predictor, Streaming)
-    new, state = predictor.step(state, window.last_samples(n_new), cancelled)
+    new, state = stepped(predictor, state, window.last_samples(n_new), cancelled)
 
     def joined(before: np.ndarray, after: np.ndarray, axis: int = 0) -> np.ndarray:
         kept = before[(slice(None),) * axis + (slice(n_new, None),)]

@@ -1,5 +1,6 @@
 """A window that slides forward: the new frames alone are computed."""
 
+import sys
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ class Counter(EchoPredictor):
 
     frames_read: list[int] = field(default_factory=list)
     is_lost: bool = False
+    answered: slice = field(default_factory=lambda: slice(None))
 
     @property
     def needs(self) -> Needs:
@@ -42,7 +44,7 @@ class Counter(EchoPredictor):
             raise om.UnsupportedRequestError("The state is lost: start a new one.")
         n = inputs.spec.n_frames
         self.frames_read.append(n)
-        neurons = np.arange(inputs.session.n_neurons)
+        neurons = np.arange(inputs.session.n_neurons)[self.answered]
         counts = np.repeat(state + np.arange(n)[:, None], len(neurons), 1)
         found = Prediction(
             responses=counts.astype(np.float32),
@@ -81,6 +83,33 @@ def test_only_new_frames_are_computed_and_the_numbers_go_on(session, mask):
         np.testing.assert_array_equal(prediction.responses[30:, 3], expected)
         assert prediction.times_s[0] == pytest.approx(start, abs=0.02)
         np.testing.assert_array_equal(prediction.valid[30:], expected % 7 > 0)
+
+
+def test_columns_are_those_of_the_neurons_in_their_order(session, mask):
+    class Own(Counter):
+        """Predicts the number of each neuron."""
+
+        def step(self, state, inputs, cancelled=never):
+            found, state = super().step(state, inputs)
+            numbers = np.broadcast_to(found.neurons.astype(np.float32), found.responses.shape)
+            return replace(found, responses=numbers.copy()), state
+
+    stream, turned = Stream(), Own(answered=slice(None, None, -1))
+    for start in (8.0, 8.1, 8.2, 8.3):
+        found = stream.follow(turned, at(session, start), mask)
+    np.testing.assert_array_equal(found.responses[30:, [3, 5]], np.tile([3, 5], (30, 1)))
+    assert found.mask_id == mask.mask_id
+
+
+def test_a_step_that_lacks_neurons_or_ends_the_program_is_told(session, mask, caplog):
+    for few in (Counter(answered=slice(3)), Counter()):
+        if few.answered == slice(None):
+            few.start = lambda *_: sys.exit(0)
+        stream = Stream()
+        found = [stream.follow(few, at(session, start), mask) for start in (8.0, 8.1, 8.2)]
+        assert found == [None] * 3
+    assert "echo answers with other neurons than those that were asked" in caplog.text
+    assert "echo ended with SystemExit 0" in caplog.text
 
 
 def test_a_stroke_keeps_the_state_and_a_jump_ends_it(session, mask):
