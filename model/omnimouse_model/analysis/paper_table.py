@@ -51,7 +51,7 @@ from omnimouse_model.metrics import behavior_groups
 from omnimouse_model.metrics.time_blocks import CORRELATION_LIMITS, Estimate, jackknife
 from omnimouse_model.predict.checkpoint_file import FINISHED, TRAINED, checkpoint_file, read_about
 from omnimouse_model.predict.compatibility import over_span
-from omnimouse_model.predict.predictor import NOT_DECODED, Predictor
+from omnimouse_model.predict.predictor import NOT_DECODED, Predictor, of_family
 from omnimouse_model.progress import Job, shown_job, stop_if
 from omnimouse_model.training.metrics_log import FILE, log_rows
 
@@ -556,7 +556,8 @@ def predictor_cost(
     else:
         return cost
     try:
-        spanning.prepare(session)
+        with of_family(spanning.predictor_id):
+            spanning.prepare(session)
     except UnsupportedRequestError:
         return cost
     for condition in tasks:

@@ -33,7 +33,7 @@ from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.metrics.information import LikelihoodSums, nlb_scores
 from omnimouse_model.metrics.named import accuracy, accuracy_interval
 from omnimouse_model.metrics.time_blocks import Estimate, jackknife, time_blocks
-from omnimouse_model.predict.predictor import HeldOutPredictor, Predictor
+from omnimouse_model.predict.predictor import HeldOutPredictor, Predictor, of_family
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, hdf5_to_write
 from omnimouse_model.storage.byte_source import BlockFile
@@ -187,7 +187,8 @@ def checked_held_out(model: Predictor, session: Session) -> HeldOutPredictor:
             f"{model.predictor_id} predicts no held-out spikes, as neural data transformers "
             "do. Other models are scored by strategies."
         )
-    model.prepare(session)
+    with of_family(model.predictor_id):
+        model.prepare(session)
     return model
 
 

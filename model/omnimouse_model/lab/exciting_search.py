@@ -22,8 +22,8 @@ from omnimouse_model.errors import ExportError, UnsupportedRequestError
 from omnimouse_model.extras import missing_extra, named_extras
 from omnimouse_model.lab.stimuli.stimulus import GRAY
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Differentiable, Predictor, prediction_of
-from omnimouse_model.progress import QUIET, Cancelled, Job, never, shows_progress, stop_if
+from omnimouse_model.predict.predictor import Differentiable, Predictor, of_family, prediction_of
+from omnimouse_model.progress import QUIET, Cancelled, Job, lasting, never, shows_progress, stop_if
 from omnimouse_model.storage.arrays.npy import packed_arrays
 from omnimouse_model.storage.write import atomic_path, write_bytes
 
@@ -375,7 +375,9 @@ def respond_with(
             f"{predictor.predictor_id!r} does not offer the gradient of its responses "
             "by the stimulus: choose a digital twin."
         )
-    predictor.prepare(session)
+    name, cancelled = predictor.predictor_id, lasting(cancelled)
+    with of_family(name, cancelled):
+        predictor.prepare(session)
     spec = predictor.needs.spec
     mask = Mask.nothing(session, spec).ask(neurons, slice(None))
     mask = mask.with_frames(True).with_behavior("hidden")
@@ -398,7 +400,7 @@ def respond_with(
         def backward(ctx: Any, *gradients: Tensor) -> Tensor:
             objective = gradients[0].cpu().numpy()
             # Torch records nothing in a backward pass, but a predictor may need it to.
-            with torch.enable_grad():
+            with torch.enable_grad(), of_family(name, cancelled):
                 _, by_gray = differentiable.stimulus_gradient(
                     ctx.clip, neurons, objective, cancelled
                 )

@@ -39,7 +39,7 @@ from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Predictor, of_family
 from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft, duration_text
 from omnimouse_model.storage.tables import PARQUET
 from omnimouse_model.storage.write import cache_dir
@@ -670,7 +670,8 @@ class Sources(HasBackgroundTask):
                 if self._is_closed:
                     self._holding.close()
                     raise StoppedError
-                predictor.prepare(session)
+                with of_family(predictor.predictor_id, cancelled):
+                    predictor.prepare(session)
                 self._held = session, predictor
             return self._held[1]
 

@@ -6,12 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import omnimouse_model as om
+from omnimouse_model.analysis.paper_table import predictor_cost
+from omnimouse_model.analysis.spike_scores import checked_held_out
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.evaluation.stitching import predict_span
+from omnimouse_model.families.twin.predictor import twin_spec
 from omnimouse_model.inference import families
 from omnimouse_model.inference.server import Server
+from omnimouse_model.lab.exciting_search import respond_with
 from omnimouse_model.predict.family import Family
 from omnimouse_model.predict.predictor import prediction_of, predictions_of
 from omnimouse_model.storage.processes import packed, unpacked
@@ -128,6 +133,47 @@ def test_a_model_that_fails_as_it_is_prepared_is_one_line(session, tmp_path, use
     predictor.prepare = raises(error)
     with pytest.raises(WorkerError, match=r"^odd "):
         use(predictor, session, tmp_path)
+
+
+class Able(Odd):
+    """Offers a gradient and rates of hidden spikes, and ends the program in the gradient."""
+
+    needs = replace(
+        EchoPredictor().needs,
+        spec=twin_spec(18, 32),
+        methods=frozenset({"stimulus_gradient", "held_out"}),
+    )
+
+    def stimulus_gradient(self, clip, neurons, objective, cancelled=om.progress.never):
+        sys.exit(0)
+
+    def held_out_rates(self, condition, session, counts, job):
+        raise NotImplementedError
+
+    def trial_features(self, session, counts):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda p, session: predictor_cost(p, session, []),
+        checked_held_out,
+        lambda p, session: respond_with(p, session, np.array([3, 5])),
+    ],
+)
+def test_an_able_model_that_fails_as_it_is_prepared_is_one_line(session, use):
+    predictor = Able()
+    predictor.prepare = raises(SystemExit(0))
+    with pytest.raises(WorkerError, match=r"^odd ended with SystemExit 0"):
+        use(predictor, session)
+
+
+def test_a_gradient_that_ends_the_program_is_one_line(session):
+    respond = respond_with(Able(), session, np.array([3, 5]))
+    frames = torch.full((Able.needs.spec.n_frames, 18, 32), 0.5, requires_grad=True)
+    with pytest.raises(WorkerError, match="odd ended with SystemExit 0"):
+        respond(frames).sum().backward()
 
 
 def taken(columns):
