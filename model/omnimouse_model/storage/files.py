@@ -601,11 +601,16 @@ def damage_refused(path: Path, code: str, problem: str, hint: str = "") -> Itera
         raise bad_file(path, code, f"{problem}: {found}", hint) from error
 
 
+_CHUNK = re.compile(r"[^/]+/c(/\d+)+$")
+"""Array and indices of a chunk in a folder of zarr."""
+
+
 def label(path: Path) -> str:
     """Return folder and file name for messages, such as `responses/meta.yml`."""
     # The name of a chunk of an array is a number: its array is told, too.
-    n_parts = 2 if path.suffix else 4 if path.name.isdigit() else 1
-    return plain_text("/".join(path.parts[-n_parts:]))
+    chunk = _CHUNK.search(path.as_posix())
+    named = chunk[0] if chunk else "/".join(path.parts[-2:] if path.suffix else path.parts[-1:])
+    return plain_text(named)
 
 
 def plain_text(text: str, most: int = 300) -> str:

@@ -16,7 +16,13 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage import files
 from omnimouse_model.storage.arrays.matlab import open_mat
 from omnimouse_model.storage.arrays.npy import Npz, load_small_array
-from omnimouse_model.storage.files import open_binary, read_bytes, read_text, unless_missing
+from omnimouse_model.storage.files import (
+    label,
+    open_binary,
+    read_bytes,
+    read_text,
+    unless_missing,
+)
 from omnimouse_model.storage.tables import read_parquet_columns
 from tests.model.data.refusals import OTHER_USER, give_away
 
@@ -38,6 +44,11 @@ def refusal(path: Path, inside: Path | None = None, **options: bool) -> SessionF
 
 def test_a_file_of_the_folder_is_read(folder):
     assert read_bytes(folder / "inner/a.txt", 6, folder) == b"inside"
+
+
+@pytest.mark.parametrize("place", ["home/alice/recordings/26845", "data/26845", "26845"])
+def test_a_recording_that_is_a_number_is_named_alone(folder, place):
+    assert label(folder / place) == "26845"
 
 
 def test_a_chunk_is_named_with_its_array(folder):
