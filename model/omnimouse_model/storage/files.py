@@ -189,7 +189,7 @@ def _listed(folder: Path, most: int | None) -> "list[os.DirEntry[str]]":
         return []
     except (OSError, ValueError) as error:
         raise unreadable(folder, error) from error
-    check_most(folder, len(found), most or len(found), "entries or more")
+    check_most(folder, len(found), most or len(found), "entries", is_all=False)
     return found
 
 
@@ -546,7 +546,7 @@ _HINTS = {
     "newer_version": "update this program",
     "unfinished": "run omnimouse convert again: it continues where it stopped",
     "changed": "open the session again",
-    "no_series": "choose one of these as series",
+    "no_series": "choose one of these with series=, or --series",
     "outside": "a session may only name files of its own folder",
     MISSING_RATE: "state it: rate_hz=…, or --rate-hz",
 }
@@ -567,16 +567,24 @@ def missing_package(path: Path, content: str, package: str, extra: str) -> Sessi
     return bad_file(path, "missing_package", problem, f"pip install 'omnimouse-app[{extra}]'")
 
 
-def check_most(path: Path, n: int, most: int, what: str, hint: str = "") -> None:
-    """Raise `SessionFormatError` if a file has more of something than is read of it."""
+def check_most(
+    path: Path, n: int, most: int, what: str, hint: str = "", *, is_all: bool = True
+) -> None:
+    """Raise `SessionFormatError` if a file has more of something than is read of it.
+
+    Unless `n` `is_all` of it, because counting stopped, the message does not tell it.
+    """
     if n > most:
-        raise bad_file(path, "too_large", f"has {n:,} {what}; at most {most:,} are read", hint)
+        found = (
+            f"{n:,} {what}; at most {most:,} are read" if is_all else f"more than {most:,} {what}"
+        )
+        raise bad_file(path, "too_large", f"has {found}", hint)
 
 
-def check_some(path: Path, n: int, what: str) -> None:
+def check_some(path: Path, n: int, what: str, hint: str = "") -> None:
     """Raise `SessionFormatError` if a file or folder has nothing of what it must have."""
     if not n:
-        raise bad_file(path, "empty", f"has no {what}")
+        raise bad_file(path, "empty", f"has no {what}", hint)
 
 
 def check_length(path: Path, n: int, what: str, expected: int, of: str, hint: str = "") -> None:

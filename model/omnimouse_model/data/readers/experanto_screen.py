@@ -111,7 +111,8 @@ def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial
     else:
         stored = {n[:5]: read_yaml_mapping(folder / "meta" / n, folder.parent) for n in numbered}
         source = folder / "meta"
-    check_some(source, len(stored), "trials: remove the screen folder if nothing was shown")
+    hint = "remove the screen folder if nothing was shown"
+    check_some(source, len(stored), "trials", hint)
     trials = [_trial(k, v, source, use_names) for k, v in stored.items()]
     notes.warn_once(
         "unknown_modality",

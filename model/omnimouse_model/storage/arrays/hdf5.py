@@ -210,8 +210,8 @@ class Hdf5:
                     yield item
                 if isinstance(item, h5py.Group):
                     waiting.append((item, depth + 1, is_yielded))
-                check_most(self.path, len(visited), _MAX_OBJECTS, "objects or more")
-                check_most(self.path, depth, _DEEPEST, "levels of groups or more")
+                check_most(self.path, len(visited), _MAX_OBJECTS, "objects", is_all=False)
+                check_most(self.path, depth, _DEEPEST, "levels of groups", is_all=False)
 
     def _members(self, group: Any) -> list[tuple[str, Any, int]]:
         """Return name, object and address of the hard links of a group."""

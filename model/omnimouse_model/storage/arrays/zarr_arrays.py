@@ -140,7 +140,7 @@ def check_files(path: Path, formats: tuple[Format, ...] = (3,)) -> None:
         except OSError as error:
             raise unreadable(path, error) from error
         count += len(items)
-        check_most(path, count, _MAX_FILES, "files or more")
+        check_most(path, count, _MAX_FILES, "files", is_all=False)
         for item in items:
             # Does not follow links.
             mode = item.stat(follow_symlinks=False).st_mode

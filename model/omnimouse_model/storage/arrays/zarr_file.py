@@ -249,7 +249,7 @@ class ZarrFile:
             arrays, groups = self.members(name)
             for inner in sorted([*arrays, *groups]):
                 count += 1
-                check_most(self.path, count, _MAX_OBJECTS, "objects or more")
+                check_most(self.path, count, _MAX_OBJECTS, "objects", is_all=False)
                 if name == "/" and inner == _SCHEMAS:
                     continue
                 member = self.find(f"{name.rstrip('/')}/{inner}")

@@ -179,6 +179,7 @@ def test_the_preferred_sorter_is_read_and_others_can_be_chosen(tmp_path):
     error = check_refusal(root, series="kilosort9")
     assert error.code == "no_series"
     assert "pykilosort" in str(error)
+    assert error.hint == "choose one of these with series=, or --series"
 
 
 def test_spikes_without_a_folder_of_a_probe_are_read(tmp_path):

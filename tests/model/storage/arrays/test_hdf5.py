@@ -441,3 +441,11 @@ def test_a_value_alone_is_bounded_before_it_is_converted(path, monkeypatch, kind
     with pytest.raises(SessionFormatError) as refused:
         read()
     assert refused.value.code == ("unreadable" if kind == "type" else "too_large")
+
+
+def test_groups_that_are_too_deep_are_told_by_the_limit(path, monkeypatch):
+    monkeypatch.setattr(hdf5, "_DEEPEST", 2)
+    with h5py.File(path, "w") as file:
+        file["a/b/c/d/e"] = 1.0
+    with pytest.raises(SessionFormatError, match=r"has more than 2 levels of groups$"):
+        list(Hdf5(BlockFile(path)).objects())
