@@ -5,11 +5,11 @@ other arrays prove them, and otherwise refused with both readings.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -24,48 +24,70 @@ from omnimouse_model.storage.arrays.npy import Npz
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows, Rows
 from omnimouse_model.storage.files import bad_file, plain_text
 
-KEYS: dict[str, str] = {
-    "responses": "(time, neuron)",
-    "spike_times": "(spike,) instead of responses",
-    "spike_unit": "(spike,) whole numbers: the unit of each spike, from 0",
-    "stop_s": "end of the recording, with spike_times",
-    "probe": "(neuron,) texts: the probe of each unit",
-    "quality": "(neuron,) numbers or texts: the quality label of each unit",
-    "rate_hz": "responses per second",
-    "start_s": "time of the first response",
-    "unit_ids": "(neuron,) whole numbers",
-    "area": "(neuron,) texts",
-    "plane": "(neuron,) whole numbers",
-    "xyz_um": "(neuron, 3)",
-    "xy_px": "(neuron, 2) x and y on the mean image",
-    "roi_labels": "(height, width) whole numbers: 0, or neuron + 1",
-    "mean_image": "(height, width)",
-    "video": "(frame, height, width[, 3]) gray 0-255",
-    "video_times": "(frame,) onsets",
-    "video_rate_hz": "frames per second, where there are no video_times",
-    "video_start_s": "time of the first frame, with video_rate_hz",
-    "running": "(time,) cm/s",
-    "running_rate_hz": "samples per second",
-    "running_start_s": "time of the first sample",
-    "wheel": "(time,) speed of the wheel in rad/s, instead of running",
-    "wheel_rate_hz": "samples per second",
-    "wheel_start_s": "time of the first sample",
-    "pose": "(time,) a coordinate of the body in px, with the samples of the wheel",
-    "pupil_size": "(time,)",
-    "pupil_x": "(time,)",
-    "pupil_y": "(time,)",
-    "pupil_rate_hz": "samples per second",
-    "pupil_start_s": "time of the first sample",
-    "trial_start": "(trial,)",
-    "trial_stop": "(trial,)",
-    "trial_tier": "(trial,) texts: train, validation, test, …",
-    "trial_stim_id": "(trial,) texts or numbers",
-    "trial_side": "(trial,) texts or numbers: side of the stimulus",
-    "trial_choice": "(trial,) texts or numbers: choice of the animal",
-    "trial_block": "(trial,) texts or numbers: block of the trial",
-    "trial_outcome": "(trial,) texts or numbers: outcome of the trial",
-    "id": "the session's name",
-    "animal_id": "the animal's name",
+Content = Literal["numbers", "whole numbers", "texts", "texts or numbers"]
+_WHOLE: Final = "whole numbers"
+_TEXTS: Final = "texts"
+_EITHER: Final = "texts or numbers"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What an accepted name holds: in words, its axes (none for one value), and its values."""
+
+    about: str = ""
+    axes: tuple[str, ...] = ()
+    content: Content = "numbers"
+
+    def __str__(self) -> str:
+        """Return the axes, the values unless any number is one, and the words."""
+        axes = ", ".join(self.axes) + "," * (len(self.axes) == 1)
+        content = "" if self.content == "numbers" else self.content
+        words = ": ".join(filter(None, (content, self.about)))
+        return " ".join(filter(None, (f"({axes})" if axes else "", words)))
+
+
+KEYS: dict[str, Key] = {
+    "responses": Key(axes=("time", "neuron")),
+    "spike_times": Key("instead of responses", ("spike",)),
+    "spike_unit": Key("the unit of each spike, from 0", ("spike",), _WHOLE),
+    "stop_s": Key("end of the recording, with spike_times"),
+    "probe": Key("the probe of each unit", ("neuron",), _TEXTS),
+    "quality": Key("the quality label of each unit", ("neuron",), _EITHER),
+    "rate_hz": Key("responses per second"),
+    "start_s": Key("time of the first response"),
+    "unit_ids": Key(axes=("neuron",), content=_WHOLE),
+    "area": Key(axes=("neuron",), content=_TEXTS),
+    "plane": Key(axes=("neuron",), content=_WHOLE),
+    "xyz_um": Key(axes=("neuron", "3")),
+    "xy_px": Key("x and y on the mean image", ("neuron", "2")),
+    "roi_labels": Key("0, or neuron + 1", ("height", "width"), _WHOLE),
+    "mean_image": Key(axes=("height", "width")),
+    "video": Key("gray 0-255", ("frame", "height", "width[, 3]")),
+    "video_times": Key("onsets", ("frame",)),
+    "video_rate_hz": Key("frames per second, where there are no video_times"),
+    "video_start_s": Key("time of the first frame, with video_rate_hz"),
+    "running": Key("cm/s", ("time",)),
+    "running_rate_hz": Key("samples per second"),
+    "running_start_s": Key("time of the first sample"),
+    "wheel": Key("speed of the wheel in rad/s, instead of running", ("time",)),
+    "wheel_rate_hz": Key("samples per second"),
+    "wheel_start_s": Key("time of the first sample"),
+    "pose": Key("a coordinate of the body in px, with the samples of the wheel", ("time",)),
+    "pupil_size": Key(axes=("time",)),
+    "pupil_x": Key(axes=("time",)),
+    "pupil_y": Key(axes=("time",)),
+    "pupil_rate_hz": Key("samples per second"),
+    "pupil_start_s": Key("time of the first sample"),
+    "trial_start": Key(axes=("trial",)),
+    "trial_stop": Key(axes=("trial",)),
+    "trial_tier": Key("train, validation, test, …", ("trial",), _TEXTS),
+    "trial_stim_id": Key(axes=("trial",), content=_EITHER),
+    "trial_side": Key("side of the stimulus", ("trial",), _EITHER),
+    "trial_choice": Key("choice of the animal", ("trial",), _EITHER),
+    "trial_block": Key("block of the trial", ("trial",), _EITHER),
+    "trial_outcome": Key("outcome of the trial", ("trial",), _EITHER),
+    "id": Key("the session's name"),
+    "animal_id": Key("the animal's name"),
 }
 """Accepted names; all times in seconds on one clock. The first two are required."""
 
@@ -149,14 +171,13 @@ class NamedArrays:
         """
         if name not in self.arrays:
             return None
-        listed, _, content = KEYS[name].removeprefix("(").partition(")")
-        axes = [axis.strip() for axis in listed.split(",") if axis.strip()]
+        axes, content = KEYS[name].axes, KEYS[name].content
         values = _as_vector(self.stored(name), len(axes))
-        if "texts" in content and (values.dtype.kind in "US" or "numbers" not in content):
+        if content == _TEXTS or (content == _EITHER and values.dtype.kind in "US"):
             self._check(name, values, axes, sizes, "texts", "US")
             return decode_texts(values)
         self._check(name, values, axes, sizes)
-        if content.startswith(" whole") and (values != np.round(values)).any():
+        if content == _WHOLE and (values != np.round(values)).any():
             raise self.wrong(name, "contains numbers that are not whole")
         return values
 

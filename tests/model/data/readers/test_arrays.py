@@ -195,6 +195,18 @@ def test_a_faulty_stream_is_left_out_with_a_remedy(changes, words):
     assert re.search(words, left_out(session)), left_out(session)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"unit_ids": np.arange(N) + 0.5}, "unit_ids is (neuron,) whole numbers"),
+        ({"quality": np.ones(5)}, "(neuron,) texts or numbers: the quality label of each unit"),
+        ({"xy_px": np.ones((N, 3))}, "xy_px is (neuron, 2) x and y on the mean image"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_told_with_what_its_name_holds(changes, words):
+    assert words in left_out(open_session(session_arrays(**changes)))
+
+
 def test_archives_are_not_trusted(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, responses=np.array([{}], object), rate_hz=1.0)
