@@ -220,7 +220,8 @@ class ShardScores:
             report(step)
             # One prediction serves all scores, so it contains the union of their neurons.
             neurons = np.unique(np.concatenate([score.neurons for score in group]))
-            is_asked = len(neurons) or (not is_known and first.mask.has_behavior_target)
+            decodes = first.mask.has_behavior_target and bool(session.behavior_names)
+            is_asked = len(neurons) or (not is_known and decodes)
             asked = windows_of if is_asked and not first.refusal else []
             requests = ((window, first.mask, neurons) for window, _ in asked)
             found: list[Prediction] = []

@@ -153,7 +153,7 @@ def responses_to_trials(
             pending.append((_Part(window, part.times, part.first, part.trials), belongs))
             yield window, masks[part.first], neurons
 
-    predictions = predictions_of(predictor, requests(), job.cancelled)
+    predictions = predictions_of(predictor, requests(), job.cancelled, is_whole=True)
     for done, prediction in enumerate(predictions, 1):
         part, belongs = pending.popleft()
         own = part.window.responses[:, neurons].astype(np.float64)

@@ -420,7 +420,7 @@ def _video_responses(
         means = np.where(n > 0, sums / np.maximum(n, 1), np.nan)
         return video, means.astype(np.float32)
 
-    for prediction in predictions_of(predictor, requests(), job.cancelled):
+    for prediction in predictions_of(predictor, requests(), job.cancelled, is_whole=True):
         video, is_of_event = pending.popleft()
         weights = is_of_event.astype(np.float64)
         is_known = np.isfinite(prediction.responses)

@@ -395,7 +395,11 @@ def of_family(name: str, cancelled: Cancelled = never) -> Iterator[None]:
 
 
 def predictions_of(
-    predictor: "Predictor", requests: Iterable[Request], cancelled: Cancelled = never
+    predictor: "Predictor",
+    requests: Iterable[Request],
+    cancelled: Cancelled = never,
+    *,
+    is_whole: bool = False,
 ) -> Iterator[Prediction]:
     """Prepare the session, and yield the predictions of its requests as `checked` returns them.
 
@@ -432,7 +436,7 @@ def predictions_of(
             break
         if not waiting:
             raise WorkerError(f"{name!s:.80} answers more requests than it was asked.")
-        yield checked(name, waiting.popleft(), found)
+        yield checked(name, waiting.popleft(), found, is_whole=is_whole)
     if waiting or next(all_asked, None) is not None:
         raise WorkerError(f"{name!s:.80} does not answer all requests.")
 
@@ -479,11 +483,16 @@ def stepped(
     if isinstance(found, Prediction):
         found = replace(found, mask_id="", mask=mask)
     request = (inputs, mask, np.arange(inputs.session.n_neurons))
-    return replace(checked(name, request, found), mask_id="", mask=None), state
+    return replace(checked(name, request, found, is_whole=True), mask_id="", mask=None), state
 
 
-def checked(name: str, request: Request, found: object) -> Prediction:
-    """Return the answer to a request, with the neurons that were asked, in their order.
+def checked(name: str, request: Request, found: object, *, is_whole: bool = False) -> Prediction:
+    """Return the answer to a request, with neurons that were asked, in their order.
+
+    Parameters
+    ----------
+    is_whole
+        Whether all of them are needed; a file of predictions may have a few only.
 
     Raises
     ------
@@ -507,9 +516,11 @@ def checked(name: str, request: Request, found: object) -> Prediction:
         problem = "neurons that the session does not have, or one twice"
     elif neurons is None:
         return found
-    elif (taken := take_neurons(found, neurons)) is not None:
-        return taken
     else:
+        kept = neurons if is_whole else neurons[np.isin(neurons, found.neurons)]
+        taken = take_neurons(found, kept)
+        if taken is not None:
+            return taken
         problem = "other neurons than those that were asked"
     raise WorkerError(f"{name!s:.80} answers with {problem}.")
 
@@ -927,9 +938,8 @@ def predict_subsets_of(
             others = np.setdiff1d(subset.neurons, one)
             masks.append((subset.mask.hide(others).show(one, subset.own), one))
     # Window by window: what a predictor keeps of a window serves all its masks.
-    predictions = predictions_of(
-        predictor, ((window, *mask) for window in windows for mask in masks), cancelled
-    )
+    requests = ((window, *mask) for window in windows for mask in masks)
+    predictions = predictions_of(predictor, requests, cancelled, is_whole=True)
     found = []
     for window in windows:
         parts = [

@@ -199,11 +199,15 @@ def test_columns_are_those_of_the_neurons_that_were_asked(session, columns):
         np.testing.assert_allclose(found.responses, plain.responses, rtol=1e-6)
 
 
-def test_a_prediction_without_a_neuron_that_was_asked_is_none(session):
-    window, mask = session.window(5.0), example_mask(session)
-    for use in (predictions_of, lambda p, requests: [prediction_of(p, *requests[0])]):
-        with pytest.raises(WorkerError, match="odd answers with other neurons than"):
-            list(use(Odd(taken([0])), [(window, mask, np.array([3, 5]))]))
+def test_a_prediction_without_a_neuron_is_none_where_all_are_needed(session):
+    window, mask, few = session.window(5.0), example_mask(session), Odd(taken([0]))
+    asked = window, mask, np.array([3, 5])
+    assert prediction_of(few, *asked).neurons.tolist() == [3]
+    assert next(predictions_of(few, [asked])).neurons.tolist() == [3]
+    with pytest.raises(WorkerError, match="odd answers with other neurons than"):
+        next(predictions_of(few, [asked], is_whole=True))
+    with pytest.raises(WorkerError, match="odd answers with other neurons than"):
+        om.Ensemble((EchoPredictor("plain"), few)).predict(*asked)
 
 
 def test_a_factory_that_gives_no_predictor_is_one_line(session):

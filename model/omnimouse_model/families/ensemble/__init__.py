@@ -140,7 +140,10 @@ class Ensemble(Predictor):
         window, mask, neurons = request
         predictions: list[Prediction] = []
         for member, answer in zip(self.members, answers, strict=True):
-            predictions.append(checked(member.predictor_id, (window, mask, neurons), answer))
+            asked = window, mask, neurons
+            # Members that answer for other neurons than the first one have no mean with it.
+            found = checked(member.predictor_id, asked, answer, is_whole=bool(predictions))
+            predictions.append(found)
             # Members that choose the neurons themselves may order them differently.
             neurons = predictions[0].neurons
         decoded = [one.behavior for one in predictions if one.behavior is not None]
