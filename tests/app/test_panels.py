@@ -89,7 +89,7 @@ def test_a_layout_that_returns_and_a_dock_that_floats_show_their_panels(tabs):
 
 
 def test_a_panel_that_cannot_be_built_says_why_in_its_dock(qtbot, controller, panel_errors):
-    frame = PanelFrame(Dock("qt.traces.plot:Missing", "right", "results"), controller)
+    frame = PanelFrame(Dock("qt.traces:Missing", "right", "results"), controller)
     qtbot.addWidget(frame)
     frame.show()
     frame.follow(True)

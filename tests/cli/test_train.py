@@ -149,7 +149,7 @@ def test_twins_are_trained_stopped_continued_and_exported(
     begin(command, out, monkeypatch, capsys)
     with monkeypatch.context() as patch:
         # Ctrl-C while the weights are exported, which takes minutes with a context part.
-        place = "omnimouse_model.training.loop.exported"
+        place = "omnimouse_model.families.twin.training.TwinTraining.export"
         patch.setattr(place, lambda *_: signal.raise_signal(signal.SIGINT))
         assert run(*command, "--export", str(file)) == 130
     assert f"saved in {out}" in capsys.readouterr().err
