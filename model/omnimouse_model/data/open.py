@@ -129,9 +129,19 @@ def is_recording(path: Path) -> bool:
 def _reader_of(path: Path) -> str | None:
     """Return the name of the first reader that recognises a path.
 
-    What cannot be read raises: a later reader would take it for something else.
+    What cannot be read raises: a later reader would take it for something else. What one
+    reader finds damaged raises if no other one knows it.
     """
-    return next((name for name, one in readers().items() if one.recognises(path)), None)
+    damage: SessionFormatError | None = None
+    for name, reader in readers().items():
+        try:
+            if reader.recognises(path):
+                return name
+        except SessionFormatError as error:
+            damage = damage or error
+    if damage is not None:
+        raise damage
+    return None
 
 
 logger = logging.getLogger(__name__)

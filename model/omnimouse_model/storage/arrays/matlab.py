@@ -368,7 +368,9 @@ class _Mat73:
         self._budget = Budget(path, path.stat().st_size, _MAX_BYTES)
         with _sound(path):
             # Only the names: what a link leads to is checked where it is read.
-            self._names = [n for n in self._file.root if not n.startswith("#")]
+            # A name that is no UTF-8 is bytes: MATLAB writes none.
+            names = [name for name in self._file.root if isinstance(name, str)]
+            self._names = [name for name in names if not name.startswith("#")]
 
     @property
     def names(self) -> Collection[str]:
