@@ -621,8 +621,8 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
         return stored[0]
     problem = next((p.problems["fs"] for p in planes if "fs" in p.problems), "")
     if options.rate_hz is None:
-        lacking = problem or f"has no ops.npy, settings.npy or ops of {MATLAB} that gives fs"
-        raise bad_file(path, MISSING_RATE, f"{lacking}, the frames per second of a plane")
+        where = problem or f"no ops.npy, settings.npy or ops of {MATLAB} gives fs"
+        raise bad_file(path, MISSING_RATE, f"states no frames per second of a plane: {where}")
     check_scan_rate(path, options.rate_hz)
     notes.assume(
         "given_rate",
