@@ -1,4 +1,4 @@
-"""What the attention layers of an OmniMouse network are given, for checks of its steps."""
+"""Records the inputs of the attention layers of an OmniMouse network, for tests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -70,7 +70,7 @@ class SessionFormatError(ValueError):
 
 
 class _TextError(ValueError):
-    """Base of errors whose message may quote a file; the message is bounded and plain."""
+    """Base class of errors that may quote a file: the message is shortened, as plain text."""
 
     def __init__(self, message: object = "") -> None:
         super().__init__(bounded(str(message)))

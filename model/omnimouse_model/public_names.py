@@ -81,7 +81,7 @@ def shorten_signatures(value: object) -> None:
 
 
 def _short(signature: inspect.Signature) -> inspect.Signature:
-    """Return a signature whose types are texts, or which has none but a result."""
+    """Return a signature that a tooltip can show: short types, without types if it is long."""
     plain = [
         one.replace(default=_Text("…")) if isinstance(one.default, FunctionType) else one
         for one in signature.parameters.values()

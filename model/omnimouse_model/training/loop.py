@@ -76,7 +76,7 @@ class LoopState:
         return self.best[1] == self.step and self.best[0] > float("-inf")
 
     def count(self, is_skipped: bool, last: str = "") -> None:
-        """Count a step, whose update was skipped or not; `last` says what it was, for a message.
+        """Count a training step; `last` names its last batch, for the message of the error.
 
         Raises
         ------

@@ -347,7 +347,7 @@ class NeuronView:
 
     @property
     def part(self) -> str:
-        """Part that is shown: the chosen one, or the first that there is; "" for none."""
+        """Name of the part on screen: the chosen one, else the first offered; "" for none."""
         offered = self._offered
         return self._part if self._part in offered else next(iter(offered), "")
 

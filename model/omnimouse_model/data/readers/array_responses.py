@@ -39,7 +39,7 @@ class Key:
     content: Content = "numbers"
 
     def __str__(self) -> str:
-        """Return the axes, the values unless any number is one, and the words."""
+        """Return the help text of an array: its axes, the kind of its values, and what it is."""
         axes = ", ".join(self.axes) + "," * (len(self.axes) == 1)
         content = "" if self.content == "numbers" else self.content
         words = ": ".join(filter(None, (content, self.about)))

@@ -497,7 +497,7 @@ class DwiseNetwork(ClipNetwork):
         return torch.stack(means)[..., sliding.span - 1 :].transpose(1, 2)
 
     def units(self, session: Session) -> np.ndarray:
-        """Return the factor from rates to normalised responses of each neuron, float32 (N,)."""
+        """Return what rates are multiplied with to be normalised responses, float32 (N,)."""
         if self.config.unit is None:
             return (1 / session.response_scale).astype(np.float32)
         return np.full(session.n_neurons, self.config.unit, np.float32)

@@ -182,7 +182,7 @@ class OmniMouseWithContext(LinearGaussian):
 
     @property
     def needs(self) -> Needs:
-        """Those of the transformer, and subsets and fits of a session with a context part."""
+        """Needs of the transformer, with what a context part adds for its session."""
         return self._needs
 
     @property

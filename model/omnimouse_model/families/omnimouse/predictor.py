@@ -270,7 +270,7 @@ class TransformerPredictor(Predictor):
         return vectors.detach().float().cpu().numpy()
 
     def checkpoint(self) -> OmniMouseCheckpoint:
-        """Return the weights, from which a fine-tuning starts."""
+        """Return the weights of the model as a checkpoint, to start a fine-tuning from."""
         return OmniMouseCheckpoint.of_network(
             self.net, source=self.predictor_id, assumed=self.assumed
         )

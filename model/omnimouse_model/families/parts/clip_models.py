@@ -190,7 +190,7 @@ class ClipNetwork(nn.Module):
         """Return the rates (B, T', n) of neurons."""
 
     def units(self, session: Session) -> np.ndarray:
-        """Return the factor from rates to normalised responses of each neuron, float32 (N,)."""
+        """Return what rates are multiplied with to be normalised responses, float32 (N,)."""
         return np.ones(session.n_neurons, np.float32)
 
 

@@ -87,9 +87,10 @@ class ReadOptions:
 def choose_series(
     choices: Mapping[str, str], name: str | None, path: Path, notes: "Notes", why: str = ""
 ) -> str:
-    """Return the series that is asked for, else the first, with a note on the others.
+    """Return the name of the series to read: the given one, else the first of several.
 
-    `choices` are names and what they are; `why` tells why one may be missing.
+    A note names the others. `choices` are names and what they are; `why` tells why one may be
+    missing.
     """
     used = next(iter(choices)) if name is None else name
     if used not in choices:
@@ -454,7 +455,7 @@ def clock_remedy(span: Interval, recording: Interval, origins: Mapping[str, floa
 
 
 def apart(span: Interval, recording: Interval, origins: Mapping[str, float]) -> tuple[str, str]:
-    """Return problem and remedy of a stream that has no window in common with a recording."""
+    """Return the problem of a stream outside the recording's time, and what to do."""
     found = f"lasts from {span_text(span)}, and the recording from {span_text(recording)}"
     return f"{found}: no common 2-s window", clock_remedy(span, recording, origins)
 

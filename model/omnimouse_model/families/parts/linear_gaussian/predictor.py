@@ -137,7 +137,7 @@ class _WindowState:
 
     @property
     def fitted(self) -> LinearGaussianFit:
-        """The fit to the visible inputs."""
+        """The fit of the model for the inputs (video, behaviour) that the mask shows."""
         return self.shown.fitted
 
     def residuals(self, columns: np.ndarray, mean: np.ndarray) -> np.ndarray:
