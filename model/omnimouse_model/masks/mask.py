@@ -113,19 +113,18 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     recording_rate_hz: float = ASSUMED_RATE_HZ
     name: str = ""
     note: str = ""
-    # Computed at first use; lists, because the fields are frozen.
+    # Computed at first use; a list and dicts, because the fields are frozen.
     _id: list[str] = field(default_factory=list, init=False, repr=False)
-    _scored: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
-    # Scored cells of an earlier mask, and the neurons whose cells may differ.
-    _shared: list[tuple[np.ndarray, np.ndarray]] = field(
-        default_factory=list, init=False, repr=False
+    # "scored": scored cells; "allowed": what the guard leaves, packed along time.
+    _found: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    # The same of an earlier mask, and whether a neuron's may differ, bool (P,).
+    _shared: dict[str, tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict, init=False, repr=False
     )
-    # Cells of an earlier mask, and the few neurons of which they may differ.
+    # Cells of an earlier mask, and whether a neuron's may differ: few may, bool (P,).
     _origin: list[tuple[np.ndarray, np.ndarray]] = field(
         default_factory=list, init=False, repr=False
     )
-    # Cells that the guard leaves, packed along time.
-    _allowed: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         spec, cells = self.spec, np.asarray(self.cells, dtype=np.uint8)
@@ -736,26 +735,29 @@ def _ruled(
 
 def scored_cells(mask: Mask, neurons: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Return the target cells that are predicted and scored, read-only bool (n_samples, n)."""
-    if mask._scored:
-        return mask._scored[0][:, neurons]
     # All of them are kept. A few are faster found again than all.
-    if isinstance(neurons, np.ndarray) and 8 * len(neurons) < mask.n_neurons:
+    is_few = isinstance(neurons, np.ndarray) and 8 * len(neurons) < mask.n_neurons
+    if is_few and "scored" not in mask._found:
         return _found_scored(mask, neurons)
-    if mask.guarded and mask.guard != NO_GUARD and not mask._allowed:
-        mask._allowed[:] = [_found_allowed(mask, slice(None))]
-    mask._scored[:] = [_all_scored(mask)]
-    mask._shared.clear()
-    return mask._scored[0][:, neurons]
+    if mask.guarded and mask.guard != NO_GUARD:
+        _all_found(mask, "allowed", _found_allowed)
+    return _all_found(mask, "scored", _found_scored)[:, neurons]
 
 
-def _all_scored(mask: Mask) -> np.ndarray:
-    if not mask._shared or 8 * len(mask._shared[0][1]) >= mask.n_neurons:
-        return _found_scored(mask, slice(None))
-    before, changed = mask._shared[0]
-    scored = before.copy()
-    scored[:, changed] = _found_scored(mask, changed)
-    scored.flags.writeable = False
-    return scored
+def _all_found(
+    mask: Mask, name: str, find: Callable[[Mask, np.ndarray | slice], np.ndarray]
+) -> np.ndarray:
+    """Return what `find` finds for all neurons; what an earlier mask shares is not sought."""
+    if name not in mask._found:
+        kept = mask._shared.pop(name, None)
+        if kept is None or 8 * np.count_nonzero(kept[1]) >= mask.n_neurons:
+            found = find(mask, slice(None))
+        else:
+            found, neurons = kept[0].copy(), np.flatnonzero(kept[1])
+            found[:, neurons] = find(mask, neurons)
+        found.flags.writeable = False
+        mask._found[name] = found
+    return mask._found[name]
 
 
 def _found_scored(mask: Mask, neurons: np.ndarray | slice) -> np.ndarray:
@@ -765,8 +767,8 @@ def _found_scored(mask: Mask, neurons: np.ndarray | slice) -> np.ndarray:
     if scored is not target:  # it may be the attachment's own
         scored = scored.copy()
     if mask.guarded and mask.guard != NO_GUARD:
-        known = mask._allowed
-        allowed = known[0][:, neurons] if known else _found_allowed(mask, neurons)
+        known = mask._found.get("allowed")
+        allowed = _found_allowed(mask, neurons) if known is None else known[:, neurons]
         # Eight samples at a time: unpacked, all cells of many neurons fill no cache.
         for first, packed in zip(range(0, len(scored), 8), allowed, strict=True):
             rows = scored[first : first + 8]
@@ -789,11 +791,11 @@ def changed_neurons(before: Mask, after: Mask) -> np.ndarray:
 
     Of masks with a common origin, only the neurons that a change named are compared.
     """
-    own = np.empty(0, np.int64)
+    own = np.zeros(before.n_neurons, bool)
     for cells, touched in ((before.cells, own), *before._origin):
         for others, also in ((after.cells, own), *after._origin):
             if cells is others:
-                named = np.union1d(touched, also)
+                named = np.flatnonzero(touched | also)
                 differ = before.cells[:, named] != after.cells[:, named]
                 return np.asarray(named[differ.any(axis=0)])
     return changed_columns(before.cells, after.cells)
@@ -805,32 +807,32 @@ def sharing_guard(mask: Mask, before: Mask, neurons: np.ndarray) -> Mask:
     What the guard leaves of the others, and which of their cells are scored, is taken from
     there: a stroke costs the neurons that it touches.
     """
-    few = mask.n_neurons // 32
-    # The union of many neurons would cost more than it saves.
-    if len(neurons) <= few:
-        for cells, touched in (*before._origin, (before.cells, neurons)):
-            named = np.union1d(touched, neurons)
-            if len(named) <= few:
-                mask._origin[:] = [(cells, named)]
-                break
-    if before._allowed and before.guard == mask.guard:
-        allowed = before._allowed[0].copy()
-        allowed[:, neurons] = _found_allowed(mask, neurons)
-        mask._allowed[:] = [allowed]
-    is_ruled_alike = (mask.guarded, mask.guard) == (before.guarded, before.guard)
-    if is_ruled_alike and mask.attachment is before.attachment:
-        if before._scored:
-            mask._shared[:] = [(before._scored[0], neurons)]
-        elif before._shared:
-            scored, others = before._shared[0]
-            mask._shared[:] = [(scored, np.union1d(others, neurons))]
+    changed = np.zeros(mask.n_neurons, bool)
+    changed[neurons] = True
+    for cells, touched in (*before._origin, (before.cells, changed)):
+        named = touched | changed
+        # To compare many neurons would cost more than it saves.
+        if 32 * np.count_nonzero(named) <= mask.n_neurons:
+            mask._origin[:] = [(cells, named)]
+            break
+    shared: tuple[str, ...] = ()
+    if mask.guard == before.guard:
+        is_ruled_alike = mask.guarded == before.guarded and mask.attachment is before.attachment
+        shared = ("allowed", "scored") if is_ruled_alike else ("allowed",)
+    for name in shared:
+        if name in before._found:
+            mask._shared[name] = before._found[name], changed
+        elif name in before._shared:
+            found, others = before._shared[name]
+            mask._shared[name] = found, others | changed
     return mask
 
 
 def _found_allowed(mask: Mask, neurons: np.ndarray | slice) -> np.ndarray:
-    guarded = near_visible(mask.cells[:, neurons] == VISIBLE, mask.guard)
+    guard = mask.guard
+    guarded = near_visible(mask.cells[:, neurons] == VISIBLE, guard)
     # `skip_n_samples` and `interpolation_buffer` of the official code, both 5.
-    guarded[: mask.guard.first] = True
+    guarded[: guard.first] = True
     return np.packbits(~guarded, axis=0)
 
 
