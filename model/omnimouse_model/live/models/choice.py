@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import PredictionsFileError
+from omnimouse_model.inference.families import fit_names
 from omnimouse_model.inference.registry import must_be_fetched
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -135,7 +136,7 @@ class ModelChoice:
     unfamiliar
         Name of the model in whose place `suitable` answers, because it was not trained
         on the recording that was opened; "" for none. A model that the user chooses
-        for an open recording is not replaced.
+        for an open recording is replaced only while it is trained on it.
     """
 
     def __init__(
@@ -190,6 +191,16 @@ class ModelChoice:
         self._chosen_for, self.unfamiliar = session, ""
         self._is_chosen_for_next = session is None and not is_default
         self._choose(predictor)
+
+    def stand_in(self) -> None:
+        """Choose `suitable` while the model on screen is trained on a recording new to it."""
+        name, needs = self._state.predictor_name, self._requests.client.results.needs
+        if name in fit_names():  # it needs nothing before it is fitted
+            self._choose(self.suitable)
+            self.unfamiliar, self._needs_of_unfamiliar = name, needs
+        else:
+            self._chosen_for = None
+            self._stand_in()
 
     def _on_needs(self) -> None:
         self._post(self._stand_in)

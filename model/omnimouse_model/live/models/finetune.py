@@ -270,6 +270,8 @@ class Finetuning(HasBackgroundTask):
     ----------
     choose
         Chooses the result by its folder; called on the drawing thread.
+    stand_in
+        Chooses another model in place of the one on screen while that is trained.
 
     Attributes
     ----------
@@ -296,10 +298,12 @@ class Finetuning(HasBackgroundTask):
         self,
         client: LiveClient,
         choose: Callable[[str], None],
+        stand_in: Callable[[], None],
         execution: Execution = IN_THREADS,
     ) -> None:
         self.folder = config_dir() / "models"
         self._client, self._choose, self._post = client, choose, execution.post
+        self._stand_in = stand_in
         self._is_closing = False
         self._start_from(None)
         self._task = BackgroundTask(self._run, self._take, execution)
@@ -552,6 +556,9 @@ class Finetuning(HasBackgroundTask):
     def _begin(self, request: FinetuneRequest) -> None:
         self._start_from(request)
         self._task.start(request, BEGINNING)
+        # Without a prediction until the end, the model leaves the screen.
+        if self.is_of_screen and request.model == self._client.state.predictor_name:
+            self._stand_in()
 
     def _start_from(self, request: FinetuneRequest | None) -> None:
         self.request = request

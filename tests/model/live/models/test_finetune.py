@@ -20,6 +20,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models import finetune as live_finetune
 from omnimouse_model.live.models.finetune import Finetuning, finetuned_in
 from omnimouse_model.live.results import NOT_FITTED
+from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.progress import QUIET, SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import saved_step
@@ -192,6 +193,18 @@ def test_it_continues_after_a_restart(controller, finetuning, script, open_contr
     later.start(steps=10)
     run_to(later, script, 5)
     assert [step for step, _ in later.losses] == [1, 2, 3, 4, 5]
+
+
+def test_a_baseline_answers_while_the_model_is_trained(controller, finetuning, script):
+    name = controller.state.predictor_name
+    finetuning.start(steps=2)
+    assert controller.requests.wait(PATIENCE_S)
+    model = controller.model
+    assert (controller.state.predictor_name, model.unfamiliar) == (FALLBACK, name)
+    assert (controller.results.error, controller.results.freshness) == (None, "fresh")
+    script.last = 2
+    assert finetuning.wait(PATIENCE_S)
+    assert (finetuning.is_chosen, model.unfamiliar) == (True, "")
 
 
 def test_a_fine_tuning_that_cannot_start_reports_the_reason(controller, finetuning):

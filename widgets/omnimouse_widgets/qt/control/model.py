@@ -375,11 +375,13 @@ class ModelInfoSection(QWidget):
         is_finetuned = self._finetuning.is_of_screen
         remedy = "" if knowledge is None or is_finetuned else knowledge.remedy
         show_text(self.remedy, f"✕ {remedy}" if remedy else "")
-        unfamiliar = "" if is_finetuned else self._model.unfamiliar
+        unfamiliar = self._model.unfamiliar
         is_to_be_fitted = is_unfitted(self._state.predictor_name, self._results)
         show_text(self.stand_in, NOT_FITTED if is_to_be_fitted else stand_in_text(unfamiliar))
-        self.finetune.setVisible(bool(unfamiliar))
-        self.finetune.setText(f"Fine-tune {unfamiliar}…")
+        self.finetune.setVisible(bool(unfamiliar) and not is_finetuned)
+        self.finetune.setText(
+            f"{'Fit' if unfamiliar in fit_names() else 'Fine-tune'} {unfamiliar}…"
+        )
         self._draw_instead(is_shown=bool(remedy))
         missing = () if knowledge is None else knowledge.missing
         show_text(self.missing, "\n".join(f"• {text}" for text in missing))
