@@ -136,8 +136,8 @@ def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _compared(name: str, sign: str, operand: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    # The title above the ids on screen; a joined table may have a column of that name.
-    if name == "unit" and name not in columns:
+    # Titles of the ids on screen and in files; a joined table may have a column of that name.
+    if name in ("unit", "unit_id") and name not in columns:
         name = "id"
     if name not in columns:
         raise ValueError(f"No column '{name}'; there are {', '.join(columns)}.")

@@ -33,6 +33,7 @@ COLUMNS = {
         ("score>0.15 depth<200", [0, 4]),
         ("id=2", [2]),
         ("unit=2", [2]),  # the title of the ids on screen
+        ("unit_id=2", [2]),  # as in files
         ("nowhere", []),
         ("area=v1", [0, 2]),
         ("area=V", []),

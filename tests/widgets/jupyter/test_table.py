@@ -5,8 +5,11 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.jupyter.results import NeuronTable
+from omnimouse_widgets.views.neurons import NeuronsView
+from omnimouse_widgets.views.record import record
 from tests.predictors import open_controller
 
 TABLE = "block2"
@@ -216,3 +219,12 @@ def test_without_a_session_nothing_is_painted_or_downloaded(empty_controller, pa
     assert part.shown == 0
     page(part).say("press", name="export")
     assert part.problem
+
+
+def test_it_says_how_many_neurons_are_computed_so_far(controller, monkeypatch):
+    view = NeuronsView.of(controller)
+    assert record(view)["count"].text == "40 of 40 neurons"
+    monkeypatch.setattr(Colouring, "n_so_far", 24)
+    count = record(view)["count"]
+    assert count.text == "40 of 40 · ◌ tuning of 24"
+    assert "still computed" in count.tip

@@ -46,7 +46,7 @@ TEXT_COLUMNS: Final = ("area", "probe", "state")
 _TITLES: Final = {"id": "unit"}
 """Titles that differ from the key of the column."""
 _TOOLTIPS: Final = {
-    "id": "Id of the neuron in the recording, as everywhere on screen",
+    "id": "Id of the neuron in the recording, as everywhere on screen (in files: unit_id)",
     "area": "Brain area, where the recording says",
     "plane": "Imaging plane, where the recording says",
     "probe": "Probe of the unit",
@@ -394,12 +394,19 @@ class NeuronsView:
                    partial(self.paint, code))
             for code, name in ((c, palette.STATE_NAMES[c]) for c in (VISIBLE, TARGET, HIDDEN))
         )  # fmt: skip
+        text, tip, n_so_far = f"{n:,} of {total:,} neurons", "", self._colouring.n_so_far
+        if n_so_far is not None:
+            text = f"{n:,} of {total:,} · ◌ tuning of {n_so_far:,}"
+            tip = (
+                f"Receptive field and tuning are known of {n_so_far:,} neurons so far; those of "
+                "the others are still computed"
+            )
         save = "Save the table of all or of the listed neurons, with its condition"
         return [
             Row(
                 "actions",
                 (
-                    Text("count", f"{n:,} of {total:,} neurons", "quiet", is_line=True),
+                    Text("count", text, "quiet", tip, is_line=True),
                     Menu("paint", "Paint", "Paint the listed neurons", paints, refusal),
                     Action("export", "Export…", save, self._save, closed, form=self.export_form),
                 ),

@@ -196,6 +196,12 @@ class Colouring(HasBackgroundTask):
         """Whether the chosen quantity is being computed for every neuron."""
         return self._state.colour_by in _OF_INFO and self._neuron_info.population.is_busy
 
+    @property
+    def n_so_far(self) -> int | None:
+        """Neurons whose fields and tuning are known while those of all are computed, else None."""
+        info = self._neuron_info
+        return len(info.computed) if info.population.is_busy else None
+
     def measured_columns(self) -> dict[str, np.ndarray]:
         """Return columns (P,) from the recording, and of experiments on the model."""
         infos, session = self._neuron_info.computed, self._state.session

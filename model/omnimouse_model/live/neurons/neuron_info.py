@@ -46,6 +46,8 @@ ALL = "All neurons"
 _CACHE_SIZE = 512
 """Neurons whose properties are kept; the least recently computed are dropped."""
 _MAX_CLIPS = 12
+_KEPT = 8
+"""Recordings whose computations for all neurons are kept: a neuron takes about a kilobyte."""
 _Key = tuple[str, str, int]
 
 
@@ -112,7 +114,8 @@ class NeuronInfo(HasBackgroundTask):
         self._session: Session | None = None
         self._is_stopped = False
         self._task = BackgroundTask(_compute, self._take, execution)
-        self._everyone: dict[int, NeuronProperties] = {}
+        # By recording, the one that was opened last in the end.
+        self._kept: dict[tuple[str, str], dict[int, NeuronProperties]] = {}
         self.population = BackgroundTask(_compute_all, self._take_piece, execution)
         state.events.session.connect(self._on_session)
 
@@ -150,7 +153,7 @@ class NeuronInfo(HasBackgroundTask):
         session = self._state.session
         if session is None:
             return []
-        own = (session.id, session.fingerprint)
+        own = _recording(session)
         looked_at = {key[2]: info for key, info in self._cache.items() if key[:2] == own}
         # A neuron that is being looked at has its repeats first.
         complete = {n: info for n, info in looked_at.items() if info.is_complete}
@@ -227,16 +230,26 @@ class NeuronInfo(HasBackgroundTask):
         super().close(timeout_s)
 
     # -- internal ---------------------------------------------------------------------
+    @property
+    def _everyone(self) -> dict[int, NeuronProperties]:
+        """What was computed for all neurons of the open session, by neuron."""
+        session = self._state.session
+        return {} if session is None else self._kept.get(_recording(session), {})
+
     def _on_session(self) -> None:
         self.population.stop()
         self.population.clear_error()
-        self._everyone = {}
+        if self._state.session is not None:
+            own = _recording(self._state.session)
+            self._kept[own] = self._kept.pop(own, {})
+            for oldest in list(self._kept)[:-_KEPT]:
+                del self._kept[oldest]
 
     def _take_piece(self, result: _Result) -> None:
         session, infos = result
         if session is self._state.session:
             self.n_results += 1
-            self._everyone |= {info.neuron: info for info in infos}
+            self._everyone.update((info.neuron, info) for info in infos)
             self.changed.emit()
             self.measured.emit()
 
@@ -286,8 +299,12 @@ class NeuronInfo(HasBackgroundTask):
         self.measured.emit()
 
 
+def _recording(session: Session) -> tuple[str, str]:
+    return session.id, session.fingerprint
+
+
 def _key(session: Session, neuron: int) -> _Key:
-    return session.id, session.fingerprint, neuron
+    return *_recording(session), neuron
 
 
 def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:

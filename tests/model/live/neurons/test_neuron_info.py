@@ -280,7 +280,11 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         assert colouring.message == f"12 of {N} neurons known"
         info.measured.disconnect(colouring.stop_computing)
         assert colouring.can_compute_all
+        n_told = []
+        info.measured.connect(lambda: n_told.append(colouring.n_so_far))
         colouring.compute_all()
+        assert n_told[0] == 24
+        assert colouring.n_so_far is None
         wanted = [np.nan if t.problem else t.osi for t in tunings]
         # Products of pieces have other shapes, and round otherwise.
         np.testing.assert_allclose(colouring.scale.values, wanted, rtol=1e-6)
@@ -302,6 +306,11 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         controller.loader.open_now(short_copy(mouse[0]))
         assert colouring.measured_columns() == {}
         assert colouring.can_compute_all
+        controller.loader.open_now(mouse[0])
+        np.testing.assert_array_equal(
+            colouring.measured_columns()["recorded_osi"], columns["recorded_osi"]
+        )
+        assert not colouring.can_compute_all
 
 
 def short_copy(session):
