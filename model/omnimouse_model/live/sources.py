@@ -364,8 +364,10 @@ class Sources(HasBackgroundTask):
         self._work.stop()
         self._task.stop()
 
-    def write(self, path: Path) -> list[Path]:
+    def write(self, path: Path, *, of_figure: bool = False) -> list[Path]:
         """Write the table of the result (.csv, .parquet); return the written files.
+
+        Of informants, `of_figure` writes the points of their curve.
 
         Raises
         ------
@@ -376,6 +378,8 @@ class Sources(HasBackgroundTask):
             raise ExportError("Ask first: there is nothing to export.")
         if path.suffix.lower() != PARQUET:
             path = path.with_name(f"{path.name.removesuffix('.csv')}.csv")
+        if of_figure and isinstance(self.result, Informants):
+            return [self.result.write_curve(path)]
         return [self.result.write_csv(path)]
 
     def close(self, timeout_s: float = 5.0) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.sources.errors import estimate_text
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.live import sources as live_sources
 from omnimouse_model.live.neurons.colour_by import UNPREDICTABLE
@@ -188,6 +189,12 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
     curves = record(view)["content"]
     assert [line.label for line in curves.lines] == ["informants", "random neurons"]
     assert curves.baseline[1] == "all neurons"
+    choose(view, "view", "values")
+    values = record(view)["content"].rows
+    assert [row[0] for row in values] == ["1", "2", "4", "8", "16", "all 39"]
+    told = controller.sources.found["informants"]
+    assert values[1][1] == estimate_text(told.curve()[1])
+    assert values[1][2] == estimate_text(told.random_curve()[1])
     choose(view, "view", "table")
     first = record(view)["content"].rows[0]
     assert first[0] == "1"
@@ -266,6 +273,16 @@ def test_informants_are_shown_before_their_values(view, controller):
     assert shown[0].across == "rank of the informant"
     assert len(shown[0].lines[0].y) == 16
     assert shown[-1].across == "visible neurons"
+
+
+def test_the_points_of_the_curve_of_informants_are_a_file(view, controller, tmp_path):
+    controller.selection.select([3])
+    choose(view, "question", "informants")
+    press(view, "run")
+    (path,) = press(view, "values").write(tmp_path / "curve.csv")
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("choice,n_visible,value,low,high,n_targets")
+    assert len(lines) == 1 + 5 + 5 + 1
 
 
 def test_a_look_tells_the_time_of_a_run(view, controller):

@@ -47,6 +47,7 @@ from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Predictor, Subset, fits_of
 from omnimouse_model.progress import Job, advance, part_of, shown_job
 from omnimouse_model.simulate.demo import opened
+from omnimouse_model.storage.tables import columns_of, write_table
 
 REGRESSION_HZ: Final = 8.0
 """Rate at which responses are averaged for the regression, about."""
@@ -195,6 +196,10 @@ class Informants(Found):
             }
             for choice, n, found in [*points, ("all", n_others, self.everyone())]
         ]
+
+    def write_curve(self, path: str | Path) -> Path:
+        """Write `curve_table()` as CSV, or as Parquet if the name ends so."""
+        return write_table(path, columns_of(self.curve_table(), ["choice"]))
 
     def _asked(self) -> dict[str, Any]:
         return {

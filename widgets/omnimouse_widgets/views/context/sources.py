@@ -13,7 +13,7 @@ from psygnal import Signal
 
 from omnimouse_model.analysis.sources.areas import AreaMatrix
 from omnimouse_model.analysis.sources.areas import Kind as AreaKind
-from omnimouse_model.analysis.sources.errors import areas_of, estimate_text
+from omnimouse_model.analysis.sources.errors import Found, areas_of, estimate_text
 from omnimouse_model.analysis.sources.informants import Informants
 from omnimouse_model.analysis.sources.sources import KINDS, SourceScores, source_label
 from omnimouse_model.display import count, interval_text
@@ -58,7 +58,7 @@ from omnimouse_widgets.views.record import (
 )
 from omnimouse_widgets.views.text.model import is_unfitted
 
-Page = Literal["figure", "means", "table"]
+Page = Literal["figure", "means", "values", "table"]
 QUESTIONS: Final[dict[Question, tuple[str, str]]] = {
     "sources": (
         "Sources",
@@ -73,8 +73,11 @@ PAGES: Final[dict[Page, tuple[str, str]]] = {
         "Alone and unique",
         "Means over the neurons of each value",
     ),
+    "values": ("Values", "The numbers of the figure with their intervals"),
     "table": ("Table", "All numbers with their intervals"),
 }
+OF_ONE: Final[dict[Page, type[Found]]] = {"means": SourceScores, "values": Informants}
+"""Pages of the result of one question alone."""
 NO_CAUSE: Final = "Information that the model finds, not cause."
 TITLES: Final[dict[Question, str]] = {
     "sources": "Shares of variance",
@@ -310,18 +313,15 @@ class SourcesView:
             return [Message("content", "Sources", NO_SESSION)]
         if found is None:
             return [Message("content", "Sources", "Measuring" if sources.is_busy else NOT_RUN)]
-        is_means = isinstance(found, SourceScores)
-        options = tuple(
-            (name, *texts) for name, texts in PAGES.items() if is_means or name != "means"
-        )
+        offered = _pages_of(found)
         choices: list[Item] = [
-            # Another name, because other pages are offered.
+            # Other names, because other pages are offered.
             Choice(
-                "page" if is_means else "view",
+                {"means": "page", "values": "view"}.get(offered[1], "sheet"),
                 "View",
                 "What is shown",
-                options,
-                self.page if is_means or self.page != "means" else "figure",
+                tuple((name, *PAGES[name]) for name in offered),
+                self._page_of(found),
                 lambda name: self.set(page=name),
                 is_row=True,
             )
@@ -336,6 +336,10 @@ class SourcesView:
             )
         return [Row("shown", tuple(choices)), *self._content(found)]
 
+    def _page_of(self, found: Finding) -> Page:
+        """Return the chosen page, or the figure where a result has none of that name."""
+        return self.page if self.page in _pages_of(found) else "figure"
+
     def _content(self, found: Finding) -> Sequence[Item]:
         if self.page == "table":
             return [self._table(found)]
@@ -344,7 +348,8 @@ class SourcesView:
                 return [source_means(found)]
             return [source_bars(found, self._select)]
         if isinstance(found, Informants):
-            return [informant_curves(found)]
+            is_table = self.page == "values" and len(found.errors.neurons)
+            return [informant_values(found) if is_table else informant_curves(found)]
         return [area_cells(found, self.kind if found.plan.inputs else "alone")]
 
     def _table(self, found: Finding) -> Table | LongTable:
@@ -416,26 +421,40 @@ class SourcesView:
         sources, name = self._sources, self._sources.question
         tables = {"csv": "Table (CSV)", "parquet": "Table (Parquet)"}
         pictures = {"png": "Picture (PNG)", "svg": "Drawing (SVG)"}
-        refusal = ONLY_TABLE if self.page == "table" else ""
+        found = sources.result
+        is_table = found is not None and self._page_of(found) in ("values", "table")
+        refusal = ONLY_TABLE if is_table else ""
 
         def file(end: str) -> SaveFile:
             return SaveFile(f"{name}.{end}", sources.write)
 
         def picture(end: str) -> SavePicture:
-            found = sources.result
             text = "" if found is None else summary(found, has_means=True)
             return SavePicture(f"{name}.{end}", "content", f"{text}\n{NO_CAUSE}")
 
+        def values() -> SaveFile:
+            return SaveFile("informants_values.csv", partial(sources.write, of_figure=True))
+
+        has_values = isinstance(found, Informants)
         return [
             *(
                 Action(end, f"{label}…", "Save the table", partial(file, end))
                 for end, label in tables.items()
             ),
             *(
+                [Action("values", "Values (CSV)…", PAGES["values"][1], values)]
+                if has_values
+                else []
+            ),
+            *(
                 Action(end, f"{label}…", "Save the figure", partial(picture, end), refusal)
                 for end, label in pictures.items()
             ),
         ]
+
+
+def _pages_of(found: Finding) -> list[Page]:
+    return [name for name in PAGES if isinstance(found, OF_ONE.get(name, Found))]
 
 
 def target_options(sources: Sources) -> tuple[tuple[str, str, str], ...]:
@@ -597,7 +616,7 @@ def source_means(found: SourceScores) -> Curves:
 
 
 SOURCE_COLUMNS: Final = (
-    ("unit", "Id of the neuron in the recording"),
+    ("unit", "Id of the neuron in the recording (in files: unit_id)"),
     ("source", "Of what the values are"),
     ("alone", "Value of this source alone"),
     ("unique", "What is lost without this source"),
@@ -729,6 +748,16 @@ def informant_curves(found: Informants) -> Curves:
         is_log=True,
         in_view=(0.0,),
     )
+
+
+def informant_values(found: Informants) -> Table:
+    """Return the points of `informant_curves` as a table."""
+    pairs = zip(found.counts, found.curve(), found.random_curve(), strict=True)
+    rows = [(f"{n:,}", estimate_text(one), estimate_text(other)) for n, one, other in pairs]
+    n_others = len(found.adds) - len(found.targets)
+    rows.append((f"all {n_others:,}", estimate_text(found.everyone()), ""))
+    titles = ("visible neurons", "informants (95 %)", "random neurons (95 %)")
+    return Table("content", "What the first informants tell", titles, tuple(rows))
 
 
 def informant_table(found: Informants, select: Callable[[int], object] | None) -> Table:
