@@ -83,12 +83,13 @@ TIER_LETTERS: Final = {"train": "", "validation": "V", "oracle": "O", "test": "T
 
 # Not the colours of states: an area must not look like a visible or target neuron.
 AREA_COLOURS: Final = (
-    "#CC6677", "#44AA99", "#DDCC77", "#AA4499", "#117733", "#6A5ACD", "#999933",
-    "#882255",
+    "#CC6677", "#44AA99", "#DDCC77", "#B14C9F", "#228833", "#7468D8", "#999933",
+    "#90D8D8",
 )  # fmt: skip
-"""Brain areas in alphabetical order: Tol's muted colours without those of states.
+"""Brain areas in alphabetical order, and sources: Tol's muted colours without those of states.
 
-The indigo is lighter than Tol's, for visibility on a dark image.
+Purple, green and indigo are lighter than Tol's, and a pale cyan stands for his wine: their
+contrast with the dark background is above 3.
 """
 KIND_COLOURS: Final = {
     "video": "#0072B2",

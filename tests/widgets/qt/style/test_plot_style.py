@@ -23,6 +23,12 @@ def test_curves_have_contrast_in_a_light_theme_and_come_back(colour):
     assert themed_colour(light, is_light=False) == colour
 
 
+@pytest.mark.parametrize("colour", palette.AREA_COLOURS)
+def test_areas_and_sources_have_contrast_on_dark(colour):
+    for dark in (plot_style.BACKGROUND, "#262930"):  # of a plot, and napari's own
+        assert (luminance(colour) + 0.05) / (luminance(dark) + 0.05) >= 3.0
+
+
 def test_plots_follow_the_theme_at_run_time(qtbot):
     panel, canvas = QWidget(), plot_style.canvas("")
     QVBoxLayout(panel).addWidget(canvas)
