@@ -1,6 +1,7 @@
 """Objects that a user prints: short text, HTML for any theme, and data frames."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,6 +59,25 @@ def test_data_frames_have_one_row_per_value_and_units_in_the_names(results, sess
     assert set(window.to_dataframe("behavior").channel) == set(window.behavior_names)
     assert set(tables["Scores"].predictor) == {"last", "mean"}
     assert len(tables["ContextSweep"]) == 4
+
+
+def test_a_prediction_of_behaviour_alone_has_rows_of_behaviour(results, session):
+    window, shape = results["Window"], results["Window"].behavior.shape
+    decoded = replace(
+        results["Prediction"],
+        responses=np.full_like(results["Prediction"].responses, np.nan),
+        behavior=np.ones(shape, np.float32),
+    )
+    table = decoded.to_dataframe(window)
+    assert len(table) == window.behavior.size
+    assert set(table.channel) == set(window.behavior_names)
+    row = table.query("sample == 7").iloc[0]
+    assert (row.behavior_z_scored, row.time_s) == (1.0, pytest.approx(window.start_s + 7 / 20))
+    np.testing.assert_equal(row.recorded_z_scored, window.behavior[7, 0])
+    assert decoded.to_dataframe().columns.tolist() == ["sample", "channel", "behavior_z_scored"]
+    short = replace(decoded, behavior=np.ones((3, shape[1]), np.float32))
+    with pytest.raises(ValueError, match="give the window that was predicted"):
+        short.to_dataframe(window)
 
 
 def test_a_data_frame_without_pandas_names_the_package(results, monkeypatch):

@@ -253,7 +253,12 @@ normalised; behaviour none; status ok
         Columns: `sample`, `time_s` on the session clock (if the predictor gives it),
         `neuron`, the response with its unit in the name, the recorded response in the
         same unit if `window` is given, `is_valid`, and the limits of the band if there
-        is one. Predicted behaviour is in `behavior` alone.
+        is one.
+
+        Behaviour that is predicted beside responses is in `behavior`. Of behaviour alone, as
+        of a decoder, the table has one row per sample and channel: `sample`, `channel` (its
+        number without `window`), `behavior_z_scored`, and with `window` `time_s`,
+        `recorded_z_scored` and `is_valid`.
 
         Parameters
         ----------
@@ -265,8 +270,10 @@ normalised; behaviour none; status ok
         ValueError
             The window has another number of samples.
         """
-        unit = self.units.replace("/", "_per_")
         samples, columns = np.nonzero(np.isfinite(self.responses))
+        if self.behavior is not None and not len(samples):
+            return _behavior_table(self.behavior, window)
+        unit = self.units.replace("/", "_per_")
         table: dict[str, np.ndarray] = {"sample": samples}
         if self.times_s is not None:
             table["time_s"] = self.times_s[samples]
@@ -313,6 +320,29 @@ normalised; behaviour none; status ok
         """Return the prediction with one more remark in its status."""
         status = text if self.status == "ok" else f"{self.status}; {text}"
         return replace(self, status=status)
+
+
+def _behavior_table(values: np.ndarray, window: Window | None) -> "pandas.DataFrame":
+    """Return predicted behaviour (sample, channel) as a table, beside that of the window."""
+    samples, channels = np.nonzero(np.isfinite(values))
+    table: dict[str, np.ndarray] = {"sample": samples}
+    spec = None if window is None else window.spec.behavior
+    if window is None or spec is None:
+        table |= {"channel": channels, "behavior_z_scored": values[samples, channels]}
+        return data_frame(table)
+    if window.behavior.shape != values.shape:
+        raise ValueError(
+            f"The window has {' x '.join(map(str, window.behavior.shape))} values of behaviour, "
+            f"the prediction {' x '.join(map(str, values.shape))}: give the window that was "
+            "predicted."
+        )
+    kind = "raw" if spec.is_raw else "z_scored"
+    table["time_s"] = window.start_s + samples / spec.rate_hz
+    table["channel"] = np.array(window.behavior_names)[channels]
+    table[f"behavior_{kind}"] = values[samples, channels]
+    table[f"recorded_{kind}"] = window.behavior[samples, channels]
+    table["is_valid"] = window.valid["behavior"][samples]
+    return data_frame(table)
 
 
 Request = tuple[Window, Mask, np.ndarray | None]
