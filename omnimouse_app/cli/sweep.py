@@ -37,7 +37,7 @@ from omnimouse_app.cli.terminal import (
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.contexts import Context
-    from omnimouse_model.analysis.sweep.table import ContextSweep, Curve, Point
+    from omnimouse_model.analysis.sweep.table import ContextSweep, Curve, Gain, Point
 
 Row = dict[str, object]
 
@@ -192,15 +192,15 @@ def json_rows(sweep: "ContextSweep") -> list[Row]:
             # Behaviour is continuous, so the metrics of spike counts do not apply to
             # it.
             metric = sweep.plan.metric if target == "responses" else "correlation"
-            rows += _curve_rows(curve, target, metric)
+            rows += _curve_rows(curve, sweep.gains(curve), target, metric)
     done: Row = {"name": "rows", "value": len(sweep.rows), "unit": "rows"}
     return [*rows, done | {"planned": sweep.n_planned}]
 
 
-def _curve_rows(curve: "Curve", target: str, metric: str) -> Iterator[Row]:
+def _curve_rows(curve: "Curve", gains: "Sequence[Gain]", target: str, metric: str) -> Iterator[Row]:
     from omnimouse_model.metrics import METRICS
 
-    for at, point in zip(curve.values, curve.points, strict=True):
+    for at, point, gain in zip(curve.values, curve.points, gains, strict=True):
         yield {
             "name": "curve",
             "value": point.score,
@@ -215,6 +215,9 @@ def _curve_rows(curve: "Curve", target: str, metric: str) -> Iterator[Row]:
             "sem": point.sem,
             "ci_low": point.ci_low,
             "ci_high": point.ci_high,
+            "gain": gain.value,
+            "gain_low": gain.ci_low,
+            "gain_high": gain.ci_high,
             "n_seeds": point.n_seeds,
             "n_sessions": point.n_sessions,
             "refusal": point.refusal,
@@ -249,6 +252,12 @@ def _blocks(part: "ContextSweep", unit: str) -> Iterator[str]:
         f"{windows} windows, {draws} draws of {targets:,} targets"
     )
     yield table(_response_rows(part))
+    if gains := _gain_rows(part):
+        yield (
+            f"Session {part.sessions[0]}: gain over the smallest context, of the same draws"
+            + (", with the 95 % interval over draws" if draws > 1 else "")
+        )
+        yield table(gains)
     if part.channels:
         yield f"Session {part.sessions[0]}: decoded behaviour, correlation"
         yield table(_decoded_rows(part))
@@ -260,6 +269,19 @@ def _response_rows(sweep: "ContextSweep") -> list[Row]:
     for context in sweep.plan.contexts:
         row = rows.setdefault(context.label, {"context": context.label})
         row[_inputs(context)] = _score(sweep.point(context))
+    return list(rows.values())
+
+
+def _gain_rows(part: "ContextSweep") -> list[Row]:
+    """Return one row per context and smallest one of its curve, one column per inputs."""
+    rows: dict[tuple[str, str], Row] = {}
+    for curve in part.curves():
+        least = curve.points[curve.values.index(min(curve.values))].context.label
+        for point, gain in zip(curve.points, part.gains(curve), strict=True):
+            label = point.context.label
+            if gain.value == gain.value:
+                row = rows.setdefault((label, least), {"context": label, "over": least})
+                row[curve.label] = str(gain)
     return list(rows.values())
 
 

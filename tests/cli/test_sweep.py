@@ -70,6 +70,7 @@ def test_a_signal_keeps_the_rows(folder, tmp_path, signal_after, monkeypatch, nu
     resumed = run(folder, *ASK, "--out", out, "--json")
     assert resumed.exit_code == 0
     assert resumed.stdout == run(folder, *ASK, "--out", whole, "--json").stdout
+    assert "gain over the smallest context, of the same draws" in stopped.stdout
     assert out.read_bytes() == whole.read_bytes()
 
 

@@ -454,3 +454,8 @@ class Line:
         if self.axis == "history_samples":
             pairs = [(other, value) for value, other in pairs]
         return tuple(Context(n, h, self.video, self.behavior) for n, h in pairs)
+
+    @property
+    def smallest(self) -> Context:
+        """Context with the least value."""
+        return self.contexts[self.values.index(min(self.values))]

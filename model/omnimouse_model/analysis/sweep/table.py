@@ -22,6 +22,7 @@ from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import JsonRow, RowFormat, number
 from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.metrics.time_blocks import student_quantile
 from omnimouse_model.storage.files import newest_first
 from omnimouse_model.storage.tables import Column, columns_of, write_table
 from omnimouse_model.storage.trees import decode
@@ -120,6 +121,29 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Gain:
+    """Score under one context minus that under the smallest one of its curve.
+
+    Attributes
+    ----------
+    value
+        Mean over the draws that have both, then over sessions as in `Point`.
+    ci_low, ci_high
+        95 % interval over the draws, in which both contexts have the same targets; NaN
+        with one draw, and of the smallest context.
+    """
+
+    value: float = NaN
+    ci_low: float = NaN
+    ci_high: float = NaN
+
+    def __str__(self) -> str:
+        """Return e.g. "+0.034 (95 % 0.020 to 0.048)"; "–" if not known."""
+        text = interval_text(self.value, self.ci_low, self.ci_high)
+        return f"+{text}" if self.value >= 0 else text
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """Score as a function of one kind of context, with all other inputs fixed.
 
@@ -195,10 +219,13 @@ class ContextSweep(HasSummary):
         return [
             (
                 f"{value:,} {units[curve.axis]}, {curve.label}",
-                point.refusal or interval_text(point.score, point.ci_low, point.ci_high),
+                (point.refusal or interval_text(point.score, point.ci_low, point.ci_high))
+                + (f"; gain {gain}" if value != min(curve.values) else ""),
             )
             for curve in self.curves()
-            for value, point in zip(curve.values, curve.points, strict=True)
+            for value, point, gain in zip(
+                curve.values, curve.points, self.gains(curve), strict=True
+            )
         ]
 
     @property
@@ -310,17 +337,66 @@ class ContextSweep(HasSummary):
             max(row.n_windows for row in rows),
         )
 
+    def gains(self, curve: Curve) -> tuple[Gain, ...]:
+        """Return the gain of each point of a curve over its smallest context.
+
+        Examples
+        --------
+        >>> sweep = om.context_sweep("last", session, history_samples=[10, 20], seeds=3)
+        >>> [gain.value == gain.value for gain in sweep.gains(sweep.curves()[0])]
+        [False, True]
+        """
+        rows = self._by_context()
+        contexts = [point.context for point in curve.points]
+        least = min(contexts, key=lambda context: getattr(context, curve.axis))
+        return tuple(
+            Gain()
+            if one == least
+            else self._gain(rows.get(one, []), rows.get(least, []), curve.target)
+            for one in contexts
+        )
+
+    def _gain(self, rows: list[SweepRow], smallest: list[SweepRow], target: str) -> Gain:
+        """Return the paired gain of the rows of a context over those of the smallest one."""
+        before = {(row.session, row.seed): row.value_of(target) for row in smallest}
+        parts = []
+        for session in self.sessions:
+            paired = [
+                row for row in rows if (session, row.seed) in before and row.session == session
+            ]
+            gains = np.array([row.value_of(target) - before[session, row.seed] for row in paired])
+            is_known = np.isfinite(gains)
+            if is_known.any():
+                weight = float(paired[0].n_neurons) if target == RESPONSES else 1.0
+                found, n = gains[is_known], int(is_known.sum())
+                sem = found.std(ddof=1) / np.sqrt(n) if n > 1 else NaN
+                parts.append((found.mean(), sem, weight, n))
+        if not parts:
+            return Gain()
+        means, sems, weights, counts = np.array(parts).T
+        weights = weights / weights.sum()
+        value, least = float(weights @ means), int(counts.min())
+        if least < 2:
+            return Gain(value)
+        half = student_quantile(least - 1) * float(np.sqrt(weights**2 @ sems**2))
+        return Gain(value, value - half, value + half)
+
     def table(self) -> list[dict[str, object]]:
         """Return tidy rows: one per curve, value, draw, session and target.
 
-        A context on two curves is in both. A missing value is None.
+        A context on two curves is in both. A missing value is None. `gain` is the score
+        minus that of the same draw under the smallest context of the curve.
         """
         lines: list[dict[str, object]] = []
         for line in self.plan.lines():
             at = {context: getattr(context, line.axis) for context in line.contexts}
+            smallest = {
+                (row.session, row.seed): row for row in self.rows if row.context == line.smallest
+            }
             for row in self.rows:
                 if row.context in at:
-                    lines += _tidy(row, line, at[row.context], self.plan)
+                    least = smallest.get((row.session, row.seed))
+                    lines += _tidy(row, least, line, at[row.context], self.plan)
         return lines
 
     def to_dataframe(self) -> "pandas.DataFrame":
@@ -360,9 +436,14 @@ def _draws(rows: Sequence[SweepRow], target: str) -> tuple[float, ...]:
     return mean, float(sem), low, high, weight, float(len(scored))
 
 
-def _tidy(row: SweepRow, line: Line, value: int, plan: SweepPlan) -> Iterator[dict[str, object]]:
+def _tidy(
+    row: SweepRow, least: SweepRow | None, line: Line, value: int, plan: SweepPlan
+) -> Iterator[dict[str, object]]:
     for target in (RESPONSES, *row.decoded):
         is_response = target == RESPONSES
+        gain = (
+            NaN if least is None or least is row else row.value_of(target) - least.value_of(target)
+        )
         yield {
             "axis": line.axis,
             "value": value,
@@ -379,6 +460,7 @@ def _tidy(row: SweepRow, line: Line, value: int, plan: SweepPlan) -> Iterator[di
             "score": number_or_none(row.value_of(target)),
             "ci_low": number_or_none(row.ci_low) if is_response else None,
             "ci_high": number_or_none(row.ci_high) if is_response else None,
+            "gain": number_or_none(gain),
             "ceiling": number_or_none(row.ceiling) if is_response else None,
             "refusal": row.refusal,
         }

@@ -130,6 +130,22 @@ def test_curves_are_those_of_the_predictor(sweep):
             assert (point.n_seeds, point.n_sessions) == (2, 1)
 
 
+def test_the_gain_over_the_smallest_context_is_that_of_the_same_draws(sweep):
+    curve = sweep.curves()[0]
+    rows = [row for row in sweep.table() if row["axis"] == "neurons" and row["video"]]
+    scores = {(row["seed"], row["value"]): row["score"] for row in rows}
+    of_draws = np.array([scores[seed, 32] - scores[seed, 0] for seed in (0, 1)])
+    gains = sweep.gains(curve)
+    assert np.isnan(gains[0].value)
+    assert gains[2].value == pytest.approx(of_draws.mean())
+    # Student's t of one degree of freedom.
+    half = 12.706 * of_draws.std(ddof=1) / np.sqrt(2)
+    assert gains[2].ci_high - gains[2].value == pytest.approx(half)
+    assert [row["gain"] for row in rows if row["value"] == 32] == pytest.approx(of_draws)
+    assert {row["gain"] for row in rows if row["value"] == 0} == {None}
+    assert f"gain {gains[2]}" in str(sweep)
+
+
 @pytest.mark.slow
 def test_a_grid_is_the_full_product(session):
     ask = ASK | {"behavior": [True, False]}
