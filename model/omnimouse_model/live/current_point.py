@@ -84,7 +84,7 @@ class CurrentPoint:
 
     @property
     def text(self) -> str:
-        """Text such as "r = 0.43 here · 64 visible neurons · 10 samples before"."""
+        """Text such as "r = 0.43 in this window · 64 visible neurons · 10 samples before"."""
         context = self.context
         n_before = round(context.history_samples)
         before = f"{n_before} sample{'s' * (n_before != 1)}"
@@ -107,9 +107,9 @@ class CurrentPoint:
         if self.n_windows > 1:
             scope = f" over {self.n_windows:,} windows"
         elif self.is_comparable:
-            scope = " here"
+            scope = " in this window"
         else:
-            scope = f" here, of all {self.n_scored:,} targets"
+            scope = f" in this window, of all {self.n_scored:,} targets"
         return f"{self.metric.text(self.score)}{old}{scope}"
 
 

@@ -199,6 +199,8 @@ class Sources(HasBackgroundTask):
         text = f"{n_masks:,} masks × {n_windows:,} windows"
         if n_groups > 1:
             text = f"{n_groups} groups × {text}"
+        if self._is_measured(session):
+            return f"Measured: {text}"
         pace_s = self._pace.get((self.question, self.is_quick, n_windows))
         seconds = None if pace_s is None else pace_s * n_groups
         if seconds is None and self.is_quick and self._quick_s is not None:
@@ -313,16 +315,7 @@ class Sources(HasBackgroundTask):
         self._work.stop()
         # A new job per run, because a stopped one stays stopped.
         self._work = PausableJob(lambda: self._client.results.is_awaited)
-        arguments = self._arguments(session)
-        path = None
-        if isinstance(source, str):
-            key = row_key(
-                session=session.fingerprint,
-                model=source,
-                question=self.question,
-                **_json(arguments),
-            )
-            path = self.folder / f"{key}{SUFFIXES[self.question]}"
+        arguments, path = self._arguments(session), self._path(session)
         n_groups = self._size(session)[0]
         job = SourcesJob(
             self.question, session, source, self.state.device, path, self._work, arguments, n_groups
@@ -378,8 +371,8 @@ class Sources(HasBackgroundTask):
             raise ExportError("Ask first: there is nothing to export.")
         if path.suffix.lower() != PARQUET:
             path = path.with_name(f"{path.name.removesuffix('.csv')}.csv")
-        if of_figure and isinstance(self.result, Informants):
-            return [self.result.write_curve(path)]
+        if of_figure and self.question == "informants":
+            return [cast("Informants", self.result).write_curve(path)]
         return [self.result.write_csv(path)]
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -419,6 +412,26 @@ class Sources(HasBackgroundTask):
         return np.full(n_neurons, np.nan)
 
     # -- internal ---------------------------------------------------------------------
+    def _path(self, session: Session) -> Path | None:
+        """Return where the result of the question is kept; None with a model without a name."""
+        source = self._source
+        if not isinstance(source, str):
+            return None
+        key = row_key(
+            session=session.fingerprint,
+            model=source,
+            question=self.question,
+            **_json(self._arguments(session)),
+        )
+        return self.folder / f"{key}{SUFFIXES[self.question]}"
+
+    def _is_measured(self, session: Session) -> bool:
+        """Whether the result on screen is a complete answer to the question."""
+        job, found = self._jobs.get(self.question), self.result
+        if job is None or job.path is None or found is None or not found.is_complete:
+            return False
+        return job.path == self._path(session)
+
     @property
     def _source(self) -> str | Predictor | None:
         return QUICK if self.is_quick else self._client.predictor

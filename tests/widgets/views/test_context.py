@@ -11,6 +11,7 @@ from omnimouse_model.analysis.sweep.contexts import Context, SweepPlan
 from omnimouse_model.live.current_point import WINDOW_SWEEP
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.views import record
+from omnimouse_widgets.views.context.settings import ONLY_TARGETS
 from omnimouse_widgets.views.context.view import (
     IN_WINDOW,
     NO_SESSION,
@@ -169,6 +170,21 @@ def test_a_sweep_asks_what_the_mask_or_the_form_says(view, controller, session):
     items = record.record(view)
     assert "No neuron is selected" in items["estimate"].text
     assert "No neuron is selected" in items["start"].refusal
+
+
+def test_a_mask_that_shows_nothing_or_its_targets_alone_gives_a_reason(view, controller):
+    record.choose(view, "sweep", True)
+    controller.editor.paint(range(40), HIDDEN)
+    controller.editor.paint(range(8), TARGET)
+    fill(view, pool="of the mask")
+    items = record.record(view)
+    assert "has no visible neurons" in items["estimate"].text
+    assert "has no visible neurons" in items["start"].refusal
+    fill(view, pool="all others")
+    assert view.form.read().plan(controller.state).asked == "target neurons from all others"
+    fill(view, pool="of the mask")
+    controller.editor.paint_cells(range(8), slice(0, 20), VISIBLE)
+    assert record.record(view)["start"].refusal == ONLY_TARGETS
 
 
 def test_the_numbers_of_neurons_follow_the_pool_until_the_user_types(view, controller):

@@ -78,7 +78,7 @@ def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     best = int(found.neurons[np.argmax(found.total().value)])
     assert controller.state.selection == (best,)
     assert "all sources: " in items["found"].text
-    assert record(view)["cost"].text.startswith("About ")
+    assert record(view)["cost"].text == "Measured: 10 groups × 15 masks × 12 windows"
     choose(view, "page", "means")
     means = record(view)["content"]
     assert [line.label for line in means.lines] == ["alone", "share", "unique"]
@@ -296,6 +296,19 @@ def test_a_look_tells_the_time_of_a_run(view, controller):
     assert record(view)["cost"].text.startswith("About ")
 
 
+def test_a_question_that_is_answered_has_no_time_of_a_run(view, controller):
+    controller.selection.select([3])
+    press(view, "run")
+    assert record(view)["cost"].text == "Measured: 15 masks × 12 windows"
+    kept = controller.sources.kept
+    controller.loader.open_now(controller.state.session)
+    controller.selection.select([3])
+    controller.sources.reopen(kept, is_chosen=False)
+    assert record(view)["cost"].text == "Measured: 15 masks × 12 windows"
+    controller.sources.set(windows=24)
+    assert not record(view)["cost"].text.startswith("Measured")
+
+
 def test_a_model_that_is_to_be_fitted_says_what_to_do(view, controller):
     controller.selection.select([3])
     controller.model.choose("latent-zig")
@@ -403,10 +416,13 @@ def test_the_expected_time_is_not_that_of_a_question_that_went_on(view, controll
     controller.sources.measured.connect(wait)
     choose(view, "targets", "area LM")
     press(view, "run")
+    choose(view, "targets", "area V1")  # as many groups
     expected = record(view)["cost"].text
+    choose(view, "targets", "area LM")
     # Everything is read from the file: the second run takes nearly no time.
     press(view, "run")
     controller.sources.measured.disconnect(wait)
+    choose(view, "targets", "area V1")
     assert record(view)["cost"].text == expected
     assert expected.startswith("About 2 min: ")
 

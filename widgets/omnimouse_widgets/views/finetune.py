@@ -363,7 +363,7 @@ def _plot(
         "",
         ticks,
         # Qt leaves out a number that is wider than its end of the axis.
-        limits=(-0.06 * last, 1.1 * last, low - margin, high + margin),
+        limits=(-0.06 * last, 1.2 * last, low - margin, high + margin),
         title=title,
         tip=TIPS["loss"],
     )

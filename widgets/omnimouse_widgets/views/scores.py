@@ -538,7 +538,7 @@ class ScoresView:
         mean = float(found.scores.mean())
         bars = Line("", palette.VISIBLE_RING, found.places, found.counts.astype(float), "",
                     bar=_bar_width(found), is_pale=is_old)  # fmt: skip
-        text = f"mean {mean:z.2f}{'' if found.evidence != IN_WINDOW else ' here'}"
+        text = f"mean {mean:z.2f}{'' if found.evidence != IN_WINDOW else f' {IN_WINDOW}'}"
         line = Line(text, palette.CURSOR, np.full(2, mean), np.array([0.0, most]), "",
                     dash="dashed")  # fmt: skip
         limits = float(found.edges[0]), float(found.edges[-1]), 0.0, 1.2 * most

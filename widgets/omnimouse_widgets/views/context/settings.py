@@ -23,6 +23,9 @@ from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_widgets.views.form import Options, setting
 
+ONLY_TARGETS: Final = (
+    "The mask on screen shows its targets alone: choose other targets or another pool."
+)
 MASK, OTHERS, SELECTED = "of the mask", "all others", "selected"
 """Targets or pools that are no areas."""
 _BOTH: Final = (True, False)
@@ -207,22 +210,19 @@ class SweepSettings:
         ------
         ValueError
             The settings have no context, or one that is not possible; or the mask or the
-            selection has no neuron of that kind.
+            selection has no neuron of that kind, or the mask no other neuron than its targets.
         """
         targets = pool = None
         mask = state.mask
         if mask is not None:
             asked = np.asarray(scored_cells(mask).any(axis=0))
             shown = np.asarray(mask.visible.any(axis=0))
-            # As the live curves: where the mask shows no other neuron than the targets,
-            # there is no context of it, and held-out neurons are predicted.
-            is_of_mask = self.targets == self.pool == MASK
-            if not (is_of_mask and not asked_neurons(mask)[0].any()):
-                if self.targets != OTHERS:
-                    targets = _chosen(state, self.targets, asked, "target neurons")
-                # A mask without visible neurons leaves all of them to be shown.
-                if self.pool != OTHERS and (self.pool != MASK or shown.any()):
-                    pool = _chosen(state, self.pool, shown, "visible neurons")
+            if self.targets != OTHERS:
+                targets = _chosen(state, self.targets, asked, "target neurons")
+            if self.pool != OTHERS:
+                pool = _chosen(state, self.pool, shown, "visible neurons")
+            if self.targets == self.pool == MASK and not (shown & ~asked).any():
+                raise ValueError(ONLY_TARGETS)
         return SweepPlan(
             neurons=self.neurons,
             history_samples=self.history,

@@ -635,7 +635,7 @@ def no_curve_text(results: Results) -> str:
 
 
 def point_text(mark: CurrentPoint | None) -> str:
-    """Return e.g. "★ this mask: r = 0.43 here"; "" without a mark.
+    """Return e.g. "★ this mask: r = 0.43 in this window"; "" without a mark.
 
     The place of the mark in the plots tells the context.
     """
