@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.predict.devices import on_device
 from omnimouse_model.storage.trees import Within
 
@@ -86,12 +87,12 @@ class OmniMouseConfig:
     num_heads: Number = 4
     num_kv_heads: Number | None = None
     num_layers: Layers = 6
-    num_blocks: Number = 1
+    num_blocks: Annotated[int, Within(1, 64)] = 1
     local_to_global_ratio: tuple[Number, Number] | None = (5, 1)
     d_embedding: Number = 256
     ffn_hidden_mult: float = 2.67
     decoder_ffn_hidden_mult: float = 4.0
-    norm_eps: float = 1e-5
+    norm_eps: Annotated[float, Within(0, 1)] = 1e-5
     drop_path_rate: float = 0.0
     use_global_nope: bool = False
     per_modality_decoders: bool = False
@@ -122,7 +123,7 @@ class OmniMouseConfig:
     rope_base: float | None = None
     rope_use_radians: bool = True
     # Readouts and losses.
-    softplus_beta: float = 0.1
+    softplus_beta: Annotated[float, Within(1e-6, 1e6)] = 0.1
     behavior_channels: Number = 5
     n_behavior_samples: Number = 40
     enable_fallback_sensorium_behavior: bool = False
@@ -135,6 +136,17 @@ class OmniMouseConfig:
     hiera: HieraConfig = field(default_factory=HieraConfig)
     hidden_video: Literal["cut", "blank"] = "cut"
     ideal_times: bool = False
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Specification of the windows that the model reads; raises for other numbers."""
+        spec = replace(OMNIMOUSE, response_rate_hz=self.sample_rate_hz)
+        if {spec.n_samples, self.n_samples} != {OMNIMOUSE.n_samples}:
+            raise ValueError(
+                f"{self.n_samples} samples at {self.sample_rate_hz:g} Hz are no window of "
+                f"{OMNIMOUSE.n_samples} samples in {OMNIMOUSE.duration_s:g} s"
+            )
+        return spec
 
     @property
     def n_slots(self) -> int:

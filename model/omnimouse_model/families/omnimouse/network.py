@@ -155,13 +155,16 @@ class Hiera(nn.Module):
         super().__init__()
         self.config = config
         t, y, x = config.grid
-        unit = config.mask_unit_size
-        if len(config.stages) != 2 or unit[0] != 1 or y % unit[1] or x % unit[2]:
+        unit, dim, heads = config.mask_unit_size, config.embed_dim, config.num_heads
+        # Stage 2 pools the neighbours of a window, 2 x 2.
+        tiles = [n > 0 and n % 2 == size % n == 0 for n, size in zip(unit[1:], (y, x), strict=True)]
+        is_split = heads > 0 and dim % heads == 0
+        if unit[0] != 1 or config.stages[1] < 1 or not all(tiles) or not is_split:
             raise ValueError(
-                f"Hiera needs two stages and windows that tile its {y}x{x} grid; "
-                f"found stages {config.stages}, mask unit {unit}."
+                f"Hiera needs two stages, windows of even sizes that tile its {y}x{x} grid, and "
+                f"heads that divide its width; found stages {config.stages}, mask unit {unit}, "
+                f"{heads} heads, width {dim}."
             )
-        dim, heads = config.embed_dim, config.num_heads
         # A dictionary with one entry, for the parameter name `patch_embed.proj`.
         self.patch_embed = nn.ModuleDict(
             {

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.omnimouse.attention import CrossBlock, SelfBlock
 from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint
@@ -155,7 +154,7 @@ class TransformerPredictor(Predictor):
             predicts_behavior=True,
             behavior_channels=config.behavior_channels,
             withholds_video=config.hidden_video == "blank",
-            spec=replace(OMNIMOUSE, response_rate_hz=config.sample_rate_hz),
+            spec=config.spec,
             sessions=frozenset(sizes),
             n_neurons=sizes,
             methods=frozenset({"embeddings"}),
