@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -14,7 +14,14 @@ from torch import nn
 import omnimouse_model as om
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.cebra.predictor import CebraConfig, embed, nearest, new_networks
+from omnimouse_model.families.cebra.predictor import (
+    Bank,
+    CebraCheckpoint,
+    CebraConfig,
+    embed,
+    nearest,
+    new_networks,
+)
 from omnimouse_model.families.cebra.training import (
     CebraTraining,
     Pairs,
@@ -275,7 +282,6 @@ def test_a_step_that_is_not_finite_changes_nothing(package):
 @pytest.mark.slow
 def test_a_checkpoint_is_loaded_and_described(session, fitted, tmp_path):
     from omnimouse_model.families.cebra import FAMILY
-    from omnimouse_model.families.cebra.predictor import CebraCheckpoint
     from omnimouse_model.inference.families import describe
 
     path = tmp_path / "one.safetensors"
@@ -293,6 +299,31 @@ def test_a_checkpoint_is_loaded_and_described(session, fitted, tmp_path):
     path.with_suffix(".json").write_text(text.replace('"output": 4', '"output": 5'))
     with pytest.raises(CheckpointError, match="has the shapes"):
         om.load_predictor(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"bank.0": torch.ones(5, 2, 3)}, "has the shapes"),
+        ({"bank.0": torch.ones(0, 3), "labels.0": torch.ones(0, 2)}, "has the shapes"),
+        ({"mean.0": torch.ones(1, 4)}, "has the shapes"),
+        ({"labels.0": torch.full((5, 2), torch.nan)}, "labels of session 'a' is not finite"),
+        ({"labels.0": torch.full((5, 2), 1e300, dtype=torch.float64)}, "not finite"),
+        ({}, "config that makes no net: .*offset10-model"),
+    ],
+)
+def test_a_checkpoint_with_an_odd_embedding_or_network_is_refused(
+    package, tmp_path, changes, words
+):
+    config = CebraConfig(hidden=8, output=3, channels=("running", "pupil_x"))
+    bank = Bank(*(np.ones(shape, np.float32) for shape in ((5, 3), (5, 2), 4)))
+    found = CebraCheckpoint.of_networks(new_networks(config, [4]), config, {"a": bank}, 2)
+    if not changes:
+        found = replace(found, config=replace(config, architecture="other"))
+    found.state.update(changes)
+    found.save(tmp_path / "one.safetensors")
+    with pytest.raises(CheckpointError, match=words):
+        om.load_predictor(tmp_path / "one.safetensors", device="cpu")
 
 
 def test_without_weights_and_without_the_package_it_says_what_to_do(session, monkeypatch):

@@ -296,21 +296,26 @@ class CebraCheckpoint(Checkpoint):
         return cls(config=config, neighbours=neighbours, sessions=sessions, state=state)
 
     def check(self) -> None:
-        """Raise `CheckpointError` without a session, or if an embedding has another shape."""
+        """Raise `CheckpointError` without a session, or for an embedding that is none."""
         if not self.sessions:
             raise CheckpointError(f"{self.source} names no session.")
         for place, (session, count) in enumerate(self.sessions.items()):
-            parts = {part: self.state.get(f"{part}.{place}") for part in PARTS}
-            widths = {"bank": self.config.output, "labels": len(self.config.channels)}
-            widths |= {"mean": count}
-            shapes = {name: (*one.shape,) if one is not None else () for name, one in parts.items()}
-            lengths = {shapes[name][:1] for name in ("bank", "labels")}
-            is_wrong = any(shapes[name][-1:] != (size,) for name, size in widths.items())
-            if is_wrong or len(lengths) > 1:
+            found = {part: self.state.get(f"{part}.{place}") for part in PARTS}
+            shapes = {part: () if one is None else (*one.shape,) for part, one in found.items()}
+            length = max(1, *shapes["bank"][:1])
+            expected = {"bank": (length, self.config.output), "mean": (count,)}
+            expected["labels"] = (length, len(self.config.channels))
+            if shapes != expected:
                 raise CheckpointError(
                     f"{self.source}: the embedding of session {session[:80]!r} has the shapes "
-                    f"{shapes}, expected ones that end with {widths}."
+                    f"{shapes}, expected {expected}."
                 )
+            for part, one in found.items():
+                # Of the precision in which it is used.
+                if one is not None and not one.float().isfinite().all():
+                    raise CheckpointError(
+                        f"{self.source}: {part} of session {session[:80]!r} is not finite."
+                    )
 
     @property
     def networks(self) -> dict[str, Tensor]:
@@ -329,5 +334,6 @@ class CebraCheckpoint(Checkpoint):
         """Build the networks, which needs the package."""
         own = {k.removeprefix(f"{_NETWORKS}."): v for k, v in self.networks.items()}
         counts = [*self.sessions.values()]
-        new_networks(self.config, [])  # names the extra where the package is missing
+        with named_extras():
+            import cebra.models  # noqa: F401  # `load_strictly` would hide which extra is missing
         return load_strictly(lambda: new_networks(self.config, counts), own, self.source)
