@@ -28,7 +28,7 @@ from omnimouse_model.storage.arrays.zarr_metadata import (
     verified,
 )
 from omnimouse_model.storage.byte_source import BlockFile
-from omnimouse_model.storage.files import bad_file, check_most, plain_text, unreadable
+from omnimouse_model.storage.files import bad_file, check_most, is_file, plain_text, unreadable
 from omnimouse_model.storage.write import atomic_path
 
 MAX_TABLE_BYTES = 2 * 2**30
@@ -72,7 +72,7 @@ class ZarrGroup:
     def has(self, name: str) -> bool:
         """Return whether there is an array or a group of a name."""
         folder = _below(self.path, name)
-        return any((folder / file).is_file() for file in ("zarr.json", ".zarray", ".zgroup"))
+        return any(is_file(folder / file) for file in ("zarr.json", ".zarray", ".zgroup"))
 
     def attributes_of(self, name: str) -> dict[str, Any]:
         """Return the attributes of an array or a group; raise if there is none."""
@@ -224,7 +224,8 @@ class ZarrArray:
             axes.insert(0, [(k // count, k % count * step, *parts) for k, *parts in pieces])
             step *= count
         for parts in product(*axes):
-            piece, numbers, target, source = zip(*parts, strict=True)
+            # An array without axes has one value.
+            piece, numbers, target, source = zip(*parts, strict=True) if parts else ((),) * 4
             out[target] = self._decoded(piece, sum(numbers))[source]
         return out
 

@@ -20,7 +20,7 @@ import google_crc32c
 import numpy as np
 
 from omnimouse_model.storage.byte_source import zstandard_length
-from omnimouse_model.storage.files import bad_file, damage_refused
+from omnimouse_model.storage.files import bad_file, damage_refused, is_file
 from omnimouse_model.storage.trees import read_json_mapping
 
 Unpack = Callable[[np.ndarray, int], np.ndarray]
@@ -241,7 +241,9 @@ class Layout:
 
     def name_of(self, place: tuple[int, ...]) -> str:
         """Return the name of the file of a piece."""
-        return self.separator.join([*([self.prefix] if self.prefix else ()), *map(str, place)])
+        # An array without axes has one piece, which format 2 calls "0".
+        parts = [*([self.prefix] if self.prefix else ()), *map(str, place)] or ["0"]
+        return self.separator.join(parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -262,8 +264,8 @@ def read_node(folder: Path) -> Node | None:
     SessionFormatError
         They are damaged, or of two formats.
     """
-    new = (folder / "zarr.json").is_file()
-    old = [name for name in (".zarray", ".zgroup") if (folder / name).is_file()]
+    new = is_file(folder / "zarr.json")
+    old = [name for name in (".zarray", ".zgroup") if is_file(folder / name)]
     if new + len(old) > 1:
         found = " and ".join([*(["zarr.json"] if new else ()), *old])
         raise bad_file(folder, "bad_store", f"has {found}; expected one of them")
@@ -275,7 +277,7 @@ def read_node(folder: Path) -> Node | None:
     elif old:
         fields = read_json_mapping(folder / old[0])
         attributes = {}
-        if (folder / ".zattrs").is_file():
+        if is_file(folder / ".zattrs"):
             attributes = read_json_mapping(folder / ".zattrs")
         is_array, kind, number, expected = old == [".zarray"], "group", fields.get("zarr_format"), 2
     else:

@@ -65,6 +65,14 @@ def test_values_of_every_type_are_those_that_zarr_wrote(tmp_path, dtype):
     np.testing.assert_array_equal(found, values)
 
 
+@pytest.mark.parametrize("form", [2, 3])
+def test_an_array_without_axes_has_one_value(tmp_path, form):
+    array = zarr.create_array(tmp_path / "a", shape=(), dtype="f4", zarr_format=form, fill_value=2)
+    assert ZarrArray(tmp_path / "a", formats=(2, 3)).part() == 2
+    array[...] = 3
+    assert ZarrArray(tmp_path / "a", formats=(2, 3)).part() == 3
+
+
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("shards", [None, (4, 6)])
 def test_every_codec_of_format_3_is_read(tmp_path, number, shards):
@@ -141,6 +149,14 @@ def test_no_name_leads_out_of_a_group(tmp_path, name):
     create_group(tmp_path / "g", {})
     with pytest.raises(SessionFormatError, match="has no array of the name"):
         ZarrGroup(tmp_path / "g").array(name)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000 + "a", "a\0b"])
+def test_a_name_that_cannot_exist_is_no_array(tmp_path, name):
+    group = ZarrGroup(Path(create_group(tmp_path / "g", {}).store.root))
+    assert not group.has(name)
+    with pytest.raises(SessionFormatError, match="is no zarr array"):
+        group.array(name)
 
 
 @pytest.mark.parametrize(
