@@ -254,16 +254,16 @@ def _wait(
 ) -> None:
     """Wait for the end of the process, and watch its time and its output."""
     began = time.monotonic()
-    last: tuple[float, str] | None = None
+    last = 0.0, "starting"
     while process.poll() is None:
         if time.monotonic() - began > limits.seconds:
             raise LibraryError("limit", f"it took more than {limits.seconds:g} s and was ended")
         if _size(folder) > limits.output_bytes:
             raise LibraryError("limit", f"it wrote more than {limits.output_bytes:,} bytes")
-        step = None if report is None else _step(folder)
-        if report is not None and step is not None and step != last:
-            report(*step)
-            last = step
+        if report is not None:
+            # Again, too: a stop must not wait for a library that says nothing.
+            last = _step(folder) or last
+            report(*last)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_POLL_S)
 

@@ -26,6 +26,9 @@ def wait(arguments, report):
     report(0.0, "waiting")
     time.sleep(60)
 
+def hang(arguments, report):
+    time.sleep(60)
+
 def take(arguments, report):
     return {}, {"large": np.ones(2**30)}
 
@@ -101,8 +104,9 @@ def test_a_report_that_raises_ends_the_process():
     def report(share: float, text: str) -> None:
         raise Stopped
 
-    with pytest.raises(Stopped):
-        call_library("stand_in_library:wait", {}, limits=QUICK, report=report)
+    for function in ("wait", "hang"):
+        with pytest.raises(Stopped):
+            call_library(f"stand_in_library:{function}", {}, limits=QUICK, report=report)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="no limit of address space")
