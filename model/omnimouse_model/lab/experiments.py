@@ -121,12 +121,22 @@ def findings_arrays(findings: Findings) -> dict[str, np.ndarray]:
     return arrays | {name: one for name, one in others.items() if one is not None}
 
 
-def findings_of(arrays: Mapping[str, np.ndarray]) -> Findings:
-    """Return findings from their arrays, the inverse of `findings_arrays`."""
+def findings_of(arrays: Mapping[str, np.ndarray], value: str, n_neurons: int) -> Findings | None:
+    """Return findings from their arrays, the inverse of `findings_arrays`.
+
+    None if they are no findings of so many neurons with the column `value`.
+    """
     columns = {
         name.removeprefix(_COLUMN): one for name, one in arrays.items() if name.startswith(_COLUMN)
     }
-    return Findings(columns, *(arrays.get(name) for name in _OTHERS))
+    levels, curves, average = (arrays.get(name) for name in _OTHERS)
+    n_levels = () if levels is None else levels.shape
+    shapes = [(one, (n_neurons,)) for one in columns.values()]
+    shapes += [] if curves is None else [(curves, (n_neurons, *n_levels))]
+    shapes += [] if average is None else [(average, (n_neurons, *average.shape[-2:]))]
+    is_right = all(one.shape == shape and one.dtype.kind == "f" for one, shape in shapes)
+    is_known = value in columns and len(n_levels) == (curves is not None)
+    return Findings(columns, levels, curves, average) if is_right and is_known else None
 
 
 # -- experiments by name: what each shows, and how the responses are analysed ---------
@@ -610,8 +620,9 @@ def _findings(
     if store is None or EXPERIMENTS.get(chosen.name) is not chosen:
         return only_varying(chosen.analyse(responses, *shown), responses)
     kept = store.findings(ANALYSIS_VERSION)
-    if kept is not None:
-        return findings_of(kept)
+    found = kept and findings_of(kept, chosen.value, responses.shape[1])
+    if found:
+        return found
     found = only_varying(chosen.analyse(responses, *shown), responses)
     if not kept_only:
         store.keep_findings(findings_arrays(found), ANALYSIS_VERSION)

@@ -35,7 +35,7 @@ from omnimouse_model.storage.arrays.zarr_arrays import (
     create_group,
 )
 from omnimouse_model.storage.journal import check_own, json_line, parsed_line
-from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.trees import read_json_mapping, shown
 from omnimouse_model.storage.write import temporary_folder
 
 # -- responses to a stimulus in a zarr folder, so that a stopped experiment goes on ---
@@ -81,14 +81,15 @@ class ResponseStore:
         self._check(path)
         try:
             group = ZarrGroup(path)
-            shapes = [group.array(name).shape for name in _ARRAYS]
+            arrays = [group.array(name) for name in _ARRAYS]
         except SessionFormatError as error:
             raise self._damage(error) from error
-        found = sum(shapes, ())
-        if found != (n_events, n_neurons, n_videos):
+        found = [(one.shape, one.dtype.name) for one in arrays]
+        expected = [((n_events, n_neurons), "float32"), ((n_videos,), "bool")]
+        if found != expected:
             raise ResultsFileError(
-                f"{path}: arrays of shape {found}; expected "
-                f"{(n_events, n_neurons, n_videos)}. Choose another file."
+                f"{path}: {' and '.join(_ARRAYS)} are {found}; expected {expected}. "
+                "Choose another file."
             )
 
     def read(self) -> tuple[Float32[np.ndarray, "event n"], np.ndarray]:
@@ -135,7 +136,10 @@ class ResponseStore:
             if group.attributes.get("version") != version:
                 return None
             # In their order: columns of tables have one.
-            return {str(name): group.array(str(name)).part() for name in group.attributes["names"]}
+            found = {str(name): group.array(str(name)).part() for name in group.attributes["names"]}
+            # A piece that is missing reads as zeros. Older findings have no hash.
+            is_whole = group.attributes.get("hash", _hash(found)) == _hash(found)
+            return found if is_whole else None
         except SessionFormatError as error:
             if error.code != "unreadable":
                 return None
@@ -152,7 +156,7 @@ class ResponseStore:
             The folder cannot be written; what was found before is kept.
         """
         with temporary_folder(self.path / _FINDINGS) as new:
-            about = {"version": version, "names": list(arrays)}
+            about = {"version": version, "names": list(arrays), "hash": _hash(arrays)}
             group = create_group(new, about)
             for name, values in arrays.items():
                 group.create_array(name, data=values)
@@ -175,16 +179,24 @@ class ResponseStore:
             raise ResultsFileError(problem)
         if attributes.get("version") != _VERSION:
             raise ResultsFileError(
-                f"{path}: version {attributes.get('version')!r}; expected {_VERSION}."
+                f"{path}: version {shown(attributes.get('version'))}; expected {_VERSION}."
             )
         about = attributes.get("about")
         known = about if isinstance(about, dict) else {}
         for name, expected in self.about.items():
             if name not in _UNCOMPARED and known.get(name) != expected:
                 raise ResultsFileError(
-                    f"{path} is of another experiment: {name} is {known.get(name)!r}; "
-                    f"expected {expected!r}. Choose another file."
+                    f"{path} is of another experiment: {name} is {shown(known.get(name))}; "
+                    f"expected {shown(expected)}. Choose another file."
                 )
+
+
+def _hash(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = blake2b(digest_size=12)
+    for name, values in arrays.items():
+        digest.update(json.dumps([name, values.dtype.str, values.shape]).encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def cached_store(

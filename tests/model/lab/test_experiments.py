@@ -12,7 +12,12 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.errors import ResultsFileError, StoppedError, UnsupportedRequestError
 from omnimouse_model.lab import tuning
-from omnimouse_model.lab.experiments import EXPERIMENTS, run_experiment, windows_of
+from omnimouse_model.lab.experiments import (
+    EXPERIMENTS,
+    findings_of,
+    run_experiment,
+    windows_of,
+)
 from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.lab.stimuli.stimulus import Monitor
 from omnimouse_model.progress import QUIET, CallbackJob, never
@@ -243,6 +248,43 @@ def test_findings_are_replaced_and_damaged_ones_are_none(tmp_path):
     for damaged in store.path.glob("findings/osi/c/0"):
         damaged.write_bytes(b"no chunk")
     assert store.findings(2) is None
+    damaged.unlink()  # reads as zeros
+    assert store.findings(2) is None
+
+
+def test_findings_of_another_kind_are_none():
+    right = {"column_osi": np.ones(3), "levels": np.arange(2.0), "curves": np.ones((3, 2))}
+    assert findings_of(right, "osi", 3) is not None
+    wrong = [
+        {},
+        {"column_osi": np.ones(2)},
+        {"column_osi": np.ones((3, 1))},
+        {"column_osi": np.array(1.0)},
+        {"column_osi": np.ones(3, bool)},
+        {"column_osi": np.array(["a"] * 3)},
+        {"column_dsi": np.ones(2)},
+        {"curves": np.ones((2, 3))},
+        {"curves": np.ones((3, 3))},
+        {"levels": np.ones((2, 1))},
+        {"average": np.ones(3)},
+        {"average": np.ones((2, 4, 5))},
+    ]
+    for change in wrong:
+        changed = right | change if change else {"column_dsi": np.ones(3)}
+        assert findings_of(changed, "osi", 3) is None
+
+
+def test_responses_of_another_type_are_refused(tmp_path):
+    about = {"experiment": "x", "events": list(range(1000))}
+    store = ResponseStore(tmp_path / "x.zarr", about, (2, 3, 4))
+    with pytest.raises(ResultsFileError) as raised:
+        ResponseStore(store.path, about | {"events": list(range(1, 1001))}, (2, 3, 4))
+    assert "events" in str(raised.value)
+    assert len(str(raised.value)) < 400
+    described = store.path / "done" / "zarr.json"
+    described.write_text(described.read_text().replace('"bool"', '"int8"').replace("false", "0"))
+    with pytest.raises(ResultsFileError, match="'int8'"):
+        ResponseStore(store.path, about, (2, 3, 4))
 
 
 def test_findings_that_cannot_be_read_or_written_are_named(tmp_path, monkeypatch):
