@@ -4,7 +4,8 @@ Neurons are atomic: a stroke acts on the whole of every neuron that it touches.
 The radius is in screen pixels, so the brush has the same size on screen at every zoom.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -245,7 +246,7 @@ class Brush:
         # All paint calls between begin and end are one step of undo.
         self._editor.begin_stroke()
         try:
-            with field_first():
+            with field_first(), _status_rests(self._viewer):
                 at = _pixel(layer, event)
                 stamp(at, at)
                 yield
@@ -304,6 +305,27 @@ class Brush:
             # A movement by d pixels changes the diameter by d.
             self.radius = radius + (float(event.pos[0]) - pressed) / 2
             yield
+
+
+@contextmanager
+def _status_rests(viewer: Any) -> Iterator[None]:
+    """Have napari describe the neuron under the pointer after a stroke, not at its moves.
+
+    napari describes it in a thread and draws the text before the colours under the pointer:
+    1 to 2 of the 5 ms by which these come later than an idle frame.
+    """
+    window = getattr(getattr(viewer, "window", None), "_qt_window", None)
+    describe = getattr(getattr(window, "status_thread", None), "trigger_status_update", None)
+    moved = viewer.cursor.events.position
+    if describe is None:  # no window, or another version of napari
+        yield
+        return
+    moved.disconnect(describe)
+    try:
+        yield
+    finally:
+        moved.connect(describe)
+        describe()
 
 
 def is_clicked(event: Any) -> Generator[None, None, bool]:

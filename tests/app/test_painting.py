@@ -1,6 +1,7 @@
 """Real mouse and key events on the canvas, against the mask and the pixels."""
 
 from itertools import pairwise
+from threading import Event
 
 import numpy as np
 import pytest
@@ -94,6 +95,24 @@ def test_a_stroke_paints_the_neurons_under_it_on_screen(blank, canvas, hand, fie
         changed[span] = False
         assert not changed.any()
         wait_for_states(blank, canvas)
+
+
+def test_napari_describes_the_pointer_after_a_stroke(blank, hand, circle, monkeypatch):
+    # At each move, its thread and its text would come before the colours under the pointer.
+    wanted = Event()
+    monkeypatch.setattr(blank.main_window.status_thread, "_need_status_update", wanted)
+    hand.press(circle[0])
+    settle()
+    wanted.clear()  # the pointer went there before the press
+    for place in circle[1:]:
+        hand.move(place)
+        settle()
+    assert not wanted.is_set()
+    hand.release(circle[-1])
+    assert wanted.is_set()
+    wanted.clear()
+    hand.move(circle[0], held=False)
+    wait_for(wanted.is_set, "the next description")
 
 
 def test_the_lasso_paints_the_neurons_inside(blank, canvas, hand, field, circle):
