@@ -24,6 +24,7 @@ from omnimouse_widgets.views.record import Legend, Switch, Traces, record
 from omnimouse_widgets.views.rows.traces import (
     Scale,
     Trace,
+    are_alike,
     has_overlay,
     row_ranges,
     time_extent,
@@ -127,6 +128,9 @@ class TraceStack(QObject):
 
     def set_rows(self, traces: Sequence[Trace], scale: Scale = "own") -> None:
         """Show the rows from top to bottom, on own or common scales."""
+        # Signals come several times for one change, and a drawing costs more.
+        if self._rows and scale == self._scale and are_alike(traces, self._traces):
+            return
         self._traces, self._scale = tuple(traces), scale
         self._fit_scroll()
         self._draw()

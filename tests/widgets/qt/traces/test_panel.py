@@ -31,6 +31,25 @@ def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, red
     assert np.ptp(panel.stacks["traces"].box.viewRange()[0]) == pytest.approx(2.0, abs=0.01)
 
 
+def test_rows_that_are_drawn_already_are_not_drawn_again(panel, controller, redraw, monkeypatch):
+    stack, drawn = panel.stacks["traces"], []
+    controller.editor.apply_preset("video_behavior")
+    redraw()
+    monkeypatch.setattr(stack, "_draw", lambda draw=stack._draw: drawn.append(draw()))
+    controller.results.changed.emit()
+    redraw()
+    assert not drawn
+    for change in (
+        lambda: controller.selection.select([7, 3]),
+        lambda: controller.navigation.seek(8.0),
+        lambda: controller.editor.paint([3]),
+    ):
+        drawn.clear()
+        change()
+        redraw()
+        assert drawn
+
+
 def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
     times, stack = controller.state.window.timestamps["responses"], panel.stacks["traces"]
     controller.navigation.set_cursor(42)

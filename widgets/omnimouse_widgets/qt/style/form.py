@@ -111,8 +111,9 @@ class ElidedLabel(QLabel):
 
     def set_text(self, text: str) -> None:
         """Set the text and cut it to the width."""
-        self.full_text = text
-        self._fit()
+        if text != self.full_text:
+            self.full_text = text
+            self._fit()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Cut the text to the new width."""
@@ -121,8 +122,9 @@ class ElidedLabel(QLabel):
 
     def setToolTip(self, text: str | None) -> None:
         """Set another tooltip than the uncut text; "" for none."""
-        self._tooltip = text or ""
-        self._fit()
+        if (text or "") != self._tooltip:
+            self._tooltip = text or ""
+            self._fit()
 
     def _fit(self) -> None:
         room = self.contentsRect().width() - 8

@@ -1,8 +1,8 @@
 """One row of recorded and predicted values, and the scales of several rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -70,6 +70,28 @@ class Trace:
     def extent(self) -> tuple[float, float]:
         """Start and stop of the time axis in seconds."""
         return self.axis_span or time_extent(self.time)
+
+
+_NAMES: Final = tuple(field.name for field in fields(Trace))
+
+
+def are_alike(some: Sequence[Trace], others: Sequence[Trace]) -> bool:
+    """Return whether rows look the same."""
+    return len(some) == len(others) and all(
+        _is_equal(getattr(one, name), getattr(other, name))
+        for one, other in zip(some, others, strict=True)
+        for name in _NAMES
+    )
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        # By bytes: NaN, where nothing was predicted, equals itself.
+        is_alike = one.shape == other.shape and one.dtype == other.dtype
+        return is_alike and one.tobytes() == other.tobytes()
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_is_equal, one, other))
+    return type(one) is type(other) and bool(one == other)
 
 
 def has_overlay(trace: Trace, slot: int) -> bool:
