@@ -325,7 +325,8 @@ def trace_label(shown: Shown, neuron: int, *, short: bool = False) -> str:
         parts.append(str(units.area[neuron]))
     own, other = _score(shown, neuron), _baseline_score(shown, neuron)
     if short:
-        both = (own, other) if other else (own,)
+        # The reason why the baseline has none stands in the long label.
+        both = (own, other) if other and not other.reason else (own,)
         scores = " / ".join(score.short or "–" for score in both)
         parts += [scores] if own or other else []
     else:

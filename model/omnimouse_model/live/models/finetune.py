@@ -218,6 +218,9 @@ STEPS: Final = 300
 LOADING_S: Final = 5.0
 """Seconds in which the process starts and loads PyTorch, the model and the recording."""
 FREE: Final = "on this processor if nothing else runs"
+BUSY: Final = "as other work keeps this processor busy"
+BUSY_SHARE: Final = 0.5
+"""Share of the cores that are busy from which a time is the least one."""
 BEGINNING: Final = "starting its process"
 
 
@@ -252,6 +255,19 @@ def _fit_plan(name: str) -> TrainingPlan:
     return training_plan(small_config(name) or name)
 
 
+def _roughly(seconds: float) -> str:
+    """Return a time that holds if nothing else runs; beside other work, it is the least one."""
+    # A low priority leaves a tenth of a core beside a busy program, and nobody knows for how
+    # long that runs; the time left is measured once the training has begun.
+    try:
+        busy = os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows does not count
+        busy = 0.0
+    if busy > BUSY_SHARE * (os.cpu_count() or 1):
+        return f"at least {duration_text(seconds)}, {BUSY}"
+    return f"roughly {duration_text(seconds)} {FREE}"
+
+
 def _fit_estimate(name: str, steps: int) -> str:
     """Return how long a fit takes, from the time that its config states for the demo."""
     plan, n_steps = _fit_plan(name), fit_options(name)().steps
@@ -260,7 +276,7 @@ def _fit_estimate(name: str, steps: int) -> str:
         return ""
     share = min(steps / n_steps, 1.0) if n_steps and steps else 1.0
     seconds = LOADING_S + 60 * float(minutes) * share / max(os.cpu_count() or 1, 1)
-    return f"roughly {duration_text(seconds)} {FREE}, for a recording like the demo's"
+    return f"{_roughly(seconds)}, for a recording like the demo's"
 
 
 class Finetuning(HasBackgroundTask):
@@ -449,7 +465,7 @@ class Finetuning(HasBackgroundTask):
             return ""
         cores = transfer.seconds(state.predictor_name, residence.n_bytes, state.session, steps)
         seconds = LOADING_S + cores / max(os.cpu_count() or 1, 1)
-        return f"roughly {duration_text(seconds)} {FREE}"
+        return _roughly(seconds)
 
     # -- actions ----------------------------------------------------------------------
     def start(

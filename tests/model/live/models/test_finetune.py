@@ -341,6 +341,13 @@ def test_the_first_fit_of_a_family_has_an_estimate(name, monkeypatch, controller
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert training_plan(small_config(name)).settings.notes["core_minutes"] <= 40
     controller.state.predictor_name = name
+    load = 0.4
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load), raising=False)
     text = controller.finetuning.estimate(0)
     assert text.startswith("roughly")
     assert text.endswith("if nothing else runs, for a recording like the demo's")
+    # Beside other work nobody knows how long it takes, but that it takes as long at least.
+    load = 2.0
+    least = controller.finetuning.estimate(0)
+    assert least.startswith(text.replace("roughly", "at least").partition(" on this")[0])
+    assert "as other work keeps this processor busy" in least

@@ -377,7 +377,8 @@ class ModelInfoSection(QWidget):
         show_text(self.remedy, f"✕ {remedy}" if remedy else "")
         unfamiliar = self._model.unfamiliar
         is_to_be_fitted = is_unfitted(self._state.predictor_name, self._results)
-        show_text(self.stand_in, NOT_FITTED if is_to_be_fitted else stand_in_text(unfamiliar))
+        why = stand_in_text(unfamiliar, self._state.predictor_name)
+        show_text(self.stand_in, NOT_FITTED if is_to_be_fitted else why)
         self.finetune.setVisible(bool(unfamiliar) and not is_finetuned)
         self.finetune.setText(
             f"{'Fit' if unfamiliar in fit_names() else 'Fine-tune'} {unfamiliar}…"

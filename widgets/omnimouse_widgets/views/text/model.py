@@ -34,14 +34,13 @@ BASELINE_NOT_FITTED: Final = (
 FINETUNE_TIP: Final = "Choose this model, and adapt it to the recording in the panel Fine-tuning"
 
 
-def stand_in_text(unfamiliar: str) -> str:
-    """Return why a baseline answers; `unfamiliar` is the model in whose place, or ""."""
+def stand_in_text(unfamiliar: str, name: str) -> str:
+    """Return why another model answers: `name`, in the place of `unfamiliar`, or ""."""
     if not unfamiliar:
         return ""
-    return (
-        f"{unfamiliar} was not trained on this recording. {FALLBACK} answers in its place: "
-        "it is fitted to the train part of this recording."
-    )
+    text = f"{unfamiliar} was not trained on this recording. {name} answers in its place"
+    fitted = ": it is fitted to the train part of this recording." if name == FALLBACK else "."
+    return text + fitted
 
 
 def is_unfitted(name: str, results: Results) -> bool:
