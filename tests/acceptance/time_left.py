@@ -213,9 +213,8 @@ def main() -> int:
                     took_s, found = factors(message, steps)
                     step, n_steps = steps()
                     all_s = took_s * n_steps / max(step, 1)
-                    is_right &= (is_least or 1 / FACTOR <= told_s / all_s) and (
-                        told_s / all_s <= FACTOR
-                    )
+                    lowest = 0.0 if is_least else 1 / FACTOR
+                    is_right &= lowest <= told_s / all_s <= FACTOR
                     least = "at least " * is_least
                     about = f"before: {least}{told_s:.0f} s   ended at step {step} of {n_steps}"
                     if step < n_steps:
