@@ -1,7 +1,7 @@
 """How right the times are that stand on screen before and while long work runs.
 
 usage: python -m tests.acceptance.time_left [sweep|laboratory|fine-tuning|ranking|fit …]
-       python -m tests.acceptance.time_left twin-demo ndt-demo poyo-calcium
+       python -m tests.acceptance.time_left [--busy] twin-demo ndt-demo poyo-calcium
 
 Runs each kind of work without a screen, reads its message as a panel or a command shows
 it, and compares each time left after the first tenth with the time that really was left.
@@ -12,18 +12,20 @@ took a few seconds: it was not judged. Takes about 15 minutes on two cores.
 The names of the second line are models: of a fine-tuning to the unseen mouse, also the
 time that the form says before the first one is compared with what it needs in all. That
 one is of a processor with nothing else to do, and says "at least" where it is busy; the others
-hold beside other work that goes on as it is. A
+hold beside other work that goes on as it is, such as `--busy`: one more process per core that
+is never idle, beside which a training has a tenth of the processor. A
 training that ends before its last step, as its scores no longer rise, is compared at the
 pace of its steps: with the time that all of them would have taken.
 """
 
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -196,11 +198,32 @@ def first_finetune(controller: Controller, name: str) -> tuple[Message, Steps, f
     return lambda: finetuning.message, steps, told_s, "at least" in said
 
 
+@contextmanager
+def busy_processes() -> Iterator[None]:
+    """Keep every core busy in the block."""
+    code = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
+    n_cores = os.cpu_count() or 1
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(n_cores)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
 def main() -> int:
     """Measure the kinds of the command line, all by default."""
+    names = [name for name in sys.argv[1:] if name != "--busy"] or list(KINDS)
+    with busy_processes() if "--busy" in sys.argv else nullcontext():
+        return measure(names)
+
+
+def measure(names: Sequence[str]) -> int:
+    """Print a line for each kind of work, and return the exit status."""
     is_right, not_judged = True, []
     print("work            took s   messages   within a factor of 2   lowest   highest")
-    for name in sys.argv[1:] or KINDS:
+    for name in names:
         with TemporaryDirectory() as folder:
             memory = Path(folder) / "live.json"
             with closing(Controller(session_file=memory)) as controller:
