@@ -25,6 +25,8 @@ from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.analysis.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
+from omnimouse_model.live.models.finetune import FinetuneRequest
+from omnimouse_model.progress import STARTING
 from omnimouse_widgets.qt.style.controls import MenuBox
 from omnimouse_widgets.views.context.view import IN_WINDOW, OTHER, ContextView
 from tests.app.windows import SIZE, wait_for_rest
@@ -197,7 +199,32 @@ def test_a_sweep_that_waits_cuts_no_text_in_a_small_window(dock, tmp_path):
     assert not cut
 
 
-@pytest.mark.parametrize("problem", [OTHER, IN_WINDOW, "no target has a score in this window"])
+def test_the_line_of_a_fine_tuning_is_whole_in_a_small_window(dock, monkeypatch, tmp_path):
+    finetuning, session = dock.controller.finetuning, dock.controller.state.session
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    dock.bring_up("Fine-tuning")
+    finetuning._start_from(FinetuneRequest("demo", session, tmp_path))
+    with monkeypatch.context() as patch:
+        for name, value in {"message": STARTING, "share": 0.5}.items():
+            patch.setattr(finetuning._task, name, value)
+        patch.setattr(finetuning, "stage", STARTING)
+        patch.setattr(finetuning, "_left_s", 700.0)
+        finetuning.changed.emit()
+        settle(0.5)
+        cut = cut_texts(dock, "Fine-tuning")
+        labels = dock.panels["Fine-tuning"].findChildren(QLabel)
+        assert any("about 12 min left" in one.text() for one in labels)
+    finetuning.clear()
+    assert not cut
+
+
+LONG_MARK = "r = 0.43 in this window, of all 1,000 targets"
+
+
+@pytest.mark.parametrize(
+    "problem", [OTHER, IN_WINDOW, "no target has a score in this window", LONG_MARK]
+)
 def test_the_reason_for_no_mark_is_whole_in_a_small_window(dock, monkeypatch, problem):
     dock.main_window.resize(*SMALL)
     wait_for_rest(dock, SMALL)
