@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from importlib import import_module
 from inspect import signature
 from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
@@ -295,25 +296,37 @@ def _bar(unit: str) -> Iterator[Job]:
     from tqdm.auto import tqdm
 
     bar: Any = None
+    shown: Any = None
+    is_widget = any(one.__module__ == "tqdm.notebook" for one in tqdm.__mro__)
+    # Without a delay, a widget shows itself at once.
+    least_s = 1e-9 if is_widget else 0.0
     start_s = time.monotonic()
 
     def report(done: int | float, total: int | float, step: str) -> None:
-        nonlocal bar
+        nonlocal bar, shown
         # A notebook's bar keeps its total: a step with another one has another bar.
         if bar is None or bar.total != total:
             close()
-            delay_s = max(DELAY_S - (time.monotonic() - start_s), 0)
+            delay_s = max(DELAY_S - (time.monotonic() - start_s), least_s)
             # The digits of a share, and its rate, say nothing beside the percentage.
             form = SHARE_FORM if total == 1 else None
             bar = tqdm(
                 desc=step, total=total, delay=delay_s, leave=False, unit=unit, bar_format=form
             )
+            # Of a notebook: a bar that shows itself stays in the saved file, as it began.
+            bar.displayed = True
         bar.set_description_str(step, refresh=False)
         bar.update(done - bar.n)
+        if shown is None and is_widget and time.monotonic() - start_s >= DELAY_S:
+            shown = import_module("IPython.display").display(bar.container, display_id=True)
 
     def close() -> None:
+        nonlocal shown
         if bar is not None:
             bar.close()
+        if shown is not None:
+            shown.update({}, raw=True)
+            shown = None
 
     try:
         yield CallbackJob(report, tell=tqdm.write)

@@ -79,6 +79,25 @@ def test_a_notebook_gets_a_bar_if_a_user_runs_it(monkeypatch, capsys, is_looked_
     assert ("counting" in capsys.readouterr().err) == is_looked_at
 
 
+def test_the_bar_of_a_notebook_leaves_nothing_in_the_saved_file(monkeypatch):
+    told = []
+
+    def display(shown, display_id):
+        told.append(type(shown).__name__)
+        return SimpleNamespace(update=lambda data, raw: told.append((data, raw)))
+
+    monkeypatch.setattr("tqdm.auto.tqdm", pytest.importorskip("tqdm.notebook").tqdm)
+    monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr("tqdm.notebook.display", told.append)
+    monkeypatch.setattr(progress, "DELAY_S", 0.0)
+    monkeypatch.setattr(progress, "_is_notebook", lambda: True)
+    with shown_job(None) as job:
+        job.progress(1, 4, "first")
+        job.progress(4, 4, "last")
+        job.progress(1, 2, "another bar")
+    assert told == ["TqdmHBox", ({}, True), "TqdmHBox", ({}, True)]
+
+
 def test_time_left_is_that_of_the_work_so_far():
     now_s = 100.0
     time_left = TimeLeft(lambda: now_s)

@@ -218,7 +218,9 @@ class ContextSweep(HasSummary):
         units = {"neurons": "neurons", "history_samples": "samples of history"}
         return [
             (
-                f"{value:,} {units[curve.axis]}, {curve.label}",
+                # Of a grid, a curve has a value of the other axis, too.
+                (point.context.label if curve.fixed else f"{value:,} {units[curve.axis]}")
+                + f", {curve.label}",
                 (point.refusal or interval_text(point.score, point.ci_low, point.ci_high))
                 + (f"; gain {gain}" if value != min(curve.values) else ""),
             )
