@@ -38,14 +38,6 @@ class Plane(Samples):
     origin: bool = True
 
 
-@dataclass
-class Nwb:
-    """What to write. Seeded: equal descriptions hold equal numbers."""
-
-    planes: tuple[Plane, ...] = (Plane(),)
-    seed: int = 4
-
-
 def typed_group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
     """A group of a neurodata type."""
     group = parent.require_group(name)
@@ -53,19 +45,21 @@ def typed_group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
     return group
 
 
-def write_nwb(path: Path, what: Nwb | None = None) -> Path:
-    """Write an NWB file and return its path."""
-    what = what or Nwb()
-    draw = np.random.default_rng(what.seed)
+def write_nwb(path: Path, *planes: Plane, changes: dict[str, Any] | None = None) -> Path:
+    """Write an NWB file of some planes, else of one, and return its path.
+
+    Equal planes hold equal numbers; `changes` are those of `edit`.
+    """
+    draw = np.random.default_rng(4)
     with h5py.File(path, "w") as file:
         file.attrs["neurodata_type"] = "NWBFile"
         file.attrs["nwb_version"] = "2.7.0"
         file["identifier"] = "an-identifier"
         file["general/session_id"] = "77-1-2"
         typed_group(file, "general/subject", "Subject")["subject_id"] = "77"
-        for number, plane in enumerate(what.planes):
+        for number, plane in enumerate(planes or (Plane(),)):
             _write_plane(file, number, plane, draw)
-    return path
+    return edit(path, changes or {})
 
 
 def _write_plane(file: h5py.File, number: int, plane: Plane, draw: Any) -> None:
@@ -136,4 +130,30 @@ def add_table(path: Path, name: str, on: Any, off: Any, **columns: Any) -> Path:
         table = typed_group(file, f"intervals/{name}", "TimeIntervals")
         for key, values in {"start_time": on, "stop_time": off, **columns}.items():
             table[key] = np.asarray(values)
+    return path
+
+
+def edit(path: Path, changes: dict[str, Any]) -> Path:
+    """Change parts of a file by name, and return its path.
+
+    A value, a link or a function of the present value takes the place of a dataset, whose
+    attributes stay; None removes it. "name@attribute" is an attribute.
+    """
+    with h5py.File(path, "a") as file:
+        for place, value in changes.items():
+            name, _, attribute = place.partition("@")
+            if attribute:
+                file[name].attrs[attribute] = value
+                continue
+            about: dict[str, Any] = {}
+            if file.get(name, getlink=True) is not None:
+                here = file.get(name)
+                about = dict(here.attrs) if isinstance(here, h5py.Dataset) else {}
+                value = value(here[()]) if callable(value) else value
+                del file[name]
+            if value is None:
+                continue
+            file[name] = value
+            if about and isinstance(file.get(name, getlink=True), h5py.HardLink):
+                file[name].attrs.update(about)
     return path

@@ -52,20 +52,3 @@ def _write_electrodes(file: h5py.File) -> None:
     table["group_name"] = np.array([b"array_1", b"array_1", b"array_2", b"array_2"])
     table["rel_x"] = np.array([0.0, 16.0, 0.0, 16.0])
     table["rel_y"] = np.array([0.0, 100.0, 40.0, 80.0])
-
-
-def remove_parts(path: Path, *names: str) -> Path:
-    """Remove parts of a file."""
-    with h5py.File(path, "a") as file:
-        for name in names:
-            del file[name]
-    return path
-
-
-def replace_part(path: Path, name: str, values: object) -> Path:
-    """Replace a part of a file, with its attributes left out."""
-    with h5py.File(path, "a") as file:
-        if name in file:
-            del file[name]
-        file[name] = values
-    return path

@@ -1,9 +1,11 @@
-"""Recordings that are refused, and notes of those that are read."""
+"""Recordings that are refused, and values and notes of those that are read."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
@@ -50,5 +52,42 @@ def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def notes_of(session: Session) -> dict[str, str]:
-    """Messages of the warnings and assumptions of a session, by their codes."""
-    return {n.code: n.message for n in (*session.warnings, *session.assumptions)}
+    """Warnings and assumptions of a session by code, those of one code in one text."""
+    found: dict[str, str] = {}
+    for note in (*session.assumptions, *session.warnings):
+        found[note.code] = " | ".join([*filter(None, [found.get(note.code)]), note.message])
+    return found
+
+
+def warning_of(session: Session, code: str) -> str:
+    """Message of the one warning of a kind."""
+    (message,) = [note.message for note in session.warnings if note.code == code]
+    return message
+
+
+def check_session(
+    source: Any,
+    values: dict[str, Any] | None = None,
+    notes: dict[str, str | tuple[str, ...] | None] | None = None,
+    **reading: Any,
+) -> Session:
+    """Check values of a session by name, such as "units.area", and words of its notes by code.
+
+    A float is compared up to rounding. None stands for no note of that code.
+    """
+    session = source if isinstance(source, Session) else open_session(source, **reading)
+    for name, expected in (values or {}).items():
+        found: Any = session
+        for part in name.split("."):
+            found = found[part] if isinstance(found, Mapping) else getattr(found, part)
+        found = found.tolist() if isinstance(found, np.ndarray) else found
+        assert found == (pytest.approx(expected) if isinstance(expected, float) else expected), name
+    told = notes_of(session)
+    for code, words in (notes or {}).items():
+        if words is None:
+            assert code not in told, told[code]
+            continue
+        assert code in told, (code, told)
+        for one in (words,) if isinstance(words, str) else words:
+            assert one in told[code], (one, told[code])
+    return session

@@ -21,7 +21,7 @@ from omnimouse_model.storage import web
 from omnimouse_model.storage.web import AnswerError, Place, RemoteFile, Requests, checked_addresses
 from tests.hub_server import Hub, Repository, local_server
 from tests.model.data.refusals import check_refusal
-from tests.model.nwb_files import Nwb, Plane, write_nwb
+from tests.model.nwb_files import Plane, write_nwb
 
 CONTENT = bytes(range(256)) * 40
 
@@ -331,8 +331,8 @@ KEY = ("dataset", "lab/mice")
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
     """A file of some 7 MB, most of it responses."""
-    what = Nwb(planes=(Plane(n=100, seconds=1800.0),))
-    return write_nwb(tmp_path_factory.mktemp("nwb") / "mouse.nwb", what)
+    path = tmp_path_factory.mktemp("nwb") / "mouse.nwb"
+    return write_nwb(path, Plane(n=100, seconds=1800.0))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from omnimouse_model.storage.web import display_address, web_address
 from tests.hub_server import Hub, Repository, local_server
 from tests.model.alf_folder import ProbeFiles, write_alf
 from tests.model.data.refusals import check_refusal
-from tests.model.nwb_files import Nwb, Plane, write_nwb
+from tests.model.nwb_files import Plane, write_nwb
 
 ID, VERSION, ASSET = "000728", "0.240827.1809", "4ecb5d24-f5cc-402c-be28-9d0f7cb14b3a"
 PATH = "sub-1/sub-1_ses-2.nwb"
@@ -80,7 +80,7 @@ def api_server():
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
-    return write_nwb(tmp_path_factory.mktemp("nwb") / "a.nwb", Nwb(planes=(Plane(n=8),)))
+    return write_nwb(tmp_path_factory.mktemp("nwb") / "a.nwb", Plane(n=8))
 
 
 @pytest.fixture(scope="module")

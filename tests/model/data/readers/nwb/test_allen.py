@@ -6,7 +6,8 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.stimulus import MEAN_GRAY
-from tests.model.nwb_files import Nwb, Plane, add_series, add_table, write_nwb
+from tests.model.data.refusals import check_session, notes_of
+from tests.model.nwb_files import Plane, add_series, add_table, edit, write_nwb
 
 SIZE = (12, 20)
 IMAGES = "Natural_Images_Set_A"
@@ -15,13 +16,9 @@ ONSETS = 4.0 + 0.75 * np.arange(24)
 SHOWN = np.delete(np.arange(24), 7)
 
 
-def notes(session):
-    return {n.code: n.message for n in (*session.assumptions, *session.warnings)}
-
-
 @pytest.fixture
 def recording(tmp_path):
-    return write_nwb(tmp_path / "a.nwb", Nwb(planes=(Plane(n=6),)))
+    return write_nwb(tmp_path / "a.nwb", Plane(n=6))
 
 
 @pytest.fixture
@@ -33,8 +30,7 @@ def behavior(recording):
     name = f"stimulus/presentation/{IMAGES}"
     numbers = np.arange(24) % 8
     add_series(recording, name, numbers[SHOWN], "IndexSeries", timestamps=ONSETS[SHOWN] + 0.004)
-    with h5py.File(recording, "a") as file:
-        file[f"{name}/indexed_timeseries"] = h5py.SoftLink(f"/{template}")
+    edit(recording, {f"{name}/indexed_timeseries": h5py.SoftLink(f"/{template}")})
     is_omitted = np.arange(24) == 7
     add_table(
         recording,
@@ -51,14 +47,13 @@ def behavior(recording):
 
 
 def test_flashes_end_as_their_table_says_and_gray_follows(behavior):
-    session = open_session(behavior)
-    assert session.stimulus.size == SIZE
+    notes = {"image_ends": "23 of 23 images end as their row"}
+    session = check_session(behavior, {"stimulus.size": SIZE}, notes)
     times = np.array([4.1, 4.3, 4.7, 4.8, 9.3, 9.6, 10.1]) - session.t0
     shown, _ = session.stimulus.sample(times + session.t0)
     # The omitted image would begin at 9.25 s.
     wanted = [20.0, MEAN_GRAY, MEAN_GRAY, 40.0, MEAN_GRAY, MEAN_GRAY, 20.0]
     np.testing.assert_allclose(shown[:, 0, 0], wanted)
-    assert "23 of 23 images end as their row" in notes(session)["image_ends"]
 
 
 def test_flashes_are_trials_with_the_columns_of_both_tables(behavior):
@@ -76,15 +71,11 @@ def test_flashes_are_trials_with_the_columns_of_both_tables(behavior):
 
 def test_faults_of_presentations_are_told_beside_a_table_of_trials(behavior):
     table = f"intervals/{IMAGES}_presentations"
-    with h5py.File(behavior, "a") as file:
-        del file[f"{table}/omitted"]
-        file[f"{table}/omitted"] = np.zeros(5, bool)
-    found = notes(open_session(behavior))
+    edit(behavior, {f"{table}/omitted": np.zeros(5, bool)})
+    found = notes_of(open_session(behavior))
     assert found["left_out_columns"] == f"not read from /{table} of 24 rows: omitted (5,)"
-    with h5py.File(behavior, "a") as file:
-        del file[f"{table}/start_time"]
-        file[f"{table}/start_time"] = np.zeros(5)
-    found = notes(open_session(behavior))
+    edit(behavior, {f"{table}/start_time": np.zeros(5)})
+    found = notes_of(open_session(behavior))
     assert f"/{table} is left out: " in found["left_out_stream"]
     assert found["left_out_tables"] == f"not read as trials: /{table}"
 
@@ -106,32 +97,25 @@ def test_frames_of_a_template_are_shown_as_the_table_numbers_them(recording):
     add_table(
         recording, "drifting_gratings_presentations", [15.0, 20.0], [17.0, 22.0], angle=angles
     )
-    session = open_session(recording)
-    assert session.stimulus.size == SIZE
+    # Gratings have no frames: they are counted, and no window touches them.
+    notes = {"shown_template": "60 rows of frame", "trials_without_frames": "2 of 4 trials"}
+    session = check_session(recording, {"stimulus.size": SIZE}, notes)
     shown, _ = session.stimulus.sample(np.array([5.0 + 10.5 / 30, 9.0 + 3.5 / 30]))
     np.testing.assert_array_equal(shown[:, 0, 0], [10.0, 3.0])
     assert (session.trials.kind == "video").sum() == 2
-    assert "60 rows of frame" in notes(session)["shown_template"]
-    # Gratings have no frames: they are counted, and no window touches them.
-    assert "2 of 4 trials" in notes(session)["trials_without_frames"]
 
 
 def test_frames_that_a_template_does_not_have_cost_the_stimulus(recording):
     add_series(recording, "stimulus/templates/natural_scenes", np.ones((3, *SIZE)), "ImageSeries")
     on = 5.0 + np.arange(10)
     add_table(recording, "natural_scenes_presentations", on, on + 0.25, frame=np.arange(10.0) - 1)
-    session = open_session(recording)
-    assert session.stimulus is None
-    assert "is shown with frames 0 to 8, and it has 3" in notes(session)["left_out_stream"]
+    notes = {"left_out_stream": "is shown with frames 0 to 8, and it has 3"}
+    check_session(recording, {"stimulus": None}, notes)
 
 
 def test_ids_of_cells_in_other_recordings_are_a_property(recording):
-    with h5py.File(recording, "a") as file:
-        (table,) = [
-            item for item in file["processing/ophys/ImageSegmentation"].values() if "id" in item
-        ]
-        count = len(table["id"])
-        table["cell_specimen_id"] = 1000.0 + np.arange(count)
+    table = "processing/ophys/ImageSegmentation/S0"
+    edit(recording, {f"{table}/cell_specimen_id": 1000.0 + np.arange(6)})
     session = open_session(recording)
     found = session.units.properties["cell_specimen_id"]
     assert found.dtype == np.int64

@@ -9,7 +9,8 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from tests.model.nwb_files import Nwb, Plane, write_nwb
+from tests.model.data.refusals import check_session
+from tests.model.nwb_files import Plane, edit, write_nwb
 
 TABLE = "processing/ophys/ImageSegmentation/S0"
 HEIGHT, WIDTH = 40, 60  # of the image masks that `write_nwb` writes
@@ -20,21 +21,15 @@ def path(tmp_path):
     return tmp_path / "recording.nwb"
 
 
-def written(path: Path, mask: str, **datasets: Any) -> Path:
-    """A file of one plane, with further datasets by name (`__` for a slash)."""
-    write_nwb(path, Nwb((Plane(mask=mask, origin=False),)))
-    with h5py.File(path, "a") as file:
-        for name, value in datasets.items():
-            file[name.replace("__", "/")] = value
-    return path
+def written(path: Path, mask: str, **changes: Any) -> Path:
+    """A file of one plane, with changes of `edit`."""
+    return write_nwb(path, Plane(mask=mask, origin=False), changes=changes)
 
 
 def add_mean_image(path: Path, shape: tuple[int, int]) -> np.ndarray:
     image = np.random.default_rng(1).random(shape).astype(np.float32)
-    with h5py.File(path, "a") as file:
-        file["processing/ophys/Backgrounds/meanImg"] = image
-        about = file["processing/ophys/Backgrounds/meanImg"].attrs
-        about["neurodata_type"] = "GrayscaleImage"
+    name = "processing/ophys/Backgrounds/meanImg"
+    edit(path, {name: image, f"{name}@neurodata_type": "GrayscaleImage"})
     return image
 
 
@@ -80,7 +75,7 @@ def test_image_masks_have_the_axes_of_the_mean_image(path, shape, is_mirrored, w
 def test_neuroconv_stores_images_and_masks_as_width_and_height(path, name):
     text = "Created using NeuroConv v0.6.1"
     value = text if name == "source_script" else np.array([[b"neuroconv", b"0.6.1"]])
-    written(path, "image_mask", **{f"general__{name}": value})
+    written(path, "image_mask", **{f"general/{name}": value})
     image = add_mean_image(path, (HEIGHT, WIDTH))  # (width, height), as the masks
     session = open_session(path)
     assert regions(session) == image_rows_and_columns(path, is_mirrored=True)
@@ -154,8 +149,8 @@ def test_the_raw_series_of_the_plane_gives_the_size(path):
     ],
 )
 def test_marks_of_cells(path, column, values, cells):
-    written(path, "", **{f"{TABLE}/{column}".replace("/", "__"): values})
-    assert open_session(path).units.unit_id.tolist() == [10 + cell for cell in cells]
+    written(path, "", **{f"{TABLE}/{column}": values})
+    check_session(path, {"units.unit_id": [10 + cell for cell in cells]})
 
 
 @pytest.mark.slow
@@ -170,17 +165,11 @@ def test_marks_of_cells(path, column, values, cells):
     ],
 )
 def test_ids_are_integers_or_row_numbers(path, ids, expected):
-    written(path, "")
-    with h5py.File(path, "a") as file:
-        del file[f"{TABLE}/id"]
-        file[f"{TABLE}/id"] = ids
-    session = open_session(path)
-    assert session.units.unit_id.tolist() == expected
-    codes = [note.code for note in session.assumptions]
-    assert ("unit_ids" in codes) == (expected == [0, 1, 2, 3, 4])
+    written(path, "", **{f"{TABLE}/id": ids})
+    told = "" if expected == [0, 1, 2, 3, 4] else None
+    check_session(path, {"units.unit_id": expected}, {"unit_ids": told})
 
 
 @pytest.mark.slow
 def test_an_unknown_location_is_no_area(path):
-    write_nwb(path, Nwb((Plane(location="unknown"),)))
-    assert open_session(path).units.area is None
+    check_session(write_nwb(path, Plane(location="unknown")), {"units.area": None})
