@@ -105,6 +105,22 @@ def write_table(path: Path, columns: Mapping[str, object]) -> Path:
     return path
 
 
+def replace(written: AlfSession, name: str, content: object) -> AlfSession:
+    """Replace a file of the first probe, or of `alf` where its name begins with "_ibl".
+
+    An array, columns of a table, text or bytes take its place; None removes it.
+    """
+    path = (written.path / "alf" if name.startswith("_ibl") else written.probe) / name
+    path.unlink(missing_ok=True)
+    if isinstance(content, Mapping):
+        write_table(path, content)
+    elif isinstance(content, str | bytes):
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    elif content is not None:
+        np.save(path, content)
+    return written
+
+
 def _folder(session: Path, probe: ProbeFiles) -> Path:
     names = (probe.name, probe.sorter, probe.revision)
     return session.joinpath("alf", *(name for name in names if name))
