@@ -12,7 +12,7 @@ from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.readers import array_responses
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
-from tests.model.data.refusals import check_refusal, left_out
+from tests.model.data.refusals import check_refusal, check_session, left_out, warning_of
 
 N, SECONDS = 6, 40.0
 
@@ -104,13 +104,13 @@ def test_a_mapping_is_a_session_and_an_npz_the_same(save, tmp_path):
 
 
 def test_responses_alone_suffice():
-    session = open_session({"responses": np.ones((300, 4)), "rate_hz": 10})
+    session = check_session(
+        {"responses": np.ones((300, 4)), "rate_hz": 10},
+        {"stimulus": None, "responses.mode": "linear"},
+        {"no_areas": "", "no_identity": "", "resampled": ""},
+    )
     assert session.window(3.0).responses.shape == (60, 4)
-    assert session.stimulus is None
-    assert session.responses.mode == "linear"
-    codes = [note.code for note in session.assumptions]
-    assert codes.count("missing_stream") == 3
-    assert {"no_areas", "no_identity", "resampled"} <= set(codes)
+    assert [note.code for note in session.assumptions].count("missing_stream") == 3
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_only_slower_responses_are_interpolated(recorded_hz, model_hz, expected)
 def test_a_rate_may_be_said_beside():
     arrays = session_arrays(rate_hz=None)
     assert check_refusal(arrays, "gives no rate_hz").code == MISSING_RATE
-    assert open_session(arrays, rate_hz=30.0).responses.rate_hz == 30.0
+    check_session(arrays, {"responses.rate_hz": 30.0}, rate_hz=30.0)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +166,10 @@ def test_responses_that_do_not_fit_are_refused_with_a_remedy(changes, words):
         ({"xyz_um": np.ones((6, 2))}, r"xyz_um is \(6, 2\)"),
         ({"roi_labels": np.full((4, 4), 9)}, "9 to 9; they are numbers from 0 to 6"),
         ({"unit_ids": np.arange(N) + 0.5}, "contains numbers that are not whole"),
+        # What does not fit is told with what its name holds.
+        ({"unit_ids": np.arange(N) + 0.5}, r"unit_ids is \(neuron,\) whole numbers"),
+        ({"quality": np.ones(5)}, r"\(neuron,\) texts or numbers: the quality label of each unit"),
+        ({"xy_px": np.ones((N, 3))}, r"xy_px is \(neuron, 2\) x and y on the mean image"),
         ({"area": np.array(["V1"] * 5)}, r"area is \(5,\)"),
         ({"quality": np.ones((6, 2))}, r"quality is \(6, 2\)"),
         ({"mean_image": np.ones(5)}, r"mean_image is \(5,\)"),
@@ -193,18 +197,6 @@ def test_a_faulty_stream_is_left_out_with_a_remedy(changes, words):
     session = open_session(arrays)
     np.testing.assert_array_equal(session.responses.data, arrays["responses"])
     assert re.search(words, left_out(session)), left_out(session)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"unit_ids": np.arange(N) + 0.5}, "unit_ids is (neuron,) whole numbers"),
-        ({"quality": np.ones(5)}, "(neuron,) texts or numbers: the quality label of each unit"),
-        ({"xy_px": np.ones((N, 3))}, "xy_px is (neuron, 2) x and y on the mean image"),
-    ],
-)
-def test_an_array_that_does_not_fit_is_told_with_what_its_name_holds(changes, words):
-    assert words in left_out(open_session(session_arrays(**changes)))
 
 
 def test_archives_are_not_trusted(tmp_path):
@@ -269,51 +261,50 @@ def test_statistics_are_those_of_the_train_tier_on_any_clock(video):
 def test_texts_of_bytes_are_texts():
     area = np.array([b"V\xff"] * N)
     odd = session_arrays(id=b"mouse", animal_id=np.bytes_("7"), area=area)
-    session = open_session({**odd, "trial_tier": np.array([b"train", b"a", b"b"])})
-    assert (session.id, session.animal_id) == ("mouse", "7")
-    assert session.units.area.tolist() == ["V\ufffd"] * N
+    values = {"id": "mouse", "animal_id": "7", "units.area": ["V\ufffd"] * N}
+    session = check_session({**odd, "trial_tier": np.array([b"train", b"a", b"b"])}, values)
     assert "train" in session.trials.tier.tolist()
 
 
-@pytest.mark.parametrize("numbers", [np.array([90, 270, 90]), np.array([90, 270, 90], np.float32)])
-def test_stimulus_ids_may_be_numbers(numbers):
-    session = open_session(session_arrays(trial_stim_id=numbers))
-    readable = session.trials.readable
-    assert session.trials.stim_id[readable].tolist() == ["90", "270", "90"]
-    session = open_session(session_arrays(trial_stim_id=np.array([22.5, np.nan, 0])))
-    assert session.trials.stim_id[session.trials.readable].tolist() == ["22.5", "", "0"]
+@pytest.mark.parametrize(
+    ("numbers", "ids"),
+    [
+        (np.array([90, 270, 90]), ["90", "270", "90"]),
+        (np.array([90, 270, 90], np.float32), ["90", "270", "90"]),
+        (np.array([22.5, np.nan, 0]), ["22.5", "", "0"]),
+    ],
+)
+def test_stimulus_ids_may_be_numbers(numbers, ids):
+    trials = open_session(session_arrays(trial_stim_id=numbers)).trials
+    assert trials.stim_id[trials.readable].tolist() == ids
 
 
 @pytest.mark.slow
 def test_trials_and_tiers_count_without_a_video(tmp_path):
     np.savez(tmp_path / "s.npz", **session_arrays(video=None, video_rate_hz=None))
-    session = open_session(tmp_path / "s.npz")
-    assert session.stimulus is None
-    assert session.trials.tier.tolist() == ["train", "test", "train"]
-    assert session.trials.stim_id.tolist() == ["a", "b", "a"]
+    tiers = {"trials.tier": ["train", "test", "train"]}
+    ids = {"trials.stim_id": ["a", "b", "a"]}
+    session = check_session(tmp_path / "s.npz", {"stimulus": None, **tiers, **ids})
     np.testing.assert_allclose(session.trials.t_on, [3.0, 13.0, 23.0])
     assert session.tiers() == pytest.approx({"train": 20 / 60, "test": 10 / 60})
     test = session.window_starts("test")
     assert test[0] == pytest.approx(13.0, abs=1 / 30)
     assert test[-1] == pytest.approx(21.0, abs=1 / 30)
-    assert session.overview(10).trial_tier.tolist() == ["train", "test", "train"]
+    assert session.overview(10).trial_tier.tolist() == tiers["trials.tier"]
     convert(session, tmp_path / "s.omses.zarr")
-    again = open_session(tmp_path / "s.omses.zarr")
-    assert again.trials.tier.tolist() == session.trials.tier.tolist()
+    again = check_session(tmp_path / "s.omses.zarr", tiers)
     np.testing.assert_array_equal(again.window_starts("test"), test)
 
 
 def test_a_rate_beside_the_files_own_is_told():
-    session = open_session(session_arrays(), rate_hz=7.5)
-    told = {note.code: note.message for note in session.warnings}
-    assert "7.5 Hz was given, the file says 30" in told["rate_disagrees"]
-    assert session.responses.rate_hz == 30.0
+    notes = {"rate_disagrees": "7.5 Hz was given, the file says 30"}
+    check_session(session_arrays(), {"responses.rate_hz": 30.0}, notes, rate_hz=7.5)
 
 
 def test_units_of_spikes_are_chosen_and_trials_divided_by_a_seed():
     draw = np.random.default_rng(4)
     begin = np.arange(20) * 3.0
-    session = open_session(
+    session = check_session(
         {
             "spike_times": draw.uniform(0, 60, 900),
             "spike_unit": np.repeat([0, 1, 2], [30, 420, 450]),
@@ -324,18 +315,14 @@ def test_units_of_spikes_are_chosen_and_trials_divided_by_a_seed():
             "trial_start": begin,
             "trial_stop": begin + 2.5,
         },
+        {"units.unit_id": [8], "units.area": ["VISp"], "units.properties.quality": ["good"]},
+        {"unit_selection": "", "trial_split": ""},
         quality="good",
         min_rate_hz=1.0,
         split_seed=2,
     )
-    assert session.units.unit_id.tolist() == [8]
-    assert session.units.area is not None
-    assert session.units.area.tolist() == ["VISp"]
-    assert session.units.properties["quality"].tolist() == ["good"]
     assert session.responses.data.sum() == 420
     assert sorted(set(session.trials.tier)) == ["test", "train", "validation"]
-    codes = {note.code for note in session.assumptions}
-    assert {"unit_selection", "trial_split"} <= codes
 
 
 # -- axes, units and clocks ----------------------------------------------------------
@@ -346,11 +333,6 @@ def traces(n_samples: int, n_neurons: int) -> np.ndarray:
     for k in range(1, n_samples):
         values[k] += 0.9 * values[k - 1]
     return values
-
-
-def warned(session: Session, code: str) -> str:
-    (message,) = [n.message for n in session.warnings if n.code == code]
-    return message
 
 
 def test_more_neurons_than_samples_are_refused_with_both_readings():
@@ -379,7 +361,7 @@ def test_other_arrays_prove_the_order_of_the_axes(proof, saved, tmp_path):
         np.savez(tmp_path / "s.npz", **arrays)
     session = open_session(tmp_path / "s.npz" if saved else arrays)
     np.testing.assert_array_equal(session.responses.data, values)
-    assert "120 neurons in 30 s" in warned(session, "axes")
+    assert "120 neurons in 30 s" in warning_of(session, "axes")
     window = session.window(5.0)
     rows = session.responses.index(window.times("responses"))
     expected = values[rows] / session.response_scale
@@ -398,40 +380,41 @@ def test_half_a_stream_does_not_turn_the_axes():
     arrays = {"running": np.ones(200), "running_rate_hz": 20.0}
     session = open_session({"responses": values, "rate_hz": 30.0, **arrays})
     np.testing.assert_array_equal(session.responses.data, values)
-    assert "running 9.95 s" in warned(session, "stream_lengths")
+    assert "running 9.95 s" in warning_of(session, "stream_lengths")
 
 
 def test_a_rate_in_other_units_is_read_by_the_other_streams_or_refused():
     values = traces(900, 6)
     running = {"running": np.ones(600), "running_rate_hz": 20.0}
-    for rate, hz in ((1 / 30, 30.0), (0.03, 30.0)):
-        session = open_session({"responses": values, "rate_hz": rate, **running})
-        assert session.responses.rate_hz == pytest.approx(hz, rel=0.12)
-        assert "running 30 s" in warned(session, "converted_rate")
-        check_refusal({"responses": values, "rate_hz": rate}, "in kHz")
-    slow = open_session({"responses": values, "rate_hz": 0.05}, rate_hz=0.05)
-    assert slow.responses.rate_hz == 0.05
-    given = open_session({"responses": values, "rate_hz": np.nan}, rate_hz=30.0)
-    assert given.responses.rate_hz == 30.0
-    assert "30 Hz, as given" in warned(given, "bad_rate")
-    same = open_session({"responses": values, "rate_hz": np.full(9, 30.0)})
-    assert same.responses.rate_hz == 30.0
+    for rate in (1 / 30, 0.03):
+        arrays = {"responses": values, "rate_hz": rate}
+        hz = {"responses.rate_hz": pytest.approx(30.0, rel=0.12)}
+        check_session(arrays | running, hz, {"converted_rate": "running 30 s"})
+        check_refusal(arrays, "in kHz")
+    for stored, given, hz, notes in (
+        (0.05, 0.05, 0.05, {}),
+        (np.nan, 30.0, 30.0, {"bad_rate": "30 Hz, as given"}),
+        (np.full(9, 30.0), None, 30.0, {}),
+    ):
+        arrays = {"responses": values, "rate_hz": stored}
+        check_session(arrays, {"responses.rate_hz": hz}, notes, rate_hz=given)
 
 
 def test_times_in_milliseconds_are_recognised_by_the_responses():
     video = np.zeros((900, 4, 6), np.uint8)
     times = 5.0 + np.arange(900) / 30
-    session = open_session(
+    session = check_session(
         session_arrays(
             video=video,
             video_times=1000 * times,
             trial_start=np.array([5e3, 15e3, 25e3]),
             trial_stop=np.array([15e3, 25e3, 35e3]),
-        )
+        ),
+        notes={
+            "times_in_milliseconds": "milliseconds",
+            "trials_in_milliseconds": "milliseconds",
+        },
     )
-    assert "milliseconds" in warned(session, "times_in_milliseconds")
-    assert "milliseconds" in warned(session, "trials_in_milliseconds")
-    assert session.stimulus is not None
     np.testing.assert_allclose(session.stimulus.slot_t[:900], times)
     readable = session.trials.readable
     assert session.trials.tier[readable].tolist() == ["train", "test", "train"]
@@ -444,17 +427,17 @@ def test_no_trial_vanishes_without_a_note():
     assert len([n for n in session.warnings if n.code == "trial_stops"]) == 2
     zero = open_session(session_arrays(trial_start=np.zeros(3), video=None))
     assert len(zero.trials) == 0
-    assert "all 3 trials start at 0 s" in warned(zero, "trials_left_out")
+    assert "all 3 trials start at 0 s" in warning_of(zero, "trials_left_out")
 
 
 def test_time_without_any_response_is_a_pause():
     values = traces(1800, 6)
     values[600:900] = np.nan
-    session = open_session({"responses": values, "rate_hz": 30.0})
-    assert session.duration_s == pytest.approx(60.0)
-    assert session.recorded_s == pytest.approx(50.0)
-    assert warned(session, "pauses").endswith("not recorded, with 1 pause")
-    assert warned(session, "pauses").startswith("300 of 1,800 samples are NaN")
+    session = check_session(
+        {"responses": values, "rate_hz": 30.0}, {"duration_s": 60.0, "recorded_s": 50.0}
+    )
+    assert warning_of(session, "pauses").endswith("not recorded, with 1 pause")
+    assert warning_of(session, "pauses").startswith("300 of 1,800 samples are NaN")
     starts = session.window_starts(None)
     assert not ((starts > 18.0) & (starts < 30.0)).any()
 
@@ -469,7 +452,7 @@ def test_pauses_of_large_files_are_found_by_a_few_rows(rate_hz, monkeypatch, tmp
     session = open_session(tmp_path / "r.npz")
     spans = session.responses.recorded_spans * rate_hz
     assert spans.tolist() == [[0.0, 600.0], [900.0, 1799.0]]
-    assert warned(session, "pauses").startswith("at least ")
+    assert warning_of(session, "pauses").startswith("at least ")
 
 
 def test_infinite_samples_of_behaviour_are_missing():
@@ -494,15 +477,11 @@ def test_infinite_samples_of_behaviour_are_missing():
 )
 def test_vectors_of_other_programs_are_read(area):
     arrays = session_arrays(area=area, unit_ids=np.arange(N)[None], rate_hz=[[30.0]])
-    session = open_session(arrays)
-    assert session.units.area is not None
-    assert session.units.area.tolist() == ["V1", "LM"] * 3
-    assert session.units.unit_id.tolist() == list(range(N))
+    check_session(arrays, {"units.area": ["V1", "LM"] * 3, "units.unit_id": list(range(N))})
     values = np.ma.array(traces(900, 6), mask=np.zeros((900, 6), bool))
     values[3, 2] = np.ma.masked
-    session = open_session({"responses": values, "rate_hz": 30.0})
-    assert np.isnan(session.responses.data[3, 2])
-    assert "1 responses" in warned(session, "missing_responses")
+    arrays, notes = {"responses": values, "rate_hz": 30.0}, {"missing_responses": "1 responses"}
+    assert np.isnan(check_session(arrays, {}, notes).responses.data[3, 2])
 
 
 @pytest.mark.parametrize(
@@ -535,14 +514,8 @@ def test_spikes_of_another_clock_are_refused_with_both_readings(changes, words):
 
 
 def test_spikes_outside_the_recording_are_counted():
-    session = open_session(
-        {
-            "spike_times": np.linspace(0.3, 80.1, 800),
-            "spike_unit": np.zeros(800, int),
-            "stop_s": 60.0,
-        }
-    )
-    assert "202 of 800" in warned(session, "spikes_outside")
+    arrays = {"spike_times": np.linspace(0.3, 80.1, 800), "spike_unit": np.zeros(800, int)}
+    session = check_session(arrays | {"stop_s": 60.0}, {}, {"spikes_outside": "202 of 800"})
     assert session.responses.data.sum() == 598
     assert len(session.responses.events(0.0, 1e9)[0]) == 598
 
@@ -551,9 +524,10 @@ def test_spikes_outside_the_recording_are_counted():
 def test_spikes_of_any_clock_begin_with_the_first_one(first):
     times = first + np.linspace(0.03, 60.0, 600)
     arrays = {"spike_times": times, "spike_unit": np.arange(600) % 3}
-    session = open_session({**arrays, "trial_start": first + np.array([9.0, 20.0])})
+    trials = {"trial_start": first + np.array([9.0, 20.0])}
+    values = {"duration_s": pytest.approx(60, rel=0.01)}
+    session = check_session(arrays | trials, values)
     assert session.t0 == times[0]
-    assert session.duration_s == pytest.approx(60, rel=0.01)
     assert len(session.trials) == 2
     assert open_session({**arrays, "start_s": first}).t0 == first
 
@@ -568,29 +542,23 @@ def test_spikes_of_any_clock_begin_with_the_first_one(first):
 )
 def test_trials_do_not_lengthen_a_recording_of_spikes(start, stop, code, words):
     on = 1.0 + np.arange(60) * 10.0
-    session = open_session(
-        {
-            "spike_times": np.linspace(0.3, 600.1, 900),
-            "spike_unit": np.arange(900) % 3,
-            "trial_start": on * np.array(start),
-            "trial_stop": (on + 5) * np.array(stop),
-        }
-    )
-    assert session.duration_s == pytest.approx(600, rel=0.01)
-    assert re.search(words, warned(session, code))
-    assert len(session.trials) == 60
+    arrays = {
+        "spike_times": np.linspace(0.3, 600.1, 900),
+        "spike_unit": np.arange(900) % 3,
+        "trial_start": on * np.array(start),
+        "trial_stop": (on + 5) * np.array(stop),
+    }
+    values = {"duration_s": pytest.approx(600, rel=0.01)}
+    assert len(check_session(arrays, values, {code: words}).trials) == 60
 
 
 def test_numbers_of_units_that_are_ids_are_told():
     ids = np.array([204, 3, 17])
     unit = ids[np.arange(60) % 3]
     arrays = {"spike_times": np.linspace(1.03, 59.0, 60), "spike_unit": unit}
-    session = open_session(arrays)
-    assert session.n_neurons == 205
-    assert "3 of these numbers" in warned(session, "unit_numbers")
-    session = open_session({**arrays, "unit_ids": ids})
-    assert session.units.unit_id.tolist() == [204, 3, 17]
-    assert "3 to 204" in warned(session, "unit_numbers")
+    check_session(arrays, {"n_neurons": 205}, {"unit_numbers": "3 of these numbers"})
+    values = {"units.unit_id": [204, 3, 17]}
+    session = check_session({**arrays, "unit_ids": ids}, values, {"unit_numbers": "3 to 204"})
     rows, times = session.responses.events(0.0, 3.5)
     assert rows[np.argsort(times)].tolist() == [0, 1, 2]
 
@@ -598,8 +566,9 @@ def test_numbers_of_units_that_are_ids_are_told():
 def test_spikes_without_a_time_are_left_out():
     times = np.linspace(1.03, 59.0, 60)
     times[[7, 9]] = np.nan
-    session = open_session({"spike_times": times, "spike_unit": np.arange(60) % 3})
-    assert "2 of 60 spikes, the first at index 7" in warned(session, "missing_spikes")
+    arrays = {"spike_times": times, "spike_unit": np.arange(60) % 3}
+    notes = {"missing_spikes": "2 of 60 spikes, the first at index 7"}
+    session = check_session(arrays, {}, notes)
     counts = np.bincount(session.responses.events(0.0, 1e9)[0])
     assert counts.tolist() == [19, 19, 20]
 
@@ -611,12 +580,12 @@ def test_arrays_in_folders_of_an_archive_are_no_session(tmp_path):
 
 def test_ids_that_repeat_are_told():
     ids, plane = np.array([1, 2, 2, 3, 3, 3]), np.array([0, 0, 1, 0, 1, 2])
-    session = open_session(session_arrays(unit_ids=ids, plane=plane * 0))
-    assert "5 of 6 neurons" in warned(session, "repeated_ids")
-    assert "(ids 2, 3)" in warned(session, "repeated_ids")
-    session = open_session(session_arrays(unit_ids=ids, plane=plane))
-    (message,) = [n.message for n in session.assumptions if n.code == "repeated_ids"]
-    assert "of another plane" in message
+    arrays = session_arrays(unit_ids=ids, plane=plane * 0)
+    check_session(arrays, {}, {"repeated_ids": ("5 of 6 neurons", "(ids 2, 3)")})
+    session = check_session(
+        session_arrays(unit_ids=ids, plane=plane), {}, {"repeated_ids": "of another plane"}
+    )
+    assert "repeated_ids" not in [note.code for note in session.warnings]
 
 
 class _Failing:

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from tests.hostile_pickles import CallingPickle
-from tests.model.data.refusals import check_refusal, left_out
+from tests.model.data.refusals import check_refusal, check_session, left_out, warning_of
 from tests.model.experanto_folder import (
     TRIALS,
     Trial,
@@ -39,12 +38,6 @@ TRIALS_JSON = "screen/combined_meta.json"
 def folder(tmp_path):
     """A sound session folder, to be broken."""
     return write_folder(tmp_path / "session")
-
-
-def note(session: Session, code: str) -> str:
-    """The message of the one warning of a kind."""
-    (message,) = [note.message for note in session.warnings if note.code == code]
-    return message
 
 
 def names_all(message: str, *values: object) -> bool:
@@ -143,7 +136,7 @@ def test_frames_that_do_not_fit_leave_their_trial_out(folder, frames, values):
 def test_stored_statistics_of_another_length_are_computed_again(folder):
     np.save(folder / EYE_STDS, np.ones(3))
     session = open_session(folder)
-    assert names_all(note(session, "bad_statistics"), "stds.npy", "3", "4")
+    assert names_all(warning_of(session, "bad_statistics"), "stds.npy", "3", "4")
     (folder / EYE_STDS).unlink()
     absent = open_session(folder).behavior["eye_tracker"]
     np.testing.assert_array_equal(session.behavior["eye_tracker"].std, absent.std)
@@ -157,12 +150,42 @@ def test_an_unknown_folder_lists_what_was_looked_for_and_found(tmp_path):
     assert "nowhere" in check_refusal(tmp_path / "nowhere").message
 
 
-@pytest.mark.parametrize("name", ["screen", "eye_tracker", "treadmill"])
-def test_other_devices_without_meta_are_skipped_with_a_note(folder, name):
-    (folder / name / "meta.yml").unlink()
-    session = open_session(folder)
-    assert name not in session.streams
-    assert f"{name}/meta.yml" in note(session, "missing_meta")
+# What takes the place of a file, and the one warning about it.
+WARNED: dict[str, tuple[str, Any, str, list[object]]] = {
+    **{
+        f"no meta of {name}": (f"{name}/meta.yml", None, "missing_meta", [f"{name}/meta.yml"])
+        for name in ("screen", "eye_tracker", "treadmill")
+    },
+    **{
+        name: (
+            f"responses/meta/{name}.npy",
+            np.arange(7),
+            "wrong_length",
+            [f"{name}.npy", "7", "9"],
+        )
+        for name in ("unit_ids", "fields", "cell_motor_coordinates", "area")
+    },
+    "rate": (
+        "responses/timestamps.npy",
+        1000.0 + np.arange(481) / 7.98,
+        "rate_disagrees",
+        ["30 Hz", "7.98 Hz"],
+    ),
+    "gap": (
+        "responses/timestamps.npy",
+        1000.0 + np.arange(481) / 30.0 + 0.5 * (np.arange(481) >= 200),
+        "gaps_in_timestamps",
+        ["1 gap"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "code", "values"), WARNED.values(), ids=WARNED)
+def test_what_does_not_fit_is_told_and_the_rest_is_read(folder, name, content, code, values):
+    replace_file(folder / name, content)
+    session = check_session(folder, {"n_neurons": 9, "responses.rate_hz": 30.0})
+    assert names_all(warning_of(session, code), *values)
+    assert code != "missing_meta" or name.split("/")[0] not in session.streams
 
 
 def test_a_file_of_another_length_says_by_how_much(folder):
@@ -184,21 +207,12 @@ def test_rows_and_columns_must_be_those_of_meta(tmp_path):
     assert "n_timestamps 500" in check_refusal(root).message
 
 
-@pytest.mark.parametrize("name", ["unit_ids", "fields", "cell_motor_coordinates", "area"])
-def test_unit_arrays_of_another_length_are_left_out(folder, name):
-    np.save(folder / f"responses/meta/{name}.npy", np.arange(7))
-    session = open_session(folder)
-    assert names_all(note(session, "wrong_length"), f"{name}.npy", "7", "9")
-    assert len(session.units) == 9
-
-
 @pytest.mark.parametrize("wrong", [np.nan, -1.0])
 def test_only_statistics_that_cannot_be_are_computed_again(folder, wrong):
     sound = open_session(folder).units.std
     np.save(folder / "responses/meta/stds.npy", np.append(np.ones(8), wrong))
-    session = open_session(folder)
-    assert "responses/meta/stds.npy" in note(session, "bad_statistics")
-    assert any(n.code == "computed_statistics" for n in session.assumptions)
+    notes = {"bad_statistics": "responses/meta/stds.npy", "computed_statistics": ""}
+    session = check_session(folder, {}, notes)
     np.testing.assert_array_equal(session.units.std[:8], 1)
     np.testing.assert_allclose(session.units.std[8], sound[8], rtol=0.3)
 
@@ -206,8 +220,7 @@ def test_only_statistics_that_cannot_be_are_computed_again(folder, wrong):
 def test_missing_statistics_are_computed_from_train_time_and_said(folder):
     for name in ("means", "stds"):
         (folder / f"treadmill/meta/{name}.npy").unlink()
-    session = open_session(folder)
-    assert "computed_statistics" in [n.code for n in session.assumptions]
+    session = check_session(folder, {}, {"computed_statistics": ""})
     treadmill = session.behavior["treadmill"]
     at = treadmill.start + np.arange(treadmill.n_samples) / 100 - session.t0
     trials = session.trials
@@ -223,9 +236,7 @@ def test_neurons_and_channels_that_never_vary_are_noted_and_stay_finite(folder):
     stds[[2, 4]] = 0
     np.save(folder / "responses/meta/stds.npy", stds)
     np.save(folder / "treadmill/meta/stds.npy", np.zeros(1))
-    session = open_session(folder)
-    noted = [n.message for n in session.warnings if n.code == "zero_variance"]
-    assert names_all(" ".join(noted), "2 of 9", "2, 4", "running")
+    session = check_session(folder, {}, {"zero_variance": ("2 of 9", "2, 4", "running")})
     window = session.window(4.0)
     assert np.isfinite(window.responses).all()
     assert np.isfinite(window.behavior).all()
@@ -248,7 +259,7 @@ def test_gaps_are_counted_and_windows_keep_away(tmp_path):
 
 def test_behavior_that_is_missing_everywhere_takes_no_windows_away(tmp_path):
     session = open_session(write_folder(tmp_path / "s", missing=((0, 400),)))
-    assert "pupil is left out" in note(session, "left_out_stream")
+    assert "pupil is left out" in warning_of(session, "left_out_stream")
     assert len(session.window_starts("train"))
 
 
@@ -266,8 +277,7 @@ def test_too_few_and_too_many_slots(folder):
     np.save(path, times[:-1])
     assert names_all(left_out(folder), len(times) - 1, len(times))
     np.save(path, np.append(times, times[-1] + [1.0, 2.0]))
-    session = open_session(folder)
-    assert "2 times" in note(session, "excess_timestamps")
+    session = check_session(folder, {}, {"excess_timestamps": "2 times"})
     assert len(session.stimulus.slot_t) == len(times)
 
 
@@ -307,7 +317,7 @@ def test_a_missing_trial_file_leaves_that_trial_out(folder):
     sound = open_session(folder)
     (folder / FRAMES).rename(folder / "screen/data/00001.mp4")
     session = open_session(folder)
-    told = note(session, "missing_trial_file")
+    told = warning_of(session, "missing_trial_file")
     assert names_all(told, "trial 00001", "data/00001.npy", "00001.mp4", "train")
     assert len(sound.window_starts("train")) > 0
     assert len(session.window_starts("train")) == 0
@@ -320,7 +330,7 @@ def test_a_missing_trial_file_leaves_that_trial_out(folder):
 def test_an_unknown_kind_of_trial_is_left_out(folder):
     edit_trial(folder, "00006", modality="flicker")
     session = open_session(folder)
-    assert names_all(note(session, "unknown_modality"), "00006", "flicker")
+    assert names_all(warning_of(session, "unknown_modality"), "00006", "flicker")
     assert len(session.window_starts("final_test_1")) == 0
     assert len(session.stimulus.slot_t) == session.trials.n_slots.sum()
 
@@ -342,7 +352,7 @@ def test_frames_that_are_not_finite_are_noted_and_read_as_mean_gray(tmp_path):
     frames[:, 0, 1] = np.inf
     np.save(path, frames)
     session = open_session(folder)
-    assert note(session, "not_finite")
+    assert warning_of(session, "not_finite")
     window = session.window(float(session.window_starts("train")[0]))
     assert np.isfinite(window.video).all()
     assert not window.valid["video"].all()
@@ -351,7 +361,7 @@ def test_frames_that_are_not_finite_are_noted_and_read_as_mean_gray(tmp_path):
 def test_unknown_tiers_are_kept_and_noted_once(tmp_path):
     trials = (*TRIALS, Trial("video", "mine", 70), Trial("video", "mine", 70))
     session = open_session(write_folder(tmp_path / "s", trials=trials, seconds=22.0))
-    assert names_all(note(session, "unknown_tier"), "'mine'", "2 trials")
+    assert names_all(warning_of(session, "unknown_tier"), "'mine'", "2 trials")
     assert "mine" in session.tiers()
     assert "mine" not in session.named_tiers("test")
     assert len(session.window_starts("mine")) > 0
@@ -368,7 +378,7 @@ def test_a_stream_that_does_not_overlap_is_left_out_with_both_spans(folder):
     computed = [n.message for n in session.assumptions if n.code == "computed_statistics"]
     assert all("samples of all time" in message for message in computed)
     assert computed
-    message = note(session, "left_out_stream")
+    message = warning_of(session, "left_out_stream")
     assert names_all(message, "stimulus", "responses", "1000.1", "4000.2")
     missing = [n.message for n in session.assumptions if n.code == "missing_stream"]
     assert not any("screen" in message for message in missing)
@@ -398,24 +408,8 @@ def test_a_session_of_more_than_a_week_is_refused(tmp_path):
 )
 def test_an_end_far_beyond_the_data_is_cut_to_them(folder, end_s, read_s, code, value):
     edit_yaml(folder / META, end_time=end_s)
-    session = open_session(folder)
-    assert session.responses.end_declared == read_s
-    if code is None:
-        assert not [n for n in session.warnings if n.code.startswith("end_")]
-    else:
-        assert value in note(session, code)
-
-
-def test_a_rate_that_disagrees_with_timestamps_is_noted_and_kept(folder):
-    times = 1000.0 + np.arange(481) / 7.98
-    np.save(folder / "responses/timestamps.npy", times)
-    session = open_session(folder)
-    assert names_all(note(session, "rate_disagrees"), "30 Hz", "7.98 Hz")
-    assert session.responses.rate_hz == 30.0
-    times = 1000.0 + np.arange(481) / 30.0
-    times[200:] += 0.5
-    np.save(folder / "responses/timestamps.npy", times)
-    assert "1 gap" in note(open_session(folder), "gaps_in_timestamps")
+    notes = {"end_beyond_data": None, "end_before_data": None} | ({code: value} if code else {})
+    check_session(folder, {"responses.end_declared": read_s}, notes)
 
 
 @pytest.mark.parametrize("scale", [1 / 255, 2.0, -1.0])
@@ -424,7 +418,7 @@ def test_gray_values_of_another_range_are_noted_never_scaled(tmp_path, scale):
     for path in (root / "screen/data").iterdir():
         np.save(path, np.load(path) * np.float32(scale))
     session = open_session(root)
-    assert note(session, "gray_range")
+    assert warning_of(session, "gray_range")
     frame = session.stimulus.frame(5)
     stored = np.load(root / "screen/data/00001.npy")[4]
     np.testing.assert_array_equal(frame, stored)
@@ -548,13 +542,6 @@ def test_a_folder_of_responses_that_may_not_be_entered_is_a_clear_error(folder, 
     monkeypatch.setattr(os, "open", barred)
     monkeypatch.setattr(os, "scandir", hidden)
     assert names_all(check_refusal(folder).message, "responses", "Permission denied")
-
-
-@pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
-def test_a_folder_or_pipe_in_place_of_a_file_does_not_hang(folder, make):
-    (folder / TIMES).unlink()
-    getattr(os, make)(folder / TIMES)
-    assert TIMES in left_out(folder)
 
 
 def test_a_json_of_more_than_256_mb_is_not_read(folder):

@@ -9,7 +9,7 @@ import pytest
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from tests import SUITE2P
-from tests.model.data.refusals import check_refusal, notes_of
+from tests.model.data.refusals import check_refusal, check_session
 
 FS = 7.5
 
@@ -176,9 +176,7 @@ def test_without_spks_the_traces_are_deconvolved(folder):
 def test_a_rate_that_no_file_says_is_asked_for(folder):
     change_ops(folder, fs=None)
     assert check_refusal(folder, "gives fs").code == MISSING_RATE
-    session = open_session(folder, rate_hz=12.0)
-    assert session.responses.rate_hz == 12.0
-    assert any(note.code == "given_rate" for note in session.assumptions)
+    session = check_session(folder, {"responses.rate_hz": 12.0}, {"given_rate": ""}, rate_hz=12.0)
     again = pickle.loads(pickle.dumps(session))
     assert again.responses.rate_hz == 12.0
     check_refusal(folder, r"between 0\.1 and 1000", rate_hz=0.01)
@@ -197,8 +195,7 @@ def test_settings_of_version_1_are_found(folder):
         }
         for name, values in groups.items():
             np.save(plane / f"{name}.npy", values, allow_pickle=True)
-    session = open_session(folder)
-    assert session.responses.rate_hz == FS
+    session = check_session(folder, {"responses.rate_hz": FS})
     np.testing.assert_array_equal(session.images["mean_1"], expected.images["mean_1"])
     np.testing.assert_array_equal(session.responses.shift_s, expected.responses.shift_s)
 
@@ -207,9 +204,7 @@ def test_a_plane_one_frame_short_is_cut_and_more_refused(folder):
     plane = folder / "suite2p" / "plane1"
     for name in ("F", "Fneu", "spks"):
         np.save(plane / f"{name}.npy", np.load(plane / f"{name}.npy")[:, :-1])
-    session = open_session(folder)
-    assert session.responses.n_samples == 599
-    assert any(note.code == "cut_frames" for note in session.assumptions)
+    check_session(folder, {"responses.n_samples": 599}, {"cut_frames": ""})
     for name in ("F", "Fneu", "spks"):
         np.save(plane / f"{name}.npy", np.load(plane / f"{name}.npy")[:, :-5])
     check_refusal(folder, "594 to 600 frames")
@@ -229,15 +224,9 @@ def test_arrays_of_another_length_are_refused(folder, name, part, words):
     check_refusal(folder, words)
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"fs": "fast"}, "fs must be a positive number, found 'fa"),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused(folder, settings, words):
-    change_ops(folder, **settings)
-    check_refusal(folder, words)
+def test_settings_that_do_not_fit_are_refused(folder):
+    change_ops(folder, fs="fast")
+    check_refusal(folder, "fs must be a positive number, found 'fa")
 
 
 def test_regions_without_usable_pixels_have_no_place(folder):
@@ -245,20 +234,17 @@ def test_regions_without_usable_pixels_have_no_place(folder):
     stat, first = raw_array(folder, 0, "stat"), int(cell_rows(folder, 0)[0])
     del stat[first]["lam"]
     np.save(plane / "stat.npy", stat, allow_pickle=True)
-    message = notes_of(open_session(folder))["bad_regions"]
-    assert "has ypix, xpix and lam of [(" in message
-    assert f"in region {first};" in message
+    words = ("has ypix, xpix and lam of [(", f"in region {first};")
+    check_session(folder, {}, {"bad_regions": words})
     change_ops(folder, Ly=20)
-    assert "20×160" in notes_of(open_session(folder))["bad_regions"]
+    check_session(folder, {}, {"bad_regions": "20×160"})
 
 
 def test_without_regions_a_plane_has_no_contours(folder):
     expected = open_session(folder)
     (folder / "suite2p" / "plane0" / "stat.npy").unlink()
-    session = open_session(folder)
-    told = {note.code: note.message for note in session.warnings}
-    assert "plane0" in told["no_contours"]
-    assert session.n_neurons == expected.n_neurons
+    values = {"n_neurons": expected.n_neurons}
+    session = check_session(folder, values, {"no_contours": "plane0"})
     is_lost = session.units.plane == 0
     assert np.isnan(session.units.xy_px[is_lost]).all()
     np.testing.assert_array_equal(session.units.xy_px[~is_lost], expected.units.xy_px[~is_lost])
@@ -289,29 +275,21 @@ def test_a_plane_without_traces_is_named(folder, lost):
     for name in ("F", "spks"):
         (folder / "suite2p" / f"plane{lost}" / f"{name}.npy").unlink()
     change_ops(folder, nplanes=None)
-    session = open_session(folder)
-    told = {note.code: note.message for note in session.warnings}
-    assert f"plane{lost}" in told["lost_plane"]
+    session = check_session(folder, {}, {"lost_plane": f"plane{lost}"})
     assert set(session.units.plane.tolist()) == {1 - lost}
-    if lost == 0:
-        assert session.responses.shift_s == pytest.approx(0.5 / FS)
-    else:
-        assert session.responses.shift_s is None
+    shift_s = pytest.approx(0.5 / FS) if lost == 0 else None
+    assert session.responses.shift_s == shift_s
 
 
 def test_a_complete_plane_beside_the_opened_one_is_no_problem(folder):
-    session = open_session(folder / "suite2p" / "plane1")
-    told = {note.code: note.message for note in session.assumptions}
+    session = check_session(folder / "suite2p" / "plane1", {}, {"other_plane": "plane0"})
     assert not session.warnings
-    assert "plane0" in told["other_plane"]
     assert session.responses.shift_s == pytest.approx(0.5 / FS)
 
 
 def test_regions_that_are_no_cells_are_named_where_they_are_read(folder):
     rois = sum(len(raw_array(folder, p, "iscell")) for p in (0, 1))
     others = rois - sum(len(cell_rows(folder, p)) for p in (0, 1))
-    told = {n.code: n.message for n in open_session(folder, cells_only=False).warnings}
-    assert f"{others} of {rois} regions" in told["no_cells"]
+    check_session(folder, {}, {"no_cells": f"{others} of {rois} regions"}, cells_only=False)
     (folder / "suite2p" / "plane1" / "iscell.npy").unlink()
-    told = {n.code: n.message for n in open_session(folder).assumptions}
-    assert "plane1" in told["cells_unknown"]
+    check_session(folder, {}, {"cells_unknown": "plane1"})

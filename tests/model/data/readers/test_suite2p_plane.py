@@ -11,7 +11,7 @@ import pytest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers import suite2p
 from omnimouse_model.errors import MISSING_RATE
-from tests.model.data.refusals import check_refusal, notes_of
+from tests.model.data.refusals import check_refusal, check_session, notes_of
 
 
 def small_plane(place: Path, *, n=6, frames=300, seed=0, **changes: Any) -> dict:
@@ -56,18 +56,9 @@ def test_pixels_are_whole_numbers_of_any_type(tmp_path):
     np.testing.assert_array_equal(open_session(tmp_path).units.roi.yx, expected.yx)
     stat[0]["ypix"] = stat[0]["ypix"] + 0.5
     np.save(tmp_path / "plane0/stat.npy", stat, allow_pickle=True)
-    session = open_session(tmp_path)
-    message = notes_of(session)["bad_regions"]
-    assert "has 0.5 in ypix or xpix of region 0; whole numbers" in message
-    assert "1 of 4 regions" in message
+    words = ("has 0.5 in ypix or xpix of region 0; whole numbers", "1 of 4 regions")
+    session = check_session(tmp_path, {}, {"bad_regions": words})
     assert np.isnan(session.units.xy_px).any(axis=1).tolist() == [True] + [False] * 3
-
-
-def test_probabilities_in_place_of_marks_are_told(tmp_path):
-    files = small_plane(tmp_path / "plane0", iscell=np.linspace(0.1, 0.9, 6))
-    session = open_session(tmp_path)
-    np.testing.assert_array_equal(session.responses.data, files["spks"][3:].T)
-    assert "3 of 6 regions above 0.5" in notes_of(session)["probabilities"]
 
 
 def test_parts_of_a_merged_region_are_not_read_beside_it(tmp_path):
@@ -77,21 +68,49 @@ def test_parts_of_a_merged_region_are_not_read_beside_it(tmp_path):
         region["imerge"] = []
     stat[5]["imerge"] = np.array([1, 2])
     np.save(tmp_path / "plane0/stat.npy", stat, allow_pickle=True)
-    session = open_session(tmp_path)
-    assert session.units.unit_id.tolist() == [0, 3, 4, 5]
-    assert "2 regions are parts" in notes_of(session)["merged_regions"]
-    assert open_session(tmp_path, cells_only=False).n_neurons == 6
+    notes = {"merged_regions": "2 regions are parts"}
+    check_session(tmp_path, {"units.unit_id": [0, 3, 4, 5]}, notes)
+    check_session(tmp_path, {"n_neurons": 6}, cells_only=False)
 
 
 def test_without_neuropil_to_subtract_f_is_read_as_it_is(tmp_path):
     files = small_plane(tmp_path / "plane0", neucoeff=0.0, Fneu=None)
-    session = open_session(tmp_path)
+    notes = {"neuropil": "F is read as it is", "series": "spks"}
+    session = check_session(tmp_path, {"series": "F-neu"}, notes)
     np.testing.assert_array_equal(session.responses.data, cells(files, "F"))
-    assert session.series == "F-neu"
-    assert "F is read as it is" in notes_of(session)["neuropil"]
-    assert "spks" in notes_of(session)["series"]
     deconvolved = open_session(tmp_path, series="spks")
     np.testing.assert_array_equal(deconvolved.responses.data, cells(files))
+
+
+# What a plane is written with, values and notes.
+ONE_PLANE: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "probabilities in place of marks": (
+        {"iscell": np.linspace(0.1, 0.9, 6)},
+        {"units.unit_id": [3, 4, 5]},
+        {"probabilities": "3 of 6 regions above 0.5"},
+    ),
+    "two lengths": (
+        {"nframes": 600},
+        {},
+        {"length_disagrees": ("300 frames", "30 and 60 s")},
+    ),
+    "files of one folder": (
+        {"frames_per_folder": [300], "frames_per_file": [100, 200]},
+        {"responses.recorded_spans": None},
+        {},
+    ),
+    "joints that do not fit": (
+        {"frames_per_folder": [100, 100]},
+        {},
+        {"joints_unknown": "counts 200 frames"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "values", "notes"), ONE_PLANE.values(), ids=ONE_PLANE)
+def test_settings_and_marks_of_a_plane_are_read_with_a_note(tmp_path, settings, values, notes):
+    small_plane(tmp_path / "plane0", **settings)
+    check_session(tmp_path, values, notes)
 
 
 EMPTY = {
@@ -120,9 +139,8 @@ def test_a_plane_without_traces_says_why(tmp_path):
 def test_a_rate_that_cannot_be_is_replaced_by_the_option(tmp_path, fs):
     small_plane(tmp_path / "plane0", fs=fs)
     assert check_refusal(tmp_path, "fs must be a positive number").code == MISSING_RATE
-    session = open_session(tmp_path, rate_hz=12.0)
-    assert session.responses.rate_hz == 12.0
-    assert "fs must be" in notes_of(session)["bad_setting"]
+    values, notes = {"responses.rate_hz": 12.0}, {"bad_setting": "fs must be"}
+    check_session(tmp_path, values, notes, rate_hz=12.0)
 
 
 def test_settings_that_the_series_does_not_need_may_be_wrong(tmp_path):
@@ -138,16 +156,15 @@ def test_damaged_settings_are_left_out_if_the_rate_is_given(tmp_path):
     files = small_plane(tmp_path / "plane0")
     (tmp_path / "plane0/ops.npy").write_bytes(b"?")
     assert "rate_hz=" in check_refusal(tmp_path, r"ops\.npy is not a \.npy file").hint
-    session = open_session(tmp_path, rate_hz=12.0)
+    notes = {"left_out": "ops.npy is not a .npy file"}
+    session = check_session(tmp_path, {}, notes, rate_hz=12.0)
     np.testing.assert_array_equal(session.responses.data, cells(files))
-    assert "ops.npy is not a .npy file" in notes_of(session)["left_out"]
 
 
 def test_zeros_in_place_of_activity_are_not_chosen(tmp_path):
     small_plane(tmp_path / "plane0", spikedetect=False, spks=np.zeros((6, 300)))
-    session = open_session(tmp_path, series="F-neu")
-    assert "spks" not in session.series_choices
-    assert "did not deconvolve" in notes_of(session)["not_deconvolved"]
+    notes = {"not_deconvolved": "did not deconvolve"}
+    assert "spks" not in check_session(tmp_path, {}, notes, series="F-neu").series_choices
 
 
 # -- axes ------------------------------------------------------------------------------
@@ -182,13 +199,6 @@ def test_a_square_array_is_read_as_its_smoothness_says(tmp_path):
     check_refusal(tmp_path / "wrong", "regions × frames or frames × regions")
 
 
-def test_two_lengths_are_told(tmp_path):
-    small_plane(tmp_path / "plane0", nframes=600)
-    told = notes_of(open_session(tmp_path))["length_disagrees"]
-    assert "300 frames" in told
-    assert "30 and 60 s" in told
-
-
 # -- time that was not recorded --------------------------------------------------------
 FLAGS = np.isin(np.arange(300), [0, 7, *range(100, 130)])
 
@@ -215,8 +225,7 @@ def test_flags_of_another_length_are_told_and_not_taken_for_numbers(tmp_path, le
     small_plane(tmp_path / "plane0", badframes=flags)
     session = open_session(tmp_path)
     assert not np.isnan(session.responses.data).any()
-    problem = notes_of(session)["bad_setting"]
-    assert f"{length} flags for 300 frames: not used" in problem
+    check_session(session, {}, {"bad_setting": f"{length} flags for 300 frames: not used"})
 
 
 def test_flags_count_the_longest_plane(tmp_path):
@@ -287,16 +296,6 @@ def test_no_window_touches_the_joint_of_two_folders(tmp_path):
     assert not ((starts > 10.0 - 2.0) & (starts < 10.0)).any()
     assert "2 folders (100, 200 frames)" in notes_of(session)["joints"]
     assert session.recorded_s == pytest.approx(30.0)
-
-
-def test_files_of_one_folder_are_one_recording(tmp_path):
-    small_plane(tmp_path / "plane0", frames_per_folder=[300], frames_per_file=[100, 200])
-    assert open_session(tmp_path).responses.recorded_spans is None
-
-
-def test_joints_that_do_not_fit_are_told(tmp_path):
-    small_plane(tmp_path / "plane0", frames_per_folder=[100, 100])
-    assert "counts 200 frames" in notes_of(open_session(tmp_path))["joints_unknown"]
 
 
 def test_planes_are_aligned_folder_by_folder(tmp_path):
@@ -387,11 +386,9 @@ def test_padding_of_the_folder_of_all_planes_is_cut(tmp_path, padding, n_flags):
     session = open_session(tmp_path / "r")
     missing = np.isnan(session.responses.data).all(axis=1)
     np.testing.assert_array_equal(missing, FLAGS[:n_frames])
-    notes = notes_of(session)
-    assert "bad_setting" not in notes
-    assert f"2 folders (100, {n_frames - 100} frames)" in notes["joints"]
-    words = {1: "up to 1 frame early", 2: "up to 2 frames early"}
-    assert words[padding] in notes["cut_frames"]
+    joints = f"2 folders (100, {n_frames - 100} frames)"
+    words = {1: "up to 1 frame early", 2: "up to 2 frames early"}[padding]
+    check_session(session, {}, {"bad_setting": None, "joints": joints, "cut_frames": words})
 
 
 def test_regions_that_do_not_state_their_plane_are_told(tmp_path):
