@@ -6,7 +6,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import google_crc32c
 import numpy as np
 import pytest
 import zarr
@@ -189,33 +188,6 @@ def test_finished_pieces_are_kept(session, tmp_path, small_pieces, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kept", [0, 12])
-def test_killed_while_its_journal_begins_it_begins_anew(kept, session, tmp_path):
-    with pytest.raises(StopConversion):
-        convert(session, tmp_path / "m.zarr", job=stop_after(0))
-    journal = tmp_path / "m.zarr.part" / "journal.jsonl"
-    begun = journal.read_bytes()[:kept]
-    shutil.rmtree(journal.parent)
-    journal.parent.mkdir()
-    journal.write_bytes(begun)  # its first file
-    assert_same(session, open_session(convert(session, tmp_path / "m.zarr")))
-
-
-@pytest.mark.slow
-def test_a_torn_line_alone_is_written_again(session, tmp_path, small_pieces):
-    journal = tmp_path / "m.zarr.part" / "journal.jsonl"
-    for calls in (4, 3):
-        with pytest.raises(StopConversion):
-            convert(session, tmp_path / "m.zarr", job=stop_after(calls))
-        if calls == 4:
-            journal.write_bytes(journal.read_bytes()[:-9])
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    names = [line["piece"] for line in lines[1:]]
-    assert names == [f"responses/data/{64 * row}" for row in range(len(names))]
-    assert_same(session, open_session(convert(session, tmp_path / "m.zarr")))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("note", ['{"piece": [1], "hash": {}}', '{"piece": "x"}', "{}"])
 def test_a_note_that_names_no_piece_does_not_count(note, session, tmp_path, small_pieces):
     with pytest.raises(StopConversion):
@@ -387,22 +359,6 @@ def test_shapes_beyond_their_files_are_refused(store):
         grid["chunk_shape"][0] = -(-rows // chunk) * chunk
         path.write_text(json.dumps(about))
     check_refusal(store, "an index of 15,000,000,000,004 bytes")
-
-
-@pytest.mark.slow
-def test_a_chunk_that_claims_more_bytes_than_it_has_is_not_unpacked(store):
-    path = store / "responses/data/c/0/0"
-    stored = bytearray(path.read_bytes())
-    n_chunks = 4096 // 32
-    index = np.frombuffer(stored[-(n_chunks * 16 + 4) : -4], "<u8").reshape(-1, 2)
-    offset, length = map(int, index[0])
-    end = offset + length - 4
-    stored[offset + 12 : offset + 16] = (2**24).to_bytes(4, "little")
-    checksum = google_crc32c.value(bytes(stored[offset:end]))
-    stored[end : end + 4] = checksum.to_bytes(4, "little")
-    path.write_bytes(stored)
-    with pytest.raises(SessionFormatError, match="a piece is of another size"):
-        open_session(store).responses.read(0, 10)
 
 
 @pytest.mark.slow

@@ -109,6 +109,14 @@ def test_a_torn_line_does_not_count_and_the_next_one_begins_anew(part):
     assert [line.get("piece") for line in read_lines(part / JOURNAL)] == [None, 1, 2, 4]
 
 
+@pytest.mark.parametrize("kept", [b"", json_line(HEADER)[:12]])
+def test_killed_while_its_journal_begins_it_begins_anew(tmp_path, kept):
+    (tmp_path / "x.part").mkdir()
+    (tmp_path / "x.part" / JOURNAL).write_bytes(kept)
+    assert noted(tmp_path / "x.part") == []
+    assert read_lines(tmp_path / "x.part" / JOURNAL) == [HEADER]
+
+
 def test_a_folder_of_other_work_is_left_alone(part):
     for header, words in (({"made": "y"}, "another"), ({"other": "x"}, "no unfinished work")):
         with (

@@ -1,15 +1,14 @@
-"""SIGKILL before any change of a file: what a cache takes as whole is whole."""
+"""SIGKILL before any change of a file: what a cache takes as whole is whole.
+
+Arrays, settings and texts are written through `atomic_path`, as bytes are.
+"""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.journal import JOURNAL, append_line, open_journal, read_lines
-from omnimouse_model.storage.trees import read_or_set_aside, write_state
 from omnimouse_model.storage.write import create_bytes, write_bytes
 from tests.soak.killed_process import Moment, end_of, forked
 
@@ -49,38 +48,6 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path, write, before):
     assert path.read_bytes() == expected
     # The write that was not killed has removed what the others left.
     assert list(folder.iterdir()) == [path]
-
-
-def test_arrays_of_a_cache_are_whole_or_missing(tmp_path):
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    path, values = folder / "a.npz", {"x": np.arange(5000), "y": np.ones((30, 30))}
-
-    def check():
-        if path.exists():
-            found = Npz(path)
-            assert all(np.array_equal(found[name], values[name]) for name in values)
-
-    def work():
-        write_arrays(path, values)
-
-    prepare = partial(path.unlink, missing_ok=True)
-    assert kills(work, folder, tmp_path / "log", prepare, check) >= 4
-    assert path.exists()
-
-
-def test_a_setting_is_never_damaged(tmp_path):
-    folder = tmp_path / "settings"
-    folder.mkdir()
-    path = folder / "a.json"
-
-    def check():
-        assert read_or_set_aside(path, list[int]) in ([1, 2], [3] * 100)
-
-    prepare = partial(write_state, path, [1, 2])
-    work = partial(write_state, path, [3] * 100)
-    assert kills(work, folder, tmp_path / "log", prepare, check) >= 4
-    assert {other.name for other in folder.iterdir()} == {"a.json"}
 
 
 def test_a_journal_names_only_what_is_there(tmp_path):

@@ -1,7 +1,6 @@
 import http.client
 import io
 import json
-import os
 import shutil
 import tarfile
 import threading
@@ -15,7 +14,7 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.data.hub.exchange import CHECKPOINTS, HubPlace, hub_place, token_for_hub
 from omnimouse_model.data.hub.fetch import local_path, work_folder
-from omnimouse_model.errors import FetchError, ResultsFileError, SessionFormatError, StoppedError
+from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
 from omnimouse_model.families.omnimouse import checkpoint as official
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.progress import QUIET, CallbackJob
@@ -275,19 +274,6 @@ def test_a_server_without_ranges_sends_a_file_again_from_its_beginning(hub, tmp_
     assert part.stat().st_size
     hub.sends_parts = False
     assert om.open_session(fetch(SESSION, tmp_path)).n_neurons == 9
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no links for everybody")
-def test_a_planted_link_takes_no_bytes(hub, tmp_path):
-    with pytest.raises(StoppedError):
-        om.fetch_session(SESSION, tmp_path / "to", stop_at(0.3))
-    (part,) = tmp_path.rglob("*.part")
-    (tmp_path / "mine").write_text("mine")
-    part.unlink()
-    part.symlink_to(tmp_path / "mine")
-    with pytest.raises(ResultsFileError, match="is a link"):
-        om.fetch_session(SESSION, tmp_path / "to")
-    assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_files_of_two_commits_are_never_mixed(hub):
