@@ -15,7 +15,6 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import (
     LastSession,
-    read_last_session,
     write_last_session,
 )
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, scored_cells
@@ -433,21 +432,6 @@ def test_a_recording_whose_name_cannot_exist_is_not_restored(tmp_path):
     write_last_session(LastSession(session="x" * 5000), tmp_path / "live.json")
     with closing(Controller(synchronous=True, session_file=tmp_path / "live.json")) as controller:
         assert not controller.project.restore()
-
-
-def test_a_damaged_last_session_is_ignored(tmp_path):
-    path = tmp_path / "live.json"
-    assert read_last_session(path) is None
-    path.write_text("{")
-    assert read_last_session(path) is None
-    assert (tmp_path / "live.json.damaged").read_text() == "{"
-    (tmp_path / "live.json.damaged").unlink()
-    path.write_text('{"session": "/gone", "unknown": 1}')
-    assert read_last_session(path) == LastSession(session="/gone")
-    assert not Controller(synchronous=True, session_file=path).project.restore()
-    write_last_session(LastSession(session="a", start_s=1.5), path)
-    assert read_last_session(path) == LastSession(session="a", start_s=1.5)
-    assert [p.name for p in tmp_path.iterdir()] == ["live.json"]
 
 
 def test_a_damaged_last_session_is_told_with_the_next_recording(session_folder, tmp_path):

@@ -284,14 +284,6 @@ def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(contro
     assert np.flatnonzero(columns["selected"]).tolist() == [4, 9]
 
 
-def test_parquet_without_its_package_is_refused(controller, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    controller.exports.export(tmp_path / "neurons.parquet")
-    assert "pyarrow" in str(controller.exports.error)
-    assert controller.exports.written_path is None
-    assert not (tmp_path / "neurons.parquet").exists()
-
-
 def arrays(path: Path) -> dict[str, Any]:
     with np.load(path, allow_pickle=False) as found:
         return dict(found)
@@ -354,21 +346,6 @@ def test_an_export_that_cannot_be_written_is_told(controller, tmp_path, name, wo
     controller.exports.export(tmp_path / name)
     assert re.search(words, str(controller.exports.error))
     assert controller.exports.written_path is None
-
-
-def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatch):
-    path = tmp_path / "neurons.csv"
-    path.write_text("older")
-
-    def full_disk(temporary: Path, content: bytes) -> None:
-        with temporary.open("wb") as file:
-            file.write(content[:5])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
-    controller.exports.export(path)
-    assert "the drive is full" in str(controller.exports.error)
-    assert [file.read_text() for file in tmp_path.glob("*neurons*")] == ["older"]
 
 
 def test_properties_of_neurons_are_columns_and_replace_none(controller, tmp_path):

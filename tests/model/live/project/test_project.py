@@ -358,6 +358,17 @@ def test_other_files_are_refused(second_controller, folder, tmp_path, content, c
         ("view", {"cursor": 60}),
         ("view", {"cursor": 0, "active_span": [5, 5]}),
         ("view", {"cursor": 0, "active_span": [0, 60], "brush_code": 3}),
+        ("experiments", "directions"),
+        ("experiments", [{"name": "directions"}]),
+        ("experiments", [{"name": "x", "repeats": 0}]),
+        ("groups", [{"name": "mine", "ids": [3]}] * 2),
+        ("groups", [{"name": "", "ids": [3]}]),
+        ("groups", [{"name": "mine", "ids": []}]),
+        ("groups", [3]),
+        ("sources", ["../one"]),
+        ("sources", ["a"] * 4),
+        ("sources", [1]),
+        ("sources", "one"),
     ],
 )
 def test_a_wrong_field_is_named(recording, tmp_path, field, value):
@@ -368,6 +379,7 @@ def test_a_wrong_field_is_named(recording, tmp_path, field, value):
     with pytest.raises(AnalysisFileError) as caught:
         read_analysis(path)
     assert caught.value.code == "field"
+    assert field in str(caught.value)
 
 
 def test_an_unreadable_file_is_an_error(second_controller, tmp_path):
