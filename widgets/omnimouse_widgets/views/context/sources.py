@@ -31,6 +31,7 @@ from omnimouse_model.live.sources import (
     Sources,
 )
 from omnimouse_model.live.state import ColourBy
+from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     NO_SESSION,
@@ -752,12 +753,18 @@ def informant_curves(found: Informants) -> Curves:
 
 def informant_values(found: Informants) -> Table:
     """Return the points of `informant_curves` as a table."""
+
+    def text(one: Estimate) -> str:
+        if not np.isfinite(one.low):
+            return _number(one.value)
+        return f"{one.value:z.2f} [{one.low:z.2f}, {one.high:z.2f}]"
+
     pairs = zip(found.counts, found.curve(), found.random_curve(), strict=True)
-    rows = [(f"{n:,}", estimate_text(one), estimate_text(other)) for n, one, other in pairs]
+    rows = [(f"{n:,}", text(one), text(other)) for n, one, other in pairs]
     n_others = len(found.adds) - len(found.targets)
-    rows.append((f"all {n_others:,}", estimate_text(found.everyone()), ""))
-    titles = ("visible neurons", "informants (95 %)", "random neurons (95 %)")
-    return Table("content", "What the first informants tell", titles, tuple(rows))
+    rows.append((f"all {n_others:,}", text(found.everyone()), ""))
+    label = "Share of the targets' variance with its 95 % interval"
+    return Table("content", label, ("visible", "informants", "random neurons"), tuple(rows))
 
 
 def informant_table(found: Informants, select: Callable[[int], object] | None) -> Table:
