@@ -1,8 +1,10 @@
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.painter import MaskPainter
@@ -168,3 +170,27 @@ def test_a_stroke_that_is_refused_is_drawn_as_the_mask_is(painter, painter_page)
     content, buffers = painter_page.wait_for("codes")
     assert content["handled"] == {"page": 1}
     assert not np.frombuffer(buffers[0], np.uint8).any()
+
+
+N = 70_000
+
+
+def test_neurons_beyond_the_limit_of_the_field_are_painted(empty_controller, page):
+    responses = np.random.default_rng(0).random((120, N), np.float32)
+    # The ids confirm that there are more neurons than samples.
+    arrays = {"responses": responses, "rate_hz": 30.0, "unit_ids": np.arange(N)}
+    session = open_session(arrays)
+    empty_controller.loader.open_now(session)
+    empty_controller.selection.select([])
+    painter, told = MaskPainter(empty_controller), threading.Event()
+    opened = page(painter)
+    painter.observe(lambda _: told.set(), "problem")
+    opened.look()
+    assert told.wait(60)
+    assert "65,535" in painter.problem
+    neurons = np.array([4, N - 1], np.uint32)
+    stroke = {"code": HIDDEN, "begin": {"code": HIDDEN}, "end": True}
+    opened.say("paint", neurons.tobytes(), **stroke)
+    states = empty_controller.state.mask.state_in((0, 60))
+    assert states[neurons].tolist() == [HIDDEN, HIDDEN]
+    assert painter.counts["hidden"] >= 2

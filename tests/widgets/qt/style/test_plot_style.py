@@ -1,11 +1,16 @@
+import gc
+from weakref import ref
+
 import numpy as np
 import pytest
-from qtpy.QtGui import QColor, QPalette
+from qtpy.QtCore import QPointF
+from qtpy.QtGui import QColor, QPalette, QTextDocument
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from omnimouse_widgets import palette
+from omnimouse_widgets.qt.plot import TipPoints
 from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.qt.style.theme import themed_colour
+from omnimouse_widgets.qt.style.theme import signs_html, small_font, themed_colour
 
 
 def luminance(colour: str) -> float:
@@ -49,3 +54,41 @@ def test_plots_follow_the_theme_at_run_time(qtbot):
         assert drawn.lower() in text.toHtml()
         middle = image.pixelColor(image.width() // 2, image.height() // 2)
         assert (middle.lightness() > 128) == (window == "#FFFFFF")
+
+
+class Datum:
+    """Something that a point stands for."""
+
+
+def test_points_that_were_under_the_pointer_are_deleted_with_their_plot(qtbot):
+    canvas, datum = plot_style.canvas(""), Datum()
+    points = TipPoints([1.0], [2.0], data=[datum], tip=lambda x, y, data: "text")
+    canvas.addPlot().addItem(points)
+    [found] = points.pointsAt(QPointF(1.0, 2.0))
+    assert found.data() is datum
+    canvas.deleteLater()
+    left = ref(datum)
+    del canvas, points, found, datum
+    qtbot.wait(1)
+    gc.collect()
+    assert left() is None
+
+
+# -- legends of plots ----------------------------------------------------------------
+@pytest.mark.parametrize("glyph", ["──", "– –", "···", "–·–", "— —", "—·—"])
+def test_a_line_breaks_between_entries_only(qapp: object, glyph: str) -> None:
+    """The sign of a line stays beside its name in a panel of any width."""
+    document = QTextDocument()
+    document.setDefaultFont(small_font())
+    document.setHtml(signs_html([("──", "#fff", "first"), (glyph, "#fff", "LM")]))
+    block = document.firstBlock()
+    layout = block.layout()
+    for width in range(64, 200, 4):
+        document.setTextWidth(width)
+        document.size()
+        lines = [layout.lineAt(number) for number in range(layout.lineCount())]
+        starts = [
+            block.text()[line.textStart() :].strip("\N{NO-BREAK SPACE} \N{WORD JOINER}")
+            for line in lines
+        ]
+        assert all(start[:1] in ("─", glyph[0]) for start in starts), (width, starts)

@@ -2,14 +2,19 @@
 
 import pytest
 from napari.qt import get_stylesheet
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QHelpEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QComboBox, QToolTip, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QComboBox, QSpinBox, QToolTip, QVBoxLayout, QWidget
 
-from omnimouse_widgets.qt.style.controls import combo_box
+from omnimouse_widgets.qt.style.controls import (
+    combo_box,
+    number_box,
+    scroll_vertically,
+    slider,
+)
 from omnimouse_widgets.qt.style.shortcuts import bind
-from tests.widgets.pointer import pick, press
+from tests.widgets.pointer import pick, press, wheel
 
 LETTERS = ("c", "D", "1")
 
@@ -112,3 +117,28 @@ def test_a_long_name_keeps_both_ends_and_is_whole_in_the_tooltip(show):
     QApplication.sendEvent(box, QHelpEvent(QHelpEvent.Type.ToolTip, at, box.mapToGlobal(at)))
     assert QToolTip.text() == f"{name}\nModel"
     QToolTip.hideText()
+
+
+# -- the wheel over controls: it scrolls the panel, and changes a control with focus -
+MAKERS = {
+    "menu": lambda: combo_box(lambda _: None, [(str(n), n) for n in range(9)]),
+    "number": lambda: number_box(QSpinBox, lambda: None),
+    "slider": lambda: slider(9),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_the_wheel_is_left_to_the_panel_and_changes_only_a_control_with_the_focus(show, kind):
+    control, content = MAKERS[kind](), QWidget()
+    QVBoxLayout(content).addWidget(control)
+    area = show(scroll_vertically(content))
+    value = control.currentIndex if kind == "menu" else control.value
+    (control.setCurrentIndex if kind == "menu" else control.setValue)(5)
+    area.setFocus()
+    middle = QPointF(control.rect().center())
+    # Qt passes an event that is not accepted to the parent, up to the scroll area.
+    assert not wheel(control, middle, -1)
+    assert value() == 5
+    control.setFocus()
+    assert wheel(control, middle, -1)
+    assert value() != 5
