@@ -6,7 +6,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_app.cli.terminal import TrainingProgress
 from omnimouse_model.progress import STARTING, TRAINING
-from tests.cli.test_commands import run
+from tests.cli.test_main import run
 from tests.cli.test_train import interrupted
 from tests.model.finetune_process import (
     KNOWN,

@@ -3,21 +3,31 @@
 import json
 import os
 import signal
+import subprocess
 import sys
+import warnings
 from contextlib import nullcontext
 from errno import ENOMEM, ENOSPC, EROFS
 from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
 
 import click
+import numpy as np
 import pytest
 from torch import OutOfMemoryError
 
 from omnimouse_app import __main__, cli
-from omnimouse_app.cli import group
-from omnimouse_app.cli.terminal import answers, emit, interruptible
+from omnimouse_app.cli import COMMANDS, group, main
+from omnimouse_app.cli.inputs import session_folder
+from omnimouse_app.cli.terminal import answers, emit, interruptible, machine
 from omnimouse_app.window import screen
 from omnimouse_model.data.hub.servers import VARIABLE
-from omnimouse_model.errors import WorkerError
+from omnimouse_model.errors import SessionFormatError, WorkerError
+from omnimouse_model.progress import Job
+from omnimouse_model.simulate import demo
+from omnimouse_model.storage.write import DriveError
+from tests.cli.runner import run_command
 
 
 def end_of(capsys, *words):
@@ -185,3 +195,211 @@ def test_a_server_is_allowed_before_and_after_the_command(capsys, monkeypatch, o
         status, lines = end_of(capsys, *words)
         assert (status, len(lines)) == (1, 1)
         assert os.environ[VARIABLE] == "a.example"
+
+
+@pytest.fixture
+def broken_info(monkeypatch):
+    """`omnimouse info` meets a recording that cannot be read."""
+
+    @click.command()
+    def command() -> None:
+        raise SessionFormatError("a12", "no_responses", "No responses.", "Copy them.")
+
+    module = ModuleType("omnimouse_app.cli.info")
+    module.command = command
+    monkeypatch.setitem(sys.modules, "omnimouse_app.cli.info", module)
+
+
+def run(*words: object) -> int:
+    """The exit status of a command that ends here."""
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in words])
+    return int(end.value.code or 0)
+
+
+@pytest.mark.process
+def test_help_names_every_command_and_imports_none():
+    code = (
+        "import sys\nfrom omnimouse_app.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not loaded & {'torch', 'numpy', 'qtpy', 'napari'}, loaded"
+    )
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert all(name in answer.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    assert run(name, "--help") == 0
+    assert "Usage: omnimouse" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "value"),
+    [
+        (["dance"], 2, "'dance'"),
+        (["info", "nowhere_at_all"], 1, "nowhere_at_all"),
+        # before anything opens
+        (["app", "--scheduler", "tcp://10.0.0.5:8786"], 1, "tls://10.0.0.5:8786"),
+        (["fetch", "https://example.org/a.nwb"], 1, "https://example.org/a.nwb"),
+        (["fetch", "."], 1, "is a folder"),
+        (["fetch", "nope.tar"], 1, "nope.tar"),
+    ],
+)
+def test_words_that_cannot_be_are_refused(words, status, value, capsys):
+    assert run(*words) == status
+    message = capsys.readouterr().err
+    assert value in message
+    assert message.count("\n") == 1 or status == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("README.md",), "README.md is not a training config: README.md line"),
+        (("nope",), "no training config 'nope'"),
+        (("unknown_task.yaml",), "phases[0]: There is no strategy 'video-63'"),
+        (("omnimouse-5M",), "--sessions FOLDER"),
+        (("smoke", "--sessions", "."), "no session"),
+        (("demo", "--steps", "-3"), "-3 is not in the range"),
+        (("demo", "--device", "nope"), "'nope' is not one of"),
+    ],
+)
+def test_wrong_options_of_train_are_refused(options, message, root, tmp_path, monkeypatch, capsys):
+    (tmp_path / "README.md").write_text((root / "README.md").read_text("utf-8"))
+    demo = (root / "model/omnimouse_model/families/omnimouse/configs/demo.yaml").read_text("utf-8")
+    (tmp_path / "unknown_task.yaml").write_text(demo.replace("video-36:", "video-63:"))
+    monkeypatch.chdir(tmp_path)
+    assert run("train", *options, "--out", "run", "--mice", "mice") != 0
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert {p.name for p in tmp_path.iterdir()} == {"README.md", "unknown_task.yaml"}
+
+
+def test_a_trusted_host_is_saved_in_the_folder_of_settings(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
+    assert run("fetch", "--trust", "store.lab", "--trust", "10.0.0.5:9000") == 0
+    assert str(tmp_path / "network.json") in capsys.readouterr().err
+    stored = json.loads((tmp_path / "network.json").read_text())
+    assert stored == {"trusted_hosts": ["store.lab", "10.0.0.5:9000"]}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_at_once_until_there_is_something_to_save(number):
+    def simulate() -> None:
+        with interruptible():
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.raise_signal(number)  # does not disturb the cleaning up
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        simulate()
+    with interruptible() as stop:
+        stop.has_results = True
+        for _ in range(2):
+            signal.raise_signal(number)
+        assert stop.is_received
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.usefixtures("broken_info")
+def test_bad_input_ends_with_one_clear_line(capsys):
+    assert run("info") == 1
+    assert capsys.readouterr().err == "omnimouse: No responses. (Copy them.)\n"
+
+
+@pytest.mark.usefixtures("broken_info")
+@pytest.mark.parametrize("words", [["--debug", "info"], ["info", "--debug"]])
+def test_debug_shows_the_traceback(words):
+    with pytest.raises(SessionFormatError):
+        main(words)
+
+
+def test_json_is_one_object_with_machine_and_rows(capsys):
+    rows = [{"name": "score", "value": np.float32(0.5), "unit": "", "ceiling": np.nan}]
+    emit(rows, as_json=True, title="never printed")
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {"machine", "rows"}
+    facts = {"cpu", "cores", "gpu", "torch", "matmul_gflops_fp32", "matmul_gflops_bf16"}
+    assert set(document["machine"]) == facts
+    assert document["rows"] == [rows[0] | {"value": 0.5, "ceiling": None}]
+
+
+def test_matmul_speed_is_measured_only_when_asked():
+    assert machine()["matmul_gflops_fp32"] is None
+    assert machine(gflops=True)["matmul_gflops_fp32"] > 0
+
+
+@pytest.fixture
+def opened_places(monkeypatch):
+    """What `omnimouse app` hands to the window, which does not open."""
+    places: list[object] = []
+    monkeypatch.setattr("omnimouse_app.window.screen.has_display", lambda: True)
+    where = "omnimouse_app.window.launch.launch"
+    monkeypatch.setattr(where, lambda place, *_, **__: places.append(place))
+    return places
+
+
+def test_what_the_files_do_not_say_is_asked_in_the_window(tmp_path, opened_places):
+    path = tmp_path / "without_rate.npz"
+    np.savez(path, responses=np.ones((400, 5), np.float32))
+    run_command("app", path)
+    assert opened_places == [path]
+
+
+def test_what_is_no_session_is_refused_before_the_window(tmp_path, opened_places):
+    (tmp_path / "notes.txt").write_text("a note")
+    assert run("app", tmp_path / "notes.txt") == 1
+    assert opened_places == []
+
+
+def test_a_generated_session_is_made_with_a_job(monkeypatch):
+    def make(job: Job) -> Path:
+        job.progress(1, 2, "simulating")
+        return Path("made")
+
+    monkeypatch.setitem(demo.SESSIONS, "unseen", make)
+    assert session_folder("unseen") == Path("made")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "evaluate --model no --session no --sensorium2023 --submission PLACE/a",
+        "evaluate --model no --session no --parquet PLACE/a",
+        "train no --out FILE/run",
+        "train no --out run --export FILE/a.safetensors",
+        "finetune no no --out FILE/run",
+        "simulate FILE/mice",
+        "predict no --model no --out FILE/a.zarr",
+        "lab fields --model no --out FILE/a",
+        "sweep --model no --session no --out FILE/a.jsonl --csv PLACE/a.csv",
+    ],
+)
+def test_a_place_that_cannot_be_written_is_found_before_the_work(words, tmp_path):
+    (tmp_path / "file").write_text("")
+    places = {"PLACE": tmp_path / "no folder", "FILE": tmp_path / "file"}
+    answer = run_command(
+        *[
+            str(places.get(first, first)) + ("/" + rest if rest else "")
+            for first, _, rest in (word.partition("/") for word in words.split())
+        ]
+    )
+    assert isinstance(answer.exception, DriveError), answer.output
+    assert "folder" in str(answer.exception)
+
+
+def test_a_warning_is_one_line_without_its_place(monkeypatch, capsys):
+    @click.command()
+    def command() -> None:
+        # As Python writes it where no test records it.
+        sys.stderr.write(warnings.formatwarning("no score of\n\x1b[2Ja12", UserWarning, "a", 1))
+
+    module = ModuleType("omnimouse_app.cli.info")
+    module.command = command
+    monkeypatch.setitem(sys.modules, "omnimouse_app.cli.info", module)
+    assert run("info") == 0
+    assert capsys.readouterr().err == "omnimouse: no score of a12\n"

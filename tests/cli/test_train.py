@@ -17,7 +17,7 @@ from omnimouse_model.inference.families import config_path
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.training.checkpoints import last_state, rank_files, read_state
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from tests.cli.test_commands import run
+from tests.cli.test_main import run
 from tests.model.poisson_world import poisson_arrays
 from tests.model.train_process import run_ranks
 from tests.small_sessions import write_session

@@ -338,7 +338,8 @@ def test_without_video_in_model_or_recording_there_is_no_experiment(session):
         run_experiment("directions", EnergyNeurons(), replace(session, stimulus=None))
 
 
-# -- experiments whose videos are spread over the workers of a Dask scheduler --------COUNTED = EnergyNeurons(reads_places=True)
+# -- experiments whose videos are spread over the workers of a Dask scheduler --------
+COUNTED = EnergyNeurons(reads_places=True)
 
 
 def counted():

@@ -3,12 +3,17 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
+from omnimouse_model.data.window_spec import VideoSpec, WindowSpec
 from omnimouse_model.evaluation.repeats import RepeatedClip
 from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.qt.timeline import VideoPlayer
+from omnimouse_widgets.views import record
+from omnimouse_widgets.views.stimulus import StimulusView
+from omnimouse_widgets.views.text.model import NO_VIDEO
 from omnimouse_widgets.views.time import TimeView, tier_at, tier_bars
 from tests import SUITE2P
 from tests.small_sessions import with_trials
-from tests.widgets.pointer import canvas_position, drag, pixel
+from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
 
 
 def shown(show, controller) -> RecordPanel:
@@ -93,3 +98,117 @@ def test_without_trials_the_time_line_has_none(controller, panel, redraw):
     controller.navigation.seek(61.5)  # in the pause between the two
     redraw()
     assert panel.drawn.place.toPlainText() == f"{controller.state.window.start_s:.1f} s"
+
+
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+def shown_video(show, controller) -> VideoPlayer:
+    """Return the frames of a panel; `panel` and `playback` are what they belong to."""
+    video = show(RecordPanel.of(StimulusView.of(controller), controller), 360, 280)
+    player: VideoPlayer = video.content("frames")
+    player.panel, player.playback = video, video.view.playback
+    return player
+
+
+@pytest.fixture
+def video(controller, show):
+    controller.editor.set_frames(True)
+    return shown_video(show, controller)
+
+
+def strip_at(video: VideoPlayer, frame: int) -> QPointF:
+    return QPointF((frame + 0.5) * video.strip.width() / 60, video.strip.height() / 2)
+
+
+def test_the_frame_at_the_cursor_is_on_screen(video, controller, redraw):
+    controller.navigation.set_cursor(23)
+    redraw()
+    window = controller.state.window
+    for row, column in ((5, 7), (18, 40), (30, 60)):
+        place = canvas_position(video.canvas, video.view, column + 0.5, row + 0.5)
+        found = pixel(video.canvas.viewport(), place)
+        np.testing.assert_allclose(found, window.frames_u8[23][row, column], atol=1)
+    at = window.timestamps["responses"][23]
+    assert video.panel.widgets["clock"].full_text == f"{at:.2f} s · frame 23"
+
+
+def test_dragging_the_strip_scrubs_and_with_shift_hides_frames(video, controller):
+    drag(video.strip, [strip_at(video, 10), strip_at(video, 30), strip_at(video, 47)])
+    assert controller.state.cursor == 47
+    drag(video.strip, [strip_at(video, 10), QPointF(9999, 5)])
+    assert controller.state.cursor == 59
+    path = [strip_at(video, frame) for frame in (20, 24, 29)]
+    drag(video.strip, path, keys=SHIFT)
+    assert np.flatnonzero(~controller.state.mask.frames).tolist() == [*range(20, 30)]
+    controller.editor.undo()
+    assert controller.state.mask.frames.all()
+
+
+def test_buttons_and_keys_step_exactly_one_frame_across_windows(video, controller):
+    press(video.panel.widgets["next"])
+    QTest.keyClick(video.canvas, Qt.Key.Key_Period)
+    assert controller.state.cursor == 2
+    QTest.keyClick(video.canvas, Qt.Key.Key_Comma)
+    assert controller.state.cursor == 1
+    controller.navigation.seek(6.0)
+    start = controller.state.window.start_s
+    controller.navigation.set_cursor(59)
+    QTest.keyClick(video.canvas, Qt.Key.Key_Period)
+    assert controller.state.cursor == 0
+    assert controller.state.window.start_s == pytest.approx(start + 2)
+
+
+def test_playing_runs_the_cursor_until_it_is_paused_or_hidden(video, controller, qtbot, redraw):
+    speed = video.panel.widgets["speed"]
+    speed.setCurrentIndex(speed.findData("2"))
+    speed.activated.emit(speed.currentIndex())
+    assert video.playback.speed == 2.0
+    QTest.keyClick(video.canvas, Qt.Key.Key_K)
+    assert video.playback.is_playing
+    wait(qtbot, lambda: controller.state.cursor >= 3)
+    QTest.keyClick(video.canvas, Qt.Key.Key_K)
+    assert not video.playback.is_playing
+    video.playback.play(True)
+    video.panel.hide()
+    redraw()
+    assert not video.playback.is_playing
+
+
+def test_playing_stops_at_the_end_of_the_session(video, controller, qtbot):
+    controller.navigation.seek_nearest(1e6)
+    controller.navigation.set_cursor(56)
+    video.playback.set_speed(2.0)
+    video.playback.play(True)
+    wait(qtbot, lambda: not video.playback.is_playing)
+    assert controller.state.cursor == 59
+
+
+def test_an_entry_of_the_menu_sets_the_stride(video):
+    record.press(video.panel.view, "stride30")
+    assert video.playback.stride == 30
+
+
+def test_without_a_session_nothing_plays_steps_or_scrubs(empty_controller, show):
+    video = shown_video(show, empty_controller)
+    assert video.accessibleName() == record.NO_SESSION
+    video.playback.play(True)
+    assert not video.playback.is_playing
+    drag(video, [QPointF(10, 10), QPointF(20, 10)], keys=SHIFT)
+    press(video.panel.widgets["back"])
+    QTest.keyClick(video, Qt.Key.Key_Comma)
+    assert empty_controller.state.cursor == 0
+    assert not empty_controller.editor.can_undo
+
+
+def test_large_video_of_another_rate_and_no_video(show, redraw, look_at, session):
+    spec = WindowSpec(2.0, 30.0, video=VideoSpec(60.0, 144, 256, is_raw=True))
+    state = (controller := look_at(session, spec)).state
+    video = shown_video(show, controller)
+    video.strip.scrubbed.emit(47)
+    redraw()
+    assert state.cursor == 24  # of 60 samples; it shows frame 48 of 120
+    np.testing.assert_array_equal(video.frame.image, state.window.frames_u8[48])
+    look_at()
+    redraw()
+    assert video.message.text == NO_VIDEO

@@ -4,14 +4,22 @@ import json
 
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import omnimouse_model as om
 from omnimouse_model.families.omnimouse import attention as times
-from omnimouse_model.families.omnimouse.config import SIZES
-from omnimouse_model.families.omnimouse.network import OmniMouse
+from omnimouse_model.families.omnimouse.attention import CrossBlock, SelfBlock
+from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
+from omnimouse_model.families.omnimouse.network import HieraBlock, OmniMouse, check_size
+from omnimouse_model.families.omnimouse.predictor import checked_between, checked_modules
+from omnimouse_model.inference.families import training_plan
+from omnimouse_model.storage.trees import decode
 from tests import FIXTURES
 from tests.conformance import parity
+from tests.model.small_net import SMALL
+from tests.predictors import tiny_transformer
 
 KEY_COUNTS = {"1M": 103, "5M": 131, "20M": 185, "80M": 227, "300M": 311}
 SHARED_PARAMETERS = {
@@ -127,3 +135,45 @@ def test_rotary_frequencies_stay_on_the_cpu_if_the_device_has_no_float64(monkeyp
     assert torch.equal(rotary.inv_freq, values)
     assert rotary.phases(seconds).turns.device.type == "meta"
     assert rotary.to("cpu").phases(seconds).turns.device.type == "cpu"
+
+
+# -- configs that make no network are refused before memory is allocated -------------
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        ({"d_model": 10**12}, "d_model"),
+        ({"num_layers": 10**9}, "num_layers"),
+        ({"hiera": {"stages": [1, 10**9]}}, "stages"),
+        ({"d_model": 999_999, "num_heads": 1}, "model"),
+    ],
+)
+def test_an_absurd_size_is_named(model, field):
+    with pytest.raises(ValueError, match=field):
+        check_size(decode(OmniMouseConfig, model, "x.yaml"), {"a": 3}, "x.yaml")
+
+
+@pytest.mark.slow
+def test_the_shipped_and_the_official_sizes_are_accepted():
+    check_size(SMALL, {"a": 3, "b": 4}, "x.yaml")
+    for name in ("demo", "omnimouse-300M"):
+        check_size(training_plan(name).config.model, {"a": 3}, name)
+    assert om.load_predictor("demo").needs.n_neurons
+
+
+# -- A running network stops between its modules when a newer request arrives --------
+def test_a_gpu_is_checked_before_each_block_and_a_cpu_before_each_layer():
+    net = tiny_transformer().net
+    of_gpu = checked_modules(net, torch.device("cuda"))
+    of_cpu = checked_modules(net, torch.device("cpu"))
+    blocks = (SelfBlock, CrossBlock, HieraBlock)
+    assert set(of_gpu) == {m for m in net.modules() if isinstance(m, blocks)}
+    assert {m for m in net.modules() if isinstance(m, nn.Linear)} < set(of_cpu)
+    assert not set(of_gpu) & set(of_cpu)
+
+
+def test_checks_end_with_the_request():
+    layer, calls = nn.Linear(2, 2), []
+    with checked_between([layer], lambda: calls.append(1)):
+        layer(torch.zeros(1, 2))
+    layer(torch.zeros(1, 2))
+    assert calls == [1]

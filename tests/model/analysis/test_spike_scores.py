@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,9 +13,12 @@ from omnimouse_model.analysis import spike_scores
 from omnimouse_model.analysis.spike_activity import spike_activity
 from omnimouse_model.analysis.spike_scores import (
     HELD_OUT,
+    read_nlb,
+    score_submission,
     trial_counts,
+    write_submission,
 )
-from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.errors import SessionFormatError, StoppedError, UnsupportedRequestError
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import (
     TRIALS,
@@ -22,6 +26,7 @@ from omnimouse_model.families.ndt.predictor import (
     NdtPredictor,
     one_neuron_out,
 )
+from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.cli.runner import run_command
@@ -29,7 +34,6 @@ from tests.held_out_bits import bits_of
 
 CONFIG = NdtConfig(d_token=24, d_model=32, n_layers=3, n_heads=2, d_inner=48)
 N_TRIALS = 100
-pytestmark = pytest.mark.slow  # recording and model alone take more than a second
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,7 @@ def model(path):
     return om.load_predictor(path, device="cpu")
 
 
+@pytest.mark.slow
 def test_bits_are_those_of_the_tier_with_intervals_over_trials(spiking, model):
     scores = om.score_held_out(model, spiking)
     assert [score.condition for score in scores] == list(HELD_OUT)
@@ -74,6 +79,7 @@ def test_bits_are_those_of_the_tier_with_intervals_over_trials(spiking, model):
             assert estimate.low < estimate.value < estimate.high
 
 
+@pytest.mark.slow
 def test_what_is_not_possible_is_said(spiking, model):
     one = replace(spiking.units, area=np.array(["CA1"] * spiking.n_neurons))
     scores = om.score_held_out(model, replace(spiking, units=one), max_trials=2)
@@ -102,6 +108,7 @@ def test_what_is_not_possible_is_said(spiking, model):
         om.score_held_out(model, spiking, ["co-smoothing"], job=CallbackJob(cancelled=lambda: True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -116,6 +123,7 @@ def test_trials_without_a_window_after_the_onset_are_refused(spiking, model, cha
     assert score.row()["value"] is None
 
 
+@pytest.mark.slow
 def test_unknown_bins_are_not_scored(spiking, model):
     counts = trial_counts(spiking, model, spiking.window_starts("test", spec=TRIALS))
     silent, unknown = counts.copy(), counts.copy()
@@ -129,6 +137,7 @@ def test_unknown_bins_are_not_scored(spiking, model):
         np.testing.assert_array_equal(spikes[is_known], known[is_known])
 
 
+@pytest.mark.slow
 def test_labels_of_trials_are_decoded(spiking, model):
     found = om.decode_trial_labels(model, spiking, "stim_id")
     assert found.labels == ("left", "right")
@@ -143,6 +152,7 @@ def test_labels_of_trials_are_decoded(spiking, model):
             om.decode_trial_labels(model, spiking, "stim_id", tier=tier)
 
 
+@pytest.mark.slow
 def test_all_columns_share_one_encoding(arrays, model, monkeypatch):
     sides = np.where(np.arange(N_TRIALS) % 3, "wide", "narrow")
     hidden = np.where(arrays["trial_tier"] == "validation", "", sides)
@@ -164,6 +174,7 @@ def test_all_columns_share_one_encoding(arrays, model, monkeypatch):
     assert "validation" in str(found["choice"])
 
 
+@pytest.mark.slow
 def test_a_recording_without_trials_says_so(arrays, model):
     rest = {k: v for k, v in arrays.items() if not k.startswith("trial")}
     session = om.open_session(rest)
@@ -171,6 +182,7 @@ def test_a_recording_without_trials_says_so(arrays, model):
         om.score_held_out(model, session)
 
 
+@pytest.mark.slow
 def test_few_trials_have_a_wide_interval(model):
     found = om.decode_trial_labels(model, om.open_session(spiking_arrays()), "stim_id")
     row = found.row()
@@ -178,6 +190,7 @@ def test_few_trials_have_a_wide_interval(model):
     assert row["ci_high"] - row["ci_low"] > 0.3
 
 
+@pytest.mark.slow
 def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
     recording = tmp_path / "spikes.npz"
     np.savez(recording, **arrays)
@@ -202,6 +215,7 @@ def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
     assert json.loads(alone.stdout)["rows"] == [choice]
 
 
+@pytest.mark.slow
 def test_a_regular_train_follows_itself_at_multiples_of_its_interval(arrays):
     # A spike every 10 ms, off the edges of bins, for the first half of the recording.
     times = np.arange(0.0005, 60, 0.0101)
@@ -215,3 +229,68 @@ def test_a_regular_train_follows_itself_at_multiples_of_its_interval(arrays):
     early, late = found.rate_hz[found.time_s < 55], found.rate_hz[found.time_s > 65]
     np.testing.assert_allclose(early, 99, atol=2)
     assert not late.any()
+
+
+# -- files of the Neural Latents Benchmark: round trip, scores, what is wrong --------
+NAMES = [f"{tier}_rates_{kind}" for tier in ("train", "eval") for kind in ("heldin", "heldout")]
+FORWARD = [f"eval_rates_{kind}_forward" for kind in ("heldin", "heldout")]
+
+
+@pytest.fixture
+def rates():
+    draw = np.random.default_rng(0)
+    return {name: draw.uniform(0.1, 1, (5, 8, 3)) for name in (*NAMES, *FORWARD)}
+
+
+@pytest.fixture
+def target(rates, tmp_path):
+    draw = np.random.default_rng(1)
+    path = tmp_path / "target.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("eval_rates_heldout", *FORWARD):
+            counts = draw.poisson(rates[name]).astype(float)
+            counts[0, -1] = np.nan  # not recorded
+            file[f"mc_maze_20/{name.replace('rates', 'spikes')}"] = counts
+        file["mc_maze_20/names"] = "no numbers"
+    return path
+
+
+def test_a_submission_is_scored_as_its_arrays(rates, target, tmp_path):
+    path = tmp_path / "submission.h5"
+    write_submission(path, {"mc_maze_20": rates})
+    for name, values in read_nlb(path)["mc_maze_20"].items():
+        np.testing.assert_array_equal(values, rates[name])
+    spikes = read_nlb(target)["mc_maze_20"]
+    assert "names" not in spikes
+    scores = score_submission(target, path)["mc_maze_20"]
+    held_out = bits_per_spike(rates["eval_rates_heldout"], spikes["eval_spikes_heldout"])
+    assert scores["co-bps"] == pytest.approx(held_out.value)
+    later = [
+        np.concatenate([part[n] for n in names], axis=-1)
+        for part, names in (
+            (rates, FORWARD),
+            (spikes, [n.replace("rates", "spikes") for n in FORWARD]),
+        )
+    ]
+    assert scores["fp-bps"] == pytest.approx(bits_per_spike(*later).value)
+
+
+def test_what_is_wrong_is_named(rates, target, tmp_path):
+    path = tmp_path / "submission.h5"
+    with pytest.raises(ValueError, match="eval_rates_heldout is missing"):
+        write_submission(path, {"m": {n: rates[n] for n in NAMES[:-1]}})
+    with pytest.raises(ValueError, match="train_rates_heldin has rates"):
+        write_submission(path, {"m": rates | {"train_rates_heldin": -rates[NAMES[0]]}})
+    assert not path.exists()
+    write_submission(path, {"mc_rtt_20": rates})
+    with pytest.raises(SessionFormatError, match="no dataset mc_maze_20"):
+        score_submission(target, path)
+    write_submission(path, {"mc_maze_20": rates | {FORWARD[0]: rates[FORWARD[0]][:4]}})
+    with pytest.raises(SessionFormatError, match=r"heldin_forward is \(4, 8, 3\)"):
+        score_submission(target, path)
+    write_submission(path, {"mc_maze_20": {n: rates[n] for n in NAMES}})
+    with pytest.raises(SessionFormatError, match="no mc_maze_20/eval_rates_heldin_f"):
+        score_submission(target, path)
+    (tmp_path / "torn.h5").write_bytes(path.read_bytes()[:500])
+    with pytest.raises(SessionFormatError):
+        read_nlb(tmp_path / "torn.h5")

@@ -1,11 +1,12 @@
 """Hint on the canvas of a first start."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from napari.components import ViewerModel
 
-from omnimouse_app.window.instrument import FirstHint
+from omnimouse_app.window.instrument import FirstHint, Preferences, preferences
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.state_store import StateStore
 from tests.predictors import NoisyPredictor, open_controller
@@ -62,3 +63,31 @@ def test_a_later_start_and_another_text_stay_as_they_are(controller, monkeypatch
     viewer = ViewerModel()
     FirstHint.of(viewer, controller)
     assert not viewer.canvas.overlays.text.visible
+
+
+# -- preferences of the plugin: defaults, and what napari has stored -----------------
+@pytest.fixture
+def config(monkeypatch, tmp_path):
+    """Folder of napari's settings, and the plugins whose settings were read."""
+    reads: list[str] = []
+    saved = SimpleNamespace(predictor="mean", in_process=True, brush_radius=3)
+
+    def get_plugin_settings(name):
+        reads.append(name)
+        return SimpleNamespace(opening=saved)
+
+    own = SimpleNamespace(config_path=tmp_path / "settings.yaml")
+    monkeypatch.setattr("napari.settings.get_settings", lambda: own)
+    monkeypatch.setattr("napari.settings.get_plugin_settings", get_plugin_settings)
+    return tmp_path, reads
+
+
+def test_defaults_need_no_manifest_of_any_plugin(config):
+    assert preferences() == Preferences()
+    assert config[1] == []
+
+
+def test_stored_preferences_are_read(config):
+    (config[0] / "omnimouse-app.yaml").write_text("opening:\n  in_process: true\n")
+    assert preferences() == Preferences("mean", True, 3.0)
+    assert config[1] == ["omnimouse-app"]
