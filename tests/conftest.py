@@ -108,7 +108,7 @@ def _fork_child_processes() -> None:
 _fork_child_processes()
 LONG_GROUPS = (
     *("tests/browser", "tests/app", "tests/notebooks/test_notebooks.py"),
-    "tests/model/analysis/test_fit.py",
+    "tests/model/analysis/test_finetune.py",
     "tests/model/live/models/test_finetune.py",
 )
 """Folders that share one window or browser, and the longest files; these run first."""

@@ -527,25 +527,6 @@ def decoder(controller):
     return BehaviorDecoder(controller)
 
 
-def traces_of(message, buffers):
-    """Return the traces of a drawn block, with their two arrays."""
-    (item,) = [item for item in message["items"] if item["kind"] == "traces"]
-    return item, np.frombuffer(buffers[0], np.float32), np.frombuffer(buffers[1], np.uint8)
-
-
-def test_recorded_and_decoded_channels_are_drawn(decoder, controller, page):
-    controller.editor.set_behavior("target")
-    item, numbers, shades = traces_of(*page(decoder, "block1").wait_for("block1"))
-    names = ["pupil size", "change of pupil size", "pupil x", "pupil y", "running"]
-    assert [row["label"] for row in item["rows"]] == [f"{name} · r = 1.00 here" for name in names]
-    truth, decoded = numbers[sum(item["lengths"]) :].reshape(5, 2, 40)[4]
-    window = controller.state.window
-    np.testing.assert_allclose(truth, window.behavior[:, 4], rtol=1e-6)
-    np.testing.assert_allclose(decoded, controller.results.behavior[:, 4], rtol=1e-6)
-    assert len(shades) == 5 * 40
-    assert "echo" in decoder.description
-
-
 def test_mode_is_the_masks_both_ways(decoder, controller):
     assert decoder.mode == "hidden"
     decoder.mode = "visible"

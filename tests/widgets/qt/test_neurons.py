@@ -76,24 +76,6 @@ def test_a_column_that_is_not_computed_says_how_it_is(panel, redraw):
     assert "Compute all" in panel.widgets["filter"].reasons["text"].text()
 
 
-@pytest.mark.parametrize(("words", "n_rows"), [("size>3", 40), ("id<3", 3)])
-def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel, redraw, words, n_rows):
-    type_filter(panel, words, redraw)
-    reason = panel.widgets["filter"].reasons["text"]
-    assert reason.isVisible() == (n_rows == 40)
-    assert ("'size'" in reason.text()) == (n_rows == 40)
-    assert panel.widgets["paint"].isEnabled() == (n_rows == 3)
-    assert len(table_of(panel).order) == n_rows
-
-
-def test_what_the_filter_keeps_is_painted(panel, controller, redraw):
-    type_filter(panel, "id>=35", redraw)
-    panel.press("paint visible")
-    visible = np.flatnonzero(controller.state.mask.visible.all(axis=0))
-    assert list(visible) == [35, 36, 37, 38, 39]
-    assert controller.editor.undo_name == "Paint 5 neurons visible"
-
-
 def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_path):
     path = tmp_path / "units.csv"
     ids = controller.state.session.units.unit_id

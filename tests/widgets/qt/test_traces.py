@@ -10,7 +10,6 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.ui_thread import qt_post
-from omnimouse_widgets.views.behavior import BehaviorView
 from omnimouse_widgets.views.traces import TracesView
 from tests.model.live.test_pins import SloppyPredictor
 from tests.predictors import GatedPredictor, RefusingPredictor
@@ -94,29 +93,6 @@ def test_a_baseline_is_drawn_with_its_score_and_name(panel, controller, redraw):
     controller.model.choose_baseline("")
     redraw()
     assert not is_drawn()
-
-
-@pytest.fixture
-def behavior(controller, show):
-    return show(RecordPanel.of(BehaviorView.of(controller), controller), 420, 420)
-
-
-def test_channels_are_named_and_drawn_against_the_decode(behavior, controller, redraw):
-    assert behavior.stacks["traces"].labels[0] == "pupil size"  # not asked
-    unasked = behavior.widgets["status"].text()
-    controller.editor.set_behavior("target")
-    redraw()
-    names = ["pupil size", "change of pupil size", "pupil x", "pupil y", "running"]
-    assert behavior.stacks["traces"].labels == [f"{name} · r = 1.00 here" for name in names]
-    truth, decoded, _ = behavior.stacks["traces"].drawn_values(4)
-    window = controller.state.window
-    np.testing.assert_allclose(truth, window.behavior[:, 4], atol=1e-4)
-    np.testing.assert_allclose(decoded, controller.results.behavior[:, 4], atol=1e-4)
-    assert "echo" in behavior.widgets["status"].text()
-    controller.editor.set_behavior("visible")
-    redraw()
-    assert np.isnan(behavior.stacks["traces"].drawn_values(0)[1]).all()
-    assert behavior.widgets["status"].text() != unasked
 
 
 # -- pins and spans in the traces, worked by mouse and keys --------------------------

@@ -170,6 +170,8 @@ def test_a_sweep_asks_what_the_mask_or_the_form_says(view, controller, session):
     items = record.record(view)
     assert "No neuron is selected" in items["estimate"].text
     assert "No neuron is selected" in items["start"].refusal
+    fill(view, targets="all others", neurons=" ", history=" ")
+    assert "needs neurons" in record.record(view)["estimate"].text
 
 
 def test_a_mask_that_shows_nothing_or_its_targets_alone_gives_a_reason(view, controller):

@@ -8,6 +8,8 @@ import pytest
 
 from omnimouse_model.live import laboratory_jobs
 from omnimouse_widgets.views.laboratory import NO_NEURON, NO_RESULT, NOT_RUN, LaboratoryView
+from omnimouse_widgets.views.neuron import NeuronView
+from omnimouse_widgets.views.neurons import NeuronsView
 from omnimouse_widgets.views.record import (
     Curves,
     Image,
@@ -18,10 +20,11 @@ from omnimouse_widgets.views.record import (
     press,
     record,
 )
-from tests.model.lab.energy_neurons import energy_controller
+from tests.model.lab.energy_neurons import EnergyNeurons, energy_controller
 from tests.model.live.test_laboratory import AreaCodes, with_areas
 from tests.predictors import open_controller
 from tests.toy_predictors import FramePredictor
+from tests.widgets.views.test_neuron import follow
 
 
 @pytest.fixture
@@ -151,3 +154,30 @@ def test_the_labels_of_a_decoding_are_a_matrix(session):
         np.testing.assert_array_equal(matrix.values, found.confusion)
         assert "100 % of" in matrix.tips[0][0]
         assert "balanced accuracy 100 %" in record(view)["found"].text
+
+
+def test_results_are_columns_of_the_table_of_neurons(session, tmp_path):
+    with open_controller(session, EnergyNeurons(reads_places=True)) as controller:
+        laboratory, table = controller.laboratory, NeuronsView.of(controller)
+        laboratory.folder = tmp_path
+        n_columns = len(record(table)["rows"].columns)
+        laboratory.choose("fields")
+        laboratory.set_repeats(1)
+        laboratory.start()
+        found = laboratory.result.findings.columns
+        assert len(record(table)["rows"].columns) == n_columns + len(found)
+        table.set_filter("fields_column_px>30")
+        assert 0 < record(table)["rows"].n_rows == (found["column_px"] > 30).sum() < 40
+
+
+def test_the_panel_neuron_shows_the_result_of_its_neuron(view, controller):
+    neuron = NeuronView.of(controller)
+    follow(neuron, True)
+    assert "found_plot" not in record(neuron)
+    press(view, "run")
+    neuron.show_part("laboratory")
+    items = record(neuron)
+    (preferred, *_), *_ = items["found_plot"].spokes
+    expected = controller.laboratory.result.findings.columns["preferred_deg"][7]
+    np.testing.assert_allclose(preferred, expected)
+    assert f"preferred {preferred:.0f}°" in items["found"].text
