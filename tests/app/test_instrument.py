@@ -19,9 +19,19 @@ def controller(session_folder):
         yield made
 
 
-def test_it_names_the_inputs_until_the_first_stroke(controller):
-    viewer = ViewerModel()
-    hint = FirstHint.of(viewer, controller)
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def hint(viewer, controller):
+    made = FirstHint.of(viewer, controller)
+    yield made
+    made.close()
+
+
+def test_it_names_the_inputs_until_the_first_stroke(hint, viewer, controller):
     shown = viewer.canvas.overlays.text
     assert shown.visible
     assert "from video + behaviour:" in shown.text
@@ -29,20 +39,14 @@ def test_it_names_the_inputs_until_the_first_stroke(controller):
     assert not shown.visible
     controller.editor.undo()
     assert not shown.visible
-    hint.close()
 
 
-def test_it_ends_with_other_colours_than_it_explains(controller):
-    viewer = ViewerModel()
-    hint = FirstHint.of(viewer, controller)
+def test_it_ends_with_other_colours_than_it_explains(hint, viewer, controller):
     controller.colouring.choose("depth")
     assert not viewer.canvas.overlays.text.visible
-    hint.close()
 
 
-def test_no_line_is_wider_than_the_canvas(controller):
-    viewer = ViewerModel()
-    hint = FirstHint.of(viewer, controller)
+def test_no_line_is_wider_than_the_canvas(hint, viewer):
     shown = viewer.canvas.overlays.text
     for width in (900, 330):
         viewer.canvas.size = (300, width)
@@ -52,8 +56,7 @@ def test_no_line_is_wider_than_the_canvas(controller):
     assert not shown.visible
 
 
-def test_a_later_start_and_another_text_stay_as_they_are(controller, monkeypatch):
-    viewer = ViewerModel()
+def test_a_later_start_and_another_text_stay_as_they_are(viewer, controller, monkeypatch):
     shown = viewer.canvas.overlays.text
     shown.text, shown.visible = "frame 3", True
     FirstHint.of(viewer, controller).close()

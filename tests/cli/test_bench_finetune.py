@@ -1,15 +1,13 @@
 """`omnimouse bench finetune` on small mice: who is fine-tuned, beside what."""
 
-import json
-
 import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_app.cli import main
 from omnimouse_model.inference import registry
 from omnimouse_model.predict.predictor import Predictor
 from tests.bench import finetune as bench_finetune
+from tests.cli.runner import rows_of_command
 from tests.model.finetune_process import few_windows, small_net
 from tests.model.small_net import save_checkpoint
 from tests.small_sessions import simulate_mouse
@@ -44,13 +42,10 @@ def mice(tmp_path, monkeypatch):
         yield made
 
 
-def test_a_new_mouse_is_compared_with_two_other_models(mice, tmp_path, capsys):
+def test_a_new_mouse_is_compared_with_two_other_models(mice, tmp_path):
     command = ["bench", "finetune", "--mouse", "unseen", "--steps", str(STEPS)]
     command += ["--out", str(tmp_path / "runs"), "--max-windows", "1"]
-    with pytest.raises(SystemExit) as end:
-        main([*command, "--device", "cpu", "--json"])
-    assert end.value.code == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    rows = rows_of_command(*command, "--device", "cpu")
     every, own = rows[: len(rows) // 2], rows[len(rows) // 2 :]
     for beside in (every, own):
         assert [row["condition"] for row in beside] == list(CONDITIONS)

@@ -1,16 +1,15 @@
 """`omnimouse bench ndt` on a small network: its rows, and a wrong checkout."""
 
-import json
 from functools import partial
 
 import pytest
 
-from omnimouse_app.cli import main
 from omnimouse_model.families.ndt import network
 from tests.bench import ndt as bench_ndt
+from tests.cli.runner import rows_of_command, run_command
 
 ARGUMENTS = ["bench", "ndt", "--neurons", "9", "--held-out", "3", "--trials", "12"]
-ARGUMENTS += ["--steps", "1", "--repeats", "1", "--device", "cpu", "--json"]
+ARGUMENTS += ["--steps", "1", "--repeats", "1", "--device", "cpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +21,8 @@ def small(monkeypatch):
 
 
 @pytest.mark.slow
-def test_evaluation_and_steps_are_timed(capsys):
-    with pytest.raises(SystemExit) as end:
-        main(ARGUMENTS)
-    assert end.value.code == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+def test_evaluation_and_steps_are_timed():
+    rows = rows_of_command(*ARGUMENTS)
     assert [row["name"] for row in rows] == ["ndt_evaluation_ms", "ndt_step_ms"]
     for row in rows:
         assert row["value"] > 0
@@ -34,8 +30,7 @@ def test_evaluation_and_steps_are_timed(capsys):
         assert (row["neurons"], row["held_out"], row["n"]) == (9, 3, 1)
 
 
-def test_a_folder_without_the_public_code_is_refused(tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
-        main([*ARGUMENTS, "--mtm", str(tmp_path)])
-    assert end.value.code == 2
-    assert "no checkout" in capsys.readouterr().err
+def test_a_folder_without_the_public_code_is_refused(tmp_path):
+    done = run_command(*ARGUMENTS, "--mtm", tmp_path)
+    assert done.exit_code == 2
+    assert "no checkout" in done.stderr

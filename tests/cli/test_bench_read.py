@@ -1,39 +1,20 @@
 """The benchmark of reading: its session, its table, its check of the values."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
-from omnimouse_app.cli import group
 from omnimouse_model.data.open import open_session
 from tests.bench import read as bench_read
 from tests.bench.peers.reference_package import ReferencePackage
 from tests.bench.recordings import Size, write_session
-
-
-@pytest.fixture(scope="module")
-def bench_folder(tmp_path_factory):
-    """Where the session and its stores are written once for all."""
-    return tmp_path_factory.mktemp("bench")
-
-
-def run(folder: Path, *options: str) -> Result:
-    words = ["bench", "read", "--neurons", "40", "--minutes", "0.4", "--windows", "5"]
-    words += ["--passes", "1", "--no-opening", "--json", "--folder", str(folder)]
-    return CliRunner().invoke(group, [*words, *options])
-
-
-def rows_of(done: Result) -> dict[str, dict[str, float]]:
-    assert done.exit_code == 0, done.output
-    return {row["source"]: row for row in json.loads(done.stdout)["rows"]}
+from tests.cli.runner import rows_of_command
 
 
 @pytest.mark.slow
-def test_the_table_has_a_row_per_way(bench_folder):
-    rows = rows_of(run(bench_folder))
+def test_the_table_has_a_row_per_way(tmp_path):
+    words = ("--neurons", 40, "--minutes", 0.4, "--windows", 5, "--passes", 1, "--no-opening")
+    found = rows_of_command("bench", "read", *words, "--folder", tmp_path)
+    rows = {row["source"]: row for row in found}
     assert {row["name"] for row in rows.values()} == {"windows_per_cpu_s"}
     stores = ["store-default", "store-fast", "store-none", "store-default-zarr"]
     assert list(rows) == ["experanto-folder", *stores, "rule"]

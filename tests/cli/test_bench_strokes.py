@@ -1,30 +1,25 @@
 """`omnimouse bench strokes` on a small recording: a row per quantity and task."""
 
-import json
-
 import pytest
 
 import omnimouse_model as om
-from omnimouse_app.cli import main
 from tests.bench import strokes as bench_strokes
+from tests.cli.runner import rows_of_command
 from tests.small_sessions import write_session
 
 ARGUMENTS = ["bench", "strokes", "--size", "demo", "--neurons", "100"]
-ARGUMENTS += ["--repeats", "2", "--device", "cpu", "--json"]
+ARGUMENTS += ["--repeats", "2", "--device", "cpu"]
 
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_every_stroke_begins_with_the_whole_task(monkeypatch, tmp_path, capsys):
+def test_every_stroke_begins_with_the_whole_task(monkeypatch, tmp_path):
     folder = write_session(tmp_path / "mouse", n_neurons=100)
     session = om.open_session(folder)
     monkeypatch.setattr(bench_strokes, "simulated_session", lambda count: folder)
     monkeypatch.setattr(bench_strokes, "session_id", lambda count: session.id)
     monkeypatch.setattr(bench_strokes, "PAUSE_S", 0.0)
-    with pytest.raises(SystemExit) as end:
-        main(ARGUMENTS)
-    assert end.value.code == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    rows = rows_of_command(*ARGUMENTS)
     # Without a reset, the second task has too few targets for its six strokes.
     assert len(rows) == 8
     for selected, population in zip(rows[::2], rows[1::2], strict=True):

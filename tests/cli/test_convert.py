@@ -1,4 +1,3 @@
-import json
 import os
 
 import numpy as np
@@ -6,7 +5,7 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from tests import SUITE2P
-from tests.cli.runner import run_command
+from tests.cli.runner import rows_of_command, run_command
 from tests.model.experanto_folder import write_folder
 
 
@@ -30,9 +29,7 @@ def store(tmp_path):
 
 
 def test_it_says_what_it_wrote(source, store):
-    done = run_command("convert", source, store, "--json")
-    assert done.exit_code == 0, done.output
-    (row,) = json.loads(done.stdout)["rows"]
+    (row,) = rows_of_command("convert", source, store)
     size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
     assert row["value"] == size / 2**20
     assert row["verified"] is True

@@ -13,7 +13,7 @@ from omnimouse_model.families.sensorium_factorised.network import (
     FactorisedConfig,
     FactorisedNetwork,
 )
-from tests.cli.runner import run_command
+from tests.cli.runner import rows_of_command, run_command
 from tests.model.storage.test_tensors import Harmful
 
 CONFIG = FactorisedConfig(
@@ -59,9 +59,8 @@ def convert(source, target, *words):
 
 def test_the_checkpoint_is_that_of_the_family(published, about, tmp_path):
     target = tmp_path / "model.safetensors"
-    done = convert(published, target, "sensorium_factorised", "--about", about, "--json")
-    assert done.exit_code == 0, done.output
-    row = json.loads(done.stdout)["rows"][0]
+    words = ("--family", "sensorium_factorised", "--about", about)
+    row = rows_of_command("convert-weights", published, target, *words)[0]
     assert row["part"] == "model_state"
     assert om.load_predictor(target, device="cpu").needs.n_neurons == {"mouse": 5}
     notes = json.loads(target.with_suffix(".json").read_text())["published"]

@@ -11,6 +11,7 @@ from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.inference import registry
 from omnimouse_model.metrics.named import METRICS
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
+from tests.cli.runner import rows_of_command as rows
 from tests.cli.runner import run_command
 from tests.model.context_predictor import world
 from tests.toy_predictors import TOYS, install_toys
@@ -144,12 +145,6 @@ def recording(tmp_path):
     np.savez(tmp_path / "spiking.npz", **spiking_arrays(SpikingSpec(n_trials=30)))
     with install_toys():
         yield str(tmp_path / "spiking.npz")
-
-
-def rows(*words):
-    done = run_command(*words, "--json")
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)["rows"]
 
 
 def test_it_is_evaluated_beside_a_baseline_and_swept_in_its_own_metric(recording):

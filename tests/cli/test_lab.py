@@ -1,7 +1,6 @@
 """`omnimouse lab`: a table of neurons, compared with the truth of a simulated mouse."""
 
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.lab import experiments
 from omnimouse_model.lab.recorded_trials import StimulusColumnError
 from omnimouse_model.lab.stimuli.gratings_and_dots import drifting_gratings, gaussian_dots
-from tests.cli.runner import run_command
+from tests.cli.runner import rows_of_command, run_command
 from tests.model.dask_clusters import cluster_address
 from tests.model.experanto_folder import write_stream, write_videos
 from tests.model.lab.recorded.known_neurons import tuned
@@ -26,15 +25,12 @@ def folder(tmp_path_factory):
 
 def test_the_tuning_of_a_model_is_written_with_its_errors(folder, tmp_path):
     out = tmp_path / "tuning.csv"
-    options = ("--model", "video-ridge", "--session", folder, "--out", out, "--json")
+    options = ("--model", "video-ridge", "--session", folder, "--out", out)
     few = ("--directions", "8", "--repeats", "1")
-    done = run_command("lab", "directions", *options, *few)
-    assert done.exit_code == 0, done.stderr
-    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    rows = {row["name"]: row for row in rows_of_command("lab", "directions", *options, *few)}
     assert 0 <= rows["median_osi"]["value"] <= 1
     assert rows["median_osi"]["n"] == 20
-    with out.open(newline="") as file:
-        neurons = list(csv.DictReader(file))
+    neurons = table_of(out)
     assert len(neurons) == 20
     assert 0 <= float(neurons[3]["orientation_error_deg"]) <= 90
 
@@ -44,10 +40,8 @@ def test_numbers_of_responses_that_do_not_vary_are_null_with_the_reason(folder, 
         return np.ones((stimulus.n_videos, n_neurons))
 
     monkeypatch.setattr(experiments, "collected_responses", equal)
-    few = ("--directions", "8", "--repeats", "1", "--json")
-    done = run_command("lab", "directions", "--model", "video-ridge", "--session", folder, *few)
-    assert done.exit_code == 0, done.stderr or repr(done.exception)
-    rows = json.loads(done.stdout)["rows"]
+    model = ("--model", "video-ridge", "--session", folder)
+    rows = rows_of_command("lab", "directions", *model, "--directions", "8", "--repeats", "1")
     assert [row["value"] for row in rows] == [None] * len(rows)
     assert {row["reason"] for row in rows} == {experiments.CONSTANT}
 
@@ -72,9 +66,7 @@ def table_of(path):
 def test_other_experiments_write_a_row_per_neuron(folder, tmp_path, experiment, column):
     out = tmp_path / "table.csv"
     model = ("--model", "video-ridge", "--session", folder)
-    done = run_command("lab", *experiment, *model, "--out", out, "--json")
-    assert done.exit_code == 0, done.stderr
-    medians = json.loads(done.stdout)["rows"]
+    medians = rows_of_command("lab", *experiment, *model, "--out", out)
     rows = table_of(out)
     assert len(rows) == 20
     # The place of a field far beyond the frame is unknown.
@@ -148,10 +140,8 @@ def recording(tmp_path_factory):
     return recording
 
 
-def run(recording, *words):
-    model = ("--model", "video-ridge", "--session", recording, "--json")
-    done = run_command("lab", "recorded", *words, *model)
-    return done, (json.loads(done.stdout)["rows"] if done.exit_code == 0 else [])
+def command(recording, *words):
+    return "lab", "recorded", *words, "--model", "video-ridge", "--session", recording
 
 
 CONVENTION = ("--column", "drift", "--zero-deg", "90", "--clockwise")
@@ -161,14 +151,12 @@ CONVENTION = ("--column", "drift", "--zero-deg", "90", "--clockwise")
 @pytest.mark.parametrize("shown", [(), ("--in-silico",)], ids=["video", "in silico"])
 def test_a_summary_is_printed_and_a_row_per_neuron_written(recording, tmp_path, shown):
     out = tmp_path / "recorded.csv"
-    done, rows = run(recording, "directions", *CONVENTION, *shown, "--out", out)
-    assert done.exit_code == 0, done.stderr
-    row = {row["name"]: row for row in rows}["median_difference"]
+    ask = command(recording, "directions", *CONVENTION, *shown, "--out", out)
+    row = {row["name"]: row for row in rows_of_command(*ask)}["median_difference"]
     assert row["low"] <= row["value"] <= row["high"]
     assert row["unit"] == "deg"
     assert row["n"] == 8
-    with out.open(newline="") as file:
-        neurons = list(csv.DictReader(file))
+    neurons = table_of(out)
     assert [int(neuron["unit_id"]) for neuron in neurons] == list(range(100, 108))
     found = np.array([float(neuron["recorded_preferred_deg"]) for neuron in neurons])
     away = (found - PREFERRED_DEG + 180) % 360 - 180
@@ -177,17 +165,17 @@ def test_a_summary_is_printed_and_a_row_per_neuron_written(recording, tmp_path, 
 
 
 def test_columns_tiers_and_values_that_do_not_exist_are_told(recording):
-    done, _ = run(recording, "directions")
+    done = run_command(*command(recording, "directions"))
     assert isinstance(done.exception, StimulusColumnError)
     assert "drift" in str(done.exception)
-    done, _ = run(recording, "directions", *CONVENTION, "--tier", "oracle")
+    done = run_command(*command(recording, "directions", *CONVENTION, "--tier", "oracle"))
     assert "final_test_1" in str(done.exception)
-    done, _ = run(recording, "directions", *CONVENTION, "--where", "drift")
+    done = run_command(*command(recording, "directions", *CONVENTION, "--where", "drift"))
     assert done.exit_code == 2
-    done, _ = run(recording, "dots", "--column", "drift")
+    done = run_command(*command(recording, "dots", "--column", "drift"))
     assert done.exit_code == 2
     assert "VERTICAL" in done.stderr
-    done, _ = run(recording, "dots")
+    done = run_command(*command(recording, "dots"))
     assert isinstance(done.exception, StimulusColumnError)
     assert "azimuth" in str(done.exception)
 
@@ -201,7 +189,6 @@ def test_in_silico_dots_have_the_recorded_colour(tmp_path):
     write_videos(tmp_path / "screen", frames, rows)
     noise = np.random.default_rng(0).normal(size=(30 * len(rows), 2))
     write_stream(tmp_path / "responses", noise.astype(np.float32), 30.0, 0.0)
-    model = ("--model", "video-ridge", "--session", tmp_path)
-    done = run_command("lab", "recorded", "dots", "--in-silico", *model)
+    done = run_command(*command(tmp_path, "dots", "--in-silico"))
     assert done.exit_code == 0, done.stderr
     assert "beside black gaussian dots" in done.stdout

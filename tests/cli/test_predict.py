@@ -1,12 +1,10 @@
-import json
-
 import pytest
 
 import omnimouse_model as om
 from omnimouse_app.cli.predict import named_mask
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.selection import half_population_mask
-from tests.cli.runner import run_command
+from tests.cli.runner import rows_of_command, run_command
 
 FORECAST = "causal_response_25_behavior"
 
@@ -16,9 +14,7 @@ def test_it_writes_and_describes_a_file(session_folder, session, tmp_path, monke
     out = tmp_path / "new" / "last.zarr"
     options = ["--model", "last", "--mask", FORECAST, "--tier", "test"]
     command = ("predict", session_folder, *options, "--out", out)
-    done = run_command(*command, "--json")
-    assert done.exit_code == 0, done.output
-    (row,) = json.loads(done.stdout)["rows"]
+    (row,) = rows_of_command(*command)
     stored = om.open_predictions(out)
     assert (row["name"], row["unit"], row["tier"]) == ("predictions", "MiB", "test")
     assert (row["samples"], row["neurons"]) == stored.file.responses.shape

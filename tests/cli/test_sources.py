@@ -1,6 +1,5 @@
 """`omnimouse sources`, `informants`, `areas`: rows, tables, stops that continue, refusals."""
 
-import json
 import signal
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_app.cli.terminal import Progress
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
+from tests.cli.runner import rows_of_command as rows
 from tests.cli.runner import run_command
 
 
@@ -18,12 +18,6 @@ def path(tmp_path_factory):
     spec = CoupledSpec(n_neurons=40, minutes=1.5, driven_by_running=0.3)
     np.savez(path, **simulate_coupled(spec).arrays)
     return path
-
-
-def rows(*words):
-    done = run_command(*words, "--json")
-    assert done.exit_code == 0, done.stderr
-    return json.loads(done.stdout)["rows"]
 
 
 def test_sources_have_means_and_rows_per_neuron(path, tmp_path):

@@ -1,6 +1,5 @@
 """Scores of hidden spikes and decoded labels: values, refusals, the command."""
 
-import json
 from dataclasses import replace
 
 import h5py
@@ -29,7 +28,7 @@ from omnimouse_model.families.ndt.predictor import (
 from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
-from tests.cli.runner import run_command
+from tests.cli.runner import rows_of_command, run_command
 from tests.held_out_bits import bits_of
 
 CONFIG = NdtConfig(d_token=24, d_model=32, n_layers=3, n_heads=2, d_inner=48)
@@ -196,9 +195,7 @@ def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
     np.savez(recording, **arrays)
     ask = ["evaluate", "--model", path, "--session", recording, "--device", "cpu"]
     ask += ["--held-out", "forward", "--held-out", "choice"]
-    done = run_command(*ask, "--json")
-    assert done.exit_code == 0, done.output
-    forward, choice = json.loads(done.stdout)["rows"]
+    forward, choice = rows_of_command(*ask)
     assert (forward["strategy"], forward["windows"]) == ("forward", N_TRIALS // 10)
     assert forward["ci_low"] < forward["value"] < forward["ci_high"]
     assert (choice["column"], choice["labels"]) == ("stim_id", ["left", "right"])
@@ -211,8 +208,7 @@ def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
 
     module = "omnimouse_model.analysis.spike_scores"
     monkeypatch.setattr(f"{module}.score_held_out", refuse)
-    alone = run_command(*ask[:-4], "--held-out", "choice", "--json")
-    assert json.loads(alone.stdout)["rows"] == [choice]
+    assert rows_of_command(*ask[:-4], "--held-out", "choice") == [choice]
 
 
 @pytest.mark.slow
