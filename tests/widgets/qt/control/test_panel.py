@@ -1,3 +1,5 @@
+from unittest.mock import PropertyMock
+
 import numpy as np
 import pytest
 from psygnal import Signal
@@ -5,11 +7,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.live.mask.presets import preset_named
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.quantities import QUANTITIES, make_scale
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.qt.control.advanced import baseline_text
 from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
+from omnimouse_widgets.qt.control.view import ColourLegend
 from omnimouse_widgets.views.text.model import caveats
 from tests.predictors import FaultyPredictor
 from tests.widgets.pointer import pick, press, wait
@@ -299,3 +304,21 @@ def test_the_empty_panel_does_nothing_and_has_no_error(empty_controller, show):
     assert empty_controller.state.cursor == 0
     assert not panel.task.video.isEnabled()
     assert {label.text() for label in painting.counts.numbers.values()} == {"0"}
+
+
+# -- the legend of the field's colours -----------------------------------------------
+@pytest.mark.parametrize("width", [180, 300, 500])
+def test_names_of_categories_are_whole_at_any_width(controller, show, monkeypatch, width):
+    names = ("video", "behaviour", "own past", "same area", "other areas", "upper & deep")
+    source = next(one for one in QUANTITIES if one.name == "source")
+    scale = make_scale(source, np.arange(controller.state.session.n_neurons) % 6.0, names)
+    monkeypatch.setattr(Colouring, "scale", PropertyMock(return_value=scale))
+    legend = show(ColourLegend(controller.state, controller.results, controller.colouring), width)
+    legend.draw()
+    legend.adjustSize()
+    legend.resize(width, legend.heightForWidth(width))
+    label = legend.swatches
+    assert label.isVisible()
+    assert label.height() >= label.heightForWidth(label.width())
+    assert label.width() <= width
+    assert "upper &amp; deep" in label.text()
