@@ -91,6 +91,9 @@ def damage_tree(draw: Random, root: Path) -> str:
         Path(odd).write_bytes(b"?")
         return said
     _remove(path)
+    # Through a link of an earlier damage, the folder itself was removed.
+    if not path.parent.is_dir():
+        return said
     if kind == "other kind":
         path.mkdir() if was_file else path.write_bytes(b"not a folder")
     elif kind == "link out":

@@ -609,15 +609,15 @@ def damage_refused(path: Path, code: str, problem: str, hint: str = "") -> Itera
         raise bad_file(path, code, f"{problem}: {found}", hint) from error
 
 
-_CHUNK = re.compile(r"[^/]+/c(/\d+)+$")
-"""Array and indices of a chunk in a folder of zarr."""
+_IN_STORE = re.compile(r"[^/]*\.zarr(\.part)?/.+|[^/]+/c(/\d+)+$")
+"""A place in a folder of zarr: from the folder on, or array and indices of a chunk."""
 
 
 def label(path: Path) -> str:
     """Return folder and file name for messages, such as `responses/meta.yml`."""
-    # The name of a chunk of an array is a number: its array is told, too.
-    chunk = _CHUNK.search(path.as_posix())
-    named = chunk[0] if chunk else "/".join(path.parts[-2:] if path.suffix else path.parts[-1:])
+    # Names in a store are those of arrays, `data` and numbers: where they are is told, too.
+    inner = _IN_STORE.search(path.as_posix())
+    named = inner[0] if inner else "/".join(path.parts[-2:] if path.suffix else path.parts[-1:])
     return plain_text(named)
 
 

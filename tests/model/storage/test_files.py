@@ -54,7 +54,7 @@ def test_a_recording_that_is_a_number_is_named_alone(folder, place):
 def test_a_chunk_is_named_with_its_array(folder):
     chunk = folder / "p.zarr/responses/c/1/0"
     chunk.mkdir(parents=True)
-    assert refusal(chunk, folder).message == "responses/c/1/0 is not a plain file"
+    assert refusal(chunk, folder).message == "p.zarr/responses/c/1/0 is not a plain file"
 
 
 def test_names_that_climb_out_are_refused(folder):
