@@ -65,7 +65,7 @@ from omnimouse_model.storage.arrays.zarr_arrays import (
     update_attributes,
 )
 from omnimouse_model.storage.journal import JOURNAL, Journal, check_own, open_journal
-from omnimouse_model.storage.write import sole_writer, writing
+from omnimouse_model.storage.write import put_in_place, sole_writer, writing
 
 # -- the unfinished file of predictions: a zarr group and the journal of its batches --
 # It is a folder beside its target, `x.zarr.part` (see `storage.journal`). A batch is a range
@@ -272,7 +272,7 @@ class UnfinishedFile:
     def rename(self, path: Path) -> None:
         """Give the complete folder its name."""
         self.journal.close()
-        self.folder.replace(path)
+        put_in_place(self.folder, path)
         # Last: a folder without a journal would not be continued.
         (path / JOURNAL).unlink(missing_ok=True)
 

@@ -69,7 +69,7 @@ from omnimouse_model.storage.journal import (
     read_lines,
 )
 from omnimouse_model.storage.trees import read_json_mapping
-from omnimouse_model.storage.write import sole_writer, writing
+from omnimouse_model.storage.write import put_in_place, sole_writer, writing
 
 
 class LevelWriter:
@@ -309,7 +309,7 @@ def _write_all(session: Session, path: Path, codec: Codec, job: Job, compare: bo
                 conversion.compare(journal, job)
             conversion.complete()
     (part / JOURNAL).unlink(missing_ok=True)
-    part.replace(path)
+    put_in_place(part, path)
 
 
 def finished_share(session: Session, path: Path, codec: Codec = "default") -> float:

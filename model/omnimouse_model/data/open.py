@@ -47,6 +47,7 @@ from omnimouse_model.storage.files import (
     unreadable,
 )
 from omnimouse_model.storage.web import RemoteFile, display_address, web_address
+from omnimouse_model.storage.write import put_in_place
 
 _BESIDE_NWB = 64
 """Entries of a folder that are examined for other recordings than its NWB file."""
@@ -576,7 +577,7 @@ def _put(listing: Listing, files: Path, target: Path, job: Job) -> None:
     download = files / listing.place.path
     # A recording can itself be an archive that a reader opens without unpacking.
     if not is_archive(download) or is_recording(download):
-        download.replace(target)
+        put_in_place(download, target)
         return
     try:
         unpack(download, target, job)

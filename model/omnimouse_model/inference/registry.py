@@ -35,7 +35,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Needs, Predictor, of_family
 from omnimouse_model.progress import Cancelled, Job, never
 from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.write import write_json
+from omnimouse_model.storage.write import put_in_place, write_json
 
 _SHORT = Repr()
 _SHORT.maxstring = 200
@@ -237,7 +237,7 @@ def _put(found: Listing, files: Path, target: Path, job: Job) -> None:
     if found.files[0].path.endswith(".ckpt"):
         job.progress(0.0, 1.0, "writing one file without pickles")
         folder = _convert(folder, files.with_name("converted"), found)
-    folder.replace(target)
+    put_in_place(folder, target)
 
 
 def _convert(shards: Path, folder: Path, found: Listing) -> Path:

@@ -36,7 +36,7 @@ from omnimouse_model.storage.arrays.zarr_arrays import (
 )
 from omnimouse_model.storage.journal import check_own, json_line, parsed_line
 from omnimouse_model.storage.trees import read_json_mapping, shown
-from omnimouse_model.storage.write import temporary_folder
+from omnimouse_model.storage.write import put_in_place, temporary_folder
 
 # -- responses to a stimulus in a zarr folder, so that a stopped experiment goes on ---
 SUFFIX = ".zarr"
@@ -263,7 +263,7 @@ def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -
 def _put(new: Path, path: Path) -> None:
     """Rename a folder to a path where another program may put the same one."""
     try:
-        new.rename(path)
+        put_in_place(new, path)
     except OSError:
         if not path.exists():
             raise

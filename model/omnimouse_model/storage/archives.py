@@ -30,7 +30,7 @@ from typing import IO
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.files import bad_file, open_binary
-from omnimouse_model.storage.write import sole_writer, temporary_folder
+from omnimouse_model.storage.write import put_in_place, sole_writer, temporary_folder
 
 # Limits against archives made to fill memory or drive. The limit of names is in bytes,
 # below the 255 that most file systems allow.
@@ -132,7 +132,7 @@ def _unpack(archive: Path, into: Path, job: Job) -> None:
             _write(archive, checked, part, job)
         inner = list(part.iterdir())
         is_single = len(inner) == 1 and inner[0].is_dir()
-        (inner[0] if is_single else part).replace(into)
+        put_in_place(inner[0] if is_single else part, into)
 
 
 def _write(archive: Path, members: list[_Member], folder: Path, job: Job) -> None:

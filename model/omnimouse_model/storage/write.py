@@ -334,6 +334,7 @@ def create_bytes(path: Path, content: bytes) -> None:
     with writing(path), temporary_folder(path) as folder:
         temporary = folder / path.name
         temporary.write_bytes(content)
+        _sync(temporary)
         try:
             # Unlike a rename, a link never replaces a file that another machine made.
             os.link(temporary, path)
@@ -343,6 +344,7 @@ def create_bytes(path: Path, content: bytes) -> None:
             # File systems without hard links (FAT, some network shares).
             if not path.exists():
                 temporary.replace(path)
+        sync_folder(path.parent)
 
 
 @contextmanager
@@ -376,11 +378,9 @@ def atomic_path(path: Path, *, is_private: bool = False) -> Iterator[Path]:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, when its bytes are on the drive."""
-    # Otherwise a power failure could leave a name without the bytes. Not all systems sync
-    # a file that is open for reading only, and a kept mode can forbid writing.
-    with temporary.open("rb" if os.name != "nt" else "r+b") as file:
-        os.fsync(file.fileno())
+    """Give a finished file or folder its name, when its bytes are on the drive."""
+    # Otherwise a power failure could leave a name without the bytes.
+    _sync(temporary)
     end_s = time.monotonic() + _READERS_S
     while True:
         try:
@@ -392,6 +392,18 @@ def put_in_place(temporary: Path, path: Path) -> None:
                 raise
             time.sleep(0.01)
     sync_folder(path.parent)
+
+
+def _sync(place: Path) -> None:
+    """Put the bytes of a file, or of all files of a folder, on the drive."""
+    if place.is_dir():
+        if hasattr(os, "sync"):  # one call for any number of files; Windows has none
+            os.sync()
+        return
+    # Not all systems sync a file that is open for reading only, and a kept mode can
+    # forbid writing.
+    with place.open("rb" if os.name != "nt" else "r+b") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

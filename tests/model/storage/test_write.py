@@ -28,8 +28,10 @@ from omnimouse_model.storage.write import (
     DriveError,
     OutputBusyError,
     atomic_path,
+    create_bytes,
     explained,
     open_without_links,
+    put_in_place,
     remove_left_over,
     sole_writer,
     temporary_folder,
@@ -135,6 +137,20 @@ def test_bytes_are_on_the_drive_before_the_name_and_the_name_before_the_end(tmp_
     monkeypatch.setattr(os, "fsync", lambda handle: steps.append(path.exists()))
     write_bytes(path, b"1")
     assert steps == ([False] if os.name == "nt" else [False, True])
+
+
+@pytest.mark.skipif(not hasattr(os, "sync"), reason="Windows has no such call")
+def test_a_folder_and_a_new_file_are_on_the_drive_before_they_have_a_name(tmp_path, monkeypatch):
+    path, steps = tmp_path / "a", []
+    monkeypatch.setattr(os, "sync", lambda: steps.append(path.exists()))
+    monkeypatch.setattr(os, "fsync", lambda handle: steps.append(path.exists()))
+    with temporary_folder(path) as folder:
+        (folder / "b").write_text("1")
+        put_in_place(folder, path)
+    assert steps == [False, True]
+    path = tmp_path / "c"
+    create_bytes(path, b"1")
+    assert steps[2:] == [False, True]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
