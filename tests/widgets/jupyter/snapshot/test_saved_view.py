@@ -125,6 +125,18 @@ def test_the_captions_numbers_are_the_librarys(controller):
     assert "1 hidden, then visible" in saved_view.caption(controller)
 
 
+def test_a_name_from_a_file_controls_no_terminal_and_takes_no_time(controller, monkeypatch):
+    monkeypatch.setattr(type(controller.state.session), "id", "a\x1b[2J\r" + "n" * 10**6)
+    words = saved_view.caption(controller)
+    assert words.isprintable()
+    assert words.startswith("a")
+    assert len(words) < 400
+    assert drawing.cut("n" * 10**6, 100).endswith("n…")
+    assert drawing.width_of(drawing.cut("n" * 10**6, 100)) <= 100
+    assert drawing.cut("short", 100) == "short"
+    assert drawing.cut("short", 1) == "…"
+
+
 @pytest.mark.parametrize(
     ("colour_by", "view"), [("score", "pair"), ("area", "beside"), ("depth", "pair")]
 )

@@ -26,6 +26,7 @@ import numpy as np
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import MIXED
+from omnimouse_model.storage.files import plain_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.snapshot.drawing import (
     EDGE,
@@ -79,6 +80,8 @@ BELOW: Final = 30
 AXIS: Final = 84
 """Width of the row labels left of the raster in points."""
 MAX_TRACES: Final = 8
+_MOST_LETTERS: Final = 100
+"""Of a name in the caption."""
 NOT_YET: Final = "not computed yet"
 BLOCK: Final = 4
 GREY_STEP: Final = 16
@@ -140,14 +143,15 @@ def caption(controller: Controller) -> str:
     if (start, stop) != (0, state.mask.n_samples):
         states += f" in samples {start}–{stop}"
     name = Path(state.predictor_name).name
+    # Jupyter in a terminal prints it, and names come from files.
     return " · ".join(
         [
-            state.session.id,
+            plain_text(state.session.id, _MOST_LETTERS),
             f"window {state.window.start_s:z.1f} s",
             states,
             _score_text(controller),
-            f"model {name}" if name else "no model",
-            *([f"error: {results.error}"] if results.error else []),
+            plain_text(f"model {name}" if name else "no model", _MOST_LETTERS),
+            *([plain_text(f"error: {results.error}")] if results.error else []),
         ]
     )
 
@@ -547,7 +551,7 @@ class SavedPicture:
                 if self._is_due:
                     continue
                 self._report(error)
-                return _bundle(f"The picture could not be drawn: {error}")
+                return _bundle(f"The picture could not be drawn: {plain_text(str(error))}")
             if not self._is_due:
                 break
         return output
