@@ -15,6 +15,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
+    entry_is,
     is_of_mac,
     open_binary,
     read_bytes,
@@ -311,7 +312,7 @@ def folder_fingerprint(root: Path, not_read: Collection[str] = ()) -> str:
         with os.scandir(f"{root}{inner}") as listed:
             # scandir gives no fixed order; the hash needs one.
             entries = sorted(listed, key=lambda entry: entry.name)
-        files = [e for e in entries if e.is_file() and not is_of_mac(e.name)]
+        files = [e for e in entries if entry_is(os.DirEntry.is_file, e) and not is_of_mac(e.name)]
         for entry in files:
             info, name = entry.stat(), f"{inner}/{entry.name}"
             # Contents instead of times where possible: times change when a session

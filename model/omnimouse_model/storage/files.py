@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import ELOOP, EMFILE, EMLINK, ENFILE, ENOTDIR, ENXIO
+from functools import partial
 from io import FileIO
 from itertools import islice
 from pathlib import Path
@@ -177,7 +178,18 @@ def paths_in(folder: Path, most: int | None = None) -> list[Path]:
 def folders_in(folder: Path, most: int | None = None, *, follows: bool = True) -> list[Path]:
     """Return the sorted folders in a folder, as `paths_in` does; only links are asked."""
     found = _listed(folder, most)
-    return sorted(Path(entry.path) for entry in found if entry.is_dir(follow_symlinks=follows))
+    kind = partial(os.DirEntry.is_dir, follow_symlinks=follows)
+    return sorted(Path(entry.path) for entry in found if entry_is(kind, entry))
+
+
+def entry_is(kind: "Callable[[os.DirEntry[str]], bool]", entry: "os.DirEntry[str]") -> bool:
+    """Return whether an entry of a folder is of a kind; a link to itself is of none."""
+    try:
+        return kind(entry)
+    except OSError as error:
+        if error.errno != ELOOP:
+            raise unreadable(Path(entry.path), error) from error
+        return False
 
 
 def _listed(folder: Path, most: int | None) -> "list[os.DirEntry[str]]":
@@ -469,7 +481,8 @@ def stamped_files(folder: Path) -> dict[str, FileStamp]:
     """
     try:
         with os.scandir(folder) as entries:
-            return {e.name: _stamp(e) for e in entries if e.is_file() and not is_of_mac(e.name)}
+            files = [e for e in entries if entry_is(os.DirEntry.is_file, e)]
+            return {e.name: _stamp(e) for e in files if not is_of_mac(e.name)}
     except FileNotFoundError:
         return {}
     except OSError as error:

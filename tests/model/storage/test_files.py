@@ -16,11 +16,14 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage import files
 from omnimouse_model.storage.arrays.matlab import open_mat
 from omnimouse_model.storage.arrays.npy import Npz, load_small_array
+from omnimouse_model.storage.byte_source import folder_fingerprint
 from omnimouse_model.storage.files import (
+    folders_in,
     label,
     open_binary,
     read_bytes,
     read_text,
+    stamped_files,
     unless_missing,
 )
 from omnimouse_model.storage.tables import read_parquet_columns
@@ -49,6 +52,12 @@ def test_a_file_of_the_folder_is_read(folder):
 @pytest.mark.parametrize("place", ["home/alice/recordings/26845", "data/26845", "26845"])
 def test_a_recording_that_is_a_number_is_named_alone(folder, place):
     assert label(folder / place) == "26845"
+
+
+def test_a_link_to_itself_is_neither_a_file_nor_a_folder(folder):
+    before = folder_fingerprint(folder), stamped_files(folder).keys(), folders_in(folder)
+    (folder / "loop.csv").symlink_to("loop.csv")
+    assert (folder_fingerprint(folder), stamped_files(folder).keys(), folders_in(folder)) == before
 
 
 def test_a_chunk_is_named_with_its_array(folder):
