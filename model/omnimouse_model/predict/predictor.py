@@ -222,8 +222,9 @@ normalised; behaviour none; status ok
         for name, (values, kinds, n_axes) in arrays.items():
             if values is None and name not in ("neurons", "responses", "valid"):
                 continue
-            # Masked arrays and matrices compute otherwise.
-            is_array = type(values) in (np.ndarray, np.memmap) and values.dtype.kind in kinds
+            is_array = isinstance(values, np.ndarray) and values.dtype.kind in kinds
+            # Masked arrays compute otherwise.
+            is_array = is_array and not isinstance(values, np.ma.MaskedArray)
             if not is_array or values.ndim != n_axes:
                 found = f"{type(values).__name__} {getattr(values, 'dtype', '')} {np.shape(values)}"
                 raise ValueError(f"{self.predictor_id!s:.80}: {name} of a prediction are {found}.")
