@@ -27,8 +27,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.inference.mask_delta import mask_delta, pack_indices
 from omnimouse_model.inference.server import (
-    BatchResult,
-    InSharedMemory,
+    BatchAnswer,
     ResultMemory,
     ServerInfo,
     Silence,
@@ -319,11 +318,11 @@ class WorkerPredictor(Predictor):
         if len(batch) == 1:
             yield self.predict(*batch[0], cancelled)
             return
-        result = self._with_restart(partial(self._predict_many, batch, cancelled))
-        for (_, mask, _), prediction in zip(batch, result.predictions, strict=False):
+        predictions, refusal = self._with_restart(partial(self._predict_many, batch, cancelled))
+        for (_, mask, _), prediction in zip(batch, predictions, strict=False):
             yield self._finished(_with_mask(prediction, mask))
-        if result.refusal is not None:
-            raise result.refusal
+        if refusal is not None:
+            raise refusal
 
     # -- optional methods; see `Needs.methods` ----------------------------------------
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
@@ -542,13 +541,13 @@ class WorkerPredictor(Predictor):
         self._prepare(encoded.window.session, cancelled)
         if self._encoded is None or self._encoded[0] != encoded.state:
             self._encode(encoded.window, encoded.mask, cancelled)
-        reply = self._request("decode", neurons, self._memory.name, cancelled=cancelled)
-        if isinstance(reply, InSharedMemory):
-            responses = self._memory.read(reply.shape)
-            reply = replace(reply.prediction, responses=responses)
+        reply: Prediction = self._request("decode", neurons, self._memory.name, cancelled=cancelled)
+        if reply.responses.shape[1] < (n_neurons := len(reply.neurons)):
+            responses = self._memory.read((len(reply.responses), n_neurons))
+            reply = replace(reply, responses=responses)
         return _with_mask(reply, encoded.mask)
 
-    def _predict_many(self, batch: list[Request], cancelled: Cancelled) -> BatchResult:
+    def _predict_many(self, batch: list[Request], cancelled: Cancelled) -> BatchAnswer:
         window = batch[0][0]
         self._prepare(window.session, cancelled)
         before, deltas = Mask.nothing(window.session, batch[0][1].spec), []
@@ -556,10 +555,10 @@ class WorkerPredictor(Predictor):
             deltas.append(mask_delta(before, mask))
             before = mask
         neurons = [None if n is None else pack_indices(n) for _, _, n in batch]
-        result: BatchResult = self._request(
+        answer: BatchAnswer = self._request(
             "predict_many", window, deltas, neurons, cancelled=cancelled
         )
-        return result
+        return answer
 
     def _request(
         self, verb: str, *arguments: Any, cancelled: Cancelled, poll_s: float = POLL_S

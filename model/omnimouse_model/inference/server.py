@@ -192,20 +192,8 @@ class ServerInfo:
     residence: Residence
 
 
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """Predictions of several requests, up to the first that was refused."""
-
-    predictions: list[Prediction]
-    refusal: UnsupportedRequestError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InSharedMemory:
-    """A prediction without its responses, which are in shared memory."""
-
-    prediction: Prediction
-    shape: tuple[int, ...]
+BatchAnswer = tuple[list[Prediction], UnsupportedRequestError | None]
+"""Predictions of several requests, up to the first that was refused, and its error."""
 
 
 def serve(
@@ -268,19 +256,6 @@ class Server:
         self._encoded: Encoded | None = None
         self._states: OrderedDict[str, Any] = OrderedDict()
         self._memory = AttachedMemory()
-        self._answers: dict[str, Callable[..., Any]] = {
-            "info": self._info,
-            "prepare": self._prepare,
-            "encode": self._encode,
-            "decode": self._decode,
-            "predict_many": self._predict_many,
-            "prefetch": self._prefetch,
-            "ask": self._ask,
-            "stimulus_positions": self._stimulus_positions,
-            "predict_subsets": self._predict_subsets,
-            "start": self._start,
-            "step": self._step,
-        }
 
     def reply(self, message: bytes) -> bytes:
         """Execute one message, and return the reply; an error is a reply too."""
@@ -288,7 +263,8 @@ class Server:
         try:
             # A message may have been cancelled while it waited in the pipe.
             stop_if(self._cancelled)
-            value = self._answers[verb](*self._unpacked(arguments))
+            # Each verb is a method below.
+            value = getattr(self, f"_{verb}")(*self._unpacked(arguments))
             answer = packed((self._number, self._counters(), None, value))
         except BaseException as error:  # a family may also ask to end the process
             with contextlib.suppress(Exception):
@@ -328,22 +304,21 @@ class Server:
         self._encoded = None
         self._encoded = self._loaded().encode(self._window, self._mask, self._cancelled)
 
-    def _decode(self, neurons: bytes | None, memory_name: str) -> Prediction | InSharedMemory:
+    def _decode(self, neurons: bytes | None, memory_name: str) -> Prediction:
+        """Predict neurons; large responses are in the shared memory alone."""
         self._memory.attach(memory_name)
         if self._encoded is None:
             raise WorkerError("Nothing is encoded; encode first.")
         indices = None if neurons is None else unpack_indices(neurons)
         prediction = decoded(self._loaded(), self._encoded, indices, self._cancelled)
-        responses, prediction = prediction.responses, _without_mask(prediction)
-        if not self._memory.put(responses):
-            return prediction
-        # The rows stay, because `valid` has one value per row.
-        without_responses = replace(prediction, responses=responses[:, :0])
-        return InSharedMemory(without_responses, responses.shape)
+        if self._memory.put(prediction.responses):
+            # The rows stay, because `valid` has one value per row.
+            prediction = replace(prediction, responses=prediction.responses[:, :0])
+        return _without_mask(prediction)
 
     def _predict_many(
         self, window: Window, deltas: Sequence[MaskDelta], neurons: Sequence[bytes | None]
-    ) -> BatchResult:
+    ) -> BatchAnswer:
         """Predict masks of one window; each delta is the change from the last mask."""
         mask = Mask.nothing(window.session, window.spec)
         requests: list[Request] = []
@@ -357,8 +332,8 @@ class Server:
             found = predictions_of(self._loaded(), requests, self._cancelled)
             predictions.extend(map(_without_mask, found))
         except UnsupportedRequestError as refusal:
-            return BatchResult(predictions, refusal)
-        return BatchResult(predictions)
+            return predictions, refusal
+        return predictions, None
 
     def _prefetch(self, window: Window, frames: np.ndarray) -> None:
         predictor = self._loaded()
@@ -435,14 +410,9 @@ class Server:
         return self._predictor
 
     def _load(self) -> Predictor:
-        from omnimouse_model.inference.families import built
-        from omnimouse_model.inference.registry import load_predictor
+        from omnimouse_model.inference.dask_map import resolve_predictor
 
-        source = self._source
-        if isinstance(source, str):
-            predictor = load_predictor(source, device=self._device)
-        else:
-            predictor = built(getattr(source, "__name__", type(source).__name__), source)
+        predictor = resolve_predictor(self._source, self._device)
         # Only a predictor that is fitted to a session has one; the screen shows it.
         if hasattr(predictor, "job"):
             predictor.job = CallbackJob(lambda done, total, _: self._report(done / total))
