@@ -22,24 +22,25 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnimouse_model.families.cebra.predictor import (
+from omnimouse_model.families.cebra.model import (
     CebraConfig,
+    Pairs,
+    Samples,
     embed,
     nearest,
     new_networks,
+    new_solver,
     reach,
+    solve,
 )
-from omnimouse_model.families.cebra.training import Pairs, Samples, new_solver, solve
 from omnimouse_model.families.dwiseneuro.network import (
     DwiseConfig,
     DwiseNetwork,
     Sliding,
-    stacked_input,
-)
-from omnimouse_model.families.dwiseneuro.training import (
     cut_mix,
     distillation_weights,
     mice_poisson,
+    stacked_input,
 )
 from omnimouse_model.families.latent_zig import network as density
 from omnimouse_model.families.latent_zig.network import (

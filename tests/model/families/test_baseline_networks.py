@@ -8,8 +8,13 @@ import pytest
 import torch
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.families.dwiseneuro.network import DwiseConfig, DwiseNetwork, Sliding
-from omnimouse_model.families.dwiseneuro.training import cut_mix, distillation_weights
+from omnimouse_model.families.dwiseneuro.network import (
+    DwiseConfig,
+    DwiseNetwork,
+    Sliding,
+    cut_mix,
+    distillation_weights,
+)
 from omnimouse_model.families.latent_zig import network as density
 from omnimouse_model.families.latent_zig.network import (
     LatentConfig,

@@ -14,18 +14,16 @@ from torch import nn
 import omnimouse_model as om
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.families.cebra.predictor import (
+from omnimouse_model.families.cebra.model import (
     Bank,
     CebraCheckpoint,
     CebraConfig,
-    embed,
-    nearest,
-    new_networks,
-)
-from omnimouse_model.families.cebra.training import (
     CebraTraining,
     Pairs,
     Samples,
+    embed,
+    nearest,
+    new_networks,
     new_solver,
     solve,
 )

@@ -15,10 +15,11 @@ from omnimouse_model.families.dwiseneuro.network import (
     DwiseCheckpoint,
     DwiseConfig,
     DwiseNetwork,
+    DwiseTrainConfig,
+    DwiseTraining,
     Readout,
     Sliding,
 )
-from omnimouse_model.families.dwiseneuro.training import DwiseTrainConfig, DwiseTraining
 from omnimouse_model.training.sessions import training_session
 from tests.cli.runner import run_command
 from tests.model.families import clip_models

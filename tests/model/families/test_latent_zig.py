@@ -14,16 +14,14 @@ from omnimouse_model.families.latent_zig.network import (
     ZigCheckpoint,
     ZigConfig,
     ZigNetwork,
+    ZigTrainConfig,
+    ZigTraining,
     fit_shape,
     mean,
     scaled_to_all,
-    theta_and_q,
-)
-from omnimouse_model.families.latent_zig.training import (
-    ZigTrainConfig,
-    ZigTraining,
     start_latents,
     start_video,
+    theta_and_q,
 )
 from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig, rows_of
 from omnimouse_model.training.checkpoints import BEST

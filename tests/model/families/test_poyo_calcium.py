@@ -13,9 +13,14 @@ from omnimouse_model.analysis.fit import run_steps
 from omnimouse_model.errors import CheckpointError, FinetuneError, UnsupportedRequestError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import evaluate_predictors
+from omnimouse_model.families.poyo_calcium.model import (
+    STEADY,
+    Lamb,
+    PoyoCheckpoint,
+    network_of,
+    one_cycle,
+)
 from omnimouse_model.families.poyo_calcium.network import Item, PoyoConfig, Task
-from omnimouse_model.families.poyo_calcium.predictor import PoyoCheckpoint, network_of
-from omnimouse_model.families.poyo_calcium.training import STEADY, Lamb, one_cycle
 from omnimouse_model.inference.families import describe, families, training_plan
 from omnimouse_model.predict.compatibility import predict_same_span
 from omnimouse_model.progress import QUIET

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from omnimouse_model.errors import CheckpointError, SessionFormatError
-from omnimouse_model.families.cebra.predictor import CebraCheckpoint
+from omnimouse_model.families.cebra.model import CebraCheckpoint
 from omnimouse_model.families.dwiseneuro.network import DwiseCheckpoint
 from omnimouse_model.families.latent_zig.network import ZigCheckpoint
 from omnimouse_model.families.ndt import DEMO as NDT_DEMO
@@ -18,8 +18,8 @@ from omnimouse_model.families.ndt.predictor import NdtCheckpoint
 from omnimouse_model.families.omnimouse import DEMO
 from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint
 from omnimouse_model.families.parts.clip_models import GrayLevels
+from omnimouse_model.families.poyo_calcium.model import PoyoCheckpoint
 from omnimouse_model.families.poyo_calcium.network import PoyoConfig
-from omnimouse_model.families.poyo_calcium.predictor import PoyoCheckpoint
 from omnimouse_model.families.sensorium_factorised.network import FactorisedCheckpoint
 from omnimouse_model.families.twin import DEMO as TWIN_DEMO
 from omnimouse_model.families.twin.twin import TwinCheckpoint

@@ -4,8 +4,8 @@ from omnimouse_model.predict.family import shipped_family
 
 FAMILY = shipped_family(
     __file__,
-    "predictor:CebraPredictor",
-    "training:CebraTraining",
+    "model:CebraPredictor",
+    "model:CebraTraining",
     title="CEBRA",
     summary="Embedding of the whole population: behaviour decoded from its nearest neighbours.",
     published="CEBRA",

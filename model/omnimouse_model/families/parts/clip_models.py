@@ -288,11 +288,6 @@ class ClipPredictor(NetworkPredictor):
             n_neurons=self.network.n_neurons,
         )
 
-    def prepare(self, session: Session) -> None:
-        """Check the session, and move the network to the device; see `NetworkPredictor`."""
-        NetworkPredictor.prepare(self, session)
-        self.network.to(self.device)
-
     @property
     def solution(self) -> str:  # type: ignore[override]  # it names the family
         """How the model gets to know a session."""

@@ -5,13 +5,13 @@ from omnimouse_model.training.config import TransferOptions, transfer_seconds
 
 FAMILY = shipped_family(
     __file__,
-    "predictor:PoyoPredictor",
-    "training:PoyoTraining",
+    "model:PoyoPredictor",
+    "model:PoyoTraining",
     title="Calcium POYO+",
     summary="Transformer of single response samples: decodes behaviour from any neurons.",
     transfer=Transfer(
         TransferOptions,
-        later(f"{__name__}.training:transfer_poyo"),
+        later(f"{__name__}.model:transfer_poyo"),
         # Measured with `poyo_calcium-small`, for a mouse of 100 and of 400 neurons.
         transfer_seconds(
             start_s=1.0,
