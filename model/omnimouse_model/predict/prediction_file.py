@@ -39,6 +39,7 @@ from omnimouse_model.predict.predictor import (
     Prediction,
     Predictor,
     check_request,
+    take_neurons,
 )
 from omnimouse_model.progress import Cancelled, never
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
@@ -443,18 +444,17 @@ def open_file(path: str | Path) -> PredictionsFile:
     metadata = Metadata.from_dict(path, arrays.metadata)
     if arrays.metadata.get("complete", True) is not True:
         raise PredictionsFileError("unfinished", f"{path} was not written to its end.")
-    reader = _Arrays(arrays)
-    responses = reader.series("responses", "times_s", "window")
+    responses = _series(arrays, "responses", "times_s", "window")
     n_rows, n_columns = responses.shape
-    neurons = reader.column("neurons", n_columns, np.arange(n_columns), "iu")
+    neurons = _column(arrays, "neurons", n_columns, np.arange(n_columns), "iu")
     _check_neurons(path, neurons, metadata)
-    valid = reader.column("valid", n_rows, np.ones(n_rows, bool), "biu") != 0
+    valid = _column(arrays, "valid", n_rows, np.ones(n_rows, bool), "biu") != 0
     starts = np.zeros(0)
     if arrays.has("window_starts_s"):
-        starts = reader.numbers("window_starts_s", "iuf").astype(np.float64)
+        starts = _numbers(arrays, "window_starts_s", "iuf").astype(np.float64)
     behavior = None
     if arrays.has("behavior"):
-        behavior = reader.series("behavior", "behavior_times_s", "behavior_window")
+        behavior = _series(arrays, "behavior", "behavior_times_s", "behavior_window")
         names = metadata.behavior_names
         if len(names) != behavior.shape[1]:
             raise PredictionsFileError(
@@ -491,66 +491,44 @@ def _check_neurons(path: Path, neurons: np.ndarray, metadata: Metadata) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrays:
-    """Arrays of a file, with checks of their shapes."""
+def _series(arrays: StoredArrays, name: str, times: str, window: str) -> Series:
+    values = arrays.rows(name)
+    if len(values.shape) != 2 or values.dtype.kind != "f":
+        found = f"{values.shape} {values.dtype}"
+        raise _wrong(arrays, name, found, "floats (time, column)")
+    n_rows = int(values.shape[0])
+    times_s = _numbers(arrays, times, "iuf").astype(np.float64)
+    if times_s.shape != (n_rows,) or not np.isfinite(times_s).all():
+        raise _wrong(arrays, times, f"{times_s.shape} numbers", f"{n_rows} finite numbers")
+    unknown = np.full(n_rows, -1, np.int64)
+    return Series(values, times_s, _column(arrays, window, n_rows, unknown, "iu"))
 
-    arrays: StoredArrays
 
-    def series(self, name: str, times: str, window: str) -> Series:
-        values = self.arrays.rows(name)
-        if len(values.shape) != 2 or values.dtype.kind != "f":
-            raise self._wrong(name, f"{values.shape} {values.dtype}", "floats (time, column)")
-        n_rows = int(values.shape[0])
-        times_s = self.numbers(times, "iuf").astype(np.float64)
-        if times_s.shape != (n_rows,) or not np.isfinite(times_s).all():
-            raise self._wrong(times, f"{times_s.shape} numbers", f"{n_rows} finite numbers")
-        unknown = np.full(n_rows, -1, np.int64)
-        return Series(values, times_s, self.column(window, n_rows, unknown, "iu"))
+def _column(
+    arrays: StoredArrays, name: str, length: int, otherwise: np.ndarray, kinds: str
+) -> np.ndarray:
+    """Return an optional array of a length; unsigned numbers become signed."""
+    if not arrays.has(name):
+        return otherwise
+    values = _numbers(arrays, name, kinds)
+    if values.shape != (length,):
+        raise _wrong(arrays, name, f"{values.shape}", f"({length},)")
+    return values.astype(np.int64)
 
-    def column(self, name: str, length: int, otherwise: np.ndarray, kinds: str) -> np.ndarray:
-        """Return an optional array of a length; unsigned numbers become signed."""
-        if not self.arrays.has(name):
-            return otherwise
-        values = self.numbers(name, kinds)
-        if values.shape != (length,):
-            raise self._wrong(name, f"{values.shape}", f"({length},)")
-        return values.astype(np.int64)
 
-    def numbers(self, name: str, kinds: str) -> np.ndarray:
-        values = self.arrays.table(name)
-        if values.dtype.kind not in kinds or values.ndim != 1:
-            raise self._wrong(name, f"{values.shape} {values.dtype}", "one column")
-        return values
+def _numbers(arrays: StoredArrays, name: str, kinds: str) -> np.ndarray:
+    values = arrays.table(name)
+    if values.dtype.kind not in kinds or values.ndim != 1:
+        raise _wrong(arrays, name, f"{values.shape} {values.dtype}", "one column")
+    return values
 
-    def _wrong(self, name: str, found: Any, expected: str) -> PredictionsFileError:
-        return PredictionsFileError(
-            "array", f"{self.arrays.path}: array {name!r} is {found}; expected {expected}."
-        )
+
+def _wrong(arrays: StoredArrays, name: str, found: str, expected: str) -> PredictionsFileError:
+    text = f"{arrays.path}: array {name!r} is {found}; expected {expected}."
+    return PredictionsFileError("array", text)
 
 
 # -- the predictor of a file: it looks windows up and computes nothing ------------------
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """What a file holds for one window and mask.
-
-    Attributes
-    ----------
-    responses
-        float32 (n_samples, n_stored): NaN where nothing is stored.
-    neurons
-        int64 (n,): asked neurons with a stored value, ascending.
-    valid
-        bool (n_samples,).
-    """
-
-    responses: np.ndarray
-    neurons: np.ndarray
-    valid: np.ndarray
-    behavior: np.ndarray | None
-    remarks: tuple[str, ...]
-
-
 @dataclass(slots=True, eq=False, repr=False)
 class StoredPredictions(HasSummary, Predictor):
     """Predictions of a file: the asked mask chooses cells, and changes no value.
@@ -627,30 +605,17 @@ class StoredPredictions(HasSummary, Predictor):
         self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
     ) -> Prediction:
         """Return the stored samples of those of the neurons that the file has."""
-        window, mask, found = encoded.window, encoded.mask, encoded.state
-        chosen = found.neurons
-        if neurons is not None:
-            asked = np.asarray(neurons, np.int64)
-            chosen = asked[np.isin(asked, found.neurons)]
-        cells = scored_cells(mask)[:, chosen]
-        values = np.where(cells, found.responses[:, self._column[chosen]], np.nan)
-        units = self.file.metadata.units
-        is_scaled = units == "normalised"
-        return Prediction(
-            responses=values.astype(np.float32),
-            neurons=chosen,
-            behavior=found.behavior,
-            mask_id=mask.mask_id,
-            predictor_id=self.predictor_id,
-            status="; ".join(found.remarks) or "ok",
-            scale=window.session.response_scale[chosen] if is_scaled else None,
-            units=units,
-            times_s=window.sample_times_s,
-            valid=found.valid,
-        )
+        found: Prediction = encoded.state
+        if neurons is None:
+            return found
+        asked = np.asarray(neurons, np.int64)
+        chosen = take_neurons(found, asked[np.isin(asked, found.neurons)])
+        assert chosen is not None  # the others are left out
+        return chosen
 
     # -- looking up -------------------------------------------------------------------
-    def _find(self, window: Window, mask: Mask) -> _Found:
+    def _find(self, window: Window, mask: Mask) -> Prediction:
+        """Return what the file holds of the targets; NaN where nothing is stored."""
         file, spec = self.file, self.file.metadata.spec
         number = file.window_at(window.start_s)
         tolerance_s = 0.5 / spec.response_rate_hz
@@ -672,7 +637,20 @@ class StoredPredictions(HasSummary, Predictor):
         remarks = self._remarks(window, mask, rows)
         if len(stored) < len(asked):
             remarks += (f"the file has {len(stored):,} of {len(asked):,} neurons",)
-        return _Found(responses, stored, valid, behavior, remarks)
+        units = file.metadata.units
+        values = np.where(wanted, responses[:, self._column[stored]], np.nan)
+        return Prediction(
+            responses=values.astype(np.float32),
+            neurons=stored,
+            behavior=behavior,
+            mask_id=mask.mask_id,
+            predictor_id=self.predictor_id,
+            status="; ".join(remarks) or "ok",
+            scale=window.session.response_scale[stored] if units == "normalised" else None,
+            units=units,
+            times_s=window.sample_times_s,
+            valid=valid,
+        )
 
     def _behavior(self, window: Window, number: int) -> np.ndarray | None:
         """Return decoded behaviour of a window, None unless all of it is stored."""
