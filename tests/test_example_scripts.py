@@ -142,13 +142,14 @@ class TestOnTheDemo:
 @pytest.mark.slow
 def test_spikes_are_predicted_and_labels_decoded(tmp_path, capsys):
     from omnimouse_model.families.ndt.network import NdtConfig
-    from omnimouse_model.families.ndt.training import NdtTrainConfig, train_ndt, trial_session
+    from omnimouse_model.families.ndt.training import NdtTrainConfig, NdtTraining, trial_session
     from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
+    from omnimouse_model.training.loop import train
 
     arrays = spiking_arrays()
     small = NdtConfig(d_token=16, d_model=32, n_layers=2, n_heads=2, d_inner=64)
     config = NdtTrainConfig(seed=1, model=small, steps=2, validate_every=2)
-    train_ndt(config, [trial_session(om.open_session(arrays), config.spec)], tmp_path)
+    train(NdtTraining, config, [trial_session(om.open_session(arrays), config.spec)], tmp_path)
     run("spikes", RECORDING=arrays, MODEL=tmp_path / "model.safetensors", MAX_TRIALS=3)
     said = capsys.readouterr().out
     assert said.count("bits per spike") >= 3

@@ -17,11 +17,12 @@ from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.families.twin.predictor import TwinPredictor
-from omnimouse_model.families.twin.training import FROZEN, train_twins
+from omnimouse_model.families.twin.training import FROZEN, TwinTraining
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.progress import QUIET
 from omnimouse_model.simulate.demo import unseen_session
+from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import TrainingSession, training_session
 
 STEPS_ALONE, STEPS_TRANSFER = 900, 300
@@ -55,12 +56,13 @@ def main(folder: Path) -> int:
         validate_every=10**6,
     )
     alone = folder / "alone"
-    train_twins(config, [source], alone)
+    train(TwinTraining, config, [source], alone)
     expected = score(alone / "model.safetensors", session)
     print(f"alone, all frames: {expected:.3f}", flush=True)
     for share in (SHARE, 1.0):
         out = folder / f"transfer-{share:g}"
-        train_twins(
+        train(
+            TwinTraining,
             replace(config, cycle_epochs=STEPS_TRANSFER, frozen=FROZEN),
             [part_of(source, share)],
             out,

@@ -234,7 +234,8 @@ def _evaluation(net: "Ndt", spikes: "torch.Tensor", n_out: int) -> tuple[float, 
 
 def _step_seconds(session: "Session", net: "Ndt", steps: int) -> list[float]:
     """Return the seconds of steps of our training, with the public settings."""
-    from omnimouse_model.families.ndt.training import NdtTrainConfig, train_ndt, trial_session
+    from omnimouse_model.families.ndt.training import NdtTrainConfig, NdtTraining, trial_session
+    from omnimouse_model.training.loop import train
 
     device = next(net.parameters()).device
     config = NdtTrainConfig(
@@ -250,7 +251,8 @@ def _step_seconds(session: "Session", net: "Ndt", steps: int) -> list[float]:
     )
     moments: list[float] = []
     with TemporaryDirectory(prefix="omnimouse-bench-") as folder:
-        train_ndt(
+        train(
+            NdtTraining,
             config,
             [trial_session(session, _spec())],
             Path(folder),

@@ -14,12 +14,13 @@ import torch
 from torch.distributed import TCPStore
 
 from omnimouse_model.families.omnimouse.batches import Group, Phase, TrainConfig
-from omnimouse_model.families.omnimouse.training import batch_loss, draw_step, train
+from omnimouse_model.families.omnimouse.training import OmniMouseTraining, batch_loss, draw_step
 from omnimouse_model.storage import tensors, write
 from omnimouse_model.training import checkpoints
 from omnimouse_model.training.checkpoints import last_state, saved_step
 from omnimouse_model.training.config import SessionChoice
 from omnimouse_model.training.distributed import joined
+from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import TrainingSession, open_training_session
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
@@ -126,12 +127,14 @@ def run(mice: Path, out: Path, dies_at: str = "") -> None:
     with joined(torch.device("cpu")) as team:
         sessions = sessions_of(mice, team.share_of(list(MICE)))
         if last_state(out) is None:
-            train(CONFIG, sessions, out, team=team, max_steps=0)
+            train(OmniMouseTraining, CONFIG, sessions, out, team=team, max_steps=0)
             if team.is_main and not (out / "start").exists():
                 shutil.copytree(out / "state-00000000", out / "start")
             team.wait()
         left = STEPS - saved_step(out)
-        train(CONFIG, sessions, out, team=team, max_steps=left, on_step=die_at_step)
+        train(
+            OmniMouseTraining, CONFIG, sessions, out, team=team, max_steps=left, on_step=die_at_step
+        )
 
 
 def _die_at_write(number: int) -> None:
@@ -155,7 +158,7 @@ def check_compiled(mice: Path, out: Path) -> None:
 
     config = replace(CONFIG, average=0.0)
     sessions = sessions_of(mice, ["m1-1-1"])
-    net = train(config, sessions, out, max_steps=0).eval()
+    net = train(OmniMouseTraining, config, sessions, out, max_steps=0).eval()
     batch = draw_step(config, sessions, 0, 0).batches[0]
     expected, _ = batch_loss(net, batch, config.phases[0], "fp32")
     names = list(net.state_dict())

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from math import isfinite, nan
 from pathlib import Path
@@ -28,10 +28,17 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import StoppedError
-from omnimouse_model.predict.checkpoint_file import TRAINED, Checkpoint, checkpoint_file
+from omnimouse_model.errors import CheckpointError, StoppedError
+from omnimouse_model.predict.checkpoint_file import (
+    FINISHED,
+    TRAINED,
+    Checkpoint,
+    checkpoint_file,
+    weights_hash,
+)
 from omnimouse_model.predict.devices import resolve_device
-from omnimouse_model.progress import QUIET, TRAINING, Job, shows_progress
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import QUIET, SAVING, STARTING, TRAINING, Job, shows_progress
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.storage.write import sole_writer, writing
@@ -41,10 +48,15 @@ from omnimouse_model.training.checkpoints import (
     saved_state,
     write_state,
 )
-from omnimouse_model.training.config import RunSettings, SharedFields, run_record
+from omnimouse_model.training.config import RunSettings, SharedFields, TransferOptions, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
-from omnimouse_model.training.metrics_log import MetricsLog, OnStep
-from omnimouse_model.training.sessions import TrainingSession, training_session, training_sessions
+from omnimouse_model.training.metrics_log import FILE, MetricsLog, OnStep, log_rows
+from omnimouse_model.training.sessions import (
+    TrainingSession,
+    check_unknown,
+    training_session,
+    training_sessions,
+)
 
 ALONE = Team()
 MAX_SKIPPED = 10
@@ -192,7 +204,7 @@ class TrainingRun(ABC):
     def of_transfer(
         cls, origin: Any, session: Session, options: Any
     ) -> tuple[Any, TrainingSession]:
-        """Return config and windows of a fine-tuning to a session (`training.transfer`).
+        """Return config and windows of a fine-tuning to a session (`transfer`).
 
         Raises
         ------
@@ -212,6 +224,70 @@ class TrainingRun(ABC):
     def finished(tuned: Any, origin: Any) -> Any:
         """Return a fine-tuned checkpoint with what a family adds after the steps."""
         return tuned
+
+    @classmethod
+    def transfer(
+        cls, predictor: Any, session: Session, options: TransferOptions, out: Path, job: Job
+    ) -> Predictor:
+        """Train a model on a new session, and write it with the sessions that it knows.
+
+        The caller writes the settings of the run (`analysis.fit`); see `Transfer.start`.
+
+        Parameters
+        ----------
+        predictor
+            The model; its `checkpoint()` gives its weights.
+
+        Raises
+        ------
+        FinetuneError
+            The model knows the session, or the session has nothing to learn from.
+        CheckpointError
+            A frozen tensor has changed.
+        """
+        check_unknown(predictor, session, options.train)
+        origin: Checkpoint = predictor.checkpoint()
+        config, source = cls.of_transfer(origin, session, options)
+        start, steps = cls.origin_of(origin, source, options, job)
+        job.progress(0.0, 1.0, STARTING)
+        device = resolve_device(job.device)
+        train(cls, config, [source], out, device=device, origin=start, job=steps)
+        best = cls.checkpoint.read(checkpoint_file(out, TRAINED))
+        is_frozen = options.train == "embeddings"
+        frozen = origin.core if is_frozen else {}
+        if any(not torch.equal(best.state[name], value) for name, value in frozen.items()):
+            raise CheckpointError(
+                f"{checkpoint_file(out, TRAINED)} does not hold the frozen weights of "
+                f"{predictor.predictor_id}: it was written over. Remove the folder and fine-tune "
+                "again."
+            )
+        values = {one.name: getattr(options, one.name) for one in fields(options)}
+        rows = list(log_rows(out / FILE))
+        card = {
+            # Of a recording among the options, its id.
+            **{name: getattr(value, "id", value) for name, value in values.items()},
+            "model": predictor.predictor_id,
+            "session": source.key,
+            "unit": cls.unit,
+            "frozen_hash": weights_hash(dict(frozen)) if frozen else None,
+            "n_trained": sum(value.numel() for value in best.trained(source.key, frozen)),
+            "steps": int(rows[-1]["step"]),
+            "best_step": best.card["steps"],
+            # Step 0 is the validation before training (`loop`).
+            "before": rows[0].get(SUMMARY) if rows[0]["step"] == 0 else None,
+            "validation": best.card.get("validation"),
+            "minutes": round(rows[-1]["seconds"] / 60, 1),
+        }
+        # Other sessions remain valid only with an unchanged core.
+        finished = origin.joined(best) if is_frozen else best
+        notes = {k: v for k, v in best.card.items() if k not in OF_RUN}
+        # The weights that were trained tell no more of the settings than those of before.
+        result = replace(finished, assumed=origin.assumed, card={"finetuned": card, **notes})
+        result = cls.finished(result, start)
+        job.progress(1.0, 1.0, SAVING)
+        result.save(out / FINISHED)
+        found: Predictor = cls.load_model(out, job.device)
+        return found
 
     @classmethod
     def export(cls, run: Path, path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Session folders by name; simulated mice are created if they do not exist."""
+"""Sessions of a training: folders by name, train windows, and those that are held out.
+
+Simulated mice are created if they do not exist.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,10 +11,12 @@ from zlib import crc32
 
 import numpy as np
 
-from omnimouse_model.data.clock import previous_index
+from omnimouse_model.data.clock import GRID_RATE_HZ, previous_index
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import default_spec
+from omnimouse_model.data.window_spec import WINDOW_S, default_spec
+from omnimouse_model.errors import FinetuneError
+from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import (
     DEMO_FURTHER,
     SMOKE_MICE,
@@ -27,7 +32,7 @@ from omnimouse_model.simulate.spiking_laboratory import (
 )
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
 from omnimouse_model.storage.write import cache_dir
-from omnimouse_model.training.config import RunSettings, SessionChoice
+from omnimouse_model.training.config import RunSettings, SessionChoice, Trained
 from omnimouse_model.training.distributed import Team, current_team
 
 MICE = {spec.name: spec for spec in (*TRAINING_MICE, *DEMO_FURTHER, *SMOKE_MICE, *STUDY_MICE)}
@@ -234,3 +239,111 @@ def training_session(session: Session) -> TrainingSession:
     # As in the official training: windows start at every screen sample.
     starts = session.window_starts("train", include_blanks=True, spec=default_spec())
     return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
+
+
+# -- split of the train tier into windows for training and for validation -------------
+# The official recipe holds out 5 % of the train windows at random. Windows start at every
+# screen sample, so neighbouring windows share all samples except one. Here, intervals of
+# time are held out instead, and no train window overlaps a held-out window.
+SHARE = 0.05
+# Official stride of validation windows in fine-tuning, in screen samples: 1 s.
+STRIDE = 30
+INTERVAL_S = 10.0
+"""Length of one held-out interval; shorter in short sessions."""
+PARTS = 20
+"""Minimum number of intervals of a short session, if windows fit into them."""
+
+
+def hold_out(session: Session, seed: int) -> TrainingSession:
+    """Return a session with train windows and held-out windows, drawn with a seed.
+
+    Raises
+    ------
+    FinetuneError
+        There are no train windows, or too few to hold out some.
+    """
+    has_some = bool(session.tiers().get("train"))
+    source = training_session(session) if has_some else None
+    if source is None or not len(source.starts):
+        raise FinetuneError(
+            "no_train",
+            f"{without_windows(session)} Name the trials to learn from 'train', or remove "
+            "every tier.",
+        )
+    starts = source.starts
+    # Every interval also costs the train windows that overlap its borders, so intervals
+    # shorter than a window would cost far more windows than they hold out.
+    length = min(INTERVAL_S, covered_s(starts) / PARTS)
+    interval = np.floor((starts - starts[0]) / max(length, WINDOW_S)).astype(int)
+    numbers = np.random.default_rng(seed).permutation(np.unique(interval))
+    held = np.zeros(len(starts), bool)
+    for number in numbers:
+        if held.sum() >= SHARE * len(starts):
+            break
+        held |= interval == number
+    held_out_starts = spaced(starts[held])
+    # Distance of each train window to the nearest held-out window before and after it.
+    near = np.searchsorted(held_out_starts, starts)
+    distance = np.minimum(
+        np.abs(starts - held_out_starts[np.maximum(near - 1, 0)]),
+        np.abs(starts - held_out_starts[np.minimum(near, len(held_out_starts) - 1)]),
+    )
+    # Starts at least one window length apart do not overlap. Starts are float seconds,
+    # hence the tolerance.
+    train = starts[distance > WINDOW_S - 1e-6]
+    if not len(train):
+        raise FinetuneError(
+            "too_short",
+            f"Session {session.id!r} has only {len(starts):,} train windows of "
+            f"{WINDOW_S:g} s, too few to hold some out: record longer, or name more "
+            "trials 'train'.",
+        )
+    return replace(source, starts=train, held_out=held_out_starts)
+
+
+def covered_s(starts: np.ndarray) -> float:
+    """Return the seconds that windows with sorted starts cover together.
+
+    Gaps of a recording are in no window and are not counted.
+    """
+    return float(np.minimum(np.diff(starts), WINDOW_S).sum()) + WINDOW_S
+
+
+def spaced(starts: np.ndarray) -> np.ndarray:
+    """Return those of the sorted starts that are at least the official stride apart."""
+    least = STRIDE / GRID_RATE_HZ - 1e-6
+    spaced_starts = [starts[0]]
+    for start in starts[1:]:
+        if start - spaced_starts[-1] >= least:
+            spaced_starts.append(start)
+    return np.array(spaced_starts)
+
+
+# -- sessions that cannot be fine-tuned to ---------------------------------------------
+def check_unknown(predictor: Predictor, session: Session, train: Trained) -> None:
+    """Raise `FinetuneError` if a model knows the session, and not all of it is trained."""
+    known, name = predictor.needs.n_neurons.get(session.id), predictor.predictor_id
+    if known is not None and known != session.n_neurons:
+        raise FinetuneError(
+            "neurons",
+            f"{name!r} knows session {session.id!r} with {known:,} neurons, this recording "
+            f"has {session.n_neurons:,}: is it the same export? Give the other one another "
+            "name.",
+        )
+    if known is not None and train != "all":
+        raise FinetuneError(
+            "known",
+            f"{name!r} knows session {session.id!r} already: use it as it is, or fine-tune "
+            'all of it to the session (train="all").',
+        )
+
+
+def check_name(session: Session) -> None:
+    """Raise `FinetuneError` if the id of a session cannot be part of a parameter's name."""
+    # Parameter names use dots as separators, and torch refuses module names with dots.
+    if "." in session.id:
+        raise FinetuneError(
+            "session_id",
+            f"Session {session.id!r} has a dot in its name, which no checkpoint can "
+            "hold: rename its folder, or its data_key.",
+        )

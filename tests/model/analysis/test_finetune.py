@@ -21,7 +21,7 @@ from omnimouse_model.predict.checkpoint_file import read_about, weights_hash
 from omnimouse_model.progress import SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state, saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from omnimouse_model.training.transfer import WINDOW_S, hold_out
+from omnimouse_model.training.sessions import WINDOW_S, hold_out
 from tests.model.finetune_process import (
     KNOWN,
     NEW,

@@ -7,7 +7,7 @@ import omnimouse_model as om
 from omnimouse_model.data.stimulus import SPLIT_NOTE, random_tiers
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.predict.compatibility import check_compatibility
-from omnimouse_model.training.transfer import covered_s
+from omnimouse_model.training.sessions import covered_s
 from tests import SESSIONS, SUITE2P
 
 

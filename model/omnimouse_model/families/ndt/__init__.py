@@ -18,7 +18,7 @@ FAMILY = shipped_family(
     names={"ndt-demo": partial(later(f"{__name__}.predictor:NdtPredictor.load"), DEMO)},
     transfer=Transfer(
         TransferOptions,
-        later(f"{__name__}.training:transfer_ndt"),
+        later(f"{__name__}.training:NdtTraining.transfer"),
         # Measured with the demo transformer, for an animal of 100 units.
         transfer_seconds(
             start_s=2.0,

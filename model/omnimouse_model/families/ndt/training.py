@@ -15,7 +15,6 @@ of a session, the steps, the start values, and last the fine-tuning to a new ses
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from math import isfinite, sqrt
 from operator import attrgetter
 from pathlib import Path
@@ -54,9 +53,14 @@ from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.checkpoints import rank_files, read_state
 from omnimouse_model.training.config import ADDED, Count, TrainFields, TransferOptions
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import ALONE, SUMMARY, TrainingRun, seeded, train
-from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number, shuffled
-from omnimouse_model.training.transfer import check_name, transfer
+from omnimouse_model.training.loop import ALONE, SUMMARY, TrainingRun, seeded
+from omnimouse_model.training.sessions import (
+    TrainingSession,
+    check_distinct,
+    check_name,
+    key_number,
+    shuffled,
+)
 
 # -- optimiser and learning rate -------------------------------------------------------
 LR = 1e-4
@@ -650,10 +654,6 @@ class NdtTraining(TrainingRun):
         return {SCHEMES_OF: list(self.settings.schemes), RATE_OF: self.settings.lr}
 
 
-train_ndt = partial(train, NdtTraining)
-"""Function that trains a transformer; `origin` is an `NdtCheckpoint`."""
-
-
 def _squares(gradients: list[Tensor]) -> float:
     """Return the sum of squares of all entries."""
     if not gradients:
@@ -820,7 +820,3 @@ def _schemes_of(model: NdtCheckpoint) -> tuple[str, ...]:
             f"{', '.join(known)}."
         )
     return tuple(schemes)
-
-
-transfer_ndt = partial(transfer, NdtTraining)
-"""Function that trains the stitchers of a new session (`Transfer.start`)."""

@@ -95,7 +95,9 @@ FAMILY = Family(
         shipped_configs(Path(__file__).parent / "configs"),
     ),
     transfer=Transfer(
-        NeuronTransferOptions, later(f"{__name__}.training:transfer_omnimouse"), _transfer_seconds
+        NeuronTransferOptions,
+        later(f"{__name__}.training:OmniMouseTraining.transfer"),
+        _transfer_seconds,
     ),
     export=later(f"{__name__}.training:export_run"),
     published="OmniMouse-5M",

@@ -101,9 +101,7 @@ from omnimouse_model.training.checkpoints import (
 from omnimouse_model.training.config import NeuronTransferOptions, RunSettings, run_record
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import SUMMARY, TrainingRun, seeded
-from omnimouse_model.training.loop import train as train_run
-from omnimouse_model.training.sessions import TrainingSession
-from omnimouse_model.training.transfer import check_name, hold_out, transfer
+from omnimouse_model.training.sessions import TrainingSession, check_name, hold_out
 
 # -- the run: start, steps, validation, saves ------------------------------------------
 # Parameters with this prefix belong to the sessions of one rank. Animal vectors do not
@@ -841,12 +839,6 @@ def _recorded(
     if used.all():
         return predicted, targets
     return predicted[used], targets[used]
-
-
-train = partial(train_run, OmniMouseTraining)
-"""Function that trains OmniMouse; `origin` are `StartValues`."""
-transfer_omnimouse = partial(transfer, OmniMouseTraining)
-"""Function that trains the vectors of a new session (`Transfer.start`)."""
 
 
 def with_epochs(config: TrainConfig, sessions: list[TrainingSession], team: Team) -> TrainConfig:

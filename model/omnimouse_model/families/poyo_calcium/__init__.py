@@ -11,7 +11,7 @@ FAMILY = shipped_family(
     summary="Transformer of single response samples: decodes behaviour from any neurons.",
     transfer=Transfer(
         TransferOptions,
-        later(f"{__name__}.model:transfer_poyo"),
+        later(f"{__name__}.model:PoyoTraining.transfer"),
         # Measured with `poyo_calcium-small`, for a mouse of 100 and of 400 neurons.
         transfer_seconds(
             start_s=1.0,

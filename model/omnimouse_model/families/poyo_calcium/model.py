@@ -12,7 +12,6 @@ The module is long because it has all of the model but its network.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,8 +56,13 @@ from omnimouse_model.progress import Cancelled, never, stop_if
 from omnimouse_model.storage.trees import Within, decode, refused_as
 from omnimouse_model.training.config import ADDED, Count, TrainFields, TransferOptions
 from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
-from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
-from omnimouse_model.training.transfer import check_name, hold_out, transfer
+from omnimouse_model.training.sessions import (
+    TrainingSession,
+    check_alone,
+    check_name,
+    hold_out,
+    without_windows,
+)
 
 FAMILY = "poyo_calcium"
 TITLE = "calcium POYO+"
@@ -721,7 +725,3 @@ def _lack(source: TrainingSession, model: PoyoConfig) -> str:
     if not set(wanted) & set(session.behavior_names):
         return f"Session {session.id!r} has none of {', '.join(wanted)}, which {TITLE} decodes."
     return "" if len(source.starts) else without_windows(session)
-
-
-transfer_poyo = partial(transfer, PoyoTraining)
-"""Function that trains embeddings of a new session (`Transfer.start`)."""

@@ -26,7 +26,7 @@ FAMILY = shipped_family(
     recognises=_recognises,
     transfer=Transfer(
         TransferOptions,
-        later(f"{__name__}.training:transfer_twin"),
+        later(f"{__name__}.training:TwinTraining.transfer"),
         # Measured with the demo twin, for a mouse of 100 and of 400 neurons.
         transfer_seconds(
             start_s=7.0,

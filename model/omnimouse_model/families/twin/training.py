@@ -44,9 +44,8 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import on_device
 from omnimouse_model.training.checkpoints import rank_files, read_state
 from omnimouse_model.training.config import Count, Targets, TrainFields, TransferOptions
-from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded, train
-from omnimouse_model.training.sessions import TrainingSession, check_distinct, key_number
-from omnimouse_model.training.transfer import hold_out, transfer
+from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
+from omnimouse_model.training.sessions import TrainingSession, check_distinct, hold_out, key_number
 
 # -- configuration, read from one YAML file --------------------------------------------
 Start = Literal["center", "receptive-fields"]
@@ -623,10 +622,6 @@ class TwinTraining(TrainingRun):
         return TwinCheckpoint.of_networks(nets, means, config.model, config.frame_size)
 
 
-train_twins = partial(train, TwinTraining)
-"""Function that trains twins; `origin` is a `TwinCheckpoint`."""
-
-
 def _seed(seed: int, session: str) -> int:
     """Return the seed of a session."""
     return seed + key_number(session)
@@ -686,7 +681,3 @@ def _positions(net: TwinNetwork, centers: np.ndarray, frame_size: tuple[int, int
     seen = perspective.retina_points(xy[None], rest, net.start())
     on_maps = perspective.map_points(seen[0])
     return torch.atanh(on_maps.clamp(-_MAX_POSITION, _MAX_POSITION))
-
-
-transfer_twin = partial(transfer, TwinTraining)
-"""Function that trains the parts of a new session (`Transfer.start`)."""

@@ -18,7 +18,6 @@ from omnimouse_model.families.ndt.training import (
     NdtTrainConfig,
     NdtTraining,
     read_trials,
-    train_ndt,
     trial_session,
     with_steps,
 )
@@ -28,6 +27,7 @@ from omnimouse_model.storage.tensors import write_pickle
 from omnimouse_model.training.checkpoints import last_state
 from omnimouse_model.training.config import RunSettings, write_record
 from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import train
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.held_out_bits import bits_of
 from tests.model.poisson_world import poisson_arrays
@@ -61,7 +61,7 @@ def sessions():
 def trained(sessions, tmp_path_factory):
     """Folder of a complete run over both sessions."""
     out = tmp_path_factory.mktemp("run")
-    train_ndt(CONFIG, sessions, out)
+    train(NdtTraining, CONFIG, sessions, out)
     return out
 
 
@@ -71,10 +71,10 @@ def new():
 
 
 def test_a_stopped_run_goes_on_to_the_bit(sessions, trained, tmp_path):
-    train_ndt(CONFIG, sessions, tmp_path, max_steps=2)
+    train(NdtTraining, CONFIG, sessions, tmp_path, max_steps=2)
     with pytest.raises(StoppedError):
-        train_ndt(CONFIG, sessions, tmp_path, job=STOPPED)
-    train_ndt(CONFIG, sessions, tmp_path)
+        train(NdtTraining, CONFIG, sessions, tmp_path, job=STOPPED)
+    train(NdtTraining, CONFIG, sessions, tmp_path)
     for name in ("model.safetensors", "best.safetensors"):
         assert_same(
             NdtCheckpoint.read(tmp_path / name).state, NdtCheckpoint.read(trained / name).state
@@ -108,20 +108,20 @@ def test_a_run_of_several_processes_is_that_of_all_their_sessions(sessions, tmp_
 
 def test_a_save_of_another_training_is_refused(sessions, trained):
     with pytest.raises(ValueError, match="model"):
-        train_ndt(replace(CONFIG, model=replace(MODEL, d_inner=8)), sessions, trained)
+        train(NdtTraining, replace(CONFIG, model=replace(MODEL, d_inner=8)), sessions, trained)
     with pytest.raises(ValueError, match="sessions"):
-        train_ndt(CONFIG, sessions[:1], trained)
+        train(NdtTraining, CONFIG, sessions[:1], trained)
     # The learning rate depends on the number of steps.
     with pytest.raises(ValueError, match="steps"):
-        train_ndt(replace(CONFIG, steps=9), sessions, trained)
+        train(NdtTraining, replace(CONFIG, steps=9), sessions, trained)
     assert last_state(trained).name == "state-00000008"
 
 
 def test_a_step_leaves_the_stitchers_of_other_sessions_as_they_are(sessions, tmp_path):
-    net = train_ndt(replace(CONFIG, steps=None), sessions, tmp_path, max_steps=0)
+    net = train(NdtTraining, replace(CONFIG, steps=None), sessions, tmp_path, max_steps=0)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     for number in range(1, 5):
-        net = train_ndt(replace(CONFIG, steps=None), sessions, tmp_path, max_steps=1)
+        net = train(NdtTraining, replace(CONFIG, steps=None), sessions, tmp_path, max_steps=1)
         after = net.state_dict()
         moved = {
             key
@@ -210,7 +210,7 @@ def test_a_session_with_too_few_trials_is_refused(sessions):
     with pytest.raises(ValueError, match=r"1 whole trials.*at least 2"):
         read_trials(few, CONFIG)
     with pytest.raises(ValueError, match="same id"):
-        train_ndt(CONFIG, [sessions[0]] * 2, few.session.path / "never")
+        train(NdtTraining, CONFIG, [sessions[0]] * 2, few.session.path / "never")
 
 
 def test_an_export_is_a_predictor_of_its_sessions(sessions, trained, tmp_path):
@@ -269,7 +269,8 @@ def test_everything_can_be_trained_and_a_stopped_run_goes_on(trained, new, tmp_p
 
 
 def test_only_stitchers_have_gradients_where_the_transformer_is_frozen(new, trained, tmp_path):
-    net = train_ndt(
+    net = train(
+        NdtTraining,
         replace(CONFIG, trained="stitchers", steps=2),
         [trial_session(new, SPEC)],
         tmp_path,
@@ -349,11 +350,11 @@ def test_it_learns_most_of_what_the_true_rates_tell(tmp_path):
         found = one_neuron_out(net.eval(), session.id, torch.from_numpy(counts))
         return bits_of(found, counts).pooled
 
-    untrained = train_ndt(config, [source], tmp_path / "0", max_steps=0)
+    untrained = train(NdtTraining, config, [source], tmp_path / "0", max_steps=0)
     assert co_smoothing(untrained) < 0.02
     mean = np.broadcast_to(counts.mean(axis=(0, 1)), counts.shape)
     assert bits_of(mean.astype(float), counts).pooled == pytest.approx(0, abs=1e-12)
-    trained = train_ndt(config, [source], tmp_path / "1")
+    trained = train(NdtTraining, config, [source], tmp_path / "1")
     assert co_smoothing(trained) > 0.65 * oracle
 
 
@@ -395,7 +396,7 @@ def test_a_start_at_components_forecasts(tmp_path):
             mean_rates=True,
             start=start,
         )
-        net = train_ndt(config, [source], tmp_path / start, max_steps=0).eval()
+        net = train(NdtTraining, config, [source], tmp_path / start, max_steps=0).eval()
         rates = net(seen, "slow", "causal").log_rates.exp()[:, 15:25].detach()
         pairs = zip(rates.flatten(0, 1).T, true[:, 15:25].flatten(0, 1).T, strict=True)
         found[start] = torch.stack(

@@ -26,9 +26,10 @@ from omnimouse_model.families.omnimouse.start_values import (
     set_population_attention_heads,
 )
 from omnimouse_model.families.omnimouse.tokens import layout_from_mask
-from omnimouse_model.families.omnimouse.training import train
+from omnimouse_model.families.omnimouse.training import OmniMouseTraining
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.training.config import SessionChoice
+from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import open_training_session
 from tests.model.families.omnimouse.test_training import CONFIG, PHASE, weights
 from tests.model.small_net import SMALL
@@ -131,14 +132,14 @@ def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path):
     first = replace(PHASE, steps=1, batch=1, targets="truth")
     second = replace(first, name="second", steps=2, population_heads=(1, 0), behavior_head=0)
     config = replace(CONFIG, phases=(first, second))
-    whole = train(config, sessions, tmp_path / "whole")
+    whole = train(OmniMouseTraining, config, sessions, tmp_path / "whole")
     for _ in range(2):  # the first stop is where the phase begins
-        parts = train(config, sessions, tmp_path / "parts", max_steps=1)
-    parts = train(config, sessions, tmp_path / "parts")
+        parts = train(OmniMouseTraining, config, sessions, tmp_path / "parts", max_steps=1)
+    parts = train(OmniMouseTraining, config, sessions, tmp_path / "parts")
     assert torch.equal(weights(whole), weights(parts))
     last = replace(second, population_heads=None, behavior_head=None)
     plain = replace(config, phases=(first, last))
-    without = train(plain, sessions, tmp_path / "plain")
+    without = train(OmniMouseTraining, plain, sessions, tmp_path / "plain")
     assert not torch.allclose(weights(whole), weights(without), atol=1e-3)
 
 

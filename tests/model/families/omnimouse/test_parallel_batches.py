@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from omnimouse_model.families.omnimouse.batches import TrainConfig
 from omnimouse_model.families.omnimouse.config import OmniMouseConfig
 from omnimouse_model.families.omnimouse.training import (
+    OmniMouseTraining,
     are_independent,
     parallel_gradients,
-    train,
 )
 from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import train
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.model.train_process import CONFIG, MICE, sessions_of, write_mice
 
@@ -53,7 +54,7 @@ def test_a_run_of_two_threads_is_to_the_bit_that_of_one(sessions, tmp_path):
     for threads in (1, 2):
         torch.set_num_threads(threads)
         out = tmp_path / str(threads)
-        nets.append(train(config, sessions, out, team=Team(), max_steps=STEPS))
+        nets.append(train(OmniMouseTraining, config, sessions, out, team=Team(), max_steps=STEPS))
         assert torch.get_num_threads() == threads
         found = log_rows(out / FILE)
         rows.append([(row["step"], row["loss"], row["windows"]) for row in found])

@@ -22,7 +22,6 @@ from omnimouse_model.families.omnimouse.batches import (
 from omnimouse_model.families.omnimouse.training import (
     OmniMouseTraining,
     learning_rate,
-    train,
     with_epochs,
     write_official,
 )
@@ -32,6 +31,7 @@ from omnimouse_model.storage import journal
 from omnimouse_model.training.checkpoints import last_state, read_state
 from omnimouse_model.training.config import SessionChoice
 from omnimouse_model.training.distributed import Team
+from omnimouse_model.training.loop import train
 from omnimouse_model.training.metrics_log import FILE, MetricsLog, log_rows
 from omnimouse_model.training.sessions import open_training_session
 from tests.bench.step_cost import step_cost
@@ -132,7 +132,7 @@ def test_each_group_is_clipped_by_itself(sessions, tmp_path):
     core = replace(CONFIG.core, clip=1e-3)
     session = replace(CONFIG.session, clip=1e-4)
     config = replace(CONFIG, core=core, session=session)
-    train(config, sessions, tmp_path, max_steps=1)
+    train(OmniMouseTraining, config, sessions, tmp_path, max_steps=1)
     state = read_state(last_state(tmp_path) / "rank_0.pt")
     for name, clip in (("core", 1e-3), ("session", 1e-4)):
         first = [own["exp_avg"].flatten() for own in state[name]["state"].values()]
@@ -156,14 +156,14 @@ def test_several_processes_refuse_what_only_one_can_do(sessions):
 
 @pytest.mark.slow
 def test_another_number_of_processes_does_not_resume(sessions, tmp_path):
-    train(CONFIG, sessions, tmp_path, max_steps=1)
+    train(OmniMouseTraining, CONFIG, sessions, tmp_path, max_steps=1)
     path = last_state(tmp_path) / "rank_0.pt"
     torch.save(read_state(path) | {"ranks": 4}, path)
     with pytest.raises(ValueError, match=r"4 processes, these are 1.*Start it with 4"):
-        train(CONFIG, sessions, tmp_path)
+        train(OmniMouseTraining, CONFIG, sessions, tmp_path)
     torch.save(read_state(path) | {"ranks": 1}, path)
     with pytest.raises(ValueError, match=r"other sessions.*m2-1-1"):
-        train(CONFIG, sessions[:1], tmp_path)
+        train(OmniMouseTraining, CONFIG, sessions[:1], tmp_path)
 
 
 @pytest.mark.slow
@@ -175,7 +175,7 @@ def test_saves_follow_the_steps_and_only_the_last_is_kept(sessions, tmp_path):
 
     (tmp_path / ".model.safetensors.77-01234567.part").mkdir()  # as a kill leaves it
     config = replace(CONFIG, save_every=2, save_every_s=None)
-    train(config, sessions, tmp_path, on_step=look)
+    train(OmniMouseTraining, config, sessions, tmp_path, on_step=look)
     assert not list(tmp_path.glob(".*"))
     assert list(dict.fromkeys(seen)) == ["state-00000002", "state-00000004"]
     assert [p.name for p in tmp_path.glob("state-*")] == ["state-00000006"]
@@ -200,7 +200,7 @@ def test_a_torn_row_and_rows_after_the_save_are_dropped(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_run_in_the_released_form_is_read_back(sessions, tmp_path, monkeypatch):
     config = replace(CONFIG, model=NARROW)
-    net = train(config, sessions[:1], tmp_path / "run", max_steps=1)
+    net = train(OmniMouseTraining, config, sessions[:1], tmp_path / "run", max_steps=1)
     with pytest.raises(CheckpointError, match="only released sizes"):
         write_official(tmp_path / "run", tmp_path / "no", config)
     for module in (official, training):

@@ -20,16 +20,12 @@ from omnimouse_model.families.omnimouse.batches import (
     sessions_of_phase,
 )
 from omnimouse_model.families.omnimouse.network import OmniMouse, behavior_loss, poisson_loss
-from omnimouse_model.families.omnimouse.training import (
-    OmniMouseTraining,
-    batch_loss,
-    train,
-)
+from omnimouse_model.families.omnimouse.training import OmniMouseTraining, batch_loss
 from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.training.checkpoints import last_state, read_state
 from omnimouse_model.training.config import SessionChoice
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import ALONE
+from omnimouse_model.training.loop import ALONE, train
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_model.training.sessions import TrainingSession, open_training_session
 from tests.model.small_net import SMALL
@@ -90,7 +86,7 @@ def test_accumulated_batches_are_a_step_of_the_mean(sessions, tmp_path, monkeypa
         """The first step's, as the core's optimiser remembers it."""
         phase = replace(PHASE, accumulate=accumulate)
         config = replace(CONFIG, model=still, phases=(phase,))
-        train(config, sessions, tmp_path / name, max_steps=1)
+        train(OmniMouseTraining, config, sessions, tmp_path / name, max_steps=1)
         state = last_save(tmp_path / name)
         held = state["core"]["state"].values()
         return torch.cat([own["exp_avg"].flatten() for own in held])
@@ -106,8 +102,8 @@ def test_accumulated_batches_are_a_step_of_the_mean(sessions, tmp_path, monkeypa
 def test_a_phase_may_go_on_from_the_average_with_fresh_optimisers(sessions, tmp_path):
     still = replace(PHASE, name="still", steps=1, lr_scale=0.0, from_average=True)
     first = replace(PHASE, steps=2)
-    averaged = train(replace(CONFIG, phases=(first,)), sessions, tmp_path)
-    train(replace(CONFIG, phases=(first, still)), sessions, tmp_path)
+    averaged = train(OmniMouseTraining, replace(CONFIG, phases=(first,)), sessions, tmp_path)
+    train(OmniMouseTraining, replace(CONFIG, phases=(first, still)), sessions, tmp_path)
     state = last_save(tmp_path)
     assert state["step"] == 3
     for name, value in averaged.named_parameters():
@@ -143,7 +139,7 @@ def test_missing_responses_are_left_out_of_the_loss(sessions, monkeypatch, tmp_p
 
     monkeypatch.setattr(TrainingSession, "target_rates", with_gap)
     config = replace(CONFIG, phases=(replace(PHASE, tasks={"video-36": 1.0}),))
-    net = train(config, sessions, tmp_path, max_steps=2)
+    net = train(OmniMouseTraining, config, sessions, tmp_path, max_steps=2)
     assert np.isfinite(losses(tmp_path)).all()
     assert torch.isfinite(weights(net)).all()
 
@@ -218,21 +214,21 @@ def test_a_run_that_only_skips_says_so(sessions, tmp_path):
     wild = replace(CONFIG, core=replace(CONFIG.core, lr=float("inf")))
     phase = replace(PHASE, steps=40, tasks={"video-36": 1.0}, warmup=0)
     with pytest.raises(ValueError, match="not finite in 10 steps"):
-        train(replace(wild, phases=(phase,)), sessions, tmp_path)
+        train(OmniMouseTraining, replace(wild, phases=(phase,)), sessions, tmp_path)
 
 
 @pytest.mark.slow
 def test_another_model_does_not_resume(sessions, tmp_path):
-    train(CONFIG, sessions, tmp_path, max_steps=1)
+    train(OmniMouseTraining, CONFIG, sessions, tmp_path, max_steps=1)
     other = replace(CONFIG, model=replace(SMALL, num_layers=1))
     with pytest.raises(ValueError, match="another model:"):
-        train(other, sessions, tmp_path)
+        train(OmniMouseTraining, other, sessions, tmp_path)
 
 
 @pytest.mark.slow
 def test_validation_scores_every_condition(sessions, tmp_path):
     config = replace(CONFIG, validate_every=1, validation_windows=1)
-    train(config, sessions, tmp_path, max_steps=1)
+    train(OmniMouseTraining, config, sessions, tmp_path, max_steps=1)
     (row,) = log_rows(tmp_path / FILE)
     assert {"video_behavior", "half", "forecast", "decode_running"} <= row.keys()
 
@@ -296,7 +292,7 @@ def test_recordings_of_the_same_neurons_share_their_parameters(tmp_path):
     further = SessionChoice("b", neurons=alone.key)
     both = [alone, open_training_session(second, further)]
     phase = replace(PHASE, steps=1, sessions=("b",))
-    net = train(replace(CONFIG, phases=(phase,)), both, tmp_path / "run")
+    net = train(OmniMouseTraining, replace(CONFIG, phases=(phase,)), both, tmp_path / "run")
     assert net.session_sizes == {alone.key: 12}
     assert first_recordings(both) == [alone]
 

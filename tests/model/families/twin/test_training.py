@@ -17,13 +17,13 @@ from omnimouse_model.families.twin.training import (
     _positions,
     clip_spec,
     clip_starts,
-    train_twins,
 )
 from omnimouse_model.families.twin.twin import TwinCheckpoint
 from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.training.checkpoints import last_state, read_state
 from omnimouse_model.training.config import RunSettings, SessionChoice, write_record
+from omnimouse_model.training.loop import train
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_model.training.sessions import open_training_session
 from tests import FIXTURES
@@ -86,7 +86,7 @@ def sessions(tmp_path_factory):
 def twins(sessions, tmp_path_factory):
     """Folder of a complete run over both sessions."""
     out = tmp_path_factory.mktemp("run")
-    train_twins(CONFIG, sessions, out)
+    train(TwinTraining, CONFIG, sessions, out)
     return out
 
 
@@ -95,10 +95,10 @@ def tensors(path):
 
 
 def test_a_stopped_run_goes_on_to_the_bit(sessions, twins, tmp_path):
-    train_twins(CONFIG, sessions, tmp_path, max_steps=1)
+    train(TwinTraining, CONFIG, sessions, tmp_path, max_steps=1)
     with pytest.raises(StoppedError):
-        train_twins(CONFIG, sessions, tmp_path, job=STOPPED)
-    nets = train_twins(CONFIG, sessions, tmp_path)
+        train(TwinTraining, CONFIG, sessions, tmp_path, job=STOPPED)
+    nets = train(TwinTraining, CONFIG, sessions, tmp_path)
     assert_same(tensors(tmp_path / "model.safetensors"), tensors(twins / "model.safetensors"))
     rows = list(log_rows(tmp_path / FILE))
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
@@ -107,35 +107,35 @@ def test_a_stopped_run_goes_on_to_the_bit(sessions, twins, tmp_path):
 
 def test_a_save_of_another_training_is_refused(sessions, twins):
     with pytest.raises(ValueError, match="model"):
-        train_twins(replace(CONFIG, model=replace(MODEL, out_channels=8)), sessions, twins)
+        train(TwinTraining, replace(CONFIG, model=replace(MODEL, out_channels=8)), sessions, twins)
     with pytest.raises(ValueError, match="sessions"):
-        train_twins(CONFIG, sessions[:1], twins)
+        train(TwinTraining, CONFIG, sessions[:1], twins)
     with pytest.raises(ValueError, match="same id"):
-        train_twins(CONFIG, [sessions[0], sessions[0]], twins)
+        train(TwinTraining, CONFIG, [sessions[0], sessions[0]], twins)
 
 
 def test_the_noise_and_the_momentum_start_again_with_a_cycle(sessions, tmp_path):
     one_epoch = replace(CONFIG, cycles=2, cycle_epochs=1, lr=0.0)
-    train_twins(one_epoch, sessions, tmp_path, max_steps=1)
+    train(TwinTraining, one_epoch, sessions, tmp_path, max_steps=1)
     state = read_state(last_state(tmp_path) / "rank_0.pt")
     name = "readout.position.sigma"
     state["nets"]["a-1-1"][name] *= 0.5
     torch.save(state, last_state(tmp_path) / "rank_0.pt")
-    nets = train_twins(one_epoch, sessions, tmp_path)
+    nets = train(TwinTraining, one_epoch, sessions, tmp_path)
     sigma = nets["a-1-1"].state_dict()[name]
     torch.testing.assert_close(sigma[0], 0.4 * torch.eye(2))
 
 
 def test_it_learns_what_the_neurons_see(sessions, tmp_path):
     longer = replace(CONFIG, cycles=1, cycle_epochs=12, clips=4, frames=20)
-    train_twins(longer, sessions[:1], tmp_path)
+    train(TwinTraining, longer, sessions[:1], tmp_path)
     losses = [row["loss"] for row in log_rows(tmp_path / FILE)]
     assert np.mean(losses[-4:]) < np.mean(losses[:4])
 
 
 def test_receptive_fields_are_the_first_positions(sessions, tmp_path):
     config = replace(CONFIG, start="receptive-fields", position_sd=0.2, lr=0.0)
-    nets = train_twins(config, sessions[:1], tmp_path, max_steps=1)
+    nets = train(TwinTraining, config, sessions[:1], tmp_path, max_steps=1)
     net = nets["a-1-1"].eval()
     positions = net.positions().detach()
     # Frames are flatter than the retina: their edges are where they are on the frame.
@@ -218,14 +218,14 @@ def test_a_session_without_a_validation_tier_is_trained_without_scores(sessions,
     trials = replace(source.session.trials, tier=tiers)
     plain = replace(source, session=replace(source.session, trials=trials))
     config = replace(CONFIG, validate_every=1, patience=1)
-    train_twins(config, [plain], tmp_path)
+    train(TwinTraining, config, [plain], tmp_path)
     rows = list(log_rows(tmp_path / FILE))
     assert len(rows) == config.total_steps
     assert "validation" not in rows[-1]
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing(sessions, tmp_path, monkeypatch):
-    train_twins(CONFIG, sessions[:1], tmp_path, max_steps=1)
+    train(TwinTraining, CONFIG, sessions[:1], tmp_path, max_steps=1)
     before = tensors(tmp_path / "model.safetensors")
     loss = TwinNetwork.loss
 
@@ -234,7 +234,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(sessions, tmp_path, monke
         return loss(self, *arguments) + 0 * (self.readout.biases[0] * 0).sqrt().sum()
 
     monkeypatch.setattr(TwinNetwork, "loss", wild)
-    train_twins(CONFIG, sessions[:1], tmp_path, max_steps=1)
+    train(TwinTraining, CONFIG, sessions[:1], tmp_path, max_steps=1)
     assert_same(tensors(tmp_path / "model.safetensors"), before)
 
 
