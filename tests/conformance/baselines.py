@@ -49,7 +49,7 @@ from omnimouse_model.families.latent_zig.network import (
     ZigNetwork,
     theta_and_q,
 )
-from omnimouse_model.families.parts.clip_training import poisson_sum
+from omnimouse_model.families.parts.clips import poisson_sum
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     PlacesConfig,

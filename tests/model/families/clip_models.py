@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.families.parts.clip_models import GrayLevels
+from omnimouse_model.families.parts.clips import GrayLevels
 from omnimouse_model.training.checkpoints import MODEL
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session

@@ -17,7 +17,7 @@ from omnimouse_model.families.ndt import DEMO as NDT_DEMO
 from omnimouse_model.families.ndt.predictor import NdtCheckpoint
 from omnimouse_model.families.omnimouse import DEMO
 from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint
-from omnimouse_model.families.parts.clip_models import GrayLevels
+from omnimouse_model.families.parts.clips import GrayLevels
 from omnimouse_model.families.poyo_calcium.model import PoyoCheckpoint
 from omnimouse_model.families.poyo_calcium.network import PoyoConfig
 from omnimouse_model.families.sensorium_factorised.network import FactorisedCheckpoint

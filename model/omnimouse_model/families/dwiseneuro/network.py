@@ -26,17 +26,15 @@ from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.families.parts.clip_models import (
+from omnimouse_model.families.parts.clips import (
     FRAME_SIZE,
     N_STATE,
     ClipCheckpoint,
     ClipNetwork,
-    Inputs,
-    clip_spec,
-)
-from omnimouse_model.families.parts.clip_training import (
     ClipTrainConfig,
     ClipTraining,
+    Inputs,
+    clip_spec,
     poisson_sum,
 )
 from omnimouse_model.predict.checkpoint_file import Size, Sizes

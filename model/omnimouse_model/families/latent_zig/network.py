@@ -27,24 +27,22 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.tier_windows import spread_starts
-from omnimouse_model.families.parts.clip_models import ClipCheckpoint, Inputs, clip_spec
-from omnimouse_model.families.parts.clip_training import (
-    START_CLIPS,
-    Batch,
-    CoreTrainConfig,
-    CoreTraining,
-)
-from omnimouse_model.families.parts.core_start import features_of, neuron_weights
+from omnimouse_model.families.parts.clips import Batch, ClipCheckpoint, Inputs, clip_spec
 from omnimouse_model.families.parts.factorised import (
+    START_CLIPS,
     CoreConfig,
     CoreNetwork,
+    CoreTrainConfig,
+    CoreTraining,
     FactorisedCore,
     GaussianReadout,
     OnCore,
     ReadoutConfig,
     by_session,
+    features_of,
     inverse_elu,
     module_key,
+    neuron_weights,
     rows_of,
 )
 from omnimouse_model.masks import Mask

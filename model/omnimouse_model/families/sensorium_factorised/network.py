@@ -17,17 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.families.parts.clip_models import ClipCheckpoint, Inputs, clip_spec
-from omnimouse_model.families.parts.clip_training import (
+from omnimouse_model.families.parts.clips import (
     Batch,
-    CoreTrainConfig,
-    CoreTraining,
+    ClipCheckpoint,
+    Inputs,
+    clip_spec,
     poisson_sum,
 )
-from omnimouse_model.families.parts.core_start import start_readout
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     CoreNetwork,
+    CoreTrainConfig,
+    CoreTraining,
     FactorisedCore,
     GaussianReadout,
     OnCore,
@@ -36,6 +37,7 @@ from omnimouse_model.families.parts.factorised import (
     inverse_elu,
     module_key,
     rows_of,
+    start_readout,
 )
 from omnimouse_model.predict.checkpoint_file import Copies, Size
 from omnimouse_model.progress import Cancelled

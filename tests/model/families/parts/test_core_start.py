@@ -4,21 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.families.parts.core_start import (
-    check_core,
-    neuron_weights,
-    start_filters,
-    start_places,
-    start_readout,
-    start_scales,
-)
 from omnimouse_model.families.parts.factorised import (
     CoreConfig,
     FactorisedCore,
     GaussianReadout,
     PlacesConfig,
     ReadoutConfig,
+    check_core,
+    neuron_weights,
     rows_of,
+    start_filters,
+    start_places,
+    start_readout,
+    start_scales,
 )
 
 SIZES = {"spatial": ((13, 13), (1, 1)), "temporal": (9, 5), "stride": 2, "has_norm": False}

@@ -1,12 +1,14 @@
-"""Inputs, checkpoints and predictors of the networks of video at 30 Hz.
+"""Networks of video at 30 Hz: their inputs, checkpoints, predictors and training.
 
 A family adds what differs: its network (`ClipNetwork`), and the class of its checkpoints.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -16,6 +18,9 @@ from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
+from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.shard import validation_results
+from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import (
@@ -28,6 +33,9 @@ from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import Cancelled, stop_if
 from omnimouse_model.storage.trees import Within
+from omnimouse_model.training.config import Count, Targets, TrainFields
+from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
+from omnimouse_model.training.sessions import TrainingSession, check_alone
 
 # -- windows and clips, for prediction and training -------------------------------------
 # The warm-up of a window are the frames that a model takes before its first output.
@@ -333,3 +341,184 @@ class ClipPredictor(NetworkPredictor):
             (tuple(None if part is None else part[n : n + 1] for part in state), ok)
             for n, ok in enumerate(valid)
         ]
+
+
+# -- training --------------------------------------------------------------------------
+#     RUN/model.safetensors, .json   the last weights
+#     RUN/best.safetensors, .json    those of the best validation score so far
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipTrainConfig(TrainFields):
+    """Settings of a training; a family adds `model`, the sizes of its network, and `frames`.
+
+    Attributes
+    ----------
+    clips
+        Clips per step.
+    targets
+        The noisy "responses", or the exact conditional means of the simulator
+        ("truth").
+    total_steps
+        Steps of the whole run.
+    lr, min_lr, weight_decay
+        First or highest, and lowest learning rate, and weight decay of AdamW.
+    validation_windows
+        Windows of each validation; None for all.
+    """
+
+    clips: Count = 8
+    targets: Targets = "responses"
+    total_steps: Count = 12_000
+    lr: float = 0.005
+    min_lr: float = 1e-4
+    weight_decay: float = 0.01
+    validate_every: Count = 60
+    validation_windows: Count | None = 48
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Clips of one session.
+
+    Attributes
+    ----------
+    responses
+        float32 (B, T, N), NaN where nothing was recorded.
+    """
+
+    session: str
+    inputs: Inputs
+    responses: Tensor
+
+
+def poisson_sum(rates: Tensor, responses: Tensor, eps: float = 1e-8) -> Tensor:
+    """Return the sum of rates - responses log(rates + eps).
+
+    The default is that of PyTorch, of the Sensorium baseline and of DwiseNeuro.
+    """
+    return (rates - responses * (rates + eps).log()).sum()
+
+
+_MEASURED = 40
+"""Train windows from which the gray levels are measured."""
+
+
+def clip_starts(source: TrainingSession, spec: WindowSpec) -> np.ndarray:
+    """Return the starts of all clips in the train tier, apart from held-out windows.
+
+    Raises
+    ------
+    ValueError
+        There is no clip.
+    """
+    starts = source.session.window_starts("train", include_blanks=True, spec=spec)
+    for held_out in source.held_out:
+        starts = starts[(starts + spec.duration_s <= held_out) | (starts >= held_out + 2.0)]
+    if not len(starts):
+        raise ValueError(
+            f"Session {source.key!r} has no stretch of tier 'train' of {spec.duration_s:.3g} s: "
+            "use fewer frames per clip."
+        )
+    return np.asarray(starts)
+
+
+@dataclass(slots=True)
+class ClipTraining(TrainingRun):
+    """A training on video clips; `result` has the weights that are validated and saved."""
+
+    checkpoint: ClassVar[type[ClipCheckpoint]]
+    starts: dict[str, np.ndarray] = field(init=False)
+    gray: GrayLevels = field(init=False)
+    spec: WindowSpec = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Build the network and its optimiser; raise `ValueError` with several processes."""
+        config, sessions = self.settings, self.by_key
+        check_alone(self.sessions, self.team, self.title)
+        with seeded(config.seed):
+            self.net = self.network(config, self.sessions).to(self.device)
+        # Where a recording has no places of neurons, the network is another one.
+        self.settings = replace(config, model=self.net.config)
+        duration_s = config.frames / RATE_HZ
+        self.spec = replace(self.net.config.spec, duration_s=duration_s, warmup_s=0.0)
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), config.lr, weight_decay=config.weight_decay
+        )
+        self.starts = {key: clip_starts(one, self.spec) for key, one in sessions.items()}
+        frames = [
+            source.session.window(float(start), self.spec).frames_u8[::8]
+            for key, source in sessions.items()
+            for start in spread_starts(self.starts[key], _MEASURED)
+        ]
+        gray = np.concatenate(frames)
+        self.gray = GrayLevels(float(gray.mean()), max(float(gray.std()), 1.0))
+
+    # -- as parts of a `Family` -------------------------------------------------------
+    windows = attrgetter("model.spec")
+
+    # -- start and resume --------------------------------------------------------------
+    @classmethod
+    def network(cls, config: Any, sessions: Sequence[TrainingSession]) -> Any:
+        """Return the network before the first step."""
+        return cls.checkpoint.network(config.model, {s.key: s.session.n_neurons for s in sessions})
+
+    @abstractmethod
+    def backward(self, drawn: Any) -> tuple[float, int]:
+        """Add the gradients of the batches of a step; return their loss, and how many clips."""
+
+    @property
+    @abstractmethod
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+
+    def condition(self) -> Condition:
+        """Return the condition of the validation: video, and behaviour where it is read."""
+        name = "test/video_behavior" if self.spec.behavior else "test/video_only"
+        return Condition(name.removeprefix("test/"), partial(Mask.from_strategy, name))
+
+    # -- steps -------------------------------------------------------------------------
+    def clips(self, source: TrainingSession, starts: np.ndarray) -> Batch:
+        """Read the clips that begin at some times."""
+        windows = [source.session.window(float(start), self.spec) for start in starts]
+        net, unit = self.net, self.net.units(source.session)
+        responses = []
+        for window in windows:
+            values = source.target_rates(window, self.settings.targets, net.reads_responses)
+            recorded = window.valid["responses"][:, None]
+            # A Poisson loss needs rates: deconvolved activity is cut at 0.
+            responses.append(np.where(recorded, np.maximum(values, 0) / unit, np.nan))
+        unmasked = ((window, None) for window in windows)
+        inputs = Inputs.of(unmasked, self.gray, is_raw=net.is_raw)
+        return Batch(source.key, inputs, torch.from_numpy(np.stack(responses)).float())
+
+    def step(self, drawn: Any) -> dict[str, float]:
+        """Train on the batches of a step."""
+        self.net.train()
+        self.optimiser.zero_grad()
+        with seeded(self.settings.seed + self.state.step, self.device):
+            loss, n_clips = self.backward(drawn)
+        is_finite = has_finite_gradients(self.net)
+        lr = self.rate
+        self.state.count(is_skipped=not is_finite)
+        if is_finite:
+            for group in self.optimiser.param_groups:
+                group["lr"] = lr
+            self.optimiser.step()
+        return {"loss": loss, "windows": float(n_clips), "step": self.state.step, "lr": lr}
+
+    # -- validation and results --------------------------------------------------------
+    def scores(self) -> dict[str, float]:
+        """Return the mean correlation of validation windows."""
+        net, step = self.result.eval(), str(self.state.step)
+        predictor = ClipPredictor("training", step, net, self.gray, self.device)
+        sources = ((one.session, one.held_out) for one in self.sessions)
+        most = self.settings.validation_windows
+        found = []
+        for results in validation_results(predictor, sources, self.condition(), most):
+            found += [s.value for s in results.scores if math.isfinite(s.value)]
+        return {SUMMARY: float(np.mean(found))} if found else {}
+
+    def model(self, folder: Path) -> ClipCheckpoint:
+        """Return the weights of this step."""
+        net = self.result
+        state, sessions = net.state_dict(), net.n_neurons
+        return self.checkpoint(config=net.config, gray=self.gray, sessions=sessions, state=state)
