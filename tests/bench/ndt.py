@@ -277,7 +277,7 @@ def _losses(net: "Ndt", batches: "list[Batch]") -> Iterator[float]:
     for batch in batches:
         optimiser.zero_grad()
         output = copy(batch.seen, batch.session, batch.scheme)
-        loss = poisson_loss(output.log_rates, batch.counts, batch.scored, is_sum=True)
+        loss = poisson_loss(output, batch.counts, batch.scored, is_sum=True)
         loss.backward()
         optimiser.step()
         schedule.step()

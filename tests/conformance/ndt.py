@@ -129,7 +129,7 @@ def case_line(reference: Reference, case: dict[str, Any]) -> Line:
             backward=max(case["context"]["backward"], 0),
             record=found.__setitem__,
         )
-    found["log_rates"] = output.log_rates
+    found["log_rates"] = output
     scored = target if is_real is None else target & is_real[..., None]
     found["effective_target_mask"] = scored
     expected = reference.tensors(case["expected"])
@@ -141,7 +141,7 @@ def case_line(reference: Reference, case: dict[str, Any]) -> Line:
             line.faults.append(f"{key} is not computed")
     # Where the public code evaluates, its loss is over all entries and not reproduced.
     if case["masker_active"]:
-        loss = poisson_loss(output.log_rates, spikes, scored, is_sum=True)
+        loss = poisson_loss(output, spikes, scored, is_sum=True)
         line.add("loss", float(loss), float(expected["loss"][0]), rtol=LOSS)
         line.add("n_examples", int(scored.sum()), int(expected["n_examples"][0]), 0.5)
         _compare_mask(line, reference, case, hidden.numpy(), target.numpy())
@@ -281,8 +281,8 @@ def refusals(reference: Reference) -> Iterator[Line]:
     for entry in reference.cases.get("refused_by_the_public_code", ()):
         line = Line(f"refused: {entry['what'][:40]}")
         if entry["name"] == "int_counts":
-            ours = net(counts.long(), session, "neuron").log_rates
-            line.add("log_rates", ours, net(counts, session, "neuron").log_rates, MAPS)
+            ours = net(counts.long(), session, "neuron")
+            line.add("log_rates", ours, net(counts, session, "neuron"), MAPS)
         elif entry["name"] in tries:
             try:
                 tries[entry["name"]]()
@@ -329,7 +329,7 @@ def _step_loss(net: Ndt, inputs: dict[str, Tensor], step: dict[str, Any]) -> tup
     name = f"train.{step['step']}.spikes"
     spikes = inputs[name] if name in inputs else inputs[f"spikes.{step['session']}"]
     output = net(spikes.masked_fill(hidden, 0), step["session"], step["scheme"])
-    loss = poisson_loss(output.log_rates, spikes, target, is_sum=True)
+    loss = poisson_loss(output, spikes, target, is_sum=True)
     return loss, int(target.sum())
 
 

@@ -74,22 +74,6 @@ class NdtConfig:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class NdtOutput:
-    """Output of the network.
-
-    Attributes
-    ----------
-    log_rates
-        (B, T, N); the rate per bin is the exponential.
-    encoded
-        (B, K + T, d_model): tokens after the last norm.
-    """
-
-    log_rates: Tensor
-    encoded: Tensor
-
-
 # -- parts -----------------------------------------------------------------------------
 class Dropout(nn.Module):
     """Dropout that draws 16 random bits per entry on a CPU.
@@ -281,16 +265,15 @@ class Ndt(nn.Module):
         is_real: Tensor | None = None,
         backward: int = 0,
         record: Record = no_record,
-    ) -> NdtOutput:
-        """Return the log-rates of counts (B, T, N) whose masked entries are 0.
+    ) -> Tensor:
+        """Return the log-rates (B, T, N) of counts (B, T, N) whose masked entries are 0.
 
-        See `encode` for the parameters and errors.
+        The rate per bin is the exponential. See `encode` for the parameters and errors.
         """
         encoded = self.encode(
             counts, session, scheme, is_real=is_real, backward=backward, record=record
         )
-        bins = encoded[:, encoded.shape[1] - counts.shape[1] :]
-        return NdtOutput(self.read(bins, session), encoded)
+        return self.read(encoded[:, encoded.shape[1] - counts.shape[1] :], session)
 
     def encode(
         self,

@@ -582,10 +582,7 @@ def forward_windows(
 def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.ndarray:
     """Return the rates per bin (trial, bin, neuron) of masked counts."""
     with _evaluating(net):
-        parts = [
-            net(part, session, scheme).log_rates.exp().cpu().numpy()
-            for part in seen.split(SEQUENCES)
-        ]
+        parts = [net(part, session, scheme).exp().cpu().numpy() for part in seen.split(SEQUENCES)]
     return np.concatenate(parts)
 
 

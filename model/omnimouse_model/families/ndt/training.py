@@ -582,9 +582,7 @@ class NdtTraining(TrainingRun):
         seed = (config.seed + 1) * 1_000_003 + self.state.step * 1009 + self.team.rank
         with seeded(seed, self.device):
             output = self.net(batch.seen, batch.session, batch.scheme)
-        loss = poisson_loss(
-            output.log_rates, batch.counts, batch.scored, is_sum=config.reduction == "sum"
-        )
+        loss = poisson_loss(output, batch.counts, batch.scored, is_sum=config.reduction == "sum")
         if loss.isfinite():
             loss.backward()
         return float(loss.detach())
@@ -622,7 +620,7 @@ class NdtTraining(TrainingRun):
         batch = trials.validation_batch(self.settings, scheme)
         size = self.settings.batch
         rates = [
-            self.net(part.to(self.device), trials.key, scheme).log_rates.exp().cpu()
+            self.net(part.to(self.device), trials.key, scheme).exp().cpu()
             for part in batch.seen.split(size)
         ]
         counts = torch.where(batch.scored, batch.counts, torch.nan).numpy()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -365,10 +365,6 @@ class Intervals:
         counts = tuple(count for count, is_selected in pairs if is_selected)
         return Intervals(self.starts[runs], self.ends[runs], counts)
 
-    def seen_by(self, queries: "Intervals") -> Tensor:
-        """Which runs at least one query may attend, bool (runs,)."""
-        return _overlap(queries, self).any(dim=0)
-
 
 @dataclass(frozen=True, slots=True)
 class AttentionGroup:
@@ -378,8 +374,7 @@ class AttentionGroup:
     keys: tuple[slice, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PackedPlan:
+class PackedPlan(NamedTuple):
     """The groups of a plan in one list, for a kernel that computes all of them at once.
 
     Attributes
@@ -421,7 +416,7 @@ class AttentionPlan:
             queries, keys = queries.ideal(), keys.ideal()
         # A list: the loop below is over about 40 runs, and reading single values of a
         # tensor would cost more than the comparison.
-        allowed = _overlap(queries, keys).tolist()
+        allowed = overlap(queries, keys).tolist()
         rows: list[tuple[tuple[slice, ...], int]] = [
             (_true_slices(row, keys.counts), count)
             for row, count in zip(allowed, queries.counts, strict=True)
@@ -464,7 +459,7 @@ class AttentionPlan:
         )
 
 
-def _overlap(queries: Intervals, keys: Intervals) -> Tensor:
+def overlap(queries: Intervals, keys: Intervals) -> Tensor:
     """Bool (query runs, key runs); intervals that only touch do not overlap."""
     # The bounds are sorted first, as in the official code.
     q_low = torch.minimum(queries.starts, queries.ends)[:, None]
@@ -670,20 +665,12 @@ def _attend_packed(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan) -> Tens
     """
     from torch.nn.attention.varlen import varlen_attn
 
-    packed = plan.packed(len(q), q.device)
+    at, query_ends, key_ends, most_queries, most_keys = plan.packed(len(q), q.device)
     # (batch, head, element, head_dim) -> (batch * element, head, head_dim)
     rows, keys, values = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))
     # Rows of an array without gaps are copied several times as fast.
     keys, values = keys.contiguous(), values.contiguous()
-    mixed = varlen_attn(
-        rows,
-        keys[packed.keys],
-        values[packed.keys],
-        packed.query_ends,
-        packed.key_ends,
-        packed.most_queries,
-        packed.most_keys,
-    )
+    mixed = varlen_attn(rows, keys[at], values[at], query_ends, key_ends, most_queries, most_keys)
     assert isinstance(mixed, Tensor)
     out: Tensor = mixed.unflatten(0, (len(q), -1)).transpose(1, 2)
     return out

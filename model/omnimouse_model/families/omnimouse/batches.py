@@ -489,7 +489,10 @@ def make_batch(
     orders = [rng.permutation(total)[:count] for _ in windows]
     if any(window.missing is not None for window in windows):
         orders = [_missing_last(o, w) for o, w in zip(orders, windows, strict=True)]
-        layout = layout_from_mask(position_mask, _missing_at(orders, windows))
+        # Positions at which a response of any window is missing, bool (60, N).
+        pairs = zip(orders, windows, strict=True)
+        missing = [w.missing[:, order] for order, w in pairs if w.missing is not None]
+        layout = layout_from_mask(position_mask, np.asarray(np.any(missing, axis=0)))
     masks = [_in_order(position_mask, total, order) for order in orders]
     batch = batch_from_windows(windows, masks, config, source.key)
     sees_responses = not layout.responses_missing
@@ -546,16 +549,6 @@ def _missing_last(order: np.ndarray, window: Window) -> np.ndarray:
         return order
     is_incomplete = np.asarray(window.missing.any(axis=0))
     return order[np.argsort(is_incomplete[order], kind="stable")]
-
-
-def _missing_at(orders: list[np.ndarray], windows: list[Window]) -> np.ndarray:
-    """Return bool (60, N): positions at which a response of any window is missing."""
-    missing = [
-        window.missing[:, order]
-        for order, window in zip(orders, windows, strict=True)
-        if window.missing is not None
-    ]
-    return np.asarray(np.any(missing, axis=0))
 
 
 def _fewer_targets(mask: Mask, limit: int, rng: np.random.Generator) -> tuple[Mask, Layout]:

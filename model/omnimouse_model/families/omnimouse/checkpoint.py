@@ -183,16 +183,13 @@ def read_official(path: str | Path) -> OmniMouseCheckpoint:
         state=state,
         sessions={k: int(sessions[k]["n_neurons"]) for k in sorted(sessions)},
         animals={
-            key: str(entry.get("animal_id") or animal_of(key)) for key, entry in sessions.items()
+            # By default, the text before the first dash of the session.
+            key: str(entry.get("animal_id") or key.partition("-")[0])
+            for key, entry in sessions.items()
         },
         source=str(path),
         assumed=assumed,
     )
-
-
-def animal_of(session_key: str) -> str:
-    """Return the animal of a session: the text before the first dash."""
-    return session_key.split("-")[0]
 
 
 def _sessions_of(shard: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]:

@@ -43,6 +43,7 @@ from omnimouse_model.families.omnimouse.attention import (
     SelfBlock,
     attend,
     constant_values,
+    overlap,
     rms_norm,
     score_type,
 )
@@ -304,24 +305,10 @@ class SessionParameters(nn.Module):
         # One bias per neuron, for all five samples of a query.
         self._neuron_biases = nn.Parameter(torch.zeros(n_neurons, 1))
 
-    @property
-    def n_neurons(self) -> int:
-        """Neurons of the session."""
-        return self._neuron_embeddings.num_embeddings
-
-    @property
-    def vector(self) -> Tensor:
-        """The vector of the session (e,)."""
-        return self._session_embedding
-
     def neurons(self, ids: Tensor) -> Tensor:
         """Neuron vectors (…, e)."""
         out: Tensor = self._neuron_embeddings(ids)
         return out
-
-    def biases(self, ids: Tensor) -> Tensor:
-        """Readout biases of neurons (…, 1)."""
-        return self._neuron_biases[ids]
 
 
 class AnimalParameters(nn.Module):
@@ -332,11 +319,6 @@ class AnimalParameters(nn.Module):
         self._animal_embeddings = nn.ParameterDict(
             {animal: nn.Parameter(torch.zeros(d_embedding)) for animal in animals}
         )
-
-    def vector(self, animal: str) -> Tensor:
-        """The vector of one animal (e,)."""
-        out: Tensor = self._animal_embeddings[animal]
-        return out
 
 
 class ExperimentTime(nn.Module):
@@ -541,7 +523,7 @@ def attended_runs(
         context, queries = context.ideal(), queries.ideal()
     # If no query may attend anything, all rows are computed: an empty sequence would
     # have to be handled in every later step.
-    attended = context.seen_by(queries)
+    attended = overlap(queries, context).any(dim=0)
     return None if attended.all() or not attended.any() else attended
 
 
@@ -648,7 +630,7 @@ class OmniMouse(nn.Module):
     @property
     def session_sizes(self) -> dict[str, int]:
         """Number of neurons of each session."""
-        return {key: self.session(key).n_neurons for key in self.sess_params}
+        return {key: len(self.session(key)._neuron_biases) for key in self.sess_params}
 
     def decoders(self) -> list[CrossBlock]:
         """The decoder of responses first, that of behaviour last; they may be one."""
@@ -659,12 +641,13 @@ class OmniMouse(nn.Module):
         self, key: str, start_times: Tensor | None = None
     ) -> Float[Tensor, "batch dim"]:
         """Session and animal, projected and summed; (1, d), or (B, d) with time."""
-        meta: Tensor = self.sess_to_model_proj(self.session(key).vector)
+        meta: Tensor = self.sess_to_model_proj(self.session(key)._session_embedding)
         animals = list(self.animals.values())
         # If every animal has one session, the two vectors have the same information.
         has_several = len(animals) > len(set(animals))
         if self.config.always_use_animal_embeddings or has_several:
-            meta = meta + self.animal_to_model_proj(self.animal_params.vector(self.animals[key]))
+            animal = self.animal_params._animal_embeddings[self.animals[key]]
+            meta = meta + self.animal_to_model_proj(animal)
         if not self.config.add_exp_time_embedding:
             return meta[None]
         if start_times is None:
@@ -911,7 +894,7 @@ class OmniMouse(nn.Module):
             layout.query_neurons,
         )
         logits = self.response_readout_proj(hidden)
-        biases = self.session(windows.session).biases(windows.neuron_ids)
+        biases = self.session(windows.session)._neuron_biases[windows.neuron_ids]
         # (batch, query, 5) + (batch, query, 1)
         logits = logits + biases[:, layout.query_neurons]
         # In float32, and positive: Softplus, linear for beta x > 20. By default beta is 0.1:
@@ -1015,7 +998,8 @@ def initialise(net: OmniMouse, generator: torch.Generator) -> None:
         _draw(parameter, parameter.shape[-1] ** -0.5, generator)
     for session in net.sess_params.values():
         assert isinstance(session, SessionParameters)
-        _draw(session.vector, session.vector.shape[-1] ** -0.5, generator)
+        vector = session._session_embedding
+        _draw(vector, vector.shape[-1] ** -0.5, generator)
         nn.init.zeros_(session._neuron_biases)
 
 

@@ -287,7 +287,7 @@ class StartValues:
         session, device, job = self.source.session, self.device, self.course.part(Part.START_VALUES)
         net = self._candidates(meta).to(device)
         streams = Streams.of(session, net.config.behavior_channels)
-        count = net.session(KEY).n_neurons
+        count = net.session_sizes[KEY]
         mask = streams.limit(Mask.from_strategy("test/video_behavior", count))
         layout = layout_from_mask(mask).to(device)
         predicted: list[np.ndarray] = []

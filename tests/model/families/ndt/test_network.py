@@ -80,9 +80,9 @@ def test_later_bins_change_no_earlier_ones_unless_the_leak_is_wanted():
     changed[:, 5:] += 1
     for leaks in (False, True):
         net = net_of(replace(SMALL, leaks=leaks))
-        one, other = (net(x, "a", "causal").log_rates[:, :5] for x in (counts, changed))
+        one, other = (net(x, "a", "causal")[:, :5] for x in (counts, changed))
         assert torch.equal(one, other) != leaks
-        one, other = (net(x, "a", "neuron").log_rates[:, :5] for x in (counts, changed))
+        one, other = (net(x, "a", "neuron")[:, :5] for x in (counts, changed))
         assert not torch.equal(one, other)
 
 
@@ -92,11 +92,9 @@ def test_padding_changes_nothing():
     is_real[:, 6:] = False
     padded = counts.masked_fill(~is_real[..., None], -1)
     for scheme in ("neuron", "causal"):
-        one, other = (
-            net(x, "a", scheme, is_real=is_real).log_rates[:, :6] for x in (counts, padded)
-        )
+        one, other = (net(x, "a", scheme, is_real=is_real)[:, :6] for x in (counts, padded))
         torch.testing.assert_close(one, other, rtol=0, atol=0)
-        short = net(counts[:, :6], "a", scheme).log_rates
+        short = net(counts[:, :6], "a", scheme)
         torch.testing.assert_close(one, short, rtol=1e-5, atol=1e-5)
 
 
@@ -108,7 +106,7 @@ def test_sessions_of_one_size_share_no_weights_and_a_step_moves_one_alone():
     for _ in range(2):
         optimiser.zero_grad()
         scored = torch.ones_like(counts, dtype=torch.bool)
-        loss = poisson_loss(net(counts, "a", "neuron").log_rates, counts, scored)
+        loss = poisson_loss(net(counts, "a", "neuron"), counts, scored)
         loss.backward()
         optimiser.step()
         schedule.step()

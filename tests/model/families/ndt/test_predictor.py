@@ -79,7 +79,7 @@ def test_rates_are_those_of_the_network_with_the_prompt_of_the_mask(
         found = predictor.predict(window, mask)
         seen = torch.from_numpy(np.where(mask.visible, window.responses, 0))
         with torch.inference_mode():
-            rates = net(seen[None], spiking.id, scheme).log_rates[0].exp() * 50
+            rates = net(seen[None], spiking.id, scheme)[0].exp() * 50
         expected = np.where(mask.target, rates, np.nan)[:, found.neurons]
         np.testing.assert_allclose(found.responses, expected, rtol=1e-5)
         assert found.units == "spikes/s"
