@@ -292,7 +292,7 @@ class WorkerPredictor(Predictor):
     def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Prepare a window in the worker; has no effect before the worker is used."""
         with self._lock:
-            if self._link is None or not self._is_prepared(window.session):
+            if self._link is None or self._key_of(window.session) is None:
                 return
             # The frames only: a prefetch reads no more of the mask.
             asked = window, np.packbits(mask.frames)
@@ -348,7 +348,7 @@ class WorkerPredictor(Predictor):
     def predict_subsets(
         self, windows: Sequence[Window], subsets: Sequence[Subset], cancelled: Cancelled = never
     ) -> list[list[np.ndarray]]:
-        """Return predictions of many subsets of inputs; see `SubsetPredictor`."""
+        """Return predictions of many subsets of inputs; see `predicted_subsets`."""
         session = windows[0].session
         before, sent = Mask.nothing(session, windows[0].spec), []
         for subset in subsets:
@@ -496,7 +496,7 @@ class WorkerPredictor(Predictor):
     # -- messages -------------------------------------------------------------------
     def _prepare(self, session: Session, cancelled: Cancelled) -> None:
         info = self._started(cancelled)
-        if self._is_prepared(session):
+        if self._key_of(session) is not None:
             return
         # Before the request: the worker attaches to the memory when it decodes.
         if self._link is not None and self._link.shares_memory:
@@ -504,9 +504,6 @@ class WorkerPredictor(Predictor):
         self._n_prepared += 1
         self._request("prepare", self._n_prepared, session, cancelled=cancelled)
         self._sessions[session.id] = (session, self._n_prepared)
-
-    def _is_prepared(self, session: Session) -> bool:
-        return self._key_of(session) is not None
 
     def _key_of(self, value: Any) -> int | None:
         """Return the number under which the worker knows a session; None for other values."""

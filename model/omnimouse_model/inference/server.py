@@ -265,7 +265,8 @@ class Server:
             stop_if(self._cancelled)
             # Each verb is a method below.
             value = getattr(self, f"_{verb}")(*self._unpacked(arguments))
-            answer = packed((self._number, self._counters(), None, value))
+            counters = dict(getattr(self._predictor, "counters", {}))
+            answer = packed((self._number, counters, None, value))
         except BaseException as error:  # a family may also ask to end the process
             with contextlib.suppress(Exception):
                 self._report(0.0)
@@ -274,9 +275,6 @@ class Server:
             return packed((self._number, {}, portable_error(error), None))
         self._report(0.0)
         return answer
-
-    def _counters(self) -> dict[str, int]:
-        return dict(getattr(self._predictor, "counters", {}))
 
     # -- verbs ------------------------------------------------------------------------
     def _info(self) -> ServerInfo:

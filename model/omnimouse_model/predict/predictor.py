@@ -645,7 +645,10 @@ def check_known(name: str, n_neurons: Mapping[str, int], session: Session, solut
         The session is unknown, or has another number of neurons.
     """
     if session.id not in n_neurons:
-        known = _known_text(n_neurons)
+        listed = sorted(n_neurons)
+        more = len(listed) - _MAX_KNOWN
+        rest = f" and {more:,} more" if more > 0 else ""
+        known = ", ".join(listed[:_MAX_KNOWN]) + rest
         raise UnsupportedRequestError(
             f"{name!r} does not know session {session.id}; it knows {known}. {solution}"
         )
@@ -655,14 +658,6 @@ def check_known(name: str, n_neurons: Mapping[str, int], session: Session, solut
             f"the recording has {session.n_neurons}. Was it read with other options, "
             "such as --quality, than for the training?"
         )
-
-
-def _known_text(names: Iterable[str]) -> str:
-    """Return the first sessions that a model knows, and the number of the others."""
-    listed = sorted(names)
-    more = len(listed) - _MAX_KNOWN
-    rest = f" and {more:,} more" if more > 0 else ""
-    return ", ".join(listed[:_MAX_KNOWN]) + rest
 
 
 def is_served(needed: WindowSpec, spec: WindowSpec) -> bool:
@@ -891,16 +886,6 @@ class HeldOutPredictor(Predictor, Protocol):
         """Return features (trial, feature) of trials whose counts are all visible."""
 
 
-@runtime_checkable
-class SubsetPredictor(Predictor, Protocol):
-    """A predictor that answers many subsets of inputs from one set of sums."""
-
-    def predict_subsets(
-        self, windows: Sequence[Window], subsets: Sequence[Subset], cancelled: Cancelled = never
-    ) -> list[list[np.ndarray]]:
-        """Return what `predicted_subsets` returns."""
-
-
 def predicted_subsets(
     predictor: Predictor,
     windows: Sequence[Window],
@@ -909,7 +894,9 @@ def predicted_subsets(
 ) -> list[list[np.ndarray]]:
     """Return the predicted responses of each window and subset, float32 (n_samples, n).
 
-    They have the units of the window, and are NaN where nothing is scored.
+    They have the units of the window, and are NaN where nothing is scored. A predictor that
+    answers many subsets from one set of sums has a method `predict_subsets` that returns the
+    same, with these arguments but the first.
 
     Raises
     ------

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from math import isfinite, nan
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import torch
@@ -684,12 +683,7 @@ class Prefetch(Generic[Drawn]):
     def __enter__(self) -> "Prefetch[Drawn]":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
         # The iterator of a DataLoader ends its processes when it is released.
         self._drawn = None

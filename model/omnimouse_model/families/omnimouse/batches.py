@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import MaskError
 from omnimouse_model.families.omnimouse.config import SIZES, Layout, OmniMouseConfig, WindowBatch
@@ -488,7 +488,12 @@ def make_batch(
     # the neurons at these positions differ between windows.
     orders = [rng.permutation(total)[:count] for _ in windows]
     if any(window.missing is not None for window in windows):
-        orders = [_missing_last(o, w) for o, w in zip(orders, windows, strict=True)]
+        # Neurons that miss samples are the last ones. Most strategies show the first ones: so
+        # few visible cells are missing.
+        for k, window in enumerate(windows):
+            if window.missing is not None:
+                incomplete = np.asarray(window.missing.any(axis=0))
+                orders[k] = orders[k][np.argsort(incomplete[orders[k]], kind="stable")]
         # Positions at which a response of any window is missing, bool (60, N).
         pairs = zip(orders, windows, strict=True)
         missing = [w.missing[:, order] for order, w in pairs if w.missing is not None]
@@ -512,16 +517,12 @@ def make_batch(
     if not layout.video_missing:
         video = torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
     if layout.behavior == "target":
+        # As input a missing value is 0, the mean; as a target it would teach the mean.
+        none = np.float32(np.nan)
+        recorded = [np.where(w.valid["behavior"][:, None], w.behavior, none) for w in windows]
         # Windows are (time, channel); the net predicts (channel, time).
-        behavior = torch.from_numpy(np.stack([_recorded_behavior(w).T for w in windows]))
+        behavior = torch.from_numpy(np.stack([values.T for values in recorded]))
     return Batch(batch, layout, video, rates, scored, behavior, task)
-
-
-def _recorded_behavior(window: Window) -> np.ndarray:
-    """Return behaviour (time, channel), NaN where it was not recorded."""
-    # As input a missing value is 0, the mean; as a target it would teach the mean.
-    recorded = window.valid["behavior"][:, None]
-    return np.where(recorded, window.behavior, np.float32(np.nan))
 
 
 @lru_cache(maxsize=4096)
@@ -538,17 +539,6 @@ def _task_layout(
     if slow_hz is not None:
         mask = replace(mask, recording_rate_hz=slow_hz).without_revealed()
     return mask, layout_from_mask(mask)
-
-
-def _missing_last(order: np.ndarray, window: Window) -> np.ndarray:
-    """Return an order of neurons with those that miss samples at its end.
-
-    Most strategies show the first neurons: so few visible cells are missing.
-    """
-    if window.missing is None:
-        return order
-    is_incomplete = np.asarray(window.missing.any(axis=0))
-    return order[np.argsort(is_incomplete[order], kind="stable")]
 
 
 def _fewer_targets(mask: Mask, limit: int, rng: np.random.Generator) -> tuple[Mask, Layout]:

@@ -154,12 +154,6 @@ class OmniMouseConfig:
         span = self.n_samples - self.response_latent_window_samples
         return -(-span // self.response_latent_stride_samples) + 1
 
-    @property
-    def query_lookahead(self) -> int:
-        """Samples that a query looks ahead of its first."""
-        ahead = self.response_query_lookahead_samples
-        return self.response_window_samples if ahead is None else ahead
-
     def layer_is_local(self) -> tuple[bool, ...]:
         """Which layers are local: a prefix of local layers, then whole cycles.
 

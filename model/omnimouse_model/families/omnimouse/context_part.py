@@ -32,8 +32,7 @@ from omnimouse_model.families.parts.linear_gaussian.fit import (
     fit,
     fit_seconds,
     lowest_responses,
-    reads_behavior,
-    reads_video,
+    sets_of_inputs,
     to_fitted,
     train_series,
     train_windows,
@@ -331,15 +330,8 @@ def context_seconds(session: Session, spec: WindowSpec, window_s: float) -> tupl
     """
     read_s, fit_s = fit_seconds(session, spec, video=True)
     rates_s = len(train_windows(session, spec)) * window_s
-    sets = _sets_of_inputs(session, spec)
+    sets = sets_of_inputs(session, spec)
     return read_s, *(fit_s + rates_s * video for video, _ in sets)
-
-
-def _sets_of_inputs(session: Session, spec: WindowSpec) -> list[tuple[bool, bool]]:
-    """Return whether video and behaviour are visible, for each part that is fitted."""
-    has_behavior = (False, True)[: 1 + reads_behavior(session, spec)]
-    has_video = (False, True)[: 1 + reads_video(session, spec)]
-    return [(video, behavior) for video in has_video for behavior in has_behavior]
 
 
 def fit_context(
@@ -373,7 +365,7 @@ def fit_context(
     ends = np.cumsum([read_s, *sets_s]) / (read_s + sum(sets_s))
     series = train_series(session, spec, job=part_of(named, 0.0, ends[0]))
     tensors: dict[str, Tensor] = {}
-    for number, (video, behavior) in enumerate(_sets_of_inputs(session, spec)):
+    for number, (video, behavior) in enumerate(sets_of_inputs(session, spec)):
         begin, end = ends[number : number + 2]
         part = series.only(video=video, behavior=behavior)
         # Without video, the transformer's mean adds nothing to the linear one.

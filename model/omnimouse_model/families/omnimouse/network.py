@@ -504,7 +504,9 @@ def query_intervals(config: OmniMouseConfig, windows: WindowBatch, layout: Layou
     rate = config.sample_rate_hz
     # Seconds, because recorded samples are not exactly 1/30 s apart.
     back = config.response_query_lookback_samples / rate
-    return Intervals.of_samples(windows, layout.query_runs, back, config.query_lookahead / rate)
+    ahead = config.response_query_lookahead_samples
+    ahead = config.response_window_samples if ahead is None else ahead
+    return Intervals.of_samples(windows, layout.query_runs, back, ahead / rate)
 
 
 def attended_runs(

@@ -121,23 +121,18 @@ class TransformerPredictor(Predictor):
     assumed: tuple[str, ...] = ()
     sums_bytes: int | None = None
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
-    needs: Needs = field(init=False, repr=False)
-    _settings: ComputeSettings = field(init=False, repr=False)
+    needs: Needs = field(init=False)
+    _settings: ComputeSettings = field(init=False)
     _cache: MemoryCache[Tensor] = field(
-        default_factory=lambda: MemoryCache(CACHE_BYTES, lambda tensor: tensor.nbytes), repr=False
+        default_factory=lambda: MemoryCache(CACHE_BYTES, lambda tensor: tensor.nbytes)
     )
-    _masks: MemoryCache[MaskTokens] = field(
-        default_factory=lambda: MemoryCache(CACHED_MASKS), repr=False
-    )
-    _tokens: MemoryCache[TokenBlocks] = field(
-        default_factory=lambda: MemoryCache(CACHED_MASKS), repr=False
-    )
+    _masks: MemoryCache[MaskTokens] = field(default_factory=lambda: MemoryCache(CACHED_MASKS))
+    _tokens: MemoryCache[TokenBlocks] = field(default_factory=lambda: MemoryCache(CACHED_MASKS))
     _blocks: MemoryCache[NeuronBlocks] = field(
-        default_factory=lambda: MemoryCache(CACHE_BYTES, lambda blocks: blocks.neurons.nbytes),
-        repr=False,
+        default_factory=lambda: MemoryCache(CACHE_BYTES, lambda blocks: blocks.neurons.nbytes)
     )
-    _encoder: TokenEncoder = field(init=False, repr=False)
-    _checked: list[nn.Module] = field(init=False, repr=False)
+    _encoder: TokenEncoder = field(init=False)
+    _checked: list[nn.Module] = field(init=False)
 
     def __post_init__(self) -> None:
         config = self.net.config

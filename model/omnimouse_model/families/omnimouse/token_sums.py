@@ -31,6 +31,7 @@ from omnimouse_model.families.omnimouse.attention import AttentionPlan, Interval
 from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
 from omnimouse_model.families.omnimouse.network import EncodedLatents, OmniMouse, token_intervals
 from omnimouse_model.families.omnimouse.tokens import Columns
+from omnimouse_model.families.parts.linear_gaussian.posterior import tree_sum
 from omnimouse_model.predict.devices import MemoryCache, on_device
 
 BLOCK = 32
@@ -366,7 +367,7 @@ class TokenEncoder:
         one = _Encoding(self, store, windows, queries, layout, check)
         total = one.sum_of(len(tokens.levels) - 1, 0)
         if shows_behavior:
-            total = _added(total, one.behavior_sum())
+            total = tree_sum([total, one.behavior_sum()])
         latents = queries.start
         # Latents without tokens pass unchanged, also without feed-forward.
         if total is not None:
@@ -453,7 +454,7 @@ class _Encoding:
             total: Tensor | None = self._unit_sum(level, number)
         else:
             last = min((number + 1) * FAN, len(levels[level - 1]))
-            total = _tree([self.sum_of(level - 1, n) for n in range(number * FAN, last)])
+            total = tree_sum([self.sum_of(level - 1, n) for n in range(number * FAN, last)])
         assert total is not None  # its key would be None
         self.encoder.keep(self.store, key, total)
         return total
@@ -496,17 +497,3 @@ class _Encoding:
                 ideal=net.config.ideal_times,
             )
         return net.enc.attention.sums(self.queries.q, k, v, plans[runs])
-
-
-def _tree(parts: list[Tensor | None]) -> Tensor | None:
-    """Add in a fixed binary tree."""
-    while len(parts) > 1:
-        pairs = zip(parts[::2], [*parts[1::2], None], strict=False)
-        parts = [_added(first, second) for first, second in pairs]
-    return parts[0]
-
-
-def _added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return first + second

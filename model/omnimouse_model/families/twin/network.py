@@ -235,12 +235,6 @@ class TwinState:
         """Return a state that can go on differently; tensors are never changed."""
         return replace(self, history=dict(self.history), lstms=dict(self.lstms))
 
-    @property
-    def bytes(self) -> int:
-        """Size of histories and recurrent states."""
-        pairs = [x for pair in self.lstms.values() for x in pair]
-        return sum(x.nbytes for x in (*self.history.values(), *pairs))
-
 
 # -- layers --------------------------------------------------------------------------
 class Layer(nn.Module):

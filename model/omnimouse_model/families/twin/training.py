@@ -197,13 +197,6 @@ def clip_starts(source: TrainingSession, spec: WindowSpec) -> np.ndarray:
     return np.asarray(starts)
 
 
-def mean_responses(source: TrainingSession) -> np.ndarray:
-    """Return the mean response of each neuron, float32 (P,) in recorded units."""
-    mean = np.asarray(source.session.units.mean, np.float32)
-    # A silent neuron has the mean 0, of which nothing is a multiple.
-    return np.where(mean > 0, mean, np.float32(1))
-
-
 # -- optimiser and learning rates of the digital twin (Wang et al. 2025 and its release)
 # Gradient descent with Nesterov momentum. Each gradient is first limited in relation to
 # its weight, unit by unit (adaptive clipping), and weight decay is added to the step
@@ -388,7 +381,12 @@ class TwinTraining(TrainingRun):
             freeze(net.to(self.device), config.frozen)
         spec = clip_spec(config)
         self.starts = {source.key: clip_starts(source, spec) for source in sessions}
-        self.means = {source.key: mean_responses(source) for source in sessions}
+        # Of each neuron, float32 (P,) in recorded units. A silent one has the mean 0, of which
+        # nothing is a multiple.
+        means = {
+            source.key: np.asarray(source.session.units.mean, np.float32) for source in sessions
+        }
+        self.means = {key: np.where(mean > 0, mean, np.float32(1)) for key, mean in means.items()}
         limit = config.sessions_per_step or len(sessions)
         self.n_sessions = sum(self.team.gather(min(limit, len(sessions))))
         self.optimisers = {"core": AdaptiveSgd(first, config, ("core",))}

@@ -55,16 +55,11 @@ def behavior_inputs(behavior: np.ndarray, spec: WindowSpec) -> np.ndarray:
 def at_samples(behavior: np.ndarray, spec: WindowSpec) -> np.ndarray:
     """Interpolate behaviour (n_behavior, C) at the response samples, linearly."""
     assert spec.behavior is not None
-    place = spec.sample_times_s * spec.behavior.rate_hz
-    samples = np.arange(len(behavior))
-    columns = [np.interp(place, samples, column) for column in behavior.T]
-    return np.stack(columns, axis=1).astype(np.float32)
+    return interpolated(behavior, spec.sample_times_s * spec.behavior.rate_hz)
 
 
-def at_behavior(values: np.ndarray, spec: WindowSpec) -> np.ndarray:
-    """Interpolate columns (n_samples, C) at the samples of behaviour, linearly."""
-    assert spec.behavior is not None
-    place = np.arange(spec.n_behavior) / spec.behavior.rate_hz * spec.response_rate_hz
+def interpolated(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Interpolate columns (samples, C) linearly at places in samples, float32."""
     samples = np.arange(len(values))
     columns = [np.interp(place, samples, column) for column in values.T]
     return np.stack(columns, axis=1).astype(np.float32)
@@ -138,6 +133,13 @@ def reads_video(session: Session, spec: WindowSpec) -> bool:
 def reads_behavior(session: Session, spec: WindowSpec) -> bool:
     """Return whether both the spec and the session have behaviour."""
     return spec.behavior is not None and bool(session.behavior_names)
+
+
+def sets_of_inputs(session: Session, spec: WindowSpec) -> list[tuple[bool, bool]]:
+    """Return whether video and behaviour are visible, for each fit to a session."""
+    has_behavior = (False, True)[: 1 + reads_behavior(session, spec)]
+    has_video = (False, True)[: 1 + reads_video(session, spec)]
+    return [(video, behavior) for video in has_video for behavior in has_behavior]
 
 
 def train_series(

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
@@ -537,7 +538,7 @@ class Posterior:
                     if pattern not in block.grams:
                         block.grams[pattern] = self._gram(number, members)
             for pattern in patterns:
-                gram = _tree([block.grams.get(pattern) for block in self.blocks])
+                gram = tree_sum([block.grams.get(pattern) for block in self.blocks])
                 assert gram is not None  # the pattern is that of a column
                 total += np.multiply.outer(gram, inner[pattern])
         else:
@@ -567,12 +568,12 @@ class Posterior:
         for pattern, columns in members.items():
             weighted = residuals[:, columns].T @ self._precision[pattern]  # Q r, (n, T)
             parts.append(scaled[columns].T @ (weighted @ self._prior.basis))
-        return _tree(parts)
+        return tree_sum(parts)
 
     def factors(self, projections: Sequence[np.ndarray | None]) -> np.ndarray:
         """Return the posterior mean of the factors, z (T, K), from all blocks."""
         prior = self._prior
-        total = _tree(list(projections))
+        total = tree_sum(list(projections))
         if total is None:
             return np.zeros((len(self.visible), len(prior.root)), np.float32)
         return np.asarray(prior.basis @ factor_mean(prior.root, self._inverse, total).T)
@@ -669,8 +670,8 @@ def block_slice(number: int) -> slice:
     return slice(number * BLOCK, (number + 1) * BLOCK)
 
 
-def _tree(parts: list[np.ndarray | None]) -> np.ndarray | None:
-    """Add in a fixed binary tree; None is no summand."""
+def tree_sum(parts: list[Any]) -> Any:
+    """Return the sum of arrays or tensors in a fixed binary tree; None is no summand."""
     while len(parts) > 1:
         pairs = zip_longest(parts[::2], parts[1::2])
         parts = [
@@ -778,6 +779,11 @@ class SubsetPosterior:
         What each subset predicts.
     check
         Called between the inverses; may raise.
+
+    Attributes
+    ----------
+    variances
+        Conditional variance of each subset's targets, float32 (predicted, n).
     """
 
     def __init__(
@@ -812,13 +818,14 @@ class SubsetPosterior:
         for place, target in zip(places, targets, strict=True):
             check()
             self._solutions.append(self._solution(place, target))
+        self.variances = [one.variance for one in self._solutions]
 
     @property
     def n_bytes(self) -> int:
         """Memory of the arrays."""
         arrays = [inverse for inverse in self._inverses if inverse is not None]
         arrays += [one.gain for one in self._solutions if one.gain is not None]
-        return sum(array.nbytes for array in (*arrays, *(s.variance for s in self._solutions)))
+        return sum(array.nbytes for array in (*arrays, *self.variances))
 
     def _inverse(
         self, parts: list[tuple[int, bytes]], grams: list[np.ndarray]
@@ -916,8 +923,3 @@ class SubsetPosterior:
             unexplained = residuals[rows] - mean[target.own]
             found = found + np.einsum("nto,on->tn", solution.gain, unexplained)
         return np.asarray(found, np.float32)
-
-    @property
-    def variances(self) -> list[np.ndarray]:
-        """Conditional variance of each subset's targets, float32 (predicted, n)."""
-        return [one.variance for one in self._solutions]

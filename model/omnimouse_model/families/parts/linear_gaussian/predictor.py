@@ -22,14 +22,14 @@ from omnimouse_model.families.parts.linear_gaussian.fit import (
     MOST_S,
     LinearGaussianFit,
     TrainSeries,
-    at_behavior,
     at_samples,
     behavior_inputs,
     fit,
     fit_seconds,
     from_fitted,
-    reads_behavior,
+    interpolated,
     reads_video,
+    sets_of_inputs,
     to_fitted,
     train_series,
     video_inputs,
@@ -135,22 +135,17 @@ class _WindowState:
     responses: np.ndarray | None
     factors: np.ndarray
 
-    @property
-    def fitted(self) -> LinearGaussianFit:
-        """The fit of the model for the inputs (video, behaviour) that the mask shows."""
-        return self.shown.fitted
-
     def residuals(self, columns: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """Return visible residuals of columns in units of their deviation, else 0."""
         # Withheld values become 0 here, so that nothing else can read them.
         visible = self.posterior.visible[:, columns]
         values = self.shown.values(columns, self.responses)
-        residuals = (values - mean) / self.fitted.scale[columns]
+        residuals = (values - mean) / self.shown.fitted.scale[columns]
         return np.where(visible, residuals, np.float32(0))
 
     def predicted(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and variance of columns, (n_samples, n) each."""
-        mean, scale = self.shown.mean(columns), self.fitted.scale[columns]
+        mean, scale = self.shown.mean(columns), self.shown.fitted.scale[columns]
         residuals = self.residuals(columns, mean)
         with single_numpy_thread:
             mean = mean + scale * self.posterior.mean(self.factors, columns, residuals)
@@ -225,9 +220,8 @@ class LinearGaussian(Predictor):
         """Fit every set of inputs that the session has, or read the stored fits."""
         job = CallbackJob(cancelled=cancelled)
         read = cache(partial(self._series, session, job, video=True, behavior=True))
-        for video in (False, True)[: 1 + reads_video(session, self._spec)]:
-            for behavior in (False, True)[: 1 + reads_behavior(session, self._spec)]:
-                self._fit_of(session, cancelled, video=video, behavior=behavior, read=read)
+        for video, behavior in sets_of_inputs(session, self._spec):
+            self._fit_of(session, cancelled, video=video, behavior=behavior, read=read)
 
     def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Fit the other sets of inputs while the user is idle."""
@@ -372,12 +366,14 @@ class LinearGaussian(Predictor):
             neurons = np.flatnonzero(scored_cells(mask).any(axis=0))
         neurons = np.asarray(neurons, np.int64)
         cells = scored_cells(mask, neurons)
-        behavior, n_columns = None, len(state.fitted.scale)
+        behavior, n_columns = None, len(state.shown.fitted.scale)
         if mask.has_behavior_target and n_columns > mask.n_neurons:
-            columns = np.arange(mask.n_neurons, n_columns)
-            behavior = at_behavior(state.predicted(columns)[0], self._spec)
+            columns, spec = np.arange(mask.n_neurons, n_columns), self._spec
+            assert spec.behavior is not None  # its channels are columns
+            place = np.arange(spec.n_behavior) / spec.behavior.rate_hz * spec.response_rate_hz
+            behavior = interpolated(state.predicted(columns)[0], place)
         mean, variance = state.predicted(neurons)
-        floor = state.fitted.floor[neurons]
+        floor = state.shown.fitted.floor[neurons]
         half_width = Z_95 * np.sqrt(variance)
         unit = self._spec.response_rate_hz if self._is_count else 1.0
 
