@@ -25,12 +25,7 @@ from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.family import Build, Description, Family, Training, stated_family
 from omnimouse_model.predict.predictor import Needs, Predictor, of_family
 from omnimouse_model.storage.trees import read_yaml_mapping
-from omnimouse_model.training.config import (
-    RunSettings,
-    named_config,
-    run_record,
-    shipped_or_own,
-)
+from omnimouse_model.training.config import RunSettings, named_config, run_record, shipped_or_own
 
 _log = logging.getLogger(__name__)
 _SMALL = "-small"

@@ -41,12 +41,7 @@ from omnimouse_model.progress import QUIET, SAVING, STARTING, TRAINING, Job, sho
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.storage.write import sole_writer, writing
-from omnimouse_model.training.checkpoints import (
-    BEST,
-    MODEL,
-    saved_state,
-    write_state,
-)
+from omnimouse_model.training.checkpoints import BEST, MODEL, saved_state, write_state
 from omnimouse_model.training.config import RunSettings, SharedFields, TransferOptions, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import FILE, MetricsLog, OnStep, log_rows

@@ -29,11 +29,7 @@ from omnimouse_model.extras import named_extras
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
-from omnimouse_model.predict.checkpoint_file import (
-    Checkpoint,
-    load_strictly,
-    weights_hash,
-)
+from omnimouse_model.predict.checkpoint_file import Checkpoint, load_strictly, weights_hash
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs, check_request

@@ -14,13 +14,7 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.evaluation.stored_fits import (
-    LOWEST,
-    VERSION,
-    Fit,
-    load_or_fit,
-    name_with_spec,
-)
+from omnimouse_model.evaluation.stored_fits import LOWEST, VERSION, Fit, load_or_fit, name_with_spec
 from omnimouse_model.evaluation.tier_windows import (
     BETWEEN,
     FITTED,

@@ -81,12 +81,7 @@ class Sliding:
         return starts[:, None] + torch.arange(self.n_frames) * self.step
 
     def average(
-        self,
-        rates: Tensor,
-        n_frames: int,
-        used: Tensor | None = None,
-        *,
-        is_public: bool = False,
+        self, rates: Tensor, n_frames: int, used: Tensor | None = None, *, is_public: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Return the weighted average over windows, and the weight of each frame.
 
@@ -826,10 +821,7 @@ def _read_teacher(config: DwiseTrainConfig, n_neurons: Mapping[str, int]) -> Dwi
     shared = ("channels", "size", "sliding", "unit")
     wanted, found = (
         {"sessions": dict(counts)} | {name: getattr(model, name) for name in shared}
-        for counts, model in (
-            (n_neurons, config.model),
-            (checkpoint.sessions, checkpoint.config),
-        )
+        for counts, model in ((n_neurons, config.model), (checkpoint.sessions, checkpoint.config))
     )
     for name, value in wanted.items():
         if found[name] != value:

@@ -202,10 +202,7 @@ class ZigReadout(GaussianReadout):
     """Two values per neuron: logit q and log theta."""
 
     def __init__(
-        self,
-        config: ZigConfig,
-        n_neurons: int,
-        coordinates: Tensor | None = None,
+        self, config: ZigConfig, n_neurons: int, coordinates: Tensor | None = None
     ) -> None:
         super().__init__(config.readout, config.core.widths[-1], n_neurons, 2, coordinates)
         padding = (config.kernel[0] // 2, config.kernel[1] // 2)

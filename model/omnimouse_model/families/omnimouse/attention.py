@@ -211,12 +211,7 @@ def gated_feed_forward(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Ten
 class _GatedFeedForward(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        rows: Tensor,
-        gate: Tensor,
-        up: Tensor,
-        down: Tensor,
-        dtype: torch.dtype | None,
+        ctx: Any, rows: Tensor, gate: Tensor, up: Tensor, down: Tensor, dtype: torch.dtype | None
     ) -> Tensor:
         weights = gate, up, down
         with torch.autocast("cpu", enabled=False):
@@ -321,10 +316,7 @@ class Intervals:
 
     @staticmethod
     def of_samples(
-        windows: WindowBatch,
-        runs: tuple[tuple[int, int], ...],
-        back_s: float,
-        ahead_s: float,
+        windows: WindowBatch, runs: tuple[tuple[int, int], ...], back_s: float, ahead_s: float
     ) -> "Intervals":
         """Intervals [t - back, t + ahead) of runs (first sample, count)."""
         # Item 0 stands for the batch, so that one plan serves all items. The ends are

@@ -107,12 +107,7 @@ class HieraBlock(nn.Module):
     """One block on windows of tokens; the first of stage 2 pools 2x2."""
 
     def __init__(
-        self,
-        dim_in: int,
-        dim_out: int,
-        heads: int,
-        config: HieraConfig,
-        drop_path: float,
+        self, dim_in: int, dim_out: int, heads: int, config: HieraConfig, drop_path: float
     ) -> None:
         super().__init__()
         self.pool = 4 if dim_in != dim_out else 1
@@ -408,9 +403,7 @@ class Latents(nn.Module):
         first = [slot * self.groups for slot in range(slots)] + [slots * self.groups]
         starts = times[first].cpu()
         intervals = Intervals(
-            starts,
-            starts + sizes[first].cpu(),
-            (self.groups,) * slots + (self.registers,),
+            starts, starts + sizes[first].cpu(), (self.groups,) * slots + (self.registers,)
         )
         return self._latent_embeddings(ids), times, intervals
 
@@ -421,10 +414,7 @@ class ResponseFeatures(nn.Module):
     def __init__(self, config: OmniMouseConfig) -> None:
         super().__init__()
         self._feature_proj = nn.Conv1d(
-            1,
-            config.d_model,
-            config.response_window_samples,
-            config.response_stride_samples,
+            1, config.d_model, config.response_window_samples, config.response_stride_samples
         )
 
     def forward(
@@ -548,9 +538,7 @@ def poisson_loss(
 
 
 def behavior_loss(
-    predicted: Float[Tensor, "*cell"],
-    targets: Float[Tensor, "*cell"],
-    clamp: float = 10.0,
+    predicted: Float[Tensor, "*cell"], targets: Float[Tensor, "*cell"], clamp: float = 10.0
 ) -> Float[Tensor, ""]:
     """Squared error, clamped per element, averaged."""
     # A clamped element has no gradient: single outliers do not dominate a step.
@@ -756,9 +744,7 @@ class OmniMouse(nn.Module):
             has_tokens = not layout.responses_missing
         if has_tokens:
             plan = AttentionPlan.between(
-                intervals,
-                token_intervals(config, windows, layout),
-                ideal=config.ideal_times,
+                intervals, token_intervals(config, windows, layout), ideal=config.ideal_times
             )
             samples = self.rotary_emb.phases(windows.response_times)
             # Tokens are keys: their number grows with neurons and time, but only the
@@ -865,10 +851,7 @@ class OmniMouse(nn.Module):
         starts = step_times[0]
         length = VIDEO_TOKEN_FRAMES / self.config.sample_rate_hz
         intervals = Intervals.join(
-            [
-                first.intervals,
-                Intervals(starts, starts + length, (per_step,) * len(starts)),
-            ]
+            [first.intervals, Intervals(starts, starts + length, (per_step,) * len(starts))]
         )
         rows = torch.arange(len(starts), device=flat.device).repeat_interleave(per_step)
         phases = self.rotary_emb.phases(step_times).take(rows)

@@ -194,10 +194,7 @@ class TransformerPredictor(Predictor):
         return Encoded(window, mask, self._encoded([(window, mask)], cancelled))
 
     def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
     ) -> Prediction:
         """Predict the target cells of some neurons, by default of all with targets."""
         items = [(encoded.window, encoded.mask)]
@@ -284,11 +281,7 @@ class TransformerPredictor(Predictor):
         return self._with_fallbacks(encode, cancelled, is_decoding=False)
 
     def _decoded(
-        self,
-        state: _State,
-        items: list[Item],
-        neurons: np.ndarray | None,
-        cancelled: Cancelled,
+        self, state: _State, items: list[Item], neurons: np.ndarray | None, cancelled: Cancelled
     ) -> list[Prediction]:
         def compute() -> list[Prediction]:
             # A fallback to the CPU may have moved the network since the encoding.
@@ -459,11 +452,7 @@ class TransformerPredictor(Predictor):
 
     @torch.inference_mode()
     def _decode(
-        self,
-        state: _State,
-        items: list[Item],
-        neurons: np.ndarray | None,
-        cancelled: Cancelled,
+        self, state: _State, items: list[Item], neurons: np.ndarray | None, cancelled: Cancelled
     ) -> list[Prediction]:
         window, mask = items[0]
         if neurons is None:

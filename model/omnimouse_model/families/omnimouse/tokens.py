@@ -200,9 +200,7 @@ class MaskTokens:
             return replace(before, mask=mask)
         starts, queries = _starts(mask, changed), query_starts(mask, changed)
         return MaskTokens(
-            mask,
-            before.starts.replaced(changed, starts),
-            before.queries.replaced(changed, queries),
+            mask, before.starts.replaced(changed, starts), before.queries.replaced(changed, queries)
         )
 
     def starts_without(self, missing: np.ndarray | None) -> Columns:
@@ -335,9 +333,7 @@ def batch_from_windows(
 
 
 def batch_times(
-    responses: Sequence[np.ndarray],
-    screen: Sequence[np.ndarray],
-    config: OmniMouseConfig,
+    responses: Sequence[np.ndarray], screen: Sequence[np.ndarray], config: OmniMouseConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return relative response times (B, 60), video step times (B, 30), and starts.
 

@@ -74,12 +74,7 @@ from omnimouse_model.families.omnimouse.start_values import (
     set_population_attention_heads,
     tuned_embeddings,
 )
-from omnimouse_model.families.omnimouse.transfer import (
-    Course,
-    Part,
-    StartValues,
-    transfer_config,
-)
+from omnimouse_model.families.omnimouse.transfer import Course, Part, StartValues, transfer_config
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import strategy_names

@@ -23,11 +23,7 @@ from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.parts.network_predictor import NetworkPredictor
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.checkpoint_file import (
-    Checkpoint,
-    load_strictly,
-    weights_hash,
-)
+from omnimouse_model.predict.checkpoint_file import Checkpoint, load_strictly, weights_hash
 from omnimouse_model.predict.devices import on_device, resolve_device
 from omnimouse_model.predict.family import Description
 from omnimouse_model.predict.predictor import Needs

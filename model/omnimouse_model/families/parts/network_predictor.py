@@ -114,10 +114,7 @@ class NetworkPredictor(Predictor):
 
     @torch.inference_mode()
     def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
     ) -> Prediction:
         """Read the rates of neurons from what `encode` has computed."""
         stop_if(cancelled)

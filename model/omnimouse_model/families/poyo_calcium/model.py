@@ -46,12 +46,7 @@ from omnimouse_model.predict.checkpoint_file import (
 )
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.family import Description
-from omnimouse_model.predict.predictor import (
-    Needs,
-    Request,
-    check_request,
-    check_responses_shown,
-)
+from omnimouse_model.predict.predictor import Needs, Request, check_request, check_responses_shown
 from omnimouse_model.progress import Cancelled, never, stop_if
 from omnimouse_model.storage.trees import Within, decode, refused_as
 from omnimouse_model.training.config import ADDED, Count, TrainFields, TransferOptions

@@ -389,11 +389,7 @@ def to_fitted(responses: np.ndarray, floor: np.ndarray, *, is_count: bool) -> np
 
 
 def from_fitted(
-    values: np.ndarray,
-    variance: np.ndarray | float,
-    floor: np.ndarray,
-    *,
-    is_count: bool,
+    values: np.ndarray, variance: np.ndarray | float, floor: np.ndarray, *, is_count: bool
 ) -> np.ndarray:
     """Return expected responses from the mean and variance of fitted values.
 

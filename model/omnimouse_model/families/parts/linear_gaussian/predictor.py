@@ -354,10 +354,7 @@ class LinearGaussian(Predictor):
             return self._projections.get((key, number, content), compute)
 
     def decode(
-        self,
-        encoded: Encoded,
-        neurons: np.ndarray | None = None,
-        cancelled: Cancelled = never,
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
     ) -> Prediction:
         """Return the target cells of `neurons`, by default of all with targets."""
         stop_if(cancelled)
