@@ -15,6 +15,7 @@ of a session, the steps, the start values, and last the fine-tuning to a new ses
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from math import isfinite, sqrt
 from operator import attrgetter
 from pathlib import Path
@@ -53,7 +54,7 @@ from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.checkpoints import rank_files, read_state
 from omnimouse_model.training.config import ADDED, Count, TrainFields, TransferOptions
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import ALONE, SUMMARY, TrainingRun, seeded
+from omnimouse_model.training.loop import ALONE, SUMMARY, TrainingRun, seeded, train
 from omnimouse_model.training.sessions import (
     TrainingSession,
     check_distinct,
@@ -650,6 +651,10 @@ class NdtTraining(TrainingRun):
     def notes(self) -> dict[str, Any]:
         """Schemes and rate of the training: a fine-tuning trains under the same ones."""
         return {SCHEMES_OF: list(self.settings.schemes), RATE_OF: self.settings.lr}
+
+
+train_ndt = partial(train, NdtTraining)
+"""Function that trains a transformer; `origin` is an `NdtCheckpoint`."""
 
 
 def _squares(gradients: list[Tensor]) -> float:
