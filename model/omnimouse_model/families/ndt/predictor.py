@@ -320,10 +320,7 @@ class NdtPredictor(NetworkPredictor):
         if condition not in ("inter-region", "intra-region"):
             raise ValueError(f"There is no condition {condition!r}.")
         regions = _regions(condition, session)
-        if condition == "inter-region":
-            rates = inter_region(net, name, spikes, regions)
-        else:
-            rates = intra_region(net, name, spikes, regions, job)
+        rates = regional(net, name, spikes, regions, condition, job)
         # Neurons without a region are predicted by no condition over regions.
         return rates, np.where(np.array(regions) == "", np.float32("nan"), counts)
 
@@ -502,36 +499,30 @@ def one_neuron_out(
     return rates.cpu().numpy()
 
 
-def inter_region(net: Ndt, session: str, spikes: Trials, regions: Sequence[str]) -> np.ndarray:
-    """Predict the neurons of each region from all other regions.
+def regional(
+    net: Ndt, session: str, spikes: Trials, regions: Sequence[str], condition: str, job: Job = QUIET
+) -> np.ndarray:
+    """Predict neurons from the other regions alone, or from the others of their own region.
 
     Neurons without a region ("") are hidden, and their rates are NaN.
+
+    Parameters
+    ----------
+    condition
+        "inter-region" or "intra-region".
     """
     names = np.asarray(regions)
     rates = np.full(tuple(spikes.shape), np.nan, np.float32)
     for region in np.unique(names[names != ""]):
         inside = np.flatnonzero(names == region)
-        seen = spikes.clone()
-        seen[..., np.isin(names, (region, ""))] = 0
-        found = predicted_rates(net, session, seen, "inter-region")
-        rates[..., inside] = found[..., inside]
-    return rates
-
-
-def intra_region(
-    net: Ndt, session: str, spikes: Trials, regions: Sequence[str], job: Job = QUIET
-) -> np.ndarray:
-    """Predict each neuron from the other neurons of its region only.
-
-    The rates of neurons without a region ("") are NaN.
-    """
-    names = np.asarray(regions)
-    rates = np.full(tuple(spikes.shape), np.nan, np.float32)
-    for region in np.unique(names[names != ""]):
-        inside = np.flatnonzero(names == region)
-        seen = torch.zeros_like(spikes)
-        seen[..., inside] = spikes[..., inside]
-        rates[..., inside] = one_neuron_out(net, session, seen, inside, job, "intra-region")
+        if condition == "inter-region":
+            seen = spikes.clone()
+            seen[..., np.isin(names, (region, ""))] = 0
+            rates[..., inside] = predicted_rates(net, session, seen, condition)[..., inside]
+        else:
+            seen = torch.zeros_like(spikes)
+            seen[..., inside] = spikes[..., inside]
+            rates[..., inside] = one_neuron_out(net, session, seen, inside, job, condition)
     return rates
 
 
