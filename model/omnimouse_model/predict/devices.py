@@ -305,7 +305,9 @@ class ComputeSettings:
     def reduced(self, *, is_decoding: bool, can_move: bool) -> "ComputeSettings | None":
         """Return the next settings that need less memory, None if there are none."""
         # Only decoding is done in parts; an encoding has no use for smaller ones.
-        if is_decoding and (smaller := self._fewer_queries()) is not None:
+        # "All at once" counts as a number that one step of a GPU usually holds.
+        smaller = (self.queries_per_step or 16 * QUERIES_PER_STEP) // 4
+        if is_decoding and smaller >= FEWEST_QUERIES:
             others = [t for t in self.fallbacks if not t.startswith(_IN_PARTS)]
             text = f"{_IN_PARTS}{smaller:,} queries at a time"
             return replace(self, queries_per_step=smaller, fallbacks=(*others, text))
@@ -317,11 +319,6 @@ class ComputeSettings:
             fallbacks = ("computed on the CPU",)
             return ComputeSettings("cpu", False, QUERIES_PER_STEP, fallbacks)
         return None
-
-    def _fewer_queries(self) -> int | None:
-        # "All at once" counts as a number that one step of a GPU usually holds.
-        current = self.queries_per_step or 16 * QUERIES_PER_STEP
-        return current // 4 if current // 4 >= FEWEST_QUERIES else None
 
     @property
     def status(self) -> str:

@@ -214,10 +214,6 @@ class Batch:
     counts: Tensor
     scored: Tensor
 
-    def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device."""
-        return on_device(self, device)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trials:
@@ -256,10 +252,6 @@ class Trials:
         total = np.nansum(self.train, axis=(0, 1), dtype=np.float64)
         observed = np.isfinite(self.train).sum(axis=(0, 1))
         return np.asarray(total / np.maximum(observed, 1))
-
-    def n_batches(self, batch: int) -> int:
-        """Return the number of batches of an epoch; the last one may be smaller."""
-        return -(-len(self.train) // batch)
 
     def batch(
         self, config: NdtTrainConfig, epoch: int, place: int, rng: np.random.Generator
@@ -543,7 +535,8 @@ class NdtTraining(TrainingRun):
         places = [
             (index, place)
             for index, trials in enumerate(self.trials)
-            for place in range(trials.n_batches(config.batch))
+            # The last batch of an epoch may be smaller.
+            for place in range(-(-len(trials.train) // config.batch))
         ]
         epoch, turn = divmod(number, len(places))
         order = np.random.default_rng([config.seed, epoch]).permutation(len(places))
@@ -556,7 +549,7 @@ class NdtTraining(TrainingRun):
         config, lr = self.settings, self.optimiser.param_groups[0]["lr"]
         self.net.train()
         self.optimiser.zero_grad()
-        loss = self._backward(drawn.to(self.device))
+        loss = self._backward(on_device(drawn, self.device))
         self.team.start_average(self.shared)()
         norm = self._mean_gradients()
         number = self.state.step

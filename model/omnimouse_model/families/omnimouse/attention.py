@@ -79,8 +79,10 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
         """Apply to the last axis."""
-        # Only in training on a CPU; elsewhere the library's own kernels are faster.
-        if _is_by_blocks(x):
+        # Only in training on a CPU; elsewhere the library's own kernels are faster. A compiler
+        # fuses these operations itself, and cannot look into our functions.
+        trains_on_cpu = x.device.type == "cpu" and torch.is_grad_enabled()
+        if trains_on_cpu and not torch.compiler.is_compiling():
             return gated_feed_forward(
                 x, self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight
             )
@@ -113,13 +115,6 @@ class DropPath(nn.Module):
 
 
 # -- the same functions by blocks of rows, with their own gradients -------------------
-
-
-def _is_by_blocks(x: Tensor) -> bool:
-    """Whether blocks of rows are faster: in training, on a CPU, not compiled."""
-    # A compiler fuses these operations itself, and cannot look into our functions.
-    on_cpu = x.device.type == "cpu"
-    return on_cpu and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def _blocks(widest: Tensor) -> Iterator[slice]:

@@ -968,7 +968,10 @@ def initialise(net: OmniMouse, generator: torch.Generator) -> None:
     patches = backbone.patch_embed["proj"]
     assert isinstance(patches, nn.Conv3d)
     _draw(patches.weight, 0.02, generator)
-    _uniform_bias(patches, generator)
+    assert patches.bias is not None
+    # Torch's own default for convolutions, but from the generator.
+    bound = 1 / math.sqrt(patches.weight[0].numel())
+    nn.init.uniform_(patches.bias, -bound, bound, generator=generator)
     for position in (backbone.pos_embed_spatial, backbone.pos_embed_temporal):
         _draw(position, 0.02, generator)
     _draw(net.response_featx._feature_proj.weight, 0.02, generator)
@@ -995,13 +998,6 @@ def _draw(parameter: Tensor, std: float, generator: torch.Generator) -> None:
 def _fill_bias(module: nn.Linear | nn.Conv1d, value: float) -> None:
     if module.bias is not None:
         nn.init.constant_(module.bias, value)
-
-
-def _uniform_bias(conv: nn.Conv3d, generator: torch.Generator) -> None:
-    """Torch's own default for convolutions, but from the generator."""
-    assert conv.bias is not None
-    fan_in = conv.weight[0].numel()
-    nn.init.uniform_(conv.bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
 
 
 # -- 2. neurons and residual branches -------------------------------------------------

@@ -170,10 +170,6 @@ class TokenBlocks:
         """Key of all tokens; None without any."""
         return self.levels[-1][0]
 
-    def is_unit(self, level: int, number: int) -> bool:
-        """Whether a sum is computed from its tokens, not from the sums below it."""
-        return level == 0 or self.counts[level][number] <= BLOCK * NEURON_TOKENS
-
     def unit(self, level: int, number: int) -> "Unit":
         """Return the tokens of a unit, found once for all windows."""
         if (level, number) not in self._units:
@@ -449,7 +445,8 @@ class _Encoding:
         key = levels[level][number]
         if key is None or key in sums:
             return None if key is None else sums[key]
-        if self.store.tokens.is_unit(level, number):
+        # A unit is computed from its tokens, not from the sums below it.
+        if level == 0 or self.store.tokens.counts[level][number] <= BLOCK * NEURON_TOKENS:
             self.check()
             total: Tensor | None = self._unit_sum(level, number)
         else:

@@ -150,21 +150,19 @@ class NetworkPredictor(Predictor):
             while batch := list(islice(group, self.at_once)):
                 stop_if(cancelled)
                 # What is before a refused request is predicted first.
-                served, refusal = self._served(batch)
+                served: list[Request] = []
+                refusal = None
+                try:
+                    for request in batch:
+                        self._check(request)
+                        served.append(request)
+                except UnsupportedRequestError as error:
+                    refusal = error
                 states = self._states([(w, m) for w, m, _ in served], cancelled) if served else ()
                 for state, (window, mask, neurons) in zip(states, served, strict=True):
                     yield self.decode(Encoded(window, mask, (state, scored_cells(mask))), neurons)
                 if refusal is not None:
                     raise refusal
-
-    def _served(self, batch: list[Request]) -> tuple[list[Request], UnsupportedRequestError | None]:
-        """Return the requests before the first refused one, and its error."""
-        for number, request in enumerate(batch):
-            try:
-                self._check(request)
-            except UnsupportedRequestError as error:
-                return batch[:number], error
-        return batch, None
 
     def _check(self, request: Request) -> None:
         window, mask, _ = request

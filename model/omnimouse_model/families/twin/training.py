@@ -153,10 +153,6 @@ class Clips:
     behavior: Tensor
     responses: Tensor
 
-    def to(self, device: torch.device) -> "Clips":
-        """Return the clips on a device."""
-        return on_device(self, device)
-
     @property
     def gray(self) -> Tensor:
         """Grey levels (T, N, 1, H, W) from 0 to 1."""
@@ -563,7 +559,7 @@ class TwinTraining(TrainingRun):
     def _backward(self, clips: Clips, drawn: _Drawn) -> float:
         """Add the gradients of some clips of a session, and return their loss."""
         net, config = self.nets[clips.session], self.settings
-        clips = clips.to(self.device)
+        clips = on_device(clips, self.device)
         with seeded(_seed(config.seed, clips.session) + drawn.number, self.device):
             state = net.start(config.clips, drawn.stream)
         output = net(clips.gray, clips.pupil, clips.behavior, state)
