@@ -1,7 +1,8 @@
 """The digital twin as a predictor of recorded windows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class TwinPredictor(NetworkPredictor):
     spec
         Windows that it reads.
     build
-        Returns the twin of a session.
+        Returns the twin of a session, the same at each call, on the device.
     n_neurons
         Number of neurons of each session.
     device
@@ -96,7 +97,6 @@ class TwinPredictor(NetworkPredictor):
     n_neurons: Mapping[str, int]
     device: torch.device
     checkpoint: Callable[[], TwinCheckpoint] | None = None
-    _twins: dict[str, TwinOfSession] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> "TwinPredictor":
@@ -113,7 +113,9 @@ class TwinPredictor(NetworkPredictor):
         path = Path(path)
         is_release = (path / RELEASED).exists()
         checkpoint = read_release(path) if is_release else TwinCheckpoint.read(path)
+        place = resolve_device(device)
 
+        @cache
         def load(session: str) -> TwinOfSession:
             key = session.removeprefix(MICRONS) if is_release else session
             mean = checkpoint.part(key)[MEAN].numpy()
@@ -121,7 +123,7 @@ class TwinPredictor(NetworkPredictor):
             is_known = np.isfinite(mean).all()
             # Frozen: gradients of the weights would keep the activations of every request.
             net = checkpoint.build(key).requires_grad_(False).eval()
-            return TwinOfSession(net, mean if is_known else None)
+            return TwinOfSession(net.to(place), mean if is_known else None)
 
         counts = dict(checkpoint.sessions)
         if is_release:
@@ -133,7 +135,7 @@ class TwinPredictor(NetworkPredictor):
             twin_spec(*checkpoint.frame_size),
             load,
             counts,
-            resolve_device(device),
+            place,
             lambda: checkpoint,
         )
 
@@ -263,11 +265,7 @@ class TwinPredictor(NetworkPredictor):
 
     def _twin_of(self, session: Session) -> TwinOfSession:
         NetworkPredictor.prepare(self, session)
-        if session.id not in self._twins:
-            twin = self.build(session.id)
-            twin.net.to(self.device)
-            self._twins[session.id] = twin
-        return self._twins[session.id]
+        return self.build(session.id)
 
     @torch.inference_mode()
     def _states(
