@@ -408,9 +408,14 @@ class Server:
         return self._predictor
 
     def _load(self) -> Predictor:
-        from omnimouse_model.inference.dask_map import resolve_predictor
+        from omnimouse_model.inference.families import built
+        from omnimouse_model.inference.registry import load_predictor
 
-        predictor = resolve_predictor(self._source, self._device)
+        source = self._source
+        if isinstance(source, str):
+            predictor = load_predictor(source, device=self._device)
+        else:
+            predictor = built(getattr(source, "__name__", type(source).__name__), source)
         # Only a predictor that is fitted to a session has one; the screen shows it.
         if hasattr(predictor, "job"):
             predictor.job = CallbackJob(lambda done, total, _: self._report(done / total))
