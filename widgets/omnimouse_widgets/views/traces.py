@@ -205,7 +205,7 @@ class TracesView:
         has_band = results.selected is not None and results.selected.band is not None
         signs = legend_entries(
             # The baseline is drawn in the window alone.
-            f"{baseline} here" if baseline and has_page else baseline,
+            f"{baseline} in window" if baseline and has_page else baseline,
             is_large=state.as_large,
             bar=bar_text(state.spec),
             has_band=has_band and not state.as_large,
