@@ -2,6 +2,7 @@
 
 usage: python -m tests.acceptance.time_left [sweep|laboratory|fine-tuning|ranking|fit …]
        python -m tests.acceptance.time_left [--busy] twin-demo ndt-demo poyo-calcium
+       python -m tests.acceptance.time_left --steady twin-demo ndt-demo poyo-calcium
 
 Runs each kind of work without a screen, reads its message as a panel or a command shows
 it, and compares each time left after the first tenth with the time that really was left.
@@ -13,8 +14,10 @@ The names of the second line are models: of a fine-tuning to the unseen mouse, a
 time that the form says before the first one is compared with what it needs in all. That
 one is of a processor with nothing else to do, and says "at least" where it is busy; the others
 hold beside other work that goes on as it is, such as `--busy`: one more process per core that
-is never idle, beside which a training has a tenth of the processor. A
-training that ends before its last step, as its scores no longer rise, is compared at the
+is never idle, beside which a training has a tenth of the processor. With `--steady`, the clock
+is the processor's time of a training on one thread, alone and at a quarter and a tenth of its
+speed: a judgement of the estimate that other work on the machine does not change. A training
+that ends before its last step, as its scores no longer rise, is compared at the
 pace of its steps: with the time that all of them would have taken.
 """
 
@@ -30,6 +33,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import torch
+
 import omnimouse_model as om
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.inference.registry import predictor_names
@@ -44,6 +50,7 @@ from tests.acceptance.scripts import wait_for
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 TIME = r"([\d.]+) (s|min|h)"
 FACTOR = 2.0
+HEAD = "work            took s   messages   within a factor of 2   lowest   highest"
 NEARLY_OVER_S = 3.0
 """Times below are rounded to few seconds, and not compared."""
 Message = Callable[[], str]
@@ -198,6 +205,45 @@ def first_finetune(controller: Controller, name: str) -> tuple[Message, Steps, f
     return lambda: finetuning.message, steps, told_s, "at least" in said
 
 
+SLOWER = (1.0, 4.0, 10.0)
+LOADING_S = 3.0
+"""Seconds of the processor before the first report of a training in its process."""
+
+
+def steady(name: str, slower: float, reports: Sequence[tuple[float, float]]) -> bool:
+    """Judge the messages of a training, of which each report has processor seconds and share."""
+    now_s = 0.0
+    time_left = TimeLeft(lambda: now_s)
+    ends_s = [slower * (LOADING_S + seconds) for seconds, _ in reports]
+    told: list[Told] = []
+    for now_s, (_, share), until_s in zip(ends_s, reports, [*ends_s[1:], ends_s[-1]], strict=True):
+        left_s = time_left.seconds(share)
+        if left_s is not None:
+            # A message stands until the next one, and is read ten times per second.
+            told += [Told(round(left_s), at_s, 0) for at_s in np.arange(now_s, until_s, 0.1)]
+    return show(f"{name} × {slower:g}", ends_s[-1], compared(told, ends_s[-1], 0, 0))
+
+
+def reports_of(name: str) -> list[tuple[float, float]]:
+    """Return processor seconds and share of each report of a first fine-tuning."""
+    reports: list[tuple[float, float]] = []
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as folder:
+        model = name
+        if name not in predictor_names():
+            model = str(Path(folder) / name)
+            om.fit(name, om.open_session("demo"), model, steps=10)
+        session = om.open_session("unseen-spikes" if name == "ndt-demo" else "unseen")
+        begun_s = time.process_time()
+
+        def report(done: float, total: float, _: str) -> None:
+            reports.append((time.process_time() - begun_s, done / total))
+
+        job = CallbackJob(report, device="cpu")
+        om.finetune(model, session, Path(folder) / "tuned", job=job)
+    return reports
+
+
 @contextmanager
 def busy_processes() -> Iterator[None]:
     """Keep every core busy in the block."""
@@ -214,15 +260,31 @@ def busy_processes() -> Iterator[None]:
 
 def main() -> int:
     """Measure the kinds of the command line, all by default."""
-    names = [name for name in sys.argv[1:] if name != "--busy"] or list(KINDS)
+    names = [name for name in sys.argv[1:] if not name.startswith("--")] or list(KINDS)
+    if "--steady" in sys.argv:
+        print(HEAD)
+        reports = {name: reports_of(name) for name in names}
+        are_right = [steady(name, slower, reports[name]) for name in names for slower in SLOWER]
+        return int(not all(are_right))
     with busy_processes() if "--busy" in sys.argv else nullcontext():
         return measure(names)
+
+
+def show(name: str, took_s: float, found: Sequence[float]) -> bool:
+    """Print the line of some work, and return whether its messages were right."""
+    share = sum(1 / FACTOR <= factor <= FACTOR for factor in found) / len(found)
+    print(
+        f"{name:14s} {took_s:7.0f} {len(found):10d} {share:22.0%} {min(found):8.2f} "
+        f"{max(found):9.2f}",
+        flush=True,
+    )
+    return share >= 0.9
 
 
 def measure(names: Sequence[str]) -> int:
     """Print a line for each kind of work, and return the exit status."""
     is_right, not_judged = True, []
-    print("work            took s   messages   within a factor of 2   lowest   highest")
+    print(HEAD)
     for name in names:
         with TemporaryDirectory() as folder:
             memory = Path(folder) / "live.json"
@@ -247,13 +309,7 @@ def measure(names: Sequence[str]) -> int:
             not_judged.append(name)
             print(f"{name:14s} {took_s:7.0f}   not judged: no message to compare", flush=True)
             continue
-        share = sum(1 / FACTOR <= factor <= FACTOR for factor in found) / len(found)
-        is_right &= share >= 0.9
-        print(
-            f"{name:14s} {took_s:7.0f} {len(found):10d} {share:22.0%} {min(found):8.2f} "
-            f"{max(found):9.2f}",
-            flush=True,
-        )
+        is_right &= show(name, took_s, found)
     if not is_right:
         return 1
     return 2 if not_judged else 0
