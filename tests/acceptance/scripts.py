@@ -24,8 +24,6 @@ from omnimouse_widgets.views.laboratory import summary
 from omnimouse_widgets.views.text.tier_score import shown_tier_score_lines
 
 TIMEOUT_S = 900.0
-SAVED = "fine-tuned"
-"""Name of the checkpoint of `fine_tuned`, and of the model that stands for its file."""
 ALL = 0
 """All windows of the tier, instead of a number."""
 

@@ -204,7 +204,6 @@ def test_a_stop_at_any_point_loses_nothing_and_leaves_no_half_session(hub):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.process
 def test_a_kill_before_any_change_of_a_file_leaves_no_half_session(
     hub, cache, session_folder, tmp_path

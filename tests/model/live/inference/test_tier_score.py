@@ -41,7 +41,6 @@ def test_it_ends_with_the_score_of_an_evaluation(scored, session):
     assert found.mask is controller.state.mask
     expected = evaluate(NoisyPredictor("noisy"), session, found.mask).scores[0]
     assert found.score.value == expected.value
-    assert found.score.value == expected.value
 
 
 @pytest.mark.slow

@@ -14,8 +14,6 @@ from omnimouse_model.storage.arrays import hdf5, hdf5_chunks, hdf5_heads
 from omnimouse_model.storage.arrays.hdf5 import Hdf5
 from omnimouse_model.storage.byte_source import BlockFile, Budget
 
-ZSTANDARD = 32015
-
 
 @pytest.fixture
 def path(tmp_path):
