@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tests.raw_server import running
+
 COMMIT = "c0ffee" + "0" * 34
 _BLOCK = 16 * 1024
 
@@ -93,14 +95,8 @@ class HubServer(ThreadingHTTPServer):
 def local_server() -> Iterator[HubServer]:
     """Server that runs in a thread; `serve` sets its hub."""
     server = HubServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextmanager

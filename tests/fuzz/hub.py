@@ -28,6 +28,7 @@ from omnimouse_model.storage import web
 from tests.fuzz.outcome import listing, network_and_folder
 from tests.fuzz.process import FaultError
 from tests.hub_server import COMMIT, sibling
+from tests.raw_server import running
 
 TOKEN = "hf_" + "x" * 34
 FILES = {"m/a.safetensors": b"a" * 3000, "m/a.json": b'{"a": 1}'}
@@ -240,13 +241,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def _hub_of(root: Path) -> Iterator[_Server]:
-    with _Server(root) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
+    server = _Server(root)
+    with running(server):
+        yield server
 
 
 # -- downloads -----------------------------------------------------------------------

@@ -3,12 +3,7 @@
 import json
 import pickle
 import socket
-import socketserver
 import ssl
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -22,60 +17,9 @@ from omnimouse_model.storage.web import AnswerError, Place, RemoteFile, Requests
 from tests.hub_server import Hub, Repository, local_server
 from tests.model.data.refusals import check_refusal
 from tests.model.nwb_files import Plane, write_nwb
+from tests.raw_server import serving
 
 CONTENT = bytes(range(256)) * 40
-
-
-@dataclass
-class Server:
-    """Answers, made from the first line and the range of a request; what was asked."""
-
-    answer: Callable[[int, int], bytes]
-    port: int = 0
-    asked: list[str] = field(default_factory=list)
-    is_over: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/a.nwb"
-
-
-@contextmanager
-def serving(answer: Callable[[int, int], bytes]) -> Iterator[Server]:
-    server = Server(answer)
-
-    class Handler(socketserver.StreamRequestHandler):
-        timeout = 10
-
-        def handle(self) -> None:
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                line = self.rfile.readline()
-                if not line:
-                    return
-                head += line
-            server.asked.append(head.decode())
-            first, last = 0, 0
-            for line in head.decode().splitlines():
-                if line.startswith("Range: bytes="):
-                    first, last = map(int, line.removeprefix("Range: bytes=").split("-"))
-            reply = server.answer(first, last)
-            if reply:
-                self.wfile.write(reply)
-            else:
-                server.is_over.wait(10)
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as tcp:
-        tcp.daemon_threads = True
-        server.port = tcp.server_address[1]
-        thread = threading.Thread(target=tcp.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.is_over.set()
-            tcp.shutdown()
-            thread.join(10)
 
 
 def reply(status: str, body: bytes, *headers: str, length: int | None = None) -> bytes:

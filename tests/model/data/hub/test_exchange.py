@@ -1,8 +1,7 @@
 import os
 import socket
 import threading
-from contextlib import suppress
-from socketserver import BaseRequestHandler, ThreadingTCPServer
+from collections.abc import Iterator
 
 import pytest
 from huggingface_hub import constants
@@ -11,44 +10,27 @@ from omnimouse_model.data.hub.exchange import HubPlace, save_token, token_for_hu
 from omnimouse_model.data.hub.fetch import list_files
 from omnimouse_model.errors import FetchError
 from tests.hub_server import Hub, hub_endpoint
+from tests.raw_server import serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
 MOVED = b"HTTP/1.1 302 Found\r\nLocation: "
 
 
-class Dripping(ThreadingTCPServer):
-    """Server that answers with `begin`, then with `more` again and again."""
-
-    daemon_threads = True
-    begin = more = b""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-
-class _Handler(BaseRequestHandler):
-    server: Dripping
-
-    def handle(self) -> None:
-        self.request.recv(2**16)
-        with suppress(OSError):  # the client has closed the connection
-            self.request.sendall(self.server.begin)
-            while True:
-                self.request.sendall(self.server.more)
-                threading.Event().wait(0.01)
+def dripping(begin: bytes, more: bytes) -> Iterator[bytes]:
+    """Parts of an answer: `begin`, then `more` again and again."""
+    yield begin
+    while True:
+        yield more
+        threading.Event().wait(0.01)
 
 
 @pytest.fixture
 def server(monkeypatch):
-    with Dripping() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        monkeypatch.setenv("HF_ENDPOINT", address)
+    """Server whose `answer` a test sets."""
+    with serving(lambda *_: b"") as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         monkeypatch.setattr("omnimouse_model.storage.web._HEAD_S", 0.3)
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +47,7 @@ def server(monkeypatch):
     ],
 )
 def test_an_answer_that_drips_or_leads_nowhere_is_given_up(server, begin, more, code):
-    server.begin, server.more = begin, more
+    server.answer = lambda *_: dripping(begin, more)
     with pytest.raises(FetchError) as caught:
         list_files(HubPlace("dataset", "lab/mice", "m"))
     assert caught.value.code == code
@@ -73,7 +55,7 @@ def test_an_answer_that_drips_or_leads_nowhere_is_given_up(server, begin, more, 
 
 
 def test_a_storage_that_is_not_reached_is_named(server, monkeypatch):
-    server.begin = MOVED + b"http://storage.example:81/bytes\r\n\r\n"
+    server.answer = lambda *_: MOVED + b"http://storage.example:81/bytes\r\n\r\n"
     look_up, connect = socket.getaddrinfo, socket.create_connection
 
     def looked_up(host, port, *rest, **options):
@@ -92,7 +74,7 @@ def test_a_storage_that_is_not_reached_is_named(server, monkeypatch):
 
 
 def test_an_encoded_list_is_refused_with_its_place(server):
-    server.begin = OK + b"Content-Encoding: gzip, gzip\r\n\r\n"
+    server.answer = lambda *_: OK + b"Content-Encoding: gzip, gzip\r\n\r\n"
     with pytest.raises(FetchError, match="hf://datasets/lab/mice/m is sent as 'gzip"):
         list_files(HubPlace("dataset", "lab/mice", "m"))
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +22,7 @@ from tests.hub_server import Hub, Repository, local_server
 from tests.model.alf_folder import ProbeFiles, write_alf
 from tests.model.data.refusals import check_refusal
 from tests.model.nwb_files import Plane, write_nwb
+from tests.raw_server import running
 
 ID, VERSION, ASSET = "000728", "0.240827.1809", "4ecb5d24-f5cc-402c-be28-9d0f7cb14b3a"
 PATH = "sub-1/sub-1_ses-2.nwb"
@@ -68,14 +68,8 @@ def api_server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     api.address = f"http://localhost:{server.server_port}/api"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield api
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 @pytest.fixture(scope="module")
