@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -63,6 +63,7 @@ _ROWS = 256
 _MAX_LAGS = 18
 
 Check = Callable[[], None]
+Summand = TypeVar("Summand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -573,7 +574,7 @@ class Posterior:
     def factors(self, projections: Sequence[np.ndarray | None]) -> np.ndarray:
         """Return the posterior mean of the factors, z (T, K), from all blocks."""
         prior = self._prior
-        total = tree_sum(list(projections))
+        total = tree_sum(projections)
         if total is None:
             return np.zeros((len(self.visible), len(prior.root)), np.float32)
         return np.asarray(prior.basis @ factor_mean(prior.root, self._inverse, total).T)
@@ -670,16 +671,18 @@ def block_slice(number: int) -> slice:
     return slice(number * BLOCK, (number + 1) * BLOCK)
 
 
-def tree_sum(parts: list[Any]) -> Any:
+def tree_sum(parts: Sequence[Summand | None]) -> Summand | None:
     """Return the sum of arrays or tensors in a fixed binary tree; None is no summand."""
-    while len(parts) > 1:
-        pairs = zip_longest(parts[::2], parts[1::2])
-        parts = [
+    sums: list[Any] = list(parts)
+    while len(sums) > 1:
+        pairs = zip_longest(sums[::2], sums[1::2])
+        sums = [
             first + second if first is not None and second is not None
             else second if first is None else first
             for first, second in pairs
         ]  # fmt: skip
-    return parts[0] if parts else None
+    total: Summand | None = sums[0] if sums else None
+    return total
 
 
 def _shared_variance(loadings: np.ndarray, basis: np.ndarray, factors: np.ndarray) -> np.ndarray:
