@@ -335,26 +335,12 @@ class Course:
     # -- parts ------------------------------------------------------------------------
     def _contract(self, predictor: Any) -> None:
         """Check what every predictor promises (`predict.predictor.Predictor`)."""
-        from tests.model.other_windows import window_with
+        from tests.model.contract import check_contract
 
-        if not self._knows(predictor):
-            return
-        window, mask = self.known.window(2.0, predictor.needs.spec), self._mask(predictor)
-        predictor.prepare(self.known)
-        prediction = predictor.predict(window, mask)
-        target = mask.target[:, prediction.neurons]
-        values = prediction.responses
-        assert values.shape == target.shape
-        assert np.isnan(values[~target]).all(), "a value that nobody asked for"
-        computed = target & prediction.valid[:, None]
-        assert np.isfinite(values[computed]).all(), "an asked value is not finite"
-        encoded = predictor.encode(window, mask)
-        halves = np.array_split(prediction.neurons, 2)
-        parts = [predictor.decode(encoded, half).responses for half in halves]
-        assert np.allclose(np.concatenate(parts, axis=1), values, atol=1e-5, equal_nan=True)
-        withheld = np.where(mask.visible, window.responses, np.float32(7))
-        other = predictor.predict(window_with(window, responses=withheld), mask)
-        assert np.array_equal(other.responses, values, equal_nan=True), "withheld values leak"
+        if self._knows(predictor):
+            predictor.prepare(self.known)
+            window = self.known.window(2.0, predictor.needs.spec)
+            check_contract(predictor, window, self._mask(predictor))
 
     def _knows(self, predictor: Any, session: Any = None) -> bool:
         known = predictor.needs.sessions

@@ -1,6 +1,5 @@
 """The latent model: what its latents read, its prior, and exact resume."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.data.session import Window
 from omnimouse_model.families.latent_zig.network import (
     LatentConfig,
     ZigCheckpoint,
@@ -27,7 +25,7 @@ from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig,
 from omnimouse_model.training.checkpoints import BEST
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session
-from tests.model.families.clip_models import check_parts, check_resumed, written
+from tests.model.families.clip_models import check_resumed, written
 
 CONFIG = ZigConfig(
     core=CoreConfig(1, (2, 3), ((7, 7), (5, 5)), (11, 9)),
@@ -37,11 +35,14 @@ CONFIG = ZigConfig(
 )
 
 
+def small_model(session, folder):
+    make = partial(ZigNetwork, CONFIG, {session.id: session.n_neurons})
+    return om.load_predictor(written(ZigCheckpoint, make, folder, spread=0.3), device="cpu")
+
+
 @pytest.fixture(scope="module")
 def predictor(session, tmp_path_factory):
-    make = partial(ZigNetwork, CONFIG, {session.id: session.n_neurons})
-    path = written(ZigCheckpoint, make, tmp_path_factory.mktemp("zig"), spread=0.3)
-    return om.load_predictor(path, device="cpu")
+    return small_model(session, tmp_path_factory.mktemp("zig"))
 
 
 @pytest.fixture
@@ -53,18 +54,6 @@ def mask(session, predictor):
 @pytest.fixture
 def window(session, predictor):
     return session.window(10.0, predictor.needs.spec)
-
-
-def test_rates_follow_visible_responses_and_no_hidden_ones(predictor, window, mask, monkeypatch):
-    shown = mask.show(np.arange(10, 20), slice(0, 30))
-    given, recorded = predictor.predict(window, shown).responses, window.responses
-    assert not np.allclose(predictor.predict(window, mask).responses, given)
-    values = np.where(shown.visible, recorded, np.float32(9))
-    monkeypatch.setattr(Window, "responses", property(lambda _: values))
-    # Another predictor: the first one has the window in its cache.
-    np.testing.assert_array_equal(replace(predictor).predict(window, shown).responses, given)
-    values = np.where(shown.visible, recorded + 1, recorded)
-    assert not np.allclose(replace(predictor).predict(window, shown).responses, given)
 
 
 def test_samples_without_visible_responses_are_those_seen_last_and_not_silence():
@@ -82,10 +71,10 @@ def test_the_prior_has_no_chance_in_it(predictor, window, mask):
     assert (one > 0).all()
 
 
-def test_parts_and_batches_are_the_whole(predictor, window, mask, session):
+def test_beside_one_with_visible_responses_a_window_without_any_has_the_prior(
+    predictor, window, mask, session
+):
     hidden = session.window(14.0, predictor.needs.spec)
-    check_parts(predictor, window, mask.show(np.arange(10, 20)), session)
-    # Beside one with visible responses, a window without any has the prior, too.
     both = [(hidden, mask, None), (window, mask.show(np.arange(10, 20)), None)]
     found = next(predictor.predict_many(both)).responses
     alone = predictor.predict(hidden, mask).responses

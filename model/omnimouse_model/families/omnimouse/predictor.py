@@ -437,7 +437,9 @@ class TransformerPredictor(Predictor):
         self, state: _State, layout: Layout, neurons: np.ndarray, cancelled: Cancelled
     ) -> Tensor:
         """Return rates (B, Q, 5), decoded in parts if the settings limit queries."""
-        ids = torch.from_numpy(neurons).to(self.device).expand(len(state.windows.neuron_ids), -1)
+        # PyTorch takes no array in reverse.
+        ids = torch.from_numpy(np.ascontiguousarray(neurons)).to(self.device)
+        ids = ids.expand(len(state.windows.neuron_ids), -1)
         # The decoder reads the vectors and biases of the requested neurons only.
         responses = state.windows.responses[:, :, ids[0]]
         windows = replace(state.windows, neuron_ids=ids, responses=responses)

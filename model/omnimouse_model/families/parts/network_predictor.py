@@ -121,7 +121,8 @@ class NetworkPredictor(Predictor):
         window, mask, (state, cells) = encoded.window, encoded.mask, encoded.state
         if neurons is None:
             neurons = np.flatnonzero(cells.any(axis=0))
-        neurons = np.asarray(neurons, np.int64)
+        # PyTorch takes no array in reverse.
+        neurons = np.ascontiguousarray(neurons, np.int64)
         rates, fields = self._rates(state, window, neurons)
         values = np.where(cells[:, neurons], rates, np.float32(np.nan))
         found = self._prediction(window, neurons, values, mask.mask_id, fields)

@@ -18,7 +18,6 @@ from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS, NdtCheckpoint
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.conformance.public_ndt import own_to_public
-from tests.model.other_windows import window_with
 
 CONFIG = NdtConfig(d_token=12, d_model=16, n_layers=2, n_heads=2, d_inner=24)
 
@@ -28,19 +27,29 @@ def spiking():
     return om.open_session(spiking_arrays(SpikingSpec(n_trials=20)))
 
 
+def small_net(session):
+    torch.manual_seed(0)
+    return Ndt(CONFIG, {"other": 9, session.id: session.n_neurons}).eval()
+
+
+def written(net, folder):
+    about = {"config": CONFIG, "spec": TRIALS, "sessions": net.sessions}
+    NdtCheckpoint(**about, state=net.state_dict()).save(folder / "ndt.safetensors")
+    return folder / "ndt.safetensors"
+
+
+def small_model(session, folder):
+    return om.load_predictor(written(small_net(session), folder), device="cpu")
+
+
 @pytest.fixture(scope="module")
 def net(spiking):
-    torch.manual_seed(0)
-    return Ndt(CONFIG, {"other": 9, spiking.id: spiking.n_neurons}).eval()
+    return small_net(spiking)
 
 
 @pytest.fixture(scope="module")
 def path(net, tmp_path_factory):
-    file = tmp_path_factory.mktemp("ndt") / "ndt.safetensors"
-    NdtCheckpoint(config=CONFIG, spec=TRIALS, sessions=net.sessions, state=net.state_dict()).save(
-        file
-    )
-    return file
+    return written(net, tmp_path_factory.mktemp("ndt"))
 
 
 @pytest.fixture(scope="module")
@@ -88,39 +97,6 @@ def test_rates_are_those_of_the_network_with_the_prompt_of_the_mask(
     np.testing.assert_allclose(some.responses, whole[:, [8, 1]], rtol=1e-5)
 
 
-def test_hidden_and_target_spikes_change_nothing(predictor, window, nothing, half):
-    end = nothing.show(slice(None), slice(0, 60)).ask(slice(None), slice(60, None))
-    for mask in (half, end, half.hide([1, 2], slice(20, 40))):
-        changed = np.where(mask.visible, window.responses, np.float32(7))
-        other = window_with(window, responses=changed)
-        # Another predictor: the first one has the window in its cache.
-        one, two = (replace(predictor).predict(w, mask).responses for w in (window, other))
-        np.testing.assert_array_equal(one, two)
-
-
-def test_windows_together_are_what_each_is_alone(predictor, spiking, nothing, half):
-    end = nothing.show(slice(None), slice(0, 60)).ask([3, 1], slice(60, None))
-    starts = spiking.window_starts(None, spec=TRIALS)[:5]
-    requests = [
-        (spiking.window(float(start), TRIALS), mask, neurons)
-        for start, mask, neurons in zip(
-            starts, [half, end, half, end, half], [None, None, [15], None, None],
-            strict=True,
-        )
-    ]  # fmt: skip
-    requests = [(w, m, None if n is None else np.array(n)) for w, m, n in requests]
-    alone = [predictor.predict(*request) for request in requests]
-    for one, other in zip(alone, predictor.predict_many(requests), strict=True):
-        np.testing.assert_allclose(one.responses, other.responses, rtol=1e-4, atol=1e-5)
-        np.testing.assert_array_equal(one.neurons, other.neurons)
-    answers = predictor.predict_many([requests[0], (requests[1][0], nothing, None)])
-    next(answers)
-    with pytest.raises(UnsupportedRequestError, match="no target responses"):
-        next(answers)
-    with pytest.raises(StoppedError):
-        next(predictor.predict_many(requests, lambda: True))
-
-
 def test_a_stroke_between_hidden_and_target_costs_no_pass(predictor, window, half):
     predictor.predict(window, half)
     hidden = half.hide([1, 3], slice(None))
@@ -140,6 +116,8 @@ def test_what_it_does_not_know_is_refused_with_a_solution(predictor, spiking):
 
 
 def test_a_mask_that_shows_no_response_is_refused(predictor, window, nothing, half):
+    with pytest.raises(UnsupportedRequestError, match="no target responses"):
+        predictor.predict(window, nothing)
     unseen = nothing.ask(slice(None), slice(75, None))
     with pytest.raises(UnsupportedRequestError, match=r"responses alone.*shows none"):
         predictor.predict(window, unseen)

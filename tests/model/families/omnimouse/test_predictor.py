@@ -230,7 +230,7 @@ def test_encoding_once_and_decoding_in_parts_is_predicting(predictor, window):
     whole = predictor.predict(window, FORECAST)
     encoded = predictor.encode(window, FORECAST)
     for neurons in ([3, 1], [0, 11, 5]):
-        part = predictor.decode(encoded, np.array(neurons))
+        part = predictor.decode(encoded, np.array(neurons[::-1])[::-1])
         assert part.neurons.tolist() == neurons
         expected = whole.responses[:, neurons]
         np.testing.assert_allclose(part.responses, expected, atol=1e-5)
