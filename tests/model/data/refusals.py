@@ -51,6 +51,18 @@ def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "lstat", lstat)
 
 
+def bar(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    """Have a function of `os` deny paths that end with a text, or what is in "folder/"."""
+    real = getattr(os, name)
+
+    def barred(path: Any, *rest: Any, **options: Any) -> Any:
+        if str(path).endswith(text) or (text.endswith("/") and text in str(path)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(os, name, barred)
+
+
 def notes_of(session: Session) -> dict[str, str]:
     """Warnings and assumptions of a session by code, those of one code in one text."""
     found: dict[str, str] = {}

@@ -11,7 +11,7 @@ from omnimouse_model.data import open as opening
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
-from tests.model.data.refusals import check_refusal
+from tests.model.data.refusals import bar, check_refusal
 
 
 def _hdf5(path: Path) -> None:
@@ -86,14 +86,7 @@ def test_the_one_recording_of_a_folder_is_opened(tmp_path):
 def test_a_folder_that_may_not_be_listed_hides_no_recording(tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", responses=np.ones((300, 2)), rate_hz=30.0)
     (tmp_path / "private").mkdir()
-    real = os.scandir
-
-    def barred(path):
-        if Path(path).name == "private":
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", barred)
+    bar(monkeypatch, "scandir", "private")
     assert open_session(tmp_path).path.name == "a.npz"
 
 

@@ -11,7 +11,7 @@ import pytest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
 from tests.hostile_pickles import CallingPickle
-from tests.model.data.refusals import check_refusal, check_session, left_out, warning_of
+from tests.model.data.refusals import bar, check_refusal, check_session, left_out, warning_of
 from tests.model.experanto_folder import (
     TRIALS,
     Trial,
@@ -515,32 +515,13 @@ def test_barred_files_are_a_clear_error(folder, monkeypatch):
 
 def test_a_folder_beside_the_devices_may_be_private(folder, monkeypatch):
     (folder / "private").mkdir()
-    real = os.open
-
-    def barred(name: Any, flags: int, **options: Any) -> int:
-        if "private/" in str(name):
-            raise PermissionError(13, "Permission denied", str(name))
-        return real(name, flags, **options)
-
-    monkeypatch.setattr(os, "open", barred)
+    bar(monkeypatch, "open", "private/")
     assert open_session(folder).n_neurons
 
 
 def test_a_folder_of_responses_that_may_not_be_entered_is_a_clear_error(folder, monkeypatch):
-    real, listed = os.open, os.scandir
-
-    def barred(name: Any, flags: int, **options: Any) -> int:
-        if "responses/" in str(name):
-            raise PermissionError(13, "Permission denied", str(name))
-        return real(name, flags, **options)
-
-    def hidden(path: Any) -> Any:
-        if Path(path).name == "responses":
-            raise PermissionError(13, "Permission denied", str(path))
-        return listed(path)
-
-    monkeypatch.setattr(os, "open", barred)
-    monkeypatch.setattr(os, "scandir", hidden)
+    bar(monkeypatch, "open", "responses/")
+    bar(monkeypatch, "scandir", "responses")
     assert names_all(check_refusal(folder).message, "responses", "Permission denied")
 
 
