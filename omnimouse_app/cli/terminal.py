@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import re
 import signal
 import sys
 import time
@@ -284,10 +285,15 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 
+_LONG_WORD = re.compile(r"(\S{1000})\S+")
+_LONGEST_CELL = 300
+"""Letters of a cell of a table; names in files can have a million."""
+
+
 def echo(text: object, *, err: bool = False) -> None:
-    """Print lines; texts of files in them cannot control the terminal."""
-    lines = str(text).expandtabs().split("\n")
-    click.echo("\n".join(map(printable, lines)), err=err)
+    """Print lines; texts of files in them cannot control or fill the terminal."""
+    lines = map(printable, str(text).expandtabs().split("\n"))
+    click.echo("\n".join(_LONG_WORD.sub(r"\1…", line) for line in lines), err=err)
 
 
 _answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
@@ -559,7 +565,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_cell(item) for item in value)
     # In one line: a name with a line feed would look like another row.
-    return printable(str(value))
+    text = printable(str(value))
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
 
 
 def _plain(value: Any) -> Any:

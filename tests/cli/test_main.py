@@ -20,7 +20,7 @@ from torch import OutOfMemoryError
 from omnimouse_app import __main__, cli
 from omnimouse_app.cli import COMMANDS, group, main
 from omnimouse_app.cli.inputs import session_folder
-from omnimouse_app.cli.terminal import answers, emit, interruptible, machine
+from omnimouse_app.cli.terminal import answers, echo, emit, interruptible, machine
 from omnimouse_app.window import screen
 from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_model.errors import SessionFormatError, WorkerError
@@ -186,6 +186,12 @@ def test_names_in_messages_and_tables_cannot_control_the_terminal(capsys, tmp_pa
     assert "\nrow" not in printed, "a name makes a row of its own"
     assert printed.count("zyx") == 3
     assert "\x1b" not in printed
+
+
+def test_a_name_of_a_million_letters_does_not_fill_the_terminal(capsys):
+    emit([{"name": "n " * 10**6, "value": 1}], as_json=False)
+    echo("recording " + "n" * 10**6)
+    assert len(capsys.readouterr().out) < 3000
 
 
 @pytest.mark.parametrize("option", [["--connect", "a.example"], ["--connect=a.example"]])
