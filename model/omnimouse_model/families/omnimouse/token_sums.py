@@ -7,7 +7,7 @@ exponentials need no maximum, and attention is a quotient of two sums over token
     numerator = sum of exp(q k / sqrt(d)) v,    denominator = sum of exp(q k / sqrt(d)).
 
 Both sums are computed per block of neurons, and the blocks are added in a fixed binary
-tree; blocks that together have no more tokens than a full one are one unit. A sum is
+tree; blocks that together have no more tokens than three full ones are one unit. A sum is
 stored under the tokens that it contains, so that a stroke, its undo and another mask of
 the same window find the sums that they share.
 
@@ -41,6 +41,9 @@ FAN = 8
 """Children of a stored sum: without the sums of blocks, a change costs that many blocks."""
 NEURON_TOKENS = 11
 """Tokens of a neuron that is visible throughout."""
+UNIT_BLOCKS = 3
+"""Neighbouring blocks that have no more tokens than so many full ones are summed at once, such
+as `FAN` blocks with a quarter of their neurons: eight small products cost three times as much."""
 N_QUERIES = 64
 """Kinds of queries that are kept: a live sweep has about six per context span."""
 BEHAVIOR = b"behavior"
@@ -446,7 +449,8 @@ class _Encoding:
         if key is None or key in sums:
             return None if key is None else sums[key]
         # A unit is computed from its tokens, not from the sums below it.
-        if level == 0 or self.store.tokens.counts[level][number] <= BLOCK * NEURON_TOKENS:
+        most = UNIT_BLOCKS * BLOCK * NEURON_TOKENS
+        if level == 0 or self.store.tokens.counts[level][number] <= most:
             self.check()
             total: Tensor | None = self._unit_sum(level, number)
         else:
