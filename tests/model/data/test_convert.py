@@ -297,7 +297,8 @@ def test_the_pyramid_holds_least_most_and_mean(tmp_path):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of bins where all is missing
                 expected = [f(part, axis=0) for f in (np.nanmin, np.nanmax, np.nanmean)]
-            np.testing.assert_allclose(bins.T, expected, rtol=1e-6)
+            # As precise as a float16.
+            np.testing.assert_allclose(bins.T, expected, rtol=2**-11)
 
 
 def flip_bit(path: Path, at: int) -> None:
