@@ -1,6 +1,7 @@
 """`omnimouse bench population`: from a mask to predictions, against the number of neurons."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ N_STROKE = 8
 N_SPREAD = 25
 """Neurons of the whole field that are hidden before a tier is predicted again."""
 N_WINDOWS, N_TOGETHER = 12, 12
+FIRST_S, LAST_S = 2.0, 54.0
+"""Starts of the first and of the last window of a tier, if it has many."""
 N_FRESH = 3
 
 
@@ -52,9 +55,16 @@ N_FRESH = 3
     type=click.Choice(["transformer", "linear-gaussian"]),
 )
 @click.option("--repeats", default=10, show_default=True, type=click.IntRange(1))
+@click.option("--tier-windows", default=N_WINDOWS, show_default=True, type=click.IntRange(2))
+@click.option("--sums-gib", type=float, help="Limit of the sums that a tier keeps.")
 @device_option
 def command(
-    counts: tuple[int, ...], names: tuple[str, ...], repeats: int, device: str
+    counts: tuple[int, ...],
+    names: tuple[str, ...],
+    repeats: int,
+    tier_windows: int,
+    sums_gib: float | None,
+    device: str,
 ) -> list[Row]:
     """Time predictions after strokes in recordings of several sizes.
 
@@ -74,15 +84,17 @@ def command(
     least 1,000 neurons that each hide one of them, with 8 targets; `one_hidden_ratio`
     divides it by that of a mask for which nothing is stored.
 
-    `tier_window_ms` is the time per window to predict all targets of 12 windows again after
-    a stroke, of 8 neighbours or 25 neurons of the whole field, in the same recording.
+    `tier_window_ms` is the time per window to predict all targets of `--tier-windows` windows
+    again after a stroke, of 8 neighbours or 25 neurons of the whole field, in the same
+    recording; more windows than fit into it overlap, and share no sums.
     """
     rows = [found for name in names for found in size_rows(name, counts, repeats, device)]
     rows += [found for count in sorted(counts) for found in message_rows(count, repeats)]
     many = [count for count in counts if count >= MANY]
     if "transformer" in names and many:
         rows += one_hidden_rows(min(many), repeats, device)
-        rows += tier_rows(min(many), repeats, device)
+        n_bytes = None if sums_gib is None else int(sums_gib * 2**30)
+        rows += tier_rows(min(many), repeats, device, tier_windows, n_bytes)
     return rows
 
 
@@ -159,13 +171,16 @@ def one_hidden_rows(count: int, repeats: int, device: str) -> list[Row]:
     return rows
 
 
-def tier_rows(count: int, repeats: int, device: str) -> list[Row]:
-    """Return the rows of many windows after a stroke."""
+def tier_rows(
+    count: int, repeats: int, device: str, n_windows: int, sums_bytes: int | None
+) -> list[Row]:
+    """Return the rows of many windows after a stroke, within a limit of the kept sums."""
     import omnimouse_app as om
 
     session = om.open_session(simulated_session(count))
-    predictor = untrained_model("demo", session.id, count, device)
-    windows = [session.window(2.0 + 4 * number) for number in range(N_WINDOWS)]
+    predictor = replace(untrained_model("demo", session.id, count, device), sums_bytes=sums_bytes)
+    step_s = min(4.0, (LAST_S - FIRST_S) / (n_windows - 1))
+    windows = [session.window(FIRST_S + step_s * number) for number in range(n_windows)]
     n_visible = int(0.9 * count)
     mask = om.Mask.nothing(session).show(slice(0, n_visible)).with_frames(True)
     mask = mask.ask(slice(n_visible, count), (30, 60))
@@ -179,7 +194,7 @@ def tier_rows(count: int, repeats: int, device: str) -> list[Row]:
             start, cpu = perf_counter(), process_time()
             for _ in predictor.predict_many((window, hidden, None) for window in windows):
                 pass
-            add(times, start, cpu, N_WINDOWS)
+            add(times, start, cpu, n_windows)
         about = {"neurons": count, "predictor": "transformer", "stroke": stroke, "video": True}
         rows.append(row("tier_window_ms", times[0], "ms", cpu_ms=median(times[1]), **about))
     return rows
