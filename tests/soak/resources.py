@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QApplication
 
 from omnimouse_app.tour.hand import settle
 from omnimouse_app.window.memory import return_free_memory
+from omnimouse_model.storage.arrays.npy import stamped_array
 
 MAX_GROWTH_MIB = 32.0
 """Maximum growth per session of the window, after the second one."""
@@ -123,6 +124,8 @@ WINDOW_PARTS = ("omnimouse_app", "omnimouse_widgets", "omnimouse_model.live")
 
 def count_resources() -> Resources:
     """Run the garbage collector, and count the resources."""
+    # The process keeps files of trials for the next reading, at most 32 of them open.
+    stamped_array.cache_clear()
     for _ in range(3):
         settle(0.05)
         gc.collect()

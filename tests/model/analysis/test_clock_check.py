@@ -65,7 +65,6 @@ def test_the_lag_of_responses_behind_running_is_found():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_parts_lie_in_recorded_time():
     arrays = running_arrays(2000.0)
     arrays["responses"][6000:54_000] = np.nan

@@ -364,9 +364,6 @@ STARTED = NdtConfig(
     d_token=9, mult=1, n_bins=30, d_model=12, n_layers=2, n_heads=2, d_inner=16, dropout=0.0,
     has_session=False,
 )  # fmt: skip
-FORECASTS = NdtTrainConfig(
-    seed=0, model=STARTED, spec=SLOW, schemes=("causal",), batch=4, steps=1, mean_rates=True
-)  # fmt: skip
 
 
 def slow_session():
