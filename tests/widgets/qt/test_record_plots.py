@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from psygnal import Signal
 from qtpy.QtCore import QEvent, QObject, QRect, QSize, Qt
-from qtpy.QtGui import QImage, QRegion
+from qtpy.QtGui import QImage, QPainter, QRegion
 from qtpy.QtTest import QTest
 
 from omnimouse_widgets.qt.panel import RecordPanel
@@ -185,3 +185,17 @@ def test_marks_move_and_what_is_under_them_is_not_drawn_again(panel, view, redra
     red = pixel(plot.canvas, canvas_position(plot.canvas, plot.box, 2.0, 3.0))
     assert red[0] > 200
     assert "recorded" in panel.widgets["legend"].text()
+
+
+def test_texts_of_the_horizontal_axis_never_overlap(panel, redraw):
+    plot, picture = panel.plots["plot"], QImage(8, 8, QImage.Format.Format_ARGB32)
+    ticks = tuple((at, f"{int(4000 * at):,}") for at in (0.0, 1.0, 1.1, 1.2, 3.9, 4.0))
+    plot.show(Curves("plot", "Plot", (), "", "", ticks, limits=(-1.0, 5.0, 0.0, 4.0)))
+    panel.grab(), redraw(), panel.grab()  # the axis gets its height
+    painter = QPainter(picture)
+    axis = plot.plot.getAxis("bottom")
+    _, marks, texts = axis.generateDrawSpecs(painter)
+    painter.end()
+    # The last one stays, it tells the range.
+    assert [text for _, _, text in texts] == ["16,000", "0", "4,000"]
+    assert len(marks) == len(ticks)

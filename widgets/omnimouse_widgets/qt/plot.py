@@ -82,7 +82,7 @@ class RecordPlot:
         self._overlaid: dict[str, Overlay] = {}
         self.canvas: PlotCanvas = plot_style.canvas("")
         self.box = _OutlineBox(self._press, self._select)
-        self.plot = pg.PlotItem(viewBox=self.box)
+        self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": _TextsAxis("bottom")})
         self.canvas.addItem(self.plot)
         plot_style.style_plot(self.plot, left=False, bottom=False)
         # An SI prefix would show 0.3 as 300 (x0.001).
@@ -502,6 +502,23 @@ def _used_size(widget: QWidget) -> QSize:
     above = across.height() if across.isVisible() else 0
     cells = QSize(beside + across.length() + frame, above + down.length() + frame)
     return cells.boundedTo(widget.size())
+
+
+class _TextsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Horizontal axis that leaves out texts of ticks for which there is no room."""
+
+    def generateDrawSpecs(self, painter: QPainter) -> Any:
+        """Return line, ticks and texts, of which no two overlap; the last one stays."""
+        specs = super().generateDrawSpecs(painter)
+        # pyqtgraph draws all given texts, whatever their distance.
+        if specs is None or self._tickLevels is None:
+            return specs
+        line, ticks, texts = specs
+        kept: list[Any] = []
+        for text in (*texts[-1:], *texts):
+            if not any(text[0].intersects(other[0]) for other in kept):
+                kept.append(text)
+        return line, ticks, kept
 
 
 class TipPoints(pg.ScatterPlotItem):  # type: ignore[misc]  # pyqtgraph is untyped
