@@ -212,6 +212,7 @@ class ContextSweep(HasSummary):
             "tier": self.plan.tier,
             "metric": self.plan.metric,
             "rows": f"{len(self.rows):,} of {self.n_planned:,}",
+            "intervals": "of scores over time, of gains over draws",
         }
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -341,6 +342,10 @@ class ContextSweep(HasSummary):
 
     def gains(self, curve: Curve) -> tuple[Gain, ...]:
         """Return the gain of each point of a curve over its smallest context.
+
+        Gains are paired: a draw has the same targets in all its contexts. Their interval
+        is over draws of neurons. All draws use the same windows, so it does not contain
+        the variance over time, as that of a score does.
 
         Examples
         --------

@@ -3,10 +3,10 @@
 The picture is a separate output, hidden by the live output (`static/style.css`), which
 finds it by the output below it: its description. It is replaced when the view has
 settled: `QUIET_S` after the last change, with all results received and no open stroke.
-Until then the description says that the view has changed since, because the notebook
-may be saved meanwhile. If no page shows the live view, the picture is drawn at the end
-of a cell without this delay, so that a notebook executed without a browser contains the
-results.
+Until then the description says that the view or a result has changed since, because
+the notebook may be saved meanwhile. If no page shows the live view, the picture is
+drawn at the end of a cell without this delay, so that a notebook executed without a
+browser contains the results.
 """
 
 import atexit
@@ -355,8 +355,8 @@ AWAITED: Final = ("running", "stale")
 MOST_QUIETS: Final = 5
 """Results that never rest, as while it is scored, are drawn after so many quiet times."""
 CHANGED: Final = (
-    "The view has changed since this picture was drawn: the notebook was saved too early for "
-    "the next one."
+    "The view or a result has changed since this picture was drawn: the notebook was saved too "
+    "early for the next one."
 )
 MAX_ATTEMPTS: Final = 3
 """Maximum number of attempts if the view changes during a drawing."""
