@@ -24,7 +24,7 @@ from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import DEVICES, Residence
 from omnimouse_model.predict.predictor import Needs, Prediction, take_neurons
 
-NOT_FITTED: Final = "Not fitted yet: Fit to this recording…, in OmniMouse, trains the model."
+NOT_FITTED: Final = "Not fitted yet: a fit to this recording, in Fine-tuning, trains the model."
 """Why a model without weights cannot be asked."""
 
 

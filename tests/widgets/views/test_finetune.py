@@ -58,6 +58,19 @@ def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(con
     assert "current weights are saved" in record(view)["message"].text
 
 
+def test_an_ended_run_makes_room_for_another_model_and_comes_back(controller, tmp_path):
+    view, session = FinetuneView.of(controller), controller.state.session
+    controller.finetuning.request = FinetuneRequest("mtm", session, tmp_path, steps=3)
+    controller.model.choose("latent-zig")
+    assert record(view)["title"].text == f"Fit latent-zig to {session.id}"
+    assert record(view)["start"].label == "Start"
+    controller.model.choose("mtm")
+    assert record(view)["start"].label == "Resume"
+    # A model that is not offered has no form in the place of the run.
+    controller.model.choose("linear-gaussian")
+    assert record(view)["start"].label == "Resume"
+
+
 def test_a_family_with_other_options_has_its_own_form(empty_controller, monkeypatch):
     @dataclass(frozen=True)
     class Options:

@@ -144,8 +144,13 @@ class FinetuneView:
 
     @property
     def _shows_run(self) -> bool:
-        # A run that has ended leaves with its recording, and comes back with it.
-        return self._finetuning.is_busy or self._finetuning.is_of_screen
+        finetuning, name = self._finetuning, self._state.predictor_name
+        if finetuning.is_busy:
+            return True
+        # A run that has ended leaves with its recording, and while another model is
+        # offered, and comes back with them.
+        request = finetuning.request if finetuning.is_of_screen else None
+        return request is not None and (request.model == name or not finetuning.is_offered)
 
     def value(self, name: str) -> Any:
         """Return an option of the form; None if the model's family has no such option."""
