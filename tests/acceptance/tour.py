@@ -187,6 +187,7 @@ def experiment_on_the_twin(story: Story) -> None:
     before = controller.state.predictor_name
     controller.model.choose(TWIN)
     story.wait_for_prediction()
+    wait_for(partial(_is_scored, story), "the scores over the test tier", _LONG_S)
     story.dock.bring_up("Laboratory")
     for name, repeats in (("directions", 2), ("fields", 1)):
         _run_experiment(story, name, repeats)
@@ -318,8 +319,15 @@ def compare_families(story: Story, weights: Sequence[str]) -> None:
 
 
 def _is_scored(story: Story) -> bool:
-    found = story.dock.controller.results.tier_score
-    return found is not None and found.is_complete
+    """Return True if all windows of the test part are scored, also by the baseline."""
+    controller = story.dock.controller
+    asked = [controller.results]
+    if controller.state.compared_baseline:
+        asked.append(controller.baseline)
+    return all(
+        one.error is not None or (one.tier_score is not None and one.tier_score.is_complete)
+        for one in asked
+    )
 
 
 def edit_the_stimulus(story: Story) -> None:
