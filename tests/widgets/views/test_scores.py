@@ -141,6 +141,11 @@ def pinned(view, controller):
     return controller.pins.predictions.windows
 
 
+def test_the_name_of_a_pin_that_is_drawn_against_has_its_letter_where_it_is_cut(view, pinned):
+    labels = {name: label for name, label, _ in record.record(view)["against"].options}
+    assert labels["A"].split(" · ")[:2] == ["Score of A", "Video + behaviour"]
+
+
 def test_scores_of_two_pins_are_drawn_against_each_other(view, controller, pinned):
     scatter = record.record(view)["scatter"]
     assert scatter.across == f"{controller.state.metric.symbol}, pin A"

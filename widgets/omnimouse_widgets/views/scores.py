@@ -274,7 +274,10 @@ def quantity_choices(
     quantities = [q for q in colouring.choices if q.name not in (*ABSENT, *COMPARED)]
     choices = [[q.name, q.label, q.explanation] for q in quantities]
     others = [one for one in predictor_choices(state, colouring, "model") if one[0] != predictor]
-    choices += [[name, f"Score of {label}", tip] for name, label, tip in others]
+    for name, label, tip in others:
+        # Where there is no room, a box leaves out what follows the dot, and keeps the letter.
+        short = label.replace(f"{name} ", f"{name} · ", 1) if name in LETTERS else label
+        choices.append([name, f"Score of {short}", tip])
     if chosen not in [name for name, *_ in choices]:
         labels = {quantity.name: quantity.label for quantity in QUANTITIES}
         label = labels.get(cast(ColourBy, chosen), colouring.name_of(chosen))
