@@ -78,6 +78,10 @@ def test_a_prediction_of_behaviour_alone_has_rows_of_behaviour(results, session)
     short = replace(decoded, behavior=np.ones((3, shape[1]), np.float32))
     with pytest.raises(ValueError, match="give the window that was predicted"):
         short.to_dataframe(window)
+    later = session.window(start_s=window.start_s + 1)
+    for prediction in (replace(decoded, times_s=window.sample_times_s), results["Prediction"]):
+        with pytest.raises(ValueError, match="give the window that was predicted"):
+            prediction.to_dataframe(later)
 
 
 def test_a_data_frame_without_pandas_names_the_package(results, monkeypatch):

@@ -94,11 +94,7 @@ def session_folder(path: Path) -> Path:
     SessionFormatError
         There is nothing at the path, or it cannot be read.
     """
-    path = expanded(path).absolute()
-    if not is_there(path):
-        if is_link(path):
-            raise missing(path)
-        raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
+    path = _existing(path)
     if path.name in _PARTS and is_recording(path.parent):
         return path.parent
     if not is_folder(path) or is_recording(path):
@@ -111,6 +107,16 @@ def session_folder(path: Path) -> Path:
     if not any(is_recording(entry) for entry in entries[:_BESIDE_NWB] if entry not in files):
         return session_folder(files[0])
     return path
+
+
+def _existing(path: str | Path) -> Path:
+    """Return a whole local path, at which something is."""
+    path = expanded(path).absolute()
+    if is_there(path):
+        return path
+    if is_link(path):
+        raise missing(path)
+    raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
 
 
 def nwb_files(folder: Path) -> list[Path]:
@@ -351,8 +357,8 @@ copyreg.pickle(Session, _reduce)
 def check_exists(path: str | Path) -> None:
     """Raise `SessionFormatError` for a local path that does not exist, at once."""
     _check_is_place(path)
-    if web_address(path) is None and not is_there(Path(path)) and not _is_elsewhere(path):
-        raise _unknown(Path(path))
+    if web_address(path) is None and not _is_elsewhere(path):
+        _existing(path)
 
 
 def _check_is_place(path: object) -> None:

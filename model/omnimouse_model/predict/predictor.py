@@ -270,8 +270,18 @@ normalised; behaviour none; status ok
         Raises
         ------
         ValueError
-            The window has another number of samples.
+            The window has another number of samples, or other times.
         """
+        if window is not None and len(window.responses) != len(self.responses):
+            raise ValueError(
+                f"The window has {len(window.responses)} samples, the prediction "
+                f"{len(self.responses)}: give the window that was predicted."
+            )
+        if window is not None and self.times_s is not None and not _are_times(self.times_s, window):
+            raise ValueError(
+                f"The window begins at {window.sample_times_s[0]:.2f} s, the prediction at "
+                f"{self.times_s[0]:.2f} s: give the window that was predicted."
+            )
         samples, columns = np.nonzero(np.isfinite(self.responses))
         if self.behavior is not None and not len(samples):
             return _behavior_table(self.behavior, window)
@@ -282,11 +292,6 @@ normalised; behaviour none; status ok
         table["neuron"] = self.neurons[columns]
         table[f"response_{unit}"] = self.responses[samples, columns]
         if window is not None:
-            if len(window.responses) != len(self.responses):
-                raise ValueError(
-                    f"The window has {len(window.responses)} samples, the prediction "
-                    f"{len(self.responses)}: give the window that was predicted."
-                )
             recorded = window.responses[samples, self.neurons[columns]]
             if self.units == "spikes/s":
                 recorded = recorded * window.spec.response_rate_hz

@@ -74,9 +74,24 @@ def test_scores_that_were_stopped_are_not_waited_for(session_folder):
     explorer.close()
 
 
-def test_a_file_that_does_not_exist_is_an_error_of_the_cell(tmp_path):
-    with pytest.raises(SessionFormatError, match=r"nofile\.npz is missing"):
-        Explorer(tmp_path / "nofile.npz", EchoPredictor())
+def test_a_file_that_does_not_exist_is_an_error_of_the_cell(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in (tmp_path / "nofile.npz", "~/nofile.npz"):
+        with pytest.raises(SessionFormatError) as of_explorer:
+            Explorer(path, EchoPredictor())
+        with pytest.raises(SessionFormatError) as of_library:
+            om.open_session(path)
+        assert str(of_explorer.value) == str(of_library.value)
+        assert str(tmp_path / "nofile.npz") in str(of_explorer.value)
+
+
+def test_a_path_in_the_home_folder_is_opened(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    responses = np.random.default_rng(0).random((1800, 6), np.float32)
+    np.savez(tmp_path / "here.npz", responses=responses, rate_hz=30.0)
+    explorer = Explorer("~/here.npz", EchoPredictor())
+    assert explorer.settled().session.n_neurons == 6
+    explorer.close()
 
 
 def test_arrays_are_a_recording():
