@@ -397,8 +397,12 @@ def put_in_place(temporary: Path, path: Path) -> None:
 def _sync(place: Path) -> None:
     """Put the bytes of a file, or of all files of a folder, on the drive."""
     if place.is_dir():
-        if hasattr(os, "sync"):  # one call for any number of files; Windows has none
+        if hasattr(os, "sync"):  # one call for any number of files
             os.sync()
+            return
+        for file in place.rglob("*"):
+            if file.is_file():
+                _sync(file)
         return
     # Not all systems sync a file that is open for reading only, and a kept mode can
     # forbid writing.
