@@ -24,6 +24,7 @@ from omnimouse_widgets.views.record import (
     LongTable,
     Matrix,
     Message,
+    Number,
     Polar,
     Raster,
     Row,
@@ -197,6 +198,25 @@ def test_a_form_with_short_labels_has_two_columns_in_a_narrow_part(page):
     assert len({round(fields.nth(k).bounding_box()["x"]) for k in range(fields.count())}) == 2
     spans = page.locator(".omnimouse-field span")
     assert spans.evaluate_all(CUT) == []
+
+
+def test_a_number_that_is_being_typed_is_not_replaced(page):
+    # A panel is told again while something runs: a number lost the digits typed so far.
+    number = Number("windows", "Windows", "", 60, 8, 100, lambda value: None)
+    show(page, number)
+    tell = "items => receive({ op: 'block0', items }, [])"
+    box = page.get_by_label("Windows")
+    box.fill("2")
+    page.evaluate(tell, plain((number,))[0])
+    assert box.input_value() == "2"
+    box.press("Enter")
+    page.evaluate(tell, plain((replace(number, value=8),))[0])
+    assert box.input_value() == "8"
+    box.fill("2")
+    box.fill("8")
+    box.blur()  # no change
+    page.evaluate(tell, plain((number,))[0])
+    assert box.input_value() == "60"
 
 
 def test_titles_and_numbers_of_a_long_table_are_whole_in_a_narrow_part(page):

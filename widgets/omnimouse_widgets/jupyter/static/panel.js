@@ -351,9 +351,16 @@ function render({ model, el }) {
     number: (item) => {
       const box = make("input", { type: "number", title: item.help, aria: { label: item.label } });
       const unit = make("span");
-      box.onchange = () => choose(item.name, clamp(Math.round(Number(box.value) || item.low), item.low, item.high));
+      let isTyping = false;
+      box.oninput = () => { isTyping = true; };
+      box.onblur = () => { isTyping = false; };
+      box.onchange = () => {
+        isTyping = false;
+        choose(item.name, clamp(Math.round(Number(box.value) || item.low), item.low, item.high));
+      };
       return [make("label", { className: "omnimouse-group" }, box, unit), (now) => {
-        Object.assign(box, { min: now.low, max: now.high, value: now.value });
+        Object.assign(box, { min: now.low, max: now.high });
+        if (!isTyping) box.value = now.value; // the panel is told again while something runs
         unit.textContent = now.unit;
       }];
     },
