@@ -71,6 +71,17 @@ def test_an_ended_run_makes_room_for_another_model_and_comes_back(controller, tm
     assert record(view)["start"].label == "Resume"
 
 
+def test_the_loss_of_one_step_is_a_point_and_that_of_more_a_line(controller, tmp_path):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    name, session = controller.state.predictor_name, controller.state.session
+    finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
+    finetuning.n_steps = 3
+    finetuning.losses, finetuning.validations = [(1, 0.7)], [(0, 0.25)]
+    assert {line.symbol for line in record(view)["loss"].lines} == {"o"}
+    finetuning.losses = [(1, 0.7), (2, 0.6)]
+    assert {line.symbol for line in record(view)["loss"].lines} == {""}
+
+
 def test_a_family_with_other_options_has_its_own_form(empty_controller, monkeypatch):
     @dataclass(frozen=True)
     class Options:

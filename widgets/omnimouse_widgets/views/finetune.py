@@ -351,7 +351,8 @@ def _line(colour: str, points: Sequence[Point], symbol: Literal["o", ""] = "") -
     # Every so many points: a page draws thousands of them slowly.
     thinned = points[:: 1 + len(points) // MOST_POINTS]
     x, y = np.array(thinned, float).reshape(-1, 2).T
-    return Line("", colour, x, y, symbol)
+    # A line of one point has no length.
+    return Line("", colour, x, y, "o" if len(x) == 1 else symbol)
 
 
 def _plot(
