@@ -19,8 +19,10 @@ from omnimouse_widgets.views.record import (
     Overlay,
     Polar,
     Raster,
+    Row,
     SavePicture,
     Table,
+    Text,
 )
 from tests.widgets.pointer import canvas_position, drag, pixel
 
@@ -185,6 +187,34 @@ def test_marks_move_and_what_is_under_them_is_not_drawn_again(panel, view, redra
     red = pixel(plot.canvas, canvas_position(plot.canvas, plot.box, 2.0, 3.0))
     assert red[0] > 200
     assert "recorded" in panel.widgets["legend"].text()
+
+
+class EndedView:
+    """A text with a plot below it, which is gone at the end."""
+
+    name = "test"
+    ended = Signal()
+
+    def __init__(self):
+        self.has_plot = True
+
+    def blocks(self):
+        return [Block(self._items, [self.ended])]
+
+    def _items(self):
+        text = Text("message", "Nothing runs", "quiet")
+        plot = Curves("plot", "Plot", (), "", "", (), limits=(0.0, 4.0, 0.0, 4.0))
+        return [text, Row("curves", (plot,))] if self.has_plot else [text]
+
+
+def test_a_text_stays_at_the_top_when_the_plot_below_it_is_gone(controller, show, redraw):
+    view = EndedView()
+    panel = show(RecordPanel.of(view, controller), 400, 400)
+    redraw()
+    view.has_plot = False
+    view.ended.emit()
+    redraw()
+    assert panel.widgets["message"].geometry().bottom() < 40
 
 
 def test_texts_of_the_horizontal_axis_never_overlap(panel, redraw):

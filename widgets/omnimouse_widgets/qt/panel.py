@@ -418,6 +418,8 @@ class RecordPanel(QWidget):
         for key in self._shown.get(layout, []):
             if key not in keys:
                 self.widgets[key].hide()
+                # Its stretch would still give the column the whole height.
+                layout.setStretchFactor(self.widgets[key], 0)
         self._shown[layout] = keys
         for mark in marks:
             self._marks[mark.name] = mark
