@@ -1,12 +1,19 @@
 """The panel *Fine-tuning*: texts of its end, and axes of its curves."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
 from omnimouse_model.live.models.finetune import FinetuneRequest, Finetuning
 from omnimouse_widgets.jupyter.jobs import FineTune
-from omnimouse_widgets.views.finetune import NOT_OFFERED, FinetuneView, gain_text, span_of
+from omnimouse_widgets.views.finetune import (
+    NOT_OFFERED,
+    FinetuneView,
+    gain_text,
+    open_label,
+    span_of,
+)
 from omnimouse_widgets.views.record import record
 
 
@@ -80,6 +87,18 @@ def test_the_loss_of_one_step_is_a_point_and_that_of_more_a_line(controller, tmp
     assert {line.symbol for line in record(view)["loss"].lines} == {"o"}
     finetuning.losses = [(1, 0.7), (2, 0.6)]
     assert {line.symbol for line in record(view)["loss"].lines} == {""}
+
+
+def test_a_run_of_another_recording_is_named_at_its_end_and_has_no_button(controller, tmp_path):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    name, session = controller.state.predictor_name, controller.state.session
+    finetuning.request = FinetuneRequest(name, session, tmp_path)
+    assert open_label(finetuning) == "Fine-tune…"
+    other = SimpleNamespace(fingerprint="other", id="90009-1-1")
+    finetuning.request, finetuning.is_finished = FinetuneRequest("demo", other, tmp_path), True
+    assert not open_label(finetuning)
+    ended = record(view)["ended"].text
+    assert ended == "✓ Fine-tune demo to 90009-1-1: finished, and in the list of models."
 
 
 def test_a_family_with_other_options_has_its_own_form(empty_controller, monkeypatch):

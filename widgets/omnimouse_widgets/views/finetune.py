@@ -11,6 +11,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetune import (
     STEPS,
     FinetunedModel,
+    FinetuneRequest,
     Finetuning,
     Point,
     TrainedPart,
@@ -196,7 +197,8 @@ class FinetuneView:
         if not finetuning.is_offered:
             name, results = self._state.predictor_name, self._results
             loads = self._state.session and name and results.needs is None and not results.error
-            return [Text("message", f"Loading {name}…" if loads else NOT_OFFERED, "quiet")]
+            message = f"Loading {name}…" if loads else NOT_OFFERED
+            return [Text("ended", self._ended), Text("message", message, "quiet")]
         saved = self._saved
         start, use = "Start", ""
         if saved is not None:
@@ -209,6 +211,7 @@ class FinetuneView:
             else:
                 use = USE_CURRENT if saved.start_score is not None else ""
         return [
+            Text("ended", self._ended),
             self._head(None if saved is None else saved.path),
             Settings("settings", self.form, "start"),
             Text("message", self._offer_text()),
@@ -216,6 +219,14 @@ class FinetuneView:
             *self._problem(),
             Row("actions", self._buttons(start, use, self.form.refusal or finetuning.refusal)),
         ]
+
+    @property
+    def _ended(self) -> str:
+        """What became of a run of another recording, which chose no model at its end."""
+        finetuning = self._finetuning
+        if finetuning.request is None or not finetuning.is_finished:
+            return ""
+        return f"✓ {_title_of(finetuning.request)}: finished, and in the list of models."
 
     @property
     def _unused(self) -> str:
@@ -291,8 +302,7 @@ class FinetuneView:
         """Model and recording: those of the run may differ from those on screen."""
         request = self._finetuning.request if self._shows_run else None
         if request is not None:
-            what = FIT if request.is_fit else TUNE
-            return what.format(Path(request.model).name, request.session.id)
+            return _title_of(request)
         session = self._state.session
         assert session is not None
         what = FIT if self._finetuning.is_fit else TUNE
@@ -332,6 +342,11 @@ class FinetuneView:
         )
 
 
+def _title_of(request: FinetuneRequest) -> str:
+    what = FIT if request.is_fit else TUNE
+    return what.format(Path(request.model).name, request.session.id)
+
+
 def open_label(finetuning: Finetuning) -> str:
     """Return the label of the button that shows the panel; "" if it has no content."""
     if finetuning.is_busy:
@@ -339,7 +354,8 @@ def open_label(finetuning: Finetuning) -> str:
         return f"{'Fit' if is_fit else 'Fine-tuning'}: {100 * finetuning.share:z.0f} %…"
     if finetuning.is_fit:
         return "Fit to this recording…"
-    return "Fine-tune…" if finetuning.request is not None or finetuning.is_offered else ""
+    # A run of another recording has no content here.
+    return "Fine-tune…" if finetuning.is_of_screen or finetuning.is_offered else ""
 
 
 def open_tip(finetuning: Finetuning) -> str:
