@@ -1,3 +1,4 @@
+from dataclasses import replace
 from unittest.mock import PropertyMock
 
 import numpy as np
@@ -12,7 +13,11 @@ from omnimouse_model.live.neurons.quantities import QUANTITIES, make_scale
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.predictor import Needs
-from omnimouse_widgets.qt.control.advanced import baseline_text
+from omnimouse_widgets.qt.control.advanced import (
+    OTHER_RESPONSES,
+    OTHER_WINDOWS,
+    baseline_text,
+)
 from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.qt.control.view import ColourLegend
 from omnimouse_widgets.views.text.model import caveats
@@ -107,6 +112,27 @@ def test_a_baseline_is_a_choice_with_its_refusal(panel, controller, redraw):
     pick(baseline.choice, "")
     redraw()
     assert not baseline.summary.isVisible()
+
+
+def test_a_baseline_of_other_windows_has_a_common_score_unless_it_predicts_other_responses(
+    panel, controller, redraw
+):
+    controller.editor.apply_preset("video_behavior")
+    controller.model.choose_baseline("video-ridge")
+    controller.requests.finish_scores()
+    own, baseline = controller.baseline.needs, panel.baseline
+
+    def said_of(**changes):
+        controller.baseline.needs = replace(own, spec=replace(own.spec, **changes))
+        controller.baseline.changed.emit()
+        redraw()
+        return baseline.summary.text()
+
+    n_windows = controller.baseline.tier_score.n_windows
+    assert f"over {n_windows} test windows" in said_of(warmup_s=1.0)
+    controller.baseline.tier_score = None
+    assert said_of(warmup_s=1.0) == OTHER_WINDOWS
+    assert said_of(responses="count") == OTHER_RESPONSES
 
 
 def test_a_baseline_that_is_fitted_is_not_said_to_be_fitted_again(controller):

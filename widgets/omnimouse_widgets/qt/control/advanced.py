@@ -6,7 +6,7 @@ none, and their rows are hidden.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from qtpy.QtCore import QSignalBlocker
@@ -47,6 +47,10 @@ CHECK_TIP = (
     "Estimate the lags between screen, responses and behaviour from the recording, and "
     "check its clocks. This takes some seconds."
 )
+OTHER_WINDOWS: Final = (
+    "It predicts other windows than the model: only scores over the test part can be compared."
+)
+OTHER_RESPONSES: Final = "No common score: one predicts traces, the other spike counts."
 
 
 class AdvancedSection(QWidget):
@@ -204,8 +208,11 @@ class BaselineSection(QWidget):
         needs, spec = self._baseline.needs, self._state.spec
         if name and not self._state.compared_baseline:
             text = "The model itself: choose another one to compare it with."
+        elif needs is not None and needs.spec.responses != spec.responses:
+            text = OTHER_RESPONSES
         elif needs is not None and not is_served(needs.spec, spec):
-            text = "No common score: it predicts other windows than the model."
+            # It has no prediction of the window, but scores over the same seconds.
+            text = _common_text(self._baseline, self._results, metric) or OTHER_WINDOWS
         show_text(self.summary, text)
 
 
@@ -218,13 +225,8 @@ def baseline_text(name: str, results: Results, model: Results, metric: Metric) -
     if results.error is not None:
         return results.error
     # Over many windows where both are known: one window says little.
-    found, other = model.tier_score, results.tier_score
-    if found is not None and other is not None and found.mask is other.mask:
-        gain, n_windows = found.gain(other)
-        if n_windows == found.n_windows and np.isfinite(gain.value):
-            value = found.estimate.value
-            numbers = f"baseline {value - gain.value:z.2f}, model {value:z.2f}."
-            return f"{metric.symbol} over {n_windows} {found.tier} windows: {numbers}"
+    if common := _common_text(results, model, metric):
+        return common
     # Both scores must be of the same task, so an old population score is not shown.
     if results.population_freshness == "fresh":
         scores = _mean_score(results), _mean_score(model)
@@ -237,6 +239,19 @@ def baseline_text(name: str, results: Results, model: Results, metric: Metric) -
         older = ": an older prediction is shown" if results.is_population_old else ""
         return f"Stopped{older}."
     return "No prediction is requested."
+
+
+def _common_text(results: Results, model: Results, metric: Metric) -> str:
+    """Return both scores over the windows of a tier; "" until both are known for all."""
+    found, other = model.tier_score, results.tier_score
+    if found is None or other is None or found.mask is not other.mask:
+        return ""
+    gain, n_windows = found.gain(other)
+    if n_windows != found.n_windows or not np.isfinite(gain.value):
+        return ""
+    value = found.estimate.value
+    numbers = f"baseline {value - gain.value:z.2f}, model {value:z.2f}."
+    return f"{metric.symbol} over {n_windows} {found.tier} windows: {numbers}"
 
 
 def _mean_score(results: Results) -> str:
