@@ -69,6 +69,7 @@ def pin_conditions(story: Story) -> None:
     story.dock.bring_up("Traces")
     settle(0.2)
     wait_for(lambda: not pins.predictions.is_busy, "the pinned conditions", _LONG_S)
+    wait_for(partial(_is_scored, story), "the scores over the test tier", _LONG_S)
     story.picture(
         "pins",
         "Conditions pinned over the same neurons",
@@ -148,6 +149,7 @@ def compare_with_a_twin(story: Story) -> None:
     pins.choose_span("10 s")
     story.dock.bring_up("Traces")
     wait_for(lambda: not pins.predictions.is_busy, "the pinned models", _LONG_S)
+    wait_for(partial(_is_scored, story), "the scores over the test tier", _LONG_S)
     story.picture(
         "twin",
         "A digital twin beside OmniMouse",
