@@ -50,7 +50,7 @@ CHECK_TIP = (
 OTHER_WINDOWS: Final = (
     "It predicts other windows than the model: only scores over the test part can be compared."
 )
-OTHER_RESPONSES: Final = "No common score: one predicts traces, the other spike counts."
+OTHER_RESPONSES: Final = "No common score: traces against spike counts."
 
 
 class AdvancedSection(QWidget):
