@@ -36,6 +36,8 @@ _BAND_ALPHA: Final = 45
 """Opacity of the band around a line."""
 _TICKS_WIDTH: Final = 58
 """Width in pixels of a vertical axis with given texts."""
+_TEXT_GAP: Final = 4
+"""Least distance in pixels between two texts of a horizontal axis."""
 _NO_TICKS_WIDTH: Final = 6
 _LEAST_NAMES: Final = 200
 """Width in pixels of a row of names, before the plot has its size."""
@@ -516,7 +518,8 @@ class _TextsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         line, ticks, texts = specs
         kept: list[Any] = []
         for text in (*texts[-1:], *texts):
-            if not any(text[0].intersects(other[0]) for other in kept):
+            place = text[0].adjusted(-_TEXT_GAP, 0, _TEXT_GAP, 0)
+            if not any(place.intersects(other[0]) for other in kept):
                 kept.append(text)
         return line, ticks, kept
 
