@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from omnimouse_model.data.hub.servers import VARIABLE
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.views.text.model import NOT_FITTED, model_tip
 from omnimouse_widgets.views.text.tier_score import guide_text
@@ -99,6 +102,18 @@ def test_the_lines_of_the_first_text_are_sentences_where_a_page_joins_them(contr
     *told, tip = guide_text(*parts).split("\n")
     assert told[-1].endswith((".", "…"))
     assert tip.endswith(".")
+
+
+def test_the_first_text_names_inputs_that_the_model_reads(controller):
+    parts = controller.state, controller.results, controller.baseline, controller.colouring
+    mask = controller.state.mask.show([0]).with_frames(True).with_behavior("visible")
+    controller.editor.set_mask(mask)
+    assert "from neurons + video + behaviour: " in guide_text(*parts)
+    controller.results.needs = replace(controller.results.needs, sees_behavior=False)
+    assert "from neurons + video: " in guide_text(*parts)
+    controller.results.needs = Needs(sees_responses=False)
+    assert "whatever the mask shows: " in guide_text(*parts)
+    assert "hide" not in guide_text(*parts)
 
 
 def test_the_first_text_promises_no_prediction_where_there_is_none(controller):

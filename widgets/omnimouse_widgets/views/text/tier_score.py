@@ -17,10 +17,10 @@ from omnimouse_model.evaluation.tier_windows import tiers_at
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import TARGET, scored_cells
+from omnimouse_model.masks import TARGET, Mask, scored_cells
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
-from omnimouse_model.predict.predictor import is_served
+from omnimouse_model.predict.predictor import Needs, is_served
 from omnimouse_widgets.views.text.model import MEANINGS
 from omnimouse_widgets.views.text.units import channel_text
 
@@ -112,24 +112,38 @@ def guide_text(state: LiveState, results: Results, baseline: Results, colouring:
     needs, mask = results.needs, state.mask
     if mask is None:
         return ""
-    inputs = inputs_label(bool(mask.frames.any()), mask.has_visible_behavior)
-    if mask.visible.any():
-        inputs = "neurons" if inputs == "nothing" else f"neurons + {inputs}"
     name = Path(state.predictor_name).name
     model = f"{name} ({MEANINGS[name]})" if name in MEANINGS else name or "The model"
     if results.error:
         return f"{model} has no prediction here.\nThe line of the model says why, and what to do."
-    reads_neurons = needs is None or needs.sees_responses
     tip = "Drag over neurons to show them to the model, too."
-    if not reads_neurons:
+    source = f"from {_inputs(mask, needs)}"
+    if needs is not None and not needs.sees_responses:
         tip = "This model reads no neurons: hide video or behaviour."
+        # A mean, or predictions of a file.
+        if not needs.sees_video and not needs.sees_behavior:
+            source, tip = "whatever the mask shows", "No mask changes it: choose another model."
     score, *others = _compared_score(state, results, baseline, colouring)
     # Short lines: the canvas of a small screen has room for about 50 letters.
-    lines = [f"{model} predicts the orange neurons", f"from {inputs}: {score}"]
+    lines = [f"{model} predicts the orange neurons", f"{source}: {score}"]
     lines += [f"({text})" for text in others]
     # A page joins the lines to sentences.
     end = "" if lines[-1].endswith((".", "…")) else "."
     return "\n".join([*lines[:-1], lines[-1] + end, tip])
+
+
+def _inputs(mask: Mask, needs: Needs | None) -> str:
+    """Return what a mask shows that a predictor reads: "neurons + video", "nothing"."""
+    # Not known before a model is loaded, and of one that is not fitted yet.
+    if needs is None or not needs.is_fitted:
+        needs = Needs(sees_video=True, sees_behavior=True)
+    inputs = inputs_label(
+        bool(mask.frames.any()) and needs.sees_video,
+        mask.has_visible_behavior and needs.sees_behavior,
+    )
+    if not (mask.visible.any() and needs.sees_responses):
+        return inputs
+    return "neurons" if inputs == "nothing" else f"neurons + {inputs}"
 
 
 def _compared_score(
