@@ -9,9 +9,10 @@ from qtpy.QtTest import QTest
 
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.neurons.colour_by import Colouring
-from omnimouse_model.live.neurons.quantities import QUANTITIES, make_scale
-from omnimouse_model.live.results import Results
+from omnimouse_model.live.neurons.quantities import QUANTITIES, make_scale, score_quantity
+from omnimouse_model.live.results import IN_WINDOW, Results, ScoresOnScreen
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_model.metrics.named import METRICS
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.qt.control.advanced import (
     OTHER_RESPONSES,
@@ -333,6 +334,20 @@ def test_the_empty_panel_does_nothing_and_has_no_error(empty_controller, show):
 
 
 # -- the legend of the field's colours -----------------------------------------------
+@pytest.mark.parametrize("evidence", [IN_WINDOW, "over 172 windows"])
+def test_only_scores_of_one_window_are_called_noisy(controller, show, monkeypatch, evidence):
+    n = controller.state.session.n_neurons
+    shown = ScoresOnScreen(np.linspace(0.0, 0.9, n), evidence=evidence)
+    scale = make_scale(score_quantity(METRICS["correlation"], shown), shown.values, ())
+    monkeypatch.setattr(Colouring, "scale", PropertyMock(return_value=scale))
+    controller.state.colour_by = "score"
+    legend = show(ColourLegend(controller.state, controller.results, controller.colouring), 300)
+    legend.draw()
+    tip = legend.bar.toolTip()
+    assert evidence in tip
+    assert ("noisy" in tip) == (evidence == IN_WINDOW)
+
+
 @pytest.mark.parametrize("width", [180, 300, 500])
 def test_names_of_categories_are_whole_at_any_width(controller, show, monkeypatch, width):
     names = ("video", "behaviour", "own past", "same area", "other areas", "upper & deep")

@@ -11,7 +11,7 @@ from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes, Selection
 from omnimouse_model.live.neurons.quantities import Quantity, Scale
 from omnimouse_model.live.project.exports import score_text
-from omnimouse_model.live.results import Results
+from omnimouse_model.live.results import IN_WINDOW, Results
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
 from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette
@@ -304,9 +304,10 @@ def _explained(scale: Scale | None) -> str:
             "Grey: unknown · outline: visible or hidden; neurons with target samples "
             "have an outline in the colour of the number · white: selected"
         )
+    noisy = "The score of one window is noisy; `omnimouse evaluate` uses many windows.\n"
     return (
         f"{scale.quantity.explanation}.\n"
-        "The score of one window is noisy; `omnimouse evaluate` uses many windows.\n"
+        f"{noisy if IN_WINDOW in scale.quantity.explanation else ''}"
         "Slate ring: visible · grey disk: no score · white ring: selected"
     )
 
