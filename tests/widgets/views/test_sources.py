@@ -224,7 +224,9 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     assert matrix.rows == ("LM", "V1")
     assert "LM → V1: " in matrix.tips[0][1]
     assert "* the 95 % interval lies above 0" in record(view)["found"].text
+    assert "What rows tell columns, beyond behaviour\n" in press(view, "png").description
     choose(view, "kind", "alone")
+    assert "What rows tell columns, alone\n" in press(view, "png").description
     assert (record(view)["content"].values > 0).all()
     choose(view, "lagged", True)
     assert "lagged=True" in press(view, "python").text

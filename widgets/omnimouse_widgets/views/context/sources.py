@@ -328,8 +328,7 @@ class SourcesView:
             )
         ]
         if isinstance(found, AreaMatrix) and found.plan.inputs:
-            beyond = f"beyond {' and '.join(found.plan.inputs)}".replace("behavior", "behaviour")
-            kinds = (("alone", "alone", ""), ("beyond", beyond, ""))
+            kinds = tuple((kind, _kind_text(found, kind), "") for kind in ("alone", "beyond"))
             choices.append(
                 Choice(
                     "kind", "Matrix", "Which values", kinds, self.kind, lambda to: self.set(kind=to)
@@ -431,6 +430,8 @@ class SourcesView:
 
         def picture(end: str) -> SavePicture:
             text = "" if found is None else summary(found, has_means=True)
+            if isinstance(found, AreaMatrix):
+                text = f"{TITLES['areas']}, {_kind_text(found, self.kind)}\n{text}"
             return SavePicture(f"{name}.{end}", "content", f"{text}\n{NO_CAUSE}")
 
         def values() -> SaveFile:
@@ -494,6 +495,13 @@ def found_table(found: Finding, select: Callable[[int], object] | None = None) -
 
 
 # -- texts ---------------------------------------------------------------------------
+def _kind_text(found: AreaMatrix, kind: AreaKind) -> str:
+    """Return what the values of a matrix are, e.g. "beyond video and behaviour"."""
+    if kind == "alone" or not found.plan.inputs:
+        return "alone"
+    return f"beyond {' and '.join(found.plan.inputs)}".replace("behavior", "behaviour")
+
+
 def summary(found: Finding, *, has_means: bool = False) -> str:
     """Return what was found, of whom, and from how many windows.
 
