@@ -303,6 +303,7 @@ def test_a_checkpoint_is_loaded_and_described(session, fitted, tmp_path):
     ("changes", "words"),
     [
         ({"bank.0": torch.ones(5, 2, 3)}, "has the shapes"),
+        ({"bank.0": torch.ones(())}, r"'bank': \(\),.* expected .*'bank': \(1, 3\)"),
         ({"bank.0": torch.ones(0, 3), "labels.0": torch.ones(0, 2)}, "has the shapes"),
         ({"mean.0": torch.ones(1, 4)}, "has the shapes"),
         ({"labels.0": torch.full((5, 2), torch.nan)}, "labels of session 'a' is not finite"),

@@ -301,13 +301,13 @@ class CebraCheckpoint(Checkpoint):
         return cls(config=config, neighbours=neighbours, sessions=sessions, state=state)
 
     def check(self) -> None:
-        """Raise `CheckpointError` without a session, or for an embedding that is none."""
+        """Raise `CheckpointError` without a session, or for embeddings of other shapes or NaN."""
         if not self.sessions:
             raise CheckpointError(f"{self.source} names no session.")
         for place, (session, count) in enumerate(self.sessions.items()):
             found = {part: self.state.get(f"{part}.{place}") for part in PARTS}
             shapes = {part: () if one is None else (*one.shape,) for part, one in found.items()}
-            length = max(1, *shapes["bank"][:1])
+            length = max([1, *shapes["bank"][:1]])
             expected = {"bank": (length, self.config.output), "mean": (count,)}
             expected["labels"] = (length, len(self.config.channels))
             if shapes != expected:
