@@ -543,6 +543,9 @@ def checked(name: str, request: Request, found: object, *, is_whole: bool = Fals
         problem = f"{len(found.responses)} samples; {mask.n_samples} expected"
     elif found.behavior is not None and len(found.behavior) != mask.spec.n_behavior:
         problem = f"{len(found.behavior)} samples of behaviour; {mask.spec.n_behavior} expected"
+    elif found.responses.shape[1] != len(found.neurons):
+        # Only an answer of a worker may lack them: it has them in the shared memory.
+        problem = f"no column of {len(found.neurons)} neurons"
     elif found.mask is not mask and found.mask_id != mask.mask_id:
         problem = "the prediction of another mask"
     elif found.times_s is not None and not _are_times(found.times_s, window):

@@ -7,6 +7,7 @@ Here a link within this process stands for the process, and ends when told to.
 import pickle
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -368,6 +369,17 @@ def test_refusals_and_faults_keep_their_type_and_reason(window, mask):
         worker_of(FaultyPredictor).predict(window, mask)
     with pytest.raises(CheckpointError, match="demo"):
         _ = worker_of("no-such-predictor").needs
+
+
+class ColumnlessPredictor(EchoPredictor):
+    def decode(self, *request):
+        found = super().decode(*request)
+        return replace(found, responses=found.responses[:, :0])
+
+
+def test_an_answer_without_its_columns_is_not_sought_in_the_memory(window, mask):
+    with pytest.raises(WorkerError, match="echo answers with no column of 30 neurons"):
+        worker_of(ColumnlessPredictor).predict(window, mask)
 
 
 def test_a_refusal_keeps_the_counters(window, mask):

@@ -66,6 +66,7 @@ def raises(error):
         (lambda found: replace(found, times_s=np.arange(59) / 30), "another window"),
         (lambda found: replace(found, neurons=found.neurons + 10**6), "does not have"),
         (lambda found: replace(found, neurons=found.neurons * 0), "one twice"),
+        (lambda found: replace(found, responses=found.responses[:, :0]), "no column of 30 neurons"),
         (lambda found: sys.exit(0), "ended with SystemExit 0"),
         (raises(Base("x")), "ended with Base x"),
         (raises(GeneratorExit()), "ended with GeneratorExit"),
