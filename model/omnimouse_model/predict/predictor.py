@@ -259,8 +259,8 @@ normalised; behaviour none; status ok
 
         Behaviour that is predicted beside responses is in `behavior`. Of behaviour alone, as
         of a decoder, the table has one row per sample and channel: `sample`, `channel` (its
-        number without `window`), `behavior_z_scored`, and with `window` `time_s`,
-        `recorded_z_scored` and `is_valid`.
+        number without `window`) and `behavior`. With `window` it has `time_s`, `is_valid`, and
+        `behavior_z_scored` and `recorded_z_scored`, or `behavior_raw` and `recorded_raw`.
 
         Parameters
         ----------
@@ -335,7 +335,7 @@ def _behavior_table(values: np.ndarray, window: Window | None) -> "pandas.DataFr
     table: dict[str, np.ndarray] = {"sample": samples}
     spec = None if window is None else window.spec.behavior
     if window is None or spec is None:
-        table |= {"channel": channels, "behavior_z_scored": values[samples, channels]}
+        table |= {"channel": channels, "behavior": values[samples, channels]}
         return data_frame(table)
     if window.behavior.shape != values.shape:
         raise ValueError(
