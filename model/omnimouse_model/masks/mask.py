@@ -749,7 +749,7 @@ def _all_found(
 ) -> np.ndarray:
     """Return what `find` finds for all neurons; what an earlier mask shares is not sought."""
     if name not in mask._found:
-        kept = mask._shared.pop(name, None)
+        kept = mask._shared.get(name)
         if kept is None or 8 * np.count_nonzero(kept[1]) >= mask.n_neurons:
             found = find(mask, slice(None))
         else:
@@ -757,6 +757,8 @@ def _all_found(
             found[:, neurons] = find(mask, neurons)
         found.flags.writeable = False
         mask._found[name] = found
+        # Last: a stroke of another thread takes what it shares from one of them.
+        mask._shared.pop(name, None)
     return mask._found[name]
 
 
@@ -820,11 +822,12 @@ def sharing_guard(mask: Mask, before: Mask, neurons: np.ndarray) -> Mask:
         is_ruled_alike = mask.guarded == before.guarded and mask.attachment is before.attachment
         shared = ("allowed", "scored") if is_ruled_alike else ("allowed",)
     for name in shared:
-        if name in before._found:
-            mask._shared[name] = before._found[name], changed
-        elif name in before._shared:
-            found, others = before._shared[name]
-            mask._shared[name] = found, others | changed
+        # First what goes when the other is there.
+        kept, found = before._shared.get(name), before._found.get(name)
+        if found is not None:
+            mask._shared[name] = found, changed
+        elif kept is not None:
+            mask._shared[name] = kept[0], kept[1] | changed
     return mask
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import omnimouse_model as om
 from omnimouse_model.inference.mask_delta import mask_delta
 from omnimouse_model.masks import Mask
-from omnimouse_model.masks.cells import VISIBLE, guard_of
+from omnimouse_model.masks.cells import VISIBLE, guard_of, near_visible
 from omnimouse_model.masks.mask import changed_neurons, input_cells, scored_cells
 from tests.model.experanto_folder import write_folder
 from tests.model.random_masks import masks
@@ -67,6 +67,25 @@ def test_a_painted_mask_scores_what_a_mask_with_its_cells_scores(mask, neurons, 
         np.testing.assert_array_equal(scored_cells(one), scored_cells(fresh))
         np.testing.assert_array_equal(input_cells(one, columns), input_cells(fresh)[:, columns])
         assert one.mask_id == fresh.mask_id
+
+
+def test_a_stroke_while_scored_cells_are_sought_seeks_its_own_neurons_alone(monkeypatch):
+    sought, during = [], []
+    mask = Mask.nothing(64).ask(range(32, 64), slice(None))
+    scored_cells(mask)
+
+    def sought_near(visible, guard):
+        sought.append(visible.shape[1])
+        if not during:
+            during.append(before.paint([3], (20, 45), VISIBLE))
+        return near_visible(visible, guard)
+
+    before = mask.paint([2], (20, 45), VISIBLE)
+    monkeypatch.setattr("omnimouse_model.masks.mask.near_visible", sought_near)
+    for one in (before, *during):
+        scored_cells(one)
+    scored_cells(during[0])
+    assert sought == [1, 2]
 
 
 @given(
