@@ -152,14 +152,18 @@ class Hiera(nn.Module):
         self.config = config
         t, y, x = config.grid
         unit, dim, heads = config.mask_unit_size, config.embed_dim, config.num_heads
-        # Stage 2 pools the neighbours of a window, 2 x 2.
-        tiles = [n > 0 and n % 2 == size % n == 0 for n, size in zip(unit[1:], (y, x), strict=True)]
+        tiles = all(n > 0 and size % n == 0 for n, size in zip(unit[1:], (y, x), strict=True))
+        # Stage 2 pools 2 x 2 neighbours: of a window, or of the whole grid, whose tokens then
+        # are in windows of another order.
+        is_official = config.windows == "official"
+        even, sizes = ((y, x), "4, 8, … patches") if is_official else (unit[1:], "even sizes")
+        is_pooled = unit[1] * unit[2] % 4 == 0 and all(n % 2 == 0 for n in even)
         is_split = heads > 0 and dim % heads == 0
-        if unit[0] != 1 or config.stages[1] < 1 or not all(tiles) or not is_split:
+        if unit[0] != 1 or config.stages[1] < 1 or not (tiles and is_pooled and is_split):
             raise ValueError(
-                f"Hiera needs two stages, windows of even sizes that tile its {y}x{x} grid, and "
-                f"heads that divide its width; found stages {config.stages}, mask unit {unit}, "
-                f"{heads} heads, width {dim}."
+                f"Hiera needs two stages, {config.windows} windows of {sizes} that tile an even "
+                f"grid, and heads that divide its width; found stages {config.stages}, mask unit "
+                f"{unit} of {y}x{x}, {heads} heads, width {dim}."
             )
         # A dictionary with one entry, for the parameter name `patch_embed.proj`.
         self.patch_embed = nn.ModuleDict(

@@ -141,7 +141,13 @@ def test_a_malformed_shard_is_a_checkpoint_error(shards, part, value, rank):
         ({"sample_rate_hz": -1}, "response_rate_hz is -1"),
         ({"sample_rate_hz": 1}, "60 samples at 1 Hz are no window"),
         ({"hiera": {"num_heads": 0}}, "heads that divide its width"),
-        ({"hiera": {"mask_unit_size": [1, -1, 8]}}, "windows of even sizes"),
+        ({"hiera": {"mask_unit_size": [1, -1, 8]}}, "official windows of 4, 8"),
+        ({"hiera": {"mask_unit_size": [1, 1, 2]}}, "official windows of 4, 8"),
+        ({"hiera": {"resolution": [34, 64], "mask_unit_size": [1, 1, 8]}}, "of 15x32"),
+        (
+            {"hiera": {"mask_unit_size": [1, 1, 32], "windows": "spatial"}},
+            "spatial windows of even",
+        ),
     ],
 )
 def test_a_config_outside_its_choices_is_refused(net, tmp_path, changes, word):

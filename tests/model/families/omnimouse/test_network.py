@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 import omnimouse_model as om
 from omnimouse_model.families.omnimouse import attention as times
 from omnimouse_model.families.omnimouse.attention import CrossBlock, SelfBlock
-from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
-from omnimouse_model.families.omnimouse.network import HieraBlock, OmniMouse, check_size
+from omnimouse_model.families.omnimouse.config import SIZES, HieraConfig, OmniMouseConfig
+from omnimouse_model.families.omnimouse.network import Hiera, HieraBlock, OmniMouse, check_size
 from omnimouse_model.families.omnimouse.predictor import checked_between, checked_modules
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.storage.trees import decode
@@ -69,6 +69,12 @@ def test_a_size_has_its_parameters_and_keys(size):
         sizes[part if part in sizes else "shared"] += parameter.numel()
     assert sizes["shared"] == SHARED_PARAMETERS[size]
     assert sizes["sess_params"] == 256 * 8000 + 8000 + 256
+
+
+@pytest.mark.parametrize("unit", [(1, 1, 32), (1, 16, 1), (1, 1, 4)])
+def test_official_windows_of_any_four_patches_are_computed(unit):
+    hiera = Hiera(HieraConfig(embed_dim=8, mask_unit_size=unit, frames=8))
+    assert hiera(torch.zeros(1, 1, 8, 36, 64), None).shape == (1, 4, 128, 16)
 
 
 @pytest.mark.parametrize("size", ["5M", "80M"])
