@@ -139,8 +139,9 @@ class RecurrentPredictor(ToyPredictor):
         state, before = self.start(window.session), window.warmup
         modes = tuple(mode == "visible" for mode in mask.channel_modes)
         if before is not None:
-            every = np.ones(before.spec.n_frames, bool)
-            state = self._run(state, before, every, (True, True))[-1]
+            # What is hidden in the first sample is hidden before the window, too.
+            seen = np.full(before.spec.n_frames, mask.frames[0])
+            state = self._run(state, before, seen, modes)[-1]
         states = self._run(state, window, mask.frames, modes)
         return self._readout(states, window.session)
 

@@ -30,6 +30,7 @@ def check_contract(predictor: Any, window: Window, mask: om.Mask, *others: Windo
     whole = predictor.predict(window, mask)
     scored = scored_cells(mask)[:, whole.neurons] & whole.valid[:, None]
     np.testing.assert_array_equal(np.isfinite(whole.responses), scored)
+    assert np.nanmin(window.responses) < 0 or (whole.responses[scored] >= 0).all()
     assert whole.behavior is None or np.isfinite(whole.behavior).all()
     if whole.times_s is not None:
         np.testing.assert_allclose(np.diff(whole.times_s), 1 / window.spec.response_rate_hz)
@@ -45,12 +46,12 @@ def check_contract(predictor: Any, window: Window, mask: om.Mask, *others: Windo
     with pytest.raises(StoppedError):
         next(predictor.predict_many(requests, lambda: True))
     masks = [mask]
-    if predictor.needs.sees_behavior:
+    if predictor.needs.sees_video or predictor.needs.sees_behavior:
         masks.append(mask.with_frames(False).with_behavior("hidden"))
     for each in masks:
         changed = _changed(predictor, window, each, is_seen=False)
         assert_same(predictor.predict(changed, each), predictor.predict(window, each))
-    for name in ("responses", "frames", "behavior"):
+    for name in ("responses", "frames", "behavior", "warmup"):
         changed = _changed(predictor, window, mask, is_seen=True, only=name)
         if changed is not window:
             with pytest.raises(AssertionError, match="Not equal to tolerance"):
@@ -71,7 +72,9 @@ def _changed(
     predictor: Any, window: Window, mask: om.Mask, *, is_seen: bool, only: str = ""
 ) -> Window:
     """Return the window with other values where the predictor may read them, or may not."""
-    needs, values = predictor.needs, {}
+    needs, before = predictor.needs, window.warmup
+    values: dict[str, Any] = {}
+    earlier: dict[str, np.ndarray] = {}
     cells = (input_cells(mask) & needs.sees_responses) == is_seen
     if cells.any():
         values["responses"] = np.where(cells, window.responses + 3, window.responses)
@@ -80,7 +83,14 @@ def _changed(
         frames = window._frames()[0].copy()
         frames[at] = 255 - frames[at]
         values["frames"] = frames
+        if before is not None and at[0]:
+            earlier["frames"] = 255 - before._frames()[0]
     if window.spec.n_behavior and (mask.behavior == "visible") == is_seen:
         values["behavior"] = window.behavior + 3
+        if before is not None:
+            earlier["behavior"] = before.behavior + 3
+    if before is not None and earlier:
+        # What is hidden in the first sample is hidden before the window.
+        values["warmup"] = window_with(before, **earlier)
     kept = {name: value for name, value in values.items() if only in ("", name)}
     return window_with(window, **kept) if kept else window

@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 from dataclasses import fields
 from itertools import count
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +22,13 @@ class OtherWindow(Window):
         return (super().key, self._cache["number"])
 
 
-def window_with(window: Window, **values: np.ndarray) -> Window:
-    """The same window with other responses, behavior, video or raw frames."""
+def window_with(window: Window, **values: Any) -> Window:
+    """The same window with other responses, behavior, video, raw frames or warm-up."""
     changed = OtherWindow(**{f.name: getattr(window, f.name) for f in fields(window) if f.init})
     changed._cache["number"] = next(_NUMBERS)
     for name, array in values.items():
-        with_valid = (array, np.ones(len(array), bool))
-        changed._cache[name] = array if name in ("video", "behavior") else with_valid
+        is_alone = name in ("video", "behavior", "warmup")
+        changed._cache[name] = array if is_alone else (array, np.ones(len(array), bool))
     return changed
 
 
