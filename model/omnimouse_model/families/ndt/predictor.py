@@ -320,7 +320,7 @@ class NdtPredictor(NetworkPredictor):
         if condition not in ("inter-region", "intra-region"):
             raise ValueError(f"There is no condition {condition!r}.")
         regions = _regions(condition, session)
-        rates = regional(net, name, spikes, regions, condition, job)
+        rates = predict_regions(net, name, spikes, regions, condition, job)
         # Neurons without a region are predicted by no condition over regions.
         return rates, np.where(np.array(regions) == "", np.float32("nan"), counts)
 
@@ -499,7 +499,7 @@ def one_neuron_out(
     return rates.cpu().numpy()
 
 
-def regional(
+def predict_regions(
     net: Ndt, session: str, spikes: Trials, regions: Sequence[str], condition: str, job: Job = QUIET
 ) -> np.ndarray:
     """Predict neurons from the other regions alone, or from the others of their own region.
