@@ -1,4 +1,7 @@
-"""Small models of all families, with random weights, keep the contract of predictors."""
+"""Small models with random weights keep the contract of predictors.
+
+Not here: CEBRA, which predicts no responses, and families without weights.
+"""
 
 from dataclasses import replace
 
@@ -17,12 +20,14 @@ from tests.model.families import (
 )
 from tests.model.families.ndt import test_predictor as test_ndt
 from tests.model.families.twin import test_predictor as test_twin
+from tests.predictors import tiny_transformer
 from tests.toy_predictors import TOYS
 
 FAMILIES = {
     "dwiseneuro": test_dwiseneuro.small_model,
     "latent_zig": test_latent_zig.small_model,
     "ndt": test_ndt.small_model,
+    "omnimouse": lambda session, folder: tiny_transformer(),
     "poyo_calcium": test_poyo_calcium.small_model,
     "sensorium_factorised": test_sensorium_factorised.small_model,
     "twin": test_twin.small_model,

@@ -22,8 +22,8 @@ from omnimouse_model.families.dwiseneuro.network import (
 )
 from omnimouse_model.training.sessions import training_session
 from tests.cli.runner import run_command
-from tests.model.families import clip_models
-from tests.model.families.clip_models import (
+from tests.model.families import clips
+from tests.model.families.clips import (
     check_resumed,
     mask_of_all,
 )
@@ -48,7 +48,7 @@ def small_model(session, folder):
 
 def written(config, session, folder, n_neurons=None):
     counts = n_neurons or {session.id: session.n_neurons}
-    return clip_models.written(DwiseCheckpoint, partial(DwiseNetwork, config, counts), folder)
+    return clips.written(DwiseCheckpoint, partial(DwiseNetwork, config, counts), folder)
 
 
 @pytest.fixture(scope="module")

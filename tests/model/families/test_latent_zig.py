@@ -25,7 +25,7 @@ from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig,
 from omnimouse_model.training.checkpoints import BEST
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session
-from tests.model.families.clip_models import check_resumed, written
+from tests.model.families.clips import check_resumed, written
 
 CONFIG = ZigConfig(
     core=CoreConfig(1, (2, 3), ((7, 7), (5, 5)), (11, 9)),

@@ -18,7 +18,7 @@ from omnimouse_model.families.sensorium_factorised.network import (
 )
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session
-from tests.model.families.clip_models import (
+from tests.model.families.clips import (
     check_resumed,
     mask_of_all,
     written,

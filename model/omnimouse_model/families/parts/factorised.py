@@ -654,7 +654,7 @@ class CoreTrainConfig(ClipTrainConfig):
     lr_factor, lr_patience
         Reduction of the learning rate after so many validations without a better score.
     start
-        First values: "random" ones, or those of a "motion-energy" model (`core_start`).
+        First values: "random" ones, or those of a "motion-energy" model (`start_filters`).
     """
 
     model: Any

@@ -1,4 +1,4 @@
-"""Start values of factorised cores: filters of motion, scales, readouts by regression."""
+"""Factorised cores: start values (filters of motion, scales, readouts by regression), sizes."""
 
 import numpy as np
 import pytest
