@@ -60,12 +60,10 @@ PROGRAMS = {
     **{
         name.decode(): (call(name), NOT_NEEDED)
         for name in (
-            *(
-                b"builtins\nbytearray",
-                b"__builtin__\nbytearray",
-                b"torch\nTensor",
-                b"builtins\nset",
-            ),
+            b"builtins\nbytearray",
+            b"__builtin__\nbytearray",
+            b"torch\nTensor",
+            b"builtins\nset",
         )
     },
     "copies of a text": (
