@@ -140,7 +140,9 @@ def _compared(name: str, sign: str, operand: str, columns: Mapping[str, np.ndarr
     if name in ("unit", "unit_id") and name not in columns:
         name = "id"
     if name not in columns:
-        raise ValueError(f"No column '{name}'; there are {', '.join(columns)}.")
+        # Fields and tuning take minutes, so they are columns only when somebody asked.
+        source = " Compute all makes those of the recording." * name.startswith("recorded_")
+        raise ValueError(f"No column '{name}'; there are {', '.join(columns)}.{source}")
     values, compare = columns[name], COMPARISONS[sign]
     if values.dtype.kind == "U":
         if sign not in ("=", "!="):

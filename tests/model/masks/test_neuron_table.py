@@ -62,7 +62,8 @@ def test_a_neuron_is_found_by_an_id_of_any_length():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("size>3", r"No column 'size'; there are id, area, state, depth, score"),
+        ("size>3", r"No column 'size'; there are id, area, state, depth, score\.$"),
+        ("recorded_osi>0.3", r"No column 'recorded_osi'.* Compute all makes those"),
         ("depth<", r"'depth<' is no comparison; write depth<250"),
         ("depth<1<2", r"'depth<1<2' is no comparison"),
         ("!", r"'!' is no comparison"),
