@@ -142,6 +142,17 @@ def test_responses_that_were_not_recorded_are_hatched():
     assert (RasterRows.of(np.arange(6), 0, 6).codes(mask, other) == VISIBLE).all()
 
 
+@pytest.mark.parametrize(("n", "n_read"), [(1_000, 1_000), (1_001, 501), (4_500, 900)])
+def test_grey_levels_are_those_of_neurons_spread_over_all(n, n_read):
+    responses = np.random.default_rng(0).normal(size=(600, n)).cumsum(axis=1)
+    window = om.open_session(
+        {"responses": responses, "rate_hz": 30.0, "unit_ids": np.arange(n)}
+    ).window(0.0)
+    read = window.responses[:, :: -(-n // 1_000)]
+    assert read.shape[1] == n_read
+    np.testing.assert_allclose(ticks.levels_of(window), np.percentile(read, (1, 99)), rtol=1e-5)
+
+
 @pytest.fixture
 def units():
     xyz = np.zeros((6, 3), np.float32)

@@ -506,6 +506,8 @@ def all_neurons(prediction: Prediction | None, window: Window) -> np.ndarray:
     return values
 
 
+MAX_LEVEL_NEURONS: Final = 1_000
+"""Most neurons, evenly spread over all, whose values give the grey levels of a window."""
 _LEVELS: WeakKeyDictionary[Window, tuple[float, float]] = WeakKeyDictionary()
 """Levels of windows in use; weak keys, so that closed recordings are released."""
 
@@ -521,9 +523,8 @@ def levels_of(window: Window) -> tuple[float, float]:
 def _levels(window: Window) -> tuple[float, float]:
     recorded, is_count = units.recorded(window), window.spec.responses == "count"
     n = recorded.shape[1]
-    # To sort the values of 1,000 neurons takes a third of the drawing of a window.
-    step = 1 if n <= 1000 else n // 250
-    values = recorded[:, ::step]
+    # Of more neurons than these, sorting the values would take most of the drawing.
+    values = recorded[:, :: max(1, -(-n // MAX_LEVEL_NEURONS))]
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
