@@ -223,7 +223,8 @@ class ContextSweep(HasSummary):
                 (point.context.label if curve.fixed else f"{value:,} {units[curve.axis]}")
                 + f", {curve.label}",
                 (point.refusal or interval_text(point.score, point.ci_low, point.ci_high))
-                + (f"; gain {gain}" if value != min(curve.values) else ""),
+                # None of the smallest context, and where it or this one refuses.
+                + (f"; gain {gain}" if np.isfinite(gain.value) else ""),
             )
             for curve in self.curves()
             for value, point, gain in zip(
