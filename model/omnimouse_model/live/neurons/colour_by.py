@@ -200,7 +200,10 @@ class Colouring(HasBackgroundTask):
     def n_so_far(self) -> int | None:
         """Neurons whose fields and tuning are known while those of all are computed, else None."""
         info = self._neuron_info
-        return len(info.computed) if info.population.is_busy else None
+        if not info.population.is_busy:
+            return None
+        # A neuron that is being looked at has its repeats first.
+        return sum(None not in (one.field, one.tuning) for one in info.computed)
 
     def measured_columns(self) -> dict[str, np.ndarray]:
         """Return columns (P,) from the recording, and of experiments on the model."""

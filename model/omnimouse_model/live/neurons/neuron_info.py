@@ -117,6 +117,7 @@ class NeuronInfo(HasBackgroundTask):
         # By recording, the one that was opened last in the end.
         self._kept: dict[tuple[str, str], dict[int, NeuronProperties]] = {}
         self.population = BackgroundTask(_compute_all, self._take_piece, execution)
+        self._on_session()
         state.events.session.connect(self._on_session)
 
     @property

@@ -17,6 +17,9 @@ from omnimouse_model.analysis.motion_energy import (
 from omnimouse_model.analysis.receptive_fields import receptive_fields
 from omnimouse_model.data.open import open_session
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
+from omnimouse_model.live.inference.engine import Execution
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.metrics import Status, cc_scores, correlation
 from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth
 from omnimouse_model.simulate import write_session as simulate
@@ -311,6 +314,37 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
             colouring.measured_columns()["recorded_osi"], columns["recorded_osi"]
         )
         assert not colouring.can_compute_all
+
+
+@pytest.mark.slow
+def test_a_recording_that_was_open_before_keeps_what_is_computed(mouse, monkeypatch):
+    monkeypatch.setattr(tuning_module, "_PIECE", 12)
+    state = LiveState()
+    state.session = mouse[0]
+    info = NeuronInfo(state, Execution(synchronous=True))
+    info.measured.connect(info.population.stop, max_args=0)
+    info.compute_all()
+    assert len(info.computed) == 12
+    info.close()
+
+
+@pytest.mark.slow
+def test_a_neuron_of_known_repeats_alone_does_not_count_as_known(mouse, monkeypatch):
+    monkeypatch.setattr(tuning_module, "_PIECE", 12)
+    with open_controller(mouse[0]) as controller:
+        colouring, info = controller.colouring, controller.neuron_info
+        controller.selection.select([30, 31])
+        # The search for fields ends where it begins.
+        info.changed.connect(info.stop, max_args=0)
+        info.follow()
+        info.changed.disconnect(info.stop)
+        assert [one.field for one in info.computed] == [None, None]
+        n_told = []
+        info.measured.connect(lambda: n_told.append(colouring.n_so_far))
+        info.measured.connect(colouring.stop_computing, max_args=0)
+        colouring.choose("osi")
+        colouring.compute_all()
+        assert n_told == [12]
 
 
 def short_copy(session):
