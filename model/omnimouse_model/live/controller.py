@@ -149,7 +149,9 @@ class Controller:
         self.painted_region = PaintedRegion(state, editor, self.planes.visible_among)
         self.stimulus_edits = StimulusEdits(state, results, editor)
         self.sweeps = Sweeps(client, load, execution)
-        self.finetuning = Finetuning(client, model.choose, model.stand_in, execution)
+        self.finetuning = Finetuning(
+            client, model.choose, model.stand_in, lambda: model.unfamiliar, execution
+        )
         self.ranking = RankingOnScreen(execution)
         self.exports = Exports(state, results, self.colouring, execution)
         screen = AnalysisScreen(

@@ -218,7 +218,7 @@ STEPS: Final = 300
 LOADING_S: Final = 5.0
 """Seconds in which the process starts and loads PyTorch, the model and the recording."""
 FREE: Final = "on this processor if nothing else runs"
-BUSY: Final = "as other work keeps this processor busy"
+BUSY: Final = "as this processor is busy"
 BUSY_SHARE: Final = 0.5
 """Share of the cores that are busy from which a time is the least one."""
 BEGINNING: Final = "starting its process"
@@ -288,6 +288,8 @@ class Finetuning(HasBackgroundTask):
         Chooses the result by its folder; called on the drawing thread.
     stand_in
         Chooses another model in place of the one on screen while that is trained.
+    replaced
+        Returns the name of the model in whose place another one is on screen, or "".
 
     Attributes
     ----------
@@ -315,11 +317,12 @@ class Finetuning(HasBackgroundTask):
         client: LiveClient,
         choose: Callable[[str], None],
         stand_in: Callable[[], None],
+        replaced: Callable[[], str],
         execution: Execution = IN_THREADS,
     ) -> None:
         self.folder = config_dir() / "models"
         self._client, self._choose, self._post = client, choose, execution.post
-        self._stand_in = stand_in
+        self._stand_in, self._replaced = stand_in, replaced
         self._is_closing = False
         self._start_from(None)
         self._task = BackgroundTask(self._run, self._take, execution)
@@ -482,15 +485,16 @@ class Finetuning(HasBackgroundTask):
 
         `others` are further options of the family.
 
-        Model and recording are those on screen by default; `out` is `folder_for` by
-        default. If it cannot start, `error` says why.
+        Model and recording are those on screen by default, and where another model stands in
+        for one, that one; `out` is `folder_for` by default. If it cannot start, `error` says
+        why.
         """
         state = self._client.state
         if self.is_busy:
             return self._fail("A fine-tuning runs already: stop it, or wait.")
         session = session or state.session
         if not predictor_name and isinstance(self._client.predictor, str):
-            predictor_name = self._client.predictor
+            predictor_name = self._replaced() or self._client.predictor
         if session is None or not predictor_name:
             return self._fail(
                 "Open a recording and choose a model by its name, file or folder first."

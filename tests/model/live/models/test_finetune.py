@@ -207,6 +207,20 @@ def test_a_baseline_answers_while_the_model_is_trained(controller, finetuning, s
     assert (finetuning.is_chosen, model.unfamiliar) == (True, "")
 
 
+def test_a_stopped_run_goes_on_though_a_baseline_is_on_screen(controller, finetuning, script):
+    name = controller.state.predictor_name
+    finetuning.start(steps=10)
+    run_to(finetuning, script, 3)
+    finetuning.stop()
+    assert finetuning.wait(PATIENCE_S)
+    assert controller.state.predictor_name == FALLBACK
+    finetuning.start(steps=10)
+    assert finetuning.request.model == name
+    run_to(finetuning, script, 5)
+    assert [step for step, _ in finetuning.losses] == [1, 2, 3, 4, 5]
+    assert controller.model.unfamiliar == name
+
+
 def test_a_fine_tuning_that_cannot_start_reports_the_reason(controller, finetuning):
     finetuning.start(steps=10)
     finetuning.start(steps=10)
@@ -346,8 +360,8 @@ def test_the_first_fit_of_a_family_has_an_estimate(name, monkeypatch, controller
     text = controller.finetuning.estimate(0)
     assert text.startswith("roughly")
     assert text.endswith("if nothing else runs, for a recording like the demo's")
-    # Beside other work nobody knows how long it takes, but that it takes as long at least.
+    # Beside work, its own or another's, nobody knows how long it takes.
     load = 2.0
     least = controller.finetuning.estimate(0)
     assert least.startswith(text.replace("roughly", "at least").partition(" on this")[0])
-    assert "as other work keeps this processor busy" in least
+    assert "as this processor is busy" in least
