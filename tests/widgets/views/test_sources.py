@@ -275,6 +275,25 @@ def test_informants_are_shown_before_their_values(view, controller):
     assert shown[-1].across == "visible neurons"
 
 
+def test_informants_without_values_have_only_their_figure(view, controller):
+    controller.selection.select([3])
+    choose(view, "question", "informants")
+    view.set(page="values")
+    seen = []
+
+    def look():
+        seen.append(record(view))
+
+    controller.sources.measured.connect(look)
+    press(view, "run")
+    controller.sources.measured.disconnect(look)
+    for found, has_values in ((seen[0], False), (seen[-1], True)):
+        refused = {one.name: bool(one.refusal) for one in found["export"].actions}
+        assert isinstance(found["content"], Curves) != has_values
+        assert (refused["png"], refused["svg"]) == (has_values, has_values)
+        assert refused["values"] != has_values
+
+
 def test_the_points_of_the_curve_of_informants_are_a_file(view, controller, tmp_path):
     controller.selection.select([3])
     choose(view, "question", "informants")

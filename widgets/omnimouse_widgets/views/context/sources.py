@@ -98,6 +98,7 @@ EXPLANATIONS: Final[dict[Question, str]] = {
 }
 NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
+NOT_MEASURED: Final = "No values yet: the search gives the order first"
 ONLY_TABLE: Final = "Choose the figure first: a table is saved as CSV or Parquet"
 UP: Final = "share"
 
@@ -315,10 +316,11 @@ class SourcesView:
         if found is None:
             return [Message("content", "Sources", "Measuring" if sources.is_busy else NOT_RUN)]
         offered = _pages_of(found)
+        # Another name where other pages are offered.
+        name = "page" if "means" in offered else "view" if "values" in offered else "sheet"
         choices: list[Item] = [
-            # Other names, because other pages are offered.
             Choice(
-                {"means": "page", "values": "view"}.get(offered[1], "sheet"),
+                name,
                 "View",
                 "What is shown",
                 tuple((name, *PAGES[name]) for name in offered),
@@ -348,7 +350,7 @@ class SourcesView:
                 return [source_means(found)]
             return [source_bars(found, self._select)]
         if isinstance(found, Informants):
-            is_table = self.page == "values" and len(found.errors.neurons)
+            is_table = self._page_of(found) == "values"
             return [informant_values(found) if is_table else informant_curves(found)]
         return [area_cells(found, self.kind if found.plan.inputs else "alone")]
 
@@ -437,15 +439,15 @@ class SourcesView:
         def values() -> SaveFile:
             return SaveFile("informants_values.csv", partial(sources.write, of_figure=True))
 
-        has_values = isinstance(found, Informants)
+        unmeasured = "" if _is_measured(found) else NOT_MEASURED
         return [
             *(
                 Action(end, f"{label}…", "Save the table", partial(file, end))
                 for end, label in tables.items()
             ),
             *(
-                [Action("values", "Values (CSV)…", PAGES["values"][1], values)]
-                if has_values
+                [Action("values", "Values (CSV)…", PAGES["values"][1], values, unmeasured)]
+                if isinstance(found, Informants)
                 else []
             ),
             *(
@@ -456,7 +458,13 @@ class SourcesView:
 
 
 def _pages_of(found: Finding) -> list[Page]:
-    return [name for name in PAGES if isinstance(found, OF_ONE.get(name, Found))]
+    pages = [name for name in PAGES if isinstance(found, OF_ONE.get(name, Found))]
+    return [name for name in pages if name != "values" or _is_measured(found)]
+
+
+def _is_measured(found: Finding | None) -> bool:
+    """Return whether informants have values; their search alone gives an order."""
+    return isinstance(found, Informants) and len(found.errors.neurons) > 0
 
 
 def target_options(sources: Sources) -> tuple[tuple[str, str, str], ...]:
@@ -714,7 +722,7 @@ def informant_curves(found: Informants) -> Curves:
 
     Before they are measured: what each informant adds to the regression.
     """
-    if not len(found.errors.neurons):
+    if not _is_measured(found):
         ranks = np.arange(1, len(found.order) + 1)
         tips = tuple(str(found.unit_ids[neuron]) for neuron in found.order)
         line = Line(
