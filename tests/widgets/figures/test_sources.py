@@ -26,7 +26,7 @@ def test_means_and_bars_have_the_shares(session):
     assert means.data[1].y[0] == pytest.approx(found.mean_of("share", "behavior").value, abs=1e-4)
     bars = source_bars_figure(found)
     assert [trace.name for trace in bars.data] == ["behaviour", "own past"]
-    shares = np.maximum(found.of("share", "behavior").value, 0)
+    shares = found.of("share", "behavior").value
     np.testing.assert_allclose(sorted(bars.data[0].y), sorted(shares.round(3)), atol=2e-3)
     assert list(bars.layout.xaxis.ticktext) == ["LM", "V1"]
 

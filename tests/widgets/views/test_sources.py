@@ -12,7 +12,7 @@ from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from omnimouse_widgets.report.page import write_page
-from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView
+from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView, bar_order
 from omnimouse_widgets.views.record import (
     Clipboard,
     Curves,
@@ -61,14 +61,21 @@ def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     assert items["error"].text == ""
     bars, found = items["content"], controller.sources.found["sources"]
     assert isinstance(bars, Curves)
-    assert [line.label for line in bars.lines][::-1] == [
+    named = [line for line in bars.lines if line.label]
+    assert [line.label for line in named][::-1] == [
         "behaviour",
         "own past",
         "same area",
         "other areas",
     ]
-    tops = np.array([line.y for line in bars.lines])
+    tops = np.array([line.y for line in named])
     assert (np.diff(tops, axis=0) <= 1e-9).all()
+    bottoms = np.array([line.y for line in bars.lines if not line.label])
+    assert (np.diff(bottoms, axis=0) >= -1e-9).all()
+    assert bottoms.min() < 0, "no negative share is drawn"
+    assert bars.limits[2] < bottoms.min()
+    total = found.total().value[bar_order(found)]
+    np.testing.assert_allclose(tops[0] + bottoms[0], total, atol=1e-6)
     half = bars.lines[0].bar / 2
     assert bars.limits[0] < bars.lines[0].x[0] - half
     assert bars.limits[1] > bars.lines[0].x[-1] + half

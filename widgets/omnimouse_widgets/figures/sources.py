@@ -13,9 +13,11 @@ from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
 from omnimouse_widgets.views.context.sources import (
     area_cells,
+    bar_order,
     informant_curves,
     mean_points,
     source_bars,
+    source_colours,
 )
 from omnimouse_widgets.views.record import Line
 
@@ -48,12 +50,11 @@ def sources_figure(found: SourceScores, *, theme: Theme = "light") -> "Figure":
 def source_bars_figure(found: SourceScores, *, theme: Theme = "light") -> "Figure":
     """Draw stacked bars of the shares of each neuron, sorted in each area."""
     curves = source_bars(found, lambda neuron: None)
-    lines = curves.lines[::-1]
-    heights = np.diff(np.array([line.y for line in lines]), axis=0, prepend=0)
+    order = bar_order(found)
     figure = style.new_figure(
         theme,
         HEIGHT,
-        barmode="stack",
+        barmode="relative",  # negative shares are stacked below 0
         bargap=0,
         xaxis=style.titled(
             curves.across,
@@ -62,15 +63,15 @@ def source_bars_figure(found: SourceScores, *, theme: Theme = "light") -> "Figur
         ),
         yaxis=style.titled("share of variance"),
     )
-    for line, height in zip(lines, heights, strict=True):
+    for name, colour in zip(found.names, source_colours(len(found.names)), strict=True):
         figure.add_trace(
             {
                 "type": "bar",
-                "name": style.hover(line.label),
-                "x": style.plain(line.x),
+                "name": style.hover(source_label(name)),
+                "x": style.plain(curves.lines[0].x),
                 # Three digits keep a notebook small.
-                "y": style.plain(height.round(3)),
-                "marker": {"color": line.colour, "line": {"width": 0}},
+                "y": style.plain(found.of("share", name).value[order].round(3)),
+                "marker": {"color": colour, "line": {"width": 0}},
             }
         )
     return figure

@@ -551,11 +551,11 @@ def bar_order(found: SourceScores) -> np.ndarray:
 def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
     """Return stacked bars of the shares of each neuron, sorted in each area.
 
-    A negative share is drawn as none: a useless source costs a little.
+    Negative shares are stacked below 0: what is above, less what is below, is v(all).
     """
     order = bar_order(found)
-    shares = [np.maximum(found.of("share", name).value[order], 0) for name in found.names]
-    tops = np.nan_to_num(np.cumsum(shares, axis=0))
+    shares = np.nan_to_num([found.of("share", name).value[order] for name in found.names])
+    tops, bottoms = (np.cumsum(cut(shares, 0), axis=0) for cut in (np.maximum, np.minimum))
     colours, x = source_colours(len(found.names)), np.arange(len(order), dtype=float)
     areas = found.areas[order]
     ticks = tuple(
@@ -573,14 +573,20 @@ def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
         "Shares of the sources; press a bar to select its neuron",
         # The tallest first: the others are drawn over it.
         tuple(
-            Line(source_label(found.names[k]), colours[k], x, tops[k], "", bar=0.9)
+            Line(label, colours[k], x, ends[k], "", bar=0.9)
             for k in reversed(range(len(found.names)))
+            for label, ends in ((source_label(found.names[k]), tops), ("", bottoms))
         ),
         "neurons by area, most predictable first",
         UP,
         ticks,
         # Half a place beside the outer bars, and room for the names above all.
-        limits=(-0.6, len(order) - 0.4, 0.0, 1.37 * max(float(tops.max(initial=0.0)), 1e-6)),
+        limits=(
+            -0.6,
+            len(order) - 0.4,
+            1.05 * float(bottoms.min(initial=0.0)),
+            1.37 * max(float(tops.max(initial=0.0)), 1e-6),
+        ),
         pick=pick,
         keeps_colours=True,
     )
