@@ -1,3 +1,4 @@
+import json
 import signal
 from pathlib import Path
 
@@ -70,6 +71,10 @@ def test_a_signal_keeps_the_rows(folder, tmp_path, signal_after, monkeypatch, nu
     resumed = run(folder, *ASK, "--out", out, "--json")
     assert resumed.exit_code == 0
     assert resumed.stdout == run(folder, *ASK, "--out", whole, "--json").stdout
+    curves = [row for row in json.loads(resumed.stdout)["rows"] if row["name"] == "curve"]
+    assert curves
+    # The names that `evaluate --json` has.
+    assert all({"gain", "gain_ci_low", "gain_ci_high"} <= row.keys() for row in curves)
     assert "gain over the smallest context, of the same draws" in stopped.stdout
     assert out.read_bytes() == whole.read_bytes()
 
