@@ -15,9 +15,8 @@ from typing import Any
 
 import click
 
-from omnimouse_app.cli.terminal import STOPPED, echo, only_json
+from omnimouse_app.cli.terminal import STOPPED, echo, line_alone, only_json
 from omnimouse_app.sigint import was_interrupted
-from omnimouse_model.display import printable
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.extras import missing_extra
 from omnimouse_model.own_families import family_points
@@ -74,7 +73,7 @@ INPUT_ERRORS = (ValueError, KeyError, OSError, ModuleNotFoundError, WorkerError)
 
 _OWN = "omnimouse_model"
 _LONGEST = 2000
-"""Most letters of a message."""
+"""Letters of a message, after which its line goes on."""
 WITH_LESS_MEMORY = (
     " To train or fine-tune, choose a smaller `batch`; `accumulate` in a config makes "
     "up for it. The same command continues from what is saved."
@@ -225,18 +224,12 @@ def _common_first(arguments: list[str]) -> list[str]:
 
 
 def _show(message: str) -> None:
-    click.echo(_line(message), err=True)
-
-
-def _line(message: str) -> str:
-    # Return to the start of the line and erase a progress line.
-    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-    return f"{clear}omnimouse: {printable(message)}"
+    click.echo(line_alone(f"omnimouse: {message}"), err=True)
 
 
 def _warning_line(message: Warning | str, *place: object, **line: object) -> str:
     # Python's own has the place in the code and prints texts of files as they are.
-    return _line(" ".join(str(message).split())) + "\n"
+    return line_alone(f"omnimouse: {' '.join(str(message).split())}") + "\n"
 
 
 def _show_error_of_thread(ended: threading.ExceptHookArgs) -> None:

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import platform
-import re
 import signal
 import sys
 import time
@@ -49,7 +48,7 @@ class StopSignal:
     """
 
     def __init__(self) -> None:
-        self.show: Callable[[str], None] = lambda text: click.echo(text, err=True)
+        self.show: Callable[[str], None] = lambda text: click.echo(limited_line(text), err=True)
         self.has_results = False
         self.is_received = False
 
@@ -110,8 +109,7 @@ def interruptible() -> Iterator[StopSignal]:
 
 def exit_stopped(message: str) -> NoReturn:
     """Exit after Ctrl-C with one line: what is saved, and how to continue."""
-    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-    click.echo(f"{clear}stopped; {printable(message)}", err=True)
+    click.echo(line_alone(f"stopped; {message}"), err=True)
     sys.exit(STOPPED)
 
 
@@ -152,7 +150,7 @@ class Progress:
     def show(self, text: str) -> None:
         """Show a line immediately."""
         self._last_s = self._clock()
-        text = printable(text)
+        text = limited_line(text)
         if sys.stderr.isatty():
             # Blanks overwrite the rest of a longer line before.
             click.echo("\r" + text.ljust(self._width), err=True, nl=False)
@@ -221,7 +219,8 @@ class TrainingProgress:
         if "validation" in facts:
             # The next progress line appears below the validation.
             self._progress.finish()
-            click.echo(f"step {int(facts['step'])}: {_validation(facts)}", err=True)
+            line = f"step {int(facts['step'])}: {_validation(facts)}"
+            click.echo(limited_line(line), err=True)
 
     def show(self, done: float, total: float, text: str) -> None:
         """Show a report, and of a step what the log says of the last ones."""
@@ -285,15 +284,29 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 
-_LONG_WORD = re.compile(r"(\S{1000})\S+")
+_LONGEST_LINE = 3000
 _LONGEST_CELL = 300
 """Letters of a cell of a table; names in files can have a million."""
 
 
 def echo(text: object, *, err: bool = False) -> None:
-    """Print lines; texts of files in them cannot control or fill the terminal."""
-    lines = map(printable, str(text).expandtabs().split("\n"))
-    click.echo("\n".join(_LONG_WORD.sub(r"\1…", line) for line in lines), err=err)
+    """Print lines; texts of files in them cannot control the terminal or fill it."""
+    click.echo("\n".join(map(limited_line, str(text).split("\n"))), err=err)
+
+
+def line_alone(text: str) -> str:
+    """Return a line for standard error, which erases one of progress."""
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    return clear + limited_line(text)
+
+
+def limited_line(text: str) -> str:
+    """Return a text of files as one line that can be printed: plain, and not too long."""
+    return _cut(printable(text.expandtabs()), _LONGEST_LINE)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 _answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
@@ -553,6 +566,11 @@ def _cells(rows: Sequence[Row], columns: Sequence[str] | None) -> list[list[str]
 
 
 def _cell(value: Any) -> str:
+    # In one line: a name with a line feed would look like another row.
+    return _cut(printable(_cell_text(value)), _LONGEST_CELL)
+
+
+def _cell_text(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     # Before numbers: a bool is an int, too.
@@ -561,12 +579,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:z.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {_cell_text(item)}" for key, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_cell(item) for item in value)
-    # In one line: a name with a line feed would look like another row.
-    text = printable(str(value))
-    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
+        return ", ".join(map(_cell_text, value))
+    return str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,17 @@ from torch import OutOfMemoryError
 from omnimouse_app import __main__, cli
 from omnimouse_app.cli import COMMANDS, group, main
 from omnimouse_app.cli.inputs import session_folder
-from omnimouse_app.cli.terminal import answers, echo, emit, interruptible, machine
+from omnimouse_app.cli.terminal import (
+    Progress,
+    StopSignal,
+    TrainingProgress,
+    answers,
+    echo,
+    emit,
+    exit_stopped,
+    interruptible,
+    machine,
+)
 from omnimouse_app.window import screen
 from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_model.errors import SessionFormatError, WorkerError
@@ -188,10 +198,42 @@ def test_names_in_messages_and_tables_cannot_control_the_terminal(capsys, tmp_pa
     assert "\x1b" not in printed
 
 
-def test_a_name_of_a_million_letters_does_not_fill_the_terminal(capsys):
-    emit([{"name": "n " * 10**6, "value": 1}], as_json=False)
-    echo("recording " + "n" * 10**6)
-    assert len(capsys.readouterr().out) < 3000
+LONG = ("n" * 10**6, "n " * 10**6, "\x1b[2Jn\t" * 10**5)
+
+
+@pytest.mark.parametrize("name", LONG, ids=["word", "words", "controls"])
+def test_a_name_of_a_million_letters_does_not_fill_the_terminal(capsys, failing, name):
+    value = {"listed": [name] * 3, "named": {name: 1, "b": [name]}, "value": 1}
+    emit([{"name": name} | value], as_json=False)
+    emit([{"name": name} | value], as_json=False, as_markdown=True)
+    emit([{name: name}] * 2, as_json=False)
+    echo("recording " + name)
+    progress = Progress()
+    progress.show(name)
+    TrainingProgress(progress)({"step": 1, "validation": 0.5, name: 0.5})
+    StopSignal().show(name)
+    with pytest.raises(SystemExit):
+        exit_stopped(f"{name}\n{name}")
+    for error in (ValueError(name), TypeError(name), click.ClickException(name)):
+        failing(error)
+        with pytest.raises(SystemExit):
+            main(["info"])
+    printed = capsys.readouterr()
+    lines = (printed.out + printed.err).splitlines()
+    assert max(map(len, lines)) <= 3000
+    assert len(lines) < 30
+    assert "--debug shows where" in printed.err
+    assert "\x1b" not in printed.out + printed.err
+
+
+def test_a_cell_holds_the_beginning_of_many_values(capsys):
+    values = {f"n{k}": k for k in range(10**5)}
+    emit([{"name": "a", "named": values, "listed": list(values)}], as_json=False)
+    named = capsys.readouterr().out.splitlines()[-1]
+    assert "n0: 0, n1: 1" in named
+    assert len(named) < 700
+    emit([{"named": values}], as_json=True)
+    assert json.loads(capsys.readouterr().out)["rows"] == [{"named": values}]
 
 
 @pytest.mark.parametrize("option", [["--connect", "a.example"], ["--connect=a.example"]])
@@ -402,10 +444,14 @@ def test_a_warning_is_one_line_without_its_place(monkeypatch, capsys):
     @click.command()
     def command() -> None:
         # As Python writes it where no test records it.
-        sys.stderr.write(warnings.formatwarning("no score of\n\x1b[2Ja12", UserWarning, "a", 1))
+        for name in ("\n\x1b[2Ja12", "a " * 10**6):
+            text = warnings.formatwarning(f"no score of {name}", UserWarning, "a", 1)
+            sys.stderr.write(text)
 
     module = ModuleType("omnimouse_app.cli.info")
     module.command = command
     monkeypatch.setitem(sys.modules, "omnimouse_app.cli.info", module)
     assert run("info") == 0
-    assert capsys.readouterr().err == "omnimouse: no score of a12\n"
+    short, long = capsys.readouterr().err.splitlines()
+    assert short == "omnimouse: no score of a12"
+    assert len(long) <= 3000
