@@ -1,11 +1,13 @@
 """Responses of a model to the events of a stimulus, summed while they arrive."""
 
 import json
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import EEXIST, ENOTEMPTY
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -161,9 +163,7 @@ class ResponseStore:
             for name, values in arrays.items():
                 group.create_array(name, data=values)
             # Those of another version go with the temporary folder.
-            with suppress(FileNotFoundError):
-                (self.path / _FINDINGS).rename(new.with_name("before"))
-            _put(new, self.path / _FINDINGS)
+            _put(new, self.path / _FINDINGS, before=new.with_name("before"))
 
     def _damage(self, error: Exception) -> ResultsFileError:
         return ResultsFileError(
@@ -260,12 +260,14 @@ def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -
         _put(new, path)
 
 
-def _put(new: Path, path: Path) -> None:
+def _put(new: Path, path: Path, before: Path | None = None) -> None:
     """Rename a folder to a path where another program may put the same one."""
     try:
-        put_in_place(new, path)
-    except OSError:
-        if not path.exists():
+        put_in_place(new, path, before=before)
+    except OSError as error:
+        # Windows has one code for a name that is taken and for all that is forbidden.
+        is_taken = error.errno in (EEXIST, ENOTEMPTY) or os.name == "nt"
+        if not (is_taken and path.exists()):
             raise
 
 

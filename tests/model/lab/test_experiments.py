@@ -1,6 +1,7 @@
 """Experiments by name, and the folder from which a stopped experiment continues."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pkgutil import iter_modules
@@ -250,6 +251,17 @@ def test_findings_are_replaced_and_damaged_ones_are_none(tmp_path):
     assert store.findings(2) is None
     damaged.unlink()  # reads as zeros
     assert store.findings(2) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "sync"), reason="files are synced one by one")
+def test_findings_stand_until_new_ones_are_on_the_drive(tmp_path, monkeypatch):
+    store = ResponseStore(tmp_path / "x.zarr", {"experiment": "x"}, (2, 3, 4))
+    store.keep_findings({"osi": np.ones(4)}, 1)
+    meanwhile = []
+    monkeypatch.setattr("os.sync", lambda: meanwhile.append(store.findings(1)))
+    store.keep_findings({"osi": np.zeros(4)}, 1)
+    assert [found["osi"].tolist() for found in meanwhile] == [[1] * 4]
+    assert store.findings(1)["osi"].tolist() == [0] * 4
 
 
 def test_findings_of_another_kind_are_none():
