@@ -159,6 +159,13 @@ def test_each_kind_of_plot_is_drawn(page, name):
     assert {found: drawing.locator(found).count() for found in expected} == expected
 
 
+def test_texts_below_a_plot_never_overlap_and_the_last_one_stays(page):
+    ticks = tuple((at, f"{int(4000 * at):,}") for at in (0.0, 1.0, 1.1, 1.2, 3.9, 4.0))
+    show(page, Curves("plot", "Plot", (), "", "", ticks, limits=(-1.0, 5.0, 0.0, 4.0)))
+    texts = page.locator("svg.omnimouse-drawing text").all_text_contents()
+    assert [text for text in texts if "," in text] == ["16,000", "4,000"]
+
+
 def test_the_text_below_a_picture_is_in_lines_that_fit(page):
     show(page, PLOTS["points"][0])
     message = {"op": "picture", "name": "a.svg", "content": "content"}

@@ -76,14 +76,12 @@ function wrapped(text, most) {
   return lines;
 }
 const finite = (values) => values.filter(Number.isFinite);
-// Every tick, or every second, third …: the most whose texts do not touch.
+// The last tick, which tells the range, and those from the first on whose texts touch none before.
 function apart(ticks, xOf) {
-  const halfOf = (text) => text.length * LETTER / 2 + 2;
-  for (let each = 1; each < ticks.length; each++) {
-    const kept = ticks.filter((_, k) => k % each === 0);
-    if (kept.every(([x, text], k) => !k || xOf(x) - halfOf(text) >= xOf(kept[k - 1][0]) + halfOf(kept[k - 1][1]))) return kept;
-  }
-  return ticks.slice(0, 1);
+  const halfOf = (text) => text.length * LETTER / 2 + 2, kept = [];
+  for (const tick of [...ticks.slice(-1), ...ticks])
+    if (kept.every(([x, text]) => Math.abs(xOf(x) - xOf(tick[0])) >= halfOf(text) + halfOf(tick[1]))) kept.push(tick);
+  return kept;
 }
 
 // Each returns the shapes of a content in WIDE x TALL.
