@@ -120,4 +120,6 @@ def test_the_first_text_promises_no_prediction_where_there_is_none(controller):
     controller.editor.apply_preset("video_behavior")
     controller.model.choose("last")
     parts = controller.state, controller.results, controller.baseline, controller.colouring
-    assert guide_text(*parts).startswith("last (last visible value) has no prediction here.")
+    assert guide_text(*parts).startswith(
+        "last (last visible value) has no prediction in this window."
+    )

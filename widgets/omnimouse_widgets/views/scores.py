@@ -281,7 +281,7 @@ def quantity_choices(
     if chosen not in [name for name, *_ in choices]:
         labels = {quantity.name: quantity.label for quantity in QUANTITIES}
         label = labels.get(cast(ColourBy, chosen), colouring.name_of(chosen))
-        choices.append([chosen, label, "Not known here"])
+        choices.append([chosen, label, "Not known now"])
     return choices
 
 

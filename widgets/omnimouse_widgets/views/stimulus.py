@@ -29,7 +29,7 @@ from omnimouse_widgets.views.time import BETWEEN_TRIALS
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0)
 SHORT_STRIDES_S: Final = (1.0, 0.5, 0.1)
 HIDDEN_FRAME: Final = "hidden from the model"
-INVALID_FRAME: Final = "no valid frame here"
+INVALID_FRAME: Final = "no valid frame at this time"
 TIP: Final = "The video frame at the cursor. Dashed border: hidden from the model."
 STRIP_TIP: Final = (
     "The {} frames of the window: tall = visible to the model, low = hidden.\n"

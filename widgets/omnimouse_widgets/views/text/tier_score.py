@@ -115,7 +115,8 @@ def guide_text(state: LiveState, results: Results, baseline: Results, colouring:
     name = Path(state.predictor_name).name
     model = f"{name} ({MEANINGS[name]})" if name in MEANINGS else name or "The model"
     if results.error:
-        return f"{model} has no prediction here.\nThe line of the model says why, and what to do."
+        reason = "The line of the model says why, and what to do."
+        return f"{model} has no prediction in this window.\n{reason}"
     tip = "Drag over neurons to show them to the model, too."
     source = f"from {_inputs(mask, needs)}"
     if needs is not None and not needs.sees_responses:
