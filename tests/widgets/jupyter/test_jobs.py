@@ -1,4 +1,7 @@
-"""The notebook's context curves: what code reads and sets, and what a page gets."""
+"""Long work in the notebook: what code asks and reads, and what a page gets.
+
+Context sweeps, fits, rankings, files, the laboratory and sources.
+"""
 
 import numpy as np
 import pytest

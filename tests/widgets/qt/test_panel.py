@@ -12,6 +12,7 @@ from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
 from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.context.sources import SourcesView
+from omnimouse_widgets.views.laboratory import LaboratoryView
 from omnimouse_widgets.views.ranking import NO_FILE, RankingView
 from omnimouse_widgets.views.record import (
     NO_SESSION,
@@ -72,6 +73,14 @@ def test_a_record_is_drawn_and_its_actions_are_pressed(panel, controller, redraw
     redraw()
     assert cells(panel.content("content"))[2][0] == "ranked"
     assert panel.minimumSizeHint().width() <= 400
+
+
+def test_the_laboratory_has_room_in_a_narrow_dock(controller, show, redraw):
+    panel = show(RecordPanel.of(LaboratoryView.of(controller), controller), 400, 560)
+    for at in range(panel.widgets["experiment"].count()):
+        pick(panel.widgets["experiment"], panel.widgets["experiment"].itemData(at))
+        redraw()
+        assert panel.minimumSizeHint().width() <= 400
 
 
 def test_the_picture_of_a_matrix_ends_at_its_cells_and_at_its_text(panel, redraw, tmp_path):

@@ -14,6 +14,7 @@ from omnimouse_widgets.views.record import (
     Curves,
     Image,
     Matrix,
+    Message,
     Polar,
     ShowPanel,
     choose,
@@ -23,6 +24,7 @@ from omnimouse_widgets.views.record import (
 from tests.model.lab.energy_neurons import EnergyNeurons, energy_controller
 from tests.model.live.test_laboratory import AreaCodes, with_areas
 from tests.predictors import open_controller
+from tests.small_sessions import write_session
 from tests.toy_predictors import FramePredictor
 from tests.widgets.views.test_neuron import follow
 
@@ -168,6 +170,17 @@ def test_results_are_columns_of_the_table_of_neurons(session, tmp_path):
         assert len(record(table)["rows"].columns) == n_columns + len(found)
         table.set_filter("fields_column_px>30")
         assert 0 < record(table)["rows"].n_rows == (found["column_px"] > 30).sum() < 40
+
+
+def test_results_leave_with_their_recording(view, controller, tmp_path):
+    press(view, "run")
+    assert record(view)["found"].text
+    controller.loader.open_now(write_session(tmp_path / "other", 12))
+    items = record(view)
+    assert isinstance(items["content"], Message)
+    assert items["found"].text == items["neuron"].text == ""
+    with pytest.raises(ValueError, match=NO_RESULT):
+        press(view, "csv")
 
 
 def test_the_panel_neuron_shows_the_result_of_its_neuron(view, controller):
