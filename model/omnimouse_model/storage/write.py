@@ -409,9 +409,9 @@ def _sync(place: Path) -> None:
         if hasattr(os, "sync"):  # one call for any number of files
             os.sync()
             return
-        for file in place.rglob("*"):
-            if file.is_file():
-                _sync(file)
+        for part in place.rglob("*"):
+            if part.is_file():
+                _sync(part)
         return
     # Not all systems sync a file that is open for reading only, and a kept mode can
     # forbid writing.
