@@ -102,8 +102,8 @@ def test_a_page_fills_the_form_and_starts_a_sweep(sweep, noisy_controller, page,
     typed = {"targets": held_out, "pool": held_out, "neurons": "0, 8", "history": "5"}
     for field, text in {**typed, "draws": "2", "windows": "2"}.items():
         opened.say("fill", name="settings", field=field, typed=text)
-    # First, that the mask on screen shows nothing.
-    opened.wait_for(CONTENT, lambda one, _: "History" in (refusal(one) or ""))
+    message, _ = opened.wait_for(CONTENT, lambda one, _: refusal(one))
+    assert "History" in refusal(message)
     opened.say("fill", name="settings", field="history", typed="10")
     opened.say("press", name="start")
     assert sweep.problem == ""

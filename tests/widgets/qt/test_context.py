@@ -3,7 +3,6 @@
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.context.view import ContextView
 from tests.predictors import NoisyPredictor, open_controller
@@ -12,8 +11,6 @@ from tests.widgets.pointer import press
 
 def test_enter_in_a_field_begins_no_sweep(controller, show, redraw):
     controller.selection.select([3, 11, 30])
-    controller.editor.paint(range(20), VISIBLE)
-    controller.editor.paint(range(20, 40), TARGET)
     panel = show(RecordPanel.of(ContextView.of(controller), controller), 400, 460)
     press(panel.widgets["sweep"])
     redraw()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.sweep.contexts import Context, SweepPlan
+from omnimouse_model.analysis.sweep.live_sweep import asked_neurons
 from omnimouse_model.live.current_point import WINDOW_SWEEP
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.views import record
@@ -184,9 +185,40 @@ def test_a_mask_that_shows_nothing_or_its_targets_alone_gives_a_reason(view, con
     assert "has no visible neurons" in items["start"].refusal
     fill(view, pool="all others")
     assert view.form.read().plan(controller.state).asked == "target neurons from all others"
-    fill(view, pool="of the mask")
+    fill(view, targets="all others", pool="of the mask")
+    fill(view, targets="of the mask")
     controller.editor.paint_cells(range(8), slice(0, 20), VISIBLE)
     assert record.record(view)["start"].refusal == ONLY_TARGETS
+
+
+def test_the_form_begins_with_the_question_of_the_live_curves(view, controller, session):
+    record.choose(view, "sweep", True)
+    found = {}
+    for name, _ in controller.editor.presets:
+        controller.editor.apply_preset(name)
+        items = record.record(view)
+        plan = view.form.read().plan(controller.state)
+        assert items["start"].refusal == ""
+        assert items["estimate"].text.startswith(f"{plan.asked}: ")
+        found[name] = plan.asked
+        for asked, chosen in zip(
+            asked_neurons(controller.state.mask), (plan.targets, plan.pool), strict=True
+        ):
+            # None are held-out neurons, and all others.
+            shown = [] if chosen is None else chosen.indices(session).tolist()
+            assert shown == np.flatnonzero(asked).tolist() or (not shown and asked.all())
+    assert found["video_only"] == "held-out neurons from all others"
+    assert len(set(found.values())) > 1
+
+
+def test_what_is_chosen_in_the_form_stays_when_a_stroke_empties_the_pool(view, controller):
+    controller.editor.paint(range(40), HIDDEN)
+    controller.editor.paint(range(8), TARGET)
+    controller.editor.paint(range(20, 36), VISIBLE)
+    fill(view, targets="selected")
+    controller.editor.paint(range(40), TARGET)
+    settings = view.form.read()
+    assert (settings.targets, settings.pool) == ("selected", "all others")
 
 
 def test_the_numbers_of_neurons_follow_the_pool_until_the_user_types(view, controller):

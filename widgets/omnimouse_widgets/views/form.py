@@ -46,6 +46,7 @@ class _Description:
     initial: Any
     check: Callable[[Any, Any], object]
     refusal: Callable[[Any], str]
+    holds: bool
     empty: str
     apply: Callable[[Any, Any], object] | None
     stroke: str
@@ -64,6 +65,7 @@ def setting(
     initial: Callable[[Any], Any] | None = None,
     check: Callable[[Any, Any], object] = lambda value, context: None,
     refusal: Callable[[Any], str] = lambda context: "",
+    holds: bool = False,
     empty: str = "",
     apply: Callable[[Any, Any], object] | None = None,
     stroke: str = "",
@@ -83,6 +85,8 @@ def setting(
         Raises `ValueError` with the reason for a value that does not fit the context.
     refusal
         Why the field cannot be set, from the context; "" if it can.
+    holds
+        Whether what is typed or chosen stays when the value to begin with changes.
     empty
         What an empty text stands for, such as "all"; for settings that may be None.
     apply
@@ -92,7 +96,20 @@ def setting(
     """
     start = (lambda context: default) if initial is None else initial
     description = _Description(
-        label, help, unit, low, high, step, options, start, check, refusal, empty, apply, stroke
+        label,
+        help,
+        unit,
+        low,
+        high,
+        step,
+        options,
+        start,
+        check,
+        refusal,
+        holds,
+        empty,
+        apply,
+        stroke,
     )
     return field(default=default, metadata={_KEY: description})
 
@@ -280,7 +297,7 @@ class Form(Generic[Settings]):
         about, context = self._described[name], self._context()
         value = initial = about.initial(context)
         # A typed value holds until the value of the context changes: another session.
-        if name in self._typed and self._typed[name][1] == initial:
+        if name in self._typed and (about.holds or self._typed[name][1] == initial):
             value = self._typed[name][0]
         kind = self._kind(name)
         if kind == "choice":

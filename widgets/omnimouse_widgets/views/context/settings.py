@@ -76,6 +76,19 @@ def _areas(state: LiveState) -> list[tuple[str, str, str]]:
     return [(f"area {name}", name, f"All neurons of {name}") for name in names]
 
 
+def _usual_targets(state: LiveState) -> str:
+    """Return the targets of the live curves: held-out neurons where the mask asks no curve."""
+    mask = state.mask
+    return MASK if mask is None or asked_neurons(mask)[0].any() else OTHERS
+
+
+def _usual_pool(state: LiveState) -> str:
+    """Return the pool of the live curves: all neurons where the mask has no pool."""
+    mask = state.mask
+    is_of_mask = mask is None or (_usual_targets(state) == MASK and mask.visible.any())
+    return MASK if is_of_mask else OTHERS
+
+
 def _targets(state: LiveState) -> Options:
     held_out = "A tenth or more of all neurons, drawn anew for each draw"
     return [
@@ -147,9 +160,21 @@ def _has_behavior(state: LiveState) -> bool:
 class SweepSettings:
     """Settings of a sweep."""
 
-    targets: str = setting("Targets", "Neurons that are predicted", MASK, options=_targets)
+    targets: str = setting(
+        "Targets",
+        "Neurons that are predicted",
+        MASK,
+        options=_targets,
+        initial=_usual_targets,
+        holds=True,
+    )
     pool: str = setting(
-        "Pool", "Neurons that may be shown, but for the targets", MASK, options=_pools
+        "Pool",
+        "Neurons that may be shown, but for the targets",
+        MASK,
+        options=_pools,
+        initial=_usual_pool,
+        holds=True,
     )
     neurons: tuple[int, ...] = setting(
         "Neurons",
