@@ -199,7 +199,7 @@ def test_what_cannot_be_computed_is_a_row_that_says_why(session):
     fits, large = chosen.curve("neurons").points
     assert not fits.refusal
     assert "The recording has 50 neurons that are no targets, fewer than the 55" in large.refusal
-    assert "gain" not in repr(chosen)
+    assert "; gain" not in repr(chosen)
     ask = ASK | {"max_windows": 1, "seeds": 1}
     found = context_sweep(ContextPredictor(refuses_video=True), session, **ask)
     assert found.curve("neurons", video=True).points[0].refusal == "reads no video."
@@ -207,7 +207,7 @@ def test_what_cannot_be_computed_is_a_row_that_says_why(session):
     # With video, also the smallest context refuses: no gain is over it.
     with_video = [line for line in repr(found).splitlines() if "video" in line]
     assert with_video
-    assert not any("gain" in line for line in with_video)
+    assert not any("; gain" in line for line in with_video)
     refused = [line for line in found.table() if line["video"]]
     assert {line["score"] for line in refused} == {None}
 
