@@ -39,7 +39,7 @@ ROOMS = {
         + _files(f"{_MODEL}/data", "stimulus"),
         _files(f"{_TESTS}/data", "test_* readers/test_errors")
         + _files(f"{_TESTS}/data/readers", "test_experanto")
-        + _files(_TESTS, "live/test_navigation analysis/test_counterfactual analysis/test_picture")
+        + _files(_TESTS, "live/test_navigation analysis/test_counterfactual")
         + _files(_TESTS, "predict/test_foreign_specs"),
     ),
     "metrics": Room(
@@ -54,8 +54,8 @@ ROOMS = {
         _files(f"{_MODEL}/metrics", "named time_blocks fits")
         + _files(f"{_MODEL}/data/readers/build", "finalise")
         + _files(f"{_MODEL}/evaluation", "running_score results repeats"),
-        _files(_TESTS, "metrics/test_* evaluation/test_summary")
-        + _files(_TESTS, "analysis/test_evaluate evaluation/test_noise_ceiling")
+        _files(_TESTS, "metrics/test_*")
+        + _files(_TESTS, "analysis/test_evaluate evaluation/test_repeats")
         + _files(_TESTS, "evaluation/test_evaluate_parts")
         + _files(f"{_TESTS}/analysis", "scaling/test_fits")
         + _files(f"{_TESTS}/data", "test_* readers/test_hostile_folders")

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
@@ -14,11 +15,18 @@ from omnimouse_model.predict.family import (
     stated_family,
     stated_in,
 )
+from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.training.config import NeuronTransferOptions
 
 _LOAD = later(f"{__name__}.context_part:load_checkpoint_predictor")
 DEMO = Path(__file__).with_name("demo.safetensors")
 """Weights of the demo model; `demo.json` beside them describes them."""
+
+
+def _demo(device: str, **options: Any) -> Predictor:
+    # The path is read now: tests put small weights in its place.
+    predictor: Predictor = _LOAD(DEMO, device, **options)
+    return predictor
 
 
 def _recognises(path: Path) -> bool:
@@ -78,10 +86,7 @@ FAMILY = Family(
     load=_LOAD,
     title="OmniMouse",
     summary="Masked multi-modal transformer: any neurons, video and behaviour predict the others.",
-    names={
-        "demo": partial(_LOAD, DEMO),
-        "demo-plain": partial(_LOAD, DEMO, name="demo-plain", with_context=False),
-    },
+    names={"demo": _demo, "demo-plain": partial(_demo, name="demo-plain", with_context=False)},
     recognises=_recognises,
     describe=later(f"{__name__}.checkpoint:describe"),
     training=Training(
