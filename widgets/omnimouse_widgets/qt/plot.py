@@ -507,15 +507,17 @@ def _used_size(widget: QWidget) -> QSize:
 
 
 class _TextsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Horizontal axis that leaves out texts of ticks for which there is no room."""
+    """Horizontal axis that leaves out numbers of ticks for which there is no room."""
 
     def generateDrawSpecs(self, painter: QPainter) -> Any:
-        """Return line, ticks and texts, of which no two overlap; the last one stays."""
+        """Return line, ticks and texts: no two numbers overlap, and the last one stays."""
         specs = super().generateDrawSpecs(painter)
         # pyqtgraph draws all given texts, whatever their distance.
         if specs is None or self._tickLevels is None:
             return specs
         line, ticks, texts = specs
+        if any(text[2][:1].isalpha() for text in texts):
+            return specs  # names: nothing tells one that is left out
         kept: list[Any] = []
         for text in (*texts[-1:], *texts):
             place = text[0].adjusted(-_TEXT_GAP, 0, _TEXT_GAP, 0)

@@ -77,7 +77,9 @@ function wrapped(text, most) {
 }
 const finite = (values) => values.filter(Number.isFinite);
 // The last tick, which tells the range, and those from the first on whose texts touch none before.
+// Names stay: nothing tells one that is left out.
 function apart(ticks, xOf) {
+  if (ticks.some(([, text]) => /^\p{L}/u.test(text))) return ticks;
   const halfOf = (text) => text.length * LETTER / 2 + 2, kept = [];
   for (const tick of [...ticks.slice(-1), ...ticks])
     if (kept.every(([x, text]) => Math.abs(xOf(x) - xOf(tick[0])) >= halfOf(text) + halfOf(tick[1]))) kept.push(tick);
