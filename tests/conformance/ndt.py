@@ -24,7 +24,7 @@ from omnimouse_model.families.ndt.network import CAUSAL, Ndt, NdtConfig, poisson
 from omnimouse_model.families.ndt.predictor import (
     forward_windows,
     one_neuron_out,
-    regional,
+    predict_regions,
 )
 from omnimouse_model.families.ndt.training import START, one_cycle
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
@@ -411,8 +411,8 @@ def evaluation_lines(reference: Reference) -> Iterator[Line]:
 
     modes: dict[str, Callable[[], np.ndarray]] = {
         "per_neuron": lambda: one_neuron_out(net, eid, spikes),
-        "inter_region": lambda: regional(net, eid, spikes, regions, "inter-region"),
-        "intra_region": lambda: regional(net, eid, spikes, regions, "intra-region"),
+        "inter_region": lambda: predict_regions(net, eid, spikes, regions, "inter-region"),
+        "intra_region": lambda: predict_regions(net, eid, spikes, regions, "intra-region"),
         "forward_pred": lambda: forward_windows(
             net, eid, spikes, onset=spikes.shape[1] - last, width=last, n_windows=1
         ),

@@ -1,6 +1,8 @@
 """Opening of a session: the first reader that recognises the path reads it.
 
 A recording of the model hub is downloaded once; archives are unpacked.
+
+The file is long because every way in which a recording can be named is answered in it.
 """
 
 import copyreg

@@ -5,6 +5,8 @@ by the folders that led to it, each opened from the one before. So nobody can ex
 name between a check and the opening. On systems where a file cannot be opened from an open
 folder (Windows), the substitute opens the file by its path, resolves the path afterwards
 and compares the result with the open file; links that lead out are refused there.
+
+The file is long because the one door has all checks, and the looks that go with them.
 """
 
 import math

@@ -6,6 +6,8 @@ A file is written in a temporary folder beside its target, `.NAME.PROCESS-RANDOM
 whose file `lock` is locked by its process. What nobody locks is left over from a killed
 process, and the next write in that folder removes it. The lock is not on the temporary
 file itself: HDF5 locks its files, too, and a library may create its file anew.
+
+The file is long because all that keeps a writing whole, or says why it failed, is here once.
 """
 
 import json

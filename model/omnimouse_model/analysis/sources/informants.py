@@ -6,6 +6,8 @@ sees a coupling of two neurons; a model of few shared factors hides it. The orde
 greedy selection among the neurons that add most. Both read the train tier; the values of
 the first k informants come from the predictor, in held-out windows, beside those of as
 many random neurons.
+
+The file is long because the regression, the search and the result are one method.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -8,8 +8,8 @@ from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import (
     forward_windows,
     one_neuron_out,
+    predict_regions,
     predicted_rates,
-    regional,
 )
 from tests.held_out_bits import bits_of
 
@@ -55,12 +55,12 @@ def test_a_neuron_is_predicted_without_itself_however_many_at_once(net, spikes, 
 
 
 def test_a_region_is_predicted_from_others_or_from_within(net, spikes):
-    rates = regional(net, "a", spikes, REGIONS, "inter-region")
-    other = regional(net, "a", changed(spikes, neurons=[0, 1]), REGIONS, "inter-region")
+    rates = predict_regions(net, "a", spikes, REGIONS, "inter-region")
+    other = predict_regions(net, "a", changed(spikes, neurons=[0, 1]), REGIONS, "inter-region")
     np.testing.assert_array_equal(rates[..., :2], other[..., :2])
     assert not np.allclose(rates[..., 2:], other[..., 2:])
-    rates = regional(net, "a", spikes, REGIONS, "intra-region")
-    other = regional(net, "a", changed(spikes, neurons=[0, 1]), REGIONS, "intra-region")
+    rates = predict_regions(net, "a", spikes, REGIONS, "intra-region")
+    other = predict_regions(net, "a", changed(spikes, neurons=[0, 1]), REGIONS, "intra-region")
     np.testing.assert_allclose(rates[..., 2:], other[..., 2:], rtol=1e-5)
     assert not np.allclose(rates[..., :2], other[..., :2])
 

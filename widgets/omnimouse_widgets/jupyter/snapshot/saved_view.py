@@ -7,6 +7,8 @@ Until then the description says that the view or a result has changed since, bec
 the notebook may be saved meanwhile. If no page shows the live view, the picture is
 drawn at the end of a cell without this delay, so that a notebook executed without a
 browser contains the results.
+
+The file is long because the picture and the moment at which it is made belong together.
 """
 
 import atexit
