@@ -270,7 +270,7 @@ class CebraPredictor(NetworkPredictor):
 # -- checkpoints -----------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CebraCheckpoint(Checkpoint):
-    """What the files of a checkpoint hold, read but not built.
+    """Content of the files of a checkpoint: config, weights and embeddings, no network yet.
 
     Tensors of a session have its place in the order of the networks in their names.
 

@@ -509,7 +509,7 @@ class DwiseNetwork(ClipNetwork):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DwiseCheckpoint(ClipCheckpoint):
-    """A network of DwiseNeuro, read but not built."""
+    """Content of a file of DwiseNeuro: config and weights, no network yet."""
 
     family, network = DwiseNetwork.family, DwiseNetwork
     config: DwiseConfig
@@ -647,7 +647,7 @@ class DwiseTraining(ClipTraining):
 
     @property
     def result(self) -> DwiseNetwork:
-        """The network with averaged weights."""
+        """Copy of the network whose weights are averages over the steps of the training."""
         return self.averaged
 
     def start(self) -> bool:

@@ -385,7 +385,7 @@ class ZigNetwork(CoreNetwork):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ZigCheckpoint(ClipCheckpoint):
-    """A latent model, read but not built."""
+    """Content of a file of a latent model: config and weights, no network yet."""
 
     family, network = ZigNetwork.family, ZigNetwork
     config: ZigConfig

@@ -60,7 +60,7 @@ RATE_OF = "lr"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NdtCheckpoint(Checkpoint):
-    """A transformer with the stitchers of its sessions, read but not built.
+    """Content of a file of a transformer: config, weights and sessions, no network yet.
 
     Attributes
     ----------

@@ -72,7 +72,7 @@ Names = Annotated[tuple[str, ...], Within(1, MAX_NEURONS)]
 # -- checkpoints -----------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PoyoCheckpoint(Checkpoint):
-    """A network with the neurons of its sessions, read but not built.
+    """Content of a file of POYO+: config, weights and neurons of its sessions, no network yet.
 
     Attributes
     ----------

@@ -181,7 +181,7 @@ class FactorisedNetwork(CoreNetwork):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FactorisedCheckpoint(ClipCheckpoint):
-    """A network of the Sensorium-2023 baseline, read but not built."""
+    """Content of a file of the Sensorium-2023 baseline: config and weights, no network yet."""
 
     family, network = FactorisedNetwork.family, FactorisedNetwork
     config: FactorisedConfig
