@@ -187,8 +187,7 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
         is_flag=True,
         help="Print tables in Markdown, as in the documents.",
     )
-    decorated: Callable[..., None] = json_option(markdown_option(command))
-    return decorated
+    return json_option(markdown_option(command))
 
 
 def named_session(name: str, **options: Any) -> "Session":

@@ -148,8 +148,7 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
         predictor = load_predictor(shared["model"], device=shared["device"])
         run(Run(recording=recording, predictor=predictor, **shared), **options)
 
-    decorated: Callable[..., None] = with_run
-    return decorated
+    return with_run
 
 
 _SHARED = ("model", "device", "seed", "as_json", "out", "results", "scheduler")

@@ -506,8 +506,7 @@ def _weights(energy: np.ndarray) -> np.ndarray:
     """
     relative = energy / np.maximum(energy.mean(axis=0), 1e-12)
     deviation = relative - relative.mean(axis=1, keepdims=True)
-    above: np.ndarray = np.maximum(deviation, 0.0)
-    return above
+    return np.maximum(deviation, 0.0)
 
 
 def _weighted(response: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:

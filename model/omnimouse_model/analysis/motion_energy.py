@@ -113,8 +113,7 @@ def stimulus_blocks(
 
 
 def _times(begin: float, first: int, stop: int) -> np.ndarray:
-    times: np.ndarray = begin + np.arange(first, stop) / SCREEN_RATE_HZ
-    return times
+    return begin + np.arange(first, stop) / SCREEN_RATE_HZ
 
 
 def _contrast(stimulus: Stimulus, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -150,8 +149,7 @@ _HALF_CONTRAST = 0.2
 
 def directions_deg() -> Float[np.ndarray, " direction"]:
     """Return the directions of all banks, in degrees."""
-    degrees: np.ndarray = np.arange(N_DIRECTIONS) * (360.0 / N_DIRECTIONS)
-    return degrees
+    return np.arange(N_DIRECTIONS) * (360.0 / N_DIRECTIONS)
 
 
 def coarse(

@@ -242,15 +242,13 @@ class _Sums:
         mean = sums[:-1, 0, -1] / n
         covariance = self.pixel_products / n - np.outer(mean, mean)
         sd = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
-        correlation: np.ndarray = covariance / np.outer(sd, sd)
-        return correlation
+        return covariance / np.outer(sd, sd)
 
 
 def _unbroken(has_frame: np.ndarray) -> np.ndarray:
     """Return whether all frames within reach of the temporal filter are known."""
     reach = np.convolve(has_frame.astype(int), np.ones(TAPS, int), mode="valid")
-    unbroken: np.ndarray = reach == TAPS
-    return unbroken
+    return reach == TAPS
 
 
 def _at_lags(values: np.ndarray, recorded: np.ndarray, length: int) -> np.ndarray:

@@ -48,16 +48,14 @@ def previous_index(
     # Division by the step, not multiplication by the rate: they round differently.
     step = 1.0 / rate_hz
     shifted = times if shift is None else times[:, None] - shift[None, :]
-    index: np.ndarray = np.floor((shifted - start) / step).astype(np.int64)
-    return index
+    return np.floor((shifted - start) / step).astype(np.int64)
 
 
 def frame_slot(
     times: Float64[np.ndarray, " time"], slot_times: Float64[np.ndarray, " slot"]
 ) -> Int64[np.ndarray, " time"]:
     """Slot on screen at each time: the last with onset before time + 0.1 ms."""
-    slots: np.ndarray = np.searchsorted(slot_times, times + _FRAME_TOLERANCE_S) - 1
-    return slots
+    return np.searchsorted(slot_times, times + _FRAME_TOLERANCE_S) - 1
 
 
 def window_times(start: float, rate_hz: float, count: int) -> Float64[np.ndarray, " time"]:
@@ -161,8 +159,7 @@ def points_inside(
     steps = np.zeros(len(grid) + 1, np.int64)
     np.add.at(steps, edges[:, 0], 1)
     np.add.at(steps, np.maximum(edges[:, 0], edges[:, 1]), -1)
-    inside: np.ndarray = np.cumsum(steps[:-1]) > 0
-    return inside
+    return np.cumsum(steps[:-1]) > 0
 
 
 def full_window_starts(

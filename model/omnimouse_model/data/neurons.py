@@ -177,5 +177,4 @@ class Units:
     def scale(self) -> np.ndarray:
         """float64 (N,): session units per unit of the model's normalised responses."""
         # A limit, so that neurons that hardly vary are not blown up to noise.
-        scale: np.ndarray = np.maximum(self.std, self.least_scale)
-        return scale
+        return np.maximum(self.std, self.least_scale)

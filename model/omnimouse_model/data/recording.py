@@ -45,8 +45,7 @@ def cached(owner: HasCache, key: Hashable, compute: Callable[[], Value]) -> Valu
     # `functools.cached_property` needs a `__dict__`, which slotted classes lack.
     if key not in owner._cache:
         owner._cache[key] = compute()
-    value: Value = owner._cache[key]
-    return value
+    return owner._cache[key]
 
 
 RECORDING_RATE = "recording_rate_hz"
@@ -235,8 +234,7 @@ class Recording(HasSummary):
             if not has_tiers(self.trials.tier):
                 inside = self.inside_trials(None)
                 self._cache["split"] = early_and_late(self.start_grid, inside)
-        split: dict[str, np.ndarray] = self._cache["split"]
-        return split
+        return self._cache["split"]
 
     # -- time in which windows may lie -------------------------------------------
     def inside_trials(self, tiers: frozenset[str] | None) -> np.ndarray:
@@ -363,8 +361,7 @@ def allowed_times(
         problem = "has no valid data: behaviour is missing (NaN) everywhere"
         hint = "repair or remove the eye_tracker or treadmill folder"
         raise bad_file(session.path, "no_valid_data", problem, hint)
-    both: np.ndarray = allowed & session.inside_trials(tiers)
-    return both
+    return allowed & session.inside_trials(tiers)
 
 
 def trial_starts(session: Recording, tiers: frozenset[str] | None, spec: WindowSpec) -> np.ndarray:
@@ -496,8 +493,7 @@ class Overview:
     @property
     def centers_s(self) -> np.ndarray:
         """Middle of every bin, float64 (n,)."""
-        centers: np.ndarray = (self.edges_s[:-1] + self.edges_s[1:]) / 2
-        return centers
+        return (self.edges_s[:-1] + self.edges_s[1:]) / 2
 
 
 def summarise(session: Recording, n_bins: int) -> Overview:

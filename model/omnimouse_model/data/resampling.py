@@ -139,8 +139,7 @@ def _sample_of(seconds: np.ndarray | float, period_s: float) -> np.ndarray:
 
 
 def _targets(start_s: float, end_s: float, period_s: float) -> np.ndarray:
-    targets: np.ndarray = np.arange(n_samples(start_s, end_s, period_s)) * period_s + start_s
-    return targets
+    return np.arange(n_samples(start_s, end_s, period_s)) * period_s + start_s
 
 
 def _checked(times_s: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,5 +157,4 @@ def _checked(times_s: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
 def _filled(trace: np.ndarray) -> np.ndarray:
     """Return a trace with missing values interpolated linearly."""
     known = np.flatnonzero(~np.isnan(trace))
-    filled: np.ndarray = np.interp(np.arange(len(trace)), known, trace[known])
-    return filled
+    return np.interp(np.arange(len(trace)), known, trace[known])

@@ -627,8 +627,7 @@ class Window(HasSummary):
             is_responses = name == "responses"
             read = self._read_responses if is_responses else partial(self._read_behavior, name)
             self._cache[name] = read()
-        found: tuple[np.ndarray, np.ndarray] = self._cache[name]
-        return found
+        return self._cache[name]
 
     def times(self, stream: str) -> Float64[np.ndarray, " time"]:
         """Native sample times of a stream in this window, float64."""

@@ -57,8 +57,7 @@ def _area_weights(stored: int, new: int) -> np.ndarray:
     edges = np.arange(new + 1) * (stored / new)
     low = np.maximum(edges[:-1, None], np.arange(stored)[None, :])
     high = np.minimum(edges[1:, None], np.arange(1, stored + 1)[None, :])
-    weights: np.ndarray = np.clip(high - low, 0.0, None) * (new / stored)
-    return weights
+    return np.clip(high - low, 0.0, None) * (new / stored)
 
 
 BLANK_TIER = "blank"
@@ -238,8 +237,7 @@ class Stimulus:
 
     def frame(self, slot: int) -> np.ndarray:
         """One frame as stored: uint8 or float, (height, width[, 3])."""
-        frame: np.ndarray = self.frames(np.array([slot]))[0]
-        return frame
+        return self.frames(np.array([slot]))[0]
 
     def frames(
         self, slots: Int64[np.ndarray, " time"], size: tuple[int, int] | None = None
@@ -283,8 +281,7 @@ class Stimulus:
         stored = self.source.read(trial, first, last + 1, self.size)
         if last - first + 1 == len(frames) and (frames[1:] > frames[:-1]).all():
             return stored
-        selected: np.ndarray = stored[frames - first]
-        return selected
+        return stored[frames - first]
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

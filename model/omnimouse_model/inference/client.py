@@ -327,23 +327,18 @@ class WorkerPredictor(Predictor):
     # -- optional methods; see `Needs.methods` ----------------------------------------
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the learned vectors of a session's neurons, float32 (P, d)."""
-        vectors: np.ndarray = self._call("ask", session, "embeddings", session, cancelled=cancelled)
-        return vectors
+        return self._call("ask", session, "embeddings", session, cancelled=cancelled)
 
     def stimulus_positions(self, session: Session) -> np.ndarray:
         """Return the places of the stimulus that neurons read, float32 (P, 2)."""
-        places: np.ndarray = self._call("stimulus_positions", session, session)
-        return places
+        return self._call("stimulus_positions", session, session)
 
     def stimulus_gradient(
         self, clip: Clip, neurons: np.ndarray, objective: np.ndarray, cancelled: Cancelled = never
     ) -> tuple[float, np.ndarray]:
         """Return value and gradient of an objective; see `Differentiable`."""
         asked = "stimulus_gradient", clip, neurons, objective
-        value_and_gradient: tuple[float, np.ndarray] = self._call(
-            "ask", clip.session, *asked, cancelled=cancelled
-        )
-        return value_and_gradient
+        return self._call("ask", clip.session, *asked, cancelled=cancelled)
 
     def predict_subsets(
         self, windows: Sequence[Window], subsets: Sequence[Subset], cancelled: Cancelled = never
@@ -355,24 +350,17 @@ class WorkerPredictor(Predictor):
             delta = mask_delta(before, subset.mask)
             sent.append((delta, pack_indices(subset.neurons), subset.own))
             before = subset.mask
-        found: list[list[np.ndarray]] = self._call(
-            "predict_subsets", session, list(windows), sent, cancelled=cancelled
-        )
-        return found
+        return self._call("predict_subsets", session, list(windows), sent, cancelled=cancelled)
 
     def start(self, session: Session, cancelled: Cancelled = never) -> str:
         """Return the key of a stream's first state, which stays in the worker."""
-        key: str = self._call("start", session, session, cancelled=cancelled)
-        return key
+        return self._call("start", session, session, cancelled=cancelled)
 
     def step(
         self, state: str, inputs: Window, cancelled: Cancelled = never
     ) -> tuple[Prediction, str]:
         """Return the prediction for the next frames, and the key of the next state."""
-        prediction_and_state: tuple[Prediction, str] = self._call(
-            "step", inputs.session, state, inputs, cancelled=cancelled
-        )
-        return prediction_and_state
+        return self._call("step", inputs.session, state, inputs, cancelled=cancelled)
 
     def _call(
         self, verb: str, session: Session, *arguments: Any, cancelled: Cancelled = never
@@ -552,10 +540,7 @@ class WorkerPredictor(Predictor):
             deltas.append(mask_delta(before, mask))
             before = mask
         neurons = [None if n is None else pack_indices(n) for _, _, n in batch]
-        answer: BatchAnswer = self._request(
-            "predict_many", window, deltas, neurons, cancelled=cancelled
-        )
-        return answer
+        return self._request("predict_many", window, deltas, neurons, cancelled=cancelled)
 
     def _request(
         self, verb: str, *arguments: Any, cancelled: Cancelled, poll_s: float = POLL_S

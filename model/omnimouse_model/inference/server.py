@@ -346,8 +346,7 @@ class Server:
         return getattr(self._offering(method), method)(*arguments, self._cancelled)
 
     def _stimulus_positions(self, session: Session) -> np.ndarray:
-        places: np.ndarray = self._offering("stimulus_positions").stimulus_positions(session)
-        return places
+        return self._offering("stimulus_positions").stimulus_positions(session)
 
     def _predict_subsets(
         self, windows: Sequence[Window], sent: Sequence[tuple[MaskDelta, bytes, tuple[int, int]]]

@@ -123,8 +123,7 @@ class ExcitingStimulus(nn.Module):
     def video(self) -> np.ndarray:
         """Return the stimulus as uint8 (frame, height, width)."""
         grey = self.frames(self.pixels()) * 255
-        video: np.ndarray = grey.round().to(torch.uint8).cpu().numpy()
-        return video
+        return grey.round().to(torch.uint8).cpu().numpy()
 
 
 @dataclass(frozen=True, slots=True)

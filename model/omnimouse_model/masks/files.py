@@ -254,18 +254,16 @@ def _mode(values: Mapping[str, Any]) -> str | tuple[str, ...]:
 
 
 def _text(values: Mapping[str, Any], field: str) -> str:
-    text: str = _checked(values, field, "text", lambda value: isinstance(value, str))
-    return text
+    return _checked(values, field, "text", lambda value: isinstance(value, str))
 
 
 def _integer(values: Mapping[str, Any], field: str, most: int) -> int:
-    number: int = _checked(
+    return _checked(
         values,
         field,
         f"a whole number 0..{most}",
         lambda value: type(value) is int and 0 <= value <= most,
     )
-    return number
 
 
 def _checked(

@@ -307,8 +307,7 @@ def _ridge(
     center, middle = inputs.mean(axis=0), outputs.mean(axis=0)
     x, y = inputs - center, outputs - middle
     gram = x.T @ x + penalty * np.eye(x.shape[1])
-    predicted: np.ndarray = (others - center) @ np.linalg.solve(gram, x.T @ y) + middle
-    return predicted
+    return (others - center) @ np.linalg.solve(gram, x.T @ y) + middle
 
 
 def _recorded(rates: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

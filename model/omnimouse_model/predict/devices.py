@@ -120,8 +120,7 @@ def on_device(record: T, device: "torch.device | str", kept: Collection[str] = (
 
     values: Any = record  # mypy cannot state that a type variable is a dataclass
     names = [one.name for one in fields(values) if one.name not in kept]
-    on_it: T = replace(values, **{name: moved(getattr(values, name)) for name in names})
-    return on_it
+    return replace(values, **{name: moved(getattr(values, name)) for name in names})
 
 
 def devices_of(predictor: object) -> tuple[str, ...]:

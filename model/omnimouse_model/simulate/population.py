@@ -313,8 +313,7 @@ def _local(rng: np.random.Generator, anatomy: Anatomy) -> Float[np.ndarray, "neu
     # Bumps of 170 µm standard deviation: nearby neurons share fluctuations.
     weight = heights * np.exp(-0.5 * (apart**2).sum(-1) / 170.0**2)
     by_latent = weight.reshape(len(anatomy.area), len(_LOCAL_TAU_S), 3)
-    loadings: np.ndarray = 0.9 * by_latent.sum(axis=2)
-    return loadings
+    return 0.9 * by_latent.sum(axis=2)
 
 
 # -- events and their calcium-like signal, with exact conditional means ---------------

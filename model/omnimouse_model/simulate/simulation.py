@@ -233,8 +233,7 @@ def _quadrature_kernels(speed_hz: float) -> Float[np.ndarray, "2 tap"]:
     # response.
     cosine = cosine - 0.4 * cosine.sum() * envelope / envelope.sum()
     size = np.sqrt((cosine**2 + sine**2).sum())
-    kernels: np.ndarray = np.stack([cosine, sine]) / size
-    return kernels
+    return np.stack([cosine, sine]) / size
 
 
 def _filter(
@@ -272,8 +271,7 @@ def _combine(even: np.ndarray, odd: np.ndarray, is_complex: bool, index: np.ndar
         backward = np.sqrt(backward**2 + (even[1] + odd[0]) ** 2)
     else:
         forward, backward = np.maximum(forward, 0), np.maximum(backward, 0)
-    both: np.ndarray = forward * (0.5 + 0.5 * index) + backward * (0.5 - 0.5 * index)
-    return both
+    return forward * (0.5 + 0.5 * index) + backward * (0.5 - 0.5 * index)
 
 
 # -- normalisation of the drive of a population ---------------------------------------
@@ -554,8 +552,7 @@ def _behavior_gain(simulation: Simulation, n_samples: int) -> np.ndarray:
     weights = simulation.population.tuning.behavior_gain.T.astype(np.float32)
     span = slice(LEAD_SAMPLES, LEAD_SAMPLES + n_samples)
     log_gain = simulation.behavior.gains[span] @ weights
-    gain: np.ndarray = np.exp(np.clip(log_gain, -GAIN_LIMIT, GAIN_LIMIT))
-    return gain
+    return np.exp(np.clip(log_gain, -GAIN_LIMIT, GAIN_LIMIT))
 
 
 def _spec(folder: str | Path) -> MouseSpec:

@@ -299,8 +299,7 @@ def laboratory_rates(name: str, spec: LaboratorySpec = LaboratorySpec()) -> np.n
     """
     world = _world(name, spec, _generator(name, spec))
     bins = world.onsets[:, None] + np.arange(-BEFORE, AFTER)
-    rates: np.ndarray = world.rates[bins] * STEP_S
-    return rates
+    return world.rates[bins] * STEP_S
 
 
 def dynamics(name: str, spec: LaboratorySpec = LaboratorySpec()) -> np.ndarray:

@@ -61,8 +61,7 @@ class ResponseSums:
     def variance(self, name: str) -> Float[np.ndarray, " neuron"]:
         """Return the variance over time of `responses`, `drive` or `full`."""
         second = self._sums[f"{name}²"] / self.count
-        variance: np.ndarray = np.maximum(second - self.mean(name) ** 2, 0.0)
-        return variance
+        return np.maximum(second - self.mean(name) ** 2, 0.0)
 
     def ceilings(self, calcium: Calcium) -> Ceilings:
         """Return the ceilings of the blocks added so far."""

@@ -108,8 +108,7 @@ def ahead(make: Callable[[int], T], numbers: Iterable[int]) -> Iterator[T]:
 
 def _standardise(picture: np.ndarray) -> np.ndarray:
     centred = picture - picture.mean()
-    standard: np.ndarray = (centred / centred.std()).astype(np.float32)
-    return standard
+    return (centred / centred.std()).astype(np.float32)
 
 
 def _spectrum() -> tuple[np.ndarray, np.ndarray]:
@@ -174,8 +173,7 @@ def _look_up(texture: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     column, next_column = left & edge, (left + 1) & edge
     upper = flat[row + column] * (1 - right) + flat[row + next_column] * right
     lower = flat[next_row + column] * (1 - right) + flat[next_row + next_column] * right
-    mixed: np.ndarray = upper * (1 - below) + lower * below
-    return mixed
+    return upper * (1 - below) + lower * below
 
 
 def _column_vector(values: np.ndarray) -> np.ndarray:
@@ -220,8 +218,7 @@ def _grating(rng: np.random.Generator, length: int) -> np.ndarray:
     place = (_COLUMNS * np.cos(theta) + _ROWS * np.sin(theta)) / wavelength
     phase = place - _column_vector(cycles_hz * np.arange(length) / RATE_HZ)
     # The factor gives unit variance, like that of the textures.
-    wave: np.ndarray = np.sin(2 * np.pi * phase) * np.sqrt(2)
-    return wave
+    return np.sin(2 * np.pi * phase) * np.sqrt(2)
 
 
 def _object(
@@ -355,8 +352,7 @@ def _pupil(running: np.ndarray, slow: np.ndarray) -> np.ndarray:
     arousal = integrate(pushes.astype(np.float32), keep, running[:1])[:, 0]
     mean, sd = _AROUSAL
     pupil = 0.78 * (arousal - mean) / sd + slow @ np.array([0.2, 0.5, 0.3], np.float32)
-    clipped: np.ndarray = np.clip(pupil, -2.6, 3.5).astype(np.float32)
-    return clipped
+    return np.clip(pupil, -2.6, 3.5).astype(np.float32)
 
 
 def _gaze(rng: np.random.Generator, moving: np.ndarray) -> np.ndarray:
@@ -369,8 +365,7 @@ def _gaze(rng: np.random.Generator, moving: np.ndarray) -> np.ndarray:
     last = np.maximum.accumulate(np.where(jumps, np.arange(len(moving)), 0))
     position = places[last]
     padded = np.pad(position, ((1, 1), (0, 0)), mode="edge")
-    smooth: np.ndarray = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
-    return smooth
+    return 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
 
 
 def device_traces(
@@ -385,8 +380,7 @@ def device_traces(
     clock = np.arange(len(behavior.running))
 
     def at(trace: np.ndarray) -> np.ndarray:
-        sampled: np.ndarray = np.interp(sample_times, clock, trace)
-        return sampled
+        return np.interp(sample_times, clock, trace)
 
     def noise(sd: float) -> np.ndarray:
         return sd * rng.standard_normal(len(sample_times))

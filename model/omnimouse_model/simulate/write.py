@@ -369,8 +369,7 @@ def _radius(rng: np.random.Generator, angle: np.ndarray, mean: float) -> np.ndar
     ovals = rng.normal(0, (0.10, 0.05)) * np.cos(
         angle[..., None] * (2, 3) + rng.uniform(0, 2 * np.pi, 2)
     )
-    radius: np.ndarray = mean * (1 + np.clip(ovals.sum(axis=-1), -0.3, 0.3))
-    return radius
+    return mean * (1 + np.clip(ovals.sum(axis=-1), -0.3, 0.3))
 
 
 def _ring(distance: np.ndarray) -> np.ndarray:
@@ -390,8 +389,7 @@ def _blur(image: np.ndarray, sd: float) -> np.ndarray:
 
 def _cloud(rng: np.random.Generator, sd: float) -> np.ndarray:
     cloud = _blur(rng.standard_normal((PLANE_PX, PLANE_PX)), sd)
-    standard: np.ndarray = (cloud - cloud.mean()) / cloud.std()
-    return standard
+    return (cloud - cloud.mean()) / cloud.std()
 
 
 def _plane(rng: np.random.Generator, cells: np.ndarray, vessels: np.ndarray) -> np.ndarray:

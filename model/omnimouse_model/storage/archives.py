@@ -76,8 +76,7 @@ class _BoundedInfo(tarfile.TarInfo):
         if self.type in self._NOTES and self.size > _MAX_HEADER:
             raise tarfile.ReadError(f"a member has notes of {self.size:,} bytes")
         # Not in the stubs; the only hook between a header and the data after it.
-        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
-        return member
+        return super()._proc_member(archive)  # type: ignore[misc]
 
 
 def is_archive(path: Path) -> bool:

@@ -362,8 +362,7 @@ def decode(
         A field is unknown, missing or wrong; the message has the field, its value and
         what is expected.
     """
-    # mypy cannot state that the decoder returns what the type says.
-    return _Decoder(place, field if is_open else None).value(kind, tree, field)  # type: ignore[no-any-return]
+    return _Decoder(place, field if is_open else None).value(kind, tree, field)
 
 
 @contextmanager

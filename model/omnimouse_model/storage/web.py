@@ -635,8 +635,7 @@ class RemoteFile:
         """Return what the server states beside the first byte."""
         requests = self.requests()
         try:
-            version: _Version = self.fetch(requests, 0, 1, None)[1]
-            return version
+            return self.fetch(requests, 0, 1, None)[1]
         finally:
             requests.close()
 

@@ -85,8 +85,7 @@ class Team:
             return list(numbers)
         total = torch.tensor(numbers, dtype=torch.float64)
         dist.all_reduce(total)
-        totals: list[float] = total.tolist()
-        return totals
+        return total.tolist()
 
     def copy_from_main(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite the tensors of every rank with those of the main rank."""

@@ -280,8 +280,7 @@ class TrainingRun(ABC):
         result = cls.finished(result, start)
         job.progress(1.0, 1.0, SAVING)
         result.save(out / FINISHED)
-        found: Predictor = cls.load_model(out, job.device)
-        return found
+        return cls.load_model(out, job.device)
 
     @classmethod
     def export(cls, run: Path, path: Path) -> None:

@@ -162,8 +162,7 @@ class TrainingSession:
         # Fluctuations can only be inferred from visible responses. Without these, the
         # best possible prediction is the mean given stimulus and behaviour.
         stored = self.truth.full if sees_responses else self.truth.drive
-        rates: np.ndarray = (stored.part(rows) / self.session.response_scale).astype(np.float32)
-        return rates
+        return (stored.part(rows) / self.session.response_scale).astype(np.float32)
 
 
 def without_windows(session: Session) -> str:

@@ -236,8 +236,7 @@ def in_unit(values: np.ndarray) -> np.ndarray:
         return values
     low, high = np.percentile(finite, (1, 99.5))
     # 1e-9: constant values would divide by zero.
-    scaled: np.ndarray = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    return scaled
+    return np.clip((values - low) / max(high - low, 1e-9), 0, 1)
 
 
 def place_text(window: Window, bars: Sequence[Bar]) -> str:

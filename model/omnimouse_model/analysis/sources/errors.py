@@ -357,8 +357,7 @@ class Found(HasSummary):
         facts = header["definition"]
         shared = {name: plain(facts[name]) for name, plain in _SHARED.items()}
         shared["fits"] = int(facts.get("fits", 0))
-        found: FoundType = cls._read(facts, rows, shared)
-        return found
+        return cls._read(facts, rows, shared)
 
     def definition(self) -> dict[str, Any]:
         """Return what was asked, and of whom, as JSON values: the header of a file."""

@@ -484,8 +484,7 @@ class _LaggedProducts:
         if j < i:
             return self.block(second, first, j, i).T
         places = (np.searchsorted(self.neurons, some) for some in (first, second))
-        block: np.ndarray = self.products[j - i][np.ix_(*places)]
-        return block
+        return self.products[j - i][np.ix_(*places)]
 
     def gram(self, neurons: np.ndarray, lags: Sequence[int]) -> np.ndarray:
         """Return the products of neurons at lags, (lag neuron, lag neuron)."""

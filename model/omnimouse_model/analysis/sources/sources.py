@@ -231,14 +231,12 @@ class SourceScores(Found):
         each = self.plan.order_weights(self._number(source))
         # An order and its reverse are one draw.
         pairs = np.array([self.errors.parts(one)[0] for one in (each[::2] + each[1::2]) / 2])
-        error: np.ndarray = pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs))
-        return error
+        return pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs))
 
     def largest(self) -> np.ndarray:
         """Return the number of the source with the largest share of each target, (n,)."""
         shares = np.array([self.of("share", name).value for name in self.names])
-        number: np.ndarray = np.where(np.isfinite(shares), shares, -np.inf).argmax(axis=0)
-        return number
+        return np.where(np.isfinite(shares), shares, -np.inf).argmax(axis=0)
 
     def _all(self) -> np.ndarray:
         weights = np.zeros(len(self.plan.subsets))

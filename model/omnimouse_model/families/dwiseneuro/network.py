@@ -212,8 +212,7 @@ class _PointConv(nn.Conv3d):
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps (B, C', T, H, W)."""
         found = F.conv1d(maps.flatten(2), self.weight[..., 0, 0])
-        shown: Tensor = found.unflatten(2, maps.shape[2:])
-        return shown
+        return found.unflatten(2, maps.shape[2:])
 
 
 class _SpaceConv(nn.Conv3d):
@@ -226,8 +225,7 @@ class _SpaceConv(nn.Conv3d):
         padding = self.kernel_size[1] // 2, self.kernel_size[2] // 2
         images, groups = maps.flatten(1, 2), width * n_frames
         found = F.conv2d(images, weight, None, self.stride[1:], padding, groups=groups)
-        shown: Tensor = found.unflatten(1, (width, n_frames))
-        return shown
+        return found.unflatten(1, (width, n_frames))
 
 
 class _TimeConv(nn.Conv3d):
@@ -237,8 +235,7 @@ class _TimeConv(nn.Conv3d):
         """Return maps (B, C, T, H, W)."""
         padding, weight = (self.kernel_size[0] // 2, 0), self.weight[..., 0]
         found = F.conv2d(maps.flatten(3), weight, None, 1, padding, groups=self.groups)
-        shown: Tensor = found.unflatten(3, maps.shape[3:])
-        return shown
+        return found.unflatten(3, maps.shape[3:])
 
 
 class _DropPath(nn.Module):
@@ -362,8 +359,7 @@ class _Core(nn.Module):
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.blocks(self.stem(x))
-        return out
+        return self.blocks(self.stem(x))
 
 
 class _CortexLayer(nn.Module):
@@ -380,8 +376,7 @@ class _CortexLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mixed = self.bn(self.conv(x))
         mixed = mixed.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
-        out: Tensor = self.drop_path(mixed) + self.bn_sc(_tiled(x, self.outputs))
-        return out
+        return self.drop_path(mixed) + self.bn_sc(_tiled(x, self.outputs))
 
 
 class _Cortex(nn.Module):
@@ -396,8 +391,7 @@ class _Cortex(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(x)
-        return out
+        return self.layers(x)
 
 
 class Readout(nn.Module):
@@ -464,13 +458,11 @@ class DwiseNetwork(ClipNetwork):
         for block in self.core.blocks:
             stop_if(cancelled)
             x = block(x)
-        features: Tensor = self.cortex(x.mean((3, 4)))
-        return features
+        return self.cortex(x.mean((3, 4)))
 
     def forward(self, x: Tensor, session: str) -> Tensor:
         """Return rates (B, N, T) of a mouse."""
-        rates: Tensor = self.readout_of(session)(self.features(x))
-        return rates
+        return self.readout_of(session)(self.features(x))
 
     def state_of(
         self, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled
@@ -829,5 +821,4 @@ def _read_teacher(config: DwiseTrainConfig, n_neurons: Mapping[str, int]) -> Dwi
                 f"teacher {path} has {name} {found[name]}, and this training {value}: "
                 "train both on the same sessions, windows and units."
             )
-    network: DwiseNetwork = checkpoint.build()
-    return network
+    return checkpoint.build()

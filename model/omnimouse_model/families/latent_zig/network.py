@@ -244,8 +244,7 @@ class ResponseEncoder(nn.Module):
         """Return posterior means (B, T, D) of responses (B, T, N), hidden ones 0."""
         stitched = self.linear[module_key(session)](responses)
         states, _ = self.GRU(F.elu(self.norm(stitched)))
-        means: Tensor = self.final_linear(states)
-        return means
+        return self.final_linear(states)
 
 
 class _PositionNetwork(nn.Module):
@@ -260,8 +259,7 @@ class _PositionNetwork(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         """Return (N, D) of z-scored positions (N, 3)."""
-        weights: Tensor = self.network(positions)
-        return weights
+        return self.network(positions)
 
 
 class _Shapes(nn.Module):
@@ -326,8 +324,7 @@ class ZigNetwork(CoreNetwork):
 
     def shape(self, session: str) -> Tensor:
         """Return the fitted k (N,) of a session."""
-        k: Tensor = getattr(self.fitted_k, module_key(session))
-        return k
+        return getattr(self.fitted_k, module_key(session))
 
     def latent_weights(
         self, session: str, positions: Tensor | None = None
@@ -341,8 +338,7 @@ class ZigNetwork(CoreNetwork):
 
     def posterior(self, responses: Tensor, session: str, n_frames: int) -> Tensor:
         """Return the last T' posterior means (B, T', D) of responses (B, T, N)."""
-        means: Tensor = self.encoder(responses, session)[:, -n_frames:]
-        return means
+        return self.encoder(responses, session)[:, -n_frames:]
 
     def state_of(
         self, session: str, inputs: Inputs, visible: Tensor, cancelled: Cancelled

@@ -140,13 +140,11 @@ class Embedder(nn.Module):
             tokens = torch.stack(before).expand(len(bins), -1, -1)
             bins = torch.cat([tokens, bins], 1)
         record("tokens", bins)
-        tokens_out: Tensor = self.dropout(bins)
-        return tokens_out
+        return self.dropout(bins)
 
     def project(self, x: Tensor) -> Tensor:
         """Return the values (..., d_model) of the first layer's output."""
-        out: Tensor = self.projection(F.softsign(x))
-        return out
+        return self.projection(F.softsign(x))
 
 
 class Attention(nn.Module):
@@ -177,8 +175,7 @@ class Attention(nn.Module):
         else:
             dropped = self.dropout.p if self.training else 0.0
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropped)
-        out: Tensor = self.out_proj(self.dropout(mixed.transpose(1, 2).flatten(2)))
-        return out
+        return self.out_proj(self.dropout(mixed.transpose(1, 2).flatten(2)))
 
 
 class Mlp(nn.Module):
@@ -192,8 +189,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens of the next layer."""
-        out: Tensor = self.dropout(self.down_proj(F.gelu(self.up_proj(x))))
-        return out
+        return self.dropout(self.down_proj(F.gelu(self.up_proj(x))))
 
 
 class Block(nn.Module):
@@ -342,8 +338,7 @@ class Ndt(nn.Module):
         config = self.config
         prompt = PROMPTS.index(scheme) if config.has_prompt else None
         place = list(self.sessions).index(session) if config.has_session else None
-        tokens: Tensor = self.encoder.embedder(stitched, prompt, place, record)
-        return tokens
+        return self.encoder.embedder(stitched, prompt, place, record)
 
     def embed_bins(self, counts: Tensor, session: str, bins: Tensor) -> Tensor:
         """Return the tokens (n, d_model) of single bins with counts (n, N)."""
@@ -370,8 +365,7 @@ class Ndt(nn.Module):
         readout = self.readouts[session]
         assert isinstance(readout, nn.Linear)
         if neurons is None:
-            log_rates: Tensor = readout(bins)
-            return log_rates
+            return readout(bins)
         return F.linear(bins, readout.weight[neurons], readout.bias[neurons])
 
     def read_own(self, bins: Tensor, session: str, neurons: Tensor) -> Tensor:

@@ -25,8 +25,7 @@ DEMO = Path(__file__).with_name("demo.safetensors")
 
 def _demo(device: str, **options: Any) -> Predictor:
     # The path is read now: tests put small weights in its place.
-    predictor: Predictor = _LOAD(DEMO, device, **options)
-    return predictor
+    return _LOAD(DEMO, device, **options)
 
 
 def _recognises(path: Path) -> bool:

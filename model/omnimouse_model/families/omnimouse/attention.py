@@ -92,8 +92,7 @@ class GatedFeedForward(nn.Module):
         else:
             # In place: on a CPU new memory costs as much time as the activation.
             inner = F.silu(up, inplace=True).mul_(gate)
-        out: Tensor = self.down_proj(inner)
-        return out
+        return self.down_proj(inner)
 
 
 class DropPath(nn.Module):
@@ -659,8 +658,7 @@ def _attend_packed(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan) -> Tens
     keys, values = keys.contiguous(), values.contiguous()
     mixed = varlen_attn(rows, keys[at], values[at], query_ends, key_ends, most_queries, most_keys)
     assert isinstance(mixed, Tensor)
-    out: Tensor = mixed.unflatten(0, (len(q), -1)).transpose(1, 2)
-    return out
+    return mixed.unflatten(0, (len(q), -1)).transpose(1, 2)
 
 
 def _cuts(
@@ -731,8 +729,7 @@ class _Heads(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         # (batch, length, head * head_dim) -> (batch, head, length, head_dim)
-        heads: Tensor = x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-        return heads
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
     def _turn(self, x: Tensor, phases: Phases | None) -> Tensor:
         # Normalised in float32, and before the rotation, which keeps lengths.
@@ -748,8 +745,7 @@ class _Heads(nn.Module):
             k, v = (x.repeat_interleave(repeats, dim=1) for x in (k, v))
         # (batch, head, query, head_dim) -> (batch, query, head * head_dim)
         mixed = planned_attention(q, k, v, plan)
-        out: Tensor = self.wo(mixed.transpose(1, 2).flatten(2))
-        return out
+        return self.wo(mixed.transpose(1, 2).flatten(2))
 
 
 class SelfAttention(_Heads):
@@ -871,8 +867,7 @@ class CrossAttention(_Heads):
         """Attention from the result of `sums`; zero for a query without keys."""
         numerator, denominator = total[..., :-1], total[..., -1:]
         mixed = torch.where(denominator > 0, numerator / denominator, 0.0)
-        out: Tensor = self.wo(mixed.transpose(0, 1).flatten(1)[None])
-        return out
+        return self.wo(mixed.transpose(0, 1).flatten(1)[None])
 
 
 # -- 4. blocks ------------------------------------------------------------------------
@@ -912,8 +907,7 @@ class SelfBlock(nn.Module):
         """
         mixed = self.attention(self.attn_pre_norm(x), phases, plan, rows)
         x = (x if rows is None else x[:, rows]) + self.drop_path(mixed)
-        out: Tensor = x + self.drop_path(self.feed_forward(self.ffn_pre_norm(x)))
-        return out
+        return x + self.drop_path(self.feed_forward(self.ffn_pre_norm(x)))
 
 
 class CrossBlock(nn.Module):
@@ -956,5 +950,4 @@ class CrossBlock(nn.Module):
     def joined(self, x: Tensor, mixed: Tensor) -> Float[Tensor, "batch query dim"]:
         """Add attention, then feed-forward, to x."""
         x = x + mixed
-        out: Tensor = x + self.feed_forward(self.ffn_pre_norm(x))
-        return out
+        return x + self.feed_forward(self.ffn_pre_norm(x))

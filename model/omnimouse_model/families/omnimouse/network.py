@@ -99,8 +99,7 @@ class WindowAttention(nn.Module):
         if self.layout == "official":
             # The mistake of the released code: read by window, written by position.
             mixed = mixed.transpose(1, 2).reshape(mixed.shape)
-        out: Tensor = self.proj(mixed)
-        return out
+        return self.proj(mixed)
 
 
 class HieraBlock(nn.Module):
@@ -129,8 +128,7 @@ class HieraBlock(nn.Module):
         if self.pool > 1:
             x = self._pooled(self.proj(normed))
         x = x + self.drop_path(self.attn(normed, self.pool))
-        out: Tensor = x + self.drop_path(self.mlp(self.pre_norm2(x)))
-        return out
+        return x + self.drop_path(self.mlp(self.pre_norm2(x)))
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Max over 2x2 neighbours, in the token order of each layout."""
@@ -262,8 +260,7 @@ class VideoEncoder(nn.Module):
         self, video: Float[Tensor, "batch 1 frame height width"], steps: Tensor | None
     ) -> Float[Tensor, "batch step token d_model"]:
         """Video tokens of the requested steps."""
-        out: Tensor = self.feature_proj(self.backbone(video, steps))
-        return out
+        return self.feature_proj(self.backbone(video, steps))
 
 
 # -- The trunk, from tokens to the context for queries, and the readouts -------------
@@ -290,8 +287,7 @@ WINDOW_S = 2.0
 def vector_table(n_vectors: int, dim: int) -> nn.Embedding:
     """Return a table of vectors that are 0; `nn.Embedding` alone would draw them."""
     zeros = torch.zeros(n_vectors, dim)
-    table: nn.Embedding = nn.Embedding.from_pretrained(zeros, freeze=False)
-    return table
+    return nn.Embedding.from_pretrained(zeros, freeze=False)
 
 
 class SessionParameters(nn.Module):
@@ -306,8 +302,7 @@ class SessionParameters(nn.Module):
 
     def neurons(self, ids: Tensor) -> Tensor:
         """Neuron vectors (…, e)."""
-        out: Tensor = self._neuron_embeddings(ids)
-        return out
+        return self._neuron_embeddings(ids)
 
 
 class AnimalParameters(nn.Module):
@@ -684,8 +679,7 @@ class OmniMouse(nn.Module):
                 # Selected and not multiplied: NaN times 0 is NaN.
                 is_visible = layout.frames.to(video.device)[:, None, None]
                 video = torch.where(is_visible, video, 0.0)
-        tokens: Tensor = self.hiera(video, steps)
-        return tokens
+        return self.hiera(video, steps)
 
     def tokens(
         self,

@@ -88,8 +88,7 @@ def ridge(x: Tensor, y: Tensor, penalty: float = PENALTY) -> Tensor:
     gram = inputs.T @ inputs
     # Relative to the mean of the diagonal: the penalty has no unit.
     gram.diagonal().add_(penalty * gram.diagonal().mean())
-    weight: Tensor = torch.linalg.solve(gram, inputs.T @ outputs).T.to(x)
-    return weight
+    return torch.linalg.solve(gram, inputs.T @ outputs).T.to(x)
 
 
 def balanced_ridge(x: Tensor, y: Tensor, is_rare: Tensor) -> Tensor:

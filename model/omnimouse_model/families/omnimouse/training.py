@@ -173,8 +173,7 @@ class OmniMouseTraining(TrainingRun):
 
     def group(self, name: ParameterGroup) -> list[Tensor]:
         """Return the parameters of one group."""
-        parameters: list[Tensor] = self.optimisers[name].param_groups[0]["params"]
-        return parameters
+        return self.optimisers[name].param_groups[0]["params"]
 
     # -- as part of a `Family` ---------------------------------------------------------
     @classmethod

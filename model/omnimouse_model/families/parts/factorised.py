@@ -179,8 +179,7 @@ class _TimeConv(nn.Conv3d):
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps (B, C, T', h, w)."""
         found = F.conv2d(maps.flatten(3), self.weight[..., 0], self.bias)
-        shown: Tensor = found.unflatten(3, maps.shape[3:])
-        return shown
+        return found.unflatten(3, maps.shape[3:])
 
 
 class FactorisedCore(nn.Module):
@@ -226,8 +225,7 @@ class FactorisedCore(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """Return maps (B, width, T - lost, h, w) of input (B, C, T, H, W)."""
-        maps: Tensor = self.features(video)
-        return maps
+        return self.features(video)
 
     def penalties(self) -> tuple[Tensor, Tensor]:
         """Return the weighted penalties on the first layer's kernels, space and time."""
@@ -295,8 +293,7 @@ class GaussianReadout(nn.Module):
         """Return the mean place (N, 2) of each neuron: x and y, −1 to 1."""
         if self.config.places is None:
             return self._mu[0, :, 0].clamp(-1, 1)
-        place: Tensor = self.mu_transform(self.source_grid)
-        return place
+        return self.mu_transform(self.source_grid)
 
     def draw_places(self, noise: Tensor) -> Tensor:
         """Return drawn places (R, N, 2); `noise` (R, N, 2) is standard normal."""
@@ -404,8 +401,7 @@ class CoreNetwork(ClipNetwork):
     def penalty(self, session: str) -> Tensor:
         """Return the sum of all penalties that a session's batch adds to its loss."""
         space, time = self.core.penalties()
-        penalty: Tensor = space + time + self.readout_of(session).penalty()
-        return penalty
+        return space + time + self.readout_of(session).penalty()
 
 
 # -- start values of a factorised core and its readouts from the train tier of a recording

@@ -114,8 +114,7 @@ class _RotaryAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)
         x = turn(x, of_query, -1) if self.turns_values else x
-        out: Tensor = self.to_out(x.transpose(1, 2).flatten(2))
-        return out
+        return self.to_out(x.transpose(1, 2).flatten(2))
 
 
 class RotaryCrossAttention(_RotaryAttention):
@@ -369,8 +368,7 @@ def _embedding(n_rows: int, width: int) -> nn.Embedding:
     weight = torch.empty(n_rows, width)
     if not weight.is_meta:
         weight.normal_(0, _FIRST_SD)
-    embedding: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)
-    return embedding
+    return nn.Embedding.from_pretrained(weight, freeze=False)
 
 
 class PoyoNetwork(nn.Module):

@@ -96,8 +96,7 @@ class Shifter(nn.Module):
 
     def forward(self, pupil: Tensor) -> Tensor:
         """Return shifts (..., 2) of pupil centers (..., inputs)."""
-        shift: Tensor = self.mlp(pupil)
-        return shift
+        return self.mlp(pupil)
 
 
 class FactorisedNetwork(CoreNetwork):
@@ -132,8 +131,7 @@ class FactorisedNetwork(CoreNetwork):
 
     def shift(self, pupil: Tensor, session: str) -> Tensor:
         """Return the shift (B, T, 2) for pupil centers (B, inputs, T)."""
-        shift: Tensor = self.shifter[module_key(session)](pupil.transpose(1, 2))
-        return shift
+        return self.shifter[module_key(session)](pupil.transpose(1, 2))
 
     def rates(
         self,

@@ -350,8 +350,7 @@ def mix_channels(x: Tensor, kernel: Kernel) -> Tensor:
     mixed = (weight @ x.reshape(len(x), groups, n_inputs, -1)).flatten(1, 2)
     if kernel.bias is not None:
         mixed = mixed + kernel.bias[:, None]
-    full: Tensor = mixed.unflatten(2, x.shape[2:])
-    return full
+    return mixed.unflatten(2, x.shape[2:])
 
 
 def normalised(weight: Tensor, dims: tuple[int, ...], fan_in: int) -> Tensor:
@@ -643,8 +642,7 @@ class Modulation(nn.Module):
     def forward(self, behavior: Tensor, state: TwinState, record: Record) -> Tensor:
         """Return the state (T, N, S * hidden) of behaviour (T, N, values)."""
         features = self.mlp(behavior, state, record)
-        hidden: Tensor = self.lstm(features, state, record)
-        return hidden
+        return self.lstm(features, state, record)
 
 
 class StateInput(nn.Module):

@@ -290,8 +290,7 @@ class TwinPredictor(NetworkPredictor):
         for maps in net.maps(*_joined(inputs), state):
             parts.append(maps)
             stop_if(cancelled)
-        of_windows: tuple[Tensor, ...] = torch.cat(parts).split(1, dim=1)
-        return of_windows
+        return torch.cat(parts).split(1, dim=1)
 
     def _inputs(
         self, window: Window, seen: np.ndarray, modes: Sequence[str]

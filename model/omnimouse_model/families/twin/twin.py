@@ -464,10 +464,9 @@ class DigitalTwin:
         chosen = None
         if units is not None:
             chosen = torch.as_tensor(self._columns(units), device=self.device)
-        output: TwinOutput = self.net(
+        return self.net(
             frames, pupil, behavior, state, periphery=periphery, units=chosen, record=record
         )
-        return output
 
     def stream(
         self,
@@ -479,8 +478,7 @@ class DigitalTwin:
         """Return the rates (U,) of the frame (H, W) that follows the last one."""
         pupil, behavior = (None if x is None else x[None] for x in (perspective, modulation))
         rates = self.predict(frame[None], pupil, behavior, reset=self.state is None, units=units)
-        one: np.ndarray = rates[0]
-        return one
+        return rates[0]
 
     def barcode(self, units: Any = None) -> np.ndarray:
         """Return the functional barcode (U, 512) of units: their feature weights."""

@@ -110,8 +110,7 @@ def _components(scaled: np.ndarray) -> np.ndarray:
     # `eigh` sorts eigenvalues in ascending order: take the last columns, reversed.
     places = scaled @ axes[:, : -N_COMPONENTS - 1 : -1]
     lengths = np.linalg.norm(places, axis=1, keepdims=True)
-    unit: np.ndarray = places / np.maximum(lengths, 1e-12)
-    return unit
+    return places / np.maximum(lengths, 1e-12)
 
 
 def _clusters(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

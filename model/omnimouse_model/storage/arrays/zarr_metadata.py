@@ -96,8 +96,7 @@ def stored_memory(n_bytes: int) -> np.ndarray:
 def _memory(name: str, n_bytes: int) -> np.ndarray:
     if len(getattr(_THREAD, name, ())) < n_bytes:
         setattr(_THREAD, name, np.empty(n_bytes, np.uint8))
-    memory: np.ndarray = getattr(_THREAD, name)[:n_bytes]
-    return memory
+    return getattr(_THREAD, name)[:n_bytes]
 
 
 def _blosc(data: np.ndarray, most: int) -> np.ndarray:

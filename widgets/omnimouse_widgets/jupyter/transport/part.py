@@ -444,8 +444,7 @@ class Part(ProblemWidget):
         parts = (owner for owner in type(self).__mro__ if issubclass(owner, Part))
         if not any(name in vars(owner) for owner in parts):
             raise ValueError(f"{type(self).__name__} takes no message {op!r}.")
-        handler: Callable[[dict[str, Any], list[bytes]], object] = getattr(self, name)
-        return handler
+        return getattr(self, name)
 
     # A stroke is one undo step. Its first message contains `begin` and its last message
     # contains `end`: separate messages would cost more than these fields.

@@ -38,8 +38,7 @@ def decode_texts(values: np.ndarray) -> np.ndarray:
     """Return an array with byte strings decoded; other arrays are unchanged."""
     if values.dtype.kind != "S":
         return values
-    texts: np.ndarray = np.char.decode(values, "utf-8", "replace")
-    return texts
+    return np.char.decode(values, "utf-8", "replace")
 
 
 Array = TypeVar("Array", bound=Any)  # an array, or a dataset of a library

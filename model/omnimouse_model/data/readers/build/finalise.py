@@ -220,8 +220,7 @@ def _in_runs(total: int, most: int) -> np.ndarray:
     # Evenly spread over the time, so that slow drifts do not bias the statistics.
     run = max(1, most // _RUNS)
     firsts = np.linspace(0, total - run, most // run).astype(np.int64)
-    sampled: np.ndarray = (firsts[:, None] + np.arange(run)).ravel()
-    return sampled
+    return (firsts[:, None] + np.arange(run)).ravel()
 
 
 def _first_rows(signal: Signal, times: np.ndarray) -> np.ndarray:

@@ -681,8 +681,7 @@ def tree_sum(parts: Sequence[Summand | None]) -> Summand | None:
             else second if first is None else first
             for first, second in pairs
         ]  # fmt: skip
-    total: Summand | None = sums[0] if sums else None
-    return total
+    return sums[0] if sums else None
 
 
 def _shared_variance(loadings: np.ndarray, basis: np.ndarray, factors: np.ndarray) -> np.ndarray:
