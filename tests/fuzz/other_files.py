@@ -257,7 +257,7 @@ def _laboratory(folder: Path) -> None:
 
 def _read_laboratory(folder: Path) -> object:
     store = ResponseStore(folder / "l.zarr", _ABOUT, (2, 4, 3))
-    return store.read(), store.findings(1)
+    return store.read(np.array([0, 0, 1, 1])), store.findings(1)
 
 
 OTHER_FILES: dict[str, tuple[Callable[[Path], Path], Read]] = {

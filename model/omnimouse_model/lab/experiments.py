@@ -586,7 +586,7 @@ def run_experiment(
     if cache is not None and kept_only:
         store = existing_store(cache, about, shape)
     elif cache is not None:
-        store = cached_store(cache, about, shape)
+        store = cached_store(cache, about, shape, stimulus.events.video)
     elif results is not None:
         store = ResponseStore(Path(results), about, shape)
     responses = collected_responses(pieces, stimulus, len(neurons), store, job, scheduler)

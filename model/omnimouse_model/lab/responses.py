@@ -5,7 +5,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EEXIST, ENOTEMPTY
 from functools import partial
@@ -44,7 +44,9 @@ from omnimouse_model.storage.write import put_in_place, temporary_folder
 SUFFIX = ".zarr"
 FORMAT = "omnimouse-laboratory"
 _VERSION = 1
-_FINDINGS = "findings"
+_FINDINGS, _NEXT = "findings", "findings-next"
+_WHOLE = "keeps_every_row"
+"""Attribute of a folder in which a row without a response is stored, too: none may lack."""
 _UNCOMPARED = ("session", "versions")
 """Entries that are stored, but not compared with those of the next run."""
 _ARRAYS = ("responses", "done")
@@ -94,19 +96,30 @@ class ResponseStore:
                 "Choose another file."
             )
 
-    def read(self) -> tuple[Float32[np.ndarray, "event n"], np.ndarray]:
+    def read(
+        self, video: Int64[np.ndarray, " event"]
+    ) -> tuple[Float32[np.ndarray, "event n"], np.ndarray]:
         """Return the responses, and which videos are finished, bool (video,).
+
+        Parameters
+        ----------
+        video
+            The video of each event.
 
         Raises
         ------
         ResultsFileError
-            The folder is damaged.
+            The folder is damaged, or lacks responses to a finished video.
         """
         try:
-            responses, done = (ZarrArray(self.path / name).part() for name in _ARRAYS)
+            rows, done = (ZarrArray(self.path / name) for name in _ARRAYS)
+            responses, is_done = rows.part(), done.part()
+            # Older folders store no row that is NaN in all neurons.
+            if ZarrGroup(self.path).attributes.get(_WHOLE):
+                rows.require((event, 0) for event in np.flatnonzero(is_done[video]).tolist())
         except SessionFormatError as error:
             raise self._damage(error) from error
-        return responses, done
+        return responses, is_done
 
     def write(
         self,
@@ -116,7 +129,8 @@ class ResponseStore:
     ) -> None:
         """Write the responses to the events of a finished video."""
         if len(rows):
-            array_to_write(self.path, "responses").oindex[rows] = responses
+            array = array_to_write(self.path, "responses", {"write_empty_chunks": True})
+            array.oindex[rows] = responses
         # Last: a video counts when all of it is written.
         array_to_write(self.path, "done")[video] = True
 
@@ -130,7 +144,11 @@ class ResponseStore:
         ResultsFileError
             The folder cannot be read, for example for want of permission.
         """
-        folder = self.path / _FINDINGS
+        # New ones first: a kill can leave them before they have the name of the old ones.
+        kept = (self._findings(self.path / name, version) for name in (_NEXT, _FINDINGS))
+        return next((found for found in kept if found is not None), None)
+
+    def _findings(self, folder: Path, version: int) -> dict[str, np.ndarray] | None:
         if not folder.exists():
             return None
         try:
@@ -157,13 +175,24 @@ class ResponseStore:
         OSError
             The folder cannot be written; what was found before is kept.
         """
-        with temporary_folder(self.path / _FINDINGS) as new:
+        self._rename_findings()
+        with temporary_folder(self.path / _NEXT) as new:
             about = {"version": version, "names": list(arrays), "hash": _hash(arrays)}
             group = create_group(new, about)
             for name, values in arrays.items():
                 group.create_array(name, data=values)
-            # Those of another version go with the temporary folder.
-            _put(new, self.path / _FINDINGS, before=new.with_name("before"))
+            # One renaming, after which they are read in place of those before.
+            with _unless_taken(self.path / _NEXT):
+                put_in_place(new, self.path / _NEXT)
+        self._rename_findings()
+
+    def _rename_findings(self) -> None:
+        """Give new findings the name of those before, which are removed."""
+        new, path = self.path / _NEXT, self.path / _FINDINGS
+        if new.exists():
+            shutil.rmtree(path, ignore_errors=True)
+            with _unless_taken(path), suppress(FileNotFoundError):
+                new.rename(path)
 
     def _damage(self, error: Exception) -> ResultsFileError:
         return ResultsFileError(
@@ -200,7 +229,10 @@ def _hash(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def cached_store(
-    folder: Path, about: Mapping[str, Any], shape: tuple[int, int, int]
+    folder: Path,
+    about: Mapping[str, Any],
+    shape: tuple[int, int, int],
+    video: Int64[np.ndarray, " event"],
 ) -> ResponseStore:
     """Return the store of an experiment in a cache, named by what it is about.
 
@@ -210,7 +242,7 @@ def cached_store(
     path = _cached_path(folder, about)
     try:
         store = ResponseStore(path, about, shape)
-        store.read()
+        store.read(video)
         return store
     except ResultsFileError:
         shutil.rmtree(path, ignore_errors=True)
@@ -246,7 +278,7 @@ def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -
     n_videos, n_events, n_neurons = shape
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(path) as new:
-        attributes = {"format": FORMAT, "version": _VERSION, "about": about}
+        attributes = {"format": FORMAT, "version": _VERSION, _WHOLE: True, "about": about}
         root = create_group(new, attributes)
         # One row per chunk: a video is written without reading others.
         root.create_array(
@@ -257,13 +289,15 @@ def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -
             fill_value=np.nan,
         )
         root.create_array("done", shape=(n_videos,), chunks=(1,), dtype="bool", fill_value=False)
-        _put(new, path)
+        with _unless_taken(path):
+            put_in_place(new, path)
 
 
-def _put(new: Path, path: Path, before: Path | None = None) -> None:
-    """Rename a folder to a path where another program may put the same one."""
+@contextmanager
+def _unless_taken(path: Path) -> Iterator[None]:
+    """Give a folder a name under which another program may put the same one."""
     try:
-        put_in_place(new, path, before=before)
+        yield
     except OSError as error:
         # Windows has one code for a name that is taken and for all that is forbidden.
         is_taken = error.errno in (EEXIST, ENOTEMPTY) or os.name == "nt"
@@ -469,7 +503,7 @@ def collected_responses(
     responses = np.full((len(events.video), n_neurons), np.nan, np.float32)
     is_done = np.zeros(n_videos, bool)
     if store is not None:
-        responses, is_done = store.read()
+        responses, is_done = store.read(events.video)
     missing = np.flatnonzero(~is_done).tolist()
     done = before = n_videos - len(missing)
     if done:

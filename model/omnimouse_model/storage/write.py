@@ -379,19 +379,10 @@ def atomic_path(path: Path, *, is_private: bool = False) -> Iterator[Path]:
             put_in_place(temporary, path)
 
 
-def put_in_place(temporary: Path, path: Path, *, before: Path | None = None) -> None:
-    """Give a finished file or folder its name, when its bytes are on the drive.
-
-    Parameters
-    ----------
-    before
-        Where a folder of that name goes; files are replaced without it.
-    """
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a finished file or folder its name, when its bytes are on the drive."""
     # Otherwise a power failure could leave a name without the bytes.
     _sync(temporary)
-    if before is not None:
-        with suppress(FileNotFoundError):
-            path.rename(before)
     end_s = time.monotonic() + _READERS_S
     while True:
         try:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
@@ -165,7 +166,7 @@ def test_two_programs_make_one_store(tmp_path):
     first, second = (ResponseStore(path, about, (2, 3, 4)) for _ in range(2))
     first.write(0, np.array([0]), np.ones((1, 4), np.float32))
     second.write(1, np.array([1, 2]), np.full((2, 4), 2, np.float32))
-    values, is_done = ResponseStore(path, about, (2, 3, 4)).read()
+    values, is_done = ResponseStore(path, about, (2, 3, 4)).read(np.array([0, 1, 1]))
     assert values[:, 0].tolist() == [1, 2, 2]
     assert is_done.all()
     assert list(tmp_path.iterdir()) == [path]
@@ -253,6 +254,59 @@ def test_findings_are_replaced_and_damaged_ones_are_none(tmp_path):
     assert store.findings(2) is None
 
 
+@pytest.mark.parametrize("lost", ["0", "1"])
+def test_a_lost_row_of_kept_responses_is_no_event_without_a_response(tmp_path, lost):
+    about, video = {"experiment": "x"}, np.array([0, 0, 1])
+    store = ResponseStore(tmp_path / "x.zarr", about, (2, 3, 4))
+    # The second event has no response of any neuron.
+    store.write(0, np.array([0, 1]), np.array([[1.0] * 4, [np.nan] * 4], np.float32))
+    values, is_done = store.read(video)
+    assert values[:, 0].tolist() == pytest.approx([1, np.nan, np.nan], nan_ok=True)
+    assert is_done.tolist() == [True, False]
+    (store.path / "responses" / "c" / lost / "0").unlink()
+    with pytest.raises(ResultsFileError, match=f"damaged: .*piece c/{lost}/0 is missing"):
+        store.read(video)
+
+
+def test_older_folders_that_store_no_empty_rows_are_read(tmp_path):
+    store = ResponseStore(tmp_path / "x.zarr", {"experiment": "x"}, (1, 2, 4))
+    store.write(0, np.array([0, 1]), np.full((2, 4), np.nan, np.float32))
+    described = json.loads((store.path / "zarr.json").read_text())
+    del described["attributes"]["keeps_every_row"]
+    (store.path / "zarr.json").write_text(json.dumps(described))
+    (store.path / "responses" / "c" / "1" / "0").unlink()
+    assert np.isnan(store.read(np.array([0, 0]))[0]).all()
+
+
+@pytest.mark.parametrize("n_done", [0, 1, 2])
+def test_a_kill_while_findings_are_replaced_leaves_some(tmp_path, monkeypatch, n_done):
+    """The old ones, or the new ones: after each change of a name."""
+    store = ResponseStore(tmp_path / "x.zarr", {"experiment": "x"}, (2, 3, 4))
+    store.keep_findings({"osi": np.ones(4)}, 1)
+    changes = []
+
+    def killed(change):
+        def wrapped(*given, **options):
+            if {"findings", "findings-next"} & {Path(place).name for place in given}:
+                changes.append(given)
+                if len(changes) > n_done:
+                    raise KeyboardInterrupt
+            return change(*given, **options)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed(Path.replace))
+        patch.setattr(Path, "rename", killed(Path.rename))
+        patch.setattr(shutil, "rmtree", killed(shutil.rmtree))
+        with pytest.raises(KeyboardInterrupt):
+            store.keep_findings({"osi": np.zeros(4)}, 1)
+    assert store.findings(1)["osi"].tolist() in ([1] * 4, [0] * 4)
+    store.keep_findings({"osi": np.full(4, 2.0)}, 1)
+    assert store.findings(1)["osi"].tolist() == [2] * 4
+    assert sorted(path.name for path in store.path.glob("*findings*")) == ["findings"]
+
+
 @pytest.mark.skipif(not hasattr(os, "sync"), reason="files are synced one by one")
 def test_findings_stand_until_new_ones_are_on_the_drive(tmp_path, monkeypatch):
     store = ResponseStore(tmp_path / "x.zarr", {"experiment": "x"}, (2, 3, 4))
@@ -307,7 +361,7 @@ def test_findings_that_cannot_be_read_or_written_are_named(tmp_path, monkeypatch
         raise PermissionError("read only")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.rename", refuse)
+        patch.setattr("pathlib.Path.replace", refuse)
         with pytest.raises(PermissionError):
             store.keep_findings({"osi": np.zeros(4)}, 1)
     assert store.findings(1)["osi"].tolist() == [1] * 4

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -182,8 +182,7 @@ class ZarrArray:
         self._files: dict[tuple[int, ...], BlockFile | None] = {}
         self._index: dict[tuple[int, ...], memoryview] = {}
         if is_whole:
-            for piece in product(*map(range, layout.counts)):
-                self._file(piece)
+            self.require(product(*map(range, layout.counts)))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_index": {}}
@@ -228,6 +227,12 @@ class ZarrArray:
             piece, numbers, target, source = zip(*parts, strict=True) if parts else ((),) * 4
             out[target] = self._decoded(piece, sum(numbers))[source]
         return out
+
+    def require(self, pieces: Iterable[tuple[int, ...]]) -> None:
+        """Raise unless these pieces are stored; one that is not reads as the fill value."""
+        for piece in pieces:
+            if self._file(piece) is None:
+                raise self._missing(piece)
 
     # -- chunks -----------------------------------------------------------------
     def _decoded(self, piece: tuple[int, ...], number: int) -> np.ndarray:
@@ -296,8 +301,6 @@ class ZarrArray:
         if piece not in self._files:
             path = self.path.joinpath(*self._layout.name_of(piece).split("/"))
             if not os.path.lexists(path):
-                if self._is_whole:
-                    raise self._missing(piece)
                 return None
             self._files[piece] = BlockFile(path, follow=False)
         return self._files[piece]
