@@ -106,9 +106,8 @@ def read(path: Path, options: ReadOptions) -> Session:
         meta={"sorters": names, RECORDING_RATE: responses.rate_hz},
         series=names[0],
         series_choices=sorters(path),
-        options=options.changed(),
     )
-    return finalise(session, notes)
+    return finalise(session, options, notes)
 
 
 def _probes(sortings: Sequence[Sorting], root: Path, notes: Notes) -> list[Probe]:

@@ -1,7 +1,7 @@
 """Reader of plain arrays: a mapping in memory or an `.npz` with the same names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -44,7 +44,7 @@ from omnimouse_model.data.readers.build.spiking_units import (
     spiking_responses,
 )
 from omnimouse_model.data.readers.build.trials import (
-    Part,
+    PartsVideo,
     PresentationIntervals,
     TrialClock,
     build_stimulus,
@@ -290,9 +290,8 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
         images={} if image is None else {"mean": image.astype(np.float32)},
         # Stated by the user, who can also state that the arrays were upsampled.
         meta={RECORDING_RATE: responses.rate_hz},
-        options=options.changed(),
     )
-    return finalise(session, notes)
+    return finalise(session, options, notes)
 
 
 # -- behaviour -----------------------------------------------------------------------
@@ -351,36 +350,6 @@ def _required(arrays: NamedArrays, name: str, of: str) -> float:
 
 
 # -- stimulus ------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True, eq=False)
-class ArrayVideo:
-    """Frames of all trials in one array; see `VideoSource`.
-
-    Attributes
-    ----------
-    video
-        Frames (frame, height, width[, 3]).
-    parts
-        One per trial.
-    """
-
-    video: Rows
-    parts: list[Part]
-
-    def has(self, trial: int) -> bool:
-        """Return whether a trial has frames."""
-        return bool(self.parts[trial].name)
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if the file is missing or has changed."""
-        self.video.check()
-
-    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
-        """Return frames `first` to `stop` of a trial."""
-        # `video_parts` makes runs of consecutive frames, so the ends are enough.
-        chosen = self.parts[trial].frames[first:stop]
-        return np.array(self.video.read(int(chosen[0]), int(chosen[-1]) + 1))
-
-
 def _stimulus(
     arrays: NamedArrays, responses: Signal, intervals: PresentationIntervals
 ) -> Stimulus | None:
@@ -401,12 +370,17 @@ def _stimulus(
             shape = f"it has {len(video):,} frames of {video.shape[1]}×{video.shape[2]}"
             hint = f"{shape}: are its axes (frame, height, width), and is its rate right?"
         raise arrays.wrong("video", problem, hint)
-    source = partial(ArrayVideo, arrays.rows("video", video))
+    rows = arrays.rows("video", video)
+    source = partial(PartsVideo, partial(_frames, rows), rows.check)
     parts = video_parts("video", times, intervals, "")
     shown = [intervals.at(float(part.times[0])).get("stim_id", "") for part in parts]
     parts = [replace(p, stim_id=str(name)) for p, name in zip(parts, shown, strict=True)]
     t0 = responses.start
     return build_stimulus(parts, intervals, t0, video.shape[1:], source, arrays.notes)
+
+
+def _frames(rows: Rows, name: str, part: slice) -> np.ndarray:
+    return rows.read(part.start, part.stop)
 
 
 def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:

@@ -303,9 +303,8 @@ def read(path: Path, options: ReadOptions) -> Session:
         trials=trials,
         images=images,
         meta=facts | ({RECORDING_RATE: float(rate)} if is_positive_number(rate) else {}),
-        options=options.changed(),
     )
-    return finalise(session, notes)
+    return finalise(session, options, notes)
 
 
 def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +113,7 @@ def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial
     hint = "remove the screen folder if nothing was shown"
     check_some(source, len(stored), "trials", hint)
     trials = [_trial(k, v, source, use_names) for k, v in stored.items()]
-    notes.warn_once(
-        "unknown_modality",
-        [
-            f"trial {short(trial.key)}: unknown modality {short(trial.meta.get('modality'))}; "
-            "treated as invalid"
-            for trial in trials
-            if trial.kind == "unknown"
-        ],
-    )
-    _infer_unknown(trials)
+    _infer_unknown(trials, notes)
     _check_order(trials, source)
     _note_tiers(trials, notes)
     return trials
@@ -170,17 +160,21 @@ def _size(value: object, source: Path, trial: str) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _infer_unknown(trials: list[StoredTrial]) -> None:
+def _infer_unknown(trials: list[StoredTrial], notes: Notes) -> None:
     """Set the slots of trials of unknown kind: up to the next trial.
 
     Their kind becomes "invalid".
     """
-    for trial, following in pairwise(trials):
+    unknown = Notes()
+    for trial, following in zip(trials, [*trials[1:], None], strict=True):
         if trial.kind == "unknown":
-            trial.n_slots = max(1, following.first_slot - trial.first_slot)
-    for trial in trials:
-        if trial.kind == "unknown":
+            if following is not None:
+                trial.n_slots = max(1, following.first_slot - trial.first_slot)
             trial.kind = "invalid"
+            kind = short(trial.meta.get("modality"))
+            text = f"trial {short(trial.key)}: unknown modality {kind}; treated as invalid"
+            unknown.warn("unknown_modality", text)
+    notes.add_first(unknown)
 
 
 def _check_order(trials: list[StoredTrial], source: Path) -> None:
@@ -341,7 +335,7 @@ def _trial_files(
                 trial.readable = False
                 continue
         files[-1] = present[trial.file]
-    notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
+    notes.add_first(faults)
     return tuple(files)
 
 

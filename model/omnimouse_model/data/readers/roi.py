@@ -337,9 +337,8 @@ def read(path: Path, options: ReadOptions) -> Session:
         meta={"series": series, RECORDING_RATE: rate_hz},
         series=series,
         series_choices=found.series,
-        options=options.changed(),
     )
-    return finalise(session, notes)
+    return finalise(session, options, notes)
 
 
 def _name(path: Path) -> str:

@@ -243,7 +243,7 @@ def read_trials(folder: Folder, notes: Notes) -> list[FileTrial]:
         facts = {name: values[number].item() for name, values in columns.items()}
         tier = "blank" if tiers is None else str(tiers[number])
         trials.append(_trial(folder, number, tier, facts, faults))
-    notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
+    notes.add_first(faults)
     trials = _without_odd_shapes(folder, trials, notes)
     _note(trials, notes)
     return trials
@@ -495,9 +495,8 @@ def read(path: Path, options: ReadOptions) -> Session:
         behavior=_behavior(folder, trials, line, notes),
         stimulus=stimulus,
         trials=stimulus.trials,
-        options=options.changed(),
     )
-    return finalise(session, notes)
+    return finalise(session, options, notes)
 
 
 def _behavior(
@@ -510,11 +509,11 @@ def _behavior(
         "treadmill": ([t.running for t in trials], ("running",), ("cm/s",)),
     }
     for name, (parts, names, units) in sources.items():
-        stored = [part for part in parts if part is not None]
-        if not stored:  # a stream is stored for all trials or for none
+        values = line.spread(parts)
+        if values is None:
             continue
         # In memory: the derivative is computed, and the files are small.
-        rows = MemoryRows(folder.data("behavior"), line.spread(stored))
+        rows = MemoryRows(folder.data("behavior"), values)
         signal = Signal(name, rows, line.rate_hz, line.start, line.stop)
         behavior[name] = replace(signal, names=names, units=units)
     if behavior["eye_tracker"] is not None and folder.is_video:

@@ -414,9 +414,8 @@ def read(path: Path, options: ReadOptions) -> Session:
         meta={"series": series, RECORDING_RATE: responses.rate_hz},
         series=series,
         series_choices=choices,
-        options=options.changed(),
     )
-    return finalise(session, notes)
+    return finalise(session, options, notes)
 
 
 # -- folders -------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def read_trials(root: Path, notes: Notes) -> list[FileTrial]:
         tree = _Tree(folder, size, faults)
         trials += tree.trials()
         size = tree.size
-    notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
+    notes.add_first(faults)
     check_some(folders[0] / "stimuli", len(trials), "trials")
     for kind, name in (("perspectives", "eye"), ("modulations", "running")):
         n_missing = sum(getattr(trial, name) is None for trial in trials)
@@ -302,18 +302,15 @@ def read(path: Path, options: ReadOptions) -> Session:
         behavior=_behavior(path, trials, line, notes),
         stimulus=stimulus,
         trials=stimulus.trials,
-        options=options.changed(),
     )
-    return finalise(session, notes)
+    return finalise(session, options, notes)
 
 
 def _behavior(
     path: Path, trials: Sequence[FileTrial], line: TimeLine, notes: Notes
 ) -> dict[str, Signal | None]:
     """Return gaze, pupil and running as stored, None where a tree has none."""
-    lengths = [trial.length for trial in trials]
-    gaze = _spread(line, [trial.eye for trial in trials], lengths)
-    state = _spread(line, [trial.running for trial in trials], lengths)
+    gaze, state = (line.spread([getattr(t, kind) for t in trials]) for kind in ("eye", "running"))
     clock = (line.rate_hz, line.start)
     columns = {}
     if state is not None:
@@ -332,20 +329,6 @@ def _behavior(
         )
         running = _as_stored(running, {"running"})
     return {"eye_tracker": eye, "treadmill": running}
-
-
-def _spread(
-    line: TimeLine, parts: Sequence[np.ndarray | None], lengths: Sequence[int]
-) -> np.ndarray | None:
-    """Return the values of all trials, NaN where one has none; None if none has."""
-    if all(part is None for part in parts):
-        return None
-    return line.spread(
-        [
-            np.full((length, 2), np.nan) if part is None else part
-            for part, length in zip(parts, lengths, strict=True)
-        ]
-    )
 
 
 def _as_stored(signal: Signal, names: set[str]) -> Signal:

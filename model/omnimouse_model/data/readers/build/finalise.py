@@ -14,6 +14,7 @@ from omnimouse_model.data.readers.build.checked_values import (
 )
 from omnimouse_model.data.readers.build.notes import (
     Notes,
+    ReadOptions,
     common_time,
     is_long_enough,
     minimum_scale,
@@ -307,8 +308,8 @@ _SAMPLED_TRIALS = 6
 _SAMPLED_FRAMES = 4
 
 
-def finalise(session: Session, notes: Notes) -> Session:
-    """Return the checked session with statistics, notes and fingerprint.
+def finalise(session: Session, options: ReadOptions, notes: Notes) -> Session:
+    """Return the checked session with statistics, options, notes and fingerprint.
 
     Statistics of the responses, and the scale of their neurons, are those of the train
     tier where no file states them.
@@ -318,6 +319,7 @@ def finalise(session: Session, notes: Notes) -> Session:
     SessionFormatError
         If the streams have no 2-s window in common, or cover more than a week.
     """
+    session = replace(session, options=options.changed())
     train = train_spans(session.stimulus, session.trials, session.t0)
     responses = complete_statistics(session.responses, train, notes)
     mean, std, units = responses.mean, responses.std, session.units

@@ -164,11 +164,11 @@ class Notes:
         found = [self.attempt(name, read, item) for name, item in several]
         return [one for one in found if one] or [read(item) for item in items.values()]
 
-    def warn_once(self, code: str, messages: list[str]) -> None:
+    def add_first(self, others: "Notes") -> None:
         """Record the first of many similar warnings, and the number of the others."""
-        if messages:
-            more = f"; and {len(messages) - 1:,} more" if messages[1:] else ""
-            self.warn(code, messages[0] + more)
+        for first in others.warnings[:1]:
+            n_more = len(others.warnings) - 1
+            self.warn(first.code, first.message + (f"; and {n_more:,} more" if n_more else ""))
 
 
 _MIN_SHARE = 0.01

@@ -266,20 +266,25 @@ class TimeLine:
         """Return the native times at which rows begin, float64."""
         return self.start + rows / self.rate_hz
 
-    def spread(self, trials: list[np.ndarray]) -> np.ndarray:
-        """Return values (n_rows, columns) of trials, each (length, columns).
+    def spread(self, trials: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        """Return values (n_rows, columns) of trials, each (length, columns); None without any.
+
+        A trial without values is NaN.
 
         A hole repeats the last value of the trial before it, or 0 if that value is
         NaN; the first hole repeats the first value of the first trial. This is for
         behaviour, where NaN would also exclude times near the hole.
         """
-        values = np.zeros((self.n_rows, trials[0].shape[1]))
+        width = next((trial.shape[1] for trial in trials if trial is not None), None)
+        if width is None:
+            return None
+        values = np.zeros((self.n_rows, width))
         for k, trial in enumerate(trials):
-            first, length = int(self.first[k]), int(self.length[k])
-            stop = int(self.first[k + 1]) if k + 1 < len(trials) else self.n_rows
-            values[first : first + length] = trial
-            values[first + length : stop] = np.nan_to_num(trial[-1:])
-        values[: int(self.first[0])] = np.nan_to_num(trials[0][:1])
+            first, stop = int(self.first[k]), int(self.first[k] + self.length[k])
+            values[first:stop] = np.nan if trial is None else trial
+            end = int(self.first[k + 1]) if k + 1 < len(trials) else self.n_rows
+            values[stop:end] = np.nan_to_num(values[stop - 1])
+        values[: int(self.first[0])] = np.nan_to_num(values[int(self.first[0])])
         return values
 
 

@@ -66,6 +66,45 @@ class Part:
     is_single: bool = False
 
 
+COLOURS, WITH_ALPHA = 3, 4
+"""Channels of coloured frames."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartsVideo:
+    """Frames of parts, one for each trial; see `VideoSource`.
+
+    Attributes
+    ----------
+    stored
+        Function that returns rows (a slice), or all (), of the array of a name.
+    check
+        Function that raises `SessionFormatError` if the file is missing or has changed.
+    """
+
+    stored: Callable[[str, Any], np.ndarray]
+    check: Callable[[], None]
+    parts: list[Part]
+
+    def has(self, trial: int) -> bool:
+        """Return whether a trial has frames."""
+        return bool(self.parts[trial].name)
+
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
+        """Return frames `first` to `stop` of a trial at their own size."""
+        part = self.parts[trial]
+        block = part.frames[first:stop]
+        if part.is_single:
+            frames = np.repeat(self.stored(part.name, ())[None], len(block), axis=0)
+        else:
+            # One contiguous read: index lists are slow in h5py.
+            low = int(block.min())
+            frames = self.stored(part.name, slice(low, int(block.max()) + 1))[block - low]
+        if frames.shape[3:] == (WITH_ALPHA,):
+            frames = frames[..., :COLOURS]
+        return np.asarray(frames[..., 0] if frames.shape[3:] == (1,) else frames)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PresentationIntervals:
     """Trial table of a recording, sorted by onset; empty if there is none.

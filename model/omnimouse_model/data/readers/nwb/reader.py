@@ -179,12 +179,11 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
         meta={"series": read_from, RECORDING_RATE: responses.rate_hz},
         series=chosen.name,
         series_choices=chosen.choices | ({UNITS: "spike times"} if tables else {}),
-        options=options.changed(),
     )
     # Of a table that several series share, each fact is noted once.
     for found_notes in (notes.warnings, notes.assumptions):
         found_notes[:] = dict.fromkeys(found_notes)
-    return finalise(session, notes)
+    return finalise(session, options, notes)
 
 
 def _opened(place: Path | RemoteFile) -> tuple[Hdf5 | ZarrFile, str]:

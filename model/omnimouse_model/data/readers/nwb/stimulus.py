@@ -23,7 +23,10 @@ from omnimouse_model.data.readers.build.notes import (
     span_text,
 )
 from omnimouse_model.data.readers.build.trials import (
+    COLOURS,
+    WITH_ALPHA,
     Part,
+    PartsVideo,
     PresentationIntervals,
     build_stimulus,
     video_parts,
@@ -39,7 +42,6 @@ from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 if TYPE_CHECKING:
     import h5py
 
-_COLOURS, _WITH_ALPHA = 3, 4
 _EXPECTED = "(height, width[, 3])"
 _FRAMES = ("ImageSeries", "IndexSeries", "OpticalSeries", "StimulusTemplate")
 """Types of series of images; the last one is that of the Allen Institute."""
@@ -52,38 +54,8 @@ _LONGEST_FRAME_S = 0.1
 """Rows of consecutive frames that are longer are images, not a film."""
 
 
-class NwbVideo:
-    """Frames of all trials in the datasets of the file; see `VideoSource`."""
-
-    def __init__(self, file: Hdf5 | ZarrFile, parts: list[Part]) -> None:
-        self._file, self._parts = file, parts
-
-    def has(self, trial: int) -> bool:
-        """Return whether a trial has frames in the file."""
-        return bool(self._parts[trial].name)
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if the file is missing or has changed."""
-        self._file.source.check()
-
-    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
-        """Return frames `first` to `stop` of a trial at their own size."""
-        part = self._parts[trial]
-        dataset = self._file.dataset(part.name)
-        block = part.frames[first:stop]
-        if part.is_single:
-            image = self._file.read(dataset, ())
-            stored = np.repeat(image[None], len(block), axis=0)
-        else:
-            # One contiguous read: index lists are slow in h5py.
-            low = int(block.min())
-            run = self._file.read(dataset, slice(low, int(block.max()) + 1))
-            stored = run[block - low]
-        if stored.shape[3:] == (_WITH_ALPHA,):
-            stored = stored[..., :_COLOURS]
-        elif stored.shape[3:] == (1,):
-            stored = stored[..., 0]
-        return np.asarray(stored)
+def _stored(file: Hdf5 | ZarrFile, name: str, part: Any) -> np.ndarray:
+    return file.read(file.dataset(name), part)
 
 
 def read_stimulus(
@@ -134,7 +106,7 @@ def read_stimulus(
             f"frames of {size[0]} × {size[1]} are taken as height × width, as most "
             "programs store them; if they are width × height, they lie on their side",
         )
-    source = partial(NwbVideo, nwb.file)
+    source = partial(PartsVideo, partial(_stored, nwb.file), nwb.file.source.check)
     stimulus = build_stimulus(parts, intervals, responses.start, size, source, nwb.notes, shown)
     span = stimulus.valid_interval()
     if not is_long_enough(span):
@@ -177,9 +149,9 @@ def _with_sizes(nwb: NwbFile, parts: list[Part]) -> tuple[list[Part], list[tuple
     sizes = [_frame_size(nwb, part) for part in arrays]
     # Frames are read when they are shown; those that cannot be read, such as for want
     # of a filter of HDF5, are noticed here.
-    video = NwbVideo(nwb.file, [*arrays[:1], *arrays[-1:]])
-    for k, size in enumerate(sizes[:1] + sizes[-1:]):
-        video.read(k, 0, 1, size)
+    for part in (*arrays[:1], *arrays[-1:]):
+        first = int(part.frames[0])
+        _stored(nwb.file, part.name, () if part.is_single else slice(first, first + 1))
     return parts, sizes
 
 
@@ -364,11 +336,11 @@ def _frame_size(nwb: NwbFile, part: Part) -> tuple[int, ...]:
     dataset: Any = nwb.file.dataset(part.name)
     shape = tuple(int(n) for n in dataset.shape)
     size = shape if part.is_single else shape[1:]
-    if size[2:] == (_WITH_ALPHA,):
-        size = (*size[:2], _COLOURS)
+    if size[2:] == (WITH_ALPHA,):
+        size = (*size[:2], COLOURS)
     elif size[2:] == (1,):
         size = size[:2]
-    if len(size) < 2 or size[2:] not in ((), (_COLOURS,)):
+    if len(size) < 2 or size[2:] not in ((), (COLOURS,)):
         raise nwb.wrong(dataset.parent, f"has frames {size}; {_EXPECTED} expected")
     if dataset.dtype.kind not in "fiu" or 0 in shape:
         raise nwb.wrong(dataset.parent, f"has frames {shape} of {dataset.dtype}")
