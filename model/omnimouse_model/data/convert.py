@@ -437,49 +437,36 @@ class _Conversion:
         """Create the store with empty arrays."""
         attributes = {"format": FORMAT, "version": self.header["version"]}
         root = create_group(self.part, attributes)
-        self._make_arrays(root)
-
-    # -- arrays -----------------------------------------------------------------
-    def _make_arrays(self, root: Any) -> None:
         session, videos = self._session, distinct_videos(self._session)
-        responses, n = session.responses, session.n_neurons
-
-        def make(
-            name: str,
-            shape: tuple[int, ...],
-            dtype: np.dtype[Any],
-            chunks: tuple[int, ...],
-            shards: tuple[int, ...],
-        ) -> None:
-            root.create_array(
-                name,
-                shape=shape,
-                dtype=dtype.newbyteorder("="),
-                chunks=chunks,
-                shards=shards,
-                compressors=compressors(self._codec),
-                fill_value=0,
-                config=_WRITE_ALL,
-            )
-
-        # A shard spans all neurons, so that a window needs one or two files.
-        width = -(-n // RESPONSE_CHUNK[1]) * RESPONSE_CHUNK[1]
+        n = session.n_neurons
+        make = partial(
+            root.create_array, compressors=compressors(self._codec), fill_value=0, config=_WRITE_ALL
+        )
         make(
-            "responses/data", self._rows.shape, responses.dtype, RESPONSE_CHUNK, (SHARD_ROWS, width)
+            "responses/data",
+            shape=self._rows.shape,
+            dtype=session.responses.dtype.newbyteorder("="),
+            chunks=RESPONSE_CHUNK,
+            # A shard spans all neurons, so that a window needs one or two files.
+            shards=(SHARD_ROWS, -(-n // RESPONSE_CHUNK[1]) * RESPONSE_CHUNK[1]),
         )
         for seconds in PYRAMID_SECONDS:
             make(
                 f"responses/pyramid/{seconds}s",
-                (len(recorded_bins(self._rows.runs, self._rows_of(seconds))), n, 3),
-                np.dtype(np.float32),
-                (128, 256, 3),
-                (PYRAMID_SHARD, -(-n // 256) * 256, 3),
+                shape=(len(recorded_bins(self._rows.runs, self._rows_of(seconds))), n, 3),
+                dtype="float32",
+                chunks=(128, 256, 3),
+                shards=(PYRAMID_SHARD, -(-n // 256) * 256, 3),
             )
         if videos.trials:
-            size, count = videos.size, videos.count
             chunk, shard = frame_rows(videos.frame_bytes, FRAME_SHARD)
-            dtype = videos.dtype
-            make("stimulus/frames", (count, *size), dtype, (chunk, *size), (shard, *size))
+            make(
+                "stimulus/frames",
+                shape=(videos.count, *videos.size),
+                dtype=videos.dtype.newbyteorder("="),
+                chunks=(chunk, *videos.size),
+                shards=(shard, *videos.size),
+            )
 
     def _rows_of(self, seconds: int) -> int:
         return max(1, round(seconds * self._session.responses.rate_hz))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -123,8 +124,8 @@ def _recorded_time(
 
     None for all units in the whole span.
     """
-    first = max(float(probe.times.min()) for probe in probes)
-    ends = {probe.name: float(probe.times.max()) for probe in probes}
+    first = max(float(probe.spikes.times.min()) for probe in probes)
+    ends = {probe.name: float(probe.spikes.times.max()) for probe in probes}
     # Time 0 is the start of the recording in sessions of the IBL.
     start = recording_start(first)
     earliest, latest = min(ends.values()), max(ends.values())
@@ -141,7 +142,7 @@ def _recorded_time(
         f"the last spikes of the probes differ: {listed}; the recording lasts from {start:.6g} to "
         f"{latest:.6g} s, and units are missing after the last spike of their probe",
     )
-    counts = [probe.n_units for probe in probes]
+    counts = [len(probe.units.unit_id) for probe in probes]
     stops = np.repeat(list(ends.values()), counts)
     spans = np.stack([np.full(len(stops), start), stops], axis=1)
     return (start, latest), Observed(spans, np.arange(len(stops) + 1))
@@ -149,55 +150,29 @@ def _recorded_time(
 
 def _all_units(probes: Sequence[Probe], root: Path, notes: Notes) -> tuple[SpikingUnits, str]:
     """Return the units of all probes, and the source of their areas."""
-    counts = [probe.n_units for probe in probes]
+    units = SpikingUnits.joined([probe.units for probe in probes])
+    counts = [len(probe.units.unit_id) for probe in probes]
     # Numbers repeat on each probe: those of the second begin at 100,000.
-    ids = [np.arange(n) + MAX_UNITS * k for k, n in enumerate(counts)]
-    n_spikes = [np.bincount(p.unit, minlength=p.n_units) for p in probes]
+    first = np.repeat(MAX_UNITS * np.arange(len(probes)), counts)
     area, source = None, ""
-    if any(probe.region is not None for probe in probes):
-        regions = [np.zeros(p.n_units) if p.region is None else p.region for p in probes]
+    has_region = np.repeat([probe.region is not None for probe in probes], counts)
+    if has_region.any():
+        pairs = zip(probes, counts, strict=True)
+        regions = [np.zeros(n) if probe.region is None else probe.region for probe, n in pairs]
         area, source = region_names(np.concatenate(regions), root, notes)
-        has_region = [np.full(p.n_units, p.region is not None) for p in probes]
-        area = np.where(np.concatenate(has_region), area, "")
-    names = dict.fromkeys(name for probe in probes for name in probe.properties)
-    joined = {
-        name: _joined([probe.properties.get(name) for probe in probes], counts) for name in names
-    }
-    return SpikingUnits(
-        unit_id=np.concatenate(ids),
-        n_spikes=np.concatenate(n_spikes),
-        xyz_um=np.concatenate([probe.xyz_um for probe in probes]),
-        area=area,
-        probe=np.repeat(np.array([p.name for p in probes], np.str_), counts),
-        quality=_joined([probe.quality for probe in probes], counts),
-        properties={k: v for k, v in joined.items() if v is not None},
-    ), source
-
-
-def _joined(columns: Sequence[np.ndarray | None], counts: Sequence[int]) -> np.ndarray | None:
-    """Return a column of all probes, NaN or "" for probes without it.
-
-    None if no probe has it, or numbers on one are texts on another.
-    """
-    kinds = {values.dtype.kind == "U" for values in columns if values is not None}
-    if len(kinds) != 1:
-        return None
-    unknown: Any = "" if kinds == {True} else np.nan
-    parts = [
-        np.full(n, unknown) if values is None else values
-        for values, n in zip(columns, counts, strict=True)
-    ]
-    return np.concatenate(parts)
+        area = np.where(has_region, area, "")
+    return replace(units, unit_id=units.unit_id + first, area=area), source
 
 
 def _all_spikes(probes: Sequence[Probe], root: Path) -> UnsortedSpikes:
-    stamps = tuple(stamp for probe in probes for stamp in probe.stamps)
-    times, unit = probes[0].times, probes[0].unit
     # Of one probe, no copy of its spikes is made.
-    if len(probes) > 1:
-        first = np.cumsum([0, *(probe.n_units for probe in probes[:-1])])
-        times = np.concatenate([probe.times for probe in probes])
-        unit = np.concatenate([p.unit + np.int32(n) for p, n in zip(probes, first, strict=True)])
+    if len(probes) == 1:
+        return replace(probes[0].spikes, path=root / "alf")
+    spikes = [probe.spikes for probe in probes]
+    first = np.cumsum([0, *(len(probe.units.unit_id) for probe in probes[:-1])])
+    unit = np.concatenate([s.unit + np.int32(n) for s, n in zip(spikes, first, strict=True)])
+    times = np.concatenate([s.times for s in spikes])
+    stamps = tuple(stamp for s in spikes for stamp in s.stamps)
     return UnsortedSpikes(root / "alf", times, unit, stamps)
 
 

@@ -23,6 +23,8 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_SPIKES,
     MAX_UNITS,
+    SpikingUnits,
+    UnsortedSpikes,
     quality_labels,
     sound_spike_times,
 )
@@ -245,37 +247,12 @@ _LONGEST = 80
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """Spikes of one probe, and facts about its units; rows are numbers of units.
-
-    Attributes
-    ----------
-    name
-        Name of the probe.
-    times, unit
-        float64 and int32 (spike,): seconds, and the unit of each spike.
-    n_units
-        Number of units.
-    region
-        int64 (n,) ids of regions, or None.
-    xyz_um
-        float64 (n, 3): position across the probe, 0, depth below the highest channel.
-    quality
-        Labels (n,), or None.
-    properties
-        Other columns by name.
-    stamps
-        Files of the spikes.
-    """
+    """Spikes of one probe and its units, and int64 (n,) ids of their regions, or None."""
 
     name: str
-    times: np.ndarray
-    unit: np.ndarray
-    n_units: int
+    spikes: UnsortedSpikes
+    units: SpikingUnits
     region: np.ndarray | None
-    xyz_um: np.ndarray
-    quality: np.ndarray | None
-    properties: dict[str, np.ndarray]
-    stamps: tuple[FileStamp, ...]
 
 
 def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
@@ -286,7 +263,8 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
     SessionFormatError
         A file of the spikes is missing, damaged, or does not fit the other one.
     """
-    times, unit, stamps = _spikes(sorting, root, notes)
+    spikes = _spikes(sorting, root, notes)
+    unit = spikes.unit
     if mixed := mixed_revisions(sorting):
         notes.assume("mixed_revisions", mixed)
     n_spiking = int(unit.max()) + 1
@@ -336,12 +314,12 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
         region = np.nan_to_num(own, nan=0.0, posinf=0.0, neginf=0.0).astype(int)
     if channel is not None:
         _note_unknown_channels(sorting.probe, channel, lengths, notes)
-    return Probe(sorting.probe, times, unit, n_units, region, xyz_um, quality, properties, stamps)
+    probe, n_spikes = np.full(n_units, sorting.probe), np.bincount(unit, minlength=n_units)
+    units = SpikingUnits(np.arange(n_units), n_spikes, xyz_um, None, probe, quality, properties)
+    return Probe(sorting.probe, spikes, units, region)
 
 
-def _spikes(
-    sorting: Sorting, root: Path, notes: Notes
-) -> tuple[np.ndarray, np.ndarray, tuple[FileStamp, ...]]:
+def _spikes(sorting: Sorting, root: Path, notes: Notes) -> UnsortedSpikes:
     paths = [sorting.path(f"spikes.{name}.npy") for name in ("times", "clusters")]
     files = [npy_file(path, root) for path in paths]
     for file, what in zip(files, ("times", "units"), strict=True):
@@ -363,7 +341,7 @@ def _spikes(
         problem = "holds numbers of units that are not whole"
         raise bad_file(files[1].path, "bad_array", problem)
     check_range(files[1].path, unit, MAX_UNITS, "units")
-    return times, unit.astype(np.int32), stamps
+    return UnsortedSpikes(path, times, unit.astype(np.int32), stamps)
 
 
 def _count(file: ArrayFile) -> int:

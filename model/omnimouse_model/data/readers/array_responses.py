@@ -484,10 +484,8 @@ def _is_transposed(
     elif columns in by_time and rows not in by_time:
         # Another stream can be incomplete: the values must not speak against it, and
         # of more samples than neurons they must speak for it.
-        along_time, along_neurons = smoothness(values), smoothness(values.T)
-        is_doubtful = along_time > _SMOOTH and along_time > 2 * along_neurons
-        is_likely = along_neurons > _SMOOTH and along_neurons > 2 * along_time
-        swaps = is_likely if rows > columns else not is_doubtful
+        axis = _smooth_axis(values)
+        swaps = axis == 1 if rows > columns else axis != 0
         reason = by_time[columns]
     elif rows < columns and rows in by_time and columns not in by_time:
         return False
@@ -503,27 +501,33 @@ def _is_transposed(
     return swaps
 
 
+def _smooth_axis(values: np.ndarray) -> int | None:
+    """Return the axis along which values clearly change slowly, as traces do in time."""
+    along = smoothness(values), smoothness(values.T)
+    clear = [k for k in (0, 1) if along[k] > _SMOOTH and along[k] > 2 * along[1 - k]]
+    return clear[0] if clear else None
+
+
 def _check_order(arrays: NamedArrays, values: np.ndarray, rate_hz: float) -> None:
     """Raise if nothing shows which axis of responses is time."""
     rows, columns = values.shape
     if rows > _CLEAR * columns:
         return
-    along_time, along_neurons = smoothness(values), smoothness(values.T)
-    is_clear = along_time > _SMOOTH and along_time > 2 * along_neurons
+    axis = _smooth_axis(values)
     both = (
         f"as (time, neuron) they are {columns:,} neurons in {rows / rate_hz:.4g} s, as "
         f"(neuron, time) {rows:,} neurons in {columns / rate_hz:.4g} s"
     )
     if rows > columns:
         # More samples than neurons, as expected: a doubt is no reason to refuse.
-        if along_neurons > _SMOOTH and along_neurons > 2 * along_time:
+        if axis == 1:
             arrays.notes.warn(
                 "axes",
                 f"responses: {values.shape} are read as (time, neuron), but change "
                 f"slowly along the second axis: {both}; is time the second one?",
             )
         return
-    if is_clear:
+    if axis == 0:
         arrays.notes.assume(
             "axes",
             f"responses: {values.shape} are read as (time, neuron): they change slowly "
@@ -532,7 +536,7 @@ def _check_order(arrays: NamedArrays, values: np.ndarray, rate_hz: float) -> Non
         return
     cut = "leave out one sample and " if rows == columns else ""
     seen = "no array shows which axis is time"
-    if along_neurons > _SMOOTH and along_neurons > 2 * along_time:
+    if axis == 1:
         seen = "the values change slowly along the second axis, as traces do in time"
     raise arrays.wrong(
         "responses",

@@ -21,7 +21,7 @@ from omnimouse_model.data.readers.build.checked_values import (
     require,
 )
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
+from omnimouse_model.data.readers.build.neurons import image_masks, make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import (
     ALL_ROIS,
     Notes,
@@ -33,7 +33,6 @@ from omnimouse_model.data.readers.roi_hdf5 import (
     HDF5_SUFFIXES,
     Extraction,
     check_counts,
-    image_masks,
     layout_of,
     read_hdf5,
     wrong,

@@ -16,20 +16,17 @@ import numpy as np
 from omnimouse_model.data.neurons import Roi
 from omnimouse_model.data.readers.build.checked_values import (
     MAX_COLUMNS,
-    MAX_PIXELS,
     MAX_ROWS,
     check_range,
     require,
 )
+from omnimouse_model.data.readers.build.neurons import check_mask_size, image_masks
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows
 from omnimouse_model.storage.byte_source import BlockFile
-from omnimouse_model.storage.files import WRITTEN, bad_file, check_most
-
-_MOST_SEEN = 2**34
-"""Largest number of pixels in the mask images of a file: 16,000 images of 1024 × 1024."""
+from omnimouse_model.storage.files import WRITTEN, bad_file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,34 +186,12 @@ def sparse_masks(
     if not is_sound:
         raise wrong(path, field, "is no sparse matrix: its values, pixels and columns disagree")
     check_range(path, pixel, height * width, f"pixels (of {height} × {width})", field)
-    _check_size(path, field, size, len(values))
+    check_mask_size(path, field, size, len(values))
     yx = np.stack([pixel % height, pixel // height], axis=1).astype(np.int16)
     weight = values.astype(np.float32)
     kept = weight != 0
     offsets = np.concatenate([[0], np.cumsum(kept)])[ends.astype(np.int64)]
     return Roi(offsets.astype(np.int64), yx[kept], weight[kept])
-
-
-def image_masks(path: Path, field: str, images: Iterable[np.ndarray]) -> Roi:
-    """Return masks from one image (height, width) for each region, read one by one."""
-    masks = []
-    n_pixels = n_seen = 0
-    for image in images:
-        # Images of zeros take no place in a file: their number alone says how long it takes.
-        n_seen += image.size
-        check_most(path, n_seen, _MOST_SEEN, f"pixels or more in images of {field}", "cut them")
-        known = np.nan_to_num(image.astype(np.float32), posinf=0.0, neginf=0.0)
-        yx = np.argwhere(known)
-        n_pixels += len(yx)
-        _check_size(path, field, known.shape, n_pixels)
-        masks.append((yx.astype(np.int16), known[tuple(yx.T)]))
-    return Roi.of(masks)
-
-
-def _check_size(path: Path, field: str, size: tuple[int, ...], n_pixels: int) -> None:
-    if max(size) > np.iinfo(np.int16).max or n_pixels > MAX_PIXELS:
-        found = f"has {n_pixels:,} pixels on an image {size}"
-        raise wrong(path, field, f"{found}; at most {MAX_PIXELS:,} are read", "cut the image")
 
 
 HDF5_SUFFIXES = (".hdf5", ".h5", ".mat")

@@ -61,6 +61,8 @@ class Folder:
     ----------
     root
         The folder itself.
+    listed
+        Files of each stream by number of the trial, as they were when the folder was listed.
     is_video
         Whether trials are videos (2023) or still images (2022).
     n_trials, n_units, frame_size
@@ -77,14 +79,14 @@ class Folder:
         self.root = root
         self._links = _links(root)
         self.is_video = is_folder(self.data("videos"))
-        self._numbers = {name: self._numbered(name) for name in self.streams}
-        screen = self._numbers[self.screen]
+        self.listed = {name: self._numbered(name) for name in self.streams}
+        screen = self.listed[self.screen]
         check_some(self.data(self.screen), len(screen), "trials")
         self.n_trials = max(screen) + 1
         self._check_numbers()
         self.frame_size = self._frame_size()
         # Trial 0 may be withheld: take the first trial that has responses.
-        recorded = self._numbers["responses"]
+        recorded = self.listed["responses"]
         check_some(self.data("responses"), len(recorded), "trials")
         self.n_units = next(iter(self.file("responses", min(recorded)).shape), 0)
         check_some(self.data("responses"), self.n_units, "units")
@@ -103,21 +105,9 @@ class Folder:
         """Return the folder of a stream, which `config.json` may rename."""
         return self.root / "data" / self._links.get(stream, stream)
 
-    def has(self, stream: str, trial: int) -> bool:
-        """Return whether a trial has a file of a stream."""
-        return trial in self._numbers[stream]
-
-    def has_any(self, stream: str) -> bool:
-        """Return whether a trial has a file of a stream."""
-        return bool(self._numbers[stream])
-
     def path(self, stream: str, trial: int) -> Path:
         """Return the path of a trial's file."""
         return self.data(stream) / f"{trial}.npy"
-
-    def stamp(self, stream: str, trial: int) -> FileStamp:
-        """Return the file of a trial, with size and time when the folder was listed."""
-        return self._numbers[stream][trial]
 
     def file(self, stream: str, trial: int) -> ArrayFile:
         """Return the array file of a trial, with its header checked."""
@@ -171,11 +161,11 @@ class Folder:
 
     def _numbered(self, stream: str) -> dict[int, FileStamp]:
         """Return the files of a stream by trial number."""
-        listed = stamped_files(self.data(stream))
+        files = stamped_files(self.data(stream))
         # Files with other names are ignored.
         return {
-            int(name.removesuffix(_ENDING)): listed[name]
-            for name in sorted(listed)
+            int(name.removesuffix(_ENDING)): files[name]
+            for name in sorted(files)
             if name.endswith(_ENDING) and name.removesuffix(_ENDING).isdecimal()
         }
 
@@ -184,7 +174,7 @@ class Folder:
 
         Responses may be withheld, and behaviour may be missing in some trials.
         """
-        numbers = self._numbers[self.screen]
+        numbers = self.listed[self.screen]
         if len(numbers) == self.n_trials:
             return
         # A file number can be any integer, so `n_trials` can be huge: search only as
@@ -279,14 +269,14 @@ def _without_odd_shapes(folder: Folder, trials: list[FileTrial], notes: Notes) -
     """
     for name, stream, width in (("eye", "pupil_center", 4), ("running", "behavior", 1)):
         odd = [getattr(trial, name) is None for trial in trials]
-        if not any(odd) or not folder.has_any(stream):
+        if not any(odd) or not folder.listed[stream]:
             continue
         if not all(odd):
             for k in np.flatnonzero(odd).tolist():
                 missing: dict[str, Any] = {name: np.full((trials[k].length, width), np.nan)}
                 trials[k] = replace(trials[k], is_sound=False, **missing)
         # Without `behavior`, the pupil centre alone is not used either: no warning.
-        elif folder.has_any("behavior"):
+        elif folder.listed["behavior"]:
             notes.warn(
                 "wrong_shape", f"data/{stream} is not read: no trial has the channels of the format"
             )
@@ -320,8 +310,8 @@ def _trial(
     return FileTrial(
         key=f"{number:05d}",
         length=length,
-        frames=folder.stamp(folder.screen, number),
-        responses=None if responses is None else folder.stamp("responses", number),
+        frames=folder.listed[folder.screen][number],
+        responses=None if responses is None else folder.listed["responses"][number],
         eye=eye,
         running=running,
         is_sound=is_sound,
@@ -349,7 +339,7 @@ def _trial_responses(folder: Folder, number: int, tier: str, total: int) -> Arra
 
     Withheld responses have no file, or one with only zeros and NaN.
     """
-    if not folder.has("responses", number):
+    if number not in folder.listed["responses"]:
         if _may_be_withheld(tier):
             return None
         problem = f"has no {number}.npy, and tier {tier} is not withheld"
@@ -379,7 +369,7 @@ def _stored_behavior(folder: Folder, number: int, notes: Notes) -> dict[str, np.
     """Return the behaviour arrays (channel, time) of a trial, None if missing."""
     arrays: dict[str, np.ndarray | None] = dict.fromkeys(("behavior", "pupil_center"))
     for stream in arrays:
-        if folder.has(stream, number):
+        if number in folder.listed[stream]:
             name = f"{stream} of trial {number}"
             values = notes.attempt(name, folder.small_numbers, stream, number)
             # 2022: one value per channel, as (channel,) or (1, channel).

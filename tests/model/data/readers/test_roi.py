@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from omnimouse_model.data.open import is_session, open_session
-from omnimouse_model.data.readers import roi_hdf5
+from omnimouse_model.data.readers.build import neurons
 from omnimouse_model.errors import MISSING_RATE
 from tests.model.data.refusals import check_refusal, check_session, left_out
 from tests.model.roi_files import (
@@ -327,7 +327,7 @@ def test_sizes_that_are_only_stated_take_no_memory_and_no_time(tmp_path, monkeyp
     for chunk in (folder / "A.zarr/A").glob("[0-9]*"):
         chunk.unlink()
     restate(folder, "A", shape=[N_REGIONS, 3000, 4000], chunks=[1, 3000, 4000])
-    monkeypatch.setattr(roi_hdf5, "_MOST_SEEN", 5 * 10**7)
+    monkeypatch.setattr(neurons, "_MOST_SEEN", 5 * 10**7)
     assert "pixels or more in images of" in left_out(folder)
 
 

@@ -7,7 +7,7 @@ readout).
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.neurons import Roi, Units
-from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, require
+from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, MAX_PIXELS, require
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -136,6 +136,36 @@ def note_no_cells(n_rois: int, n_cells: int, notes: Notes, *, where: str, cells_
         f"{found}, and read as neurons: overlapping regions share light, so that "
         "predictions from other neurons at the same sample score too high",
     )
+
+
+# -- masks: one image for each neuron
+_MOST_SEEN = 2**34
+"""Largest number of pixels in the mask images of a file: 16,000 images of 1024 × 1024."""
+
+
+def image_masks(path: Path, field: str, images: Iterable[np.ndarray]) -> Roi:
+    """Return masks from one image (height, width) for each region, read one by one."""
+    masks = []
+    n_pixels = n_seen = 0
+    for image in images:
+        # Images of zeros take no place in a file: their number alone says how long it takes.
+        n_seen += image.size
+        check_most(path, n_seen, _MOST_SEEN, f"pixels or more in images of {field}", "cut them")
+        yx = np.argwhere(image)
+        weight = image[tuple(yx.T)].astype(np.float32)
+        is_known = np.isfinite(weight) & (weight != 0)
+        n_pixels += int(is_known.sum())
+        check_mask_size(path, field, image.shape, n_pixels)
+        masks.append((yx[is_known].astype(np.int16), weight[is_known]))
+    return Roi.of(masks)
+
+
+def check_mask_size(path: Path, field: str, size: tuple[int, ...], n_pixels: int) -> None:
+    """Raise `SessionFormatError` for masks of more pixels, or on a larger image, than are read."""
+    if max(size) > np.iinfo(np.int16).max or n_pixels > MAX_PIXELS:
+        found = f"has {n_pixels:,} pixels on an image {size}"
+        problem = f"{found}; at most {MAX_PIXELS:,} are read"
+        raise bad_file(path, "bad_field", problem, "cut the image", field)
 
 
 MATRICES = ("readout_weights", "readout_locations")

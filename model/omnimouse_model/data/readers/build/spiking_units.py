@@ -88,6 +88,9 @@ _MANY_SPIKES = 20
 """So many times of spikes are not whole numbers of seconds by chance."""
 
 
+_COLUMNS = ("unit_id", "n_spikes", "xyz_um", "area", "probe", "quality")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SpikingUnits:
     """Units of a recording with spikes, one row per unit.
@@ -118,12 +121,31 @@ class SpikingUnits:
     quality: np.ndarray | None = None
     properties: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @classmethod
+    def joined(cls, parts: "Sequence[SpikingUnits]") -> "SpikingUnits":
+        """Return the units of several probes, NaN or "" where a probe lacks a column.
+
+        A column that has numbers on one probe and texts on another is left out.
+        """
+        counts = [len(part.unit_id) for part in parts]
+
+        def column(values: Sequence[np.ndarray | None]) -> np.ndarray | None:
+            kinds = {one.dtype.kind == "U" for one in values if one is not None}
+            if len(kinds) != 1:
+                return None
+            unknown: Any = "" if kinds == {True} else np.nan
+            pairs = zip(values, counts, strict=True)
+            return np.concatenate([np.full(n, unknown) if v is None else v for v, n in pairs])
+
+        own: dict[str, Any] = {n: column([getattr(p, n) for p in parts]) for n in _COLUMNS}
+        names = dict.fromkeys(name for part in parts for name in part.properties)
+        found = {name: column([p.properties.get(name) for p in parts]) for name in names}
+        return cls(**own, properties={k: v for k, v in found.items() if v is not None})
+
     def select(self, rows: np.ndarray) -> "SpikingUnits":
         """Return some units."""
         parts: dict[str, Any] = {
-            name: getattr(self, name)[rows]
-            for name in ("unit_id", "n_spikes", "area", "probe", "xyz_um", "quality")
-            if getattr(self, name) is not None
+            name: getattr(self, name)[rows] for name in _COLUMNS if getattr(self, name) is not None
         }
         columns = {name: values[rows] for name, values in self.properties.items()}
         return replace(self, **parts, properties=columns)

@@ -1,6 +1,7 @@
 """Reader of the neurons of an NWB file: masks, areas, positions, cell flags."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.readers.build.checked_values import MAX_PIXELS, text_of, texts_of
-from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
+from omnimouse_model.data.readers.build.neurons import image_masks, make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.nwb.file import NwbFile, last_name, region_rows, region_table
 from omnimouse_model.data.signal import Signal
@@ -204,8 +205,6 @@ def _masks(
     """
     kind = next((m for m in _MASKS if nwb.file.find(m, table) is not None), "")
     size = None
-    # An image is read once, also if several columns have it.
-    image_rows, order = np.unique(rows, return_inverse=True)
     if kind == "image_mask":
         images = _checked_images(nwb, table, n)
         if images is None:
@@ -213,62 +212,47 @@ def _masks(
         first, second = images.shape[1:]
         is_mirrored = _are_images_mirrored(nwb, table, first, second)
         size = (second, first) if is_mirrored else (first, second)
-        counts, place, weight = _marked_pixels(nwb, table, images, image_rows)
+        # An image is read once, also if several columns have it.
+        image_rows, order = np.unique(rows, return_inverse=True)
+        roi = image_masks(nwb.file.path, str(images.name), _images(nwb, images, image_rows))
         taken = order.reshape(-1)
     elif kind:
         # Values of a ragged column: all pixels, and the end of each row.
         values = nwb.file.table(f"{table.name}/{kind}")
-        fields = ("x", "y", "weight") + (("z",) if kind == "voxel_mask" else ())
+        fields = ("y", "x", "weight") + (("z",) if kind == "voxel_mask" else ())
         if not set(fields) <= set(values.dtype.names or ()):
             raise nwb.wrong(table, f"has a {kind} without {', '.join(fields)}")
         ends = nwb.ends(table, kind, n, len(values))
         is_mirrored = _are_pixels_mirrored(nwb, table, values)
-        counts, taken, weight = np.diff(ends, prepend=0), rows, values["weight"]
-        depth = values["z"] if kind == "voxel_mask" else np.zeros(len(values))
-        place = np.stack([values["y"], values["x"], depth], axis=1)
+        # Clipped before the cast to int16, which would wrap large values.
+        axes = [values[name].astype(np.int64) for name in fields if name != "weight"]
+        place = np.clip(np.stack(axes, axis=1), 0, 32767).astype(np.int16)
+        weight = np.nan_to_num(values["weight"].astype(np.float32))
+        roi, taken = Roi(np.append(0, ends), place, weight), rows
     else:
         nwb.notes.assume("no_masks", f"{table.name} holds no masks of its regions")
         return None
-    # Rows may repeat, so the count is taken over `rows`, not over the table.
-    what = f"pixels in masks of {table.name}"
-    check_most(nwb.file.path, int(counts[taken].sum()), MAX_PIXELS, what)
-    # Clipped before the cast to int16, which would wrap large values.
-    place = np.clip(place.astype(np.int64), 0, 32767).astype(np.int16)
+    # Rows may repeat, so the count is taken over these, not over the table.
+    n_pixels = int(np.diff(roi.offsets)[taken].sum())
+    check_most(nwb.file.path, n_pixels, MAX_PIXELS, f"pixels in masks of {table.name}")
+    roi = roi.select(taken)
+    place = np.pad(roi.yx, ((0, 0), (0, 3 - roi.yx.shape[1])))  # a depth of 0
     place = place[:, [1, 0, 2]] if is_mirrored else place
-    weight = np.nan_to_num(weight.astype(np.float32))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    roi = Roi(offsets, place, weight).select(taken)
     owner = np.repeat(np.arange(len(rows)), np.diff(roi.offsets))
     total = np.bincount(owner, roi.weight, len(rows))
-    sums = [np.bincount(owner, roi.weight * axis, len(rows)) for axis in roi.yx.T]
+    sums = [np.bincount(owner, roi.weight * axis, len(rows)) for axis in place.T]
     centre = np.full((len(rows), 3), np.nan)
     centre[total > 0] = (np.stack(sums, axis=1)[total > 0] / total[total > 0, None])[:, [1, 0, 2]]
-    return Roi(roi.offsets, roi.yx[:, :2], roi.weight), centre, size
+    return Roi(roi.offsets, place[:, :2], roi.weight), centre, size
 
 
-def _marked_pixels(
-    nwb: NwbFile, table: "h5py.Group", images: Any, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the number of pixels of each image, their places (pixel, 3) and weights.
-
-    Images (of ascending rows) are read in blocks of limited size, because most of their
-    pixels are 0.
-    """
-    _, first, second = images.shape
-    at_once, what = max(1, _BLOCK_BYTES // (8 * first * second)), f"pixels in masks of {table.name}"
-    counts, places = [np.zeros(0, np.int64)], [np.zeros((0, 3), np.int64)]
-    weights = [np.zeros(0, np.float32)]
+def _images(nwb: NwbFile, images: Any, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the images of ascending rows, which are read in blocks of limited size."""
+    at_once = max(1, _BLOCK_BYTES // (8 * images.shape[1] * images.shape[2]))
     for block in np.split(rows, np.flatnonzero(np.diff(rows // at_once)) + 1):
-        if not len(block):
-            continue
-        stored = nwb.file.read(images, slice(int(block[0]), int(block[-1]) + 1))
-        stored = stored[block - block[0]]
-        image, y, x = np.nonzero((stored != 0) & ~np.isnan(stored))
-        counts.append(np.bincount(image, minlength=len(block)))
-        places.append(np.stack([y, x, np.zeros_like(y)], axis=1))
-        weights.append(stored[image, y, x].astype(np.float32))
-        check_most(nwb.file.path, sum(map(len, weights)), MAX_PIXELS, what)
-    return np.concatenate(counts), np.concatenate(places), np.concatenate(weights)
+        if len(block):
+            stored = nwb.file.read(images, slice(int(block[0]), int(block[-1]) + 1))
+            yield from stored[block - block[0]]
 
 
 def _image_size(nwb: NwbFile, table: "h5py.Group") -> tuple[int, int, str] | None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers.build import neurons
 from omnimouse_model.data.readers.nwb import units as nwb_units
 from tests.model.data.refusals import check_refusal, check_session
 from tests.model.nwb_files import Plane, add_series, edit, write_nwb
@@ -198,5 +199,6 @@ def test_images_of_masks_are_read_in_blocks(tmp_path, monkeypatch):
 def test_masks_have_a_bounded_number_of_pixels(tmp_path, mask, monkeypatch):
     path = write_nwb(tmp_path / "recording.nwb", Plane(mask=mask, order=(0, 0, 0, 0, 0)))
     check_session(path, {"n_neurons": 5})
-    monkeypatch.setattr(nwb_units, "MAX_PIXELS", 10)
+    for module in (nwb_units, neurons):
+        monkeypatch.setattr(module, "MAX_PIXELS", 10)
     check_session(path, {"units.roi": None}, {"left_out_stream": "masks of"})
