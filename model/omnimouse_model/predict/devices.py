@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from errno import ENOMEM
@@ -396,6 +396,10 @@ class MemoryCache(Generic[T]):
     def latest(self) -> T | None:
         """The value that was used last, None without any."""
         return next(reversed(self._values.values()), None)
+
+    def values(self) -> Iterable[T]:
+        """Return all values, the one that was used last at the end."""
+        return self._values.values()
 
     def drop(self, key: Hashable) -> None:
         """Drop the value of a key that is in the cache."""

@@ -10,6 +10,7 @@ order, these are the official masks `population_N_response…`, `causal_response
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -231,6 +232,7 @@ def check_history(history: int, spec: WindowSpec) -> None:
     )
 
 
+@cache
 def _is_read(n_samples: int, spec: WindowSpec) -> bool:
     """Return whether a run of visible samples is read, by the attachment of the spec."""
     return bool(input_cells(Mask.nothing(1, spec).show([0], (0, n_samples))).any())

@@ -14,6 +14,7 @@ import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import (
     STORED,
+    Context,
     Draw,
     SweepPlan,
     context_mask,
@@ -168,12 +169,24 @@ def live_sweep(
     cells = [cell for cell in cells if cell not in rows]
     # Without drawn neurons, a context is that of the first draw, whose row is copied.
     computed = {(seed, c) for seed, c in cells if c.neurons or seed == first_seed}
+    # Masks whose twin with video follows: both share their cells, of which a transformer
+    # then finds the tokens once.
+    made: dict[tuple[int, Context], Mask] = {}
+    is_twice = len(sweep.plan.video) > 1
+
+    def mask_of(seed: int, context: Context) -> Mask:
+        key = seed, replace(context, video=False)
+        mask = made.pop(key, None)
+        if mask is None:
+            mask = context_mask(key[1], draws[seed], window.spec)
+        if context.video:
+            return mask.with_frames(True)
+        if is_twice:
+            made[key] = mask
+        return mask
+
     # Each when it is asked for: all of them take seconds for 40,000 neurons.
-    masks = (
-        context_mask(context, draws[seed], window.spec)
-        for seed, context in cells
-        if (seed, context) in computed
-    )
+    masks = (mask_of(seed, context) for seed, context in cells if (seed, context) in computed)
     results = _results(predictor, window, masks, neurons, cancelled)
     for seed, context in cells:
         if (seed, context) in computed:

@@ -831,7 +831,7 @@ class CrossAttention(_Heads):
         v: Float[Tensor, "1 kv_head key head_dim"],
         plan: AttentionPlan,
     ) -> Float[Tensor, "head query sum"]:
-        """Return the sums over keys of exp(q k) v and, last, of exp(q k), in float32.
+        """Return the sums over keys of 2^(q k) v and, last, of 2^(q k), in float32.
 
         Sums of parts of the keys can be added, because no maximum is subtracted: of
         normalised queries and keys |q k| <= sqrt(head_dim).
@@ -839,7 +839,8 @@ class CrossAttention(_Heads):
         Parameters
         ----------
         q
-            Float32 queries, scaled by 1 / sqrt(head_dim).
+            Float32 queries, scaled by log2(e) / sqrt(head_dim): a CPU computes powers of 2
+            in a fifth of the time of those of e.
         """
         # Sums of thousands of terms: not in bf16, which autocast would choose.
         with torch.autocast(q.device.type, enabled=False):
@@ -847,19 +848,17 @@ class CrossAttention(_Heads):
             if self.n_kv_heads != self.n_heads:
                 repeats = self.n_heads // self.n_kv_heads
                 k, v = (x.repeat_interleave(repeats, dim=0) for x in (k, v))
-            # A column of ones: its sum is the denominator.
-            v = F.pad(v, (0, 1), value=1.0)
             turned = k.transpose(-1, -2)
             totals = []
             for group in plan.groups:
-                of_group = q[:, group.queries]
-                parts = [
-                    # In place: new memory costs a CPU as much time as the exponentials.
-                    torch.bmm(torch.bmm(of_group, turned[:, :, keys]).exp_(), v[:, keys])
-                    for keys in group.keys
-                ]
+                of_group, parts = q[:, group.queries], []
+                for keys in group.keys:
+                    # In place: new memory costs a CPU as much time as the powers.
+                    powers = torch.bmm(of_group, turned[:, :, keys]).exp2_()
+                    both = torch.bmm(powers, v[:, keys]), powers.sum(dim=-1, keepdim=True)
+                    parts.append(torch.cat(both, dim=-1))
                 # Queries without keys: sums over nothing.
-                none = q.new_zeros(*of_group.shape[:2], v.shape[-1]) if not parts else parts[0]
+                none = q.new_zeros(*of_group.shape[:2], v.shape[-1] + 1) if not parts else parts[0]
                 totals.append(sum(parts[1:], none))
             return torch.cat(totals, dim=1)
 

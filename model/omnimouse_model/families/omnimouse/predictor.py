@@ -391,10 +391,16 @@ class TransformerPredictor(Predictor):
             return _State(tokens, batch, context)
 
     def _tokens_of(self, mask: Mask) -> MaskTokens:
-        """Return the tokens and queries of a mask, found from those of the last mask."""
+        """Return the tokens and queries of a mask, found from those of one before it."""
         masks = self._masks
+
+        def find() -> MaskTokens:
+            # Contexts with and without video share their cells.
+            alike = (known for known in masks.values() if known.mask.cells is mask.cells)
+            return MaskTokens.of(mask, next(alike, masks.latest))
+
         # By the object, which its tokens hold: the hash of a mask reads all its cells.
-        return masks.get(id(mask), lambda: MaskTokens.of(mask, masks.latest))
+        return masks.get(id(mask), find)
 
     def _token_blocks(self, window: Window, mask: Mask) -> TokenBlocks:
         """Return the response tokens of a mask in a window, by block of neurons."""

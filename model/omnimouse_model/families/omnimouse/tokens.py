@@ -140,9 +140,13 @@ class Columns:
 
     def take(self, neurons: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Return the columns of some neurons, bool (row, n)."""
-        used, place = np.unique(self.number[neurons], return_inverse=True)
-        columns = [self._table[number] for number in used.tolist()] or self._table[:1]
-        return np.take(np.stack(columns, axis=1), place, axis=1)
+        number = self.number[neurons]
+        used = np.flatnonzero(np.bincount(number))
+        # Not `np.unique`, which sorts the neurons.
+        place = np.zeros(len(self._table), np.intp)
+        place[used] = np.arange(len(used))
+        columns = [self._table[at] for at in used.tolist()] or self._table[:1]
+        return np.asarray(np.take(np.stack(columns, axis=1), place[number], axis=1))
 
     def any_of_row(self) -> np.ndarray:
         """Return whether any neuron has each row, bool (row,)."""

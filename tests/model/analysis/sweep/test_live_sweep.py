@@ -82,6 +82,7 @@ def test_a_point_is_the_mean_correlation_of_the_selected(window):
         assert np.flatnonzero(mask.target.any(axis=0)).tolist() == SELECTED.tolist()
         assert not mask.visible[25:, SELECTED].any()
         assert mask.behavior == "visible"
+        assert mask == context_mask(row.context, live_draw(window.session, SELECTED))
 
 
 def test_behavior_is_given_as_in_the_question(window):
